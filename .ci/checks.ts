@@ -1,0 +1,86 @@
+/**
+ * Runs every check and every test, goes on after a failure, and ends with the line
+ * `N passed, N failed`: each check counts as one, each Deno test as one. `make test` runs it.
+ *
+ *     deno run -A .ci/checks.ts [FUZZ]
+ *
+ * FUZZ is the program that throws bad calls at the C ABI under the sanitizers.
+ */
+
+const root = new URL("..", import.meta.url);
+Deno.chdir(root);
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+const failures: string[] = [];
+
+function count(name: string, ok: boolean): void {
+  if (ok) passed++;
+  else {
+    failed++;
+    failures.push(name);
+  }
+}
+
+/** Runs a program, shows its output as it comes, and returns its success and what it printed. */
+async function run(name: string, command: string, args: string[]) {
+  console.log(`\n== ${name}`);
+  const child = new Deno.Command(command, { args, stdin: "null", stdout: "piped" }).spawn();
+  let text = "";
+  const decoder = new TextDecoder();
+  for await (const chunk of child.stdout) {
+    await Deno.stdout.write(chunk);
+    text += decoder.decode(chunk, { stream: true });
+  }
+  return { success: (await child.status).success, text };
+}
+
+/** Runs something that passes or fails as a whole. */
+async function check(name: string, command: string, ...args: string[]): Promise<void> {
+  count(name, (await run(name, command, args)).success);
+}
+
+/** Runs `deno test` and adds up what its closing line says. */
+async function test(name: string, ...args: string[]): Promise<number> {
+  const { success, text } = await run(name, deno, ["test", "-A", ...args]);
+  // deno-lint-ignore no-control-regex
+  const lines = text.replace(/\x1b\[[\d;]*m/g, "").matchAll(
+    /^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed(?:.*? \| (\d+) ignored)?/gm,
+  );
+  const [, ok = 0, bad = 0, ignored = 0] = [...lines].at(-1)?.map(Number) ?? [];
+  passed += ok;
+  failed += bad;
+  skipped += ignored || 0;
+  if (bad > 0) failures.push(name);
+  else if (!success) count(`${name} (ended before its summary)`, false);
+  return ok + bad;
+}
+
+const deno = Deno.execPath();
+const present = (...paths: string[]) => paths.filter(exists);
+const code = present("mod.ts", "lib", "examples", "tests", "bench", ".ci");
+
+await check("format (deno fmt)", deno, "fmt", "--check");
+await check("lint (deno lint)", deno, "lint", "--quiet");
+await check("types (deno check)", deno, "check", "--quiet", ...code);
+await check("documentation (deno doc --lint)", deno, "doc", "--lint", "--quiet", "mod.ts");
+const fuzz = Deno.args[0];
+if (fuzz) await check("fuzz of the C ABI", fuzz);
+const tests = await test("tests (deno test)");
+await test("examples in the documentation", "--doc", ...present("mod.ts", "lib", "README.md"));
+
+if (tests === 0) count("no test ran", false);
+if (failures.length > 0) console.log(`\nFailed: ${failures.join(", ")}`);
+if (skipped > 0) console.log(`\n${skipped} tests were skipped`);
+console.log(`\n${passed} passed, ${failed} failed`);
+Deno.exit(failed > 0 ? 1 : 0);

