@@ -1,0 +1,54 @@
+// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else in cuda/*.cu is shared.
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace cdn {
+
+struct DeviceInfo {
+  std::string name;
+  int64_t total, free, major, minor, processors, driver, runtime, is_gpu;
+};
+
+// What a kernel writes when it meets a bad index. It lies where host and device both see it, so that looking at it
+// after a wait costs nothing. op is an index into fault_name; 0 means no fault.
+struct Fault {
+  int32_t op;
+  int32_t reserved;
+  int64_t index, limit;
+};
+enum FaultOp : int32_t { FAULT_NONE = 0, FAULT_GATHER_ROWS = 1, FAULT_CROSS_ENTROPY = 2 };
+
+namespace backend {
+
+using Stream = void*;  // cudaStream_t; nullptr on the CPU
+
+int32_t device_count(std::string* why_none);
+DeviceInfo device_info(int32_t device);
+const char* build_info();
+
+void activate(int32_t device);  // later calls of this thread concern this device
+volatile Fault* fault(int32_t device);
+
+void* raw_alloc(int32_t device, int64_t bytes);  // nullptr when there is no memory for it
+void raw_free(int32_t device, void* p);
+int64_t default_limit(int32_t device);
+
+Stream stream_create();
+void stream_sync(Stream s);
+void stream_wait(Stream waiter, Stream other);  // what waiter is given from now on follows what other was given so far
+
+void copy_in(void* dst, const void* host, int64_t bytes, Stream s);   // host may be reused on return
+void copy_out(void* host, const void* src, int64_t bytes, Stream s);  // waits
+void copy(void* dst, const void* src, int64_t bytes, Stream s);
+void check_launch(Stream s, bool wait);  // throws what the last launch reported; waits for the work if asked
+
+// A read under way: the bytes on their way to memory that the host can wait for from any thread.
+struct Read;
+Read* read_begin(const void* src, int64_t bytes, Stream s);
+void read_wait(Read* r);
+void read_end(void* host, Read* r, int64_t bytes);  // waits, copies, frees r
+int64_t read_bytes(const Read* r);
+
+}  // namespace backend
+}  // namespace cdn

@@ -1,0 +1,126 @@
+// y = f(a, b) with broadcasting: arithmetic, local derivatives, comparisons.
+#include "functions.h"
+
+using namespace cdn;
+
+namespace {
+
+// int32 arithmetic wraps, as in PyTorch and typed arrays; a division by zero gives 0.
+CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
+
+struct AddOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a + b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
+};
+struct SubOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a - b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) - static_cast<uint32_t>(b)); }
+};
+struct MulOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a * b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
+};
+struct DivOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a / b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return b == 0 ? 0 : b == -1 ? wrap(0u - static_cast<uint32_t>(a)) : a / b; }
+};
+struct PowOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::pow(a, b); }
+};
+struct MaximumOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::larger(a, b); }
+};
+struct MinimumOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::smaller(a, b); }
+};
+
+struct PowGradBase {
+  template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : b * fn::pow(a, b - T(1)); }
+};
+struct PowGradExponent {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a == T(0) && b >= T(0) ? T(0) : fn::pow(a, b) * fn::log(a); }
+};
+struct MaximumGrad {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a > b ? T(1) : a == b ? T(0.5) : T(0); }
+};
+
+struct Eq {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a == b; }
+};
+struct Ne {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a != b; }
+};
+struct Lt {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a < b; }
+};
+struct Le {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a <= b; }
+};
+struct Gt {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a > b; }
+};
+struct Ge {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a >= b; }
+};
+
+struct Operands {
+  Layout layout;
+  Reach a, b;
+  Operands(const int64_t* numbers, int32_t rank) {
+    layout = read_layout(numbers, rank, 2, &a, &b);
+    if (a.low < 0 || b.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+  }
+};
+
+template <class F, class Y, class T>
+void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
+  int64_t any = o.layout.n > 0;
+  Y* to = call.out<Y>(y, "y", o.layout.n);
+  const T* from_a = call.in<T>(a, "a", any * (o.a.high + 1));
+  broadcast(call, o.layout, F{}, to, from_a, call.in<T>(b, "b", any * (o.b.high + 1)));
+}
+
+template <class F>
+int32_t binary_float(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run(op, Call::IN_PLACE, [&](Call& call) {
+    Operands o(layout, rank);
+    with_float(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
+  });
+}
+template <class F>
+int32_t binary_number(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run(op, Call::IN_PLACE, [&](Call& call) {
+    Operands o(layout, rank);
+    with_number(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
+  });
+}
+template <class F>
+int32_t compare(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run(op, Call::IN_PLACE, [&](Call& call) {
+    Operands o(layout, rank);
+    with_any(dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, o, y, a, b); });
+  });
+}
+
+}  // namespace
+
+#define CDN_BINARY_ARGUMENTS uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype
+
+CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) { return binary_number<AddOp>("cdn_add", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) { return binary_number<SubOp>("cdn_sub", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) { return binary_number<MulOp>("cdn_mul", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) { return binary_number<DivOp>("cdn_div", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) { return binary_float<PowOp>("cdn_pow", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) { return binary_number<MaximumOp>("cdn_maximum", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) { return binary_number<MinimumOp>("cdn_minimum", y, a, b, layout, rank, dtype); }
+
+CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) { return binary_float<PowGradBase>("cdn_pow_grad_base", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) { return binary_float<PowGradExponent>("cdn_pow_grad_exponent", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) { return binary_float<MaximumGrad>("cdn_maximum_grad", y, a, b, layout, rank, dtype); }
+
+CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) { return compare<Eq>("cdn_eq", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) { return compare<Ne>("cdn_ne", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) { return compare<Lt>("cdn_lt", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) { return compare<Le>("cdn_le", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) { return compare<Gt>("cdn_gt", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) { return compare<Ge>("cdn_ge", y, a, b, layout, rank, dtype); }

@@ -1,0 +1,105 @@
+// The CPU as a device: memory from the system, work done at once, so that streams and waits have nothing to do.
+#include "../backend.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "../status.h"
+#include "threads.h"
+
+namespace cdn {
+namespace backend {
+
+static int64_t physical_bytes() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+}
+
+static std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    size_t colon = line.find(": ");
+    if (line.compare(0, 10, "model name") == 0 && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+static const char* missing_instructions() {
+#if defined(__x86_64__) && defined(__AVX2__)
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    return "this library was built for processors with AVX2 and FMA, and this one lacks them; build it with: make CPU_ARCH=x86-64";
+#endif
+  return nullptr;
+}
+
+int32_t device_count(std::string* why_none) {
+  const char* why = missing_instructions();
+  if (why) *why_none = why;
+  return why ? 0 : 1;
+}
+
+DeviceInfo device_info(int32_t) {
+  int64_t free = static_cast<int64_t>(sysconf(_SC_PAGESIZE)) *
+#if defined(_SC_AVPHYS_PAGES)
+                 sysconf(_SC_AVPHYS_PAGES);
+#else
+                 sysconf(_SC_PHYS_PAGES);
+#endif
+  return {processor_name(), physical_bytes(), free, 0, 0, threads::count(), 0, 0, 0};
+}
+
+const char* build_info() {
+#if defined(__clang__)
+  return "cpu, clang " __clang_version__;
+#else
+  return "cpu, gcc " __VERSION__;
+#endif
+}
+
+void activate(int32_t) {}
+
+volatile Fault* fault(int32_t) {
+  static volatile Fault word{};
+  return &word;
+}
+
+void* raw_alloc(int32_t, int64_t bytes) {
+  void* p = nullptr;
+  return posix_memalign(&p, 4096, static_cast<size_t>(bytes)) == 0 ? p : nullptr;
+}
+void raw_free(int32_t, void* p) { free(p); }
+int64_t default_limit(int32_t) { return physical_bytes(); }
+
+Stream stream_create() { return nullptr; }
+void stream_sync(Stream) {}
+void stream_wait(Stream, Stream) {}
+
+void copy_in(void* dst, const void* host, int64_t bytes, Stream) { memcpy(dst, host, static_cast<size_t>(bytes)); }
+void copy_out(void* host, const void* src, int64_t bytes, Stream) { memcpy(host, src, static_cast<size_t>(bytes)); }
+void copy(void* dst, const void* src, int64_t bytes, Stream) { memcpy(dst, src, static_cast<size_t>(bytes)); }
+void check_launch(Stream, bool) {}
+
+struct Read {
+  std::string bytes;
+};
+Read* read_begin(const void* src, int64_t bytes, Stream) {
+  auto* r = new Read;
+  try {
+    if (bytes) r->bytes.assign(static_cast<const char*>(src), static_cast<size_t>(bytes));
+  } catch (...) {
+    delete r;
+    throw;
+  }
+  return r;
+}
+void read_wait(Read*) {}
+void read_end(void* host, Read* r, int64_t bytes) {
+  if (bytes) memcpy(host, r->bytes.data(), static_cast<size_t>(bytes));
+  delete r;
+}
+int64_t read_bytes(const Read* r) { return static_cast<int64_t>(r->bytes.size()); }
+
+}  // namespace backend
+}  // namespace cdn

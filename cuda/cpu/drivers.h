@@ -1,0 +1,203 @@
+// The drivers as loops over threads and vector lanes. Included by drivers.h only.
+#pragma once
+#include <type_traits>
+
+#include "threads.h"
+
+// Elements of an elementwise loop are independent even where the output is one of the inputs.
+#if defined(__clang__)
+#define CDN_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define CDN_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+namespace cdn {
+
+constexpr int64_t GRAIN = 32768;  // elements below which a second thread costs more than it brings
+
+template <class F, class Y, class... X>
+void map(Call&, int64_t n, F f, Y* y, const X*... x) {
+  parallel_for(n, GRAIN, [=](int64_t begin, int64_t end) {
+    CDN_INDEPENDENT
+    for (int64_t i = begin; i < end; i++) y[i] = f(x[i]...);
+  });
+}
+
+template <class F>
+void each(Call&, int64_t n, F f) {
+  parallel_for(n, GRAIN / 4, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) f(i);
+  });
+}
+
+template <class F>
+void each_row(Call&, int64_t rows, int64_t cols, F f) {
+  parallel_for(rows, GRAIN / (cols + 1) + 1, [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const auto row = f.row(r);
+      CDN_INDEPENDENT
+      for (int64_t c = 0; c < row.count; c++) row(c);
+    }
+  });
+}
+
+// ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler.
+
+template <bool STEP_A, bool STEP_B, class F, class Y, class X>
+void broadcast_row(int64_t n, F f, Y* y, const X* a, const X* b) {
+  CDN_INDEPENDENT
+  for (int64_t i = 0; i < n; i++) y[i] = f(a[STEP_A ? i : 0], b[STEP_B ? i : 0]);
+}
+
+template <class F, class Y, class X>
+void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
+  if (l.n == 0) return;
+  const int32_t last = l.rank - 1;
+  const int64_t width = l.rank ? l.extent[last] : 1, step_a = l.rank ? l.a[last] : 1, step_b = l.rank ? l.b[last] : 1;
+  // Elements [i, i + n) of one row.
+  auto part = [=](int64_t i, int64_t n, int64_t column) {
+    int64_t rest = i / width, at_a = column * step_a, at_b = column * step_b;
+    for (int32_t d = last - 1; d >= 0; d--) {
+      int64_t k = rest % l.extent[d];
+      rest /= l.extent[d];
+      at_a += k * l.a[d];
+      at_b += k * l.b[d];
+    }
+    if (step_a == 1 && step_b == 1) return broadcast_row<true, true>(n, f, y + i, a + at_a, b + at_b);
+    if (step_a == 1 && step_b == 0) return broadcast_row<true, false>(n, f, y + i, a + at_a, b + at_b);
+    if (step_a == 0 && step_b == 1) return broadcast_row<false, true>(n, f, y + i, a + at_a, b + at_b);
+    for (int64_t j = 0; j < n; j++) y[i + j] = f(a[at_a + j * step_a], b[at_b + j * step_b]);
+  };
+  parallel_for(l.n, GRAIN, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end;) {
+      int64_t column = i % width, n = width - column < end - i ? width - column : end - i;
+      part(i, n, column);
+      i += n;
+    }
+  });
+}
+
+// ---- reduce: LANES running results side by side, so that the compiler can keep them in vector registers.
+
+constexpr int LANES = 32;
+constexpr int64_t CHUNK = 65536;  // elements of a partial result; fixed, so that results do not depend on the threads
+
+template <class Op>
+typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
+  using Acc = typename Op::Acc;
+  Acc result = op.start();
+  int64_t k = begin;
+  if (end - begin >= 2 * LANES) {
+    Acc lanes[LANES];
+    for (int l = 0; l < LANES; l++) lanes[l] = op.start();
+    for (; k + LANES <= end; k += LANES)
+      for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], op.load(at + k + l, k + l));
+    for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
+  }
+  for (; k < end; k++) result = op.join(result, op.load(at + k, k));
+  return result;
+}
+
+template <class Op>
+void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
+  using Acc = typename Op::Acc;
+  const int64_t chunks = (axis + CHUNK - 1) / CHUNK;
+  if (chunks <= 1) {
+    parallel_for(outer, GRAIN / (axis + 1) + 1, [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; o++) op.store(o, reduce_run(op, o * axis, 0, axis));
+    });
+    return;
+  }
+  Acc* partial = call.scratch<Acc>(outer * chunks);
+  parallel_for(outer * chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t from = task % chunks * CHUNK, to = from + CHUNK < axis ? from + CHUNK : axis;
+      partial[task] = reduce_run(op, task / chunks * axis, from, to);
+    }
+  });
+  for (int64_t o = 0; o < outer; o++) {
+    Acc result = partial[o * chunks];
+    for (int64_t c = 1; c < chunks; c++) result = op.join(result, partial[o * chunks + c]);
+    op.store(o, result);
+  }
+}
+
+// Rows of `inner` columns added up in pieces of the axis; WIDTH columns at a time.
+template <class Op>
+void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
+  using Acc = typename Op::Acc;
+  constexpr int64_t WIDTH = 128;
+  const int64_t tiles = (inner + WIDTH - 1) / WIDTH;
+  int64_t piece = inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
+  if (piece < 1) piece = 1;
+  const int64_t pieces = axis > piece ? (axis + piece - 1) / piece : 1;
+  Acc* partial = pieces > 1 ? call.scratch<Acc>(outer * pieces * inner) : nullptr;
+  int64_t work = (axis < piece ? axis : piece) * (inner < WIDTH ? inner : WIDTH);
+  parallel_for(outer * pieces * tiles, GRAIN / (work + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces, from = rest % pieces * piece;
+      int64_t width = inner - first < WIDTH ? inner - first : WIDTH, to = from + piece < axis ? from + piece : axis;
+      Acc acc[WIDTH];
+      for (int64_t i = 0; i < width; i++) acc[i] = op.start();
+      for (int64_t k = from; k < to; k++) {
+        int64_t at = (o * axis + k) * inner + first;
+        for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], op.load(at + i, k));
+      }
+      for (int64_t i = 0; i < width; i++) {
+        if (partial) partial[rest * inner + first + i] = acc[i];
+        else op.store(o * inner + first + i, acc[i]);
+      }
+    }
+  });
+  if (!partial) return;
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t i = 0; i < inner; i++) {
+      Acc result = partial[o * pieces * inner + i];
+      for (int64_t p = 1; p < pieces; p++) result = op.join(result, partial[(o * pieces + p) * inner + i]);
+      op.store(o * inner + i, result);
+    }
+}
+
+template <class Op>
+void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
+  if (outer * inner == 0) return;
+  if (inner == 1) reduce_rows(call, outer, axis, op);
+  else reduce_columns(call, outer, axis, inner, op);
+}
+
+// ---- rows
+
+template <class Op>
+void rows(Call&, int64_t rows, int64_t cols, Op op) {
+  using T = typename Op::Acc;
+  parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      T r1 = op.start1(), r2 = 0, lanes[LANES];
+      int64_t c = 0, whole = cols - cols % LANES;
+      if (whole) {
+        for (int l = 0; l < LANES; l++) lanes[l] = op.start1();
+        for (; c < whole; c += LANES)
+          for (int l = 0; l < LANES; l++) lanes[l] = op.join1(lanes[l], op.load1(r, c + l));
+        for (int l = 0; l < LANES; l++) r1 = op.join1(r1, lanes[l]);
+      }
+      for (; c < cols; c++) r1 = op.join1(r1, op.load1(r, c));
+      if (Op::SECOND) {
+        c = 0;
+        if (whole) {
+          for (int l = 0; l < LANES; l++) lanes[l] = 0;
+          for (; c < whole; c += LANES)
+            for (int l = 0; l < LANES; l++) lanes[l] += op.load2(r, c + l, r1);
+          for (int l = 0; l < LANES; l++) r2 += lanes[l];
+        }
+        for (; c < cols; c++) r2 += op.load2(r, c, r1);
+      }
+      if (op.maps()) {
+        CDN_INDEPENDENT
+        for (int64_t i = 0; i < cols; i++) op.store(r, i, r1, r2);
+      }
+      op.finish(r, r1, r2);
+    }
+  });
+}
+
+}  // namespace cdn

@@ -1,0 +1,226 @@
+// c = op(a) op(b) on the CPU.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "../runtime.h"
+#include "blas.h"
+#include "matmul_kernel.h"
+#include "threads.h"
+
+using namespace cdn;
+
+namespace {
+
+// default is blocked: see the measurements that the comment at blocked() sums up.
+enum Variant : int32_t { DEFAULT, NAIVE, BLOCKED, BLAS };
+constexpr const char* VARIANTS[] = {"default", "naive", "blocked", "blas"};
+constexpr int32_t VARIANT_COUNT = sizeof VARIANTS / sizeof *VARIANTS;
+
+// Element (i, j) is data[i * row + j * col]: a transposed matrix is one with its strides exchanged.
+template <class T>
+struct Matrix {
+  T* data;
+  int64_t row, col;
+  T& at(int64_t i, int64_t j) const { return data[i * row + j * col]; }
+};
+
+// The definition, on one thread: the reference that the others are read and tested against. Rows of c are built up from
+// rows of b, so that the inner loop runs along memory unless b is transposed.
+template <class T>
+void naive(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
+  for (int64_t i = 0; i < m; i++) {
+    for (int64_t j = 0; j < n; j++) c.at(i, j) = 0;
+    for (int64_t p = 0; p < k; p++)
+      for (int64_t j = 0; j < n; j++) c.at(i, j) += a.at(i, p) * b.at(p, j);
+  }
+}
+
+const MatmulKernel& choose_kernel() {
+#if defined(__x86_64__)
+  const char* forced = getenv("CUDENO_ISA");
+  auto allowed = [forced](const char* isa) { return !forced || !*forced || strcmp(forced, isa) == 0; };
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+  if (avx512 && allowed("avx512")) return matmul_kernel_avx512();
+  if (avx2 && allowed("avx2")) return matmul_kernel_avx2();
+#endif
+  return matmul_kernel_base();
+}
+
+template <class T>
+const TileKernel<T>& tile_kernel();
+const MatmulKernel& kernel() {
+  static const MatmulKernel& chosen = choose_kernel();
+  return chosen;
+}
+template <>
+const TileKernel<float>& tile_kernel() { return kernel().f32; }
+template <>
+const TileKernel<double>& tile_kernel() { return kernel().f64; }
+
+// Memory for packed panels, kept from call to call and freed with the library. Every call holds the library's mutex.
+class Scratch {
+ public:
+  ~Scratch() { release(); }
+  void* at_least(size_t bytes) {
+    if (bytes > bytes_) {
+      release();
+      data_ = ::operator new(bytes, ALIGNMENT);
+      bytes_ = bytes;
+    }
+    return data_;
+  }
+
+ private:
+  static constexpr std::align_val_t ALIGNMENT{64};
+  void release() {
+    ::operator delete(data_, ALIGNMENT);
+    data_ = nullptr;
+    bytes_ = 0;
+  }
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+Scratch scratch;
+
+constexpr int64_t K_BLOCK_BYTES = 2048;      // of one row of a: panels this deep stream from L1 and L2
+constexpr int64_t M_BLOCK = 1536;            // rows of a and
+constexpr int64_t N_BLOCK = 3072;            // columns of b packed at a time
+constexpr int64_t CHUNK_BYTES = 256 << 10;   // packed rows of a that shall stay in L2
+constexpr int64_t IN_PLACE_BYTES = 128 << 10;
+constexpr int64_t SERIAL_PRODUCTS = 500000;  // below as many multiply-adds, waking a thread costs more than it saves
+constexpr int64_t SERIAL_PACK = 16384;       // the same for elements to pack
+constexpr int64_t DOT_ROWS = 4;              // up to as many rows of a, packing b costs more than it saves
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// f(begin, end) over [0, n), cut into even pieces, two a thread.
+template <class F>
+void in_pieces(int64_t n, bool serial, F&& f) {
+  if (serial) return f(int64_t{0}, n);
+  int64_t pieces = std::min<int64_t>(n, 2 * threads::count());
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) { f(n * begin / pieces, n * end / pieces); });
+}
+
+// One side of a block's product, `width` rows of a or columns of b. Where they lie next to each other and are not used
+// often, whole panels are read in place; only what is left over is packed.
+template <class T>
+struct Side {
+  const T* x;
+  int64_t width, k, width_stride, k_stride;
+  int64_t tile;  // panel width
+  typename TileKernel<T>::Pack pack;
+  T* packed;
+  bool in_place;
+
+  int64_t count() const { return ceil_div(width, tile); }
+  int64_t to_pack() const { return in_place ? count() - width / tile : count(); }
+  void pack_panel(int64_t i) const {
+    if (in_place) i = count() - 1;
+    pack(packed + (in_place ? 0 : i * tile * k), x + i * tile * width_stride, std::min(tile, width - i * tile), k, width_stride, k_stride);
+  }
+  Panels<T> panels() const {
+    int64_t last = count() - 1;
+    if (!in_place) return {packed, tile * k, tile, packed + last * tile * k, tile};
+    if (to_pack() == 0) return {x, tile, k_stride, x + last * tile, k_stride};
+    return {x, tile, k_stride, packed, tile};
+  }
+};
+
+template <class T>
+bool better_in_place(int64_t width, int64_t k, int64_t width_stride, int64_t uses) {
+  return width_stride == 1 && (uses <= 2 || width * k * static_cast<int64_t>(sizeof(T)) <= IN_PLACE_BYTES);
+}
+
+template <class T>
+void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
+  const TileKernel<T>& tile = tile_kernel<T>();
+  // A narrow c wastes most of a tile's columns. Turned, c^T = b^T a^T, it may fill the tiles better; but then c is written
+  // across its rows, which costs about as much as TURN_COST products an element.
+  constexpr int64_t TURN_COST = 16;
+  int64_t work = round_up(m, tile.row_step) * round_up(n, tile.col_step) * k;
+  int64_t work_turned = round_up(n, tile.row_step) * round_up(m, tile.col_step) * k + m * n * TURN_COST;
+  if (work_turned < work) {
+    std::swap(a, b);
+    std::swap(m, n);
+    c = {c.data, c.col, c.row};
+    a = {a.data, a.col, a.row};
+    b = {b.data, b.col, b.row};
+  }
+  bool serial = m * n * k < SERIAL_PRODUCTS;
+
+  if (m <= DOT_ROWS && (a.col == 1 || k == 1) && (b.row == 1 || k == 1)) {
+    DotProducts<T> product = {a.data, b.data, c.data, m, k, a.row, b.col, c.row, c.col};
+    return in_pieces(n, serial, [&](int64_t begin, int64_t end) { tile.dots(product, begin, end); });
+  }
+
+  int64_t k_block = ceil_div(k, ceil_div(k, K_BLOCK_BYTES / sizeof(T)));  // even blocks
+  int64_t m_block = std::min(M_BLOCK, m), n_block = std::min(N_BLOCK, n);
+  int64_t a_size = round_up(m_block, tile.rows) * k_block, b_size = round_up(n_block, tile.cols) * k_block;
+  T* b_packed = static_cast<T*>(scratch.at_least(static_cast<size_t>(a_size + b_size) * sizeof(T)));
+  T* a_packed = b_packed + b_size;
+  bool a_in_place = better_in_place<T>(m, k, a.row, ceil_div(n, tile.cols));
+  bool b_in_place = better_in_place<T>(n, k, b.col, ceil_div(m, tile.rows));
+
+  for (int64_t j0 = 0; j0 < n; j0 += n_block)
+    for (int64_t p0 = 0; p0 < k; p0 += k_block)
+      for (int64_t i0 = 0; i0 < m; i0 += m_block) {
+        int64_t mb = std::min(m_block, m - i0), nb = std::min(n_block, n - j0), kb = std::min(k_block, k - p0);
+        Side<T> rows = {&a.at(i0, p0), mb, kb, a.row, a.col, tile.rows, tile.pack_rows, a_packed, a_in_place};
+        Side<T> cols = {&b.at(p0, j0), nb, kb, b.col, b.row, tile.cols, tile.pack_cols, b_packed, b_in_place};
+
+        int64_t b_panels = i0 == 0 ? cols.to_pack() : 0;  // once for all blocks of rows
+        int64_t panels = b_panels + rows.to_pack();
+        in_pieces(panels, serial || panels * tile.cols * kb < SERIAL_PACK, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; i++) i < b_panels ? cols.pack_panel(i) : rows.pack_panel(i - b_panels);
+        });
+
+        int64_t chunk = std::max<int64_t>(1, CHUNK_BYTES / (tile.rows * kb * static_cast<int64_t>(sizeof(T))));
+        PanelProduct<T> product = {rows.panels(), cols.panels(), &c.at(i0, j0), mb, nb, kb, c.row, c.col, chunk, p0 > 0};
+        in_pieces(rows.count() * cols.count(), serial, [&](int64_t begin, int64_t end) { tile.multiply(product, begin, end); });
+      }
+}
+
+}  // namespace
+
+CDN_API const char* cdn_matmul_variant(int32_t variant) { return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr; }
+
+static void check_flag(const char* name, int32_t flag) {
+  if (flag != 0 && flag != 1) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be 0 or 1", name, flag);
+}
+
+CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype,
+                           int32_t variant) {
+  return run("cdn_matmul", [&](Call& call) {
+    check_flag("trans_a", trans_a);
+    check_flag("trans_b", trans_b);
+    if (!cdn_matmul_variant(variant)) {
+      std::string names;
+      for (int32_t i = 0; i < VARIANT_COUNT; i++) names += std::string(i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
+      CDN_FAIL(CDN_BAD_ARGUMENT, "variant is %d; known are %s", variant, names.c_str());
+    }
+    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k), b_count = checked_product("k, n", k, n);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* c_data = call.out<T>(c, "c", c_count);
+      const T* a_data = call.in<T>(a, "a", a_count);
+      const T* b_data = call.in<T>(b, "b", b_count);
+      if (c_count == 0) return;
+      if (k == 0) {
+        std::fill(c_data, c_data + c_count, T(0));
+        return;
+      }
+      if (variant == BLAS) return blas::matmul(c_data, a_data, b_data, m, n, k, trans_a == 1, trans_b == 1);
+      Matrix<T> c_matrix = {c_data, n, 1};
+      Matrix<const T> a_matrix = trans_a ? Matrix<const T>{a_data, 1, m} : Matrix<const T>{a_data, k, 1};
+      Matrix<const T> b_matrix = trans_b ? Matrix<const T>{b_data, 1, k} : Matrix<const T>{b_data, n, 1};
+      if (variant == NAIVE)
+        naive(c_matrix, a_matrix, b_matrix, m, n, k);
+      else
+        blocked(c_matrix, a_matrix, b_matrix, m, n, k);
+    });
+  });
+}

@@ -1,0 +1,64 @@
+// The loops behind every operation of cuda/*.cu. An operation is a small named functor; a driver runs it: as a kernel
+// when nvcc compiles this, as a loop over threads and vector lanes when a C++ compiler does. Same names, same meaning:
+//
+//   map(call, n, f, y, x...)                 y[i] = f(x[i]...)
+//   each(call, n, f)                         f(i)
+//   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
+//   broadcast(call, layout, f, y, a, b)      y[i] = f(a[..], b[..]) with strides
+//   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k
+//   rows(call, rows, cols, op)               reduce, then reduce again, then map, along each row
+//
+// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc). Joining must not depend on grouping but for
+// rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by bit.
+// rows's op: start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is summed; MAP-time store(r, c, r1, r2),
+// done where maps() is true; finish(r, r1, r2) once a row.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "runtime.h"
+
+#if defined(__CUDACC__)
+#define CDN_FN __host__ __device__ __forceinline__
+#else
+#define CDN_FN inline __attribute__((always_inline))
+#endif
+
+namespace cdn {
+
+// Extents and strides of up to two inputs, outermost first; neighbours that can be walked as one are merged.
+struct Layout {
+  int32_t rank = 0;
+  int64_t extent[MAX_RANK] = {}, a[MAX_RANK] = {}, b[MAX_RANK] = {};
+  int64_t n = 1;
+};
+
+// The largest and smallest element offset that strides reach, so that a call can ask for a buffer long enough.
+struct Reach {
+  int64_t low = 0, high = 0;
+};
+
+Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach_a, Reach* reach_b);
+
+CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64_t limit) {
+  fault->index = index;
+  fault->limit = limit;
+#if defined(__CUDA_ARCH__)
+  __threadfence_system();
+#endif
+  fault->op = op;
+}
+
+template <class T>
+CDN_FN bool is_nan(T x) {
+  return x != x;
+}
+
+}  // namespace cdn
+
+#if defined(__CUDACC__)
+#include "gpu/drivers.h"
+#else
+#include "cpu/drivers.h"
+#endif

@@ -1,0 +1,46 @@
+// Elementary functions by one name for float and double, in a form that g++ turns into vector code: glibc's libmvec
+// keeps NaN and infinity, which -ffast-math would not.
+#pragma once
+#include <cmath>
+
+#include "drivers.h"
+
+#if !defined(__CUDACC__) && defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#define CDN_VECTOR __attribute__((simd("notinbranch"), const))
+extern "C" {
+CDN_VECTOR float expf(float) noexcept;
+CDN_VECTOR double exp(double) noexcept;
+CDN_VECTOR float logf(float) noexcept;
+CDN_VECTOR double log(double) noexcept;
+CDN_VECTOR float powf(float, float) noexcept;
+CDN_VECTOR double pow(double, double) noexcept;
+#if __GLIBC_PREREQ(2, 35)
+CDN_VECTOR float tanhf(float) noexcept;
+CDN_VECTOR double tanh(double) noexcept;
+#endif
+}
+#undef CDN_VECTOR
+#endif
+
+namespace cdn {
+namespace fn {
+
+CDN_FN float exp(float x) { return ::expf(x); }
+CDN_FN double exp(double x) { return ::exp(x); }
+CDN_FN float log(float x) { return ::logf(x); }
+CDN_FN double log(double x) { return ::log(x); }
+CDN_FN float pow(float x, float y) { return ::powf(x, y); }
+CDN_FN double pow(double x, double y) { return ::pow(x, y); }
+CDN_FN float tanh(float x) { return ::tanhf(x); }
+CDN_FN double tanh(double x) { return ::tanh(x); }
+CDN_FN float sqrt(float x) { return ::sqrtf(x); }
+CDN_FN double sqrt(double x) { return ::sqrt(x); }
+
+// The larger (smaller) of two, NaN if either is NaN, as PyTorch has it.
+template <class T>
+CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }
+template <class T>
+CDN_FN T smaller(T a, T b) { return a < b || is_nan(a) ? a : b; }
+
+}  // namespace fn
+}  // namespace cdn

@@ -1,0 +1,84 @@
+// Rows by index, and copies by strides.
+#include "functions.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class Y, class X>
+struct GatherRows {
+  Y* y;
+  const X* x;
+  const int32_t* index;
+  int64_t cols, x_rows;
+  double scale, shift;
+  volatile Fault* fault;
+
+  struct Row {
+    Y* to;
+    const X* from;  // nullptr: the index was bad
+    int64_t count;
+    double scale, shift;
+    CDN_FN void operator()(int64_t c) const { to[c] = from ? convert(from[c]) : Y(0); }
+    CDN_FN Y convert(X value) const {
+      if constexpr (std::is_floating_point<Y>::value) return static_cast<Y>(value) * static_cast<Y>(scale) + static_cast<Y>(shift);
+      else return static_cast<Y>(value);
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    int64_t from = index[r];
+    bool bad = from < 0 || from >= x_rows;
+    if (bad) report_fault(fault, FAULT_GATHER_ROWS, from, x_rows);
+    return {y + r * cols, bad ? nullptr : x + from * cols, cols, scale, shift};
+  }
+};
+
+struct First {
+  template <class T> CDN_FN T operator()(T a, T) const { return a; }
+};
+
+}  // namespace
+
+CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows, double scale, double shift, int32_t y_dtype, int32_t x_dtype) {
+  return run("cdn_gather_rows", [&](Call& call) {
+    int64_t n = checked_product("rows, cols", rows, cols), x_n = checked_product("x_rows, cols", x_rows, cols);
+    auto launch = [&](auto y_zero, auto x_zero) {
+      using Y = decltype(y_zero);
+      using X = decltype(x_zero);
+      GatherRows<Y, X> op;
+      op.y = call.out<Y>(y, "y", n);
+      op.x = call.in<X>(x, "x", x_n);
+      op.index = call.in<int32_t>(index, "index", rows);
+      op.cols = cols;
+      op.x_rows = x_rows;
+      op.scale = scale;
+      op.shift = shift;
+      op.fault = backend::fault(call.device().index);
+      each_row(call, rows, cols, op);
+    };
+    if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });
+    if (x_dtype != CDN_UINT8) CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype), dtype_name(y_dtype));
+    with_number(y_dtype, [&](auto zero) { launch(zero, uint8_t{}); });
+  });
+}
+
+CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run("cdn_strided_copy", [&](Call& call) {
+    Reach reach, unused;
+    if (!layout) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
+    Layout l = read_layout(layout, rank, 1, &reach, &unused);
+    int64_t offset = layout[rank * 2], any = l.n > 0;
+    if (offset < 0 || offset > MAX_BYTES || offset + reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x", (long long)-(offset + reach.low));
+    int64_t bytes = dtype_bytes(dtype);
+    auto copy = [&](auto word) {
+      using T = decltype(word);
+      T* to = call.out<T>(y, "y", l.n);
+      const T* from = call.in<T>(x, "x", any * (offset + reach.high + 1)) + any * offset;
+      for (int32_t d = 0; d < l.rank; d++) l.b[d] = l.a[d];
+      broadcast(call, l, First{}, to, from, from);
+    };
+    if (bytes == 1) copy(uint8_t{});
+    else if (bytes == 4) copy(uint32_t{});
+    else copy(uint64_t{});
+  });
+}

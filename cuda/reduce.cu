@@ -1,0 +1,189 @@
+// Reductions of x[outer, axis, inner] over axis.
+#include "functions.h"
+
+using namespace cdn;
+
+namespace {
+
+// Sums run in float64 (int32: int64), so that a mean over millions of float32 keeps its digits.
+template <class T>
+struct Wide {
+  using type = double;
+};
+template <>
+struct Wide<int32_t> {
+  using type = int64_t;
+};
+
+template <class T>
+struct Sum {
+  using Acc = typename Wide<T>::type;
+  const T* x;
+  T* y;
+  Acc divisor;
+  CDN_FN Acc start() const { return Acc(0); }
+  CDN_FN Acc load(int64_t at, int64_t) const { return static_cast<Acc>(x[at]); }
+  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
+  CDN_FN void store(int64_t at, Acc sum) const { y[at] = static_cast<T>(sum / divisor); }
+};
+
+template <class T>
+struct Largest {
+  CDN_FN static T least() { return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest(); }
+  CDN_FN static T better(T a, T b) { return fn::larger(a, b); }
+  CDN_FN static bool beats(T a, T b) { return a > b || (is_nan(a) && !is_nan(b)); }
+};
+template <class T>
+struct Smallest {
+  CDN_FN static T least() { return std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max(); }
+  CDN_FN static T better(T a, T b) { return fn::smaller(a, b); }
+  CDN_FN static bool beats(T a, T b) { return a < b || (is_nan(a) && !is_nan(b)); }
+};
+
+template <template <class> class Which, class T>
+struct Extremum {
+  using Acc = T;
+  const T* x;
+  T* y;
+  CDN_FN T start() const { return Which<T>::least(); }
+  CDN_FN T load(int64_t at, int64_t) const { return x[at]; }
+  CDN_FN T join(T a, T b) const { return Which<T>::better(a, b); }
+  CDN_FN void store(int64_t at, T value) const { y[at] = value; }
+};
+
+template <class T>
+struct Candidate {
+  int64_t index;  // -1: none yet
+  T value;
+};
+
+template <template <class> class Which, class T>
+struct ArgExtremum {
+  using Acc = Candidate<T>;
+  const T* x;
+  int32_t* y;
+  CDN_FN Acc start() const { return {-1, T(0)}; }
+  CDN_FN Acc load(int64_t at, int64_t k) const { return {k, x[at]}; }
+  CDN_FN Acc join(Acc a, Acc b) const {
+    if (a.index < 0) return b;
+    if (b.index < 0) return a;
+    if (Which<T>::beats(b.value, a.value)) return b;
+    if (Which<T>::beats(a.value, b.value)) return a;
+    return a.index <= b.index ? a : b;
+  }
+  CDN_FN void store(int64_t at, Acc best) const { y[at] = static_cast<int32_t>(best.index); }
+};
+
+// How many elements of the axis equal the extremum: what a tie shares its gradient by.
+template <class T>
+struct CountTies {
+  using Acc = int64_t;
+  const T *x, *y;
+  T* count;
+  int64_t axis, inner;
+  CDN_FN Acc start() const { return 0; }
+  CDN_FN Acc load(int64_t at, int64_t) const { return same(x[at], y[at / (axis * inner) * inner + at % inner]); }
+  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
+  CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<T>(ties); }
+  CDN_FN static bool same(T a, T b) { return a == b || (is_nan(a) && is_nan(b)); }
+};
+template <class T>
+struct ShareGrad {
+  T* dx;
+  const T *dy, *x, *y, *count;
+  int64_t axis, inner;
+  CDN_FN void operator()(int64_t at) const {
+    int64_t from = at / (axis * inner) * inner + at % inner;
+    dx[at] = CountTies<T>::same(x[at], y[from]) ? dy[from] / count[from] : T(0);
+  }
+};
+
+struct Sizes {
+  int64_t in, out;
+  Sizes(int64_t outer, int64_t axis, int64_t inner)
+      : in(checked_product("outer, axis, inner", outer, axis, inner)), out(checked_product("outer, inner", outer, inner)) {}
+};
+
+template <class T>
+void sum(Call& call, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, bool mean) {
+  Sizes n(outer, axis, inner);
+  T* to = call.out<T>(y, "y", n.out);
+  const T* from = call.in<T>(x, "x", n.in);
+  using Acc = typename Sum<T>::Acc;
+  reduce(call, outer, axis, inner, Sum<T>{from, to, static_cast<Acc>(mean ? axis : 1)});  // an empty mean is 0 / 0
+}
+
+void need_elements(int64_t outer, int64_t axis, int64_t inner) {
+  if (axis == 0 && outer * inner > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "axis has no elements, so there is no extremum");
+}
+
+template <template <class> class Which>
+int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return run(op, [&](Call& call) {
+    Sizes n(outer, axis, inner);
+    need_elements(outer, axis, inner);
+    with_number(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(y, "y", n.out);
+      const T* from = call.in<T>(x, "x", n.in);
+      reduce(call, outer, axis, inner, Extremum<Which, T>{from, to});
+    });
+  });
+}
+
+template <template <class> class Which>
+int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return run(op, [&](Call& call) {
+    Sizes n(outer, axis, inner);
+    need_elements(outer, axis, inner);
+    if (axis > INT32_MAX) CDN_FAIL(CDN_UNSUPPORTED, "axis is %lld; an index must fit int32", (long long)axis);
+    with_number(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      int32_t* to = call.out<int32_t>(y, "y", n.out);
+      const T* from = call.in<T>(x, "x", n.in);
+      reduce(call, outer, axis, inner, ArgExtremum<Which, T>{from, to});
+    });
+  });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return run("cdn_sum", [&](Call& call) {
+    with_number(dtype, [&](auto zero) { sum<decltype(zero)>(call, y, x, outer, axis, inner, false); });
+  });
+}
+CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return run("cdn_mean", [&](Call& call) {
+    with_float(dtype, [&](auto zero) { sum<decltype(zero)>(call, y, x, outer, axis, inner, true); });
+  });
+}
+CDN_API int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return extremum<Largest>("cdn_max", y, x, outer, axis, inner, dtype);
+}
+CDN_API int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return extremum<Smallest>("cdn_min", y, x, outer, axis, inner, dtype);
+}
+CDN_API int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return arg_extremum<Largest>("cdn_argmax", y, x, outer, axis, inner, dtype);
+}
+CDN_API int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return arg_extremum<Smallest>("cdn_argmin", y, x, outer, axis, inner, dtype);
+}
+
+CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+  return run("cdn_max_grad", [&](Call& call) {
+    Sizes n(outer, axis, inner);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(dx, "dx", n.in);
+      const T* upstream = call.in<T>(dy, "dy", n.out);
+      const T* from = call.in<T>(x, "x", n.in);
+      const T* best = call.in<T>(y, "y", n.out);
+      if (n.in == 0) return;
+      T* count = call.scratch<T>(n.out);
+      reduce(call, outer, axis, inner, CountTies<T>{from, best, count, axis, inner});
+      each(call, n.in, ShareGrad<T>{to, upstream, from, best, count, axis, inner});
+    });
+  });
+}

@@ -1,0 +1,158 @@
+// Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and a map, which suits
+// vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing.
+#include "functions.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class T>
+struct MaxThenSumExp {
+  using Acc = T;
+  static constexpr bool SECOND = true;
+  const T* x;
+  int64_t cols;
+  CDN_FN T start1() const { return -std::numeric_limits<T>::infinity(); }
+  CDN_FN T load1(int64_t r, int64_t c) const { return x[r * cols + c]; }
+  CDN_FN T join1(T a, T b) const { return fn::larger(a, b); }
+  CDN_FN T load2(int64_t r, int64_t c, T max) const { return fn::exp(x[r * cols + c] - max); }
+  CDN_FN bool maps() const { return true; }
+  CDN_FN void finish(int64_t, T, T) const {}
+};
+
+template <class T>
+struct Softmax : MaxThenSumExp<T> {
+  T* y;
+  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+    int64_t at = r * this->cols + c;
+    y[at] = fn::exp(this->x[at] - max) / sum;
+  }
+};
+
+template <class T>
+struct LogSoftmax : MaxThenSumExp<T> {
+  T* y;
+  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+    int64_t at = r * this->cols + c;
+    y[at] = this->x[at] - max - fn::log(sum);
+  }
+};
+
+template <class T, class Target>
+struct CrossEntropy : MaxThenSumExp<T> {
+  T *loss, *dx;
+  const Target* target;
+  T scale;
+  volatile Fault* fault;
+  CDN_FN bool maps() const { return dx != nullptr; }
+  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+    int64_t at = r * this->cols + c;
+    T p = fn::exp(this->x[at] - max) / sum;
+    dx[at] = (p - (c == static_cast<int64_t>(target[r]) ? T(1) : T(0))) * scale;
+  }
+  CDN_FN void finish(int64_t r, T max, T sum) const {
+    int64_t t = static_cast<int64_t>(target[r]);
+    if (t < 0 || t >= this->cols) {
+      report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
+      loss[r] = std::numeric_limits<T>::quiet_NaN();
+    } else {
+      loss[r] = fn::log(sum) + (max - this->x[r * this->cols + t]);
+    }
+  }
+};
+
+// One sum, then a map of dy and y.
+template <class T>
+struct RowGrad {
+  using Acc = T;
+  static constexpr bool SECOND = false;
+  T* dx;
+  const T *dy, *y;
+  int64_t cols;
+  CDN_FN T start1() const { return T(0); }
+  CDN_FN T join1(T a, T b) const { return a + b; }
+  CDN_FN T load2(int64_t, int64_t, T) const { return T(0); }
+  CDN_FN bool maps() const { return true; }
+  CDN_FN void finish(int64_t, T, T) const {}
+};
+
+template <class T>
+struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
+  CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c] * this->y[r * this->cols + c]; }
+  CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
+    int64_t at = r * this->cols + c;
+    this->dx[at] = this->y[at] * (this->dy[at] - sum);
+  }
+};
+
+template <class T>
+struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy)
+  CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c]; }
+  CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
+    int64_t at = r * this->cols + c;
+    this->dx[at] = this->dy[at] - fn::exp(this->y[at]) * sum;
+  }
+};
+
+template <template <class> class Op>
+int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_t cols, int32_t dtype) {
+  return run(name, Call::IN_PLACE, [&](Call& call) {
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      Op<T> op;
+      op.y = call.out<T>(y, "y", n);
+      op.x = call.in<T>(x, "x", n);
+      op.cols = cols;
+      if (n) rows(call, n_rows, cols, op);
+    });
+  });
+}
+
+template <template <class> class Op>
+int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t n_rows, int64_t cols, int32_t dtype) {
+  return run(name, Call::IN_PLACE, [&](Call& call) {
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      Op<T> op;
+      op.dx = call.out<T>(dx, "dx", n);
+      op.dy = call.in<T>(dy, "dy", n);
+      op.y = call.in<T>(y, "y", n);
+      op.cols = cols;
+      if (n) rows(call, n_rows, cols, op);
+    });
+  });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) { return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype); }
+CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) { return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype); }
+CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) { return row_grad<SoftmaxGrad>("cdn_softmax_grad", dx, dy, y, rows, cols, dtype); }
+CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) { return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype); }
+
+CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t n_rows, int64_t cols, double scale, int32_t dtype, int32_t target_dtype) {
+  return run("cdn_cross_entropy", [&](Call& call) {
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    if (cols == 0 && n_rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
+    if (target_dtype != CDN_INT32 && target_dtype != CDN_UINT8) CDN_FAIL(CDN_UNSUPPORTED, "target_dtype is %s; it must be int32 or uint8", dtype_name(target_dtype));
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      auto launch = [&](auto target_zero) {
+        using Target = decltype(target_zero);
+        CrossEntropy<T, Target> op;
+        op.loss = call.out<T>(loss, "loss", n_rows);
+        op.dx = dx ? call.out<T>(dx, "dx", n) : nullptr;
+        op.x = call.in<T>(x, "x", n);
+        op.target = call.in<Target>(target, "target", n_rows);
+        op.cols = cols;
+        op.scale = static_cast<T>(scale);
+        op.fault = backend::fault(call.device().index);
+        if (n) rows(call, n_rows, cols, op);
+      };
+      if (target_dtype == CDN_INT32) launch(int32_t{});
+      else launch(uint8_t{});
+    });
+  });
+}

@@ -1,0 +1,163 @@
+#include "runtime.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "handles.h"
+
+namespace cdn {
+
+std::mutex& library_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+HandleTable<Buffer>& buffers() {
+  static HandleTable<Buffer> table;
+  return table;
+}
+
+bool sync_each_call() {
+  static const bool on = [] {
+    const char* value = getenv("CUDENO_SYNC");
+    return value && strcmp(value, "0") != 0 && *value;
+  }();
+  return on;
+}
+
+static std::vector<std::unique_ptr<Device>>& open_devices() {
+  static std::vector<std::unique_ptr<Device>> devices;
+  return devices;
+}
+
+Device& device_at(int32_t index) {
+  auto& devices = open_devices();
+  if (index >= 0 && static_cast<size_t>(index) < devices.size() && devices[index]) {
+    backend::activate(index);
+    return *devices[index];
+  }
+  std::string why;
+  int32_t count = backend::device_count(&why);
+  if (count == 0) CDN_FAIL(CDN_NO_DEVICE, "no device: %s", why.c_str());
+  if (index < 0 || index >= count) CDN_FAIL(CDN_BAD_ARGUMENT, "device is %d; there are %d, numbered from 0", index, count);
+  if (devices.size() < static_cast<size_t>(count)) devices.resize(count);
+  backend::activate(index);
+  auto device = std::make_unique<Device>(index);
+  device->streams.push_back(backend::stream_create());
+  device->in_use.push_back(true);
+  devices[index] = std::move(device);
+  return *devices[index];
+}
+
+const char* dtype_name(int32_t dtype) {
+  switch (dtype) {
+    case CDN_FLOAT32: return "float32";
+    case CDN_FLOAT64: return "float64";
+    case CDN_INT32: return "int32";
+    case CDN_UINT8: return "uint8";
+    default: return "unknown";
+  }
+}
+
+int64_t dtype_bytes(int32_t dtype) {
+  switch (dtype) {
+    case CDN_FLOAT32: case CDN_INT32: return 4;
+    case CDN_FLOAT64: return 8;
+    case CDN_UINT8: return 1;
+    default: CDN_FAIL(CDN_BAD_ARGUMENT, "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8", dtype);
+  }
+}
+
+int64_t checked_size(const char* name, int64_t n) {
+  if (n < 0 || n > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have", name, (long long)n);
+  return n;
+}
+
+int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c) {
+  checked_size(names, a);
+  checked_size(names, b);
+  checked_size(names, c);
+  __int128 product = static_cast<__int128>(a) * b;
+  if (product <= MAX_BYTES) product *= c;
+  if (product > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld x %lld x %lld elements are more than any memory holds", names, (long long)a, (long long)b, (long long)c);
+  return static_cast<int64_t>(product);
+}
+
+Buffer& buffer_at(uint32_t handle, const char* name) {
+  Buffer* buffer = buffers().find(handle);
+  if (!buffer) CDN_FAIL(CDN_BAD_HANDLE, "%s: handle %#x is not live: it was freed, or never given out", name, handle);
+  return *buffer;
+}
+
+void order_after(Block* block, Stream stream) {
+  if (!block || block->stream == stream) return;
+  if (block->stream) backend::stream_wait(stream, block->stream);
+  block->stream = stream;
+}
+
+void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write) {
+  Buffer& buffer = buffer_at(handle, name);
+  if (count < 0 || count > MAX_BYTES / element_bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name, (long long)count);
+  int64_t bytes = count * element_bytes;
+  if (bytes > buffer.bytes)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the buffer holds %lld bytes; %lld are needed", name, (long long)buffer.bytes, (long long)bytes);
+  if (!device_)
+    device_ = &device_at(buffer.device);
+  else if (device_->index != buffer.device)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is on device %d; the other arguments are on device %d", name, buffer.device, device_->index);
+  if (bytes == 0) return buffer.data;
+  if (reinterpret_cast<uintptr_t>(buffer.data) % element_bytes)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the view starts at a byte that is no multiple of its element size, %lld", name, (long long)element_bytes);
+  check_overlap({buffer.data, buffer.data + bytes, write, name});
+  order_after(buffer.block, stream());
+  return buffer.data;
+}
+
+void Call::check_overlap(const Range& range) {
+  for (const Range& other : ranges_) {
+    if (!range.write && !other.write) continue;
+    if (range.begin >= other.end || other.begin >= range.end) continue;
+    if (overlap_ == IN_PLACE && range.begin == other.begin && range.end == other.end) continue;
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s overlaps %s", range.name, other.name);
+  }
+  ranges_.push_back(range);
+}
+
+Block* allocate(Device& device, int64_t bytes) {
+  Block* block = device.memory.allocate(bytes, [&] {
+    for (Stream s : device.streams) backend::stream_sync(s);
+  });
+  order_after(block, device.stream());
+  return block;
+}
+
+void release(Device& device, Block* block) {
+  if (block && --block->references == 0) device.memory.release(block);
+}
+
+void* Call::scratch_bytes(int64_t bytes) {
+  if (bytes == 0) return nullptr;
+  scratch_.push_back(nullptr);  // room first, so that the block can't be lost
+  scratch_.back() = allocate(*device_, bytes);
+  return scratch_.back()->data;
+}
+
+Call::~Call() {
+  for (Block* block : scratch_) release(*device_, block);
+}
+
+void Call::finish() {
+  if (device_) backend::check_launch(stream(), sync_each_call());
+  if (device_ && sync_each_call()) raise_fault(device_->index);
+}
+
+void raise_fault(int32_t device) {
+  volatile Fault* fault = backend::fault(device);
+  if (fault->op == FAULT_NONE) return;
+  const char* op = fault->op == FAULT_GATHER_ROWS ? "cdn_gather_rows" : "cdn_cross_entropy";
+  long long index = fault->index, limit = fault->limit;
+  fault->op = FAULT_NONE;
+  CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index, limit - 1);
+}
+
+}  // namespace cdn

@@ -1,0 +1,32 @@
+#include "status.h"
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+namespace cdn {
+
+static thread_local char last_error[1024];
+
+void fail(int32_t code, const char* file, int line, const char* format, ...) {
+  char text[768];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(text, sizeof text, format, args);
+  va_end(args);
+  const char* base = strrchr(file, '/');
+  char where[128];
+  snprintf(where, sizeof where, " (%s:%d)", base ? base + 1 : file, line);
+  throw Error{code, std::string(text) + where};
+}
+
+int32_t set_last_error(int32_t code, const char* op, const std::string& text) noexcept {
+  snprintf(last_error, sizeof last_error, "%s: %s", op, text.c_str());
+  return code;
+}
+
+}  // namespace cdn
+
+CDN_API int32_t cdn_abi_version(void) { return CDN_ABI_VERSION; }
+
+CDN_API const char* cdn_last_error(void) { return cdn::last_error; }
