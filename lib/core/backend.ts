@@ -1,0 +1,202 @@
+import { ArgumentError, CudenoError, DeviceError } from "../native/errors.ts";
+import { environment } from "../native/environment.ts";
+import { kindOf, type Library, openLibrary } from "../native/library.ts";
+import { checkOptions } from "./options.ts";
+import { manualSeed } from "./random.ts";
+
+/** A device by name. */
+export type DeviceName = "cpu" | "cuda" | `cuda:${number}`;
+
+/** What is known of a device, and from where its library was loaded. */
+export interface DeviceInfo {
+  /** `"cpu"` or `"cuda:0"`, as tensors name it. */
+  readonly device: DeviceName;
+  /** The processor's own name. */
+  readonly name: string;
+  /** `"9.0"` and the like; empty on the CPU. */
+  readonly computeCapability: string;
+  /** Multiprocessors, or threads on the CPU. */
+  readonly processors: number;
+  /** Memory in bytes. */
+  readonly totalMemory: number;
+  /** Memory free at the time of asking, in bytes. */
+  readonly freeMemory: number;
+  /** The version that the CUDA driver supports, `"13.0"`; empty on the CPU. */
+  readonly driver: string;
+  /** The file of the native library. */
+  readonly library: string;
+  /** Its compiler and architectures. */
+  readonly build: string;
+  /** Why `"auto"` did not choose a GPU; empty otherwise. */
+  readonly note: string;
+}
+
+/** Options of {@linkcode init}. */
+export interface InitOptions {
+  /** `"auto"` (default) takes the first GPU, else the CPU. */
+  device?: "auto" | DeviceName;
+  /** A native library's file, instead of the one found by itself. */
+  library?: string;
+  /** The most bytes to take of the device's memory; by default all there is. */
+  memoryLimit?: number;
+  /** As {@linkcode manualSeed}. */
+  seed?: number;
+}
+
+/** One device through its library: what operations call. */
+export class Backend {
+  /** The open library. */
+  readonly library: Library;
+  /** The device's number within it. */
+  readonly index: number;
+  /** Its name to users. */
+  readonly device: DeviceName;
+  /** The functions of cudeno.h. */
+  readonly functions: Library["functions"];
+
+  /** Used by {@linkcode backendFor}. */
+  constructor(library: Library, index: number) {
+    this.library = library;
+    this.index = index;
+    this.device = library.kind === "cpu" ? "cpu" : `cuda:${index}`;
+    this.functions = library.functions;
+  }
+
+  /** Throws what a status other than 0 stands for. */
+  check(status: number): void {
+    if (status !== 0) this.library.check(status);
+  }
+
+  /** Asks the library. */
+  info(note = ""): DeviceInfo {
+    const name = new Uint8Array(256);
+    const numbers = new BigInt64Array(8);
+    this.check(this.functions.cdn_device_info(name, numbers, this.index));
+    const [total, free, major, minor, processors, driver] = Array.from(numbers, Number);
+    const gpu = this.library.kind === "cuda";
+    return {
+      device: this.device,
+      name: new TextDecoder().decode(name.subarray(0, name.indexOf(0))).trim(),
+      computeCapability: gpu ? `${major}.${minor}` : "",
+      processors: processors!,
+      totalMemory: total!,
+      freeMemory: free!,
+      driver: gpu ? `${Math.floor(driver! / 1000)}.${(driver! % 1000) / 10}` : "",
+      library: this.library.path,
+      build: this.library.buildInfo(),
+      note,
+    };
+  }
+}
+
+const backends = new Map<string, Backend>();
+let current: Backend | undefined;
+
+/**
+ * Chooses the device for tensors that are made without naming one, and says what it chose. Called by itself, with
+ * `"auto"`, at first use.
+ *
+ * @throws {DeviceError} when a GPU is asked for and there is none; never falls back to the CPU then.
+ * @throws {LibraryError} when the native library is missing or of another version.
+ *
+ * ```ts
+ * import { init } from "@cudeno/cudeno";
+ * const info = init({ device: "cpu", seed: 1 });
+ * console.log(info.device, info.name);
+ * ```
+ */
+export function init(options: InitOptions = {}): DeviceInfo {
+  checkOptions("init", options, ["device", "library", "memoryLimit", "seed"]);
+  const { device = "auto", library, memoryLimit, seed } = options;
+  if (memoryLimit !== undefined && !(Number.isSafeInteger(memoryLimit) && memoryLimit > 0)) {
+    throw new ArgumentError(`init: memoryLimit is ${memoryLimit}; it must be a number of bytes`);
+  }
+  let note = "";
+  let chosen: Backend;
+  if (device === "auto") ({ chosen, note } = automatic(library));
+  else chosen = backendFor(device, library);
+  if (memoryLimit !== undefined) {
+    chosen.check(chosen.functions.cdn_memory_limit(chosen.index, BigInt(memoryLimit)));
+  }
+  if (seed !== undefined) manualSeed(seed);
+  current = chosen;
+  return chosen.info(note);
+}
+
+/** The device for tensors that are made without naming one. */
+export function defaultBackend(): Backend {
+  return current ??= automatic().chosen;
+}
+
+/** The device of a name; opens its library at first use. */
+export function backendFor(device: DeviceName | undefined, library?: string): Backend {
+  if (device === undefined) return defaultBackend();
+  const match = /^(cpu)$|^cuda(?::(\d+))?$/.exec(device);
+  if (!match) {
+    throw new ArgumentError(`Device is ${device}; it must be "cpu", "cuda" or "cuda:N"`);
+  }
+  const index = Number(match[2] ?? 0);
+  const kind = match[1] ? "cpu" : "cuda";
+  const key = `${kind}:${index}`;
+  const known = backends.get(key);
+  if (known && library === undefined) return known;
+  const opened = openLibrary(kind, library);
+  const { count, why } = deviceCount(opened);
+  if (count === 0) {
+    throw new DeviceError(`Device ${device} was asked for, but there is none: ${why}`);
+  }
+  if (index >= count) {
+    throw new DeviceError(`Device ${device} was asked for; there are ${count}, numbered from 0`);
+  }
+  const backend = known ?? new Backend(opened, index);
+  backends.set(key, backend);
+  return backend;
+}
+
+/** The devices that this machine has and whose libraries can be opened: the GPUs, then the CPU. */
+export function devices(): DeviceInfo[] {
+  const found: DeviceInfo[] = [];
+  for (const kind of ["cuda", "cpu"] as const) {
+    try {
+      const { count } = deviceCount(openLibrary(kind));
+      for (let i = 0; i < count; i++) {
+        found.push(backendFor(kind === "cpu" ? "cpu" : `cuda:${i}`).info());
+      }
+    } catch (error) {
+      if (!(error instanceof CudenoError)) throw error;
+    }
+  }
+  return found;
+}
+
+/**
+ * Waits until all work queued so far is done, on the device named or on the default one, without holding up the event
+ * loop. Reports faults that the device met, such as an index out of range.
+ */
+export async function synchronize(device?: DeviceName): Promise<void> {
+  const backend = backendFor(device);
+  await backend.functions.wait_for_device(backend.index);
+  backend.check(backend.functions.cdn_sync(backend.index)); // nothing left to wait for; gives the error's text on this thread
+}
+
+function automatic(library?: string): { chosen: Backend; note: string } {
+  if (library !== undefined) {
+    return { chosen: backendFor(kindOf(library), library), note: "" };
+  }
+  const named = environment("CUDENO_LIBRARY");
+  if (named && kindOf(named) === "cpu") {
+    return { chosen: backendFor("cpu"), note: "CUDENO_LIBRARY names a CPU library" };
+  }
+  try {
+    return { chosen: backendFor("cuda"), note: "" };
+  } catch (error) {
+    if (!(error instanceof CudenoError)) throw error;
+    return { chosen: backendFor("cpu"), note: error.message };
+  }
+}
+
+function deviceCount(library: Library): { count: number; why: string } {
+  const count = new Int32Array(1);
+  library.check(library.functions.cdn_device_count(count));
+  return { count: count[0]!, why: count[0] ? "" : library.lastError() };
+}

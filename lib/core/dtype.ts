@@ -1,0 +1,48 @@
+import { DTypeError } from "../native/errors.ts";
+
+/** The element types of a tensor. Comparisons give uint8, 0 or 1. */
+export type DType = "float32" | "float64" | "int32" | "uint8";
+
+/** The typed array that holds a dtype's elements on the host. */
+export type DataOf<D extends DType = DType> = D extends "float32" ? Float32Array<ArrayBuffer>
+  : D extends "float64" ? Float64Array<ArrayBuffer>
+  : D extends "int32" ? Int32Array<ArrayBuffer>
+  : Uint8Array<ArrayBuffer>;
+
+interface DTypeInfo {
+  /** The number by which cudeno.h knows it. */
+  code: number;
+  bytes: number;
+  float: boolean;
+  make(length: number): DataOf;
+}
+
+const table: Record<DType, DTypeInfo> = {
+  float32: { code: 0, bytes: 4, float: true, make: (n) => new Float32Array(n) },
+  float64: { code: 1, bytes: 8, float: true, make: (n) => new Float64Array(n) },
+  int32: { code: 2, bytes: 4, float: false, make: (n) => new Int32Array(n) },
+  uint8: { code: 3, bytes: 1, float: false, make: (n) => new Uint8Array(n) },
+};
+
+/** What there is to know of a dtype. Throws a DTypeError for a name that is none. */
+export function dtypeInfo(dtype: DType): DTypeInfo {
+  const info = table[dtype];
+  if (!info || !Object.hasOwn(table, dtype)) {
+    throw new DTypeError(`dtype is ${dtype}; it must be ${Object.keys(table).join(", ")}`);
+  }
+  return info;
+}
+
+/** Whether a dtype is a floating-point one, and so may have gradients. */
+export function isFloat(dtype: DType): boolean {
+  return dtypeInfo(dtype).float;
+}
+
+/** The dtype of a typed array, or undefined for one that tensors have no dtype for. */
+export function dtypeOf(data: ArrayBufferView): DType | undefined {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Float64Array) return "float64";
+  if (data instanceof Int32Array) return "int32";
+  if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return "uint8";
+  return undefined;
+}

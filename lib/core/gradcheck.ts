@@ -1,0 +1,103 @@
+import { DTypeError, GradientError } from "../native/errors.ts";
+import { checkNumber, checkOptions } from "./options.ts";
+import { scope } from "./scope.ts";
+import type { TensorBase } from "./tensor.ts";
+
+/** Options of {@linkcode gradcheck}. */
+export interface GradcheckOptions {
+  /** The step of the central differences; default 1e-6. */
+  eps?: number;
+  /** The absolute difference allowed; default 1e-7. */
+  atol?: number;
+  /** The difference allowed relative to the numerical derivative; default 1e-5. */
+  rtol?: number;
+}
+
+/**
+ * Checks the gradient of `fn` against central differences, element by element: each derivative of each element of the
+ * result with respect to each element of each input. Inputs are float64 tensors; those with requiresGrad are checked.
+ * Returns true, or throws a GradientError that names the first wrong element.
+ *
+ * ```ts
+ * import { gradcheck, rand } from "@cudeno/cudeno";
+ * const x = rand([3, 2], { dtype: "float64", requiresGrad: true });
+ * console.log(gradcheck((x) => x.tanh().mul(x), [x])); // true
+ * ```
+ */
+export function gradcheck<T extends TensorBase>(
+  fn: (...inputs: T[]) => T,
+  inputs: readonly T[],
+  options: GradcheckOptions = {},
+): boolean {
+  checkOptions("gradcheck", options, ["eps", "atol", "rtol"]);
+  const { eps = 1e-6, atol = 1e-7, rtol = 1e-5 } = options;
+  for (const [name, value] of Object.entries({ eps, atol, rtol })) {
+    checkNumber("gradcheck", name, value, 0);
+  }
+  if (inputs.some((x) => x.dtype !== "float64")) {
+    throw new DTypeError(
+      "gradcheck: inputs must be float64; float32 is too coarse for differences",
+    );
+  }
+  inputs.forEach((input, which) => {
+    if (!input.requiresGrad) return;
+    const analytic = scope(() => analyticJacobian(fn, inputs, input));
+    for (let i = 0; i < input.size; i++) {
+      const numeric = scope(() => numericColumn(fn, inputs, input, i, eps));
+      numeric.forEach((wanted, j) => {
+        const found = analytic[j]![i]!;
+        if (!(Math.abs(found - wanted) <= atol + rtol * Math.abs(wanted))) {
+          throw new GradientError(
+            `gradcheck: the derivative of output ${j} by element ${i} of input ${which} is ${found}; ` +
+              `differences give ${wanted}`,
+          );
+        }
+      });
+    }
+  });
+  return true;
+}
+
+// Row j: the derivatives of output j.
+function analyticJacobian<T extends TensorBase>(
+  fn: (...inputs: T[]) => T,
+  inputs: readonly T[],
+  input: T,
+): ArrayLike<number>[] {
+  const y = fn(...inputs);
+  const rows: ArrayLike<number>[] = [];
+  for (let j = 0; j < y.size; j++) {
+    const kept = inputs.map((x) => x.grad);
+    for (const x of inputs) x.grad = null;
+    const onehot = new Float64Array(y.size);
+    onehot[j] = 1;
+    y.backward(y.make(y.shape).copyFrom(onehot), { retainGraph: true });
+    rows.push(input.grad ? input.grad.dataSync() : new Float64Array(input.size));
+    inputs.forEach((x, k) => {
+      x.grad?.dispose();
+      x.grad = kept[k]!;
+    });
+  }
+  return rows;
+}
+
+function numericColumn<T extends TensorBase>(
+  fn: (...inputs: T[]) => T,
+  inputs: readonly T[],
+  input: T,
+  i: number,
+  eps: number,
+): number[] {
+  const values = input.dataSync();
+  const at = (value: number) => {
+    input.copyFrom(Float64Array.from(values).fill(value, i, i + 1));
+    return fn(...inputs).dataSync();
+  };
+  try {
+    const above = at(values[i]! + eps);
+    const below = at(values[i]! - eps);
+    return Array.from(above, (value, j) => (value - below[j]!) / (2 * eps));
+  } finally {
+    input.copyFrom(values);
+  }
+}

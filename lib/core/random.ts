@@ -1,0 +1,74 @@
+import { ArgumentError } from "../native/errors.ts";
+
+// One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from it.
+let seed = 0n;
+let drawn = 0n;
+let seeded = false;
+
+/**
+ * Starts the random numbers anew: from the same seed come the same numbers, on every device. n is a whole number from
+ * 0 to 2^53 - 1. Without a call the seed is drawn from the system.
+ *
+ * ```ts
+ * import { manualSeed, rand } from "@cudeno/cudeno";
+ * manualSeed(7);
+ * console.log(rand([3]).dataSync());
+ * ```
+ */
+export function manualSeed(n: number): void {
+  if (!Number.isSafeInteger(n) || n < 0) {
+    throw new ArgumentError(`manualSeed: the seed is ${n}; it must be a whole number from 0 up`);
+  }
+  seed = BigInt(n);
+  drawn = 0n;
+  seeded = true;
+}
+
+/** Takes `blocks` Philox blocks for the caller alone, and says where they are. */
+export function takeRandom(blocks: number): { seed: bigint; offset: bigint } {
+  if (!seeded) {
+    seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]!);
+    seeded = true;
+  }
+  const offset = drawn;
+  drawn += BigInt(blocks);
+  return { seed, offset };
+}
+
+// The high and low halves of the product of two 32-bit words.
+function multiply(a: number, b: number): [number, number] {
+  const a0 = a & 0xffff, a1 = a >>> 16, b0 = b & 0xffff, b1 = b >>> 16;
+  const middle = a1 * b0 + ((a0 * b0) >>> 16);
+  const carry = (middle & 0xffff) + a0 * b1;
+  return [a1 * b1 + Math.floor(middle / 0x10000) + (carry >>> 16), Math.imul(a, b)];
+}
+
+/** The four words of one block of Philox4x32-10: the same that cuda/random.cu computes. */
+export function philox(seed: bigint, counter: bigint): [number, number, number, number] {
+  let key0 = Number(seed & 0xffffffffn), key1 = Number((seed >> 32n) & 0xffffffffn);
+  let w0 = Number(counter & 0xffffffffn), w1 = Number((counter >> 32n) & 0xffffffffn);
+  let w2 = 0, w3 = 0;
+  for (let round = 0; round < 10; round++) {
+    const [high0, low0] = multiply(0xd2511f53, w0);
+    const [high1, low1] = multiply(0xcd9e8d57, w2);
+    [w0, w1, w2, w3] = [high1 ^ w1 ^ key0, low1, high0 ^ w3 ^ key1, low0];
+    key0 = (key0 + 0x9e3779b9) | 0;
+    key1 = (key1 + 0xbb67ae85) | 0;
+  }
+  return [w0 >>> 0, w1 >>> 0, w2 >>> 0, w3 >>> 0];
+}
+
+/** A random order of 0..n-1, by Fisher and Yates, from the process's stream of random numbers. */
+export function permutation(n: number): Int32Array<ArrayBuffer> {
+  const { seed, offset } = takeRandom(Math.ceil(n / 4));
+  const order = Int32Array.from({ length: n }, (_, i) => i);
+  let words: readonly number[] = [];
+  for (let i = 0; i < n; i++) {
+    if (i % 4 === 0) words = philox(seed, offset + BigInt(i / 4));
+    const j = i + Math.floor(words[i % 4]! / 0x100000000 * (n - i));
+    const kept = order[i]!;
+    order[i] = order[j]!;
+    order[j] = kept;
+  }
+  return order;
+}

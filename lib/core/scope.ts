@@ -1,0 +1,99 @@
+import { DisposedError } from "../native/errors.ts";
+
+/** What a scope looks after. */
+export interface Owned {
+  dispose(at?: Error): void;
+}
+
+// A scope's tensors, in the order in which they were made.
+type Owner = Set<Owned>;
+
+const open: Owner[] = [];
+
+/** Gives a new tensor to the innermost scope, if there is one. */
+export function own(tensor: Owned): void {
+  open.at(-1)?.add(tensor);
+}
+
+/** Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients, optimizer state. */
+export function keep<T extends Owned>(tensor: T): T {
+  for (const owner of open) owner.delete(tensor);
+  return tensor;
+}
+
+/**
+ * Runs `fn` and frees every tensor made in it, but those that it returns (alone, or in arrays and plain objects), which
+ * pass to the scope around. An async `fn` is awaited; async scopes may be nested but must not overlap, since a tensor
+ * belongs to the scope opened last.
+ *
+ * ```ts
+ * import { rand, scope } from "@cudeno/cudeno";
+ * const norm = scope(() => {
+ *   const x = rand([1000]);
+ *   return x.mul(x).sum().sqrt(); // x and x*x are freed, the result is kept
+ * });
+ * console.log(norm.itemSync());
+ * ```
+ */
+export function scope<T>(fn: () => T): T {
+  const owner: Owner = new Set();
+  open.push(owner);
+  let result: T;
+  try {
+    result = fn();
+  } catch (error) {
+    close(owner, undefined);
+    throw error;
+  }
+  if (result instanceof Promise) {
+    return result.then((value) => {
+      close(owner, value);
+      return value;
+    }, (error) => {
+      close(owner, undefined);
+      throw error;
+    }) as T;
+  }
+  close(owner, result);
+  return result;
+}
+
+function close(owner: Owner, result: unknown): void {
+  open.splice(open.lastIndexOf(owner), 1);
+  const outer = open.at(-1);
+  for (const tensor of tensorsIn(result)) {
+    if (owner.delete(tensor)) outer?.add(tensor);
+  }
+  if (owner.size === 0) return;
+  const at = new Error("its scope ended");
+  for (const tensor of owner) tensor.dispose(at);
+}
+
+function* tensorsIn(value: unknown, depth = 0): Generator<Owned> {
+  if (typeof value !== "object" || value === null || depth > 8) return;
+  if (isOwned(value)) yield value;
+  else if (Array.isArray(value)) { for (const item of value) yield* tensorsIn(item, depth + 1); }
+  else if (value instanceof Map) {
+    for (const item of value.values()) yield* tensorsIn(item, depth + 1);
+  } else if (Object.getPrototypeOf(value) === Object.prototype) {
+    for (const item of Object.values(value)) yield* tensorsIn(item, depth + 1);
+  }
+}
+
+function isOwned(value: object): value is Owned {
+  return ownedMark in value;
+}
+
+/** The mark by which scopes know a tensor in what a function returns. */
+export const ownedMark: unique symbol = Symbol("owned by scopes");
+
+/** The error for using a tensor that is gone. */
+export function disposedError(what: string, at: Error | undefined): DisposedError {
+  // The first line of the stack that is not the library's own.
+  const own = new URL("../", import.meta.url).href;
+  const place = at?.stack?.split("\n").find((line) => line.includes("at ") && !line.includes(own));
+  return new DisposedError(
+    `${what} was used after it was disposed: ${at?.message ?? "disposed"} ${place?.trim() ?? ""}`,
+    { cause: at },
+  );
+}

@@ -1,0 +1,309 @@
+import { environment } from "../native/environment.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
+import { backward, type BackwardOptions, checkGradDType, type Node } from "./autograd.ts";
+import type { Backend, DeviceName } from "./backend.ts";
+import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import { disposedError, own, type Owned, ownedMark } from "./scope.ts";
+import { checkShape, contiguousStrides, formatShape, type Shape, sizeOf } from "./shape.ts";
+
+interface Held {
+  readonly backend: Backend;
+  readonly handle: number;
+  readonly what: string;
+}
+
+// The last net: memory of tensors that nobody disposed. It works whenever the garbage collector happens to.
+const registry = new FinalizationRegistry<Held>(({ backend, handle, what }) => {
+  if (environment("CUDENO_DEBUG") === "1") {
+    console.warn(`cudeno: ${what} was collected without dispose(); use scope() or \`using\``);
+  }
+  backend.functions.cdn_free(handle);
+});
+
+const out = new Uint32Array(1);
+const layout = new BigInt64Array(25);
+
+/**
+ * A tensor without its operations: memory, reading and writing, lifetime, and its place on the tape. lib/tensor.ts adds
+ * the methods that compute.
+ */
+export abstract class TensorBase implements Owned, Disposable {
+  /** The extents, outermost first; `[]` is a single number. */
+  readonly shape: Shape;
+  /** The type of the elements. */
+  readonly dtype: DType;
+  /** The number of elements. */
+  readonly size: number;
+  /** The device as operations see it. */
+  readonly backend: Backend;
+  /** How it was made, when a gradient has to go back there; null for a leaf. */
+  node: Node | null = null;
+  /** The gradient that backward() has added up; only leaves have one. */
+  grad: this | null = null;
+
+  #requiresGrad = false;
+  #handle: number;
+  #disposedAt: Error | undefined;
+
+  /** Takes over `handle`. Tensors are made by tensor(), zeros(), rand() and the like. */
+  constructor(backend: Backend, shape: Shape, dtype: DType, handle: number) {
+    this.backend = backend;
+    this.shape = Object.freeze([...shape]);
+    this.dtype = dtype;
+    this.size = sizeOf(shape);
+    this.#handle = handle;
+    const what = `a ${dtype} tensor of shape ${formatShape(shape)}`;
+    registry.register(this, { backend, handle, what }, this);
+    own(this);
+  }
+
+  /** Known to scopes by this. */
+  get [ownedMark](): true {
+    return true;
+  }
+
+  /** The number of dimensions. */
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Where the memory is: `"cpu"`, `"cuda:0"`. */
+  get device(): DeviceName {
+    return this.backend.device;
+  }
+
+  /** The dtype as the library numbers it. */
+  get code(): number {
+    return dtypeInfo(this.dtype).code;
+  }
+
+  /** Whether operations on this tensor are recorded for backward(). */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (value) checkGradDType("requiresGrad", this);
+    this.#requiresGrad = value;
+  }
+
+  /** Whether the memory is gone. */
+  get disposed(): boolean {
+    return this.#handle === 0;
+  }
+
+  /** The native handle. Throws a DisposedError when the memory is gone. */
+  get handle(): number {
+    if (this.#handle === 0) {
+      throw disposedError(
+        `A ${this.dtype} tensor of shape ${formatShape(this.shape)}`,
+        this.#disposedAt,
+      );
+    }
+    return this.#handle;
+  }
+
+  /** An uninitialised tensor of the same class on the same device. */
+  make(shape: Shape, dtype: DType = this.dtype): this {
+    return this.#sibling(shape, dtype, allocate(this.backend, shape, dtype));
+  }
+
+  /** The same memory from element `offset` on, as another tensor. Not recorded. */
+  view(offset: number, shape: Shape): this {
+    const bytes = dtypeInfo(this.dtype).bytes;
+    const size = sizeOf(shape);
+    if (offset < 0 || offset + size > this.size) {
+      throw new ShapeError(
+        `view: elements ${offset}..${offset + size} are outside the tensor's ${this.size}`,
+      );
+    }
+    const { backend } = this;
+    backend.check(
+      backend.functions.cdn_view(out, this.handle, BigInt(offset * bytes), BigInt(size * bytes)),
+    );
+    return this.#sibling(shape, this.dtype, out[0]!);
+  }
+
+  /** The same memory and shape under a handle of its own. Not recorded. */
+  alias(): this {
+    return this.view(0, this.shape);
+  }
+
+  #sibling(shape: Shape, dtype: DType, handle: number): this {
+    const Class = this.constructor as new (
+      backend: Backend,
+      shape: Shape,
+      dtype: DType,
+      handle: number,
+    ) => this;
+    return new Class(this.backend, shape, dtype, handle);
+  }
+
+  /** Sets every element. */
+  fill(value: number): this {
+    checkValue("fill", value, this.dtype);
+    const { backend } = this;
+    backend.check(backend.functions.cdn_fill(this.handle, BigInt(this.size), value, this.code));
+    return this;
+  }
+
+  /** The sum with a tensor of the same shape and dtype, unrecorded: what the tape adds gradients with. */
+  plus(other: this): this {
+    const sum = this.make(this.shape);
+    const { backend } = this;
+    const at = writeLayout(
+      this.shape,
+      contiguousStrides(this.shape),
+      contiguousStrides(this.shape),
+    );
+    backend.check(
+      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, this.rank, this.code),
+    );
+    return sum;
+  }
+
+  /**
+   * Overwrites the elements with those of a typed array of this dtype, or of a tensor of this shape and dtype on the
+   * same device. What was recorded of the old values is not told.
+   */
+  copyFrom(source: ArrayBufferView | TensorBase): this {
+    const { backend } = this;
+    const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
+    if (source instanceof TensorBase) {
+      if (source.dtype !== this.dtype || source.size !== this.size || source.backend !== backend) {
+        throw new ShapeError(
+          `copyFrom: the source is ${source.dtype} ${
+            formatShape(source.shape)
+          } on ${source.device}; ` +
+            `wanted is ${this.dtype} ${formatShape(this.shape)} on ${this.device}`,
+        );
+      }
+      if (source === this) return this;
+      backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
+      return this;
+    }
+    if (dtypeOf(source) !== this.dtype) {
+      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs its own kind of typed array`);
+    }
+    if (BigInt(source.byteLength) !== bytes) {
+      throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
+    }
+    backend.check(
+      backend.functions.cdn_write(this.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
+    );
+    return this;
+  }
+
+  /** The elements, in row-major order, once the device has computed them. The event loop goes on meanwhile. */
+  async data(): Promise<DataOf> {
+    const { backend } = this;
+    const data = dtypeInfo(this.dtype).make(this.size);
+    const bytes = BigInt(data.byteLength);
+    backend.check(backend.functions.cdn_read_begin(out, this.handle, 0n, bytes));
+    const ticket = out[0]!;
+    await backend.functions.wait_for_read(ticket);
+    backend.check(backend.functions.cdn_read_end(data as Uint8Array<ArrayBuffer>, ticket, bytes));
+    return data;
+  }
+
+  /** As {@linkcode data}, but waits here. */
+  dataSync(): DataOf {
+    const { backend } = this;
+    const data = dtypeInfo(this.dtype).make(this.size);
+    backend.check(
+      backend.functions.cdn_read(
+        data as Uint8Array<ArrayBuffer>,
+        this.handle,
+        0n,
+        BigInt(data.byteLength),
+      ),
+    );
+    return data;
+  }
+
+  /** The number in a tensor of one element. */
+  async item(): Promise<number> {
+    this.#checkSingle();
+    return (await this.data())[0]!;
+  }
+
+  /** As {@linkcode item}, but waits here. */
+  itemSync(): number {
+    this.#checkSingle();
+    return this.dataSync()[0]!;
+  }
+
+  #checkSingle(): void {
+    if (this.size !== 1) {
+      throw new ShapeError(
+        `item: the tensor has shape ${formatShape(this.shape)}; it must have one element`,
+      );
+    }
+  }
+
+  /**
+   * Computes the gradients of this tensor with respect to every leaf with requiresGrad that it was made from, and adds
+   * them to those leaves' `grad`. A tensor of several elements needs `gradient`, of its own shape.
+   */
+  backward(gradient?: this, options: BackwardOptions = {}): void {
+    backward(this, gradient, options);
+  }
+
+  /** Frees the memory now, unless views of it are left. Disposing twice is harmless. */
+  dispose(at?: Error): void {
+    if (this.#handle === 0) return;
+    const handle = this.#handle;
+    this.#handle = 0;
+    this.#disposedAt = at ?? new Error("disposed here");
+    registry.unregister(this);
+    this.backend.check(this.backend.functions.cdn_free(handle));
+  }
+
+  /** `using x = …` frees x at the end of its block. */
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** New memory for a tensor. Throws an OutOfMemoryError when there is none. */
+export function allocate(backend: Backend, shape: Shape, dtype: DType): number {
+  checkShape("tensor", shape);
+  const bytes = sizeOf(shape) * dtypeInfo(dtype).bytes;
+  if (!Number.isSafeInteger(bytes)) {
+    throw new ShapeError(`tensor: ${formatShape(shape)} of ${dtype} is more than any memory holds`);
+  }
+  backend.check(backend.functions.cdn_alloc(out, backend.index, BigInt(bytes)));
+  return out[0]!;
+}
+
+/**
+ * The layout argument of broadcasting kernels: (extent, strides…) for each dimension, in one buffer that the next call
+ * reuses.
+ */
+export function writeLayout(
+  shape: Shape,
+  a: Shape,
+  b?: Shape,
+  offset = 0,
+): BigInt64Array<ArrayBuffer> {
+  let at = 0;
+  for (let d = 0; d < shape.length; d++) {
+    layout[at++] = BigInt(shape[d]!);
+    layout[at++] = BigInt(a[d]!);
+    if (b) layout[at++] = BigInt(b[d]!);
+  }
+  if (!b) layout[at] = BigInt(offset);
+  return layout;
+}
+
+/** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
+export function checkValue(op: string, value: number, dtype: DType): void {
+  if (typeof value !== "number") {
+    throw new ArgumentError(`${op}: ${String(value)} is no number`);
+  }
+  if (dtype === "float32" || dtype === "float64") return;
+  const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new DTypeError(`${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}`);
+  }
+}

@@ -1,0 +1,233 @@
+import { backendFor, type DeviceName } from "./core/backend.ts";
+import { type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
+import { takeRandom } from "./core/random.ts";
+import { checkShape, formatShape, type Shape, sizeOf } from "./core/shape.ts";
+import { allocate, checkValue } from "./core/tensor.ts";
+import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
+import { Tensor } from "./tensor.ts";
+
+/** Numbers, in arrays nested as deep as the tensor has axes. */
+export type NestedNumbers = number | readonly NestedNumbers[];
+
+/** Options of functions that make tensors. */
+export interface CreateOptions {
+  /** Default float32, or what the data is. */
+  dtype?: DType;
+  /** Default: the device of init(). */
+  device?: DeviceName;
+  /** Whether operations on it are recorded. Default false. */
+  requiresGrad?: boolean;
+}
+
+/** Options of {@linkcode tensor}. */
+export interface TensorOptions extends CreateOptions {
+  /** For flat data: the shape to give it. Default [length]. */
+  shape?: Shape;
+}
+
+const createKeys = ["dtype", "device", "requiresGrad"];
+
+function empty(op: string, shape: Shape, options: CreateOptions, keys = createKeys): Tensor {
+  checkOptions(op, options, keys);
+  checkShape(op, shape);
+  const { dtype = "float32", device, requiresGrad = false } = options;
+  dtypeInfo(dtype);
+  const backend = backendFor(device);
+  const x = new Tensor(backend, shape, dtype, allocate(backend, shape, dtype));
+  if (requiresGrad) x.requiresGrad = true;
+  return x;
+}
+
+/**
+ * A tensor of given numbers: nested arrays, or a typed array (whose kind gives the dtype) with a `shape`. Throws a
+ * ShapeError for rows of unequal length and a DTypeError for what the dtype cannot hold, such as NaN as int32.
+ *
+ * ```ts
+ * import { tensor } from "@cudeno/cudeno";
+ * console.log(tensor([[1, 2, 3], [4, 5, 6]]).shape); // [2, 3]
+ * console.log(tensor(new Float32Array(6), { shape: [3, 2] }).shape); // [3, 2]
+ * ```
+ */
+export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOptions = {}): Tensor {
+  const own = ArrayBuffer.isView(data) ? dtypeOf(data) : "float32";
+  if (own === undefined) {
+    throw new DTypeError(
+      "tensor: this kind of typed array has no dtype; use Float32Array, Float64Array, Int32Array or Uint8Array",
+    );
+  }
+  const { shape: given, ...rest } = options;
+  const dtype = rest.dtype ?? own;
+  const { flat, shape } = ArrayBuffer.isView(data)
+    ? { flat: data as ArrayBufferView & ArrayLike<number>, shape: undefined }
+    : flattened(data);
+  const wanted = given ?? shape ?? [flat.length];
+  checkOptions("tensor", options, [...createKeys, "shape"]);
+  checkShape("tensor", wanted);
+  if (sizeOf(wanted) !== flat.length) {
+    throw new ShapeError(
+      `tensor: ${flat.length} numbers were given; shape ${formatShape(wanted)} has ${
+        sizeOf(wanted)
+      }`,
+    );
+  }
+  const x = empty("tensor", wanted, { ...rest, dtype });
+  return x.copyFrom(hostData(flat, dtype));
+}
+
+function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
+  if (ArrayBuffer.isView(flat) && dtypeOf(flat) === dtype) return flat;
+  const data = dtypeInfo(dtype).make(flat.length);
+  for (let i = 0; i < flat.length; i++) {
+    checkValue("tensor", flat[i]!, dtype);
+    data[i] = flat[i]!;
+  }
+  return data;
+}
+
+function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
+  const shape: number[] = [];
+  for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
+    shape.push(at.length);
+  }
+  const flat: number[] = [];
+  const visit = (item: NestedNumbers, depth: number) => {
+    if (Array.isArray(item) ? item.length !== shape[depth] : depth !== shape.length) {
+      const found = Array.isArray(item) ? `a row of ${item.length}` : "a number";
+      throw new ShapeError(
+        `tensor: rows are not alike: at depth ${depth} there is ${found}, where the first has ` +
+          `${depth < shape.length ? shape[depth] : "a number"}`,
+      );
+    }
+    if (Array.isArray(item)) { for (const inner of item) visit(inner, depth + 1); }
+    else flat.push(item as number);
+  };
+  visit(data, 0);
+  return { flat, shape };
+}
+
+/** A tensor of zeros. */
+export function zeros(shape: Shape, options: CreateOptions = {}): Tensor {
+  return empty("zeros", shape, options).fill(0);
+}
+
+/** A tensor of ones. */
+export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
+  return empty("ones", shape, options).fill(1);
+}
+
+/** A tensor of one value. */
+export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
+  checkValue("full", value, options.dtype ?? "float32");
+  return empty("full", shape, options).fill(value);
+}
+
+/** The numbers start, start + step, … below end; arange(n) counts from 0. */
+export function arange(
+  start: number,
+  end?: number,
+  step = 1,
+  options: CreateOptions = {},
+): Tensor {
+  const [from, to] = end === undefined ? [0, start] : [start, end];
+  for (const [name, value] of Object.entries({ start: from, end: to, step })) {
+    checkNumber("arange", name, value);
+  }
+  if (step === 0) throw new ArgumentError("arange: step is 0; it must not be");
+  const n = Math.max(0, Math.ceil((to - from) / step));
+  const { dtype = "float32" } = options;
+  const data = dtypeInfo(dtype).make(n);
+  for (let i = 0; i < n; i++) {
+    const value = from + i * step;
+    checkValue("arange", value, dtype);
+    data[i] = value;
+  }
+  return tensor(data, options);
+}
+
+/** The identity matrix of n rows and m columns (default n). */
+export function eye(n: number, m: number = n, options: CreateOptions = {}): Tensor {
+  checkShape("eye", [n, m]);
+  const data = dtypeInfo(options.dtype ?? "float32").make(n * m);
+  for (let i = 0; i < Math.min(n, m); i++) data[i * m + i] = 1;
+  return tensor(data, { ...options, shape: [n, m] });
+}
+
+/** Options of {@linkcode rand}. */
+export interface RandOptions extends CreateOptions {
+  /** Default 0. */
+  low?: number;
+  /** Default 1; is not reached. */
+  high?: number;
+}
+
+// A Philox block makes four numbers of 32 bits or two of 64.
+function takeFor(x: Tensor) {
+  return takeRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
+}
+
+function checkFloat(op: string, dtype: DType | undefined): void {
+  if (dtype !== undefined && !isFloat(dtype)) {
+    throw new DTypeError(`${op}: dtype is ${dtype}; it must be float32 or float64`);
+  }
+}
+
+/** Random numbers, uniform in [low, high). The same on every device for one seed. */
+export function rand(shape: Shape, options: RandOptions = {}): Tensor {
+  checkOptions("rand", options, [...createKeys, "low", "high"]);
+  const { low = 0, high = 1, ...rest } = options;
+  checkNumber("rand", "low", low);
+  checkNumber("rand", "high", high, low);
+  checkFloat("rand", rest.dtype);
+  const x = empty("rand", shape, rest);
+  const { seed, offset } = takeFor(x);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
+  );
+  return x;
+}
+
+/** Options of {@linkcode randn}. */
+export interface RandnOptions extends CreateOptions {
+  /** Default 0. */
+  mean?: number;
+  /** The standard deviation; default 1. */
+  std?: number;
+}
+
+/** Random numbers of the normal distribution. The same on every device for one seed, but for the last bits. */
+export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
+  checkOptions("randn", options, [...createKeys, "mean", "std"]);
+  const { mean = 0, std = 1, ...rest } = options;
+  checkNumber("randn", "mean", mean);
+  checkNumber("randn", "std", std, 0);
+  checkFloat("randn", rest.dtype);
+  const x = empty("randn", shape, rest);
+  const { seed, offset } = takeFor(x);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
+  );
+  return x;
+}
+
+/** Random whole numbers from low to high - 1, as int32. The same on every device for one seed. */
+export function randint(
+  low: number,
+  high: number,
+  shape: Shape,
+  options: Omit<CreateOptions, "dtype" | "requiresGrad"> = {},
+): Tensor {
+  checkOptions("randint", options, ["device"]);
+  checkInteger("randint", "low", low, -(2 ** 31));
+  checkInteger("randint", "high", high, low + 1);
+  if (high > 2 ** 31 - 1) throw new ArgumentError(`randint: high is ${high}; it must fit int32`);
+  const x = empty("randint", shape, { ...options, dtype: "int32" });
+  const { seed, offset } = takeFor(x);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_randint(x.handle, BigInt(x.size), low, high, seed, offset),
+  );
+  return x;
+}

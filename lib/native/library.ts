@@ -1,0 +1,144 @@
+import { environment } from "./environment.ts";
+import { LibraryError, NativeError, OutOfMemoryError } from "./errors.ts";
+import { abiVersion, symbols, waiting } from "./symbols.ts";
+
+/** Which of the two builds of cudeno.h a library is. */
+export type LibraryKind = "cpu" | "cuda";
+
+type Functions = Deno.DynamicLibrary<typeof symbols & typeof waiting>["symbols"];
+
+const OUT_OF_MEMORY = 3;
+
+/** An open native library: its functions, and what their status codes mean. */
+export class Library {
+  /** CPU or CUDA. */
+  readonly kind: LibraryKind;
+  /** The file it was opened from. */
+  readonly path: string;
+  /** The functions of cudeno.h. */
+  readonly functions: Functions;
+
+  /** Wraps what Deno.dlopen returned. */
+  constructor(kind: LibraryKind, path: string, functions: Functions) {
+    this.kind = kind;
+    this.path = path;
+    this.functions = functions;
+  }
+
+  /** Throws what a status other than 0 stands for. */
+  check(status: number): void {
+    if (status === 0) return;
+    const text = this.lastError();
+    throw status === OUT_OF_MEMORY ? new OutOfMemoryError(text) : new NativeError(status, text);
+  }
+
+  /** The text of the last error on this thread. */
+  lastError(): string {
+    return text(this.functions.cdn_last_error());
+  }
+
+  /** Compiler and architectures. */
+  buildInfo(): string {
+    return text(this.functions.cdn_build_info());
+  }
+
+  /** The matmul variants that this library has, by number. */
+  matmulVariants(): string[] {
+    const names: string[] = [];
+    for (;;) {
+      const name = this.functions.cdn_matmul_variant(names.length);
+      if (name === null) return names;
+      names.push(text(name));
+    }
+  }
+}
+
+function text(pointer: Deno.PointerValue): string {
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+}
+
+const open = new Map<LibraryKind, Library>();
+
+/**
+ * Opens a library, once per kind. Looks at the path given, else at `CUDENO_LIBRARY` when it names a library of this
+ * kind, else at `cuda/build/` beside this module.
+ *
+ * @throws {LibraryError} with every path tried, and the loader's own message as `cause`.
+ */
+export function openLibrary(kind: LibraryKind, path?: string): Library {
+  const known = open.get(kind);
+  if (known && (path === undefined || path === known.path)) return known;
+  if (known) {
+    throw new LibraryError(
+      `The ${kind} library is already open, from ${known.path}; it cannot be changed to ${path}`,
+    );
+  }
+  const library = openFirst(kind, path === undefined ? candidates(kind) : [path]);
+  open.set(kind, library);
+  return library;
+}
+
+/** The kind of library that a file name stands for: one with `cuda` in it is CUDA, all else the CPU. */
+export function kindOf(path: string): LibraryKind {
+  return path.split(/[\\/]/).pop()!.includes("cuda") ? "cuda" : "cpu";
+}
+
+function candidates(kind: LibraryKind): string[] {
+  const paths: string[] = [];
+  const named = environment("CUDENO_LIBRARY");
+  if (named && kindOf(named) === kind) paths.push(named);
+  const suffix = Deno.build.os === "darwin" ? "dylib" : Deno.build.os === "windows" ? "dll" : "so";
+  const beside = new URL(`../../cuda/build/libcudeno_${kind}.${suffix}`, import.meta.url);
+  if (beside.protocol === "file:") paths.push(filePath(beside));
+  return paths;
+}
+
+function filePath(url: URL): string {
+  const path = decodeURIComponent(url.pathname);
+  return Deno.build.os === "windows" ? path.slice(1) : path;
+}
+
+function openFirst(kind: LibraryKind, paths: string[]): Library {
+  let cause: unknown;
+  const tried: string[] = [];
+  for (const path of paths) {
+    try {
+      return load(kind, path);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotCapable) throw permissionError(path, error);
+      cause = error;
+      tried.push(`${path}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  throw new LibraryError(
+    `No ${kind} library could be opened. Tried:\n${
+      tried.map((line) => `  ${line}`).join("\n")
+    }\nBuild it with \`make ${kind}\`, or name it by init({ library }) or CUDENO_LIBRARY`,
+    { cause },
+  );
+}
+
+function permissionError(path: string, cause: Error): LibraryError {
+  return new LibraryError(
+    `Opening ${path} needs the permission to call native code; run with --allow-ffi`,
+    { cause },
+  );
+}
+
+function load(kind: LibraryKind, path: string): Library {
+  checkVersion(path);
+  const opened = Deno.dlopen(path, { ...symbols, ...waiting });
+  return new Library(kind, path, opened.symbols);
+}
+
+// First by the version alone: a library of another version may lack functions that the table names.
+function checkVersion(path: string): void {
+  const probe = Deno.dlopen(path, { cdn_abi_version: symbols.cdn_abi_version });
+  const version = probe.symbols.cdn_abi_version();
+  probe.close();
+  if (version !== abiVersion) {
+    throw new LibraryError(
+      `the library has ABI version ${version}, this module needs ${abiVersion}; rebuild it with \`make\``,
+    );
+  }
+}

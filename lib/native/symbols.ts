@@ -1,0 +1,161 @@
+/**
+ * The functions of cuda/cudeno.h as Deno sees them, one a line and in the header's order. tests/abi_test.ts holds this
+ * table against the header: names, order, types.
+ *
+ * Types by their meaning in the header. A size is an i64, to be given as a BigInt: a number takes Deno's slow path.
+ */
+const handle = "u32";
+const size = "i64";
+const int = "i32";
+const scalar = "f64";
+const pointer = "buffer";
+
+const unary = { parameters: [handle, handle, size, int], result: int } as const;
+const unaryGrad = { parameters: [handle, handle, handle, size, int], result: int } as const;
+const binary = { parameters: [handle, handle, handle, pointer, int, int], result: int } as const;
+const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
+const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
+const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
+const random = {
+  parameters: [handle, size, scalar, scalar, size, size, int],
+  result: int,
+} as const;
+
+/** Every exported function. */
+export const symbols = {
+  cdn_abi_version: { parameters: [], result: int },
+  cdn_last_error: { parameters: [], result: "pointer" },
+  cdn_build_info: { parameters: [], result: "pointer" },
+
+  cdn_device_count: { parameters: [pointer], result: int },
+  cdn_device_info: { parameters: [pointer, pointer, int], result: int },
+  cdn_sync: { parameters: [int], result: int },
+
+  cdn_stream_create: { parameters: [pointer, int], result: int },
+  cdn_stream_destroy: { parameters: [handle], result: int },
+  cdn_stream_use: { parameters: [int, handle], result: int },
+  cdn_stream_sync: { parameters: [int, handle], result: int },
+
+  cdn_alloc: { parameters: [pointer, int, size], result: int },
+  cdn_view: { parameters: [pointer, handle, size, size], result: int },
+  cdn_free: { parameters: [handle], result: int },
+  cdn_write: { parameters: [handle, pointer, size, size], result: int },
+  cdn_read: { parameters: [pointer, handle, size, size], result: int },
+  cdn_copy: { parameters: [handle, handle, size, size, size], result: int },
+
+  cdn_read_begin: { parameters: [pointer, handle, size, size], result: int },
+  cdn_read_wait: { parameters: [handle], result: int },
+  cdn_read_end: { parameters: [pointer, handle, size], result: int },
+
+  cdn_memory_stats: { parameters: [pointer, int], result: int },
+  cdn_memory_limit: { parameters: [int, size], result: int },
+  cdn_memory_trim: { parameters: [int], result: int },
+  cdn_memory_reset_peak: { parameters: [int], result: int },
+
+  cdn_neg: unary,
+  cdn_abs: unary,
+  cdn_exp: unary,
+  cdn_log: unary,
+  cdn_sqrt: unary,
+  cdn_relu: unary,
+  cdn_sigmoid: unary,
+  cdn_tanh: unary,
+
+  cdn_abs_grad: unaryGrad,
+  cdn_sqrt_grad: unaryGrad,
+  cdn_relu_grad: unaryGrad,
+  cdn_sigmoid_grad: unaryGrad,
+  cdn_tanh_grad: unaryGrad,
+
+  cdn_fill: { parameters: [handle, size, scalar, int], result: int },
+  cdn_cast: { parameters: [handle, handle, size, int, int], result: int },
+
+  cdn_add: binary,
+  cdn_sub: binary,
+  cdn_mul: binary,
+  cdn_div: binary,
+  cdn_pow: binary,
+  cdn_maximum: binary,
+  cdn_minimum: binary,
+
+  cdn_pow_grad_base: binary,
+  cdn_pow_grad_exponent: binary,
+  cdn_maximum_grad: binary,
+
+  cdn_eq: binary,
+  cdn_ne: binary,
+  cdn_lt: binary,
+  cdn_le: binary,
+  cdn_gt: binary,
+  cdn_ge: binary,
+
+  cdn_strided_copy: { parameters: [handle, handle, pointer, int, int], result: int },
+  cdn_transpose: { parameters: [handle, handle, size, size, size, int], result: int },
+
+  cdn_sum: reduction,
+  cdn_mean: reduction,
+  cdn_max: reduction,
+  cdn_min: reduction,
+  cdn_argmax: reduction,
+  cdn_argmin: reduction,
+  cdn_max_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+
+  cdn_softmax: rows,
+  cdn_softmax_grad: rowsGrad,
+  cdn_log_softmax: rows,
+  cdn_log_softmax_grad: rowsGrad,
+  cdn_cross_entropy: {
+    parameters: [handle, handle, handle, handle, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_gather_rows: {
+    parameters: [handle, handle, handle, size, size, size, scalar, scalar, int, int],
+    result: int,
+  },
+
+  cdn_uniform: random,
+  cdn_normal: random,
+  cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
+
+  cdn_matmul: {
+    parameters: [handle, handle, handle, size, size, size, int, int, int, int],
+    result: int,
+  },
+  cdn_matmul_variant: { parameters: [int], result: "pointer" },
+
+  cdn_sgd_step: {
+    parameters: [
+      pointer, // params
+      pointer, // grads
+      pointer, // velocities
+      pointer, // sizes
+      int, // count
+      scalar, // lr
+      scalar, // momentum
+      scalar, // dampening
+      scalar, // weight_decay
+      int, // nesterov
+      int, // first
+      int, // dtype
+    ],
+    result: int,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The same functions called on another thread, for waiting without holding up the event loop. */
+export const waiting = {
+  wait_for_device: { name: "cdn_sync", parameters: [int], result: int, nonblocking: true },
+  wait_for_read: { name: "cdn_read_wait", parameters: [handle], result: int, nonblocking: true },
+  write_elsewhere: {
+    name: "cdn_write",
+    parameters: [handle, pointer, size, size],
+    result: int,
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+/** The version of the ABI that this table describes. */
+export const abiVersion = 1;

@@ -1,0 +1,148 @@
+import { record } from "../core/autograd.ts";
+import type { DType } from "../core/dtype.ts";
+import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
+import { checkValue, writeLayout } from "../core/tensor.ts";
+import type { Tensor } from "../tensor.ts";
+import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
+import { sumTo } from "./reduce.ts";
+import { neg } from "./unary.ts";
+
+type Kernel =
+  | `cdn_${"add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum"}`
+  | `cdn_${"pow_grad_base" | "pow_grad_exponent" | "maximum_grad"}`
+  | `cdn_${"eq" | "ne" | "lt" | "le" | "gt" | "ge"}`;
+
+/** Runs a broadcasting kernel, unrecorded. A number stands for a tensor of a's dtype. */
+export function broadcasted(
+  op: string,
+  kernel: Kernel,
+  a: Tensor,
+  b: Tensor | number,
+  dtype: DType = a.dtype,
+): Tensor {
+  if (typeof b === "number") {
+    checkValue(op, b, a.dtype);
+    using scalar = a.make([]).fill(b);
+    return broadcasted(op, kernel, a, scalar, dtype);
+  }
+  checkSameDevice(op, a, b);
+  checkSameDType(op, a, b);
+  const shape = broadcastShapes(op, a.shape, b.shape);
+  const y = a.make(shape, dtype);
+  const layout = writeLayout(
+    shape,
+    broadcastStrides(a.shape, shape),
+    broadcastStrides(b.shape, shape),
+  );
+  const { backend } = a;
+  backend.check(
+    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, a.code),
+  );
+  return y;
+}
+
+const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;
+
+// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its input's.
+function differentiable(
+  op: string,
+  y: Tensor,
+  a: Tensor,
+  b: Tensor | number,
+  gradA: (grad: Tensor) => Tensor,
+  gradB: (grad: Tensor) => Tensor,
+): Tensor {
+  const inputs = typeof b === "number" ? [a] : [a, b];
+  return record(y, op, inputs, (grad) => [
+    a.requiresGrad ? sumTo(gradA(grad), a.shape) : null,
+    needs(b) ? sumTo(gradB(grad), b.shape) : null,
+  ]);
+}
+
+/** a + b, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+export function add(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("add", a, numbers);
+  const y = broadcasted("add", "cdn_add", a, b);
+  return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
+}
+
+/** a - b, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+export function sub(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("sub", a, numbers);
+  const y = broadcasted("sub", "cdn_sub", a, b);
+  return differentiable("sub", y, a, b, (grad) => grad, neg);
+}
+
+/** a * b, element by element, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+export function mul(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("mul", a, numbers);
+  const y = broadcasted("mul", "cdn_mul", a, b);
+  return differentiable("mul", y, a, b, (grad) => mul(grad, b), (grad) => mul(grad, a));
+}
+
+/** a / b, with broadcasting. dtypes: float32, float64; int32 truncates towards 0, and gives 0 where b is 0. */
+export function div(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("div", a, numbers);
+  const y = broadcasted("div", "cdn_div", a, b);
+  return differentiable(
+    "div",
+    y,
+    a,
+    b,
+    (grad) => div(grad, b),
+    (grad) => neg(div(mul(grad, a), mul(b as Tensor, b))),
+  );
+}
+
+/**
+ * a to the power b, with broadcasting; float32, float64. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
+ * a^b ln a for b, which is 0 where a is 0 and b is not negative.
+ */
+export function pow(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("pow", a, floats);
+  const y = broadcasted("pow", "cdn_pow", a, b);
+  return differentiable(
+    "pow",
+    y,
+    a,
+    b,
+    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b)),
+    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_exponent", a, b)),
+  );
+}
+
+/** The larger of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient. */
+export function maximum(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("maximum", a, numbers);
+  const y = broadcasted("maximum", "cdn_maximum", a, b);
+  return differentiable(
+    "maximum",
+    y,
+    a,
+    b,
+    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
+    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
+  );
+}
+
+/** The smaller of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient. */
+export function minimum(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("minimum", a, numbers);
+  const y = broadcasted("minimum", "cdn_minimum", a, b);
+  // a is the smaller where -a is the larger.
+  const share = (x: Tensor, other: Tensor | number) =>
+    broadcasted(
+      "minimum",
+      "cdn_maximum_grad",
+      neg(x),
+      typeof other === "number" ? -other : neg(other),
+    );
+  return differentiable(
+    "minimum",
+    y,
+    a,
+    b,
+    (grad) => mul(grad, share(a, b)),
+    (grad) => mul(grad, share(b as Tensor, a)),
+  );
+}

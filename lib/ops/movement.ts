@@ -1,0 +1,142 @@
+import { record } from "../core/autograd.ts";
+import {
+  broadcastStrides,
+  checkShape,
+  contiguousStrides,
+  formatShape,
+  normalizeAxis,
+  sameShape,
+  type Shape,
+  sizeOf,
+} from "../core/shape.ts";
+import { writeLayout } from "../core/tensor.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { sumTo } from "./reduce.ts";
+
+/** The same elements in another shape, without a copy; one extent may be -1, to be worked out. */
+export function reshape(x: Tensor, shape: Shape): Tensor {
+  const wanted = inferExtent(x, shape);
+  if (sameShape(wanted, x.shape)) return x;
+  const { shape: before } = x;
+  return record(x.view(0, wanted), "reshape", [x], (grad) => [reshape(grad, before)]);
+}
+
+function inferExtent(x: Tensor, shape: Shape): Shape {
+  const unknown = shape.indexOf(-1);
+  let wanted = shape;
+  if (unknown >= 0) {
+    const known = sizeOf(shape.filter((_, d) => d !== unknown));
+    wanted = shape.with(unknown, known === 0 ? 0 : x.size / known);
+  }
+  if (unknown < 0) checkShape("reshape", wanted);
+  if (sizeOf(wanted) !== x.size || wanted.some((n) => !Number.isInteger(n) || n < 0)) {
+    throw new ShapeError(
+      `reshape: ${formatShape(x.shape)} has ${x.size} elements, which do not make ${
+        formatShape(shape)
+      }`,
+    );
+  }
+  return wanted;
+}
+
+/** All axes from `start` to `end` (both included) as one, as in torch.flatten. Defaults: 0, -1. */
+export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const first = normalizeAxis("flatten", start, x.rank);
+  const last = normalizeAxis("flatten", end, x.rank);
+  if (last < first) {
+    throw new ShapeError(`flatten: axis ${start} comes after axis ${end}`);
+  }
+  const middle = sizeOf(x.shape.slice(first, last + 1));
+  return reshape(x, [...x.shape.slice(0, first), middle, ...x.shape.slice(last + 1)]);
+}
+
+/** Without the axes of extent 1, or without the one given, if its extent is 1. */
+export function squeeze(x: Tensor, axis?: number): Tensor {
+  const at = axis === undefined ? undefined : normalizeAxis("squeeze", axis, x.rank);
+  return reshape(x, x.shape.filter((n, d) => n !== 1 || (at !== undefined && d !== at)));
+}
+
+/** With a new axis of extent 1 at `axis`. */
+export function unsqueeze(x: Tensor, axis: number): Tensor {
+  const at = normalizeAxis("unsqueeze", axis, x.rank + 1);
+  return reshape(x, x.shape.toSpliced(at, 0, 1));
+}
+
+// y[i] = x read by strides.
+function stridedCopy(x: Tensor, shape: Shape, strides: Shape): Tensor {
+  const y = x.make(shape);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_strided_copy(
+      y.handle,
+      x.handle,
+      writeLayout(shape, strides),
+      shape.length,
+      x.code,
+    ),
+  );
+  return y;
+}
+
+/** x repeated along axes of extent 1, and along new ones in front, to make `shape`. */
+export function broadcastTo(x: Tensor, shape: Shape): Tensor {
+  if (sameShape(x.shape, shape)) return x;
+  checkShape("broadcastTo", shape);
+  const fits = x.rank <= shape.length &&
+    x.shape.every((n, d) => n === 1 || n === shape[d + shape.length - x.rank]);
+  if (!fits) {
+    throw new ShapeError(
+      `broadcastTo: ${formatShape(x.shape)} does not broadcast to ${formatShape(shape)}`,
+    );
+  }
+  const { shape: before } = x;
+  const y = stridedCopy(x, shape, broadcastStrides(before, shape));
+  return record(y, "broadcastTo", [x], (grad) => [sumTo(grad, before)]);
+}
+
+/** The axes in another order: axis d of the result is axis `order[d]` of x. */
+export function permute(x: Tensor, order: readonly number[]): Tensor {
+  const axes = order.map((axis) => normalizeAxis("permute", axis, x.rank));
+  if (axes.length !== x.rank || new Set(axes).size !== x.rank) {
+    throw new ArgumentError(
+      `permute: [${order.join(", ")}] does not name each of ${x.rank} axes once`,
+    );
+  }
+  if (axes.every((axis, d) => axis === d)) return x;
+  const inverse = axes.map((_, d) => axes.indexOf(d));
+  return record(permuted(x, axes), "permute", [x], (grad) => [permute(grad, inverse)]);
+}
+
+function permuted(x: Tensor, axes: readonly number[]): Tensor {
+  const shape = axes.map((axis) => x.shape[axis]!);
+  // Two blocks of axes changing places is a batch of matrix transposes, which has a kernel of its own.
+  const batch = axes.findIndex((axis, d) => axis !== d);
+  const first = axes[batch]!;
+  const swapped = axes.slice(batch).every((axis, i) =>
+    axis === (first + i < x.rank ? first + i : batch + i - (x.rank - first))
+  );
+  if (!swapped) return stridedCopy(x, shape, axes.map((axis) => contiguousStrides(x.shape)[axis]!));
+  const y = x.make(shape);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_transpose(
+      y.handle,
+      x.handle,
+      BigInt(sizeOf(x.shape.slice(0, batch))),
+      BigInt(sizeOf(x.shape.slice(batch, first))),
+      BigInt(sizeOf(x.shape.slice(first))),
+      x.code,
+    ),
+  );
+  return y;
+}
+
+/** Two axes exchanged; by default the last two. */
+export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
+  const a = normalizeAxis("transpose", axis0, x.rank);
+  const b = normalizeAxis("transpose", axis1, x.rank);
+  const order = Array.from({ length: x.rank }, (_, d) => (d === a ? b : d === b ? a : d));
+  return permute(x, order);
+}

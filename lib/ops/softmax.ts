@@ -1,0 +1,49 @@
+import { record } from "../core/autograd.ts";
+import { normalizeAxis } from "../core/shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { transpose } from "./movement.ts";
+import { checkDType, floats } from "./operands.ts";
+
+type Kernel = "cdn_softmax" | "cdn_log_softmax";
+
+// The kernels work along rows: another axis is brought to the back and taken home again.
+function alongAxis(op: string, kernel: Kernel, x: Tensor, axis: number): Tensor {
+  checkDType(op, x, floats);
+  const at = normalizeAxis(op, axis, x.rank);
+  if (at === x.rank - 1) return alongRows(op, kernel, x);
+  return transpose(alongRows(op, kernel, transpose(x, at, -1)), at, -1);
+}
+
+function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
+  const cols = x.shape.at(-1)!;
+  const rows = cols === 0 ? 0 : x.size / cols;
+  const y = x.make(x.shape);
+  const { backend } = x;
+  backend.check(
+    backend.functions[kernel](y.handle, x.handle, BigInt(rows), BigInt(cols), x.code),
+  );
+  return record(y, op, [x], (grad) => {
+    const dx = x.make(x.shape);
+    backend.check(
+      backend.functions[`${kernel}_grad`](
+        dx.handle,
+        grad.handle,
+        y.handle,
+        BigInt(rows),
+        BigInt(cols),
+        x.code,
+      ),
+    );
+    return [dx];
+  });
+}
+
+/** e^x / sum(e^x) along the axis (default: the last), computed from x - max(x). float32, float64. */
+export function softmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis("softmax", "cdn_softmax", x, axis);
+}
+
+/** x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x). float32, float64. */
+export function logSoftmax(x: Tensor, axis = -1): Tensor {
+  return alongAxis("logSoftmax", "cdn_log_softmax", x, axis);
+}

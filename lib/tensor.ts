@@ -1,0 +1,231 @@
+import type { Backend, DeviceName } from "./core/backend.ts";
+import { backendFor } from "./core/backend.ts";
+import type { DType } from "./core/dtype.ts";
+import type { Shape } from "./core/shape.ts";
+import { allocate, TensorBase } from "./core/tensor.ts";
+import { record } from "./core/autograd.ts";
+import { add, div, maximum, minimum, mul, pow, sub } from "./ops/binary.ts";
+import { cast } from "./ops/cast.ts";
+import { eq, ge, gt, le, lt, ne } from "./ops/compare.ts";
+import { matmul, type MatmulOptions } from "./ops/matmul.ts";
+import {
+  broadcastTo,
+  flatten,
+  permute,
+  reshape,
+  squeeze,
+  transpose,
+  unsqueeze,
+} from "./ops/movement.ts";
+import {
+  argmax,
+  argmin,
+  type Axes,
+  max,
+  mean,
+  min,
+  type ReduceOptions,
+  sum,
+} from "./ops/reduce.ts";
+import { logSoftmax, softmax } from "./ops/softmax.ts";
+import { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./ops/unary.ts";
+
+/**
+ * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a function of the same name
+ * in lib/ops/, which says more.
+ *
+ * Operations only queue work and return at once; data() and item() wait for it. Made by tensor(), zeros(), rand() and
+ * the like.
+ *
+ * ```ts
+ * import { tensor } from "@cudeno/cudeno";
+ * const x = tensor([[1, 2], [3, 4]], { requiresGrad: true });
+ * x.mul(x).sum().backward();
+ * console.log(x.grad!.dataSync()); // 2, 4, 6, 8
+ * ```
+ */
+export class Tensor extends TensorBase {
+  /** a + b, with broadcasting. */
+  add(b: Tensor | number): Tensor {
+    return add(this, b);
+  }
+  /** a - b, with broadcasting. */
+  sub(b: Tensor | number): Tensor {
+    return sub(this, b);
+  }
+  /** a * b by elements, with broadcasting. */
+  mul(b: Tensor | number): Tensor {
+    return mul(this, b);
+  }
+  /** a / b, with broadcasting. */
+  div(b: Tensor | number): Tensor {
+    return div(this, b);
+  }
+  /** a to the power b, with broadcasting. */
+  pow(b: Tensor | number): Tensor {
+    return pow(this, b);
+  }
+  /** The larger of a and b by elements. */
+  maximum(b: Tensor | number): Tensor {
+    return maximum(this, b);
+  }
+  /** The smaller of a and b by elements. */
+  minimum(b: Tensor | number): Tensor {
+    return minimum(this, b);
+  }
+
+  /** 1 where a equals b, as uint8. */
+  eq(b: Tensor | number): Tensor {
+    return eq(this, b);
+  }
+  /** 1 where a differs from b, as uint8. */
+  ne(b: Tensor | number): Tensor {
+    return ne(this, b);
+  }
+  /** 1 where a is less than b, as uint8. */
+  lt(b: Tensor | number): Tensor {
+    return lt(this, b);
+  }
+  /** 1 where a is at most b, as uint8. */
+  le(b: Tensor | number): Tensor {
+    return le(this, b);
+  }
+  /** 1 where a is greater than b, as uint8. */
+  gt(b: Tensor | number): Tensor {
+    return gt(this, b);
+  }
+  /** 1 where a is at least b, as uint8. */
+  ge(b: Tensor | number): Tensor {
+    return ge(this, b);
+  }
+
+  /** -x. */
+  neg(): Tensor {
+    return neg(this);
+  }
+  /** |x|. */
+  abs(): Tensor {
+    return abs(this);
+  }
+  /** e^x. */
+  exp(): Tensor {
+    return exp(this);
+  }
+  /** The natural logarithm. */
+  log(): Tensor {
+    return log(this);
+  }
+  /** The square root. */
+  sqrt(): Tensor {
+    return sqrt(this);
+  }
+  /** max(x, 0). */
+  relu(): Tensor {
+    return relu(this);
+  }
+  /** 1 / (1 + e^-x). */
+  sigmoid(): Tensor {
+    return sigmoid(this);
+  }
+  /** The hyperbolic tangent. */
+  tanh(): Tensor {
+    return tanh(this);
+  }
+  /** e^x / sum(e^x) along an axis, by default the last. */
+  softmax(axis = -1): Tensor {
+    return softmax(this, axis);
+  }
+  /** log(softmax(x)) along an axis, by default the last. */
+  logSoftmax(axis = -1): Tensor {
+    return logSoftmax(this, axis);
+  }
+
+  /** The sum over some or all axes. */
+  sum(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return sum(this, axes, options);
+  }
+  /** The mean over some or all axes. */
+  mean(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return mean(this, axes, options);
+  }
+  /** The largest element over some or all axes. */
+  max(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return max(this, axes, options);
+  }
+  /** The smallest element over some or all axes. */
+  min(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return min(this, axes, options);
+  }
+  /** The index of the largest element, as int32. */
+  argmax(axis?: number, options: ReduceOptions = {}): Tensor {
+    return argmax(this, axis, options);
+  }
+  /** The index of the smallest element, as int32. */
+  argmin(axis?: number, options: ReduceOptions = {}): Tensor {
+    return argmin(this, axis, options);
+  }
+
+  /** The matrix product. */
+  matmul(b: Tensor, options: MatmulOptions = {}): Tensor {
+    return matmul(this, b, options);
+  }
+
+  /** The same elements in another shape; one extent may be -1. */
+  reshape(shape: Shape): Tensor {
+    return reshape(this, shape);
+  }
+  /** Axes start..end as one. */
+  flatten(start = 0, end = -1): Tensor {
+    return flatten(this, start, end);
+  }
+  /** Without axes of extent 1. */
+  squeeze(axis?: number): Tensor {
+    return squeeze(this, axis);
+  }
+  /** With a new axis of extent 1. */
+  unsqueeze(axis: number): Tensor {
+    return unsqueeze(this, axis);
+  }
+  /** Repeated along axes of extent 1. */
+  broadcastTo(shape: Shape): Tensor {
+    return broadcastTo(this, shape);
+  }
+  /** The axes in another order. */
+  permute(order: readonly number[]): Tensor {
+    return permute(this, order);
+  }
+  /** Two axes exchanged, by default the last two. */
+  transpose(axis0 = -2, axis1 = -1): Tensor {
+    return transpose(this, axis0, axis1);
+  }
+
+  /** The same tensor on another device, or with another dtype; itself where nothing changes. Recorded. */
+  to(target: DType | DeviceName): Tensor {
+    if (target === "cpu" || target.startsWith("cuda")) {
+      return moved(this, backendFor(target as DeviceName));
+    }
+    return cast(this, target as DType);
+  }
+
+  /** The same memory as a tensor that needs no gradient. */
+  detach(): Tensor {
+    return this.alias();
+  }
+
+  /** A copy in memory of its own. Recorded. */
+  clone(): Tensor {
+    return record(
+      this.make(this.shape).copyFrom(this),
+      "clone",
+      [this as Tensor],
+      (grad) => [grad],
+    );
+  }
+}
+
+function moved(x: Tensor, backend: Backend): Tensor {
+  if (backend === x.backend) return x;
+  const y = new Tensor(backend, x.shape, x.dtype, allocate(backend, x.shape, x.dtype));
+  y.copyFrom(x.dataSync());
+  return record(y, "to", [x], (grad) => [moved(grad, x.backend)]);
+}
