@@ -1,0 +1,159 @@
+import { permutation } from "../core/random.ts";
+import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { keep } from "../core/scope.ts";
+import { formatShape } from "../core/shape.ts";
+import { tensor } from "../create.ts";
+import { ShapeError } from "../native/errors.ts";
+import { gatherRows } from "../ops/gather_rows.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** Samples that can be had in batches. */
+export interface Dataset {
+  /** How many samples there are. */
+  readonly length: number;
+  /** The device that batches are made on. */
+  readonly device: Tensor["device"];
+  /** The inputs and targets of the samples that an int32 index names. */
+  batch(index: Tensor): { input: Tensor; target: Tensor };
+}
+
+/** Options of {@linkcode TensorDataset}. */
+export interface TensorDatasetOptions {
+  /** Multiplies inputs of uint8 on their way to float32; default 1/255. */
+  scale?: number;
+  /** Is added to inputs of uint8 after scaling; default 0. */
+  shift?: number;
+}
+
+/**
+ * A data set that lives on the device as it is given: inputs [n, ...] and targets [n, ...]. Inputs of uint8, such as
+ * images, take a quarter of the memory and become float32, scaled, as a batch is gathered; targets of uint8 become
+ * int32.
+ *
+ * ```ts
+ * import { data, tensor } from "@cudeno/cudeno";
+ * const xor = new data.TensorDataset(
+ *   tensor([[0, 0], [0, 1], [1, 0], [1, 1]]),
+ *   tensor([0, 1, 1, 0], { dtype: "int32" }),
+ * );
+ * console.log(xor.length); // 4
+ * ```
+ */
+export class TensorDataset implements Dataset {
+  /** The inputs as given. */
+  readonly inputs: Tensor;
+  /** The targets as given. */
+  readonly targets: Tensor;
+  readonly #scaling: { scale: number; shift: number };
+
+  /** Takes tensors of equal length on one device; they are kept out of scopes. */
+  constructor(inputs: Tensor, targets: Tensor, options: TensorDatasetOptions = {}) {
+    checkOptions("TensorDataset", options, ["scale", "shift"]);
+    const { scale = 1 / 255, shift = 0 } = options;
+    checkNumber("TensorDataset", "scale", scale);
+    checkNumber("TensorDataset", "shift", shift);
+    if (inputs.rank === 0 || targets.rank === 0 || inputs.shape[0] !== targets.shape[0]) {
+      throw new ShapeError(
+        `TensorDataset: inputs are ${formatShape(inputs.shape)}, targets ${
+          formatShape(targets.shape)
+        }; both must have one entry a sample`,
+      );
+    }
+    this.inputs = keep(inputs);
+    this.targets = keep(targets);
+    this.#scaling = { scale, shift };
+  }
+
+  /** The number of samples. */
+  get length(): number {
+    return this.inputs.shape[0]!;
+  }
+
+  /** Where the data lives. */
+  get device(): Tensor["device"] {
+    return this.inputs.device;
+  }
+
+  /** The inputs and targets that `index` names. */
+  batch(index: Tensor): { input: Tensor; target: Tensor } {
+    const input = this.inputs.dtype === "uint8"
+      ? gatherRows(this.inputs, index, { dtype: "float32", ...this.#scaling })
+      : gatherRows(this.inputs, index);
+    const target = this.targets.dtype === "uint8"
+      ? gatherRows(this.targets, index, { dtype: "int32" })
+      : gatherRows(this.targets, index);
+    return { input, target };
+  }
+
+  /** Frees the data. */
+  dispose(): void {
+    this.inputs.dispose();
+    this.targets.dispose();
+  }
+}
+
+/** Options of {@linkcode DataLoader}. */
+export interface DataLoaderOptions {
+  /** Samples a batch; default 1, as in PyTorch. */
+  batchSize?: number;
+  /** Whether to draw a new order each time; default false. */
+  shuffle?: boolean;
+  /** Whether to leave out a last batch that is not full; default false. */
+  dropLast?: boolean;
+}
+
+/**
+ * Batches of a data set, in order or shuffled anew at each iteration. The batches are the caller's to free: iterate
+ * inside scope(), or use Trainer, which does.
+ *
+ * ```ts
+ * import { data, rand, scope, zeros } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(rand([10, 3]), zeros([10]));
+ * for (const { input } of new data.DataLoader(set, { batchSize: 4 })) {
+ *   scope(() => console.log(input.shape)); // [4, 3], [4, 3], [2, 3]
+ *   input.dispose();
+ * }
+ * ```
+ */
+export class DataLoader {
+  /** Samples a batch. */
+  readonly batchSize: number;
+  /** The data. */
+  readonly dataset: Dataset;
+  readonly #shuffle: boolean;
+  readonly #dropLast: boolean;
+
+  /** Batches of `dataset`. */
+  constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
+    checkOptions("DataLoader", options, ["batchSize", "shuffle", "dropLast"]);
+    const { batchSize = 1, shuffle = false, dropLast = false } = options;
+    checkInteger("DataLoader", "batchSize", batchSize, 1);
+    this.dataset = dataset;
+    this.batchSize = batchSize;
+    this.#shuffle = shuffle;
+    this.#dropLast = dropLast;
+  }
+
+  /** The number of batches. */
+  get length(): number {
+    const batches = this.dataset.length / this.batchSize;
+    return this.#dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  /** The indices of each batch, views of one order on the device; freed when the iteration ends. */
+  *indices(): Generator<Tensor> {
+    const n = this.dataset.length;
+    const order = this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
+    using all = keep(tensor(order, { device: this.dataset.device }));
+    for (let b = 0; b < this.length; b++) {
+      const begin = b * this.batchSize;
+      using index = keep(all.view(begin, [Math.min(this.batchSize, n - begin)]));
+      yield index;
+    }
+  }
+
+  /** The batches. */
+  *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
+    for (const index of this.indices()) yield this.dataset.batch(index);
+  }
+}

@@ -1,0 +1,111 @@
+import type { DeviceName } from "../core/backend.ts";
+import { checkOptions } from "../core/options.ts";
+import { tensor } from "../create.ts";
+import { environment } from "../native/environment.ts";
+import { DataError } from "../native/errors.ts";
+import { TensorDataset } from "./dataset.ts";
+import { type IdxArray, inflate, readIdx } from "./idx.ts";
+import { mnistFiles } from "./mnist_files.ts";
+import { sha256Hex } from "./sha256.ts";
+
+/** Options of {@linkcode mnist}. */
+export interface MnistOptions {
+  /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else `data/mnist`. */
+  dir?: string;
+  /** Reads a file by name (without .gz) in place of the folder; may give it plain or gzipped. */
+  read?: (name: string) => Uint8Array | Promise<Uint8Array>;
+  /** Whether the files must be the real, whole MNIST, by their SHA-256. Default true. */
+  verify?: boolean;
+  /** Whether to shift and scale pixels to mean 0 and deviation 1 instead of to 0..1. Default false. */
+  normalize?: boolean;
+  /** Where to put the data. Default: the device of init(). */
+  device?: DeviceName;
+}
+
+/** A data set in its two parts. */
+export interface Splits {
+  /** For training. */
+  readonly train: TensorDataset;
+  /** For testing. */
+  readonly test: TensorDataset;
+}
+
+// Of the training images' pixels, as fractions of 255.
+const MEAN = 0.1306604762738429;
+const STD = 0.3078108;
+
+/**
+ * MNIST on the device: handwritten digits, images [n, 1, 28, 28] as uint8 that batches turn into float32, and class
+ * numbers [n]. `make data` downloads the files.
+ *
+ * @throws {DataError} that names the file which is missing, truncated or not MNIST's.
+ */
+export async function mnist(options: MnistOptions = {}): Promise<Splits> {
+  checkOptions("mnist", options, ["dir", "read", "verify", "normalize", "device"]);
+  const { verify = true, normalize = false, device } = options;
+  const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? "data/mnist");
+  const scaling = normalize ? { scale: 1 / 255 / STD, shift: -MEAN / STD } : {};
+  const load = async (part: "train" | "t10k") => {
+    const images = await parse(`${part}-images-idx3-ubyte`, read, verify, 3);
+    const labels = await parse(`${part}-labels-idx1-ubyte`, read, verify, 1);
+    if (images.shape[0] !== labels.shape[0]) {
+      throw new DataError(
+        `${part}: there are ${images.shape[0]} images and ${
+          labels.shape[0]
+        } labels; both must be alike`,
+      );
+    }
+    const place = device ? { device } : {};
+    const [n, height, width] = images.shape as [number, number, number];
+    return new TensorDataset(
+      tensor(images.data, { ...place, shape: [n, 1, height, width] }),
+      tensor(labels.data, place),
+      scaling,
+    );
+  };
+  return { train: await load("train"), test: await load("t10k") };
+}
+
+function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
+  return async (name) => {
+    let cause: unknown;
+    for (const path of [`${dir}/${name}.gz`, `${dir}/${name}`]) {
+      try {
+        return await Deno.readFile(path);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+        cause = error;
+      }
+    }
+    throw new DataError(
+      `${dir}/${name}.gz is missing; download MNIST with \`make data\`, or name its folder by MNIST_DIR`,
+      { cause },
+    );
+  };
+}
+
+async function parse(
+  name: string,
+  read: NonNullable<MnistOptions["read"]>,
+  verify: boolean,
+  rank: number,
+): Promise<IdxArray & { data: Uint8Array<ArrayBuffer> }> {
+  const bytes = await inflate(await read(name), name);
+  if (verify) {
+    const wanted = mnistFiles.find((file) => file.name === name)!;
+    const found = await sha256Hex(bytes);
+    if (found !== wanted.sha256) {
+      throw new DataError(
+        `${name} is not MNIST's: it has ${bytes.length} bytes and SHA-256 ${found}; ` +
+          `wanted are ${wanted.bytes} bytes and ${wanted.sha256}. Delete it and run \`make data\``,
+      );
+    }
+  }
+  const idx = await readIdx(bytes, name);
+  if (idx.dtype !== "uint8" || idx.shape.length !== rank) {
+    throw new DataError(
+      `${name} holds ${idx.dtype} of ${idx.shape.length} dimensions; wanted are uint8 and ${rank}`,
+    );
+  }
+  return idx as IdxArray & { data: Uint8Array<ArrayBuffer> };
+}

@@ -1,0 +1,115 @@
+import type { DeviceName } from "../core/backend.ts";
+import { type DataOf, type DType, dtypeInfo } from "../core/dtype.ts";
+import { checkOptions } from "../core/options.ts";
+import { tensor } from "../create.ts";
+import { DataError, DTypeError } from "../native/errors.ts";
+import type { StateDict } from "../nn/module.ts";
+import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safetensors_format.ts";
+
+const fileTypes: Record<DType, string> = {
+  float32: "F32",
+  float64: "F64",
+  int32: "I32",
+  uint8: "U8",
+};
+
+/** Options of {@linkcode saveSafetensors}. */
+export interface SaveOptions {
+  /** Texts to store beside the tensors. PyTorch's own files have `{ format: "pt" }`, the default. */
+  metadata?: Record<string, string>;
+}
+
+/** Options of {@linkcode loadSafetensors}. */
+export interface LoadOptions {
+  /** Where to put the tensors. Default: the device of init(). */
+  device?: DeviceName;
+}
+
+/**
+ * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
+ * `saveSafetensors("model.safetensors", model.stateDict())`. The file appears whole or not at all. Needs --allow-write.
+ */
+export async function saveSafetensors(
+  path: string | URL,
+  state: StateDict,
+  options: SaveOptions = {},
+): Promise<void> {
+  const bytes = await toSafetensors(state, options);
+  const temporary = path instanceof URL ? new URL(`${path.href}.part`) : `${path}.part`;
+  await Deno.writeFile(temporary, bytes);
+  await Deno.rename(temporary, path);
+}
+
+/** The bytes of a .safetensors file with these tensors. */
+export async function toSafetensors(
+  state: StateDict,
+  options: SaveOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  checkOptions("saveSafetensors", options, ["metadata"]);
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, x] of Object.entries(state)) {
+    const data = await x.data();
+    tensors.set(name, {
+      dtype: fileTypes[x.dtype],
+      shape: x.shape,
+      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+    });
+  }
+  return encodeSafetensors({ tensors, metadata: options.metadata ?? { format: "pt" } });
+}
+
+/**
+ * Reads the tensors of a .safetensors file. Needs --allow-read.
+ *
+ * @throws {DataError} when the file is damaged: bad header, holes, overlaps, wrong sizes.
+ * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
+ */
+export async function loadSafetensors(
+  path: string | URL,
+  options: LoadOptions = {},
+): Promise<StateDict> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await Deno.readFile(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new DataError(`${path} is missing`, { cause });
+  }
+  return fromSafetensors(bytes, { ...options, name: `${path}` });
+}
+
+/** The tensors in the bytes of a .safetensors file. */
+export function fromSafetensors(
+  bytes: Uint8Array,
+  options: LoadOptions & { name?: string } = {},
+): StateDict {
+  checkOptions("loadSafetensors", options, ["device", "name"]);
+  const { tensors } = decodeSafetensors(bytes, options.name);
+  const found = [...tensors].map(([name, stored]) => ({
+    name,
+    stored,
+    dtype: dtypeOf(name, stored),
+  }));
+  return Object.fromEntries(found.map(({ name, stored, dtype }) => {
+    const place = options.device ? { device: options.device } : {};
+    return [name, tensor(hostArray(stored, dtype), { ...place, shape: stored.shape })];
+  }));
+}
+
+function dtypeOf(name: string, stored: StoredTensor): DType {
+  const dtype = (Object.keys(fileTypes) as DType[]).find((d) => fileTypes[d] === stored.dtype);
+  if (dtype) return dtype;
+  if (stored.dtype === "BOOL") return "uint8";
+  throw new DTypeError(
+    `loadSafetensors: ${name} is ${stored.dtype}; known are ${
+      Object.values(fileTypes).join(", ")
+    }, BOOL`,
+  );
+}
+
+// A copy at an address that suits the element type; the file promises none.
+function hostArray(stored: StoredTensor, dtype: DType): DataOf {
+  const data = dtypeInfo(dtype).make(stored.data.length / dtypeInfo(dtype).bytes);
+  new Uint8Array(data.buffer).set(stored.data);
+  return data;
+}

@@ -1,0 +1,59 @@
+import type { DeviceName } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import { checkInteger, checkOptions } from "../core/options.ts";
+import { keep } from "../core/scope.ts";
+import { rand } from "../create.ts";
+import { linear } from "../ops/linear.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module } from "./module.ts";
+
+/** Options of {@linkcode Linear}. */
+export interface LinearOptions {
+  /** Whether to add a bias. Default true. */
+  bias?: boolean;
+  /** Default: the device of init(). */
+  device?: DeviceName;
+  /** Default float32. */
+  dtype?: DType;
+}
+
+/**
+ * y = x w^T + b: x [..., in], weight [out, in], bias [out]. Both start uniform in ±1/sqrt(in), as torch.nn.Linear's do
+ * (its Kaiming initialisation with a = sqrt(5) comes to that).
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * console.log(new nn.Linear(3, 2).forward(rand([5, 3])).shape); // [5, 2]
+ * ```
+ */
+export class Linear extends Module {
+  /** [out, in]. */
+  weight: Tensor;
+  /** [out], or null. */
+  bias: Tensor | null;
+
+  /** Makes the parameters. */
+  constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
+    super();
+    checkInteger("Linear", "inFeatures", inFeatures, 1);
+    checkInteger("Linear", "outFeatures", outFeatures, 1);
+    checkOptions("Linear", options, ["bias", "device", "dtype"]);
+    const { bias = true, ...rest } = options;
+    const high = 1 / Math.sqrt(inFeatures);
+    const uniform = (shape: number[]) =>
+      keep(rand(shape, { ...rest, low: -high, high, requiresGrad: true }));
+    this.weight = uniform([outFeatures, inFeatures]);
+    this.bias = bias ? uniform([outFeatures]) : null;
+  }
+
+  /** x w^T + b. */
+  override forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+
+  /** `Linear(in, out)`. */
+  override describe(): string {
+    const [out, features] = this.weight.shape;
+    return `Linear(${features}, ${out}${this.bias ? "" : ", bias: false"})`;
+  }
+}

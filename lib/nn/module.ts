@@ -1,0 +1,195 @@
+import type { DeviceName } from "../core/backend.ts";
+import { keep } from "../core/scope.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { Tensor } from "../tensor.ts";
+
+/** Tensors by their PyTorch names, such as `0.weight`. */
+export type StateDict = Record<string, Tensor>;
+
+/** What {@linkcode Module.loadStateDict} did not find on one side or the other. */
+export interface LoadResult {
+  /** Names that the module has and the state dict lacks. */
+  readonly missing: string[];
+  /** Names that the state dict has and the module lacks. */
+  readonly unexpected: string[];
+}
+
+/**
+ * The base of layers and models. A subclass makes its tensors and child modules in the constructor, as properties, and
+ * computes in forward(); properties that are tensors with requiresGrad are parameters, other tensors are buffers (saved
+ * but not trained), and modules, alone or in arrays, are children, named by their property as in PyTorch.
+ *
+ * ```ts
+ * import { nn, Tensor } from "@cudeno/cudeno";
+ * class Residual extends nn.Module {
+ *   inner = new nn.Linear(8, 8);
+ *   override forward(x: Tensor): Tensor {
+ *     return this.inner.forward(x).relu().add(x);
+ *   }
+ * }
+ * console.log([...new Residual().namedParameters()].map(([name]) => name)); // inner.weight, inner.bias
+ * ```
+ */
+export abstract class Module {
+  /** Whether the module is being trained; layers such as dropout behave by it. See train() and eval(). */
+  training = true;
+
+  /** The output for an input. */
+  abstract forward(x: Tensor): Tensor;
+
+  /** The modules directly inside, by name. */
+  *namedChildren(): Generator<[string, Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [name, value];
+      if (!Array.isArray(value)) continue;
+      for (const [i, item] of value.entries()) {
+        if (item instanceof Module) yield [`${name}.${i}`, item];
+      }
+    }
+  }
+
+  /** This module and all inside it, by name; its own name is empty. */
+  *namedModules(prefix = ""): Generator<[string, Module]> {
+    yield [prefix, this];
+    for (const [name, child] of this.namedChildren()) {
+      yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
+    }
+  }
+
+  *#namedTensors(): Generator<[name: string, tensor: Tensor, owner: Module, key: string]> {
+    for (const [prefix, owner] of this.namedModules()) {
+      for (const [key, value] of Object.entries(owner)) {
+        if (value instanceof Tensor) yield [prefix ? `${prefix}.${key}` : key, value, owner, key];
+      }
+    }
+  }
+
+  /** The parameters with their names, such as `0.weight`. */
+  *namedParameters(): Generator<[string, Tensor]> {
+    for (const [name, tensor] of this.#namedTensors()) {
+      if (tensor.requiresGrad) yield [name, tensor];
+    }
+  }
+
+  /** The parameters: what an optimizer trains. */
+  parameters(): Tensor[] {
+    return Array.from(this.namedParameters(), ([, tensor]) => tensor);
+  }
+
+  /** Frees the gradients of all parameters. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) {
+      parameter.grad?.dispose();
+      parameter.grad = null;
+    }
+  }
+
+  /** All parameters and buffers by name: the tensors themselves, not copies. */
+  stateDict(): StateDict {
+    return Object.fromEntries(Array.from(this.#namedTensors(), ([name, tensor]) => [name, tensor]));
+  }
+
+  /**
+   * Copies values into parameters and buffers of the same names, from any device and float dtype. With `strict` (the
+   * default), throws when names are missing or unexpected; shapes must be equal. Nothing is changed if it throws.
+   */
+  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
+    const own = this.stateDict();
+    const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
+    const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
+    if ((options.strict ?? true) && missing.length + unexpected.length > 0) {
+      throw new ArgumentError(
+        `loadStateDict: missing are [${missing.join(", ")}], unexpected are [${
+          unexpected.join(", ")
+        }]; pass { strict: false } to load what fits`,
+      );
+    }
+    const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));
+    for (const [name, tensor] of pairs) {
+      const { shape } = state[name]!;
+      if (!sameShape(shape, tensor.shape)) {
+        throw new ShapeError(
+          `loadStateDict: ${name} is ${formatShape(shape)}; the module has ${
+            formatShape(tensor.shape)
+          }`,
+        );
+      }
+    }
+    for (const [name, tensor] of pairs) {
+      const source = state[name]!.detach();
+      const cast = source.to(tensor.dtype);
+      const here = cast.to(tensor.device);
+      tensor.copyFrom(here);
+      for (const temporary of new Set([source, cast, here])) temporary.dispose();
+    }
+    return { missing, unexpected };
+  }
+
+  /** Sets training mode here and in all children. */
+  train(mode = true): this {
+    for (const [, module] of this.namedModules()) module.training = mode;
+    return this;
+  }
+
+  /** Sets evaluation mode: train(false). */
+  eval(): this {
+    return this.train(false);
+  }
+
+  /** Moves all parameters and buffers to a device. Do it before making an optimizer. */
+  to(device: DeviceName): this {
+    for (const [, tensor, owner, key] of [...this.#namedTensors()]) {
+      const source = tensor.detach();
+      const moved = source.to(device);
+      if (moved === source) {
+        source.dispose();
+        continue;
+      }
+      source.dispose();
+      moved.requiresGrad = tensor.requiresGrad;
+      (owner as unknown as Record<string, Tensor>)[key] = keep(moved);
+      tensor.grad?.dispose();
+      tensor.dispose();
+    }
+    return this;
+  }
+
+  /** Frees all parameters, buffers and gradients. */
+  dispose(): void {
+    for (const [, tensor] of this.#namedTensors()) {
+      tensor.grad?.dispose();
+      tensor.dispose();
+    }
+  }
+
+  /** One line for summary(), such as `Linear(784, 128)`. */
+  describe(): string {
+    return this.constructor.name;
+  }
+
+  /** A table of the modules with the shapes and counts of their parameters. */
+  summary(): string {
+    const rows: string[][] = [["module", "parameters", "shapes"]];
+    let total = 0;
+    for (const [name, module] of this.namedModules()) {
+      const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
+        string,
+        Tensor,
+      ][];
+      const count = own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0);
+      total += count;
+      const shapes = own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", ");
+      rows.push([
+        `${name ? `${name}: ` : ""}${module.describe()}`,
+        count ? count.toLocaleString("en") : "",
+        shapes,
+      ]);
+    }
+    rows.push(["total", total.toLocaleString("en"), ""]);
+    const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
+    return rows.map(([module, count, shapes]) =>
+      `${module!.padEnd(widths[0]!)}  ${count!.padStart(widths[1]!)}  ${shapes}`.trimEnd()
+    ).join("\n");
+  }
+}

@@ -1,0 +1,42 @@
+import { CudenoError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module } from "./module.ts";
+
+/**
+ * Modules one after another. Children are named 0, 1, 2, …
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.ReLU(), new nn.Linear(8, 2));
+ * console.log(model.forward(rand([1, 4])).shape); // [1, 2]
+ * ```
+ */
+export class Sequential extends Module {
+  readonly #modules: readonly Module[];
+
+  /** The modules in order. */
+  constructor(...modules: Module[]) {
+    super();
+    this.#modules = modules;
+  }
+
+  /** The modules by their number. */
+  override *namedChildren(): Generator<[string, Module]> {
+    for (const [i, module] of this.#modules.entries()) yield [`${i}`, module];
+  }
+
+  /** The output of the last module. An error says which module it came from. */
+  override forward(x: Tensor): Tensor {
+    for (const [i, module] of this.#modules.entries()) {
+      try {
+        x = module.forward(x);
+      } catch (error) {
+        if (error instanceof CudenoError) {
+          error.message = `${i}: ${module.describe()}: ${error.message}`;
+        }
+        throw error;
+      }
+    }
+    return x;
+  }
+}

@@ -1,0 +1,93 @@
+import type { EpochResult, History } from "./history.ts";
+import { type ProgressFields, ProgressLine, type ProgressStream } from "./progress.ts";
+
+/** What callbacks are told about an epoch under way. */
+export interface EpochState {
+  /** Counted from 1. */
+  readonly epoch: number;
+  /** How many there will be. */
+  readonly epochs: number;
+  /** Samples in an epoch. */
+  readonly samples: number;
+}
+
+/** What callbacks are told from time to time within an epoch. */
+export interface ProgressState extends EpochState {
+  /** Samples done. */
+  readonly done: number;
+  /** The mean training loss so far. */
+  readonly loss: number;
+  /** The share of right classes so far, when asked for. */
+  readonly accuracy?: number;
+}
+
+/** Hooks into Trainer.fit(). All may be async. */
+export interface Callback {
+  /** Before an epoch. */
+  onEpochBegin?(state: EpochState): void | Promise<void>;
+  /** About ten times a second. */
+  onProgress?(state: ProgressState): void | Promise<void>;
+  /** After an epoch and its validation. */
+  onEpochEnd?(result: EpochResult, state: EpochState): void | Promise<void>;
+  /** After the last epoch, and after an error. */
+  onEnd?(history: History): void | Promise<void>;
+}
+
+/** Options of {@linkcode ProgressBar}. */
+export interface ProgressBarOptions {
+  /** Where to draw; default standard error. */
+  stream?: ProgressStream;
+  /** What the samples are, in the plural; default `"samples"`. */
+  unit?: string;
+}
+
+/**
+ * Shows training as it goes: a bar on a terminal, one plain line an epoch elsewhere. Colours are left out where NO_COLOR
+ * is set. Needs no permission.
+ */
+export class ProgressBar implements Callback {
+  readonly #options: ProgressBarOptions;
+  #line: ProgressLine | undefined;
+
+  /** Draws to standard error unless told otherwise. */
+  constructor(options: ProgressBarOptions = {}) {
+    this.#options = options;
+  }
+
+  /** Starts a line. */
+  onEpochBegin(state: EpochState): void {
+    this.#line = new ProgressLine({
+      total: state.samples,
+      label: `Epoch ${state.epoch}/${state.epochs}`,
+      ...this.#options,
+    });
+  }
+
+  /** Redraws it. */
+  onProgress(state: ProgressState): void {
+    this.#line?.update(state.done, fields(state));
+  }
+
+  /** Ends it with the epoch's figures. */
+  onEpochEnd(result: EpochResult): void {
+    this.#line?.finish(fields(result));
+    this.#line = undefined;
+  }
+
+  /** Ends a line that an error cut off. */
+  onEnd(): void {
+    this.#line?.finish();
+    this.#line = undefined;
+  }
+}
+
+function fields(state: Partial<EpochResult>): ProgressFields {
+  const shown: ProgressFields = {};
+  if (state.loss !== undefined) shown.loss = state.loss;
+  if (state.accuracy !== undefined) shown.accuracy = percent(state.accuracy);
+  if (state.valLoss !== undefined) shown["val loss"] = state.valLoss;
+  if (state.valAccuracy !== undefined) shown["val accuracy"] = percent(state.valAccuracy);
+  return shown;
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(2)}%`;

@@ -1,0 +1,20 @@
+/** The figures of one epoch. Those of validation and accuracy are there when they were asked for. */
+export interface EpochResult {
+  /** Counted from 1. */
+  epoch: number;
+  /** The mean training loss over the epoch. */
+  loss: number;
+  /** The share of training samples whose class was right, as they were met. */
+  accuracy?: number;
+  /** The mean loss on the validation data after the epoch. */
+  valLoss?: number;
+  /** The share of validation samples whose class is right after the epoch. */
+  valAccuracy?: number;
+  /** Seconds that training took, without validation. */
+  seconds: number;
+  /** Training samples a second. */
+  samplesPerSecond: number;
+}
+
+/** What training went through, epoch by epoch. */
+export type History = EpochResult[];

@@ -1,0 +1,188 @@
+import { noGrad } from "../core/autograd.ts";
+import { checkInteger, checkOptions } from "../core/options.ts";
+import { scope } from "../core/scope.ts";
+import { DataLoader, type Dataset } from "../data/dataset.ts";
+import { ArgumentError } from "../native/errors.ts";
+import type { Loss } from "../nn/losses.ts";
+import type { Module } from "../nn/module.ts";
+import type { Optimizer } from "../optim/sgd.ts";
+import type { Tensor } from "../tensor.ts";
+import { type Callback, ProgressBar } from "./callbacks.ts";
+import type { EpochResult, History } from "./history.ts";
+import { Meter, type MetricName } from "./metrics.ts";
+
+/** What a {@linkcode Trainer} trains with. */
+export interface TrainerOptions {
+  /** From output and target to one number, such as a CrossEntropyLoss. */
+  loss: Loss;
+  /** Needed by fit() only. */
+  optimizer?: Optimizer;
+  /** What to measure beside the loss; default nothing. */
+  metrics?: readonly MetricName[];
+}
+
+/** Options of {@linkcode Trainer.fit}. */
+export interface FitOptions {
+  /** Passes over the data; default 1. */
+  epochs?: number;
+  /** Samples a step; default 32. */
+  batchSize?: number;
+  /** Whether each epoch has an order of its own; default true. */
+  shuffle?: boolean;
+  /** Data to evaluate on after each epoch. */
+  validation?: Dataset;
+  /** Default: a ProgressBar. */
+  callbacks?: readonly Callback[];
+}
+
+/** Options of {@linkcode Trainer.evaluate} and {@linkcode Trainer.predict}. */
+export interface EvaluateOptions {
+  /** Samples a step; default 256. */
+  batchSize?: number;
+}
+
+/** What {@linkcode Trainer.evaluate} measured. */
+export interface Evaluation {
+  /** The mean loss. */
+  loss: number;
+  /** The share of samples whose class is right, when asked for. */
+  accuracy?: number;
+}
+
+// How long the training loop may keep the event loop waiting.
+const BREATH_MS = 100;
+
+/**
+ * Trains a model: the loop over epochs and batches, measured and shown. Everything that a step makes is freed with it.
+ *
+ * ```ts
+ * import { data, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(
+ *   tensor([[0, 0], [0, 1], [1, 0], [1, 1]]),
+ *   tensor([0, 1, 1, 1], { dtype: "int32" }),
+ * );
+ * const model = new nn.Sequential(new nn.Linear(2, 2));
+ * const trainer = new Trainer(model, {
+ *   loss: new nn.CrossEntropyLoss(),
+ *   optimizer: new optim.SGD(model.parameters(), { lr: 1 }),
+ *   metrics: ["accuracy"],
+ * });
+ * const history = await trainer.fit(set, { epochs: 20, batchSize: 4, callbacks: [] });
+ * console.log(history.at(-1)!.loss < history[0]!.loss); // true
+ * ```
+ */
+export class Trainer {
+  /** The model. */
+  readonly model: Module;
+  readonly #options: TrainerOptions;
+
+  /** Trains `model`. */
+  constructor(model: Module, options: TrainerOptions) {
+    checkOptions("Trainer", options, ["loss", "optimizer", "metrics"]);
+    for (const metric of options.metrics ?? []) {
+      if (metric !== "accuracy") {
+        throw new ArgumentError(`Trainer: there is no metric ${metric}; there is accuracy`);
+      }
+    }
+    this.model = model;
+    this.#options = options;
+  }
+
+  /** Trains for some epochs and returns their figures. Leaves the model in the mode in which it was. */
+  async fit(train: Dataset, options: FitOptions = {}): Promise<History> {
+    checkOptions("fit", options, ["epochs", "batchSize", "shuffle", "validation", "callbacks"]);
+    const { epochs = 1, batchSize = 32, shuffle = true, validation } = options;
+    const { callbacks = [new ProgressBar()] } = options;
+    checkInteger("fit", "epochs", epochs, 0);
+    if (train.length === 0) throw new ArgumentError("fit: the data set is empty");
+    const loader = new DataLoader(train, { batchSize, shuffle });
+    const mode = this.model.training;
+    const history: History = [];
+    try {
+      for (let epoch = 1; epoch <= epochs; epoch++) {
+        const state = { epoch, epochs, samples: train.length };
+        for (const callback of callbacks) await callback.onEpochBegin?.(state);
+        const result: EpochResult = await this.#epoch(loader, state, callbacks);
+        if (validation) {
+          const { loss, accuracy } = await this.evaluate(validation);
+          result.valLoss = loss;
+          if (accuracy !== undefined) result.valAccuracy = accuracy;
+        }
+        history.push(result);
+        for (const callback of callbacks) await callback.onEpochEnd?.(result, state);
+      }
+    } finally {
+      this.model.train(mode);
+      for (const callback of callbacks) await callback.onEnd?.(history);
+    }
+    return history;
+  }
+
+  async #epoch(
+    loader: DataLoader,
+    state: { epoch: number; epochs: number; samples: number },
+    callbacks: readonly Callback[],
+  ): Promise<EpochResult> {
+    this.model.train();
+    using meter = new Meter(this.#options.metrics ?? []);
+    const start = performance.now();
+    let breath = start;
+    let done = 0;
+    for (const index of loader.indices()) {
+      scope(() => this.#step(loader.dataset, index, meter));
+      done += index.size;
+      if (performance.now() - breath < BREATH_MS) continue;
+      const means = await meter.read();
+      for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
+      breath = performance.now();
+    }
+    const means = await meter.read(); // also waits for the last steps
+    const seconds = (performance.now() - start) / 1000;
+    for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
+    return { epoch: state.epoch, ...means, seconds, samplesPerSecond: done / seconds };
+  }
+
+  #step(dataset: Dataset, index: Tensor, meter: Meter): void {
+    const { optimizer } = this.#options;
+    if (!optimizer) throw new ArgumentError("fit: the Trainer was made without an optimizer");
+    const { input, target } = dataset.batch(index);
+    const output = this.model.forward(input);
+    const loss = this.#options.loss.forward(output, target);
+    optimizer.zeroGrad();
+    loss.backward();
+    optimizer.step();
+    meter.add(loss, output, target);
+  }
+
+  /** The mean loss and metrics over a data set, in evaluation mode. Changes nothing. */
+  async evaluate(dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
+    checkOptions("evaluate", options, ["batchSize"]);
+    if (dataset.length === 0) throw new ArgumentError("evaluate: the data set is empty");
+    using meter = new Meter(this.#options.metrics ?? []);
+    this.#inEvaluation(() => {
+      for (const index of new DataLoader(dataset, { batchSize: 256, ...options }).indices()) {
+        scope(() => {
+          const { input, target } = dataset.batch(index);
+          const output = this.model.forward(input);
+          meter.add(this.#options.loss.forward(output, target), output, target);
+        });
+      }
+    });
+    return await meter.read();
+  }
+
+  /** The model's output for inputs [n, ...], in evaluation mode and without recording. */
+  predict(input: Tensor): Tensor {
+    return this.#inEvaluation(() => scope(() => this.model.forward(input)));
+  }
+
+  #inEvaluation<T>(fn: () => T): T {
+    const mode = this.model.training;
+    this.model.eval();
+    try {
+      return noGrad(fn);
+    } finally {
+      this.model.train(mode);
+    }
+  }
+}

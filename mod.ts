@@ -1,0 +1,110 @@
+/**
+ * cudeno trains and runs neural networks on NVIDIA GPUs from Deno, and on the CPU with the same program.
+ *
+ * ```ts
+ * import { data, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(
+ *   tensor([[0, 0], [0, 1], [1, 0], [1, 1]]),
+ *   tensor([0, 1, 1, 0], { dtype: "int32" }),
+ * );
+ * const model = new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 2));
+ * const optimizer = new optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
+ * const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
+ * await trainer.fit(set, { epochs: 200, batchSize: 4, callbacks: [] });
+ * console.log(trainer.predict(set.inputs).argmax(1).dataSync());
+ * ```
+ *
+ * @module
+ */
+
+export { type BackwardOptions, noGrad } from "./lib/core/autograd.ts";
+export {
+  type DeviceInfo,
+  type DeviceName,
+  devices,
+  init,
+  type InitOptions,
+  synchronize,
+} from "./lib/core/backend.ts";
+export type { DataOf, DType } from "./lib/core/dtype.ts";
+export { gradcheck, type GradcheckOptions } from "./lib/core/gradcheck.ts";
+export { emptyCache, memory, type MemoryInfo, resetPeakMemory } from "./lib/core/memory.ts";
+export { manualSeed } from "./lib/core/random.ts";
+export { keep, type Owned, scope } from "./lib/core/scope.ts";
+export type { Shape } from "./lib/core/shape.ts";
+export type { TensorBase } from "./lib/core/tensor.ts";
+export {
+  arange,
+  type CreateOptions,
+  eye,
+  full,
+  type NestedNumbers,
+  ones,
+  rand,
+  randint,
+  randn,
+  type RandnOptions,
+  type RandOptions,
+  tensor,
+  type TensorOptions,
+  zeros,
+} from "./lib/create.ts";
+export type { Dataset } from "./lib/data/dataset.ts";
+/** Data sets, loaders and data formats. */
+export * as data from "./lib/data/mod.ts";
+/** Files of weights. */
+export * as io from "./lib/io/mod.ts";
+export * from "./lib/native/errors.ts";
+/** Layers, losses and models, named as in torch.nn. */
+export * as nn from "./lib/nn/mod.ts";
+export type { Loss } from "./lib/nn/losses.ts";
+export type { Module } from "./lib/nn/module.ts";
+export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
+export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
+export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { linear } from "./lib/ops/linear.ts";
+export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
+export {
+  broadcastTo,
+  flatten,
+  permute,
+  reshape,
+  squeeze,
+  transpose,
+  unsqueeze,
+} from "./lib/ops/movement.ts";
+export { mseLoss } from "./lib/ops/mse_loss.ts";
+export {
+  argmax,
+  argmin,
+  type Axes,
+  max,
+  mean,
+  min,
+  type ReduceOptions,
+  sum,
+} from "./lib/ops/reduce.ts";
+export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
+export type { Optimizer } from "./lib/optim/sgd.ts";
+/** Optimizers, named as in torch.optim. */
+export * as optim from "./lib/optim/mod.ts";
+export { Tensor } from "./lib/tensor.ts";
+export {
+  type Callback,
+  type EpochState,
+  ProgressBar,
+  type ProgressBarOptions,
+  type ProgressState,
+} from "./lib/train/callbacks.ts";
+export type { EpochResult, History } from "./lib/train/history.ts";
+export type { MetricName } from "./lib/train/metrics.ts";
+export type { ProgressStream } from "./lib/train/progress.ts";
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  type FitOptions,
+  Trainer,
+  type TrainerOptions,
+} from "./lib/train/trainer.ts";
