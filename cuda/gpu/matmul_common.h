@@ -1,0 +1,63 @@
+// What every matmul kernel shares: operands that hide the transposition, and the way from a block to its tile.
+#pragma once
+#include "../drivers.h"
+#include "check.h"
+
+namespace cdn {
+
+// op(a) or op(b) as `extent` vectors of length k: the rows of op(a), the columns of op(b). One of the two directions is
+// contiguous in memory and ld is the distance along the other, so the four transpositions are two flags.
+template <class T>
+struct Operand {
+  const T* data;
+  int64_t extent, k;
+  bool k_contiguous;
+
+  CDN_FN int64_t ld() const { return k_contiguous ? k : extent; }
+  CDN_FN T at(int64_t i, int64_t kk) const { return k_contiguous ? data[i * k + kk] : data[kk * extent + i]; }
+  CDN_FN T at_or_zero(int64_t i, int64_t kk) const { return i < extent && kk < k ? at(i, kk) : T(0); }
+};
+
+// c[m, n] = a b. m = a.extent, n = b.extent.
+template <class T>
+struct Product {
+  T* c;
+  Operand<T> a, b;
+
+  CDN_FN int64_t m() const { return a.extent; }
+  CDN_FN int64_t n() const { return b.extent; }
+  CDN_FN int64_t k() const { return a.k; }
+};
+
+// Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other line.
+template <class T>
+bool wide_lines(const T* data, int64_t ld) {
+  return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
+}
+
+// The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band` rows of tiles are
+// walked column by column, and L2 then serves most reads of b's columns and a's rows.
+struct TileGrid {
+  uint32_t rows, cols, band;
+};
+
+inline TileGrid tile_grid(int64_t m, int64_t n, int64_t bm, int64_t bn) {
+  constexpr uint32_t BAND = 8;
+  int64_t rows = (m + bm - 1) / bm, cols = (n + bn - 1) / bn;
+  if (rows > 0x7fffffff / cols)
+    CDN_FAIL(CDN_UNSUPPORTED, "m = %lld, n = %lld: the output has more than 2^31 tiles", (long long)m, (long long)n);
+  return {static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), rows < BAND ? static_cast<uint32_t>(rows) : BAND};
+}
+
+struct TilePlace {
+  uint32_t row, col;
+};
+
+CDN_FN TilePlace tile_place(const TileGrid& grid, uint32_t index) {
+  uint32_t band_tiles = grid.band * grid.cols, first_row = index / band_tiles * grid.band;
+  uint32_t height = grid.rows - first_row < grid.band ? grid.rows - first_row : grid.band;
+  uint32_t inside = index % band_tiles;
+  return {first_row + inside % height, inside / height};
+}
+
+}  // namespace cdn

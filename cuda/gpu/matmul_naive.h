@@ -1,0 +1,66 @@
+// The first two steps: a thread per output, then tiles in shared memory.
+#pragma once
+#include "matmul_common.h"
+
+namespace cdn {
+
+// One thread computes one output: k multiply-adds, each with two loads. Neighbouring threads take neighbouring columns,
+// so that the loads of b (when it is not transposed) and the stores of c are coalesced, and the loads of a are the same
+// address for the whole warp. Every input element is read from the caches m or n times: that is what the later kernels
+// avoid.
+template <class T>
+__global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p) {
+  int64_t count = p.m() * p.n();
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += (int64_t)gridDim.x * BLOCK) {
+    int64_t row = i / p.n(), col = i - row * p.n();
+    T sum = T(0);
+    for (int64_t kk = 0; kk < p.k(); kk++) sum = fma(p.a.at(row, kk), p.b.at(col, kk), sum);
+    p.c[i] = sum;
+  }
+}
+
+// Copies `EXTENT` vectors by `DEPTH` of an operand into shared memory as shared[k][i], with zeros outside the operand.
+// Neighbouring threads read along the direction that is contiguous in memory. PITCH is odd or padded by the caller.
+template <int EXTENT, int DEPTH, int PITCH, class T>
+__device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first, int64_t k_first) {
+  static_assert(PITCH >= EXTENT && EXTENT * DEPTH % BLOCK == 0, "every thread loads the same number");
+#pragma unroll
+  for (int e = threadIdx.x; e < EXTENT * DEPTH; e += BLOCK) {
+    int i = x.k_contiguous ? e / DEPTH : e % EXTENT;
+    int kk = x.k_contiguous ? e % DEPTH : e / EXTENT;
+    shared[kk][i] = x.at_or_zero(first + i, k_first + kk);
+  }
+}
+
+// A block computes a 32x32 tile of c. It walks along k in steps of 32: all threads copy a tile of a and one of b into
+// shared memory, wait, and take their dot products from there, so that each element is read from global memory once per
+// tile instead of once per output. A thread has 4 rows of one column. The pitch of 33 keeps the transposing stores of
+// load_tile free of bank conflicts.
+template <class T>
+__global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, TileGrid grid) {
+  constexpr int TILE = 32, ROWS = TILE * TILE / BLOCK;
+  __shared__ T a[TILE][TILE + 1], b[TILE][TILE + 1];  // [k][row], [k][column]
+  TilePlace place = tile_place(grid, blockIdx.x);
+  int64_t first_row = (int64_t)place.row * TILE, first_col = (int64_t)place.col * TILE;
+  int x = threadIdx.x % TILE, y = threadIdx.x / TILE;
+  T sum[ROWS] = {};  // rows y, y + 8, y + 16, y + 24
+
+  for (int64_t k = 0; k < p.k(); k += TILE) {
+    load_tile<TILE, TILE>(a, p.a, first_row, k);
+    load_tile<TILE, TILE>(b, p.b, first_col, k);
+    __syncthreads();
+#pragma unroll
+    for (int kk = 0; kk < TILE; kk++)
+#pragma unroll
+      for (int r = 0; r < ROWS; r++) sum[r] = fma(a[kk][y + r * (BLOCK / TILE)], b[kk][x], sum[r]);
+    __syncthreads();
+  }
+
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) {
+    int64_t row = first_row + y + r * (BLOCK / TILE), col = first_col + x;
+    if (row < p.m() && col < p.n()) p.c[row * p.n() + col] = sum[r];
+  }
+}
+
+}  // namespace cdn
