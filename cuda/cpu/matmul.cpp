@@ -202,6 +202,9 @@ CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_
       for (int32_t i = 0; i < VARIANT_COUNT; i++) names += std::string(i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
       CDN_FAIL(CDN_BAD_ARGUMENT, "variant is %d; known are %s", variant, names.c_str());
     }
+    checked_size("m", m);
+    checked_size("n", n);
+    checked_size("k", k);
     int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k), b_count = checked_product("k, n", k, n);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);

@@ -19,14 +19,14 @@
 namespace cdn {
 namespace {
 
-// The tile must leave registers for VECTORS vectors of b and a broadcast: 24 of AVX-512's and NEON's 32, 12 of the 16 of
-// AVX2 and SSE2, and there must be enough sums under way to hide the latency of a multiply-add.
+// Enough sums to hide the latency of a multiply-add, and few enough to leave registers for VECTORS vectors of b and the
+// elements of a: 24 of AVX-512's 32 registers, 16 of NEON's 32 (it keeps more of a at hand), 12 of AVX2's and SSE2's 16.
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64, ROWS = 12, VECTORS = 2;
 #elif defined(__AVX__)
 constexpr int VECTOR_BYTES = 32, ROWS = 6, VECTORS = 2;
 #elif defined(__aarch64__)
-constexpr int VECTOR_BYTES = 16, ROWS = 6, VECTORS = 4;
+constexpr int VECTOR_BYTES = 16, ROWS = 8, VECTORS = 2;
 #else
 constexpr int VECTOR_BYTES = 16, ROWS = 6, VECTORS = 2;
 #endif

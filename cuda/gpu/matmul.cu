@@ -80,12 +80,12 @@ TileChoice<typename Tile::T> choice(double rate, double alone) {
 // By the names above. BlockTile<T, BM, BN, BK, TM, TN, LANES_M, SLICES, STAGES, MIN_BLOCKS>.
 const TileChoice<float>* tiles_of(float) {
   static const TileChoice<float> tiles[TILE_COUNT] = {
-      choice<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.80, 1.0),
-      choice<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.78, 1.15),
-      choice<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.74, 1.15),
-      choice<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.74, 1.15),
-      choice<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.70, 1.15),
-      choice<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.50, 1.3),
+      choice<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.735, 1.0),
+      choice<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.77, 1.1),
+      choice<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.63, 1.15),
+      choice<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.68, 1.15),
+      choice<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.66, 1.15),
+      choice<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.38, 1.15),
   };
   return tiles;
 }
@@ -108,7 +108,7 @@ const TileChoice<double>* tiles_of(double) {
 // asked, so that every GPU cuts k in the same places and adds in the same order.
 template <class T>
 double estimate(const TileChoice<T>& tile, int64_t m, int64_t n, int64_t k, int64_t piece) {
-  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 2000, ALL_BYTES_PER_CYCLE = 3000;
+  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000, ALL_BYTES_PER_CYCLE = 3000;
   double splits = static_cast<double>(ceil_div(k, piece));
   double blocks = static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
   double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
