@@ -112,6 +112,9 @@ function seedOf(root: TensorBase, gradient?: TensorBase): TensorBase {
   return gradient.alias();
 }
 
+// Where the tape's own gradients go; made once, since a place of their own would tell nothing.
+const freedByBackward = new Error("freed by backward()");
+
 /** One walk. Gradients are freed as soon as the last operation that reads them has run. */
 class Pass {
   readonly #retain: boolean;
@@ -150,7 +153,7 @@ class Pass {
       this.#give(input, result);
     });
     for (const result of results) {
-      if (result && !this.#holders.has(result) && result !== grad) result.dispose();
+      if (result && !this.#holders.has(result) && result !== grad) result.dispose(freedByBackward);
     }
   }
 
@@ -168,16 +171,17 @@ class Pass {
       this.#holders.set(grad, left);
     } else {
       this.#holders.delete(grad);
-      grad.dispose();
+      grad.dispose(freedByBackward);
     }
   }
 
-  // A leaf's gradient outlives the pass and any scope. It gets a handle of its own, since two leaves may share one.
+  // A leaf's gradient outlives the pass and any scope. Two leaves that share one get handles of their own.
   #store(leaf: TensorBase, grad: TensorBase): void {
     const before = leaf.grad;
-    leaf.grad = keep(before ? before.plus(grad) : grad.alias());
-    before?.dispose();
-    this.#release(grad);
+    const alone = this.#holders.get(grad) === 1;
+    leaf.grad = keep(before ? before.plus(grad) : alone ? grad : grad.alias());
+    before?.dispose(freedByBackward);
+    if (leaf.grad !== grad) this.#release(grad);
   }
 }
 

@@ -17,18 +17,18 @@ interface DTypeInfo {
   make(length: number): DataOf;
 }
 
-const table: Record<DType, DTypeInfo> = {
-  float32: { code: 0, bytes: 4, float: true, make: (n) => new Float32Array(n) },
-  float64: { code: 1, bytes: 8, float: true, make: (n) => new Float64Array(n) },
-  int32: { code: 2, bytes: 4, float: false, make: (n) => new Int32Array(n) },
-  uint8: { code: 3, bytes: 1, float: false, make: (n) => new Uint8Array(n) },
-};
+const table = new Map<DType, DTypeInfo>([
+  ["float32", { code: 0, bytes: 4, float: true, make: (n) => new Float32Array(n) }],
+  ["float64", { code: 1, bytes: 8, float: true, make: (n) => new Float64Array(n) }],
+  ["int32", { code: 2, bytes: 4, float: false, make: (n) => new Int32Array(n) }],
+  ["uint8", { code: 3, bytes: 1, float: false, make: (n) => new Uint8Array(n) }],
+]);
 
 /** What there is to know of a dtype. Throws a DTypeError for a name that is none. */
 export function dtypeInfo(dtype: DType): DTypeInfo {
-  const info = table[dtype];
-  if (!info || !Object.hasOwn(table, dtype)) {
-    throw new DTypeError(`dtype is ${dtype}; it must be ${Object.keys(table).join(", ")}`);
+  const info = table.get(dtype);
+  if (!info) {
+    throw new DTypeError(`dtype is ${dtype}; it must be ${[...table.keys()].join(", ")}`);
   }
   return info;
 }

@@ -65,7 +65,7 @@ function close(owner: Owner, result: unknown): void {
     if (owner.delete(tensor)) outer?.add(tensor);
   }
   if (owner.size === 0) return;
-  const at = new Error("its scope ended");
+  const at = placeOf("its scope ended");
   for (const tensor of owner) tensor.dispose(at);
 }
 
@@ -86,6 +86,15 @@ function isOwned(value: object): value is Owned {
 
 /** The mark by which scopes know a tensor in what a function returns. */
 export const ownedMark: unique symbol = Symbol("owned by scopes");
+
+/** An Error that holds the place of the call. Few frames do, and cost far less than many. */
+export function placeOf(message: string): Error {
+  const before = Error.stackTraceLimit;
+  Error.stackTraceLimit = 6;
+  const at = new Error(message);
+  Error.stackTraceLimit = before;
+  return at;
+}
 
 /** The error for using a tensor that is gone. */
 export function disposedError(what: string, at: Error | undefined): DisposedError {

@@ -3,19 +3,23 @@ import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { backward, type BackwardOptions, checkGradDType, type Node } from "./autograd.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
-import { disposedError, own, type Owned, ownedMark } from "./scope.ts";
+import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
 import { checkShape, contiguousStrides, formatShape, type Shape, sizeOf } from "./shape.ts";
 
 interface Held {
   readonly backend: Backend;
   readonly handle: number;
-  readonly what: string;
+  readonly shape: Shape;
+  readonly dtype: DType;
 }
 
 // The last net: memory of tensors that nobody disposed. It works whenever the garbage collector happens to.
-const registry = new FinalizationRegistry<Held>(({ backend, handle, what }) => {
+const registry = new FinalizationRegistry<Held>(({ backend, handle, shape, dtype }) => {
   if (environment("CUDENO_DEBUG") === "1") {
-    console.warn(`cudeno: ${what} was collected without dispose(); use scope() or \`using\``);
+    console.warn(
+      `cudeno: a ${dtype} tensor of shape ${formatShape(shape)} was collected without dispose(); ` +
+        "use scope() or `using`",
+    );
   }
   backend.functions.cdn_free(handle);
 });
@@ -52,8 +56,7 @@ export abstract class TensorBase implements Owned, Disposable {
     this.dtype = dtype;
     this.size = sizeOf(shape);
     this.#handle = handle;
-    const what = `a ${dtype} tensor of shape ${formatShape(shape)}`;
-    registry.register(this, { backend, handle, what }, this);
+    registry.register(this, { backend, handle, shape: this.shape, dtype }, this);
     own(this);
   }
 
@@ -254,7 +257,7 @@ export abstract class TensorBase implements Owned, Disposable {
     if (this.#handle === 0) return;
     const handle = this.#handle;
     this.#handle = 0;
-    this.#disposedAt = at ?? new Error("disposed here");
+    this.#disposedAt = at ?? placeOf("disposed");
     registry.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
