@@ -17,8 +17,9 @@
  * @module
  */
 
-export { type BackwardOptions, noGrad } from "./lib/core/autograd.ts";
+export { type BackwardOptions, type Node, noGrad } from "./lib/core/autograd.ts";
 export {
+  type Backend,
   type DeviceInfo,
   type DeviceName,
   devices,
@@ -58,7 +59,7 @@ export * from "./lib/native/errors.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";
 export type { Loss } from "./lib/nn/losses.ts";
-export type { Module } from "./lib/nn/module.ts";
+export type { LoadResult, Module, StateDict } from "./lib/nn/module.ts";
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";

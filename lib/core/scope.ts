@@ -2,6 +2,7 @@ import { DisposedError } from "../native/errors.ts";
 
 /** What a scope looks after. */
 export interface Owned {
+  /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
 

@@ -171,7 +171,6 @@ export abstract class TensorBase implements Owned, Disposable {
    */
   copyFrom(source: ArrayBufferView | TensorBase): this {
     const { backend } = this;
-    const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
     if (source instanceof TensorBase) {
       if (source.dtype !== this.dtype || source.size !== this.size || source.backend !== backend) {
         throw new ShapeError(
@@ -182,19 +181,36 @@ export abstract class TensorBase implements Owned, Disposable {
         );
       }
       if (source === this) return this;
+      const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
       backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
       return this;
     }
-    if (dtypeOf(source) !== this.dtype) {
-      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs its own kind of typed array`);
-    }
-    if (BigInt(source.byteLength) !== bytes) {
-      throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
-    }
+    const bytes = this.#hostBytes(source);
     backend.check(
       backend.functions.cdn_write(this.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
     );
     return this;
+  }
+
+  /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
+  async copyFromAsync(source: ArrayBufferView): Promise<this> {
+    const bytes = this.#hostBytes(source);
+    const { functions } = this.backend;
+    const data = source as Uint8Array<ArrayBuffer>;
+    const status = await functions.write_elsewhere(this.handle, data, 0n, bytes);
+    // An error's text stays on the thread where it happened: let it happen here.
+    return status === 0 ? this : this.copyFrom(source);
+  }
+
+  #hostBytes(source: ArrayBufferView): bigint {
+    if (dtypeOf(source) !== this.dtype) {
+      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs its own kind of typed array`);
+    }
+    const bytes = this.size * dtypeInfo(this.dtype).bytes;
+    if (source.byteLength !== bytes) {
+      throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
+    }
+    return BigInt(bytes);
   }
 
   /** The elements, in row-major order, once the device has computed them. The event loop goes on meanwhile. */
