@@ -175,11 +175,13 @@ class Pass {
     }
   }
 
-  // A leaf's gradient outlives the pass and any scope. Two leaves that share one get handles of their own.
+  // A leaf's gradient outlives the pass and any scope, in memory that is its own: users may write to it.
   #store(leaf: TensorBase, grad: TensorBase): void {
     const before = leaf.grad;
-    const alone = this.#holders.get(grad) === 1;
-    leaf.grad = keep(before ? before.plus(grad) : alone ? grad : grad.alias());
+    const own = this.#holders.get(grad) === 1 && !grad.shared;
+    leaf.grad = keep(
+      before ? before.plus(grad) : own ? grad : grad.make(grad.shape).copyFrom(grad),
+    );
     before?.dispose(freedByBackward);
     if (leaf.grad !== grad) this.#release(grad);
   }

@@ -46,6 +46,7 @@ export abstract class TensorBase implements Owned, Disposable {
   grad: this | null = null;
 
   #requiresGrad = false;
+  #shared = false;
   #handle: number;
   #disposedAt: Error | undefined;
 
@@ -124,7 +125,14 @@ export abstract class TensorBase implements Owned, Disposable {
     backend.check(
       backend.functions.cdn_view(out, this.handle, BigInt(offset * bytes), BigInt(size * bytes)),
     );
-    return this.#sibling(shape, this.dtype, out[0]!);
+    const viewed = this.#sibling(shape, this.dtype, out[0]!);
+    this.#shared = viewed.#shared = true;
+    return viewed;
+  }
+
+  /** Whether another tensor has, or has had, this memory too. */
+  get shared(): boolean {
+    return this.#shared;
   }
 
   /** The same memory and shape under a handle of its own. Not recorded. */

@@ -5,7 +5,7 @@ import { ShapeError } from "../native/errors.ts";
 import { formatShape, normalizeAxes, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { div } from "./binary.ts";
-import { broadcastTo, reshape } from "./movement.ts";
+import { broadcastTo, permute, reshape } from "./movement.ts";
 import { checkDType, floats, numbers } from "./operands.ts";
 
 /** Options of reductions. */
@@ -111,11 +111,31 @@ function extremum(
   options: ReduceOptions,
 ): Tensor {
   checkDType(op, x, numbers);
-  return reduceAxes(op, x, axes, options, (part, run) => {
+  const list = normalizeAxes(op, axes, x.rank);
+  if (list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1)) {
+    return extremumApart(op, x, list, options);
+  }
+  return reduceAxes(op, x, list, options, (part, run) => {
     checkNotEmpty(op, part, run);
     const y = reduceRun(`cdn_${op}`, part, run);
     return record(y, op, [part], (grad) => [extremumGrad(grad, part, y, run)]);
   });
+}
+
+// Axes that are not neighbours are brought together: one after the other, equal elements would not share evenly.
+function extremumApart(
+  op: "max" | "min",
+  x: Tensor,
+  list: readonly number[],
+  options: ReduceOptions,
+): Tensor {
+  checkOptions(op, options, ["keepDims"]);
+  const kept = x.shape.flatMap((_, d) => (list.includes(d) ? [] : [d]));
+  const together = list.map((_, i) => kept.length + i);
+  const y = extremum(op, permute(x, [...kept, ...list]), together, {});
+  return options.keepDims
+    ? reshape(y, x.shape.map((extent, d) => (list.includes(d) ? 1 : extent)))
+    : y;
 }
 
 function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
