@@ -41,7 +41,7 @@ struct PowGradExponent {
   template <class T> CDN_FN T operator()(T a, T b) const { return a == T(0) && b >= T(0) ? T(0) : fn::pow(a, b) * fn::log(a); }
 };
 struct MaximumGrad {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a > b ? T(1) : a == b ? T(0.5) : T(0); }
+  template <class T> CDN_FN T operator()(T a, T b) const { return a == b ? T(0.5) : a < b ? T(0) : T(1); }
 };
 
 struct Eq {

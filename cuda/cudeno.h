@@ -47,6 +47,7 @@ const char *cdn_build_info(void); /* compiler, architectures, options */
 int32_t cdn_device_count(int32_t *count);
 int32_t cdn_device_info(char *name, int64_t *info, int32_t device);
 int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such as a bad index */
+int32_t cdn_wait(int32_t device); /* waits only, for another thread: faults are left to be reported */
 
 /* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as it was queued. */
 int32_t cdn_stream_create(uint32_t *stream, int32_t device);
@@ -106,7 +107,8 @@ int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32
 int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
 int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
 
-/* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, or 1/2 where a = b). */
+/* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, 1/2 where a = b,
+ * 1 where either is NaN). */
 int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
 int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
 int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);

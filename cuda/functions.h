@@ -33,6 +33,8 @@ CDN_FN float pow(float x, float y) { return ::powf(x, y); }
 CDN_FN double pow(double x, double y) { return ::pow(x, y); }
 CDN_FN float tanh(float x) { return ::tanhf(x); }
 CDN_FN double tanh(double x) { return ::tanh(x); }
+CDN_FN float fma(float x, float y, float z) { return ::fmaf(x, y, z); }
+CDN_FN double fma(double x, double y, double z) { return ::fma(x, y, z); }
 CDN_FN float sqrt(float x) { return ::sqrtf(x); }
 CDN_FN double sqrt(double x) { return ::sqrt(x); }
 

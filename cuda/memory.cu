@@ -58,7 +58,6 @@ char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) 
   return buffer.data + offset;
 }
 
-// Waits without holding the library, so that other threads can go on queueing.
 void sync_streams(int32_t device, const std::vector<Stream>& streams) {
   backend::activate(device);
   for (Stream s : streams) backend::stream_sync(s);
@@ -88,13 +87,22 @@ CDN_API int32_t cdn_device_info(char* name, int64_t* info, int32_t device) {
   });
 }
 
+// Waits without holding the library, so that other threads can go on queueing.
+static void wait_for_device(int32_t device) {
+  std::unique_lock<std::mutex> lock(library_mutex());
+  std::vector<Stream> streams = device_at(device).streams;
+  lock.unlock();
+  sync_streams(device, streams);
+}
+
+CDN_API int32_t cdn_wait(int32_t device) {
+  return guard("cdn_wait", [&] { wait_for_device(device); });
+}
+
 CDN_API int32_t cdn_sync(int32_t device) {
   return guard("cdn_sync", [&] {
-    std::unique_lock<std::mutex> lock(library_mutex());
-    std::vector<Stream> streams = device_at(device).streams;
-    lock.unlock();
-    sync_streams(device, streams);
-    lock.lock();
+    wait_for_device(device);
+    std::lock_guard<std::mutex> lock(library_mutex());
     raise_fault(device);
   });
 }

@@ -52,7 +52,7 @@ struct Uniform {
     for (int j = 0; j < PER; j++) {
       int64_t i = block * PER + j;
       if (i >= n) return;
-      T value = low + (high - low) * Unit<T>::draw(w, j);
+      T value = fn::fma(high - low, Unit<T>::draw(w, j), low);  // one rounding, the same on every device
       y[i] = value < high || !(low < high) ? value : low;  // rounding must not reach high
     }
   }

@@ -99,6 +99,9 @@ function fail(message: string): never {
 
 async function main() {
   const { epochs, batch, lr, hidden, device, seed, out } = options();
+  if (out && Deno.permissions.querySync({ name: "write", path: out }).state !== "granted") {
+    fail(`--out ${out} needs the permission to write it: run with --allow-write=${out}`);
+  }
   const chosen = init({ device, seed });
   const gpu = chosen.computeCapability
     ? `, compute capability ${chosen.computeCapability}, driver for CUDA ${chosen.driver}`

@@ -1,5 +1,5 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
-import { type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import { type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, type Shape, sizeOf } from "./core/shape.ts";
@@ -71,8 +71,8 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
       }`,
     );
   }
-  const x = empty("tensor", wanted, { ...rest, dtype });
-  return x.copyFrom(hostData(flat, dtype));
+  const checked = hostData(flat, dtype); // before there is memory to lose
+  return empty("tensor", wanted, { ...rest, dtype }).copyFrom(checked);
 }
 
 function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
@@ -83,6 +83,17 @@ function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
     data[i] = flat[i]!;
   }
   return data;
+}
+
+// Room for a shape on the host, which has its own limits.
+function hostArray(op: string, shape: Shape, dtype: DType): DataOf {
+  checkShape(op, shape);
+  try {
+    return dtypeInfo(dtype).make(sizeOf(shape));
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new ShapeError(`${op}: ${formatShape(shape)} is more than an array on the host can hold`);
+  }
 }
 
 function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
@@ -136,7 +147,7 @@ export function arange(
   if (step === 0) throw new ArgumentError("arange: step is 0; it must not be");
   const n = Math.max(0, Math.ceil((to - from) / step));
   const { dtype = "float32" } = options;
-  const data = dtypeInfo(dtype).make(n);
+  const data = hostArray("arange", [n], dtype);
   for (let i = 0; i < n; i++) {
     const value = from + i * step;
     checkValue("arange", value, dtype);
@@ -148,7 +159,7 @@ export function arange(
 /** The identity matrix of n rows and m columns (default n). */
 export function eye(n: number, m: number = n, options: CreateOptions = {}): Tensor {
   checkShape("eye", [n, m]);
-  const data = dtypeInfo(options.dtype ?? "float32").make(n * m);
+  const data = hostArray("eye", [n, m], options.dtype ?? "float32");
   for (let i = 0; i < Math.min(n, m); i++) data[i * m + i] = 1;
   return tensor(data, { ...options, shape: [n, m] });
 }

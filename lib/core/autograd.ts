@@ -1,6 +1,6 @@
 import { GradientError, ShapeError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
-import { keep, scope } from "./scope.ts";
+import { ownAs, scope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import type { TensorBase } from "./tensor.ts";
 
@@ -175,13 +175,12 @@ class Pass {
     }
   }
 
-  // A leaf's gradient outlives the pass and any scope, in memory that is its own: users may write to it.
+  // A leaf's gradient lives as long as the leaf, in memory that is its own: users may write to it.
   #store(leaf: TensorBase, grad: TensorBase): void {
     const before = leaf.grad;
     const own = this.#holders.get(grad) === 1 && !grad.shared;
-    leaf.grad = keep(
-      before ? before.plus(grad) : own ? grad : grad.make(grad.shape).copyFrom(grad),
-    );
+    const total = before ? before.plus(grad) : own ? grad : grad.make(grad.shape).copyFrom(grad);
+    leaf.grad = ownAs(total, leaf);
     before?.dispose(freedByBackward);
     if (leaf.grad !== grad) this.#release(grad);
   }

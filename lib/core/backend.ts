@@ -176,7 +176,7 @@ export function devices(): DeviceInfo[] {
 export async function synchronize(device?: DeviceName): Promise<void> {
   const backend = backendFor(device);
   await backend.functions.wait_for_device(backend.index);
-  backend.check(backend.functions.cdn_sync(backend.index)); // nothing left to wait for; gives the error's text on this thread
+  backend.check(backend.functions.cdn_sync(backend.index)); // nothing left to wait for; reports faults
 }
 
 function automatic(library?: string): { chosen: Backend; note: string } {

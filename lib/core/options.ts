@@ -9,7 +9,7 @@ export function checkOptions(op: string, options: object, known: readonly string
     if (known.includes(key)) continue;
     const near = known.map((name) => ({ name, far: distance(key, name) }))
       .sort((a, b) => a.far - b.far)[0];
-    const hint = near && near.far <= 3 ? `; did you mean ${near.name}?` : "";
+    const hint = near && near.far <= 3 ? `; did you mean ${near.name}?` : ".";
     throw new ArgumentError(
       `${op}: there is no option ${key}${hint} The options are ${known.join(", ") || "none"}`,
     );

@@ -2,6 +2,8 @@ import { DisposedError } from "../native/errors.ts";
 
 /** What a scope looks after. */
 export interface Owned {
+  /** What goes where it goes: a tensor's gradient. */
+  readonly grad?: Owned | null;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
@@ -19,6 +21,13 @@ export function own(tensor: Owned): void {
 /** Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients, optimizer state. */
 export function keep<T extends Owned>(tensor: T): T {
   for (const owner of open) owner.delete(tensor);
+  return tensor;
+}
+
+/** Gives a tensor to the scope that owns another, or to none if none does: a gradient lives as long as its leaf. */
+export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
+  keep(tensor);
+  open.find((owner) => owner.has(other))?.add(tensor);
   return tensor;
 }
 
@@ -63,7 +72,9 @@ function close(owner: Owner, result: unknown): void {
   open.splice(open.lastIndexOf(owner), 1);
   const outer = open.at(-1);
   for (const tensor of tensorsIn(result)) {
-    if (owner.delete(tensor)) outer?.add(tensor);
+    for (const item of [tensor, tensor.grad]) {
+      if (item && owner.delete(item)) outer?.add(item);
+    }
   }
   if (owner.size === 0) return;
   const at = placeOf("its scope ended");

@@ -4,7 +4,14 @@ import { backward, type BackwardOptions, checkGradDType, type Node } from "./aut
 import type { Backend, DeviceName } from "./backend.ts";
 import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
-import { checkShape, contiguousStrides, formatShape, type Shape, sizeOf } from "./shape.ts";
+import {
+  checkShape,
+  contiguousStrides,
+  formatShape,
+  sameShape,
+  type Shape,
+  sizeOf,
+} from "./shape.ts";
 
 interface Held {
   readonly backend: Backend;
@@ -115,8 +122,9 @@ export abstract class TensorBase implements Owned, Disposable {
   /** The same memory from element `offset` on, as another tensor. Not recorded. */
   view(offset: number, shape: Shape): this {
     const bytes = dtypeInfo(this.dtype).bytes;
+    checkShape("view", shape);
     const size = sizeOf(shape);
-    if (offset < 0 || offset + size > this.size) {
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + size > this.size) {
       throw new ShapeError(
         `view: elements ${offset}..${offset + size} are outside the tensor's ${this.size}`,
       );
@@ -180,7 +188,10 @@ export abstract class TensorBase implements Owned, Disposable {
   copyFrom(source: ArrayBufferView | TensorBase): this {
     const { backend } = this;
     if (source instanceof TensorBase) {
-      if (source.dtype !== this.dtype || source.size !== this.size || source.backend !== backend) {
+      if (
+        source.dtype !== this.dtype || source.backend !== backend ||
+        !sameShape(source.shape, this.shape)
+      ) {
         throw new ShapeError(
           `copyFrom: the source is ${source.dtype} ${
             formatShape(source.shape)

@@ -3,8 +3,9 @@ import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
-import { ShapeError } from "../native/errors.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
+import { checkSameDevice } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Samples that can be had in batches. */
@@ -19,9 +20,9 @@ export interface Dataset {
 
 /** Options of {@linkcode TensorDataset}. */
 export interface TensorDatasetOptions {
-  /** Multiplies inputs of uint8 on their way to float32; default 1/255. */
+  /** Multiplies inputs as a batch is gathered; default 1/255 for uint8, else 1. */
   scale?: number;
-  /** Is added to inputs of uint8 after scaling; default 0. */
+  /** Is added to inputs after scaling; default 0. */
   shift?: number;
 }
 
@@ -49,7 +50,13 @@ export class TensorDataset implements Dataset {
   /** Takes tensors of equal length on one device; they are kept out of scopes. */
   constructor(inputs: Tensor, targets: Tensor, options: TensorDatasetOptions = {}) {
     checkOptions("TensorDataset", options, ["scale", "shift"]);
-    const { scale = 1 / 255, shift = 0 } = options;
+    const { scale = inputs.dtype === "uint8" ? 1 / 255 : 1, shift = 0 } = options;
+    if (inputs.dtype === "int32" && (scale !== 1 || shift !== 0)) {
+      throw new ArgumentError(
+        "TensorDataset: inputs of int32 are not scaled; leave out scale and shift",
+      );
+    }
+    checkSameDevice("TensorDataset", inputs, targets);
     checkNumber("TensorDataset", "scale", scale);
     checkNumber("TensorDataset", "shift", shift);
     if (inputs.rank === 0 || targets.rank === 0 || inputs.shape[0] !== targets.shape[0]) {
@@ -76,9 +83,10 @@ export class TensorDataset implements Dataset {
 
   /** The inputs and targets that `index` names. */
   batch(index: Tensor): { input: Tensor; target: Tensor } {
-    const input = this.inputs.dtype === "uint8"
-      ? gatherRows(this.inputs, index, { dtype: "float32", ...this.#scaling })
-      : gatherRows(this.inputs, index);
+    const input = gatherRows(this.inputs, index, {
+      dtype: this.inputs.dtype === "uint8" ? "float32" : this.inputs.dtype,
+      ...this.#scaling,
+    });
     const target = this.targets.dtype === "uint8"
       ? gatherRows(this.targets, index, { dtype: "int32" })
       : gatherRows(this.targets, index);

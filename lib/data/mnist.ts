@@ -30,6 +30,8 @@ export interface Splits {
   readonly test: TensorDataset;
 }
 
+type Reader = NonNullable<MnistOptions["read"]>;
+
 // Of the training images' pixels, as fractions of 255.
 const MEAN = 0.1306604762738429;
 const STD = 0.3078108;
@@ -45,25 +47,38 @@ export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   const { verify = true, normalize = false, device } = options;
   const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? "data/mnist");
   const scaling = normalize ? { scale: 1 / 255 / STD, shift: -MEAN / STD } : {};
-  const load = async (part: "train" | "t10k") => {
-    const images = await parse(`${part}-images-idx3-ubyte`, read, verify, 3);
-    const labels = await parse(`${part}-labels-idx1-ubyte`, read, verify, 1);
-    if (images.shape[0] !== labels.shape[0]) {
-      throw new DataError(
-        `${part}: there are ${images.shape[0]} images and ${
-          labels.shape[0]
-        } labels; both must be alike`,
-      );
-    }
-    const place = device ? { device } : {};
-    const [n, height, width] = images.shape as [number, number, number];
-    return new TensorDataset(
-      tensor(images.data, { ...place, shape: [n, 1, height, width] }),
+  const [train, test] = [
+    await parsePart("train", read, verify),
+    await parsePart("t10k", read, verify),
+  ];
+  const place = device ? { device } : {};
+  const toDevice = ({ images, labels }: Part) =>
+    new TensorDataset(
+      tensor(images.data, { ...place, shape: images.shape.toSpliced(1, 0, 1) }),
       tensor(labels.data, place),
       scaling,
     );
-  };
-  return { train: await load("train"), test: await load("t10k") };
+  return { train: toDevice(train), test: toDevice(test) };
+}
+
+type Bytes = IdxArray & { data: Uint8Array<ArrayBuffer> };
+
+interface Part {
+  images: Bytes;
+  labels: Bytes;
+}
+
+async function parsePart(name: string, read: Reader, verify: boolean): Promise<Part> {
+  const images = await parse(`${name}-images-idx3-ubyte`, read, verify, 3);
+  const labels = await parse(`${name}-labels-idx1-ubyte`, read, verify, 1);
+  if (images.shape[0] !== labels.shape[0]) {
+    throw new DataError(
+      `${name}: there are ${images.shape[0]} images and ${
+        labels.shape[0]
+      } labels; both must be alike`,
+    );
+  }
+  return { images, labels };
 }
 
 function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
@@ -86,10 +101,10 @@ function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
 
 async function parse(
   name: string,
-  read: NonNullable<MnistOptions["read"]>,
+  read: Reader,
   verify: boolean,
   rank: number,
-): Promise<IdxArray & { data: Uint8Array<ArrayBuffer> }> {
+): Promise<Bytes> {
   const bytes = await inflate(await read(name), name);
   if (verify) {
     const wanted = mnistFiles.find((file) => file.name === name)!;
@@ -107,5 +122,5 @@ async function parse(
       `${name} holds ${idx.dtype} of ${idx.shape.length} dimensions; wanted are uint8 and ${rank}`,
     );
   }
-  return idx as IdxArray & { data: Uint8Array<ArrayBuffer> };
+  return idx as Bytes;
 }

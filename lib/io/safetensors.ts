@@ -27,7 +27,8 @@ export interface LoadOptions {
 
 /**
  * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
- * `saveSafetensors("model.safetensors", model.stateDict())`. The file appears whole or not at all. Needs --allow-write.
+ * `saveSafetensors("model.safetensors", model.stateDict())`. Needs --allow-write; with
+ * --allow-read, too, the file appears whole or not at all.
  */
 export async function saveSafetensors(
   path: string | URL,
@@ -35,9 +36,18 @@ export async function saveSafetensors(
   options: SaveOptions = {},
 ): Promise<void> {
   const bytes = await toSafetensors(state, options);
+  // Renaming needs --allow-read besides --allow-write; without it the file is written in place.
+  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") {
+    return await Deno.writeFile(path, bytes);
+  }
   const temporary = path instanceof URL ? new URL(`${path.href}.part`) : `${path}.part`;
-  await Deno.writeFile(temporary, bytes);
-  await Deno.rename(temporary, path);
+  try {
+    await Deno.writeFile(temporary, bytes);
+    await Deno.rename(temporary, path);
+  } catch (error) {
+    await Deno.remove(temporary).catch(() => {});
+    throw error;
+  }
 }
 
 /** The bytes of a .safetensors file with these tensors. */

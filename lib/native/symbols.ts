@@ -30,6 +30,7 @@ export const symbols = {
   cdn_device_count: { parameters: [pointer], result: int },
   cdn_device_info: { parameters: [pointer, pointer, int], result: int },
   cdn_sync: { parameters: [int], result: int },
+  cdn_wait: { parameters: [int], result: int },
 
   cdn_stream_create: { parameters: [pointer, int], result: int },
   cdn_stream_destroy: { parameters: [handle], result: int },
@@ -147,7 +148,7 @@ export const symbols = {
 
 /** The same functions called on another thread, for waiting without holding up the event loop. */
 export const waiting = {
-  wait_for_device: { name: "cdn_sync", parameters: [int], result: int, nonblocking: true },
+  wait_for_device: { name: "cdn_wait", parameters: [int], result: int, nonblocking: true },
   wait_for_read: { name: "cdn_read_wait", parameters: [handle], result: int, nonblocking: true },
   write_elsewhere: {
     name: "cdn_write",

@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor.ts";
 
 /** What a trainer calls: from the model's output and the target to the loss. */
 export interface Loss {
-  /** The loss of `output` against `target`. */
+  /** The loss of `output` against `target`: for a trainer one number, the mean over the batch. */
   forward(output: Tensor, target: Tensor): Tensor;
 }
 

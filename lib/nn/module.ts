@@ -1,4 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
+import { noGrad } from "../core/autograd.ts";
+import { checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -65,10 +67,12 @@ export abstract class Module {
     }
   }
 
-  /** The parameters with their names, such as `0.weight`. */
+  /** The parameters with their names, such as `0.weight`. One that several modules share comes once. */
   *namedParameters(): Generator<[string, Tensor]> {
+    const seen = new Set<Tensor>();
     for (const [name, tensor] of this.#namedTensors()) {
-      if (tensor.requiresGrad) yield [name, tensor];
+      if (tensor.requiresGrad && !seen.has(tensor)) yield [name, tensor];
+      seen.add(tensor);
     }
   }
 
@@ -95,6 +99,7 @@ export abstract class Module {
    * default), throws when names are missing or unexpected; shapes must be equal. Nothing is changed if it throws.
    */
   loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
+    checkOptions("loadStateDict", options, ["strict"]);
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
@@ -107,7 +112,7 @@ export abstract class Module {
     }
     const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));
     for (const [name, tensor] of pairs) {
-      const { shape } = state[name]!;
+      const { shape, handle: _alive } = state[name]!; // throws for one that was disposed
       if (!sameShape(shape, tensor.shape)) {
         throw new ShapeError(
           `loadStateDict: ${name} is ${formatShape(shape)}; the module has ${
@@ -117,6 +122,7 @@ export abstract class Module {
       }
     }
     for (const [name, tensor] of pairs) {
+      if (state[name] === tensor) continue;
       const source = state[name]!.detach();
       const cast = source.to(tensor.dtype);
       const here = cast.to(tensor.device);
@@ -139,16 +145,15 @@ export abstract class Module {
 
   /** Moves all parameters and buffers to a device. Do it before making an optimizer. */
   to(device: DeviceName): this {
+    const moved = new Map<Tensor, Tensor>(); // a tensor that modules share stays shared
     for (const [, tensor, owner, key] of [...this.#namedTensors()]) {
-      const source = tensor.detach();
-      const moved = source.to(device);
-      if (moved === source) {
-        source.dispose();
-        continue;
-      }
-      source.dispose();
-      moved.requiresGrad = tensor.requiresGrad;
-      (owner as unknown as Record<string, Tensor>)[key] = keep(moved);
+      const there = moved.get(tensor) ?? noGrad(() => tensor.to(device));
+      if (there === tensor) continue;
+      there.requiresGrad = tensor.requiresGrad;
+      (owner as unknown as Record<string, Tensor>)[key] = keep(there);
+      moved.set(tensor, there);
+    }
+    for (const tensor of moved.keys()) {
       tensor.grad?.dispose();
       tensor.dispose();
     }
@@ -171,14 +176,13 @@ export abstract class Module {
   /** A table of the modules with the shapes and counts of their parameters. */
   summary(): string {
     const rows: string[][] = [["module", "parameters", "shapes"]];
-    let total = 0;
+    const total = this.parameters().reduce((n, tensor) => n + tensor.size, 0);
     for (const [name, module] of this.namedModules()) {
       const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
         string,
         Tensor,
       ][];
       const count = own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0);
-      total += count;
       const shapes = own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", ");
       rows.push([
         `${name ? `${name}: ` : ""}${module.describe()}`,

@@ -1,7 +1,8 @@
 import { record } from "../core/autograd.ts";
 import type { DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
-import { checkValue, writeLayout } from "../core/tensor.ts";
+import { ArgumentError } from "../native/errors.ts";
+import { checkValue, TensorBase, writeLayout } from "../core/tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
@@ -24,6 +25,11 @@ export function broadcasted(
     checkValue(op, b, a.dtype);
     using scalar = a.make([]).fill(b);
     return broadcasted(op, kernel, a, scalar, dtype);
+  }
+  if (!(b instanceof TensorBase)) {
+    throw new ArgumentError(
+      `${op}: the second operand is ${String(b)}; it must be a tensor or a number`,
+    );
   }
   checkSameDevice(op, a, b);
   checkSameDType(op, a, b);

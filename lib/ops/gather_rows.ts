@@ -1,8 +1,8 @@
 import { checkNoGradient } from "../core/autograd.ts";
-import { type DType, dtypeInfo } from "../core/dtype.ts";
+import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
-import { DTypeError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDType, checkSameDevice } from "./operands.ts";
 
@@ -35,6 +35,9 @@ export function gatherRows(x: Tensor, index: Tensor, options: GatherRowsOptions 
       `gatherRows: x is ${formatShape(x.shape)}, index ${formatShape(index.shape)}; ` +
         "x must have rows, and index one axis",
     );
+  }
+  if (!isFloat(dtype) && (scale !== 1 || shift !== 0)) {
+    throw new ArgumentError(`gatherRows: ${dtype} is not scaled; leave out scale and shift`);
   }
   if (dtype !== x.dtype && x.dtype !== "uint8") {
     throw new DTypeError(`gatherRows: only uint8 is converted on the way; x is ${x.dtype}`);

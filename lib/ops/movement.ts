@@ -29,14 +29,15 @@ function inferExtent(x: Tensor, shape: Shape): Shape {
     const known = sizeOf(shape.filter((_, d) => d !== unknown));
     wanted = shape.with(unknown, known === 0 ? 0 : x.size / known);
   }
-  if (unknown < 0) checkShape("reshape", wanted);
-  if (sizeOf(wanted) !== x.size || wanted.some((n) => !Number.isInteger(n) || n < 0)) {
+  const whole = wanted.every((n) => Number.isSafeInteger(n) && n >= 0);
+  if (!whole || sizeOf(wanted) !== x.size) {
     throw new ShapeError(
       `reshape: ${formatShape(x.shape)} has ${x.size} elements, which do not make ${
         formatShape(shape)
       }`,
     );
   }
+  checkShape("reshape", wanted);
   return wanted;
 }
 

@@ -1,6 +1,7 @@
 import { keep } from "../core/scope.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
-import { ArgumentError, GradientError } from "../native/errors.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a trainer needs of an optimizer. */
@@ -77,6 +78,16 @@ export class SGD implements Optimizer {
     const groups = new Map<string, Tensor[]>();
     for (const p of this.#parameters) {
       if (!p.grad) continue;
+      if (p.grad.dtype !== p.dtype) {
+        throw new DTypeError(`SGD: a gradient is ${p.grad.dtype}; its parameter is ${p.dtype}`);
+      }
+      if (!sameShape(p.grad.shape, p.shape)) {
+        throw new ShapeError(
+          `SGD: a gradient is ${formatShape(p.grad.shape)}; its parameter is ${
+            formatShape(p.shape)
+          }`,
+        );
+      }
       const key = `${p.device} ${p.dtype} ${this.#velocities.has(p)}`;
       const group = groups.get(key);
       if (group) group.push(p);

@@ -1,5 +1,7 @@
 import { noGrad } from "../core/autograd.ts";
 import { keep, scope } from "../core/scope.ts";
+import { formatShape } from "../core/shape.ts";
+import { ShapeError } from "../native/errors.ts";
 import { zeros } from "../create.ts";
 import { cast } from "../ops/cast.ts";
 import { eq } from "../ops/compare.ts";
@@ -47,6 +49,13 @@ export class Meter {
 
   /** Adds a batch: the mean loss over it, the model's output and the targets. */
   add(loss: Tensor, output: Tensor, target: Tensor): void {
+    if (loss.size !== 1) {
+      throw new ShapeError(
+        `Trainer: the loss is ${
+          formatShape(loss.shape)
+        }; it must be one number, the mean over the batch`,
+      );
+    }
     const n = target.shape[0]!;
     this.#samples += n;
     noGrad(() =>
@@ -55,7 +64,9 @@ export class Meter {
         this.#loss.add(mul(cast(loss.detach(), "float64"), n));
         if (!this.#accuracy) return;
         this.#correct ??= new DeviceSum(loss, "int32");
-        this.#correct.add(sum(cast(eq(argmax(output.detach(), -1), target), "int32")));
+        this.#correct.add(
+          sum(cast(eq(argmax(output.detach(), -1), cast(target, "int32")), "int32")),
+        );
       })
     );
   }

@@ -35,7 +35,7 @@ export interface FitOptions {
   callbacks?: readonly Callback[];
 }
 
-/** Options of {@linkcode Trainer.evaluate} and {@linkcode Trainer.predict}. */
+/** Options of {@linkcode Trainer.evaluate}. */
 export interface EvaluateOptions {
   /** Samples a step; default 256. */
   batchSize?: number;
@@ -96,7 +96,8 @@ export class Trainer {
     checkInteger("fit", "epochs", epochs, 0);
     if (train.length === 0) throw new ArgumentError("fit: the data set is empty");
     const loader = new DataLoader(train, { batchSize, shuffle });
-    const mode = this.model.training;
+    if (validation?.length === 0) throw new ArgumentError("fit: the validation data set is empty");
+    const restore = this.#modes();
     const history: History = [];
     try {
       for (let epoch = 1; epoch <= epochs; epoch++) {
@@ -112,7 +113,7 @@ export class Trainer {
         for (const callback of callbacks) await callback.onEpochEnd?.(result, state);
       }
     } finally {
-      this.model.train(mode);
+      restore();
       for (const callback of callbacks) await callback.onEnd?.(history);
     }
     return history;
@@ -160,7 +161,9 @@ export class Trainer {
     if (dataset.length === 0) throw new ArgumentError("evaluate: the data set is empty");
     using meter = new Meter(this.#options.metrics ?? []);
     this.#inEvaluation(() => {
-      for (const index of new DataLoader(dataset, { batchSize: 256, ...options }).indices()) {
+      for (
+        const index of new DataLoader(dataset, { batchSize: options.batchSize ?? 256 }).indices()
+      ) {
         scope(() => {
           const { input, target } = dataset.batch(index);
           const output = this.model.forward(input);
@@ -171,18 +174,27 @@ export class Trainer {
     return await meter.read();
   }
 
-  /** The model's output for inputs [n, ...], in evaluation mode and without recording. */
+  /** The model's output for inputs [n, ...], all at once, in evaluation mode and without recording. */
   predict(input: Tensor): Tensor {
     return this.#inEvaluation(() => scope(() => this.model.forward(input)));
   }
 
   #inEvaluation<T>(fn: () => T): T {
-    const mode = this.model.training;
+    const restore = this.#modes();
     this.model.eval();
     try {
       return noGrad(fn);
     } finally {
-      this.model.train(mode);
+      restore();
     }
+  }
+
+  // Remembers the mode of every part of the model.
+  #modes(): () => void {
+    const modes = Array.from(
+      this.model.namedModules(),
+      ([, part]) => [part, part.training] as const,
+    );
+    return () => modes.forEach(([part, training]) => part.training = training);
   }
 }
