@@ -1,0 +1,232 @@
+import {
+  add,
+  div,
+  eq,
+  ge,
+  gt,
+  le,
+  lt,
+  maximum,
+  minimum,
+  mul,
+  ne,
+  pow,
+  sub,
+  type Tensor,
+} from "../../mod.ts";
+import { broadcasted, mapped, sizeOf } from "../reference.ts";
+import {
+  anything,
+  awayFromZero,
+  binaryGradShapes,
+  binaryShapes,
+  type Case,
+  elementwise,
+  type Fill,
+  floats,
+  numbers,
+  roundings,
+  type Special,
+  spiked,
+  unaryGradShapes,
+  unaryShapes,
+  whole,
+} from "./case.ts";
+
+type Op = (a: Tensor, b: Tensor | number) => Tensor;
+type Name = "add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum";
+type Comparison = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
+type Options = Pick<Case, "dtypes" | "fill" | "tolerance" | "output" | "specials">;
+
+// Two tensors, and a tensor with the number 3.
+function both(
+  name: Name | Comparison,
+  op: Op,
+  f: (a: number, b: number) => number,
+  options: Options,
+): Case[] {
+  const common = { ...options, flops: (_: unknown, output: readonly number[]) => sizeOf(output) };
+  const smooth = options.output === undefined;
+  return [{
+    ...common,
+    name: `${name}()`,
+    call: (a: Tensor, b: Tensor) => op(a, b),
+    also: () => [{ name: `a.${name}(b)`, call: (a: Tensor, b: Tensor) => a[name](b) }],
+    reference: (a, b) => broadcasted(a!, b!, f),
+    shapes: binaryShapes,
+    gradShapes: smooth ? binaryGradShapes : undefined,
+  }, {
+    ...common,
+    name: `${name}(a number)`,
+    call: (a: Tensor) => op(a, 3),
+    also: () => [{ name: `a.${name}(3)`, call: (a: Tensor) => a[name](3) }],
+    reference: (a) => mapped(a!, (x) => f(x, 3)),
+    shapes: unaryShapes,
+    gradShapes: smooth ? unaryGradShapes : undefined,
+    specials: undefined,
+  }];
+}
+
+const real = spiked(-2, 2);
+
+function arithmetic(
+  name: Name,
+  op: Op,
+  f: (a: number, b: number) => number,
+  fill: readonly Fill[],
+  ...specials: Special[]
+): Case[] {
+  return both(name, op, f, { dtypes: numbers, fill, tolerance: roundings(1), specials });
+}
+
+const integer = { dtypes: ["int32"] } as const;
+const [least, most] = [-(2 ** 31), 2 ** 31 - 1];
+const exact = { exact: true };
+
+const larger = (a: number, b: number) => Number.isNaN(a) || Number.isNaN(b) ? NaN : Math.max(a, b);
+
+const comparisons: [Comparison, Op, (a: number, b: number) => boolean][] = [
+  ["eq", eq, (a, b) => a === b],
+  ["ne", ne, (a, b) => a !== b],
+  ["lt", lt, (a, b) => a < b],
+  ["le", le, (a, b) => a <= b],
+  ["gt", gt, (a, b) => a > b],
+  ["ge", ge, (a, b) => a >= b],
+];
+
+const awkward = [NaN, Infinity, -Infinity, 0, -0, 2 ** -140, 1];
+const pairs = awkward.flatMap((a) => awkward.map((b): [number, number] => [a, b]));
+
+export const binaryCases: readonly Case[] = [
+  ...arithmetic(
+    "add",
+    add,
+    (a, b) => a + b,
+    [real],
+    elementwise("NaN, inf, zeros and denormals", pairs.map(([a, b]) => [a, b, a + b]), {
+      ...exact,
+      dtypes: ["float64"],
+    }),
+    elementwise("NaN, inf, zeros and denormals", [
+      [NaN, 1, NaN],
+      [Infinity, -Infinity, NaN],
+      [Infinity, 1, Infinity],
+      [-0, -0, -0],
+      [0, -0, 0],
+      [2 ** -140, 2 ** -141, 2 ** -140 + 2 ** -141],
+      [3e38, 3e38, Infinity],
+    ], { ...exact, dtypes: ["float32"] }),
+    elementwise("int32 wraps", [[most, 1, least], [least, -1, most]], integer),
+  ),
+  ...arithmetic(
+    "sub",
+    sub,
+    (a, b) => a - b,
+    [real],
+    elementwise("NaN, inf and zeros", [
+      [Infinity, Infinity, NaN],
+      [1, NaN, NaN],
+      [0, 0, 0],
+      [-0, 0, -0],
+      [2 ** -140, 2 ** -141, 2 ** -141],
+    ], exact),
+    elementwise("int32 wraps", [[least, 1, most], [0, least, least]], integer),
+  ),
+  ...arithmetic(
+    "mul",
+    mul,
+    (a, b) => a * b,
+    [real],
+    elementwise("NaN, inf, zeros and denormals", [
+      [Infinity, 0, NaN],
+      [NaN, 0, NaN],
+      [-Infinity, 2, -Infinity],
+      [-0, 1, -0],
+      [2 ** -140, 1, 2 ** -140],
+      [2 ** -140, -0.5, -(2 ** -141)],
+    ], exact),
+    elementwise("int32 wraps", [[65536, 65536, 0], [46341, 46341, -2147479015]], integer),
+  ),
+  ...arithmetic(
+    "div",
+    div,
+    (a, b) => a / b,
+    [real, awayFromZero(0.25, 4)],
+    elementwise("NaN, inf and division by zero", [
+      [1, 0, Infinity],
+      [-1, 0, -Infinity],
+      [1, -0, -Infinity],
+      [0, 0, NaN],
+      [Infinity, Infinity, NaN],
+      [1, -Infinity, -0],
+      [NaN, 1, NaN],
+      [2 ** -140, 2, 2 ** -141],
+    ], exact),
+    elementwise("int32 cuts off towards 0 and gives 0 for a divisor of 0", [
+      [7, 2, 3],
+      [-7, 2, -3],
+      [7, -2, -3],
+      [5, 0, 0],
+      [least, -1, least],
+    ], integer),
+  ),
+  ...both("pow", pow, Math.pow, {
+    dtypes: floats,
+    fill: [spiked(0.2, 1.5, 2), spiked(-2, 2, 1.5)],
+    tolerance: roundings(8),
+    specials: [
+      // As in C and PyTorch; JavaScript's Math.pow gives NaN where the base is 1 or -1.
+      elementwise("NaN, inf, zeros and negative bases", [
+        [0, 0, 1],
+        [NaN, 0, 1],
+        [1, NaN, 1],
+        [NaN, 1, NaN],
+        [-1, Infinity, 1],
+        [-2, 3, -8],
+        [-2, 2, 4],
+        [-2, 0.5, NaN],
+        [0, -1, Infinity],
+        [-0, -1, -Infinity],
+        [-0, 3, -0],
+        [Infinity, -1, 0],
+        [-Infinity, 3, -Infinity],
+        [2, Infinity, Infinity],
+        [2, -Infinity, 0],
+        [0.5, Infinity, 0],
+        [2, 2000, Infinity],
+        [2, -2000, 0],
+      ]),
+    ],
+  }),
+  ...both("maximum", maximum, larger, {
+    dtypes: numbers,
+    fill: [real],
+    specials: [
+      elementwise("NaN wins; inf, zeros and ties", pairs.map(([a, b]) => [a, b, larger(a, b)])),
+      elementwise("bounds of int32", [[least, most, most], [least, least, least]], integer),
+    ],
+  }),
+  ...both("minimum", minimum, (a, b) => -larger(-a, -b), {
+    dtypes: numbers,
+    fill: [real],
+    specials: [
+      elementwise("NaN wins; inf, zeros and ties", pairs.map(([a, b]) => [a, b, -larger(-a, -b)])),
+      elementwise("bounds of int32", [[least, most, least], [most, most, most]], integer),
+    ],
+  }),
+  ...comparisons.flatMap(([name, op, f]) =>
+    both(name, op, (a, b) => Number(f(a, b)), {
+      dtypes: anything,
+      fill: [whole(0, 5)],
+      output: "uint8",
+      specials: [
+        elementwise("NaN, inf and zeros", pairs.map(([a, b]) => [a, b, Number(f(a, b))])),
+        elementwise(
+          "bounds of int32",
+          [[least, most], [most, most]].map(([a, b]) => [a!, b!, Number(f(a!, b!))]),
+          integer,
+        ),
+      ],
+    })
+  ),
+];

@@ -1,0 +1,173 @@
+import type { DeviceName, DType, Shape, Tensor } from "../../mod.ts";
+import { type Grid, sizeOf } from "../reference.ts";
+
+/** Makes element i of an input; random() is uniform in [0, 1), shapes are those of all inputs. */
+export type Fill = (random: () => number, i: number, shapes: readonly Shape[]) => number;
+
+/** The errors allowed, relative to max(|value|, 1) or to the reference's magnitudes. */
+export interface Tolerance {
+  readonly float32: number;
+  readonly float64: number;
+}
+
+/** Inputs outside of the ordinary (NaN, infinity, ties, …) and what PyTorch gives for them. */
+export interface Special {
+  readonly name: string;
+  readonly inputs: readonly Grid[];
+  readonly expected: Grid;
+  /** Default: the case's floats. */
+  readonly dtypes?: readonly DType[];
+  /** Compare bit by bit: the sign of zero counts too. */
+  readonly exact?: boolean;
+}
+
+/** An operation with its parameters, what it must compute, and on what to try it. Tests and benchmarks loop over these. */
+export interface Case {
+  /** As a call: `softmax()`, `sum(axes 0, 2)`. */
+  readonly name: string;
+  call(...inputs: Tensor[]): Tensor;
+  /** From the formula, in float64. An integer result is wrapped to its dtype by the tests. */
+  reference(...inputs: Grid[]): Grid;
+  /** The shapes of the inputs, for each size to try. */
+  readonly shapes: readonly (readonly Shape[])[];
+  /** Of the inputs; and of the result, unless `output` says otherwise. */
+  readonly dtypes: readonly DType[];
+  /** By input; the last one serves those after it. Default: {@linkcode spiked}. */
+  readonly fill?: readonly Fill[];
+  /** The dtypes of inputs that do not follow `dtypes`, such as targets; undefined for the others. */
+  readonly fixed?: readonly (DType | undefined)[];
+  readonly output?: DType;
+  /** Default 0: the result is exact. */
+  readonly tolerance?: Tolerance;
+  readonly specials?: readonly Special[];
+  /** Small shapes for gradcheck; none when the operation has no gradient. */
+  readonly gradShapes?: readonly (readonly Shape[])[];
+  /** Other ways to ask for the same: methods, kernels by name. */
+  also?(device: DeviceName): readonly Variant[];
+  /** Bytes read and written; default: each input and the result once. */
+  bytes?(inputs: readonly Shape[], output: Shape, dtype: DType): number;
+  /** Floating-point operations. */
+  flops?(inputs: readonly Shape[], output: Shape): number;
+}
+
+/** Another way to compute a case. */
+export interface Variant {
+  readonly name: string;
+  /** Needs what a machine may lack, such as another library: skipped where it says that it is not supported. */
+  readonly optional?: boolean;
+  call(...inputs: Tensor[]): Tensor;
+}
+
+/** n times the unit roundoff of each dtype: correct rounding is within 1. */
+export function roundings(float32: number, float64 = float32): Tolerance {
+  return { float32: float32 * 2 ** -24, float64: float64 * 2 ** -53 };
+}
+
+/** The error allowed in a result of a dtype; 0 for integers. */
+export function toleranceOf({ tolerance }: Case, dtype: DType): number {
+  return dtype === "float32" || dtype === "float64" ? tolerance?.[dtype] ?? 0 : 0;
+}
+
+export const floats: readonly DType[] = ["float32", "float64"];
+export const numbers: readonly DType[] = ["float32", "float64", "int32"];
+export const anything: readonly DType[] = ["float32", "float64", "int32", "uint8"];
+
+/** Uniform, with one element in 13 a multiple of that, so that sizes differ and results are far from 0. */
+export function spiked(low: number, high: number, spike = 8): Fill {
+  return (random, i) => (low + (high - low) * random()) * (i % 13 === 5 ? spike : 1);
+}
+
+/** As {@linkcode spiked}, of either sign, but at least `low` away from 0. */
+export function awayFromZero(low: number, high: number): Fill {
+  return (random) => (random() < 0.5 ? -1 : 1) * (low + (high - low) * random());
+}
+
+/** Whole numbers from low to high, so that equal ones are frequent. */
+export function whole(low: number, high: number): Fill {
+  return (random) => low + Math.floor(random() * (high - low + 1));
+}
+
+/** Sizes at which blocks, warps and vector registers begin and end, and an empty one. */
+const edges = [0, 1, 31, 32, 33, 127, 128, 129, 255, 256, 257, 1023, 1025];
+
+/** For operations on one input, element by element. */
+export const unaryShapes: readonly (readonly Shape[])[] = [
+  [[]],
+  ...edges.map((n): Shape[] => [[n]]),
+  [[3, 5]],
+  [[2, 0, 3]],
+  [[2, 3, 4, 5]],
+  [[2, 1, 3, 1, 2, 1, 2, 3]],
+  [[70_001]],
+];
+
+/** For two inputs, equal in shape or broadcast. */
+export const binaryShapes: readonly (readonly Shape[])[] = [
+  ...unaryShapes.map(([shape]): Shape[] => [shape!, shape!]),
+  [[], [5]],
+  [[5], []],
+  [[1], [1, 1]],
+  [[33, 1], [1, 65]],
+  [[1, 129], [31, 1]],
+  [[4, 3], [3]],
+  [[3], [4, 3]],
+  [[257, 129], [129]],
+  [[257, 129], [257, 1]],
+  [[257, 1], [257, 129]],
+  [[2, 3, 4], [3, 1]],
+  [[2, 1, 4, 1], [3, 1, 5]],
+  [[2, 3, 1, 5], [1, 1, 4, 5]],
+  [[1, 2, 1, 2, 1, 2, 1, 2], [2, 1, 2, 1, 2, 1, 2, 1]],
+  [[20_001, 3], [3]],
+  [[1], [0]],
+  [[0, 3], [1, 3]],
+  [[3, 0], [3, 1]],
+];
+
+export const unaryGradShapes: readonly (readonly Shape[])[] = [[[]], [[7]], [[2, 3]], [[2, 1, 2]]];
+
+export const binaryGradShapes: readonly (readonly Shape[])[] = [
+  [[2, 3], [2, 3]],
+  [[3, 1], [1, 2]],
+  [[2, 3], [3]],
+  [[], [2, 2]],
+  [[3], []],
+  [[2, 1, 3], [2, 1]],
+  [[1, 2, 1, 1, 1, 2, 1, 1], [1, 1, 2, 1]],
+];
+
+/** A one-dimensional grid. */
+export function line(...values: number[]): Grid {
+  return { shape: [values.length], values };
+}
+
+/** Rows of equal length as a grid. */
+export function rows(...values: number[][]): Grid {
+  return { shape: [values.length, values[0]!.length], values: values.flat() };
+}
+
+/** `cols` times one value, but for some columns. */
+export function row(cols: number, value: number, but: Record<number, number> = {}): number[] {
+  return Array.from({ length: cols }, (_, c) => but[c] ?? value);
+}
+
+/** Columns of numbers (the inputs, then the result) often enough to fill vector registers and leave a rest. */
+export function elementwise(
+  name: string,
+  table: readonly (readonly number[])[],
+  options: Pick<Special, "dtypes" | "exact"> = {},
+): Special {
+  const columns = table[0]!.map((_, c) => {
+    const column = table.map((entry) => entry[c]!);
+    return line(...Array.from({ length: 37 }, () => column).flat());
+  });
+  return { name, inputs: columns.slice(0, -1), expected: columns.at(-1)!, ...options };
+}
+
+/** Bytes that a case reads and writes. */
+export function bytesOf(c: Case, inputs: readonly Shape[], output: Shape, dtype: DType): number {
+  if (c.bytes) return c.bytes(inputs, output, dtype);
+  const width = { float32: 4, float64: 8, int32: 4, uint8: 1 };
+  const read = inputs.map((shape, i) => sizeOf(shape) * width[c.fixed?.[i] ?? dtype]);
+  return read.reduce((sum, bytes) => sum + bytes, sizeOf(output) * width[c.output ?? dtype]);
+}

@@ -1,0 +1,156 @@
+import { linear, matmul, matmulVariants, type Shape, type Tensor } from "../../mod.ts";
+import { broadcasted, type Grid, matrixProduct, sizeOf, transposed } from "../reference.ts";
+import { type Case, type Fill, floats, roundings, rows, type Special } from "./case.ts";
+
+/** m, n, k. */
+type Extents = readonly [number, number, number];
+
+const extents: readonly Extents[] = [
+  [0, 3, 4],
+  [3, 0, 4],
+  [3, 4, 0], // a sum of nothing: zeros
+  [1, 1, 1],
+  [2, 7, 31],
+  [31, 33, 2],
+  [33, 31, 65],
+  [64, 64, 64],
+  [65, 129, 7],
+  [127, 1, 257],
+  [1, 257, 33],
+  [129, 65, 127],
+  [257, 127, 1],
+  [257, 2, 129],
+  [7, 257, 64],
+  // Layers of a perceptron on MNIST: forward, the gradients of weights and of inputs.
+  [128, 128, 784],
+  [128, 10, 128],
+  [128, 784, 128],
+  [10, 128, 128],
+];
+const gradExtents: readonly Extents[] = [[1, 1, 1], [2, 3, 4], [3, 1, 2]];
+
+// Mostly positive, so that sums are far from 0 compared with their terms.
+const fill: Fill = (random, i) => (random() * 2 - 0.5) * (i % 13 === 5 ? 4 : 1);
+
+// Neither a zero times NaN nor a zero times inf may be skipped. Each shape is stored as the transposes want it.
+function specials(a: (x: Grid) => Grid, b: (x: Grid) => Grid): Special[] {
+  const left = rows([NaN, 0], [0, 1], [Infinity, 1], [2, 3]);
+  const right = rows([0, 1], [1, Infinity]);
+  return [{
+    name: "zeros do not hide NaN and inf",
+    inputs: [a(left), b(right)],
+    expected: rows([NaN, NaN], [1, Infinity], [NaN, Infinity], [3, Infinity]),
+  }];
+}
+
+function product(transposeA: boolean, transposeB: boolean): Case {
+  const a = transposeA ? transposed : (x: Grid) => x;
+  const b = transposeB ? transposed : (x: Grid) => x;
+  const call = (variant?: string) => (x: Tensor, y: Tensor) =>
+    matmul(x, y, { transposeA, transposeB, variant });
+  const stored = ([m, n, k]: Extents): Shape[] => [
+    transposeA ? [k, m] : [m, k],
+    transposeB ? [n, k] : [k, n],
+  ];
+  const mark = ["a b", "a bᵀ", "aᵀ b", "aᵀ bᵀ"][2 * Number(transposeA) + Number(transposeB)];
+  return {
+    name: `matmul(${mark})`,
+    call: call(),
+    also: (device) => [
+      ...matmulVariants(device).map((name) => ({
+        name,
+        call: call(name),
+        optional: name.endsWith("blas"), // OpenBLAS, Accelerate and cuBLAS are somebody else's
+      })),
+      {
+        name: "a.matmul(b)",
+        call: (x: Tensor, y: Tensor) => x.matmul(y, { transposeA, transposeB }),
+      },
+    ],
+    reference: (x, y) => matrixProduct(a(x!), b(y!)),
+    shapes: extents.map(stored),
+    gradShapes: gradExtents.map(stored),
+    dtypes: floats,
+    fill: [fill],
+    tolerance: roundings(2, 3),
+    specials: specials(a, b),
+    flops: ([x], output) => 2 * sizeOf(output) * x!.at(transposeA ? 0 : 1)!,
+  };
+}
+
+// A vector is a row on the left and a column on the right, and its axis is dropped.
+function vectors(x: Grid, y: Grid): Grid {
+  const left = x.shape.length === 1 ? { ...x, shape: [1, ...x.shape] } : x;
+  const right = y.shape.length === 1 ? { ...y, shape: [...y.shape, 1] } : y;
+  return {
+    ...matrixProduct(left, right),
+    shape: [...x.shape.slice(0, -1), ...y.shape.slice(1)],
+  };
+}
+
+const vectorCase: Case = {
+  name: "matmul() of vectors",
+  call: (x: Tensor, y: Tensor) => matmul(x, y),
+  reference: (x, y) => vectors(x!, y!),
+  shapes: [
+    [[1], [1]],
+    [[257], [257]],
+    [[0], [0]],
+    [[33], [33, 65]],
+    [[65, 33], [33]],
+    [[784], [784, 10]],
+  ],
+  gradShapes: [[[3], [3]], [[3], [3, 2]], [[2, 3], [3]]],
+  dtypes: floats,
+  fill: [fill],
+  tolerance: roundings(2, 3),
+  flops: ([x, y]) => 2 * sizeOf(x!) * sizeOf(y!) / x!.at(-1)!,
+};
+
+function layer(bias: boolean): Case {
+  const shapes: Shape[][] = [
+    [[1, 1], [1, 1]],
+    [[3], [2, 3]],
+    [[33, 65], [31, 65]],
+    [[128, 784], [128, 784]],
+    [[128, 128], [10, 128]],
+    [[2, 3, 4], [5, 4]],
+    [[0, 3], [2, 3]],
+    [[2, 0], [3, 0]],
+    [[2, 3], [0, 3]],
+  ];
+  const withBias = (list: Shape[][]) => bias ? list.map(([x, w]) => [x!, w!, [w![0]!]]) : list;
+  return {
+    name: bias ? "linear()" : "linear(no bias)",
+    call: (x: Tensor, w: Tensor, b?: Tensor) => linear(x, w, b),
+    reference: (x, w, b) => {
+      const features = w!.shape[1]!;
+      const rows = x!.shape.slice(0, -1);
+      const y = matrixProduct({ ...x!, shape: [sizeOf(rows), features] }, transposed(w!));
+      const shape = [...rows, w!.shape[0]!];
+      if (!b) return { ...y, shape };
+      const magnitude = { ...y, values: y.magnitudes! };
+      return {
+        shape,
+        values: broadcasted(y, b, (sum, shift) => sum + shift).values,
+        magnitudes: broadcasted(magnitude, b, (size, shift) => size + Math.abs(shift)).values,
+      };
+    },
+    shapes: withBias(shapes),
+    gradShapes: withBias([[[3], [2, 3]], [[2, 3], [4, 3]], [[2, 1, 3], [2, 3]]]),
+    dtypes: floats,
+    fill: [fill],
+    tolerance: roundings(2, 3),
+    flops: ([, w], output) => 2 * sizeOf(output) * w![1]!,
+  };
+}
+
+export const matmulCases: readonly Case[] = [
+  product(false, false),
+  product(false, true),
+  product(true, false),
+  product(true, true),
+  vectorCase,
+  layer(true),
+  layer(false),
+];

@@ -1,0 +1,276 @@
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import {
+  arange,
+  ArgumentError,
+  CudenoError,
+  type DeviceName,
+  devices,
+  DisposedError,
+  type DType,
+  DTypeError,
+  eye,
+  full,
+  type NestedNumbers,
+  ones,
+  rand,
+  randint,
+  randn,
+  scope,
+  ShapeError,
+  type Tensor,
+  tensor,
+  zeros,
+} from "../mod.ts";
+
+const names = devices().map(({ device }) => device);
+
+function parts(x: Tensor) {
+  return { shape: [...x.shape], dtype: x.dtype, values: [...x.dataSync()] };
+}
+
+const dtypes: DType[] = ["float32", "float64", "int32", "uint8"];
+const arrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+} as const;
+
+for (const device of names) {
+  const test = (name: string, fn: () => void) => Deno.test(`${name} on ${device}`, () => scope(fn));
+
+  test("tensor() of nested arrays", () => {
+    const of = (data: NestedNumbers) => parts(tensor(data, { device }));
+    const dtype: DType = "float32";
+    assertEquals(of(3), { shape: [], dtype, values: [3] });
+    assertEquals(of([]), { shape: [0], dtype, values: [] });
+    assertEquals(of([[], []]), { shape: [2, 0], dtype, values: [] });
+    assertEquals(of([1, 2]), { shape: [2], dtype, values: [1, 2] });
+    assertEquals(of([[1, 2, 3], [4, 5, 6]]), { shape: [2, 3], dtype, values: [1, 2, 3, 4, 5, 6] });
+    assertEquals(of([[[[[[[[7]]]]]]]]).shape, [1, 1, 1, 1, 1, 1, 1, 1]);
+    assertEquals(parts(tensor([1, 2, 3, 4], { shape: [2, 2], device })).shape, [2, 2]);
+    assertEquals(parts(tensor([[1, 2], [3, 4]], { shape: [4, 1], device })).shape, [4, 1]);
+  });
+
+  test("tensor() of typed arrays takes their kind as dtype", () => {
+    for (const dtype of dtypes) {
+      const data = arrays[dtype].from([1, 2, 3, 4, 5, 6]);
+      assertEquals(parts(tensor(data, { device })), { shape: [6], dtype, values: [...data] });
+      assertEquals(tensor(data, { shape: [3, 2], device }).shape, [3, 2]);
+      // A view into a larger buffer, at an odd place.
+      const part = tensor(data.subarray(1, 4), { device });
+      assertEquals(parts(part), { shape: [3], dtype, values: [2, 3, 4] });
+      data.fill(0);
+      assertEquals([...part.dataSync()], [2, 3, 4], "the numbers are copied");
+      assert(part.dataSync() instanceof arrays[dtype]);
+      for (const other of dtypes) {
+        const cast = tensor(Uint8Array.of(1, 255), { dtype: other, device });
+        assertEquals(parts(cast), { shape: [2], dtype: other, values: [1, 255] });
+      }
+    }
+    assertEquals(tensor(Uint8ClampedArray.of(300), { device }).dtype, "uint8");
+  });
+
+  test("tensor() keeps NaN, inf, -0 and denormal numbers", () => {
+    const values = [NaN, Infinity, -Infinity, -0, 2 ** -149];
+    for (const dtype of ["float32", "float64"] as const) {
+      assertEquals(parts(tensor(values, { dtype, device })).values, values);
+    }
+    assertEquals([...tensor([0.1], { device }).dataSync()], [Math.fround(0.1)]);
+    const bounds = [-(2 ** 31), 2 ** 31 - 1];
+    assertEquals([...tensor(bounds, { dtype: "int32", device }).dataSync()], bounds);
+  });
+
+  test("zeros(), ones() and full() of every dtype, empty ones too", () => {
+    for (const dtype of dtypes) {
+      for (const shape of [[], [0], [3], [2, 0, 3], [257, 129], [1, 2, 1, 2, 1, 2, 1, 2]]) {
+        const options = { dtype, device };
+        const made: [Tensor, number][] = [
+          [zeros(shape, options), 0],
+          [ones(shape, options), 1],
+          [full(shape, 200, options), 200],
+        ];
+        for (const [x, value] of made) {
+          assertEquals([x.shape, x.dtype], [shape, dtype]);
+          assertEquals(x.size, shape.reduce((a, b) => a * b, 1));
+          assert(x.dataSync().every((v) => v === value));
+        }
+      }
+    }
+    assertEquals([...full([2], -Infinity, { device }).dataSync()], [-Infinity, -Infinity]);
+    assertEquals([...full([1], NaN, { device }).dataSync()], [NaN]);
+  });
+
+  test("arange() counts up, down and in fractions, without the end", () => {
+    const values = (...args: Parameters<typeof arange>) => [
+      ...arange(args[0], args[1], args[2], { device, dtype: "float64", ...args[3] }).dataSync(),
+    ];
+    assertEquals(values(4), [0, 1, 2, 3]);
+    assertEquals(values(0), []);
+    assertEquals(values(2, 5), [2, 3, 4]);
+    assertEquals(values(5, 2), []);
+    assertEquals(values(5, 2, -1), [5, 4, 3]);
+    assertEquals(values(0, 1, 0.25), [0, 0.25, 0.5, 0.75]);
+    assertEquals(values(1, 2, 5), [1]);
+    assertEquals(arange(3, undefined, 1, { device }).dtype, "float32");
+    assertEquals(parts(arange(0, 3, 1, { dtype: "uint8", device })), {
+      shape: [3],
+      dtype: "uint8",
+      values: [0, 1, 2],
+    });
+  });
+
+  test("eye() is the identity, also where it is not square", () => {
+    assertEquals(parts(eye(2, 3, { device })).values, [1, 0, 0, 0, 1, 0]);
+    assertEquals(parts(eye(3, 2, { device, dtype: "int32" })).values, [1, 0, 0, 1, 0, 0]);
+    assertEquals(eye(0, undefined, { device }).shape, [0, 0]);
+  });
+
+  test("rand(), randn() and randint() have the shape and dtype asked for", () => {
+    for (const shape of [[], [0], [5], [2, 3, 4]]) {
+      for (const dtype of ["float32", "float64"] as const) {
+        for (const make of [rand, randn]) {
+          const x = make(shape, { dtype, device, requiresGrad: true });
+          assertEquals([x.shape, x.dtype, x.device, x.requiresGrad], [shape, dtype, device, true]);
+        }
+      }
+      assertEquals([randint(0, 9, shape, { device }).shape, "int32"], [shape, "int32"]);
+    }
+  });
+
+  test("item() needs one element", () => {
+    assertEquals(tensor([[7]], { device }).itemSync(), 7);
+    assertThrows(() => zeros([2], { device }).itemSync(), ShapeError, "[2]");
+    assertThrows(() => zeros([0], { device }).itemSync(), ShapeError, "[0]");
+  });
+
+  Deno.test(`data() and item() read without holding up the event loop on ${device}`, async () => {
+    await scope(async () => {
+      const x = tensor([[1, 2], [3, 4]], { device });
+      const pending = x.add(1).data();
+      x.fill(9); // queued after the read has begun
+      assertEquals([...await pending], [2, 3, 4, 5]);
+      assertEquals([...await x.data()], [9, 9, 9, 9]);
+      assertEquals(await x.sum().item(), 36);
+      await assertRejects(() => x.item(), ShapeError, "[2, 2]");
+      const many = await Promise.all(Array.from({ length: 100 }, (_, i) => x.mul(i).sum().item()));
+      assertEquals(many, Array.from({ length: 100 }, (_, i) => 36 * i));
+      for (const dtype of dtypes) {
+        assert(await zeros([0], { dtype, device }).data() instanceof arrays[dtype]);
+      }
+    });
+  });
+}
+
+// Each is refused before anything reaches the device, with an error that says what was wrong.
+type Kind = typeof ArgumentError | typeof CudenoError | typeof DTypeError | typeof ShapeError;
+const refused: [name: string, make: () => unknown, kind: Kind, says: string][] = [
+  ["rows of unequal length", () => tensor([[1, 2], [3]]), ShapeError, "a row of 1"],
+  ["a number among rows", () => tensor([[1], 2]), ShapeError, "a number"],
+  ["a row among numbers", () => tensor([1, [2]]), ShapeError, "a row of 1"],
+  ["rows of unequal depth", () => tensor([[[1]], [2]]), ShapeError, "depth"],
+  ["what is no number", () => tensor(["1"] as unknown as number[]), ArgumentError, "no number"],
+  ["nothing", () => tensor(undefined as unknown as number[]), ArgumentError, "no number"],
+  ["NaN as int32", () => tensor([NaN], { dtype: "int32" }), DTypeError, "NaN"],
+  ["inf as int32", () => tensor([Infinity], { dtype: "int32" }), DTypeError, "Infinity"],
+  ["a fraction as int32", () => tensor([0.5], { dtype: "int32" }), DTypeError, "0.5"],
+  ["2^31 as int32", () => tensor([2 ** 31], { dtype: "int32" }), DTypeError, "2147483648"],
+  ["300 as uint8", () => tensor([300], { dtype: "uint8" }), DTypeError, "300"],
+  ["-1 as uint8", () => tensor([-1], { dtype: "uint8" }), DTypeError, "-1"],
+  ["floats as uint8", () => tensor(Float32Array.of(1.5), { dtype: "uint8" }), DTypeError, "1.5"],
+  ["Int16Array", () => tensor(new Int16Array(2)), DTypeError, "typed array"],
+  ["BigInt64Array", () => tensor(new BigInt64Array(2)), DTypeError, "typed array"],
+  ["DataView", () => tensor(new DataView(new ArrayBuffer(4))), DTypeError, "typed array"],
+  ["a shape of another size", () => tensor([1, 2, 3], { shape: [2] }), ShapeError, "3 numbers"],
+  ["a dtype that is none", () => zeros([1], { dtype: "float16" as DType }), DTypeError, "float16"],
+  ["a dtype of Object", () => ones([1], { dtype: "toString" as DType }), DTypeError, "toString"],
+  [
+    "a device that is none",
+    () => zeros([1], { device: "gpu" as DeviceName }),
+    ArgumentError,
+    "gpu",
+  ],
+  ["a misspelt option", () => zeros([1], { dtyp: "int32" } as object), ArgumentError, "dtype?"],
+  [
+    "an option of another case",
+    () => rand([1], { requiresgrad: true } as object),
+    ArgumentError,
+    "requiresGrad?",
+  ],
+  [
+    "an option of tensor() for zeros()",
+    () => zeros([1], { shape: [1] } as object),
+    ArgumentError,
+    "shape",
+  ],
+  [
+    "an unknown option of tensor()",
+    () => tensor(1, { shpae: [] } as object),
+    ArgumentError,
+    "shape?",
+  ],
+  ["a negative extent", () => zeros([2, -1]), ShapeError, "[2, -1]"],
+  ["an extent with a fraction", () => ones([1.5]), ShapeError, "[1.5]"],
+  ["an extent of NaN", () => full([NaN], 1), ShapeError, "NaN"],
+  ["a negative extent of eye()", () => eye(-1), ShapeError, "-1"],
+  ["more elements than 2^53", () => zeros([2 ** 30, 2 ** 30]), ShapeError, "counted"],
+  ["an extent above 2^53", () => zeros([2 ** 60]), ShapeError, "extent"],
+  ["bytes above 2^53", () => zeros([2 ** 51], { dtype: "float64" }), ShapeError, "memory"],
+  ["more than any machine has", () => zeros([2 ** 50]), CudenoError, ""],
+  ["rank 9", () => zeros([1, 1, 1, 1, 1, 1, 1, 1, 1]), ShapeError, "8 dimensions"],
+  ["arrays nested nine deep", () => tensor([[[[[[[[[1]]]]]]]]]), ShapeError, "8 dimensions"],
+  ["rank 9 by reshape()", () => ones([1]).reshape([1, 1, 1, 1, 1, 1, 1, 1, 1]), ShapeError, "8"],
+  [
+    "rank 9 by reshape() with -1",
+    () => ones([1]).reshape([1, 1, 1, 1, 1, 1, 1, 1, -1]),
+    ShapeError,
+    "8 dimensions",
+  ],
+  ["rank 9 by unsqueeze()", () => ones([1, 1, 1, 1, 1, 1, 1, 1]).unsqueeze(0), ShapeError, "8"],
+  ["two -1 in reshape()", () => ones([4]).reshape([-1, -1]), ShapeError, "[-1, -1]"],
+  ["a step of 0", () => arange(0, 1, 0), ArgumentError, "step"],
+  ["an infinite range", () => arange(Infinity), ArgumentError, "finite"],
+  ["a range of fractions as int32", () => arange(0, 1, 0.5, { dtype: "int32" }), DTypeError, "0.5"],
+  ["a range beyond uint8", () => arange(0, 300, 1, { dtype: "uint8" }), DTypeError, "256"],
+  ["a range longer than any array", () => arange(2 ** 52), CudenoError, ""],
+  ["an identity larger than any array", () => eye(2 ** 24, 2 ** 24), CudenoError, ""],
+  [
+    "full() of what the dtype cannot hold",
+    () => full([1], 256, { dtype: "uint8" }),
+    DTypeError,
+    "256",
+  ],
+  [
+    "fill() of what the dtype cannot hold",
+    () => zeros([1], { dtype: "int32" }).fill(0.5),
+    DTypeError,
+    "0.5",
+  ],
+  [
+    "add() of what the dtype cannot hold",
+    () => zeros([1], { dtype: "int32" }).add(0.5),
+    DTypeError,
+    "0.5",
+  ],
+];
+
+for (const [name, make, kind, says] of refused) {
+  Deno.test(`refused: ${name}`, () => {
+    scope(() => assertThrows(make, kind, says));
+  });
+}
+
+Deno.test("a tensor cannot be used once it is disposed, and disposing it again is harmless", async () => {
+  const x = ones([2]);
+  assert(!x.disposed);
+  x.dispose();
+  x.dispose();
+  assert(x.disposed);
+  assertThrows(() => x.dataSync(), DisposedError, "creation_test.ts");
+  assertThrows(() => x.add(1), DisposedError, "[2]");
+  await assertRejects(() => x.data(), DisposedError);
+  {
+    using y = ones([2]);
+    assertEquals([...y.dataSync()], [1, 1]);
+  }
+});

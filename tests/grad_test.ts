@@ -1,0 +1,326 @@
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import {
+  abs,
+  crossEntropy,
+  devices,
+  gatherRows,
+  gradcheck,
+  GradientError,
+  logSoftmax,
+  max,
+  maximum,
+  min,
+  minimum,
+  noGrad,
+  pow,
+  relu,
+  scope,
+  ShapeError,
+  softmax,
+  sqrt,
+  sum,
+  type Tensor,
+  tensor,
+} from "../mod.ts";
+import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
+import { type Grid, permuted } from "./reference.ts";
+
+const names = devices().map(({ device }) => device);
+
+const reversed = (x: { rank: number }) => Array.from({ length: x.rank }, (_, d) => x.rank - 1 - d);
+
+// Every derivative of every element, by inputs that follow the dtype; targets and the like are fixed.
+function checkGradient(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
+  const free = grids.flatMap((_, i) => (c.fixed?.[i] === undefined ? [i] : []));
+  const leaves = (change: (x: Grid) => Grid) =>
+    free.map((i) => upload(change(grids[i]!), "float64", device, true));
+  const constants = grids.map((x, i) => upload(x, inputDType(c, i, "float64"), device));
+  const call = (given: Tensor[]) => {
+    const inputs = [...constants];
+    given.forEach((x, k) => inputs[free[k]!] = x);
+    return c.call(...inputs);
+  };
+  assert(gradcheck((...xs: Tensor[]) => call(xs), leaves((x) => x)));
+  // The same with axes reversed before and after, so that gradients pass through permutations.
+  const flip = (x: Grid) => permuted(x, reversed({ rank: x.shape.length }));
+  assert(gradcheck((...xs: Tensor[]) => {
+    const y = call(xs.map((x) => x.permute(reversed(x))));
+    return y.permute(reversed(y));
+  }, leaves(flip)));
+}
+
+for (const c of cases.filter((c) => c.gradShapes && c.dtypes.includes("float64"))) {
+  if (c.output === "float32") continue; // too coarse for differences; see the test of casts below
+  for (const device of names) {
+    Deno.test(`${c.name}: gradients match differences on ${device}`, () => {
+      for (const shapes of c.gradShapes!) {
+        scope(() => checkGradient(c, inputsOf(c, shapes, "float64"), device));
+      }
+    });
+  }
+}
+
+/** The gradients of sum(fn(inputs) * weights) by each input. */
+function gradients(
+  fn: (...inputs: Tensor[]) => Tensor,
+  inputs: readonly Tensor[],
+  weights?: Tensor,
+): number[][] {
+  const y = fn(...inputs);
+  sum(weights ? y.mul(weights) : y).backward();
+  return inputs.map((x) => [...x.grad!.dataSync()]);
+}
+
+const third = 1 / 3;
+const atKinks: [
+  name: string,
+  fn: (...x: Tensor[]) => Tensor,
+  inputs: number[][] | number[][][][],
+  wanted: number[][],
+][] = [
+  ["relu is 0 up to 0, 1 above, also for NaN", relu, [[-1, 0, -0, 2, NaN]], [[0, 0, 0, 1, 1]]],
+  ["abs is 0 at 0", abs, [[-2, 0, -0, 3]], [[-1, 0, 0, 1]]],
+  ["sqrt is infinite at 0", sqrt, [[0, 4]], [[Infinity, 0.25]]],
+  ["pow at a base of 0", pow, [[0, 0, 0, 0], [0, 1, 2, 0.5]], [[0, 1, 0, Infinity], [0, 0, 0, 0]]],
+  ["pow at an exponent of 0", pow, [[2, -2], [0, 2]], [[0, -4], [Math.LN2, NaN]]],
+  ["maximum shares ties", maximum, [[1, 2, 3], [2, 2, 2]], [[0, 0.5, 1], [1, 0.5, 0]]],
+  ["minimum shares ties", minimum, [[1, 2, 3], [2, 2, 2]], [[1, 0.5, 0], [0, 0.5, 1]]],
+  ["maximum with a number shares ties", (x) => maximum(x!, 2), [[1, 2, 3]], [[0, 0.5, 1]]],
+  ["minimum with a number shares ties", (x) => minimum(x!, 2), [[1, 2, 3]], [[1, 0.5, 0]]],
+  ["max shares ties", (x) => max(x!), [[3, 1, 3, 2]], [[0.5, 0, 0.5, 0]]],
+  ["min shares ties", (x) => min(x!), [[1, 1, 3, 1]], [[third, third, 0, third]]],
+  [
+    "max shares ties evenly over axes that are not neighbours",
+    (x) => max(x!, [0, 2]),
+    [[[[5, 5]], [[5, 0]]]],
+    [[third, third, third, 0]],
+  ],
+  [
+    "min shares ties evenly over axes that are not neighbours",
+    (x) => min(x!, [0, 2]),
+    [[[[5, 5]], [[5, 9]]]],
+    [[third, third, third, 0]],
+  ],
+];
+
+for (const device of names) {
+  for (const [name, fn, inputs, wanted] of atKinks) {
+    Deno.test(`gradient: ${name}, on ${device}`, () => {
+      for (const dtype of ["float32", "float64"] as const) {
+        scope(() => {
+          const leaves = inputs.map((x) => tensor(x, { dtype, device, requiresGrad: true }));
+          const close = gradients(fn, leaves).map((g) => g.map((x) => Math.fround(x)));
+          assertEquals(close, wanted.map((g) => g.map(Math.fround)), dtype);
+        });
+      }
+    });
+  }
+
+  Deno.test(`gradient: logits of -inf get none, on ${device}`, () => {
+    scope(() => {
+      const options = { device, requiresGrad: true };
+      const masked = () => tensor([[0, -Infinity, 0]], options);
+      const weights = tensor([[4, 9, 2]], { device });
+      assertEquals(gradients((x) => softmax(x!), [masked()], weights), [[0.5, 0, -0.5]]);
+      const chosen = tensor([[1, 0, 0]], { device });
+      assertEquals(
+        gradients((x) => maximum(logSoftmax(x!), -100), [masked()], chosen),
+        [[0.5, 0, -0.5]],
+      );
+      const target = tensor([2], { dtype: "int32", device });
+      assertEquals(gradients((x) => crossEntropy(x!, target), [masked()]), [[0.5, 0, -0.5]]);
+    });
+  });
+
+  Deno.test(`gradient: casts between floats pass it on in the input's dtype, on ${device}`, () => {
+    scope(() => {
+      const x = tensor([1, 2], { dtype: "float64", device, requiresGrad: true });
+      x.to("float32").mul(tensor([3, 4], { device })).to("float64").sum().backward();
+      assertEquals(x.grad!.dtype, "float64");
+      assertEquals([...x.grad!.dataSync()], [3, 4]);
+    });
+  });
+}
+
+const leaf = (...values: number[]) => tensor(values, { requiresGrad: true });
+const gradOf = (x: Tensor) => [...x.grad!.dataSync()];
+
+// What each builds, and d result / d x at x = (1, 2).
+const graphs: [string, (x: Tensor) => Tensor, number[]][] = [
+  ["one leaf twice in one operation", (x) => x.add(x).sum(), [2, 2]],
+  ["one leaf as both factors", (x) => x.mul(x).sum(), [2, 4]],
+  ["one leaf on both sides of a difference", (x) => x.sub(x).sum(), [0, 0]],
+  ["a diamond", (x) => {
+    const y = x.mul(2);
+    return y.mul(3).add(y.mul(y)).sum();
+  }, [14, 22]],
+  ["a shared subexpression, used three times", (x) => {
+    const y = x.mul(x);
+    return y.add(y).add(y).sum();
+  }, [6, 12]],
+  ["a leaf through a reshape and by itself", (x) => x.reshape([2, 1]).flatten().add(x).sum(), [
+    2,
+    2,
+  ]],
+  ["a leaf that is broadcast against itself", (x) => x.unsqueeze(0).mul(x.unsqueeze(1)).sum(), [
+    6,
+    6,
+  ]],
+  ["branches of unequal length", (x) => x.exp().log().mul(1).mul(x).sum(), [2, 4]],
+  ["one branch detached", (x) => x.detach().mul(x).sum(), [1, 2]],
+  ["one branch without recording", (x) => noGrad(() => x.mul(x)).mul(x).sum(), [1, 4]],
+  ["a result by way of another dtype's branch", (x) => x.gt(1).to("float32").mul(x).sum(), [0, 1]],
+];
+
+for (const [name, build, wanted] of graphs) {
+  Deno.test(`backward: ${name}`, () => {
+    scope(() => {
+      const x = leaf(1, 2);
+      build(x).backward();
+      gradOf(x).forEach((found, i) => assertAlmostEquals(found, wanted[i]!, 1e-5));
+    });
+  });
+}
+
+Deno.test("backward: a chain of thousands of operations", () => {
+  scope(() => {
+    const x = leaf(1);
+    let y: Tensor = x;
+    for (let i = 0; i < 5000; i++) y = y.add(x);
+    y.sum().backward();
+    assertEquals(gradOf(x), [5001]);
+  });
+});
+
+Deno.test("backward: only once, unless the graph is retained", () => {
+  scope(() => {
+    const x = leaf(1, 2);
+    const y = x.mul(x).sum();
+    y.backward(undefined, { retainGraph: true });
+    y.backward();
+    assertEquals(gradOf(x), [4, 8], "two calls add up");
+    assertThrows(() => y.backward(), GradientError, "retainGraph");
+    assertEquals(gradOf(x), [4, 8], "a refused call changes nothing");
+  });
+});
+
+Deno.test("backward: two graphs that share a part need it retained", () => {
+  scope(() => {
+    const x = leaf(1, 2);
+    const shared = x.exp();
+    shared.sum().backward();
+    assertThrows(() => shared.mul(2).sum().backward(), GradientError, "exp");
+  });
+});
+
+Deno.test("backward: gradients add up over passes until they are cleared", () => {
+  scope(() => {
+    const x = leaf(1, 2);
+    for (let pass = 1; pass <= 3; pass++) {
+      x.mul(3).sum().backward();
+      assertEquals(gradOf(x), [3 * pass, 3 * pass]);
+    }
+    x.grad!.dispose();
+    x.grad = null;
+    x.mul(3).sum().backward();
+    assertEquals(gradOf(x), [3, 3]);
+  });
+});
+
+Deno.test("backward: a tensor of several elements needs a gradient of its shape and dtype", () => {
+  scope(() => {
+    const x = leaf(1, 2);
+    assertThrows(() => x.mul(2).backward(), GradientError, "shape [2]");
+    assertThrows(() => x.mul(2).backward(tensor([1, 2, 3])), ShapeError, "[3]");
+    assertThrows(() => x.mul(2).backward(tensor([1, 2], { dtype: "float64" })), ShapeError);
+    const seed = tensor([10, 100]);
+    x.mul(2).backward(seed);
+    assertEquals(gradOf(x), [20, 200]);
+    assertEquals([...seed.dataSync()], [10, 100], "the gradient given stays the caller's");
+  });
+});
+
+Deno.test("backward: from a leaf itself", () => {
+  scope(() => {
+    const x = leaf(3);
+    x.backward();
+    assertEquals(gradOf(x), [1]);
+  });
+});
+
+Deno.test("backward: nothing was recorded", () => {
+  scope(() => {
+    assertThrows(() => tensor([1]).sum().backward(), GradientError, "nothing was recorded");
+    const x = leaf(1);
+    assertThrows(() => x.detach().sum().backward(), GradientError);
+    assertThrows(() => noGrad(() => x.sum()).backward(), GradientError);
+  });
+});
+
+Deno.test("backward: leaves that need no gradient get none", () => {
+  scope(() => {
+    const [x, c] = [leaf(1, 2), tensor([3, 4])];
+    x.mul(c).add(c).sum().backward();
+    assertEquals(gradOf(x), [3, 4]);
+    assertEquals(c.grad, null);
+  });
+});
+
+Deno.test("backward: gradients of two leaves do not share memory", () => {
+  scope(() => {
+    const [a, b] = [leaf(1, 2), tensor([[3], [4]], { requiresGrad: true })];
+    a.add(b.reshape([2])).sum().backward();
+    a.grad!.fill(7);
+    assertEquals([gradOf(a), gradOf(b)], [[7, 7], [1, 1]]);
+    a.grad!.dispose();
+    assertEquals(gradOf(b), [1, 1]);
+  });
+});
+
+Deno.test("backward: a gradient that was given does not share memory with a leaf's", () => {
+  scope(() => {
+    const [x, seed] = [leaf(1, 2), tensor([5, 6])];
+    x.add(1).backward(seed);
+    seed.fill(0);
+    assertEquals(gradOf(x), [5, 6]);
+  });
+});
+
+Deno.test("backward: gradients outlive the scope in which they were computed", () => {
+  const x = leaf(1, 2);
+  scope(() => x.mul(x).sum().backward());
+  assertEquals(gradOf(x), [2, 4]);
+  x.grad!.dispose();
+  x.dispose();
+});
+
+Deno.test("noGrad: nests, survives errors and refuses async functions", () => {
+  scope(() => {
+    const x = leaf(1);
+    noGrad(() => noGrad(() => assert(!x.mul(2).requiresGrad)));
+    assertThrows(() => noGrad(() => x.matmul(x, { transposeA: true })));
+    assert(x.mul(2).requiresGrad);
+    assertThrows(() => noGrad(() => Promise.resolve(1)), GradientError, "async");
+  });
+});
+
+Deno.test("gatherRows() refuses to cut a graph, and integers have no gradients", () => {
+  scope(() => {
+    const [x, index] = [leaf(1, 2), tensor([0], { dtype: "int32" })];
+    assertThrows(() => gatherRows(x, index), GradientError, "gatherRows");
+    assertEquals([...gatherRows(x.detach(), index).dataSync()], [1]);
+    assertEquals([...noGrad(() => gatherRows(x, index)).dataSync()], [1]);
+    assertThrows(() => tensor([1], { dtype: "int32", requiresGrad: true }), GradientError, "int32");
+    assertThrows(() => index.requiresGrad = true, GradientError);
+  });
+});
+
+Deno.test("gradcheck: finds a wrong gradient and leaves its inputs as they were", () => {
+  scope(() => {
+    const x = tensor([1, 2], { dtype: "float64", requiresGrad: true });
+    // The detached factor's share of the gradient is missing.
+    assertThrows(() => gradcheck((x) => x.mul(x.detach()), [x]), GradientError, "element 0");
+    assertEquals([...x.dataSync()], [1, 2]);
+    assertEquals(x.grad, null);
+  });
+});

@@ -1,0 +1,145 @@
+// The module in other people's projects, and the library that it opens there.
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { relative } from "@std/path";
+import { deno, modUrl, program, root } from "./fixtures/helpers.ts";
+
+/** A program that trains a few steps. */
+const training = (from: string) => `
+  import { data, nn, optim, scope, tensor, Trainer } from "${from}";
+  const set = new data.TensorDataset(
+    tensor([[0, 0], [0, 1], [1, 0], [1, 1]]),
+    tensor([0, 1, 1, 1], { dtype: "int32" }),
+  );
+  const model = new nn.Sequential(new nn.Linear(2, 4), new nn.Tanh(), new nn.Linear(4, 2));
+  const optimizer: optim.Optimizer = new optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
+  const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
+  const history = await trainer.fit(set, { epochs: 30, batchSize: 2, callbacks: [] });
+  scope(() => console.log([...trainer.predict(set.inputs).argmax(1).dataSync()].join(" ")));
+  console.log(history.length);
+`;
+
+/** Runs main.ts of a project with a deno.json of its own, with --allow-ffi alone, and type-checks it. */
+async function inProject(main: (folder: string) => string) {
+  const folder = await Deno.realPath(await Deno.makeTempDir());
+  try {
+    await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+    await Deno.writeTextFile(`${folder}/main.ts`, main(folder));
+    return await deno(["run", "--no-prompt", "--check", "--allow-ffi", "main.ts"], { cwd: folder });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+for (const how of ["file URL", "relative path", "absolute path"]) {
+  Deno.test(`import: another project imports mod.ts by ${how}, and trains`, async () => {
+    const path = new URL(modUrl).pathname;
+    const { code, out, err } = await inProject((folder) =>
+      training(
+        how === "file URL" ? modUrl : how === "relative path" ? relative(folder, path) : path,
+      )
+    );
+    assertEquals([code, out], [0, "0 1 1 1\n30\n"], err);
+  });
+}
+
+Deno.test("import: nothing happens by it, and no permission is needed", async () => {
+  const { code, out, err } = await program(
+    `import * as cudeno from "${modUrl}";
+     const { nn, optim, Trainer, DeviceError } = cudeno;
+     console.log(typeof nn.Linear, typeof optim.SGD, typeof Trainer, new DeviceError("x").code);`,
+    { flags: ["--no-prompt"] },
+  );
+  assertEquals([code, out, err], [0, "function function function device\n", ""]);
+});
+
+Deno.test("import: the first use without --allow-ffi says what is missing", async () => {
+  const { code, err } = await program(`import { zeros } from "${modUrl}"; zeros([1]);`, {
+    flags: ["--no-prompt"],
+  });
+  assertEquals(code, 1);
+  assertStringIncludes(err, "LibraryError");
+  assertStringIncludes(err, "--allow-ffi");
+});
+
+Deno.test("import: lib/ and mod.ts import by relative paths alone", async () => {
+  const { code, out } = await deno(["info", "--json", modUrl], { cwd: root });
+  assertEquals(code, 0);
+  const { modules } = JSON.parse(out) as { modules: { specifier: string }[] };
+  assert(modules.length > 20);
+  for (const { specifier } of modules) {
+    assert(specifier === modUrl || specifier.startsWith(`${root.href}lib/`), specifier);
+  }
+});
+
+/** What init() says to a library, in a process of its own. */
+async function opening(library: string, flags = ["--allow-ffi"]): Promise<string> {
+  const { out } = await program(
+    `import { init } from "${modUrl}";
+     try { init({ library: ${JSON.stringify(library)} }); }
+     catch (error) { console.log(error.name, error.code, error.cause?.name, error.message); }`,
+    { flags },
+  );
+  assert(out.startsWith("LibraryError library "), out);
+  return out;
+}
+
+Deno.test("library: a library that is missing, is none or may not be opened", async () => {
+  const missing = await opening("/nowhere/libcudeno_cpu.so");
+  assertStringIncludes(missing, "Error No cpu library could be opened. Tried:");
+  assertStringIncludes(missing, "/nowhere/libcudeno_cpu.so: ");
+  assertStringIncludes(missing, "make cpu");
+  const none = new URL("deno.json", root).pathname;
+  assertStringIncludes(await opening(none), `${none}: `);
+  assertStringIncludes(await opening("/nowhere/libcudeno_cuda.so"), "No cuda library");
+  assertStringIncludes(
+    await opening("/nowhere/libcudeno_cpu.so", ["--no-prompt"]),
+    "NotCapable Opening /nowhere/libcudeno_cpu.so needs the permission",
+  );
+});
+
+Deno.test("library: without any library, the error names every path tried", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await new Deno.Command("cp", { args: ["-R", "lib", "mod.ts", folder], cwd: root }).output();
+    await Deno.writeTextFile(`${folder}/main.ts`, `import { zeros } from "./mod.ts"; zeros([1]);`);
+    const { code, err } = await deno(
+      ["run", "--no-check", "--allow-ffi", "--allow-env=CUDENO_LIBRARY", "main.ts"],
+      { cwd: folder, env: { CUDENO_LIBRARY: "/nowhere/libcudeno_cpu.so" } },
+    );
+    assertEquals(code, 1);
+    assertStringIncludes(err, "LibraryError: No cpu library could be opened. Tried:");
+    assertStringIncludes(err, "/nowhere/libcudeno_cpu.so: ");
+    assertStringIncludes(err, "/cuda/build/libcudeno_cpu.");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+const compiler = ["g++", "clang++", "c++"].find((name) => {
+  try {
+    return new Deno.Command(name, { args: ["--version"], stdout: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+});
+
+Deno.test({
+  name: "library: a library of another ABI version",
+  ignore: !compiler,
+  async fn() {
+    const folder = await Deno.makeTempDir();
+    try {
+      await Deno.writeTextFile(
+        `${folder}/other.cpp`,
+        'extern "C" int cdn_abi_version() { return 999; }',
+      );
+      const path = `${folder}/libcudeno_cpu.so`;
+      const args = ["-shared", "-fPIC", "other.cpp", "-o", path];
+      assert((await new Deno.Command(compiler!, { args, cwd: folder }).output()).success);
+      const text = await opening(path);
+      assertStringIncludes(text, `${path}: the library has ABI version 999, this module needs `);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});

@@ -1,0 +1,288 @@
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
+import {
+  ArgumentError,
+  crossEntropy,
+  devices,
+  DisposedError,
+  keep,
+  manualSeed,
+  memory,
+  nn,
+  noGrad,
+  type Reduction,
+  scope,
+  ShapeError,
+  type Tensor,
+  tensor,
+  zeros,
+} from "../mod.ts";
+
+const found = devices();
+
+/** Runs a test on the default device and frees what it made. */
+function test(name: string, fn: () => void) {
+  Deno.test(`nn: ${name}`, () => scope(fn));
+}
+
+const names = (module: nn.Module) => Array.from(module.namedParameters(), ([name]) => name);
+
+class Block extends nn.Module {
+  inner = new nn.Linear(2, 2);
+  scale = keep(tensor([1, 2], { requiresGrad: true }));
+  count = keep(zeros([1]));
+  heads = [new nn.Linear(2, 1), new nn.Sequential(new nn.Tanh(), new nn.Linear(2, 3))];
+  note = "not a tensor";
+
+  override forward(x: Tensor): Tensor {
+    return this.inner.forward(x).mul(this.scale).add(x);
+  }
+}
+
+test("Sequential names its parameters as PyTorch does", () => {
+  const model = new nn.Sequential(
+    new nn.Linear(4, 8),
+    new nn.ReLU(),
+    new nn.Sequential(new nn.Linear(8, 2, { bias: false })),
+  );
+  assertEquals(names(model), ["0.weight", "0.bias", "2.0.weight"]);
+  assertEquals(model.parameters().map((p) => p.shape), [[8, 4], [8], [2, 8]]);
+  assertEquals(Object.keys(model.stateDict()), names(model));
+  model.dispose();
+});
+
+test("custom modules: parameters, buffers, children and arrays of children", () => {
+  const model = new nn.Sequential(new Block());
+  assertEquals(names(model).sort(), [
+    "0.heads.0.bias",
+    "0.heads.0.weight",
+    "0.heads.1.1.bias",
+    "0.heads.1.1.weight",
+    "0.inner.bias",
+    "0.inner.weight",
+    "0.scale",
+  ]);
+  assertEquals(
+    Object.keys(model.stateDict()).filter((name) => !names(model).includes(name)),
+    ["0.count"],
+  );
+  assertEquals(Array.from(model.namedModules(), ([name]) => name), [
+    "",
+    "0",
+    "0.inner",
+    "0.heads.0",
+    "0.heads.1",
+    "0.heads.1.0",
+    "0.heads.1.1",
+  ]);
+  model.dispose();
+});
+
+test("a parameter that two modules share is trained once, and named twice in the state dict", () => {
+  const [a, b] = [new nn.Linear(3, 3), new nn.Linear(3, 3)];
+  b.weight.dispose();
+  b.weight = a.weight;
+  const model = new nn.Sequential(a, b);
+  assertEquals(model.parameters().length, 3);
+  assertEquals(Object.keys(model.stateDict()).length, 4);
+  model.dispose();
+});
+
+test("train() and eval() reach every module inside", () => {
+  const model = new nn.Sequential(new Block());
+  const modes = () => Array.from(model.namedModules(), ([, module]) => module.training);
+  assertEquals(new Set(modes()), new Set([true]));
+  assert(model.eval() === model);
+  assertEquals(new Set(modes()), new Set([false]));
+  model.train();
+  assertEquals(new Set(modes()), new Set([true]));
+  model.train(false);
+  assertEquals(new Set(modes()), new Set([false]));
+  model.dispose();
+});
+
+test("parameters outlive the scope in which the module was made", () => {
+  const model = scope(() => new nn.Sequential(new nn.Linear(2, 2), new nn.Linear(2, 1)));
+  assertEquals(model.forward(zeros([3, 2])).shape, [3, 1]);
+  model.dispose();
+});
+
+test("dispose() frees parameters, buffers and gradients", () => {
+  const before = memory().tensors;
+  const model = new nn.Sequential(new Block());
+  scope(() => model.forward(zeros([1, 2])).sum().backward());
+  assert(memory().tensors > before);
+  model.dispose();
+  assertEquals(memory().tensors, before);
+  assertThrows(() => model.forward(zeros([1, 2])), DisposedError);
+});
+
+test("zeroGrad() frees the gradients", () => {
+  const model = new nn.Linear(2, 1);
+  model.forward(zeros([1, 2])).sum().backward();
+  const grad = model.weight.grad!;
+  model.zeroGrad();
+  assert(grad.disposed && model.weight.grad === null && model.bias!.grad === null);
+  model.dispose();
+});
+
+test("to(device) keeps names and values, on every device there is", () => {
+  const model = new nn.Sequential(new Block());
+  const before = Object.values(model.stateDict()).map((x) => x.dataSync());
+  for (const { device } of [...found, found[0]!]) {
+    assert(model.to(device) === model);
+    for (const x of Object.values(model.stateDict())) assertEquals(x.device, device);
+    assertEquals(Object.values(model.stateDict()).map((x) => x.dataSync()), before);
+    assertEquals(model.parameters().length, 7);
+    assertEquals(model.forward(zeros([1, 2], { device })).shape, [1, 2]);
+  }
+  model.dispose();
+});
+
+test("summary() lists modules, shapes and counts", () => {
+  const model = new nn.Sequential(
+    new nn.Flatten(),
+    new nn.Linear(784, 128),
+    new nn.ReLU(),
+    new nn.Linear(128, 10, { bias: false }),
+  );
+  assertEquals(model.summary().split("\n").map((line) => line.replaceAll(/ {2,}/g, "  ")), [
+    "module  parameters  shapes",
+    "Sequential",
+    "0: Flatten",
+    "1: Linear(784, 128)  100,480  weight [128, 784], bias [128]",
+    "2: ReLU",
+    "3: Linear(128, 10, bias: false)  1,280  weight [10, 128]",
+    "total  101,760",
+  ]);
+  model.dispose();
+});
+
+test("Linear starts uniform in ±1/sqrt(in)", () => {
+  manualSeed(5);
+  const linear = new nn.Linear(400, 300);
+  for (const x of [linear.weight, linear.bias!]) {
+    const data = Array.from(x.dataSync());
+    const n = data.length;
+    const bound = 1 / Math.sqrt(400);
+    assert(data.every((v) => Math.abs(v) <= bound));
+    assert(Math.max(...data.map(Math.abs)) > bound * (1 - 20 / n));
+    const mean = data.reduce((sum, v) => sum + v) / n;
+    const variance = data.reduce((sum, v) => sum + (v - mean) ** 2, 0) / n;
+    // Within five standard errors of 0 and of bound^2 / 3.
+    assertAlmostEquals(mean, 0, 5 * bound / Math.sqrt(3 * n));
+    assertAlmostEquals(variance, bound ** 2 / 3, 5 * bound ** 2 * Math.sqrt(4 / 45 / n));
+  }
+  linear.dispose();
+});
+
+test("Linear computes x w^T + b for inputs of any rank, with or without bias", () => {
+  const linear = new nn.Linear(2, 3);
+  linear.weight.copyFrom(Float32Array.of(1, 2, 3, 4, 5, 6));
+  linear.bias!.copyFrom(Float32Array.of(10, 20, 30));
+  assertEquals([...linear.forward(tensor([[1, 1], [0, 2]])).dataSync()], [13, 27, 41, 14, 28, 42]);
+  assertEquals([...linear.forward(tensor([1, 0])).dataSync()], [11, 23, 35]);
+  assertEquals(linear.forward(zeros([4, 5, 2])).shape, [4, 5, 3]);
+  assertEquals(linear.forward(zeros([0, 2])).shape, [0, 3]);
+  linear.dispose();
+
+  const bare = new nn.Linear(2, 3, { bias: false, dtype: "float64" });
+  assertEquals([names(bare), bare.bias, bare.weight.dtype], [["weight"], null, "float64"]);
+  assertEquals([...bare.forward(zeros([1, 2], { dtype: "float64" })).dataSync()], [0, 0, 0]);
+  bare.dispose();
+});
+
+test("Linear refuses sizes and options that it cannot have", () => {
+  for (const size of [0, -1, 1.5, NaN]) {
+    assertThrows(() => new nn.Linear(size, 1), ArgumentError, `inFeatures is ${size}`);
+    assertThrows(() => new nn.Linear(1, size), ArgumentError, `outFeatures is ${size}`);
+  }
+  const misspelt = { baas: false } as nn.LinearOptions;
+  assertThrows(() => new nn.Linear(1, 1, misspelt), ArgumentError, "did you mean bias?");
+});
+
+test("Flatten joins the axes that it is told to", () => {
+  const x = zeros([2, 1, 3, 4]);
+  assertEquals(new nn.Flatten().forward(x).shape, [2, 12]);
+  assertEquals(new nn.Flatten({ start: 0 }).forward(x).shape, [24]);
+  assertEquals(new nn.Flatten({ start: 1, end: 2 }).forward(x).shape, [2, 3, 4]);
+  assertEquals(new nn.Flatten({ start: -2 }).forward(x).shape, [2, 1, 12]);
+});
+
+test("an error inside Sequential names the child that it came from", () => {
+  const model = new nn.Sequential(
+    new nn.Linear(2, 3),
+    new nn.Sequential(new nn.ReLU(), new nn.Linear(4, 5)),
+  );
+  const error = assertThrows(() => model.forward(zeros([7, 2])), ShapeError);
+  assertStringIncludes(error.message, "1: ");
+  assertStringIncludes(error.message, "1: Linear(4, 5): ");
+  assertStringIncludes(error.message, "input is [7, 3]");
+  assertStringIncludes(error.message, "must be 4");
+  model.dispose();
+});
+
+test("losses: none, sum and mean", () => {
+  const logits = tensor([[1, 2, 3], [0, 0, 0]], { dtype: "float64" });
+  const target = tensor([2, 0], { dtype: "int32" });
+  const each = [Math.log(1 + Math.exp(-1) + Math.exp(-2)), Math.log(3)] as const;
+  const x = tensor([[1, 2], [3, 5]], { dtype: "float64" });
+  const y = tensor([[1, 0], [0, 1]], { dtype: "float64" });
+  const cases = [
+    [nn.CrossEntropyLoss, logits, target, [...each], [2]],
+    [nn.MSELoss, x, y, [0, 4, 9, 16], [2, 2]],
+  ] as const;
+  for (const [Loss, output, wanted, elements, shape] of cases) {
+    const none = new Loss({ reduction: "none" }).forward(output, wanted);
+    const sum = elements.reduce((a: number, b: number) => a + b, 0);
+    assertEquals(none.shape, shape);
+    none.dataSync().forEach((v, i) => assertAlmostEquals(v, elements[i]!, 1e-14));
+    assertAlmostEquals(
+      new Loss({ reduction: "sum" }).forward(output, wanted).itemSync(),
+      sum,
+      1e-13,
+    );
+    const mean = new Loss().forward(output, wanted).itemSync();
+    assertAlmostEquals(mean, sum / elements.length, 1e-14);
+    const wrong = { reduction: "avg" as Reduction };
+    assertThrows(
+      () => new Loss(wrong),
+      ArgumentError,
+      "reduction is avg; it must be mean, sum or none",
+    );
+  }
+});
+
+test("losses: the gradient follows the reduction", () => {
+  const target = tensor([2, 0], { dtype: "int32" });
+  const gradient = (reduction: "mean" | "sum" | "none") => {
+    const logits = tensor([[1, 2, 3], [0, 0, 0]], { dtype: "float64", requiresGrad: true });
+    const loss = crossEntropy(logits, target, { reduction });
+    if (reduction === "none") loss.backward(tensor([1, 10], { dtype: "float64" }));
+    else loss.backward();
+    return Array.from(logits.grad!.dataSync());
+  };
+  const softmax = [1, 2, 3].map((v) => Math.exp(v - 3) / (1 + Math.exp(-1) + Math.exp(-2)));
+  const sum = [softmax[0]!, softmax[1]!, softmax[2]! - 1, -2 / 3, 1 / 3, 1 / 3];
+  const near = (a: number[], b: number[]) =>
+    a.forEach((v, i) => assertAlmostEquals(v, b[i]!, 1e-14));
+  near(gradient("sum"), sum);
+  near(gradient("mean"), sum.map((v) => v / 2));
+  near(gradient("none"), sum.map((v, i) => (i < 3 ? v : 10 * v)));
+});
+
+test("activations are what they are called", () => {
+  const x = tensor([-1, 0, 2], { dtype: "float64" });
+  const check = (module: nn.Module, f: (v: number) => number) =>
+    noGrad(() => module.forward(x)).dataSync().forEach((v, i) =>
+      assertAlmostEquals(v, f([-1, 0, 2][i]!), 1e-15)
+    );
+  check(new nn.ReLU(), (v) => Math.max(v, 0));
+  check(new nn.Sigmoid(), (v) => 1 / (1 + Math.exp(-v)));
+  check(new nn.Tanh(), Math.tanh);
+});
