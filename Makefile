@@ -192,7 +192,7 @@ $(ASAN_LIB): $(ASAN_OBJ) $(EXPORTED)
 $(CUDA_LIB): $(CUDA_OBJ) $(EXPORTS)
 	$(call link,$(NVCC) $(LINK_cuda) $(CUDA_OBJ) -ldl)
 	@echo $(CUDA_TARGETS) > $(OBJ)/cuda/targets
-$(FUZZ): tests/native/fuzz.cpp cuda/cudeno.h $(ASAN_OBJ)
+$(FUZZ): tests/native/fuzz.cpp $(wildcard tests/native/*.h) cuda/cudeno.h $(ASAN_OBJ)
 	$(call link,$(CXX) $(FLAGS_asan) -Icuda $< $(ASAN_OBJ) $(LIBS))
 
 # Files that change only when the compiler or its flags do, so that all is rebuilt then.
@@ -250,8 +250,8 @@ test: all $(FUZZ) ## every check and every test
 bench: all ## the benchmarks
 	$(Q)"$(DENO)" bench -A
 
-fuzz: $(FUZZ) ## bad calls at the C ABI, under the sanitizers
-	$(Q)$(or $(FUZZ),echo "tests/native/fuzz.cpp is not there" >&2; false)
+fuzz: $(FUZZ) ## bad calls at the C ABI, under the sanitizers; ARGS="--seed 2" passes options
+	$(Q)$(or $(FUZZ),echo "tests/native/fuzz.cpp is not there" >&2; false) $(ARGS)
 
 clean: ## remove what was built
 	rm -rf $(BUILD)

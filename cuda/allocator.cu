@@ -131,7 +131,7 @@ void Allocator::release(Block* block) {
 
 void Allocator::absorb_next(Block* block) {
   Block* next = block->next;
-  if (next->stream != block->stream) backend::stream_wait(block->stream, next->stream);
+  if (next->stream && next->stream != block->stream) backend::stream_wait(block->stream, next->stream);
   block->bytes += next->bytes;
   block->next = next->next;
   if (block->next) block->next->previous = block;

@@ -72,31 +72,45 @@ struct Operands {
   }
 };
 
+// Whether strides walk a contiguous tensor of the layout's extents.
+bool in_order(const Layout& l, const int64_t* strides) {
+  int64_t step = 1;
+  for (int32_t d = l.rank - 1; d >= 0; d--) {
+    if (strides[d] != step) return false;
+    step *= l.extent[d];
+  }
+  return true;
+}
+
 template <class F, class Y, class T>
 void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
-  int64_t any = o.layout.n > 0;
-  Y* to = call.out<Y>(y, "y", o.layout.n);
+  const Layout& l = o.layout;
+  int64_t any = l.n > 0;
+  Y* to = call.out<Y>(y, "y", l.n);
+  // y may be an input whose elements are each read for their own place alone.
+  call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.a) ? Call::IN_PLACE : Call::NONE);
   const T* from_a = call.in<T>(a, "a", any * (o.a.high + 1));
-  broadcast(call, o.layout, F{}, to, from_a, call.in<T>(b, "b", any * (o.b.high + 1)));
+  call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.b) ? Call::IN_PLACE : Call::NONE);
+  broadcast(call, l, F{}, to, from_a, call.in<T>(b, "b", any * (o.b.high + 1)));
 }
 
 template <class F>
 int32_t binary_float(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
-  return run(op, Call::IN_PLACE, [&](Call& call) {
+  return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_float(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
   });
 }
 template <class F>
 int32_t binary_number(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
-  return run(op, Call::IN_PLACE, [&](Call& call) {
+  return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_number(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
   });
 }
 template <class F>
 int32_t compare(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
-  return run(op, Call::IN_PLACE, [&](Call& call) {
+  return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_any(dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, o, y, a, b); });
   });

@@ -68,7 +68,8 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
     if (!layout) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
     Layout l = read_layout(layout, rank, 1, &reach, &unused);
     int64_t offset = layout[rank * 2], any = l.n > 0;
-    if (offset < 0 || offset > MAX_BYTES || offset + reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x", (long long)-(offset + reach.low));
+    if (offset < 0 || offset > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in x", (long long)offset);
+    if (offset + reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x", (long long)-(offset + reach.low));
     int64_t bytes = dtype_bytes(dtype);
     auto copy = [&](auto word) {
       using T = decltype(word);

@@ -52,8 +52,8 @@ int32_t stream_index(int32_t device, uint32_t stream) {
 // Bytes [offset, offset + bytes) of a buffer, ordered after its last use.
 char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) {
   if (offset < 0 || bytes < 0 || offset > buffer.bytes || bytes > buffer.bytes - offset)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: bytes %lld..%lld are outside the buffer's %lld", name, (long long)offset,
-             (long long)(static_cast<__int128>(offset) + bytes > INT64_MAX ? INT64_MAX : offset + bytes), (long long)buffer.bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld", name, (long long)bytes, (long long)offset,
+             (long long)buffer.bytes);
   order_after(buffer.block, device_at(buffer.device).stream());
   return buffer.data + offset;
 }
@@ -218,14 +218,15 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
     required(ticket, "ticket");
     Buffer& buffer = buffer_at(x, "x");
     char* data = range_of(buffer, "x", offset, bytes);
-    *ticket = tickets().insert({nullptr, buffer.device, buffer.block, 0});
+    uint32_t handle = tickets().insert({nullptr, buffer.device, buffer.block, 0});
     try {
-      tickets().find(*ticket)->read = backend::read_begin(data, bytes, device_at(buffer.device).stream());
+      tickets().find(handle)->read = backend::read_begin(data, bytes, device_at(buffer.device).stream());
     } catch (...) {
-      tickets().erase(*ticket);
+      tickets().erase(handle);
       throw;
     }
     if (buffer.block) buffer.block->references++;
+    *ticket = handle;
   });
 }
 

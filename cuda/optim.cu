@@ -65,7 +65,7 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, cons
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       // All arguments are checked before the first launch.
-      std::vector<SgdTable<T>> tables((count + TENSORS - 1) / TENSORS);
+      std::vector<SgdTable<T>> tables((static_cast<size_t>(count) + TENSORS - 1) / TENSORS);
       for (int32_t i = 0; i < count; i++) {
         SgdTable<T>& table = tables[i / TENSORS];
         int t = table.count++;

@@ -68,6 +68,11 @@ int64_t dtype_bytes(int32_t dtype) {
   }
 }
 
+void unsupported(int32_t dtype, const char* wanted) {
+  dtype_bytes(dtype);  // throws for one that does not exist
+  CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be %s", dtype_name(dtype), wanted);
+}
+
 int64_t checked_size(const char* name, int64_t n) {
   if (n < 0 || n > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have", name, (long long)n);
   return n;
@@ -143,7 +148,12 @@ void* Call::scratch_bytes(int64_t bytes) {
 }
 
 Call::~Call() {
-  for (Block* block : scratch_) release(*device_, block);
+  for (Block* block : scratch_) {
+    try {
+      release(*device_, block);
+    } catch (...) {  // only a device that has failed altogether gets here; the next call reports it
+    }
+  }
 }
 
 void Call::finish() {

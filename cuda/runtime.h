@@ -85,12 +85,13 @@ bool sync_each_call();             // CUDENO_SYNC=1
 
 int64_t dtype_bytes(int32_t dtype);  // throws on an unknown dtype
 const char* dtype_name(int32_t dtype);
+[[noreturn]] void unsupported(int32_t dtype, const char* wanted);
 
 // One operation's arguments and its place in the stream. Outputs and inputs are taken through it before any work is
 // queued, so that a call that throws has changed nothing.
 class Call {
  public:
-  enum Overlap { NONE, IN_PLACE };  // may an output be exactly an input?
+  enum Overlap { NONE, IN_PLACE };  // may an output be exactly an input, element by element?
   explicit Call(Overlap overlap) : overlap_(overlap) {}
   ~Call();
   Call(const Call&) = delete;
@@ -105,6 +106,7 @@ class Call {
     return static_cast<const T*>(take(handle, name, count, sizeof(T), false));
   }
   void* take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write);
+  void allow(Overlap overlap) { overlap_ = overlap; }  // for the arguments taken from now on
 
   // Scratch memory on the call's device until the call returns.
   template <class T>
@@ -154,7 +156,7 @@ void with_float(int32_t dtype, F&& f) {
   switch (dtype) {
     case CDN_FLOAT32: return f(float{});
     case CDN_FLOAT64: return f(double{});
-    default: CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be float32 or float64", dtype_name(dtype));
+    default: unsupported(dtype, "float32 or float64");
   }
 }
 template <class F>
@@ -163,7 +165,7 @@ void with_number(int32_t dtype, F&& f) {
     case CDN_FLOAT32: return f(float{});
     case CDN_FLOAT64: return f(double{});
     case CDN_INT32: return f(int32_t{});
-    default: CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be float32, float64 or int32", dtype_name(dtype));
+    default: unsupported(dtype, "float32, float64 or int32");
   }
 }
 template <class F>

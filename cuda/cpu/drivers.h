@@ -126,7 +126,7 @@ void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
 template <class Op>
 void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
   using Acc = typename Op::Acc;
-  constexpr int64_t WIDTH = 128;
+  constexpr int64_t WIDTH = 128, RUN = 256;
   const int64_t tiles = (inner + WIDTH - 1) / WIDTH;
   int64_t piece = inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
   if (piece < 1) piece = 1;
@@ -137,11 +137,15 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
     for (int64_t task = begin; task < end; task++) {
       int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces, from = rest % pieces * piece;
       int64_t width = inner - first < WIDTH ? inner - first : WIDTH, to = from + piece < axis ? from + piece : axis;
-      Acc acc[WIDTH];
+      Acc acc[WIDTH], part[WIDTH];
       for (int64_t i = 0; i < width; i++) acc[i] = op.start();
-      for (int64_t k = from; k < to; k++) {
-        int64_t at = (o * axis + k) * inner + first;
-        for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], op.load(at + i, k));
+      for (int64_t k = from; k < to;) {  // in runs, since the rounding of a sum grows with the length of its chain
+        for (int64_t i = 0; i < width; i++) part[i] = op.start();
+        for (int64_t end = k + RUN < to ? k + RUN : to; k < end; k++) {
+          int64_t at = (o * axis + k) * inner + first;
+          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], op.load(at + i, k));
+        }
+        for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
       }
       for (int64_t i = 0; i < width; i++) {
         if (partial) partial[rest * inner + first + i] = acc[i];

@@ -184,9 +184,7 @@ function automatic(library?: string): { chosen: Backend; note: string } {
     return { chosen: backendFor(kindOf(library), library), note: "" };
   }
   const named = environment("CUDENO_LIBRARY");
-  if (named && kindOf(named) === "cpu") {
-    return { chosen: backendFor("cpu"), note: "CUDENO_LIBRARY names a CPU library" };
-  }
+  if (named) return { chosen: backendFor(kindOf(named)), note: `CUDENO_LIBRARY is ${named}` };
   try {
     return { chosen: backendFor("cuda"), note: "" };
   } catch (error) {

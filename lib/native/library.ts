@@ -5,7 +5,8 @@ import { abiVersion, symbols, waiting } from "./symbols.ts";
 /** Which of the two builds of cudeno.h a library is. */
 export type LibraryKind = "cpu" | "cuda";
 
-type Functions = Deno.DynamicLibrary<typeof symbols & typeof waiting>["symbols"];
+/** The functions of cudeno.h, as Deno.dlopen gives them. */
+export type Functions = Deno.DynamicLibrary<typeof symbols & typeof waiting>["symbols"];
 
 const OUT_OF_MEMORY = 3;
 
@@ -61,7 +62,7 @@ const open = new Map<LibraryKind, Library>();
 
 /**
  * Opens a library, once per kind. Looks at the path given, else at `CUDENO_LIBRARY` when it names a library of this
- * kind, else at `cuda/build/` beside this module.
+ * kind, else at `cuda/build/` beside this module; never further when one is named.
  *
  * @throws {LibraryError} with every path tried, and the loader's own message as `cause`.
  */
@@ -84,13 +85,11 @@ export function kindOf(path: string): LibraryKind {
 }
 
 function candidates(kind: LibraryKind): string[] {
-  const paths: string[] = [];
   const named = environment("CUDENO_LIBRARY");
-  if (named && kindOf(named) === kind) paths.push(named);
+  if (named && kindOf(named) === kind) return [named]; // another one would not be what was asked for
   const suffix = Deno.build.os === "darwin" ? "dylib" : Deno.build.os === "windows" ? "dll" : "so";
   const beside = new URL(`../../cuda/build/libcudeno_${kind}.${suffix}`, import.meta.url);
-  if (beside.protocol === "file:") paths.push(filePath(beside));
-  return paths;
+  return beside.protocol === "file:" ? [filePath(beside)] : [];
 }
 
 function filePath(url: URL): string {

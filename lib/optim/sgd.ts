@@ -1,4 +1,4 @@
-import { keep } from "../core/scope.ts";
+import { freedByZeroGrad, keep } from "../core/scope.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -122,7 +122,7 @@ export class SGD implements Optimizer {
   /** Frees the gradients of all parameters. */
   zeroGrad(): void {
     for (const p of this.#parameters) {
-      p.grad?.dispose();
+      p.grad?.dispose(freedByZeroGrad);
       p.grad = null;
     }
   }

@@ -1,0 +1,53 @@
+// The functions of cudeno.h behind one table, from the library linked in or from one opened by name.
+#pragma once
+#include <dlfcn.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+
+#include "cudeno.h"
+
+// Functions that take handles, sizes and scalars, the output first: their arguments are made up by type.
+#define COMPUTING(X)                                                                                                \
+  X(neg) X(abs) X(exp) X(log) X(sqrt) X(relu) X(sigmoid) X(tanh) X(abs_grad) X(sqrt_grad) X(relu_grad)              \
+  X(sigmoid_grad) X(tanh_grad) X(fill) X(cast) X(add) X(sub) X(mul) X(div) X(pow) X(maximum) X(minimum)             \
+  X(pow_grad_base) X(pow_grad_exponent) X(maximum_grad) X(eq) X(ne) X(lt) X(le) X(gt) X(ge) X(strided_copy)         \
+  X(transpose) X(sum) X(mean) X(max) X(min) X(argmax) X(argmin) X(max_grad) X(softmax) X(softmax_grad)              \
+  X(log_softmax) X(log_softmax_grad) X(cross_entropy) X(gather_rows) X(uniform) X(normal) X(randint) X(matmul)
+// The others, each with its own place in Fuzzer::manage().
+#define MANAGING(X)                                                                                                 \
+  X(abi_version) X(last_error) X(build_info) X(device_count) X(device_info) X(sync) X(wait) X(stream_create)        \
+  X(stream_destroy) X(stream_use) X(stream_sync) X(alloc) X(view) X(free) X(write) X(read) X(copy) X(read_begin)    \
+  X(read_wait) X(read_end) X(memory_stats) X(memory_limit) X(memory_trim) X(memory_reset_peak) X(matmul_variant)    \
+  X(sgd_step)
+
+// Weak, so that the program also links without a library, to be given one by name.
+#define DECLARE(f) extern "C" __attribute__((weak)) decltype(cdn_##f) cdn_##f;
+COMPUTING(DECLARE)
+MANAGING(DECLARE)
+
+inline struct Api {
+#define MEMBER(f) decltype(&cdn_##f) f = &cdn_##f;
+  COMPUTING(MEMBER)
+  MANAGING(MEMBER)
+} api;
+
+[[noreturn]] inline __attribute__((format(printf, 1, 2))) void die(const char* format, ...) {
+  va_list args;
+  va_start(args, format);
+  fputs("fuzz: ", stderr);
+  vfprintf(stderr, format, args);
+  fputs("\n", stderr);
+  fflush(stderr);
+  _Exit(1);
+}
+
+inline void load(const char* path) {
+  void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (!library) die("%s", dlerror());
+#define RESOLVE(f) \
+  if (!(api.f = reinterpret_cast<decltype(api.f)>(dlsym(library, "cdn_" #f)))) die("%s lacks cdn_%s", path, #f);
+  COMPUTING(RESOLVE)
+  MANAGING(RESOLVE)
+}

@@ -1,0 +1,340 @@
+// Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up handles, sizes that are
+// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, and all of it
+// from several threads at once. Nothing may crash, every failure must explain itself and change nothing, and in the end
+// all memory must have come back.
+//
+//   fuzz [--seed N] [--calls N] [--threads N] [LIBRARY]
+//
+// `make fuzz` links it with the CPU library under the sanitizers. For any other library, the CUDA one for instance:
+//   g++ -std=c++17 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
+//   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
+#include <functional>
+#include <thread>
+
+#include "fuzzer.h"
+
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+
+namespace {
+
+// ---- functions that compute
+
+struct Entry {
+  const char* name;
+  std::function<int32_t(Fuzzer&)> call;
+};
+
+template <class... A>
+Entry computing(const char* name, int32_t (*f)(A...)) {
+  return {name, [name, f](Fuzzer& fuzzer) {
+            std::tuple<A...> args;
+            std::apply([&](auto&... arg) { (fuzzer.make(&arg), ...); }, args);
+            return fuzzer.call(name, f, args);
+          }};
+}
+
+std::vector<Entry> computing_entries() {
+#define ENTRY(f) computing(#f, api.f),
+  return {COMPUTING(ENTRY)};
+}
+
+}  // namespace
+
+// ---- functions that manage
+
+void Fuzzer::manage() {
+  uint32_t y = 0, x;
+  int64_t offset, bytes, other;
+  make(&x);
+  switch (below(12)) {
+    case 0: case 1: case 2: {
+      bytes = bytes_to_allocate();
+      if (check("alloc", api.alloc(chance(2) ? nullptr : &y, device(), bytes)) != CDN_OK) break;
+      buffers_.push_back({y, bytes});
+      fill_host();
+      check("write", api.write(y, host_.data(), 0, std::min<int64_t>(bytes, ARENA_BYTES)));
+      break;
+    }
+    case 3: case 4:
+      range(x, &offset, &bytes);
+      if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK) buffers_.push_back({y, bytes});
+      break;
+    case 5: case 6:
+      if (check("free", api.free(x)) == CDN_OK) forget(x);
+      break;
+    case 7:
+      range(x, &offset, &bytes);
+      fill_host();
+      check("write", api.write(x, host_for(bytes), offset, bytes));
+      break;
+    case 8:
+      range(x, &offset, &bytes);
+      check("read", api.read(host_for(bytes), x, offset, bytes));
+      break;
+    case 9:
+      make(&y);
+      range(x, &offset, &bytes);
+      other = offset;
+      if (chance(70)) other = static_cast<int64_t>(below(static_cast<uint64_t>(std::max<int64_t>(bytes_of(y), 0)) + 1));
+      if (chance(5)) make(&other);
+      check("copy", api.copy(y, x, other, offset, bytes));
+      break;
+    case 10: return sgd_step();
+    default:
+      switch (below(4)) {
+        case 0: return reads();
+        case 1: return streams();
+        case 2: return memory();
+        default: return information();
+      }
+  }
+}
+
+void Fuzzer::reads() {
+  for (int step = 0; step < 4; step++) {
+    Held ticket;
+    if (!tickets_.empty()) ticket = tickets_[below(tickets_.size())];
+    if (chance(5)) make(&ticket.handle);
+    switch (below(4)) {
+      case 0: {
+        uint32_t x;
+        int64_t offset, bytes;
+        make(&x);
+        range(x, &offset, &bytes);
+        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) == CDN_OK) tickets_.push_back({ticket.handle, bytes});
+        break;
+      }
+      case 1:
+        check("read_wait", api.read_wait(ticket.handle));
+        break;
+      default: {
+        int64_t bytes = ticket.bytes;
+        if (chance(10)) make(&bytes);
+        int32_t status = check("read_end", api.read_end(host_for(bytes), ticket.handle, bytes));
+        bool gone = status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
+        auto same = [&](const Held& t) { return t.handle == ticket.handle; };
+        if (gone) tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
+      }
+    }
+  }
+  while (tickets_.size() > 20) {
+    check("read_end", api.read_end(host_.data(), tickets_[0].handle, tickets_[0].bytes));
+    tickets_.erase(tickets_.begin());
+  }
+}
+
+void Fuzzer::streams() {
+  uint32_t stream = 0;
+  if (!streams_.empty()) stream = streams_[below(streams_.size())];
+  if (chance(20)) stream = 0;
+  if (chance(5)) make(&stream);
+  switch (below(4)) {
+    case 0:
+      if (streams_.size() < 6 && check("stream_create", api.stream_create(chance(5) ? nullptr : &stream, device())) == CDN_OK) streams_.push_back(stream);
+      break;
+    case 1:
+      if (check("stream_destroy", api.stream_destroy(stream)) == CDN_OK || chance(30))
+        streams_.erase(std::remove(streams_.begin(), streams_.end(), stream), streams_.end());
+      break;
+    case 2:
+      check("stream_use", api.stream_use(device(), stream));
+      break;
+    default:
+      check("stream_sync", api.stream_sync(device(), stream));
+  }
+}
+
+void Fuzzer::memory() {
+  int64_t stats[10];
+  constexpr int64_t LIMITS[] = {1, 256, 4096, 64 * KIB, MIB, -1, INT64_MIN, INT64_MAX, (1ll << 60) + 1};
+  switch (below(4)) {
+    case 0:
+      if (check("memory_stats", api.memory_stats(chance(5) ? nullptr : stats, device())) == CDN_OK && alone_)
+        for (int64_t n : stats)
+          if (n < 0) die("memory_stats: a negative number");
+      break;
+    case 1:
+      check("memory_limit", api.memory_limit(device(), one_of(LIMITS)));
+      break;
+    case 2:
+      check("memory_trim", api.memory_trim(device()));
+      break;
+    default:
+      check("memory_reset_peak", api.memory_reset_peak(device()));
+  }
+}
+
+void Fuzzer::information() {
+  char name[256];
+  int64_t info[8];
+  int32_t number;
+  switch (below(6)) {
+    case 0:
+      if (check("device_info", api.device_info(chance(5) ? nullptr : name, chance(5) ? nullptr : info, device())) == CDN_OK && !memchr(name, 0, sizeof name))
+        die("device_info: the name has no end");
+      break;
+    case 1:
+      check("device_count", api.device_count(chance(10) ? nullptr : &number));
+      break;
+    case 2:
+      check("sync", api.sync(device()));
+      break;
+    case 3:
+      check("wait", api.wait(device()));
+      break;
+    case 4: {
+      make(&number);
+      const char* variant = api.matmul_variant(number);
+      if (number < 0 && variant) die("matmul_variant(%d) is %s", number, variant);
+      break;
+    }
+    default:
+      if (!*api.build_info() || api.abi_version() != CDN_ABI_VERSION) die("build_info or abi_version is wrong");
+  }
+}
+
+void Fuzzer::sgd_step() {
+  uint32_t params[MAX_COUNT], grads[MAX_COUNT], velocities[MAX_COUNT];
+  int64_t sizes[MAX_COUNT];
+  int32_t count = static_cast<int32_t>(below(chance(10) ? MAX_COUNT : 4)), nesterov, first, dtype;
+  bool valid = chance(70);
+  // Parameters that do not overlap are too rare among random buffers: cut some out of one.
+  Held own;
+  if (valid) {
+    own.bytes = 3 * 64 * MAX_COUNT;
+    if (check("alloc", api.alloc(&own.handle, 0, own.bytes)) != CDN_OK) return;
+    buffers_.push_back(own);
+  }
+  std::vector<uint32_t> views;
+  for (int i = 0; i < count; i++) {
+    uint32_t* lists[] = {params, grads, velocities};
+    for (int k = 0; k < 3; k++) {
+      make(&lists[k][i]);
+      if (valid && api.view(&lists[k][i], own.handle, 64 * (3 * i + k), 64) == CDN_OK) views.push_back(lists[k][i]);
+    }
+    make(&sizes[i]);
+    if (valid && chance(95)) sizes[i] = static_cast<int64_t>(below(9));
+  }
+  double lr, momentum, dampening, weight_decay;
+  make(&lr), make(&momentum), make(&dampening), make(&weight_decay), make(&nesterov), make(&first), make(&dtype);
+  if (chance(2)) count = -count;
+  bool null = chance(2);
+  if (null) make(&count);
+  check("sgd_step", api.sgd_step(null ? nullptr : params, grads, chance(10) ? nullptr : velocities, sizes, count, lr, momentum, dampening,
+                                 weight_decay, nesterov, first, dtype));
+  for (uint32_t view : views) api.free(view);
+}
+
+// ---- the whole
+
+void Fuzzer::run(int64_t calls) {
+  std::vector<Entry> entries = computing_entries();
+  succeeded.resize(entries.size());
+  restore_limit();
+  while (calls_ < calls) {
+    if (chance(4)) restore_limit();
+    if (chance(30) || buffers_.size() < 12) {
+      manage();
+    } else {
+      size_t i = below(entries.size());
+      recent_ = 0;
+      if (entries[i].call(*this) == CDN_OK) succeeded[i]++;
+    }
+    while (buffers_.size() > limits_.buffers) give_up(below(buffers_.size()));
+  }
+}
+
+void Fuzzer::clean_up() {
+  settle();
+  for (const Held& t : tickets_) check("read_end", api.read_end(host_.data(), t.handle, t.bytes));
+  for (uint32_t s : streams_) check("stream_destroy", api.stream_destroy(s));
+  while (!buffers_.empty()) give_up(buffers_.size() - 1);
+}
+
+namespace {
+
+void expect_empty(const char* when) {
+  int32_t devices = 0;
+  api.device_count(&devices);
+  for (int32_t d = 0; d < devices; d++) {
+    for (int i = 0; i < 8 && api.sync(d) != CDN_OK; i++) {}
+    int64_t stats[10];
+    if (api.memory_trim(d) != CDN_OK || api.memory_stats(stats, d) != CDN_OK) die("%s: %s", when, api.last_error());
+    if (stats[0] || stats[1] || stats[2] || stats[6] || stats[8])
+      die("%s: %lld bytes are live in %lld buffers, %lld cached in %lld segments", when, (long long)stats[0], (long long)stats[6],
+          (long long)stats[1], (long long)stats[8]);
+  }
+}
+
+void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
+  std::vector<Fuzzer> fuzzers;
+  for (int i = 0; i < threads; i++) fuzzers.emplace_back(seed + static_cast<uint64_t>(i), limits, threads == 1);
+  std::vector<std::thread> running;
+  for (Fuzzer& f : fuzzers) running.emplace_back([&f, calls, threads] { f.run(calls / threads); });
+  for (std::thread& t : running) t.join();
+  for (Fuzzer& f : fuzzers) f.clean_up();
+  expect_empty(limits.name);
+
+  std::array<int64_t, 8> counts{};
+  int64_t made = 0;
+  for (Fuzzer& f : fuzzers) {
+    made += f.calls();
+    for (size_t i = 0; i < counts.size(); i++) counts[i] += f.counts()[i];
+  }
+  printf("%s, %d thread%s: %lld calls, %lld succeeded; by status:", limits.name, threads, threads == 1 ? "" : "s", (long long)made, (long long)counts[0]);
+  for (size_t i = 1; i < counts.size(); i++) printf(" %lld", (long long)counts[i]);
+  printf("\n");
+  fflush(stdout);
+  std::vector<Entry> entries = computing_entries();
+  for (size_t i = 0; i < entries.size() && made >= 20000; i++)
+    if (std::all_of(fuzzers.begin(), fuzzers.end(), [i](const Fuzzer& f) { return f.succeeded[i] == 0; }))
+      die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
+}
+
+// More memory than there is, and more handles than there are.
+void exhaust() {
+  uint32_t handle = 0, last = 0;
+  if (api.memory_limit(0, 1ll << 60) != CDN_OK) die("%s", api.last_error());
+  if (api.alloc(&handle, 0, 1ll << 50) != CDN_OUT_OF_MEMORY) die("more was allocated than there is");
+  api.memory_limit(0, 0);
+  std::vector<uint32_t> handles;
+  while (api.alloc(&handle, 0, 0) == CDN_OK) {
+    handles.push_back(handle);
+    if (handles.size() > 1u << 24) die("handles never run out");
+  }
+  if (api.alloc(&last, 0, 256) != CDN_OUT_OF_MEMORY || last) die("without handles left: %s", api.last_error());
+  for (uint32_t h : handles)
+    if (api.free(h) != CDN_OK) die("%s", api.last_error());
+  if (api.alloc(&last, 0, 256) != CDN_OK || api.free(last) != CDN_OK) die("after giving handles back: %s", api.last_error());
+  expect_empty("exhausted");
+  printf("exhausted: %zu handles, all given back\n", handles.size());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  uint64_t seed = 1;
+  int64_t calls = 200000;
+  int threads = 4;
+  const char* library = nullptr;
+  for (int i = 1; i < argc; i++) {
+    std::string option = argv[i];
+    if (option.rfind("--", 0) != 0) library = argv[i];
+    else if (i + 1 == argc) die("%s needs a number", argv[i]);
+    else if (option == "--seed") seed = strtoull(argv[++i], nullptr, 0);
+    else if (option == "--calls") calls = atoll(argv[++i]);
+    else if (option == "--threads") threads = std::max(1, atoi(argv[++i]));
+    else die("unknown option %s; known are --seed, --calls, --threads", argv[i]);
+  }
+  if (library) load(library);
+  if (!api.abi_version) die("name the library: this program was linked without one");
+  if (api.abi_version() != CDN_ABI_VERSION) die("the library has ABI version %d, the header %d", api.abi_version(), CDN_ABI_VERSION);
+  printf("%s\nseed %llu\n", api.build_info(), (unsigned long long)seed);
+  int32_t devices = 0;
+  if (api.device_count(&devices) != CDN_OK || devices == 0) die("no device: %s", api.last_error());
+  phase(TIGHT, seed, calls / 3, 1);
+  phase(ROOMY, seed + 1, calls / 3, 1);
+  phase(ROOMY, seed + 2, calls / 3, threads);
+  exhaust();
+  return 0;
+}
