@@ -56,7 +56,6 @@ export * as data from "./lib/data/mod.ts";
 /** Files of weights. */
 export * as io from "./lib/io/mod.ts";
 export * from "./lib/native/errors.ts";
-export type { Functions, Library, LibraryKind } from "./lib/native/library.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";
 export type { Loss } from "./lib/nn/losses.ts";

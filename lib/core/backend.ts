@@ -45,13 +45,21 @@ export interface InitOptions {
 
 /** One device through its library: what operations call. */
 export class Backend {
-  /** The open library. */
+  /**
+   * The open library.
+   *
+   * @ignore
+   */
   readonly library: Library;
   /** The device's number within it. */
   readonly index: number;
   /** Its name to users. */
   readonly device: DeviceName;
-  /** The functions of cudeno.h. */
+  /**
+   * The functions of cudeno.h.
+   *
+   * @ignore
+   */
   readonly functions: Library["functions"];
 
   /** Used by {@linkcode backendFor}. */

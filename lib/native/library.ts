@@ -5,8 +5,7 @@ import { abiVersion, symbols, waiting } from "./symbols.ts";
 /** Which of the two builds of cudeno.h a library is. */
 export type LibraryKind = "cpu" | "cuda";
 
-/** The functions of cudeno.h, as Deno.dlopen gives them. */
-export type Functions = Deno.DynamicLibrary<typeof symbols & typeof waiting>["symbols"];
+type Functions = Deno.DynamicLibrary<typeof symbols & typeof waiting>["symbols"];
 
 const OUT_OF_MEMORY = 3;
 
