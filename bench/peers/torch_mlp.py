@@ -100,7 +100,7 @@ def train(peer, make_step):
 
 
 if device == "cpu":
-    for threads in sorted({1, torch.get_num_threads()}):
+    for threads in sorted({1, os.cpu_count()}):
         torch.set_num_threads(threads)
         train(f"torch {torch.__version__} cpu, {threads} threads", eager_step)
 else:
