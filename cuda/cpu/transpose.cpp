@@ -57,6 +57,7 @@ void transpose_square(T* y, int64_t y_row, const T* x, int64_t x_row) {
   for (int i = 0; i < SIDE; i++) memcpy(y + i * y_row, &rows[i], sizeof(V));
 }
 
+// Parts of blocks, at the edges of a matrix.
 template <class T>
 void transpose_edge(T* y, const T* x, int64_t rows, int64_t cols, int64_t height, int64_t width) {
   for (int64_t c = 0; c < width; c++)
@@ -90,7 +91,8 @@ void transpose(T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
   parallel_for(batch * down * across, grain, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       int64_t left = i % across * PATCH, top = i / across % down * PATCH, matrix = i / across / down * rows * cols;
-      transpose_patch<V>(y + matrix + left * rows + top, x + matrix + top * cols + left, rows, cols, std::min(PATCH, rows - top), std::min(PATCH, cols - left));
+      int64_t height = std::min(PATCH, rows - top), width = std::min(PATCH, cols - left);
+      transpose_patch<V>(y + matrix + left * rows + top, x + matrix + top * cols + left, rows, cols, height, width);
     }
   });
 }
