@@ -1,9 +1,9 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
-import { type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, type Shape, sizeOf } from "./core/shape.ts";
-import { allocate, checkValue } from "./core/tensor.ts";
+import { allocate } from "./core/allocate.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { Tensor } from "./tensor.ts";
 

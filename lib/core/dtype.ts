@@ -1,4 +1,4 @@
-import { DTypeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError } from "../native/errors.ts";
 
 /** The element types of a tensor. Comparisons give uint8, 0 or 1. */
 export type DType = "float32" | "float64" | "int32" | "uint8";
@@ -45,4 +45,16 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return "uint8";
   return undefined;
+}
+
+/** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
+export function checkValue(op: string, value: number, dtype: DType): void {
+  if (typeof value !== "number") {
+    throw new ArgumentError(`${op}: ${String(value)} is no number`);
+  }
+  if (dtype === "float32" || dtype === "float64") return;
+  const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+  if (!Number.isInteger(value) || value < low || value > high) {
+    throw new DTypeError(`${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}`);
+  }
 }

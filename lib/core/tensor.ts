@@ -1,8 +1,10 @@
 import { environment } from "../native/environment.ts";
-import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
+import { DTypeError, ShapeError } from "../native/errors.ts";
+import { allocate } from "./allocate.ts";
 import { backward, type BackwardOptions, checkGradDType, type Node } from "./autograd.ts";
 import type { Backend, DeviceName } from "./backend.ts";
-import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import { writeLayout } from "./layout.ts";
 import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
 import {
   checkShape,
@@ -32,7 +34,6 @@ const registry = new FinalizationRegistry<Held>(({ backend, handle, shape, dtype
 });
 
 const out = new Uint32Array(1);
-const layout = new BigInt64Array(25);
 
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the tape. lib/tensor.ts adds
@@ -300,48 +301,5 @@ export abstract class TensorBase implements Owned, Disposable {
   /** `using x = …` frees x at the end of its block. */
   [Symbol.dispose](): void {
     this.dispose();
-  }
-}
-
-/** New memory for a tensor. Throws an OutOfMemoryError when there is none. */
-export function allocate(backend: Backend, shape: Shape, dtype: DType): number {
-  checkShape("tensor", shape);
-  const bytes = sizeOf(shape) * dtypeInfo(dtype).bytes;
-  if (!Number.isSafeInteger(bytes)) {
-    throw new ShapeError(`tensor: ${formatShape(shape)} of ${dtype} is more than any memory holds`);
-  }
-  backend.check(backend.functions.cdn_alloc(out, backend.index, BigInt(bytes)));
-  return out[0]!;
-}
-
-/**
- * The layout argument of broadcasting kernels: (extent, strides…) for each dimension, in one buffer that the next call
- * reuses.
- */
-export function writeLayout(
-  shape: Shape,
-  a: Shape,
-  b?: Shape,
-  offset = 0,
-): BigInt64Array<ArrayBuffer> {
-  let at = 0;
-  for (let d = 0; d < shape.length; d++) {
-    layout[at++] = BigInt(shape[d]!);
-    layout[at++] = BigInt(a[d]!);
-    if (b) layout[at++] = BigInt(b[d]!);
-  }
-  if (!b) layout[at] = BigInt(offset);
-  return layout;
-}
-
-/** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
-export function checkValue(op: string, value: number, dtype: DType): void {
-  if (typeof value !== "number") {
-    throw new ArgumentError(`${op}: ${String(value)} is no number`);
-  }
-  if (dtype === "float32" || dtype === "float64") return;
-  const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
-  if (!Number.isInteger(value) || value < low || value > high) {
-    throw new DTypeError(`${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}`);
   }
 }

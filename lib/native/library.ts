@@ -105,13 +105,17 @@ function openFirst(kind: LibraryKind, paths: string[]): Library {
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw permissionError(path, error);
       cause = error;
-      tried.push(`${path}: ${error instanceof Error ? error.message : error}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      tried.push(`${path}: ${reason.replace(/^(Could not open library: )+/, "")}`);
     }
   }
   throw new LibraryError(
     `No ${kind} library could be opened. Tried:\n${
       tried.map((line) => `  ${line}`).join("\n")
-    }\nBuild it with \`make ${kind}\`, or name it by init({ library }) or CUDENO_LIBRARY`,
+    }\nBuild it with \`make${
+      kind === "cpu" ? "" : " cuda"
+    }\` (a plain \`make\` builds the CUDA library only where a GPU is ` +
+      "visible), or name it by init({ library }) or CUDENO_LIBRARY",
     { cause },
   );
 }

@@ -1,8 +1,9 @@
 import { record } from "../core/autograd.ts";
-import type { DType } from "../core/dtype.ts";
+import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { checkValue, TensorBase, writeLayout } from "../core/tensor.ts";
+import { TensorBase } from "../core/tensor.ts";
+import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
 import { sumTo } from "./reduce.ts";

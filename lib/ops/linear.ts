@@ -1,6 +1,6 @@
 import { record } from "../core/autograd.ts";
 import { formatShape } from "../core/shape.ts";
-import { writeLayout } from "../core/tensor.ts";
+import { writeLayout } from "../core/layout.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { product } from "./matmul.ts";

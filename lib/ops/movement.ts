@@ -9,7 +9,7 @@ import {
   type Shape,
   sizeOf,
 } from "../core/shape.ts";
-import { writeLayout } from "../core/tensor.ts";
+import { writeLayout } from "../core/layout.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
