@@ -242,13 +242,13 @@ data: $(DENO_DEP) ## download MNIST to data/mnist/ (or MNIST_DIR), verified
 	  examples/data/get_mnist.ts
 
 mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
-	$(Q)"$(DENO)" run --allow-ffi examples/mnist.ts $(ARGS)
+	$(Q)"$(DENO)" run --allow-ffi $(if $(MNIST_DIR),--allow-env=MNIST_DIR --allow-read="$(MNIST_DIR)") examples/mnist.ts $(ARGS)
 
 test: all $(FUZZ) ## every check and every test
 	$(Q)"$(DENO)" run -A .ci/checks.ts $(FUZZ)
 
 bench: all ## the benchmarks
-	$(Q)"$(DENO)" bench -A
+	$(Q)"$(DENO)" bench --allow-ffi
 
 fuzz: $(FUZZ) ## bad calls at the C ABI, under the sanitizers; ARGS="--seed 2" passes options
 	$(Q)$(or $(FUZZ),echo "tests/native/fuzz.cpp is not there" >&2; false) $(ARGS)

@@ -1,4 +1,4 @@
-// `deno bench -A`: the matmul variants of the default device on 512x512x512, and plain TypeScript as the baseline.
+// `deno bench --allow-ffi`: the matmul variants of the default device on 512x512x512, and plain TypeScript as the baseline.
 import { CudenoError, init, matmulVariants, randn, synchronize } from "../mod.ts";
 
 const n = 512;

@@ -31,7 +31,8 @@ int32_t class_of(int64_t bytes) {
 }  // namespace
 
 Block* Allocator::try_allocate(int64_t bytes) {
-  Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : allocate_large(round_up(bytes, ALIGNMENT));
+  Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : nullptr;
+  if (!block) block = allocate_large(round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
   if (!block) return nullptr;
   block->free = false;
   block->references = 1;

@@ -11,7 +11,7 @@ struct DeviceInfo {
 };
 
 // What a kernel writes when it meets a bad index. It lies where host and device both see it, so that looking at it
-// after a wait costs nothing. op is an index into fault_name; 0 means no fault.
+// after a wait costs nothing. op is a FaultOp.
 struct Fault {
   int32_t op;
   int32_t reserved;

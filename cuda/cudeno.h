@@ -147,11 +147,11 @@ int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
  * target: int32 or uint8. One outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
 int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows, int64_t cols, double scale, int32_t dtype, int32_t target_dtype);
 
-/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32. uint8 images become normalised floats in
+/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not scaled. uint8 images become normalised floats in
  * one pass. A bad index fills its row with 0 and is a fault that the next read or cdn_sync reports. */
 int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows, double scale, double shift, int32_t y_dtype, int32_t x_dtype);
 
-/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same bits on every device. One
+/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words, uniforms and integers on every device (normal: but for the last bits). One
  * counter yields 4 float32 or int32, or 2 float64. uniform: [low, high). normal: Box-Muller. randint: low..high-1, int32. */
 int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
@@ -163,7 +163,7 @@ int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int
 const char *cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at
- * the first step); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities: count handles each; velocities
+ * the first step, and where momentum is 0); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities: count handles each; velocities
  * may be NULL when momentum is 0. sizes: count element counts. float32, float64. */
 int32_t cdn_sgd_step(const uint32_t *params, const uint32_t *grads, const uint32_t *velocities, const int64_t *sizes, int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov, int32_t first, int32_t dtype);
 

@@ -41,6 +41,8 @@ struct First {
 
 CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows, double scale, double shift, int32_t y_dtype, int32_t x_dtype) {
   return run("cdn_gather_rows", [&](Call& call) {
+    if ((y_dtype == CDN_INT32 || y_dtype == CDN_UINT8) && (scale != 1 || shift != 0))
+      CDN_FAIL(CDN_UNSUPPORTED, "%s is not scaled: scale must be 1 and shift 0", dtype_name(y_dtype));
     int64_t n = checked_product("rows, cols", rows, cols), x_n = checked_product("x_rows, cols", x_rows, cols);
     auto launch = [&](auto y_zero, auto x_zero) {
       using Y = decltype(y_zero);
@@ -54,7 +56,7 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
       op.scale = scale;
       op.shift = shift;
       op.fault = backend::fault(call.device().index);
-      each_row(call, rows, cols, op);
+      if (n) each_row(call, rows, cols, op);
     };
     if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });
     if (x_dtype != CDN_UINT8) CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype), dtype_name(y_dtype));

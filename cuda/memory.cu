@@ -19,12 +19,12 @@ struct Ticket {
 };
 
 HandleTable<StreamName>& stream_names() {
-  static HandleTable<StreamName> table;
-  return table;
+  static auto* table = new HandleTable<StreamName>;
+  return *table;
 }
 HandleTable<Ticket>& tickets() {
-  static HandleTable<Ticket> table;
-  return table;
+  static auto* table = new HandleTable<Ticket>;
+  return *table;
 }
 
 template <class F>
@@ -71,7 +71,7 @@ CDN_API int32_t cdn_device_count(int32_t* count) {
   return guard("cdn_device_count", [&] {
     std::string why;
     *required(count, "count") = backend::device_count(&why);
-    if (*count == 0) set_last_error(CDN_OK, "cdn_device_count", why);
+    if (*count == 0) set_last_error(CDN_OK, "cdn_device_count", why.c_str());
   });
 }
 

@@ -58,7 +58,7 @@ struct SgdStep {
 }  // namespace
 
 CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes, int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov, int32_t first, int32_t dtype) {
-  return run("cdn_sgd_step", [&](Call& call) {
+  return run("cdn_sgd_step", Call::UNCHECKED, [&](Call& call) {
     if (count < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "count is %d; it must be 0 or more", count);
     if (count && (!params || !grads || !sizes)) CDN_FAIL(CDN_BAD_ARGUMENT, "params, grads or sizes is null");
     if (count && momentum != 0 && !velocities) CDN_FAIL(CDN_BAD_ARGUMENT, "momentum needs velocities");

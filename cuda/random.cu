@@ -108,11 +108,12 @@ void need_finite(const char* name, double value) {
 
 CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_uniform", [&](Call& call) {
-    need_finite("low", low);
-    need_finite("high", high);
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
+      need_finite("low", static_cast<T>(low));
+      need_finite("high", static_cast<T>(high));
+      need_finite("high - low", static_cast<T>(high) - static_cast<T>(low));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
       each(call, blocks, Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(low), static_cast<T>(high)});
@@ -122,11 +123,11 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
 
 CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_normal", [&](Call& call) {
-    need_finite("mean", mean);
-    need_finite("std", std);
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
+      need_finite("mean", static_cast<T>(mean));
+      need_finite("std", static_cast<T>(std));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
       each(call, blocks, Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(mean), static_cast<T>(std)});

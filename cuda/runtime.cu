@@ -7,14 +7,15 @@
 
 namespace cdn {
 
+// The library's state is never destroyed: at exit another thread may still be inside a call.
 std::mutex& library_mutex() {
-  static std::mutex mutex;
-  return mutex;
+  static auto* mutex = new std::mutex;
+  return *mutex;
 }
 
 HandleTable<Buffer>& buffers() {
-  static HandleTable<Buffer> table;
-  return table;
+  static auto* table = new HandleTable<Buffer>;
+  return *table;
 }
 
 bool sync_each_call() {
@@ -26,8 +27,8 @@ bool sync_each_call() {
 }
 
 static std::vector<std::unique_ptr<Device>>& open_devices() {
-  static std::vector<std::unique_ptr<Device>> devices;
-  return devices;
+  static auto* devices = new std::vector<std::unique_ptr<Device>>;
+  return *devices;
 }
 
 Device& device_at(int32_t index) {
@@ -119,6 +120,7 @@ void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t eleme
 }
 
 void Call::check_overlap(const Range& range) {
+  if (overlap_ == UNCHECKED) return;
   for (const Range& other : ranges_) {
     if (!range.write && !other.write) continue;
     if (range.begin >= other.end || other.begin >= range.end) continue;

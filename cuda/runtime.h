@@ -91,7 +91,9 @@ const char* dtype_name(int32_t dtype);
 // queued, so that a call that throws has changed nothing.
 class Call {
  public:
-  enum Overlap { NONE, IN_PLACE };  // may an output be exactly an input, element by element?
+  // May an output be exactly an input, element by element? UNCHECKED is for lists of tensors, where comparing all with
+  // all would take longer than the work: those that overlap give wrong numbers, nothing worse.
+  enum Overlap { NONE, IN_PLACE, UNCHECKED };
   explicit Call(Overlap overlap) : overlap_(overlap) {}
   ~Call();
   Call(const Call&) = delete;

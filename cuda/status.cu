@@ -20,8 +20,8 @@ void fail(int32_t code, const char* file, int line, const char* format, ...) {
   throw Error{code, std::string(text) + where};
 }
 
-int32_t set_last_error(int32_t code, const char* op, const std::string& text) noexcept {
-  snprintf(last_error, sizeof last_error, "%s: %s", op, text.c_str());
+int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept {
+  snprintf(last_error, sizeof last_error, "%s: %s", op, text);
   return code;
 }
 

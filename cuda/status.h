@@ -20,7 +20,7 @@ struct Error {
 [[noreturn]] __attribute__((format(printf, 4, 5))) void fail(int32_t code, const char* file, int line, const char* format, ...);
 #define CDN_FAIL(code, ...) ::cdn::fail(code, __FILE__, __LINE__, __VA_ARGS__)
 
-int32_t set_last_error(int32_t code, const char* op, const std::string& text) noexcept;  // returns code
+int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept;  // returns code
 
 // Runs body and returns its status: nothing thrown inside leaves the library.
 template <class F>
@@ -29,7 +29,7 @@ int32_t guard(const char* op, F&& body) noexcept {
     body();
     return CDN_OK;
   } catch (const Error& e) {
-    return set_last_error(e.code, op, e.text);
+    return set_last_error(e.code, op, e.text.c_str());
   } catch (const std::bad_alloc&) {
     return set_last_error(CDN_OUT_OF_MEMORY, op, "no host memory left");
   } catch (const std::exception& e) {

@@ -51,6 +51,11 @@ const subset: typeof whole = {
 };
 
 async function load(): Promise<data.Splits> {
+  const dir = folder();
+  if (dir) {
+    console.log(`data: MNIST in ${dir}`);
+    return await data.mnist({ dir });
+  }
   const from = (files: typeof whole) => async (name: string) => (await files[name]!()).default;
   try {
     await whole["t10k-labels-idx1-ubyte"]!();
@@ -60,6 +65,12 @@ async function load(): Promise<data.Splits> {
   }
   console.log("data: MNIST");
   return await data.mnist({ read: from(whole) });
+}
+
+// MNIST_DIR, where the program may see it (--allow-env=MNIST_DIR --allow-read); the imports above need no permission.
+function folder(): string | undefined {
+  const seen = Deno.permissions.querySync({ name: "env", variable: "MNIST_DIR" }).state;
+  return seen === "granted" ? Deno.env.get("MNIST_DIR") : undefined;
 }
 
 function options() {
@@ -109,6 +120,7 @@ async function main() {
   const gigabytes = (chosen.totalMemory / 1e9).toFixed(1);
   console.log(`device: ${chosen.device}, ${chosen.name}, ${gigabytes} GB${gpu}`);
   console.log(`library: ${chosen.library}`);
+  if (chosen.note) console.log(`no GPU: ${chosen.note.split("\n")[0]}`);
 
   const { train, test } = await load();
   const model = new nn.Sequential(

@@ -13,13 +13,17 @@
 
 namespace cdn {
 
+constexpr int64_t PIECE = 4096;   // elements of a row or a tensor that one thread takes at least
 constexpr int64_t GRAIN = 32768;  // elements below which a second thread costs more than it brings
 
 template <class F, class Y, class... X>
 void map(Call&, int64_t n, F f, Y* y, const X*... x) {
-  parallel_for(n, GRAIN, [=](int64_t begin, int64_t end) {
+  // Whole runs of PIECE, so that it depends on n alone which elements the vector code takes: its exp and the scalar one
+  // may differ in the last bit.
+  parallel_for((n + PIECE - 1) / PIECE, GRAIN / PIECE, [=](int64_t begin, int64_t end) {
+    const int64_t last = end * PIECE < n ? end * PIECE : n;
     CDN_INDEPENDENT
-    for (int64_t i = begin; i < end; i++) y[i] = f(x[i]...);
+    for (int64_t i = begin * PIECE; i < last; i++) y[i] = f(x[i]...);
   });
 }
 
@@ -68,11 +72,11 @@ void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
     if (step_a == 0 && step_b == 1) return broadcast_row<false, true>(n, f, y + i, a + at_a, b + at_b);
     for (int64_t j = 0; j < n; j++) y[i + j] = f(a[at_a + j * step_a], b[at_b + j * step_b]);
   };
-  parallel_for(l.n, GRAIN, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end;) {
-      int64_t column = i % width, n = width - column < end - i ? width - column : end - i;
-      part(i, n, column);
-      i += n;
+  const int64_t pieces = (width + PIECE - 1) / PIECE, work = width < PIECE ? width : PIECE;
+  parallel_for(l.n / width * pieces, GRAIN / work, [=](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t column = task % pieces * PIECE, n = width - column < PIECE ? width - column : PIECE;
+      part(task / pieces * width + column, n, column);
     }
   });
 }

@@ -84,7 +84,7 @@ class Scratch {
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
-Scratch scratch;
+Scratch& scratch = *new Scratch;  // never destroyed: at exit another thread may be multiplying
 
 constexpr int64_t K_BLOCK = 512;               // panels this deep stream from L1 and L2
 constexpr int64_t M_BLOCK = 1536;              // rows of a and

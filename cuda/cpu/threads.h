@@ -14,7 +14,8 @@ void run(int64_t n, int64_t grain, Body body, void* context);
 
 }  // namespace threads
 
-// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw.
+// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw or call parallel_for;
+// callers hold the library's lock, so that there is one loop at a time.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;

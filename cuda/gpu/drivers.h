@@ -13,17 +13,6 @@ inline unsigned grid_for(int64_t blocks) { return static_cast<unsigned>(blocks <
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
-inline int multiprocessors() {
-  static thread_local int device = -1, count = 0;
-  int now = 0;
-  cudaGetDevice(&now);
-  if (now != device) {
-    cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, now);
-    device = now;
-  }
-  return count;
-}
-
 // ---- map: a thread takes W neighbouring elements with one access of up to 16 bytes per operand.
 
 template <class T, int W>

@@ -43,6 +43,7 @@ export function noGrad<T>(fn: () => T): T {
   try {
     const result = fn();
     if (result instanceof Promise) {
+      result.catch(() => {}); // or its failure would end the process
       throw new GradientError("noGrad: the function is async; await outside of it");
     }
     return result;

@@ -60,8 +60,12 @@ export function scope<T>(fn: () => T): T {
       close(owner, value);
       return value;
     }, (error) => {
-      close(owner, undefined);
-      throw error;
+      try {
+        close(owner, undefined);
+      } finally {
+        // deno-lint-ignore no-unsafe-finally -- what went wrong first says more than an overlap
+        throw error;
+      }
     }) as T;
   }
   close(owner, result);
@@ -69,7 +73,14 @@ export function scope<T>(fn: () => T): T {
 }
 
 function close(owner: Owner, result: unknown): void {
+  const overlapped = open.at(-1) !== owner;
   open.splice(open.lastIndexOf(owner), 1);
+  if (overlapped) {
+    throw new DisposedError(
+      "scope: an async scope ended while one opened after it was still running, and some tensors have gone to the " +
+        "wrong one; run async scopes one after another, or nest them",
+    );
+  }
   const outer = open.at(-1);
   for (const tensor of tensorsIn(result)) {
     for (const item of [tensor, tensor.grad]) {
@@ -101,10 +112,11 @@ export const ownedMark: unique symbol = Symbol("owned by scopes");
 
 /** An Error that holds the place of the call. Few frames do, and cost far less than many. */
 export function placeOf(message: string): Error {
-  const before = Error.stackTraceLimit;
-  Error.stackTraceLimit = 6;
+  const limits: { stackTraceLimit?: number } = Error; // V8's, which not every set of type declarations knows
+  const before = limits.stackTraceLimit;
+  limits.stackTraceLimit = 6;
   const at = new Error(message);
-  Error.stackTraceLimit = before;
+  if (before !== undefined) limits.stackTraceLimit = before;
   return at;
 }
 

@@ -20,6 +20,11 @@ export function formatShape(shape: Shape): string {
 
 /** Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
 export function checkShape(op: string, shape: Shape): void {
+  if (!Array.isArray(shape)) {
+    throw new ArgumentError(
+      `${op}: the shape is ${String(shape)}; it must be an array, such as [2, 3]`,
+    );
+  }
   for (const extent of shape) {
     if (!Number.isSafeInteger(extent) || extent < 0) {
       throw new ShapeError(

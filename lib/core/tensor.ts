@@ -167,8 +167,19 @@ export abstract class TensorBase implements Owned, Disposable {
     return this;
   }
 
-  /** The sum with a tensor of the same shape and dtype, unrecorded: what the tape adds gradients with. */
+  /**
+   * The sum with a tensor of the same shape and dtype, unrecorded: what the tape adds gradients with.
+   *
+   * @ignore
+   */
   plus(other: this): this {
+    if (other.dtype !== this.dtype || !sameShape(other.shape, this.shape)) {
+      throw new ShapeError(
+        `plus: ${other.dtype} ${formatShape(other.shape)} is not like ${this.dtype} ${
+          formatShape(this.shape)
+        }`,
+      );
+    }
     const sum = this.make(this.shape);
     const { backend } = this;
     const at = writeLayout(
@@ -233,8 +244,11 @@ export abstract class TensorBase implements Owned, Disposable {
     return BigInt(bytes);
   }
 
-  /** The elements, in row-major order, once the device has computed them. The event loop goes on meanwhile. */
-  async data(): Promise<DataOf> {
+  /**
+   * The elements, in row-major order, once the device has computed them; the event loop goes on meanwhile. What kind of
+   * typed array it is goes by the dtype: `x.data<"float32">()` tells TypeScript.
+   */
+  async data<D extends DType = DType>(): Promise<DataOf<D>> {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
     const bytes = BigInt(data.byteLength);
@@ -242,11 +256,11 @@ export abstract class TensorBase implements Owned, Disposable {
     const ticket = out[0]!;
     await backend.functions.wait_for_read(ticket);
     backend.check(backend.functions.cdn_read_end(data as Uint8Array<ArrayBuffer>, ticket, bytes));
-    return data;
+    return data as DataOf<D>;
   }
 
   /** As {@linkcode data}, but waits here. */
-  dataSync(): DataOf {
+  dataSync<D extends DType = DType>(): DataOf<D> {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
     backend.check(
@@ -257,7 +271,7 @@ export abstract class TensorBase implements Owned, Disposable {
         BigInt(data.byteLength),
       ),
     );
-    return data;
+    return data as DataOf<D>;
   }
 
   /** The number in a tensor of one element. */
@@ -296,6 +310,18 @@ export abstract class TensorBase implements Owned, Disposable {
     this.#disposedAt = at ?? placeOf("disposed");
     registry.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
+  }
+
+  /** What console.log shows: shape, dtype, device, and the elements if they are few. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return `${this}`;
+  }
+
+  /** As console.log shows it. */
+  toString(): string {
+    const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
+    if (this.disposed) return `${what}, disposed`;
+    return this.size <= 32 ? `${what} (${Array.from(this.dataSync()).join(", ")})` : what;
   }
 
   /** `using x = …` frees x at the end of its block. */

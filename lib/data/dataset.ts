@@ -111,15 +111,14 @@ export interface DataLoaderOptions {
 }
 
 /**
- * Batches of a data set, in order or shuffled anew at each iteration. The batches are the caller's to free: iterate
- * inside scope(), or use Trainer, which does.
+ * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for;
+ * clone() what is to stay.
  *
  * ```ts
- * import { data, rand, scope, zeros } from "@cudeno/cudeno";
+ * import { data, rand, zeros } from "@cudeno/cudeno";
  * const set = new data.TensorDataset(rand([10, 3]), zeros([10]));
  * for (const { input } of new data.DataLoader(set, { batchSize: 4 })) {
- *   scope(() => console.log(input.shape)); // [4, 3], [4, 3], [2, 3]
- *   input.dispose();
+ *   console.log(input.shape); // [4, 3], [4, 3], [2, 3]
  * }
  * ```
  */
@@ -162,6 +161,11 @@ export class DataLoader {
 
   /** The batches. */
   *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
-    for (const index of this.indices()) yield this.dataset.batch(index);
+    for (const index of this.indices()) {
+      const batch = this.dataset.batch(index);
+      yield batch;
+      batch.input.dispose();
+      batch.target.dispose();
+    }
   }
 }

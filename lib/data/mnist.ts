@@ -1,7 +1,7 @@
 import type { DeviceName } from "../core/backend.ts";
 import { checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
-import { environment } from "../native/environment.ts";
+import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
 import { TensorDataset } from "./dataset.ts";
 import { type IdxArray, inflate, readIdx } from "./idx.ts";
@@ -10,7 +10,7 @@ import { sha256Hex } from "./sha256.ts";
 
 /** Options of {@linkcode mnist}. */
 export interface MnistOptions {
-  /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else `data/mnist`. */
+  /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else where `make data` puts them. */
   dir?: string;
   /** Reads a file by name (without .gz) in place of the folder; may give it plain or gzipped. */
   read?: (name: string) => Uint8Array | Promise<Uint8Array>;
@@ -45,7 +45,7 @@ const STD = 0.3078108;
 export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   checkOptions("mnist", options, ["dir", "read", "verify", "normalize", "device"]);
   const { verify = true, normalize = false, device } = options;
-  const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? "data/mnist");
+  const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? fetched());
   const scaling = normalize ? { scale: 1 / 255 / STD, shift: -MEAN / STD } : {};
   const [train, test] = [
     await parsePart("train", read, verify),
@@ -79,6 +79,12 @@ async function parsePart(name: string, read: Reader, verify: boolean): Promise<P
     );
   }
   return { images, labels };
+}
+
+// Where `make data` puts the files: beside this module, if that is a file.
+function fetched(): string {
+  const beside = new URL("../../data/mnist", import.meta.url);
+  return beside.protocol === "file:" ? filePath(beside) : "data/mnist";
 }
 
 function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {

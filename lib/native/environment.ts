@@ -8,3 +8,9 @@ export function environment(name: string): string | undefined {
   }
   return Deno.env.get(name) || undefined;
 }
+
+/** The path of a file: URL, as the system writes it. */
+export function filePath(url: URL): string {
+  const path = decodeURIComponent(url.pathname);
+  return Deno.build.os === "windows" ? path.slice(1) : path;
+}

@@ -1,4 +1,4 @@
-import { environment } from "./environment.ts";
+import { environment, filePath } from "./environment.ts";
 import { LibraryError, NativeError, OutOfMemoryError } from "./errors.ts";
 import { abiVersion, symbols, waiting } from "./symbols.ts";
 
@@ -91,11 +91,6 @@ function candidates(kind: LibraryKind): string[] {
   return beside.protocol === "file:" ? [filePath(beside)] : [];
 }
 
-function filePath(url: URL): string {
-  const path = decodeURIComponent(url.pathname);
-  return Deno.build.os === "windows" ? path.slice(1) : path;
-}
-
 function openFirst(kind: LibraryKind, paths: string[]): Library {
   let cause: unknown;
   const tried: string[] = [];
@@ -130,7 +125,13 @@ function permissionError(path: string, cause: Error): LibraryError {
 function load(kind: LibraryKind, path: string): Library {
   checkVersion(path);
   const opened = Deno.dlopen(path, { ...symbols, ...waiting });
-  return new Library(kind, path, opened.symbols);
+  const library = new Library(kind, path, opened.symbols);
+  if (!library.buildInfo().startsWith(kind)) {
+    throw new LibraryError(
+      `the library is one for ${library.buildInfo()}; a file with "cuda" in its name must be a CUDA build, any other a CPU build`,
+    );
+  }
+  return library;
 }
 
 // First by the version alone: a library of another version may lack functions that the table names.

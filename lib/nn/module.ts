@@ -168,6 +168,11 @@ export abstract class Module {
     }
   }
 
+  /** What console.log shows. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.summary();
+  }
+
   /** One line for summary(), such as `Linear(784, 128)`. */
   describe(): string {
     return this.constructor.name;

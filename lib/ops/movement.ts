@@ -23,6 +23,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 }
 
 function inferExtent(x: Tensor, shape: Shape): Shape {
+  if (!Array.isArray(shape)) checkShape("reshape", shape);
   const unknown = shape.indexOf(-1);
   let wanted = shape;
   if (unknown >= 0) {

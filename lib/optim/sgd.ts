@@ -77,6 +77,7 @@ export class SGD implements Optimizer {
     // One launch for those alike; a parameter's first step differs, since it has no velocity yet.
     const groups = new Map<string, Tensor[]>();
     for (const p of this.#parameters) {
+      void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
       if (!p.grad) continue;
       if (p.grad.dtype !== p.dtype) {
         throw new DTypeError(`SGD: a gradient is ${p.grad.dtype}; its parameter is ${p.dtype}`);

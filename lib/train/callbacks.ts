@@ -83,8 +83,8 @@ export class ProgressBar implements Callback {
 
 function fields(state: Partial<EpochResult>): ProgressFields {
   const shown: ProgressFields = {};
-  if (state.loss !== undefined) shown.loss = state.loss;
-  if (state.accuracy !== undefined) shown.accuracy = percent(state.accuracy);
+  if (state.loss !== undefined) shown["loss"] = state.loss;
+  if (state.accuracy !== undefined) shown["accuracy"] = percent(state.accuracy);
   if (state.valLoss !== undefined) shown["val loss"] = state.valLoss;
   if (state.valAccuracy !== undefined) shown["val accuracy"] = percent(state.valAccuracy);
   return shown;

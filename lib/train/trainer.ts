@@ -79,6 +79,11 @@ export class Trainer {
   /** Trains `model`. */
   constructor(model: Module, options: TrainerOptions) {
     checkOptions("Trainer", options, ["loss", "optimizer", "metrics"]);
+    if (typeof options.loss?.forward !== "function") {
+      throw new ArgumentError(
+        "Trainer: loss is missing; give one such as new nn.CrossEntropyLoss()",
+      );
+    }
     for (const metric of options.metrics ?? []) {
       if (metric !== "accuracy") {
         throw new ArgumentError(`Trainer: there is no metric ${metric}; there is accuracy`);
@@ -94,6 +99,9 @@ export class Trainer {
     const { epochs = 1, batchSize = 32, shuffle = true, validation } = options;
     const { callbacks = [new ProgressBar()] } = options;
     checkInteger("fit", "epochs", epochs, 0);
+    if (!this.#options.optimizer) {
+      throw new ArgumentError("fit: the Trainer was made without an optimizer");
+    }
     if (train.length === 0) throw new ArgumentError("fit: the data set is empty");
     const loader = new DataLoader(train, { batchSize, shuffle });
     if (validation?.length === 0) throw new ArgumentError("fit: the validation data set is empty");
@@ -144,8 +152,7 @@ export class Trainer {
   }
 
   #step(dataset: Dataset, index: Tensor, meter: Meter): void {
-    const { optimizer } = this.#options;
-    if (!optimizer) throw new ArgumentError("fit: the Trainer was made without an optimizer");
+    const optimizer = this.#options.optimizer!;
     const { input, target } = dataset.batch(index);
     const output = this.model.forward(input);
     const loss = this.#options.loss.forward(output, target);
@@ -174,7 +181,7 @@ export class Trainer {
     return await meter.read();
   }
 
-  /** The model's output for inputs [n, ...], all at once, in evaluation mode and without recording. */
+  /** The model's output for inputs [n, ...] as the model takes them (test.batch(index).input, say), all at once, in evaluation mode and without recording. */
   predict(input: Tensor): Tensor {
     return this.#inEvaluation(() => scope(() => this.model.forward(input)));
   }
