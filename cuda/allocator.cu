@@ -32,7 +32,8 @@ int32_t class_of(int64_t bytes) {
 
 Block* Allocator::try_allocate(int64_t bytes) {
   Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : nullptr;
-  if (!block) block = allocate_large(round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
+  if (!block)
+    block = allocate_large(round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
   if (!block) return nullptr;
   block->free = false;
   block->references = 1;
@@ -183,9 +184,11 @@ MemoryStats Allocator::stats() const {
 
 void Allocator::out_of_memory(int64_t bytes) const {
   CDN_FAIL(CDN_OUT_OF_MEMORY,
-           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; free some tensors, use a smaller batch or "
+           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; free some tensors, use a smaller "
+           "batch or "
            "raise the memory limit",
-           device_, (long long)bytes, (long long)stats_.live, (long long)(stats_.reserved - stats_.live), (long long)limit_);
+           device_, (long long)bytes, (long long)stats_.live, (long long)(stats_.reserved - stats_.live),
+           (long long)limit_);
 }
 
 }  // namespace cdn

@@ -1,9 +1,10 @@
 // The caching allocator: one per device, the same on both backends.
 //
-// Small requests (up to 1 MiB) take a block of a size class, four classes to a doubling, from a 2-MiB slab of that class.
-// Large ones take the best fit among the free blocks of 32-MiB (or larger) segments; blocks split on use and coalesce on
-// release. Nothing goes back to the system until memory runs out or trim() is called. Reuse is stream-ordered: a block
-// remembers the stream that used it last, and another stream waits for that one before using it.
+// Small requests (up to 1 MiB) take a block of a size class, four classes to a doubling, from a 2-MiB slab of that
+// class. Large ones take the best fit among the free blocks of 32-MiB (or larger) segments; blocks split on use and
+// coalesce on release. Nothing goes back to the system until memory runs out or trim() is called. Reuse is
+// stream-ordered: a block remembers the stream that used it last, and another stream waits for that one before using
+// it.
 #pragma once
 #include <cstdint>
 #include <list>
@@ -41,8 +42,7 @@ class Allocator {
   explicit Allocator(int32_t device) : device_(device), limit_(backend::default_limit(device)) {}
 
   // Throws CDN_OUT_OF_MEMORY, with everything left usable. sync() waits for the device; called before memory is freed.
-  template <class Sync>
-  Block* allocate(int64_t bytes, Sync&& sync) {
+  template <class Sync> Block* allocate(int64_t bytes, Sync&& sync) {
     Block* block = try_allocate(bytes);
     if (!block) {
       sync();

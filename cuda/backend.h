@@ -1,4 +1,5 @@
-// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else in cuda/*.cu is shared.
+// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else in cuda/*.cu is
+// shared.
 #pragma once
 #include <cstdint>
 #include <string>

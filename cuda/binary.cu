@@ -10,19 +10,27 @@ CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
 
 struct AddOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a + b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+  }
 };
 struct SubOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a - b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) - static_cast<uint32_t>(b)); }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  }
 };
 struct MulOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a * b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b)); }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
+  }
 };
 struct DivOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a / b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const { return b == 0 ? 0 : b == -1 ? wrap(0u - static_cast<uint32_t>(a)) : a / b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return b == 0 ? 0 : b == -1 ? wrap(0u - static_cast<uint32_t>(a)) : a / b;
+  }
 };
 struct PowOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return fn::pow(a, b); }
@@ -38,7 +46,9 @@ struct PowGradBase {
   template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : b * fn::pow(a, b - T(1)); }
 };
 struct PowGradExponent {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a == T(0) && b >= T(0) ? T(0) : fn::pow(a, b) * fn::log(a); }
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    return a == T(0) && b >= T(0) ? T(0) : fn::pow(a, b) * fn::log(a);
+  }
 };
 struct MaximumGrad {
   template <class T> CDN_FN T operator()(T a, T b) const { return a == b ? T(0.5) : a < b ? T(0) : T(1); }
@@ -82,8 +92,7 @@ bool in_order(const Layout& l, const int64_t* strides) {
   return true;
 }
 
-template <class F, class Y, class T>
-void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
+template <class F, class Y, class T> void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
   const Layout& l = o.layout;
   int64_t any = l.n > 0;
   Y* to = call.out<Y>(y, "y", l.n);
@@ -95,21 +104,24 @@ void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
 }
 
 template <class F>
-int32_t binary_float(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+int32_t binary_float(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                     int32_t dtype) {
   return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_float(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
   });
 }
 template <class F>
-int32_t binary_number(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+int32_t binary_number(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                      int32_t dtype) {
   return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_number(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
   });
 }
 template <class F>
-int32_t compare(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype) {
+int32_t compare(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                int32_t dtype) {
   return run(op, [&](Call& call) {
     Operands o(layout, rank);
     with_any(dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, o, y, a, b); });
@@ -125,12 +137,22 @@ CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) { return binary_number<SubOp>("cdn
 CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) { return binary_number<MulOp>("cdn_mul", y, a, b, layout, rank, dtype); }
 CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) { return binary_number<DivOp>("cdn_div", y, a, b, layout, rank, dtype); }
 CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) { return binary_float<PowOp>("cdn_pow", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) { return binary_number<MaximumOp>("cdn_maximum", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) { return binary_number<MinimumOp>("cdn_minimum", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) {
+  return binary_number<MaximumOp>("cdn_maximum", y, a, b, layout, rank, dtype);
+}
+CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) {
+  return binary_number<MinimumOp>("cdn_minimum", y, a, b, layout, rank, dtype);
+}
 
-CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) { return binary_float<PowGradBase>("cdn_pow_grad_base", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) { return binary_float<PowGradExponent>("cdn_pow_grad_exponent", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) { return binary_float<MaximumGrad>("cdn_maximum_grad", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
+  return binary_float<PowGradBase>("cdn_pow_grad_base", y, a, b, layout, rank, dtype);
+}
+CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
+  return binary_float<PowGradExponent>("cdn_pow_grad_exponent", y, a, b, layout, rank, dtype);
+}
+CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
+  return binary_float<MaximumGrad>("cdn_maximum_grad", y, a, b, layout, rank, dtype);
+}
 
 CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) { return compare<Eq>("cdn_eq", y, a, b, layout, rank, dtype); }
 CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) { return compare<Ne>("cdn_ne", y, a, b, layout, rank, dtype); }

@@ -4,8 +4,8 @@
  *
  * - Every function that can fail returns a status: 0, or a CDN_* code below, with the reason in cdn_last_error() of the
  *   calling thread. No argument makes it crash, print or exit; a call that fails before it queues work changes nothing.
- * - Memory is named by a 32-bit handle (slot and generation), never by an address. A handle that is stale, too short for
- *   the sizes given, or on another device than its companions is CDN_BAD_HANDLE or CDN_BAD_ARGUMENT.
+ * - Memory is named by a 32-bit handle (slot and generation), never by an address. A handle that is stale, too short
+ * for the sizes given, or on another device than its companions is CDN_BAD_HANDLE or CDN_BAD_ARGUMENT.
  * - Outputs come first, then inputs, int64_t sizes, scalars, dtypes. Tensors are contiguous and row-major. An output of
  *   an elementwise function may be one of its inputs; otherwise outputs and inputs must not overlap.
  * - Work is queued on the device's current stream and the call returns; only reads and cdn_sync wait.
@@ -39,39 +39,40 @@ enum { CDN_FLOAT32 = 0, CDN_FLOAT64 = 1, CDN_INT32 = 2, CDN_UINT8 = 3 };
 
 /* The library. */
 int32_t cdn_abi_version(void);    /* CDN_ABI_VERSION of the build */
-const char *cdn_last_error(void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
-const char *cdn_build_info(void); /* compiler, architectures, options */
+const char* cdn_last_error(void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
+const char* cdn_build_info(void); /* compiler, architectures, options */
 
 /* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads), driver version, runtime
- * version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count of 0 leaves the reason in cdn_last_error(). */
-int32_t cdn_device_count(int32_t *count);
-int32_t cdn_device_info(char *name, int64_t *info, int32_t device);
+ * version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count of 0 leaves the reason in cdn_last_error().
+ */
+int32_t cdn_device_count(int32_t* count);
+int32_t cdn_device_info(char* name, int64_t* info, int32_t device);
 int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such as a bad index */
 int32_t cdn_wait(int32_t device); /* waits only, for another thread: faults are left to be reported */
 
 /* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as it was queued. */
-int32_t cdn_stream_create(uint32_t *stream, int32_t device);
+int32_t cdn_stream_create(uint32_t* stream, int32_t device);
 int32_t cdn_stream_destroy(uint32_t stream);             /* waits for its work first */
 int32_t cdn_stream_use(int32_t device, uint32_t stream); /* later calls on the device queue there */
 int32_t cdn_stream_sync(int32_t device, uint32_t stream);
 
 /* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is freed. */
-int32_t cdn_alloc(uint32_t *y, int32_t device, int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
-int32_t cdn_view(uint32_t *y, uint32_t x, int64_t offset, int64_t bytes);
+int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
+int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_free(uint32_t x);
-int32_t cdn_write(uint32_t y, const void *host, int64_t offset, int64_t bytes); /* host may be reused on return */
-int32_t cdn_read(void *host, uint32_t x, int64_t offset, int64_t bytes);        /* waits */
+int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes); /* host may be reused on return */
+int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes);        /* waits */
 int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes);
 
 /* A read in three steps, so that an event loop can go on: begin captures the bytes as they are at this point of the
  * stream; wait (on any thread) returns when they have arrived; end hands them over and frees the ticket. */
-int32_t cdn_read_begin(uint32_t *ticket, uint32_t x, int64_t offset, int64_t bytes);
+int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_read_wait(uint32_t ticket);
-int32_t cdn_read_end(void *host, uint32_t ticket, int64_t bytes);
+int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes);
 
 /* The caching allocator. stats: live, cached, reserved, peak live bytes, largest free bytes, limit, live buffers,
  * allocations so far, segments held, device allocations so far; 10 numbers. A limit of 0 restores the default. */
-int32_t cdn_memory_stats(int64_t *stats, int32_t device);
+int32_t cdn_memory_stats(int64_t* stats, int32_t device);
 int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
@@ -99,31 +100,32 @@ int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_d
 
 /* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost first, strides in
  * elements and 0 where an input is repeated; rank 0..8. float32, float64, int32; pow and the gradients only floats. */
-int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
+int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
 
 /* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, 1/2 where a = b,
  * 1 where either is NaN). */
-int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
+int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
 
 /* Comparisons: y is uint8; any dtype. Those with NaN are 0, but for ne. */
-int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
-int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype);
+int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
 
-/* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs (extent, stride of x) and
- * then, as the last number, the offset of the first element; strides may be 0 or negative. Covers expand, permute, slice. */
-int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t *layout, int32_t rank, int32_t dtype);
+/* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs (extent, stride of x)
+ * and then, as the last number, the offset of the first element; strides may be 0 or negative. Covers expand, permute,
+ * slice. */
+int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int32_t dtype);
 
 /* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64. float32, float64;
@@ -135,7 +137,8 @@ int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inn
 int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
+int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
+                     int32_t dtype);
 
 /* Row-wise on x[rows, cols]; float32, float64. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
@@ -143,29 +146,36 @@ int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
 
-/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx = (softmax(x) - onehot) * scale.
- * target: int32 or uint8. One outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
-int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows, int64_t cols, double scale, int32_t dtype, int32_t target_dtype);
+/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx = (softmax(x) - onehot) *
+ * scale. target: int32 or uint8. One outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
+int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
+                          double scale, int32_t dtype, int32_t target_dtype);
 
-/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not scaled. uint8 images become normalised floats in
- * one pass. A bad index fills its row with 0 and is a fault that the next read or cdn_sync reports. */
-int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows, double scale, double shift, int32_t y_dtype, int32_t x_dtype);
+/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not scaled. uint8 images
+ * become normalised floats in one pass. A bad index fills its row with 0 and is a fault that the next read or cdn_sync
+ * reports. */
+int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
+                        double scale, double shift, int32_t y_dtype, int32_t x_dtype);
 
-/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words, uniforms and integers on every device (normal: but for the last bits). One
- * counter yields 4 float32 or int32, or 2 float64. uniform: [low, high). normal: Box-Muller. randint: low..high-1, int32. */
+/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words, uniforms and integers
+ * on every device (normal: but for the last bits). One counter yields 4 float32 or int32, or 2 float64. uniform: [low,
+ * high). normal: Box-Muller. randint: low..high-1, int32. */
 int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
 /* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
  * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
-const char *cdn_matmul_variant(int32_t variant);
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+                   int32_t trans_b, int32_t dtype, int32_t variant);
+const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at
- * the first step, and where momentum is 0); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities: count handles each; velocities
- * may be NULL when momentum is 0. sizes: count element counts. float32, float64. */
-int32_t cdn_sgd_step(const uint32_t *params, const uint32_t *grads, const uint32_t *velocities, const int64_t *sizes, int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov, int32_t first, int32_t dtype);
+ * the first step, and where momentum is 0); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities:
+ * count handles each; velocities may be NULL when momentum is 0. sizes: count element counts. float32, float64. */
+int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes,
+                     int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov,
+                     int32_t first, int32_t dtype);
 
 #if defined(__cplusplus)
 }

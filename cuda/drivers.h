@@ -8,10 +8,10 @@
 //   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k
 //   rows(call, rows, cols, op)               reduce, then reduce again, then map, along each row
 //
-// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc). Joining must not depend on grouping but for
-// rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by bit.
-// rows's op: start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is summed; MAP-time store(r, c, r1, r2),
-// done where maps() is true; finish(r, r1, r2) once a row.
+// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc). Joining must not depend on grouping but
+// for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by bit. rows's op:
+// start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is summed; MAP-time store(r, c, r1, r2), done
+// where maps() is true; finish(r, r1, r2) once a row.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -50,10 +50,7 @@ CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64
   fault->op = op;
 }
 
-template <class T>
-CDN_FN bool is_nan(T x) {
-  return x != x;
-}
+template <class T> CDN_FN bool is_nan(T x) { return x != x; }
 
 }  // namespace cdn
 

@@ -48,8 +48,7 @@ struct TanhGrad {
   template <class T> CDN_FN T operator()(T dy, T y) const { return dy * (T(1) - y * y); }
 };
 
-template <class F>
-int32_t unary_float(const char* op, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+template <class F> int32_t unary_float(const char* op, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
   return run(op, Call::IN_PLACE, [&](Call& call) {
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -59,8 +58,7 @@ int32_t unary_float(const char* op, uint32_t y, uint32_t x, int64_t n, int32_t d
   });
 }
 
-template <class F>
-int32_t unary_number(const char* op, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+template <class F> int32_t unary_number(const char* op, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
   return run(op, Call::IN_PLACE, [&](Call& call) {
     with_number(dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -82,16 +80,14 @@ int32_t unary_grad(const char* op, uint32_t dx, uint32_t dy, uint32_t saved, int
   });
 }
 
-template <class T>
-struct Constant {
+template <class T> struct Constant {
   T value;
   T* y;
   CDN_FN void operator()(int64_t i) const { y[i] = value; }
 };
 
 // From a wide value to Y: integers saturate, NaN becomes 0.
-template <class Y>
-struct CastTo {
+template <class Y> struct CastTo {
   template <class X> CDN_FN Y operator()(X x) const {
     if constexpr (std::is_floating_point<Y>::value || std::is_same<X, Y>::value) {
       return static_cast<Y>(x);
@@ -108,20 +104,46 @@ struct CastTo {
 
 }  // namespace
 
-CDN_API int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_number<Neg>("cdn_neg", y, x, n, dtype); }
-CDN_API int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_number<Abs>("cdn_abs", y, x, n, dtype); }
-CDN_API int32_t cdn_exp(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Exp>("cdn_exp", y, x, n, dtype); }
-CDN_API int32_t cdn_log(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Log>("cdn_log", y, x, n, dtype); }
-CDN_API int32_t cdn_sqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Sqrt>("cdn_sqrt", y, x, n, dtype); }
-CDN_API int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Relu>("cdn_relu", y, x, n, dtype); }
-CDN_API int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Sigmoid>("cdn_sigmoid", y, x, n, dtype); }
-CDN_API int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { return unary_float<Tanh>("cdn_tanh", y, x, n, dtype); }
+CDN_API int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_number<Neg>("cdn_neg", y, x, n, dtype);
+}
+CDN_API int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_number<Abs>("cdn_abs", y, x, n, dtype);
+}
+CDN_API int32_t cdn_exp(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Exp>("cdn_exp", y, x, n, dtype);
+}
+CDN_API int32_t cdn_log(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Log>("cdn_log", y, x, n, dtype);
+}
+CDN_API int32_t cdn_sqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Sqrt>("cdn_sqrt", y, x, n, dtype);
+}
+CDN_API int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Relu>("cdn_relu", y, x, n, dtype);
+}
+CDN_API int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Sigmoid>("cdn_sigmoid", y, x, n, dtype);
+}
+CDN_API int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_float<Tanh>("cdn_tanh", y, x, n, dtype);
+}
 
-CDN_API int32_t cdn_abs_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) { return unary_grad<AbsGrad>("cdn_abs_grad", dx, dy, x, n, dtype); }
-CDN_API int32_t cdn_sqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) { return unary_grad<SqrtGrad>("cdn_sqrt_grad", dx, dy, y, n, dtype); }
-CDN_API int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) { return unary_grad<ReluGrad>("cdn_relu_grad", dx, dy, y, n, dtype); }
-CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) { return unary_grad<SigmoidGrad>("cdn_sigmoid_grad", dx, dy, y, n, dtype); }
-CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) { return unary_grad<TanhGrad>("cdn_tanh_grad", dx, dy, y, n, dtype); }
+CDN_API int32_t cdn_abs_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad<AbsGrad>("cdn_abs_grad", dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_sqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
+  return unary_grad<SqrtGrad>("cdn_sqrt_grad", dx, dy, y, n, dtype);
+}
+CDN_API int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
+  return unary_grad<ReluGrad>("cdn_relu_grad", dx, dy, y, n, dtype);
+}
+CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
+  return unary_grad<SigmoidGrad>("cdn_sigmoid_grad", dx, dy, y, n, dtype);
+}
+CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
+  return unary_grad<TanhGrad>("cdn_tanh_grad", dx, dy, y, n, dtype);
+}
 
 CDN_API int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype) {
   return run("cdn_fill", [&](Call& call) {

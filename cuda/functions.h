@@ -39,10 +39,8 @@ CDN_FN float sqrt(float x) { return ::sqrtf(x); }
 CDN_FN double sqrt(double x) { return ::sqrt(x); }
 
 // The larger (smaller) of two, NaN if either is NaN, as PyTorch has it.
-template <class T>
-CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }
-template <class T>
-CDN_FN T smaller(T a, T b) { return a < b || is_nan(a) ? a : b; }
+template <class T> CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }
+template <class T> CDN_FN T smaller(T a, T b) { return a < b || is_nan(a) ? a : b; }
 
 }  // namespace fn
 }  // namespace cdn

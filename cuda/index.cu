@@ -5,8 +5,7 @@ using namespace cdn;
 
 namespace {
 
-template <class Y, class X>
-struct GatherRows {
+template <class Y, class X> struct GatherRows {
   Y* y;
   const X* x;
   const int32_t* index;
@@ -21,8 +20,10 @@ struct GatherRows {
     double scale, shift;
     CDN_FN void operator()(int64_t c) const { to[c] = from ? convert(from[c]) : Y(0); }
     CDN_FN Y convert(X value) const {
-      if constexpr (std::is_floating_point<Y>::value) return static_cast<Y>(value) * static_cast<Y>(scale) + static_cast<Y>(shift);
-      else return static_cast<Y>(value);
+      if constexpr (std::is_floating_point<Y>::value)
+        return static_cast<Y>(value) * static_cast<Y>(scale) + static_cast<Y>(shift);
+      else
+        return static_cast<Y>(value);
     }
   };
   CDN_FN Row row(int64_t r) const {
@@ -39,7 +40,8 @@ struct First {
 
 }  // namespace
 
-CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows, double scale, double shift, int32_t y_dtype, int32_t x_dtype) {
+CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
+                                double scale, double shift, int32_t y_dtype, int32_t x_dtype) {
   return run("cdn_gather_rows", [&](Call& call) {
     if ((y_dtype == CDN_INT32 || y_dtype == CDN_UINT8) && (scale != 1 || shift != 0))
       CDN_FAIL(CDN_UNSUPPORTED, "%s is not scaled: scale must be 1 and shift 0", dtype_name(y_dtype));
@@ -59,7 +61,9 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
       if (n) each_row(call, rows, cols, op);
     };
     if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });
-    if (x_dtype != CDN_UINT8) CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype), dtype_name(y_dtype));
+    if (x_dtype != CDN_UINT8)
+      CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype),
+               dtype_name(y_dtype));
     with_number(y_dtype, [&](auto zero) { launch(zero, uint8_t{}); });
   });
 }
@@ -70,8 +74,11 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
     if (!layout) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
     Layout l = read_layout(layout, rank, 1, &reach, &unused);
     int64_t offset = layout[rank * 2], any = l.n > 0;
-    if (offset < 0 || offset > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in x", (long long)offset);
-    if (offset + reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x", (long long)-(offset + reach.low));
+    if (offset < 0 || offset > MAX_BYTES)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in x", (long long)offset);
+    if (offset + reach.low < 0)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x",
+               (long long)-(offset + reach.low));
     int64_t bytes = dtype_bytes(dtype);
     auto copy = [&](auto word) {
       using T = decltype(word);
@@ -80,8 +87,11 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
       for (int32_t d = 0; d < l.rank; d++) l.b[d] = l.a[d];
       broadcast(call, l, First{}, to, from, from);
     };
-    if (bytes == 1) copy(uint8_t{});
-    else if (bytes == 4) copy(uint32_t{});
-    else copy(uint64_t{});
+    if (bytes == 1)
+      copy(uint8_t{});
+    else if (bytes == 4)
+      copy(uint32_t{});
+    else
+      copy(uint64_t{});
   });
 }

@@ -27,16 +27,14 @@ HandleTable<Ticket>& tickets() {
   return *table;
 }
 
-template <class F>
-int32_t locked(const char* op, F&& body) {
+template <class F> int32_t locked(const char* op, F&& body) {
   return guard(op, [&] {
     std::lock_guard<std::mutex> lock(library_mutex());
     body();
   });
 }
 
-template <class T>
-T* required(T* p, const char* name) {
+template <class T> T* required(T* p, const char* name) {
   if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);
   return p;
 }
@@ -52,8 +50,8 @@ int32_t stream_index(int32_t device, uint32_t stream) {
 // Bytes [offset, offset + bytes) of a buffer, ordered after its last use.
 char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) {
   if (offset < 0 || bytes < 0 || offset > buffer.bytes || bytes > buffer.bytes - offset)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld", name, (long long)bytes, (long long)offset,
-             (long long)buffer.bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld", name, (long long)bytes,
+             (long long)offset, (long long)buffer.bytes);
   order_after(buffer.block, device_at(buffer.device).stream());
   return buffer.data + offset;
 }
@@ -205,7 +203,8 @@ CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) 
 CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes) {
   return locked("cdn_copy", [&] {
     Buffer &to = buffer_at(y, "y"), &from = buffer_at(x, "x");
-    if (to.device != from.device) CDN_FAIL(CDN_BAD_ARGUMENT, "x is on device %d, y on device %d", from.device, to.device);
+    if (to.device != from.device)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "x is on device %d, y on device %d", from.device, to.device);
     char* dst = range_of(to, "y", y_offset, bytes);
     char* src = range_of(from, "x", x_offset, bytes);
     if (bytes && dst < src + bytes && src < dst + bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
@@ -260,7 +259,8 @@ CDN_API int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes) {
     Ticket t = ticket_at(ticket);
     int64_t held = backend::read_bytes(t.read);
     if (t.waiters) CDN_FAIL(CDN_BAD_ARGUMENT, "ticket is still being waited for");
-    if (bytes != held) CDN_FAIL(CDN_BAD_ARGUMENT, "bytes is %lld; the ticket holds %lld", (long long)bytes, (long long)held);
+    if (bytes != held)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "bytes is %lld; the ticket holds %lld", (long long)bytes, (long long)held);
     if (bytes) required(host, "host");
     Device& d = device_at(t.device);
     tickets().erase(ticket);
@@ -275,8 +275,8 @@ CDN_API int32_t cdn_memory_stats(int64_t* stats, int32_t device) {
     required(stats, "stats");
     Device& d = device_at(device);
     MemoryStats s = d.memory.stats();
-    const int64_t all[10] = {s.live, s.reserved - s.live, s.reserved, s.peak, d.memory.largest_free(),
-                             s.limit, s.live_buffers, s.allocations, s.segments, s.raw_allocations};
+    const int64_t all[10] = {s.live,  s.reserved - s.live, s.reserved,    s.peak,     d.memory.largest_free(),
+                             s.limit, s.live_buffers,      s.allocations, s.segments, s.raw_allocations};
     memcpy(stats, all, sizeof all);
   });
 }

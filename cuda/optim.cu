@@ -6,11 +6,10 @@ using namespace cdn;
 
 namespace {
 
-constexpr int TENSORS = 64;        // a launch; further ones follow in further launches
+constexpr int TENSORS = 64;           // a launch; further ones follow in further launches
 constexpr int64_t CHUNK_SIZE = 4096;  // elements of one tensor that are handled together
 
-template <class T>
-struct SgdTable {
+template <class T> struct SgdTable {
   T* param[TENSORS];
   const T* grad[TENSORS];
   T* velocity[TENSORS];
@@ -19,14 +18,12 @@ struct SgdTable {
   int32_t count;
 };
 
-template <class T>
-struct SgdRule {
+template <class T> struct SgdRule {
   T lr, momentum, dampening, weight_decay;
   bool nesterov, first;
 };
 
-template <class T>
-struct SgdStep {
+template <class T> struct SgdStep {
   SgdTable<T> table;
   SgdRule<T> rule;
 
@@ -57,7 +54,9 @@ struct SgdStep {
 
 }  // namespace
 
-CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes, int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov, int32_t first, int32_t dtype) {
+CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
+                             const int64_t* sizes, int32_t count, double lr, double momentum, double dampening,
+                             double weight_decay, int32_t nesterov, int32_t first, int32_t dtype) {
   return run("cdn_sgd_step", Call::UNCHECKED, [&](Call& call) {
     if (count < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "count is %d; it must be 0 or more", count);
     if (count && (!params || !grads || !sizes)) CDN_FAIL(CDN_BAD_ARGUMENT, "params, grads or sizes is null");
@@ -75,8 +74,14 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, cons
         table.size[t] = sizes[i];
         table.first_chunk[t + 1] = table.first_chunk[t] + (sizes[i] + CHUNK_SIZE - 1) / CHUNK_SIZE;
       }
-      SgdRule<T> rule{static_cast<T>(lr), static_cast<T>(momentum), static_cast<T>(dampening), static_cast<T>(weight_decay), nesterov != 0, first != 0};
-      for (const SgdTable<T>& table : tables) each_row(call, table.first_chunk[table.count], CHUNK_SIZE, SgdStep<T>{table, rule});
+      SgdRule<T> rule{static_cast<T>(lr),
+                      static_cast<T>(momentum),
+                      static_cast<T>(dampening),
+                      static_cast<T>(weight_decay),
+                      nesterov != 0,
+                      first != 0};
+      for (const SgdTable<T>& table : tables)
+        each_row(call, table.first_chunk[table.count], CHUNK_SIZE, SgdStep<T>{table, rule});
     });
   });
 }

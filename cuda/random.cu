@@ -24,15 +24,12 @@ CDN_FN Words philox(uint64_t seed, uint64_t counter) {
 }
 
 // [0, 1) with all the bits the type has.
-template <class T>
-struct Unit;
-template <>
-struct Unit<float> {
+template <class T> struct Unit;
+template <> struct Unit<float> {
   static constexpr int PER_BLOCK = 4;
   CDN_FN static float draw(const Words& w, int j) { return static_cast<float>(w.v[j] >> 8) * 0x1p-24f; }
 };
-template <>
-struct Unit<double> {
+template <> struct Unit<double> {
   static constexpr int PER_BLOCK = 2;
   CDN_FN static double draw(const Words& w, int j) {
     uint64_t bits = (static_cast<uint64_t>(w.v[2 * j]) << 32 | w.v[2 * j + 1]) >> 11;
@@ -40,8 +37,7 @@ struct Unit<double> {
   }
 };
 
-template <class T>
-struct Uniform {
+template <class T> struct Uniform {
   T* y;
   int64_t n;
   uint64_t seed, offset;
@@ -53,14 +49,13 @@ struct Uniform {
       int64_t i = block * PER + j;
       if (i >= n) return;
       T value = fn::fma(high - low, Unit<T>::draw(w, j), low);  // one rounding, the same on every device
-      y[i] = value < high || !(low < high) ? value : low;  // rounding must not reach high
+      y[i] = value < high || !(low < high) ? value : low;       // rounding must not reach high
     }
   }
 };
 
 // Box and Muller: two uniforms make two normals.
-template <class T>
-struct Normal {
+template <class T> struct Normal {
   T* y;
   int64_t n;
   uint64_t seed, offset;
@@ -106,7 +101,8 @@ void need_finite(const char* name, double value) {
 
 }  // namespace
 
-CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset,
+                            int32_t dtype) {
   return run("cdn_uniform", [&](Call& call) {
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&](auto zero) {
@@ -116,12 +112,15 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
       need_finite("high - low", static_cast<T>(high) - static_cast<T>(low));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
-      each(call, blocks, Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(low), static_cast<T>(high)});
+      each(call, blocks,
+           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(low),
+                      static_cast<T>(high)});
     });
   });
 }
 
-CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset,
+                           int32_t dtype) {
   return run("cdn_normal", [&](Call& call) {
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&](auto zero) {
@@ -130,7 +129,9 @@ CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64
       need_finite("std", static_cast<T>(std));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
-      each(call, blocks, Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(mean), static_cast<T>(std)});
+      each(call, blocks,
+           Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(mean),
+                     static_cast<T>(std)});
     });
   });
 }
@@ -140,6 +141,7 @@ CDN_API int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, in
     if (low >= high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %d; it must be below high, %d", low, high);
     int32_t* to = call.out<int32_t>(y, "y", n);
     uint32_t range = static_cast<uint32_t>(high) - static_cast<uint32_t>(low);
-    each(call, n / 4 + (n % 4 != 0), RandInt{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), low, range});
+    each(call, n / 4 + (n % 4 != 0),
+         RandInt{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), low, range});
   });
 }

@@ -6,17 +6,10 @@ using namespace cdn;
 namespace {
 
 // Sums run in float64 (int32: int64), so that a mean over millions of float32 keeps its digits.
-template <class T>
-struct Wide {
-  using type = double;
-};
-template <>
-struct Wide<int32_t> {
-  using type = int64_t;
-};
+template <class T> struct Wide { using type = double; };
+template <> struct Wide<int32_t> { using type = int64_t; };
 
-template <class T>
-struct Sum {
+template <class T> struct Sum {
   using Acc = typename Wide<T>::type;
   const T* x;
   T* y;
@@ -27,21 +20,23 @@ struct Sum {
   CDN_FN void store(int64_t at, Acc sum) const { y[at] = static_cast<T>(sum / divisor); }
 };
 
-template <class T>
-struct Largest {
-  CDN_FN static T least() { return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity() : std::numeric_limits<T>::lowest(); }
+template <class T> struct Largest {
+  CDN_FN static T least() {
+    return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                                : std::numeric_limits<T>::lowest();
+  }
   CDN_FN static T better(T a, T b) { return fn::larger(a, b); }
   CDN_FN static bool beats(T a, T b) { return a > b || (is_nan(a) && !is_nan(b)); }
 };
-template <class T>
-struct Smallest {
-  CDN_FN static T least() { return std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max(); }
+template <class T> struct Smallest {
+  CDN_FN static T least() {
+    return std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
+  }
   CDN_FN static T better(T a, T b) { return fn::smaller(a, b); }
   CDN_FN static bool beats(T a, T b) { return a < b || (is_nan(a) && !is_nan(b)); }
 };
 
-template <template <class> class Which, class T>
-struct Extremum {
+template <template <class> class Which, class T> struct Extremum {
   using Acc = T;
   const T* x;
   T* y;
@@ -51,14 +46,12 @@ struct Extremum {
   CDN_FN void store(int64_t at, T value) const { y[at] = value; }
 };
 
-template <class T>
-struct Candidate {
+template <class T> struct Candidate {
   int64_t index;  // -1: none yet
   T value;
 };
 
-template <template <class> class Which, class T>
-struct ArgExtremum {
+template <template <class> class Which, class T> struct ArgExtremum {
   using Acc = Candidate<T>;
   const T* x;
   int32_t* y;
@@ -75,8 +68,7 @@ struct ArgExtremum {
 };
 
 // How many elements of the axis equal the extremum: what a tie shares its gradient by.
-template <class T>
-struct CountTies {
+template <class T> struct CountTies {
   using Acc = int64_t;
   const T *x, *y;
   T* count;
@@ -87,8 +79,7 @@ struct CountTies {
   CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<T>(ties); }
   CDN_FN static bool same(T a, T b) { return a == b || (is_nan(a) && is_nan(b)); }
 };
-template <class T>
-struct ShareGrad {
+template <class T> struct ShareGrad {
   T* dx;
   const T *dy, *x, *y, *count;
   int64_t axis, inner;
@@ -101,11 +92,11 @@ struct ShareGrad {
 struct Sizes {
   int64_t in, out;
   Sizes(int64_t outer, int64_t axis, int64_t inner)
-      : in(checked_product("outer, axis, inner", outer, axis, inner)), out(checked_product("outer, inner", outer, inner)) {}
+      : in(checked_product("outer, axis, inner", outer, axis, inner)),
+        out(checked_product("outer, inner", outer, inner)) {}
 };
 
-template <class T>
-void sum(Call& call, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, bool mean) {
+template <class T> void sum(Call& call, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, bool mean) {
   Sizes n(outer, axis, inner);
   T* to = call.out<T>(y, "y", n.out);
   const T* from = call.in<T>(x, "x", n.in);
@@ -132,7 +123,8 @@ int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t 
 }
 
 template <template <class> class Which>
-int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                     int32_t dtype) {
   return run(op, [&](Call& call) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
@@ -171,7 +163,8 @@ CDN_API int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, 
   return arg_extremum<Smallest>("cdn_argmin", y, x, outer, axis, inner, dtype);
 }
 
-CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, int32_t dtype) {
   return run("cdn_max_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {

@@ -6,8 +6,7 @@ using namespace cdn;
 
 namespace {
 
-template <class T>
-struct MaxThenSumExp {
+template <class T> struct MaxThenSumExp {
   using Acc = T;
   static constexpr bool SECOND = true;
   const T* x;
@@ -20,8 +19,7 @@ struct MaxThenSumExp {
   CDN_FN void finish(int64_t, T, T) const {}
 };
 
-template <class T>
-struct Softmax : MaxThenSumExp<T> {
+template <class T> struct Softmax : MaxThenSumExp<T> {
   T* y;
   CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
     int64_t at = r * this->cols + c;
@@ -29,8 +27,7 @@ struct Softmax : MaxThenSumExp<T> {
   }
 };
 
-template <class T>
-struct LogSoftmax : MaxThenSumExp<T> {
+template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   T* y;
   CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
     int64_t at = r * this->cols + c;
@@ -38,8 +35,7 @@ struct LogSoftmax : MaxThenSumExp<T> {
   }
 };
 
-template <class T, class Target>
-struct CrossEntropy : MaxThenSumExp<T> {
+template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
   T *loss, *dx;
   const Target* target;
   T scale;
@@ -62,8 +58,7 @@ struct CrossEntropy : MaxThenSumExp<T> {
 };
 
 // One sum, then a map of dy and y.
-template <class T>
-struct RowGrad {
+template <class T> struct RowGrad {
   using Acc = T;
   static constexpr bool SECOND = false;
   T* dx;
@@ -76,8 +71,7 @@ struct RowGrad {
   CDN_FN void finish(int64_t, T, T) const {}
 };
 
-template <class T>
-struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
+template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
   CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c] * this->y[r * this->cols + c]; }
   CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
     int64_t at = r * this->cols + c;
@@ -85,8 +79,7 @@ struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
   }
 };
 
-template <class T>
-struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy)
+template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy)
   CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c]; }
   CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
     int64_t at = r * this->cols + c;
@@ -127,16 +120,26 @@ int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t
 
 }  // namespace
 
-CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) { return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype); }
-CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) { return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype); }
-CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) { return row_grad<SoftmaxGrad>("cdn_softmax_grad", dx, dy, y, rows, cols, dtype); }
-CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) { return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype); }
+CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
+  return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype);
+}
+CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
+  return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype);
+}
+CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) {
+  return row_grad<SoftmaxGrad>("cdn_softmax_grad", dx, dy, y, rows, cols, dtype);
+}
+CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) {
+  return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype);
+}
 
-CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t n_rows, int64_t cols, double scale, int32_t dtype, int32_t target_dtype) {
+CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t n_rows, int64_t cols,
+                                  double scale, int32_t dtype, int32_t target_dtype) {
   return run("cdn_cross_entropy", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     if (cols == 0 && n_rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
-    if (target_dtype != CDN_INT32 && target_dtype != CDN_UINT8) CDN_FAIL(CDN_UNSUPPORTED, "target_dtype is %s; it must be int32 or uint8", dtype_name(target_dtype));
+    if (target_dtype != CDN_INT32 && target_dtype != CDN_UINT8)
+      CDN_FAIL(CDN_UNSUPPORTED, "target_dtype is %s; it must be int32 or uint8", dtype_name(target_dtype));
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       auto launch = [&](auto target_zero) {
@@ -151,8 +154,10 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32
         op.fault = backend::fault(call.device().index);
         if (n) rows(call, n_rows, cols, op);
       };
-      if (target_dtype == CDN_INT32) launch(int32_t{});
-      else launch(uint8_t{});
+      if (target_dtype == CDN_INT32)
+        launch(int32_t{});
+      else
+        launch(uint8_t{});
     });
   });
 }

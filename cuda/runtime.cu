@@ -40,7 +40,8 @@ Device& device_at(int32_t index) {
   std::string why;
   int32_t count = backend::device_count(&why);
   if (count == 0) CDN_FAIL(CDN_NO_DEVICE, "no device: %s", why.c_str());
-  if (index < 0 || index >= count) CDN_FAIL(CDN_BAD_ARGUMENT, "device is %d; there are %d, numbered from 0", index, count);
+  if (index < 0 || index >= count)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "device is %d; there are %d, numbered from 0", index, count);
   if (devices.size() < static_cast<size_t>(count)) devices.resize(count);
   backend::activate(index);
   auto device = std::make_unique<Device>(index);
@@ -62,7 +63,8 @@ const char* dtype_name(int32_t dtype) {
 
 int64_t dtype_bytes(int32_t dtype) {
   switch (dtype) {
-    case CDN_FLOAT32: case CDN_INT32: return 4;
+    case CDN_FLOAT32:
+    case CDN_INT32: return 4;
     case CDN_FLOAT64: return 8;
     case CDN_UINT8: return 1;
     default: CDN_FAIL(CDN_BAD_ARGUMENT, "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8", dtype);
@@ -75,7 +77,8 @@ void unsupported(int32_t dtype, const char* wanted) {
 }
 
 int64_t checked_size(const char* name, int64_t n) {
-  if (n < 0 || n > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have", name, (long long)n);
+  if (n < 0 || n > MAX_BYTES)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have", name, (long long)n);
   return n;
 }
 
@@ -85,7 +88,9 @@ int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c) {
   checked_size(names, c);
   __int128 product = static_cast<__int128>(a) * b;
   if (product <= MAX_BYTES) product *= c;
-  if (product > MAX_BYTES) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld x %lld x %lld elements are more than any memory holds", names, (long long)a, (long long)b, (long long)c);
+  if (product > MAX_BYTES)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld x %lld x %lld elements are more than any memory holds", names, (long long)a,
+             (long long)b, (long long)c);
   return static_cast<int64_t>(product);
 }
 
@@ -103,17 +108,21 @@ void order_after(Block* block, Stream stream) {
 
 void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write) {
   Buffer& buffer = buffer_at(handle, name);
-  if (count < 0 || count > MAX_BYTES / element_bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name, (long long)count);
+  if (count < 0 || count > MAX_BYTES / element_bytes)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name, (long long)count);
   int64_t bytes = count * element_bytes;
   if (bytes > buffer.bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the buffer holds %lld bytes; %lld are needed", name, (long long)buffer.bytes, (long long)bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the buffer holds %lld bytes; %lld are needed", name, (long long)buffer.bytes,
+             (long long)bytes);
   if (!device_)
     device_ = &device_at(buffer.device);
   else if (device_->index != buffer.device)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is on device %d; the other arguments are on device %d", name, buffer.device, device_->index);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is on device %d; the other arguments are on device %d", name, buffer.device,
+             device_->index);
   if (bytes == 0) return buffer.data;
   if (reinterpret_cast<uintptr_t>(buffer.data) % element_bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the view starts at a byte that is no multiple of its element size, %lld", name, (long long)element_bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the view starts at a byte that is no multiple of its element size, %lld", name,
+             (long long)element_bytes);
   check_overlap({buffer.data, buffer.data + bytes, write, name});
   order_after(buffer.block, stream());
   return buffer.data;

@@ -19,8 +19,7 @@ constexpr int32_t MAX_RANK = 8;
 
 // Values by 32-bit handle: 20 bits of slot, 12 bits of generation, never 0. A freed slot waits behind at least
 // MIN_FREE others before it is used again, so a stale handle is caught for millions of allocations to come.
-template <class T>
-class HandleTable {
+template <class T> class HandleTable {
  public:
   uint32_t insert(T value) {
     uint32_t slot;
@@ -99,20 +98,17 @@ class Call {
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
 
-  template <class T>
-  T* out(uint32_t handle, const char* name, int64_t count) {
+  template <class T> T* out(uint32_t handle, const char* name, int64_t count) {
     return static_cast<T*>(take(handle, name, count, sizeof(T), true));
   }
-  template <class T>
-  const T* in(uint32_t handle, const char* name, int64_t count) {
+  template <class T> const T* in(uint32_t handle, const char* name, int64_t count) {
     return static_cast<const T*>(take(handle, name, count, sizeof(T), false));
   }
   void* take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write);
   void allow(Overlap overlap) { overlap_ = overlap; }  // for the arguments taken from now on
 
   // Scratch memory on the call's device until the call returns.
-  template <class T>
-  T* scratch(int64_t count) {
+  template <class T> T* scratch(int64_t count) {
     return static_cast<T*>(scratch_bytes(count * static_cast<int64_t>(sizeof(T))));
   }
   Device& device() const { return *device_; }
@@ -135,8 +131,7 @@ class Call {
 };
 
 // The body of an operation: run(name, [&](Call& call) { … }).
-template <class F>
-int32_t run(const char* op, Call::Overlap overlap, F&& body) noexcept {
+template <class F> int32_t run(const char* op, Call::Overlap overlap, F&& body) noexcept {
   return guard(op, [&] {
     std::lock_guard<std::mutex> lock(library_mutex());
     Call call(overlap);
@@ -144,25 +139,22 @@ int32_t run(const char* op, Call::Overlap overlap, F&& body) noexcept {
     call.finish();
   });
 }
-template <class F>
-int32_t run(const char* op, F&& body) noexcept {
+template <class F> int32_t run(const char* op, F&& body) noexcept {
   return run(op, Call::NONE, static_cast<F&&>(body));
 }
 
-int64_t checked_size(const char* name, int64_t n);                             // n >= 0 and countable
+int64_t checked_size(const char* name, int64_t n);                                // n >= 0 and countable
 int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c = 1);  // the same for a * b * c
 
 // dtype -> type: f is called with a value of the element type.
-template <class F>
-void with_float(int32_t dtype, F&& f) {
+template <class F> void with_float(int32_t dtype, F&& f) {
   switch (dtype) {
     case CDN_FLOAT32: return f(float{});
     case CDN_FLOAT64: return f(double{});
     default: unsupported(dtype, "float32 or float64");
   }
 }
-template <class F>
-void with_number(int32_t dtype, F&& f) {
+template <class F> void with_number(int32_t dtype, F&& f) {
   switch (dtype) {
     case CDN_FLOAT32: return f(float{});
     case CDN_FLOAT64: return f(double{});
@@ -170,8 +162,7 @@ void with_number(int32_t dtype, F&& f) {
     default: unsupported(dtype, "float32, float64 or int32");
   }
 }
-template <class F>
-void with_any(int32_t dtype, F&& f) {
+template <class F> void with_any(int32_t dtype, F&& f) {
   if (dtype == CDN_UINT8) return f(uint8_t{});
   with_number(dtype, static_cast<F&&>(f));
 }

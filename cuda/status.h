@@ -17,14 +17,14 @@ struct Error {
 };
 
 // Throws Error{code, "formatted text (file:line)"}.
-[[noreturn]] __attribute__((format(printf, 4, 5))) void fail(int32_t code, const char* file, int line, const char* format, ...);
+[[noreturn]] __attribute__((format(printf, 4, 5))) void fail(int32_t code, const char* file, int line,
+                                                             const char* format, ...);
 #define CDN_FAIL(code, ...) ::cdn::fail(code, __FILE__, __LINE__, __VA_ARGS__)
 
 int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept;  // returns code
 
 // Runs body and returns its status: nothing thrown inside leaves the library.
-template <class F>
-int32_t guard(const char* op, F&& body) noexcept {
+template <class F> int32_t guard(const char* op, F&& body) noexcept {
   try {
     body();
     return CDN_OK;

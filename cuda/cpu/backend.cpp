@@ -13,9 +13,7 @@
 namespace cdn {
 namespace backend {
 
-static int64_t physical_bytes() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-}
+static int64_t physical_bytes() { return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
 
 static std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -29,7 +27,8 @@ static std::string processor_name() {
 static const char* missing_instructions() {
 #if defined(__x86_64__) && defined(__AVX2__)
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-    return "this library was built for processors with AVX2 and FMA, and this one lacks them; build it with: make CPU_ARCH=x86-64";
+    return "this library was built for processors with AVX2 and FMA, and this one lacks them; build it with: make "
+           "CPU_ARCH=x86-64";
 #endif
   return nullptr;
 }

@@ -16,8 +16,8 @@ namespace {
 // From the C interface to BLAS; its integers are 32 bits wide in the libraries looked for here.
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 template <class T>
-using Gemm = void (*)(int order, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb, T beta,
-                      T* c, int ldc);
+using Gemm = void (*)(int order, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a, int lda,
+                      const T* b, int ldb, T beta, T* c, int ldc);
 
 // Not libblas: under that name lies, as often as not, the reference BLAS, which is slower than our own loops.
 #if defined(__APPLE__)
@@ -67,16 +67,19 @@ Library open() {
 
 const Library& opened() {
   static const Library library = open();
-  if (!library.sgemm || !library.dgemm) CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s", library.why_none.c_str());
+  if (!library.sgemm || !library.dgemm)
+    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s", library.why_none.c_str());
   return library;
 }
 
 template <class T>
 void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
-  if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX) CDN_FAIL(CDN_UNSUPPORTED, "variant blas: a BLAS takes sizes up to %d", INT32_MAX);
+  if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
+    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: a BLAS takes sizes up to %d", INT32_MAX);
   int rows = static_cast<int>(m), cols = static_cast<int>(n), depth = static_cast<int>(k);
   int lda = trans_a ? rows : depth, ldb = trans_b ? depth : cols;
-  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, rows, cols, depth, T(1), a, lda, b, ldb, T(0), c, cols);
+  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, rows, cols, depth, T(1), a, lda, b, ldb, T(0),
+       c, cols);
 }
 
 }  // namespace

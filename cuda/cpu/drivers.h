@@ -16,8 +16,7 @@ namespace cdn {
 constexpr int64_t PIECE = 4096;   // elements of a row or a tensor that one thread takes at least
 constexpr int64_t GRAIN = 32768;  // elements below which a second thread costs more than it brings
 
-template <class F, class Y, class... X>
-void map(Call&, int64_t n, F f, Y* y, const X*... x) {
+template <class F, class Y, class... X> void map(Call&, int64_t n, F f, Y* y, const X*... x) {
   // Whole runs of PIECE, so that it depends on n alone which elements the vector code takes: its exp and the scalar one
   // may differ in the last bit.
   parallel_for((n + PIECE - 1) / PIECE, GRAIN / PIECE, [=](int64_t begin, int64_t end) {
@@ -27,15 +26,13 @@ void map(Call&, int64_t n, F f, Y* y, const X*... x) {
   });
 }
 
-template <class F>
-void each(Call&, int64_t n, F f) {
+template <class F> void each(Call&, int64_t n, F f) {
   parallel_for(n, GRAIN / 4, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) f(i);
   });
 }
 
-template <class F>
-void each_row(Call&, int64_t rows, int64_t cols, F f) {
+template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
   parallel_for(rows, GRAIN / (cols + 1) + 1, [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const auto row = f.row(r);
@@ -53,8 +50,7 @@ void broadcast_row(int64_t n, F f, Y* y, const X* a, const X* b) {
   for (int64_t i = 0; i < n; i++) y[i] = f(a[STEP_A ? i : 0], b[STEP_B ? i : 0]);
 }
 
-template <class F, class Y, class X>
-void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
+template <class F, class Y, class X> void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
   if (l.n == 0) return;
   const int32_t last = l.rank - 1;
   const int64_t width = l.rank ? l.extent[last] : 1, step_a = l.rank ? l.a[last] : 1, step_b = l.rank ? l.b[last] : 1;
@@ -86,8 +82,7 @@ void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
 constexpr int LANES = 32;
 constexpr int64_t CHUNK = 65536;  // elements of a partial result; fixed, so that results do not depend on the threads
 
-template <class Op>
-typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
+template <class Op> typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
   using Acc = typename Op::Acc;
   Acc result = op.start();
   int64_t k = begin;
@@ -102,8 +97,7 @@ typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end
   return result;
 }
 
-template <class Op>
-void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
+template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
   using Acc = typename Op::Acc;
   const int64_t chunks = (axis + CHUNK - 1) / CHUNK;
   if (chunks <= 1) {
@@ -127,8 +121,7 @@ void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
 }
 
 // Rows of `inner` columns added up in pieces of the axis; WIDTH columns at a time.
-template <class Op>
-void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
+template <class Op> void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
   using Acc = typename Op::Acc;
   constexpr int64_t WIDTH = 128, RUN = 256;
   const int64_t tiles = (inner + WIDTH - 1) / WIDTH;
@@ -152,8 +145,10 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
         for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
       }
       for (int64_t i = 0; i < width; i++) {
-        if (partial) partial[rest * inner + first + i] = acc[i];
-        else op.store(o * inner + first + i, acc[i]);
+        if (partial)
+          partial[rest * inner + first + i] = acc[i];
+        else
+          op.store(o * inner + first + i, acc[i]);
       }
     }
   });
@@ -166,17 +161,17 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
     }
 }
 
-template <class Op>
-void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
+template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
   if (outer * inner == 0) return;
-  if (inner == 1) reduce_rows(call, outer, axis, op);
-  else reduce_columns(call, outer, axis, inner, op);
+  if (inner == 1)
+    reduce_rows(call, outer, axis, op);
+  else
+    reduce_columns(call, outer, axis, inner, op);
 }
 
 // ---- rows
 
-template <class Op>
-void rows(Call&, int64_t rows, int64_t cols, Op op) {
+template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Acc;
   parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {

@@ -12,15 +12,15 @@ using namespace cdn;
 
 namespace {
 
-// default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads) it is as fast or faster
-// from some ten microseconds up, and a microsecond or so behind below; and it needs no library and no second thread pool.
+// default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads) it is as fast or
+// faster from some ten microseconds up, and a microsecond or so behind below; and it needs no library and no second
+// thread pool.
 enum Variant : int32_t { DEFAULT, NAIVE, BLOCKED, BLAS };
 constexpr const char* VARIANTS[] = {"default", "naive", "blocked", "blas"};
 constexpr int32_t VARIANT_COUNT = sizeof VARIANTS / sizeof *VARIANTS;
 
 // Element (i, j) is data[i * row + j * col]: a transposed matrix is one with its strides exchanged.
-template <class T>
-struct Matrix {
+template <class T> struct Matrix {
   T* data;
   int64_t row, col;
   T& at(int64_t i, int64_t j) const { return data[i * row + j * col]; }
@@ -28,8 +28,7 @@ struct Matrix {
 
 // The definition, on one thread: the reference that the others are read and tested against. Rows of c are built up from
 // rows of b, so that the inner loop runs along memory unless b is transposed.
-template <class T>
-void naive(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
+template <class T> void naive(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
   for (int64_t i = 0; i < m; i++) {
     for (int64_t j = 0; j < n; j++) c.at(i, j) = 0;
     for (int64_t p = 0; p < k; p++)
@@ -42,24 +41,22 @@ const MatmulKernel& choose_kernel() {
   const char* forced = getenv("CUDENO_ISA");
   auto allowed = [forced](const char* isa) { return !forced || !*forced || strcmp(forced, isa) == 0; };
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd");
+  bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                __builtin_cpu_supports("avx512cd");
   if (avx512 && allowed("avx512")) return matmul_kernel_avx512();
   if (avx2 && allowed("avx2")) return matmul_kernel_avx2();
 #endif
   return matmul_kernel_base();
 }
 
-template <class T>
-const TileKernel<T>& tile_kernel();
+template <class T> const TileKernel<T>& tile_kernel();
 const MatmulKernel& kernel() {
   static const MatmulKernel& chosen = choose_kernel();
   return chosen;
 }
-template <>
-const TileKernel<float>& tile_kernel() { return kernel().f32; }
-template <>
-const TileKernel<double>& tile_kernel() { return kernel().f64; }
+template <> const TileKernel<float>& tile_kernel() { return kernel().f32; }
+template <> const TileKernel<double>& tile_kernel() { return kernel().f64; }
 
 // Memory for packed panels, kept from call to call and freed with the library. Every call holds the library's mutex.
 class Scratch {
@@ -92,24 +89,23 @@ constexpr int64_t N_BLOCK = 3072;              // columns of b packed at a time
 constexpr int64_t CHUNK_BYTES = 256 << 10;     // packed rows of a that shall stay in L2
 constexpr int64_t IN_PLACE_BYTES = 512 << 10;  // an operand that stays in L2 is not packed,
 constexpr int64_t FEW_USES = 4;                // nor is one that meets only so many panels of the other
-constexpr int64_t DOT_ROWS = 4;                // with so few rows, dot products read b once, where packing reads it twice
-constexpr int64_t SERIAL_PRODUCTS = 500000;    // below as many multiply-adds, waking a thread costs more than it saves
-constexpr int64_t SERIAL_PACK = 16384;         // the same for elements to pack
+constexpr int64_t DOT_ROWS = 4;              // with so few rows, dot products read b once, where packing reads it twice
+constexpr int64_t SERIAL_PRODUCTS = 500000;  // below as many multiply-adds, waking a thread costs more than it saves
+constexpr int64_t SERIAL_PACK = 16384;       // the same for elements to pack
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // f(begin, end) over [0, n), cut into even pieces, two a thread.
-template <class F>
-void in_pieces(int64_t n, bool serial, F&& f) {
+template <class F> void in_pieces(int64_t n, bool serial, F&& f) {
   if (serial) return f(int64_t{0}, n);
   int64_t pieces = std::min<int64_t>(n, 2 * threads::count());
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) { f(n * begin / pieces, n * end / pieces); });
 }
 
-// One side of a block's product: `width` rows of a, or columns of b. Read in place, only the narrower last panel is packed.
-template <class T>
-struct Side {
+// One side of a block's product: `width` rows of a, or columns of b. Read in place, only the narrower last panel is
+// packed.
+template <class T> struct Side {
   const T* x;
   int64_t width, k, width_stride, k_stride;
   int64_t tile;  // panel width
@@ -121,7 +117,8 @@ struct Side {
   int64_t to_pack() const { return in_place ? count() - width / tile : count(); }
   void pack_panel(int64_t i) const {
     if (in_place) i = count() - 1;
-    pack(packed + (in_place ? 0 : i * tile * k), x + i * tile * width_stride, std::min(tile, width - i * tile), k, width_stride, k_stride);
+    pack(packed + (in_place ? 0 : i * tile * k), x + i * tile * width_stride, std::min(tile, width - i * tile), k,
+         width_stride, k_stride);
   }
   Panels<T> panels() const {
     int64_t last = count() - 1;
@@ -132,19 +129,17 @@ struct Side {
 };
 
 // Packing pays when an operand is read often from afar; it is needed when the elements of a panel's row lie apart.
-template <class T>
-bool better_in_place(int64_t width, int64_t k, int64_t width_stride, int64_t uses) {
+template <class T> bool better_in_place(int64_t width, int64_t k, int64_t width_stride, int64_t uses) {
   return width_stride == 1 && (uses <= FEW_USES || width * k * static_cast<int64_t>(sizeof(T)) <= IN_PLACE_BYTES);
 }
 
-// Blocks of a and b that fit the caches are cut into panels as wide as a register tile, packed where their elements do not
-// lie as the tile wants them, and multiplied tile by tile. Threads share out first the panels, then the tiles; k is never
-// shared out, so each element is summed in the same order however many threads there are.
-template <class T>
-void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
+// Blocks of a and b that fit the caches are cut into panels as wide as a register tile, packed where their elements do
+// not lie as the tile wants them, and multiplied tile by tile. Threads share out first the panels, then the tiles; k is
+// never shared out, so each element is summed in the same order however many threads there are.
+template <class T> void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
   const TileKernel<T>& tile = tile_kernel<T>();
-  // A narrow c wastes most of a tile's columns. Turned, c^T = b^T a^T, it may fill the tiles better; but then c is written
-  // across its rows, which costs about as much as TURN_COST products an element.
+  // A narrow c wastes most of a tile's columns. Turned, c^T = b^T a^T, it may fill the tiles better; but then c is
+  // written across its rows, which costs about as much as TURN_COST products an element.
   constexpr int64_t TURN_COST = 16;
   int64_t work = round_up(m, tile.row_step) * round_up(n, tile.col_step) * k;
   int64_t work_turned = round_up(n, tile.row_step) * round_up(m, tile.col_step) * k + m * n * TURN_COST;
@@ -184,33 +179,39 @@ void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64
         });
 
         int64_t chunk = std::max<int64_t>(1, CHUNK_BYTES / (tile.rows * kb * static_cast<int64_t>(sizeof(T))));
-        PanelProduct<T> product = {rows.panels(), cols.panels(), &c.at(i0, j0), mb, nb, kb, c.row, c.col, chunk, p0 > 0};
-        in_pieces(rows.count() * cols.count(), serial, [&](int64_t begin, int64_t end) { tile.multiply(product, begin, end); });
+        PanelProduct<T> product = {rows.panels(), cols.panels(), &c.at(i0, j0), mb,    nb, kb,
+                                   c.row,         c.col,         chunk,         p0 > 0};
+        in_pieces(rows.count() * cols.count(), serial,
+                  [&](int64_t begin, int64_t end) { tile.multiply(product, begin, end); });
       }
 }
 
 }  // namespace
 
-CDN_API const char* cdn_matmul_variant(int32_t variant) { return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr; }
+CDN_API const char* cdn_matmul_variant(int32_t variant) {
+  return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
+}
 
 static void check_flag(const char* name, int32_t flag) {
   if (flag != 0 && flag != 1) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be 0 or 1", name, flag);
 }
 
-CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype,
-                           int32_t variant) {
+CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+                           int32_t trans_b, int32_t dtype, int32_t variant) {
   return run("cdn_matmul", [&](Call& call) {
     check_flag("trans_a", trans_a);
     check_flag("trans_b", trans_b);
     if (!cdn_matmul_variant(variant)) {
       std::string names;
-      for (int32_t i = 0; i < VARIANT_COUNT; i++) names += std::string(i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
+      for (int32_t i = 0; i < VARIANT_COUNT; i++)
+        names += std::string(i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
       CDN_FAIL(CDN_BAD_ARGUMENT, "variant is %d; known are %s", variant, names.c_str());
     }
     checked_size("m", m);
     checked_size("n", n);
     checked_size("k", k);
-    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k), b_count = checked_product("k, n", k, n);
+    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k),
+            b_count = checked_product("k, n", k, n);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* c_data = call.out<T>(c, "c", c_count);

@@ -1,9 +1,9 @@
 // The inner loops of the blocked matrix product, in GCC's and Clang's vector extensions: one source for AVX-512, AVX2,
 // NEON and plain SSE2. The Makefile compiles it once for each, with -DCDN_ISA=base|avx2|avx512 and the -march to match.
 //
-// A register tile of ROWS x (VECTORS * LANES) elements of c stays in registers over the whole k loop: a step loads VECTORS
-// vectors of b, broadcasts ROWS elements of a, and does ROWS * VECTORS fused multiply-adds, so loads never limit it.
-// Each element of c is the same chain of operations wherever its tile lies and whichever thread computes it.
+// A register tile of ROWS x (VECTORS * LANES) elements of c stays in registers over the whole k loop: a step loads
+// VECTORS vectors of b, broadcasts ROWS elements of a, and does ROWS * VECTORS fused multiply-adds, so loads never
+// limit it. Each element of c is the same chain of operations wherever its tile lies and whichever thread computes it.
 //
 // Everything but the table is in an anonymous namespace, and no library header is included: see matmul_kernel.h.
 #include "matmul_kernel.h"
@@ -20,7 +20,8 @@ namespace cdn {
 namespace {
 
 // Enough sums to hide the latency of a multiply-add, and few enough to leave registers for VECTORS vectors of b and the
-// elements of a: 24 of AVX-512's 32 registers, 16 of NEON's 32 (it keeps more of a at hand), 12 of AVX2's and SSE2's 16.
+// elements of a: 24 of AVX-512's 32 registers, 16 of NEON's 32 (it keeps more of a at hand), 12 of AVX2's and
+// SSE2's 16.
 #if defined(__AVX512F__)
 constexpr int VECTOR_BYTES = 64, ROWS = 12, VECTORS = 2;
 #elif defined(__AVX__)
@@ -33,8 +34,7 @@ constexpr int VECTOR_BYTES = 16, ROWS = 6, VECTORS = 2;
 constexpr int ROW_STEP = 2;               // tiles at the lower edge have their rows, rounded up to this
 constexpr int VECTOR_STEP = VECTORS / 2;  // tiles at the right edge are whole or half as wide
 
-template <class T>
-struct Wide {
+template <class T> struct Wide {
   static constexpr int LANES = VECTOR_BYTES / sizeof(T);
   static constexpr int COLS = VECTORS * LANES;
   typedef T Vector __attribute__((vector_size(VECTOR_BYTES)));
@@ -45,16 +45,12 @@ typedef double Double2 __attribute__((vector_size(16)));
 typedef int32_t Int4 __attribute__((vector_size(16)));
 typedef int64_t Int2 __attribute__((vector_size(16)));
 
-template <class V, class T>
-inline V load(const T* p) {
+template <class V, class T> inline V load(const T* p) {
   V v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
-template <class V, class T>
-inline void store(T* p, V v) {
-  __builtin_memcpy(p, &v, sizeof v);
-}
+template <class V, class T> inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
 
 // ---- Packing ----
 
@@ -67,8 +63,7 @@ inline void store(T* p, V v) {
 #endif
 
 // A square of SIDE x SIDE elements, SIDE to a 16-byte vector: to[p * to_stride + w] = x[w * x_stride + p].
-template <class T>
-constexpr int SIDE = 16 / sizeof(T);
+template <class T> constexpr int SIDE = 16 / sizeof(T);
 
 inline void transpose_square(float* to, int64_t to_stride, const float* x, int64_t x_stride) {
   Float4 r0 = load<Float4>(x), r1 = load<Float4>(x + x_stride);
@@ -101,8 +96,8 @@ void pack(T* panel, const T* x, int64_t width, int64_t k, int64_t width_stride, 
     }
     return;
   }
-  // A source that runs along k is transposed in registers, in slices of one cache line of each row, so that rows a power of
-  // two apart do not evict each other half read.
+  // A source that runs along k is transposed in registers, in slices of one cache line of each row, so that rows a
+  // power of two apart do not evict each other half read.
   constexpr int64_t SLICE = 64 / sizeof(T);
   int64_t w_done = k_stride == 1 ? width - width % SIDE<T> : 0, p_done = w_done ? k - k % SIDE<T> : 0;
   for (int64_t slice = 0; slice < p_done; slice += SLICE)
@@ -113,7 +108,8 @@ void pack(T* panel, const T* x, int64_t width, int64_t k, int64_t width_stride, 
 #pragma GCC unroll 8
         for (int64_t p = 0; p < SLICE; p += SIDE<T>) transpose_square(to + p * WIDTH, WIDTH, from + p, width_stride);
       else
-        for (int64_t p = 0; p < p_done - slice; p += SIDE<T>) transpose_square(to + p * WIDTH, WIDTH, from + p, width_stride);
+        for (int64_t p = 0; p < p_done - slice; p += SIDE<T>)
+          transpose_square(to + p * WIDTH, WIDTH, from + p, width_stride);
     }
   for (int64_t p = w_done == padded ? p_done : 0; p < k; p++) {
     for (int64_t w = p < p_done ? w_done : 0; w < width; w++) panel[p * WIDTH + w] = x[w * width_stride + p * k_stride];
@@ -124,16 +120,14 @@ void pack(T* panel, const T* x, int64_t width, int64_t k, int64_t width_stride, 
 // ---- The register tile ----
 
 // Where a tile finds its operands: at each k, R elements of a and V vectors of b.
-template <class T>
-struct Source {
+template <class T> struct Source {
   const T *a, *b;
   int64_t a_step, b_step, k;
 };
 
-// c (+)= R rows and V vectors of the product. The loops over r and v must vanish for the sums to be registers; the pragmas
-// see to it that they do before the compiler decides where the sums live.
-template <class T, int R, int V>
-void tile(const Source<T>& x, T* c, int64_t c_row, bool add) {
+// c (+)= R rows and V vectors of the product. The loops over r and v must vanish for the sums to be registers; the
+// pragmas see to it that they do before the compiler decides where the sums live.
+template <class T, int R, int V> void tile(const Source<T>& x, T* c, int64_t c_row, bool add) {
   constexpr int LANES = Wide<T>::LANES;
   using Vector = typename Wide<T>::Vector;
   Vector sum[R][V];
@@ -160,8 +154,7 @@ void tile(const Source<T>& x, T* c, int64_t c_row, bool add) {
     }
 }
 
-template <class T, int V, int R = ROWS>
-void tile_of_rows(int64_t rows, const Source<T>& x, T* c, int64_t c_row) {
+template <class T, int V, int R = ROWS> void tile_of_rows(int64_t rows, const Source<T>& x, T* c, int64_t c_row) {
   if constexpr (R > ROW_STEP)
     if (rows <= R - ROW_STEP) return tile_of_rows<T, V, R - ROW_STEP>(rows, x, c, c_row);
   tile<T, R, V>(x, c, c_row, false);
@@ -185,8 +178,7 @@ void tile_aside(const PanelProduct<T>& x, int64_t rows, int64_t cols, const Sour
 
 // Tiles are numbered chunk of rows by chunk, in it column panel by column panel, in that row by row: a column panel is
 // used while it is in the L1 cache, the chunk's rows while they are in L2.
-template <class T>
-void multiply(const PanelProduct<T>& x, int64_t begin, int64_t end) {
+template <class T> void multiply(const PanelProduct<T>& x, int64_t begin, int64_t end) {
   constexpr int64_t COLS = Wide<T>::COLS;
   int64_t row_panels = (x.m + ROWS - 1) / ROWS, col_panels = (x.n + COLS - 1) / COLS;
   while (begin < end) {
@@ -215,15 +207,15 @@ void multiply(const PanelProduct<T>& x, int64_t begin, int64_t end) {
 // ---- Matrix times vector ----
 
 // Dot products of one row of a with J rows of b: no packing, since each element of b is used only once.
-template <class T, int J>
-void dot_rows(const T* a, const T* b, int64_t b_row, int64_t k, T* c, int64_t c_col) {
+template <class T, int J> void dot_rows(const T* a, const T* b, int64_t b_row, int64_t k, T* c, int64_t c_col) {
   constexpr int LANES = Wide<T>::LANES, UNROLL = 2;
   using Vector = typename Wide<T>::Vector;
   Vector sum[J][UNROLL] = {};
   int64_t p = 0;
   for (; p + UNROLL * LANES <= k; p += UNROLL * LANES)
     for (int j = 0; j < J; j++)
-      for (int u = 0; u < UNROLL; u++) sum[j][u] += load<Vector>(a + p + u * LANES) * load<Vector>(b + j * b_row + p + u * LANES);
+      for (int u = 0; u < UNROLL; u++)
+        sum[j][u] += load<Vector>(a + p + u * LANES) * load<Vector>(b + j * b_row + p + u * LANES);
   for (; p + LANES <= k; p += LANES)
     for (int j = 0; j < J; j++) sum[j][0] += load<Vector>(a + p) * load<Vector>(b + j * b_row + p);
   for (int j = 0; j < J; j++) {
@@ -236,8 +228,7 @@ void dot_rows(const T* a, const T* b, int64_t b_row, int64_t k, T* c, int64_t c_
   }
 }
 
-template <class T>
-void dots(const DotProducts<T>& x, int64_t begin, int64_t end) {
+template <class T> void dots(const DotProducts<T>& x, int64_t begin, int64_t end) {
   constexpr int TOGETHER = 4;
   for (int64_t j = begin; j < end;) {
     int64_t together = end - j >= TOGETHER ? TOGETHER : 1;
@@ -253,9 +244,10 @@ void dots(const DotProducts<T>& x, int64_t begin, int64_t end) {
   }
 }
 
-template <class T, int COL_STEP = VECTOR_STEP * Wide<T>::LANES>
-constexpr TileKernel<T> KERNEL = {ROWS,        Wide<T>::COLS, ROW_STEP, COL_STEP, pack<T, ROWS, ROW_STEP>, pack<T, Wide<T>::COLS, COL_STEP>,
-                                  multiply<T>, dots<T>};
+template <class T, int COL_STEP = VECTOR_STEP* Wide<T>::LANES>
+constexpr TileKernel<T> KERNEL = {
+    ROWS,        Wide<T>::COLS, ROW_STEP, COL_STEP, pack<T, ROWS, ROW_STEP>, pack<T, Wide<T>::COLS, COL_STEP>,
+    multiply<T>, dots<T>};
 
 }  // namespace
 

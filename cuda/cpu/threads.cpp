@@ -79,8 +79,10 @@ class Pool {
       open_ = false;  // who wakes up only now has nothing to do, and nobody waits for it
     }
     for (int32_t spins = 0; active_.load(std::memory_order_acquire) > 0; spins++) {
-      if (spins < 10000) relax();
-      else std::this_thread::yield();
+      if (spins < 10000)
+        relax();
+      else
+        std::this_thread::yield();
     }
   }
 

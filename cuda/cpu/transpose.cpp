@@ -1,10 +1,10 @@
 // y[b][c][r] = x[b][r][c] on the CPU.
 //
-// A plain double loop reads along rows and writes down columns, and a column of a large matrix touches another cache line,
-// and often another page, with each element. So the matrix is walked in blocks one cache line wide and high: each is read in
-// whole lines, transposed in registers, gathered in a small buffer (lines of y that lie a power of two apart would evict each
-// other half written) and written in whole lines. Threads share out patches of blocks, small enough that the pages of one
-// stay in the TLB.
+// A plain double loop reads along rows and writes down columns, and a column of a large matrix touches another cache
+// line, and often another page, with each element. So the matrix is walked in blocks one cache line wide and high: each
+// is read in whole lines, transposed in registers, gathered in a small buffer (lines of y that lie a power of two apart
+// would evict each other half written) and written in whole lines. Threads share out patches of blocks, small enough
+// that the pages of one stay in the TLB.
 #include <algorithm>
 #include <cstring>
 
@@ -29,16 +29,19 @@ typedef uint64_t Long2 __attribute__((vector_size(16)));
 #else
 #define CDN_SHUFFLE(V, a, b, ...) __builtin_shuffle(a, b, V{__VA_ARGS__})
 #endif
-inline Byte16 low(Byte16 a, Byte16 b) { return CDN_SHUFFLE(Byte16, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
-inline Byte16 high(Byte16 a, Byte16 b) { return CDN_SHUFFLE(Byte16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31); }
+inline Byte16 low(Byte16 a, Byte16 b) {
+  return CDN_SHUFFLE(Byte16, a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+}
+inline Byte16 high(Byte16 a, Byte16 b) {
+  return CDN_SHUFFLE(Byte16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
 inline Word4 low(Word4 a, Word4 b) { return CDN_SHUFFLE(Word4, a, b, 0, 4, 1, 5); }
 inline Word4 high(Word4 a, Word4 b) { return CDN_SHUFFLE(Word4, a, b, 2, 6, 3, 7); }
 inline Long2 low(Long2 a, Long2 b) { return CDN_SHUFFLE(Long2, a, b, 0, 2); }
 inline Long2 high(Long2 a, Long2 b) { return CDN_SHUFFLE(Long2, a, b, 1, 3); }
 
 // SIDE rows of one vector each. A round interleaves row i with row i + SIDE / 2; log2(SIDE) rounds transpose.
-template <class V, class T>
-void transpose_square(T* y, int64_t y_row, const T* x, int64_t x_row) {
+template <class V, class T> void transpose_square(T* y, int64_t y_row, const T* x, int64_t x_row) {
   constexpr int SIDE = sizeof(V) / sizeof(T);
   V rows[SIDE], next[SIDE];
 #pragma GCC unroll 16
@@ -58,14 +61,12 @@ void transpose_square(T* y, int64_t y_row, const T* x, int64_t x_row) {
 }
 
 // Parts of blocks, at the edges of a matrix.
-template <class T>
-void transpose_edge(T* y, const T* x, int64_t rows, int64_t cols, int64_t height, int64_t width) {
+template <class T> void transpose_edge(T* y, const T* x, int64_t rows, int64_t cols, int64_t height, int64_t width) {
   for (int64_t c = 0; c < width; c++)
     for (int64_t r = 0; r < height; r++) y[c * rows + r] = x[r * cols + c];
 }
 
-template <class V, class T>
-void transpose_block(T* y, const T* x, int64_t rows, int64_t cols) {
+template <class V, class T> void transpose_block(T* y, const T* x, int64_t rows, int64_t cols) {
   constexpr int64_t LINE = LINE_BYTES / sizeof(T), SIDE = sizeof(V) / sizeof(T);
   alignas(LINE_BYTES) T block[LINE * LINE];
   for (int64_t r = 0; r < LINE; r += SIDE)
@@ -83,8 +84,7 @@ void transpose_patch(T* y, const T* x, int64_t rows, int64_t cols, int64_t heigh
   transpose_edge(y + whole_width * rows, x + whole_width, rows, cols, height, width - whole_width);
 }
 
-template <class V, class T>
-void transpose(T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
+template <class V, class T> void transpose(T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
   constexpr int64_t LINE = LINE_BYTES / sizeof(T), PATCH = PATCH_BLOCKS * LINE;
   int64_t down = (rows + PATCH - 1) / PATCH, across = (cols + PATCH - 1) / PATCH;
   int64_t grain = std::max<int64_t>(1, GRAIN_ELEMENTS / (std::min(rows, PATCH) * std::min(cols, PATCH)));

@@ -10,13 +10,15 @@
 namespace cdn {
 namespace {
 
-// The part of cuBLAS's C interface that is used. Only the C ABI matters, so that no header of cuBLAS is needed to build.
+// The part of cuBLAS's C interface that is used. Only the C ABI matters, so that no header of cuBLAS is needed to
+// build.
 using Handle = void*;
 using Create = int (*)(Handle*);
 using SetStream = int (*)(Handle, void*);
 using SetMathMode = int (*)(Handle, int);
 template <class T>
-using Gemm = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const T* alpha, const T* a, int lda, const T* b, int ldb, const T* beta, T* c, int ldc);
+using Gemm = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const T* alpha, const T* a, int lda,
+                     const T* b, int ldb, const T* beta, T* c, int ldc);
 
 constexpr int NO_TRANSPOSE = 0, TRANSPOSE = 1, DEFAULT_MATH = 0;
 
@@ -46,8 +48,7 @@ std::vector<std::string> candidates() {
   return paths;
 }
 
-template <class F>
-void find(Cublas& cublas, F& function, const char* name) {
+template <class F> void find(Cublas& cublas, F& function, const char* name) {
   function = reinterpret_cast<F>(dlsym(cublas.library, name));
   if (!function && cublas.why_not.empty()) cublas.why_not = std::string("it has no ") + name;
 }
@@ -90,9 +91,11 @@ template <class T>
 void matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
   Cublas& library = cublas();
   if (!library.why_not.empty())
-    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: cuBLAS could not be opened (CUDENO_CUBLAS can name it): %s", library.why_not.c_str());
+    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: cuBLAS could not be opened (CUDENO_CUBLAS can name it): %s",
+             library.why_not.c_str());
   if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
-    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: m = %lld, n = %lld, k = %lld; each must be below 2^31", (long long)m, (long long)n, (long long)k);
+    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: m = %lld, n = %lld, k = %lld; each must be below 2^31", (long long)m,
+             (long long)n, (long long)k);
   Handle& handle = library.handles[call.device().index];
   if (!handle) {
     Handle fresh = nullptr;
@@ -102,17 +105,20 @@ void matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int6
   }
   check(library.set_stream(handle, call.stream()), "cublasSetStream");
   const T one = 1, zero = 0;
-  check(gemm_of(library, T{})(handle, trans_b ? TRANSPOSE : NO_TRANSPOSE, trans_a ? TRANSPOSE : NO_TRANSPOSE, (int)n, (int)m, (int)k, &one, b,
-                             (int)(trans_b ? k : n), a, (int)(trans_a ? m : k), &zero, c, (int)n),
+  check(gemm_of(library, T{})(handle, trans_b ? TRANSPOSE : NO_TRANSPOSE, trans_a ? TRANSPOSE : NO_TRANSPOSE, (int)n,
+                              (int)m, (int)k, &one, b, (int)(trans_b ? k : n), a, (int)(trans_a ? m : k), &zero, c,
+                              (int)n),
         "cublasSgemm or cublasDgemm");
 }
 
 }  // namespace
 
-void cublas_matmul(Call& call, float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
+void cublas_matmul(Call& call, float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a,
+                   bool trans_b) {
   matmul(call, c, a, b, m, n, k, trans_a, trans_b);
 }
-void cublas_matmul(Call& call, double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
+void cublas_matmul(Call& call, double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k,
+                   bool trans_a, bool trans_b) {
   matmul(call, c, a, b, m, n, k, trans_a, trans_b);
 }
 

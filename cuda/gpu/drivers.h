@@ -15,10 +15,7 @@ inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 1
 
 // ---- map: a thread takes W neighbouring elements with one access of up to 16 bytes per operand.
 
-template <class T, int W>
-struct alignas(sizeof(T) * W) Pack {
-  T v[W];
-};
+template <class T, int W> struct alignas(sizeof(T) * W) Pack { T v[W]; };
 
 template <int W, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, F f, Y* y, const X*... x) {
@@ -38,13 +35,12 @@ __global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, F f, Y* y, const 
   }
 }
 
-template <class T>
-constexpr int largest_size() { return sizeof(T); }
-template <class T, class U, class... Rest>
-constexpr int largest_size() { return largest_size<U, Rest...>() > (int)sizeof(T) ? largest_size<U, Rest...>() : (int)sizeof(T); }
+template <class T> constexpr int largest_size() { return sizeof(T); }
+template <class T, class U, class... Rest> constexpr int largest_size() {
+  return largest_size<U, Rest...>() > (int)sizeof(T) ? largest_size<U, Rest...>() : (int)sizeof(T);
+}
 
-template <class F, class Y, class... X>
-void map(Call& call, int64_t n, F f, Y* y, const X*... x) {
+template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* y, const X*... x) {
   if (n == 0) return;
   constexpr int W = 16 / largest_size<Y, X...>();
   bool wide = aligned16(y);
@@ -57,18 +53,15 @@ void map(Call& call, int64_t n, F f, Y* y, const X*... x) {
 
 // ---- each
 
-template <class F>
-__global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
+template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) f(i);
 }
 
-template <class F>
-void each(Call& call, int64_t n, F f) {
+template <class F> void each(Call& call, int64_t n, F f) {
   if (n > 0) each_kernel<<<grid_for((n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, f);
 }
 
-template <class F>
-struct RowAndColumn {
+template <class F> struct RowAndColumn {
   F f;
   int64_t cols;
   __device__ void operator()(int64_t i) const {
@@ -79,21 +72,18 @@ struct RowAndColumn {
   }
 };
 
-template <class F>
-void each_row(Call& call, int64_t rows, int64_t cols, F f) {
+template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
 // ---- broadcast: what is left after merging has rank 0 or 1 (same shapes, or a scalar) or is indexed by division.
 
-template <class F, class X>
-struct WithScalarB {
+template <class F, class X> struct WithScalarB {
   F f;
   const X* b;
   __device__ auto operator()(X a) const { return f(a, *b); }
 };
-template <class F, class X>
-struct WithScalarA {
+template <class F, class X> struct WithScalarA {
   F f;
   const X* a;
   __device__ auto operator()(X b) const { return f(*a, b); }
@@ -117,8 +107,7 @@ __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, c
   }
 }
 
-template <class F, class Y, class X>
-void broadcast(Call& call, const Layout& l, F f, Y* y, const X* a, const X* b) {
+template <class F, class Y, class X> void broadcast(Call& call, const Layout& l, F f, Y* y, const X* a, const X* b) {
   if (l.n == 0) return;
   int64_t step_a = l.rank ? l.a[0] : 1, step_b = l.rank ? l.b[0] : 1;
   if (l.rank <= 1 && step_a == 1 && step_b == 1) return map(call, l.n, f, y, a, b);
@@ -133,8 +122,7 @@ void broadcast(Call& call, const Layout& l, F f, Y* y, const X* a, const X* b) {
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
 
-template <class T>
-__device__ T shuffle_xor(T value, int mask, int width) {
+template <class T> __device__ T shuffle_xor(T value, int mask, int width) {
   static_assert(sizeof(T) % 4 == 0, "shuffles move words");
   int words[sizeof(T) / 4];
   memcpy(words, &value, sizeof(T));
@@ -145,8 +133,7 @@ __device__ T shuffle_xor(T value, int mask, int width) {
 }
 
 // Every thread of the group gets the joined value. All threads of the block must call it.
-template <int G, class T, class Join>
-__device__ T join_group(T value, Join join) {
+template <int G, class T, class Join> __device__ T join_group(T value, Join join) {
   constexpr int WIDTH = G < 32 ? G : 32;
 #pragma unroll
   for (int mask = WIDTH / 2; mask > 0; mask /= 2) value = join(value, shuffle_xor(value, mask, WIDTH));
@@ -169,11 +156,9 @@ struct Split {
   int64_t outer, axis, inner, splits, piece;
 };
 
-template <class Op>
-struct JoinOf {
+template <class Op> struct JoinOf {
   Op op;
-  template <class T>
-  __device__ T operator()(T a, T b) const { return op.join(a, b); }
+  template <class T> __device__ T operator()(T a, T b) const { return op.join(a, b); }
 };
 
 // inner == 1: G threads stride along a row.
@@ -208,7 +193,8 @@ __global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, St
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
     Acc acc = op.start();
     if (i < s.inner)
-      for (int64_t k = begin + down; k < end; k += BLOCK / 32) acc = op.join(acc, op.load((o * s.axis + k) * s.inner + i, k));
+      for (int64_t k = begin + down; k < end; k += BLOCK / 32)
+        acc = op.join(acc, op.load((o * s.axis + k) * s.inner + i, k));
     shared[down][x] = acc;
     __syncthreads();
     if (down == 0 && i < s.inner) {
@@ -219,15 +205,13 @@ __global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, St
   }
 }
 
-template <class Acc>
-struct StorePartial {
+template <class Acc> struct StorePartial {
   Acc* partial;
   __device__ void store(int64_t at, Acc acc) const { partial[at] = acc; }
 };
 
 // The second pass: the same operation over the partial results of the first.
-template <class Op>
-struct OverPartial {
+template <class Op> struct OverPartial {
   using Acc = typename Op::Acc;
   Op op;
   const Acc* partial;
@@ -236,8 +220,7 @@ struct OverPartial {
   __device__ Acc join(Acc a, Acc b) const { return op.join(a, b); }
 };
 
-template <class Op, class Store>
-void launch_reduce(Call& call, const Split& s, Op op, Store store) {
+template <class Op, class Store> void launch_reduce(Call& call, const Split& s, Op op, Store store) {
   cudaStream_t stream = stream_of(call);
   if (s.inner > 1)
     reduce_column_kernel<<<grid_for(s.outer * s.splits * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, store);
@@ -249,8 +232,7 @@ void launch_reduce(Call& call, const Split& s, Op op, Store store) {
     reduce_row_kernel<BLOCK><<<grid_for(s.outer * s.splits), BLOCK, 0, stream>>>(s, op, store);
 }
 
-template <class Op>
-void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
+template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
   if (outer * inner == 0) return;
   // Enough blocks to fill the device, each with enough of the axis to be worth a second pass. The number depends on the
   // sizes only (not on the device), so that every GPU adds in the same order.
@@ -272,19 +254,15 @@ void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
 
 // ---- rows
 
-template <class Op>
-struct Join1 {
+template <class Op> struct Join1 {
   Op op;
-  template <class T>
-  __device__ T operator()(T a, T b) const { return op.join1(a, b); }
+  template <class T> __device__ T operator()(T a, T b) const { return op.join1(a, b); }
 };
 struct Add {
-  template <class T>
-  __device__ T operator()(T a, T b) const { return a + b; }
+  template <class T> __device__ T operator()(T a, T b) const { return a + b; }
 };
 
-template <int G, class Op>
-__global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
+template <int G, class Op> __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Acc;
   constexpr int ROWS = BLOCK / G;
   int lane = threadIdx.x % G;
@@ -304,8 +282,7 @@ __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols,
   }
 }
 
-template <class Op>
-void rows(Call& call, int64_t rows, int64_t cols, Op op) {
+template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   if (rows == 0) return;
   cudaStream_t stream = stream_of(call);
   if (cols <= 16)

@@ -8,17 +8,18 @@
 namespace cdn {
 namespace {
 
-// In the order of the numbers that cdn_matmul takes. From FIRST_TILE on: matmul_pipelined with one tile, k in one piece.
-const char* const VARIANTS[] = {"default",      "naive",        "tiled",       "register_tiled", "vectorized", "double_buffered", "cublas",
-                                "tile_256x128", "tile_128x128", "tile_128x64", "tile_64x128",    "tile_64x64", "tile_32x32"};
+// In the order of the numbers that cdn_matmul takes. From FIRST_TILE on: matmul_pipelined with one tile, k in one
+// piece.
+const char* const VARIANTS[] = {"default",         "naive",      "tiled",        "register_tiled", "vectorized",
+                                "double_buffered", "cublas",     "tile_256x128", "tile_128x128",   "tile_128x64",
+                                "tile_64x128",     "tile_64x64", "tile_32x32"};
 enum Variant { DEFAULT, NAIVE, TILED, REGISTER_TILED, VECTORIZED, DOUBLE_BUFFERED, CUBLAS, FIRST_TILE };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]), TILE_COUNT = VARIANT_COUNT - FIRST_TILE;
 constexpr int TILE_128X128 = 1;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-template <class T>
-void sum_all_pieces(Call& call, T* y, const T* pieces, int64_t count, int64_t splits) {
+template <class T> void sum_all_pieces(Call& call, T* y, const T* pieces, int64_t count, int64_t splits) {
   constexpr int W = 16 / sizeof(T);
   cudaStream_t stream = stream_of(call);
   if (aligned16(y) && aligned16(pieces) && count % W == 0)
@@ -30,8 +31,7 @@ void sum_all_pieces(Call& call, T* y, const T* pieces, int64_t count, int64_t sp
 // ---- matmul_pipelined
 
 // Above 48 KiB of shared memory a kernel must ask, once per device.
-template <class Kernel>
-void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
+template <class Kernel> void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
   uint64_t device = uint64_t{1} << call.device().index % 64;
   if (bytes <= 48 * 1024 || (*asked & device)) return;
   CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
@@ -39,7 +39,8 @@ void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
 }
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-void launch_tile(Call& call, const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces, int64_t splits) {
+void launch_tile(Call& call, const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces,
+                 int64_t splits) {
   static uint64_t asked = 0;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   allow_shared(call, kernel, Tile::SHARED_BYTES, &asked);
@@ -48,8 +49,7 @@ void launch_tile(Call& call, const Product<typename Tile::T>& p, const TileGrid&
 }
 
 // piece: how much of k a block sums; a multiple of BK, or all of k.
-template <class Tile>
-void launch_pipelined(Call& call, const Product<typename Tile::T>& p, int64_t piece) {
+template <class Tile> void launch_pipelined(Call& call, const Product<typename Tile::T>& p, int64_t piece) {
   using T = typename Tile::T;
   int64_t splits = ceil_div(p.k(), piece), count = p.m() * p.n();
   Product<T> out = p;
@@ -57,23 +57,23 @@ void launch_pipelined(Call& call, const Product<typename Tile::T>& p, int64_t pi
   TileGrid grid = tile_grid(p.m(), p.n(), Tile::BM, Tile::BN);
   Pieces pieces{piece, wide_lines(p.a.data, p.a.ld()), wide_lines(p.b.data, p.b.ld()), wide_lines(out.c, p.n())};
   if (p.a.k_contiguous)
-    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, grid, pieces, splits) : launch_tile<Tile, true, false>(call, out, grid, pieces, splits);
+    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, grid, pieces, splits)
+                     : launch_tile<Tile, true, false>(call, out, grid, pieces, splits);
   else
-    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, grid, pieces, splits) : launch_tile<Tile, false, false>(call, out, grid, pieces, splits);
+    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, grid, pieces, splits)
+                     : launch_tile<Tile, false, false>(call, out, grid, pieces, splits);
   if (splits > 1) sum_all_pieces(call, p.c, out.c, count, splits);
 }
 
 // A tile as the choice sees it. rate: its part of the peak rate when a multiprocessor is full; alone: how much longer a
 // block takes when it has the multiprocessor for itself and too few warps to keep it busy.
-template <class T>
-struct TileChoice {
+template <class T> struct TileChoice {
   int bm, bn, bk, blocks_per_processor;
   double rate, alone;
   void (*launch)(Call&, const Product<T>&, int64_t piece);
 };
 
-template <class Tile>
-TileChoice<typename Tile::T> choice(double rate, double alone) {
+template <class Tile> TileChoice<typename Tile::T> choice(double rate, double alone) {
   return {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, launch_pipelined<Tile>};
 }
 
@@ -106,24 +106,27 @@ const TileChoice<double>* tiles_of(double) {
 
 // An estimate of a product's time, in clock cycles of the H200 with its 132 multiprocessors. The device in use is not
 // asked, so that every GPU cuts k in the same places and adds in the same order.
-template <class T>
-double estimate(const TileChoice<T>& tile, int64_t m, int64_t n, int64_t k, int64_t piece) {
-  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000, ALL_BYTES_PER_CYCLE = 3000;
+template <class T> double estimate(const TileChoice<T>& tile, int64_t m, int64_t n, int64_t k, int64_t piece) {
+  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000,
+                   ALL_BYTES_PER_CYCLE = 3000;
   double splits = static_cast<double>(ceil_div(k, piece));
   double blocks = static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
   double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
   double multiply = tile.bm * tile.bn / (FMA_PER_CYCLE * tile.rate) * (each == 1 ? tile.alone : 1);
   double load = (tile.bm + tile.bn) * sizeof(T) / L2_BYTES_PER_CYCLE;
-  double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) + START * ceil(each / tile.blocks_per_processor);
-  if (splits > 1) cycles += SECOND_PASS + 2 * splits * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
+  double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) +
+                  START * ceil(each / tile.blocks_per_processor);
+  if (splits > 1)
+    cycles +=
+        SECOND_PASS + 2 * splits * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
   return cycles;
 }
 
 // The tile, and the number of pieces of k, with the least estimate. Cutting k pays where the output alone has too few
 // tiles for the multiprocessors.
-template <class T>
-void matmul_by_shape(Call& call, const Product<T>& p) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128}, MOST_BLOCKS = 264;
+template <class T> void matmul_by_shape(Call& call, const Product<T>& p) {
+  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
+                    MOST_BLOCKS = 264;
   const TileChoice<T>* best = nullptr;
   int64_t best_piece = 0;
   double least = 0;
@@ -144,12 +147,13 @@ void matmul_by_shape(Call& call, const Product<T>& p) {
 }
 
 // One row or one column: y[extent] = matrix x.
-template <class T>
-void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const T* x) {
+template <class T> void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const T* x) {
   constexpr int64_t W = 16 / sizeof(T), BLOCKS_WANTED = 1024, LEAST_ROW = 4096, LEAST_COLUMN = 64;
   bool wide = wide_lines(matrix.data, matrix.ld()) && aligned16(x);
-  bool warps = matrix.k_contiguous && (matrix.k <= 1024 || matrix.extent >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
-  int64_t blocks = matrix.k_contiguous ? (warps ? ceil_div(matrix.extent, BLOCK / 32) : matrix.extent) : ceil_div(matrix.extent, 128);
+  bool warps = matrix.k_contiguous &&
+               (matrix.k <= 1024 || matrix.extent >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
+  int64_t blocks = matrix.k_contiguous ? (warps ? ceil_div(matrix.extent, BLOCK / 32) : matrix.extent)
+                                       : ceil_div(matrix.extent, 128);
   int64_t splits = ceil_div(BLOCKS_WANTED, blocks), most = matrix.k / (matrix.k_contiguous ? LEAST_ROW : LEAST_COLUMN);
   if (splits > most) splits = most > 0 ? most : 1;
   int64_t piece = ceil_div(ceil_div(matrix.k, splits), W) * W;
@@ -179,8 +183,7 @@ void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const T* x) {
   if (splits > 1) sum_all_pieces(call, y, out, matrix.extent, splits);
 }
 
-template <class T>
-void matmul(Call& call, const Product<T>& p, Variant variant) {
+template <class T> void matmul(Call& call, const Product<T>& p, Variant variant) {
   cudaStream_t stream = stream_of(call);
   switch (variant) {
     case DEFAULT:  // the column of b, or the row of a, is contiguous either way
@@ -203,7 +206,8 @@ void matmul(Call& call, const Product<T>& p, Variant variant) {
       return matmul_vectorized<false><<<grid.rows * grid.cols, BLOCK, 0, stream>>>(p, grid, wide_c);
     }
     case DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, p.k());
-    case CUBLAS: return cublas_matmul(call, p.c, p.a.data, p.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
+    case CUBLAS:
+      return cublas_matmul(call, p.c, p.a.data, p.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
     default: return tiles_of(T{})[variant - FIRST_TILE].launch(call, p, p.k());
   }
 }
@@ -222,17 +226,20 @@ void check_variant(int32_t variant) {
 }  // namespace
 }  // namespace cdn
 
-CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant) {
+CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+                           int32_t trans_b, int32_t dtype, int32_t variant) {
   using namespace cdn;
   return run("cdn_matmul", [&](Call& call) {
     check_flag("trans_a", trans_a);
     check_flag("trans_b", trans_b);
     check_variant(variant);
-    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k), b_count = checked_product("k, n", k, n);
+    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k),
+            b_count = checked_product("k, n", k, n);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* out = call.out<T>(c, "c", c_count);
-      Product<T> p{out, {call.in<T>(a, "a", a_count), m, k, trans_a == 0}, {call.in<T>(b, "b", b_count), n, k, trans_b == 1}};
+      Product<T> p{
+          out, {call.in<T>(a, "a", a_count), m, k, trans_a == 0}, {call.in<T>(b, "b", b_count), n, k, trans_b == 1}};
       if (c_count == 0) return;
       if (k == 0)
         CUDA_CHECK(cudaMemsetAsync(out, 0, static_cast<size_t>(c_count) * sizeof(T), stream_of(call)));

@@ -7,8 +7,7 @@ namespace cdn {
 
 // op(a) or op(b) as `extent` vectors of length k: the rows of op(a), the columns of op(b). One of the two directions is
 // contiguous in memory and ld is the distance along the other, so the four transpositions are two flags.
-template <class T>
-struct Operand {
+template <class T> struct Operand {
   const T* data;
   int64_t extent, k;
   bool k_contiguous;
@@ -19,8 +18,7 @@ struct Operand {
 };
 
 // c[m, n] = a b. m = a.extent, n = b.extent.
-template <class T>
-struct Product {
+template <class T> struct Product {
   T* c;
   Operand<T> a, b;
 
@@ -30,8 +28,7 @@ struct Product {
 };
 
 // Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other line.
-template <class T>
-bool wide_lines(const T* data, int64_t ld) {
+template <class T> bool wide_lines(const T* data, int64_t ld) {
   return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
 }
 

@@ -8,8 +8,7 @@ namespace cdn {
 // so that the loads of b (when it is not transposed) and the stores of c are coalesced, and the loads of a are the same
 // address for the whole warp. Every input element is read from the caches m or n times: that is what the later kernels
 // avoid.
-template <class T>
-__global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p) {
+template <class T> __global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p) {
   int64_t count = p.m() * p.n();
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += (int64_t)gridDim.x * BLOCK) {
     int64_t row = i / p.n(), col = i - row * p.n();
@@ -36,8 +35,7 @@ __device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first
 // shared memory, wait, and take their dot products from there, so that each element is read from global memory once per
 // tile instead of once per output. A thread has 4 rows of one column. The pitch of 33 keeps the transposing stores of
 // load_tile free of bank conflicts.
-template <class T>
-__global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, TileGrid grid) {
+template <class T> __global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, TileGrid grid) {
   constexpr int TILE = 32, ROWS = TILE * TILE / BLOCK;
   __shared__ T a[TILE][TILE + 1], b[TILE][TILE + 1];  // [k][row], [k][column]
   TilePlace place = tile_place(grid, blockIdx.x);

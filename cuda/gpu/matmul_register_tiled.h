@@ -4,11 +4,10 @@
 
 namespace cdn {
 
-// A block computes a 128x128 tile of c and each of its 256 threads 8x8 outputs, held in registers: per step of k a thread
-// reads 8 + 8 numbers from shared memory for 64 multiply-adds, where matmul_tiled reads 5 for 4. A thread's rows and
-// columns lie 16 apart, so that a warp reads neighbouring words (no bank conflicts) and stores half lines of c.
-template <class T>
-__global__ void __launch_bounds__(BLOCK) matmul_register_tiled(Product<T> p, TileGrid grid) {
+// A block computes a 128x128 tile of c and each of its 256 threads 8x8 outputs, held in registers: per step of k a
+// thread reads 8 + 8 numbers from shared memory for 64 multiply-adds, where matmul_tiled reads 5 for 4. A thread's rows
+// and columns lie 16 apart, so that a warp reads neighbouring words (no bank conflicts) and stores half lines of c.
+template <class T> __global__ void __launch_bounds__(BLOCK) matmul_register_tiled(Product<T> p, TileGrid grid) {
   constexpr int TILE = 128, DEPTH = 8, SIDE = 16, EACH = TILE / SIDE;
   static_assert(SIDE * SIDE == BLOCK, "16 x 16 threads");
   __shared__ T a[DEPTH][TILE + 4], b[DEPTH][TILE + 4];  // [k][row], [k][column]
@@ -48,14 +47,16 @@ __global__ void __launch_bounds__(BLOCK) matmul_register_tiled(Product<T> p, Til
 template <int EXTENT, int DEPTH, int PITCH, class T>
 __device__ void load_tile_wide(T (*shared)[PITCH], const Operand<T>& x, int64_t first, int64_t k_first) {
   constexpr int W = 16 / sizeof(T);
-  static_assert(EXTENT * DEPTH % (BLOCK * W) == 0 && PITCH % W == 0, "every thread loads as many packs, to aligned places");
+  static_assert(EXTENT * DEPTH % (BLOCK * W) == 0 && PITCH % W == 0,
+                "every thread loads as many packs, to aligned places");
 #pragma unroll
   for (int e = threadIdx.x; e < EXTENT * DEPTH / W; e += BLOCK) {
     int i = x.k_contiguous ? e / (DEPTH / W) : e % (EXTENT / W) * W;
     int kk = x.k_contiguous ? e % (DEPTH / W) * W : e / (EXTENT / W);
     Pack<T, W> pack = {};
     if (first + i < x.extent && k_first + kk < x.k)  // a pack is inside or outside as a whole: ld is a multiple of W
-      pack = *reinterpret_cast<const Pack<T, W>*>(x.data + (x.k_contiguous ? (first + i) * x.k + k_first + kk : (k_first + kk) * x.extent + first + i));
+      pack = *reinterpret_cast<const Pack<T, W>*>(
+          x.data + (x.k_contiguous ? (first + i) * x.k + k_first + kk : (k_first + kk) * x.extent + first + i));
     if (x.k_contiguous) {
 #pragma unroll
       for (int j = 0; j < W; j++) shared[kk + j][i] = pack.v[j];
@@ -67,7 +68,8 @@ __device__ void load_tile_wide(T (*shared)[PITCH], const Operand<T>& x, int64_t 
 
 // matmul_register_tiled with accesses of 16 bytes: a quarter of the load instructions from global and from shared
 // memory, and whole packs stored to c. For that, a thread's rows and columns come in packs (4 floats or 2 doubles), the
-// packs 16 packs apart. WIDE needs aligned operands; without it only the copy into shared memory goes by single numbers.
+// packs 16 packs apart. WIDE needs aligned operands; without it only the copy into shared memory goes by single
+// numbers.
 template <bool WIDE, class T>
 __global__ void __launch_bounds__(BLOCK) matmul_vectorized(Product<T> p, TileGrid grid, bool wide_c) {
   constexpr int TILE = 128, DEPTH = 8, SIDE = 16, EACH = TILE / SIDE, W = 16 / sizeof(T), PACKS = EACH / W;

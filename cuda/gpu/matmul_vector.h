@@ -9,7 +9,8 @@ namespace cdn {
 // y[s][extent]. WIDE needs aligned lines and pieces; without it the same numbers are read one by one, and added in the
 // same order, so that alignment does not change the result.
 template <int G, bool WIDE, class T>
-__global__ void __launch_bounds__(BLOCK) matvec_rows(T* y, Operand<T> matrix, const T* x, int64_t piece, int64_t splits) {
+__global__ void __launch_bounds__(BLOCK)
+    matvec_rows(T* y, Operand<T> matrix, const T* x, int64_t piece, int64_t splits) {
   constexpr int VECTORS = BLOCK / G, W = 16 / sizeof(T);
   using Part = Pack<T, W>;
   int lane = threadIdx.x % G;
@@ -44,10 +45,11 @@ __global__ void __launch_bounds__(BLOCK) matvec_rows(T* y, Operand<T> matrix, co
   }
 }
 
-// The same for a matrix contiguous along i: a lane takes W neighbouring vectors, the block's 8 warps take every eighth k,
-// and their sums are added through shared memory in the order of the warps.
+// The same for a matrix contiguous along i: a lane takes W neighbouring vectors, the block's 8 warps take every eighth
+// k, and their sums are added through shared memory in the order of the warps.
 template <int W, class T>
-__global__ void __launch_bounds__(BLOCK) matvec_columns(T* y, Operand<T> matrix, const T* x, int64_t piece, int64_t splits) {
+__global__ void __launch_bounds__(BLOCK)
+    matvec_columns(T* y, Operand<T> matrix, const T* x, int64_t piece, int64_t splits) {
   using Part = Pack<T, W>;
   constexpr int WARPS = BLOCK / 32;
   __shared__ __align__(16) char memory[sizeof(Part) * BLOCK];

@@ -4,18 +4,20 @@
 namespace cdn {
 namespace {
 
-// A block moves one TILE x TILE part of x through shared memory, so that both its reads and its writes run along lines of
-// global memory. The pitch is one element more than the tile: reading a column of it then touches all banks. A thread has
-// all its loads under way at once. Index is uint32_t where the number of tiles allows it, since 64-bit division
-// is several times as slow.
+// A block moves one TILE x TILE part of x through shared memory, so that both its reads and its writes run along lines
+// of global memory. The pitch is one element more than the tile: reading a column of it then touches all banks. A
+// thread has all its loads under way at once. Index is uint32_t where the number of tiles allows it, since 64-bit
+// division is several times as slow.
 template <class Index, int TILE, class T>
-__global__ void __launch_bounds__(BLOCK) transpose_tiles(T* __restrict__ y, const T* __restrict__ x, int64_t tiles, int64_t rows, int64_t cols, Index row_tiles, Index col_tiles) {
+__global__ void __launch_bounds__(BLOCK) transpose_tiles(T* __restrict__ y, const T* __restrict__ x, int64_t tiles,
+                                                         int64_t rows, int64_t cols, Index row_tiles, Index col_tiles) {
   constexpr int LINES = BLOCK / TILE;  // lines of the tile that the block moves at a time
   static_assert(BLOCK % TILE == 0 && TILE % LINES == 0, "every thread moves as many");
   __shared__ T shared[TILE][TILE + 1];
   int across = threadIdx.x % TILE, down = threadIdx.x / TILE;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    Index line = (Index)tile / col_tiles, col_tile = (Index)tile - line * col_tiles, batch = line / row_tiles, row_tile = line - batch * row_tiles;
+    Index line = (Index)tile / col_tiles, col_tile = (Index)tile - line * col_tiles, batch = line / row_tiles,
+          row_tile = line - batch * row_tiles;
     int64_t first_row = (int64_t)row_tile * TILE, first_col = (int64_t)col_tile * TILE;
     int64_t base = (int64_t)batch * rows * cols;
     const T* from = x + base + (first_row + down) * cols + first_col + across;
@@ -37,11 +39,14 @@ __global__ void __launch_bounds__(BLOCK) transpose_tiles(T* __restrict__ y, cons
   }
 }
 
-// Where one side is short a tile would be mostly empty: a thread takes one place of the long side and walks the short one.
-// Of the two accesses the one along the long side is coalesced; the other one's lines stay in L1 for the next step. Steps
-// are in elements: x and y are walked with x_short and y_short, and the place on the long side counts x_long and y_long.
+// Where one side is short a tile would be mostly empty: a thread takes one place of the long side and walks the short
+// one. Of the two accesses the one along the long side is coalesced; the other one's lines stay in L1 for the next
+// step. Steps are in elements: x and y are walked with x_short and y_short, and the place on the long side counts
+// x_long and y_long.
 template <class T>
-__global__ void __launch_bounds__(BLOCK) transpose_thin(T* __restrict__ y, const T* __restrict__ x, int64_t batch, int64_t length, int64_t width, int64_t x_long, int64_t x_short, int64_t y_long, int64_t y_short) {
+__global__ void __launch_bounds__(BLOCK)
+    transpose_thin(T* __restrict__ y, const T* __restrict__ x, int64_t batch, int64_t length, int64_t width,
+                   int64_t x_long, int64_t x_short, int64_t y_long, int64_t y_short) {
   int64_t count = batch * length;
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += (int64_t)gridDim.x * BLOCK) {
     int64_t b = i / length, at = i - b * length, base = b * length * width;
@@ -52,8 +57,7 @@ __global__ void __launch_bounds__(BLOCK) transpose_thin(T* __restrict__ y, const
   }
 }
 
-template <class T>
-void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
+template <class T> void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
   constexpr int TILE = sizeof(T) == 8 ? 32 : 64, THIN = 16;
   cudaStream_t stream = stream_of(call);
   int64_t width = rows < cols ? rows : cols, length = rows < cols ? cols : rows;
@@ -68,9 +72,11 @@ void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_
   int64_t row_tiles = (rows + TILE - 1) / TILE, col_tiles = (cols + TILE - 1) / TILE;
   int64_t tiles = checked_product("tiles", batch, row_tiles, col_tiles);
   if (tiles <= UINT32_MAX)
-    transpose_tiles<uint32_t, TILE><<<grid_for(tiles), BLOCK, 0, stream>>>(y, x, tiles, rows, cols, (uint32_t)row_tiles, (uint32_t)col_tiles);
+    transpose_tiles<uint32_t, TILE>
+        <<<grid_for(tiles), BLOCK, 0, stream>>>(y, x, tiles, rows, cols, (uint32_t)row_tiles, (uint32_t)col_tiles);
   else
-    transpose_tiles<uint64_t, TILE><<<grid_for(tiles), BLOCK, 0, stream>>>(y, x, tiles, rows, cols, (uint64_t)row_tiles, (uint64_t)col_tiles);
+    transpose_tiles<uint64_t, TILE>
+        <<<grid_for(tiles), BLOCK, 0, stream>>>(y, x, tiles, rows, cols, (uint64_t)row_tiles, (uint64_t)col_tiles);
 }
 
 template <class T>

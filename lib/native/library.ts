@@ -107,10 +107,9 @@ function openFirst(kind: LibraryKind, paths: string[]): Library {
   throw new LibraryError(
     `No ${kind} library could be opened. Tried:\n${
       tried.map((line) => `  ${line}`).join("\n")
-    }\nBuild it with \`make${
-      kind === "cpu" ? "" : " cuda"
-    }\` (a plain \`make\` builds the CUDA library only where a GPU is ` +
-      "visible), or name it by init({ library }) or CUDENO_LIBRARY",
+    }\nBuild it with \`make ${kind}\`${
+      kind === "cuda" ? " (a plain `make` does so only where a GPU is visible)" : ""
+    }, or name it by init({ library }) or CUDENO_LIBRARY`,
     { cause },
   );
 }

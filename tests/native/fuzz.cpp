@@ -1,7 +1,7 @@
 // Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up handles, sizes that are
-// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, and all of it
-// from several threads at once. Nothing may crash, every failure must explain itself and change nothing, and in the end
-// all memory must have come back.
+// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, and all
+// of it from several threads at once. Nothing may crash, every failure must explain itself and change nothing, and in
+// the end all memory must have come back.
 //
 //   fuzz [--seed N] [--calls N] [--threads N] [LIBRARY]
 //
@@ -13,7 +13,9 @@
 
 #include "fuzzer.h"
 
-extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
 
 namespace {
 
@@ -24,8 +26,7 @@ struct Entry {
   std::function<int32_t(Fuzzer&)> call;
 };
 
-template <class... A>
-Entry computing(const char* name, int32_t (*f)(A...)) {
+template <class... A> Entry computing(const char* name, int32_t (*f)(A...)) {
   return {name, [name, f](Fuzzer& fuzzer) {
             std::tuple<A...> args;
             std::apply([&](auto&... arg) { (fuzzer.make(&arg), ...); }, args);
@@ -47,7 +48,9 @@ void Fuzzer::manage() {
   int64_t offset, bytes, other;
   make(&x);
   switch (below(12)) {
-    case 0: case 1: case 2: {
+    case 0:
+    case 1:
+    case 2: {
       bytes = bytes_to_allocate();
       if (check("alloc", api.alloc(chance(2) ? nullptr : &y, device(), bytes)) != CDN_OK) break;
       buffers_.push_back({y, bytes});
@@ -55,11 +58,13 @@ void Fuzzer::manage() {
       check("write", api.write(y, host_.data(), 0, std::min<int64_t>(bytes, ARENA_BYTES)));
       break;
     }
-    case 3: case 4:
+    case 3:
+    case 4:
       range(x, &offset, &bytes);
       if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK) buffers_.push_back({y, bytes});
       break;
-    case 5: case 6:
+    case 5:
+    case 6:
       if (check("free", api.free(x)) == CDN_OK) forget(x);
       break;
     case 7:
@@ -101,12 +106,11 @@ void Fuzzer::reads() {
         int64_t offset, bytes;
         make(&x);
         range(x, &offset, &bytes);
-        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) == CDN_OK) tickets_.push_back({ticket.handle, bytes});
+        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) == CDN_OK)
+          tickets_.push_back({ticket.handle, bytes});
         break;
       }
-      case 1:
-        check("read_wait", api.read_wait(ticket.handle));
-        break;
+      case 1: check("read_wait", api.read_wait(ticket.handle)); break;
       default: {
         int64_t bytes = ticket.bytes;
         if (chance(10)) make(&bytes);
@@ -130,17 +134,16 @@ void Fuzzer::streams() {
   if (chance(5)) make(&stream);
   switch (below(4)) {
     case 0:
-      if (streams_.size() < 6 && check("stream_create", api.stream_create(chance(5) ? nullptr : &stream, device())) == CDN_OK) streams_.push_back(stream);
+      if (streams_.size() < 6 &&
+          check("stream_create", api.stream_create(chance(5) ? nullptr : &stream, device())) == CDN_OK)
+        streams_.push_back(stream);
       break;
     case 1:
       if (check("stream_destroy", api.stream_destroy(stream)) == CDN_OK || chance(30))
         streams_.erase(std::remove(streams_.begin(), streams_.end(), stream), streams_.end());
       break;
-    case 2:
-      check("stream_use", api.stream_use(device(), stream));
-      break;
-    default:
-      check("stream_sync", api.stream_sync(device(), stream));
+    case 2: check("stream_use", api.stream_use(device(), stream)); break;
+    default: check("stream_sync", api.stream_sync(device(), stream));
   }
 }
 
@@ -153,14 +156,9 @@ void Fuzzer::memory() {
         for (int64_t n : stats)
           if (n < 0) die("memory_stats: a negative number");
       break;
-    case 1:
-      check("memory_limit", api.memory_limit(device(), one_of(LIMITS)));
-      break;
-    case 2:
-      check("memory_trim", api.memory_trim(device()));
-      break;
-    default:
-      check("memory_reset_peak", api.memory_reset_peak(device()));
+    case 1: check("memory_limit", api.memory_limit(device(), one_of(LIMITS))); break;
+    case 2: check("memory_trim", api.memory_trim(device())); break;
+    default: check("memory_reset_peak", api.memory_reset_peak(device()));
   }
 }
 
@@ -170,18 +168,14 @@ void Fuzzer::information() {
   int32_t number;
   switch (below(6)) {
     case 0:
-      if (check("device_info", api.device_info(chance(5) ? nullptr : name, chance(5) ? nullptr : info, device())) == CDN_OK && !memchr(name, 0, sizeof name))
+      if (check("device_info", api.device_info(chance(5) ? nullptr : name, chance(5) ? nullptr : info, device())) ==
+              CDN_OK &&
+          !memchr(name, 0, sizeof name))
         die("device_info: the name has no end");
       break;
-    case 1:
-      check("device_count", api.device_count(chance(10) ? nullptr : &number));
-      break;
-    case 2:
-      check("sync", api.sync(device()));
-      break;
-    case 3:
-      check("wait", api.wait(device()));
-      break;
+    case 1: check("device_count", api.device_count(chance(10) ? nullptr : &number)); break;
+    case 2: check("sync", api.sync(device())); break;
+    case 3: check("wait", api.wait(device())); break;
     case 4: {
       make(&number);
       const char* variant = api.matmul_variant(number);
@@ -220,8 +214,8 @@ void Fuzzer::sgd_step() {
   if (chance(2)) count = -count;
   bool null = chance(2);
   if (null) make(&count);
-  check("sgd_step", api.sgd_step(null ? nullptr : params, grads, chance(10) ? nullptr : velocities, sizes, count, lr, momentum, dampening,
-                                 weight_decay, nesterov, first, dtype));
+  check("sgd_step", api.sgd_step(null ? nullptr : params, grads, chance(10) ? nullptr : velocities, sizes, count, lr,
+                                 momentum, dampening, weight_decay, nesterov, first, dtype));
   for (uint32_t view : views) api.free(view);
 }
 
@@ -257,12 +251,13 @@ void expect_empty(const char* when) {
   int32_t devices = 0;
   api.device_count(&devices);
   for (int32_t d = 0; d < devices; d++) {
-    for (int i = 0; i < 8 && api.sync(d) != CDN_OK; i++) {}
+    for (int i = 0; i < 8 && api.sync(d) != CDN_OK; i++) {
+    }
     int64_t stats[10];
     if (api.memory_trim(d) != CDN_OK || api.memory_stats(stats, d) != CDN_OK) die("%s: %s", when, api.last_error());
     if (stats[0] || stats[1] || stats[2] || stats[6] || stats[8])
-      die("%s: %lld bytes are live in %lld buffers, %lld cached in %lld segments", when, (long long)stats[0], (long long)stats[6],
-          (long long)stats[1], (long long)stats[8]);
+      die("%s: %lld bytes are live in %lld buffers, %lld cached in %lld segments", when, (long long)stats[0],
+          (long long)stats[6], (long long)stats[1], (long long)stats[8]);
   }
 }
 
@@ -281,7 +276,8 @@ void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
     made += f.calls();
     for (size_t i = 0; i < counts.size(); i++) counts[i] += f.counts()[i];
   }
-  printf("%s, %d thread%s: %lld calls, %lld succeeded; by status:", limits.name, threads, threads == 1 ? "" : "s", (long long)made, (long long)counts[0]);
+  printf("%s, %d thread%s: %lld calls, %lld succeeded; by status:", limits.name, threads, threads == 1 ? "" : "s",
+         (long long)made, (long long)counts[0]);
   for (size_t i = 1; i < counts.size(); i++) printf(" %lld", (long long)counts[i]);
   printf("\n");
   fflush(stdout);
@@ -305,7 +301,8 @@ void exhaust() {
   if (api.alloc(&last, 0, 256) != CDN_OUT_OF_MEMORY || last) die("without handles left: %s", api.last_error());
   for (uint32_t h : handles)
     if (api.free(h) != CDN_OK) die("%s", api.last_error());
-  if (api.alloc(&last, 0, 256) != CDN_OK || api.free(last) != CDN_OK) die("after giving handles back: %s", api.last_error());
+  if (api.alloc(&last, 0, 256) != CDN_OK || api.free(last) != CDN_OK)
+    die("after giving handles back: %s", api.last_error());
   expect_empty("exhausted");
   printf("exhausted: %zu handles, all given back\n", handles.size());
 }
@@ -319,16 +316,23 @@ int main(int argc, char** argv) {
   const char* library = nullptr;
   for (int i = 1; i < argc; i++) {
     std::string option = argv[i];
-    if (option.rfind("--", 0) != 0) library = argv[i];
-    else if (i + 1 == argc) die("%s needs a number", argv[i]);
-    else if (option == "--seed") seed = strtoull(argv[++i], nullptr, 0);
-    else if (option == "--calls") calls = atoll(argv[++i]);
-    else if (option == "--threads") threads = std::max(1, atoi(argv[++i]));
-    else die("unknown option %s; known are --seed, --calls, --threads", argv[i]);
+    if (option.rfind("--", 0) != 0)
+      library = argv[i];
+    else if (i + 1 == argc)
+      die("%s needs a number", argv[i]);
+    else if (option == "--seed")
+      seed = strtoull(argv[++i], nullptr, 0);
+    else if (option == "--calls")
+      calls = atoll(argv[++i]);
+    else if (option == "--threads")
+      threads = std::max(1, atoi(argv[++i]));
+    else
+      die("unknown option %s; known are --seed, --calls, --threads", argv[i]);
   }
   if (library) load(library);
   if (!api.abi_version) die("name the library: this program was linked without one");
-  if (api.abi_version() != CDN_ABI_VERSION) die("the library has ABI version %d, the header %d", api.abi_version(), CDN_ABI_VERSION);
+  if (api.abi_version() != CDN_ABI_VERSION)
+    die("the library has ABI version %d, the header %d", api.abi_version(), CDN_ABI_VERSION);
   printf("%s\nseed %llu\n", api.build_info(), (unsigned long long)seed);
   int32_t devices = 0;
   if (api.device_count(&devices) != CDN_OK || devices == 0) die("no device: %s", api.last_error());

@@ -15,14 +15,31 @@ constexpr int64_t KIB = 1024, MIB = 1024 * KIB;
 constexpr int64_t HOST_BYTES = 4 * MIB;  // no buffer is larger
 constexpr int64_t ARENA_BYTES = 64 * KIB;
 constexpr int MAX_COUNT = 150;  // of tensors in a step: more than go into one launch
-constexpr int64_t EXTREMES[] = {-1, -2, -7, INT64_MIN, INT64_MIN + 1, INT64_MAX, INT64_MAX - 1, 1ll << 31, (1ll << 31) - 1, (1ll << 31) + 1,
-                                -(1ll << 31), 1ll << 32, (1ll << 32) + 1, 3037000500, 1ll << 59, 1ll << 60, (1ll << 60) + 1, 1ll << 62, 1ll << 63 >> 1};
+constexpr int64_t EXTREMES[] = {-1,
+                                -2,
+                                -7,
+                                INT64_MIN,
+                                INT64_MIN + 1,
+                                INT64_MAX,
+                                INT64_MAX - 1,
+                                1ll << 31,
+                                (1ll << 31) - 1,
+                                (1ll << 31) + 1,
+                                -(1ll << 31),
+                                1ll << 32,
+                                (1ll << 32) + 1,
+                                3037000500,
+                                1ll << 59,
+                                1ll << 60,
+                                (1ll << 60) + 1,
+                                1ll << 62,
+                                1ll << 63 >> 1};
 
 struct Limits {
   const char* name;
-  int64_t memory;      // with less than 2 MiB each buffer is an allocation of its own, which the sanitizers guard
-  int64_t largest;     // buffer
-  size_t buffers;      // at most this many at a time
+  int64_t memory;   // with less than 2 MiB each buffer is an allocation of its own, which the sanitizers guard
+  int64_t largest;  // buffer
+  size_t buffers;   // at most this many at a time
 };
 constexpr Limits TIGHT = {"tight", 2 * MIB - 256, 128 * KIB, 40};
 constexpr Limits ROOMY = {"roomy", 96 * MIB, 3 * MIB, 60};
@@ -38,42 +55,63 @@ class Fuzzer {
 
   uint64_t below(uint64_t n) { return random_() % n; }
   bool chance(int percent) { return below(100) < static_cast<uint64_t>(percent); }
-  template <class T, size_t N>
-  T one_of(const T (&list)[N]) { return list[below(N)]; }
+  template <class T, size_t N> T one_of(const T (&list)[N]) { return list[below(N)]; }
 
   void make(uint32_t* handle) {
     uint64_t kind = below(100);
-    if (kind < 12 && recent_) *handle = recent_;  // in place, or the same buffer twice
-    else if (kind < 88 && !buffers_.empty()) *handle = buffers_[below(buffers_.size())].handle;
-    else if (kind < 91 && !freed_.empty()) *handle = freed_[below(freed_.size())];
-    else if (kind < 93 && !buffers_.empty()) *handle = buffers_[below(buffers_.size())].handle + (chance(50) ? 1u << 20 : 0u - (1u << 20));
-    else if (kind < 94 && !streams_.empty()) *handle = streams_[below(streams_.size())];
-    else if (kind < 95 && !tickets_.empty()) *handle = tickets_[below(tickets_.size())].handle;
-    else if (kind < 97) *handle = static_cast<uint32_t>(random_());
-    else *handle = chance(50) ? 0 : 0xffffffffu;
+    if (kind < 12 && recent_)
+      *handle = recent_;  // in place, or the same buffer twice
+    else if (kind < 88 && !buffers_.empty())
+      *handle = buffers_[below(buffers_.size())].handle;
+    else if (kind < 91 && !freed_.empty())
+      *handle = freed_[below(freed_.size())];
+    else if (kind < 93 && !buffers_.empty())
+      *handle = buffers_[below(buffers_.size())].handle + (chance(50) ? 1u << 20 : 0u - (1u << 20));
+    else if (kind < 94 && !streams_.empty())
+      *handle = streams_[below(streams_.size())];
+    else if (kind < 95 && !tickets_.empty())
+      *handle = tickets_[below(tickets_.size())].handle;
+    else if (kind < 97)
+      *handle = static_cast<uint32_t>(random_());
+    else
+      *handle = chance(50) ? 0 : 0xffffffffu;
     recent_ = *handle;
   }
   void make(int64_t* size) {
     uint64_t kind = below(100);
-    if (kind < 45) *size = static_cast<int64_t>(below(10));
-    else if (kind < 75) *size = static_cast<int64_t>(16 + below(115));
-    else if (kind < 84) *size = static_cast<int64_t>(256 << below(8)) + static_cast<int64_t>(below(3)) - 1;
-    else if (kind < 88) *size = static_cast<int64_t>(below(200000));
-    else if (kind < 94) *size = 1;
-    else if (kind < 98) *size = one_of(EXTREMES);
-    else *size = static_cast<int64_t>(random_());
+    if (kind < 45)
+      *size = static_cast<int64_t>(below(10));
+    else if (kind < 75)
+      *size = static_cast<int64_t>(16 + below(115));
+    else if (kind < 84)
+      *size = static_cast<int64_t>(256 << below(8)) + static_cast<int64_t>(below(3)) - 1;
+    else if (kind < 88)
+      *size = static_cast<int64_t>(below(200000));
+    else if (kind < 94)
+      *size = 1;
+    else if (kind < 98)
+      *size = one_of(EXTREMES);
+    else
+      *size = static_cast<int64_t>(random_());
   }
   void make(int32_t* code) {  // dtype, rank, flag, variant
     uint64_t kind = below(100);
-    if (kind < 42) *code = 0;
-    else if (kind < 70) *code = 1;
-    else if (kind < 80) *code = 2;
-    else if (kind < 90) *code = 3;
-    else if (kind < 97) *code = static_cast<int32_t>(below(12)) - 2;
-    else *code = chance(50) ? INT32_MIN : chance(50) ? INT32_MAX : static_cast<int32_t>(random_());
+    if (kind < 42)
+      *code = 0;
+    else if (kind < 70)
+      *code = 1;
+    else if (kind < 80)
+      *code = 2;
+    else if (kind < 90)
+      *code = 3;
+    else if (kind < 97)
+      *code = static_cast<int32_t>(below(12)) - 2;
+    else
+      *code = chance(50) ? INT32_MIN : chance(50) ? INT32_MAX : static_cast<int32_t>(random_());
   }
   void make(double* scalar) {
-    constexpr double VALUES[] = {0, 0, 1, 1, 0.5, 2, -1, 0.9, 1e-3, -0.0, 255, 1e10, 1e300, -1e300, 5e-324, NAN, INFINITY, -INFINITY};
+    constexpr double VALUES[] = {0,    0,   1,    1,     0.5,    2,      -1,  0.9,      1e-3,
+                                 -0.0, 255, 1e10, 1e300, -1e300, 5e-324, NAN, INFINITY, -INFINITY};
     *scalar = one_of(VALUES);
   }
   void make(const int64_t** layout) {
@@ -84,7 +122,8 @@ class Fuzzer {
     for (int64_t& x : layout_) x = static_cast<int64_t>(below(chance(10) ? 100 : 7));
     if (chance(60)) {  // rows, or a matrix, as tensors have them; sometimes broadcast
       bool two = chance(60), large = chance(10);
-      int64_t rows = static_cast<int64_t>(below(large ? 400 : 20)), cols = static_cast<int64_t>(1 + below(large ? 400 : 40));
+      int64_t rows = static_cast<int64_t>(below(large ? 400 : 20)),
+              cols = static_cast<int64_t>(1 + below(large ? 400 : 40));
       int64_t at = 0;
       for (int64_t extent : {rows, cols}) {
         int64_t stride = extent == cols && at ? 1 : cols;
@@ -108,31 +147,34 @@ class Fuzzer {
     if (status == CDN_OK) return status;
     const char* text = api.last_error();
     std::string start = std::string("cdn_") + name + ": ";
-    if (strncmp(text, start.c_str(), start.size()) != 0 || strlen(text) <= start.size()) die("%s failed with %d and says: \"%s\"", name, status, text);
+    if (strncmp(text, start.c_str(), start.size()) != 0 || strlen(text) <= start.size())
+      die("%s failed with %d and says: \"%s\"", name, status, text);
     if (status == CDN_CUDA_FAILURE || status == CDN_INTERNAL) die("status %d: %s", status, text);
     return status;
   }
 
   // Calls f(args), and for a sample looks at the memory around the output afterwards.
-  template <class... A>
-  int32_t call(const char* name, int32_t (*f)(A...), std::tuple<A...> args) {
+  template <class... A> int32_t call(const char* name, int32_t (*f)(A...), std::tuple<A...> args) {
     uint32_t y = std::get<0>(args);
     bool look = alone_ && chance(30);
     if (look && chance(50)) y = std::get<0>(args) = guarded_view();
     std::vector<char> before = look ? arena() : std::vector<char>();
     std::vector<char> output = look ? contents(y) : std::vector<char>();
     int32_t status = check(name, std::apply(f, args));
-    // With CUDENO_SYNC=1 a bad index in random data is an error of the call that met it; its results stand all the same.
+    // With CUDENO_SYNC=1 a bad index in random data is an error of the call that met it; its results stand all the
+    // same.
     if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "called before")) return CDN_OK;
     if (!look) return status;
     if (status != CDN_OK) {
       if (contents(y) != output) die("%s failed and yet changed its output: %s", name, api.last_error());
       if (arena() != before) die("%s failed and yet changed memory", name);
-    } else if (y == guarded_.handle && strcmp(name, "cross_entropy") != 0) {  // its second output may lie in the arena too
+    } else if (y == guarded_.handle &&
+               strcmp(name, "cross_entropy") != 0) {  // its second output may lie in the arena too
       std::vector<char> after = arena();
       if (memcmp(after.data(), before.data(), guarded_offset_) != 0) die("%s wrote before its output", name);
       size_t end = guarded_offset_ + static_cast<size_t>(guarded_.bytes);
-      if (memcmp(after.data() + end, before.data() + end, after.size() - end) != 0) die("%s wrote behind its output", name);
+      if (memcmp(after.data() + end, before.data() + end, after.size() - end) != 0)
+        die("%s wrote behind its output", name);
     }
     return status;
   }
@@ -204,7 +246,8 @@ class Fuzzer {
       }
       buffers_.push_back({arena_, ARENA_BYTES});
       fill_host();
-      if (api.write(arena_, host_.data(), 0, ARENA_BYTES) != CDN_OK) die("the arena cannot be written: %s", api.last_error());
+      if (api.write(arena_, host_.data(), 0, ARENA_BYTES) != CDN_OK)
+        die("the arena cannot be written: %s", api.last_error());
       guarded_ = {};
     }
   }
@@ -213,7 +256,8 @@ class Fuzzer {
     if (guarded_.handle && chance(80) && bytes_of(guarded_.handle) >= 0) return guarded_.handle;
     guarded_offset_ = 8 * (1 + below(1000));
     guarded_.bytes = static_cast<int64_t>(8 * below(chance(30) ? 6000 : 200));
-    if (api.view(&guarded_.handle, arena_, static_cast<int64_t>(guarded_offset_), guarded_.bytes) != CDN_OK) die("no view of the arena: %s", api.last_error());
+    if (api.view(&guarded_.handle, arena_, static_cast<int64_t>(guarded_offset_), guarded_.bytes) != CDN_OK)
+      die("no view of the arena: %s", api.last_error());
     buffers_.push_back(guarded_);
     return guarded_.handle;
   }
