@@ -274,3 +274,28 @@ Deno.test("a tensor cannot be used once it is disposed, and disposing it again i
     assertEquals([...y.dataSync()], [1, 1]);
   }
 });
+
+Deno.test("copyFromAsync() writes, and refuses what copyFrom() refuses", async () => {
+  using x = zeros([3]);
+  await x.copyFromAsync(Float32Array.of(1, 2, 3));
+  assertEquals([...x.dataSync()], [1, 2, 3]);
+  await assertRejects(() => x.copyFromAsync(new Float64Array(3)), DTypeError);
+  await assertRejects(() => x.copyFromAsync(new Float32Array(2)), ShapeError, "8 bytes");
+});
+
+Deno.test("a tensor says what it is", () => {
+  using x = tensor([[1, 2]], { device: "cpu" });
+  assertEquals(`${x}`, "Tensor [1, 2] float32 cpu (1, 2)");
+  assertEquals(Deno.inspect(x), `${x}`);
+  using large = zeros([100], { device: "cpu", dtype: "uint8" });
+  assertEquals(`${large}`, "Tensor [100] uint8 cpu");
+});
+
+Deno.test("what is no tensor, or no shape, is refused by name", () => {
+  const loose = (value: unknown) => value as never;
+  using x = zeros([2, 3]);
+  assertThrows(() => x.matmul(loose(3)), ArgumentError, "found 3");
+  assertThrows(() => x.add(loose(undefined)), ArgumentError, "undefined");
+  assertThrows(() => zeros(loose(3)), ArgumentError, "[2, 3]");
+  assertThrows(() => x.reshape(loose(2)), ArgumentError, "[2, 3]");
+});

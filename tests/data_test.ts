@@ -14,6 +14,7 @@ import {
   manualSeed,
   memory,
   ShapeError,
+  type Tensor,
   tensor,
   zeros,
 } from "../mod.ts";
@@ -239,4 +240,16 @@ Deno.test("mnist: MNIST_DIR names the folder; read replaces it", async () => {
     env: { MNIST_DIR: subset },
   });
   assertEquals([out, err], ["1000\n", ""]);
+});
+
+Deno.test("DataLoader: a batch is freed when the next is asked for", () => {
+  const set = new data.TensorDataset(zeros([5, 2]), zeros([5]));
+  let before: Tensor | undefined;
+  for (const { input } of new data.DataLoader(set, { batchSize: 2 })) {
+    assert(before?.disposed ?? true);
+    assert(!input.disposed);
+    before = input;
+  }
+  assert(before!.disposed);
+  set.dispose();
 });

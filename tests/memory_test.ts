@@ -200,3 +200,24 @@ Deno.test("more memory than there is; all tensors stay usable", async () => {
   }
   assertEquals([code, err, ...lines.slice(4)], [0, "", "0 2000 10485760", "10485760", ""]);
 });
+
+test("memoryLimit: a small tensor finds room in a large free block", async () => {
+  const { code, err } = await program(
+    `import { init, zeros } from "${modUrl}";
+     init({ device: "cpu", memoryLimit: 32 * 2 ** 20 });
+     const large = zeros([2 ** 19]); // takes the only segment there is room for
+     console.log(zeros([1]).add(1).itemSync(), large.size);`,
+  );
+  assertEquals(code, 0, err);
+});
+
+test("a process may end while another thread is inside the library", async () => {
+  const { code, err } = await program(
+    `import { init, rand } from "${modUrl}";
+     init({ device: "cpu" });
+     const x = rand([1 << 22]);
+     for (let i = 0; i < 20; i++) x.data(); // on other threads
+     Deno.exit(0);`,
+  );
+  assertEquals(code, 0, err);
+});

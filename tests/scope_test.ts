@@ -1,5 +1,11 @@
 // Who frees a tensor, and what using it afterwards says.
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { DisposedError, keep, memory, ones, scope, type Tensor, tensor, zeros } from "../mod.ts";
 import { cleanTest as test } from "./fixtures/helpers.ts";
 
@@ -163,4 +169,17 @@ test("using a disposed tensor is an error that says where it was disposed", asyn
     }
   }
   assertStringIncludes(assertThrows(() => byScope!.exp(), DisposedError).message, "scope ended");
+});
+
+Deno.test("scope: async scopes that overlap are an error, not lost tensors", async () => {
+  const started = Promise.withResolvers<void>();
+  const first = scope(async () => {
+    await started.promise;
+  });
+  const second = scope(async () => {
+    await first.catch(() => {});
+  });
+  started.resolve();
+  await assertRejects(() => first, DisposedError, "async scope");
+  await second;
 });
