@@ -1,5 +1,6 @@
 // `deno bench --allow-ffi`: the matmul variants of the default device on 512x512x512, and plain TypeScript as the baseline.
 import { CudenoError, init, matmulVariants, randn, synchronize } from "../mod.ts";
+import { typescriptMatmul } from "./typescript_matmul.ts";
 
 const n = 512;
 const info = init({ seed: 1 });
@@ -7,14 +8,7 @@ const a = randn([n, n]), b = randn([n, n]);
 const group = `matmul float32 ${n}x${n}x${n} on ${info.device}, ${info.name}`;
 
 Deno.bench({ name: "TypeScript loops", group, baseline: true, n: 3, warmup: 1 }, () => {
-  const x = a.dataSync(), y = b.dataSync(), z = new Float32Array(n * n);
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      for (let k = 0; k < n; k++) sum += x[i * n + k]! * y[k * n + j]!;
-      z[i * n + j] = sum;
-    }
-  }
+  typescriptMatmul(a.dataSync(), b.dataSync(), n);
 });
 
 for (const variant of matmulVariants()) {
