@@ -141,13 +141,13 @@ async function main() {
     optimizer,
     metrics: ["accuracy"],
   });
-  await trainer.fit(train, {
+  const history = await trainer.fit(train, {
     epochs,
     batchSize: batch,
     validation: test,
     callbacks: [new ProgressBar({ unit: "images" }), decay],
   });
-  const { accuracy } = await trainer.evaluate(test);
+  const accuracy = history.at(-1)?.valAccuracy ?? (await trainer.evaluate(test)).accuracy;
   if (out) {
     await io.saveSafetensors(out, model.stateDict());
     console.log(`weights: ${out}`);

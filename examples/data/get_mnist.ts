@@ -9,6 +9,7 @@
  */
 
 import { type DataFile, mnistFiles } from "../../lib/data/mnist_files.ts";
+import { sha256Hex } from "../../lib/data/sha256.ts";
 
 const mirrors = [
   "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -40,7 +41,7 @@ export async function verify(file: DataFile, gz: Uint8Array<ArrayBuffer>): Promi
       { cause },
     );
   }
-  const sha256 = new Uint8Array(await crypto.subtle.digest("SHA-256", plain)).toHex();
+  const sha256 = await sha256Hex(plain);
   if (sha256 !== file.sha256) {
     throw new Error(
       `${file.name}.gz is not the right file: found ${plain.length} bytes with SHA-256 ${sha256}, ` +

@@ -222,3 +222,14 @@ export function checkGradDType(op: string, tensor: TensorBase): void {
     );
   }
 }
+
+// Made once, as freedByBackward is.
+const freedByZeroGrad = new Error("freed by zeroGrad()");
+
+/** Frees the gradients of leaves: what the zeroGrad() of modules and optimizers do. */
+export function zeroGrad(leaves: Iterable<TensorBase>): void {
+  for (const leaf of leaves) {
+    leaf.grad?.dispose(freedByZeroGrad);
+    leaf.grad = null;
+  }
+}

@@ -24,35 +24,27 @@ export interface MemoryInfo {
   readonly deviceAllocations: number;
 }
 
+// As cdn_memory_stats gives them.
+const order: readonly (keyof MemoryInfo)[] = [
+  "live",
+  "cached",
+  "reserved",
+  "peak",
+  "largestFree",
+  "limit",
+  "tensors",
+  "allocations",
+  "segments",
+  "deviceAllocations",
+];
+
 /** The memory that tensors take on a device, by default on the one of init(). */
 export function memory(device?: DeviceName): MemoryInfo {
   const backend = backendFor(device);
-  const stats = new BigInt64Array(10);
+  const stats = new BigInt64Array(order.length);
   backend.check(backend.functions.cdn_memory_stats(stats, backend.index));
-  const n = Array.from(stats, Number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
-  return {
-    live: n[0],
-    cached: n[1],
-    reserved: n[2],
-    peak: n[3],
-    largestFree: n[4],
-    limit: n[5],
-    tensors: n[6],
-    allocations: n[7],
-    segments: n[8],
-    deviceAllocations: n[9],
-  };
+  const values = order.map((name, i) => [name, Number(stats[i])]);
+  return Object.fromEntries(values) as Record<keyof MemoryInfo, number>;
 }
 
 /** Gives memory held for reuse back to the system. */

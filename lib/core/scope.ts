@@ -120,9 +120,6 @@ export function placeOf(message: string): Error {
   return at;
 }
 
-/** Where gradients go that zeroGrad() frees; made once, since a place costs more than the freeing. */
-export const freedByZeroGrad: Error = new Error("freed by zeroGrad()");
-
 /** The error for using a tensor that is gone. */
 export function disposedError(what: string, at: Error | undefined): DisposedError {
   // The first line of the stack that is not the library's own.

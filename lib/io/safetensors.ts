@@ -98,7 +98,7 @@ export function fromSafetensors(
   const found = [...tensors].map(([name, stored]) => ({
     name,
     stored,
-    dtype: dtypeOf(name, stored),
+    dtype: storedDType(name, stored),
   }));
   return Object.fromEntries(found.map(({ name, stored, dtype }) => {
     const place = options.device ? { device: options.device } : {};
@@ -106,7 +106,7 @@ export function fromSafetensors(
   }));
 }
 
-function dtypeOf(name: string, stored: StoredTensor): DType {
+function storedDType(name: string, stored: StoredTensor): DType {
   const dtype = (Object.keys(fileTypes) as DType[]).find((d) => fileTypes[d] === stored.dtype);
   if (dtype) return dtype;
   if (stored.dtype === "BOOL") return "uint8";

@@ -1,7 +1,7 @@
 import type { DeviceName } from "../core/backend.ts";
-import { noGrad } from "../core/autograd.ts";
+import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
-import { freedByZeroGrad, keep } from "../core/scope.ts";
+import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
@@ -83,10 +83,7 @@ export abstract class Module {
 
   /** Frees the gradients of all parameters. */
   zeroGrad(): void {
-    for (const parameter of this.parameters()) {
-      parameter.grad?.dispose(freedByZeroGrad);
-      parameter.grad = null;
-    }
+    zeroGrad(this.parameters());
   }
 
   /** All parameters and buffers by name: the tensors themselves, not copies. */

@@ -1,4 +1,5 @@
-import { freedByZeroGrad, keep } from "../core/scope.ts";
+import { zeroGrad } from "../core/autograd.ts";
+import { keep } from "../core/scope.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -122,10 +123,7 @@ export class SGD implements Optimizer {
 
   /** Frees the gradients of all parameters. */
   zeroGrad(): void {
-    for (const p of this.#parameters) {
-      p.grad?.dispose(freedByZeroGrad);
-      p.grad = null;
-    }
+    zeroGrad(this.#parameters);
   }
 
   /** Frees the velocities. */
