@@ -18,7 +18,16 @@ struct Fault {
   int32_t reserved;
   int64_t index, limit;
 };
-enum FaultOp : int32_t { FAULT_NONE = 0, FAULT_GATHER_ROWS = 1, FAULT_CROSS_ENTROPY = 2 };
+enum FaultOp : int32_t {  // runtime.cu has their names
+  FAULT_NONE,
+  FAULT_GATHER_ROWS,
+  FAULT_CROSS_ENTROPY,
+  FAULT_GATHER,
+  FAULT_SCATTER_ADD,
+  FAULT_INDEX_ADD,
+  FAULT_ONE_HOT,
+  FAULT_NLL_LOSS
+};
 
 namespace backend {
 

@@ -73,13 +73,24 @@ struct Ge {
   template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a >= b; }
 };
 
-struct Operands {
-  Layout layout;
-  Reach a, b;
-  Operands(const int64_t* numbers, int32_t rank) {
-    layout = read_layout(numbers, rank, 2, &a, &b);
-    if (a.low < 0 || b.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
-  }
+// f with one of its inputs given.
+template <class F, class T> struct WithA {
+  F f;
+  T a;
+  CDN_FN auto operator()(T b) const { return f(a, b); }
+};
+template <class F, class T> struct WithB {
+  F f;
+  T b;
+  CDN_FN auto operator()(T a) const { return f(a, b); }
+};
+
+struct Arguments {
+  uint32_t y, a, b;
+  const int64_t* layout;
+  int32_t rank;
+  double scalar;
+  int32_t dtype;
 };
 
 // Whether strides walk a contiguous tensor of the layout's extents.
@@ -92,71 +103,86 @@ bool in_order(const Layout& l, const int64_t* strides) {
   return true;
 }
 
-template <class F, class Y, class T> void binary(Call& call, const Operands& o, uint32_t y, uint32_t a, uint32_t b) {
-  const Layout& l = o.layout;
-  int64_t any = l.n > 0;
-  Y* to = call.out<Y>(y, "y", l.n);
+template <class F, class Y, class T> void binary(Call& call, const Arguments& x) {
+  Reach reach[2];
+  Layout l = read_layout(x.layout, x.rank, 2, reach);
+  if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+  Y* y = call.out<Y>(x.y, "y", l.n);
   // y may be an input whose elements are each read for their own place alone.
-  call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.a) ? Call::IN_PLACE : Call::NONE);
-  const T* from_a = call.in<T>(a, "a", any * (o.a.high + 1));
-  call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.b) ? Call::IN_PLACE : Call::NONE);
-  broadcast(call, l, F{}, to, from_a, call.in<T>(b, "b", any * (o.b.high + 1)));
+  auto input = [&](int i, uint32_t handle, const char* name) {
+    call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.stride[i]) ? Call::IN_PLACE : Call::NONE);
+    return call.in<T>(handle, name, l.n > 0 ? reach[i].high + 1 : 0);
+  };
+  if (x.a && x.b) {
+    const T* a = input(0, x.a, "a");
+    return broadcast(call, l, F{}, y, a, input(1, x.b, "b"));
+  }
+  int tensor = x.a ? 0 : 1;
+  if (!x.a && !x.b) CDN_FAIL(CDN_BAD_HANDLE, "a and b are both 0; one may be, and scalar stands for it");
+  if (!in_order(l, l.stride[tensor]))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar, the other input is contiguous");
+  using C = Compute<T>;
+  C value = Converted<C>{}(x.scalar);
+  const T* data = input(tensor, x.a | x.b, x.a ? "a" : "b");
+  if (x.a) return map(call, l.n, WithB<F, C>{F{}, value}, y, data);
+  map(call, l.n, WithA<F, C>{F{}, value}, y, data);
 }
 
-template <class F>
-int32_t binary_float(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                     int32_t dtype) {
+template <class F> int32_t binary_float(const char* op, const Arguments& x) {
   return run(op, [&](Call& call) {
-    Operands o(layout, rank);
-    with_float(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
+    with_float(x.dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, x); });
   });
 }
-template <class F>
-int32_t binary_number(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                      int32_t dtype) {
+template <class F> int32_t binary_number(const char* op, const Arguments& x) {
   return run(op, [&](Call& call) {
-    Operands o(layout, rank);
-    with_number(dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, o, y, a, b); });
+    with_number(x.dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, x); });
   });
 }
-template <class F>
-int32_t compare(const char* op, uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                int32_t dtype) {
-  return run(op, [&](Call& call) {
-    Operands o(layout, rank);
-    with_any(dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, o, y, a, b); });
-  });
+template <class F> int32_t compare(const char* op, const Arguments& x) {
+  return run(op,
+             [&](Call& call) { with_any(x.dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, x); }); });
 }
 
 }  // namespace
 
-#define CDN_BINARY_ARGUMENTS uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, int32_t dtype
+#define CDN_BINARY_ARGUMENTS \
+  uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, int32_t dtype
 
-CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) { return binary_number<AddOp>("cdn_add", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) { return binary_number<SubOp>("cdn_sub", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) { return binary_number<MulOp>("cdn_mul", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) { return binary_number<DivOp>("cdn_div", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) { return binary_float<PowOp>("cdn_pow", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) {
+  return binary_number<AddOp>("cdn_add", {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) {
+  return binary_number<SubOp>("cdn_sub", {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) {
+  return binary_number<MulOp>("cdn_mul", {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
+  return binary_number<DivOp>("cdn_div", {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
+  return binary_float<PowOp>("cdn_pow", {y, a, b, layout, rank, scalar, dtype});
+}
 CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) {
-  return binary_number<MaximumOp>("cdn_maximum", y, a, b, layout, rank, dtype);
+  return binary_number<MaximumOp>("cdn_maximum", {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) {
-  return binary_number<MinimumOp>("cdn_minimum", y, a, b, layout, rank, dtype);
+  return binary_number<MinimumOp>("cdn_minimum", {y, a, b, layout, rank, scalar, dtype});
 }
 
 CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
-  return binary_float<PowGradBase>("cdn_pow_grad_base", y, a, b, layout, rank, dtype);
+  return binary_float<PowGradBase>("cdn_pow_grad_base", {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
-  return binary_float<PowGradExponent>("cdn_pow_grad_exponent", y, a, b, layout, rank, dtype);
+  return binary_float<PowGradExponent>("cdn_pow_grad_exponent", {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
-  return binary_float<MaximumGrad>("cdn_maximum_grad", y, a, b, layout, rank, dtype);
+  return binary_float<MaximumGrad>("cdn_maximum_grad", {y, a, b, layout, rank, scalar, dtype});
 }
 
-CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) { return compare<Eq>("cdn_eq", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) { return compare<Ne>("cdn_ne", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) { return compare<Lt>("cdn_lt", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) { return compare<Le>("cdn_le", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) { return compare<Gt>("cdn_gt", y, a, b, layout, rank, dtype); }
-CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) { return compare<Ge>("cdn_ge", y, a, b, layout, rank, dtype); }
+CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) { return compare<Eq>("cdn_eq", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) { return compare<Ne>("cdn_ne", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) { return compare<Lt>("cdn_lt", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) { return compare<Le>("cdn_le", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) { return compare<Gt>("cdn_gt", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) { return compare<Ge>("cdn_ge", {y, a, b, layout, rank, scalar, dtype}); }

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 1
+#define CDN_ABI_VERSION 2
 
 /* Status codes. */
 enum {
@@ -34,8 +34,9 @@ enum {
   CDN_INTERNAL = 7
 };
 
-/* Element types: the int32_t dtype arguments. A comparison's result is uint8, 0 or 1. */
-enum { CDN_FLOAT32 = 0, CDN_FLOAT64 = 1, CDN_INT32 = 2, CDN_UINT8 = 3 };
+/* Element types: the int32_t dtype arguments. A comparison's result is uint8, 0 or 1. What is said of floats holds for
+ * all four; the 16-bit ones are stored so, and computed with in float32. */
+enum { CDN_FLOAT32 = 0, CDN_FLOAT64 = 1, CDN_INT32 = 2, CDN_UINT8 = 3, CDN_FLOAT16 = 4, CDN_BFLOAT16 = 5 };
 
 /* The library. */
 int32_t cdn_abi_version(void);    /* CDN_ABI_VERSION of the build */
@@ -77,7 +78,7 @@ int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
 
-/* Elementwise, n elements: y = f(x). float32, float64; neg and abs also int32. */
+/* Elementwise, n elements: y = f(x). Floats; neg and abs also int32. */
 int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_exp(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
@@ -99,28 +100,34 @@ int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype);
 int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_dtype);
 
 /* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost first, strides in
- * elements and 0 where an input is repeated; rank 0..8. float32, float64, int32; pow and the gradients only floats. */
-int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+ * elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then `scalar` stands for it, and the other one
+ * is contiguous. Floats, int32; pow and the gradients only floats. */
+int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                    int32_t dtype);
+int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                    int32_t dtype);
 
 /* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, 1/2 where a = b,
  * 1 where either is NaN). */
-int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                          int32_t dtype);
+int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                              int32_t dtype);
+int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                         int32_t dtype);
 
 /* Comparisons: y is uint8; any dtype. Those with NaN are 0, but for ne. */
-int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 
 /* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs (extent, stride of x)
  * and then, as the last number, the offset of the first element; strides may be 0 or negative. Covers expand, permute,
@@ -128,7 +135,7 @@ int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_
 int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int32_t dtype);
 
-/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64. float32, float64;
+/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64. Floats;
  * sum, max, min, argmax, argmin also int32. max and min keep NaN; an empty axis is an error for them. argmax and argmin
  * give the first index, as int32. max_grad serves max and min: dy shared evenly by the elements equal to y. */
 int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
@@ -140,7 +147,7 @@ int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t 
 int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
                      int32_t dtype);
 
-/* Row-wise on x[rows, cols]; float32, float64. */
+/* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);

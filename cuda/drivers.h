@@ -1,12 +1,15 @@
 // The loops behind every operation of cuda/*.cu. An operation is a small named functor; a driver runs it: as a kernel
 // when nvcc compiles this, as a loop over threads and vector lanes when a C++ compiler does. Same names, same meaning:
 //
-//   map(call, n, f, y, x...)                 y[i] = f(x[i]...)
+//   map(call, n, f, y, x...)                 y[i] = f(wide(x[i])...)
 //   each(call, n, f)                         f(i)
 //   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
-//   broadcast(call, layout, f, y, a, b)      y[i] = f(a[..], b[..]) with strides
+//   broadcast(call, layout, f, y, a, b, …)   y[i] = f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs
 //   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k
 //   rows(call, rows, cols, op)               reduce, then reduce again, then map, along each row
+//
+// map and broadcast turn 16-bit floats into float (half.h) and round the result to the type of y; other functors do so
+// themselves, by wide() and static_cast.
 //
 // reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc). Joining must not depend on grouping but
 // for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by bit. rows's op:
@@ -17,20 +20,17 @@
 #include <cstdint>
 #include <limits>
 
+#include "half.h"
 #include "runtime.h"
-
-#if defined(__CUDACC__)
-#define CDN_FN __host__ __device__ __forceinline__
-#else
-#define CDN_FN inline __attribute__((always_inline))
-#endif
 
 namespace cdn {
 
-// Extents and strides of up to two inputs, outermost first; neighbours that can be walked as one are merged.
+// Extents and strides of up to three inputs, outermost first; neighbours that can be walked as one are merged.
+constexpr int MAX_INPUTS = 3;
 struct Layout {
   int32_t rank = 0;
-  int64_t extent[MAX_RANK] = {}, a[MAX_RANK] = {}, b[MAX_RANK] = {};
+  int64_t extent[MAX_RANK] = {};
+  int64_t stride[MAX_INPUTS][MAX_RANK] = {};
   int64_t n = 1;
 };
 
@@ -39,7 +39,8 @@ struct Reach {
   int64_t low = 0, high = 0;
 };
 
-Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach_a, Reach* reach_b);
+// numbers: rank times (extent, a stride for each input). reach: one for each input.
+Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach);
 
 CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64_t limit) {
   fault->index = index;

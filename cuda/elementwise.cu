@@ -86,22 +86,6 @@ template <class T> struct Constant {
   CDN_FN void operator()(int64_t i) const { y[i] = value; }
 };
 
-// From a wide value to Y: integers saturate, NaN becomes 0.
-template <class Y> struct CastTo {
-  template <class X> CDN_FN Y operator()(X x) const {
-    if constexpr (std::is_floating_point<Y>::value || std::is_same<X, Y>::value) {
-      return static_cast<Y>(x);
-    } else {
-      using Limits = std::numeric_limits<Y>;
-      double wide = static_cast<double>(x);
-      if (is_nan(wide)) return Y(0);
-      if (wide <= static_cast<double>(Limits::min())) return Limits::min();
-      if (wide >= static_cast<double>(Limits::max())) return Limits::max();
-      return static_cast<Y>(wide);
-    }
-  }
-};
-
 }  // namespace
 
 CDN_API int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
@@ -150,7 +134,7 @@ CDN_API int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype) {
     with_any(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", n);
-      each(call, n, Constant<T>{CastTo<T>{}(value), to});
+      each(call, n, Constant<T>{Converted<T>{}(value), to});
     });
   });
 }
@@ -162,7 +146,7 @@ CDN_API int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int
         using Y = decltype(y_zero);
         using X = decltype(x_zero);
         Y* to = call.out<Y>(y, "y", n);
-        map(call, n, CastTo<Y>{}, to, call.in<X>(x, "x", n));
+        map(call, n, Converted<Y>{}, to, call.in<X>(x, "x", n));
       });
     });
   });

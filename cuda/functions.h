@@ -43,4 +43,21 @@ template <class T> CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b
 template <class T> CDN_FN T smaller(T a, T b) { return a < b || is_nan(a) ? a : b; }
 
 }  // namespace fn
+
+// From a wide value to Y: integers saturate, NaN becomes 0.
+template <class Y> struct Converted {
+  template <class X> CDN_FN Y operator()(X x) const {
+    if constexpr (is_real<Y> || std::is_same<X, Y>::value) {
+      return static_cast<Y>(x);
+    } else {
+      using Limits = std::numeric_limits<Y>;
+      double wide = static_cast<double>(x);
+      if (is_nan(wide)) return Y(0);
+      if (wide <= static_cast<double>(Limits::min())) return Limits::min();
+      if (wide >= static_cast<double>(Limits::max())) return Limits::max();
+      return static_cast<Y>(wide);
+    }
+  }
+};
+
 }  // namespace cdn

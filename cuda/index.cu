@@ -18,10 +18,11 @@ template <class Y, class X> struct GatherRows {
     const X* from;  // nullptr: the index was bad
     int64_t count;
     double scale, shift;
-    CDN_FN void operator()(int64_t c) const { to[c] = from ? convert(from[c]) : Y(0); }
+    CDN_FN void operator()(int64_t c) const { to[c] = from ? convert(from[c]) : static_cast<Y>(0); }
     CDN_FN Y convert(X value) const {
-      if constexpr (std::is_floating_point<Y>::value)
-        return static_cast<Y>(value) * static_cast<Y>(scale) + static_cast<Y>(shift);
+      using C = Compute<Y>;
+      if constexpr (is_real<Y>)
+        return static_cast<Y>(static_cast<C>(value) * static_cast<C>(scale) + static_cast<C>(shift));
       else
         return static_cast<Y>(value);
     }
@@ -34,8 +35,8 @@ template <class Y, class X> struct GatherRows {
   }
 };
 
-struct First {
-  template <class T> CDN_FN T operator()(T a, T) const { return a; }
+struct Same {
+  template <class T> CDN_FN T operator()(T x) const { return x; }
 };
 
 }  // namespace
@@ -70,28 +71,20 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
 
 CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
   return run("cdn_strided_copy", [&](Call& call) {
-    Reach reach, unused;
+    Reach reach;
     if (!layout) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
-    Layout l = read_layout(layout, rank, 1, &reach, &unused);
+    Layout l = read_layout(layout, rank, 1, &reach);
     int64_t offset = layout[rank * 2], any = l.n > 0;
     if (offset < 0 || offset > MAX_BYTES)
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in x", (long long)offset);
     if (offset + reach.low < 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x",
                (long long)-(offset + reach.low));
-    int64_t bytes = dtype_bytes(dtype);
-    auto copy = [&](auto word) {
+    with_word(dtype, [&](auto word) {
       using T = decltype(word);
       T* to = call.out<T>(y, "y", l.n);
       const T* from = call.in<T>(x, "x", any * (offset + reach.high + 1)) + any * offset;
-      for (int32_t d = 0; d < l.rank; d++) l.b[d] = l.a[d];
-      broadcast(call, l, First{}, to, from, from);
-    };
-    if (bytes == 1)
-      copy(uint8_t{});
-    else if (bytes == 4)
-      copy(uint32_t{});
-    else
-      copy(uint64_t{});
+      broadcast(call, l, Same{}, to, from);
+    });
   });
 }

@@ -10,7 +10,7 @@ static void extend(Reach* reach, int64_t extent, int64_t stride) {
   (far < 0 ? reach->low : reach->high) = static_cast<int64_t>(end);
 }
 
-Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach_a, Reach* reach_b) {
+Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach) {
   if (rank < 0 || rank > MAX_RANK) CDN_FAIL(CDN_BAD_ARGUMENT, "rank is %d; it must be in 0..%d", rank, MAX_RANK);
   if (rank > 0 && !numbers) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
   Layout out;
@@ -18,22 +18,18 @@ Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* 
     out.n = checked_product("layout extents", out.n, checked_size("layout extent", numbers[d * (inputs + 1)]));
   if (out.n == 0) return out;
   for (int32_t d = 0; d < rank; d++) {
-    const int64_t* at = numbers + d * (inputs + 1);
-    int64_t extent = at[0], a = at[1], b = inputs > 1 ? at[2] : 0;
+    const int64_t *at = numbers + d * (inputs + 1), *stride = at + 1;
+    int64_t extent = at[0];
     if (extent == 1) continue;
-    extend(reach_a, extent, a);
-    if (inputs > 1) extend(reach_b, extent, b);
     int32_t last = out.rank - 1;
-    if (last >= 0 && out.a[last] == a * extent && out.b[last] == b * extent) {
-      out.extent[last] *= extent;
-      out.a[last] = a;
-      out.b[last] = b;
-    } else {
-      out.extent[out.rank] = extent;
-      out.a[out.rank] = a;
-      out.b[out.rank] = b;
-      out.rank++;
+    bool merge = last >= 0;
+    for (int32_t i = 0; i < inputs; i++) {
+      extend(&reach[i], extent, stride[i]);
+      merge = merge && out.stride[i][last] == stride[i] * extent;
     }
+    if (!merge) last = out.rank++;
+    out.extent[last] = merge ? out.extent[last] * extent : extent;
+    for (int32_t i = 0; i < inputs; i++) out.stride[i][last] = stride[i];
   }
   return out;
 }

@@ -19,7 +19,7 @@ template <class T> struct SgdTable {
 };
 
 template <class T> struct SgdRule {
-  T lr, momentum, dampening, weight_decay;
+  Compute<T> lr, momentum, dampening, weight_decay;
   bool nesterov, first;
 };
 
@@ -34,13 +34,14 @@ template <class T> struct SgdStep {
     int64_t count;
     SgdRule<T> rule;
     CDN_FN void operator()(int64_t i) const {
-      T p = param[i], g = grad[i] + rule.weight_decay * p;
-      if (rule.momentum != T(0)) {
-        T v = rule.first ? g : rule.momentum * velocity[i] + (T(1) - rule.dampening) * g;
-        velocity[i] = v;
+      using C = Compute<T>;
+      C p = wide(param[i]), g = wide(grad[i]) + rule.weight_decay * p;
+      if (rule.momentum != C(0)) {
+        C v = rule.first ? g : rule.momentum * wide(velocity[i]) + (C(1) - rule.dampening) * g;
+        velocity[i] = static_cast<T>(v);
         g = rule.nesterov ? g + rule.momentum * v : v;
       }
-      param[i] = p - rule.lr * g;
+      param[i] = static_cast<T>(p - rule.lr * g);
     }
   };
   CDN_FN Row row(int64_t chunk) const {
@@ -74,10 +75,11 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, cons
         table.size[t] = sizes[i];
         table.first_chunk[t + 1] = table.first_chunk[t] + (sizes[i] + CHUNK_SIZE - 1) / CHUNK_SIZE;
       }
-      SgdRule<T> rule{static_cast<T>(lr),
-                      static_cast<T>(momentum),
-                      static_cast<T>(dampening),
-                      static_cast<T>(weight_decay),
+      using C = Compute<T>;
+      SgdRule<T> rule{static_cast<C>(lr),
+                      static_cast<C>(momentum),
+                      static_cast<C>(dampening),
+                      static_cast<C>(weight_decay),
                       nesterov != 0,
                       first != 0};
       for (const SgdTable<T>& table : tables)

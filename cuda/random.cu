@@ -1,74 +1,45 @@
-// Random numbers from a counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-// 1, 2, 3", 2011). A block of four words depends on seed and counter alone, so every device draws the same bits.
+// Tensors of random numbers.
 #include "functions.h"
+#include "philox.h"
 
 using namespace cdn;
 
 namespace {
 
-struct Words {
-  uint32_t v[4];
-};
-
-CDN_FN Words philox(uint64_t seed, uint64_t counter) {
-  uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
-  Words w{{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0}};
-  for (int round = 0; round < 10; round++) {
-    uint64_t p0 = uint64_t{0xD2511F53u} * w.v[0], p1 = uint64_t{0xCD9E8D57u} * w.v[2];
-    w = Words{{static_cast<uint32_t>(p1 >> 32) ^ w.v[1] ^ key0, static_cast<uint32_t>(p1),
-               static_cast<uint32_t>(p0 >> 32) ^ w.v[3] ^ key1, static_cast<uint32_t>(p0)}};
-    key0 += 0x9E3779B9u;
-    key1 += 0xBB67AE85u;
-  }
-  return w;
-}
-
-// [0, 1) with all the bits the type has.
-template <class T> struct Unit;
-template <> struct Unit<float> {
-  static constexpr int PER_BLOCK = 4;
-  CDN_FN static float draw(const Words& w, int j) { return static_cast<float>(w.v[j] >> 8) * 0x1p-24f; }
-};
-template <> struct Unit<double> {
-  static constexpr int PER_BLOCK = 2;
-  CDN_FN static double draw(const Words& w, int j) {
-    uint64_t bits = (static_cast<uint64_t>(w.v[2 * j]) << 32 | w.v[2 * j + 1]) >> 11;
-    return static_cast<double>(bits) * 0x1p-53;
-  }
-};
-
 template <class T> struct Uniform {
+  using C = Compute<T>;
   T* y;
   int64_t n;
   uint64_t seed, offset;
-  T low, high;
+  C low, high;
   CDN_FN void operator()(int64_t block) const {
-    constexpr int PER = Unit<T>::PER_BLOCK;
+    constexpr int PER = Unit<C>::PER_BLOCK;
     Words w = philox(seed, offset + static_cast<uint64_t>(block));
     for (int j = 0; j < PER; j++) {
       int64_t i = block * PER + j;
       if (i >= n) return;
-      T value = fn::fma(high - low, Unit<T>::draw(w, j), low);  // one rounding, the same on every device
-      y[i] = value < high || !(low < high) ? value : low;       // rounding must not reach high
+      C value = wide(static_cast<T>(fn::fma(high - low, Unit<C>::draw(w, j), low)));  // the same on every device
+      y[i] = static_cast<T>(value < high || !(low < high) ? value : low);             // rounding must not reach high
     }
   }
 };
 
 // Box and Muller: two uniforms make two normals.
 template <class T> struct Normal {
+  using C = Compute<T>;
   T* y;
   int64_t n;
   uint64_t seed, offset;
-  T mean, std;
+  C mean, std;
   CDN_FN void operator()(int64_t block) const {
-    constexpr int PER = Unit<T>::PER_BLOCK;
+    constexpr int PER = Unit<C>::PER_BLOCK;
     Words w = philox(seed, offset + static_cast<uint64_t>(block));
     for (int j = 0; j < PER; j += 2) {
-      T radius = fn::sqrt(T(-2) * fn::log(T(1) - Unit<T>::draw(w, j)));
-      T angle = T(6.283185307179586476925286766559) * Unit<T>::draw(w, j + 1);
+      C radius = fn::sqrt(C(-2) * fn::log(C(1) - Unit<C>::draw(w, j)));
+      C angle = C(6.283185307179586476925286766559) * Unit<C>::draw(w, j + 1);
       int64_t i = block * PER + j;
-      if (i < n) y[i] = mean + std * (radius * cosine(angle));
-      if (i + 1 < n) y[i + 1] = mean + std * (radius * sine(angle));
+      if (i < n) y[i] = static_cast<T>(mean + std * (radius * cosine(angle)));
+      if (i + 1 < n) y[i + 1] = static_cast<T>(mean + std * (radius * sine(angle)));
     }
   }
   CDN_FN static float cosine(float x) { return cosf(x); }
@@ -107,14 +78,15 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      need_finite("low", static_cast<T>(low));
-      need_finite("high", static_cast<T>(high));
-      need_finite("high - low", static_cast<T>(high) - static_cast<T>(low));
+      using C = Compute<T>;
+      need_finite("low", static_cast<C>(static_cast<T>(low)));
+      need_finite("high", static_cast<C>(static_cast<T>(high)));
+      need_finite("high - low", static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
       T* to = call.out<T>(y, "y", n);
-      int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
+      int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
       each(call, blocks,
-           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(low),
-                      static_cast<T>(high)});
+           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset),
+                      static_cast<C>(static_cast<T>(low)), static_cast<C>(static_cast<T>(high))});
     });
   });
 }
@@ -125,13 +97,14 @@ CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      need_finite("mean", static_cast<T>(mean));
-      need_finite("std", static_cast<T>(std));
+      using C = Compute<T>;
+      need_finite("mean", static_cast<C>(static_cast<T>(mean)));
+      need_finite("std", static_cast<C>(static_cast<T>(std)));
       T* to = call.out<T>(y, "y", n);
-      int64_t blocks = n / Unit<T>::PER_BLOCK + (n % Unit<T>::PER_BLOCK != 0);
+      int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
       each(call, blocks,
-           Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), static_cast<T>(mean),
-                     static_cast<T>(std)});
+           Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset),
+                     static_cast<C>(static_cast<T>(mean)), static_cast<C>(static_cast<T>(std))});
     });
   });
 }

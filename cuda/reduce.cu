@@ -37,13 +37,13 @@ template <class T> struct Smallest {
 };
 
 template <template <class> class Which, class T> struct Extremum {
-  using Acc = T;
+  using Acc = Compute<T>;
   const T* x;
   T* y;
-  CDN_FN T start() const { return Which<T>::least(); }
-  CDN_FN T load(int64_t at, int64_t) const { return x[at]; }
-  CDN_FN T join(T a, T b) const { return Which<T>::better(a, b); }
-  CDN_FN void store(int64_t at, T value) const { y[at] = value; }
+  CDN_FN Acc start() const { return Which<Acc>::least(); }
+  CDN_FN Acc load(int64_t at, int64_t) const { return wide(x[at]); }
+  CDN_FN Acc join(Acc a, Acc b) const { return Which<Acc>::better(a, b); }
+  CDN_FN void store(int64_t at, Acc value) const { y[at] = static_cast<T>(value); }
 };
 
 template <class T> struct Candidate {
@@ -52,16 +52,17 @@ template <class T> struct Candidate {
 };
 
 template <template <class> class Which, class T> struct ArgExtremum {
-  using Acc = Candidate<T>;
+  using C = Compute<T>;
+  using Acc = Candidate<C>;
   const T* x;
   int32_t* y;
-  CDN_FN Acc start() const { return {-1, T(0)}; }
-  CDN_FN Acc load(int64_t at, int64_t k) const { return {k, x[at]}; }
+  CDN_FN Acc start() const { return {-1, C(0)}; }
+  CDN_FN Acc load(int64_t at, int64_t k) const { return {k, wide(x[at])}; }
   CDN_FN Acc join(Acc a, Acc b) const {
     if (a.index < 0) return b;
     if (b.index < 0) return a;
-    if (Which<T>::beats(b.value, a.value)) return b;
-    if (Which<T>::beats(a.value, b.value)) return a;
+    if (Which<C>::beats(b.value, a.value)) return b;
+    if (Which<C>::beats(a.value, b.value)) return a;
     return a.index <= b.index ? a : b;
   }
   CDN_FN void store(int64_t at, Acc best) const { y[at] = static_cast<int32_t>(best.index); }
@@ -71,21 +72,22 @@ template <template <class> class Which, class T> struct ArgExtremum {
 template <class T> struct CountTies {
   using Acc = int64_t;
   const T *x, *y;
-  T* count;
+  Compute<T>* count;
   int64_t axis, inner;
   CDN_FN Acc start() const { return 0; }
   CDN_FN Acc load(int64_t at, int64_t) const { return same(x[at], y[at / (axis * inner) * inner + at % inner]); }
   CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<T>(ties); }
-  CDN_FN static bool same(T a, T b) { return a == b || (is_nan(a) && is_nan(b)); }
+  CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<Compute<T>>(ties); }
+  CDN_FN static bool same(Compute<T> a, Compute<T> b) { return a == b || (is_nan(a) && is_nan(b)); }
 };
 template <class T> struct ShareGrad {
   T* dx;
-  const T *dy, *x, *y, *count;
+  const T *dy, *x, *y;
+  const Compute<T>* count;
   int64_t axis, inner;
   CDN_FN void operator()(int64_t at) const {
     int64_t from = at / (axis * inner) * inner + at % inner;
-    dx[at] = CountTies<T>::same(x[at], y[from]) ? dy[from] / count[from] : T(0);
+    dx[at] = CountTies<T>::same(x[at], y[from]) ? static_cast<T>(wide(dy[from]) / count[from]) : T(0);
   }
 };
 
@@ -174,7 +176,7 @@ CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, i
       const T* from = call.in<T>(x, "x", n.in);
       const T* best = call.in<T>(y, "y", n.out);
       if (n.in == 0) return;
-      T* count = call.scratch<T>(n.out);
+      Compute<T>* count = call.scratch<Compute<T>>(n.out);
       reduce(call, outer, axis, inner, CountTies<T>{from, best, count, axis, inner});
       each(call, n.in, ShareGrad<T>{to, upstream, from, best, count, axis, inner});
     });

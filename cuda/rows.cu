@@ -7,83 +7,90 @@ using namespace cdn;
 namespace {
 
 template <class T> struct MaxThenSumExp {
-  using Acc = T;
+  using Acc = Compute<T>;
   static constexpr bool SECOND = true;
   const T* x;
   int64_t cols;
-  CDN_FN T start1() const { return -std::numeric_limits<T>::infinity(); }
-  CDN_FN T load1(int64_t r, int64_t c) const { return x[r * cols + c]; }
-  CDN_FN T join1(T a, T b) const { return fn::larger(a, b); }
-  CDN_FN T load2(int64_t r, int64_t c, T max) const { return fn::exp(x[r * cols + c] - max); }
+  CDN_FN Acc start1() const { return -std::numeric_limits<Acc>::infinity(); }
+  CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
+  CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
+  CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const { return fn::exp(wide(x[r * cols + c]) - max); }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, T, T) const {}
+  CDN_FN void finish(int64_t, Acc, Acc) const {}
 };
 
 template <class T> struct Softmax : MaxThenSumExp<T> {
+  using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
     int64_t at = r * this->cols + c;
-    y[at] = fn::exp(this->x[at] - max) / sum;
+    y[at] = static_cast<T>(fn::exp(wide(this->x[at]) - max) / sum);
   }
 };
 
 template <class T> struct LogSoftmax : MaxThenSumExp<T> {
+  using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
     int64_t at = r * this->cols + c;
-    y[at] = this->x[at] - max - fn::log(sum);
+    y[at] = static_cast<T>(wide(this->x[at]) - max - fn::log(sum));
   }
 };
 
 template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
+  using Acc = Compute<T>;
   T *loss, *dx;
   const Target* target;
-  T scale;
+  Acc scale;
   volatile Fault* fault;
   CDN_FN bool maps() const { return dx != nullptr; }
-  CDN_FN void store(int64_t r, int64_t c, T max, T sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
     int64_t at = r * this->cols + c;
-    T p = fn::exp(this->x[at] - max) / sum;
-    dx[at] = (p - (c == static_cast<int64_t>(target[r]) ? T(1) : T(0))) * scale;
+    Acc p = fn::exp(wide(this->x[at]) - max) / sum;
+    dx[at] = static_cast<T>((p - (c == static_cast<int64_t>(target[r]) ? Acc(1) : Acc(0))) * scale);
   }
-  CDN_FN void finish(int64_t r, T max, T sum) const {
+  CDN_FN void finish(int64_t r, Acc max, Acc sum) const {
     int64_t t = static_cast<int64_t>(target[r]);
     if (t < 0 || t >= this->cols) {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
-      loss[r] = std::numeric_limits<T>::quiet_NaN();
+      loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
     } else {
-      loss[r] = fn::log(sum) + (max - this->x[r * this->cols + t]);
+      loss[r] = static_cast<T>(fn::log(sum) + (max - wide(this->x[r * this->cols + t])));
     }
   }
 };
 
 // One sum, then a map of dy and y.
 template <class T> struct RowGrad {
-  using Acc = T;
+  using Acc = Compute<T>;
   static constexpr bool SECOND = false;
   T* dx;
   const T *dy, *y;
   int64_t cols;
-  CDN_FN T start1() const { return T(0); }
-  CDN_FN T join1(T a, T b) const { return a + b; }
-  CDN_FN T load2(int64_t, int64_t, T) const { return T(0); }
+  CDN_FN Acc start1() const { return Acc(0); }
+  CDN_FN Acc join1(Acc a, Acc b) const { return a + b; }
+  CDN_FN Acc load2(int64_t, int64_t, Acc) const { return Acc(0); }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, T, T) const {}
+  CDN_FN void finish(int64_t, Acc, Acc) const {}
 };
 
 template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
-  CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c] * this->y[r * this->cols + c]; }
-  CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
+  using Acc = Compute<T>;
+  CDN_FN Acc load1(int64_t r, int64_t c) const {
+    return wide(this->dy[r * this->cols + c]) * wide(this->y[r * this->cols + c]);
+  }
+  CDN_FN void store(int64_t r, int64_t c, Acc sum, Acc) const {
     int64_t at = r * this->cols + c;
-    this->dx[at] = this->y[at] * (this->dy[at] - sum);
+    this->dx[at] = static_cast<T>(wide(this->y[at]) * (wide(this->dy[at]) - sum));
   }
 };
 
 template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy)
-  CDN_FN T load1(int64_t r, int64_t c) const { return this->dy[r * this->cols + c]; }
-  CDN_FN void store(int64_t r, int64_t c, T sum, T) const {
+  using Acc = Compute<T>;
+  CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
+  CDN_FN void store(int64_t r, int64_t c, Acc sum, Acc) const {
     int64_t at = r * this->cols + c;
-    this->dx[at] = this->dy[at] - fn::exp(this->y[at]) * sum;
+    this->dx[at] = static_cast<T>(wide(this->dy[at]) - fn::exp(wide(this->y[at])) * sum);
   }
 };
 
@@ -150,7 +157,7 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32
         op.x = call.in<T>(x, "x", n);
         op.target = call.in<Target>(target, "target", n_rows);
         op.cols = cols;
-        op.scale = static_cast<T>(scale);
+        op.scale = static_cast<Compute<T>>(scale);
         op.fault = backend::fault(call.device().index);
         if (n) rows(call, n_rows, cols, op);
       };

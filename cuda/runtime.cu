@@ -57,6 +57,8 @@ const char* dtype_name(int32_t dtype) {
     case CDN_FLOAT64: return "float64";
     case CDN_INT32: return "int32";
     case CDN_UINT8: return "uint8";
+    case CDN_FLOAT16: return "float16";
+    case CDN_BFLOAT16: return "bfloat16";
     default: return "unknown";
   }
 }
@@ -67,7 +69,11 @@ int64_t dtype_bytes(int32_t dtype) {
     case CDN_INT32: return 4;
     case CDN_FLOAT64: return 8;
     case CDN_UINT8: return 1;
-    default: CDN_FAIL(CDN_BAD_ARGUMENT, "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8", dtype);
+    case CDN_FLOAT16:
+    case CDN_BFLOAT16: return 2;
+    default:
+      CDN_FAIL(CDN_BAD_ARGUMENT, "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8, 4 float16, 5 bfloat16",
+               dtype);
   }
 }
 
@@ -172,10 +178,20 @@ void Call::finish() {
   if (device_ && sync_each_call()) raise_fault(device_->index);
 }
 
+// By FaultOp.
+static const char* const FAULT_NAMES[] = {"",
+                                          "cdn_gather_rows",
+                                          "cdn_cross_entropy",
+                                          "cdn_gather",
+                                          "cdn_scatter_add",
+                                          "cdn_index_add",
+                                          "cdn_one_hot",
+                                          "cdn_nll_loss"};
+
 void raise_fault(int32_t device) {
   volatile Fault* fault = backend::fault(device);
   if (fault->op == FAULT_NONE) return;
-  const char* op = fault->op == FAULT_GATHER_ROWS ? "cdn_gather_rows" : "cdn_cross_entropy";
+  const char* op = FAULT_NAMES[fault->op];
   long long index = fault->index, limit = fault->limit;
   fault->op = FAULT_NONE;
   CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index, limit - 1);

@@ -8,6 +8,7 @@
 
 #include "allocator.h"
 #include "backend.h"
+#include "half.h"
 #include "status.h"
 
 namespace cdn {
@@ -151,20 +152,34 @@ template <class F> void with_float(int32_t dtype, F&& f) {
   switch (dtype) {
     case CDN_FLOAT32: return f(float{});
     case CDN_FLOAT64: return f(double{});
+    case CDN_FLOAT16: return f(float16{});
+    case CDN_BFLOAT16: return f(bfloat16{});
+    default: unsupported(dtype, "a float");
+  }
+}
+template <class F> void with_full_float(int32_t dtype, F&& f) {
+  switch (dtype) {
+    case CDN_FLOAT32: return f(float{});
+    case CDN_FLOAT64: return f(double{});
     default: unsupported(dtype, "float32 or float64");
   }
 }
 template <class F> void with_number(int32_t dtype, F&& f) {
-  switch (dtype) {
-    case CDN_FLOAT32: return f(float{});
-    case CDN_FLOAT64: return f(double{});
-    case CDN_INT32: return f(int32_t{});
-    default: unsupported(dtype, "float32, float64 or int32");
-  }
+  if (dtype == CDN_INT32) return f(int32_t{});
+  with_float(dtype, static_cast<F&&>(f));
 }
 template <class F> void with_any(int32_t dtype, F&& f) {
   if (dtype == CDN_UINT8) return f(uint8_t{});
   with_number(dtype, static_cast<F&&>(f));
+}
+// For what moves elements: an integer of the dtype's size.
+template <class F> void with_word(int32_t dtype, F&& f) {
+  switch (dtype_bytes(dtype)) {
+    case 1: return f(uint8_t{});
+    case 2: return f(uint16_t{});
+    case 4: return f(uint32_t{});
+    default: return f(uint64_t{});
+  }
 }
 
 }  // namespace cdn

@@ -53,7 +53,7 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
   const own = ArrayBuffer.isView(data) ? dtypeOf(data) : "float32";
   if (own === undefined) {
     throw new DTypeError(
-      "tensor: this kind of typed array has no dtype; use Float32Array, Float64Array, Int32Array or Uint8Array",
+      "tensor: this kind of typed array has no dtype; use Float16Array, Float32Array, Float64Array, Int32Array or Uint8Array",
     );
   }
   const { shape: given, ...rest } = options;
@@ -76,7 +76,7 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
 }
 
 function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
-  if (ArrayBuffer.isView(flat) && dtypeOf(flat) === dtype) return flat;
+  if (ArrayBuffer.isView(flat) && dtypeOf(flat) === dtypeInfo(dtype).host) return flat;
   const data = dtypeInfo(dtype).make(flat.length);
   for (let i = 0; i < flat.length; i++) {
     checkValue("tensor", flat[i]!, dtype);
@@ -179,7 +179,7 @@ function takeFor(x: Tensor) {
 
 function checkFloat(op: string, dtype: DType | undefined): void {
   if (dtype !== undefined && !isFloat(dtype)) {
-    throw new DTypeError(`${op}: dtype is ${dtype}; it must be float32 or float64`);
+    throw new DTypeError(`${op}: dtype is ${dtype}; it must be a float`);
   }
 }
 

@@ -13,7 +13,7 @@ import {
   tensor,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, randomFor, toleranceOf, upload } from "./cases.ts";
-import { floats, roundings } from "./cases/case.ts";
+import { floats, roundoff, roundings } from "./cases/case.ts";
 import { build, difference, type Grid } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
@@ -67,7 +67,7 @@ function compare(c: Case, shapes: readonly Shape[], dtype: DType, device: Device
       values: wanted,
       magnitudes: Array.from(wanted, () => largest),
     };
-    const off = difference(there.gradients[i]!, grid, roundings(32)[dtype as "float32"]);
+    const off = difference(there.gradients[i]!, grid, 32 * roundoff[dtype]!);
     assert(off === undefined, `${what}: gradient ${i}: ${off}`);
   });
 }

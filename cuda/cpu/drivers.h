@@ -1,6 +1,7 @@
 // The drivers as loops over threads and vector lanes. Included by drivers.h only.
 #pragma once
 #include <type_traits>
+#include <utility>
 
 #include "threads.h"
 
@@ -22,7 +23,7 @@ template <class F, class Y, class... X> void map(Call&, int64_t n, F f, Y* y, co
   parallel_for((n + PIECE - 1) / PIECE, GRAIN / PIECE, [=](int64_t begin, int64_t end) {
     const int64_t last = end * PIECE < n ? end * PIECE : n;
     CDN_INDEPENDENT
-    for (int64_t i = begin * PIECE; i < last; i++) y[i] = f(x[i]...);
+    for (int64_t i = begin * PIECE; i < last; i++) y[i] = static_cast<Y>(f(wide(x[i])...));
   });
 }
 
@@ -42,39 +43,47 @@ template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
   });
 }
 
-// ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler.
+// ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler where all are
+// 1 or one of two is 0.
 
-template <bool STEP_A, bool STEP_B, class F, class Y, class X>
-void broadcast_row(int64_t n, F f, Y* y, const X* a, const X* b) {
+template <bool... STEP, class F, class Y, class... X> void broadcast_row(int64_t n, F f, Y* y, const X*... x) {
   CDN_INDEPENDENT
-  for (int64_t i = 0; i < n; i++) y[i] = f(a[STEP_A ? i : 0], b[STEP_B ? i : 0]);
+  for (int64_t i = 0; i < n; i++) y[i] = static_cast<Y>(f(wide(x[STEP ? i : 0])...));
 }
 
-template <class F, class Y, class X> void broadcast(Call&, const Layout& l, F f, Y* y, const X* a, const X* b) {
-  if (l.n == 0) return;
+template <class F, class Y, class... X, int... J>
+void broadcast_rows(std::integer_sequence<int, J...>, const Layout& l, F f, Y* y, const X*... x) {
+  constexpr int INPUTS = sizeof...(X);
   const int32_t last = l.rank - 1;
-  const int64_t width = l.rank ? l.extent[last] : 1, step_a = l.rank ? l.a[last] : 1, step_b = l.rank ? l.b[last] : 1;
+  const int64_t width = l.rank ? l.extent[last] : 1;
+  const int64_t step[] = {(l.rank ? l.stride[J][last] : 1)...};
+  const bool ones = ((step[J] == 1) && ...);
   // Elements [i, i + n) of one row.
-  auto part = [=](int64_t i, int64_t n, int64_t column) {
-    int64_t rest = i / width, at_a = column * step_a, at_b = column * step_b;
+  auto part = [&](int64_t i, int64_t n, int64_t column) {
+    int64_t rest = i / width, at[] = {(column * step[J])...};
     for (int32_t d = last - 1; d >= 0; d--) {
       int64_t k = rest % l.extent[d];
       rest /= l.extent[d];
-      at_a += k * l.a[d];
-      at_b += k * l.b[d];
+      ((at[J] += k * l.stride[J][d]), ...);
     }
-    if (step_a == 1 && step_b == 1) return broadcast_row<true, true>(n, f, y + i, a + at_a, b + at_b);
-    if (step_a == 1 && step_b == 0) return broadcast_row<true, false>(n, f, y + i, a + at_a, b + at_b);
-    if (step_a == 0 && step_b == 1) return broadcast_row<false, true>(n, f, y + i, a + at_a, b + at_b);
-    for (int64_t j = 0; j < n; j++) y[i + j] = f(a[at_a + j * step_a], b[at_b + j * step_b]);
+    if (ones) return broadcast_row<(J >= 0)...>(n, f, y + i, (x + at[J])...);
+    if constexpr (INPUTS == 2) {
+      if (step[0] == 1 && step[1] == 0) return broadcast_row<true, false>(n, f, y + i, (x + at[J])...);
+      if (step[0] == 0 && step[1] == 1) return broadcast_row<false, true>(n, f, y + i, (x + at[J])...);
+    }
+    for (int64_t j = 0; j < n; j++) y[i + j] = static_cast<Y>(f(wide(x[at[J] + j * step[J]])...));
   };
   const int64_t pieces = (width + PIECE - 1) / PIECE, work = width < PIECE ? width : PIECE;
-  parallel_for(l.n / width * pieces, GRAIN / work, [=](int64_t begin, int64_t end) {
+  parallel_for(l.n / width * pieces, GRAIN / work, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
       int64_t column = task % pieces * PIECE, n = width - column < PIECE ? width - column : PIECE;
       part(task / pieces * width + column, n, column);
     }
   });
+}
+
+template <class F, class Y, class... X> void broadcast(Call&, const Layout& l, F f, Y* y, const X*... x) {
+  if (l.n > 0) broadcast_rows(std::make_integer_sequence<int, sizeof...(X)>{}, l, f, y, x...);
 }
 
 // ---- reduce: LANES running results side by side, so that the compiler can keep them in vector registers.

@@ -212,7 +212,7 @@ CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_
     checked_size("k", k);
     int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k),
             b_count = checked_product("k, n", k, n);
-    with_float(dtype, [&](auto zero) {
+    with_full_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* c_data = call.out<T>(c, "c", c_count);
       const T* a_data = call.in<T>(a, "a", a_count);

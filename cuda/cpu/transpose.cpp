@@ -20,6 +20,7 @@ constexpr int64_t PATCH_BLOCKS = 8;          // side of a patch in blocks
 constexpr int64_t GRAIN_ELEMENTS = 1 << 16;  // fewer are not worth another thread
 
 typedef uint8_t Byte16 __attribute__((vector_size(16)));
+typedef uint16_t Short8 __attribute__((vector_size(16)));
 typedef uint32_t Word4 __attribute__((vector_size(16)));
 typedef uint64_t Long2 __attribute__((vector_size(16)));
 
@@ -35,6 +36,8 @@ inline Byte16 low(Byte16 a, Byte16 b) {
 inline Byte16 high(Byte16 a, Byte16 b) {
   return CDN_SHUFFLE(Byte16, a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
+inline Short8 low(Short8 a, Short8 b) { return CDN_SHUFFLE(Short8, a, b, 0, 8, 1, 9, 2, 10, 3, 11); }
+inline Short8 high(Short8 a, Short8 b) { return CDN_SHUFFLE(Short8, a, b, 4, 12, 5, 13, 6, 14, 7, 15); }
 inline Word4 low(Word4 a, Word4 b) { return CDN_SHUFFLE(Word4, a, b, 0, 4, 1, 5); }
 inline Word4 high(Word4 a, Word4 b) { return CDN_SHUFFLE(Word4, a, b, 2, 6, 3, 7); }
 inline Long2 low(Long2 a, Long2 b) { return CDN_SHUFFLE(Long2, a, b, 0, 2); }
@@ -113,6 +116,7 @@ CDN_API int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t row
     };
     switch (dtype_bytes(dtype)) {  // bits move, whatever they mean
       case 1: return typed(uint8_t{}, Byte16{});
+      case 2: return typed(uint16_t{}, Short8{});
       case 4: return typed(uint32_t{}, Word4{});
       default: return typed(uint64_t{}, Long2{});
     }

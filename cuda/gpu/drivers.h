@@ -1,5 +1,7 @@
 // The drivers as kernels. Included by drivers.h only.
 #pragma once
+#include <utility>
+
 #include "../backend.h"
 
 namespace cdn {
@@ -24,14 +26,14 @@ __global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, F f, Y* y, const 
     auto apply = [&](const Pack<X, W>... in) {
       Pack<Y, W> out;
 #pragma unroll
-      for (int j = 0; j < W; j++) out.v[j] = f(in.v[j]...);
+      for (int j = 0; j < W; j++) out.v[j] = static_cast<Y>(f(wide(in.v[j])...));
       reinterpret_cast<Pack<Y, W>*>(y)[i] = out;
     };
     apply(reinterpret_cast<const Pack<X, W>*>(x)[i]...);
   }
   if (W > 1 && blockIdx.x == 0 && threadIdx.x < n % W) {
     int64_t i = packs * W + threadIdx.x;
-    y[i] = f(x[i]...);
+    y[i] = static_cast<Y>(f(wide(x[i])...));
   }
 }
 
@@ -76,48 +78,37 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
-// ---- broadcast: what is left after merging has rank 0 or 1 (same shapes, or a scalar) or is indexed by division.
+// ---- broadcast: inputs of the same shape are mapped; others are indexed by division, in uint32_t where that serves,
+// since 64-bit division is several times as slow.
 
-template <class F, class X> struct WithScalarB {
-  F f;
-  const X* b;
-  __device__ auto operator()(X a) const { return f(a, *b); }
-};
-template <class F, class X> struct WithScalarA {
-  F f;
-  const X* a;
-  __device__ auto operator()(X b) const { return f(*a, b); }
-};
-
-// Index is uint32_t where it can be: 64-bit division is several times as slow.
-template <class Index, class F, class Y, class X>
-__global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X* a, const X* b) {
+template <class Index, class F, class Y, class... X, int... J>
+__global__ void __launch_bounds__(BLOCK)
+    broadcast_kernel(std::integer_sequence<int, J...>, Layout l, F f, Y* y, const X*... x) {
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n; i += (int64_t)gridDim.x * BLOCK) {
     Index rest = (Index)i;
-    int64_t at_a = 0, at_b = 0;
+    int64_t at[sizeof...(X)] = {};
 #pragma unroll
     for (int d = MAX_RANK - 1; d >= 0; d--) {
       if (d >= l.rank) continue;
       Index extent = (Index)l.extent[d], next = rest / extent, k = rest - next * extent;
-      at_a += (int64_t)k * l.a[d];
-      at_b += (int64_t)k * l.b[d];
+      ((at[J] += (int64_t)k * l.stride[J][d]), ...);
       rest = next;
     }
-    y[i] = f(a[at_a], b[at_b]);
+    y[i] = static_cast<Y>(f(wide(x[at[J]])...));
   }
 }
 
-template <class F, class Y, class X> void broadcast(Call& call, const Layout& l, F f, Y* y, const X* a, const X* b) {
+template <class F, class Y, class... X> void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n == 0) return;
-  int64_t step_a = l.rank ? l.a[0] : 1, step_b = l.rank ? l.b[0] : 1;
-  if (l.rank <= 1 && step_a == 1 && step_b == 1) return map(call, l.n, f, y, a, b);
-  if (l.rank <= 1 && step_a == 1 && step_b == 0) return map(call, l.n, WithScalarB<F, X>{f, b}, y, a);
-  if (l.rank <= 1 && step_a == 0 && step_b == 1) return map(call, l.n, WithScalarA<F, X>{f, a}, y, b);
+  bool same = l.rank <= 1;
+  for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
+  if (same) return map(call, l.n, f, y, x...);
+  auto places = std::make_integer_sequence<int, sizeof...(X)>{};
   unsigned grid = grid_for((l.n + BLOCK - 1) / BLOCK);
   if (l.n <= UINT32_MAX)
-    broadcast_kernel<uint32_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, a, b);
+    broadcast_kernel<uint32_t><<<grid, BLOCK, 0, stream_of(call)>>>(places, l, f, y, x...);
   else
-    broadcast_kernel<uint64_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, a, b);
+    broadcast_kernel<uint64_t><<<grid, BLOCK, 0, stream_of(call)>>>(places, l, f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.

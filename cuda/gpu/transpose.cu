@@ -93,10 +93,6 @@ void transpose_handles(Call& call, uint32_t y, uint32_t x, int64_t batch, int64_
 CDN_API int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int32_t dtype) {
   using namespace cdn;
   return run("cdn_transpose", [&](Call& call) {
-    switch (dtype_bytes(dtype)) {  // only the size of an element matters
-      case 1: return transpose_handles<uint8_t>(call, y, x, batch, rows, cols);
-      case 4: return transpose_handles<uint32_t>(call, y, x, batch, rows, cols);
-      default: return transpose_handles<uint64_t>(call, y, x, batch, rows, cols);
-    }
+    with_word(dtype, [&](auto word) { transpose_handles<decltype(word)>(call, y, x, batch, rows, cols); });
   });
 }

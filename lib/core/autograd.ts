@@ -218,7 +218,7 @@ function free(node: Node): void {
 export function checkGradDType(op: string, tensor: TensorBase): void {
   if (!isFloat(tensor.dtype)) {
     throw new GradientError(
-      `${op}: a ${tensor.dtype} tensor has no gradient; use float32 or float64`,
+      `${op}: a ${tensor.dtype} tensor has no gradient; use a float`,
     );
   }
 }

@@ -1,11 +1,16 @@
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 
-/** The element types of a tensor. Comparisons give uint8, 0 or 1. */
-export type DType = "float32" | "float64" | "int32" | "uint8";
+/**
+ * The element types of a tensor. float16 (IEEE binary16) and bfloat16 (the upper half of a float32) are for storage:
+ * operations compute in float32 and round when they store. Comparisons give uint8, 0 or 1.
+ */
+export type DType = "float32" | "float64" | "float16" | "bfloat16" | "int32" | "uint8";
 
-/** The typed array that holds a dtype's elements on the host. */
-export type DataOf<D extends DType = DType> = D extends "float32" ? Float32Array<ArrayBuffer>
+/** The typed array that holds a dtype's elements on the host: its own kind; for bfloat16, which has none, float32's. */
+export type DataOf<D extends DType = DType> = D extends "float32" | "bfloat16"
+  ? Float32Array<ArrayBuffer>
   : D extends "float64" ? Float64Array<ArrayBuffer>
+  : D extends "float16" ? Float16Array<ArrayBuffer>
   : D extends "int32" ? Int32Array<ArrayBuffer>
   : Uint8Array<ArrayBuffer>;
 
@@ -14,15 +19,29 @@ interface DTypeInfo {
   code: number;
   bytes: number;
   float: boolean;
+  /** The dtype that carries its elements to and from the host. */
+  host: DType;
   make(length: number): DataOf;
 }
 
-const table = new Map<DType, DTypeInfo>([
-  ["float32", { code: 0, bytes: 4, float: true, make: (n) => new Float32Array(n) }],
-  ["float64", { code: 1, bytes: 8, float: true, make: (n) => new Float64Array(n) }],
-  ["int32", { code: 2, bytes: 4, float: false, make: (n) => new Int32Array(n) }],
-  ["uint8", { code: 3, bytes: 1, float: false, make: (n) => new Uint8Array(n) }],
+const table: ReadonlyMap<DType, DTypeInfo> = new Map([
+  ["float32", entry(0, 4, true, "float32", (n) => new Float32Array(n))],
+  ["float64", entry(1, 8, true, "float64", (n) => new Float64Array(n))],
+  ["float16", entry(4, 2, true, "float16", (n) => new Float16Array(n))],
+  ["bfloat16", entry(5, 2, true, "float32", (n) => new Float32Array(n))],
+  ["int32", entry(2, 4, false, "int32", (n) => new Int32Array(n))],
+  ["uint8", entry(3, 1, false, "uint8", (n) => new Uint8Array(n))],
 ]);
+
+function entry(
+  code: number,
+  bytes: number,
+  float: boolean,
+  host: DType,
+  make: (length: number) => DataOf,
+): DTypeInfo {
+  return { code, bytes, float, host, make };
+}
 
 /** What there is to know of a dtype. Throws a DTypeError for a name that is none. */
 export function dtypeInfo(dtype: DType): DTypeInfo {
@@ -42,6 +61,7 @@ export function isFloat(dtype: DType): boolean {
 export function dtypeOf(data: ArrayBufferView): DType | undefined {
   if (data instanceof Float32Array) return "float32";
   if (data instanceof Float64Array) return "float64";
+  if (data instanceof Float16Array) return "float16";
   if (data instanceof Int32Array) return "int32";
   if (data instanceof Uint8Array || data instanceof Uint8ClampedArray) return "uint8";
   return undefined;
@@ -52,7 +72,7 @@ export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
     throw new ArgumentError(`${op}: ${String(value)} is no number`);
   }
-  if (dtype === "float32" || dtype === "float64") return;
+  if (isFloat(dtype)) return;
   const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
   if (!Number.isInteger(value) || value < low || value > high) {
     throw new DTypeError(`${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}`);

@@ -188,7 +188,7 @@ export abstract class TensorBase implements Owned, Disposable {
       contiguousStrides(this.shape),
     );
     backend.check(
-      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, this.rank, this.code),
+      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, this.rank, 0, this.code),
     );
     return sum;
   }
@@ -217,10 +217,51 @@ export abstract class TensorBase implements Owned, Disposable {
       return this;
     }
     const bytes = this.#hostBytes(source);
+    const carrier = this.#carrier();
     backend.check(
-      backend.functions.cdn_write(this.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
+      backend.functions.cdn_write(carrier.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
     );
+    this.#castFrom(carrier);
     return this;
+  }
+
+  // bfloat16, which has no typed array, goes to and from the host by way of a tensor of float32.
+  #carrier(): this {
+    const { host } = dtypeInfo(this.dtype);
+    return host === this.dtype ? this : this.make(this.shape, host);
+  }
+
+  #castFrom(carrier: this): void {
+    if (carrier === this) return;
+    const { backend } = this;
+    backend.check(
+      backend.functions.cdn_cast(
+        this.handle,
+        carrier.handle,
+        BigInt(this.size),
+        this.code,
+        carrier.code,
+      ),
+    );
+    carrier.dispose();
+  }
+
+  // What a read reads: this tensor, or its elements in a dtype that has a typed array.
+  #readable(): this {
+    const { host } = dtypeInfo(this.dtype);
+    if (host === this.dtype) return this;
+    const { backend } = this;
+    const wide = this.make(this.shape, host);
+    backend.check(
+      backend.functions.cdn_cast(
+        wide.handle,
+        this.handle,
+        BigInt(this.size),
+        wide.code,
+        this.code,
+      ),
+    );
+    return wide;
   }
 
   /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
@@ -228,16 +269,22 @@ export abstract class TensorBase implements Owned, Disposable {
     const bytes = this.#hostBytes(source);
     const { functions } = this.backend;
     const data = source as Uint8Array<ArrayBuffer>;
-    const status = await functions.write_elsewhere(this.handle, data, 0n, bytes);
-    // An error's text stays on the thread where it happened: let it happen here.
-    return status === 0 ? this : this.copyFrom(source);
+    const carrier = this.#carrier();
+    const status = await functions.write_elsewhere(carrier.handle, data, 0n, bytes);
+    if (status === 0) {
+      this.#castFrom(carrier);
+      return this;
+    }
+    if (carrier !== this) carrier.dispose();
+    return this.copyFrom(source); // an error's text stays on the thread where it happened: let it happen here
   }
 
   #hostBytes(source: ArrayBufferView): bigint {
-    if (dtypeOf(source) !== this.dtype) {
-      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs its own kind of typed array`);
+    const { host } = dtypeInfo(this.dtype);
+    if (dtypeOf(source) !== host) {
+      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs the typed array of ${host}`);
     }
-    const bytes = this.size * dtypeInfo(this.dtype).bytes;
+    const bytes = this.size * dtypeInfo(host).bytes;
     if (source.byteLength !== bytes) {
       throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
     }
@@ -252,8 +299,10 @@ export abstract class TensorBase implements Owned, Disposable {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
     const bytes = BigInt(data.byteLength);
-    backend.check(backend.functions.cdn_read_begin(out, this.handle, 0n, bytes));
+    const source = this.#readable();
+    backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
     const ticket = out[0]!;
+    if (source !== this) source.dispose(); // the read has captured it
     await backend.functions.wait_for_read(ticket);
     backend.check(backend.functions.cdn_read_end(data as Uint8Array<ArrayBuffer>, ticket, bytes));
     return data as DataOf<D>;
@@ -263,14 +312,16 @@ export abstract class TensorBase implements Owned, Disposable {
   dataSync<D extends DType = DType>(): DataOf<D> {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
+    const source = this.#readable();
     backend.check(
       backend.functions.cdn_read(
         data as Uint8Array<ArrayBuffer>,
-        this.handle,
+        source.handle,
         0n,
         BigInt(data.byteLength),
       ),
     );
+    if (source !== this) source.dispose();
     return data as DataOf<D>;
   }
 

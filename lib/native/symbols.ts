@@ -12,7 +12,10 @@ const pointer = "buffer";
 
 const unary = { parameters: [handle, handle, size, int], result: int } as const;
 const unaryGrad = { parameters: [handle, handle, handle, size, int], result: int } as const;
-const binary = { parameters: [handle, handle, handle, pointer, int, int], result: int } as const;
+const binary = {
+  parameters: [handle, handle, handle, pointer, int, scalar, int],
+  result: int,
+} as const;
 const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
 const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
 const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
@@ -159,4 +162,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 1;
+export const abiVersion = 2;

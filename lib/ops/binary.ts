@@ -22,10 +22,13 @@ export function broadcasted(
   b: Tensor | number,
   dtype: DType = a.dtype,
 ): Tensor {
+  const { backend } = a;
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
-    using scalar = a.make([]).fill(b);
-    return broadcasted(op, kernel, a, scalar, dtype);
+    const y = a.make(a.shape, dtype);
+    const flat = writeLayout([a.size], [1], [0]);
+    backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
+    return y;
   }
   if (!(b instanceof TensorBase)) {
     throw new ArgumentError(
@@ -41,9 +44,8 @@ export function broadcasted(
     broadcastStrides(a.shape, shape),
     broadcastStrides(b.shape, shape),
   );
-  const { backend } = a;
   backend.check(
-    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, a.code),
+    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, 0, a.code),
   );
   return y;
 }

@@ -35,7 +35,7 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
 function addRow(y: Tensor, b: Tensor, m: number, n: number): void {
   const { backend } = y;
   const layout = writeLayout([m, n], [n, 1], [0, 1]);
-  backend.check(backend.functions.cdn_add(y.handle, y.handle, b.handle, layout, 2, y.code));
+  backend.check(backend.functions.cdn_add(y.handle, y.handle, b.handle, layout, 2, 0, y.code));
 }
 
 function checkShapes(x: Tensor, weight: Tensor, bias: Tensor | null | undefined): void {

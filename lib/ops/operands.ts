@@ -47,6 +47,6 @@ export function checkDType(op: string, x: Tensor, wanted: readonly DType[]): voi
 }
 
 /** The dtypes with fractions. */
-export const floats: readonly DType[] = ["float32", "float64"];
+export const floats: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
 /** The dtypes that arithmetic is defined for. */
-export const numbers: readonly DType[] = ["float32", "float64", "int32"];
+export const numbers: readonly DType[] = [...floats, "int32"];

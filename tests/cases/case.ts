@@ -63,14 +63,28 @@ export function roundings(float32: number, float64 = float32): Tolerance {
   return { float32: float32 * 2 ** -24, float64: float64 * 2 ** -53 };
 }
 
-/** The error allowed in a result of a dtype; 0 for integers. */
+/** The unit roundoff of each float: half the distance from 1 to the next number. */
+export const roundoff: Partial<Record<DType, number>> = {
+  float32: 2 ** -24,
+  float64: 2 ** -53,
+  float16: 2 ** -11,
+  bfloat16: 2 ** -8,
+};
+
+/**
+ * The error allowed in a result of a dtype; 0 for integers. The 16-bit floats compute in float32 and round once when they
+ * store.
+ */
 export function toleranceOf({ tolerance }: Case, dtype: DType): number {
-  return dtype === "float32" || dtype === "float64" ? tolerance?.[dtype] ?? 0 : 0;
+  if (tolerance === undefined || !(dtype in roundoff)) return 0;
+  if (dtype === "float32" || dtype === "float64") return tolerance[dtype];
+  return roundoff[dtype]! + tolerance.float32;
 }
 
-export const floats: readonly DType[] = ["float32", "float64"];
-export const numbers: readonly DType[] = ["float32", "float64", "int32"];
-export const anything: readonly DType[] = ["float32", "float64", "int32", "uint8"];
+export const halves: readonly DType[] = ["float16", "bfloat16"];
+export const floats: readonly DType[] = ["float32", "float64", ...halves];
+export const numbers: readonly DType[] = [...floats, "int32"];
+export const anything: readonly DType[] = [...numbers, "uint8"];
 
 /** Uniform, with one element in 13 a multiple of that, so that sizes differ and results are far from 0. */
 export function spiked(low: number, high: number, spike = 8): Fill {
@@ -167,7 +181,7 @@ export function elementwise(
 /** Bytes that a case reads and writes. */
 export function bytesOf(c: Case, inputs: readonly Shape[], output: Shape, dtype: DType): number {
   if (c.bytes) return c.bytes(inputs, output, dtype);
-  const width = { float32: 4, float64: 8, int32: 4, uint8: 1 };
+  const width = { float32: 4, float64: 8, float16: 2, bfloat16: 2, int32: 4, uint8: 1 };
   const read = inputs.map((shape, i) => sizeOf(shape) * width[c.fixed?.[i] ?? dtype]);
   return read.reduce((sum, bytes) => sum + bytes, sizeOf(output) * width[c.output ?? dtype]);
 }
