@@ -17,7 +17,13 @@
  * @module
  */
 
-export { type BackwardOptions, type Node, noGrad } from "./lib/core/autograd.ts";
+export {
+  type BackwardOptions,
+  grad,
+  type GradOptions,
+  type Node,
+  noGrad,
+} from "./lib/core/autograd.ts";
 export {
   type Backend,
   type DeviceInfo,

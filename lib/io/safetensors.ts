@@ -9,6 +9,8 @@ import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safet
 const fileTypes: Record<DType, string> = {
   float32: "F32",
   float64: "F64",
+  float16: "F16",
+  bfloat16: "BF16",
   int32: "I32",
   uint8: "U8",
 };
@@ -58,7 +60,7 @@ export async function toSafetensors(
   checkOptions("saveSafetensors", options, ["metadata"]);
   const tensors = new Map<string, StoredTensor>();
   for (const [name, x] of Object.entries(state)) {
-    const data = await x.data();
+    const data = x.dtype === "bfloat16" ? upperHalves(await x.data<"bfloat16">()) : await x.data();
     tensors.set(name, {
       dtype: fileTypes[x.dtype],
       shape: x.shape,
@@ -102,7 +104,7 @@ export function fromSafetensors(
   }));
   return Object.fromEntries(found.map(({ name, stored, dtype }) => {
     const place = options.device ? { device: options.device } : {};
-    return [name, tensor(hostArray(stored, dtype), { ...place, shape: stored.shape })];
+    return [name, tensor(hostArray(stored, dtype), { ...place, dtype, shape: stored.shape })];
   }));
 }
 
@@ -117,8 +119,17 @@ function storedDType(name: string, stored: StoredTensor): DType {
   );
 }
 
+// bfloat16 is the upper half of a float32, and what a bfloat16 tensor reads back as has zeros below.
+function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
+}
+
 // A copy at an address that suits the element type; the file promises none.
 function hostArray(stored: StoredTensor, dtype: DType): DataOf {
+  if (dtype === "bfloat16") {
+    const halves = new Uint16Array(stored.data.slice().buffer);
+    return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);
+  }
   const data = dtypeInfo(dtype).make(stored.data.length / dtypeInfo(dtype).bytes);
   new Uint8Array(data.buffer).set(stored.data);
   return data;
