@@ -359,7 +359,8 @@ Deno.test("grad: of several outputs, by results on the way, and by the output it
     const y = x.mul(x);
     const z = y.mul(3);
     const outputs = [z.sum(), y.sum()];
-    const found = grad(outputs, [x, y, z], { gradOutputs: [undefined, tensor(10)] });
+    const gradOutputs = [undefined, tensor(10)];
+    const found = grad(outputs, [x, y, z], { gradOutputs, retainGraph: true });
     assertEquals(found.map((g) => [...g.dataSync()]), [[26, 52], [13, 13], [1, 1]]);
     const seed = tensor([1, 10]);
     const [same] = grad(z, [z], { gradOutputs: seed, retainGraph: true });
