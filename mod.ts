@@ -94,7 +94,8 @@ export {
 } from "./lib/ops/reduce.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
 export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
-export type { Optimizer } from "./lib/optim/sgd.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Optimizer } from "./lib/optim/optimizer.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";

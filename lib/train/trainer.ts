@@ -5,7 +5,7 @@ import { DataLoader, type Dataset } from "../data/dataset.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
 import type { Module } from "../nn/module.ts";
-import type { Optimizer } from "../optim/sgd.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
 import type { EpochResult, History } from "./history.ts";
