@@ -17,6 +17,7 @@
  * @module
  */
 
+export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export {
   type BackwardOptions,
   grad,
