@@ -17,6 +17,7 @@
  * @module
  */
 
+export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export {
   type BackwardOptions,
   grad,
@@ -84,6 +85,7 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { einsum } from "./lib/ops/einsum.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
 export { linear } from "./lib/ops/linear.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";

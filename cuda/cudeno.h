@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 2
+#define CDN_ABI_VERSION 3
 
 /* Status codes. */
 enum {
@@ -209,10 +209,13 @@ int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
-/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
- * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                   int32_t trans_b, int32_t dtype, int32_t variant);
+/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
+ * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
+ * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
+ * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
+ * past the last). */
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at

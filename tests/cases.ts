@@ -5,6 +5,7 @@ import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { movementCases } from "./cases/movement.ts";
 import { reduceCases } from "./cases/reduce.ts";
@@ -21,6 +22,7 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...einsumCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

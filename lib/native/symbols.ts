@@ -167,7 +167,7 @@ export const symbols = {
   cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
 
   cdn_matmul: {
-    parameters: [handle, handle, handle, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
@@ -204,4 +204,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 2;
+export const abiVersion = 3;
