@@ -70,7 +70,9 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {
   broadcastTo,
@@ -82,6 +84,7 @@ export {
   unsqueeze,
 } from "./lib/ops/movement.ts";
 export { mseLoss } from "./lib/ops/mse_loss.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
   argmin,
@@ -92,6 +95,7 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
 export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
 export type { Optimizer } from "./lib/optim/sgd.ts";

@@ -7,6 +7,7 @@ import { binaryCases } from "./cases/binary.ts";
 import { type Case, spiked } from "./cases/case.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { movementCases } from "./cases/movement.ts";
+import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
 import { unaryCases } from "./cases/unary.ts";
@@ -21,6 +22,7 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...recurrentCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */
