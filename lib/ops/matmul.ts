@@ -126,7 +126,14 @@ function variantNumber(a: Tensor, name: string | undefined): number {
   return number;
 }
 
-/** The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the default. */
+/**
+ * The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the default.
+ *
+ * ```ts
+ * import { matmulVariants } from "@cudeno/cudeno";
+ * console.log(matmulVariants("cpu")); // default, naive, blocked, …
+ * ```
+ */
 export function matmulVariants(device?: DeviceName): string[] {
   return backendFor(device).library.matmulVariants();
 }

@@ -1,10 +1,11 @@
 import { record } from "../core/autograd.ts";
-import type { DType } from "../core/dtype.ts";
+import { type DType, dtypeInfo } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { ShapeError } from "../native/errors.ts";
 import { formatShape, normalizeAxes, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { div } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { broadcastTo, permute, reshape } from "./movement.ts";
 import { checkDType, floats, numbers } from "./operands.ts";
 
@@ -53,6 +54,10 @@ function reduceAxes(
   const list = normalizeAxes(op, axes, x.rank);
   if (list.length === 0) {
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
+  }
+  const apart = list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
+  if (apart && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
+    return cast(reduceAxes(op, cast(x, "float32"), axes, options, one), x.dtype);
   }
   const out = options.keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
   let y = x;
