@@ -28,7 +28,7 @@ export class GRU extends RNNBase {
 
   /** The outputs of the last layer and the last states of all, from states that came before. */
   run(x: Tensor, state?: Tensor): { output: Tensor; state: Tensor } {
-    const initial = state ? { h: state } : {};
+    const initial: Record<string, Tensor> = state ? { h: state } : {};
     const [output, last] = this.through(x, initial, (x, weights, [h0], reverse) => {
       const result = gru(x, weights, { h0, reverse });
       return [result.output, result.h];

@@ -25,9 +25,10 @@ export class RNN extends RNNBase {
 
   /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
+    const { nonlinearity = "tanh" } = options;
+    checkNonlinearity("RNN", nonlinearity);
     super("RNN", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
-    this.#nonlinearity = options.nonlinearity ?? "tanh";
-    checkNonlinearity("RNN", this.#nonlinearity);
+    this.#nonlinearity = nonlinearity;
   }
 
   /** The outputs of the last layer. */
@@ -37,7 +38,7 @@ export class RNN extends RNNBase {
 
   /** The outputs of the last layer and the last states of all, from states that came before. */
   run(x: Tensor, state?: Tensor): { output: Tensor; state: Tensor } {
-    const initial = state ? { h: state } : {};
+    const initial: Record<string, Tensor> = state ? { h: state } : {};
     const nonlinearity = this.#nonlinearity;
     const [output, last] = this.through(x, initial, (x, weights, [h0], reverse) => {
       const result = rnn(x, weights, { h0, reverse, nonlinearity });

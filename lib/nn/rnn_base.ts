@@ -1,12 +1,14 @@
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { rand } from "../create.ts";
-import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { ShapeError } from "../native/errors.ts";
+import { concat } from "../ops/concat.ts";
+import { dropout, probabilityOf } from "../ops/dropout.ts";
 import type { RecurrentWeights } from "../ops/recurrent.ts";
-import { concat, slice } from "../ops/slice.ts";
+import { slice } from "../ops/slice.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 
@@ -43,6 +45,12 @@ type Step = (
  * `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then those of layer 1, and `_reverse` behind the names of the other direction;
  * uniform in ±1/sqrt(hiddenSize). `forward(x)` gives the output alone, so that a layer has its place in a Sequential;
  * `run(x, state)` of each class takes and gives states too.
+ *
+ * ```ts
+ * import { nn } from "@cudeno/cudeno";
+ * const layer: nn.RNNBase = new nn.GRU(3, 8, { numLayers: 2, bidirectional: true });
+ * console.log(layer.weight_ih_l1_reverse!.shape); // [24, 16]
+ * ```
  */
 export abstract class RNNBase extends Module {
   /** The parameters, by name. */
@@ -67,12 +75,9 @@ export abstract class RNNBase extends Module {
     checkInteger(name, "inputSize", inputSize, 1);
     checkInteger(name, "hiddenSize", hiddenSize, 1);
     checkOptions(name, options, [...keys, ...furtherKeys]);
-    const { numLayers = 1, dropout = 0 } = options;
+    const { numLayers = 1 } = options;
     checkInteger(name, "numLayers", numLayers, 1);
-    checkNumber(name, "dropout", dropout, 0);
-    if (dropout > 1) {
-      throw new ArgumentError(`${name}: dropout is ${dropout}; it must be at most 1`);
-    }
+    const dropout = probabilityOf(name, options.dropout ?? 0);
     const { bias = true, batchFirst = false, bidirectional = false } = options;
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;

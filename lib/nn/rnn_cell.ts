@@ -25,9 +25,10 @@ export class RNNCell extends RNNCellBase {
 
   /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
+    const { nonlinearity = "tanh" } = options;
+    checkNonlinearity("RNNCell", nonlinearity);
     super("RNNCell", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
-    this.#nonlinearity = options.nonlinearity ?? "tanh";
-    checkNonlinearity("RNNCell", this.#nonlinearity);
+    this.#nonlinearity = nonlinearity;
   }
 
   /** The state after x, from zeros. */

@@ -21,6 +21,12 @@ export interface RNNCellBaseOptions {
 /**
  * What {@linkcode RNNCell}, {@linkcode LSTMCell} and {@linkcode GRUCell} share: parameters by PyTorch's names, uniform in
  * ±1/sqrt(hiddenSize). A cell is one step: for whole sequences the layers are faster.
+ *
+ * ```ts
+ * import { nn } from "@cudeno/cudeno";
+ * const cell: nn.RNNCellBase = new nn.LSTMCell(3, 8);
+ * console.log(cell.weight_hh.shape); // [32, 8]
+ * ```
  */
 export abstract class RNNCellBase extends Module {
   /** [gates * hidden, in]. */

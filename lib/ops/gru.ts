@@ -2,6 +2,7 @@ import { gradEnabled, record, throughOps } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, mul, sub } from "./binary.ts";
+import { concat } from "./concat.ts";
 import { linear } from "./linear.ts";
 import {
   initialState,
@@ -19,7 +20,7 @@ import {
   type RecurrentWeights,
   Rows,
 } from "./recurrent.ts";
-import { concat, slice } from "./slice.ts";
+import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./unary.ts";
 
 /**

@@ -2,6 +2,7 @@ import { gradEnabled, record, throughOps } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, mul } from "./binary.ts";
+import { concat } from "./concat.ts";
 import { linear } from "./linear.ts";
 import {
   initialState,
@@ -17,7 +18,7 @@ import {
   type RecurrentWeights,
   Rows,
 } from "./recurrent.ts";
-import { concat, slice } from "./slice.ts";
+import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./unary.ts";
 
 /** Options of {@linkcode lstm}. */
@@ -188,7 +189,7 @@ function walkBack(
 
 // The same of differentiable operations, for gradients that shall have gradients.
 function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
-  const { steps, n, hidden, width, order, extra } = plan;
+  const { steps, n, hidden, order, extra } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -2));
   let [h, c] = rest.slice(-2) as [Tensor, Tensor];
   const products = linear(x, weightIh, biasIh);

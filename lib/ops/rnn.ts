@@ -3,6 +3,7 @@ import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add } from "./binary.ts";
+import { concat } from "./concat.ts";
 import { linear } from "./linear.ts";
 import {
   initialState,
@@ -20,7 +21,7 @@ import {
   type RecurrentWeights,
   Rows,
 } from "./recurrent.ts";
-import { concat, slice } from "./slice.ts";
+import { slice } from "./slice.ts";
 import { relu, tanh } from "./unary.ts";
 
 /** Options of {@linkcode rnn}. */

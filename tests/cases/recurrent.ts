@@ -148,7 +148,7 @@ function recurrent(
     },
     shapes: shapes(sizes),
     gradShapes: shapes(gradSizes),
-    dtypes: ["float32", "float64"],
+    dtypes: floats,
     fill,
     tolerance: roundings(8, 16),
     flops: ([x, wih, whh]) => 2 * x![0]! * x![1]! * (sizeOf(wih!) + sizeOf(whh!)),
