@@ -8,6 +8,7 @@ import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { movementCases } from "./cases/movement.ts";
+import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
 import { unaryCases } from "./cases/unary.ts";
@@ -23,6 +24,7 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...recurrentCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

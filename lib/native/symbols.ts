@@ -34,6 +34,15 @@ const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
   result: int,
 } as const;
+// A time step of a recurrent layer or its gradient: outputs and inputs, n, hidden, dtype.
+const cell = {
+  parameters: [
+    ...[handle, handle, handle, handle],
+    ...[handle, handle, handle, handle],
+    ...[size, size, int],
+  ],
+  result: int,
+} as const;
 
 /** Every exported function. */
 export const symbols = {
@@ -159,6 +168,19 @@ export const symbols = {
   },
   cdn_gather_rows: {
     parameters: [handle, handle, handle, size, size, size, scalar, scalar, int, int],
+    result: int,
+  },
+
+  cdn_lstm_cell: cell,
+  cdn_gru_cell: cell,
+  cdn_rnn_cell: {
+    parameters: [handle, handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+  cdn_lstm_cell_grad: cell,
+  cdn_gru_cell_grad: { parameters: [handle, ...cell.parameters], result: int },
+  cdn_rnn_cell_grad: {
+    parameters: [handle, handle, handle, handle, size, size, int, int],
     result: int,
   },
 
