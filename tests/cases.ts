@@ -6,6 +6,7 @@ import { tensor } from "../mod.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { matmulCases } from "./cases/matmul.ts";
+import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
@@ -21,6 +22,8 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...normCases,
+  ...dropoutCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */
