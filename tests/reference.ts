@@ -92,7 +92,7 @@ export function erf(x: number): number {
 export function erfc(x: number): number {
   if (!(x > 1.5)) return 1 - erf(x);
   let fraction = 0;
-  for (let k = 1000; k > 0; k--) fraction = k / 2 / (x + fraction);
+  for (let k = 300; k > 0; k--) fraction = k / 2 / (x + fraction);
   return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
 }
 
