@@ -17,6 +17,7 @@
  * @module
  */
 
+export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export {
   type BackwardOptions,
   grad,
@@ -84,8 +85,11 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { einsum } from "./lib/ops/einsum.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {
   broadcastTo,
@@ -98,6 +102,7 @@ export {
 } from "./lib/ops/movement.ts";
 export { mseLoss } from "./lib/ops/mse_loss.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
   argmin,
@@ -109,6 +114,7 @@ export {
   sum,
 } from "./lib/ops/reduce.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
+export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 2
+#define CDN_ABI_VERSION 3
 
 /* Status codes. */
 enum {
@@ -202,6 +202,27 @@ int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t targe
 int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
                         double scale, double shift, int32_t y_dtype, int32_t x_dtype);
 
+/* Recurrent layers, one time step of n rows and `hidden` units; floats. gates_x = x W_ih^T and gates_h = h_prev W_hh^T,
+ * [n, gates, hidden], to which bias_ih and bias_hh [gates, hidden] are added; both may be 0. lstm, gates i, f, g, o,
+ * which are left activated in `gates`: c = f c_prev + i g, h = o tanh(c). gru, gates r, z, n, with inner = gates_h +
+ * bias_hh of n: n = tanh(gates_x + bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. */
+int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t c_prev,
+                      uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t h_prev,
+                     uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih, uint32_t bias_hh, int64_t n,
+                     int64_t hidden, int32_t relu, int32_t dtype);
+
+/* Their gradients. dh of the state is dy, of the output, and dh, what the later step's product with W_hh gave back; for
+ * gru also dh_past, what the later step gave back past its products, as dh_prev does here. dgates: of the sums. */
+int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc, uint32_t gates,
+                           uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy, uint32_t dh,
+                          uint32_t dh_past, uint32_t gates, uint32_t inner, uint32_t h_prev, int64_t n, int64_t hidden,
+                          int32_t dtype);
+int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n, int64_t hidden,
+                          int32_t relu, int32_t dtype);
+
 /* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words, uniforms and integers
  * on every device (normal: but for the last bits). One counter yields 4 float32 or int32, or 2 float64. uniform: [low,
  * high). normal: Box-Muller. randint: low..high-1, int32. */
@@ -209,10 +230,13 @@ int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
-/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
- * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                   int32_t trans_b, int32_t dtype, int32_t variant);
+/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
+ * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
+ * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
+ * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
+ * past the last). */
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at

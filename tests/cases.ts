@@ -6,8 +6,10 @@ import { tensor } from "../mod.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { movementCases } from "./cases/movement.ts";
+import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
 import { joinCases, shapeCases } from "./cases/shape.ts";
@@ -28,6 +30,8 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...einsumCases,
+  ...recurrentCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

@@ -34,6 +34,15 @@ const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
   result: int,
 } as const;
+// A time step of a recurrent layer or its gradient: outputs and inputs, n, hidden, dtype.
+const cell = {
+  parameters: [
+    ...[handle, handle, handle, handle],
+    ...[handle, handle, handle, handle],
+    ...[size, size, int],
+  ],
+  result: int,
+} as const;
 
 /** Every exported function. */
 export const symbols = {
@@ -162,12 +171,25 @@ export const symbols = {
     result: int,
   },
 
+  cdn_lstm_cell: cell,
+  cdn_gru_cell: cell,
+  cdn_rnn_cell: {
+    parameters: [handle, handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+  cdn_lstm_cell_grad: cell,
+  cdn_gru_cell_grad: { parameters: [handle, ...cell.parameters], result: int },
+  cdn_rnn_cell_grad: {
+    parameters: [handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+
   cdn_uniform: random,
   cdn_normal: random,
   cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
 
   cdn_matmul: {
-    parameters: [handle, handle, handle, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
@@ -204,4 +226,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 2;
+export const abiVersion = 3;

@@ -83,6 +83,12 @@
   X(log_softmax_grad) \
   X(cross_entropy) \
   X(gather_rows) \
+  X(lstm_cell) \
+  X(gru_cell) \
+  X(rnn_cell) \
+  X(lstm_cell_grad) \
+  X(gru_cell_grad) \
+  X(rnn_cell_grad) \
   X(uniform) \
   X(normal) \
   X(randint) \
