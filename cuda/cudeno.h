@@ -230,6 +230,23 @@ int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
+/* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
+ * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
+ * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
+ * gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
+                       int64_t rows, int64_t cols, double eps, int32_t dtype);
+int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
+                     int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean, uint32_t rstd, int64_t rows,
+                      int64_t cols, int32_t dtype);
+int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
+                            int64_t rows, int64_t cols, int32_t dtype);
+
+/* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1, …; four a counter)
+ * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
+
 /* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
  * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
  * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are

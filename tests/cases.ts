@@ -8,6 +8,7 @@ import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
+import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
@@ -32,6 +33,8 @@ export const cases: readonly Case[] = [
   ...matmulCases,
   ...einsumCases,
   ...recurrentCases,
+  ...normCases,
+  ...dropoutCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

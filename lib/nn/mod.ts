@@ -27,3 +27,6 @@ export { RNN, type RNNOptions } from "./rnn.ts";
 export { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 export { RNNCell, type RNNCellOptions } from "./rnn_cell.ts";
 export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
+// Normalisation and dropout.
+export { Dropout } from "./dropout.ts";
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";
