@@ -4,7 +4,8 @@
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { binaryCases } from "./cases/binary.ts";
-import { type Case, spiked } from "./cases/case.ts";
+import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { movementCases } from "./cases/movement.ts";
 import { reduceCases } from "./cases/reduce.ts";
@@ -21,30 +22,15 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...einsumCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */
 export function rounded(x: Grid, dtype: DType): Grid {
   if (dtype === "float64") return x;
-  if (dtype === "float32") return mapped(x, Math.fround);
-  if (dtype === "float16") return mapped(x, (value) => new Float16Array([value])[0]!);
-  if (dtype === "bfloat16") return mapped(x, toBfloat16);
+  if (floats.includes(dtype)) return mapped(x, (value) => rounding(value, dtype));
   if (dtype === "int32") return mapped(x, (value) => value | 0);
   return mapped(x, (value) => Math.abs(Math.trunc(value)) & 255);
-}
-
-// The nearest number of 8 bits, even where two are as near.
-function toBfloat16(value: number): number {
-  if (!Number.isFinite(value) || value === 0) return value;
-  // The last bit is worth 2^(e - 7) in [2^e, 2^(e + 1)); below 2^-126 it stays as it is there.
-  const exponent = Math.max(Math.floor(Math.log2(Math.abs(value))), -126);
-  const ulp = 2 ** (exponent - 7);
-  const scaled = value / ulp;
-  const below = Math.floor(scaled);
-  const rest = scaled - below;
-  const whole = rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
-  const rounded = whole * ulp;
-  return Math.abs(rounded) >= 2 ** 128 ? Math.sign(value) * Infinity : rounded;
 }
 
 /** Repeatable random numbers in [0, 1) with all 53 bits (mulberry32, twice), other ones for each text. */

@@ -1,9 +1,11 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   abs,
+  ArgumentError,
   crossEntropy,
   devices,
   gatherRows,
+  grad,
   gradcheck,
   GradientError,
   logSoftmax,
@@ -23,7 +25,7 @@ import {
   tensor,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
-import { type Grid, permuted } from "./reference.ts";
+import { type Grid, permuted, sizeOf } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
 
@@ -49,12 +51,39 @@ function checkGradient(c: Case, grids: readonly Grid[], device: typeof names[num
   }, leaves(flip)));
 }
 
+// The derivatives of the gradient itself, for a fixed gradient of the result and weights that tell its elements apart.
+function checkSecond(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
+  const free = grids.flatMap((_, i) => (c.fixed?.[i] === undefined ? [i] : []));
+  const constants = grids.map((x, i) => upload(x, inputDType(c, i, "float64"), device));
+  const weights = (shape: readonly number[], from: number) => {
+    const values = Array.from({ length: sizeOf(shape) }, (_, i) => 0.5 + ((i + from) % 7) / 5);
+    return upload({ shape, values }, "float64", device);
+  };
+  const fn = (...given: Tensor[]) => {
+    const inputs = [...constants];
+    given.forEach((x, k) => inputs[free[k]!] = x);
+    const y = c.call(...inputs);
+    const options = { gradOutputs: weights(y.shape, 0), createGraph: true, allowUnused: true };
+    const parts = grad(y, given, options).map((g, k) => g.mul(weights(g.shape, k + 1)).sum());
+    // Plus nothing, since a gradient that does not depend on an input is not recorded.
+    return given.reduce((total, x) => total.add(x.mul(0).sum()), parts.reduce((a, b) => a.add(b)));
+  };
+  const leaves = free.map((i) => upload(grids[i]!, "float64", device, true));
+  assert(gradcheck(fn, leaves, { eps: 1e-5, atol: 1e-6 }));
+}
+
 for (const c of cases.filter((c) => c.gradShapes && c.dtypes.includes("float64"))) {
-  if (c.output === "float32") continue; // too coarse for differences; see the test of casts below
+  if (c.output && c.output !== "float64") continue; // too coarse for differences; see the test of casts below
   for (const device of names) {
     Deno.test(`${c.name}: gradients match differences on ${device}`, () => {
       for (const shapes of c.gradShapes!) {
         scope(() => checkGradient(c, inputsOf(c, shapes, "float64"), device));
+      }
+    });
+
+    Deno.test(`${c.name}: second derivatives match differences on ${device}`, () => {
+      for (const shapes of c.gradShapes!) {
+        scope(() => checkSecond(c, inputsOf(c, shapes, "float64"), device));
       }
     });
   }
@@ -312,6 +341,75 @@ Deno.test("gatherRows() refuses to cut a graph, and integers have no gradients",
     assertEquals([...noGrad(() => gatherRows(x, index)).dataSync()], [1]);
     assertThrows(() => tensor([1], { dtype: "int32", requiresGrad: true }), GradientError, "int32");
     assertThrows(() => index.requiresGrad = true, GradientError);
+  });
+});
+
+Deno.test("grad: returns gradients and leaves .grad alone", () => {
+  scope(() => {
+    const [x, y] = [leaf(1, 2), leaf(3, 4)];
+    const [dx, dy] = grad(x.mul(y).sum(), [x, y]);
+    assertEquals([[...dx!.dataSync()], [...dy!.dataSync()]], [[3, 4], [1, 2]]);
+    assertEquals([x.grad, y.grad], [null, null]);
+  });
+});
+
+Deno.test("grad: of several outputs, by results on the way, and by the output itself", () => {
+  scope(() => {
+    const x = leaf(1, 2);
+    const y = x.mul(x);
+    const z = y.mul(3);
+    const outputs = [z.sum(), y.sum()];
+    const gradOutputs = [undefined, tensor(10)];
+    const found = grad(outputs, [x, y, z], { gradOutputs, retainGraph: true });
+    assertEquals(found.map((g) => [...g.dataSync()]), [[26, 52], [13, 13], [1, 1]]);
+    const seed = tensor([1, 10]);
+    const [same] = grad(z, [z], { gradOutputs: seed, retainGraph: true });
+    same!.fill(0);
+    assertEquals([...seed.dataSync()], [1, 10], "the gradient given stays the caller's");
+  });
+});
+
+Deno.test("grad: refuses what has no gradient, and gives zeros when told to", () => {
+  scope(() => {
+    const [x, y] = [leaf(1, 2), leaf(3, 4)];
+    assertThrows(() => grad(x.sum(), [y]), GradientError, "input 0");
+    assertEquals([...grad(x.sum(), [y], { allowUnused: true })[0]!.dataSync()], [0, 0]);
+    assertThrows(() => grad(x.sum(), [tensor([1])]), GradientError, "requiresGrad");
+    assertThrows(() => grad(tensor([1]).sum(), [x]), GradientError, "nothing was recorded");
+    assertThrows(() => grad(x.mul(2), [x]), GradientError, "[2]");
+    const misspelt = { creategraph: true } as Record<string, boolean>;
+    assertThrows(() => grad(x.sum(), [x], misspelt), ArgumentError, "createGraph");
+    const used = x.exp().sum();
+    grad(used, [x]);
+    assertThrows(() => grad(used, [x]), GradientError, "retainGraph");
+  });
+});
+
+Deno.test("grad: derivatives of any order", () => {
+  scope(() => {
+    const x = tensor([0.5, 1.5], { dtype: "float64", requiresGrad: true });
+    let y: Tensor = x.tanh().mul(x.exp()).sum();
+    const wanted = (t: number) => { // the third derivative of tanh(t) e^t
+      const h = Math.tanh(t);
+      const s = 1 - h * h;
+      return Math.exp(t) * (h + 3 * s - 6 * h * s + (-2 * s * s + 4 * h * h * s));
+    };
+    for (let order = 1; order <= 3; order++) y = grad(y.sum(), [x], { createGraph: true })[0]!;
+    [...y.dataSync()].forEach((found, i) =>
+      assertAlmostEquals(found, wanted([0.5, 1.5][i]!), 1e-9)
+    );
+  });
+});
+
+Deno.test("backward with createGraph: a penalty on the gradient trains through it", () => {
+  scope(() => {
+    const x = leaf(2);
+    x.mul(x).mul(x).sum().backward(undefined, { createGraph: true }); // 3 x^2 = 12
+    const first = x.grad!;
+    assert(first.requiresGrad);
+    x.grad = null;
+    first.mul(first).sum().backward(); // d (9 x^4) / d x = 36 x^3
+    assertEquals(gradOf(x), [288]);
   });
 });
 

@@ -368,7 +368,7 @@ each("a stale handle stays an error, however often memory is used again", (h) =>
     if (i % 500 === 0) {
       fails(f.cdn_free(x), BAD_HANDLE);
       fails(f.cdn_read(new Uint8Array(4), x, 0n, 4n), BAD_HANDLE);
-      fails(f.cdn_add(y, y, x, BigInt64Array.of(1n, 1n, 1n), 1, FLOAT32), BAD_HANDLE);
+      fails(f.cdn_add(y, y, x, BigInt64Array.of(1n, 1n, 1n), 1, 0, FLOAT32), BAD_HANDLE);
     }
     free(y);
   }
@@ -464,10 +464,10 @@ each("work on one buffer from several streams is ordered as it was queued", (h) 
     check(f.cdn_stream_use(0, a));
     fill(x, n, i);
     check(f.cdn_stream_use(0, b));
-    check(f.cdn_add(y, x, x, layout, 1, FLOAT32));
+    check(f.cdn_add(y, x, x, layout, 1, 0, FLOAT32));
     check(f.cdn_stream_use(0, a));
     fill(x, n, -1);
-    check(f.cdn_mul(y, y, y, layout, 1, FLOAT32));
+    check(f.cdn_mul(y, y, y, layout, 1, 0, FLOAT32));
     check(f.cdn_stream_use(0, 0));
     assertEquals(read(last, 3), Array(3).fill(4 * i * i));
 

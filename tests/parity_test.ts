@@ -13,7 +13,7 @@ import {
   tensor,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, randomFor, toleranceOf, upload } from "./cases.ts";
-import { floats, roundoff, roundings } from "./cases/case.ts";
+import { floats, roundings, roundoff } from "./cases/case.ts";
 import { build, difference, type Grid } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);

@@ -81,20 +81,26 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
 // ---- broadcast: inputs of the same shape are mapped; others are indexed by division, in uint32_t where that serves,
 // since 64-bit division is several times as slow.
 
-template <class Index, class F, class Y, class... X, int... J>
-__global__ void __launch_bounds__(BLOCK)
-    broadcast_kernel(std::integer_sequence<int, J...>, Layout l, F f, Y* y, const X*... x) {
+template <class F, class... X, int... J>
+__device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F f, const X*... x) {
+  return f(wide(x[at[J]])...);
+}
+
+template <class Index, class F, class Y, class... X>
+__global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X*... x) {
+  constexpr int INPUTS = sizeof...(X);
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n; i += (int64_t)gridDim.x * BLOCK) {
     Index rest = (Index)i;
-    int64_t at[sizeof...(X)] = {};
+    int64_t at[INPUTS] = {};
 #pragma unroll
     for (int d = MAX_RANK - 1; d >= 0; d--) {
       if (d >= l.rank) continue;
       Index extent = (Index)l.extent[d], next = rest / extent, k = rest - next * extent;
-      ((at[J] += (int64_t)k * l.stride[J][d]), ...);
+#pragma unroll
+      for (int j = 0; j < INPUTS; j++) at[j] += (int64_t)k * l.stride[j][d];
       rest = next;
     }
-    y[i] = static_cast<Y>(f(wide(x[at[J]])...));
+    y[i] = static_cast<Y>(apply_at(std::make_integer_sequence<int, INPUTS>{}, at, f, x...));
   }
 }
 
@@ -103,12 +109,11 @@ template <class F, class Y, class... X> void broadcast(Call& call, const Layout&
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
-  auto places = std::make_integer_sequence<int, sizeof...(X)>{};
   unsigned grid = grid_for((l.n + BLOCK - 1) / BLOCK);
   if (l.n <= UINT32_MAX)
-    broadcast_kernel<uint32_t><<<grid, BLOCK, 0, stream_of(call)>>>(places, l, f, y, x...);
+    broadcast_kernel<uint32_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
   else
-    broadcast_kernel<uint64_t><<<grid, BLOCK, 0, stream_of(call)>>>(places, l, f, y, x...);
+    broadcast_kernel<uint64_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.

@@ -1,7 +1,7 @@
 import { environment } from "../native/environment.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
-import { backward, type BackwardOptions, checkGradDType, type Node } from "./autograd.ts";
+import { backward, type BackwardOptions, checkGradDType, type Node, record } from "./autograd.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { writeLayout } from "./layout.ts";
@@ -168,7 +168,7 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * The sum with a tensor of the same shape and dtype, unrecorded: what the tape adds gradients with.
+   * The sum with a tensor of the same shape and dtype: what the tape adds gradients with.
    *
    * @ignore
    */
@@ -190,7 +190,7 @@ export abstract class TensorBase implements Owned, Disposable {
     backend.check(
       backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, this.rank, 0, this.code),
     );
-    return sum;
+    return record(sum, "add", [this, other], (grad) => [grad, grad]);
   }
 
   /**

@@ -9,6 +9,8 @@ import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safet
 const fileTypes: Record<DType, string> = {
   float32: "F32",
   float64: "F64",
+  float16: "F16",
+  bfloat16: "BF16",
   int32: "I32",
   uint8: "U8",
 };
@@ -29,6 +31,13 @@ export interface LoadOptions {
  * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
  * `saveSafetensors("model.safetensors", model.stateDict())`. Needs --allow-write; with
  * --allow-read, too, the file appears whole or not at all.
+ *
+ * ```ts
+ * import { io, nn } from "@cudeno/cudeno";
+ * const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * await io.saveSafetensors(path, new nn.Linear(3, 2).stateDict());
+ * await Deno.remove(path);
+ * ```
  */
 export async function saveSafetensors(
   path: string | URL,
@@ -50,7 +59,15 @@ export async function saveSafetensors(
   }
 }
 
-/** The bytes of a .safetensors file with these tensors. */
+/**
+ * The bytes of a .safetensors file with these tensors.
+ *
+ * ```ts
+ * import { io, tensor } from "@cudeno/cudeno";
+ * const bytes = await io.toSafetensors({ weight: tensor([1, 2, 3]) });
+ * console.log(io.fromSafetensors(bytes).weight!.dataSync()); // 1, 2, 3
+ * ```
+ */
 export async function toSafetensors(
   state: StateDict,
   options: SaveOptions = {},
@@ -58,7 +75,7 @@ export async function toSafetensors(
   checkOptions("saveSafetensors", options, ["metadata"]);
   const tensors = new Map<string, StoredTensor>();
   for (const [name, x] of Object.entries(state)) {
-    const data = await x.data();
+    const data = x.dtype === "bfloat16" ? upperHalves(await x.data<"bfloat16">()) : await x.data();
     tensors.set(name, {
       dtype: fileTypes[x.dtype],
       shape: x.shape,
@@ -73,6 +90,15 @@ export async function toSafetensors(
  *
  * @throws {DataError} when the file is damaged: bad header, holes, overlaps, wrong sizes.
  * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
+ *
+ * ```ts
+ * import { io, nn } from "@cudeno/cudeno";
+ * const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * const model = new nn.Linear(3, 2);
+ * await io.saveSafetensors(path, model.stateDict());
+ * model.loadStateDict(await io.loadSafetensors(path));
+ * await Deno.remove(path);
+ * ```
  */
 export async function loadSafetensors(
   path: string | URL,
@@ -88,7 +114,15 @@ export async function loadSafetensors(
   return fromSafetensors(bytes, { ...options, name: `${path}` });
 }
 
-/** The tensors in the bytes of a .safetensors file. */
+/**
+ * The tensors in the bytes of a .safetensors file.
+ *
+ * ```ts
+ * import { io, zeros } from "@cudeno/cudeno";
+ * const bytes = await io.toSafetensors({ "0.bias": zeros([4]) });
+ * console.log(io.fromSafetensors(bytes)["0.bias"]!.shape); // [4]
+ * ```
+ */
 export function fromSafetensors(
   bytes: Uint8Array,
   options: LoadOptions & { name?: string } = {},
@@ -102,7 +136,7 @@ export function fromSafetensors(
   }));
   return Object.fromEntries(found.map(({ name, stored, dtype }) => {
     const place = options.device ? { device: options.device } : {};
-    return [name, tensor(hostArray(stored, dtype), { ...place, shape: stored.shape })];
+    return [name, tensor(hostArray(stored, dtype), { ...place, dtype, shape: stored.shape })];
   }));
 }
 
@@ -117,8 +151,17 @@ function storedDType(name: string, stored: StoredTensor): DType {
   );
 }
 
+// bfloat16 is the upper half of a float32, and what a bfloat16 tensor reads back as has zeros below.
+function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
+  return Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
+}
+
 // A copy at an address that suits the element type; the file promises none.
 function hostArray(stored: StoredTensor, dtype: DType): DataOf {
+  if (dtype === "bfloat16") {
+    const halves = new Uint16Array(stored.data.slice().buffer);
+    return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);
+  }
   const data = dtypeInfo(dtype).make(stored.data.length / dtypeInfo(dtype).bytes);
   new Uint8Array(data.buffer).set(stored.data);
   return data;

@@ -1,7 +1,9 @@
 // What all reductions share: the axes of a tensor as one, between those before and those behind it.
 import { formatShape, normalizeAxes, type Shape, sizeOf } from "../core/shape.ts";
+import { dtypeInfo } from "../core/dtype.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { cast } from "./cast.ts";
 import { broadcastTo, permute, reshape } from "./movement.ts";
 
 /** The axes to reduce: one, several, or all when not given. Negative ones count from the back. */
@@ -48,6 +50,10 @@ export function reduceAxes(
   const list = normalizeAxes(op, axes, x.rank);
   if (list.length === 0) {
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
+  }
+  const apart = list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
+  if (apart && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
+    return cast(reduceAxes(op, cast(x, "float32"), axes, keepDims, one), x.dtype);
   }
   const out = keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
   let y = x;

@@ -1,10 +1,19 @@
-import { record } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
 import { normalizeAxis } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
+import { mul, sub } from "./binary.ts";
 import { transpose } from "./movement.ts";
 import { checkDType, floats } from "./operands.ts";
+import { sum } from "./reduce.ts";
+import { exp } from "./unary.ts";
 
 type Kernel = "cdn_softmax" | "cdn_log_softmax";
+
+// The gradients, from that of the result and the result, in operations that can be differentiated again.
+const composed: Record<Kernel, (grad: Tensor, y: Tensor) => Tensor> = {
+  cdn_softmax: (grad, y) => mul(y, sub(grad, sum(mul(grad, y), -1, { keepDims: true }))),
+  cdn_log_softmax: (grad, y) => sub(grad, mul(exp(y), sum(grad, -1, { keepDims: true }))),
+};
 
 // The kernels work along rows: another axis is brought to the back and taken home again.
 function alongAxis(op: string, kernel: Kernel, x: Tensor, axis: number): Tensor {
@@ -23,6 +32,7 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
     backend.functions[kernel](y.handle, x.handle, BigInt(rows), BigInt(cols), x.code),
   );
   return record(y, op, [x], (grad) => {
+    if (gradEnabled()) return [composed[kernel](grad, y)];
     const dx = x.make(x.shape);
     backend.check(
       backend.functions[`${kernel}_grad`](
@@ -38,12 +48,26 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
   });
 }
 
-/** e^x / sum(e^x) along the axis (default: the last), computed from x - max(x). float32, float64. */
+/**
+ * e^x / sum(e^x) along the axis (default: the last), computed from x - max(x); as torch.softmax. Floats.
+ *
+ * ```ts
+ * import { softmax, tensor } from "@cudeno/cudeno";
+ * console.log(softmax(tensor([0, Math.log(3)])).dataSync()); // 0.25, 0.75
+ * ```
+ */
 export function softmax(x: Tensor, axis = -1): Tensor {
   return alongAxis("softmax", "cdn_softmax", x, axis);
 }
 
-/** x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x). float32, float64. */
+/**
+ * x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x); as torch.log_softmax. Floats.
+ *
+ * ```ts
+ * import { logSoftmax, tensor } from "@cudeno/cudeno";
+ * console.log(logSoftmax(tensor([1000, 1000])).dataSync()); // -0.693, -0.693
+ * ```
+ */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
   return alongAxis("logSoftmax", "cdn_log_softmax", x, axis);
 }

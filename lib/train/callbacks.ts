@@ -44,6 +44,15 @@ export interface ProgressBarOptions {
 /**
  * Shows training as it goes: a bar on a terminal, one plain line an epoch elsewhere. Colours are left out where NO_COLOR
  * is set. Needs no permission.
+ *
+ * ```ts
+ * import { data, nn, optim, ProgressBar, tensor, Trainer } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(tensor([[0], [1]]), tensor([0, 1], { dtype: "int32" }));
+ * const model = new nn.Linear(1, 2);
+ * const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+ * const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
+ * await trainer.fit(set, { callbacks: [new ProgressBar({ unit: "points" })] });
+ * ```
  */
 export class ProgressBar implements Callback {
   readonly #options: ProgressBarOptions;

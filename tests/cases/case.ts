@@ -39,8 +39,10 @@ export interface Case {
   readonly output?: DType;
   /** Default 0: the result is exact. */
   readonly tolerance?: Tolerance;
+  /** How often a 16-bit float is rounded on the way to the result, by operations that follow one another. Default 1. */
+  readonly steps?: number;
   readonly specials?: readonly Special[];
-  /** Small shapes for gradcheck; none when the operation has no gradient. */
+  /** Small shapes for gradcheck, of first and second derivatives; none when the operation has no gradient. */
   readonly gradShapes?: readonly (readonly Shape[])[];
   /** Other ways to ask for the same: methods, kernels by name. */
   also?(device: DeviceName): readonly Variant[];
@@ -75,11 +77,35 @@ export const roundoff: Partial<Record<DType, number>> = {
  * The error allowed in a result of a dtype; 0 for integers. The 16-bit floats compute in float32 and round once when they
  * store.
  */
-export function toleranceOf({ tolerance }: Case, dtype: DType): number {
+export function toleranceOf({ tolerance, steps = 1 }: Case, dtype: DType): number {
   if (tolerance === undefined || !(dtype in roundoff)) return 0;
   if (dtype === "float32" || dtype === "float64") return tolerance[dtype];
-  return roundoff[dtype]! + tolerance.float32;
+  return steps * roundoff[dtype]! + tolerance.float32;
 }
+
+// The nearest number of 8 bits, even where two are as near.
+function toBfloat16(value: number): number {
+  if (!Number.isFinite(value) || value === 0) return value;
+  // The last bit is worth 2^(e - 7) in [2^e, 2^(e + 1)); below 2^-126 it stays as it is there.
+  const exponent = Math.max(Math.floor(Math.log2(Math.abs(value))), -126);
+  const ulp = 2 ** (exponent - 7);
+  const scaled = value / ulp;
+  const below = Math.floor(scaled);
+  const rest = scaled - below;
+  const whole = rest > 0.5 || (rest === 0.5 && below % 2 !== 0) ? below + 1 : below;
+  const rounded = whole * ulp;
+  return Math.abs(rounded) >= 2 ** 128 ? Math.sign(value) * Infinity : rounded;
+}
+
+/** The number of a float dtype that is nearest to x. */
+export function rounding(x: number, dtype: DType): number {
+  if (dtype === "float32") return Math.fround(x);
+  if (dtype === "float16") return new Float16Array([x])[0]!;
+  return dtype === "bfloat16" ? toBfloat16(x) : x;
+}
+
+/** The least normal number of float16: below it, and so relative to it, errors do not shrink any more. */
+export const leastFloat16 = 2 ** -14;
 
 export const halves: readonly DType[] = ["float16", "bfloat16"];
 export const floats: readonly DType[] = ["float32", "float64", ...halves];

@@ -12,7 +12,18 @@ import {
   unsqueeze,
 } from "../../mod.ts";
 import { build, elementAt, type Grid, mapped, permuted, sizeOf } from "../reference.ts";
-import { anything, type Case, floats, line, numbers, roundings, spiked, whole } from "./case.ts";
+import {
+  anything,
+  type Case,
+  floats,
+  halves,
+  line,
+  numbers,
+  rounding,
+  roundings,
+  spiked,
+  whole,
+} from "./case.ts";
 
 type ShapeList = readonly (readonly Shape[])[];
 
@@ -149,9 +160,7 @@ function gathering(from: DType, to: DType, scale: number, shift: number): Case {
   };
 }
 
-const limits: Record<DType, [number, number]> = {
-  float32: [-Infinity, Infinity],
-  float64: [-Infinity, Infinity],
+const limits: Partial<Record<DType, [number, number]>> = {
   int32: [-(2 ** 31), 2 ** 31 - 1],
   uint8: [0, 255],
 };
@@ -159,8 +168,9 @@ const limits: Record<DType, [number, number]> = {
 // Integers saturate, fractions are cut off, NaN is 0.
 function castTo(dtype: DType): (x: number) => number {
   if (dtype === "float64") return (x) => x;
-  if (dtype === "float32") return Math.fround;
-  const [low, high] = limits[dtype];
+  if (halves.includes(dtype)) return (x) => rounding(Math.fround(x), dtype); // float64 comes by way of float32
+  if (floats.includes(dtype)) return (x) => rounding(x, dtype);
+  const [low, high] = limits[dtype]!;
   return (x) => Number.isNaN(x) ? 0 : Math.trunc(Math.min(Math.max(x, low), high));
 }
 

@@ -34,6 +34,6 @@ scope.onmessage = ({ data: { kind, path, handle, n } }) => {
   const out = new Uint32Array(1);
   library.check(cdn_alloc(out, 0, BigInt(values.byteLength)));
   const layout = BigInt64Array.of(BigInt(n), 1n, 1n);
-  library.check(cdn_add(out[0]!, handle, handle, layout, 1, 0));
+  library.check(cdn_add(out[0]!, handle, handle, layout, 1, 0, 0));
   scope.postMessage({ before, after, read: [...values], handle: out[0]! });
 };
