@@ -121,6 +121,23 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+// Statistics, scans, sorting, indexing.
+export { cumsum } from "./lib/ops/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
+export { logSumExp } from "./lib/ops/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./lib/ops/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
