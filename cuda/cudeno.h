@@ -296,12 +296,51 @@ int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, in
                    int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
-/* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at
- * the first step, and where momentum is 0); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities:
- * count handles each; velocities may be NULL when momentum is 0. sizes: count element counts. float32, float64. */
+/* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
+ * their element counts. Floats; states have the dtype of the parameters. First of all g = maximize ? -grad : grad, then
+ * p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and corrections that
+ * depend on the number of the step are computed by the caller.
+ *
+ * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g + momentum * v : v).
+ *   velocities may be NULL where momentum is 0; then p -= lr * g.
+ * adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless largest is NULL; p -=
+ *   rate * m / (sqrt(l or s) / root_correction + eps).
+ * nadam: m, s as above; p -= (grad_rate * g + momentum_rate * m) / (sqrt(s / correction) + eps).
+ * rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) * g, and s - m^2 for s
+ * in what follows; d = g / (sqrt(s) + eps); unless velocities is NULL, d = v = momentum * v + d; p -= lr * d. adagrad:
+ * s += g^2; p -= rate * g / (sqrt(s) + eps). muon: p -= rate * update; what makes the updates orthogonal is the
+ * caller's. */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes,
                      int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov,
-                     int32_t first, int32_t dtype);
+                     int32_t first, int32_t maximize, int32_t dtype);
+int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
+                      const uint32_t* largest, const int64_t* sizes, int32_t count, double rate, double beta1,
+                      double beta2, double root_correction, double eps, double weight_decay, double shrink,
+                      int32_t maximize, int32_t dtype);
+int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
+                       const int64_t* sizes, int32_t count, double grad_rate, double momentum_rate, double beta1,
+                       double beta2, double correction, double eps, double weight_decay, double shrink,
+                       int32_t maximize, int32_t dtype);
+int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares, const uint32_t* means,
+                         const uint32_t* velocities, const int64_t* sizes, int32_t count, double lr, double alpha,
+                         double eps, double weight_decay, double momentum, int32_t maximize, int32_t dtype);
+int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums, const int64_t* sizes,
+                         int32_t count, double rate, double eps, double weight_decay, int32_t maximize, int32_t dtype);
+int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes, int32_t count, double rate,
+                      double shrink, int32_t dtype);
+
+/* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the largest |x| for infinite
+ * p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm + 1e-6)) for a norm on the device, one float64.
+ * clip: x to low..high. lerp: y += weight * (x - y). unscale: x *= factor, and found, one int32, becomes 1 if any x was
+ * NaN or infinite. */
+int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p, int32_t dtype);
+int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,
+                           int32_t dtype);
+int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high, int32_t dtype);
+int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count, double weight,
+                      int32_t dtype);
+int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count, double factor,
+                         int32_t dtype);
 
 #if defined(__cplusplus)
 }

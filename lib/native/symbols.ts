@@ -247,21 +247,113 @@ export const symbols = {
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
 
+  // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: {
     parameters: [
-      pointer, // params
-      pointer, // grads
-      pointer, // velocities
-      pointer, // sizes
-      int, // count
-      scalar, // lr
-      scalar, // momentum
-      scalar, // dampening
-      scalar, // weight_decay
-      int, // nesterov
-      int, // first
-      int, // dtype
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+      int,
+      int,
     ],
+    result: int,
+  },
+  cdn_adam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_nadam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_rmsprop_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_adagrad_step: {
+    parameters: [pointer, pointer, pointer, pointer, int, scalar, scalar, scalar, int, int],
+    result: int,
+  },
+  cdn_muon_step: {
+    parameters: [pointer, pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
+  cdn_list_norm: {
+    parameters: [handle, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip_norm: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip: {
+    parameters: [pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+  cdn_list_lerp: {
+    parameters: [pointer, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_unscale: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
     result: int,
   },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -188,6 +188,18 @@
   X(memory_reset_peak) \
   X(matmul_variant)    \
   X(sgd_step)
+  X(matmul_variant) \
+  X(sgd_step) \
+  X(adam_step) \
+  X(nadam_step) \
+  X(rmsprop_step) \
+  X(adagrad_step) \
+  X(muon_step) \
+  X(list_norm) \
+  X(list_clip_norm) \
+  X(list_clip) \
+  X(list_lerp) \
+  X(list_unscale)
 // clang-format on
 
 // Weak, so that the program also links without a library, to be given one by name.

@@ -295,7 +295,7 @@ class Fuzzer {
   void streams();
   void memory();
   void information();
-  void sgd_step();
+  void lists();
 
   std::mt19937_64 random_;
   Limits limits_;
