@@ -1,5 +1,18 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { ReLU, Sigmoid, Tanh } from "./activations.ts";
+export {
+  ELU,
+  GELU,
+  Identity,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  type SoftmaxOptions,
+  Softplus,
+  Tanh,
+} from "./activations.ts";
 export { Flatten, type FlattenOptions } from "./flatten.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
 export { CrossEntropyLoss, type Loss, MSELoss } from "./losses.ts";
