@@ -86,6 +86,14 @@ export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
 export { einsum } from "./lib/ops/einsum.ts";
+// Normalisation, dropout, losses.
+export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
+export {
+  layerNorm,
+  type LayerNormOptions,
+  rmsNorm,
+  type RMSNormOptions,
+} from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
 export { linear } from "./lib/ops/linear.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";

@@ -216,6 +216,27 @@ int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t se
  * past the last). */
 int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
                    int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
+/* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
+ * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
+ * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
+ * gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
+                       int64_t rows, int64_t cols, double eps, int32_t dtype);
+int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
+                     int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean, uint32_t rstd, int64_t rows,
+                      int64_t cols, int32_t dtype);
+int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
+                            int64_t rows, int64_t cols, int32_t dtype);
+
+/* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1, …; four a counter)
+ * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
+
+/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
+ * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+                   int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at

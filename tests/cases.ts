@@ -7,6 +7,7 @@ import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
+import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
@@ -23,6 +24,8 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...normCases,
+  ...dropoutCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

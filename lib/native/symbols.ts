@@ -30,6 +30,10 @@ const binary = {
 const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
 const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
 const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
+const normGrad = {
+  parameters: [handle, handle, handle, handle, handle, handle, size, size, int],
+  result: int,
+} as const;
 const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
   result: int,
@@ -165,6 +169,18 @@ export const symbols = {
   cdn_uniform: random,
   cdn_normal: random,
   cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
+
+  cdn_layer_norm: {
+    parameters: [handle, handle, handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_rms_norm: {
+    parameters: [handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_norm_grad: normGrad,
+  cdn_norm_param_grad: normGrad,
+  cdn_dropout: { parameters: [handle, handle, size, scalar, size, size, int], result: int },
 
   cdn_matmul: {
     parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],

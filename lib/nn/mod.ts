@@ -18,3 +18,6 @@ export { Linear, type LinearOptions } from "./linear.ts";
 export { CrossEntropyLoss, type Loss, MSELoss } from "./losses.ts";
 export { type LoadResult, Module, type StateDict } from "./module.ts";
 export { Sequential } from "./sequential.ts";
+// Normalisation and dropout.
+export { Dropout } from "./dropout.ts";
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";

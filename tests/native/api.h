@@ -86,6 +86,11 @@
   X(uniform) \
   X(normal) \
   X(randint) \
+  X(layer_norm) \
+  X(rms_norm) \
+  X(norm_grad) \
+  X(norm_param_grad) \
+  X(dropout) \
   X(matmul)
 // The others, each with its own place in Fuzzer::manage().
 #define MANAGING(X) \
