@@ -209,13 +209,6 @@ int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
-/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
- * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
- * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
- * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
- * past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
-                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
  * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
  * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
@@ -233,10 +226,13 @@ int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint3
  * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
 int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
 
-/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
- * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                   int32_t trans_b, int32_t dtype, int32_t variant);
+/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
+ * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
+ * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
+ * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
+ * past the last). */
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at
