@@ -32,3 +32,15 @@ export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export { Dropout } from "./dropout.ts";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";
+// Attention.
+export {
+  type AttentionMasks,
+  MultiHeadAttention,
+  MultiHeadAttention as MultiheadAttention,
+  type MultiHeadAttentionOptions,
+} from "./attention.ts";
+export {
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+} from "./transformer.ts";
