@@ -17,6 +17,7 @@
  * @module
  */
 
+export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export {
   type BackwardOptions,
   grad,
@@ -66,9 +67,33 @@ export * from "./lib/native/errors.ts";
 export * as nn from "./lib/nn/mod.ts";
 export type { Loss } from "./lib/nn/losses.ts";
 export type { LoadResult, Module, StateDict } from "./lib/nn/module.ts";
+export {
+  elu,
+  type EluOptions,
+  gelu,
+  type GeluOptions,
+  leakyRelu,
+  type LeakyReluOptions,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  type SoftplusOptions,
+  tanh,
+} from "./lib/ops/activations.ts";
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
+export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { einsum } from "./lib/ops/einsum.ts";
+// Normalisation, dropout, losses.
+export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
+export {
+  layerNorm,
+  type LayerNormOptions,
+  rmsNorm,
+  type RMSNormOptions,
+} from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
 export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
@@ -84,6 +109,7 @@ export {
   unsqueeze,
 } from "./lib/ops/movement.ts";
 export { mseLoss } from "./lib/ops/mse_loss.ts";
+export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
 export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
@@ -95,9 +121,26 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
-export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
+export { tril, triu } from "./lib/ops/triangle.ts";
+export {
+  abs,
+  clip,
+  cos,
+  erf,
+  exp,
+  expm1,
+  log,
+  log1p,
+  neg,
+  rsqrt,
+  sign,
+  sin,
+  sqrt,
+} from "./lib/ops/unary.ts";
+export { where } from "./lib/ops/where.ts";
 export type { Optimizer } from "./lib/optim/sgd.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";

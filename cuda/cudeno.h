@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 2
+#define CDN_ABI_VERSION 3
 
 /* Status codes. */
 enum {
@@ -78,22 +78,50 @@ int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
 
-/* Elementwise, n elements: y = f(x). Floats; neg and abs also int32. */
+/* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32. clip keeps NaN. */
 int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_sign(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_exp(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_expm1(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_log(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_log1p(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_rsqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_sin(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high, int32_t dtype);
+
+/* Activations. gelu: x times the normal distribution's share below x; gelu_tanh approximates it by tanh. leaky_relu:
+ * slope is that below 0. elu: alpha (e^x - 1) below 0. softplus: log(1 + e^(beta x)) / beta, and x itself where beta x
+ * > threshold. */
 int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_gelu(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_gelu_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_silu(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_leaky_relu(uint32_t y, uint32_t x, int64_t n, double slope, int32_t dtype);
+int32_t cdn_elu(uint32_t y, uint32_t x, int64_t n, double alpha, int32_t dtype);
+int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold, int32_t dtype);
 
-/* Their gradients: dx = dy * f'(x), from x (abs) or from y = f(x) (the others). */
+/* Their gradients: dx = dy * f'(x), from x or from y = f(x). clip's is 1 from low to high, both included. */
 int32_t cdn_abs_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
+int32_t cdn_rsqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
+int32_t cdn_erf_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low, double high, int32_t dtype);
 int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
 int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
 int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
+int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope, int32_t dtype);
+int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha, int32_t dtype);
+int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta, double threshold,
+                          int32_t dtype);
 
 /* Fill and cast, any dtype. A float that does not fit an integer type saturates; NaN becomes 0. */
 int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype);
@@ -129,10 +157,20 @@ int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_
 int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 
+/* y = condition ? a : b with broadcasting, any dtype; condition is uint8. layout: rank quadruples (extent, stride of
+ * condition, of a, of b). a or b may be 0: then a_scalar or b_scalar stands for it, whatever its strides. */
+int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                  double a_scalar, double b_scalar, int32_t dtype);
+
 /* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs (extent, stride of x)
  * and then, as the last number, the offset of the first element; strides may be 0 or negative. Covers expand, permute,
- * slice. */
+ * slice. strided_write is its inverse: y, where the strides point, from x (contiguous); the rest of y stays. Strides by
+ * which two elements could go to one place are refused. band: the elements of x[batch, rows, cols] with low <= column -
+ * row <= high, and 0 elsewhere. */
 int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
+int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low, int64_t high,
+                 int32_t dtype);
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int32_t dtype);
 
 /* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64. Floats;
@@ -192,10 +230,30 @@ int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed
 int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
-/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
- * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                   int32_t trans_b, int32_t dtype, int32_t variant);
+/* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
+ * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
+ * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
+ * gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
+                       int64_t rows, int64_t cols, double eps, int32_t dtype);
+int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
+                     int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean, uint32_t rstd, int64_t rows,
+                      int64_t cols, int32_t dtype);
+int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
+                            int64_t rows, int64_t cols, int32_t dtype);
+
+/* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1, …; four a counter)
+ * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
+
+/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
+ * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
+ * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
+ * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
+ * past the last). */
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at

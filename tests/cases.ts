@@ -5,7 +5,9 @@ import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
+import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
@@ -22,7 +24,10 @@ export const cases: readonly Case[] = [
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...einsumCases,
   ...recurrentCases,
+  ...normCases,
+  ...dropoutCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

@@ -160,6 +160,35 @@ export function matrixProduct(a: Grid, b: Grid): Grid {
   return { shape: [m, n], values, magnitudes };
 }
 
+/** matrixProduct() of the last two axes; the others broadcast. */
+export function batchProduct(a: Grid, b: Grid): Grid {
+  const rows = a.shape.at(-2)!;
+  const cols = b.shape.at(-1)!;
+  const matrices = (x: Grid) => {
+    const extents = x.shape.slice(-2);
+    const size = sizeOf(extents);
+    return build(x.shape.slice(0, -2), (_, i) => i * size); // where each begins
+  };
+  const matrix = (x: Grid, begin: number) => ({
+    shape: x.shape.slice(-2),
+    values: Array.from(x.values).slice(begin, begin + sizeOf(x.shape.slice(-2))),
+  });
+  const [ofA, ofB] = [matrices(a), matrices(b)];
+  const batch = broadcastShape(ofA.shape, ofB.shape);
+  const products: Grid[] = [];
+  build(batch, (index) => {
+    products.push(
+      matrixProduct(matrix(a, elementAt(ofA, index)), matrix(b, elementAt(ofB, index))),
+    );
+    return 0;
+  });
+  return {
+    shape: [...batch, rows, cols],
+    values: products.flatMap(({ values }) => Array.from(values)),
+    magnitudes: products.flatMap(({ magnitudes }) => Array.from(magnitudes!)),
+  };
+}
+
 /** Says where `found` first differs from the reference by more than the tolerance; undefined when it does not. */
 export function difference(
   found: ArrayLike<number>,

@@ -12,6 +12,17 @@ const pointer = "buffer";
 
 const unary = { parameters: [handle, handle, size, int], result: int } as const;
 const unaryGrad = { parameters: [handle, handle, handle, size, int], result: int } as const;
+// With one parameter, or two.
+const unary1 = { parameters: [handle, handle, size, scalar, int], result: int } as const;
+const unary2 = { parameters: [handle, handle, size, scalar, scalar, int], result: int } as const;
+const unaryGrad1 = {
+  parameters: [handle, handle, handle, size, scalar, int],
+  result: int,
+} as const;
+const unaryGrad2 = {
+  parameters: [handle, handle, handle, size, scalar, scalar, int],
+  result: int,
+} as const;
 const binary = {
   parameters: [handle, handle, handle, pointer, int, scalar, int],
   result: int,
@@ -19,6 +30,10 @@ const binary = {
 const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
 const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
 const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
+const normGrad = {
+  parameters: [handle, handle, handle, handle, handle, handle, size, size, int],
+  result: int,
+} as const;
 const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
   result: int,
@@ -67,18 +82,42 @@ export const symbols = {
 
   cdn_neg: unary,
   cdn_abs: unary,
+  cdn_sign: unary,
   cdn_exp: unary,
+  cdn_expm1: unary,
   cdn_log: unary,
+  cdn_log1p: unary,
   cdn_sqrt: unary,
+  cdn_rsqrt: unary,
+  cdn_sin: unary,
+  cdn_cos: unary,
+  cdn_erf: unary,
+  cdn_clip: unary2,
+
   cdn_relu: unary,
   cdn_sigmoid: unary,
   cdn_tanh: unary,
+  cdn_gelu: unary,
+  cdn_gelu_tanh: unary,
+  cdn_silu: unary,
+  cdn_leaky_relu: unary1,
+  cdn_elu: unary1,
+  cdn_softplus: unary2,
 
   cdn_abs_grad: unaryGrad,
   cdn_sqrt_grad: unaryGrad,
+  cdn_rsqrt_grad: unaryGrad,
+  cdn_erf_grad: unaryGrad,
+  cdn_clip_grad: unaryGrad2,
   cdn_relu_grad: unaryGrad,
   cdn_sigmoid_grad: unaryGrad,
   cdn_tanh_grad: unaryGrad,
+  cdn_gelu_grad: unaryGrad,
+  cdn_gelu_tanh_grad: unaryGrad,
+  cdn_silu_grad: unaryGrad,
+  cdn_leaky_relu_grad: unaryGrad1,
+  cdn_elu_grad: unaryGrad1,
+  cdn_softplus_grad: unaryGrad2,
 
   cdn_fill: { parameters: [handle, size, scalar, int], result: int },
   cdn_cast: { parameters: [handle, handle, size, int, int], result: int },
@@ -102,7 +141,14 @@ export const symbols = {
   cdn_gt: binary,
   cdn_ge: binary,
 
+  cdn_where: {
+    parameters: [handle, handle, handle, handle, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
   cdn_strided_copy: { parameters: [handle, handle, pointer, int, int], result: int },
+  cdn_strided_write: { parameters: [handle, handle, pointer, int, int], result: int },
+  cdn_band: { parameters: [handle, handle, size, size, size, size, size, int], result: int },
   cdn_transpose: { parameters: [handle, handle, size, size, size, int], result: int },
 
   cdn_sum: reduction,
@@ -146,8 +192,20 @@ export const symbols = {
   cdn_normal: random,
   cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
 
+  cdn_layer_norm: {
+    parameters: [handle, handle, handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_rms_norm: {
+    parameters: [handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_norm_grad: normGrad,
+  cdn_norm_param_grad: normGrad,
+  cdn_dropout: { parameters: [handle, handle, size, scalar, size, size, int], result: int },
+
   cdn_matmul: {
-    parameters: [handle, handle, handle, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
@@ -184,4 +242,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 2;
+export const abiVersion = 3;

@@ -1,5 +1,18 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { ReLU, Sigmoid, Tanh } from "./activations.ts";
+export {
+  ELU,
+  GELU,
+  Identity,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  type SoftmaxOptions,
+  Softplus,
+  Tanh,
+} from "./activations.ts";
 export { Flatten, type FlattenOptions } from "./flatten.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
 export { CrossEntropyLoss, type Loss, MSELoss } from "./losses.ts";
@@ -14,3 +27,6 @@ export { RNN, type RNNOptions } from "./rnn.ts";
 export { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 export { RNNCell, type RNNCellOptions } from "./rnn_cell.ts";
 export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
+// Normalisation and dropout.
+export { Dropout } from "./dropout.ts";
+export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";

@@ -1,13 +1,15 @@
-import { record } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
+import { eq, ge } from "./compare.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
-import { neg } from "./unary.ts";
+import { log, neg } from "./unary.ts";
+import { where } from "./where.ts";
 
 type Kernel =
   | `cdn_${"add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum"}`
@@ -148,9 +150,26 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b)),
-    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_exponent", a, b)),
+    (grad) => {
+      if (!gradEnabled() || b === 0) {
+        return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+      }
+      const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
+      return mul(grad, mul(local, b));
+    },
+    (grad) =>
+      mul(
+        grad,
+        gradEnabled()
+          ? mul(y, log(nonzero(a, ge(b as Tensor, 0))))
+          : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+      ),
   );
+}
+
+// a, but 1 for zeros where the mask holds: the other factor is 0 there, and its product with infinity would be NaN.
+function nonzero(a: Tensor, mask: Tensor): Tensor {
+  return where(mask, where(eq(a, 0), 1, a), a);
 }
 
 /**

@@ -21,7 +21,7 @@ import {
   Rows,
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
-import { sigmoid, tanh } from "./unary.ts";
+import { sigmoid, tanh } from "./activations.ts";
 
 /**
  * Gated recurrent units: one layer and direction over a sequence x [steps, n, in]. With the gates' sums

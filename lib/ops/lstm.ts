@@ -19,7 +19,7 @@ import {
   Rows,
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
-import { sigmoid, tanh } from "./unary.ts";
+import { sigmoid, tanh } from "./activations.ts";
 
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {

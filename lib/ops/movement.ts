@@ -9,10 +9,10 @@ import {
   type Shape,
   sizeOf,
 } from "../core/shape.ts";
-import { writeLayout } from "../core/layout.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
+import { gathered } from "./window.ts";
 
 /**
  * The same elements in another shape, without a copy; one extent may be -1, to be worked out.
@@ -94,22 +94,6 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
   return reshape(x, x.shape.toSpliced(at, 0, 1));
 }
 
-// y[i] = x read by strides.
-function stridedCopy(x: Tensor, shape: Shape, strides: Shape): Tensor {
-  const y = x.make(shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_strided_copy(
-      y.handle,
-      x.handle,
-      writeLayout(shape, strides),
-      shape.length,
-      x.code,
-    ),
-  );
-  return y;
-}
-
 /**
  * x repeated along axes of extent 1, and along new ones in front, to make `shape`.
  *
@@ -129,7 +113,7 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
     );
   }
   const { shape: before } = x;
-  const y = stridedCopy(x, shape, broadcastStrides(before, shape));
+  const y = gathered(x, { shape, strides: broadcastStrides(before, shape), offset: 0 });
   return record(y, "broadcastTo", [x], (grad) => [sumTo(grad, before)]);
 }
 
@@ -161,7 +145,10 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
   const swapped = axes.slice(batch).every((axis, i) =>
     axis === (first + i < x.rank ? first + i : batch + i - (x.rank - first))
   );
-  if (!swapped) return stridedCopy(x, shape, axes.map((axis) => contiguousStrides(x.shape)[axis]!));
+  if (!swapped) {
+    const strides = contiguousStrides(x.shape);
+    return gathered(x, { shape, strides: axes.map((axis) => strides[axis]!), offset: 0 });
+  }
   const y = x.make(shape);
   const { backend } = x;
   backend.check(

@@ -6,9 +6,9 @@ import { dtypeInfo } from "../core/dtype.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { product } from "./matmul.ts";
 import { reshape } from "./movement.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { multiplied } from "./product.ts";
 import { sum } from "./reduce.ts";
 
 /** The parameters of one layer and direction, named as PyTorch names them. The gates lie one below the other. */
@@ -166,7 +166,8 @@ export class Rows implements Disposable {
 /** x W_ih^T for all steps: [steps, n, gates * hidden]. */
 export function inputProduct(x: Tensor, { weightIh }: RecurrentWeights, plan: Plan): Tensor {
   const { steps, n, features, width } = plan;
-  return product(x, weightIh, { m: steps * n, n: width, k: features }, false, true, {
+  return multiplied(x, weightIh, {
+    ...{ m: steps * n, n: width, k: features, transposeB: true },
     shape: [steps, n, width],
   });
 }
@@ -201,6 +202,8 @@ function multiplyInto(
       c.handle,
       a,
       b.handle,
+      null,
+      0,
       BigInt(m),
       BigInt(n),
       BigInt(k),
@@ -227,26 +230,19 @@ export function parameterGradients(
   const { steps, n, features, hidden, width, before } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = weights;
   const all = steps * n;
+  const begun = states.view(before * n * hidden, [all, hidden]); // what each step began with
   const biasOf = (dgates: Tensor) => sum(reshape(dgates, [all, width]), 0);
   const sumX = biasIh?.requiresGrad ? biasOf(dgatesX) : null;
   const sumH = () => (dgatesX === dgatesH && sumX ? sumX : biasOf(dgatesH));
   return [
     x.requiresGrad
-      ? product(dgatesX, weightIh, { m: all, n: features, k: width }, false, false, {
-        shape: x.shape,
-      })
+      ? multiplied(dgatesX, weightIh, { m: all, n: features, k: width, shape: x.shape })
       : null,
     weightIh.requiresGrad
-      ? product(dgatesX, x, { m: width, n: features, k: all }, true, false)
+      ? multiplied(dgatesX, x, { m: width, n: features, k: all, transposeA: true })
       : null,
     weightHh.requiresGrad
-      ? product(
-        dgatesH,
-        states.view(before * n * hidden, [all, hidden]),
-        { m: width, n: hidden, k: all },
-        true,
-        false,
-      )
+      ? multiplied(dgatesH, begun, { m: width, n: hidden, k: all, transposeA: true })
       : null,
     ...(biasIh && biasHh ? [sumX, biasHh.requiresGrad ? sumH() : null] : []),
   ];

@@ -22,7 +22,7 @@ import {
   Rows,
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
-import { relu, tanh } from "./unary.ts";
+import { relu, tanh } from "./activations.ts";
 
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {

@@ -13,17 +13,40 @@
 #define COMPUTING(X) \
   X(neg) \
   X(abs) \
+  X(sign) \
   X(exp) \
+  X(expm1) \
   X(log) \
+  X(log1p) \
   X(sqrt) \
+  X(rsqrt) \
+  X(sin) \
+  X(cos) \
+  X(erf) \
+  X(clip) \
   X(relu) \
   X(sigmoid) \
   X(tanh) \
+  X(gelu) \
+  X(gelu_tanh) \
+  X(silu) \
+  X(leaky_relu) \
+  X(elu) \
+  X(softplus) \
   X(abs_grad) \
   X(sqrt_grad) \
+  X(rsqrt_grad) \
+  X(erf_grad) \
+  X(clip_grad) \
   X(relu_grad) \
   X(sigmoid_grad) \
   X(tanh_grad) \
+  X(gelu_grad) \
+  X(gelu_tanh_grad) \
+  X(silu_grad) \
+  X(leaky_relu_grad) \
+  X(elu_grad) \
+  X(softplus_grad) \
   X(fill) \
   X(cast) \
   X(add) \
@@ -42,7 +65,10 @@
   X(le) \
   X(gt) \
   X(ge) \
+  X(where) \
   X(strided_copy) \
+  X(strided_write) \
+  X(band) \
   X(transpose) \
   X(sum) \
   X(mean) \
@@ -66,6 +92,11 @@
   X(uniform) \
   X(normal) \
   X(randint) \
+  X(layer_norm) \
+  X(rms_norm) \
+  X(norm_grad) \
+  X(norm_param_grad) \
+  X(dropout) \
   X(matmul)
 // The others, each with its own place in Fuzzer::manage().
 #define MANAGING(X) \
