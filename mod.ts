@@ -85,6 +85,7 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
 export { einsum } from "./lib/ops/einsum.ts";
 // Normalisation, dropout, losses.
 export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
@@ -121,6 +122,23 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+// Statistics, scans, sorting, indexing.
+export { cumsum } from "./lib/ops/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
+export { logSumExp } from "./lib/ops/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./lib/ops/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";

@@ -185,6 +185,46 @@ int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t 
 int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
                      int32_t dtype);
 
+/* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
+ * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float32 for 16-bit floats.
+ * variance_grad: y is 0 for the variance, and for the root what it gave. norm: (sum |x|^p)^(1/p), for p = 0 the count
+ * of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
+int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                     double correction, int32_t root, int32_t dtype);
+int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
+                          int64_t inner, double correction, int32_t dtype);
+int32_t cdn_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
+                      double p, int32_t dtype);
+int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
+int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, int32_t dtype);
+
+/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32. */
+int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t reverse, int32_t dtype);
+
+/* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as int32, [rows, k]
+ * both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as the largest. */
+int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols, int64_t k,
+                 int32_t descending, int32_t dtype);
+
+/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad index gives 0, or
+ * is left out, and is a fault that the next read or cdn_sync reports. gather: layout as of two inputs, x (with stride 0
+ * along the axis) and index; any dtype. scatter_add: y = x (0: zeros) of y_n elements, plus those of src, which like
+ * index is contiguous; layout: rank pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name
+ * one place. index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer,
+ * extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats, int32; sums
+ * in float64, in the order of the index. */
+int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank, int64_t extent,
+                   int64_t stride, int32_t dtype);
+int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout, int32_t rank,
+                        int64_t extent, int64_t stride, int64_t y_n, int32_t unique, int32_t dtype);
+int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer, int64_t extent,
+                      int64_t inner, int64_t n, int64_t skip, int32_t dtype);
+
+/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. A bad index is a fault as above. */
+int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
+
 /* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);

@@ -162,6 +162,43 @@ export const symbols = {
     result: int,
   },
 
+  cdn_variance: {
+    parameters: [handle, handle, handle, size, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_variance_grad: {
+    parameters: [handle, handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_norm: { parameters: [handle, handle, size, size, size, scalar, int], result: int },
+  cdn_norm_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_log_sum_exp: reduction,
+  cdn_log_sum_exp_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+  cdn_cumsum: { parameters: [handle, handle, size, size, size, int, int], result: int },
+  cdn_topk: {
+    parameters: [handle, handle, handle, size, size, size, int, int],
+    result: int,
+  },
+  cdn_gather: {
+    parameters: [handle, handle, handle, pointer, int, size, size, int],
+    result: int,
+  },
+  cdn_scatter_add: {
+    parameters: [handle, handle, handle, handle, pointer, int, size, size, size, int, int],
+    result: int,
+  },
+  cdn_index_add: {
+    parameters: [handle, handle, handle, handle, size, size, size, size, size, int],
+    result: int,
+  },
+  cdn_one_hot: { parameters: [handle, handle, size, size, int], result: int },
+
   cdn_softmax: rows,
   cdn_softmax_grad: rowsGrad,
   cdn_log_softmax: rows,
