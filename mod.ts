@@ -142,6 +142,19 @@ export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Batch, ParameterState } from "./lib/optim/batch.ts";
+export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
+export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
+export type {
+  Group,
+  Optimizer,
+  OptimizerOptions,
+  ParameterGroup,
+  Trainable,
+} from "./lib/optim/optimizer.ts";
+export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
+export type { OptimizerState } from "./lib/optim/state.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {
   abs,
