@@ -172,19 +172,6 @@ export {
   sqrt,
 } from "./lib/ops/unary.ts";
 export { where } from "./lib/ops/where.ts";
-export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
-export type { Batch, ParameterState } from "./lib/optim/batch.ts";
-export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
-export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
-export type {
-  Group,
-  Optimizer,
-  OptimizerOptions,
-  ParameterGroup,
-  Trainable,
-} from "./lib/optim/optimizer.ts";
-export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
-export type { OptimizerState } from "./lib/optim/state.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";
