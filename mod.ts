@@ -85,9 +85,20 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
 export { einsum } from "./lib/ops/einsum.ts";
+// Normalisation, dropout, losses.
+export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
+export {
+  layerNorm,
+  type LayerNormOptions,
+  rmsNorm,
+  type RMSNormOptions,
+} from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {
   broadcastTo,
@@ -100,6 +111,7 @@ export {
 } from "./lib/ops/movement.ts";
 export { mseLoss } from "./lib/ops/mse_loss.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
   argmin,
@@ -128,7 +140,22 @@ export {
 } from "./lib/ops/sort.ts";
 export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
+export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Batch, ParameterState } from "./lib/optim/batch.ts";
+export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
+export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
+export type {
+  Group,
+  Optimizer,
+  OptimizerOptions,
+  ParameterGroup,
+  Trainable,
+} from "./lib/optim/optimizer.ts";
+export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
+export type { OptimizerState } from "./lib/optim/state.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {
   abs,
@@ -159,6 +186,7 @@ export {
 } from "./lib/train/callbacks.ts";
 export type { EpochResult, History } from "./lib/train/history.ts";
 export type { MetricName } from "./lib/train/metrics.ts";
+export type { StepOptions } from "./lib/train/stepper.ts";
 export type { ProgressStream } from "./lib/train/progress.ts";
 export {
   type EvaluateOptions,

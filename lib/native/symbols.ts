@@ -30,8 +30,21 @@ const binary = {
 const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
 const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
 const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
+const normGrad = {
+  parameters: [handle, handle, handle, handle, handle, handle, size, size, int],
+  result: int,
+} as const;
 const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
+  result: int,
+} as const;
+// A time step of a recurrent layer or its gradient: outputs and inputs, n, hidden, dtype.
+const cell = {
+  parameters: [
+    ...[handle, handle, handle, handle],
+    ...[handle, handle, handle, handle],
+    ...[size, size, int],
+  ],
   result: int,
 } as const;
 
@@ -199,9 +212,34 @@ export const symbols = {
     result: int,
   },
 
+  cdn_lstm_cell: cell,
+  cdn_gru_cell: cell,
+  cdn_rnn_cell: {
+    parameters: [handle, handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+  cdn_lstm_cell_grad: cell,
+  cdn_gru_cell_grad: { parameters: [handle, ...cell.parameters], result: int },
+  cdn_rnn_cell_grad: {
+    parameters: [handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+
   cdn_uniform: random,
   cdn_normal: random,
   cdn_randint: { parameters: [handle, size, int, int, size, size], result: int },
+
+  cdn_layer_norm: {
+    parameters: [handle, handle, handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_rms_norm: {
+    parameters: [handle, handle, handle, handle, size, size, scalar, int],
+    result: int,
+  },
+  cdn_norm_grad: normGrad,
+  cdn_norm_param_grad: normGrad,
+  cdn_dropout: { parameters: [handle, handle, size, scalar, size, size, int], result: int },
 
   cdn_matmul: {
     parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
@@ -209,21 +247,113 @@ export const symbols = {
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
 
+  // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: {
     parameters: [
-      pointer, // params
-      pointer, // grads
-      pointer, // velocities
-      pointer, // sizes
-      int, // count
-      scalar, // lr
-      scalar, // momentum
-      scalar, // dampening
-      scalar, // weight_decay
-      int, // nesterov
-      int, // first
-      int, // dtype
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+      int,
+      int,
     ],
+    result: int,
+  },
+  cdn_adam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_nadam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_rmsprop_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_adagrad_step: {
+    parameters: [pointer, pointer, pointer, pointer, int, scalar, scalar, scalar, int, int],
+    result: int,
+  },
+  cdn_muon_step: {
+    parameters: [pointer, pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
+  cdn_list_norm: {
+    parameters: [handle, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip_norm: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip: {
+    parameters: [pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+  cdn_list_lerp: {
+    parameters: [pointer, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_unscale: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
     result: int,
   },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -145,9 +145,20 @@
   X(log_softmax_grad) \
   X(cross_entropy) \
   X(gather_rows) \
+  X(lstm_cell) \
+  X(gru_cell) \
+  X(rnn_cell) \
+  X(lstm_cell_grad) \
+  X(gru_cell_grad) \
+  X(rnn_cell_grad) \
   X(uniform) \
   X(normal) \
   X(randint) \
+  X(layer_norm) \
+  X(rms_norm) \
+  X(norm_grad) \
+  X(norm_param_grad) \
+  X(dropout) \
   X(matmul)
 // The others, each with its own place in Fuzzer::manage().
 #define MANAGING(X)    \
@@ -177,6 +188,18 @@
   X(memory_reset_peak) \
   X(matmul_variant)    \
   X(sgd_step)
+  X(matmul_variant) \
+  X(sgd_step) \
+  X(adam_step) \
+  X(nadam_step) \
+  X(rmsprop_step) \
+  X(adagrad_step) \
+  X(muon_step) \
+  X(list_norm) \
+  X(list_clip_norm) \
+  X(list_clip) \
+  X(list_lerp) \
+  X(list_unscale)
 // clang-format on
 
 // Weak, so that the program also links without a library, to be given one by name.

@@ -1,0 +1,159 @@
+import { dropout, layerNorm, manualSeed, rmsNorm, type Shape, type Tensor } from "../../mod.ts";
+import { philox } from "../../lib/core/random.ts";
+import { type Grid, sizeOf, total } from "../reference.ts";
+import { type Case, floats, line, roundings, rows, spiked, unaryShapes } from "./case.ts";
+
+const rowShapes: readonly Shape[] = [
+  [1],
+  [5],
+  [1, 1],
+  [3, 8],
+  [2, 16],
+  [2, 17],
+  [3, 31],
+  [3, 32],
+  [3, 33],
+  [2, 129],
+  [2, 1023],
+  [2, 1024],
+  [3, 1025],
+  [2, 5000],
+  [1000, 3],
+  [700, 40],
+  [0, 4],
+  [2, 3, 4],
+];
+
+interface Statistics {
+  mean: number;
+  rstd: number;
+}
+
+function statisticsOf(terms: readonly number[], centred: boolean, eps: number): Statistics {
+  const mean = centred ? total(terms) / terms.length : 0;
+  const square = total(terms.map((x) => (x - mean) ** 2)) / terms.length;
+  return { mean, rstd: 1 / Math.sqrt(square + eps) };
+}
+
+// Rows of `cols` normalised. x and the mean are rounded before one is taken from the other, hence the magnitudes.
+function normalized(
+  x: Grid,
+  cols: number,
+  centred: boolean,
+  eps: number,
+  weight?: Grid,
+  bias?: Grid,
+): Grid {
+  const values = new Float64Array(x.values.length);
+  const magnitudes = new Float64Array(x.values.length);
+  for (let first = 0; first < values.length; first += cols) {
+    const terms = Array.from({ length: cols }, (_, c) => x.values[first + c]!);
+    const { mean, rstd } = statisticsOf(terms, centred, eps);
+    terms.forEach((term, c) => {
+      const [w, b] = [weight?.values[c] ?? 1, bias?.values[c] ?? 0];
+      values[first + c] = (term - mean) * rstd * w + b;
+      magnitudes[first + c] = (Math.abs(term) + Math.abs(mean)) * rstd * Math.abs(w) +
+        Math.abs(b) + 1;
+    });
+  }
+  return { shape: x.shape, values, magnitudes };
+}
+
+const last = (shape: Shape) => shape.at(-1)!;
+
+// A row without spread is 0: eps keeps it from being divided by nothing. NaN and inf spoil their row, and only that.
+const awkward = rows([5, 5, 5, 5], [NaN, 1, 2, 3], [1, Infinity, 2, 3], [-1, 1, -1, 1]);
+const unit = 1 / Math.sqrt(1 + 1e-5);
+
+const layer: Case = {
+  name: "layerNorm(weight, bias)",
+  call: (x: Tensor, weight: Tensor, bias: Tensor) => layerNorm(x, last(x.shape), { weight, bias }),
+  reference: (x, weight, bias) => normalized(x!, last(x!.shape), true, 1e-5, weight, bias),
+  shapes: rowShapes.map((shape) => [shape, [last(shape)], [last(shape)]]),
+  gradShapes: [[[3], [3], [3]], [[2, 4], [4], [4]], [[2, 2, 3], [3], [3]]],
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  tolerance: roundings(6, 6),
+  bytes: ([x], output, dtype) => (sizeOf(x!) + sizeOf(output)) * (dtype === "float64" ? 8 : 4),
+};
+
+const layerPlain: Case = {
+  name: "layerNorm(eps 0.01)",
+  call: (x: Tensor) => layerNorm(x, x.shape.slice(-2), { eps: 0.01 }),
+  reference: (x) => normalized(x!, sizeOf(x!.shape.slice(-2)), true, 0.01),
+  shapes: [[3, 5], [2, 3, 5], [4, 20, 30], [1, 2, 33, 65]].map((shape) => [shape]),
+  gradShapes: [[[3, 2]], [[2, 3, 2]]],
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  tolerance: roundings(6, 6),
+};
+
+const layerDefault: Case = {
+  name: "layerNorm()",
+  call: (x: Tensor) => layerNorm(x, last(x.shape)),
+  reference: (x) => normalized(x!, last(x!.shape), true, 1e-5),
+  shapes: [[[4, 4]], [[9, 100]]],
+  gradShapes: [[[2, 4]]],
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  tolerance: roundings(6, 6),
+  specials: [{
+    name: "no spread, NaN and infinity",
+    inputs: [awkward],
+    expected: rows([0, 0, 0, 0], [NaN, NaN, NaN, NaN], [NaN, NaN, NaN, NaN], [
+      -unit,
+      unit,
+      -unit,
+      unit,
+    ]),
+  }],
+};
+
+const rms: Case = {
+  name: "rmsNorm(weight)",
+  call: (x: Tensor, weight: Tensor) => rmsNorm(x, last(x.shape), { weight, eps: 1e-6 }),
+  reference: (x, weight) => normalized(x!, last(x!.shape), false, 1e-6, weight),
+  shapes: rowShapes.map((shape) => [shape, [last(shape)]]),
+  gradShapes: [[[3], [3]], [[2, 4], [4]], [[2, 2, 3], [3]]],
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  tolerance: roundings(6, 6),
+};
+
+const rmsDefault: Case = {
+  name: "rmsNorm()",
+  call: (x: Tensor) => rmsNorm(x, x.shape),
+  reference: (x) => normalized(x!, sizeOf(x!.shape), false, 0),
+  shapes: [[[4]], [[3, 30]]],
+  gradShapes: [[[2, 3]]],
+  dtypes: floats,
+  fill: [spiked(1, 3, 4)],
+  tolerance: roundings(6, 6),
+  specials: [{ name: "zeros stay", inputs: [line(0, 0, 0)], expected: line(0, 0, 0) }],
+};
+
+export const normCases: readonly Case[] = [layer, layerPlain, layerDefault, rms, rmsDefault];
+
+const seed = 11;
+
+function dropping(p: number): Case {
+  return {
+    name: `dropout(${p})`,
+    call: (x: Tensor) => {
+      manualSeed(seed);
+      return dropout(x, { p });
+    },
+    reference: (x) => {
+      const kept = (i: number) =>
+        philox(BigInt(seed), BigInt(Math.floor(i / 4)))[i % 4]! >= Math.floor(p * 2 ** 32);
+      const values = Array.from(x!.values, (value, i) => kept(i) ? value / (1 - p) : 0);
+      return { shape: x!.shape, values };
+    },
+    shapes: unaryShapes,
+    gradShapes: [[[]], [[9]], [[2, 5]]],
+    dtypes: floats,
+    tolerance: roundings(2),
+  };
+}
+
+export const dropoutCases: readonly Case[] = [dropping(0.5), dropping(0.1), dropping(0.9)];
