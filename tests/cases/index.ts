@@ -8,7 +8,7 @@ import {
   type Shape,
   type Tensor,
 } from "../../mod.ts";
-import { build, elementAt, type Grid, sizeOf } from "../reference.ts";
+import { build, elementAt, type Grid } from "../reference.ts";
 import { anything, type Case, type Fill, numbers, roundings, spiked } from "./case.ts";
 
 // An index into the axis of the tensor that is input `which`; half of them among the first three, so that many meet.
