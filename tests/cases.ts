@@ -13,6 +13,9 @@ import { movementCases } from "./cases/movement.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
+import { indexCases } from "./cases/index.ts";
+import { scanCases } from "./cases/scan.ts";
+import { statisticsCases } from "./cases/statistics.ts";
 import { joinCases, shapeCases } from "./cases/shape.ts";
 import { unaryCases } from "./cases/unary.ts";
 import { whereCases } from "./cases/where.ts";
@@ -35,6 +38,9 @@ export const cases: readonly Case[] = [
   ...recurrentCases,
   ...normCases,
   ...dropoutCases,
+  ...statisticsCases,
+  ...scanCases,
+  ...indexCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */
