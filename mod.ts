@@ -96,7 +96,9 @@ export {
   type RMSNormOptions,
 } from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {
   broadcastTo,
@@ -109,6 +111,7 @@ export {
 } from "./lib/ops/movement.ts";
 export { mseLoss } from "./lib/ops/mse_loss.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
   argmin,
@@ -119,8 +122,39 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+// Statistics, scans, sorting, indexing.
+export { cumsum } from "./lib/ops/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
+export { logSumExp } from "./lib/ops/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./lib/ops/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
+export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Batch, ParameterState } from "./lib/optim/batch.ts";
+export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
+export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
+export type {
+  Group,
+  Optimizer,
+  OptimizerOptions,
+  ParameterGroup,
+  Trainable,
+} from "./lib/optim/optimizer.ts";
+export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
+export type { OptimizerState } from "./lib/optim/state.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {
   abs,
@@ -138,7 +172,6 @@ export {
   sqrt,
 } from "./lib/ops/unary.ts";
 export { where } from "./lib/ops/where.ts";
-export type { Optimizer } from "./lib/optim/sgd.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";
@@ -151,6 +184,7 @@ export {
 } from "./lib/train/callbacks.ts";
 export type { EpochResult, History } from "./lib/train/history.ts";
 export type { MetricName } from "./lib/train/metrics.ts";
+export type { StepOptions } from "./lib/train/stepper.ts";
 export type { ProgressStream } from "./lib/train/progress.ts";
 export {
   type EvaluateOptions,

@@ -1,4 +1,5 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
+export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export {
   ELU,
   GELU,
@@ -18,6 +19,15 @@ export { Linear, type LinearOptions } from "./linear.ts";
 export { CrossEntropyLoss, type Loss, MSELoss } from "./losses.ts";
 export { type LoadResult, Module, type StateDict } from "./module.ts";
 export { Sequential } from "./sequential.ts";
+// Recurrent layers.
+export { GRU } from "./gru.ts";
+export { GRUCell } from "./gru_cell.ts";
+export { LSTM, type LSTMState } from "./lstm.ts";
+export { LSTMCell } from "./lstm_cell.ts";
+export { RNN, type RNNOptions } from "./rnn.ts";
+export { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
+export { RNNCell, type RNNCellOptions } from "./rnn_cell.ts";
+export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export { Dropout } from "./dropout.ts";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";

@@ -77,12 +77,30 @@
   X(argmax) \
   X(argmin) \
   X(max_grad) \
+  X(variance) \
+  X(variance_grad) \
+  X(vector_norm) \
+  X(vector_norm_grad) \
+  X(log_sum_exp) \
+  X(log_sum_exp_grad) \
+  X(cumsum) \
+  X(topk) \
+  X(gather) \
+  X(scatter_add) \
+  X(index_add) \
+  X(one_hot) \
   X(softmax) \
   X(softmax_grad) \
   X(log_softmax) \
   X(log_softmax_grad) \
   X(cross_entropy) \
   X(gather_rows) \
+  X(lstm_cell) \
+  X(gru_cell) \
+  X(rnn_cell) \
+  X(lstm_cell_grad) \
+  X(gru_cell_grad) \
+  X(rnn_cell_grad) \
   X(uniform) \
   X(normal) \
   X(randint) \
@@ -119,7 +137,17 @@
   X(memory_trim) \
   X(memory_reset_peak) \
   X(matmul_variant) \
-  X(sgd_step)
+  X(sgd_step) \
+  X(adam_step) \
+  X(nadam_step) \
+  X(rmsprop_step) \
+  X(adagrad_step) \
+  X(muon_step) \
+  X(list_norm) \
+  X(list_clip_norm) \
+  X(list_clip) \
+  X(list_lerp) \
+  X(list_unscale)
 // clang-format on
 
 // Weak, so that the program also links without a library, to be given one by name.
