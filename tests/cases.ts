@@ -3,6 +3,7 @@
 // benchmarks loop over it, so an operation that is listed here has all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
+import { attentionCases } from "./cases/attention.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
@@ -35,6 +36,7 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...attentionCases,
   ...recurrentCases,
   ...normCases,
   ...dropoutCases,

@@ -4,7 +4,7 @@ import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul } from "./binary.ts";
-import { checkDType, checkSameDevice, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, floats } from "./operands.ts";
 import { mean, sum } from "./reduce.ts";
 import { unsqueeze } from "./movement.ts";
 
@@ -34,6 +34,7 @@ export function reductionOf(op: string, options: LossOptions): Reduction {
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = reductionOf("crossEntropy", options);
+  [logits] = autocasted("float32", logits);
   checkDType("crossEntropy", logits, floats);
   checkDType("crossEntropy: target", target, ["int32", "uint8"]);
   checkSameDevice("crossEntropy", logits, target);

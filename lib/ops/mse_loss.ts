@@ -3,7 +3,7 @@ import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul, sub } from "./binary.ts";
 import { type LossOptions, reductionOf } from "./cross_entropy.ts";
-import { checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
 import { mean, sum } from "./reduce.ts";
 
 /**
@@ -12,6 +12,7 @@ import { mean, sum } from "./reduce.ts";
  */
 export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = reductionOf("mseLoss", options);
+  [x, target] = autocasted("float32", x, target);
   checkDType("mseLoss", x, floats);
   if (!sameShape(x.shape, target.shape)) {
     throw new ShapeError(
