@@ -5,6 +5,7 @@ import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { lossCases } from "./cases/loss.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
@@ -24,6 +25,7 @@ export const cases: readonly Case[] = [
   ...matmulCases,
   ...normCases,
   ...dropoutCases,
+  ...lossCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */

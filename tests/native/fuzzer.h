@@ -179,7 +179,7 @@ class Fuzzer {
   }
 
   static bool several_outputs(const char* name) {
-    for (const char* other : {"cross_entropy", "layer_norm", "rms_norm", "norm_param_grad"})
+    for (const char* other : {"cross_entropy", "layer_norm", "rms_norm", "norm_param_grad", "nll_mean"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
