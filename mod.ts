@@ -69,6 +69,7 @@ export type { LoadResult, Module, StateDict } from "./lib/nn/module.ts";
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 // Normalisation, dropout, losses.
+export { batchNorm, type BatchNormOptions } from "./lib/ops/batch_norm.ts";
 export {
   bceLoss,
   type BCELossOptions,

@@ -1,13 +1,8 @@
 // Losses and their gradients against PyTorch's, recorded by tests/fixtures/make_torch_losses.py.
-import { assert, assertEquals } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import * as cudeno from "../mod.ts";
 import { type DeviceName, devices, nn, scope, type Tensor, tensor } from "../mod.ts";
-
-interface Stored {
-  shape: number[];
-  dtype: "float" | "int32";
-  values: (number | string)[];
-}
+import { assertNear, type Float, readCases, restored, type Stored } from "./fixtures/recorded.ts";
 
 interface Recorded {
   loss: string;
@@ -17,33 +12,6 @@ interface Recorded {
   gradients: Stored[];
 }
 
-type Float = "float32" | "float64";
-
-// The inputs are exact in float32; what is computed from them is not.
-const tolerances = { float32: 4e-6, float64: 1e-12 };
-
-const numbers = ({ values }: Stored) =>
-  values.map((x) => typeof x === "number" ? x : { inf: Infinity, "-inf": -Infinity }[x] ?? NaN);
-
-function upload(x: Stored, dtype: Float, device: DeviceName, requiresGrad = false): Tensor {
-  const own = x.dtype === "int32" ? "int32" : dtype;
-  return tensor(numbers(x), { shape: x.shape, dtype: own, device, requiresGrad });
-}
-
-function assertNear(found: Tensor, wanted: Stored, dtype: Float, what: string): void {
-  assertEquals(found.shape, wanted.shape, `${what}: shape`);
-  assertEquals(found.dtype, dtype, `${what}: dtype`);
-  const values = numbers(wanted);
-  found.dataSync().forEach((x, i) => {
-    const y = values[i]!;
-    if (Object.is(x, y) || x === y) return;
-    const error = Math.abs(x - y) / Math.max(Math.abs(y), 1);
-    // Results that large were divided by an epsilon, of which PyTorch's has the digits of float32.
-    const allowed = Math.abs(y) > 1e4 ? 1e-7 : 0;
-    assert(error <= tolerances[dtype] + allowed, `${what}[${i}] is ${x}, PyTorch's is ${y}`);
-  });
-}
-
 const isStored = (x: unknown): x is Stored => typeof x === "object" && x !== null;
 
 function compare(recorded: Recorded, dtype: Float, device: DeviceName): void {
@@ -51,9 +19,9 @@ function compare(recorded: Recorded, dtype: Float, device: DeviceName): void {
   const options = Object.fromEntries(
     Object.entries(recorded.options).map((
       [key, value],
-    ) => [key, isStored(value) ? upload(value, dtype, device) : value]),
+    ) => [key, isStored(value) ? restored(value, dtype, device) : value]),
   );
-  const given = inputs.map((x, i) => upload(x, dtype, device, i < gradients.length));
+  const given = inputs.map((x, i) => restored(x, dtype, device, i < gradients.length));
   // deno-lint-ignore no-explicit-any -- the functions differ in what they take
   const library = cudeno as any;
   const y: Tensor = library[loss](...given, options);
@@ -70,10 +38,7 @@ function compare(recorded: Recorded, dtype: Float, device: DeviceName): void {
   assertEquals(made.forward(...given).dataSync(), y.dataSync(), "the class");
 }
 
-const file = new URL("fixtures/losses.jsonl", import.meta.url);
-const all: Recorded[] = (await Deno.readTextFile(file)).trim().split("\n").map((line) =>
-  JSON.parse(line)
-);
+const all = await readCases<Recorded>("losses.jsonl");
 
 for (const { device } of devices()) {
   for (const loss of new Set(all.map(({ loss }) => loss))) {

@@ -28,6 +28,10 @@ const nll = {
   parameters: [handle, handle, handle, handle, size, size, size, int, int, int],
   result: int,
 } as const;
+const batchNorm = {
+  parameters: [handle, handle, handle, handle, handle, handle, size, size, size, scalar, int],
+  result: int,
+} as const;
 const normGrad = {
   parameters: [handle, handle, handle, handle, handle, handle, size, size, int],
   result: int,
@@ -147,6 +151,34 @@ export const symbols = {
   },
   cdn_norm_grad: normGrad,
   cdn_norm_param_grad: normGrad,
+  cdn_batch_norm_stats: {
+    parameters: [handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+  cdn_batch_norm_track: {
+    parameters: [handle, handle, handle, handle, handle, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_batch_norm: batchNorm,
+  cdn_batch_norm_sums: batchNorm,
+  cdn_batch_norm_grad: {
+    parameters: [
+      handle, // dx
+      handle, // dy
+      handle, // x
+      handle, // mean
+      handle, // var
+      handle, // weight
+      handle, // dweight
+      handle, // dbias
+      size, // batch
+      size, // channels
+      size, // inner
+      scalar, // eps
+      int, // dtype
+    ],
+    result: int,
+  },
   cdn_dropout: { parameters: [handle, handle, size, scalar, size, size, int], result: int },
 
   cdn_mse_loss: loss,

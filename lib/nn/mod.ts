@@ -13,6 +13,7 @@ export {
 export { type LoadResult, Module, type StateDict } from "./module.ts";
 export { Sequential } from "./sequential.ts";
 // Other losses, normalisation and dropout.
+export { BatchNorm, BatchNorm1d, type BatchNormOptions } from "./batch_norm.ts";
 export { CosineEmbeddingLoss, HingeLoss, MultiMarginLoss } from "./margin_losses.ts";
 export { HuberLoss, L1Loss, MSELoss, SmoothL1Loss } from "./regression_losses.ts";
 export { Dropout } from "./dropout.ts";

@@ -64,6 +64,11 @@
   X(rms_norm) \
   X(norm_grad) \
   X(norm_param_grad) \
+  X(batch_norm_stats) \
+  X(batch_norm_track) \
+  X(batch_norm) \
+  X(batch_norm_sums) \
+  X(batch_norm_grad) \
   X(dropout) \
   X(mse_loss) \
   X(l1_loss) \

@@ -179,7 +179,8 @@ class Fuzzer {
   }
 
   static bool several_outputs(const char* name) {
-    for (const char* other : {"cross_entropy", "layer_norm", "rms_norm", "norm_param_grad", "nll_mean"})
+    for (const char* other : {"cross_entropy", "layer_norm", "rms_norm", "norm_param_grad", "nll_mean",
+                              "batch_norm_stats", "batch_norm_track", "batch_norm_sums"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
