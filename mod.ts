@@ -17,6 +17,7 @@
  * @module
  */
 
+export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export {
   type BackwardOptions,
   grad,
@@ -66,8 +67,26 @@ export * from "./lib/native/errors.ts";
 export * as nn from "./lib/nn/mod.ts";
 export type { Loss } from "./lib/nn/losses.ts";
 export type { LoadResult, Module, StateDict } from "./lib/nn/module.ts";
+export {
+  elu,
+  type EluOptions,
+  gelu,
+  type GeluOptions,
+  leakyRelu,
+  type LeakyReluOptions,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  type SoftplusOptions,
+  tanh,
+} from "./lib/ops/activations.ts";
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
+export { concat, stack } from "./lib/ops/concat.ts";
+export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
+export { einsum } from "./lib/ops/einsum.ts";
 // Normalisation, dropout, losses.
 export { batchNorm, type BatchNormOptions } from "./lib/ops/batch_norm.ts";
 export {
@@ -104,7 +123,9 @@ export {
   type RMSNormOptions,
 } from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
+export { gru } from "./lib/ops/gru.ts";
 export { linear } from "./lib/ops/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {
   broadcastTo,
@@ -115,6 +136,9 @@ export {
   transpose,
   unsqueeze,
 } from "./lib/ops/movement.ts";
+export { mseLoss } from "./lib/ops/mse_loss.ts";
+export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {
   argmax,
   argmin,
@@ -125,9 +149,56 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+// Statistics, scans, sorting, indexing.
+export { cumsum } from "./lib/ops/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
+export { logSumExp } from "./lib/ops/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./lib/ops/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
+export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
+export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
-export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
-export type { Optimizer } from "./lib/optim/sgd.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Batch, ParameterState } from "./lib/optim/batch.ts";
+export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
+export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
+export type {
+  Group,
+  Optimizer,
+  OptimizerOptions,
+  ParameterGroup,
+  Trainable,
+} from "./lib/optim/optimizer.ts";
+export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
+export type { OptimizerState } from "./lib/optim/state.ts";
+export { tril, triu } from "./lib/ops/triangle.ts";
+export {
+  abs,
+  clip,
+  cos,
+  erf,
+  exp,
+  expm1,
+  log,
+  log1p,
+  neg,
+  rsqrt,
+  sign,
+  sin,
+  sqrt,
+} from "./lib/ops/unary.ts";
+export { where } from "./lib/ops/where.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";
@@ -140,6 +211,7 @@ export {
 } from "./lib/train/callbacks.ts";
 export type { EpochResult, History } from "./lib/train/history.ts";
 export type { MetricName } from "./lib/train/metrics.ts";
+export type { StepOptions } from "./lib/train/stepper.ts";
 export type { ProgressStream } from "./lib/train/progress.ts";
 export {
   type EvaluateOptions,

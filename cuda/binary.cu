@@ -103,7 +103,7 @@ bool in_order(const Layout& l, const int64_t* strides) {
   return true;
 }
 
-template <class F, class Y, class T> void binary(Call& call, const Arguments& x) {
+template <class F, class Y, class T> void apply(Call& call, const Arguments& x) {
   Reach reach[2];
   Layout l = read_layout(x.layout, x.rank, 2, reach);
   if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
@@ -128,19 +128,16 @@ template <class F, class Y, class T> void binary(Call& call, const Arguments& x)
   map(call, l.n, WithA<F, C>{F{}, value}, y, data);
 }
 
-template <class F> int32_t binary_float(const char* op, const Arguments& x) {
+// The result has the inputs' type, or what f makes of it: a comparison's is uint8.
+template <class F, class DTypes> int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
   return run(op, [&](Call& call) {
-    with_float(x.dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, x); });
+    with_dtype(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using Result = decltype(F{}(wide(zero), wide(zero)));
+      using Y = typename std::conditional<std::is_same<Result, uint8_t>::value, uint8_t, T>::type;
+      apply<F, Y, T>(call, x);
+    });
   });
-}
-template <class F> int32_t binary_number(const char* op, const Arguments& x) {
-  return run(op, [&](Call& call) {
-    with_number(x.dtype, [&](auto zero) { binary<F, decltype(zero), decltype(zero)>(call, x); });
-  });
-}
-template <class F> int32_t compare(const char* op, const Arguments& x) {
-  return run(op,
-             [&](Call& call) { with_any(x.dtype, [&](auto zero) { binary<F, uint8_t, decltype(zero)>(call, x); }); });
 }
 
 }  // namespace
@@ -149,40 +146,52 @@ template <class F> int32_t compare(const char* op, const Arguments& x) {
   uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, int32_t dtype
 
 CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) {
-  return binary_number<AddOp>("cdn_add", {y, a, b, layout, rank, scalar, dtype});
+  return binary<AddOp>("cdn_add", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) {
-  return binary_number<SubOp>("cdn_sub", {y, a, b, layout, rank, scalar, dtype});
+  return binary<SubOp>("cdn_sub", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) {
-  return binary_number<MulOp>("cdn_mul", {y, a, b, layout, rank, scalar, dtype});
+  return binary<MulOp>("cdn_mul", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
-  return binary_number<DivOp>("cdn_div", {y, a, b, layout, rank, scalar, dtype});
+  return binary<DivOp>("cdn_div", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
-  return binary_float<PowOp>("cdn_pow", {y, a, b, layout, rank, scalar, dtype});
+  return binary<PowOp>("cdn_pow", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) {
-  return binary_number<MaximumOp>("cdn_maximum", {y, a, b, layout, rank, scalar, dtype});
+  return binary<MaximumOp>("cdn_maximum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) {
-  return binary_number<MinimumOp>("cdn_minimum", {y, a, b, layout, rank, scalar, dtype});
+  return binary<MinimumOp>("cdn_minimum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 
 CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
-  return binary_float<PowGradBase>("cdn_pow_grad_base", {y, a, b, layout, rank, scalar, dtype});
+  return binary<PowGradBase>("cdn_pow_grad_base", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
-  return binary_float<PowGradExponent>("cdn_pow_grad_exponent", {y, a, b, layout, rank, scalar, dtype});
+  return binary<PowGradExponent>("cdn_pow_grad_exponent", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
-  return binary_float<MaximumGrad>("cdn_maximum_grad", {y, a, b, layout, rank, scalar, dtype});
+  return binary<MaximumGrad>("cdn_maximum_grad", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 
-CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) { return compare<Eq>("cdn_eq", {y, a, b, layout, rank, scalar, dtype}); }
-CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) { return compare<Ne>("cdn_ne", {y, a, b, layout, rank, scalar, dtype}); }
-CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) { return compare<Lt>("cdn_lt", {y, a, b, layout, rank, scalar, dtype}); }
-CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) { return compare<Le>("cdn_le", {y, a, b, layout, rank, scalar, dtype}); }
-CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) { return compare<Gt>("cdn_gt", {y, a, b, layout, rank, scalar, dtype}); }
-CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) { return compare<Ge>("cdn_ge", {y, a, b, layout, rank, scalar, dtype}); }
+CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) {
+  return binary<Eq>("cdn_eq", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) {
+  return binary<Ne>("cdn_ne", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) {
+  return binary<Lt>("cdn_lt", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) {
+  return binary<Le>("cdn_le", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) {
+  return binary<Gt>("cdn_gt", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) {
+  return binary<Ge>("cdn_ge", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}

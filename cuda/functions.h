@@ -14,9 +14,21 @@ CDN_VECTOR float logf(float) noexcept;
 CDN_VECTOR double log(double) noexcept;
 CDN_VECTOR float powf(float, float) noexcept;
 CDN_VECTOR double pow(double, double) noexcept;
+CDN_VECTOR float sinf(float) noexcept;
+CDN_VECTOR double sin(double) noexcept;
+CDN_VECTOR float cosf(float) noexcept;
+CDN_VECTOR double cos(double) noexcept;
 #if __GLIBC_PREREQ(2, 35)
 CDN_VECTOR float tanhf(float) noexcept;
 CDN_VECTOR double tanh(double) noexcept;
+CDN_VECTOR float expm1f(float) noexcept;
+CDN_VECTOR double expm1(double) noexcept;
+CDN_VECTOR float log1pf(float) noexcept;
+CDN_VECTOR double log1p(double) noexcept;
+CDN_VECTOR float erff(float) noexcept;
+CDN_VECTOR double erf(double) noexcept;
+CDN_VECTOR float erfcf(float) noexcept;
+CDN_VECTOR double erfc(double) noexcept;
 #endif
 }
 #undef CDN_VECTOR
@@ -33,10 +45,31 @@ CDN_FN float pow(float x, float y) { return ::powf(x, y); }
 CDN_FN double pow(double x, double y) { return ::pow(x, y); }
 CDN_FN float tanh(float x) { return ::tanhf(x); }
 CDN_FN double tanh(double x) { return ::tanh(x); }
+CDN_FN float expm1(float x) { return ::expm1f(x); }
+CDN_FN double expm1(double x) { return ::expm1(x); }
+CDN_FN float log1p(float x) { return ::log1pf(x); }
+CDN_FN double log1p(double x) { return ::log1p(x); }
+CDN_FN float sin(float x) { return ::sinf(x); }
+CDN_FN double sin(double x) { return ::sin(x); }
+CDN_FN float cos(float x) { return ::cosf(x); }
+CDN_FN double cos(double x) { return ::cos(x); }
+CDN_FN float erf(float x) { return ::erff(x); }
+CDN_FN double erf(double x) { return ::erf(x); }
+CDN_FN float erfc(float x) { return ::erfcf(x); }
+CDN_FN double erfc(double x) { return ::erfc(x); }
 CDN_FN float fma(float x, float y, float z) { return ::fmaf(x, y, z); }
 CDN_FN double fma(double x, double y, double z) { return ::fma(x, y, z); }
 CDN_FN float sqrt(float x) { return ::sqrtf(x); }
 CDN_FN double sqrt(double x) { return ::sqrt(x); }
+#if defined(__CUDA_ARCH__)
+CDN_FN float rsqrt(float x) { return ::rsqrtf(x); }
+CDN_FN double rsqrt(double x) { return ::rsqrt(x); }
+#else
+CDN_FN float rsqrt(float x) { return 1.0f / ::sqrtf(x); }
+CDN_FN double rsqrt(double x) { return 1.0 / ::sqrt(x); }
+#endif
+
+template <class T> CDN_FN T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
 
 // The larger (smaller) of two, NaN if either is NaN, as PyTorch has it.
 template <class T> CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }

@@ -1,4 +1,4 @@
-// Rows by index, and copies by strides.
+// Rows by index.
 #include "functions.h"
 
 using namespace cdn;
@@ -35,10 +35,6 @@ template <class Y, class X> struct GatherRows {
   }
 };
 
-struct Same {
-  template <class T> CDN_FN T operator()(T x) const { return x; }
-};
-
 }  // namespace
 
 CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
@@ -66,25 +62,5 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
       CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype),
                dtype_name(y_dtype));
     with_number(y_dtype, [&](auto zero) { launch(zero, uint8_t{}); });
-  });
-}
-
-CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
-  return run("cdn_strided_copy", [&](Call& call) {
-    Reach reach;
-    if (!layout) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
-    Layout l = read_layout(layout, rank, 1, &reach);
-    int64_t offset = layout[rank * 2], any = l.n > 0;
-    if (offset < 0 || offset > MAX_BYTES)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in x", (long long)offset);
-    if (offset + reach.low < 0)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of x",
-               (long long)-(offset + reach.low));
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* to = call.out<T>(y, "y", l.n);
-      const T* from = call.in<T>(x, "x", any * (offset + reach.high + 1)) + any * offset;
-      broadcast(call, l, Same{}, to, from);
-    });
   });
 }

@@ -172,6 +172,16 @@ template <class F> void with_any(int32_t dtype, F&& f) {
   if (dtype == CDN_UINT8) return f(uint8_t{});
   with_number(dtype, static_cast<F&&>(f));
 }
+// The same as values, so that one function serves operations on different dtypes.
+struct Floats {
+  template <class F> void operator()(int32_t dtype, F&& f) const { with_float(dtype, f); }
+};
+struct Numbers {
+  template <class F> void operator()(int32_t dtype, F&& f) const { with_number(dtype, f); }
+};
+struct Any {
+  template <class F> void operator()(int32_t dtype, F&& f) const { with_any(dtype, f); }
+};
 // For what moves elements: an integer of the dtype's size.
 template <class F> void with_word(int32_t dtype, F&& f) {
   switch (dtype_bytes(dtype)) {

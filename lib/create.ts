@@ -117,23 +117,52 @@ function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
   return { flat, shape };
 }
 
-/** A tensor of zeros. */
+/**
+ * A tensor of zeros.
+ *
+ * ```ts
+ * import { zeros } from "@cudeno/cudeno";
+ * console.log(zeros([2, 3]).sum().itemSync()); // 0
+ * ```
+ */
 export function zeros(shape: Shape, options: CreateOptions = {}): Tensor {
   return empty("zeros", shape, options).fill(0);
 }
 
-/** A tensor of ones. */
+/**
+ * A tensor of ones.
+ *
+ * ```ts
+ * import { ones } from "@cudeno/cudeno";
+ * console.log(ones([2, 3], { dtype: "float16" }).sum().itemSync()); // 6
+ * ```
+ */
 export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
   return empty("ones", shape, options).fill(1);
 }
 
-/** A tensor of one value. */
+/**
+ * A tensor of one value.
+ *
+ * ```ts
+ * import { full } from "@cudeno/cudeno";
+ * console.log(full([3], 0.5).dataSync()); // 0.5, 0.5, 0.5
+ * ```
+ */
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
   checkValue("full", value, options.dtype ?? "float32");
   return empty("full", shape, options).fill(value);
 }
 
-/** The numbers start, start + step, … below end; arange(n) counts from 0. */
+/**
+ * The numbers start, start + step, … below end; arange(n) counts from 0.
+ *
+ * ```ts
+ * import { arange } from "@cudeno/cudeno";
+ * console.log(arange(4).dataSync()); // 0, 1, 2, 3
+ * console.log(arange(1, 2, 0.25, { dtype: "float64" }).dataSync()); // 1, 1.25, 1.5, 1.75
+ * ```
+ */
 export function arange(
   start: number,
   end?: number,
@@ -156,7 +185,14 @@ export function arange(
   return tensor(data, options);
 }
 
-/** The identity matrix of n rows and m columns (default n). */
+/**
+ * The identity matrix of n rows and m columns (default n).
+ *
+ * ```ts
+ * import { eye } from "@cudeno/cudeno";
+ * console.log(eye(2).dataSync()); // 1, 0, 0, 1
+ * ```
+ */
 export function eye(n: number, m: number = n, options: CreateOptions = {}): Tensor {
   checkShape("eye", [n, m]);
   const data = hostArray("eye", [n, m], options.dtype ?? "float32");
@@ -183,7 +219,15 @@ function checkFloat(op: string, dtype: DType | undefined): void {
   }
 }
 
-/** Random numbers, uniform in [low, high). The same on every device for one seed. */
+/**
+ * Random numbers, uniform in [low, high). The same on every device for one seed.
+ *
+ * ```ts
+ * import { rand } from "@cudeno/cudeno";
+ * const x = rand([1000], { low: -1, high: 1 });
+ * console.log(Math.abs(x.mean().itemSync()) < 0.1); // true
+ * ```
+ */
 export function rand(shape: Shape, options: RandOptions = {}): Tensor {
   checkOptions("rand", options, [...createKeys, "low", "high"]);
   const { low = 0, high = 1, ...rest } = options;
@@ -207,7 +251,17 @@ export interface RandnOptions extends CreateOptions {
   std?: number;
 }
 
-/** Random numbers of the normal distribution. The same on every device for one seed, but for the last bits. */
+/**
+ * Random numbers of the normal distribution. The same on every device for one seed, but for the last bits.
+ *
+ * ```ts
+ * import { manualSeed, randn } from "@cudeno/cudeno";
+ * manualSeed(1);
+ * const x = randn([2, 3], { std: 0.02 });
+ * manualSeed(1);
+ * console.log(x.eq(randn([2, 3], { std: 0.02 })).to("int32").sum().itemSync()); // 6: the same numbers
+ * ```
+ */
 export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   checkOptions("randn", options, [...createKeys, "mean", "std"]);
   const { mean = 0, std = 1, ...rest } = options;
@@ -223,7 +277,15 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   return x;
 }
 
-/** Random whole numbers from low to high - 1, as int32. The same on every device for one seed. */
+/**
+ * Random whole numbers from low to high - 1, as int32. The same on every device for one seed.
+ *
+ * ```ts
+ * import { randint } from "@cudeno/cudeno";
+ * const dice = randint(1, 7, [5]);
+ * console.log(dice.dtype, dice.dataSync());
+ * ```
+ */
 export function randint(
   low: number,
   high: number,

@@ -5,6 +5,20 @@ import type { Shape } from "./core/shape.ts";
 import { TensorBase } from "./core/tensor.ts";
 import { allocate } from "./core/allocate.ts";
 import { record } from "./core/autograd.ts";
+import {
+  elu,
+  type EluOptions,
+  gelu,
+  type GeluOptions,
+  leakyRelu,
+  type LeakyReluOptions,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  type SoftplusOptions,
+  tanh,
+} from "./ops/activations.ts";
 import { add, div, maximum, minimum, mul, pow, sub } from "./ops/binary.ts";
 import { cast } from "./ops/cast.ts";
 import { eq, ge, gt, le, lt, ne } from "./ops/compare.ts";
@@ -18,6 +32,7 @@ import {
   transpose,
   unsqueeze,
 } from "./ops/movement.ts";
+import { pad, type PadOptions, tile } from "./ops/pad.ts";
 import {
   argmax,
   argmin,
@@ -28,8 +43,39 @@ import {
   type ReduceOptions,
   sum,
 } from "./ops/reduce.ts";
+import { cumsum } from "./ops/cumsum.ts";
+import { gather, scatterAdd } from "./ops/gather.ts";
+import { indexAdd, indexSelect } from "./ops/index_select.ts";
+import { logSumExp } from "./ops/log_sum_exp.ts";
+import { norm, type NormOptions } from "./ops/norm.ts";
+import {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./ops/sort.ts";
+import { std, variance, type VarianceOptions } from "./ops/statistics.ts";
+import { chunk, flip, select, slice, split } from "./ops/slice.ts";
 import { logSoftmax, softmax } from "./ops/softmax.ts";
-import { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./ops/unary.ts";
+import { tril, triu } from "./ops/triangle.ts";
+import {
+  abs,
+  clip,
+  cos,
+  erf,
+  exp,
+  expm1,
+  log,
+  log1p,
+  neg,
+  rsqrt,
+  sign,
+  sin,
+  sqrt,
+} from "./ops/unary.ts";
+import { where } from "./ops/where.ts";
 
 /**
  * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a function of the same name
@@ -108,21 +154,74 @@ export class Tensor extends TensorBase {
   abs(): Tensor {
     return abs(this);
   }
+  /** -1, 0 or 1 by the sign. */
+  sign(): Tensor {
+    return sign(this);
+  }
   /** e^x. */
   exp(): Tensor {
     return exp(this);
+  }
+  /** e^x - 1. */
+  expm1(): Tensor {
+    return expm1(this);
   }
   /** The natural logarithm. */
   log(): Tensor {
     return log(this);
   }
+  /** log(1 + x). */
+  log1p(): Tensor {
+    return log1p(this);
+  }
   /** The square root. */
   sqrt(): Tensor {
     return sqrt(this);
   }
+  /** 1 / sqrt(x). */
+  rsqrt(): Tensor {
+    return rsqrt(this);
+  }
+  /** The sine. */
+  sin(): Tensor {
+    return sin(this);
+  }
+  /** The cosine. */
+  cos(): Tensor {
+    return cos(this);
+  }
+  /** The error function. */
+  erf(): Tensor {
+    return erf(this);
+  }
+  /** x within min..max; either may be left out. */
+  clip(min?: number, max?: number): Tensor {
+    return clip(this, min, max);
+  }
+
   /** max(x, 0). */
   relu(): Tensor {
     return relu(this);
+  }
+  /** x above 0, negativeSlope x below. */
+  leakyRelu(options: LeakyReluOptions = {}): Tensor {
+    return leakyRelu(this, options);
+  }
+  /** x above 0, alpha (e^x - 1) below. */
+  elu(options: EluOptions = {}): Tensor {
+    return elu(this, options);
+  }
+  /** x times the share of the normal distribution below x. */
+  gelu(options: GeluOptions = {}): Tensor {
+    return gelu(this, options);
+  }
+  /** x sigmoid(x). */
+  silu(): Tensor {
+    return silu(this);
+  }
+  /** log(1 + e^(beta x)) / beta. */
+  softplus(options: SoftplusOptions = {}): Tensor {
+    return softplus(this, options);
   }
   /** 1 / (1 + e^-x). */
   sigmoid(): Tensor {
@@ -166,6 +265,55 @@ export class Tensor extends TensorBase {
     return argmin(this, axis, options);
   }
 
+  /** The variance over some or all axes. */
+  variance(axes?: Axes, options: VarianceOptions = {}): Tensor {
+    return variance(this, axes, options);
+  }
+  /** The standard deviation over some or all axes. */
+  std(axes?: Axes, options: VarianceOptions = {}): Tensor {
+    return std(this, axes, options);
+  }
+  /** The norm over some or all axes. */
+  norm(axes?: Axes, options: NormOptions = {}): Tensor {
+    return norm(this, axes, options);
+  }
+  /** log(sum(e^x)) over some or all axes. */
+  logSumExp(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return logSumExp(this, axes, options);
+  }
+  /** Cumulative sums along an axis. */
+  cumsum(axis: number): Tensor {
+    return cumsum(this, axis);
+  }
+  /** The k largest elements along an axis, and their indices. */
+  topK(k: number, options: TopKOptions = {}): Ordered {
+    return topK(this, k, options);
+  }
+  /** The elements along an axis in order, and their indices. */
+  sort(options: SortOptions = {}): Ordered {
+    return sort(this, options);
+  }
+  /** The indices of the elements along an axis in order. */
+  argsort(options: SortOptions = {}): Tensor {
+    return argsort(this, options);
+  }
+  /** Elements by their place along an axis. */
+  gather(axis: number, index: Tensor): Tensor {
+    return gather(this, axis, index);
+  }
+  /** With the elements of src added to places along an axis. */
+  scatterAdd(axis: number, index: Tensor, src: Tensor): Tensor {
+    return scatterAdd(this, axis, index, src);
+  }
+  /** Slices along an axis by index. */
+  indexSelect(axis: number, index: Tensor): Tensor {
+    return indexSelect(this, axis, index);
+  }
+  /** With the slices of src added to those that the index names. */
+  indexAdd(axis: number, index: Tensor, src: Tensor): Tensor {
+    return indexAdd(this, axis, index, src);
+  }
+
   /** The matrix product. */
   matmul(b: Tensor, options: MatmulOptions = {}): Tensor {
     return matmul(this, b, options);
@@ -198,6 +346,47 @@ export class Tensor extends TensorBase {
   /** Two axes exchanged, by default the last two. */
   transpose(axis0 = -2, axis1 = -1): Tensor {
     return transpose(this, axis0, axis1);
+  }
+
+  /** Places start..stop of an axis, without stop, in steps; negative ones count from the end. */
+  slice(axis: number, start?: number, stop?: number, step = 1): Tensor {
+    return slice(this, axis, start, stop, step);
+  }
+  /** One place of an axis, without that axis. */
+  select(axis: number, index: number): Tensor {
+    return select(this, axis, index);
+  }
+  /** Parts of one size, or of the sizes listed, along an axis. */
+  split(sizes: number | readonly number[], axis = 0): Tensor[] {
+    return split(this, sizes, axis);
+  }
+  /** At most `chunks` parts along an axis. */
+  chunk(chunks: number, axis = 0): Tensor[] {
+    return chunk(this, chunks, axis);
+  }
+  /** With the axes reversed; all of them by default. */
+  flip(axes?: number | readonly number[]): Tensor {
+    return flip(this, axes);
+  }
+  /** With elements added, or taken away, before and after along each axis. */
+  pad(pads: readonly (readonly [number, number])[], options: PadOptions = {}): Tensor {
+    return pad(this, pads, options);
+  }
+  /** Repeated along each axis. */
+  tile(reps: readonly number[]): Tensor {
+    return tile(this, reps);
+  }
+  /** The lower triangle of matrices. */
+  tril(diagonal = 0): Tensor {
+    return tril(this, diagonal);
+  }
+  /** The upper triangle of matrices. */
+  triu(diagonal = 0): Tensor {
+    return triu(this, diagonal);
+  }
+  /** This where the condition holds, else `other`. */
+  where(condition: Tensor, other: Tensor | number): Tensor {
+    return where(condition, this, other);
   }
 
   /** The same tensor on another device, or with another dtype; itself where nothing changes. Recorded. */

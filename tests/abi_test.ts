@@ -92,7 +92,7 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
   assertEquals(Number(header.match(/#define CDN_ABI_VERSION (\d+)/)?.[1]), abiVersion);
 
   const codes = enumerators("CDN_");
-  const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8"];
+  const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8", "FLOAT16", "BFLOAT16"];
   const statuses = Object.keys(codes).filter((name) => !dtypes.includes(name));
   assertEquals(statuses.map((name) => codes[name]), statuses.map((_, i) => i));
   for (const name of dtypes) {

@@ -3,26 +3,37 @@
 // benchmarks loop over it, so an operation that is listed here has all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
+import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { lossCases } from "./cases/loss.ts";
+import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
+import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
+import { joinCases, shapeCases } from "./cases/shape.ts";
 import { unaryCases } from "./cases/unary.ts";
+import { whereCases } from "./cases/where.ts";
 import { build, type Grid, mapped } from "./reference.ts";
 
 export { bytesOf, type Case, type Special, toleranceOf, type Variant } from "./cases/case.ts";
 
 export const cases: readonly Case[] = [
   ...unaryCases,
+  ...activationCases,
   ...binaryCases,
+  ...whereCases,
   ...movementCases,
+  ...shapeCases,
+  ...joinCases,
   ...reduceCases,
   ...rowCases,
   ...matmulCases,
+  ...einsumCases,
+  ...recurrentCases,
   ...normCases,
   ...dropoutCases,
   ...lossCases,

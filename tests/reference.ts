@@ -77,6 +77,25 @@ export function total(terms: Iterable<number>): number {
   return sum + lost;
 }
 
+/**
+ * The error function: near 0 by the series of positive terms 2 / sqrt(pi) e^(-x^2) x (1 + 2 x^2 / 3 + 4 x^4 / 15 + …),
+ * beyond from erfc.
+ */
+export function erf(x: number): number {
+  if (Math.abs(x) > 1.5) return Math.sign(x) * (1 - erfc(Math.abs(x)));
+  const terms = [x];
+  for (let k = 1; k < 60; k++) terms.push(terms[k - 1]! * 2 * x * x / (2 * k + 1));
+  return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * total(terms);
+}
+
+/** 1 - erf(x), with all digits where that is small: by its continued fraction, from the far end. */
+export function erfc(x: number): number {
+  if (!(x > 1.5)) return 1 - erf(x);
+  let fraction = 0;
+  for (let k = 300; k > 0; k--) fraction = k / 2 / (x + fraction);
+  return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
+}
+
 /** f of the elements along the axes (all of them by default), for each element of the result. */
 export function reduced(
   x: Grid,
@@ -158,6 +177,35 @@ export function matrixProduct(a: Grid, b: Grid): Grid {
     }
   }
   return { shape: [m, n], values, magnitudes };
+}
+
+/** matrixProduct() of the last two axes; the others broadcast. */
+export function batchProduct(a: Grid, b: Grid): Grid {
+  const rows = a.shape.at(-2)!;
+  const cols = b.shape.at(-1)!;
+  const matrices = (x: Grid) => {
+    const extents = x.shape.slice(-2);
+    const size = sizeOf(extents);
+    return build(x.shape.slice(0, -2), (_, i) => i * size); // where each begins
+  };
+  const matrix = (x: Grid, begin: number) => ({
+    shape: x.shape.slice(-2),
+    values: Array.from(x.values).slice(begin, begin + sizeOf(x.shape.slice(-2))),
+  });
+  const [ofA, ofB] = [matrices(a), matrices(b)];
+  const batch = broadcastShape(ofA.shape, ofB.shape);
+  const products: Grid[] = [];
+  build(batch, (index) => {
+    products.push(
+      matrixProduct(matrix(a, elementAt(ofA, index)), matrix(b, elementAt(ofB, index))),
+    );
+    return 0;
+  });
+  return {
+    shape: [...batch, rows, cols],
+    values: products.flatMap(({ values }) => Array.from(values)),
+    magnitudes: products.flatMap(({ magnitudes }) => Array.from(magnitudes!)),
+  };
 }
 
 /** Says where `found` first differs from the reference by more than the tolerance; undefined when it does not. */

@@ -9,8 +9,10 @@ const compute = `
     const digest = await crypto.subtle.digest("SHA-256", x.dataSync());
     return new Uint8Array(digest).toHex();
   };
-  const x = rand([1000003]), m = rand([999, 1005]), row = rand([1005]), a = rand([300, 257]);
-  for (const y of [x.exp(), x.tanh(), x.sum(), x.mean(), m.pow(row), m.sum(0), m.softmax(), a.matmul(a, { transposeB: true })]) {
+  const x = rand([1000003]), m = rand([999, 1005]), row = rand([1005]), a = rand([300, 257]),
+    small = rand([1001, 7, 9]), large = rand([3, 130, 140]);
+  for (const y of [x.exp(), x.tanh(), x.sum(), x.mean(), m.pow(row), m.sum(0), m.softmax(), a.matmul(a, { transposeB: true }),
+    small.matmul(small, { transposeB: true }), large.matmul(large, { transposeA: true }), large.matmul(rand([3, 140]).mean(0))]) {
     console.log(await hash(y));
   }`;
 
@@ -21,6 +23,6 @@ Deno.test("results do not depend on the number of threads", async () => {
     ),
   );
   const [one, ...others] = outputs.map(({ out }) => out);
-  assertEquals(one!.trim().split("\n").length, 8);
+  assertEquals(one!.trim().split("\n").length, 11);
   for (const other of others) assertEquals(other, one);
 });

@@ -1,15 +1,15 @@
 // c = op(a) op(b) on the CPU.
+#include "../matmul.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
-#include "../runtime.h"
 #include "blas.h"
 #include "matmul_kernel.h"
 #include "threads.h"
 
-using namespace cdn;
-
+namespace cdn {
 namespace {
 
 // default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads) it is as fast or
@@ -26,13 +26,31 @@ template <class T> struct Matrix {
   T& at(int64_t i, int64_t j) const { return data[i * row + j * col]; }
 };
 
+template <class T> struct OneProduct {  // c = a b
+  Matrix<T> c;
+  Matrix<const T> a, b;
+  int64_t m, n, k;
+};
+
+// The matrices at place z of the batch.
+template <class T> OneProduct<T> product_at(const BatchProduct<T>& x, int64_t z) {
+  BatchOffsets at = batch_offsets(x.batch, z);
+  const T *a = x.a + at.a, *b = x.b + at.b;
+  return {{x.c + z * x.m * x.n, x.n, 1},
+          x.trans_a ? Matrix<const T>{a, 1, x.m} : Matrix<const T>{a, x.k, 1},
+          x.trans_b ? Matrix<const T>{b, 1, x.k} : Matrix<const T>{b, x.n, 1},
+          x.m,
+          x.n,
+          x.k};
+}
+
 // The definition, on one thread: the reference that the others are read and tested against. Rows of c are built up from
 // rows of b, so that the inner loop runs along memory unless b is transposed.
-template <class T> void naive(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
-  for (int64_t i = 0; i < m; i++) {
-    for (int64_t j = 0; j < n; j++) c.at(i, j) = 0;
-    for (int64_t p = 0; p < k; p++)
-      for (int64_t j = 0; j < n; j++) c.at(i, j) += a.at(i, p) * b.at(p, j);
+template <class T> void naive(const OneProduct<T>& x) {
+  for (int64_t i = 0; i < x.m; i++) {
+    for (int64_t j = 0; j < x.n; j++) x.c.at(i, j) = 0;
+    for (int64_t p = 0; p < x.k; p++)
+      for (int64_t j = 0; j < x.n; j++) x.c.at(i, j) += x.a.at(i, p) * x.b.at(p, j);
   }
 }
 
@@ -92,6 +110,8 @@ constexpr int64_t FEW_USES = 4;                // nor is one that meets only so 
 constexpr int64_t DOT_ROWS = 4;              // with so few rows, dot products read b once, where packing reads it twice
 constexpr int64_t SERIAL_PRODUCTS = 500000;  // below as many multiply-adds, waking a thread costs more than it saves
 constexpr int64_t SERIAL_PACK = 16384;       // the same for elements to pack
+constexpr int64_t SMALL_PRODUCTS = 1 << 20;  // up to as many, threads of a batch take whole matrices, each with
+constexpr int64_t SMALL_BYTES = 1 << 20;     // so much memory at most to pack them in
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -133,35 +153,48 @@ template <class T> bool better_in_place(int64_t width, int64_t k, int64_t width_
   return width_stride == 1 && (uses <= FEW_USES || width * k * static_cast<int64_t>(sizeof(T)) <= IN_PLACE_BYTES);
 }
 
-// Blocks of a and b that fit the caches are cut into panels as wide as a register tile, packed where their elements do
-// not lie as the tile wants them, and multiplied tile by tile. Threads share out first the panels, then the tiles; k is
-// never shared out, so each element is summed in the same order however many threads there are.
-template <class T> void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> b, int64_t m, int64_t n, int64_t k) {
-  const TileKernel<T>& tile = tile_kernel<T>();
-  // A narrow c wastes most of a tile's columns. Turned, c^T = b^T a^T, it may fill the tiles better; but then c is
-  // written across its rows, which costs about as much as TURN_COST products an element.
-  constexpr int64_t TURN_COST = 16;
-  int64_t work = round_up(m, tile.row_step) * round_up(n, tile.col_step) * k;
-  int64_t work_turned = round_up(n, tile.row_step) * round_up(m, tile.col_step) * k + m * n * TURN_COST;
-  if (work_turned < work) {
-    std::swap(a, b);
-    std::swap(m, n);
-    c = {c.data, c.col, c.row};
-    a = {a.data, a.col, a.row};
-    b = {b.data, b.col, b.row};
-  }
-  bool serial = m * n * k < SERIAL_PRODUCTS;
+// With so few rows, and both operands contiguous along k, there is nothing to pack.
+template <class T> bool few_rows(const OneProduct<T>& x) {
+  return x.m <= DOT_ROWS && (x.a.col == 1 || x.k == 1) && (x.b.row == 1 || x.k == 1);
+}
 
-  if (m <= DOT_ROWS && (a.col == 1 || k == 1) && (b.row == 1 || k == 1)) {
+// How much of each operand is packed at a time, at most.
+template <class T> struct PackedSizes {
+  explicit PackedSizes(const OneProduct<T>& x)
+      : k_block(ceil_div(x.k, ceil_div(x.k, K_BLOCK))),  // even blocks
+        a(round_up(std::min(M_BLOCK, x.m), tile_kernel<T>().rows) * k_block),
+        b(round_up(std::min(N_BLOCK, x.n), tile_kernel<T>().cols) * k_block),
+        both(few_rows(x) ? 0 : round_up(a + b, 64 / static_cast<int64_t>(sizeof(T)))) {}
+  int64_t k_block, a, b, both;  // in elements; both: whole cache lines
+};
+
+// A narrow c wastes most of a tile's columns. Turned, c^T = b^T a^T, it may fill the tiles better; but then c is
+// written across its rows, which costs about as much as TURN_COST products an element.
+template <class T> OneProduct<T> turned_if_better(const OneProduct<T>& x) {
+  constexpr int64_t TURN_COST = 16;
+  const TileKernel<T>& tile = tile_kernel<T>();
+  int64_t work = round_up(x.m, tile.row_step) * round_up(x.n, tile.col_step) * x.k;
+  int64_t work_turned = round_up(x.n, tile.row_step) * round_up(x.m, tile.col_step) * x.k + x.m * x.n * TURN_COST;
+  if (work_turned >= work) return x;
+  return {{x.c.data, x.c.col, x.c.row}, {x.b.data, x.b.col, x.b.row}, {x.a.data, x.a.col, x.a.row}, x.n, x.m, x.k};
+}
+
+// Blocks of a and b that fit the caches are cut into panels as wide as a register tile, packed where their elements do
+// not lie as the tile wants them, and multiplied tile by tile. Unless it is serial, threads share out first the panels,
+// then the tiles; k is never shared out, so each element is summed in the same order however many threads there are.
+template <class T> void blocked(const OneProduct<T>& x, T* b_packed, bool serial) {
+  const TileKernel<T>& tile = tile_kernel<T>();
+  const Matrix<T>& c = x.c;
+  const Matrix<const T>&a = x.a, &b = x.b;
+  const int64_t m = x.m, n = x.n, k = x.k;
+  if (few_rows(x)) {
     DotProducts<T> product = {a.data, b.data, c.data, m, k, a.row, b.col, c.row, c.col};
     return in_pieces(n, serial, [&](int64_t begin, int64_t end) { tile.dots(product, begin, end); });
   }
 
-  int64_t k_block = ceil_div(k, ceil_div(k, K_BLOCK));  // even blocks
-  int64_t m_block = std::min(M_BLOCK, m), n_block = std::min(N_BLOCK, n);
-  int64_t a_size = round_up(m_block, tile.rows) * k_block, b_size = round_up(n_block, tile.cols) * k_block;
-  T* b_packed = static_cast<T*>(scratch.at_least(static_cast<size_t>(a_size + b_size) * sizeof(T)));
-  T* a_packed = b_packed + b_size;
+  const PackedSizes<T> sizes(x);
+  int64_t k_block = sizes.k_block, m_block = std::min(M_BLOCK, m), n_block = std::min(N_BLOCK, n);
+  T* a_packed = b_packed + sizes.b;
   bool a_in_place = better_in_place<T>(m, k, a.row, ceil_div(n, tile.cols));
   bool b_in_place = better_in_place<T>(n, k, b.col, ceil_div(m, tile.rows));
 
@@ -186,50 +219,53 @@ template <class T> void blocked(Matrix<T> c, Matrix<const T> a, Matrix<const T> 
       }
 }
 
+template <class T> T* packing_memory(int64_t count) {
+  return static_cast<T*>(scratch.at_least(static_cast<size_t>(count) * sizeof(T)));
+}
+
+// The matrices of a batch are shared out among the threads whole if they are small or very many; others are worked on
+// by all threads, one after another.
+template <class T> void blocked_batch(const BatchProduct<T>& x) {
+  int64_t count = x.batch.n, products = x.m * x.n * x.k;
+  int64_t packed = PackedSizes<T>(turned_if_better(product_at(x, 0))).both;
+  auto multiply = [&x](int64_t z, T* memory, bool serial) {
+    blocked(turned_if_better(product_at(x, z)), memory, serial);
+  };
+  bool small = products <= SMALL_PRODUCTS || count >= 4 * threads::count();
+  if (count == 1 || !small || packed * static_cast<int64_t>(sizeof(T)) > SMALL_BYTES) {
+    T* memory = packing_memory<T>(packed);
+    for (int64_t z = 0; z < count; z++) multiply(z, memory, products < SERIAL_PRODUCTS);
+    return;
+  }
+  int64_t pieces = count <= SERIAL_PRODUCTS / products ? 1 : std::min<int64_t>(count, 2 * threads::count());
+  T* memory = packing_memory<T>(pieces * packed);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++)
+      for (int64_t z = count * i / pieces; z < count * (i + 1) / pieces; z++) multiply(z, memory + i * packed, true);
+  });
+}
+
+template <class T> void matmul(const BatchProduct<T>& x, int32_t variant) {
+  if (variant == DEFAULT || variant == BLOCKED) return blocked_batch(x);
+  for (int64_t z = 0; z < x.batch.n; z++) {
+    OneProduct<T> one = product_at(x, z);
+    if (variant == BLAS)
+      blas::matmul(one.c.data, one.a.data, one.b.data, x.m, x.n, x.k, x.trans_a, x.trans_b);
+    else
+      naive(one);
+  }
+}
+
 }  // namespace
 
-CDN_API const char* cdn_matmul_variant(int32_t variant) {
+namespace backend {
+
+const char* matmul_variant(int32_t variant) {
   return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
 }
 
-static void check_flag(const char* name, int32_t flag) {
-  if (flag != 0 && flag != 1) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be 0 or 1", name, flag);
-}
+void matmul(Call&, const BatchProduct<float>& x, int32_t variant) { cdn::matmul(x, variant); }
+void matmul(Call&, const BatchProduct<double>& x, int32_t variant) { cdn::matmul(x, variant); }
 
-CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                           int32_t trans_b, int32_t dtype, int32_t variant) {
-  return run("cdn_matmul", [&](Call& call) {
-    check_flag("trans_a", trans_a);
-    check_flag("trans_b", trans_b);
-    if (!cdn_matmul_variant(variant)) {
-      std::string names;
-      for (int32_t i = 0; i < VARIANT_COUNT; i++)
-        names += std::string(i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
-      CDN_FAIL(CDN_BAD_ARGUMENT, "variant is %d; known are %s", variant, names.c_str());
-    }
-    checked_size("m", m);
-    checked_size("n", n);
-    checked_size("k", k);
-    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k),
-            b_count = checked_product("k, n", k, n);
-    with_full_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* c_data = call.out<T>(c, "c", c_count);
-      const T* a_data = call.in<T>(a, "a", a_count);
-      const T* b_data = call.in<T>(b, "b", b_count);
-      if (c_count == 0) return;
-      if (k == 0) {
-        std::fill(c_data, c_data + c_count, T(0));
-        return;
-      }
-      if (variant == BLAS) return blas::matmul(c_data, a_data, b_data, m, n, k, trans_a == 1, trans_b == 1);
-      Matrix<T> c_matrix = {c_data, n, 1};
-      Matrix<const T> a_matrix = trans_a ? Matrix<const T>{a_data, 1, m} : Matrix<const T>{a_data, k, 1};
-      Matrix<const T> b_matrix = trans_b ? Matrix<const T>{b_data, 1, k} : Matrix<const T>{b_data, n, 1};
-      if (variant == NAIVE)
-        naive(c_matrix, a_matrix, b_matrix, m, n, k);
-      else
-        blocked(c_matrix, a_matrix, b_matrix, m, n, k);
-    });
-  });
-}
+}  // namespace backend
+}  // namespace cdn

@@ -1,4 +1,4 @@
-// cdn_matmul: the variants, and the choice among tiles for a shape.
+// cdn_matmul on the GPU: the variants, and the choice among tiles for a shape.
 #include "cublas.h"
 #include "matmul_naive.h"
 #include "matmul_pipelined.h"
@@ -39,29 +39,32 @@ template <class Kernel> void allow_shared(Call& call, Kernel kernel, int bytes, 
 }
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-void launch_tile(Call& call, const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces,
-                 int64_t splits) {
+void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
+                 const Pieces& pieces, int64_t splits) {
   static uint64_t asked = 0;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   allow_shared(call, kernel, Tile::SHARED_BYTES, &asked);
-  dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(splits));
-  kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(p, grid, pieces);
+  in_launches(batch, [&](const Batch& part, unsigned z) {
+    dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(splits), z);
+    kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(p, part, grid, pieces);
+  });
 }
 
 // piece: how much of k a block sums; a multiple of BK, or all of k.
-template <class Tile> void launch_pipelined(Call& call, const Product<typename Tile::T>& p, int64_t piece) {
+template <class Tile>
+void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layout& batch, int64_t piece) {
   using T = typename Tile::T;
-  int64_t splits = ceil_div(p.k(), piece), count = p.m() * p.n();
+  int64_t splits = ceil_div(p.k(), piece), count = batch.n * p.size();
+  TileGrid grid = tile_grid(p.m(), p.n(), Tile::BM, Tile::BN);
   Product<T> out = p;
   if (splits > 1) out.c = call.scratch<T>(splits * count);
-  TileGrid grid = tile_grid(p.m(), p.n(), Tile::BM, Tile::BN);
-  Pieces pieces{piece, wide_lines(p.a.data, p.a.ld()), wide_lines(p.b.data, p.b.ld()), wide_lines(out.c, p.n())};
+  Pieces pieces{piece, wide_lines(p.a, batch, 0), wide_lines(p.b, batch, 1), wide_lines(out.c, p.n())};
   if (p.a.k_contiguous)
-    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, grid, pieces, splits)
-                     : launch_tile<Tile, true, false>(call, out, grid, pieces, splits);
+    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, splits)
+                     : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, splits);
   else
-    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, grid, pieces, splits)
-                     : launch_tile<Tile, false, false>(call, out, grid, pieces, splits);
+    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, splits)
+                     : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, splits);
   if (splits > 1) sum_all_pieces(call, p.c, out.c, count, splits);
 }
 
@@ -70,7 +73,7 @@ template <class Tile> void launch_pipelined(Call& call, const Product<typename T
 template <class T> struct TileChoice {
   int bm, bn, bk, blocks_per_processor;
   double rate, alone;
-  void (*launch)(Call&, const Product<T>&, int64_t piece);
+  void (*launch)(Call&, const Product<T>&, const Layout& batch, int64_t piece);
 };
 
 template <class Tile> TileChoice<typename Tile::T> choice(double rate, double alone) {
@@ -104,151 +107,157 @@ const TileChoice<double>* tiles_of(double) {
 
 // ---- The default
 
-// An estimate of a product's time, in clock cycles of the H200 with its 132 multiprocessors. The device in use is not
-// asked, so that every GPU cuts k in the same places and adds in the same order.
-template <class T> double estimate(const TileChoice<T>& tile, int64_t m, int64_t n, int64_t k, int64_t piece) {
+// An estimate of the time of `batch` products, in clock cycles of the H200 with its 132 multiprocessors. The device in
+// use is not asked, so that every GPU cuts k in the same places and adds in the same order.
+template <class T>
+double estimate(const TileChoice<T>& tile, double batch, int64_t m, int64_t n, int64_t k, int64_t piece) {
   constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000,
                    ALL_BYTES_PER_CYCLE = 3000;
   double splits = static_cast<double>(ceil_div(k, piece));
-  double blocks = static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
+  double blocks =
+      batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
   double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
   double multiply = tile.bm * tile.bn / (FMA_PER_CYCLE * tile.rate) * (each == 1 ? tile.alone : 1);
   double load = (tile.bm + tile.bn) * sizeof(T) / L2_BYTES_PER_CYCLE;
   double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) +
                   START * ceil(each / tile.blocks_per_processor);
   if (splits > 1)
-    cycles +=
-        SECOND_PASS + 2 * splits * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
+    cycles += SECOND_PASS +
+              2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
   return cycles;
 }
 
 // The tile, and the number of pieces of k, with the least estimate. Cutting k pays where the output alone has too few
 // tiles for the multiprocessors.
-template <class T> void matmul_by_shape(Call& call, const Product<T>& p) {
+template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
   constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
                     MOST_BLOCKS = 264;
   const TileChoice<T>* best = nullptr;
   int64_t best_piece = 0;
-  double least = 0;
+  double least = 0, count = static_cast<double>(batch.n);
   for (int t = 0; t < TILE_COUNT; t++) {
     const TileChoice<T>& tile = tiles_of(T{})[t];
-    double blocks = static_cast<double>(ceil_div(p.m(), tile.bm)) * static_cast<double>(ceil_div(p.n(), tile.bn));
+    double blocks =
+        count * static_cast<double>(ceil_div(p.m(), tile.bm)) * static_cast<double>(ceil_div(p.n(), tile.bn));
     for (int64_t splits : SPLITS) {
       if (splits > 1 && (blocks * static_cast<double>(splits) > MOST_BLOCKS || p.k() < splits * tile.bk)) break;
       int64_t piece = ceil_div(ceil_div(p.k(), splits), tile.bk) * tile.bk;
-      double cycles = estimate(tile, p.m(), p.n(), p.k(), piece);
+      double cycles = estimate(tile, count, p.m(), p.n(), p.k(), piece);
       if (best && cycles >= least) continue;
       best = &tile;
       best_piece = piece;
       least = cycles;
     }
   }
-  best->launch(call, p, best_piece);
+  best->launch(call, p, batch, best_piece);
 }
 
-// One row or one column: y[extent] = matrix x.
-template <class T> void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const T* x) {
+// One row or one column: y[extent] = matrix x. The matrix is input 0 (a) or 1 (b) of the batch's layout.
+template <class T>
+void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const Operand<T>& x, const Layout& batch, int input) {
   constexpr int64_t W = 16 / sizeof(T), BLOCKS_WANTED = 1024, LEAST_ROW = 4096, LEAST_COLUMN = 64;
-  bool wide = wide_lines(matrix.data, matrix.ld()) && aligned16(x);
-  bool warps = matrix.k_contiguous &&
-               (matrix.k <= 1024 || matrix.extent >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
-  int64_t blocks = matrix.k_contiguous ? (warps ? ceil_div(matrix.extent, BLOCK / 32) : matrix.extent)
-                                       : ceil_div(matrix.extent, 128);
+  int64_t vectors = matrix.extent * batch.n;
+  bool packs = wide_lines(matrix, batch, input), wide = packs;
+  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[1 - input][d]);
+  wide = wide && aligned16(x.data);
+  bool warps =
+      matrix.k_contiguous && (matrix.k <= 1024 || vectors >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
+  int64_t groups = batch.n * ceil_div(matrix.extent, packs ? 32 * W : 32);        // of columns, a block each
+  int64_t blocks =
+      matrix.k_contiguous ? (warps ? ceil_div(vectors, BLOCK / 32) : vectors) : batch.n * ceil_div(matrix.extent, 128);
   int64_t splits = ceil_div(BLOCKS_WANTED, blocks), most = matrix.k / (matrix.k_contiguous ? LEAST_ROW : LEAST_COLUMN);
   if (splits > most) splits = most > 0 ? most : 1;
   int64_t piece = ceil_div(ceil_div(matrix.k, splits), W) * W;
   splits = ceil_div(matrix.k, piece);
-  T* out = splits > 1 ? call.scratch<T>(splits * matrix.extent) : y;
+  T* out = splits > 1 ? call.scratch<T>(splits * vectors) : y;
+  VectorProduct<T> p{out, matrix, x.data, batch, input, piece, splits};
   cudaStream_t stream = stream_of(call);
   if (!matrix.k_contiguous) {
-    bool packs = wide_lines(matrix.data, matrix.ld());
-    unsigned grid = grid_for(splits * ceil_div(matrix.extent, packs ? 32 * W : 32));
+    unsigned grid = grid_for(splits * groups);
     if (packs)
-      matvec_columns<W><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_columns<W><<<grid, BLOCK, 0, stream>>>(p);
     else
-      matvec_columns<1><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_columns<1><<<grid, BLOCK, 0, stream>>>(p);
   } else if (warps) {
-    unsigned grid = grid_for(ceil_div(matrix.extent * splits, BLOCK / 32));
+    unsigned grid = grid_for(ceil_div(vectors * splits, BLOCK / 32));
     if (wide)
-      matvec_rows<32, true><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_rows<32, true><<<grid, BLOCK, 0, stream>>>(p);
     else
-      matvec_rows<32, false><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_rows<32, false><<<grid, BLOCK, 0, stream>>>(p);
   } else {
-    unsigned grid = grid_for(matrix.extent * splits);
+    unsigned grid = grid_for(vectors * splits);
     if (wide)
-      matvec_rows<BLOCK, true><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_rows<BLOCK, true><<<grid, BLOCK, 0, stream>>>(p);
     else
-      matvec_rows<BLOCK, false><<<grid, BLOCK, 0, stream>>>(out, matrix, x, piece, splits);
+      matvec_rows<BLOCK, false><<<grid, BLOCK, 0, stream>>>(p);
   }
-  if (splits > 1) sum_all_pieces(call, y, out, matrix.extent, splits);
+  if (splits > 1) sum_all_pieces(call, y, out, vectors, splits);
 }
 
-template <class T> void matmul(Call& call, const Product<T>& p, Variant variant) {
+template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
+  matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p, batch);
+}
+
+// Matrices of which a tile would be mostly empty, and many of them.
+template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
+  return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
+}
+
+template <class T> void matmul(Call& call, const Product<T>& p, const Layout& batch, int32_t variant) {
   cudaStream_t stream = stream_of(call);
   switch (variant) {
     case DEFAULT:  // the column of b, or the row of a, is contiguous either way
-      if (p.n() == 1) return matmul_vector(call, p.c, p.a, p.b.data);
-      if (p.m() == 1) return matmul_vector(call, p.c, p.b, p.a.data);
-      return matmul_by_shape(call, p);
-    case NAIVE: return matmul_naive<<<grid_for(ceil_div(p.m() * p.n(), BLOCK)), BLOCK, 0, stream>>>(p);
+      if (tiny(p, batch)) return launch_naive(call, p, batch);
+      if (p.n() == 1) return matmul_vector(call, p.c, p.a, p.b, batch, 0);
+      if (p.m() == 1) return matmul_vector(call, p.c, p.b, p.a, batch, 1);
+      return matmul_by_shape(call, p, batch);
+    case NAIVE: return launch_naive(call, p, batch);
     case TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
-      return matmul_tiled<<<grid.rows * grid.cols, BLOCK, 0, stream>>>(p, grid);
+      return in_launches(batch, [&](const Batch& part, unsigned z) {
+        matmul_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
+      });
     }
     case REGISTER_TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      return matmul_register_tiled<<<grid.rows * grid.cols, BLOCK, 0, stream>>>(p, grid);
+      return in_launches(batch, [&](const Batch& part, unsigned z) {
+        matmul_register_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
+      });
     }
     case VECTORIZED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      bool wide = wide_lines(p.a.data, p.a.ld()) && wide_lines(p.b.data, p.b.ld()), wide_c = wide_lines(p.c, p.n());
-      if (wide) return matmul_vectorized<true><<<grid.rows * grid.cols, BLOCK, 0, stream>>>(p, grid, wide_c);
-      return matmul_vectorized<false><<<grid.rows * grid.cols, BLOCK, 0, stream>>>(p, grid, wide_c);
+      bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1), wide_c = wide_lines(p.c, p.n());
+      auto kernel = wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>;
+      return in_launches(batch, [&](const Batch& part, unsigned z) {
+        kernel<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
+      });
     }
-    case DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, p.k());
+    case DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, p.k());
     case CUBLAS:
-      return cublas_matmul(call, p.c, p.a.data, p.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
-    default: return tiles_of(T{})[variant - FIRST_TILE].launch(call, p, p.k());
+      for (int64_t z = 0; z < batch.n; z++) {
+        Product<T> one = p;
+        one.move_to(batch, z);
+        cublas_matmul(call, one.c, one.a.data, one.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
+      }
+      return;
+    default: return tiles_of(T{})[variant - FIRST_TILE].launch(call, p, batch, p.k());
   }
 }
 
-void check_flag(const char* name, int32_t flag) {
-  if (flag != 0 && flag != 1) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be 0 or 1", name, flag);
-}
-
-void check_variant(int32_t variant) {
-  if (variant >= 0 && variant < VARIANT_COUNT) return;
-  std::string names;
-  for (int i = 0; i < VARIANT_COUNT; i++) names += (i ? ", " : "") + std::to_string(i) + " " + VARIANTS[i];
-  CDN_FAIL(CDN_BAD_ARGUMENT, "variant is %d; known are %s", variant, names.c_str());
+template <class T> void matmul(Call& call, const BatchProduct<T>& x, int32_t variant) {
+  matmul(call, Product<T>{x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}}, x.batch, variant);
 }
 
 }  // namespace
+
+namespace backend {
+
+const char* matmul_variant(int32_t variant) {
+  return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
+}
+
+void matmul(Call& call, const BatchProduct<float>& x, int32_t variant) { cdn::matmul(call, x, variant); }
+void matmul(Call& call, const BatchProduct<double>& x, int32_t variant) { cdn::matmul(call, x, variant); }
+
+}  // namespace backend
 }  // namespace cdn
-
-CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                           int32_t trans_b, int32_t dtype, int32_t variant) {
-  using namespace cdn;
-  return run("cdn_matmul", [&](Call& call) {
-    check_flag("trans_a", trans_a);
-    check_flag("trans_b", trans_b);
-    check_variant(variant);
-    int64_t c_count = checked_product("m, n", m, n), a_count = checked_product("m, k", m, k),
-            b_count = checked_product("k, n", k, n);
-    with_full_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* out = call.out<T>(c, "c", c_count);
-      Product<T> p{
-          out, {call.in<T>(a, "a", a_count), m, k, trans_a == 0}, {call.in<T>(b, "b", b_count), n, k, trans_b == 1}};
-      if (c_count == 0) return;
-      if (k == 0)
-        CUDA_CHECK(cudaMemsetAsync(out, 0, static_cast<size_t>(c_count) * sizeof(T), stream_of(call)));
-      else
-        matmul(call, p, static_cast<Variant>(variant));
-    });
-  });
-}
-
-CDN_API const char* cdn_matmul_variant(int32_t variant) {
-  return variant >= 0 && variant < cdn::VARIANT_COUNT ? cdn::VARIANTS[variant] : nullptr;
-}

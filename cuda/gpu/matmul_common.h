@@ -1,6 +1,6 @@
 // What every matmul kernel shares: operands that hide the transposition, and the way from a block to its tile.
 #pragma once
-#include "../drivers.h"
+#include "../matmul.h"
 #include "check.h"
 
 namespace cdn {
@@ -25,11 +25,40 @@ template <class T> struct Product {
   CDN_FN int64_t m() const { return a.extent; }
   CDN_FN int64_t n() const { return b.extent; }
   CDN_FN int64_t k() const { return a.k; }
+  CDN_FN int64_t size() const { return m() * n(); }
+
+  // From the first matrices of a batch to those at place z.
+  CDN_FN void move_to(const Layout& batch, int64_t z) {
+    BatchOffsets at = batch_offsets(batch, z);
+    a.data += at.a;
+    b.data += at.b;
+    c += z * size();
+  }
 };
+
+// A batch as kernels see it that have a block of the grid's z for each matrix; one launch has at most Z_LIMIT of them.
+struct Batch {
+  Layout layout;
+  int64_t first;  // the place that z = 0 of this launch stands for
+};
+constexpr int64_t Z_LIMIT = 65535;
+
+// launch(batch, z) for all of a batch, in as many launches as it takes.
+template <class F> void in_launches(const Layout& layout, F&& launch) {
+  for (int64_t first = 0; first < layout.n; first += Z_LIMIT)
+    launch(Batch{layout, first}, static_cast<unsigned>(layout.n - first < Z_LIMIT ? layout.n - first : Z_LIMIT));
+}
 
 // Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other line.
 template <class T> bool wide_lines(const T* data, int64_t ld) {
   return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
+}
+
+// The same for the matrices of a batch: input 0 (a) or 1 (b) of the layout.
+template <class T> bool wide_lines(const Operand<T>& x, const Layout& batch, int input) {
+  bool wide = wide_lines(x.data, x.ld());
+  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[input][d]);
+  return wide;
 }
 
 // The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band` rows of tiles are

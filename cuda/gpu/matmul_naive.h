@@ -7,13 +7,16 @@ namespace cdn {
 // One thread computes one output: k multiply-adds, each with two loads. Neighbouring threads take neighbouring columns,
 // so that the loads of b (when it is not transposed) and the stores of c are coalesced, and the loads of a are the same
 // address for the whole warp. Every input element is read from the caches m or n times: that is what the later kernels
-// avoid.
-template <class T> __global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p) {
-  int64_t count = p.m() * p.n();
+// avoid. The outputs of a whole batch are counted through: with matrices smaller than a tile no thread is idle.
+template <class T> __global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p, Layout batch) {
+  int64_t count = batch.n * p.size();
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += (int64_t)gridDim.x * BLOCK) {
-    int64_t row = i / p.n(), col = i - row * p.n();
+    int64_t z = batch.n == 1 ? 0 : i / p.size(), in_matrix = i - z * p.size();
+    int64_t row = in_matrix / p.n(), col = in_matrix - row * p.n();
+    Product<T> x = p;
+    x.move_to(batch, z);
     T sum = T(0);
-    for (int64_t kk = 0; kk < p.k(); kk++) sum = fma(p.a.at(row, kk), p.b.at(col, kk), sum);
+    for (int64_t kk = 0; kk < p.k(); kk++) sum = fma(x.a.at(row, kk), x.b.at(col, kk), sum);
     p.c[i] = sum;
   }
 }
@@ -35,9 +38,10 @@ __device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first
 // shared memory, wait, and take their dot products from there, so that each element is read from global memory once per
 // tile instead of once per output. A thread has 4 rows of one column. The pitch of 33 keeps the transposing stores of
 // load_tile free of bank conflicts.
-template <class T> __global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, TileGrid grid) {
+template <class T> __global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, Batch batch, TileGrid grid) {
   constexpr int TILE = 32, ROWS = TILE * TILE / BLOCK;
   __shared__ T a[TILE][TILE + 1], b[TILE][TILE + 1];  // [k][row], [k][column]
+  p.move_to(batch.layout, batch.first + blockIdx.z);
   TilePlace place = tile_place(grid, blockIdx.x);
   int64_t first_row = (int64_t)place.row * TILE, first_col = (int64_t)place.col * TILE;
   int x = threadIdx.x % TILE, y = threadIdx.x / TILE;

@@ -160,16 +160,18 @@ struct Pieces {
 // a thread multiplies the numbers of one k, those of the next are on their way from shared memory to its other
 // registers; while the block works on one tile, cp.async brings the next STAGES - 1 tiles, and one barrier a tile keeps
 // all in step. FFMA needs every issue slot on Hopper, so a thread's part is large (8 x 8 or 8 x 16): 4 or 6 loads per
-// 64 or 128 multiply-adds. Piece y of k writes its sums to c + y m n; sum_pieces adds them when there is more than one.
+// 64 or 128 multiply-adds. Piece y of k writes its sums to c + y (batch) m n; sum_pieces adds them when there is more
+// than one.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
-    matmul_pipelined(Product<typename Tile::T> p, TileGrid grid, Pieces pieces) {
+    matmul_pipelined(Product<typename Tile::T> p, Batch batch, TileGrid grid, Pieces pieces) {
   using T = typename Tile::T;
   constexpr int W = Tile::W, TM = Tile::TM, TN = Tile::TN, BK = Tile::BK, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH;
   using Part = Pack<T, W>;
   extern __shared__ __align__(16) char memory[];
   T* shared = reinterpret_cast<T*>(memory);  // [stage][a: BK][PITCH_A], then [b: BK][PITCH_B]
 
+  p.move_to(batch.layout, batch.first + blockIdx.z);
   TilePlace place = tile_place(grid, blockIdx.x);
   int64_t first_row = (int64_t)place.row * Tile::BM, first_col = (int64_t)place.col * Tile::BN;
   int64_t k_first = blockIdx.y * pieces.k;
@@ -246,7 +248,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     if (slice > 0) return;
   }
 
-  T* c = p.c + blockIdx.y * p.m() * p.n();
+  T* c = p.c + blockIdx.y * batch.layout.n * p.size();
 #pragma unroll
   for (int i = 0; i < TM; i++)
 #pragma unroll

@@ -7,10 +7,12 @@ namespace cdn {
 // A block computes a 128x128 tile of c and each of its 256 threads 8x8 outputs, held in registers: per step of k a
 // thread reads 8 + 8 numbers from shared memory for 64 multiply-adds, where matmul_tiled reads 5 for 4. A thread's rows
 // and columns lie 16 apart, so that a warp reads neighbouring words (no bank conflicts) and stores half lines of c.
-template <class T> __global__ void __launch_bounds__(BLOCK) matmul_register_tiled(Product<T> p, TileGrid grid) {
+template <class T>
+__global__ void __launch_bounds__(BLOCK) matmul_register_tiled(Product<T> p, Batch batch, TileGrid grid) {
   constexpr int TILE = 128, DEPTH = 8, SIDE = 16, EACH = TILE / SIDE;
   static_assert(SIDE * SIDE == BLOCK, "16 x 16 threads");
   __shared__ T a[DEPTH][TILE + 4], b[DEPTH][TILE + 4];  // [k][row], [k][column]
+  p.move_to(batch.layout, batch.first + blockIdx.z);
   TilePlace place = tile_place(grid, blockIdx.x);
   int64_t first_row = (int64_t)place.row * TILE, first_col = (int64_t)place.col * TILE;
   int x = threadIdx.x % SIDE, y = threadIdx.x / SIDE;
@@ -71,11 +73,12 @@ __device__ void load_tile_wide(T (*shared)[PITCH], const Operand<T>& x, int64_t 
 // packs 16 packs apart. WIDE needs aligned operands; without it only the copy into shared memory goes by single
 // numbers.
 template <bool WIDE, class T>
-__global__ void __launch_bounds__(BLOCK) matmul_vectorized(Product<T> p, TileGrid grid, bool wide_c) {
+__global__ void __launch_bounds__(BLOCK) matmul_vectorized(Product<T> p, Batch batch, TileGrid grid, bool wide_c) {
   constexpr int TILE = 128, DEPTH = 8, SIDE = 16, EACH = TILE / SIDE, W = 16 / sizeof(T), PACKS = EACH / W;
   static_assert(SIDE * SIDE == BLOCK, "16 x 16 threads");
   __shared__ __align__(16) T a[DEPTH][TILE + W];  // [k][row]
   __shared__ __align__(16) T b[DEPTH][TILE + W];  // [k][column]
+  p.move_to(batch.layout, batch.first + blockIdx.z);
   TilePlace place = tile_place(grid, blockIdx.x);
   int64_t first_row = (int64_t)place.row * TILE, first_col = (int64_t)place.col * TILE;
   int x = threadIdx.x % SIDE, y = threadIdx.x / SIDE;

@@ -1,4 +1,5 @@
 import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
+import { withoutAutocast } from "./autocast.ts";
 import { isFloat } from "./dtype.ts";
 import { checkOptions } from "./options.ts";
 import { ownAs, scope } from "./scope.ts";
@@ -232,28 +233,26 @@ class Pass {
   }
 
   walk(seeds: readonly (readonly [root: TensorBase, seed: TensorBase])[]): void {
-    const before = enabled;
-    enabled = this.create;
-    try {
-      const stops = this.#stop ? this.#targets : undefined;
-      let made = newestFirst(seeds.map(([root]) => root), stops);
-      if (this.#targets) {
-        made = leadingTo(made, this.#targets);
-        this.#needed = new Set([...made, ...this.#targets]);
-      }
-      for (const [root, seed] of seeds) this.#give(root, seed);
-      for (const tensor of made) {
-        const grad = this.#gradients.get(tensor);
-        if (!grad) continue;
-        this.#step(tensor.node!, grad);
-        if (this.#targets?.has(tensor)) continue;
-        this.#gradients.delete(tensor);
-        this.#release(grad);
-      }
-      if (!this.#retain) { for (const tensor of made) free(tensor.node!); }
-    } finally {
-      enabled = before;
+    this.#withMode(() => withoutAutocast(() => this.#walk(seeds)));
+  }
+
+  #walk(seeds: readonly (readonly [root: TensorBase, seed: TensorBase])[]): void {
+    const stops = this.#stop ? this.#targets : undefined;
+    let made = newestFirst(seeds.map(([root]) => root), stops);
+    if (this.#targets) {
+      made = leadingTo(made, this.#targets);
+      this.#needed = new Set([...made, ...this.#targets]);
     }
+    for (const [root, seed] of seeds) this.#give(root, seed);
+    for (const tensor of made) {
+      const grad = this.#gradients.get(tensor);
+      if (!grad) continue;
+      this.#step(tensor.node!, grad);
+      if (this.#targets?.has(tensor)) continue;
+      this.#gradients.delete(tensor);
+      this.#release(grad);
+    }
+    if (!this.#retain) { for (const tensor of made) free(tensor.node!); }
   }
 
   #step(node: Node, grad: TensorBase): void {

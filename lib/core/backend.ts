@@ -161,7 +161,14 @@ export function backendFor(device: DeviceName | undefined, library?: string): Ba
   return backend;
 }
 
-/** The devices that this machine has and whose libraries can be opened: the GPUs, then the CPU. */
+/**
+ * The devices that this machine has and whose libraries can be opened: the GPUs, then the CPU.
+ *
+ * ```ts
+ * import { devices } from "@cudeno/cudeno";
+ * for (const { device, name } of devices()) console.log(device, name);
+ * ```
+ */
 export function devices(): DeviceInfo[] {
   const found: DeviceInfo[] = [];
   for (const kind of ["cuda", "cpu"] as const) {
@@ -180,6 +187,12 @@ export function devices(): DeviceInfo[] {
 /**
  * Waits until all work queued so far is done, on the device named or on the default one, without holding up the event
  * loop. Reports faults that the device met, such as an index out of range.
+ *
+ * ```ts
+ * import { rand, synchronize } from "@cudeno/cudeno";
+ * rand([1000, 1000]).exp();
+ * await synchronize(); // now it has run
+ * ```
  */
 export async function synchronize(device?: DeviceName): Promise<void> {
   const backend = backendFor(device);

@@ -1,24 +1,33 @@
 import type { Shape } from "./shape.ts";
 
-// Eight dimensions of three numbers, or of two and an offset.
-const layout = new BigInt64Array(25);
+/** A part of a contiguous tensor: its element i is the one at `offset` + the sum of i[d] strides[d]. */
+export interface Window {
+  readonly shape: Shape;
+  /** In elements; they may be 0 or negative. */
+  readonly strides: Shape;
+  readonly offset: number;
+}
+
+// Eight dimensions of four numbers.
+const layout = new BigInt64Array(32);
 
 /**
- * The layout argument of broadcasting kernels: (extent, strides…) for each dimension, in one buffer that the next call
- * reuses.
+ * The layout argument of broadcasting kernels: (extent, a stride for each input) for each dimension, in one buffer that
+ * the next call reuses. With one input it is that of strided copies too, at an offset of 0.
  */
-export function writeLayout(
-  shape: Shape,
-  a: Shape,
-  b?: Shape,
-  offset = 0,
-): BigInt64Array<ArrayBuffer> {
+export function writeLayout(shape: Shape, ...strides: Shape[]): BigInt64Array<ArrayBuffer> {
   let at = 0;
   for (let d = 0; d < shape.length; d++) {
     layout[at++] = BigInt(shape[d]!);
-    layout[at++] = BigInt(a[d]!);
-    if (b) layout[at++] = BigInt(b[d]!);
+    for (const stride of strides) layout[at++] = BigInt(stride[d]!);
   }
-  if (!b) layout[at] = BigInt(offset);
+  if (strides.length === 1) layout[at] = 0n;
   return layout;
+}
+
+/** The layout argument of strided copies and writes: (extent, stride) for each dimension, then the offset. */
+export function writeWindow({ shape, strides, offset }: Window): BigInt64Array<ArrayBuffer> {
+  const window = writeLayout(shape, strides);
+  window[2 * shape.length] = BigInt(offset);
+  return window;
 }

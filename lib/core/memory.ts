@@ -38,7 +38,16 @@ const order: readonly (keyof MemoryInfo)[] = [
   "deviceAllocations",
 ];
 
-/** The memory that tensors take on a device, by default on the one of init(). */
+/**
+ * The memory that tensors take on a device, by default on the one of init().
+ *
+ * ```ts
+ * import { memory, rand } from "@cudeno/cudeno";
+ * const x = rand([1000]);
+ * console.log(memory().live >= 4000, memory().tensors >= 1); // true true
+ * x.dispose();
+ * ```
+ */
 export function memory(device?: DeviceName): MemoryInfo {
   const backend = backendFor(device);
   const stats = new BigInt64Array(order.length);
@@ -47,13 +56,28 @@ export function memory(device?: DeviceName): MemoryInfo {
   return Object.fromEntries(values) as Record<keyof MemoryInfo, number>;
 }
 
-/** Gives memory held for reuse back to the system. */
+/**
+ * Gives memory held for reuse back to the system.
+ *
+ * ```ts
+ * import { emptyCache } from "@cudeno/cudeno";
+ * emptyCache(); // other programs can have the memory
+ * ```
+ */
 export function emptyCache(device?: DeviceName): void {
   const backend: Backend = backendFor(device);
   backend.check(backend.functions.cdn_memory_trim(backend.index));
 }
 
-/** Lets `peak` start again from what is live now. */
+/**
+ * Lets `peak` start again from what is live now.
+ *
+ * ```ts
+ * import { memory, resetPeakMemory } from "@cudeno/cudeno";
+ * resetPeakMemory();
+ * console.log(memory().peak === memory().live); // true
+ * ```
+ */
 export function resetPeakMemory(device?: DeviceName): void {
   const backend: Backend = backendFor(device);
   backend.check(backend.functions.cdn_memory_reset_peak(backend.index));

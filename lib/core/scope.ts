@@ -18,7 +18,19 @@ export function own(tensor: Owned): void {
   open.at(-1)?.add(tensor);
 }
 
-/** Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients, optimizer state. */
+/**
+ * Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients, optimizer state.
+ *
+ * ```ts
+ * import { keep, rand, scope } from "@cudeno/cudeno";
+ * const best = scope(() => {
+ *   const weights = rand([3]);
+ *   keep(weights); // outlives the scope without being returned
+ *   return weights.mean().itemSync();
+ * });
+ * console.log(best < 1); // true
+ * ```
+ */
 export function keep<T extends Owned>(tensor: T): T {
   for (const owner of open) owner.delete(tensor);
   return tensor;

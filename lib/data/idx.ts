@@ -92,6 +92,12 @@ const maxRank = 8;
  * @param name what messages call the file.
  * @throws DataError when the file is damaged, truncated, too long or no IDX file. The message
  * says what was found and what was expected.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * const file = Uint8Array.of(0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9); // bytes, one axis of 3
+ * console.log((await data.readIdx(file)).data); // 7, 8, 9
+ * ```
  */
 export async function readIdx(bytes: Uint8Array, name = "IDX file"): Promise<IdxArray> {
   return parseIdx(await inflate(bytes, name), name);

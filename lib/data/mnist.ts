@@ -41,6 +41,13 @@ const STD = 0.3078108;
  * numbers [n]. `make data` downloads the files.
  *
  * @throws {DataError} that names the file which is missing, truncated or not MNIST's.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * const dir = "examples/data/mnist_subset"; // a part that the repository has; { } takes what `make data` fetched
+ * const { train } = await data.mnist({ dir, verify: false });
+ * console.log(train.length); // 5000
+ * ```
  */
 export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   checkOptions("mnist", options, ["dir", "read", "verify", "normalize", "device"]);

@@ -31,6 +31,13 @@ export interface LoadOptions {
  * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
  * `saveSafetensors("model.safetensors", model.stateDict())`. Needs --allow-write; with
  * --allow-read, too, the file appears whole or not at all.
+ *
+ * ```ts
+ * import { io, nn } from "@cudeno/cudeno";
+ * const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * await io.saveSafetensors(path, new nn.Linear(3, 2).stateDict());
+ * await Deno.remove(path);
+ * ```
  */
 export async function saveSafetensors(
   path: string | URL,
@@ -52,7 +59,15 @@ export async function saveSafetensors(
   }
 }
 
-/** The bytes of a .safetensors file with these tensors. */
+/**
+ * The bytes of a .safetensors file with these tensors.
+ *
+ * ```ts
+ * import { io, tensor } from "@cudeno/cudeno";
+ * const bytes = await io.toSafetensors({ weight: tensor([1, 2, 3]) });
+ * console.log(io.fromSafetensors(bytes).weight!.dataSync()); // 1, 2, 3
+ * ```
+ */
 export async function toSafetensors(
   state: StateDict,
   options: SaveOptions = {},
@@ -75,6 +90,15 @@ export async function toSafetensors(
  *
  * @throws {DataError} when the file is damaged: bad header, holes, overlaps, wrong sizes.
  * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
+ *
+ * ```ts
+ * import { io, nn } from "@cudeno/cudeno";
+ * const path = await Deno.makeTempFile({ suffix: ".safetensors" });
+ * const model = new nn.Linear(3, 2);
+ * await io.saveSafetensors(path, model.stateDict());
+ * model.loadStateDict(await io.loadSafetensors(path));
+ * await Deno.remove(path);
+ * ```
  */
 export async function loadSafetensors(
   path: string | URL,
@@ -90,7 +114,15 @@ export async function loadSafetensors(
   return fromSafetensors(bytes, { ...options, name: `${path}` });
 }
 
-/** The tensors in the bytes of a .safetensors file. */
+/**
+ * The tensors in the bytes of a .safetensors file.
+ *
+ * ```ts
+ * import { io, zeros } from "@cudeno/cudeno";
+ * const bytes = await io.toSafetensors({ "0.bias": zeros([4]) });
+ * console.log(io.fromSafetensors(bytes)["0.bias"]!.shape); // [4]
+ * ```
+ */
 export function fromSafetensors(
   bytes: Uint8Array,
   options: LoadOptions & { name?: string } = {},

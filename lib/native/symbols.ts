@@ -12,6 +12,17 @@ const pointer = "buffer";
 
 const unary = { parameters: [handle, handle, size, int], result: int } as const;
 const unaryGrad = { parameters: [handle, handle, handle, size, int], result: int } as const;
+// With one parameter, or two.
+const unary1 = { parameters: [handle, handle, size, scalar, int], result: int } as const;
+const unary2 = { parameters: [handle, handle, size, scalar, scalar, int], result: int } as const;
+const unaryGrad1 = {
+  parameters: [handle, handle, handle, size, scalar, int],
+  result: int,
+} as const;
+const unaryGrad2 = {
+  parameters: [handle, handle, handle, size, scalar, scalar, int],
+  result: int,
+} as const;
 const binary = {
   parameters: [handle, handle, handle, pointer, int, scalar, int],
   result: int,
@@ -38,6 +49,15 @@ const normGrad = {
 } as const;
 const random = {
   parameters: [handle, size, scalar, scalar, size, size, int],
+  result: int,
+} as const;
+// A time step of a recurrent layer or its gradient: outputs and inputs, n, hidden, dtype.
+const cell = {
+  parameters: [
+    ...[handle, handle, handle, handle],
+    ...[handle, handle, handle, handle],
+    ...[size, size, int],
+  ],
   result: int,
 } as const;
 
@@ -75,18 +95,42 @@ export const symbols = {
 
   cdn_neg: unary,
   cdn_abs: unary,
+  cdn_sign: unary,
   cdn_exp: unary,
+  cdn_expm1: unary,
   cdn_log: unary,
+  cdn_log1p: unary,
   cdn_sqrt: unary,
+  cdn_rsqrt: unary,
+  cdn_sin: unary,
+  cdn_cos: unary,
+  cdn_erf: unary,
+  cdn_clip: unary2,
+
   cdn_relu: unary,
   cdn_sigmoid: unary,
   cdn_tanh: unary,
+  cdn_gelu: unary,
+  cdn_gelu_tanh: unary,
+  cdn_silu: unary,
+  cdn_leaky_relu: unary1,
+  cdn_elu: unary1,
+  cdn_softplus: unary2,
 
   cdn_abs_grad: unaryGrad,
   cdn_sqrt_grad: unaryGrad,
+  cdn_rsqrt_grad: unaryGrad,
+  cdn_erf_grad: unaryGrad,
+  cdn_clip_grad: unaryGrad2,
   cdn_relu_grad: unaryGrad,
   cdn_sigmoid_grad: unaryGrad,
   cdn_tanh_grad: unaryGrad,
+  cdn_gelu_grad: unaryGrad,
+  cdn_gelu_tanh_grad: unaryGrad,
+  cdn_silu_grad: unaryGrad,
+  cdn_leaky_relu_grad: unaryGrad1,
+  cdn_elu_grad: unaryGrad1,
+  cdn_softplus_grad: unaryGrad2,
 
   cdn_fill: { parameters: [handle, size, scalar, int], result: int },
   cdn_cast: { parameters: [handle, handle, size, int, int], result: int },
@@ -110,7 +154,14 @@ export const symbols = {
   cdn_gt: binary,
   cdn_ge: binary,
 
+  cdn_where: {
+    parameters: [handle, handle, handle, handle, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
   cdn_strided_copy: { parameters: [handle, handle, pointer, int, int], result: int },
+  cdn_strided_write: { parameters: [handle, handle, pointer, int, int], result: int },
+  cdn_band: { parameters: [handle, handle, size, size, size, size, size, int], result: int },
   cdn_transpose: { parameters: [handle, handle, size, size, size, int], result: int },
 
   cdn_sum: reduction,
@@ -124,6 +175,43 @@ export const symbols = {
     result: int,
   },
 
+  cdn_variance: {
+    parameters: [handle, handle, handle, size, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_variance_grad: {
+    parameters: [handle, handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_vector_norm: { parameters: [handle, handle, size, size, size, scalar, int], result: int },
+  cdn_vector_norm_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_log_sum_exp: reduction,
+  cdn_log_sum_exp_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+  cdn_cumsum: { parameters: [handle, handle, size, size, size, int, int], result: int },
+  cdn_topk: {
+    parameters: [handle, handle, handle, size, size, size, int, int],
+    result: int,
+  },
+  cdn_gather: {
+    parameters: [handle, handle, handle, pointer, int, size, size, int],
+    result: int,
+  },
+  cdn_scatter_add: {
+    parameters: [handle, handle, handle, handle, pointer, int, size, size, size, int, int],
+    result: int,
+  },
+  cdn_index_add: {
+    parameters: [handle, handle, handle, handle, size, size, size, size, size, int],
+    result: int,
+  },
+  cdn_one_hot: { parameters: [handle, handle, size, size, int], result: int },
+
   cdn_softmax: rows,
   cdn_softmax_grad: rowsGrad,
   cdn_log_softmax: rows,
@@ -134,6 +222,19 @@ export const symbols = {
   },
   cdn_gather_rows: {
     parameters: [handle, handle, handle, size, size, size, scalar, scalar, int, int],
+    result: int,
+  },
+
+  cdn_lstm_cell: cell,
+  cdn_gru_cell: cell,
+  cdn_rnn_cell: {
+    parameters: [handle, handle, handle, handle, handle, size, size, int, int],
+    result: int,
+  },
+  cdn_lstm_cell_grad: cell,
+  cdn_gru_cell_grad: { parameters: [handle, ...cell.parameters], result: int },
+  cdn_rnn_cell_grad: {
+    parameters: [handle, handle, handle, handle, size, size, int, int],
     result: int,
   },
 
@@ -208,26 +309,118 @@ export const symbols = {
   },
 
   cdn_matmul: {
-    parameters: [handle, handle, handle, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
 
+  // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: {
     parameters: [
-      pointer, // params
-      pointer, // grads
-      pointer, // velocities
-      pointer, // sizes
-      int, // count
-      scalar, // lr
-      scalar, // momentum
-      scalar, // dampening
-      scalar, // weight_decay
-      int, // nesterov
-      int, // first
-      int, // dtype
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+      int,
+      int,
     ],
+    result: int,
+  },
+  cdn_adam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_nadam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_rmsprop_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_adagrad_step: {
+    parameters: [pointer, pointer, pointer, pointer, int, scalar, scalar, scalar, int, int],
+    result: int,
+  },
+  cdn_muon_step: {
+    parameters: [pointer, pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
+  cdn_list_norm: {
+    parameters: [handle, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip_norm: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip: {
+    parameters: [pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+  cdn_list_lerp: {
+    parameters: [pointer, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_unscale: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
     result: int,
   },
 } as const satisfies Deno.ForeignLibraryInterface;
@@ -245,4 +438,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 2;
+export const abiVersion = 3;

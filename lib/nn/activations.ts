@@ -1,8 +1,45 @@
-import { relu, sigmoid, tanh } from "../ops/unary.ts";
+import { checkOptions } from "../core/options.ts";
+import {
+  elu,
+  type EluOptions,
+  gelu,
+  type GeluOptions,
+  leakyRelu,
+  type LeakyReluOptions,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  type SoftplusOptions,
+  tanh,
+} from "../ops/activations.ts";
+import { logSoftmax, softmax } from "../ops/softmax.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 
-/** max(x, 0). */
+/**
+ * x itself: a place holder. As torch.nn.Identity.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.Identity().forward(tensor([1, 2])).dataSync()); // 1, 2
+ * ```
+ */
+export class Identity extends Module {
+  /** x. */
+  override forward(x: Tensor): Tensor {
+    return x;
+  }
+}
+
+/**
+ * max(x, 0). As torch.nn.ReLU.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.ReLU().forward(tensor([-1, 2])).dataSync()); // 0, 2
+ * ```
+ */
 export class ReLU extends Module {
   /** max(x, 0). */
   override forward(x: Tensor): Tensor {
@@ -10,7 +47,14 @@ export class ReLU extends Module {
   }
 }
 
-/** 1 / (1 + e^-x). */
+/**
+ * 1 / (1 + e^-x). As torch.nn.Sigmoid.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.Sigmoid().forward(tensor([0])).dataSync()); // 0.5
+ * ```
+ */
 export class Sigmoid extends Module {
   /** 1 / (1 + e^-x). */
   override forward(x: Tensor): Tensor {
@@ -18,10 +62,212 @@ export class Sigmoid extends Module {
   }
 }
 
-/** The hyperbolic tangent. */
+/**
+ * The hyperbolic tangent. As torch.nn.Tanh.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.Tanh().forward(tensor([0, 1])).dataSync()); // 0, 0.761…
+ * ```
+ */
 export class Tanh extends Module {
   /** tanh(x). */
   override forward(x: Tensor): Tensor {
     return tanh(x);
+  }
+}
+
+/**
+ * x sigmoid(x). As torch.nn.SiLU.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.SiLU().forward(tensor([0, 1])).dataSync()); // 0, 0.731…
+ * ```
+ */
+export class SiLU extends Module {
+  /** x sigmoid(x). */
+  override forward(x: Tensor): Tensor {
+    return silu(x);
+  }
+}
+
+/**
+ * x above 0, negativeSlope x below; see {@linkcode leakyRelu}. As torch.nn.LeakyReLU.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.LeakyReLU({ negativeSlope: 0.5 }).forward(tensor([-1, 2])).dataSync()); // -0.5, 2
+ * ```
+ */
+export class LeakyReLU extends Module {
+  readonly #options: Required<LeakyReluOptions>;
+
+  /** With a slope below 0 of negativeSlope, by default 0.01. */
+  constructor(options: LeakyReluOptions = {}) {
+    super();
+    checkOptions("LeakyReLU", options, ["negativeSlope"]);
+    this.#options = { negativeSlope: options.negativeSlope ?? 0.01 };
+  }
+
+  /** x above 0, negativeSlope x below. */
+  override forward(x: Tensor): Tensor {
+    return leakyRelu(x, this.#options);
+  }
+
+  /** `LeakyReLU(negativeSlope: 0.01)`. */
+  override describe(): string {
+    return `LeakyReLU(negativeSlope: ${this.#options.negativeSlope})`;
+  }
+}
+
+/**
+ * x above 0, alpha (e^x - 1) below; see {@linkcode elu}. As torch.nn.ELU.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.ELU().forward(tensor([-1, 2])).dataSync()); // -0.632…, 2
+ * ```
+ */
+export class ELU extends Module {
+  readonly #options: Required<EluOptions>;
+
+  /** With alpha, by default 1. */
+  constructor(options: EluOptions = {}) {
+    super();
+    checkOptions("ELU", options, ["alpha"]);
+    this.#options = { alpha: options.alpha ?? 1 };
+  }
+
+  /** x above 0, alpha (e^x - 1) below. */
+  override forward(x: Tensor): Tensor {
+    return elu(x, this.#options);
+  }
+
+  /** `ELU(alpha: 1)`. */
+  override describe(): string {
+    return `ELU(alpha: ${this.#options.alpha})`;
+  }
+}
+
+/**
+ * x times the share of the normal distribution below x, exact or by tanh; see {@linkcode gelu}. As torch.nn.GELU.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.GELU().forward(tensor([-1, 0, 1])).dataSync()); // -0.158…, 0, 0.841…
+ * ```
+ */
+export class GELU extends Module {
+  readonly #options: Required<GeluOptions>;
+
+  /** With `approximate` `"none"` (the default) or `"tanh"`. */
+  constructor(options: GeluOptions = {}) {
+    super();
+    checkOptions("GELU", options, ["approximate"]);
+    this.#options = { approximate: options.approximate ?? "none" };
+  }
+
+  /** gelu(x). */
+  override forward(x: Tensor): Tensor {
+    return gelu(x, this.#options);
+  }
+
+  /** `GELU(approximate: none)`. */
+  override describe(): string {
+    return `GELU(approximate: ${this.#options.approximate})`;
+  }
+}
+
+/**
+ * log(1 + e^(beta x)) / beta; see {@linkcode softplus}. As torch.nn.Softplus.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.Softplus().forward(tensor([0])).dataSync()); // 0.693…
+ * ```
+ */
+export class Softplus extends Module {
+  readonly #options: Required<SoftplusOptions>;
+
+  /** With beta, by default 1, and threshold, by default 20. */
+  constructor(options: SoftplusOptions = {}) {
+    super();
+    checkOptions("Softplus", options, ["beta", "threshold"]);
+    this.#options = { beta: options.beta ?? 1, threshold: options.threshold ?? 20 };
+  }
+
+  /** log(1 + e^(beta x)) / beta. */
+  override forward(x: Tensor): Tensor {
+    return softplus(x, this.#options);
+  }
+
+  /** `Softplus(beta: 1, threshold: 20)`. */
+  override describe(): string {
+    return `Softplus(beta: ${this.#options.beta}, threshold: ${this.#options.threshold})`;
+  }
+}
+
+/** Options of {@linkcode Softmax} and {@linkcode LogSoftmax}. */
+export interface SoftmaxOptions {
+  /** The axis along which the results add up to 1; default -1, the last. */
+  axis?: number;
+}
+
+/**
+ * e^x / sum(e^x) along an axis. As torch.nn.Softmax.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.Softmax().forward(tensor([[1, 1]])).dataSync()); // 0.5, 0.5
+ * ```
+ */
+export class Softmax extends Module {
+  readonly #axis: number;
+
+  /** Along `axis`, by default the last. */
+  constructor(options: SoftmaxOptions = {}) {
+    super();
+    checkOptions("Softmax", options, ["axis"]);
+    this.#axis = options.axis ?? -1;
+  }
+
+  /** softmax(x). */
+  override forward(x: Tensor): Tensor {
+    return softmax(x, this.#axis);
+  }
+
+  /** `Softmax(axis: -1)`. */
+  override describe(): string {
+    return `Softmax(axis: ${this.#axis})`;
+  }
+}
+
+/**
+ * log(softmax(x)) along an axis. As torch.nn.LogSoftmax.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.LogSoftmax().forward(tensor([[1, 1]])).dataSync()); // -0.693…, -0.693…
+ * ```
+ */
+export class LogSoftmax extends Module {
+  readonly #axis: number;
+
+  /** Along `axis`, by default the last. */
+  constructor(options: SoftmaxOptions = {}) {
+    super();
+    checkOptions("LogSoftmax", options, ["axis"]);
+    this.#axis = options.axis ?? -1;
+  }
+
+  /** logSoftmax(x). */
+  override forward(x: Tensor): Tensor {
+    return logSoftmax(x, this.#axis);
+  }
+
+  /** `LogSoftmax(axis: -1)`. */
+  override describe(): string {
+    return `LogSoftmax(axis: ${this.#axis})`;
   }
 }

@@ -11,7 +11,14 @@ export interface FlattenOptions {
   end?: number;
 }
 
-/** Joins axes: [n, 1, 28, 28] becomes [n, 784]. */
+/**
+ * Joins axes: [n, 1, 28, 28] becomes [n, 784].
+ *
+ * ```ts
+ * import { nn, zeros } from "@cudeno/cudeno";
+ * console.log(new nn.Flatten().forward(zeros([8, 1, 28, 28])).shape); // [8, 784]
+ * ```
+ */
 export class Flatten extends Module {
   readonly #start: number;
   readonly #end: number;

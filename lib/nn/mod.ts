@@ -1,5 +1,19 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { ReLU, Sigmoid, Tanh } from "./activations.ts";
+export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
+export {
+  ELU,
+  GELU,
+  Identity,
+  LeakyReLU,
+  LogSoftmax,
+  ReLU,
+  Sigmoid,
+  SiLU,
+  Softmax,
+  type SoftmaxOptions,
+  Softplus,
+  Tanh,
+} from "./activations.ts";
 export { Flatten, type FlattenOptions } from "./flatten.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
 export {
@@ -16,5 +30,27 @@ export { Sequential } from "./sequential.ts";
 export { BatchNorm, BatchNorm1d, type BatchNormOptions } from "./batch_norm.ts";
 export { CosineEmbeddingLoss, HingeLoss, MultiMarginLoss } from "./margin_losses.ts";
 export { HuberLoss, L1Loss, MSELoss, SmoothL1Loss } from "./regression_losses.ts";
+// Recurrent layers.
+export { GRU } from "./gru.ts";
+export { GRUCell } from "./gru_cell.ts";
+export { LSTM, type LSTMState } from "./lstm.ts";
+export { LSTMCell } from "./lstm_cell.ts";
+export { RNN, type RNNOptions } from "./rnn.ts";
+export { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
+export { RNNCell, type RNNCellOptions } from "./rnn_cell.ts";
+export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
+// Normalisation and dropout.
 export { Dropout } from "./dropout.ts";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";
+// Attention.
+export {
+  type AttentionMasks,
+  MultiHeadAttention,
+  MultiHeadAttention as MultiheadAttention,
+  type MultiHeadAttentionOptions,
+} from "./attention.ts";
+export {
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+} from "./transformer.ts";

@@ -1,13 +1,15 @@
-import { record } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
+import { eq, ge } from "./compare.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
-import { neg } from "./unary.ts";
+import { log, neg } from "./unary.ts";
+import { where } from "./where.ts";
 
 type Kernel =
   | `cdn_${"add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum"}`
@@ -68,28 +70,56 @@ function differentiable(
   ]);
 }
 
-/** a + b, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+/**
+ * a + b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ *
+ * ```ts
+ * import { add, tensor } from "@cudeno/cudeno";
+ * console.log(add(tensor([[1], [2]]), tensor([10, 20])).dataSync()); // 11, 21, 12, 22
+ * ```
+ */
 export function add(a: Tensor, b: Tensor | number): Tensor {
   checkDType("add", a, numbers);
   const y = broadcasted("add", "cdn_add", a, b);
   return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
 }
 
-/** a - b, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+/**
+ * a - b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ *
+ * ```ts
+ * import { sub, tensor } from "@cudeno/cudeno";
+ * console.log(sub(tensor([5, 7]), 2).dataSync()); // 3, 5
+ * ```
+ */
 export function sub(a: Tensor, b: Tensor | number): Tensor {
   checkDType("sub", a, numbers);
   const y = broadcasted("sub", "cdn_sub", a, b);
   return differentiable("sub", y, a, b, (grad) => grad, neg);
 }
 
-/** a * b, element by element, with broadcasting. dtypes: float32, float64, int32 (which wraps). */
+/**
+ * a * b, element by element, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ *
+ * ```ts
+ * import { mul, tensor } from "@cudeno/cudeno";
+ * console.log(mul(tensor([1, 2]), tensor([3, 4])).dataSync()); // 3, 8
+ * ```
+ */
 export function mul(a: Tensor, b: Tensor | number): Tensor {
   checkDType("mul", a, numbers);
   const y = broadcasted("mul", "cdn_mul", a, b);
   return differentiable("mul", y, a, b, (grad) => mul(grad, b), (grad) => mul(grad, a));
 }
 
-/** a / b, with broadcasting. dtypes: float32, float64; int32 truncates towards 0, and gives 0 where b is 0. */
+/**
+ * a / b, with broadcasting. dtypes: float32, float64; int32 truncates towards 0, and gives 0 where b is 0.
+ *
+ * ```ts
+ * import { div, tensor } from "@cudeno/cudeno";
+ * console.log(div(tensor([1, 2]), 4).dataSync()); // 0.25, 0.5
+ * ```
+ */
 export function div(a: Tensor, b: Tensor | number): Tensor {
   checkDType("div", a, numbers);
   const y = broadcasted("div", "cdn_div", a, b);
@@ -106,6 +136,11 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
 /**
  * a to the power b, with broadcasting; float32, float64. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
  * a^b ln a for b, which is 0 where a is 0 and b is not negative.
+ *
+ * ```ts
+ * import { pow, tensor } from "@cudeno/cudeno";
+ * console.log(pow(tensor([1, 2, 3]), 2).dataSync()); // 1, 4, 9
+ * ```
  */
 export function pow(a: Tensor, b: Tensor | number): Tensor {
   checkDType("pow", a, floats);
@@ -115,12 +150,36 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b)),
-    (grad) => mul(grad, broadcasted("pow", "cdn_pow_grad_exponent", a, b)),
+    (grad) => {
+      if (!gradEnabled() || b === 0) {
+        return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+      }
+      const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
+      return mul(grad, mul(local, b));
+    },
+    (grad) =>
+      mul(
+        grad,
+        gradEnabled()
+          ? mul(y, log(nonzero(a, ge(b as Tensor, 0))))
+          : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+      ),
   );
 }
 
-/** The larger of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient. */
+// a, but 1 for zeros where the mask holds: the other factor is 0 there, and its product with infinity would be NaN.
+function nonzero(a: Tensor, mask: Tensor): Tensor {
+  return where(mask, where(eq(a, 0), 1, a), a);
+}
+
+/**
+ * The larger of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ *
+ * ```ts
+ * import { maximum, tensor } from "@cudeno/cudeno";
+ * console.log(maximum(tensor([1, 5]), tensor([3, 2])).dataSync()); // 3, 5
+ * ```
+ */
 export function maximum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("maximum", a, numbers);
   const y = broadcasted("maximum", "cdn_maximum", a, b);
@@ -134,7 +193,14 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
   );
 }
 
-/** The smaller of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient. */
+/**
+ * The smaller of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ *
+ * ```ts
+ * import { minimum, tensor } from "@cudeno/cudeno";
+ * console.log(minimum(tensor([1, 5]), 3).dataSync()); // 1, 3
+ * ```
+ */
 export function minimum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("minimum", a, numbers);
   const y = broadcasted("minimum", "cdn_minimum", a, b);

@@ -20,6 +20,13 @@ export interface GatherRowsOptions {
  * y[i] = x[index[i]] * scale + shift: the entries of x [rows, ...] that an int32 index [n] names, as [n, ...]. Turns a
  * batch of uint8 images into normalised floats in one pass. No gradient. An index out of range is found on the device
  * and reported by the next read or synchronize().
+ *
+ * ```ts
+ * import { gatherRows, tensor } from "@cudeno/cudeno";
+ * const images = tensor(new Uint8Array(4 * 784), { shape: [4, 784] });
+ * const index = tensor([3, 1], { dtype: "int32" });
+ * console.log(gatherRows(images, index, { dtype: "float32", scale: 1 / 255 }).shape); // [2, 784]
+ * ```
  */
 export function gatherRows(x: Tensor, index: Tensor, options: GatherRowsOptions = {}): Tensor {
   checkOptions("gatherRows", options, ["dtype", "scale", "shift"]);

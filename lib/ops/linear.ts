@@ -1,32 +1,42 @@
 import { record } from "../core/autograd.ts";
-import { formatShape } from "../core/shape.ts";
+import { formatShape, sizeOf } from "../core/shape.ts";
 import { writeLayout } from "../core/layout.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { product } from "./matmul.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { gradOfA, gradOfB, multiplied, type Product } from "./product.ts";
 import { sum } from "./reduce.ts";
 
 /**
- * y = x w^T + b: x [..., in], weight [out, in], bias [out], y [..., out], as torch.nn.functional.linear. float32,
- * float64.
+ * y = x w^T + b: x [..., in], weight [out, in], bias [out], y [..., out], as torch.nn.functional.linear. Floats; under
+ * autocast() its dtype is used.
+ *
+ * @throws {ShapeError} when x's last axis is not weight's, or bias is not [out].
+ * @throws {DTypeError} when the dtypes differ or are no floats.
+ *
+ * ```ts
+ * import { linear, tensor } from "@cudeno/cudeno";
+ * const y = linear(tensor([[1, 2]]), tensor([[3, 4], [5, 6], [7, 8]]), tensor([10, 20, 30]));
+ * console.log(y.dataSync()); // 21, 37, 53
+ * ```
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor {
-  const others = bias ? [weight, bias] : [weight];
   checkDType("linear", x, floats);
-  checkSameDevice("linear", x, ...others);
+  checkSameDevice("linear", x, weight, ...(bias ? [bias] : []));
+  [x, weight, bias] = autocasted("lower", x, weight, bias);
+  const others = bias ? [weight, bias] : [weight];
   checkSameDType("linear", x, ...others);
   checkShapes(x, weight, bias);
   const [n, k] = [weight.shape[0]!, weight.shape[1]!];
-  const m = x.shape.slice(0, -1).reduce((product, extent) => product * extent, 1);
-  const y = product(x, weight, { m, n, k }, false, true, { shape: [...x.shape.slice(0, -1), n] });
+  const rows = x.shape.slice(0, -1);
+  const m = sizeOf(rows);
+  const matrices: Product = { m, n, k, transposeB: true, shape: [...rows, n] };
+  const y = multiplied(x, weight, matrices);
   if (bias) addRow(y, bias, m, n);
   return record(y, "linear", [x, ...others], (grad) => [
-    x.requiresGrad
-      ? product(grad, weight, { m, n: k, k: n }, false, false, { shape: x.shape })
-      : null,
-    weight.requiresGrad ? product(grad, x, { m: n, n: k, k: m }, true, false) : null,
+    x.requiresGrad ? gradOfA(grad, weight, matrices, x.shape) : null,
+    weight.requiresGrad ? gradOfB(grad, x, matrices, weight.shape) : null,
     bias?.requiresGrad ? sum(reshape(grad, [m, n]), 0) : null,
   ]);
 }

@@ -1,77 +1,62 @@
 import { backendFor, type DeviceName } from "../core/backend.ts";
-import { record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
-import { formatShape, type Shape } from "../core/shape.ts";
+import { broadcastShapes, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+  floats,
+} from "./operands.ts";
+import { product } from "./product.ts";
 
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
-  /** Read a as its transpose: a is stored [k, m]. Default false. */
+  /** Read the matrices of a as their transposes: a is stored [..., k, m]. Default false. */
   transposeA?: boolean;
-  /** Read b as its transpose: b is stored [n, k]. Default false. */
+  /** Read the matrices of b as their transposes: b is stored [..., n, k]. Default false. */
   transposeB?: boolean;
   /** A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the shape. */
   variant?: string;
 }
 
-/** op(a) op(b) of matrices given by their extents, as a tensor of `shape`; unrecorded. */
-export function product(
-  a: Tensor,
-  b: Tensor,
-  extents: { m: number; n: number; k: number },
-  transposeA: boolean,
-  transposeB: boolean,
-  { variant = 0, shape = [extents.m, extents.n] }: { variant?: number; shape?: Shape } = {},
-): Tensor {
-  const { m, n, k } = extents;
-  const c = a.make(shape);
-  const { backend } = a;
-  backend.check(
-    backend.functions.cdn_matmul(
-      c.handle,
-      a.handle,
-      b.handle,
-      BigInt(m),
-      BigInt(n),
-      BigInt(k),
-      Number(transposeA),
-      Number(transposeB),
-      a.code,
-      variant,
-    ),
-  );
-  return c;
-}
-
 /**
- * The matrix product op(a) op(b) of a [m, k] and b [k, n], where op transposes if asked to; float32, float64, with
- * plain multiply-adds in that type. A vector [k] counts as [1, k] on the left and [k, 1] on the right, and its axis is
- * dropped from the result.
+ * The matrix product op(a) op(b), as torch.matmul: c[..., i, j] = the sum over p of a[..., i, p] b[..., p, j], where op
+ * transposes the last two axes if asked to.
+ *
+ * - Matrices [m, k] and [k, n] give [m, n].
+ * - A vector [k] counts as [1, k] on the left and as [k, 1] on the right, and that axis is dropped from the result; two
+ *   vectors give one number.
+ * - Axes in front of the matrices are a batch; those of a and b broadcast, without copies.
+ *
+ * Floats, with plain multiply-adds in float32 or float64; the 16-bit ones are multiplied and added in float32 and rounded
+ * once. Under autocast() its dtype is used. Over no elements (k = 0) the sum is 0.
+ *
+ * @throws {ShapeError} when the inner extents differ, the leading axes do not broadcast, or an operand has no axes.
+ * @throws {DTypeError} when the dtypes differ or are no floats.
  *
  * ```ts
- * import { tensor } from "@cudeno/cudeno";
+ * import { matmul, ones, tensor } from "@cudeno/cudeno";
  * const a = tensor([[1, 2], [3, 4]]);
- * console.log(a.matmul(a, { transposeB: true }).dataSync()); // 5, 11, 11, 25
+ * console.log(matmul(a, a, { transposeB: true }).dataSync()); // 5, 11, 11, 25
+ * console.log(matmul(ones([8, 1, 3, 4]), ones([5, 4, 2])).shape); // [8, 5, 3, 2]
  * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
   checkOptions("matmul", options, ["transposeA", "transposeB", "variant"]);
+  checkTensor("matmul", b);
   checkDType("matmul", a, floats);
   checkSameDevice("matmul", a, b);
+  [a, b] = autocasted("lower", a, b);
   checkSameDType("matmul", a, b);
   const { transposeA = false, transposeB = false } = options;
-  if (a.rank === 1 || b.rank === 1) return vectorProduct(a, b, options);
-  if (a.rank !== 2 || b.rank !== 2) {
-    throw new ShapeError(
-      `matmul: shapes are ${formatShape(a.shape)} and ${
-        formatShape(b.shape)
-      }; both must be matrices or vectors`,
-    );
-  }
-  const [m, k] = transposeA ? [a.shape[1]!, a.shape[0]!] : [a.shape[0]!, a.shape[1]!];
-  const [kOfB, n] = transposeB ? [b.shape[1]!, b.shape[0]!] : [b.shape[0]!, b.shape[1]!];
+  const left = matricesOf(a, transposeA, (k) => [1, k]);
+  const right = matricesOf(b, transposeB, (k) => [k, 1]);
+  let [m, k] = left.extents;
+  const [kOfB, n] = right.extents;
   if (k !== kOfB) {
     const fix = k === n ? `; did you mean transposeB: ${!transposeB}?` : "";
     throw new ShapeError(
@@ -79,41 +64,36 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     );
   }
   const variant = variantNumber(a, options.variant);
-  const c = product(a, b, { m, n, k }, transposeA, transposeB, { variant });
-  return record(c, "matmul", [a, b], (grad) => [
-    a.requiresGrad ? gradOfA(grad, b, { m, n, k }, transposeA, transposeB) : null,
-    b.requiresGrad ? gradOfB(grad, a, { m, n, k }, transposeA, transposeB) : null,
-  ]);
-}
-
-interface Extents {
-  m: number;
-  n: number;
-  k: number;
-}
-
-// d op(a) = dc op(b)^T, and its transpose when a is stored transposed.
-function gradOfA(dc: Tensor, b: Tensor, { m, n, k }: Extents, ta: boolean, tb: boolean): Tensor {
-  return ta
-    ? product(b, dc, { m: k, n: m, k: n }, tb, true)
-    : product(dc, b, { m, n: k, k: n }, false, !tb);
-}
-
-// d op(b) = op(a)^T dc, and its transpose when b is stored transposed.
-function gradOfB(dc: Tensor, a: Tensor, { m, n, k }: Extents, ta: boolean, tb: boolean): Tensor {
-  return tb
-    ? product(dc, a, { m: n, n: k, k: m }, true, ta)
-    : product(a, dc, { m: k, n, k: m }, !ta, false);
-}
-
-function vectorProduct(a: Tensor, b: Tensor, options: MatmulOptions): Tensor {
-  if (options.transposeA || options.transposeB) {
-    throw new ArgumentError("matmul: a vector has no transpose; reshape it to a matrix first");
+  let { batch: batchA } = left;
+  let { batch: batchB } = right;
+  const batch = sameShape(batchA, batchB)
+    ? batchA
+    : broadcastShapes("matmul: the axes before the matrices", batchA, batchB);
+  const shape = [...batch, ...(a.rank > 1 ? [m] : []), ...(b.rank > 1 ? [n] : [])];
+  if (!transposeA && sizeOf(batchB) === 1) { // all matrices of a are one tall matrix
+    m *= sizeOf(batchA);
+    batchA = batchB = [];
   }
-  const left = a.rank === 1 ? a.unsqueeze(0) : a;
-  const right = b.rank === 1 ? b.unsqueeze(1) : b;
-  const shape = [...a.shape.slice(0, -1), ...b.shape.slice(1)];
-  return matmul(left, right, options).reshape(shape);
+  return product(a, b, { m, n, k, transposeA, transposeB, batchA, batchB, shape, variant });
+}
+
+// A tensor as a batch of matrices op(x).
+function matricesOf(
+  x: Tensor,
+  transposed: boolean,
+  asMatrix: (k: number) => [number, number],
+): { batch: Shape; extents: [number, number] } {
+  if (x.rank === 0) {
+    throw new ShapeError("matmul: an operand is a single number; multiply by it with mul()");
+  }
+  if (x.rank === 1) {
+    if (transposed) {
+      throw new ArgumentError("matmul: a vector has no transpose; reshape it to a matrix first");
+    }
+    return { batch: [], extents: asMatrix(x.shape[0]!) };
+  }
+  const [rows, cols] = x.shape.slice(-2) as [number, number];
+  return { batch: x.shape.slice(0, -2), extents: transposed ? [cols, rows] : [rows, cols] };
 }
 
 function variantNumber(a: Tensor, name: string | undefined): number {
@@ -126,7 +106,14 @@ function variantNumber(a: Tensor, name: string | undefined): number {
   return number;
 }
 
-/** The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the default. */
+/**
+ * The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the default.
+ *
+ * ```ts
+ * import { matmulVariants } from "@cudeno/cudeno";
+ * console.log(matmulVariants("cpu")); // default, naive, blocked, blas
+ * ```
+ */
 export function matmulVariants(device?: DeviceName): string[] {
   return backendFor(device).library.matmulVariants();
 }

@@ -9,12 +9,19 @@ import {
   type Shape,
   sizeOf,
 } from "../core/shape.ts";
-import { writeLayout } from "../core/layout.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { sumTo } from "./reduce.ts";
+import { gathered } from "./window.ts";
 
-/** The same elements in another shape, without a copy; one extent may be -1, to be worked out. */
+/**
+ * The same elements in another shape, without a copy; one extent may be -1, to be worked out.
+ *
+ * ```ts
+ * import { reshape, tensor } from "@cudeno/cudeno";
+ * console.log(reshape(tensor([1, 2, 3, 4, 5, 6]), [2, -1]).shape); // [2, 3]
+ * ```
+ */
 export function reshape(x: Tensor, shape: Shape): Tensor {
   const wanted = inferExtent(x, shape);
   if (sameShape(wanted, x.shape)) return x;
@@ -42,7 +49,14 @@ function inferExtent(x: Tensor, shape: Shape): Shape {
   return wanted;
 }
 
-/** All axes from `start` to `end` (both included) as one, as in torch.flatten. Defaults: 0, -1. */
+/**
+ * All axes from `start` to `end` (both included) as one, as in torch.flatten. Defaults: 0, -1.
+ *
+ * ```ts
+ * import { flatten, zeros } from "@cudeno/cudeno";
+ * console.log(flatten(zeros([8, 1, 28, 28]), 1).shape); // [8, 784]
+ * ```
+ */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   if (x.rank === 0) return reshape(x, [1]);
   const first = normalizeAxis("flatten", start, x.rank);
@@ -54,35 +68,40 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
   return reshape(x, [...x.shape.slice(0, first), middle, ...x.shape.slice(last + 1)]);
 }
 
-/** Without the axes of extent 1, or without the one given, if its extent is 1. */
+/**
+ * Without the axes of extent 1, or without the one given, if its extent is 1.
+ *
+ * ```ts
+ * import { squeeze, zeros } from "@cudeno/cudeno";
+ * console.log(squeeze(zeros([1, 3, 1])).shape, squeeze(zeros([1, 3, 1]), 0).shape); // [3] [3, 1]
+ * ```
+ */
 export function squeeze(x: Tensor, axis?: number): Tensor {
   const at = axis === undefined ? undefined : normalizeAxis("squeeze", axis, x.rank);
   return reshape(x, x.shape.filter((n, d) => n !== 1 || (at !== undefined && d !== at)));
 }
 
-/** With a new axis of extent 1 at `axis`. */
+/**
+ * With a new axis of extent 1 at `axis`.
+ *
+ * ```ts
+ * import { unsqueeze, zeros } from "@cudeno/cudeno";
+ * console.log(unsqueeze(zeros([3]), -1).shape); // [3, 1]
+ * ```
+ */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   const at = normalizeAxis("unsqueeze", axis, x.rank + 1);
   return reshape(x, x.shape.toSpliced(at, 0, 1));
 }
 
-// y[i] = x read by strides.
-function stridedCopy(x: Tensor, shape: Shape, strides: Shape): Tensor {
-  const y = x.make(shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_strided_copy(
-      y.handle,
-      x.handle,
-      writeLayout(shape, strides),
-      shape.length,
-      x.code,
-    ),
-  );
-  return y;
-}
-
-/** x repeated along axes of extent 1, and along new ones in front, to make `shape`. */
+/**
+ * x repeated along axes of extent 1, and along new ones in front, to make `shape`.
+ *
+ * ```ts
+ * import { broadcastTo, tensor } from "@cudeno/cudeno";
+ * console.log(broadcastTo(tensor([1, 2]), [2, 2]).dataSync()); // 1, 2, 1, 2
+ * ```
+ */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
   if (sameShape(x.shape, shape)) return x;
   checkShape("broadcastTo", shape);
@@ -94,11 +113,18 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
     );
   }
   const { shape: before } = x;
-  const y = stridedCopy(x, shape, broadcastStrides(before, shape));
+  const y = gathered(x, { shape, strides: broadcastStrides(before, shape), offset: 0 });
   return record(y, "broadcastTo", [x], (grad) => [sumTo(grad, before)]);
 }
 
-/** The axes in another order: axis d of the result is axis `order[d]` of x. */
+/**
+ * The axes in another order: axis d of the result is axis `order[d]` of x.
+ *
+ * ```ts
+ * import { permute, zeros } from "@cudeno/cudeno";
+ * console.log(permute(zeros([2, 28, 28, 3]), [0, 3, 1, 2]).shape); // [2, 3, 28, 28]
+ * ```
+ */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
   const axes = order.map((axis) => normalizeAxis("permute", axis, x.rank));
   if (axes.length !== x.rank || new Set(axes).size !== x.rank) {
@@ -119,7 +145,10 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
   const swapped = axes.slice(batch).every((axis, i) =>
     axis === (first + i < x.rank ? first + i : batch + i - (x.rank - first))
   );
-  if (!swapped) return stridedCopy(x, shape, axes.map((axis) => contiguousStrides(x.shape)[axis]!));
+  if (!swapped) {
+    const strides = contiguousStrides(x.shape);
+    return gathered(x, { shape, strides: axes.map((axis) => strides[axis]!), offset: 0 });
+  }
   const y = x.make(shape);
   const { backend } = x;
   backend.check(
@@ -135,7 +164,14 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
   return y;
 }
 
-/** Two axes exchanged; by default the last two. */
+/**
+ * Two axes exchanged; by default the last two.
+ *
+ * ```ts
+ * import { tensor, transpose } from "@cudeno/cudeno";
+ * console.log(transpose(tensor([[1, 2], [3, 4]])).dataSync()); // 1, 3, 2, 4
+ * ```
+ */
 export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
   const a = normalizeAxis("transpose", axis0, x.rank);
   const b = normalizeAxis("transpose", axis1, x.rank);

@@ -1,7 +1,10 @@
 import { TensorBase } from "../core/tensor.ts";
+import { type AutocastRegion, autocastRegion } from "../core/autocast.ts";
+import { gradEnabled } from "../core/autograd.ts";
+import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
 import { ArgumentError, DeviceError, DTypeError } from "../native/errors.ts";
-import type { DType } from "../core/dtype.ts";
 import type { Tensor } from "../tensor.ts";
+import { cast } from "./cast.ts";
 
 /** Throws unless x is a tensor, for callers whom no type check has told. */
 export function checkTensor(op: string, x: unknown): asserts x is Tensor {
@@ -50,3 +53,56 @@ export function checkDType(op: string, x: Tensor, wanted: readonly DType[]): voi
 export const floats: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
 /** The dtypes that arithmetic is defined for. */
 export const numbers: readonly DType[] = [...floats, "int32"];
+
+/**
+ * What an operation wants under autocast():
+ *
+ * - `"lower"`: the region's dtype (matmul, linear, einsum, convolutions);
+ * - `"float32"`: at least float32 (exp, log, pow, sum, mean, softmax, norms, losses);
+ * - `"widest"`: one dtype for all floats among the operands, the widest of theirs (operations on two tensors).
+ *
+ * float64 and integers are never cast.
+ */
+export type AutocastPolicy = "lower" | "float32" | "widest";
+
+/**
+ * The operands of an operation, cast as autocast() asks if it is on: one line at the head of the operation,
+ * `[a, b] = autocasted("lower", a, b)`. What is no tensor passes through. The casts are recorded.
+ */
+export function autocasted<T extends unknown[]>(policy: AutocastPolicy, ...operands: T): T {
+  const region = autocastRegion();
+  if (!region) return operands;
+  const tensors = operands.filter((x) => x instanceof TensorBase && isFloat(x.dtype)) as Tensor[];
+  const wanted = policy === "lower"
+    ? region.dtype
+    : policy === "float32"
+    ? "float32"
+    : widest(tensors.map(({ dtype }) => dtype));
+  return operands.map((x) => {
+    if (!tensors.includes(x as Tensor)) return x;
+    const tensor = x as Tensor;
+    return tensor.dtype === "float64" ? x : castIn(region, tensor, wanted);
+  }) as T;
+}
+
+// float32 where the two 16-bit ones meet, neither of which holds the other.
+function widest(dtypes: readonly DType[]): DType {
+  return dtypes.reduce((a, b) => {
+    const [x, y] = [dtypeInfo(a).bytes, dtypeInfo(b).bytes];
+    return a === b || x > y ? a : x < y ? b : "float32";
+  }, dtypes[0] ?? "float32");
+}
+
+// Parameters are cast once, unless the cast is gone with its scope, or cannot take the gradient that is wanted now: made
+// under noGrad(), or used up by backward().
+function castIn(region: AutocastRegion, x: Tensor, dtype: DType): Tensor {
+  if (x.dtype === dtype || x.node || !x.requiresGrad) return cast(x, dtype);
+  const known = region.casts.get(x);
+  if (known && !known.disposed && known.dtype === dtype) {
+    if (known.node ? !known.node.freed : !gradEnabled()) return known as Tensor;
+    if (!known.node) known.dispose();
+  }
+  const made = cast(x, dtype);
+  region.casts.set(x, made);
+  return made;
+}

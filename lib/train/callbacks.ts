@@ -19,6 +19,8 @@ export interface ProgressState extends EpochState {
   readonly loss: number;
   /** The share of right classes so far, when asked for. */
   readonly accuracy?: number;
+  /** The learning rate of the last step, when a schedule changes it. */
+  readonly lr?: number;
 }
 
 /** Hooks into Trainer.fit(). All may be async. */
@@ -44,6 +46,15 @@ export interface ProgressBarOptions {
 /**
  * Shows training as it goes: a bar on a terminal, one plain line an epoch elsewhere. Colours are left out where NO_COLOR
  * is set. Needs no permission.
+ *
+ * ```ts
+ * import { data, nn, optim, ProgressBar, tensor, Trainer } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(tensor([[0], [1]]), tensor([0, 1], { dtype: "int32" }));
+ * const model = new nn.Linear(1, 2);
+ * const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+ * const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
+ * await trainer.fit(set, { callbacks: [new ProgressBar({ unit: "points" })] });
+ * ```
  */
 export class ProgressBar implements Callback {
   readonly #options: ProgressBarOptions;
@@ -87,6 +98,7 @@ function fields(state: Partial<EpochResult>): ProgressFields {
   if (state.accuracy !== undefined) shown["accuracy"] = percent(state.accuracy);
   if (state.valLoss !== undefined) shown["val loss"] = state.valLoss;
   if (state.valAccuracy !== undefined) shown["val accuracy"] = percent(state.valAccuracy);
+  if (state.lr !== undefined) shown["lr"] = state.lr;
   return shown;
 }
 

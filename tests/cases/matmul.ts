@@ -1,5 +1,13 @@
 import { linear, matmul, matmulVariants, type Shape, type Tensor } from "../../mod.ts";
-import { broadcasted, type Grid, matrixProduct, sizeOf, transposed } from "../reference.ts";
+import {
+  batchProduct,
+  broadcasted,
+  type Grid,
+  matrixProduct,
+  permuted,
+  sizeOf,
+  transposed,
+} from "../reference.ts";
 import { type Case, type Fill, floats, roundings, rows, type Special } from "./case.ts";
 
 /** m, n, k. */
@@ -107,6 +115,85 @@ const vectorCase: Case = {
   flops: ([x, y]) => 2 * sizeOf(x!) * sizeOf(y!) / x!.at(-1)!,
 };
 
+// Leading axes, m, n, k.
+const batches: readonly (readonly [a: Shape, b: Shape, extents: Extents])[] = [
+  [[1], [1], [2, 3, 4]],
+  [[3], [3], [1, 1, 1]],
+  [[2, 3], [2, 3], [5, 7, 6]],
+  [[4], [], [33, 65, 31]], // folded into m unless a is transposed
+  [[2, 2], [1], [3, 33, 5]],
+  [[], [5], [31, 33, 17]],
+  [[3, 1], [4], [16, 17, 18]],
+  [[1, 4], [3, 1], [7, 1, 129]], // a column
+  [[2, 1, 3], [2, 1], [1, 129, 33]], // a row
+  [[300], [300], [4, 5, 6]], // many small ones
+  [[7], [7], [128, 64, 65]],
+  [[2], [2], [129, 257, 127]], // large ones
+  [[2], [2], [64, 64, 1030]],
+  [[0], [0], [2, 3, 4]],
+  [[2, 0], [1, 1], [2, 3, 4]],
+  [[2], [2], [0, 3, 4]],
+  [[2], [2], [3, 0, 4]],
+  [[2], [3, 1], [3, 4, 0]], // sums of nothing: zeros
+];
+const gradBatches: typeof batches = [
+  [[2], [2], [2, 3, 2]],
+  [[2], [], [2, 3, 1]],
+  [[], [2], [2, 1, 3]],
+  [[2, 1], [3], [1, 2, 2]],
+  [[1], [2, 2], [2, 2, 1]],
+];
+
+function batched(transposeA: boolean, transposeB: boolean): Case {
+  const swap = (x: Grid) => {
+    const axes = x.shape.map((_, d) => d);
+    return permuted(x, [...axes.slice(0, -2), ...axes.slice(-2).reverse()]);
+  };
+  const call = (variant?: string) => (x: Tensor, y: Tensor) =>
+    matmul(x, y, { transposeA, transposeB, variant });
+  const stored = ([a, b, [m, n, k]]: typeof batches[number]): Shape[] => [
+    [...a, ...(transposeA ? [k, m] : [m, k])],
+    [...b, ...(transposeB ? [n, k] : [k, n])],
+  ];
+  return {
+    ...product(transposeA, transposeB),
+    name: `matmul(${transposeA ? "aᵀ" : "a"} ${transposeB ? "bᵀ" : "b"}) of batches`,
+    call: call(),
+    also: (device) =>
+      matmulVariants(device).map((name) => ({
+        name,
+        call: call(name),
+        optional: name.endsWith("blas"),
+      })),
+    reference: (x, y) => batchProduct(transposeA ? swap(x!) : x!, transposeB ? swap(y!) : y!),
+    shapes: batches.map(stored),
+    gradShapes: gradBatches.map(stored),
+    specials: [],
+    flops: ([x], output) => 2 * sizeOf(output) * x!.at(transposeA ? -2 : -1)!,
+  };
+}
+
+// A vector on one side of a batch.
+function batchVector(left: boolean): Case {
+  return {
+    name: left ? "matmul() of a vector and a batch" : "matmul() of a batch and a vector",
+    call: (x: Tensor, y: Tensor) => matmul(x, y),
+    reference: (x, y) => {
+      const column = (v: Grid) => ({ ...v, shape: left ? [1, ...v.shape] : [...v.shape, 1] });
+      const c = left ? batchProduct(column(x!), y!) : batchProduct(x!, column(y!));
+      return { ...c, shape: left ? c.shape.toSpliced(-2, 1) : c.shape.slice(0, -1) };
+    },
+    shapes: left
+      ? [[[3], [2, 3, 4]], [[33], [5, 33, 129]], [[2], [0, 2, 3]], [[0], [2, 0, 3]]]
+      : [[[2, 3, 4], [4]], [[5, 129, 33], [33]], [[0, 3, 2], [2]], [[2, 3, 0], [0]]],
+    gradShapes: left ? [[[3], [2, 3, 2]]] : [[[2, 2, 3], [3]], [[2, 1, 2, 3], [3]]],
+    dtypes: floats,
+    fill: [fill],
+    tolerance: roundings(2, 3),
+    flops: ([x, y]) => 2 * Math.max(sizeOf(x!), sizeOf(y!)),
+  };
+}
+
 function layer(bias: boolean): Case {
   const shapes: Shape[][] = [
     [[1, 1], [1, 1]],
@@ -151,6 +238,12 @@ export const matmulCases: readonly Case[] = [
   product(true, false),
   product(true, true),
   vectorCase,
+  batched(false, false),
+  batched(false, true),
+  batched(true, false),
+  batched(true, true),
+  batchVector(true),
+  batchVector(false),
   layer(true),
   layer(false),
 ];

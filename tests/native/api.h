@@ -13,17 +13,40 @@
 #define COMPUTING(X) \
   X(neg) \
   X(abs) \
+  X(sign) \
   X(exp) \
+  X(expm1) \
   X(log) \
+  X(log1p) \
   X(sqrt) \
+  X(rsqrt) \
+  X(sin) \
+  X(cos) \
+  X(erf) \
+  X(clip) \
   X(relu) \
   X(sigmoid) \
   X(tanh) \
+  X(gelu) \
+  X(gelu_tanh) \
+  X(silu) \
+  X(leaky_relu) \
+  X(elu) \
+  X(softplus) \
   X(abs_grad) \
   X(sqrt_grad) \
+  X(rsqrt_grad) \
+  X(erf_grad) \
+  X(clip_grad) \
   X(relu_grad) \
   X(sigmoid_grad) \
   X(tanh_grad) \
+  X(gelu_grad) \
+  X(gelu_tanh_grad) \
+  X(silu_grad) \
+  X(leaky_relu_grad) \
+  X(elu_grad) \
+  X(softplus_grad) \
   X(fill) \
   X(cast) \
   X(add) \
@@ -42,7 +65,10 @@
   X(le) \
   X(gt) \
   X(ge) \
+  X(where) \
   X(strided_copy) \
+  X(strided_write) \
+  X(band) \
   X(transpose) \
   X(sum) \
   X(mean) \
@@ -51,12 +77,30 @@
   X(argmax) \
   X(argmin) \
   X(max_grad) \
+  X(variance) \
+  X(variance_grad) \
+  X(vector_norm) \
+  X(vector_norm_grad) \
+  X(log_sum_exp) \
+  X(log_sum_exp_grad) \
+  X(cumsum) \
+  X(topk) \
+  X(gather) \
+  X(scatter_add) \
+  X(index_add) \
+  X(one_hot) \
   X(softmax) \
   X(softmax_grad) \
   X(log_softmax) \
   X(log_softmax_grad) \
   X(cross_entropy) \
   X(gather_rows) \
+  X(lstm_cell) \
+  X(gru_cell) \
+  X(rnn_cell) \
+  X(lstm_cell_grad) \
+  X(gru_cell_grad) \
+  X(rnn_cell_grad) \
   X(uniform) \
   X(normal) \
   X(randint) \
@@ -120,7 +164,17 @@
   X(memory_trim) \
   X(memory_reset_peak) \
   X(matmul_variant) \
-  X(sgd_step)
+  X(sgd_step) \
+  X(adam_step) \
+  X(nadam_step) \
+  X(rmsprop_step) \
+  X(adagrad_step) \
+  X(muon_step) \
+  X(list_norm) \
+  X(list_clip_norm) \
+  X(list_clip) \
+  X(list_lerp) \
+  X(list_unscale)
 // clang-format on
 
 // Weak, so that the program also links without a library, to be given one by name.

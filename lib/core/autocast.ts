@@ -1,0 +1,80 @@
+import { ArgumentError, DTypeError } from "../native/errors.ts";
+import type { TensorBase } from "./tensor.ts";
+
+/** The dtypes that {@linkcode autocast} computes in. */
+export type AutocastDType = "float16" | "bfloat16";
+
+/** What is known while a function runs under autocast(). */
+export interface AutocastRegion {
+  readonly dtype: AutocastDType;
+  /** Parameters, and what they were cast to. */
+  readonly casts: Map<TensorBase, TensorBase>;
+}
+
+let region: AutocastRegion | undefined;
+
+/** The innermost region that is open, if any. */
+export function autocastRegion(): AutocastRegion | undefined {
+  return region;
+}
+
+/**
+ * Runs `fn` with mixed precision, as torch.autocast: tensors keep their dtypes, and each operation casts what it is given.
+ *
+ * - Products (matmul, linear, einsum, convolutions, and what is made of them) take `dtype`.
+ * - Operations that need range or precision (exp, log, pow, sum, mean, softmax, logSoftmax, norms, losses) take float32.
+ * - Operations on two tensors (add, mul, …) take the wider dtype of the two.
+ * - All others compute in the dtype that they find.
+ *
+ * float64 stays as it is. A parameter is cast once, however often it is used; so do not change parameters inside. Gradients
+ * come back in the dtype of what was cast: parameters stay float32, and so do their gradients. Call backward() outside; it
+ * uses the dtypes of the forward pass either way. `fn` must be synchronous. Regions may be nested; the inner one counts.
+ *
+ * float16 has little range, so that small gradients vanish unless the loss is scaled; bfloat16 needs no scaling.
+ *
+ * @throws {DTypeError} for another dtype.
+ * @throws {ArgumentError} when `fn` is async.
+ *
+ * ```ts
+ * import { autocast, nn, rand } from "@cudeno/cudeno";
+ * const model = new nn.Linear(8, 4);
+ * const y = autocast("bfloat16", () => model.forward(rand([2, 8])));
+ * console.log(y.dtype, model.weight.dtype); // bfloat16 float32
+ * y.to("float32").sum().backward();
+ * console.log(model.weight.grad!.dtype); // float32
+ * ```
+ */
+export function autocast<T>(dtype: AutocastDType, fn: () => T): T {
+  if (dtype !== "float16" && dtype !== "bfloat16") {
+    throw new DTypeError(`autocast: dtype is ${dtype}; it must be float16 or bfloat16`);
+  }
+  const own: AutocastRegion = { dtype, casts: new Map() };
+  try {
+    return within(own, () => {
+      const result = fn();
+      if (result instanceof Promise) {
+        result.catch(() => {}); // or its failure would end the process
+        throw new ArgumentError("autocast: the function is async; await outside of it");
+      }
+      return result;
+    });
+  } finally {
+    // Those that were recorded are needed by backward(), and live as long as other results do.
+    for (const cast of own.casts.values()) if (!cast.node) cast.dispose();
+  }
+}
+
+/** Runs `fn` as outside of any region: backward closures, whose dtypes are settled. */
+export function withoutAutocast<T>(fn: () => T): T {
+  return within(undefined, fn);
+}
+
+function within<T>(inner: AutocastRegion | undefined, fn: () => T): T {
+  const before = region;
+  region = inner;
+  try {
+    return fn();
+  } finally {
+    region = before;
+  }
+}

@@ -1,0 +1,47 @@
+import { lstm } from "../ops/lstm.ts";
+import type { Tensor } from "../tensor.ts";
+import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
+
+/** The states of an LSTM, both of one shape. */
+export interface LSTMState {
+  /** The hidden state. */
+  readonly h: Tensor;
+  /** The cell state. */
+  readonly c: Tensor;
+}
+
+/**
+ * Long short-term memory over sequences, as torch.nn.LSTM; the formulas stand at {@linkcode lstm}. Input is
+ * [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for one sequence; output has hiddenSize features, twice
+ * as many where bidirectional. States are [layers * directions, n, hidden]; those not given are zeros. Parameters and
+ * their names are {@linkcode RNNBase}'s.
+ *
+ * ```ts
+ * import { nn, randn } from "@cudeno/cudeno";
+ * const layer = new nn.LSTM(3, 8, { numLayers: 2, batchFirst: true });
+ * const first = layer.run(randn([4, 5, 3]));
+ * const next = layer.run(randn([4, 5, 3]), first.state); // goes on where it stopped
+ * console.log(next.output.shape, next.state.c.shape); // [4, 5, 8], [2, 4, 8]
+ * ```
+ */
+export class LSTM extends RNNBase {
+  /** Makes the parameters. */
+  constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
+    super("LSTM", 4, inputSize, hiddenSize, options);
+  }
+
+  /** The outputs of the last layer. */
+  override forward(x: Tensor): Tensor {
+    return this.run(x).output;
+  }
+
+  /** The outputs of the last layer and the last states of all, from states that came before. */
+  run(x: Tensor, state?: LSTMState): { output: Tensor; state: LSTMState } {
+    const initial: Record<string, Tensor> = state ? { h: state.h, c: state.c } : {};
+    const [output, h, c] = this.through(x, initial, (x, weights, [h0, c0], reverse) => {
+      const result = lstm(x, weights, { h0, c0, reverse });
+      return [result.output, result.h, result.c];
+    });
+    return { output, state: { h: h!, c: c! } };
+  }
+}

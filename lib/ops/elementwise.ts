@@ -1,0 +1,63 @@
+import { record } from "../core/autograd.ts";
+import type { Backend } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import type { Tensor } from "../tensor.ts";
+import { checkDType } from "./operands.ts";
+
+type Functions = Backend["functions"];
+
+/** A kernel of y = f(x) by name, or a call of one that has parameters. */
+export type Kernel =
+  | `cdn_${"neg" | "abs" | "sign" | "exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt"}`
+  | `cdn_${"sin" | "cos" | "erf"}`
+  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}`
+  | ((f: Functions, y: number, x: number, n: bigint, dtype: number) => number);
+
+/** The same for dx = dy f'(x), from dy and either x or y. */
+export type GradKernel =
+  | `cdn_${"abs" | "sqrt" | "rsqrt" | "erf"}_grad`
+  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}_grad`
+  | ((f: Functions, dx: number, dy: number, saved: number, n: bigint, dtype: number) => number);
+
+/** y = f(x) by a kernel; `gradient` makes x's from y's and from y. */
+export function unary(
+  op: string,
+  x: Tensor,
+  dtypes: readonly DType[],
+  kernel: Kernel,
+  gradient: (grad: Tensor, y: Tensor) => Tensor,
+): Tensor {
+  checkDType(op, x, dtypes);
+  const y = x.make(x.shape);
+  const { backend } = x;
+  const { functions } = backend;
+  const n = BigInt(x.size);
+  backend.check(
+    typeof kernel === "string"
+      ? functions[kernel](y.handle, x.handle, n, x.code)
+      : kernel(functions, y.handle, x.handle, n, x.code),
+  );
+  return record(y, op, [x], (grad) => [gradient(grad, y)]);
+}
+
+/** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */
+export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
+  const dx = grad.make(grad.shape);
+  const { backend } = grad;
+  const { functions } = backend;
+  const n = BigInt(dx.size);
+  backend.check(
+    typeof kernel === "string"
+      ? functions[kernel](dx.handle, grad.handle, saved.handle, n, dx.code)
+      : kernel(functions, dx.handle, grad.handle, saved.handle, n, dx.code),
+  );
+  return dx;
+}
+
+/**
+ * As {@linkcode fused}, but recorded, for an f that is linear by pieces: f' is then a constant, and the gradient of this
+ * gradient the same kernel again.
+ */
+export function gated(op: string, kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
+  return record(fused(kernel, grad, saved), op, [grad], (next) => [gated(op, kernel, next, saved)]);
+}

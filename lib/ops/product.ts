@@ -1,0 +1,100 @@
+import { record } from "../core/autograd.ts";
+import { writeLayout } from "../core/layout.ts";
+import { broadcastShapes, broadcastStrides, type Shape } from "../core/shape.ts";
+import type { Tensor } from "../tensor.ts";
+import { reshape } from "./movement.ts";
+import { sumTo } from "./reduce.ts";
+
+/** What {@linkcode product} multiplies: op(a) [m, k] by op(b) [k, n], at each place of a batch. */
+export interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** a is stored [k, m]. Default false. */
+  readonly transposeA?: boolean;
+  /** b is stored [n, k]. Default false. */
+  readonly transposeB?: boolean;
+  /** The batches of a and of b, which broadcast to that of the result. Default []. */
+  readonly batchA?: Shape;
+  readonly batchB?: Shape;
+  /** The shape of the result, if it is not [...batch, m, n] but another one of as many elements. */
+  readonly shape?: Shape;
+  /** The kernel's number. Default 0, the best. */
+  readonly variant?: number;
+}
+
+/** The product, unrecorded. The tensors are taken as matrices of these extents, whatever their shapes. */
+export function multiplied(a: Tensor, b: Tensor, x: Product): Tensor {
+  const { m, n, k, transposeA = false, transposeB = false, batchA = [], batchB = [] } = x;
+  const batch = broadcastShapes("matmul", batchA, batchB);
+  const c = a.make(x.shape ?? [...batch, m, n]);
+  const { backend } = a;
+  const distances = (own: Shape, size: number) =>
+    broadcastStrides(own, batch).map((stride) => stride * size);
+  backend.check(
+    backend.functions.cdn_matmul(
+      c.handle,
+      a.handle,
+      b.handle,
+      batch.length === 0
+        ? null
+        : writeLayout(batch, distances(batchA, m * k), distances(batchB, k * n)),
+      batch.length,
+      BigInt(m),
+      BigInt(n),
+      BigInt(k),
+      Number(transposeA),
+      Number(transposeB),
+      a.code,
+      x.variant ?? 0,
+    ),
+  );
+  return c;
+}
+
+/** The product, recorded. Its gradients are products again, summed over the axes along which an input was repeated. */
+export function product(a: Tensor, b: Tensor, x: Product): Tensor {
+  return record(multiplied(a, b, x), "matmul", [a, b], (grad) => [
+    a.requiresGrad ? gradOfA(grad, b, x, a.shape) : null,
+    b.requiresGrad ? gradOfB(grad, a, x, b.shape) : null,
+  ]);
+}
+
+/** d op(a) = dc op(b)^T, and its transpose when a is stored transposed. */
+export function gradOfA(dc: Tensor, b: Tensor, x: Product, shape: Shape): Tensor {
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const batchC = broadcastShapes("matmul", batchA, batchB);
+  const da = transposeA
+    ? {
+      ...{ m: k, n: m, k: n, transposeA: transposeB, transposeB: true },
+      ...{ batchA: batchB, batchB: batchC },
+    }
+    : { m, n: k, k: n, transposeB: !transposeB, batchA: batchC, batchB };
+  return transposeA
+    ? summed(b, dc, da, [...batchA, k, m], shape)
+    : summed(dc, b, da, [...batchA, m, k], shape);
+}
+
+/** d op(b) = op(a)^T dc, and its transpose when b is stored transposed. */
+export function gradOfB(dc: Tensor, a: Tensor, x: Product, shape: Shape): Tensor {
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const batchC = broadcastShapes("matmul", batchA, batchB);
+  const db = transposeB
+    ? {
+      ...{ m: n, n: k, k: m, transposeA: true, transposeB: transposeA },
+      ...{ batchA: batchC, batchB: batchA },
+    }
+    : { m: k, n, k: m, transposeA: !transposeA, batchA, batchB: batchC };
+  return transposeB
+    ? summed(dc, a, db, [...batchB, n, k], shape)
+    : summed(a, dc, db, [...batchB, k, n], shape);
+}
+
+// The product, summed over what `matrices` does not have, in another shape of as many elements.
+function summed(a: Tensor, b: Tensor, x: Product, matrices: Shape, shape: Shape): Tensor {
+  const batch = broadcastShapes("matmul", x.batchA ?? [], x.batchB ?? []);
+  if (batch.length + 2 === matrices.length && batch.every((extent, d) => extent === matrices[d])) {
+    return product(a, b, { ...x, shape });
+  }
+  return reshape(sumTo(product(a, b, x), matrices), shape);
+}
