@@ -84,7 +84,6 @@ export {
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
-export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
 export { einsum } from "./lib/ops/einsum.ts";
 // Normalisation, dropout, losses.
@@ -136,7 +135,6 @@ export {
   transpose,
   unsqueeze,
 } from "./lib/ops/movement.ts";
-export { mseLoss } from "./lib/ops/mse_loss.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
 export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {

@@ -194,8 +194,8 @@ int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64
 int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
                           int64_t inner, double correction, int32_t dtype);
 int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
-int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
-                      double p, int32_t dtype);
+int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, double p, int32_t dtype);
 int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
                              int64_t inner, int32_t dtype);
@@ -353,10 +353,6 @@ int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t we
 int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target, uint32_t weight, int64_t n,
                      int64_t classes, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
-/* c[m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k]. float32,
- * float64. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last). */
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                   int32_t trans_b, int32_t dtype, int32_t variant);
 /* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
  * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
  * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are

@@ -9,8 +9,6 @@ namespace {
 
 template <class T> CDN_FN T size_of(T x) { return x < T(0) ? -x : x; }
 template <class T> CDN_FN T sign_of(T x) { return static_cast<T>((x > T(0)) - (x < T(0))); }
-CDN_FN float log_1_plus(float x) { return ::log1pf(x); }
-CDN_FN double log_1_plus(double x) { return ::log1p(x); }
 
 // p is beta, delta or margin; the others have no use for it.
 struct Mse {
@@ -43,16 +41,16 @@ struct Huber {  // quadratic up to delta, then of slope delta
 };
 struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 100, not infinity
   template <class T> CDN_FN static T value(T x, T t, T) {
-    T yes = fn::larger(fn::log(x), T(-100)), no = fn::larger(log_1_plus(-x), T(-100));
+    T yes = fn::larger(fn::log(x), T(-100)), no = fn::larger(fn::log1p(-x), T(-100));
     return (t - T(1)) * no - t * yes;
   }
   template <class T> CDN_FN static T slope(T x, T t, T) { return (x - t) / fn::larger((T(1) - x) * x, T(1e-12)); }
 };
 struct BceWithLogits {  // log(1 + e^x) - t x
   template <class T> CDN_FN static T value(T x, T t, T) {
-    return (fn::larger(x, T(0)) - x * t) + log_1_plus(fn::exp(-size_of(x)));
+    return (fn::larger(x, T(0)) - x * t) + fn::log1p(fn::exp(-size_of(x)));
   }
-  template <class T> CDN_FN static T slope(T x, T t, T) { return T(1) / (T(1) + fn::exp(-x)) - t; }
+  template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
 };
 struct Hinge {
   template <class T> CDN_FN static T value(T x, T t, T margin) { return fn::larger(margin - x * t, T(0)); }

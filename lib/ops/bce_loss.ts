@@ -1,4 +1,5 @@
 import type { Tensor } from "../tensor.ts";
+import { sigmoid } from "./activations.ts";
 import { add, div, maximum, mul, sub } from "./binary.ts";
 import {
   checkAlike,
@@ -10,7 +11,7 @@ import {
   reductionOf,
   weighted,
 } from "./loss.ts";
-import { log, neg, sigmoid } from "./unary.ts";
+import { log, neg } from "./unary.ts";
 
 /** Options of {@linkcode bceLoss}. */
 export interface BCELossOptions extends LossOptions {

@@ -2,6 +2,7 @@ import { checkNumber } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { relu } from "./activations.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { eq, gt } from "./compare.ts";
@@ -10,7 +11,7 @@ import { broadcastTo, reshape } from "./movement.ts";
 import { classesOf, pick, spread } from "./nll_loss.ts";
 import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { sum } from "./reduce.ts";
-import { neg, relu, sqrt } from "./unary.ts";
+import { neg, sqrt } from "./unary.ts";
 
 /** Options of {@linkcode hingeLoss}. */
 export interface HingeLossOptions extends LossOptions {
