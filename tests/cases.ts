@@ -7,6 +7,7 @@ import { attentionCases } from "./cases/attention.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
+import { lossCases } from "./cases/loss.ts";
 import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
@@ -43,6 +44,7 @@ export const cases: readonly Case[] = [
   ...statisticsCases,
   ...scanCases,
   ...indexCases,
+  ...lossCases,
 ];
 
 /** The numbers that a dtype has instead of these: rounded, or wrapped around. */
