@@ -9,6 +9,7 @@ import {
   initialState,
   inputProduct,
   listed,
+  lowered,
   makeStates,
   named,
   parameterGradients,
@@ -52,11 +53,13 @@ export function rnn(
   options: RNNOptions = {},
 ): RecurrentResult {
   checkOptions("rnn", options, ["h0", "reverse", "nonlinearity"]);
-  const { h0: given, reverse = false, nonlinearity = "tanh" } = options;
+  const { reverse = false, nonlinearity = "tanh", ...given } = options;
   checkNonlinearity("rnn", nonlinearity);
   const isRelu = nonlinearity === "relu";
-  const plan = planOf("rnn", 1, x, weights, { h0: given }, reverse, 0);
-  const h0 = initialState(x, plan, given);
+  let initial;
+  [x, weights, initial] = lowered(x, weights, given);
+  const plan = planOf("rnn", 1, x, weights, initial, reverse, 0);
+  const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   walk(x, weights, states, isRelu, plan);
