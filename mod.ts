@@ -85,6 +85,7 @@ export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
 export { einsum } from "./lib/ops/einsum.ts";
 // Normalisation, dropout, losses.
 export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
@@ -121,9 +122,40 @@ export {
   type ReduceOptions,
   sum,
 } from "./lib/ops/reduce.ts";
+// Statistics, scans, sorting, indexing.
+export { cumsum } from "./lib/ops/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
+export { logSumExp } from "./lib/ops/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./lib/ops/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
+export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
+export type { Batch, ParameterState } from "./lib/optim/batch.ts";
+export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
+export type { GradScaler, GradScalerOptions, GradScalerState } from "./lib/optim/grad_scaler.ts";
+export type {
+  Group,
+  Optimizer,
+  OptimizerOptions,
+  ParameterGroup,
+  Trainable,
+} from "./lib/optim/optimizer.ts";
+export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
+export type { OptimizerState } from "./lib/optim/state.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {
   abs,
@@ -154,6 +186,7 @@ export {
 } from "./lib/train/callbacks.ts";
 export type { EpochResult, History } from "./lib/train/history.ts";
 export type { MetricName } from "./lib/train/metrics.ts";
+export type { StepOptions } from "./lib/train/stepper.ts";
 export type { ProgressStream } from "./lib/train/progress.ts";
 export {
   type EvaluateOptions,

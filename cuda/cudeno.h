@@ -185,6 +185,46 @@ int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t 
 int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
                      int32_t dtype);
 
+/* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
+ * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float32 for 16-bit floats.
+ * variance_grad: y is 0 for the variance, and for the root what it gave. norm: (sum |x|^p)^(1/p), for p = 0 the count
+ * of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
+int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                     double correction, int32_t root, int32_t dtype);
+int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
+                          int64_t inner, double correction, int32_t dtype);
+int32_t cdn_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
+                      double p, int32_t dtype);
+int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
+int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, int32_t dtype);
+
+/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32. */
+int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t reverse, int32_t dtype);
+
+/* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as int32, [rows, k]
+ * both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as the largest. */
+int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols, int64_t k,
+                 int32_t descending, int32_t dtype);
+
+/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad index gives 0, or
+ * is left out, and is a fault that the next read or cdn_sync reports. gather: layout as of two inputs, x (with stride 0
+ * along the axis) and index; any dtype. scatter_add: y = x (0: zeros) of y_n elements, plus those of src, which like
+ * index is contiguous; layout: rank pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name
+ * one place. index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer,
+ * extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats, int32; sums
+ * in float64, in the order of the index. */
+int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank, int64_t extent,
+                   int64_t stride, int32_t dtype);
+int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout, int32_t rank,
+                        int64_t extent, int64_t stride, int64_t y_n, int32_t unique, int32_t dtype);
+int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer, int64_t extent,
+                      int64_t inner, int64_t n, int64_t skip, int32_t dtype);
+
+/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. A bad index is a fault as above. */
+int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
+
 /* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
@@ -256,12 +296,51 @@ int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, in
                    int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
-/* SGD for count parameters in one launch: g = grad + weight_decay * p; v = momentum * v + (1 - dampening) * g (v = g at
- * the first step, and where momentum is 0); p -= lr * (nesterov ? g + momentum * v : v). params, grads, velocities:
- * count handles each; velocities may be NULL when momentum is 0. sizes: count element counts. float32, float64. */
+/* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
+ * their element counts. Floats; states have the dtype of the parameters. First of all g = maximize ? -grad : grad, then
+ * p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and corrections that
+ * depend on the number of the step are computed by the caller.
+ *
+ * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g + momentum * v : v).
+ *   velocities may be NULL where momentum is 0; then p -= lr * g.
+ * adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless largest is NULL; p -=
+ *   rate * m / (sqrt(l or s) / root_correction + eps).
+ * nadam: m, s as above; p -= (grad_rate * g + momentum_rate * m) / (sqrt(s / correction) + eps).
+ * rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) * g, and s - m^2 for s
+ * in what follows; d = g / (sqrt(s) + eps); unless velocities is NULL, d = v = momentum * v + d; p -= lr * d. adagrad:
+ * s += g^2; p -= rate * g / (sqrt(s) + eps). muon: p -= rate * update; what makes the updates orthogonal is the
+ * caller's. */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes,
                      int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov,
-                     int32_t first, int32_t dtype);
+                     int32_t first, int32_t maximize, int32_t dtype);
+int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
+                      const uint32_t* largest, const int64_t* sizes, int32_t count, double rate, double beta1,
+                      double beta2, double root_correction, double eps, double weight_decay, double shrink,
+                      int32_t maximize, int32_t dtype);
+int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
+                       const int64_t* sizes, int32_t count, double grad_rate, double momentum_rate, double beta1,
+                       double beta2, double correction, double eps, double weight_decay, double shrink,
+                       int32_t maximize, int32_t dtype);
+int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares, const uint32_t* means,
+                         const uint32_t* velocities, const int64_t* sizes, int32_t count, double lr, double alpha,
+                         double eps, double weight_decay, double momentum, int32_t maximize, int32_t dtype);
+int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums, const int64_t* sizes,
+                         int32_t count, double rate, double eps, double weight_decay, int32_t maximize, int32_t dtype);
+int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes, int32_t count, double rate,
+                      double shrink, int32_t dtype);
+
+/* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the largest |x| for infinite
+ * p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm + 1e-6)) for a norm on the device, one float64.
+ * clip: x to low..high. lerp: y += weight * (x - y). unscale: x *= factor, and found, one int32, becomes 1 if any x was
+ * NaN or infinite. */
+int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p, int32_t dtype);
+int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,
+                           int32_t dtype);
+int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high, int32_t dtype);
+int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count, double weight,
+                      int32_t dtype);
+int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count, double factor,
+                         int32_t dtype);
 
 #if defined(__cplusplus)
 }

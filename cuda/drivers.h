@@ -4,17 +4,23 @@
 //   map(call, n, f, y, x...)                 y[i] = f(wide(x[i])...)
 //   each(call, n, f)                         f(i)
 //   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
+//   reduce_each(call, rows, op)              row = op.row(r); op.store(r) of row.load(c) combined over c < row.count
 //   broadcast(call, layout, f, y, a, b, …)   y[i] = f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs
 //   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k
 //   rows(call, rows, cols, op)               reduce, then reduce again, then map, along each row
+//   scan(call, outer, axis, inner, reverse, op)  op.store(o, k, …) of op.load(o, 0…k, …) combined, for each k
 //
 // map and broadcast turn 16-bit floats into float (half.h) and round the result to the type of y; other functors do so
 // themselves, by wide() and static_cast.
 //
-// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc). Joining must not depend on grouping but
-// for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by bit. rows's op:
-// start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is summed; MAP-time store(r, c, r1, r2), done
-// where maps() is true; finish(r, r1, r2) once a row.
+// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has row(r) for load.
+// Joining must not depend on grouping but for rounding; each backend groups in an order fixed by the sizes alone, so
+// results repeat bit by bit. rows's op: start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is
+// summed; MAP-time store(r, c, r1, r2), done where maps() is true; finish(r, r1, r2) once a row.
+//
+// scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order is kept, so joining
+// need not commute, and start() must change nothing. load(offset, k) and store(offset, k, acc), which comes after all
+// loads of the same offset. With reverse the axis is walked from its end.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -57,6 +63,8 @@ template <class T> CDN_FN bool is_nan(T x) { return x != x; }
 
 #if defined(__CUDACC__)
 #include "gpu/drivers.h"
+#include "gpu/scan.h"
 #else
 #include "cpu/drivers.h"
+#include "cpu/scan.h"
 #endif

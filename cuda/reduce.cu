@@ -1,5 +1,6 @@
 // Reductions of x[outer, axis, inner] over axis.
 #include "functions.h"
+#include "spread.h"
 
 using namespace cdn;
 
@@ -75,7 +76,10 @@ template <class T> struct CountTies {
   Compute<T>* count;
   int64_t axis, inner;
   CDN_FN Acc start() const { return 0; }
-  CDN_FN Acc load(int64_t at, int64_t) const { return same(x[at], y[at / (axis * inner) * inner + at % inner]); }
+  CDN_FN Acc load(int64_t at, int64_t k) const {
+    int64_t first = at - k * inner;  // of its row or column
+    return same(x[at], y[first - quotient(first, axis * inner) * (axis - 1) * inner]);
+  }
   CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
   CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<Compute<T>>(ties); }
   CDN_FN static bool same(Compute<T> a, Compute<T> b) { return a == b || (is_nan(a) && is_nan(b)); }
@@ -84,9 +88,7 @@ template <class T> struct ShareGrad {
   T* dx;
   const T *dy, *x, *y;
   const Compute<T>* count;
-  int64_t axis, inner;
-  CDN_FN void operator()(int64_t at) const {
-    int64_t from = at / (axis * inner) * inner + at % inner;
+  CDN_FN void operator()(int64_t at, int64_t from) const {
     dx[at] = CountTies<T>::same(x[at], y[from]) ? static_cast<T>(wide(dy[from]) / count[from]) : T(0);
   }
 };
@@ -178,7 +180,7 @@ CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, i
       if (n.in == 0) return;
       Compute<T>* count = call.scratch<Compute<T>>(n.out);
       reduce(call, outer, axis, inner, CountTies<T>{from, best, count, axis, inner});
-      each(call, n.in, ShareGrad<T>{to, upstream, from, best, count, axis, inner});
+      spread(call, outer, axis, inner, ShareGrad<T>{to, upstream, from, best, count});
     });
   });
 }

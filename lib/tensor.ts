@@ -43,6 +43,20 @@ import {
   type ReduceOptions,
   sum,
 } from "./ops/reduce.ts";
+import { cumsum } from "./ops/cumsum.ts";
+import { gather, scatterAdd } from "./ops/gather.ts";
+import { indexAdd, indexSelect } from "./ops/index_select.ts";
+import { logSumExp } from "./ops/log_sum_exp.ts";
+import { norm, type NormOptions } from "./ops/norm.ts";
+import {
+  argsort,
+  type Ordered,
+  sort,
+  type SortOptions,
+  topK,
+  type TopKOptions,
+} from "./ops/sort.ts";
+import { std, variance, type VarianceOptions } from "./ops/statistics.ts";
 import { chunk, flip, select, slice, split } from "./ops/slice.ts";
 import { logSoftmax, softmax } from "./ops/softmax.ts";
 import { tril, triu } from "./ops/triangle.ts";
@@ -249,6 +263,55 @@ export class Tensor extends TensorBase {
   /** The index of the smallest element, as int32. */
   argmin(axis?: number, options: ReduceOptions = {}): Tensor {
     return argmin(this, axis, options);
+  }
+
+  /** The variance over some or all axes. */
+  variance(axes?: Axes, options: VarianceOptions = {}): Tensor {
+    return variance(this, axes, options);
+  }
+  /** The standard deviation over some or all axes. */
+  std(axes?: Axes, options: VarianceOptions = {}): Tensor {
+    return std(this, axes, options);
+  }
+  /** The norm over some or all axes. */
+  norm(axes?: Axes, options: NormOptions = {}): Tensor {
+    return norm(this, axes, options);
+  }
+  /** log(sum(e^x)) over some or all axes. */
+  logSumExp(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return logSumExp(this, axes, options);
+  }
+  /** Cumulative sums along an axis. */
+  cumsum(axis: number): Tensor {
+    return cumsum(this, axis);
+  }
+  /** The k largest elements along an axis, and their indices. */
+  topK(k: number, options: TopKOptions = {}): Ordered {
+    return topK(this, k, options);
+  }
+  /** The elements along an axis in order, and their indices. */
+  sort(options: SortOptions = {}): Ordered {
+    return sort(this, options);
+  }
+  /** The indices of the elements along an axis in order. */
+  argsort(options: SortOptions = {}): Tensor {
+    return argsort(this, options);
+  }
+  /** Elements by their place along an axis. */
+  gather(axis: number, index: Tensor): Tensor {
+    return gather(this, axis, index);
+  }
+  /** With the elements of src added to places along an axis. */
+  scatterAdd(axis: number, index: Tensor, src: Tensor): Tensor {
+    return scatterAdd(this, axis, index, src);
+  }
+  /** Slices along an axis by index. */
+  indexSelect(axis: number, index: Tensor): Tensor {
+    return indexSelect(this, axis, index);
+  }
+  /** With the slices of src added to those that the index names. */
+  indexAdd(axis: number, index: Tensor, src: Tensor): Tensor {
+    return indexAdd(this, axis, index, src);
   }
 
   /** The matrix product. */

@@ -3,6 +3,7 @@
 // benchmarks loop over it, so an operation that is listed here has all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
+import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { einsumCases } from "./cases/einsum.ts";
@@ -12,15 +13,21 @@ import { movementCases } from "./cases/movement.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
+import { joinCases, shapeCases } from "./cases/shape.ts";
 import { unaryCases } from "./cases/unary.ts";
+import { whereCases } from "./cases/where.ts";
 import { build, type Grid, mapped } from "./reference.ts";
 
 export { bytesOf, type Case, type Special, toleranceOf, type Variant } from "./cases/case.ts";
 
 export const cases: readonly Case[] = [
   ...unaryCases,
+  ...activationCases,
   ...binaryCases,
+  ...whereCases,
   ...movementCases,
+  ...shapeCases,
+  ...joinCases,
   ...reduceCases,
   ...rowCases,
   ...matmulCases,

@@ -77,6 +77,25 @@ export function total(terms: Iterable<number>): number {
   return sum + lost;
 }
 
+/**
+ * The error function: near 0 by the series of positive terms 2 / sqrt(pi) e^(-x^2) x (1 + 2 x^2 / 3 + 4 x^4 / 15 + …),
+ * beyond from erfc.
+ */
+export function erf(x: number): number {
+  if (Math.abs(x) > 1.5) return Math.sign(x) * (1 - erfc(Math.abs(x)));
+  const terms = [x];
+  for (let k = 1; k < 60; k++) terms.push(terms[k - 1]! * 2 * x * x / (2 * k + 1));
+  return 2 / Math.sqrt(Math.PI) * Math.exp(-x * x) * total(terms);
+}
+
+/** 1 - erf(x), with all digits where that is small: by its continued fraction, from the far end. */
+export function erfc(x: number): number {
+  if (!(x > 1.5)) return 1 - erf(x);
+  let fraction = 0;
+  for (let k = 300; k > 0; k--) fraction = k / 2 / (x + fraction);
+  return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
+}
+
 /** f of the elements along the axes (all of them by default), for each element of the result. */
 export function reduced(
   x: Grid,

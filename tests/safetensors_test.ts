@@ -158,16 +158,31 @@ test("saving takes the values of the moment, and replaces a file whole", async (
   assertEquals(new Set(loaded!.dataSync()), new Set([0]));
 });
 
-test("types that cudeno has no dtype for are named; BOOL becomes uint8", () => {
+test("types that cudeno has no dtype for are named; BOOL becomes uint8, 16-bit floats load", () => {
   const file = (dtype: string, data: Uint8Array) =>
     encodeSafetensors({ tensors: new Map([["t", { dtype, shape: [2], data }]]), metadata: {} });
   const loaded = io.fromSafetensors(file("BOOL", Uint8Array.of(1, 0)));
   assertEquals([loaded.t!.dtype, [...loaded.t!.dataSync()]], ["uint8", [1, 0]]);
+  const halves = (dtype: string, ...bits: number[]) =>
+    io.fromSafetensors(file(dtype, new Uint8Array(Uint16Array.from(bits).buffer))).t!;
+  const [f16, bf16] = [halves("F16", 0x3c00, 0xc100), halves("BF16", 0x3f80, 0xc020)];
+  assertEquals([f16.dtype, ...f16.dataSync()], ["float16", 1, -2.5]);
+  assertEquals([bf16.dtype, ...bf16.dataSync()], ["bfloat16", 1, -2.5]);
   const error = assertThrows(
     () => io.fromSafetensors(file("I64", new Uint8Array(16))),
     DTypeError,
   );
-  assertStringIncludes(error.message, "t is I64; known are F32, F64, I32, U8, BOOL");
+  assertStringIncludes(error.message, "t is I64; known are F32, F64, F16, BF16, I32, U8, BOOL");
+});
+
+test("16-bit floats keep their bits through a file", async () => {
+  for (const [dtype, name] of [["float16", "F16"], ["bfloat16", "BF16"]] as const) {
+    const x = tensor([1, -2.5, 0.1, Infinity, NaN, -0, 1e-7], { dtype });
+    const bytes = await io.toSafetensors({ x });
+    assertStringIncludes(new TextDecoder().decode(bytes.subarray(8, 120)), `"dtype":"${name}"`);
+    const loaded = io.fromSafetensors(bytes).x!;
+    assertEquals([loaded.dtype, ...loaded.dataSync()], [dtype, ...x.dataSync()]);
+  }
 });
 
 test("a missing file is an error that names it", async (folder) => {

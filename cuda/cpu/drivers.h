@@ -178,6 +178,25 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
     reduce_columns(call, outer, axis, inner, op);
 }
 
+// ---- reduce_each
+
+template <class Op> void reduce_each(Call&, int64_t rows, Op op) {
+  using Acc = typename Op::Acc;
+  parallel_for(rows, 1, [=](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; r++) {
+      const auto row = op.row(r);
+      Acc result = op.start(), lanes[LANES];
+      int64_t c = 0;
+      for (int l = 0; l < LANES; l++) lanes[l] = op.start();
+      for (; c + LANES <= row.count; c += LANES)
+        for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], row.load(c + l));
+      for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
+      for (; c < row.count; c++) result = op.join(result, row.load(c));
+      op.store(r, result);
+    }
+  });
+}
+
 // ---- rows
 
 template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {

@@ -248,6 +248,22 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
   launch_reduce(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial}, op);
 }
 
+// ---- reduce_each: a block for each row.
+
+template <class Op> __global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op) {
+  for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
+    const auto row = op.row(r);
+    auto acc = op.start();
+    for (int64_t c = threadIdx.x; c < row.count; c += BLOCK) acc = op.join(acc, row.load(c));
+    acc = join_group<BLOCK>(acc, [&](auto a, auto b) { return op.join(a, b); });
+    if (threadIdx.x == 0) op.store(r, acc);
+  }
+}
+
+template <class Op> void reduce_each(Call& call, int64_t rows, Op op) {
+  if (rows > 0) reduce_each_kernel<<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(rows, op);
+}
+
 // ---- rows
 
 template <class Op> struct Join1 {

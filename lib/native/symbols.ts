@@ -162,6 +162,43 @@ export const symbols = {
     result: int,
   },
 
+  cdn_variance: {
+    parameters: [handle, handle, handle, size, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_variance_grad: {
+    parameters: [handle, handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_norm: { parameters: [handle, handle, size, size, size, scalar, int], result: int },
+  cdn_norm_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, scalar, int],
+    result: int,
+  },
+  cdn_log_sum_exp: reduction,
+  cdn_log_sum_exp_grad: {
+    parameters: [handle, handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+  cdn_cumsum: { parameters: [handle, handle, size, size, size, int, int], result: int },
+  cdn_topk: {
+    parameters: [handle, handle, handle, size, size, size, int, int],
+    result: int,
+  },
+  cdn_gather: {
+    parameters: [handle, handle, handle, pointer, int, size, size, int],
+    result: int,
+  },
+  cdn_scatter_add: {
+    parameters: [handle, handle, handle, handle, pointer, int, size, size, size, int, int],
+    result: int,
+  },
+  cdn_index_add: {
+    parameters: [handle, handle, handle, handle, size, size, size, size, size, int],
+    result: int,
+  },
+  cdn_one_hot: { parameters: [handle, handle, size, size, int], result: int },
+
   cdn_softmax: rows,
   cdn_softmax_grad: rowsGrad,
   cdn_log_softmax: rows,
@@ -210,21 +247,113 @@ export const symbols = {
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
 
+  // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: {
     parameters: [
-      pointer, // params
-      pointer, // grads
-      pointer, // velocities
-      pointer, // sizes
-      int, // count
-      scalar, // lr
-      scalar, // momentum
-      scalar, // dampening
-      scalar, // weight_decay
-      int, // nesterov
-      int, // first
-      int, // dtype
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+      int,
+      int,
     ],
+    result: int,
+  },
+  cdn_adam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_nadam_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_rmsprop_step: {
+    parameters: [
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      pointer,
+      int,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      scalar,
+      int,
+      int,
+    ],
+    result: int,
+  },
+  cdn_adagrad_step: {
+    parameters: [pointer, pointer, pointer, pointer, int, scalar, scalar, scalar, int, int],
+    result: int,
+  },
+  cdn_muon_step: {
+    parameters: [pointer, pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+
+  cdn_list_norm: {
+    parameters: [handle, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip_norm: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_clip: {
+    parameters: [pointer, pointer, int, scalar, scalar, int],
+    result: int,
+  },
+  cdn_list_lerp: {
+    parameters: [pointer, pointer, pointer, int, scalar, int],
+    result: int,
+  },
+  cdn_list_unscale: {
+    parameters: [pointer, handle, pointer, int, scalar, int],
     result: int,
   },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -1,4 +1,6 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
+export { ReLU, Sigmoid, Tanh } from "./activations.ts";
+export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export {
   ELU,
   GELU,
@@ -30,3 +32,15 @@ export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export { Dropout } from "./dropout.ts";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";
+// Attention.
+export {
+  type AttentionMasks,
+  MultiHeadAttention,
+  MultiHeadAttention as MultiheadAttention,
+  type MultiHeadAttentionOptions,
+} from "./attention.ts";
+export {
+  TransformerEncoder,
+  TransformerEncoderLayer,
+  type TransformerEncoderLayerOptions,
+} from "./transformer.ts";

@@ -1,6 +1,6 @@
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { checkOptions } from "../core/options.ts";
-import { broadcastShapes, formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
+import { broadcastShapes, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import {

@@ -40,7 +40,7 @@ export function slice(x: Tensor, axis: number, start?: number, stop?: number, st
   return take("slice", x, {
     shape: x.shape.with(at, count),
     strides: strides.with(at, count > 1 ? strides[at]! * step : 0),
-    offset: first * strides[at]!,
+    offset: count > 0 ? first * strides[at]! : 0,
   });
 }
 

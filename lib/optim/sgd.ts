@@ -1,19 +1,7 @@
-import { zeroGrad } from "../core/autograd.ts";
-import { keep } from "../core/scope.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
-import { formatShape, sameShape } from "../core/shape.ts";
-import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
-import type { Tensor } from "../tensor.ts";
-
-/** What a trainer needs of an optimizer. */
-export interface Optimizer {
-  /** The learning rate; may be changed between steps. */
-  lr: number;
-  /** Changes the parameters by their gradients. */
-  step(): void;
-  /** Frees the gradients. */
-  zeroGrad(): void;
-}
+import { ArgumentError } from "../native/errors.ts";
+import type { Batch, ParameterState } from "./batch.ts";
+import { checkRates } from "./check.ts";
+import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode SGD}. */
 export interface SGDOptions {
@@ -27,6 +15,8 @@ export interface SGDOptions {
   weightDecay?: number;
   /** Look ahead along the momentum; needs momentum and no dampening. Default false. */
   nesterov?: boolean;
+  /** Climb instead of descend. Default false. */
+  maximize?: boolean;
 }
 
 /**
@@ -43,92 +33,51 @@ export interface SGDOptions {
  * console.log(w.itemSync()); // 0.8
  * ```
  */
-export class SGD implements Optimizer {
-  /** The learning rate; may be changed between steps. */
-  lr: number;
-  readonly #parameters: readonly Tensor[];
-  readonly #rule: Required<Omit<SGDOptions, "lr">>;
-  readonly #velocities = new Map<Tensor, Tensor>();
+export class SGD extends Optimizer<SGDOptions> {
+  /** Trains parameters, tensors with requiresGrad, or groups of them. */
+  constructor(params: Trainable<SGDOptions>, options: SGDOptions) {
+    super("SGD", params, options, {
+      lr: undefined as unknown as number, // must be given
+      momentum: 0,
+      dampening: 0,
+      weightDecay: 0,
+      nesterov: false,
+      maximize: false,
+    });
+  }
 
-  /** Trains `parameters`, tensors with requiresGrad. */
-  constructor(parameters: Iterable<Tensor>, options: SGDOptions) {
-    checkOptions("SGD", options, ["lr", "momentum", "dampening", "weightDecay", "nesterov"]);
-    const { lr, momentum = 0, dampening = 0, weightDecay = 0, nesterov = false } = options;
-    for (const [name, value] of Object.entries({ lr, momentum, dampening, weightDecay })) {
-      checkNumber("SGD", name, value, 0);
-    }
-    if (nesterov && (momentum === 0 || dampening !== 0)) {
+  /** @ignore */
+  protected override check(options: Required<SGDOptions>): void {
+    checkRates("SGD", options, ["lr", "momentum", "dampening", "weightDecay"]);
+    if (options.nesterov && (options.momentum === 0 || options.dampening !== 0)) {
       throw new ArgumentError("SGD: nesterov needs a momentum and no dampening");
     }
-    this.#parameters = [...parameters];
-    if (this.#parameters.length === 0) throw new ArgumentError("SGD: there are no parameters");
-    if (new Set(this.#parameters).size !== this.#parameters.length) {
-      throw new ArgumentError("SGD: a parameter is there twice");
-    }
-    for (const p of this.#parameters) {
-      if (!p.requiresGrad) throw new GradientError("SGD: a parameter has no requiresGrad");
-    }
-    this.lr = lr;
-    this.#rule = { momentum, dampening, weightDecay, nesterov };
   }
 
-  /** Changes every parameter that has a gradient. */
-  step(): void {
-    checkNumber("SGD", "lr", this.lr, 0);
-    // One launch for those alike; a parameter's first step differs, since it has no velocity yet.
-    const groups = new Map<string, Tensor[]>();
-    for (const p of this.#parameters) {
-      void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
-      if (!p.grad) continue;
-      if (p.grad.dtype !== p.dtype) {
-        throw new DTypeError(`SGD: a gradient is ${p.grad.dtype}; its parameter is ${p.dtype}`);
-      }
-      if (!sameShape(p.grad.shape, p.shape)) {
-        throw new ShapeError(
-          `SGD: a gradient is ${formatShape(p.grad.shape)}; its parameter is ${
-            formatShape(p.shape)
-          }`,
-        );
-      }
-      const key = `${p.device} ${p.dtype} ${this.#velocities.has(p)}`;
-      const group = groups.get(key);
-      if (group) group.push(p);
-      else groups.set(key, [p]);
-    }
-    for (const group of groups.values()) this.#stepAll(group);
+  /** @ignore A step differs from others only while there is no velocity yet. */
+  protected override key(state: ParameterState): string {
+    return `${"velocity" in state.tensors}`;
   }
 
-  #stepAll(group: Tensor[]): void {
-    const { momentum, dampening, weightDecay, nesterov } = this.#rule;
-    const first = !this.#velocities.has(group[0]!);
-    if (momentum !== 0 && first) {
-      for (const p of group) this.#velocities.set(p, keep(p.make(p.shape).fill(0)));
-    }
-    const { backend, code } = group[0]!;
+  /** @ignore */
+  protected override update(batch: Batch<Group<SGDOptions>>): void {
+    const { lr, momentum, dampening, weightDecay, nesterov, maximize } = batch.group;
+    const { backend } = batch;
+    const first = !("velocity" in batch.states[0]!.tensors);
     backend.check(backend.functions.cdn_sgd_step(
-      Uint32Array.from(group, (p) => p.handle),
-      Uint32Array.from(group, (p) => p.grad!.handle),
-      Uint32Array.from(group, (p) => this.#velocities.get(p)?.handle ?? 0),
-      BigInt64Array.from(group, (p) => BigInt(p.size)),
-      group.length,
-      this.lr,
+      batch.handles(),
+      batch.grads(),
+      momentum === 0 ? null : batch.state("velocity"),
+      batch.sizes(),
+      batch.params.length,
+      lr,
       momentum,
       dampening,
       weightDecay,
       Number(nesterov),
       Number(first),
-      code,
+      Number(maximize),
+      batch.code,
     ));
-  }
-
-  /** Frees the gradients of all parameters. */
-  zeroGrad(): void {
-    zeroGrad(this.#parameters);
-  }
-
-  /** Frees the velocities. */
-  dispose(): void {
-    for (const velocity of this.#velocities.values()) velocity.dispose();
-    this.#velocities.clear();
   }
 }

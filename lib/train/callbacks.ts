@@ -19,6 +19,8 @@ export interface ProgressState extends EpochState {
   readonly loss: number;
   /** The share of right classes so far, when asked for. */
   readonly accuracy?: number;
+  /** The learning rate of the last step, when a schedule changes it. */
+  readonly lr?: number;
 }
 
 /** Hooks into Trainer.fit(). All may be async. */
@@ -96,6 +98,7 @@ function fields(state: Partial<EpochResult>): ProgressFields {
   if (state.accuracy !== undefined) shown["accuracy"] = percent(state.accuracy);
   if (state.valLoss !== undefined) shown["val loss"] = state.valLoss;
   if (state.valAccuracy !== undefined) shown["val accuracy"] = percent(state.valAccuracy);
+  if (state.lr !== undefined) shown["lr"] = state.lr;
   return shown;
 }
 

@@ -6,6 +6,8 @@ export interface EpochResult {
   loss: number;
   /** The share of training samples whose class was right, as they were met. */
   accuracy?: number;
+  /** The learning rate of the last step, when a schedule changes it. */
+  lr?: number;
   /** The mean loss on the validation data after the epoch. */
   valLoss?: number;
   /** The share of validation samples whose class is right after the epoch. */

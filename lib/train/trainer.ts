@@ -5,18 +5,16 @@ import { DataLoader, type Dataset } from "../data/dataset.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
 import type { Module } from "../nn/module.ts";
-import type { Optimizer } from "../optim/sgd.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
 import type { EpochResult, History } from "./history.ts";
 import { Meter, type MetricName } from "./metrics.ts";
+import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./stepper.ts";
 
 /** What a {@linkcode Trainer} trains with. */
-export interface TrainerOptions {
-  /** From output and target to one number, such as a CrossEntropyLoss. */
-  loss: Loss;
-  /** Needed by fit() only. */
-  optimizer?: Optimizer;
+export interface TrainerOptions extends StepOptions {
+  /** From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. */
+  loss: Loss | Loss["forward"];
   /** What to measure beside the loss; default nothing. */
   metrics?: readonly MetricName[];
 }
@@ -75,15 +73,20 @@ export class Trainer {
   /** The model. */
   readonly model: Module;
   readonly #options: TrainerOptions;
+  readonly #loss: Loss["forward"];
 
   /** Trains `model`. */
   constructor(model: Module, options: TrainerOptions) {
-    checkOptions("Trainer", options, ["loss", "optimizer", "metrics"]);
-    if (typeof options.loss?.forward !== "function") {
+    checkOptions("Trainer", options, ["loss", "metrics", ...stepOptions]);
+    const { loss } = options;
+    if (typeof loss === "function") this.#loss = loss;
+    else if (typeof loss?.forward === "function") this.#loss = loss.forward.bind(loss);
+    else {
       throw new ArgumentError(
         "Trainer: loss is missing; give one such as new nn.CrossEntropyLoss()",
       );
     }
+    checkStepOptions(options);
     for (const metric of options.metrics ?? []) {
       if (metric !== "accuracy") {
         throw new ArgumentError(`Trainer: there is no metric ${metric}; there is accuracy`);
@@ -113,10 +116,12 @@ export class Trainer {
         for (const callback of callbacks) await callback.onEpochBegin?.(state);
         const result: EpochResult = await this.#epoch(loader, state, callbacks);
         if (validation) {
-          const { loss, accuracy } = await this.evaluate(validation);
+          const { loss, accuracy } = await this.#validate(validation);
           result.valLoss = loss;
           if (accuracy !== undefined) result.valAccuracy = accuracy;
         }
+        const { schedule, scheduleEvery = "epoch" } = this.#options;
+        if (scheduleEvery === "epoch") schedule?.step(result.valLoss ?? result.loss);
         history.push(result);
         for (const callback of callbacks) await callback.onEpochEnd?.(result, state);
       }
@@ -134,32 +139,47 @@ export class Trainer {
   ): Promise<EpochResult> {
     this.model.train();
     using meter = new Meter(this.#options.metrics ?? []);
+    const { optimizer } = this.#options;
+    const stepper = new Stepper(
+      { ...this.#options, optimizer: optimizer! },
+      state.samples,
+      loader.batchSize,
+    );
     const start = performance.now();
     let breath = start;
     let done = 0;
     for (const index of loader.indices()) {
-      scope(() => this.#step(loader.dataset, index, meter));
+      scope(() => this.#step(loader.dataset, index, stepper, meter));
       done += index.size;
       if (performance.now() - breath < BREATH_MS) continue;
-      const means = await meter.read();
+      const means = { ...await meter.read(), ...stepper.lr };
       for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
       breath = performance.now();
     }
-    const means = await meter.read(); // also waits for the last steps
+    const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
     const seconds = (performance.now() - start) / 1000;
     for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
     return { epoch: state.epoch, ...means, seconds, samplesPerSecond: done / seconds };
   }
 
-  #step(dataset: Dataset, index: Tensor, meter: Meter): void {
-    const optimizer = this.#options.optimizer!;
+  #step(dataset: Dataset, index: Tensor, stepper: Stepper, meter: Meter): void {
     const { input, target } = dataset.batch(index);
     const output = this.model.forward(input);
-    const loss = this.#options.loss.forward(output, target);
-    optimizer.zeroGrad();
-    loss.backward();
-    optimizer.step();
+    const loss = this.#loss(output, target);
+    stepper.add(loss, index.size);
     meter.add(loss, output, target);
+  }
+
+  // With averaged parameters, where there are any.
+  async #validate(validation: Dataset): Promise<Evaluation> {
+    const { ema } = this.#options;
+    if (!ema || ema.updates === 0) return await this.evaluate(validation);
+    ema.apply();
+    try {
+      return await this.evaluate(validation);
+    } finally {
+      ema.restore();
+    }
   }
 
   /** The mean loss and metrics over a data set, in evaluation mode. Changes nothing. */
@@ -174,7 +194,7 @@ export class Trainer {
         scope(() => {
           const { input, target } = dataset.batch(index);
           const output = this.model.forward(input);
-          meter.add(this.#options.loss.forward(output, target), output, target);
+          meter.add(this.#loss(output, target), output, target);
         });
       }
     });

@@ -25,10 +25,10 @@ import {
   whole,
 } from "./case.ts";
 
-type ShapeList = readonly (readonly Shape[])[];
+export type ShapeList = readonly (readonly Shape[])[];
 
-// Movement is exact, of any dtype, and differentiable.
-function moving(
+/** Movement is exact, of any dtype, and differentiable. */
+export function moving(
   name: string,
   call: (x: Tensor) => Tensor,
   method: (x: Tensor) => Tensor,
@@ -112,7 +112,7 @@ const threes: ShapeList = [[[2, 1, 3]], [[2, 3, 4]], [[5, 33, 17]], [[3, 64, 65]
   31,
 ]]];
 const fours: ShapeList = [[[2, 1, 2, 3]], [[3, 4, 5, 6]], [[2, 17, 3, 33]], [[1, 5, 1, 7]]];
-const matrices: ShapeList = [
+export const matrices: ShapeList = [
   [[1, 1]],
   [[2, 3]],
   [[1, 65]],

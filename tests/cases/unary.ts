@@ -1,5 +1,20 @@
-import { abs, exp, log, neg, relu, sigmoid, sqrt, tanh, type Tensor } from "../../mod.ts";
-import { mapped, sizeOf } from "../reference.ts";
+import {
+  abs,
+  clip,
+  cos,
+  erf,
+  exp,
+  expm1,
+  log,
+  log1p,
+  neg,
+  rsqrt,
+  sign,
+  sin,
+  sqrt,
+  type Tensor,
+} from "../../mod.ts";
+import { erf as erfByFormula, mapped, sizeOf } from "../reference.ts";
 import {
   awayFromZero,
   type Case,
@@ -15,9 +30,15 @@ import {
   unaryShapes,
 } from "./case.ts";
 
-type Name = "neg" | "abs" | "exp" | "log" | "sqrt" | "relu" | "sigmoid" | "tanh";
+/** A method of tensors without parameters. */
+type Name =
+  | ("neg" | "abs" | "sign" | "exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt")
+  | ("sin" | "cos" | "erf" | "relu" | "sigmoid" | "tanh" | "gelu" | "silu");
 
-function unary(
+const alsoInt32: readonly Name[] = ["neg", "abs", "sign"];
+
+/** An operation of one input, element by element. */
+export function unary(
   name: Name,
   op: (x: Tensor) => Tensor,
   f: (x: number) => number,
@@ -25,17 +46,28 @@ function unary(
   tolerance: Tolerance | undefined,
   ...specials: Special[]
 ): Case {
+  const dtypes = alsoInt32.includes(name) ? numbers : floats;
+  return parametric(name, "", op, (x) => x[name](), f, { dtypes, fill, tolerance, specials });
+}
+
+/** The same with parameters, as `call` and `method` give them. */
+export function parametric(
+  name: string,
+  parameters: string,
+  call: (x: Tensor) => Tensor,
+  method: (x: Tensor) => Tensor,
+  f: (x: number) => number,
+  { fill, ...options }: Pick<Case, "dtypes" | "tolerance" | "specials"> & { fill: Fill },
+): Case {
   return {
-    name: `${name}()`,
-    call: (x: Tensor) => op(x),
-    also: () => [{ name: `x.${name}()`, call: (x: Tensor) => x[name]() }],
+    name: `${name}(${parameters})`,
+    call: (x: Tensor) => call(x),
+    also: () => [{ name: `x.${name}(${parameters})`, call: (x: Tensor) => method(x) }],
     reference: (x) => mapped(x!, f),
     shapes: unaryShapes,
     gradShapes: unaryGradShapes,
-    dtypes: name === "neg" || name === "abs" ? numbers : floats,
     fill: [fill],
-    tolerance,
-    specials,
+    ...options,
     flops: (_, output) => sizeOf(output),
   };
 }
@@ -54,6 +86,31 @@ function tiny(f: (x: number) => number): Special[] {
 
 const least = -(2 ** 31);
 const wraps = elementwise("the least int32", [[least, least]], { dtypes: ["int32"] });
+
+// Angles far beyond what a short reduction of the argument is right for.
+function large(f: (x: number) => number): number[][] {
+  return [1e4, -1e5, 1e6, 1e10, -1e20, 1e30].map((x) => [x, f(Math.fround(x))]);
+}
+
+function clipping(min?: number, max?: number): Case {
+  const f = (x: number) => {
+    const least = min !== undefined && x < min ? min : x;
+    return max !== undefined && least > max ? max : least;
+  };
+  const parameters = `${min ?? ""}, ${max ?? ""}`;
+  return parametric("clip", parameters, (x) => clip(x, min, max), (x) => x.clip(min, max), f, {
+    dtypes: numbers,
+    fill: spiked(-4, 4, 3),
+    specials: [
+      elementwise(
+        "NaN stays; inf, zeros and bounds",
+        [NaN, Infinity, -Infinity, 0, -0, -1, 1, 2].map((x) => [x, f(x)]),
+        { exact: true },
+      ),
+      elementwise("int32", [[least, f(least)], [7, f(7)], [0, f(0)]], { dtypes: ["int32"] }),
+    ],
+  });
+}
 
 export const unaryCases: readonly Case[] = [
   unary(
@@ -138,50 +195,120 @@ export const unaryCases: readonly Case[] = [
     ], { exact: true }),
   ),
   unary(
-    "relu",
-    relu,
-    (x) => (x > 0 ? x : 0),
+    "rsqrt",
+    rsqrt,
+    (x) => 1 / Math.sqrt(x),
+    spiked(0.05, 2, 20),
+    roundings(4),
+    elementwise("NaN, inf, zeros and negatives", [
+      [NaN, NaN],
+      [Infinity, 0],
+      [-Infinity, NaN],
+      [0, Infinity],
+      [-0, -Infinity],
+      [-1, NaN],
+      [4, 0.5],
+    ]),
+  ),
+  unary(
+    "sign",
+    sign,
+    Math.sign,
     awayFromZero(0.1, 16),
     undefined,
-    elementwise("NaN stays; zeros, inf and denormals", [
-      [NaN, NaN],
-      [Infinity, Infinity],
-      [-Infinity, 0],
-      [0, 0],
-      [-0, 0],
-      [2 ** -140, 2 ** -140],
-      [-(2 ** -140), 0],
-    ]),
-  ),
-  unary(
-    "sigmoid",
-    sigmoid,
-    (x) => 1 / (1 + Math.exp(-x)),
-    spiked(-2, 2, 4),
-    roundings(4),
-    elementwise("NaN, inf and saturation", [
-      [NaN, NaN],
-      [Infinity, 1],
-      [-Infinity, 0],
-      [1000, 1],
-      [-1000, 0],
-      [-0, 0.5],
-    ]),
-  ),
-  unary(
-    "tanh",
-    tanh,
-    Math.tanh,
-    spiked(-2, 2, 4),
-    roundings(4),
-    elementwise("NaN, inf, zeros and saturation", [
-      [NaN, NaN],
+    elementwise("NaN, inf, zeros and denormals", [
+      [NaN, 0],
       [Infinity, 1],
       [-Infinity, -1],
-      [1000, 1],
+      [0, 0],
+      [-0, 0],
+    ], { exact: true }),
+    ...tiny(Math.sign),
+    elementwise("int32", [[least, -1], [5, 1], [0, 0]], { dtypes: ["int32"] }),
+  ),
+  unary(
+    "expm1",
+    expm1,
+    Math.expm1,
+    spiked(-2, 2, 4),
+    roundings(8),
+    elementwise("NaN, inf, zeros and overflow", [
+      [NaN, NaN],
+      [Infinity, Infinity],
+      [-Infinity, -1],
+      [1000, Infinity],
       [-1000, -1],
       [0, 0],
       [-0, -0],
     ], { exact: true }),
+    ...tiny((x) => x),
   ),
+  unary(
+    "log1p",
+    log1p,
+    Math.log1p,
+    spiked(-0.9, 2, 1),
+    roundings(8),
+    elementwise("NaN, inf, zeros and the bound", [
+      [NaN, NaN],
+      [Infinity, Infinity],
+      [-Infinity, NaN],
+      [-1, -Infinity],
+      [-2, NaN],
+      [0, 0],
+      [-0, -0],
+    ], { exact: true }),
+    ...tiny((x) => x),
+  ),
+  unary(
+    "sin",
+    sin,
+    Math.sin,
+    spiked(-2, 2, 8),
+    roundings(6),
+    elementwise("NaN, inf and zeros", [
+      [NaN, NaN],
+      [Infinity, NaN],
+      [-Infinity, NaN],
+      [0, 0],
+      [-0, -0],
+    ], { exact: true }),
+    elementwise("large angles", large(Math.sin), { dtypes: ["float32"] }),
+    ...tiny((x) => x),
+  ),
+  unary(
+    "cos",
+    cos,
+    Math.cos,
+    spiked(-2, 2, 8),
+    roundings(6),
+    elementwise("NaN, inf and zeros", [
+      [NaN, NaN],
+      [Infinity, NaN],
+      [-Infinity, NaN],
+      [0, 1],
+      [-0, 1],
+    ], { exact: true }),
+    elementwise("large angles", large(Math.cos), { dtypes: ["float32"] }),
+  ),
+  unary(
+    "erf",
+    erf,
+    erfByFormula,
+    spiked(-2, 2, 2),
+    roundings(6),
+    elementwise("NaN, inf and zeros", [
+      [NaN, NaN],
+      [Infinity, 1],
+      [-Infinity, -1],
+      [100, 1],
+      [-100, -1],
+      [0, 0],
+      [-0, -0],
+    ], { exact: true }),
+  ),
+  clipping(-1, 2),
+  clipping(undefined, 1),
+  clipping(-1, undefined),
+  clipping(2, -1),
 ];

@@ -84,7 +84,7 @@ void Fuzzer::manage() {
       if (chance(5)) make(&other);
       check("copy", api.copy(y, x, other, offset, bytes));
       break;
-    case 10: return sgd_step();
+    case 10: return lists();
     default:
       switch (below(4)) {
         case 0: return reads();
@@ -187,35 +187,69 @@ void Fuzzer::information() {
   }
 }
 
-void Fuzzer::sgd_step() {
-  uint32_t params[MAX_COUNT], grads[MAX_COUNT], velocities[MAX_COUNT];
+// Up to five lists of handles and one of sizes, for one of the functions that take such.
+void Fuzzer::lists() {
+  constexpr int LISTS = 5;
+  uint32_t handles[LISTS][MAX_COUNT];
   int64_t sizes[MAX_COUNT];
-  int32_t count = static_cast<int32_t>(below(chance(10) ? MAX_COUNT : 4)), nesterov, first, dtype;
+  int32_t count = static_cast<int32_t>(below(chance(10) ? MAX_COUNT : 4)), dtype;
   bool valid = chance(70);
-  // Parameters that do not overlap are too rare among random buffers: cut some out of one.
+  // Tensors that do not overlap are too rare among random buffers: cut some out of one.
   Held own;
   if (valid) {
-    own.bytes = 3 * 64 * MAX_COUNT;
+    own.bytes = LISTS * 64 * MAX_COUNT;
     if (check("alloc", api.alloc(&own.handle, 0, own.bytes)) != CDN_OK) return;
     buffers_.push_back(own);
   }
   std::vector<uint32_t> views;
   for (int i = 0; i < count; i++) {
-    uint32_t* lists[] = {params, grads, velocities};
-    for (int k = 0; k < 3; k++) {
-      make(&lists[k][i]);
-      if (valid && api.view(&lists[k][i], own.handle, 64 * (3 * i + k), 64) == CDN_OK) views.push_back(lists[k][i]);
+    for (int k = 0; k < LISTS; k++) {
+      uint32_t& handle = handles[k][i];
+      make(&handle);
+      if (valid && api.view(&handle, own.handle, 64 * (LISTS * i + k), 64) == CDN_OK) views.push_back(handle);
     }
     make(&sizes[i]);
     if (valid && chance(95)) sizes[i] = static_cast<int64_t>(below(9));
   }
-  double lr, momentum, dampening, weight_decay;
-  make(&lr), make(&momentum), make(&dampening), make(&weight_decay), make(&nesterov), make(&first), make(&dtype);
+  double s[7];
+  int32_t flag[3];
+  uint32_t single;
+  for (double& x : s) make(&x);
+  for (int32_t& x : flag) make(&x);
+  make(&dtype), make(&single);
   if (chance(2)) count = -count;
-  bool null = chance(2);
+  const uint32_t* list[LISTS];
+  bool null = chance(2);  // with null instead of a list any count will do
+  for (int k = 0; k < LISTS; k++) list[k] = (k == 0 && null) || (k > 1 && chance(10)) ? nullptr : handles[k];
   if (null) make(&count);
-  check("sgd_step", api.sgd_step(null ? nullptr : params, grads, chance(10) ? nullptr : velocities, sizes, count, lr,
-                                 momentum, dampening, weight_decay, nesterov, first, dtype));
+  switch (below(11)) {
+    case 0:
+      check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2], s[3], flag[0], flag[1],
+                                     flag[2], dtype));
+      break;
+    case 1:
+      check("adam_step", api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count, s[0], s[1], s[2],
+                                       s[3], s[4], s[5], s[6], flag[0], dtype));
+      break;
+    case 2:
+      check("nadam_step", api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, s[0], s[1], s[2], s[3], s[4],
+                                         s[5], s[6], s[0], flag[0], dtype));
+      break;
+    case 3:
+      check("rmsprop_step", api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes, count, s[0], s[1],
+                                             s[2], s[3], s[4], flag[0], dtype));
+      break;
+    case 4:
+      check("adagrad_step",
+            api.adagrad_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2], flag[0], dtype));
+      break;
+    case 5: check("muon_step", api.muon_step(list[0], list[1], sizes, count, s[0], s[1], dtype)); break;
+    case 6: check("list_norm", api.list_norm(single, list[0], sizes, count, s[0], dtype)); break;
+    case 7: check("list_clip_norm", api.list_clip_norm(list[0], single, sizes, count, s[0], dtype)); break;
+    case 8: check("list_clip", api.list_clip(list[0], sizes, count, s[0], s[1], dtype)); break;
+    case 9: check("list_lerp", api.list_lerp(list[0], list[1], sizes, count, s[0], dtype)); break;
+    default: check("list_unscale", api.list_unscale(list[0], single, sizes, count, s[0], dtype));
+  }
   for (uint32_t view : views) api.free(view);
 }
 

@@ -179,8 +179,8 @@ class Fuzzer {
   }
 
   static bool several_outputs(const char* name) {
-    for (const char* other : {"cross_entropy", "layer_norm", "rms_norm", "norm_param_grad", "lstm_cell", "gru_cell",
-                              "lstm_cell_grad", "gru_cell_grad"})
+    for (const char* other : {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
+                              "lstm_cell", "gru_cell", "lstm_cell_grad", "gru_cell_grad"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
@@ -295,7 +295,7 @@ class Fuzzer {
   void streams();
   void memory();
   void information();
-  void sgd_step();
+  void lists();
 
   std::mt19937_64 random_;
   Limits limits_;

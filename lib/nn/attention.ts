@@ -1,0 +1,220 @@
+import type { DeviceName } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import { checkInteger, checkOptions } from "../core/options.ts";
+import { keep } from "../core/scope.ts";
+import { formatShape } from "../core/shape.ts";
+import { rand, zeros } from "../create.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
+import { scaledDotProductAttention } from "../ops/attention.ts";
+import { add } from "../ops/binary.ts";
+import { eq } from "../ops/compare.ts";
+import { probabilityOf } from "../ops/dropout.ts";
+import { linear } from "../ops/linear.ts";
+import { permute, reshape } from "../ops/movement.ts";
+import { checkTensor, floats } from "../ops/operands.ts";
+import { select, slice } from "../ops/slice.ts";
+import { where } from "../ops/where.ts";
+import type { Tensor } from "../tensor.ts";
+import { Linear } from "./linear.ts";
+import { Module } from "./module.ts";
+
+/** Options of {@linkcode MultiHeadAttention}. */
+export interface MultiHeadAttentionOptions {
+  /** Whether the projections have biases. Default true. */
+  bias?: boolean;
+  /** Tensors are [batch, sequence, features] instead of [sequence, batch, features]. Default false, as in PyTorch. */
+  batchFirst?: boolean;
+  /** The probability that an attention weight becomes 0 in training. Default 0. */
+  dropout?: number;
+  /** Default: the device of init(). */
+  device?: DeviceName;
+  /** Default float32. */
+  dtype?: DType;
+}
+
+/** What {@linkcode MultiHeadAttention} may not look at. */
+export interface AttentionMasks {
+  /**
+   * [queries, keys], or [batch · heads, queries, keys]: uint8, where anything but 0 keeps a query from a key (the other way
+   * round than in scaledDotProductAttention(), as in PyTorch); or a float that is added to the scores.
+   */
+  mask?: Tensor | null;
+  /** [batch, keys], or [keys] without a batch: uint8, where anything but 0 hides a key; or a float that is added. */
+  keyPaddingMask?: Tensor | null;
+  /** Keep query i from keys after i. Default false. */
+  causal?: boolean;
+}
+
+/**
+ * Attention by several heads, each of embedDim / heads features of linear projections of queries, keys and values, whose
+ * results are joined and projected once more; as torch.nn.MultiheadAttention, of which it has the parameters:
+ * in_proj_weight [3 embedDim, embedDim] (Xavier uniform), in_proj_bias [3 embedDim] (zeros), out_proj.weight and
+ * out_proj.bias (zeros). The result is the output alone, without the weights of attention.
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * const attention = new nn.MultiHeadAttention(16, 4, { batchFirst: true });
+ * const x = rand([2, 5, 16]);
+ * console.log(attention.forward(x, x, x, { causal: true }).shape); // [2, 5, 16]
+ * ```
+ */
+export class MultiHeadAttention extends Module {
+  /** [3 embedDim, embedDim]: of queries, keys and values. */
+  in_proj_weight: Tensor;
+  /** [3 embedDim], or null. */
+  in_proj_bias: Tensor | null;
+  /** The projection of the joined heads. */
+  out_proj: Linear;
+  readonly #heads: number;
+  readonly #batchFirst: boolean;
+  readonly #dropout: number;
+
+  /** Makes the parameters. */
+  constructor(embedDim: number, heads: number, options: MultiHeadAttentionOptions = {}) {
+    super();
+    const op = "MultiHeadAttention";
+    checkInteger(op, "embedDim", embedDim, 1);
+    checkInteger(op, "heads", heads, 1);
+    checkOptions(op, options, ["bias", "batchFirst", "dropout", "device", "dtype"]);
+    if (embedDim % heads !== 0) {
+      throw new ArgumentError(`${op}: embedDim is ${embedDim}; it must be a multiple of ${heads}`);
+    }
+    const { bias = true, batchFirst = false, dropout = 0, ...place } = options;
+    this.#heads = heads;
+    this.#batchFirst = batchFirst;
+    this.#dropout = probabilityOf(op, dropout);
+    const learned = { ...place, requiresGrad: true };
+    const high = Math.sqrt(6 / (4 * embedDim)); // of 3 embedDim outputs and embedDim inputs
+    this.in_proj_weight = keep(rand([3 * embedDim, embedDim], { ...learned, low: -high, high }));
+    this.in_proj_bias = bias ? keep(zeros([3 * embedDim], learned)) : null;
+    this.out_proj = new Linear(embedDim, embedDim, { ...place, bias });
+    this.out_proj.bias?.fill(0);
+  }
+
+  /**
+   * What the queries find. query: [queries, batch, embedDim], or without a batch [queries, embedDim]; key and value
+   * likewise with as many keys. Default: key is query, and value is key.
+   */
+  override forward(
+    query: Tensor,
+    key: Tensor = query,
+    value: Tensor = key,
+    masks: AttentionMasks = {},
+  ): Tensor {
+    checkOptions("MultiHeadAttention", masks, ["mask", "keyPaddingMask", "causal"]);
+    this.#check(query, key, value);
+    if (query.rank === 2) return this.#unbatched(query, key, value, masks);
+    const [q, k, v] = this.#projected(query, key, value);
+    const found = scaledDotProductAttention(q, k, v, {
+      mask: joined(this.#mask(q, k, masks.mask), paddingMask(k, masks.keyPaddingMask)),
+      causal: masks.causal,
+      dropout: this.training ? this.#dropout : 0,
+    });
+    const rows = permute(found, this.#batchFirst ? [0, 2, 1, 3] : [2, 0, 1, 3]);
+    return this.out_proj.forward(reshape(rows, query.shape));
+  }
+
+  #unbatched(query: Tensor, key: Tensor, value: Tensor, masks: AttentionMasks): Tensor {
+    const axis = this.#batchFirst ? 0 : 1;
+    const batch = (x: Tensor) => x.unsqueeze(axis);
+    const [q, k] = [batch(query), key === query ? undefined : batch(key)];
+    const v = value === key ? undefined : batch(value);
+    const padding = masks.keyPaddingMask?.unsqueeze(0);
+    return this.forward(q, k, v, { ...masks, keyPaddingMask: padding }).squeeze(axis);
+  }
+
+  // Queries, keys and values as [batch, heads, sequence, features].
+  #projected(query: Tensor, key: Tensor, value: Tensor): [Tensor, Tensor, Tensor] {
+    const { in_proj_weight: weight, in_proj_bias: bias } = this;
+    if (query === key && key === value) {
+      const heads = this.#inHeads(linear(query, weight, bias), 3);
+      return [select(heads, 0, 0), select(heads, 0, 1), select(heads, 0, 2)];
+    }
+    const size = query.shape.at(-1)!;
+    const part = (x: Tensor, i: number) => {
+      const rows = (of: Tensor) => slice(of, 0, i * size, (i + 1) * size);
+      return select(this.#inHeads(linear(x, rows(weight), bias && rows(bias)), 1), 0, 0);
+    };
+    return [part(query, 0), part(key, 1), part(value, 2)];
+  }
+
+  // [parts, batch, heads, sequence, features], with one copy.
+  #inHeads(x: Tensor, parts: number): Tensor {
+    const [first, second, size] = x.shape as [number, number, number];
+    const split = reshape(x, [first, second, parts, this.#heads, size / parts / this.#heads]);
+    return permute(split, this.#batchFirst ? [2, 0, 3, 1, 4] : [2, 1, 3, 0, 4]);
+  }
+
+  // uint8 masks become those that say where to attend.
+  #mask(q: Tensor, k: Tensor, mask: Tensor | null | undefined): Tensor | undefined {
+    if (!mask) return undefined;
+    checkMask("mask", mask);
+    const [batch, heads, queries] = q.shape as [number, number, number];
+    const keys = k.shape[2]!;
+    const wanted = mask.rank === 3 ? [batch * heads, queries, keys] : [queries, keys];
+    checkShape("mask", mask, wanted);
+    return attended(reshape(mask, mask.rank === 3 ? [batch, heads, queries, keys] : wanted));
+  }
+
+  #check(query: Tensor, key: Tensor, value: Tensor): void {
+    for (const x of [query, key, value]) checkTensor("MultiHeadAttention", x);
+    const [, size] = this.in_proj_weight.shape;
+    const batch = (x: Tensor) => (x.rank === 3 ? x.shape[this.#batchFirst ? 0 : 1] : 0);
+    const length = (x: Tensor) => x.shape[x.rank === 3 && this.#batchFirst ? 1 : 0];
+    const fits = (x: Tensor) =>
+      (x.rank === 2 || x.rank === 3) && x.rank === query.rank && x.shape.at(-1) === size &&
+      batch(x) === batch(query);
+    if (![query, key, value].every(fits) || length(key) !== length(value)) {
+      const order = this.#batchFirst ? "[batch, sequence, " : "[sequence, batch, ";
+      throw new ShapeError(
+        `MultiHeadAttention: query is ${formatShape(query.shape)}, key ${
+          formatShape(key.shape)
+        }, ` +
+          `value ${formatShape(value.shape)}; wanted is ${order}${size}] with one batch, and as ` +
+          "many keys as values",
+      );
+    }
+  }
+
+  /** `MultiHeadAttention(embedDim, heads)`. */
+  override describe(): string {
+    return `MultiHeadAttention(${this.in_proj_weight.shape[1]}, ${this.#heads})`;
+  }
+}
+
+function paddingMask(k: Tensor, mask: Tensor | null | undefined): Tensor | undefined {
+  if (!mask) return undefined;
+  checkMask("keyPaddingMask", mask);
+  const [batch, , keys] = k.shape as [number, number, number];
+  checkShape("keyPaddingMask", mask, [batch, keys]);
+  return attended(reshape(mask, [batch, 1, 1, keys]));
+}
+
+// PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take.
+const attended = (mask: Tensor) => (mask.dtype === "uint8" ? eq(mask, 0) : mask);
+
+function joined(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
+  if (!a || !b) return a ?? b;
+  const [first, second] = a.dtype === "uint8" ? [a, b] : [b, a];
+  if (first.dtype !== "uint8") return add(first, second);
+  return where(first, second, second.dtype === "uint8" ? 0 : -Infinity);
+}
+
+function checkMask(name: string, mask: Tensor): void {
+  checkTensor(`MultiHeadAttention: ${name}`, mask);
+  if (mask.dtype !== "uint8" && !floats.includes(mask.dtype)) {
+    throw new DTypeError(
+      `MultiHeadAttention: ${name} is ${mask.dtype}; it must be uint8 or a float`,
+    );
+  }
+}
+
+function checkShape(name: string, mask: Tensor, wanted: readonly number[]): void {
+  if (mask.rank !== wanted.length || mask.shape.some((extent, d) => extent !== wanted[d])) {
+    throw new ShapeError(
+      `MultiHeadAttention: ${name} is ${formatShape(mask.shape)}; it must be ${
+        formatShape(wanted)
+      }`,
+    );
+  }
+}

@@ -1,0 +1,62 @@
+import type { DeviceName } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import { checkInteger, checkOptions } from "../core/options.ts";
+import { keep } from "../core/scope.ts";
+import { randn } from "../create.ts";
+import { checkPadding, embedding } from "../ops/embedding.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module } from "./module.ts";
+
+/** Options of {@linkcode Embedding}. */
+export interface EmbeddingLayerOptions {
+  /** A row that starts as zeros and gets no gradient; negative ones count from the back. Default: none. */
+  paddingIndex?: number;
+  /** Default: the device of init(). */
+  device?: DeviceName;
+  /** Default float32. */
+  dtype?: DType;
+}
+
+/**
+ * A table of `num` vectors of `dim` numbers, looked up by an int32 index of any shape: y [...index, dim]. The weight [num,
+ * dim] starts normal, N(0, 1), with the padding row, if there is one, zero. As torch.nn.Embedding.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const layer = new nn.Embedding(10, 3);
+ * const words = tensor([[1, 2, 4, 5], [4, 3, 2, 9]], { dtype: "int32" });
+ * console.log(layer.forward(words).shape); // [2, 4, 3]
+ * ```
+ */
+export class Embedding extends Module {
+  /** [num, dim]. */
+  weight: Tensor;
+  /** The row without gradient, counted from the front, or null. */
+  readonly paddingIndex: number | null;
+
+  /** Makes the parameter. */
+  constructor(num: number, dim: number, options: EmbeddingLayerOptions = {}) {
+    super();
+    checkInteger("Embedding", "num", num, 1);
+    checkInteger("Embedding", "dim", dim, 1);
+    checkOptions("Embedding", options, ["paddingIndex", "device", "dtype"]);
+    const { paddingIndex, ...rest } = options;
+    const padding = checkPadding("Embedding", paddingIndex, num);
+    this.paddingIndex = padding < 0 ? null : padding;
+    this.weight = keep(randn([num, dim], { ...rest, requiresGrad: true }));
+    if (padding < 0) return;
+    using row = this.weight.view(padding * dim, [dim]);
+    row.fill(0);
+  }
+
+  /** The rows that the index names. */
+  override forward(index: Tensor): Tensor {
+    return embedding(index, this.weight, { paddingIndex: this.paddingIndex ?? undefined });
+  }
+
+  /** `Embedding(num, dim)`. */
+  override describe(): string {
+    const padding = this.paddingIndex === null ? "" : `, paddingIndex: ${this.paddingIndex}`;
+    return `Embedding(${this.weight.shape.join(", ")}${padding})`;
+  }
+}

@@ -1,0 +1,73 @@
+import type { Backend } from "../core/backend.ts";
+import { keep } from "../core/scope.ts";
+import type { Tensor } from "../tensor.ts";
+import { handlesOf, sizesOf } from "./lists.ts";
+
+/** What an optimizer remembers of one parameter. */
+export interface ParameterState {
+  /** How many steps it has taken: those in which it had a gradient. */
+  step: number;
+  /** Tensors of the parameter's shape and dtype, by name. */
+  readonly tensors: Record<string, Tensor>;
+  /** Numbers, by name. */
+  readonly numbers: Record<string, number>;
+}
+
+/** Parameters of one group that take the same step: of one device and dtype, and after as many steps. */
+export class Batch<G> {
+  /** The options they are trained with. */
+  readonly group: G;
+  /** The parameters; each has a gradient. */
+  readonly params: readonly Tensor[];
+  /** What is remembered of each. */
+  readonly states: readonly ParameterState[];
+
+  /** Used by Optimizer.step(). */
+  constructor(group: G, params: readonly Tensor[], states: readonly ParameterState[]) {
+    this.group = group;
+    this.params = params;
+    this.states = states;
+  }
+
+  /** The number of this step, from 1. */
+  get step(): number {
+    return this.states[0]!.step + 1;
+  }
+
+  /** The device as operations see it. */
+  get backend(): Backend {
+    return this.params[0]!.backend;
+  }
+
+  /** The dtype as the library numbers it. */
+  get code(): number {
+    return this.params[0]!.code;
+  }
+
+  /** The parameters' handles. */
+  handles(): Uint32Array<ArrayBuffer> {
+    return handlesOf(this.params);
+  }
+
+  /** The gradients' handles. */
+  grads(): Uint32Array<ArrayBuffer> {
+    return Uint32Array.from(this.params, (p) => p.grad!.handle);
+  }
+
+  /** The element counts. */
+  sizes(): BigInt64Array<ArrayBuffer> {
+    return sizesOf(this.params);
+  }
+
+  /** The state tensors of this name; where one is not there yet, one filled with `initial` is made. */
+  tensors(name: string, initial = 0): Tensor[] {
+    return this.params.map((p, i) =>
+      this.states[i]!.tensors[name] ??= keep(p.make(p.shape).fill(initial))
+    );
+  }
+
+  /** Their handles. */
+  state(name: string, initial = 0): Uint32Array<ArrayBuffer> {
+    return handlesOf(this.tensors(name, initial));
+  }
+}

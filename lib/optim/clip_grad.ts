@@ -1,0 +1,102 @@
+import { noGrad } from "../core/autograd.ts";
+import { checkNumber, checkOptions } from "../core/options.ts";
+import { scope } from "../core/scope.ts";
+import { zeros } from "../create.ts";
+import { ArgumentError } from "../native/errors.ts";
+import { checkSameDevice } from "../ops/operands.ts";
+import type { Tensor } from "../tensor.ts";
+import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
+
+/** Options of {@linkcode clipGradNorm}. */
+export interface ClipGradNormOptions {
+  /** p of the p-norm, above 0; Infinity for the largest absolute value. Default 2. */
+  normType?: number;
+}
+
+/**
+ * Scales the gradients of all parameters by min(1, maxNorm / (norm + 1e-6)), where norm is that of all their elements
+ * together: (sum of |g|^p)^(1/p). Returns the norm as it was before, one float64 on the device; nothing waits for it.
+ * Sums are added in float64. A norm that is infinite or NaN makes the gradients 0 or NaN, as in
+ * torch.nn.utils.clip_grad_norm_.
+ *
+ * ```ts
+ * import { clipGradNorm, tensor } from "@cudeno/cudeno";
+ * const w = tensor([3, 4], { requiresGrad: true });
+ * w.mul(w).sum().div(2).backward();
+ * const norm = clipGradNorm([w], 1);
+ * console.log(norm.itemSync(), w.grad!.dataSync()); // 5, [0.6, 0.8]
+ * ```
+ *
+ * @throws {DeviceError} where the gradients are on several devices.
+ */
+export function clipGradNorm(
+  parameters: Tensor | Iterable<Tensor>,
+  maxNorm: number,
+  options: ClipGradNormOptions = {},
+): Tensor {
+  checkOptions("clipGradNorm", options, ["normType"]);
+  const { normType = 2 } = options;
+  checkNumber("clipGradNorm", "maxNorm", maxNorm, 0);
+  if (typeof normType !== "number" || !(normType > 0)) {
+    throw new ArgumentError(`clipGradNorm: normType is ${normType}; it must be a number above 0`);
+  }
+  const gradients = gradientsOf("clipGradNorm", parameters);
+  if (gradients.length === 0) return zeros([], { dtype: "float64" });
+  checkSameDevice("clipGradNorm", gradients[0]!, ...gradients.slice(1));
+  return noGrad(() => scope(() => clip(gradients, maxNorm, normType)));
+}
+
+function clip(gradients: Tensor[], maxNorm: number, normType: number): Tensor {
+  const parts = alike(gradients);
+  const measure = (y: Tensor, xs: Tensor[]) => {
+    const { backend, code } = xs[0]!;
+    const [handles, sizes] = [handlesOf(xs), sizesOf(xs)];
+    backend.check(
+      backend.functions.cdn_list_norm(y.handle, handles, sizes, xs.length, normType, code),
+    );
+    return y;
+  };
+  const norms = parts.map(({ tensors }) => measure(tensors[0]!.make([], "float64"), tensors));
+  // The norm of all is that of the dtypes' norms.
+  const norm = norms.length === 1 ? norms[0]! : measure(norms[0]!.make([]), norms);
+  for (const { backend, code, tensors } of parts) {
+    backend.check(
+      backend.functions.cdn_list_clip_norm(
+        handlesOf(tensors),
+        norm.handle,
+        sizesOf(tensors),
+        tensors.length,
+        maxNorm,
+        code,
+      ),
+    );
+  }
+  return norm;
+}
+
+/**
+ * Brings every element of the gradients into -value..value; NaN stays. As torch.nn.utils.clip_grad_value_.
+ *
+ * ```ts
+ * import { clipGradValue, tensor } from "@cudeno/cudeno";
+ * const w = tensor([3, -0.1], { requiresGrad: true });
+ * w.mul(w).sum().backward();
+ * clipGradValue([w], 1);
+ * console.log(w.grad!.dataSync()); // 1, -0.2
+ * ```
+ */
+export function clipGradValue(parameters: Tensor | Iterable<Tensor>, value: number): void {
+  checkNumber("clipGradValue", "value", value, 0);
+  for (const { backend, code, tensors } of alike(gradientsOf("clipGradValue", parameters))) {
+    backend.check(
+      backend.functions.cdn_list_clip(
+        handlesOf(tensors),
+        sizesOf(tensors),
+        tensors.length,
+        -value,
+        value,
+        code,
+      ),
+    );
+  }
+}

@@ -1,0 +1,155 @@
+import { noGrad } from "../core/autograd.ts";
+import { checkNumber, checkOptions } from "../core/options.ts";
+import { keep, scope } from "../core/scope.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import type { Module } from "../nn/module.ts";
+import { checkTensor } from "../ops/operands.ts";
+import type { Tensor } from "../tensor.ts";
+import { lerpAll } from "./lists.ts";
+import { copyLike } from "./state.ts";
+
+/** Options of {@linkcode EMA}. */
+export interface EMAOptions {
+  /** How slowly the average forgets, from 0 to 1; default 0.999. */
+  decay?: number;
+}
+
+/** What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of updates. */
+export interface EMAState {
+  /** The averages, the EMA's own tensors. */
+  tensors: Record<string, Tensor>;
+  /** How many updates went into them. */
+  updates: number;
+}
+
+/**
+ * An exponential moving average of a model's parameters, which often does better than the parameters themselves: average =
+ * decay average + (1 - decay) p at each update(), and p itself at the first. As
+ * torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay). Buffers, such as running means, are not averaged.
+ *
+ * apply() puts the averages into the model, for an evaluation or to save them; restore() puts the trained parameters back.
+ *
+ * ```ts
+ * import { nn, optim } from "@cudeno/cudeno";
+ * const model = new nn.Linear(4, 2);
+ * const ema = new optim.EMA(model, { decay: 0.99 });
+ * // after each step of the optimizer:
+ * ema.update();
+ * ema.apply();
+ * // … evaluate the model …
+ * ema.restore();
+ * console.log(ema.updates); // 1
+ * ```
+ */
+export class EMA {
+  readonly #parameters: readonly Tensor[];
+  readonly #averages: readonly Tensor[];
+  readonly #decay: number;
+  #updates = 0;
+  #applied = false;
+
+  /** Averages the parameters of a model, or those given. */
+  constructor(model: Module | Iterable<Tensor>, options: EMAOptions = {}) {
+    checkOptions("EMA", options, ["decay"]);
+    const { decay = 0.999 } = options;
+    checkNumber("EMA", "decay", decay, 0);
+    if (decay > 1) throw new ArgumentError(`EMA: decay is ${decay}; it must be at most 1`);
+    this.#parameters = Symbol.iterator in model ? [...model] : model.parameters();
+    if (this.#parameters.length === 0) throw new ArgumentError("EMA: there are no parameters");
+    for (const p of this.#parameters) checkTensor("EMA", p);
+    this.#averages = this.#parameters.map((p) => keep(p.make(p.shape).copyFrom(p)));
+    this.#decay = decay;
+  }
+
+  /** How many updates there were. */
+  get updates(): number {
+    return this.#updates;
+  }
+
+  /** The averages, in the parameters' order; while they are applied, the trained parameters. */
+  get averages(): readonly Tensor[] {
+    return this.#averages;
+  }
+
+  /** Whether the model holds the averages now. */
+  get applied(): boolean {
+    return this.#applied;
+  }
+
+  /** Takes the parameters as they are now into the averages. */
+  update(): void {
+    if (this.#applied) {
+      throw new ArgumentError("EMA: the averages are applied to the model; restore() it first");
+    }
+    lerpAll(this.#averages, this.#parameters, this.#updates === 0 ? 1 : 1 - this.#decay);
+    this.#updates++;
+  }
+
+  /** Puts the averages into the model, and keeps the parameters aside. */
+  apply(): void {
+    if (this.#applied) {
+      throw new ArgumentError("EMA: the averages are applied to the model already");
+    }
+    this.#swap();
+  }
+
+  /** Puts the parameters back. */
+  restore(): void {
+    if (!this.#applied) throw new ArgumentError("EMA: the averages are not applied to the model");
+    this.#swap();
+  }
+
+  #swap(): void {
+    noGrad(() =>
+      this.#parameters.forEach((p, i) =>
+        scope(() => {
+          const average = this.#averages[i]!;
+          const before = p.make(p.shape).copyFrom(p);
+          p.copyFrom(average);
+          average.copyFrom(before);
+        })
+      )
+    );
+    this.#applied = !this.#applied;
+  }
+
+  /** The averages and the count of updates, to go on from later; not while they are applied. */
+  stateDict(): EMAState {
+    if (this.#applied) throw new ArgumentError("EMA: restore() the model before stateDict()");
+    const tensors = Object.fromEntries(this.#averages.map((x, i) => [`${i}`, x]));
+    return { tensors, updates: this.#updates };
+  }
+
+  /** Copies the averages of another EMA, over parameters of the same shapes. */
+  loadStateDict({ tensors, updates }: EMAState): void {
+    if (this.#applied) throw new ArgumentError("EMA: restore() the model before loadStateDict()");
+    const found = Object.keys(tensors).length;
+    if (found !== this.#averages.length) {
+      throw new ArgumentError(
+        `EMA: the state has ${found} tensors; the model has ${this.#averages.length} parameters`,
+      );
+    }
+    this.#averages.forEach((average, i) => {
+      const x = tensors[i];
+      if (!x || !sameShape(x.shape, average.shape)) {
+        throw new ShapeError(
+          `EMA: the state's ${i} is ${x ? formatShape(x.shape) : "missing"}; the parameter is ${
+            formatShape(average.shape)
+          }`,
+        );
+      }
+      void x.handle; // throws for one that was disposed
+    });
+    this.#averages.forEach((average, i) => {
+      using copy = copyLike(tensors[i]!, average);
+      average.copyFrom(copy);
+    });
+    this.#updates = updates;
+  }
+
+  /** Frees the averages. */
+  dispose(): void {
+    for (const x of this.#averages) x.dispose();
+  }
+}

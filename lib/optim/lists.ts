@@ -1,0 +1,58 @@
+import type { Backend } from "../core/backend.ts";
+import { checkTensor } from "../ops/operands.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** The handles of tensors, as the library takes lists of them. Throws for one that was disposed. */
+export function handlesOf(tensors: readonly Tensor[]): Uint32Array<ArrayBuffer> {
+  return Uint32Array.from(tensors, (x) => x.handle);
+}
+
+/** The element counts of tensors, as the library takes them. */
+export function sizesOf(tensors: readonly Tensor[]): BigInt64Array<ArrayBuffer> {
+  return BigInt64Array.from(tensors, (x) => BigInt(x.size));
+}
+
+/** Tensors of one device and dtype: what one call of the library takes. */
+export interface Alike {
+  readonly backend: Backend;
+  readonly code: number;
+  readonly tensors: Tensor[];
+}
+
+/** Parts tensors by device and dtype. */
+export function alike(tensors: Iterable<Tensor>): Alike[] {
+  const parts = new Map<string, Alike>();
+  for (const x of tensors) {
+    const key = `${x.device} ${x.dtype}`;
+    const part = parts.get(key);
+    if (part) part.tensors.push(x);
+    else parts.set(key, { backend: x.backend, code: x.code, tensors: [x] });
+  }
+  return [...parts.values()];
+}
+
+/** The gradients of parameters, a single one or several; those without are left out. */
+export function gradientsOf(op: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
+  const list = Symbol.iterator in parameters ? [...parameters] : [parameters];
+  return list.flatMap((p) => {
+    checkTensor(op, p);
+    return p.grad ? [p.grad as Tensor] : [];
+  });
+}
+
+/** y += weight (x - y), in place and pair by pair; those of one index must be alike. */
+export function lerpAll(ys: readonly Tensor[], xs: readonly Tensor[], weight: number): void {
+  const partner = new Map(ys.map((y, i) => [y, xs[i]!]));
+  for (const { backend, code, tensors } of alike(ys)) {
+    backend.check(
+      backend.functions.cdn_list_lerp(
+        handlesOf(tensors),
+        handlesOf(tensors.map((y) => partner.get(y)!)),
+        sizesOf(tensors),
+        tensors.length,
+        weight,
+        code,
+      ),
+    );
+  }
+}

@@ -1,0 +1,165 @@
+import type { DType } from "../core/dtype.ts";
+import { checkInteger } from "../core/options.ts";
+import { scope } from "../core/scope.ts";
+import { formatShape } from "../core/shape.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { add, div, maximum, mul } from "../ops/binary.ts";
+import { cast } from "../ops/cast.ts";
+import { matmul } from "../ops/matmul.ts";
+import { transpose } from "../ops/movement.ts";
+import { sum } from "../ops/reduce.ts";
+import { sqrt } from "../ops/unary.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Batch } from "./batch.ts";
+import { checkRates, checkShare } from "./check.ts";
+import { handlesOf, lerpAll, sizesOf } from "./lists.ts";
+import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
+
+/** Options of {@linkcode Muon}. */
+export interface MuonOptions {
+  /** The learning rate; default 1e-3. */
+  lr?: number;
+  /** Decoupled, as AdamW's; default 0.1. */
+  weightDecay?: number;
+  /** Default 0.95. */
+  momentum?: number;
+  /** Look ahead along the momentum. Default true. */
+  nesterov?: boolean;
+  /** The least norm to divide by; default 1e-7. */
+  eps?: number;
+  /** Newton-Schulz steps; default 5. */
+  nsSteps?: number;
+  /** Their coefficients; default [3.4445, -4.7750, 2.0315]. */
+  nsCoefficients?: readonly [number, number, number];
+  /** The dtype of their products; default float32, or float64 for parameters of float64. PyTorch's is bfloat16. */
+  nsDType?: "float32" | "float64" | "bfloat16" | null;
+  /**
+   * How the rate of a [rows, cols] matrix differs from lr: by sqrt(max(1, rows / cols)) (`"original"`, the default), or by
+   * 0.2 sqrt(max(rows, cols)) (`"match_rms_adamw"`), so that rates found for AdamW serve.
+   */
+  adjustLrFn?: "original" | "match_rms_adamw";
+}
+
+/**
+ * Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon; rates: Liu et al. 2025,
+ * https://arxiv.org/abs/2502.16982), as torch.optim.Muon: momentum whose update, a matrix, is made orthogonal. For
+ * matrices, the hidden layers' weights; leave biases, embeddings and the last layer to AdamW.
+ *
+ *     b = b + (1 - momentum) (grad - b)
+ *     U = orthogonal(nesterov ? grad + momentum (b - grad) : b)
+ *     p = (1 - lr weightDecay) p - lr adjustment U
+ *
+ * orthogonal() brings the singular values near to 1 by Newton-Schulz steps on X = U / |U|: with A = X X^T, X becomes
+ * a X + (b A + c A^2) X.
+ *
+ * ```ts
+ * import { nn, optim } from "@cudeno/cudeno";
+ * const model = new nn.Sequential(new nn.Linear(8, 16), new nn.ReLU(), new nn.Linear(16, 4));
+ * const hidden = model.parameters().filter((p) => p.rank === 2);
+ * const others = model.parameters().filter((p) => p.rank !== 2);
+ * const optimizers = [new optim.Muon(hidden, { lr: 0.02 }), new optim.AdamW(others)];
+ * console.log(optimizers.map((optimizer) => optimizer.groups[0]!.params.length)); // 2, 2
+ * ```
+ */
+export class Muon extends Optimizer<MuonOptions> {
+  /** Trains matrices, tensors of two axes with requiresGrad, or groups of them. */
+  constructor(params: Trainable<MuonOptions>, options: MuonOptions = {}) {
+    super("Muon", params, options, {
+      lr: 1e-3,
+      weightDecay: 0.1,
+      momentum: 0.95,
+      nesterov: true,
+      eps: 1e-7,
+      nsSteps: 5,
+      nsCoefficients: [3.4445, -4.775, 2.0315],
+      nsDType: null,
+      adjustLrFn: "original",
+    });
+  }
+
+  /** @ignore */
+  protected override check(options: Required<MuonOptions>): void {
+    checkRates("Muon", options, ["lr", "weightDecay", "eps"]);
+    checkShare("Muon", "momentum", options.momentum);
+    checkInteger("Muon", "nsSteps", options.nsSteps, 1);
+    const { nsCoefficients, nsDType, adjustLrFn } = options;
+    if (nsCoefficients.length !== 3 || !nsCoefficients.every(Number.isFinite)) {
+      throw new ArgumentError(
+        `Muon: nsCoefficients is ${nsCoefficients}; it must be three finite numbers`,
+      );
+    }
+    if (![null, "float32", "float64", "bfloat16"].includes(nsDType)) {
+      throw new ArgumentError(
+        `Muon: nsDType is ${nsDType}; it must be float32, float64 or bfloat16`,
+      );
+    }
+    if (adjustLrFn !== "original" && adjustLrFn !== "match_rms_adamw") {
+      throw new ArgumentError(
+        `Muon: adjustLrFn is ${adjustLrFn}; it must be original or match_rms_adamw`,
+      );
+    }
+  }
+
+  /** @ignore */
+  protected override checkParameter({ rank, shape }: Tensor): void {
+    if (rank === 2) return;
+    throw new ShapeError(
+      `Muon: a parameter is ${
+        formatShape(shape)
+      }; it must be a matrix: give others, such as biases, to AdamW`,
+    );
+  }
+
+  /** @ignore */
+  protected override key(): string {
+    return ""; // all steps are alike
+  }
+
+  /** @ignore */
+  protected override update(batch: Batch<Group<MuonOptions>>): void {
+    const { group, params } = batch;
+    const buffers = batch.tensors("momentumBuffer");
+    lerpAll(buffers, params.map((p) => p.grad!), 1 - group.momentum);
+    params.forEach((p, i) => {
+      if (p.size > 0) scope(() => updateMatrix(p, buffers[i]!, group));
+    });
+  }
+}
+
+function updateMatrix(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): void {
+  const { lr, weightDecay, momentum, nesterov, adjustLrFn } = group;
+  const [rows, cols] = p.shape as [number, number];
+  let update = buffer;
+  if (nesterov) {
+    update = p.make(p.shape).copyFrom(p.grad!);
+    lerpAll([update], [buffer], momentum);
+  }
+  update = cast(orthogonal(update, group), p.dtype);
+  const adjustment = adjustLrFn === "original"
+    ? Math.sqrt(Math.max(1, rows / cols))
+    : 0.2 * Math.sqrt(Math.max(rows, cols));
+  p.backend.check(p.backend.functions.cdn_muon_step(
+    handlesOf([p]),
+    handlesOf([update]),
+    sizesOf([p]),
+    1,
+    lr * adjustment,
+    1 - lr * weightDecay,
+    p.code,
+  ));
+}
+
+function orthogonal(matrix: Tensor, group: Group<MuonOptions>): Tensor {
+  const { nsSteps, nsCoefficients: [a, b, c], eps, nsDType } = group;
+  const dtype: DType = nsDType ?? (matrix.dtype === "float64" ? "float64" : "float32");
+  // A X^T, whichever side is shorter, makes the smaller products.
+  const tall = matrix.shape[0]! > matrix.shape[1]!;
+  let x = cast(tall ? transpose(matrix) : matrix, dtype);
+  x = div(x, maximum(sqrt(sum(mul(x, x))), eps));
+  for (let step = 0; step < nsSteps; step++) {
+    const gram = matmul(x, x, { transposeB: true });
+    const polynomial = add(mul(gram, b), mul(matmul(gram, gram), c));
+    x = add(mul(x, a), matmul(polynomial, x));
+  }
+  return tall ? transpose(x) : x;
+}

@@ -1,0 +1,96 @@
+import type { Batch, ParameterState } from "./batch.ts";
+import { checkBetas, checkRates } from "./check.ts";
+import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
+
+/** Options of {@linkcode NAdam}. */
+export interface NAdamOptions {
+  /** The learning rate; default 2e-3. */
+  lr?: number;
+  /** How slowly the means of gradients and of their squares forget; default [0.9, 0.999]. */
+  betas?: readonly [number, number];
+  /** Added to the denominator; default 1e-8. */
+  eps?: number;
+  /** Default 0. */
+  weightDecay?: number;
+  /** How fast the momentum grows to betas[0]; default 4e-3. */
+  momentumDecay?: number;
+  /** Shrink p by 1 - lr weightDecay, as AdamW does, instead of an L2 penalty. Default false. */
+  decoupledWeightDecay?: boolean;
+  /** Climb instead of descend. Default false. */
+  maximize?: boolean;
+}
+
+/**
+ * Adam with Nesterov's momentum (Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), as
+ * torch.optim.NAdam. With m and v as in Adam, mu(t) = beta1 (1 - 0.96^(t momentumDecay) / 2) and M(t) the product of
+ * mu(1)…mu(t):
+ *
+ *     p = p - lr ((1 - mu(t)) g / (1 - M(t)) + mu(t+1) m / (1 - M(t+1))) / (sqrt(v / (1 - beta2^t)) + eps)
+ *
+ * ```ts
+ * import { optim, tensor } from "@cudeno/cudeno";
+ * const w = tensor([1, -2], { requiresGrad: true });
+ * const optimizer = new optim.NAdam([w], { lr: 0.1 });
+ * for (let i = 0; i < 50; i++) {
+ *   optimizer.zeroGrad();
+ *   w.mul(w).sum().backward();
+ *   optimizer.step();
+ * }
+ * console.log(w.dataSync()); // close to 0
+ * ```
+ */
+export class NAdam extends Optimizer<NAdamOptions> {
+  /** Trains parameters, tensors with requiresGrad, or groups of them. */
+  constructor(params: Trainable<NAdamOptions>, options: NAdamOptions = {}) {
+    super("NAdam", params, options, {
+      lr: 2e-3,
+      betas: [0.9, 0.999],
+      eps: 1e-8,
+      weightDecay: 0,
+      momentumDecay: 4e-3,
+      decoupledWeightDecay: false,
+      maximize: false,
+    });
+  }
+
+  /** @ignore */
+  protected override check(options: Required<NAdamOptions>): void {
+    checkRates("NAdam", options, ["lr", "eps", "weightDecay", "momentumDecay"]);
+    checkBetas("NAdam", options.betas);
+  }
+
+  /** @ignore The product of the momenta depends on the options at each step before. */
+  protected override key(state: ParameterState): string {
+    return `${state.step} ${state.numbers["muProduct"]}`;
+  }
+
+  /** @ignore */
+  protected override update(batch: Batch<Group<NAdamOptions>>): void {
+    const { lr, betas: [beta1, beta2], eps, weightDecay, momentumDecay } = batch.group;
+    const { decoupledWeightDecay: decoupled, maximize } = batch.group;
+    const { backend, step } = batch;
+    const momentum = (t: number) => beta1 * (1 - 0.5 * 0.96 ** (t * momentumDecay));
+    const mu = momentum(step);
+    const next = momentum(step + 1);
+    const product = (batch.states[0]!.numbers["muProduct"] ?? 1) * mu;
+    backend.check(backend.functions.cdn_nadam_step(
+      batch.handles(),
+      batch.grads(),
+      batch.state("expAvg"),
+      batch.state("expAvgSq"),
+      batch.sizes(),
+      batch.params.length,
+      lr * (1 - mu) / (1 - product),
+      lr * next / (1 - product * next),
+      beta1,
+      beta2,
+      1 - beta2 ** step,
+      eps,
+      decoupled ? 0 : weightDecay,
+      decoupled ? 1 - lr * weightDecay : 1,
+      Number(maximize),
+      batch.code,
+    ));
+    for (const { numbers } of batch.states) numbers["muProduct"] = product;
+  }
+}

@@ -1,0 +1,217 @@
+import { noGrad, zeroGrad } from "../core/autograd.ts";
+import { checkNumber, checkOptions } from "../core/options.ts";
+import { scope } from "../core/scope.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
+import { checkTensor } from "../ops/operands.ts";
+import type { Tensor } from "../tensor.ts";
+import { Batch, type ParameterState } from "./batch.ts";
+import { loadState, type OptimizerState, saveState } from "./state.ts";
+
+/** What all optimizers have for options. */
+export interface OptimizerOptions {
+  /** The learning rate. */
+  lr?: number;
+}
+
+/** Parameters with options of their own; those not given are the optimizer's. */
+export type ParameterGroup<O> = Partial<O> & {
+  /** Tensors with requiresGrad. */
+  params: Iterable<Tensor>;
+};
+
+/** What an optimizer trains: parameters, or groups of them. */
+export type Trainable<O> = Iterable<Tensor> | Iterable<ParameterGroup<O>>;
+
+/** A group as the optimizer holds it: its options, all of them, may be changed between steps. */
+export type Group<O> = Required<O> & {
+  /** The parameters. */
+  readonly params: readonly Tensor[];
+  /** The learning rate from which schedules compute; set by the first schedule. */
+  initialLr?: number;
+};
+
+/**
+ * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
+ * remembered of each parameter. Parameters without a gradient are left as they are, and count their own steps.
+ *
+ * A subclass says in update() what a step does with parameters that are alike. It runs unrecorded and in a scope.
+ *
+ * ```ts
+ * import { optim, type Tensor, tensor } from "@cudeno/cudeno";
+ * class SignSGD extends optim.Optimizer<{ lr?: number }> {
+ *   constructor(params: optim.Trainable<{ lr?: number }>, options = {}) {
+ *     super("SignSGD", params, options, { lr: 0.1 });
+ *   }
+ *   protected override update({ params, group }: optim.Batch<optim.Group<{ lr?: number }>>) {
+ *     const sign = (g: Tensor) => g.div(g.abs());
+ *     for (const p of params) p.copyFrom(p.sub(sign(p.grad!).mul(group.lr)));
+ *   }
+ * }
+ * const w = tensor([1, -1], { requiresGrad: true });
+ * const optimizer = new SignSGD([w]);
+ * w.mul(w).sum().backward();
+ * optimizer.step();
+ * console.log(w.dataSync()); // 0.9, -0.9
+ * ```
+ */
+export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
+  readonly #name: string;
+  readonly #defaults: Required<O>;
+  readonly #groups: Group<O>[] = [];
+  readonly #states = new Map<Tensor, ParameterState>();
+
+  /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
+  constructor(name: string, trainable: Trainable<O>, options: O, defaults: Required<O>) {
+    checkOptions(name, options, Object.keys(defaults));
+    this.#name = name;
+    this.#defaults = filled(defaults, options);
+    this.check(this.#defaults);
+    const items = [...trainable as Iterable<Tensor | ParameterGroup<O>>];
+    if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
+    if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
+    else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
+  }
+
+  /** The groups, in the order in which they were given. */
+  get groups(): readonly Group<O>[] {
+    return this.#groups;
+  }
+
+  /** The learning rate of the first group; setting it sets those of all groups. */
+  get lr(): number {
+    return this.#groups[0]!.lr as number;
+  }
+
+  set lr(value: number) {
+    for (const group of this.#groups) (group as OptimizerOptions).lr = value;
+  }
+
+  /** Adds parameters with options of their own, such as layers that are to be trained from now on. */
+  addGroup(group: ParameterGroup<O>): void {
+    const name = this.#name;
+    const { params, ...options } = group;
+    checkOptions(name, options, Object.keys(this.#defaults));
+    const own = filled(this.#defaults, options as unknown as Partial<O>);
+    this.check(own);
+    const list = [...params];
+    if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
+    const seen = new Set(this.#groups.flatMap((other) => other.params));
+    for (const p of list) {
+      checkTensor(name, p);
+      if (seen.has(p)) throw new ArgumentError(`${name}: a parameter is there twice`);
+      if (!p.requiresGrad) throw new GradientError(`${name}: a parameter has no requiresGrad`);
+      if (p.node) {
+        throw new GradientError(
+          `${name}: a parameter was computed, by ${p.node.name}; only leaves have gradients`,
+        );
+      }
+      this.checkParameter(p);
+      seen.add(p);
+    }
+    this.#groups.push({ ...own, params: Object.freeze(list) } as Group<O>);
+  }
+
+  /** Changes every parameter that has a gradient. Nothing is changed where an error is thrown. */
+  step(): void {
+    const batches = this.#groups.flatMap((group) => {
+      this.check(group);
+      return this.#batches(group);
+    });
+    noGrad(() =>
+      scope(() => {
+        for (const batch of batches) {
+          this.update(batch);
+          for (const state of batch.states) state.step++;
+        }
+      })
+    );
+  }
+
+  #batches(group: Group<O>): Batch<Group<O>>[] {
+    const parts = new Map<string, [Tensor[], ParameterState[]]>();
+    for (const p of group.params) {
+      void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
+      if (!p.grad) continue;
+      this.#checkGradient(p, p.grad);
+      let state = this.#states.get(p);
+      if (!state) this.#states.set(p, state = { step: 0, tensors: {}, numbers: {} });
+      const key = `${p.device} ${p.dtype} ${this.key(state)}`;
+      let part = parts.get(key);
+      if (!part) parts.set(key, part = [[], []]);
+      part[0].push(p);
+      part[1].push(state);
+    }
+    return Array.from(parts.values(), ([params, states]) => new Batch(group, params, states));
+  }
+
+  #checkGradient(p: Tensor, grad: Tensor): void {
+    if (grad.dtype !== p.dtype) {
+      throw new DTypeError(
+        `${this.#name}: a gradient is ${grad.dtype}; its parameter is ${p.dtype}`,
+      );
+    }
+    if (!sameShape(grad.shape, p.shape)) {
+      throw new ShapeError(
+        `${this.#name}: a gradient is ${formatShape(grad.shape)}; its parameter is ${
+          formatShape(p.shape)
+        }`,
+      );
+    }
+  }
+
+  /** Throws for options out of range. Called for each group at every step too, since they may be changed. */
+  protected check(options: Required<O>): void {
+    checkNumber(this.#name, "lr", options.lr as number, 0);
+  }
+
+  /** Throws for a parameter that this optimizer cannot train. */
+  protected checkParameter(_parameter: Tensor): void {}
+
+  /** What of a parameter's state decides which step it takes: by default how many it has taken. */
+  protected key(state: ParameterState): string | number {
+    return state.step;
+  }
+
+  /** The step of parameters that are alike. */
+  protected abstract update(batch: Batch<Group<O>>): void;
+
+  /** Frees the gradients of all parameters. */
+  zeroGrad(): void {
+    for (const group of this.#groups) zeroGrad(group.params);
+  }
+
+  /** All that training needs to go on exactly so; the tensors are the optimizer's own, not copies. */
+  stateDict(): OptimizerState {
+    return saveState(this.#groups, this.#states);
+  }
+
+  /** Takes over options and state of an optimizer with as many groups and parameters; the tensors are copied. */
+  loadStateDict(state: OptimizerState): void {
+    const loaded = loadState(this.#name, state, this.#groups, (group) => {
+      checkOptions(this.#name, group, [...Object.keys(this.#defaults), "initialLr", "params"]);
+      this.check(group);
+    });
+    this.dispose();
+    for (const [p, own] of loaded.states) this.#states.set(p, own);
+    loaded.options.forEach((options, i) => Object.assign(this.#groups[i]!, options));
+  }
+
+  /** Frees the state; the parameters stay. */
+  dispose(): void {
+    for (const { tensors } of this.#states.values()) {
+      for (const x of Object.values(tensors)) x.dispose();
+    }
+    this.#states.clear();
+  }
+}
+
+function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
+  return typeof item === "object" && item !== null && "params" in item;
+}
+
+// Options given as undefined count as not given.
+function filled<O>(defaults: Required<O>, options: Partial<O>): Required<O> {
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}

@@ -1,0 +1,132 @@
+import { checkInteger, checkNumber } from "../core/options.ts";
+import { ArgumentError } from "../native/errors.ts";
+import { mul } from "../ops/binary.ts";
+import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
+import type { EMA } from "../optim/ema.ts";
+import type { GradScaler } from "../optim/grad_scaler.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
+import type { Schedule } from "../optim/schedule/schedule.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** What a {@linkcode Trainer} does with the gradients of a batch. */
+export interface StepOptions {
+  /** Needed by fit() only. */
+  optimizer?: Optimizer;
+  /** Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation the training loss. */
+  schedule?: Schedule;
+  /** When to step the schedule: after each epoch (the default), or after each step of the optimizer. */
+  scheduleEvery?: "epoch" | "step";
+  /** The largest norm of all gradients together; see clipGradNorm(). */
+  clipGradNorm?: number;
+  /** The largest absolute value in a gradient; see clipGradValue(). */
+  clipGradValue?: number;
+  /** How many batches make one step, as if they were one batch: less memory. Default 1. */
+  accumulate?: number;
+  /** Averages the parameters after each step; validation during fit() is then of the averages. */
+  ema?: EMA;
+  /** Scales the loss, for training in float16. */
+  scaler?: GradScaler;
+}
+
+/** The names of {@linkcode StepOptions}. */
+export const stepOptions: readonly (keyof StepOptions)[] = [
+  "optimizer",
+  "schedule",
+  "scheduleEvery",
+  "clipGradNorm",
+  "clipGradValue",
+  "accumulate",
+  "ema",
+  "scaler",
+];
+
+/** Throws for options that make no sense. */
+export function checkStepOptions(options: StepOptions): void {
+  const { schedule, scheduleEvery = "epoch", accumulate = 1 } = options;
+  for (const name of ["clipGradNorm", "clipGradValue"] as const) {
+    if (options[name] !== undefined) checkNumber("Trainer", name, options[name], 0);
+  }
+  checkInteger("Trainer", "accumulate", accumulate, 1);
+  if (scheduleEvery !== "epoch" && scheduleEvery !== "step") {
+    throw new ArgumentError(`Trainer: scheduleEvery is ${scheduleEvery}; it must be epoch or step`);
+  }
+  if (schedule && schedule.optimizer !== options.optimizer) {
+    throw new ArgumentError("Trainer: the schedule is of another optimizer");
+  }
+  if (schedule instanceof ReduceLROnPlateau && scheduleEvery === "step") {
+    throw new ArgumentError(
+      'Trainer: a ReduceLROnPlateau needs the loss of an epoch; leave out scheduleEvery: "step"',
+    );
+  }
+}
+
+/** From the losses of an epoch's batches to steps of the optimizer. */
+export class Stepper {
+  readonly #options: StepOptions;
+  readonly #optimizer: Optimizer;
+  readonly #wanted: number;
+  #left: number;
+  #group = 0;
+  #done = 0;
+  #lr: number;
+
+  /** For one epoch of `samples`, `batchSize` at a time. */
+  constructor(
+    options: StepOptions & { optimizer: Optimizer },
+    samples: number,
+    batchSize: number,
+  ) {
+    this.#options = options;
+    this.#optimizer = options.optimizer;
+    this.#wanted = batchSize * (options.accumulate ?? 1);
+    this.#left = samples;
+    this.#lr = options.optimizer.lr;
+  }
+
+  /** The learning rate of the last step, where a schedule changes it. */
+  get lr(): { lr?: number } {
+    return this.#options.schedule ? { lr: this.#lr } : {};
+  }
+
+  /** Adds the gradients of a batch's mean loss; steps when there are enough of them. */
+  add(loss: Tensor, samples: number): void {
+    const { scaler } = this.#options;
+    if (this.#done === 0) {
+      this.#optimizer.zeroGrad();
+      this.#group = Math.min(this.#wanted, this.#left);
+    }
+    // By samples, so that a last batch that is smaller weighs less.
+    const share = samples === this.#group ? loss : mul(loss, samples / this.#group);
+    (scaler ? scaler.scale(share) : share).backward();
+    this.#done += samples;
+    this.#left -= samples;
+    if (this.#done < this.#group) return;
+    this.#done = 0;
+    this.#step();
+  }
+
+  #step(): void {
+    const { schedule, scheduleEvery, ema, scaler } = this.#options;
+    this.#lr = this.#optimizer.lr;
+    this.#clip();
+    let stepped = true;
+    if (scaler) {
+      stepped = scaler.step(this.#optimizer);
+      scaler.update();
+    } else {
+      this.#optimizer.step();
+    }
+    if (stepped) ema?.update();
+    if (scheduleEvery === "step") schedule?.step();
+  }
+
+  #clip(): void {
+    const { clipGradNorm: maxNorm, clipGradValue: value, scaler } = this.#options;
+    if (maxNorm === undefined && value === undefined) return;
+    scaler?.unscale(this.#optimizer);
+    const parameters = this.#optimizer.groups.flatMap(({ params }) => params);
+    if (value !== undefined) clipGradValue(parameters, value);
+    if (maxNorm !== undefined) clipGradNorm(parameters, maxNorm).dispose();
+  }
+}

@@ -1,0 +1,211 @@
+// What a Trainer does with gradients besides a plain step: schedules, clipping, accumulation, averages, scaled losses.
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import {
+  ArgumentError,
+  type Callback,
+  clipGradNorm,
+  crossEntropy,
+  type data,
+  type EpochResult,
+  manualSeed,
+  nn,
+  optim,
+  ProgressBar,
+  scope,
+  Trainer,
+  type TrainerOptions,
+} from "../mod.ts";
+import { cleanTest, halves, later, xor } from "./fixtures/helpers.ts";
+
+const test = (name: string, fn: () => void | Promise<void>) => cleanTest(`Trainer: ${name}`, fn);
+const quiet = { callbacks: [] };
+
+type Optimize = (model: nn.Module) => optim.Optimizer;
+const sgd: Optimize = (model) => new optim.SGD(model.parameters(), { lr: 0.5, momentum: 0.9 });
+
+/** The same network each time, and what trains it. */
+function setting(optimize: Optimize = sgd) {
+  manualSeed(5);
+  const model = later(
+    new nn.Sequential(new nn.Linear(2, 8), new nn.Tanh(), new nn.Linear(8, 2)).train(),
+  );
+  return { model, optimizer: later(optimize(model)), loss: new nn.CrossEntropyLoss() };
+}
+
+const weights = (model: nn.Module) => model.parameters().flatMap((p) => [...p.dataSync()]);
+
+async function trained(
+  set: data.TensorDataset,
+  batchSize: number,
+  more: (made: ReturnType<typeof setting>) => Partial<TrainerOptions> = () => ({}),
+) {
+  const made = setting();
+  const trainer = new Trainer(made.model, {
+    loss: made.loss,
+    optimizer: made.optimizer,
+    ...more(made),
+  });
+  const history = await trainer.fit(set, { epochs: 3, batchSize, shuffle: false, ...quiet });
+  return { ...made, history, weights: weights(made.model) };
+}
+
+function assertNear(found: number[], wanted: number[], tolerance = 2e-6) {
+  assertEquals(found.length, wanted.length);
+  found.forEach((x, i) => assertAlmostEquals(x, wanted[i]!, tolerance));
+}
+
+test("accumulated batches make the step of one large batch, also at an epoch's uneven end", async () => {
+  for (const n of [64, 50, 51]) {
+    const set = halves(n);
+    const whole = await trained(set, 16);
+    const parts = await trained(set, 4, () => ({ accumulate: 4 }));
+    assertNear(parts.weights, whole.weights);
+    parts.history.forEach(({ loss }, i) => assertAlmostEquals(loss, whole.history[i]!.loss, 1e-5));
+  }
+});
+
+test("the loss may be a function", async () => {
+  const set = halves(40);
+  const object = await trained(set, 8);
+  const plain = await trained(set, 8, () => ({ loss: (y, t) => crossEntropy(y, t) }));
+  assertEquals(plain.weights, object.weights);
+  const { model } = setting();
+  const trainer = new Trainer(model, { loss: (y, t) => crossEntropy(y, t).mul(2) });
+  const twice = await trainer.evaluate(set);
+  const once = await new Trainer(model, { loss: new nn.CrossEntropyLoss() }).evaluate(set);
+  assertAlmostEquals(twice.loss, 2 * once.loss, 1e-6);
+});
+
+test("gradients are clipped before the step", async () => {
+  const set = halves(32);
+  const byNorm = await trained(set, 8, () => ({ clipGradNorm: 0.1 }));
+  const byHand = setting();
+  for (let epoch = 0; epoch < 3; epoch++) {
+    for (let b = 0; b < 4; b++) {
+      scope(() => {
+        const [x, t] = [set.inputs.view(16 * b, [8, 2]), set.targets.view(8 * b, [8])];
+        byHand.optimizer.zeroGrad();
+        byHand.loss.forward(byHand.model.forward(x), t).backward();
+        clipGradNorm(byHand.model.parameters(), 0.1);
+        byHand.optimizer.step();
+      });
+    }
+  }
+  assertEquals(byNorm.weights, weights(byHand.model));
+  const byValue = await trained(set, 8, () => ({ clipGradValue: 0 }));
+  assertEquals(byValue.weights, weights(setting().model));
+});
+
+test("a scaled loss trains as the plain one", async () => {
+  const set = halves(32);
+  const plain = await trained(set, 8, () => ({ clipGradNorm: 0.5 }));
+  const scaler = new optim.GradScaler({ growthInterval: 3 });
+  const scaled = await trained(set, 8, () => ({ clipGradNorm: 0.5, scaler }));
+  assertNear(scaled.weights, plain.weights);
+  assertEquals(scaler.getScale(), 65536 * 2 ** 4); // after 12 steps
+});
+
+test("a schedule is stepped after each epoch, or after each step", async () => {
+  const set = halves(32);
+  const gamma = 0.5;
+  const epochs = await trained(set, 8, ({ optimizer }) => ({
+    schedule: new optim.schedule.ExponentialLR(optimizer, { gamma }),
+  }));
+  assertEquals(epochs.history.map(({ lr }) => lr), [0.5, 0.25, 0.125]);
+  assertEquals(epochs.optimizer.lr, 0.0625);
+  const steps = await trained(set, 8, ({ optimizer }) => ({
+    schedule: new optim.schedule.ExponentialLR(optimizer, { gamma }),
+    scheduleEvery: "step",
+    accumulate: 2, // two steps an epoch
+  }));
+  assertEquals(steps.history.map(({ lr }) => lr), [0.25, 0.0625, 0.015625]);
+  assertEquals(steps.optimizer.lr, 0.5 ** 7);
+  assert((await trained(set, 8)).history.every((result) => !("lr" in result)));
+});
+
+test("ReduceLROnPlateau gets the validation loss, or else the training loss", async () => {
+  for (const validation of [undefined, halves(16)]) {
+    const seen: (number | undefined)[] = [];
+    class Spy extends optim.schedule.ReduceLROnPlateau {
+      override step(metric?: number) {
+        seen.push(metric);
+        super.step(metric);
+      }
+    }
+    const { model, optimizer, loss } = setting();
+    const trainer = new Trainer(model, { loss, optimizer, schedule: new Spy(optimizer) });
+    const history = await trainer.fit(halves(32), { epochs: 2, validation, ...quiet });
+    assertEquals(seen, history.map((result) => validation ? result.valLoss : result.loss));
+  }
+});
+
+test("validation is of the averaged parameters, and training goes on with its own", async () => {
+  const set = halves(32);
+  const plain = await trained(set, 8);
+  const { model, optimizer, loss } = setting();
+  const ema = later(new optim.EMA(model, { decay: 0.9 }));
+  const trainer = new Trainer(model, { loss, optimizer, ema });
+  const options = { epochs: 3, batchSize: 8, shuffle: false, validation: set, ...quiet };
+  const history = await trainer.fit(set, options);
+  assertEquals(weights(model), plain.weights);
+  assertEquals(ema.updates, 12);
+  const last = history.at(-1)!.valLoss!;
+  assert(last !== (await trainer.evaluate(set)).loss);
+  ema.apply();
+  assertEquals((await trainer.evaluate(set)).loss, last);
+});
+
+test("the progress line shows the learning rate where a schedule changes it", async () => {
+  const { model, optimizer, loss } = setting();
+  const schedule = new optim.schedule.StepLR(optimizer, { stepSize: 1, gamma: 0.1 });
+  const trainer = new Trainer(model, { loss, optimizer, schedule });
+  const written: string[] = [];
+  const stream = {
+    isTerminal: () => false,
+    writeSync: (b: Uint8Array) => (written.push(new TextDecoder().decode(b)), b.length),
+  };
+  const ends: EpochResult[] = [];
+  const spy: Callback = { onEpochEnd: (result) => void ends.push(result) };
+  await trainer.fit(xor(), { epochs: 2, callbacks: [new ProgressBar({ stream }), spy] });
+  const lines = written.join("").trim().split("\n");
+  assert(lines[0]!.includes(" lr 0.5000 ") && lines[1]!.includes(" lr 0.0500 "), lines.join("\n"));
+  assertEquals(ends.map(({ lr }) => lr), [0.5, 0.05]);
+});
+
+test("an error in the middle of accumulated batches leaves the next fit whole", async () => {
+  const set = halves(32);
+  let calls = 0;
+  const { model, optimizer } = setting();
+  const trainer = new Trainer(model, {
+    optimizer,
+    accumulate: 4,
+    loss: (y, t) => {
+      if (++calls === 2) throw new Error("stop");
+      return crossEntropy(y, t);
+    },
+  });
+  const options = { epochs: 3, batchSize: 8, shuffle: false, ...quiet };
+  await trainer.fit(set, options).catch(() => {});
+  assert(calls === 2);
+  await trainer.fit(set, options);
+  assertNear(weights(model), (await trained(set, 32)).weights);
+});
+
+test("wrong options are refused", () => {
+  const { model, optimizer, loss } = setting();
+  const refuse = (options: object, message: string) =>
+    assertThrows(
+      () => new Trainer(model, { loss, optimizer, ...options }),
+      ArgumentError,
+      message,
+    );
+  refuse({ loss: 3 }, "loss is missing");
+  refuse({ clipGradNorm: -1 }, "clipGradNorm is -1");
+  refuse({ clipGradValue: NaN }, "clipGradValue is NaN");
+  refuse({ accumulate: 0 }, "accumulate is 0");
+  refuse({ scheduleEvery: "batch" }, "must be epoch or step");
+  refuse({ clipGradNrom: 1 }, "did you mean clipGradNorm?");
+  const schedule = new optim.schedule.ReduceLROnPlateau(optimizer);
+  refuse({ schedule, scheduleEvery: "step" }, "needs the loss of an epoch");
+  refuse({ schedule, optimizer: undefined }, "of another optimizer");
+});
