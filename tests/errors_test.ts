@@ -118,7 +118,12 @@ test("dtypes that do not fit", () => {
   );
   refuse(() => a.to("int64" as "int32"), "dtype", "int64", "int32");
   refuse(() => a.copyFrom(new Int32Array(4)), "dtype", "copyFrom", "float32");
-  refuse(() => zeros([1], { dtype: "int32", requiresGrad: true }), "gradient", "int32", "use a float");
+  refuse(
+    () => zeros([1], { dtype: "int32", requiresGrad: true }),
+    "gradient",
+    "int32",
+    "use a float",
+  );
   refuse(() => new nn.Linear(1, 1, { dtype: "int32" }), "dtype", "int32");
 });
 
