@@ -142,7 +142,6 @@ export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
 export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
 export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
 export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
-export { abs, exp, log, neg, relu, sigmoid, sqrt, tanh } from "./lib/ops/unary.ts";
 export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
 export type { Batch, ParameterState } from "./lib/optim/batch.ts";
 export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
@@ -173,7 +172,6 @@ export {
   sqrt,
 } from "./lib/ops/unary.ts";
 export { where } from "./lib/ops/where.ts";
-export type { Optimizer } from "./lib/optim/sgd.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";

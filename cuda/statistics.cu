@@ -241,8 +241,8 @@ CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t
   });
 }
 
-CDN_API int32_t cdn_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype) {
-  return run("cdn_norm", [&](Call& call) {
+CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype) {
+  return run("cdn_vector_norm", [&](Call& call) {
     Sizes n(outer, axis, inner);
     need_identity(n, p);
     with_float(dtype, [&](auto zero) {
@@ -262,9 +262,9 @@ CDN_API int32_t cdn_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, in
   });
 }
 
-CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
                               int64_t inner, double p, int32_t dtype) {
-  return run("cdn_norm_grad", [&](Call& call) {
+  return run("cdn_vector_norm_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);

@@ -170,8 +170,8 @@ export const symbols = {
     parameters: [handle, handle, handle, handle, handle, size, size, size, scalar, int],
     result: int,
   },
-  cdn_norm: { parameters: [handle, handle, size, size, size, scalar, int], result: int },
-  cdn_norm_grad: {
+  cdn_vector_norm: { parameters: [handle, handle, size, size, size, scalar, int], result: int },
+  cdn_vector_norm_grad: {
     parameters: [handle, handle, handle, handle, size, size, size, scalar, int],
     result: int,
   },

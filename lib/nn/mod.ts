@@ -1,5 +1,4 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { ReLU, Sigmoid, Tanh } from "./activations.ts";
 export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export {
   ELU,

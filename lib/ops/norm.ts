@@ -48,7 +48,7 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
     const y = part.make(run.out);
     const { backend } = part;
     backend.check(
-      backend.functions.cdn_norm(y.handle, part.handle, ...sizesOf(run), p, part.code),
+      backend.functions.cdn_vector_norm(y.handle, part.handle, ...sizesOf(run), p, part.code),
     );
     return record(y, "norm", [part], (grad) => [
       gradEnabled() ? composedGrad(grad, part, y, run, p) : fusedGrad(grad, part, y, run, p),
@@ -60,7 +60,7 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   const dx = x.make(x.shape);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_norm_grad(
+    backend.functions.cdn_vector_norm_grad(
       dx.handle,
       grad.handle,
       x.handle,

@@ -10,68 +10,6 @@
 
 // clang-format off: a name a line
 // Functions that take handles, sizes and scalars, the output first: their arguments are made up by type.
-#define COMPUTING(X)   \
-  X(neg)               \
-  X(abs)               \
-  X(exp)               \
-  X(log)               \
-  X(sqrt)              \
-  X(relu)              \
-  X(sigmoid)           \
-  X(tanh)              \
-  X(abs_grad)          \
-  X(sqrt_grad)         \
-  X(relu_grad)         \
-  X(sigmoid_grad)      \
-  X(tanh_grad)         \
-  X(fill)              \
-  X(cast)              \
-  X(add)               \
-  X(sub)               \
-  X(mul)               \
-  X(div)               \
-  X(pow)               \
-  X(maximum)           \
-  X(minimum)           \
-  X(pow_grad_base)     \
-  X(pow_grad_exponent) \
-  X(maximum_grad)      \
-  X(eq)                \
-  X(ne)                \
-  X(lt)                \
-  X(le)                \
-  X(gt)                \
-  X(ge)                \
-  X(strided_copy)      \
-  X(transpose)         \
-  X(sum)               \
-  X(mean)              \
-  X(max)               \
-  X(min)               \
-  X(argmax)            \
-  X(argmin)            \
-  X(max_grad)          \
-  X(variance)          \
-  X(variance_grad)     \
-  X(norm)              \
-  X(norm_grad)         \
-  X(log_sum_exp)       \
-  X(log_sum_exp_grad)  \
-  X(cumsum)            \
-  X(topk)              \
-  X(gather)            \
-  X(scatter_add)       \
-  X(index_add)         \
-  X(one_hot)           \
-  X(softmax)           \
-  X(softmax_grad)      \
-  X(log_softmax)       \
-  X(log_softmax_grad)  \
-  X(cross_entropy)     \
-  X(gather_rows)       \
-  X(uniform)           \
-  X(normal)            \
-  X(randint)           \
 #define COMPUTING(X) \
   X(neg) \
   X(abs) \
@@ -139,6 +77,18 @@
   X(argmax) \
   X(argmin) \
   X(max_grad) \
+  X(variance) \
+  X(variance_grad) \
+  X(vector_norm) \
+  X(vector_norm_grad) \
+  X(log_sum_exp) \
+  X(log_sum_exp_grad) \
+  X(cumsum) \
+  X(topk) \
+  X(gather) \
+  X(scatter_add) \
+  X(index_add) \
+  X(one_hot) \
   X(softmax) \
   X(softmax_grad) \
   X(log_softmax) \
@@ -161,33 +111,31 @@
   X(dropout) \
   X(matmul)
 // The others, each with its own place in Fuzzer::manage().
-#define MANAGING(X)    \
-  X(abi_version)       \
-  X(last_error)        \
-  X(build_info)        \
-  X(device_count)      \
-  X(device_info)       \
-  X(sync)              \
-  X(wait)              \
-  X(stream_create)     \
-  X(stream_destroy)    \
-  X(stream_use)        \
-  X(stream_sync)       \
-  X(alloc)             \
-  X(view)              \
-  X(free)              \
-  X(write)             \
-  X(read)              \
-  X(copy)              \
-  X(read_begin)        \
-  X(read_wait)         \
-  X(read_end)          \
-  X(memory_stats)      \
-  X(memory_limit)      \
-  X(memory_trim)       \
+#define MANAGING(X) \
+  X(abi_version) \
+  X(last_error) \
+  X(build_info) \
+  X(device_count) \
+  X(device_info) \
+  X(sync) \
+  X(wait) \
+  X(stream_create) \
+  X(stream_destroy) \
+  X(stream_use) \
+  X(stream_sync) \
+  X(alloc) \
+  X(view) \
+  X(free) \
+  X(write) \
+  X(read) \
+  X(copy) \
+  X(read_begin) \
+  X(read_wait) \
+  X(read_end) \
+  X(memory_stats) \
+  X(memory_limit) \
+  X(memory_trim) \
   X(memory_reset_peak) \
-  X(matmul_variant)    \
-  X(sgd_step)
   X(matmul_variant) \
   X(sgd_step) \
   X(adam_step) \
