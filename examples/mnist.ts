@@ -12,12 +12,12 @@ const help = `Trains a 784-HIDDEN-10 network on MNIST.
 
   --epochs N    passes over the data (5)
   --batch N     samples a step (128)
-  --lr X        highest learning rate of AdamW, in one cycle over all steps (0.004)
+  --lr X        highest learning rate of AdamW, in one cycle over all steps (0.01)
   --hidden N    units in the hidden layer (256)
   --out FILE    save the weights as .safetensors (needs --allow-write)`;
 
 const defaults = {
-  ...{ epochs: 5, batch: 128, lr: 0.004, hidden: 256 },
+  ...{ epochs: 5, batch: 128, lr: 0.01, hidden: 256 },
   out: undefined as string | undefined,
 };
 
