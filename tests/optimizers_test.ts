@@ -377,9 +377,9 @@ cleanTest("optimizers: NaN and infinity in a gradient stay in their place", () =
   }
 });
 
-cleanTest("optimizers: Muon's updates are nearly orthogonal", () => {
+cleanTest("optimizers: Muon's updates are nearly orthogonal, in bfloat16 too", () => {
   for (const shape of [[6, 6], [3, 8], [8, 3], [1, 5], [0, 4]]) {
-    for (const nsDType of ["float32", "float64"] as const) {
+    for (const nsDType of ["float32", "float64", "bfloat16"] as const) {
       const p = zeros(shape, { requiresGrad: true });
       setGrads([p], 0);
       const options = { lr: 1, weightDecay: 0, nesterov: false, nsDType };

@@ -105,6 +105,20 @@ test("a scaled loss trains as the plain one", async () => {
   assertEquals(scaler.getScale(), 65536 * 2 ** 4); // after 12 steps
 });
 
+test("autocast trains in 16 bits, nearly as in 32", async () => {
+  const set = halves(64);
+  const plain = await trained(set, 16);
+  const half = await trained(set, 16, () => ({
+    autocast: "float16",
+    scaler: new optim.GradScaler({ initScale: 1024 }), // the default overflows once, and skips a step
+  }));
+  const brain = await trained(set, 16, () => ({ autocast: "bfloat16" }));
+  assertNear(half.weights, plain.weights, 0.01);
+  assertNear(brain.weights, plain.weights, 0.1);
+  assert(half.weights.some((w, i) => w !== plain.weights[i]));
+  assert(half.model.parameters().every((p) => p.dtype === "float32"));
+});
+
 test("a schedule is stepped after each epoch, or after each step", async () => {
   const set = halves(32);
   const gamma = 0.5;

@@ -1,3 +1,4 @@
+import { autocast, type AutocastDType } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
@@ -15,6 +16,8 @@ import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./step
 export interface TrainerOptions extends StepOptions {
   /** From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. */
   loss: Loss | Loss["forward"];
+  /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
+  autocast?: AutocastDType;
   /** What to measure beside the loss; default nothing. */
   metrics?: readonly MetricName[];
 }
@@ -77,7 +80,7 @@ export class Trainer {
 
   /** Trains `model`. */
   constructor(model: Module, options: TrainerOptions) {
-    checkOptions("Trainer", options, ["loss", "metrics", ...stepOptions]);
+    checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);
     const { loss } = options;
     if (typeof loss === "function") this.#loss = loss;
     else if (typeof loss?.forward === "function") this.#loss = loss.forward.bind(loss);
@@ -163,11 +166,22 @@ export class Trainer {
   }
 
   #step(dataset: Dataset, index: Tensor, stepper: Stepper, meter: Meter): void {
-    const { input, target } = dataset.batch(index);
-    const output = this.model.forward(input);
-    const loss = this.#loss(output, target);
+    const { loss, output, target } = this.#measured(dataset, index);
     stepper.add(loss, index.size);
     meter.add(loss, output, target);
+  }
+
+  #measured(dataset: Dataset, index: Tensor): { loss: Tensor; output: Tensor; target: Tensor } {
+    const { input, target } = dataset.batch(index);
+    return this.#cast(() => {
+      const output = this.model.forward(input);
+      return { loss: this.#loss(output, target), output, target };
+    });
+  }
+
+  #cast<T>(fn: () => T): T {
+    const { autocast: dtype } = this.#options;
+    return dtype === undefined ? fn() : autocast(dtype, fn);
   }
 
   // With averaged parameters, where there are any.
@@ -192,9 +206,8 @@ export class Trainer {
         const index of new DataLoader(dataset, { batchSize: options.batchSize ?? 256 }).indices()
       ) {
         scope(() => {
-          const { input, target } = dataset.batch(index);
-          const output = this.model.forward(input);
-          meter.add(this.#loss(output, target), output, target);
+          const { loss, output, target } = this.#measured(dataset, index);
+          meter.add(loss, output, target);
         });
       }
     });
@@ -203,7 +216,7 @@ export class Trainer {
 
   /** The model's output for inputs [n, ...] as the model takes them (test.batch(index).input, say), all at once, in evaluation mode and without recording. */
   predict(input: Tensor): Tensor {
-    return this.#inEvaluation(() => scope(() => this.model.forward(input)));
+    return this.#inEvaluation(() => scope(() => this.#cast(() => this.model.forward(input))));
   }
 
   #inEvaluation<T>(fn: () => T): T {
