@@ -77,8 +77,14 @@ function parse(help: string, defaults: Defaults): Defaults {
 
 /** Sees whether later steps need more memory than the second one did: they should not. */
 export class MemoryWatch {
+  readonly #unit: string;
   #steps = 0;
   #peak = 0;
+
+  /** Of steps, or what the unit says. */
+  constructor(unit = "step") {
+    this.#unit = unit;
+  }
 
   /** To be called after each step. */
   step(): void {
@@ -88,7 +94,8 @@ export class MemoryWatch {
   /** What was seen, in one line. */
   toString(): string {
     const { peak } = memory();
-    const flat = peak === this.#peak ? "flat" : `${peak - this.#peak} bytes more`;
-    return `memory: peak ${(peak / 1e6).toFixed(2)} MB, ${flat} from step 2 on`;
+    const grown = peak === this.#peak ? "flat" : `${peak - this.#peak} bytes more`;
+    const later = this.#steps > 2 ? `, ${grown} from ${this.#unit} 2 on` : "";
+    return `memory: peak ${(peak / 1e6).toFixed(2)} MB${later}`;
   }
 }

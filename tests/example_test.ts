@@ -44,7 +44,7 @@ Deno.test("mnist example: one epoch on the CPU, from here and from elsewhere", a
       assertEquals(code, 0, err);
       assertStringIncludes(out, whole ? "\ndata: MNIST\n" : "\ndata: a subset of MNIST;");
       assert(/^device: cpu, .+ GB\nlibrary: .*libcudeno_cpu\./.test(out), out);
-      assertStringIncludes(out, "Linear(784, 128)");
+      assertStringIncludes(out, "Linear(784, 256)");
       assert(/^Epoch 1\/1 100% (60000\/60000|5000\/5000) loss .* images\/s /.test(err), err);
       assert(accuracy(out) > (whole ? 0.95 : 0.7), out);
     }
@@ -79,7 +79,7 @@ Deno.test("mnist example: the same seed gives the same result, another seed anot
   const run = async (seed: string) => {
     const args = ["--epochs", "1", "--hidden", "8", "--batch", "1000", "--device", "cpu"];
     const { err } = await mnist([...args, "--seed", seed]);
-    return /loss [\d.]+ accuracy [\d.]+% val loss [\d.]+/.exec(err)![0];
+    return /loss [\d.]+ accuracy [\d.]+% lr \S+ val loss [\d.]+/.exec(err)![0];
   };
   const first = await run("5");
   assertEquals(await run("5"), first);

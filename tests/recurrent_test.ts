@@ -2,6 +2,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
+  autocast,
   DTypeError,
   gru,
   lstm,
@@ -184,4 +185,18 @@ cleanTest("lstm(), gru(), rnn(): operands that do not fit", () => {
   assertThrows(() => gru(x, weights(3), { h0: ones([1, 3, 5]).to("float64") }), DTypeError);
   assertThrows(() => lstm(x, {} as ReturnType<typeof weights>), ArgumentError, "tensor");
   assertThrows(() => rnn(x, weights(1), { backwards: true } as object), ArgumentError, "reverse");
+});
+
+cleanTest("recurrent layers follow autocast()", () => {
+  for (const Layer of Object.values(layers)) {
+    const layer = later(new Layer(3, 4, { numLayers: 2, bidirectional: true }));
+    const x = random(3, 2, 3);
+    const wide = layer.forward(x);
+    const lower = autocast("bfloat16", () => layer.forward(x));
+    assertEquals(lower.dtype, "bfloat16");
+    assert(lower.to("float32").sub(wide).abs().max().itemSync() < 0.05);
+    lower.to("float32").sum().backward();
+    for (const p of layer.parameters()) assertEquals(p.grad!.dtype, "float32");
+    layer.zeroGrad();
+  }
 });

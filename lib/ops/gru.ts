@@ -8,6 +8,7 @@ import {
   initialState,
   inputProduct,
   listed,
+  lowered,
   makeStates,
   named,
   parameterGradients,
@@ -22,7 +23,6 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./activations.ts";
-import { autocasted } from "./operands.ts";
 
 /**
  * Gated recurrent units: one layer and direction over a sequence x [steps, n, in]. With the gates' sums
@@ -48,10 +48,11 @@ export function gru(
   options: RecurrentOptions = {},
 ): RecurrentResult {
   checkOptions("gru", options, ["h0", "reverse"]);
-  const { h0: given, reverse = false } = options;
-  [x] = autocasted("widest", x, weights.weightIh);
-  const plan = planOf("gru", 3, x, weights, { h0: given }, reverse, 0);
-  const h0 = initialState(x, plan, given);
+  const { reverse = false, ...given } = options;
+  let initial;
+  [x, weights, initial] = lowered(x, weights, given);
+  const plan = planOf("gru", 3, x, weights, initial, reverse, 0);
+  const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   const gates = inputProduct(x, weights, plan); // each step leaves its gates here, activated

@@ -4,7 +4,7 @@ import { broadcastShapes, formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { div, mul } from "./binary.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { mean, sum } from "./reduce.ts";
 
 /** How the losses of a batch become one. */
@@ -102,6 +102,7 @@ export function pointwise(
   reduction: Reduction,
 ): Tensor {
   const { op, kernel, parameter = 0 } = loss;
+  [x, target] = autocasted("float32", x, target);
   checkAlike(op, x, target);
   const { backend } = x;
   const losses = x.make(x.shape);

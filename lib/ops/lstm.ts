@@ -8,6 +8,7 @@ import {
   initialState,
   inputProduct,
   listed,
+  lowered,
   makeStates,
   named,
   parameterGradients,
@@ -20,7 +21,6 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./activations.ts";
-import { autocasted } from "./operands.ts";
 
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {
@@ -63,9 +63,10 @@ export interface LSTMResult {
 export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions = {}): LSTMResult {
   checkOptions("lstm", options, ["h0", "c0", "reverse"]);
   const { reverse = false, ...given } = options;
-  [x] = autocasted("widest", x, weights.weightIh);
-  const plan = planOf("lstm", 4, x, weights, given, reverse, 1);
-  const [h0, c0] = [initialState(x, plan, given.h0), initialState(x, plan, given.c0)];
+  let initial;
+  [x, weights, initial] = lowered(x, weights, given);
+  const plan = planOf("lstm", 4, x, weights, initial, reverse, 1);
+  const [h0, c0] = [initialState(x, plan, initial.h0), initialState(x, plan, initial.c0)];
   const pack = recorded(x, weights, h0, c0, plan);
   // Outputs and the last cell state are one tensor, since a node has one result.
   const outputs = plan.first - plan.pack;

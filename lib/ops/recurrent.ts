@@ -7,7 +7,7 @@ import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { multiplied } from "./product.ts";
 import { sum } from "./reduce.ts";
 
@@ -62,6 +62,19 @@ export interface Plan {
   readonly extra: number;
   /** The first row of what is recorded: the outputs, and the extra row if there is one. */
   readonly pack: number;
+}
+
+/** The operands as autocast() wants them; the initial states are named. */
+export function lowered<S extends Record<string, Tensor | undefined>>(
+  x: Tensor,
+  { weightIh, weightHh, biasIh, biasHh }: RecurrentWeights,
+  states: S,
+): [x: Tensor, weights: RecurrentWeights, states: S] {
+  const operands = [x, weightIh, weightHh, biasIh, biasHh, ...Object.values(states)];
+  const [input, wih, whh, bih, bhh, ...given] = autocasted("lower", ...operands);
+  const names = Object.keys(states).map((name, i) => [name, given[i]]);
+  const weights = { weightIh: wih!, weightHh: whh!, biasIh: bih, biasHh: bhh };
+  return [input!, weights, Object.fromEntries(names)];
 }
 
 /** Checks the operands of an operation with so many gates, and lays out its buffer. */

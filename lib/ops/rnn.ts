@@ -9,6 +9,7 @@ import {
   initialState,
   inputProduct,
   listed,
+  lowered,
   makeStates,
   named,
   parameterGradients,
@@ -23,7 +24,6 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { relu, tanh } from "./activations.ts";
-import { autocasted } from "./operands.ts";
 
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {
@@ -53,12 +53,13 @@ export function rnn(
   options: RNNOptions = {},
 ): RecurrentResult {
   checkOptions("rnn", options, ["h0", "reverse", "nonlinearity"]);
-  const { h0: given, reverse = false, nonlinearity = "tanh" } = options;
+  const { reverse = false, nonlinearity = "tanh", ...given } = options;
   checkNonlinearity("rnn", nonlinearity);
   const isRelu = nonlinearity === "relu";
-  [x] = autocasted("widest", x, weights.weightIh);
-  const plan = planOf("rnn", 1, x, weights, { h0: given }, reverse, 0);
-  const h0 = initialState(x, plan, given);
+  let initial;
+  [x, weights, initial] = lowered(x, weights, given);
+  const plan = planOf("rnn", 1, x, weights, initial, reverse, 0);
+  const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   walk(x, weights, states, isRelu, plan);
