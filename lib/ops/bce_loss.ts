@@ -11,6 +11,7 @@ import {
   reductionOf,
   weighted,
 } from "./loss.ts";
+import { autocasted } from "./operands.ts";
 import { log, neg } from "./unary.ts";
 
 /** Options of {@linkcode bceLoss}. */
@@ -75,6 +76,7 @@ export function bceWithLogitsLoss(
   const op = "bceWithLogitsLoss";
   const reduction = reductionOf(op, options, ["weight", "posWeight"]);
   const { weight, posWeight } = options;
+  [x, target] = autocasted("float32", x, target);
   if (!weight && !posWeight) return pointwise(ofLogits, x, target, reduction);
   checkAlike(op, x, target);
   let losses = pointwise(ofLogits, x, target, "none");

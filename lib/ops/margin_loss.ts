@@ -9,7 +9,7 @@ import { eq, gt } from "./compare.ts";
 import { type LossOptions, pointwise, reduceLosses, reductionOf } from "./loss.ts";
 import { broadcastTo, reshape } from "./movement.ts";
 import { classesOf, pick, spread } from "./nll_loss.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { sum } from "./reduce.ts";
 import { neg, sqrt } from "./unary.ts";
 
@@ -104,6 +104,7 @@ export function multiMarginLoss(
   const margin = marginOf(op, options);
   const p = exponentOf(op, options);
   const { weight } = options;
+  [x] = autocasted("float32", x);
   // -2^31 is no class number: nothing is ignored.
   const all = classesOf(op, x, target, { ignoreIndex: -(2 ** 31), ...(weight ? { weight } : {}) });
   if (all.inner !== 1 || x.rank > 2) {
@@ -143,6 +144,7 @@ export function cosineEmbeddingLoss(
   const op = "cosineEmbeddingLoss";
   const reduction = reductionOf(op, options, ["margin"]);
   const margin = cosineMarginOf(op, options);
+  [x1, x2] = autocasted("float32", x1, x2);
   checkDType(op, x1, floats);
   checkSameDevice(op, x1, x2, target);
   checkSameDType(op, x1, x2);

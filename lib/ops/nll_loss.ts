@@ -7,7 +7,7 @@ import { div } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { type LossOptions, reductionOf } from "./loss.ts";
 import { broadcastTo } from "./movement.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { sum } from "./reduce.ts";
 
 /** Options of losses against class numbers. */
@@ -190,6 +190,7 @@ export function reduceClassLosses(
  */
 export function nllLoss(x: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   const reduction = reductionOf("nllLoss", options, ["weight", "ignoreIndex"]);
+  [x] = autocasted("float32", x);
   const classes = classesOf("nllLoss", x, target, options);
   return reduceClassLosses(pick(x, classes), classes, reduction);
 }
