@@ -84,10 +84,36 @@ export {
 export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
-export { crossEntropy, type LossOptions, type Reduction } from "./lib/ops/cross_entropy.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
 export { einsum } from "./lib/ops/einsum.ts";
 // Normalisation, dropout, losses.
+export { batchNorm, type BatchNormOptions } from "./lib/ops/batch_norm.ts";
+export {
+  bceLoss,
+  type BCELossOptions,
+  bceWithLogitsLoss,
+  type BCEWithLogitsLossOptions,
+} from "./lib/ops/bce_loss.ts";
+export { crossEntropy, type CrossEntropyOptions } from "./lib/ops/cross_entropy.ts";
+export { klDivLoss, type KLDivLossOptions } from "./lib/ops/kl_div_loss.ts";
+export {
+  huberLoss,
+  type HuberLossOptions,
+  l1Loss,
+  smoothL1Loss,
+  type SmoothL1LossOptions,
+} from "./lib/ops/l1_loss.ts";
+export type { LossOptions, Reduction } from "./lib/ops/loss.ts";
+export {
+  cosineEmbeddingLoss,
+  type CosineEmbeddingLossOptions,
+  hingeLoss,
+  type HingeLossOptions,
+  multiMarginLoss,
+  type MultiMarginLossOptions,
+} from "./lib/ops/margin_loss.ts";
+export { mseLoss } from "./lib/ops/mse_loss.ts";
+export { type ClassLossOptions, nllLoss } from "./lib/ops/nll_loss.ts";
 export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
 export {
   layerNorm,
@@ -109,7 +135,6 @@ export {
   transpose,
   unsqueeze,
 } from "./lib/ops/movement.ts";
-export { mseLoss } from "./lib/ops/mse_loss.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
 export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
 export {

@@ -187,13 +187,15 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
 
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
  * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float32 for 16-bit floats.
- * variance_grad: y is 0 for the variance, and for the root what it gave. norm: (sum |x|^p)^(1/p), for p = 0 the count
- * of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
+ * variance_grad: y is 0 for the variance, and for the root what it gave. vector_norm: (sum |x|^p)^(1/p), for p = 0 the
+ * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
 int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                      double correction, int32_t root, int32_t dtype);
 int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
                           int64_t inner, double correction, int32_t dtype);
 int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
+int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, double p, int32_t dtype);
 int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
                       double p, int32_t dtype);
 int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
@@ -231,10 +233,11 @@ int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
 
-/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx = (softmax(x) - onehot) *
- * scale. target: int32 or uint8. One outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
+/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx = softmax(x) - onehot; both 0
+ * where the target is ignore_index. target: int32 or uint8. Another one outside 0..cols-1 gives NaN and a fault that
+ * the next read or cdn_sync reports. */
 int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
-                          double scale, int32_t dtype, int32_t target_dtype);
+                          int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
 /* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not scaled. uint8 images
  * become normalised floats in one pass. A bad index fills its row with 0 and is a fault that the next read or cdn_sync
@@ -283,9 +286,74 @@ int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uin
 int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
                             int64_t rows, int64_t cols, int32_t dtype);
 
+/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are of the computing type
+ * (float64 when dtype is that, else float32), and of channels. stats: the mean and the biased variance of each channel.
+ * track: running = (1 - momentum) * running + momentum * statistic, with the variance of a sample of count; cumulative:
+ * with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it is 0; dtype is that of the
+ * running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
+ * sums: the gradients of weight and bias. grad: that of x, by way of mean and var too unless dweight and dbias are 0.
+ */
+int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch, int64_t channels, int64_t inner,
+                             int32_t dtype);
+int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked, uint32_t mean, uint32_t var,
+                             int64_t channels, int64_t count, double momentum, int32_t cumulative, int32_t dtype);
+int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
+                       int64_t batch, int64_t channels, int64_t inner, double eps, int32_t dtype);
+int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var,
+                            int64_t batch, int64_t channels, int64_t inner, double eps, int32_t dtype);
+int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
+                            uint32_t dweight, uint32_t dbias, int64_t batch, int64_t channels, int64_t inner,
+                            double eps, int32_t dtype);
+
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1, …; four a counter)
  * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
 int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
+
+/* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge; the others have none.
+ * bce takes probabilities, bce_with_logits logits; kl_div logarithms for x and probabilities for target, kl_div_log
+ * logarithms for both. Their gradients by x: dx = dy[0] * scale * the slope; a dy of 0 stands for 1. */
+int32_t cdn_mse_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_smooth_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_huber_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_bce_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_bce_with_logits_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_hinge_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_kl_div_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_kl_div_log_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
+int32_t cdn_mse_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                          double scale, int32_t dtype);
+int32_t cdn_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                         double scale, int32_t dtype);
+int32_t cdn_smooth_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                                double scale, int32_t dtype);
+int32_t cdn_huber_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                            double scale, int32_t dtype);
+int32_t cdn_bce_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                          double scale, int32_t dtype);
+int32_t cdn_bce_with_logits_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                                      double parameter, double scale, int32_t dtype);
+int32_t cdn_hinge_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                            double scale, int32_t dtype);
+int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                             double scale, int32_t dtype);
+int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                                 double scale, int32_t dtype);
+
+/* dx[i] = x[i] * dy[0] / total[0], of one number each, 0 where total[0] is 0. A handle of 0 for total stands for 1.
+ * total is float64 when dtype is that, else float32. */
+int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n, int32_t dtype);
+
+/* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is ignore_index. A
+ * weight of 0 stands for ones. target: int32 or uint8. Another t outside 0..classes-1 gives NaN and a fault that the
+ * next read or cdn_sync reports. nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses
+ * over total[0], the sum of weight[t] for targets not ignored; total as of cdn_scale_grad. */
+int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,
+                     int64_t inner, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,
+                          int64_t inner, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target, uint32_t weight, int64_t n,
+                     int64_t classes, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
 /* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
  * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to

@@ -41,17 +41,19 @@ template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T *loss, *dx;
   const Target* target;
-  Acc scale;
+  int64_t ignore;
   volatile Fault* fault;
   CDN_FN bool maps() const { return dx != nullptr; }
   CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
-    int64_t at = r * this->cols + c;
+    int64_t at = r * this->cols + c, t = static_cast<int64_t>(target[r]);
     Acc p = fn::exp(wide(this->x[at]) - max) / sum;
-    dx[at] = static_cast<T>((p - (c == static_cast<int64_t>(target[r]) ? Acc(1) : Acc(0))) * scale);
+    dx[at] = static_cast<T>(t == ignore ? Acc(0) : p - (c == t ? Acc(1) : Acc(0)));
   }
   CDN_FN void finish(int64_t r, Acc max, Acc sum) const {
     int64_t t = static_cast<int64_t>(target[r]);
-    if (t < 0 || t >= this->cols) {
+    if (t == ignore) {
+      loss[r] = static_cast<T>(Acc(0));
+    } else if (t < 0 || t >= this->cols) {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
       loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
     } else {
@@ -141,7 +143,7 @@ CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64
 }
 
 CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t n_rows, int64_t cols,
-                                  double scale, int32_t dtype, int32_t target_dtype) {
+                                  int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
   return run("cdn_cross_entropy", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     if (cols == 0 && n_rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
@@ -157,7 +159,7 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32
         op.x = call.in<T>(x, "x", n);
         op.target = call.in<Target>(target, "target", n_rows);
         op.cols = cols;
-        op.scale = static_cast<Compute<T>>(scale);
+        op.ignore = ignore_index;
         op.fault = backend::fault(call.device().index);
         if (n) rows(call, n_rows, cols, op);
       };

@@ -30,6 +30,19 @@ const binary = {
 const reduction = { parameters: [handle, handle, size, size, size, int], result: int } as const;
 const rows = { parameters: [handle, handle, size, size, int], result: int } as const;
 const rowsGrad = { parameters: [handle, handle, handle, size, size, int], result: int } as const;
+const loss = { parameters: [handle, handle, handle, size, scalar, int], result: int } as const;
+const lossGrad = {
+  parameters: [handle, handle, handle, handle, size, scalar, scalar, int],
+  result: int,
+} as const;
+const nll = {
+  parameters: [handle, handle, handle, handle, size, size, size, int, int, int],
+  result: int,
+} as const;
+const batchNorm = {
+  parameters: [handle, handle, handle, handle, handle, handle, size, size, size, scalar, int],
+  result: int,
+} as const;
 const normGrad = {
   parameters: [handle, handle, handle, handle, handle, handle, size, size, int],
   result: int,
@@ -204,7 +217,7 @@ export const symbols = {
   cdn_log_softmax: rows,
   cdn_log_softmax_grad: rowsGrad,
   cdn_cross_entropy: {
-    parameters: [handle, handle, handle, handle, size, size, scalar, int, int],
+    parameters: [handle, handle, handle, handle, size, size, int, int, int],
     result: int,
   },
   cdn_gather_rows: {
@@ -239,7 +252,61 @@ export const symbols = {
   },
   cdn_norm_grad: normGrad,
   cdn_norm_param_grad: normGrad,
+  cdn_batch_norm_stats: {
+    parameters: [handle, handle, handle, size, size, size, int],
+    result: int,
+  },
+  cdn_batch_norm_track: {
+    parameters: [handle, handle, handle, handle, handle, size, size, scalar, int, int],
+    result: int,
+  },
+  cdn_batch_norm: batchNorm,
+  cdn_batch_norm_sums: batchNorm,
+  cdn_batch_norm_grad: {
+    parameters: [
+      handle, // dx
+      handle, // dy
+      handle, // x
+      handle, // mean
+      handle, // var
+      handle, // weight
+      handle, // dweight
+      handle, // dbias
+      size, // batch
+      size, // channels
+      size, // inner
+      scalar, // eps
+      int, // dtype
+    ],
+    result: int,
+  },
   cdn_dropout: { parameters: [handle, handle, size, scalar, size, size, int], result: int },
+
+  cdn_mse_loss: loss,
+  cdn_l1_loss: loss,
+  cdn_smooth_l1_loss: loss,
+  cdn_huber_loss: loss,
+  cdn_bce_loss: loss,
+  cdn_bce_with_logits_loss: loss,
+  cdn_hinge_loss: loss,
+  cdn_kl_div_loss: loss,
+  cdn_kl_div_log_loss: loss,
+  cdn_mse_loss_grad: lossGrad,
+  cdn_l1_loss_grad: lossGrad,
+  cdn_smooth_l1_loss_grad: lossGrad,
+  cdn_huber_loss_grad: lossGrad,
+  cdn_bce_loss_grad: lossGrad,
+  cdn_bce_with_logits_loss_grad: lossGrad,
+  cdn_hinge_loss_grad: lossGrad,
+  cdn_kl_div_loss_grad: lossGrad,
+  cdn_kl_div_log_loss_grad: lossGrad,
+  cdn_scale_grad: { parameters: [handle, handle, handle, handle, size, int], result: int },
+  cdn_nll_loss: nll,
+  cdn_nll_loss_grad: nll,
+  cdn_nll_mean: {
+    parameters: [handle, handle, handle, handle, handle, size, size, int, int, int],
+    result: int,
+  },
 
   cdn_matmul: {
     parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],

@@ -1,5 +1,17 @@
-import { crossEntropy, type LossOptions, reductionOf } from "../ops/cross_entropy.ts";
-import { mseLoss } from "../ops/mse_loss.ts";
+import {
+  bceLoss,
+  type BCELossOptions,
+  bceWithLogitsLoss,
+  type BCEWithLogitsLossOptions,
+} from "../ops/bce_loss.ts";
+import {
+  crossEntropy,
+  type CrossEntropyOptions,
+  crossEntropyOptions,
+} from "../ops/cross_entropy.ts";
+import { klDivLoss, type KLDivLossOptions, klReductionOf } from "../ops/kl_div_loss.ts";
+import { reductionOf } from "../ops/loss.ts";
+import { type ClassLossOptions, nllLoss } from "../ops/nll_loss.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a trainer calls: from the model's output and the target to the loss. */
@@ -8,34 +20,122 @@ export interface Loss {
   forward(output: Tensor, target: Tensor): Tensor;
 }
 
-/** crossEntropy() with fixed options. */
+/**
+ * crossEntropy() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.CrossEntropyLoss();
+ * console.log(loss.forward(tensor([[2, 0]]), tensor([0], { dtype: "int32" })).itemSync()); // 0.127
+ * ```
+ */
 export class CrossEntropyLoss implements Loss {
-  readonly #options: LossOptions;
+  readonly #options: CrossEntropyOptions;
 
   /** Takes the options of crossEntropy(). */
-  constructor(options: LossOptions = {}) {
-    reductionOf("CrossEntropyLoss", options);
+  constructor(options: CrossEntropyOptions = {}) {
+    crossEntropyOptions("CrossEntropyLoss", options);
     this.#options = options;
   }
 
-  /** The loss of logits [n, classes] against class numbers [n]. */
+  /** The loss of logits against class numbers, or against probabilities of the logits' shape. */
   forward(logits: Tensor, target: Tensor): Tensor {
     return crossEntropy(logits, target, this.#options);
   }
 }
 
-/** mseLoss() with fixed options. */
-export class MSELoss implements Loss {
-  readonly #options: LossOptions;
+/**
+ * nllLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.NLLLoss();
+ * console.log(loss.forward(tensor([[-0.5, -1]]), tensor([0], { dtype: "int32" })).itemSync()); // 0.5
+ * ```
+ */
+export class NLLLoss implements Loss {
+  readonly #options: ClassLossOptions;
 
-  /** Takes the options of mseLoss(). */
-  constructor(options: LossOptions = {}) {
-    reductionOf("MSELoss", options);
+  /** Takes the options of nllLoss(). */
+  constructor(options: ClassLossOptions = {}) {
+    reductionOf("NLLLoss", options, ["weight", "ignoreIndex"]);
     this.#options = options;
   }
 
-  /** The mean squared error of `output` against `target` of the same shape. */
+  /** The loss of logarithms of probabilities against class numbers. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return mseLoss(output, target, this.#options);
+    return nllLoss(output, target, this.#options);
+  }
+}
+
+/**
+ * bceLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.BCELoss();
+ * console.log(loss.forward(tensor([0.9]), tensor([1])).itemSync()); // 0.105
+ * ```
+ */
+export class BCELoss implements Loss {
+  readonly #options: BCELossOptions;
+
+  /** Takes the options of bceLoss(). */
+  constructor(options: BCELossOptions = {}) {
+    reductionOf("BCELoss", options, ["weight"]);
+    this.#options = options;
+  }
+
+  /** The loss of probabilities against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return bceLoss(output, target, this.#options);
+  }
+}
+
+/**
+ * bceWithLogitsLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.BCEWithLogitsLoss();
+ * console.log(loss.forward(tensor([2]), tensor([1])).itemSync()); // 0.127
+ * ```
+ */
+export class BCEWithLogitsLoss implements Loss {
+  readonly #options: BCEWithLogitsLossOptions;
+
+  /** Takes the options of bceWithLogitsLoss(). */
+  constructor(options: BCEWithLogitsLossOptions = {}) {
+    reductionOf("BCEWithLogitsLoss", options, ["weight", "posWeight"]);
+    this.#options = options;
+  }
+
+  /** The loss of logits against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return bceWithLogitsLoss(output, target, this.#options);
+  }
+}
+
+/**
+ * klDivLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.KLDivLoss();
+ * console.log(loss.forward(tensor([[-0.5, -1]]), tensor([[0.5, 0.5]])).itemSync()); // 0.0284
+ * ```
+ */
+export class KLDivLoss implements Loss {
+  readonly #options: KLDivLossOptions;
+
+  /** Takes the options of klDivLoss(). */
+  constructor(options: KLDivLossOptions = {}) {
+    klReductionOf("KLDivLoss", options);
+    this.#options = options;
+  }
+
+  /** The divergence from `output`, logarithms of probabilities, to `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return klDivLoss(output, target, this.#options);
   }
 }

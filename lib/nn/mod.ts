@@ -1,5 +1,4 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export {
   ELU,
   GELU,
@@ -14,11 +13,23 @@ export {
   Softplus,
   Tanh,
 } from "./activations.ts";
+export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export { Flatten, type FlattenOptions } from "./flatten.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
-export { CrossEntropyLoss, type Loss, MSELoss } from "./losses.ts";
+export {
+  BCELoss,
+  BCEWithLogitsLoss,
+  CrossEntropyLoss,
+  KLDivLoss,
+  type Loss,
+  NLLLoss,
+} from "./losses.ts";
 export { type LoadResult, Module, type StateDict } from "./module.ts";
 export { Sequential } from "./sequential.ts";
+// Other losses, normalisation and dropout.
+export { BatchNorm, BatchNorm1d, type BatchNormOptions } from "./batch_norm.ts";
+export { CosineEmbeddingLoss, HingeLoss, MultiMarginLoss } from "./margin_losses.ts";
+export { HuberLoss, L1Loss, MSELoss, SmoothL1Loss } from "./regression_losses.ts";
 // Recurrent layers.
 export { GRU } from "./gru.ts";
 export { GRUCell } from "./gru_cell.ts";

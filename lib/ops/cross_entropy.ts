@@ -1,74 +1,178 @@
-import { gradEnabled, record } from "../core/autograd.ts";
-import { checkOptions } from "../core/options.ts";
+import { gradEnabled, record, throughOps } from "../core/autograd.ts";
+import { isFloat } from "../core/dtype.ts";
+import { checkNumber } from "../core/options.ts";
 import { formatShape } from "../core/shape.ts";
-import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { mul } from "./binary.ts";
-import { checkDType, checkSameDevice, floats } from "./operands.ts";
-import { mean, sum } from "./reduce.ts";
-import { unsqueeze } from "./movement.ts";
+import { add, mul } from "./binary.ts";
+import { cast } from "./cast.ts";
+import { ne } from "./compare.ts";
+import { checkAlike, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
+import { permute, reshape, unsqueeze } from "./movement.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
+import {
+  checkClassWeight,
+  type Classes,
+  classesOf,
+  type ClassLossOptions,
+  classMean,
+  pick,
+  reduceClassLosses,
+  type Scores,
+  scoresOf,
+} from "./nll_loss.ts";
+import { sum } from "./reduce.ts";
+import { logSoftmax } from "./softmax.ts";
+import { neg } from "./unary.ts";
 
-/** How the losses of a batch become one. */
-export type Reduction = "mean" | "sum" | "none";
-
-/** Options of losses. */
-export interface LossOptions {
-  /** `"mean"` (default) and `"sum"` give one number, `"none"` one a sample. */
-  reduction?: Reduction;
+/** Options of {@linkcode crossEntropy}. */
+export interface CrossEntropyOptions extends ClassLossOptions {
+  /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
+  labelSmoothing?: number;
 }
 
-/** The reduction asked for, checked. */
-export function reductionOf(op: string, options: LossOptions): Reduction {
-  checkOptions(op, options, ["reduction"]);
-  const { reduction = "mean" } = options;
-  if (!["mean", "sum", "none"].includes(reduction)) {
-    throw new ArgumentError(`${op}: reduction is ${reduction}; it must be mean, sum or none`);
+const keys = ["weight", "ignoreIndex", "labelSmoothing"];
+
+/** The options, checked as far as they can be without tensors. */
+export function crossEntropyOptions(op: string, options: CrossEntropyOptions) {
+  const reduction = reductionOf(op, options, keys);
+  const { labelSmoothing = 0 } = options;
+  checkNumber(op, "labelSmoothing", labelSmoothing, 0);
+  if (labelSmoothing > 1) {
+    throw new ArgumentError(`${op}: labelSmoothing is ${labelSmoothing}; it must be in [0, 1]`);
   }
-  return reduction;
+  return { reduction, labelSmoothing };
 }
 
 /**
- * The cross-entropy of class scores: log(sum(e^x)) - x[target] for logits x [n, classes] and targets [n] of int32 or
- * uint8, then the reduction; as torch.nn.functional.cross_entropy. The gradient, softmax(x) - onehot(target), is
- * computed in the same pass. A target out of range gives NaN and is reported by the next read.
+ * The cross-entropy of class scores, as torch.nn.functional.cross_entropy: for logits x [n, classes] and class numbers
+ * [n] of int32 or uint8, log(sum(e^x)) - x[target], times the class's weight; then the reduction, whose mean divides by
+ * the sum of the targets' weights. Also [classes] and [], and [n, classes, d1, …] and [n, d1, …].
+ *
+ * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight * logSoftmax(x)),
+ * and the mean divides by the number of samples.
+ *
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one pass over the
+ * logits. A target out of range gives NaN and is reported by the next read.
+ *
+ * ```ts
+ * import { crossEntropy, tensor } from "@cudeno/cudeno";
+ * const logits = tensor([[2, 0, 0], [0, 2, 0]]);
+ * console.log(crossEntropy(logits, tensor([0, 1], { dtype: "int32" })).itemSync()); // 0.239
+ * console.log(crossEntropy(logits, tensor([[1, 0, 0], [0, 0.5, 0.5]])).itemSync()); // 0.739
+ * ```
  */
-export function crossEntropy(logits: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  const reduction = reductionOf("crossEntropy", options);
-  checkDType("crossEntropy", logits, floats);
-  checkDType("crossEntropy: target", target, ["int32", "uint8"]);
-  checkSameDevice("crossEntropy", logits, target);
-  if (logits.rank !== 2 || target.rank !== 1 || target.size !== logits.shape[0]) {
-    throw new ShapeError(
-      `crossEntropy: logits are ${formatShape(logits.shape)}, target ${
-        formatShape(target.shape)
-      }; ` +
-        "wanted are [n, classes] and [n]",
+export function crossEntropy(
+  logits: Tensor,
+  target: Tensor,
+  options: CrossEntropyOptions = {},
+): Tensor {
+  const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
+  [logits] = autocasted("float32", logits);
+  checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
+  if (isFloat(target.dtype)) {
+    return ofProbabilities(logits, target, options, reduction, labelSmoothing);
+  }
+  const inOrder = (losses: Tensor) => reduction === "none" ? reshape(losses, target.shape) : losses;
+  const found = classesOf("crossEntropy", logits, target, options);
+  const rows = byRows(logits, found);
+  const classes = {
+    ...found,
+    target: target.rank === 1 ? target : target.view(0, [target.size]),
+    outer: target.size,
+    inner: 1,
+  };
+  if (!classes.weight && labelSmoothing === 0) return inOrder(fused(rows, classes, reduction));
+  const logs = logSoftmax(rows);
+  let losses = pick(logs, classes);
+  if (labelSmoothing > 0) {
+    const even = neg(sum(classes.weight ? mul(logs, classes.weight) : logs, 1));
+    const counts = cast(ne(classes.target, classes.ignoreIndex), logits.dtype);
+    losses = add(
+      mul(losses, 1 - labelSmoothing),
+      mul(mul(even, counts), labelSmoothing / classes.classes),
     );
   }
-  const [rows, cols] = [logits.shape[0]!, logits.shape[1]!];
-  if (cols === 0) throw new ShapeError("crossEntropy: there are no classes");
-  const grad = gradEnabled() && logits.requiresGrad ? logits.make(logits.shape) : null;
-  using losses = logits.make([rows]);
-  const { backend } = logits;
+  return inOrder(reduceClassLosses(losses, classes, reduction));
+}
+
+// [outer, classes, inner] as [outer * inner, classes].
+function byRows(x: Tensor, { outer, classes, inner }: Scores): Tensor {
+  const apart = inner === 1 ? x : permute(reshape(x, [outer, classes, inner]), [0, 2, 1]);
+  return reshape(apart, [outer * inner, classes]);
+}
+
+function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
+  const { target, ignoreIndex } = classes;
+  const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
+  const losses = rows.make(target.shape);
+  const { backend } = rows;
   backend.check(
     backend.functions.cdn_cross_entropy(
       losses.handle,
-      grad?.handle ?? 0,
-      logits.handle,
+      slope?.handle ?? 0,
+      rows.handle,
       target.handle,
-      BigInt(rows),
-      BigInt(cols),
-      reduction === "mean" ? 1 / rows : 1,
-      logits.code,
+      BigInt(classes.outer),
+      BigInt(classes.classes),
+      ignoreIndex,
+      rows.code,
       target.code,
     ),
   );
-  const loss = reduction === "mean"
-    ? mean(losses)
-    : reduction === "sum"
-    ? sum(losses)
-    : losses.alias();
-  return record(loss, "crossEntropy", [logits], (upstream) => [
-    mul(grad!, reduction === "none" ? unsqueeze(upstream, 1) : upstream),
-  ]);
+  let y = losses;
+  let total: Tensor | null = null;
+  if (reduction === "mean") ({ mean: y, total } = classMean(losses, classes));
+  if (reduction === "sum") y = sum(losses);
+  if (y !== losses) losses.dispose();
+  return record(y, "crossEntropy", [rows], (grad) => {
+    if (gradEnabled()) {
+      const composed = (x: Tensor) =>
+        reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
+      return throughOps(composed, [rows], grad);
+    }
+    if (reduction === "none") return [mul(slope!, unsqueeze(grad, 1))];
+    const dx = rows.make(rows.shape);
+    backend.check(
+      backend.functions.cdn_scale_grad(
+        dx.handle,
+        slope!.handle,
+        grad.handle,
+        total?.handle ?? 0,
+        BigInt(dx.size),
+        dx.code,
+      ),
+    );
+    return [dx];
+  });
+}
+
+function ofProbabilities(
+  logits: Tensor,
+  target: Tensor,
+  options: CrossEntropyOptions,
+  reduction: Reduction,
+  labelSmoothing: number,
+): Tensor {
+  if (logits.rank !== target.rank && isFloat(logits.dtype)) {
+    throw new DTypeError(
+      `crossEntropy: target is ${target.dtype} ${formatShape(target.shape)}; class numbers are ` +
+        'int32 or uint8: cast them with to("int32"). A float target holds probabilities and must be ' +
+        formatShape(logits.shape),
+    );
+  }
+  checkAlike("crossEntropy", logits, target);
+  if (options.ignoreIndex !== undefined) {
+    throw new ArgumentError("crossEntropy: ignoreIndex is for class numbers, not probabilities");
+  }
+  const { others, ...scores } = scoresOf("crossEntropy", logits);
+  const { classes } = scores;
+  const weight = checkClassWeight("crossEntropy", logits, classes, options.weight);
+  let share = byRows(target, scores);
+  if (labelSmoothing > 0) {
+    share = add(mul(share, 1 - labelSmoothing), labelSmoothing / classes);
+  }
+  if (weight) share = mul(share, weight);
+  const losses = neg(sum(mul(logSoftmax(byRows(logits, scores)), share), 1));
+  return reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction);
 }

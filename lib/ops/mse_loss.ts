@@ -1,26 +1,28 @@
-import { formatShape, sameShape } from "../core/shape.ts";
-import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul, sub } from "./binary.ts";
-import { type LossOptions, reductionOf } from "./cross_entropy.ts";
-import { checkDType, floats } from "./operands.ts";
-import { mean, sum } from "./reduce.ts";
+import { type LossOptions, pointwise, reductionOf } from "./loss.ts";
+import { neg } from "./unary.ts";
 
 /**
  * The mean squared error: (x - target)^2, then the reduction over all elements; as torch.nn.functional.mse_loss, but
- * that shapes must be equal. float32, float64.
+ * that shapes must be equal. Floats.
+ *
+ * ```ts
+ * import { mseLoss, tensor } from "@cudeno/cudeno";
+ * console.log(mseLoss(tensor([1, 2]), tensor([1, 4])).itemSync()); // 2
+ * ```
  */
 export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const reduction = reductionOf("mseLoss", options);
-  checkDType("mseLoss", x, floats);
-  if (!sameShape(x.shape, target.shape)) {
-    throw new ShapeError(
-      `mseLoss: input is ${formatShape(x.shape)}, target ${
-        formatShape(target.shape)
-      }; they must be equal`,
-    );
-  }
-  const difference = sub(x, target);
-  const squares = mul(difference, difference);
-  return reduction === "mean" ? mean(squares) : reduction === "sum" ? sum(squares) : squares;
+  return pointwise(
+    {
+      op: "mseLoss",
+      kernel: "mse_loss",
+      slope: (x, target) => mul(sub(x, target), 2),
+      targetSlope: (_x, _target, slope) => neg(slope),
+    },
+    x,
+    target,
+    reduction,
+  );
 }

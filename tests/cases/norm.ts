@@ -1,4 +1,12 @@
-import { dropout, layerNorm, manualSeed, rmsNorm, type Shape, type Tensor } from "../../mod.ts";
+import {
+  batchNorm,
+  dropout,
+  layerNorm,
+  manualSeed,
+  rmsNorm,
+  type Shape,
+  type Tensor,
+} from "../../mod.ts";
 import { philox } from "../../lib/core/random.ts";
 import { type Grid, sizeOf, total } from "../reference.ts";
 import { type Case, floats, line, roundings, rows, spiked, unaryShapes } from "./case.ts";
@@ -132,7 +140,125 @@ const rmsDefault: Case = {
   specials: [{ name: "zeros stay", inputs: [line(0, 0, 0)], expected: line(0, 0, 0) }],
 };
 
-export const normCases: readonly Case[] = [layer, layerPlain, layerDefault, rms, rmsDefault];
+const channelShapes: readonly Shape[] = [
+  [2, 1],
+  [3, 5],
+  [33, 31],
+  [257, 33],
+  [1000, 3],
+  [2, 1, 2],
+  [1, 3, 2],
+  [3, 4, 31],
+  [4, 33, 5],
+  [2, 3, 4097],
+  [1, 2, 70_001],
+  [2, 3, 4, 5],
+  [300, 2, 9],
+];
+
+// The elements of each channel, which is axis 1, and what f makes of them.
+function byChannel(x: Grid, f: (terms: number[], c: number) => number[]): Float64Array {
+  const [batch, channels] = x.shape as [number, number];
+  const inner = sizeOf(x.shape.slice(2));
+  const values = new Float64Array(x.values.length);
+  for (let c = 0; c < channels; c++) {
+    const places = Array.from(
+      { length: batch * inner },
+      (_, k) => (Math.floor(k / inner) * channels + c) * inner + k % inner,
+    );
+    f(places.map((at) => x.values[at]!), c).forEach((value, k) => values[places[k]!] = value);
+  }
+  return values;
+}
+
+function batched(
+  x: Grid,
+  statistics: (terms: readonly number[], c: number) => Statistics,
+  weight: Grid | undefined,
+  bias: Grid | undefined,
+): Grid {
+  const along = (f: (term: number, s: Statistics, w: number, b: number) => number) =>
+    byChannel(x, (terms, c) => {
+      const s = statistics(terms, c);
+      return terms.map((term) => f(term, s, weight?.values[c] ?? 1, bias?.values[c] ?? 0));
+    });
+  return {
+    shape: x.shape,
+    values: along((term, { mean, rstd }, w, b) => (term - mean) * rstd * w + b),
+    magnitudes: along((term, { mean, rstd }, w, b) =>
+      (Math.abs(term) + Math.abs(mean)) * rstd * Math.abs(w) + Math.abs(b) + 1
+    ),
+  };
+}
+
+const withParameters = (count: number) =>
+  channelShapes.map((shape) => [shape, ...Array.from({ length: count }, () => [shape[1]!])]);
+const gradParameters = (count: number) =>
+  [[3, 2], [2, 2, 3], [2, 1, 2, 2]].map((
+    shape,
+  ) => [shape, ...Array.from({ length: count }, () => [shape[1]!])]);
+
+const batchTraining: Case = {
+  name: "batchNorm(training)",
+  call: (x: Tensor, weight: Tensor, bias: Tensor) =>
+    batchNorm(x, { weight, bias, training: true, eps: 1e-3 }),
+  also: () => [{
+    name: "without running statistics",
+    call: (x: Tensor, weight: Tensor, bias: Tensor) => batchNorm(x, { weight, bias, eps: 1e-3 }),
+  }],
+  reference: (x, weight, bias) =>
+    batched(x!, (terms) => statisticsOf(terms, true, 1e-3), weight, bias),
+  shapes: withParameters(2),
+  gradShapes: gradParameters(2),
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  // One pass over differences from the first element, which may lie far out.
+  tolerance: roundings(6, 128),
+};
+
+const batchPlain: Case = {
+  name: "batchNorm(no weight)",
+  call: (x: Tensor) => batchNorm(x, { training: true }),
+  reference: (x) => batched(x!, (terms) => statisticsOf(terms, true, 1e-5), undefined, undefined),
+  shapes: [[[3, 5]], [[3, 4, 31]]],
+  gradShapes: [[[4, 2]], [[2, 2, 3]]],
+  dtypes: floats,
+  fill: [spiked(-2, 3, 4)],
+  tolerance: roundings(6, 128),
+};
+
+const batchEvaluation: Case = {
+  name: "batchNorm(evaluation)",
+  call: (x: Tensor, weight: Tensor, bias: Tensor) => {
+    const [mean, variance] = [weight, weight].map((w) => w.detach());
+    return batchNorm(x, { weight, bias, runningMean: mean!, runningVar: variance!.mul(variance!) });
+  },
+  reference: (x, weight, bias) =>
+    batched(
+      x!,
+      (_, c) => {
+        const w = weight!.values[c]!;
+        return { mean: w, rstd: 1 / Math.sqrt(w * w + 1e-5) };
+      },
+      weight,
+      bias,
+    ),
+  shapes: withParameters(2),
+  dtypes: ["float32", "float64"],
+  fill: [spiked(-2, 3, 4), spiked(0.5, 2, 1)],
+  tolerance: roundings(6, 6),
+};
+
+export const normCases: readonly Case[] = [
+  layer,
+  layerPlain,
+  layerDefault,
+  rms,
+  rmsDefault,
+  batchTraining,
+  batchPlain,
+  batchEvaluation,
+];
 
 const seed = 11;
 

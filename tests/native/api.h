@@ -8,7 +8,8 @@
 
 #include "cudeno.h"
 
-// clang-format off: a name a line
+// A name a line.
+// clang-format off
 // Functions that take handles, sizes and scalars, the output first: their arguments are made up by type.
 #define COMPUTING(X) \
   X(neg) \
@@ -108,7 +109,34 @@
   X(rms_norm) \
   X(norm_grad) \
   X(norm_param_grad) \
+  X(batch_norm_stats) \
+  X(batch_norm_track) \
+  X(batch_norm) \
+  X(batch_norm_sums) \
+  X(batch_norm_grad) \
   X(dropout) \
+  X(mse_loss) \
+  X(l1_loss) \
+  X(smooth_l1_loss) \
+  X(huber_loss) \
+  X(bce_loss) \
+  X(bce_with_logits_loss) \
+  X(hinge_loss) \
+  X(kl_div_loss) \
+  X(kl_div_log_loss) \
+  X(mse_loss_grad) \
+  X(l1_loss_grad) \
+  X(smooth_l1_loss_grad) \
+  X(huber_loss_grad) \
+  X(bce_loss_grad) \
+  X(bce_with_logits_loss_grad) \
+  X(hinge_loss_grad) \
+  X(kl_div_loss_grad) \
+  X(kl_div_log_loss_grad) \
+  X(scale_grad) \
+  X(nll_loss) \
+  X(nll_loss_grad) \
+  X(nll_mean) \
   X(matmul)
 // The others, each with its own place in Fuzzer::manage().
 #define MANAGING(X) \

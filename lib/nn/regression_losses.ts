@@ -1,0 +1,111 @@
+import {
+  betaOf,
+  deltaOf,
+  huberLoss,
+  type HuberLossOptions,
+  l1Loss,
+  smoothL1Loss,
+  type SmoothL1LossOptions,
+} from "../ops/l1_loss.ts";
+import { type LossOptions, reductionOf } from "../ops/loss.ts";
+import { mseLoss } from "../ops/mse_loss.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Loss } from "./losses.ts";
+
+/**
+ * mseLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.MSELoss();
+ * console.log(loss.forward(tensor([1, 2]), tensor([1, 4])).itemSync()); // 2
+ * ```
+ */
+export class MSELoss implements Loss {
+  readonly #options: LossOptions;
+
+  /** Takes the options of mseLoss(). */
+  constructor(options: LossOptions = {}) {
+    reductionOf("MSELoss", options);
+    this.#options = options;
+  }
+
+  /** The loss of `output` against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return mseLoss(output, target, this.#options);
+  }
+}
+
+/**
+ * l1Loss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.L1Loss();
+ * console.log(loss.forward(tensor([1, 2]), tensor([1, 4])).itemSync()); // 1
+ * ```
+ */
+export class L1Loss implements Loss {
+  readonly #options: LossOptions;
+
+  /** Takes the options of l1Loss(). */
+  constructor(options: LossOptions = {}) {
+    reductionOf("L1Loss", options);
+    this.#options = options;
+  }
+
+  /** The loss of `output` against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return l1Loss(output, target, this.#options);
+  }
+}
+
+/**
+ * smoothL1Loss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.SmoothL1Loss();
+ * console.log(loss.forward(tensor([0]), tensor([3])).itemSync()); // 2.5
+ * ```
+ */
+export class SmoothL1Loss implements Loss {
+  readonly #options: SmoothL1LossOptions;
+
+  /** Takes the options of smoothL1Loss(). */
+  constructor(options: SmoothL1LossOptions = {}) {
+    reductionOf("SmoothL1Loss", options, ["beta"]);
+    betaOf("SmoothL1Loss", options);
+    this.#options = options;
+  }
+
+  /** The loss of `output` against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return smoothL1Loss(output, target, this.#options);
+  }
+}
+
+/**
+ * huberLoss() with fixed options.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * const loss = new nn.HuberLoss();
+ * console.log(loss.forward(tensor([0]), tensor([3])).itemSync()); // 2.5
+ * ```
+ */
+export class HuberLoss implements Loss {
+  readonly #options: HuberLossOptions;
+
+  /** Takes the options of huberLoss(). */
+  constructor(options: HuberLossOptions = {}) {
+    reductionOf("HuberLoss", options, ["delta"]);
+    deltaOf("HuberLoss", options);
+    this.#options = options;
+  }
+
+  /** The loss of `output` against `target` of the same shape. */
+  forward(output: Tensor, target: Tensor): Tensor {
+    return huberLoss(output, target, this.#options);
+  }
+}

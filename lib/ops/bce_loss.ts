@@ -1,0 +1,88 @@
+import type { Tensor } from "../tensor.ts";
+import { sigmoid } from "./activations.ts";
+import { add, div, maximum, mul, sub } from "./binary.ts";
+import {
+  checkAlike,
+  checkWeightShape,
+  type LossOptions,
+  type Pointwise,
+  pointwise,
+  reduceLosses,
+  reductionOf,
+  weighted,
+} from "./loss.ts";
+import { log, neg } from "./unary.ts";
+
+/** Options of {@linkcode bceLoss}. */
+export interface BCELossOptions extends LossOptions {
+  /** What each element counts; of the input's shape or broadcast to it. Default 1. */
+  weight?: Tensor | null;
+}
+
+/** Options of {@linkcode bceWithLogitsLoss}. */
+export interface BCEWithLogitsLossOptions extends BCELossOptions {
+  /** What a target of 1 counts against one of 0; of the input's shape or broadcast to it. Default 1. */
+  posWeight?: Tensor | null;
+}
+
+const ofProbabilities: Pointwise = {
+  op: "bceLoss",
+  kernel: "bce_loss",
+  slope: (x, target) => div(sub(x, target), maximum(mul(x, add(neg(x), 1)), 1e-12)),
+  // log(1 - x) - log(x), each ending at -100 as in the loss
+  targetSlope: (x) => sub(maximum(log(add(neg(x), 1)), -100), maximum(log(x), -100)),
+};
+
+const ofLogits: Pointwise = {
+  op: "bceWithLogitsLoss",
+  kernel: "bce_with_logits_loss",
+  slope: (x, target) => sub(sigmoid(x), target),
+  targetSlope: (x) => neg(x),
+};
+
+/**
+ * The binary cross-entropy of probabilities: -(target log(x) + (1 - target) log(1 - x)) with logarithms that end at
+ * -100, times the weight; then the reduction. x and target are in [0, 1] and of one shape; outside of it x gives NaN. As
+ * torch.nn.functional.binary_cross_entropy. Floats. bceWithLogitsLoss() is more exact for what a sigmoid would give.
+ *
+ * ```ts
+ * import { bceLoss, tensor } from "@cudeno/cudeno";
+ * console.log(bceLoss(tensor([0.9, 0.2]), tensor([1, 0])).itemSync()); // 0.164
+ * ```
+ */
+export function bceLoss(x: Tensor, target: Tensor, options: BCELossOptions = {}): Tensor {
+  const reduction = reductionOf("bceLoss", options, ["weight"]);
+  if (!options.weight) return pointwise(ofProbabilities, x, target, reduction);
+  const losses = pointwise(ofProbabilities, x, target, "none");
+  return reduceLosses(weighted("bceLoss", losses, options.weight), reduction);
+}
+
+/**
+ * The binary cross-entropy of logits, without overflow: log(1 + e^x) - target x, times the weight; then the reduction.
+ * With posWeight p: (1 - target) log(1 + e^x) + p target log(1 + e^-x). x and target are of one shape; as
+ * torch.nn.functional.binary_cross_entropy_with_logits. Floats.
+ *
+ * ```ts
+ * import { bceWithLogitsLoss, tensor } from "@cudeno/cudeno";
+ * console.log(bceWithLogitsLoss(tensor([2, -1000]), tensor([1, 0])).itemSync()); // 0.0635
+ * ```
+ */
+export function bceWithLogitsLoss(
+  x: Tensor,
+  target: Tensor,
+  options: BCEWithLogitsLossOptions = {},
+): Tensor {
+  const op = "bceWithLogitsLoss";
+  const reduction = reductionOf(op, options, ["weight", "posWeight"]);
+  const { weight, posWeight } = options;
+  if (!weight && !posWeight) return pointwise(ofLogits, x, target, reduction);
+  checkAlike(op, x, target);
+  let losses = pointwise(ofLogits, x, target, "none");
+  if (posWeight) {
+    checkWeightShape(op, "posWeight", posWeight, x);
+    // The loss of a target of 1 is log(1 + e^-x): as much more of it as posWeight is above 1.
+    const positive = pointwise(ofLogits, x, x.make(x.shape).fill(1), "none");
+    losses = add(losses, mul(mul(positive, target), sub(posWeight, 1)));
+  }
+  return reduceLosses(weighted(op, losses, weight), reduction);
+}

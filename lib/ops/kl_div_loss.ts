@@ -1,0 +1,57 @@
+import { checkOptions } from "../core/options.ts";
+import { ArgumentError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { add, div, mul, sub } from "./binary.ts";
+import { type Pointwise, pointwise, type Reduction } from "./loss.ts";
+import { exp, log, neg } from "./unary.ts";
+
+/** Options of {@linkcode klDivLoss}. */
+export interface KLDivLossOptions {
+  /** As of other losses, or `"batchmean"`: the sum over the first extent, which is the divergence itself. Default `"mean"`. */
+  reduction?: Reduction | "batchmean";
+  /** Whether the target holds logarithms too. Default false. */
+  logTarget?: boolean;
+}
+
+/** The reduction asked for, checked. */
+export function klReductionOf(op: string, options: KLDivLossOptions): Reduction | "batchmean" {
+  checkOptions(op, options, ["reduction", "logTarget"]);
+  const { reduction = "mean" } = options;
+  if (!["mean", "sum", "none", "batchmean"].includes(reduction)) {
+    throw new ArgumentError(
+      `${op}: reduction is ${reduction}; it must be mean, batchmean, sum or none`,
+    );
+  }
+  return reduction;
+}
+
+const ofProbabilities: Pointwise = {
+  op: "klDivLoss",
+  kernel: "kl_div_loss",
+  slope: (_x, target) => neg(target),
+  targetSlope: (x, target) => add(sub(log(target), x), 1),
+};
+
+const ofLogarithms: Pointwise = {
+  op: "klDivLoss",
+  kernel: "kl_div_log_loss",
+  slope: (_x, target) => neg(exp(target)),
+  targetSlope: (x, target) => mul(exp(target), add(sub(target, x), 1)),
+};
+
+/**
+ * The divergence of Kullback and Leibler from x, logarithms of probabilities, to target: target (log(target) - x), 0
+ * where target is 0; then the reduction. As torch.nn.functional.kl_div, but that shapes must be equal. Floats.
+ *
+ * ```ts
+ * import { klDivLoss, tensor } from "@cudeno/cudeno";
+ * const x = tensor([[0.5, 0.5]]).log();
+ * console.log(klDivLoss(x, tensor([[0.9, 0.1]]), { reduction: "batchmean" }).itemSync()); // 0.368
+ * ```
+ */
+export function klDivLoss(x: Tensor, target: Tensor, options: KLDivLossOptions = {}): Tensor {
+  const reduction = klReductionOf("klDivLoss", options);
+  const loss = options.logTarget ? ofLogarithms : ofProbabilities;
+  if (reduction !== "batchmean") return pointwise(loss, x, target, reduction);
+  return div(pointwise(loss, x, target, "sum"), x.shape[0] ?? 1);
+}

@@ -1,0 +1,163 @@
+import { checkNumber } from "../core/options.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { relu } from "./activations.ts";
+import { add, div, mul, sub } from "./binary.ts";
+import { cast } from "./cast.ts";
+import { eq, gt } from "./compare.ts";
+import { type LossOptions, pointwise, reduceLosses, reductionOf } from "./loss.ts";
+import { broadcastTo, reshape } from "./movement.ts";
+import { classesOf, pick, spread } from "./nll_loss.ts";
+import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { sum } from "./reduce.ts";
+import { neg, sqrt } from "./unary.ts";
+
+/** Options of {@linkcode hingeLoss}. */
+export interface HingeLossOptions extends LossOptions {
+  /** Default 1. */
+  margin?: number;
+}
+
+/** Options of {@linkcode multiMarginLoss}. */
+export interface MultiMarginLossOptions extends HingeLossOptions {
+  /** The exponent, 1 or 2. Default 1. */
+  p?: number;
+  /** [classes]: what a sample of each class counts. Default 1. */
+  weight?: Tensor | null;
+}
+
+/** Options of {@linkcode cosineEmbeddingLoss}. */
+export interface CosineEmbeddingLossOptions extends LossOptions {
+  /** The cosine below which a pair that differs costs nothing, from -1 to 1. Default 0. */
+  margin?: number;
+}
+
+/** margin, checked. */
+export function marginOf(op: string, { margin }: { margin?: number }, otherwise = 1): number {
+  checkNumber(op, "margin", margin ?? otherwise);
+  return margin ?? otherwise;
+}
+
+/** The margin of a cosine, checked. */
+export function cosineMarginOf(op: string, options: CosineEmbeddingLossOptions): number {
+  const margin = marginOf(op, options, 0);
+  if (Math.abs(margin) > 1) {
+    throw new ArgumentError(`${op}: margin is ${margin}; a cosine is in [-1, 1]`);
+  }
+  return margin;
+}
+
+/** p, checked. */
+export function exponentOf(op: string, { p = 1 }: MultiMarginLossOptions): number {
+  if (p !== 1 && p !== 2) throw new ArgumentError(`${op}: p is ${p}; it must be 1 or 2`);
+  return p;
+}
+
+/**
+ * The hinge loss of two classes: max(0, margin - target x) for scores x and targets of 1 and -1 of one shape, then the
+ * reduction. Floats. PyTorch has it for several classes only: multiMarginLoss().
+ *
+ * ```ts
+ * import { hingeLoss, tensor } from "@cudeno/cudeno";
+ * console.log(hingeLoss(tensor([0.5, 3, 0.5]), tensor([1, 1, -1])).itemSync()); // 2 / 3
+ * ```
+ */
+export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions = {}): Tensor {
+  const reduction = reductionOf("hingeLoss", options, ["margin"]);
+  const margin = marginOf("hingeLoss", options);
+  const active = (x: Tensor, target: Tensor) =>
+    cast(gt(add(neg(mul(x, target)), margin), 0), x.dtype);
+  return pointwise(
+    {
+      op: "hingeLoss",
+      kernel: "hinge_loss",
+      parameter: margin,
+      slope: (x, target) => neg(mul(target, active(x, target))),
+      targetSlope: (x, target) => neg(mul(x, active(x, target))),
+    },
+    x,
+    target,
+    reduction,
+  );
+}
+
+/**
+ * The hinge loss of several classes: the sum over classes j other than the target y of max(0, margin - x[y] + x[j])^p,
+ * divided by the number of classes, times the weight of y; then the reduction. x is [n, classes] or [classes], target
+ * [n] or [] of int32 or uint8; as torch.nn.functional.multi_margin_loss. A target out of range gives NaN and is reported
+ * by the next read.
+ *
+ * ```ts
+ * import { multiMarginLoss, tensor } from "@cudeno/cudeno";
+ * const scores = tensor([[0.1, 0.2, 0.4, 0.8]]);
+ * console.log(multiMarginLoss(scores, tensor([3], { dtype: "int32" })).itemSync()); // 0.325
+ * ```
+ */
+export function multiMarginLoss(
+  x: Tensor,
+  target: Tensor,
+  options: MultiMarginLossOptions = {},
+): Tensor {
+  const op = "multiMarginLoss";
+  const reduction = reductionOf(op, options, ["margin", "p", "weight"]);
+  const margin = marginOf(op, options);
+  const p = exponentOf(op, options);
+  const { weight } = options;
+  // -2^31 is no class number: nothing is ignored.
+  const all = classesOf(op, x, target, { ignoreIndex: -(2 ** 31), ...(weight ? { weight } : {}) });
+  if (all.inner !== 1 || x.rank > 2) {
+    throw new ShapeError(`${op}: input is ${formatShape(x.shape)}; it must be [n, classes]`);
+  }
+  const { outer, classes } = all;
+  const unweighted = { ...all, weight: null };
+  const rows = reshape(x, [outer, classes]);
+  const wanted = reshape(pick(rows, unweighted), [outer, 1]); // -x[y]
+  const over = relu(add(add(rows, wanted), margin));
+  const others = add(spread(x.make(target.shape).fill(1), rows.shape, unweighted), 1); // 0 at y, else 1
+  const costs = mul(p === 2 ? mul(over, over) : over, others);
+  let losses = div(reshape(sum(costs, 1), target.shape), classes);
+  if (weight) {
+    losses = mul(losses, neg(pick(broadcastTo(weight, [outer, classes]), unweighted)));
+  }
+  return reduceLosses(losses, reduction);
+}
+
+/**
+ * For pairs x1, x2 of [n, features] or [features] with the cosine c of the angle between them: 1 - c where the target is
+ * 1, max(0, c - margin) where it is -1; then the reduction. The target is [n] or [], of int32 or a float; as
+ * torch.nn.functional.cosine_embedding_loss.
+ *
+ * ```ts
+ * import { cosineEmbeddingLoss, tensor } from "@cudeno/cudeno";
+ * const [a, b] = [tensor([[1, 0], [1, 0]]), tensor([[1, 1], [1, 1]])];
+ * console.log(cosineEmbeddingLoss(a, b, tensor([1, -1])).itemSync()); // 0.5
+ * ```
+ */
+export function cosineEmbeddingLoss(
+  x1: Tensor,
+  x2: Tensor,
+  target: Tensor,
+  options: CosineEmbeddingLossOptions = {},
+): Tensor {
+  const op = "cosineEmbeddingLoss";
+  const reduction = reductionOf(op, options, ["margin"]);
+  const margin = cosineMarginOf(op, options);
+  checkDType(op, x1, floats);
+  checkSameDevice(op, x1, x2, target);
+  checkSameDType(op, x1, x2);
+  checkDType(`${op}: target`, target, ["int32", ...floats]);
+  const fits = sameShape(x1.shape, x2.shape) && sameShape(target.shape, x1.shape.slice(0, -1));
+  if ((x1.rank !== 1 && x1.rank !== 2) || !fits) {
+    throw new ShapeError(
+      `${op}: inputs are ${formatShape(x1.shape)} and ${formatShape(x2.shape)}, target ${
+        formatShape(target.shape)
+      }; wanted are twice [n, features] and [n], or twice [features] and []`,
+    );
+  }
+  const squares = (x: Tensor) => add(sum(mul(x, x), -1), 1e-12); // as in PyTorch
+  const cosine = div(sum(mul(x1, x2), -1), sqrt(mul(squares(x1), squares(x2))));
+  const alike = mul(add(neg(cosine), 1), cast(eq(target, 1), x1.dtype));
+  const apart = mul(relu(sub(cosine, margin)), cast(eq(target, -1), x1.dtype));
+  return reduceLosses(add(alike, apart), reduction);
+}
