@@ -73,12 +73,7 @@ struct Ge {
   template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a >= b; }
 };
 
-// f with one of its inputs given.
-template <class F, class T> struct WithA {
-  F f;
-  T a;
-  CDN_FN auto operator()(T b) const { return f(a, b); }
-};
+// f with its second input given.
 template <class F, class T> struct WithB {
   F f;
   T b;
@@ -113,19 +108,11 @@ template <class F, class Y, class T> void apply(Call& call, const Arguments& x) 
     call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.stride[i]) ? Call::IN_PLACE : Call::NONE);
     return call.in<T>(handle, name, l.n > 0 ? reach[i].high + 1 : 0);
   };
-  if (x.a && x.b) {
-    const T* a = input(0, x.a, "a");
-    return broadcast(call, l, F{}, y, a, input(1, x.b, "b"));
-  }
-  int tensor = x.a ? 0 : 1;
-  if (!x.a && !x.b) CDN_FAIL(CDN_BAD_HANDLE, "a and b are both 0; one may be, and scalar stands for it");
-  if (!in_order(l, l.stride[tensor]))
-    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar, the other input is contiguous");
+  const T* a = input(0, x.a, "a");
+  if (x.b) return broadcast(call, l, F{}, y, a, input(1, x.b, "b"));
+  if (!in_order(l, l.stride[0])) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar for b, a is contiguous");
   using C = Compute<T>;
-  C value = Converted<C>{}(x.scalar);
-  const T* data = input(tensor, x.a | x.b, x.a ? "a" : "b");
-  if (x.a) return map(call, l.n, WithB<F, C>{F{}, value}, y, data);
-  map(call, l.n, WithA<F, C>{F{}, value}, y, data);
+  map(call, l.n, WithB<F, C>{F{}, Converted<C>{}(x.scalar)}, y, a);
 }
 
 // The result has the inputs' type, or what f makes of it: a comparison's is uint8.

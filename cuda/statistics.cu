@@ -241,7 +241,8 @@ CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t
   });
 }
 
-CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype) {
+CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p,
+                                int32_t dtype) {
   return run("cdn_vector_norm", [&](Call& call) {
     Sizes n(outer, axis, inner);
     need_identity(n, p);
@@ -263,7 +264,7 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
 }
 
 CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
-                              int64_t inner, double p, int32_t dtype) {
+                                     int64_t inner, double p, int32_t dtype) {
   return run("cdn_vector_norm_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {

@@ -3,6 +3,7 @@
 // benchmarks loop over it, so an operation that is listed here has all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
+import { attentionCases } from "./cases/attention.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
@@ -14,6 +15,9 @@ import { movementCases } from "./cases/movement.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
+import { indexCases } from "./cases/index.ts";
+import { scanCases } from "./cases/scan.ts";
+import { statisticsCases } from "./cases/statistics.ts";
 import { joinCases, shapeCases } from "./cases/shape.ts";
 import { unaryCases } from "./cases/unary.ts";
 import { whereCases } from "./cases/where.ts";
@@ -33,9 +37,13 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...attentionCases,
   ...recurrentCases,
   ...normCases,
   ...dropoutCases,
+  ...statisticsCases,
+  ...scanCases,
+  ...indexCases,
   ...lossCases,
 ];
 

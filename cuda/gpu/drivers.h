@@ -78,26 +78,27 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
-// ---- broadcast: inputs of the same shape are mapped; others are indexed by division, in uint32_t where that serves,
-// since 64-bit division is several times as slow.
+// ---- broadcast: inputs of the same shape are mapped; others are indexed by division, which in 64 bits takes several
+// times as long as in 32, where those serve.
+
+__device__ __forceinline__ int64_t divide(int64_t x, int64_t y) {
+  return (x | y) >> 32 == 0 ? (int64_t)((uint32_t)x / (uint32_t)y) : x / y;
+}
 
 template <class F, class... X, int... J>
 __device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F f, const X*... x) {
   return f(wide(x[at[J]])...);
 }
 
-template <class Index, class F, class Y, class... X>
+template <class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X*... x) {
   constexpr int INPUTS = sizeof...(X);
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n; i += (int64_t)gridDim.x * BLOCK) {
-    Index rest = (Index)i;
-    int64_t at[INPUTS] = {};
+    int64_t rest = i, at[INPUTS] = {};
+    for (int d = l.rank - 1; d >= 0; d--) {
+      int64_t next = d ? divide(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
 #pragma unroll
-    for (int d = MAX_RANK - 1; d >= 0; d--) {
-      if (d >= l.rank) continue;
-      Index extent = (Index)l.extent[d], next = rest / extent, k = rest - next * extent;
-#pragma unroll
-      for (int j = 0; j < INPUTS; j++) at[j] += (int64_t)k * l.stride[j][d];
+      for (int j = 0; j < INPUTS; j++) at[j] += k * l.stride[j][d];
       rest = next;
     }
     y[i] = static_cast<Y>(apply_at(std::make_integer_sequence<int, INPUTS>{}, at, f, x...));
@@ -109,11 +110,7 @@ template <class F, class Y, class... X> void broadcast(Call& call, const Layout&
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
-  unsigned grid = grid_for((l.n + BLOCK - 1) / BLOCK);
-  if (l.n <= UINT32_MAX)
-    broadcast_kernel<uint32_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
-  else
-    broadcast_kernel<uint64_t><<<grid, BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
+  broadcast_kernel<<<grid_for((l.n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
@@ -216,16 +213,15 @@ template <class Op> struct OverPartial {
   __device__ Acc join(Acc a, Acc b) const { return op.join(a, b); }
 };
 
-template <class Op, class Store> void launch_reduce(Call& call, const Split& s, Op op, Store store) {
+// Blocks for columns, or for rows with G threads each.
+template <int G, class Op, class Store> void launch_reduce(Call& call, const Split& s, Op op, Store store) {
+  constexpr int ROWS = BLOCK / G;
+  int64_t tasks = s.outer * s.splits;
   cudaStream_t stream = stream_of(call);
   if (s.inner > 1)
-    reduce_column_kernel<<<grid_for(s.outer * s.splits * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, store);
-  else if (s.piece <= 16)
-    reduce_row_kernel<8><<<grid_for((s.outer * s.splits + 31) / 32), BLOCK, 0, stream>>>(s, op, store);
-  else if (s.piece <= 512)
-    reduce_row_kernel<32><<<grid_for((s.outer * s.splits + 7) / 8), BLOCK, 0, stream>>>(s, op, store);
+    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, store);
   else
-    reduce_row_kernel<BLOCK><<<grid_for(s.outer * s.splits), BLOCK, 0, stream>>>(s, op, store);
+    reduce_row_kernel<G><<<grid_for((tasks + ROWS - 1) / ROWS), BLOCK, 0, stream>>>(s, op, store);
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
@@ -241,11 +237,15 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
   }
   int64_t piece = axis ? (axis + splits - 1) / splits : 1;
   Split s{outer, axis, inner, splits, piece};
-  if (splits == 1) return launch_reduce(call, s, op, op);
+  if (splits == 1) {
+    if (axis <= 16) return launch_reduce<8>(call, s, op, op);
+    if (axis <= 512) return launch_reduce<32>(call, s, op, op);
+    return launch_reduce<BLOCK>(call, s, op, op);
+  }
   using Acc = typename Op::Acc;
   Acc* partial = call.scratch<Acc>(outer * splits * inner);
-  launch_reduce(call, s, op, StorePartial<Acc>{partial});
-  launch_reduce(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial}, op);
+  launch_reduce<BLOCK>(call, s, op, StorePartial<Acc>{partial});
+  launch_reduce<32>(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial}, op);
 }
 
 // ---- reduce_each: a block for each row.

@@ -22,8 +22,9 @@ export function autocastRegion(): AutocastRegion | undefined {
  * Runs `fn` with mixed precision, as torch.autocast: tensors keep their dtypes, and each operation casts what it is given.
  *
  * - Products (matmul, linear, einsum, convolutions, and what is made of them) take `dtype`.
- * - Operations that need range or precision (exp, log, pow, sum, mean, softmax, logSoftmax, norms, losses) take float32.
- * - Operations on two tensors (add, mul, …) take the wider dtype of the two.
+ * - Operations that need range or precision take float32: exp, expm1, log, log1p, pow, rsqrt, softplus, sum, mean, cumsum,
+ *   variance, std, norm, logSumExp, softmax, logSoftmax, layerNorm, rmsNorm, losses.
+ * - Operations on several tensors (add, mul, where, concat, comparisons, …) take the widest dtype of theirs.
  * - All others compute in the dtype that they find.
  *
  * float64 stays as it is. A parameter is cast once, however often it is used; so do not change parameters inside. Gradients

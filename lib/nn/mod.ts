@@ -1,5 +1,4 @@
 /** Layers, losses and the Module they are made of, named as in torch.nn. */
-export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export {
   ELU,
   GELU,
@@ -14,6 +13,7 @@ export {
   Softplus,
   Tanh,
 } from "./activations.ts";
+export { Embedding, type EmbeddingLayerOptions } from "./embedding.ts";
 export { Flatten, type FlattenOptions } from "./flatten.ts";
 export { Linear, type LinearOptions } from "./linear.ts";
 export {

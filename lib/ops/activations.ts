@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor.ts";
 import { add, mul, sub } from "./binary.ts";
 import { gt } from "./compare.ts";
 import { fused, gated, unary } from "./elementwise.ts";
-import { floats } from "./operands.ts";
+import { autocasted, floats } from "./operands.ts";
 import { erf, exp } from "./unary.ts";
 import { where } from "./where.ts";
 
@@ -205,6 +205,7 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   checkNumber("softplus", "beta", beta);
   checkNumber("softplus", "threshold", threshold);
   if (beta === 0) throw new ArgumentError("softplus: beta is 0; it must be another number");
+  [x] = autocasted("float32", x);
   return unary("softplus", x, floats, (f, y, x, n, dtype) => {
     return f.cdn_softplus(y, x, n, beta, threshold, dtype);
   }, (grad) => {

@@ -6,7 +6,14 @@ import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
 import { eq, ge } from "./compare.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats, numbers } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  numbers,
+} from "./operands.ts";
 import { sumTo } from "./reduce.ts";
 import { log, neg } from "./unary.ts";
 import { where } from "./where.ts";
@@ -38,6 +45,7 @@ export function broadcasted(
     );
   }
   checkSameDevice(op, a, b);
+  [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
   checkSameDType(op, a, b);
   const shape = broadcastShapes(op, a.shape, b.shape);
   const y = a.make(shape, dtype);
@@ -80,6 +88,7 @@ function differentiable(
  */
 export function add(a: Tensor, b: Tensor | number): Tensor {
   checkDType("add", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("add", "cdn_add", a, b);
   return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
 }
@@ -94,6 +103,7 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
  */
 export function sub(a: Tensor, b: Tensor | number): Tensor {
   checkDType("sub", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("sub", "cdn_sub", a, b);
   return differentiable("sub", y, a, b, (grad) => grad, neg);
 }
@@ -108,6 +118,7 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
  */
 export function mul(a: Tensor, b: Tensor | number): Tensor {
   checkDType("mul", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("mul", "cdn_mul", a, b);
   return differentiable("mul", y, a, b, (grad) => mul(grad, b), (grad) => mul(grad, a));
 }
@@ -122,6 +133,7 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
  */
 export function div(a: Tensor, b: Tensor | number): Tensor {
   checkDType("div", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("div", "cdn_div", a, b);
   return differentiable(
     "div",
@@ -144,6 +156,7 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
  */
 export function pow(a: Tensor, b: Tensor | number): Tensor {
   checkDType("pow", a, floats);
+  [a, b] = autocasted("float32", a, b);
   const y = broadcasted("pow", "cdn_pow", a, b);
   return differentiable(
     "pow",
@@ -182,6 +195,7 @@ function nonzero(a: Tensor, mask: Tensor): Tensor {
  */
 export function maximum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("maximum", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("maximum", "cdn_maximum", a, b);
   return differentiable(
     "maximum",
@@ -203,6 +217,7 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
  */
 export function minimum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("minimum", a, numbers);
+  [a, b] = autocasted("widest", a, b);
   const y = broadcasted("minimum", "cdn_minimum", a, b);
   // a is the smaller where -a is the larger.
   const share = (x: Tensor, other: Tensor | number) =>

@@ -10,19 +10,19 @@ import {
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { unsqueeze } from "./movement.ts";
-import { checkSameDevice, checkSameDType, checkTensor } from "./operands.ts";
+import { autocasted, checkSameDevice, checkSameDType, checkTensor } from "./operands.ts";
 import { slice } from "./slice.ts";
 import { write } from "./window.ts";
 
-function checkAlike(op: string, tensors: readonly Tensor[]): Tensor {
+function alike(op: string, tensors: readonly Tensor[]): [Tensor, ...Tensor[]] {
   if (!Array.isArray(tensors) || tensors.length === 0) {
     throw new ArgumentError(`${op}: wanted is an array of one tensor or more`);
   }
-  const [first, ...others] = tensors as [Tensor, ...Tensor[]];
+  const [first, ...others] = autocasted("widest", ...tensors as [Tensor, ...Tensor[]]);
   checkTensor(op, first);
   checkSameDevice(op, first, ...others);
   checkSameDType(op, first, ...others);
-  return first;
+  return [first, ...others];
 }
 
 /**
@@ -35,7 +35,8 @@ function checkAlike(op: string, tensors: readonly Tensor[]): Tensor {
  * ```
  */
 export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
-  const first = checkAlike("concat", tensors);
+  tensors = alike("concat", tensors);
+  const first = tensors[0]!;
   const at = normalizeAxis("concat", axis, first.rank);
   for (const x of tensors) {
     if (x.rank !== first.rank || !sameShape(x.shape.with(at, 0), first.shape.with(at, 0))) {
@@ -75,7 +76,8 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
  * ```
  */
 export function stack(tensors: readonly Tensor[], axis = 0): Tensor {
-  const first = checkAlike("stack", tensors);
+  tensors = alike("stack", tensors);
+  const first = tensors[0]!;
   const at = normalizeAxis("stack", axis, first.rank + 1);
   const other = tensors.find((x) => !sameShape(x.shape, first.shape));
   if (other) {

@@ -1,7 +1,7 @@
 import { record } from "../core/autograd.ts";
 import { normalizeAxis, sizeOf } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, numbers } from "./operands.ts";
+import { autocasted, checkDType, numbers } from "./operands.ts";
 
 /**
  * Cumulative sums along an axis: y[k] = x[0] + … + x[k]. Floats and int32, which wraps; adds in float64 (int64), in an
@@ -14,6 +14,7 @@ import { checkDType, numbers } from "./operands.ts";
  */
 export function cumsum(x: Tensor, axis: number): Tensor {
   checkDType("cumsum", x, numbers);
+  [x] = autocasted("float32", x);
   return cumulate(x, normalizeAxis("cumsum", axis, x.rank), false);
 }
 

@@ -22,6 +22,7 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./activations.ts";
+import { autocasted } from "./operands.ts";
 
 /**
  * Gated recurrent units: one layer and direction over a sequence x [steps, n, in]. With the gates' sums
@@ -48,6 +49,7 @@ export function gru(
 ): RecurrentResult {
   checkOptions("gru", options, ["h0", "reverse"]);
   const { h0: given, reverse = false } = options;
+  [x] = autocasted("widest", x, weights.weightIh);
   const plan = planOf("gru", 3, x, weights, { h0: given }, reverse, 0);
   const h0 = initialState(x, plan, given);
   const { steps, n, hidden } = plan;

@@ -3,7 +3,7 @@ import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { maximum, mul, sub } from "./binary.ts";
-import { checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf, spread } from "./reduce_axes.ts";
 import { exp } from "./unary.ts";
@@ -28,6 +28,7 @@ const lowest: Partial<Record<DType, number>> = {
  */
 export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkDType("logSumExp", x, floats);
+  [x] = autocasted("float32", x);
   checkOptions("logSumExp", options, ["keepDims"]);
   return reduceTogether("logSumExp", x, axes, options.keepDims, (part, run) => {
     const y = part.make(run.out);

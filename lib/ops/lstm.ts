@@ -20,6 +20,7 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { sigmoid, tanh } from "./activations.ts";
+import { autocasted } from "./operands.ts";
 
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {
@@ -62,6 +63,7 @@ export interface LSTMResult {
 export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions = {}): LSTMResult {
   checkOptions("lstm", options, ["h0", "c0", "reverse"]);
   const { reverse = false, ...given } = options;
+  [x] = autocasted("widest", x, weights.weightIh);
   const plan = planOf("lstm", 4, x, weights, given, reverse, 1);
   const [h0, c0] = [initialState(x, plan, given.h0), initialState(x, plan, given.c0)];
   const pack = recorded(x, weights, h0, c0, plan);

@@ -4,7 +4,7 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul, pow } from "./binary.ts";
 import { eq } from "./compare.ts";
-import { checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import {
   type Axes,
@@ -38,6 +38,7 @@ export interface NormOptions extends ReduceOptions {
  */
 export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor {
   checkDType("norm", x, floats);
+  [x] = autocasted("float32", x);
   checkOptions("norm", options, ["keepDims", "p"]);
   const { p = 2, keepDims } = options;
   if (typeof p !== "number" || Number.isNaN(p)) {

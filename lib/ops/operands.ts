@@ -57,11 +57,9 @@ export const numbers: readonly DType[] = [...floats, "int32"];
 /**
  * What an operation wants under autocast():
  *
- * - `"lower"`: the region's dtype (matmul, linear, einsum, convolutions);
- * - `"float32"`: at least float32 (exp, log, pow, sum, mean, softmax, norms, losses);
- * - `"widest"`: one dtype for all floats among the operands, the widest of theirs (operations on two tensors).
- *
- * float64 and integers are never cast.
+ * - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum, convolutions);
+ * - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax, norms, losses);
+ * - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where, concat, …).
  */
 export type AutocastPolicy = "lower" | "float32" | "widest";
 
@@ -73,11 +71,9 @@ export function autocasted<T extends unknown[]>(policy: AutocastPolicy, ...opera
   const region = autocastRegion();
   if (!region) return operands;
   const tensors = operands.filter((x) => x instanceof TensorBase && isFloat(x.dtype)) as Tensor[];
-  const wanted = policy === "lower"
-    ? region.dtype
-    : policy === "float32"
-    ? "float32"
-    : widest(tensors.map(({ dtype }) => dtype));
+  const dtypes = tensors.map(({ dtype }) => dtype);
+  if (policy === "float32") dtypes.push("float32");
+  const wanted = policy === "lower" ? region.dtype : widest(dtypes);
   return operands.map((x) => {
     if (!tensors.includes(x as Tensor)) return x;
     const tensor = x as Tensor;

@@ -5,7 +5,7 @@ import { sameShape, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { div, mul } from "./binary.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, floats, numbers } from "./operands.ts";
+import { autocasted, checkDType, floats, numbers } from "./operands.ts";
 import {
   type Axes,
   checkNotEmpty,
@@ -36,6 +36,7 @@ function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype):
 /** The sum over the axes; 0 over none. float32, float64, int32. Adds in float64, in an order fixed by the shape. */
 export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkDType("sum", x, numbers);
+  [x] = autocasted("float32", x);
   checkOptions("sum", options, ["keepDims"]);
   return reduceAxes(
     "sum",
@@ -50,6 +51,7 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 /** The mean over the axes; NaN over none. float32, float64. Adds in float64, in an order fixed by the shape. */
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkDType("mean", x, floats);
+  [x] = autocasted("float32", x);
   checkOptions("mean", options, ["keepDims"]);
   return reduceAxes(
     "mean",

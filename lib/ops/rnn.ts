@@ -23,6 +23,7 @@ import {
 } from "./recurrent.ts";
 import { slice } from "./slice.ts";
 import { relu, tanh } from "./activations.ts";
+import { autocasted } from "./operands.ts";
 
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {
@@ -55,6 +56,7 @@ export function rnn(
   const { h0: given, reverse = false, nonlinearity = "tanh" } = options;
   checkNonlinearity("rnn", nonlinearity);
   const isRelu = nonlinearity === "relu";
+  [x] = autocasted("widest", x, weights.weightIh);
   const plan = planOf("rnn", 1, x, weights, { h0: given }, reverse, 0);
   const h0 = initialState(x, plan, given);
   const { steps, n, hidden } = plan;

@@ -6,7 +6,7 @@ import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { mean as meanOf } from "./reduce.ts";
 import { sqrt } from "./unary.ts";
 
@@ -189,7 +189,9 @@ export function layerNorm(
   options: LayerNormOptions = {},
 ): Tensor {
   checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
-  const all = rowsOf("layerNorm", x, normalizedShape, options, options.eps ?? 1e-5);
+  const [input, w, b] = autocasted("float32", x, options.weight, options.bias);
+  x = input;
+  const all = rowsOf("layerNorm", x, normalizedShape, { weight: w, bias: b }, options.eps ?? 1e-5);
   const { weight, bias, eps } = all;
   const save = saved(all);
   const [mean, rstd] = [save(), save()];
@@ -231,8 +233,10 @@ export function rmsNorm(
 ): Tensor {
   checkOptions("rmsNorm", options, ["weight", "eps"]);
   checkDType("rmsNorm", x, floats);
+  const [input, weight] = autocasted("float32", x, options.weight);
+  x = input;
   const eps = options.eps ?? machineEpsilon[x.dtype]!;
-  const all = rowsOf("rmsNorm", x, normalizedShape, options, eps);
+  const all = rowsOf("rmsNorm", x, normalizedShape, { weight }, eps);
   const rstd = saved(all)();
   const y = x.make(x.shape);
   const { backend } = x;

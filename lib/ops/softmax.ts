@@ -3,7 +3,7 @@ import { normalizeAxis } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul, sub } from "./binary.ts";
 import { transpose } from "./movement.ts";
-import { checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
 import { sum } from "./reduce.ts";
 import { exp } from "./unary.ts";
 
@@ -18,6 +18,7 @@ const composed: Record<Kernel, (grad: Tensor, y: Tensor) => Tensor> = {
 // The kernels work along rows: another axis is brought to the back and taken home again.
 function alongAxis(op: string, kernel: Kernel, x: Tensor, axis: number): Tensor {
   checkDType(op, x, floats);
+  [x] = autocasted("float32", x);
   const at = normalizeAxis(op, axis, x.rank);
   if (at === x.rank - 1) return alongRows(op, kernel, x);
   return transpose(alongRows(op, kernel, transpose(x, at, -1)), at, -1);

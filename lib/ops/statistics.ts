@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { eq } from "./compare.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats } from "./operands.ts";
 import { mean, type ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf } from "./reduce_axes.ts";
 
@@ -21,6 +21,7 @@ function statistic(
   options: VarianceOptions,
 ): Tensor {
   checkDType(op, x, floats);
+  [x] = autocasted("float32", x);
   checkOptions(op, options, ["correction", "keepDims"]);
   const { correction = 1, keepDims } = options;
   checkNumber(op, "correction", correction);

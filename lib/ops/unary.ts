@@ -4,7 +4,7 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul } from "./binary.ts";
 import { fused, gated, unary } from "./elementwise.ts";
-import { checkDType, floats, numbers } from "./operands.ts";
+import { autocasted, checkDType, floats, numbers } from "./operands.ts";
 
 /**
  * -x. Floats and int32. As torch.neg.
@@ -51,6 +51,7 @@ export function sign(x: Tensor): Tensor {
  * ```
  */
 export function exp(x: Tensor): Tensor {
+  [x] = autocasted("float32", x);
   return unary("exp", x, floats, "cdn_exp", mul);
 }
 
@@ -63,6 +64,7 @@ export function exp(x: Tensor): Tensor {
  * ```
  */
 export function expm1(x: Tensor): Tensor {
+  [x] = autocasted("float32", x);
   return unary("expm1", x, floats, "cdn_expm1", (grad) => mul(grad, exp(x)));
 }
 
@@ -75,6 +77,7 @@ export function expm1(x: Tensor): Tensor {
  * ```
  */
 export function log(x: Tensor): Tensor {
+  [x] = autocasted("float32", x);
   return unary("log", x, floats, "cdn_log", (grad) => div(grad, x));
 }
 
@@ -87,6 +90,7 @@ export function log(x: Tensor): Tensor {
  * ```
  */
 export function log1p(x: Tensor): Tensor {
+  [x] = autocasted("float32", x);
   return unary("log1p", x, floats, "cdn_log1p", (grad) => div(grad, add(x, 1)));
 }
 
@@ -117,6 +121,7 @@ export function sqrt(x: Tensor): Tensor {
  * ```
  */
 export function rsqrt(x: Tensor): Tensor {
+  [x] = autocasted("float32", x);
   return unary(
     "rsqrt",
     x,

@@ -4,7 +4,13 @@ import { writeLayout } from "../core/layout.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, checkSameDevice, checkSameDType, checkTensor } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+} from "./operands.ts";
 import { sumTo } from "./reduce.ts";
 
 /**
@@ -20,6 +26,7 @@ import { sumTo } from "./reduce.ts";
  */
 export function where(condition: Tensor, a: Tensor | number, b: Tensor | number): Tensor {
   checkDType("where: condition", condition, ["uint8"]);
+  [a, b] = autocasted("widest", a, b);
   const operands = [a, b].filter((x) => typeof x !== "number") as Tensor[];
   for (const x of operands) checkTensor("where", x);
   const [like] = operands;

@@ -25,7 +25,7 @@ import {
   whole,
 } from "./case.ts";
 
-type Op = (x: Tensor, axes?: Axes, options?: ReduceOptions) => Tensor;
+export type Op = (x: Tensor, axes?: Axes, options?: ReduceOptions) => Tensor;
 
 interface Reduction {
   name: "sum" | "mean" | "max" | "min";
@@ -39,14 +39,14 @@ interface Reduction {
   specials: readonly Special[];
 }
 
-interface Along {
+export interface Along {
   axes?: Axes;
   keepDims?: boolean;
   shapes: readonly Shape[];
   gradShapes: readonly Shape[];
 }
 
-const along: readonly Along[] = [
+export const along: readonly Along[] = [
   {
     shapes: [[], [1], [31], [33], [64], [257], [1025], [100_003], [3, 5], [257, 129], [0], [
       2,
@@ -97,11 +97,11 @@ const along: readonly Along[] = [
   { axes: [], shapes: [[3], [2, 3]], gradShapes: [[2, 3]] },
 ];
 
-function listOf(axes: Axes | undefined): readonly number[] | undefined {
+export function listOf(axes: Axes | undefined): readonly number[] | undefined {
   return typeof axes === "number" ? [axes] : axes;
 }
 
-function titled(name: string, axes: Axes | undefined, keepDims: boolean): string {
+export function titled(name: string, axes: Axes | undefined, keepDims: boolean): string {
   const list = listOf(axes);
   const what = list && (list.length === 1 ? `axis ${list[0]}` : `axes [${list.join(", ")}]`);
   return `${name}(${[what, keepDims && "keepDims"].filter(Boolean).join(", ")})`;

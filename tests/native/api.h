@@ -8,7 +8,8 @@
 
 #include "cudeno.h"
 
-// clang-format off: a name a line
+// A name a line.
+// clang-format off
 // Functions that take handles, sizes and scalars, the output first: their arguments are made up by type.
 #define COMPUTING(X) \
   X(neg) \

@@ -1,0 +1,220 @@
+import {
+  embedding,
+  gather,
+  indexAdd,
+  indexSelect,
+  oneHot,
+  scatterAdd,
+  type Shape,
+  type Tensor,
+} from "../../mod.ts";
+import { build, elementAt, type Grid } from "../reference.ts";
+import { anything, type Case, type Fill, numbers, roundings, spiked } from "./case.ts";
+
+// An index into the axis of the tensor that is input `which`; half of them among the first three, so that many meet.
+function into(axis: number, which = 0): Fill {
+  return (random, _, shapes) => {
+    const extent = shapes[which]!.at(axis)!;
+    return Math.floor(random() * (random() < 0.5 ? Math.min(extent, 3) : extent));
+  };
+}
+
+const value = spiked(-2, 2);
+const front = (axis: number, rank: number) => (axis + rank) % rank;
+
+// x and, for each element of src, the place in x that it is added to.
+function scattered(
+  x: Grid,
+  src: Grid,
+  place: (index: readonly number[], i: number) => number,
+): Grid {
+  const values = Float64Array.from(x.values);
+  const magnitudes = Float64Array.from(x.values, Math.abs);
+  build(src.shape, (index, i) => {
+    const at = place(index, i);
+    values[at]! += src.values[i]!;
+    magnitudes[at]! += Math.abs(src.values[i]!);
+    return 0;
+  });
+  return { shape: x.shape, values, magnitudes };
+}
+const flat = (index: readonly number[], shape: Shape) =>
+  index.reduce((sum, i, d) => sum * shape[d]! + i, 0);
+
+const gathers: readonly [axis: number, shapes: [Shape, Shape][]][] = [
+  [0, [
+    [[5], [7]],
+    [[3, 4], [6, 4]],
+    [[3, 4], [2, 3]],
+    [[1, 33], [129, 33]],
+    [[7, 1], [4097, 1]],
+    [[100, 3, 5], [40, 3, 2]],
+    [[3, 2], [0, 2]],
+  ]],
+  [1, [
+    [[2, 3], [2, 5]],
+    [[2, 3, 2], [2, 4, 2]],
+    [[4, 10, 3], [3, 7, 2]],
+    [[2000, 10], [2000, 1]],
+    [[2, 1, 2, 1, 2, 1, 2, 3], [1, 3, 2, 1, 1, 1, 2, 2]],
+  ]],
+  [-1, [
+    [[4], [4]],
+    [[2, 3], [2, 2]],
+    [[3, 1025], [3, 500]],
+    [[257, 129], [200, 65]],
+    [[1, 3], [1, 20_001]],
+    [[2, 3, 4], [2, 2, 9]],
+  ]],
+];
+const small = (lists: readonly (readonly Shape[])[]) => lists.slice(0, 2);
+
+function gathering([axis, shapes]: typeof gathers[number]): Case {
+  return {
+    name: `gather(${axis})`,
+    call: (x: Tensor, index: Tensor) => gather(x, axis, index),
+    also: () => [{ name: "x.gather()", call: (x: Tensor, index: Tensor) => x.gather(axis, index) }],
+    reference: (x, index) =>
+      build(
+        index!.shape,
+        (at, i) => x!.values[flat(at.with(front(axis, at.length), index!.values[i]!), x!.shape)]!,
+      ),
+    shapes,
+    gradShapes: small(shapes),
+    dtypes: anything,
+    fixed: [undefined, "int32"],
+    fill: [spiked(-100, 100, 2), into(axis)],
+  };
+}
+
+function scattering([axis, shapes]: typeof gathers[number]): Case {
+  return {
+    name: `scatterAdd(${axis})`,
+    call: (x: Tensor, index: Tensor, src: Tensor) => scatterAdd(x, axis, index, src),
+    also: () => [{
+      name: "x.scatterAdd()",
+      call: (x: Tensor, index: Tensor, src: Tensor) => x.scatterAdd(axis, index, src),
+    }],
+    reference: (x, index, src) =>
+      scattered(
+        x!,
+        src!,
+        (at, i) => flat(at.with(front(axis, at.length), index!.values[i]!), x!.shape),
+      ),
+    shapes: shapes.map(([x, index]) => [x, index, index]),
+    gradShapes: small(shapes.map(([x, index]) => [x, index, index])),
+    dtypes: numbers,
+    fixed: [undefined, "int32", undefined],
+    fill: [value, into(axis), value],
+    tolerance: roundings(2, 64),
+  };
+}
+
+const selections: readonly [axis: number, shapes: [Shape, Shape][]][] = [
+  [0, [
+    [[3, 2], [5]],
+    [[4], [3]],
+    [[7, 33], [129]],
+    [[300, 28, 2], [64]],
+    [[50, 130], [3000]],
+    [[3, 5000], [4]],
+    [[2, 3], [20_001]],
+    [[4, 0], [3]],
+    [[4, 3], [0]],
+  ]],
+  [1, [[[2, 3], [4]], [[2, 3, 2], [2]], [[3, 10, 65], [33]], [[33, 5], [257]], [[5, 3, 1, 2], [
+    4,
+  ]]]],
+  [-1, [[[2, 3], [3]], [[2, 2, 3], [2]], [[4, 1025], [2049]], [[2, 100], [9001]]]],
+];
+
+function selecting([axis, shapes]: typeof selections[number]): Case {
+  return {
+    name: `indexSelect(${axis})`,
+    call: (x: Tensor, index: Tensor) => indexSelect(x, axis, index),
+    also: () => [{
+      name: "x.indexSelect()",
+      call: (x: Tensor, index: Tensor) => x.indexSelect(axis, index),
+    }],
+    reference: (x, index) => {
+      const at = front(axis, x!.shape.length);
+      return build(
+        x!.shape.with(at, index!.values.length),
+        (place) => elementAt(x!, place.with(at, index!.values[place[at]!]!)),
+      );
+    },
+    shapes,
+    gradShapes: small(shapes),
+    dtypes: anything,
+    fixed: [undefined, "int32"],
+    fill: [spiked(-100, 100, 2), into(axis)],
+  };
+}
+
+function adding([axis, shapes]: typeof selections[number]): Case {
+  const lists = shapes.map(([x, index]) => [x, index, x.with(front(axis, x.length), index[0]!)]);
+  return {
+    name: `indexAdd(${axis})`,
+    call: (x: Tensor, index: Tensor, src: Tensor) => indexAdd(x, axis, index, src),
+    also: () => [{
+      name: "x.indexAdd()",
+      call: (x: Tensor, index: Tensor, src: Tensor) => x.indexAdd(axis, index, src),
+    }],
+    reference: (x, index, src) => {
+      const at = front(axis, x!.shape.length);
+      return scattered(
+        x!,
+        src!,
+        (place) => flat(place.with(at, index!.values[place[at]!]!), x!.shape),
+      );
+    },
+    shapes: lists,
+    gradShapes: small(lists),
+    dtypes: numbers,
+    fixed: [undefined, "int32", undefined],
+    fill: [value, into(axis), value],
+    tolerance: roundings(2, 64),
+  };
+}
+
+function embedded(paddingIndex?: number): Case {
+  const options = paddingIndex === undefined ? {} : { paddingIndex };
+  return {
+    name: `embedding(${paddingIndex === undefined ? "" : `paddingIndex ${paddingIndex}`})`,
+    call: (index: Tensor, weight: Tensor) => embedding(index, weight, options),
+    reference: (index, weight) =>
+      build(
+        [...index!.shape, weight!.shape[1]!],
+        (at) => elementAt(weight!, [elementAt(index!, at.slice(0, -1)), at.at(-1)!]),
+      ),
+    shapes: [[[4], [3, 2]], [[2, 3], [5, 4]], [[], [3, 5]], [[8, 33], [100, 65]], [[0], [3, 2]]],
+    // What goes to the padding row is no gradient, though the result depends on it: differences would see that.
+    gradShapes: paddingIndex === undefined ? [[[4], [3, 2]], [[2, 3], [5, 2]]] : undefined,
+    dtypes: numbers,
+    fixed: ["int32", undefined],
+    fill: [into(0, 1), spiked(-100, 100, 2)],
+  };
+}
+
+const hot: Case[] = anything.map((output) => ({
+  name: `oneHot(7, ${output})`,
+  call: (index: Tensor) => oneHot(index, 7, { dtype: output }),
+  also: () =>
+    output === "int32" ? [{ name: "by default", call: (index: Tensor) => oneHot(index, 7) }] : [],
+  reference: (index) =>
+    build([...index!.shape, 7], (at) => Number(elementAt(index!, at.slice(0, -1)) === at.at(-1))),
+  shapes: [[[]], [[1]], [[5]], [[33, 2]], [[2, 3, 4]], [[5000]], [[0]]],
+  dtypes: ["int32"],
+  fill: [(random) => Math.floor(random() * 7)],
+  output,
+}));
+
+export const indexCases: readonly Case[] = [
+  ...gathers.map(gathering),
+  ...gathers.map(scattering),
+  ...selections.map(selecting),
+  ...selections.map(adding),
+  embedded(),
+  embedded(0),
+  ...hot,
+];

@@ -1,0 +1,217 @@
+import { argsort, cumsum, type Shape, sort, type Tensor, topK } from "../../mod.ts";
+import { alongAxis, build, elementAt, type Grid, sizeOf } from "../reference.ts";
+import {
+  anything,
+  type Case,
+  line,
+  numbers,
+  roundings,
+  row,
+  rows,
+  type Special,
+  spiked,
+  whole,
+} from "./case.ts";
+
+const lasts: readonly Shape[] = [
+  [1],
+  [5],
+  [3, 31],
+  [3, 32],
+  [2, 33],
+  [2, 64],
+  [2, 65],
+  [3, 129],
+  [2, 1023],
+  [2, 1025],
+  [3, 4097],
+  [1, 70_001],
+  [2000, 3],
+  [300, 40],
+  [0, 4],
+  [4, 0],
+  [2, 3, 4],
+  [1, 2, 1, 2, 1, 2, 1, 3],
+];
+const firsts: readonly Shape[] = [[4, 3], [129, 1], [33, 65], [1025, 3], [3, 4099], [20_001, 2], [
+  7,
+  5,
+  3,
+], [0, 3]];
+const middles: readonly Shape[] = [[2, 3, 4], [3, 257, 65], [2, 5000, 2], [2, 0, 3], [1, 129, 1]];
+const byAxis: readonly [number, readonly Shape[], readonly Shape[]][] = [
+  [-1, lasts, [[4], [2, 3]]],
+  [0, firsts, [[3, 2]]],
+  [1, middles, [[2, 3, 2]]],
+];
+const listed = (shapes: readonly Shape[]) => shapes.map((shape) => [shape]);
+
+function running(terms: readonly number[]): number[] {
+  let [sum, lost] = [0, 0];
+  return terms.map((term) => { // Neumaier's sum, of which each step is looked at
+    const next = sum + term;
+    if (Number.isFinite(next)) {
+      lost += Math.abs(sum) >= Math.abs(term) ? sum - next + term : term - next + sum;
+    }
+    sum = next;
+    return sum + lost;
+  });
+}
+const sizes = (terms: readonly number[]) => running(terms.map(Math.abs));
+
+const cumulative: Case[] = byAxis.map(([axis, shapes, gradShapes]) => ({
+  name: `cumsum(${axis})`,
+  call: (x: Tensor) => cumsum(x, axis),
+  also: () => [{ name: "x.cumsum()", call: (x: Tensor) => x.cumsum(axis) }],
+  reference: (x) => alongAxis(x!, axis, running, sizes),
+  shapes: listed(shapes),
+  gradShapes: listed(gradShapes),
+  dtypes: numbers,
+  fill: [spiked(-1, 1)],
+  tolerance: roundings(2, 64),
+  specials: axis === -1
+    ? [
+      {
+        name: "NaN and infinity stay",
+        inputs: [rows([1, NaN, 1], [1, Infinity, 1], [Infinity, -Infinity, 1])],
+        expected: rows([1, NaN, NaN], [1, Infinity, Infinity], [Infinity, NaN, NaN]),
+      },
+      {
+        name: "wraps",
+        inputs: [line(2 ** 31 - 1, 1, 1)],
+        expected: line(2 ** 31 - 1, -(2 ** 31), 1 - 2 ** 31),
+        dtypes: ["int32"],
+      },
+    ]
+    : undefined,
+  flops: ([x]) => sizeOf(x!),
+}));
+
+/** The places of a line's elements in order: NaN is the largest, equal ones stay as they are. */
+function order(terms: readonly number[], descending: boolean): number[] {
+  const rank = (x: number) => Number.isNaN(x) ? Infinity : x === Infinity ? Number.MAX_VALUE : x;
+  const compare = (a: number, b: number) => a === b ? 0 : a < b ? -1 : 1;
+  return terms.map((_, i) => i).sort((i, j) =>
+    compare(rank(terms[i]!), rank(terms[j]!)) * (descending ? -1 : 1) || i - j
+  );
+}
+
+// The first k along the axis: their places, or the elements there.
+function firstOf(
+  x: Grid,
+  axis: number,
+  k: number | undefined,
+  descending: boolean,
+  places: boolean,
+) {
+  const at = (axis + x.shape.length) % x.shape.length;
+  const sorted = alongAxis(x, at, (terms) => {
+    const found = order(terms, descending);
+    return places ? found : found.map((i) => terms[i]!);
+  });
+  return build(x.shape.with(at, k ?? x.shape[at]!), (index) => elementAt(sorted, index));
+}
+
+const awkward: Grid = rows(
+  [1, NaN, 3, 3, -0, 0],
+  [Infinity, NaN, NaN, -Infinity, 1, Infinity],
+  [0, -0, 0, -0, -1, 1],
+  row(6, NaN),
+);
+
+interface Ordering {
+  name: string;
+  axis: number;
+  k?: number;
+  descending: boolean;
+  values?: (x: Tensor) => Tensor;
+  places: (x: Tensor) => Tensor;
+  methods: [values: (x: Tensor) => Tensor, places: (x: Tensor) => Tensor];
+}
+
+// The values, which have gradients where no two are equal, and the places, which tell equal ones apart.
+function ordering({ name, axis, k, descending, values, places, methods }: Ordering): Case[] {
+  const of = (x: Grid, wanted: boolean) => firstOf(x, axis, k, descending, wanted);
+  const [, shapes, gradShapes] = byAxis.find(([a]) => a === axis)!;
+  const fits = (list: readonly Shape[]) =>
+    listed(list.filter((shape) => shape.at(axis)! >= (k ?? 0)));
+  const specials = (wanted: boolean): Special[] | undefined =>
+    axis === -1
+      ? [{
+        name: "NaN, infinity and zeros",
+        inputs: [awkward],
+        expected: of(awkward, wanted),
+        exact: true,
+      }]
+      : undefined;
+  const shared = { shapes: fits(shapes), dtypes: anything };
+  const found: Case[] = [{
+    ...shared,
+    name: `${name}.indices`,
+    call: places,
+    also: () => [{ name: "as a method", call: methods[1] }],
+    reference: (x) => of(x!, true),
+    fill: [whole(-20, 20)],
+    output: "int32",
+    specials: specials(true),
+  }];
+  if (values) {
+    found.push({
+      ...shared,
+      name: `${name}.values`,
+      call: values,
+      also: () => [{ name: "as a method", call: methods[0] }],
+      reference: (x) => of(x!, false),
+      gradShapes: fits(gradShapes),
+      fill: [spiked(-100, 100, 2)],
+      specials: specials(false),
+    });
+  }
+  return found;
+}
+
+function topping(k: number, axis: number, largest: boolean): Case[] {
+  const options = axis === -1 && largest ? {} : { axis, largest };
+  return ordering({
+    name: `topK(${k}, axis ${axis}${largest ? "" : ", smallest"})`,
+    axis,
+    k,
+    descending: largest,
+    values: (x) => topK(x, k, options).values,
+    places: (x) => topK(x, k, options).indices,
+    methods: [(x) => x.topK(k, options).values, (x) => x.topK(k, options).indices],
+  });
+}
+
+function sorting(axis: number, descending: boolean): Case[] {
+  const options = axis === -1 && !descending ? {} : { axis, descending };
+  return ordering({
+    name: `sort(axis ${axis}${descending ? ", descending" : ""})`,
+    axis,
+    descending,
+    values: (x) => sort(x, options).values,
+    places: (x) => sort(x, options).indices,
+    methods: [(x) => x.sort(options).values, (x) => x.sort(options).indices],
+  });
+}
+
+export const scanCases: readonly Case[] = [
+  ...cumulative,
+  ...topping(1, -1, true),
+  ...topping(3, -1, true),
+  ...topping(3, -1, false),
+  ...topping(2, 0, true),
+  ...topping(2, 1, false),
+  ...topping(0, -1, true),
+  ...sorting(-1, false),
+  ...sorting(-1, true),
+  ...sorting(0, true),
+  ...sorting(1, false),
+  ...ordering({
+    name: "argsort(axis -1, descending)",
+    axis: -1,
+    descending: true,
+    places: (x) => argsort(x, { descending: true }),
+    methods: [(x) => x, (x) => x.argsort({ descending: true })],
+  }),
+];
