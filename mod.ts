@@ -62,6 +62,8 @@ export type { Dataset } from "./lib/data/dataset.ts";
 export * as data from "./lib/data/mod.ts";
 /** Files of weights. */
 export * as io from "./lib/io/mod.ts";
+/** Models ready to train. */
+export * as models from "./lib/models/mod.ts";
 export * from "./lib/native/errors.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";

@@ -158,6 +158,19 @@ test("saving takes the values of the moment, and replaces a file whole", async (
   assertEquals(new Set(loaded!.dataSync()), new Set([0]));
 });
 
+test("PyTorch's 64-bit integers become int32, where they fit", () => {
+  const file = (...values: bigint[]) => {
+    const data = new Uint8Array(BigInt64Array.from(values).buffer);
+    const tensors = new Map([["t", { dtype: "I64", shape: [values.length], data }]]);
+    return encodeSafetensors({ tensors, metadata: {} });
+  };
+  const { t } = io.fromSafetensors(file(-1n, 2n ** 31n - 1n));
+  assertEquals(t!.dtype, "int32");
+  assertEquals([...t!.dataSync()], [-1, 2 ** 31 - 1]);
+  const { message } = assertThrows(() => io.fromSafetensors(file(2n ** 31n)), DTypeError);
+  assertStringIncludes(message, "t is I64 and has 2147483648");
+});
+
 test("types that cudeno has no dtype for are named; BOOL becomes uint8, 16-bit floats load", () => {
   const file = (dtype: string, data: Uint8Array) =>
     encodeSafetensors({ tensors: new Map([["t", { dtype, shape: [2], data }]]), metadata: {} });
@@ -169,10 +182,13 @@ test("types that cudeno has no dtype for are named; BOOL becomes uint8, 16-bit f
   assertEquals([f16.dtype, ...f16.dataSync()], ["float16", 1, -2.5]);
   assertEquals([bf16.dtype, ...bf16.dataSync()], ["bfloat16", 1, -2.5]);
   const error = assertThrows(
-    () => io.fromSafetensors(file("I64", new Uint8Array(16))),
+    () => io.fromSafetensors(file("U64", new Uint8Array(16))),
     DTypeError,
   );
-  assertStringIncludes(error.message, "t is I64; known are F32, F64, F16, BF16, I32, U8, BOOL");
+  assertStringIncludes(
+    error.message,
+    "t is U64; known are F32, F64, F16, BF16, I32, U8, BOOL, I64",
+  );
 });
 
 test("16-bit floats keep their bits through a file", async () => {

@@ -136,7 +136,7 @@ export function fromSafetensors(
   }));
   return Object.fromEntries(found.map(({ name, stored, dtype }) => {
     const place = options.device ? { device: options.device } : {};
-    return [name, tensor(hostArray(stored, dtype), { ...place, dtype, shape: stored.shape })];
+    return [name, tensor(hostArray(name, stored, dtype), { ...place, dtype, shape: stored.shape })];
   }));
 }
 
@@ -144,10 +144,11 @@ function storedDType(name: string, stored: StoredTensor): DType {
   const dtype = (Object.keys(fileTypes) as DType[]).find((d) => fileTypes[d] === stored.dtype);
   if (dtype) return dtype;
   if (stored.dtype === "BOOL") return "uint8";
+  if (stored.dtype === "I64") return "int32"; // PyTorch's integers, such as num_batches_tracked
   throw new DTypeError(
     `loadSafetensors: ${name} is ${stored.dtype}; known are ${
       Object.values(fileTypes).join(", ")
-    }, BOOL`,
+    }, BOOL, I64`,
   );
 }
 
@@ -157,7 +158,13 @@ function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> 
 }
 
 // A copy at an address that suits the element type; the file promises none.
-function hostArray(stored: StoredTensor, dtype: DType): DataOf {
+function hostArray(name: string, stored: StoredTensor, dtype: DType): DataOf {
+  if (stored.dtype === "I64") {
+    return Int32Array.from(new BigInt64Array(stored.data.slice().buffer), (value) => {
+      if (value === BigInt.asIntN(32, value)) return Number(value);
+      throw new DTypeError(`loadSafetensors: ${name} is I64 and has ${value}, which int32 has not`);
+    });
+  }
   if (dtype === "bfloat16") {
     const halves = new Uint16Array(stored.data.slice().buffer);
     return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);

@@ -26,10 +26,14 @@ export {
 } from "./losses.ts";
 export { type LoadResult, Module, type StateDict } from "./module.ts";
 export { Sequential } from "./sequential.ts";
-// Other losses, normalisation and dropout.
+// Other losses, normalisation, initialisers, containers.
 export { BatchNorm, BatchNorm1d, type BatchNormOptions } from "./batch_norm.ts";
+/** Initialisers, which fill a tensor in place and return it. */
+export * as init from "./init.ts";
 export { CosineEmbeddingLoss, HingeLoss, MultiMarginLoss } from "./margin_losses.ts";
+export { ModuleList } from "./module_list.ts";
 export { HuberLoss, L1Loss, MSELoss, SmoothL1Loss } from "./regression_losses.ts";
+export { Residual } from "./residual.ts";
 // Recurrent layers.
 export { GRU } from "./gru.ts";
 export { GRUCell } from "./gru_cell.ts";
