@@ -87,3 +87,19 @@ large("rand", () => {
   assertEquals(Math.abs(mean - 0.5) < 1e-4, true);
   assertEquals(x.max().itemSync() < 1, true);
 });
+
+large("cumsum", () => {
+  const x = full([n], 1, { device, dtype: "int32" });
+  assertEquals(x.cumsum(0).view(n - 2, [2]).dataSync(), Int32Array.of(n - 1 | 0, n | 0));
+});
+
+large("indexSelect and scatterAdd", () => {
+  const [rows, cols] = [2 ** 16 + 1, 2 ** 15 + 1];
+  const x = zeros([rows, cols], { device, dtype: "uint8" });
+  x.view(rows * cols - 1, [1]).fill(5);
+  const index = tensor([0, rows - 1], { device, dtype: "int32" });
+  assertEquals(x.indexSelect(0, index).view(2 * cols - 2, [2]).dataSync(), Uint8Array.of(0, 5));
+  const place = tensor([[cols - 1, cols - 1]], { device, dtype: "int32" });
+  const y = zeros([rows, cols], { device }).scatterAdd(1, place, ones([1, 2], { device }));
+  assertEquals(y.view(cols - 2, [2]).dataSync(), Float32Array.of(0, 2));
+});
