@@ -194,8 +194,8 @@ int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64
 int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
                           int64_t inner, double correction, int32_t dtype);
 int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
-int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
-                      double p, int32_t dtype);
+int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                             int64_t inner, double p, int32_t dtype);
 int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
                              int64_t inner, int32_t dtype);
