@@ -11,8 +11,8 @@ interface Documented {
 const modules = ["mod.ts", "lib/nn/mod.ts", "lib/nn/init.ts", "lib/optim/mod.ts"];
 modules.push("lib/optim/schedule/mod.ts", "lib/data/mod.ts", "lib/io/mod.ts", "lib/models/mod.ts");
 
-// Exported as types, for signatures.
-const typesOnly = ["Backend", "TensorBase"];
+// Exported as types, for signatures, or as what layers extend.
+const typesOnly = ["Backend", "TensorBase", "Batch", "BatchNorm", "RNNBase", "RNNCellBase"];
 
 Deno.test("every public function and class has an example", async () => {
   const args = ["doc", "--json", ...modules.filter((path) => exists(new URL(path, root)))];

@@ -33,7 +33,15 @@ function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype):
   return y;
 }
 
-/** The sum over the axes; 0 over none. float32, float64, int32. Adds in float64, in an order fixed by the shape. */
+/**
+ * The sum over the axes; 0 over none. float32, float64, int32. Adds in float64, in an order fixed by the shape.
+ *
+ * ```ts
+ * import { sum, tensor } from "@cudeno/cudeno";
+ * const x = tensor([[1, 2], [3, 4]]);
+ * console.log(sum(x).itemSync(), sum(x, 0).dataSync()); // 10, and 4, 6
+ * ```
+ */
 export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkDType("sum", x, numbers);
   [x] = autocasted("float32", x);
@@ -48,7 +56,14 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
   );
 }
 
-/** The mean over the axes; NaN over none. float32, float64. Adds in float64, in an order fixed by the shape. */
+/**
+ * The mean over the axes; NaN over none. float32, float64. Adds in float64, in an order fixed by the shape.
+ *
+ * ```ts
+ * import { mean, tensor } from "@cudeno/cudeno";
+ * console.log(mean(tensor([[1, 2], [3, 4]]), 1, { keepDims: true }).shape); // [2, 1]
+ * ```
+ */
 export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   checkDType("mean", x, floats);
   [x] = autocasted("float32", x);
@@ -102,12 +117,26 @@ function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
   return dx;
 }
 
-/** The largest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amax. */
+/**
+ * The largest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amax.
+ *
+ * ```ts
+ * import { max, tensor } from "@cudeno/cudeno";
+ * console.log(max(tensor([[1, 5], [3, 4]]), 1).dataSync()); // 5, 4
+ * ```
+ */
 export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   return extremum("max", x, axes, options);
 }
 
-/** The smallest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amin. */
+/**
+ * The smallest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amin.
+ *
+ * ```ts
+ * import { min, tensor } from "@cudeno/cudeno";
+ * console.log(min(tensor([[1, 5], [3, 4]]), 1).dataSync()); // 1, 3
+ * ```
+ */
 export function min(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
   return extremum("min", x, axes, options);
 }
@@ -126,12 +155,26 @@ function argExtremum(
   });
 }
 
-/** The index of the largest element along the axis (of all elements when none is given), the first of equal ones; int32. */
+/**
+ * The index of the largest element along the axis (of all elements when none is given), the first of equal ones; int32.
+ *
+ * ```ts
+ * import { argmax, tensor } from "@cudeno/cudeno";
+ * console.log(argmax(tensor([[1, 5], [3, 4]]), 1).dataSync()); // 1, 1
+ * ```
+ */
 export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return argExtremum("argmax", x, axis, options);
 }
 
-/** The index of the smallest element along the axis (of all elements when none is given), the first of equal ones; int32. */
+/**
+ * The index of the smallest element along the axis (of all elements when none is given), the first of equal ones; int32.
+ *
+ * ```ts
+ * import { argmin, tensor } from "@cudeno/cudeno";
+ * console.log(argmin(tensor([4, 2, 3])).itemSync()); // 1
+ * ```
+ */
 export function argmin(x: Tensor, axis?: number, options: ReduceOptions = {}): Tensor {
   return argExtremum("argmin", x, axis, options);
 }
