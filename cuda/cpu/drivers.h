@@ -34,6 +34,7 @@ template <class F> void each(Call&, int64_t n, F f) {
 }
 
 template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
+  if (cols == 0) return;  // there may be more empty rows than anyone can count through
   parallel_for(rows, GRAIN / (cols + 1) + 1, [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const auto row = f.row(r);
