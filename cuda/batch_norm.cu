@@ -310,10 +310,9 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t d
       op.x = call.in<T>(x, "x", e.n);
       op.channel = channel_of<T>(call, mean, var, 0, 0, channels, eps);
       op.channels = channels;
-      Sums* by_row = inner != 1 && channels > 0 ? call.scratch<Sums>(e.rows()) : nullptr;
+      Sums* by_row = inner > 1 && e.n > 0 ? call.scratch<Sums>(e.rows()) : nullptr;
       op.rows = by_row;
-      if (by_row && e.n > 0)
-        reduce(call, e.rows(), inner, 1, RowSums<T>{op.dy, op.x, op.channel.mean, by_row, channels, inner});
+      if (by_row) reduce(call, e.rows(), inner, 1, RowSums<T>{op.dy, op.x, op.channel.mean, by_row, channels, inner});
       reduce(call, 1, e.n > 0 ? batch : 0, channels, op);
     });
   });
