@@ -41,6 +41,8 @@ export interface Case {
   readonly tolerance?: Tolerance;
   /** How often a 16-bit float is rounded on the way to the result, by operations that follow one another. Default 1. */
   readonly steps?: number;
+  /** The roundings by which gradients on two devices may differ, relative to the largest. Default 32. */
+  readonly gradRoundings?: number;
   readonly specials?: readonly Special[];
   /** Small shapes for gradcheck, of first and second derivatives; none when the operation has no gradient. */
   readonly gradShapes?: readonly (readonly Shape[])[];
