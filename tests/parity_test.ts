@@ -13,7 +13,7 @@ import {
   tensor,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, randomFor, toleranceOf, upload } from "./cases.ts";
-import { floats, roundings, roundoff } from "./cases/case.ts";
+import { floats, roundings, roundoff, shapesFor } from "./cases/case.ts";
 import { build, difference, type Grid, sizeOf } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
@@ -77,7 +77,7 @@ function compare(c: Case, shapes: readonly Shape[], dtype: DType, device: Device
 for (const c of cases) {
   onBoth(c.name, (device) => {
     for (const dtype of c.dtypes) {
-      for (const shapes of c.shapes) compare(c, shapes, dtype, device);
+      for (const shapes of shapesFor(c, dtype)) compare(c, shapes, dtype, device);
     }
   });
 }

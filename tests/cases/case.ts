@@ -109,6 +109,15 @@ export function rounding(x: number, dtype: DType): number {
 /** The least normal number of float16: below it, and so relative to it, errors do not shrink any more. */
 export const leastFloat16 = 2 ** -14;
 
+/**
+ * The shapes on which to try a dtype: the 16-bit floats, whose kernels are those of float32 but for loading and storing,
+ * leave out the large ones.
+ */
+export function shapesFor({ shapes }: Case, dtype: DType): Case["shapes"] {
+  if (!halves.includes(dtype)) return shapes;
+  return shapes.filter((inputs) => inputs.every((shape) => sizeOf(shape) <= 5000));
+}
+
 export const halves: readonly DType[] = ["float16", "bfloat16"];
 export const floats: readonly DType[] = ["float32", "float64", ...halves];
 export const numbers: readonly DType[] = [...floats, "int32"];
