@@ -81,7 +81,7 @@ ISA_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 CXX_FLAGS := -std=c++17 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -fno-math-errno \
   -fno-trapping-math -pthread $(if $(CLANG),-Wno-pass-failed $(if $(LIBMVEC),-fveclib=libmvec))
 FLAGS_cpu  := $(CXX_FLAGS) -O3 $(CXXFLAGS)
-FLAGS_asan := $(CXX_FLAGS) -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+FLAGS_asan := $(CXX_FLAGS) -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
   $(CXXFLAGS)
 LIBS := $(if $(LIBMVEC),-lmvec) -lm -ldl -pthread
 

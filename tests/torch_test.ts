@@ -23,6 +23,21 @@ const smoothModel = (options: nn.LinearOptions) =>
     new nn.Sigmoid(),
   );
 
+const normModel = (options: nn.LinearOptions) => {
+  const { dtype, device } = options;
+  const place = { ...(dtype && { dtype }), ...(device && { device }) };
+  return new nn.Sequential(
+    new nn.Linear(5, 8, options),
+    new nn.LayerNorm(8, place),
+    new nn.GELU(),
+    new nn.Dropout({ p: 0 }),
+    new nn.Linear(8, 6, options),
+    new nn.LayerNorm(6, place),
+    new nn.SiLU(),
+    new nn.Linear(6, 3, options),
+  );
+};
+
 const runs: Record<string, Run> = {
   relu_cross_entropy_nesterov: {
     model: reluModel,
@@ -47,6 +62,12 @@ const runs: Record<string, Run> = {
     loss: new nn.CrossEntropyLoss(),
     sgd: { lr: 0.1, momentum: 0.9 },
     batches: [7, 2],
+  },
+  layer_norm_mlp: {
+    model: normModel,
+    loss: new nn.CrossEntropyLoss(),
+    sgd: { lr: 0.1, momentum: 0.9, weightDecay: 1e-3 },
+    batches: [6],
   },
 };
 

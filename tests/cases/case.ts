@@ -41,6 +41,8 @@ export interface Case {
   readonly tolerance?: Tolerance;
   /** How often a 16-bit float is rounded on the way to the result, by operations that follow one another. Default 1. */
   readonly steps?: number;
+  /** The roundings by which gradients on two devices may differ, relative to the largest. Default 32. */
+  readonly gradRoundings?: number;
   readonly specials?: readonly Special[];
   /** Small shapes for gradcheck, of first and second derivatives; none when the operation has no gradient. */
   readonly gradShapes?: readonly (readonly Shape[])[];
@@ -106,6 +108,15 @@ export function rounding(x: number, dtype: DType): number {
 
 /** The least normal number of float16: below it, and so relative to it, errors do not shrink any more. */
 export const leastFloat16 = 2 ** -14;
+
+/**
+ * The shapes on which to try a dtype: the 16-bit floats, whose kernels are those of float32 but for loading and storing,
+ * leave out the large ones.
+ */
+export function shapesFor({ shapes }: Case, dtype: DType): Case["shapes"] {
+  if (!halves.includes(dtype)) return shapes;
+  return shapes.filter((inputs) => inputs.every((shape) => sizeOf(shape) <= 5000));
+}
 
 export const halves: readonly DType[] = ["float16", "bfloat16"];
 export const floats: readonly DType[] = ["float32", "float64", ...halves];
