@@ -1,5 +1,6 @@
 // Every public function and class shows an example; `deno test --doc` (part of `make test`) runs them all.
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import * as cudeno from "../mod.ts";
 import { exists, root } from "./fixtures/helpers.ts";
 
 interface Documented {
@@ -34,4 +35,45 @@ Deno.test("every public function and class has an example", async () => {
   }
   assertEquals([...without], []);
   if (seen < 50) throw new Error(`only ${seen} functions and classes were found`);
+});
+
+// What a name of the README's table stands for: an export, a member of a namespace, a method of Tensor or Trainer.
+function isThere(name: string): boolean {
+  const places = [
+    cudeno,
+    cudeno.optim.schedule,
+    cudeno.nn.Module.prototype,
+    cudeno.Trainer.prototype,
+  ];
+  const found = (place: object, path: string[]): boolean =>
+    path.length === 0 ||
+    (path[0]! in place && found((place as Record<string, object>)[path[0]!]!, path.slice(1)));
+  const path = name.replace("Tensor.", "Tensor.prototype.").split(".");
+  return places.some((place) => found(place, path));
+}
+
+Deno.test("all that the README's table names is there", async () => {
+  const text = await Deno.readTextFile(new URL("README.md", root));
+  const table = text.split("## What is there")[1]!.split("\n## ")[0]!;
+  const names = [...table.matchAll(/`([^`]+)`/g)].flatMap(([, code]) => code!.split(/\s+/));
+  const dtypes = ["float32", "float64", "float16", "bfloat16", "int32", "uint8"];
+  const others = [...dtypes, "cpu", "cuda", "cuda:1", "createGraph", "using", "summary()"];
+  const real = names.filter((name) =>
+    !others.includes(name) && !/[({}]/.test(name) && name !== "memoryLimit"
+  );
+  assertEquals(real.filter((name) => !isThere(name)), []);
+  assert(real.length > 150, `only ${real.length} names were found`);
+});
+
+Deno.test("the README's table names all operations and layers", async () => {
+  const text = await Deno.readTextFile(new URL("README.md", root));
+  const named = (name: string) => new RegExp(`\\b${name}\\b`).test(text);
+  const bases = ["BatchNorm", "RNNBase", "RNNCellBase", "MultiheadAttention", "init"];
+  const activations = ["ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus", "Sigmoid", "Tanh"];
+  const untold = [...bases, ...activations, "Softmax", "LogSoftmax"];
+  const functions = Object.keys(cudeno).filter((name) => /^[a-z]/.test(name));
+  const layers = Object.keys(cudeno.nn).filter((name) => !name.endsWith("Loss"));
+  const missing = [...functions, ...layers.filter((name) => !untold.includes(name))]
+    .filter((name) => !named(name));
+  assertEquals(missing.filter((name) => name !== "matmulVariants"), []);
 });

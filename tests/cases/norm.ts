@@ -82,7 +82,7 @@ const layer: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 128, // 1 / std, which is 316 where there is no spread, times what cancels
+  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
   bytes: ([x], output, dtype) => (sizeOf(x!) + sizeOf(output)) * (dtype === "float64" ? 8 : 4),
 };
 
@@ -95,7 +95,7 @@ const layerPlain: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 128, // 1 / std, which is 316 where there is no spread, times what cancels
+  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
 };
 
 const layerDefault: Case = {
@@ -107,7 +107,7 @@ const layerDefault: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 128, // 1 / std, which is 316 where there is no spread, times what cancels
+  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
   specials: [{
     name: "no spread, NaN and infinity",
     inputs: [awkward],
@@ -129,7 +129,7 @@ const rms: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 128, // 1 / std, which is 316 where there is no spread, times what cancels
+  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
 };
 
 const rmsDefault: Case = {
