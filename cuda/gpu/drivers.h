@@ -74,8 +74,20 @@ template <class F> struct RowAndColumn {
   }
 };
 
+// A block for each row: what row() works out is worked out once for all that a thread does there.
+template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int64_t rows, F f) {
+  for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
+    const auto row = f.row(r);
+    for (int64_t c = threadIdx.x; c < row.count; c += BLOCK) row(c);
+  }
+}
+
 template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
-  each(call, rows * cols, RowAndColumn<F>{f, cols});
+  bool fills_blocks = cols >= 4 * BLOCK || (cols >= BLOCK && cols % BLOCK == 0);
+  if (rows >= 2 * BLOCK && fills_blocks)
+    each_row_kernel<<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(rows, f);
+  else
+    each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
 // ---- broadcast: inputs of the same shape are mapped; others are indexed by division, which in 64 bits takes several
@@ -239,7 +251,8 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
   Split s{outer, axis, inner, splits, piece};
   if (splits == 1) {
     if (axis <= 16) return launch_reduce<8>(call, s, op, op);
-    if (axis <= 512) return launch_reduce<32>(call, s, op, op);
+    bool many = outer >= 4096;  // warps enough, without taking a block for each row
+    if (axis <= (many ? 4096 : 512)) return launch_reduce<32>(call, s, op, op);
     return launch_reduce<BLOCK>(call, s, op, op);
   }
   using Acc = typename Op::Acc;
