@@ -18,13 +18,8 @@
  */
 
 export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
-export {
-  type BackwardOptions,
-  grad,
-  type GradOptions,
-  type Node,
-  noGrad,
-} from "./lib/core/autograd.ts";
+export { type Node, noGrad } from "./lib/core/autograd.ts";
+export { type BackwardOptions, grad, type GradOptions } from "./lib/core/backward.ts";
 export {
   type Backend,
   type DeviceInfo,

@@ -1,7 +1,8 @@
 import { environment } from "../native/environment.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
-import { backward, type BackwardOptions, checkGradDType, type Node, record } from "./autograd.ts";
+import { checkGradDType, type Node, record } from "./autograd.ts";
+import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { writeLayout } from "./layout.ts";

@@ -1,4 +1,5 @@
-import { gradEnabled, record, throughOps } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
+import { throughOps } from "../core/backward.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { formatShape, sameShape, sizeOf } from "../core/shape.ts";

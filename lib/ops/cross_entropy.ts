@@ -1,4 +1,5 @@
-import { gradEnabled, record, throughOps } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
+import { throughOps } from "../core/backward.ts";
 import { isFloat } from "../core/dtype.ts";
 import { checkNumber } from "../core/options.ts";
 import { formatShape } from "../core/shape.ts";

@@ -1,4 +1,5 @@
-import { gradEnabled, record, throughOps } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
+import { throughOps } from "../core/backward.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, mul, sub } from "./binary.ts";
