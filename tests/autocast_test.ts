@@ -211,6 +211,56 @@ cleanTest("autocast: the state is restored, and async functions are refused", as
   assertEquals(dtype(), "float32");
 });
 
+cleanTest("autocast: every layer takes what the one before it gives", () => {
+  const sizes = { numLayers: 2 };
+  const layers: Record<string, nn.Module> = {
+    batchNorm: new nn.BatchNorm1d(8),
+    layerNorm: new nn.LayerNorm(8),
+    rmsNorm: new nn.RMSNorm(8),
+    lstm: new nn.Sequential(
+      new Unsqueeze(),
+      new nn.LSTM(8, 8, sizes),
+      new nn.Flatten({ start: 0, end: 1 }),
+    ),
+    gru: new nn.Sequential(
+      new Unsqueeze(),
+      new nn.GRU(8, 8, sizes),
+      new nn.Flatten({ start: 0, end: 1 }),
+    ),
+    rnn: new nn.Sequential(
+      new Unsqueeze(),
+      new nn.RNN(8, 8, sizes),
+      new nn.Flatten({ start: 0, end: 1 }),
+    ),
+    transformer: new nn.TransformerEncoderLayer(8, 2, { feedForward: 16, dropout: 0.1 }),
+    residual: new nn.Residual(new nn.Linear(8, 8)),
+    gelu: new nn.GELU(),
+    softplus: new nn.Softplus(),
+    softmax: new nn.Softmax(),
+    dropout: new nn.Dropout(),
+  };
+  for (const [name, layer] of Object.entries(layers)) {
+    for (const dtype of ["bfloat16", "float16"] as const) {
+      const model = later(new nn.Sequential(new nn.Linear(4, 8), layer, new nn.Linear(8, 3)));
+      const target = tensor([0, 1, 2, 0, 1], { dtype: "int32" });
+      const loss = autocast(dtype, () => crossEntropy(model.forward(randn([5, 4])), target));
+      assertEquals(loss.dtype, "float32", name);
+      loss.backward();
+      for (const [key, p] of model.namedParameters()) {
+        assertEquals(p.grad?.dtype, "float32", `${name} ${key}`);
+        assert(p.grad!.dataSync().every(Number.isFinite), `${name} ${key}`);
+      }
+      model.zeroGrad();
+    }
+  }
+});
+
+class Unsqueeze extends nn.Module {
+  override forward(x: Tensor): Tensor {
+    return x.unsqueeze(0);
+  }
+}
+
 cleanTest("autocast: a network trains", () => {
   const model = later(
     new nn.Sequential(new nn.Linear(2, 16), new nn.Tanh(), new nn.Linear(16, 2)),

@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { reshape } from "./movement.ts";
-import { checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { mean as meanOf } from "./reduce.ts";
 import { sqrt } from "./unary.ts";
 
@@ -86,6 +86,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   checkOptions(op, options, keys);
   const { training = false, momentum = 0.1, eps = 1e-5 } = options;
   checkBatchNorm(op, { momentum, eps });
+  [x] = autocasted("float32", x);
   checkDType(op, x, floats);
   if (x.rank < 2) {
     throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must be [n, channels, …]`);
