@@ -27,6 +27,7 @@ import {
   permute,
   randint,
   softmax,
+  softplus,
   synchronize,
   tensor,
   Trainer,
@@ -63,6 +64,13 @@ const reject = async (fn: () => Promise<unknown>, ...wanted: Wanted) =>
   check(await assertRejects(fn, CudenoError), wanted);
 
 const int = (...values: number[]) => tensor(values, { dtype: "int32" });
+
+test("options that are no object", () => {
+  const wanted = ["argument", "options such as {"] as const;
+  refuse(() => new nn.Dropout(0.1 as never), ...wanted, "Dropout", "p: …", "found 0.1");
+  refuse(() => zeros([2], "int32" as never), ...wanted, "zeros", "dtype: …", "found int32");
+  refuse(() => softplus(zeros([2]), 1 as never), ...wanted, "softplus", "beta: …", "found 1");
+});
 
 test("shapes that do not fit", () => {
   const a = zeros([2, 3]);

@@ -1,10 +1,15 @@
 import { ArgumentError } from "../native/errors.ts";
 
 /**
- * Throws when an options object has a key that is not known, and names the nearest one: a misspelt option that were
- * ignored would train something else than was asked for.
+ * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the
+ * nearest one: an option that were ignored would train something else than was asked for.
  */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw new ArgumentError(
+      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${String(options)}`,
+    );
+  }
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const near = known.map((name) => ({ name, far: distance(key, name) }))
