@@ -2,7 +2,7 @@ import { ArgumentError } from "../native/errors.ts";
 import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from "../nn/activations.ts";
 import type { Module } from "../nn/module.ts";
 
-const layers = {
+const layers: Record<Activation, () => Module> = {
   relu: () => new ReLU(),
   leakyRelu: () => new LeakyReLU(),
   elu: () => new ELU(),
@@ -14,7 +14,15 @@ const layers = {
 };
 
 /** What may stand between a model's layers. */
-export type Activation = keyof typeof layers;
+export type Activation =
+  | "relu"
+  | "leakyRelu"
+  | "elu"
+  | "gelu"
+  | "silu"
+  | "sigmoid"
+  | "softplus"
+  | "tanh";
 
 /** A layer by its name. */
 export function activationLayer(op: string, name: Activation): Module {
