@@ -88,10 +88,7 @@ template <class T> struct Channel {
   CDN_FN C shift(int64_t c) const { return bias ? wide(bias[c]) : C(0); }
 };
 
-CDN_FN int64_t channel_of(int64_t r, int64_t channels) {
-  bool narrow = (r | channels) >> 31 == 0;  // 32-bit division where it serves
-  return narrow ? static_cast<int64_t>(static_cast<uint32_t>(r) % static_cast<uint32_t>(channels)) : r % channels;
-}
+CDN_FN int64_t channel_of(int64_t r, int64_t channels) { return r - quotient(r, channels) * channels; }
 
 // LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a sample.
 template <class T, bool LAST> struct Normalize {

@@ -2,19 +2,11 @@
 // numbers. A target equal to ignore_index costs nothing. The gradient is written whole, element by element: no two
 // threads meet.
 #include "functions.h"
+#include "target.h"
 
 using namespace cdn;
 
 namespace {
-
-// What a target means: its class, or none.
-template <class Target> struct Chosen {
-  const Target* target;
-  int64_t classes, ignore;
-  CDN_FN int64_t at(int64_t r) const { return static_cast<int64_t>(target[r]); }
-  CDN_FN bool ignored(int64_t t) const { return t == ignore; }
-  CDN_FN bool valid(int64_t t) const { return t >= 0 && t < classes; }
-};
 
 template <class T, class Target> struct NllLoss {
   using C = Compute<T>;
@@ -36,11 +28,6 @@ template <class T, class Target> struct NllLoss {
     }
   }
 };
-
-// 64-bit division takes several times as long as 32-bit, which nearly always serves.
-CDN_FN int64_t quotient(int64_t a, int64_t b) {
-  return (a | b) >> 31 == 0 ? static_cast<int64_t>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b)) : a / b;
-}
 
 template <class T, class Target> struct NllLossGrad {
   using C = Compute<T>;
@@ -81,12 +68,6 @@ template <class T, class Target> struct NllMean {
     total[0] = static_cast<Compute<T>>(sums.weight);
   }
 };
-
-template <class F> void with_target(int32_t dtype, F&& f) {
-  if (dtype == CDN_INT32) return f(int32_t{});
-  if (dtype == CDN_UINT8) return f(uint8_t{});
-  CDN_FAIL(CDN_UNSUPPORTED, "target_dtype is %s; it must be int32 or uint8", dtype_name(dtype));
-}
 
 }  // namespace
 

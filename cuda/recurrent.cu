@@ -14,6 +14,7 @@ template <class C> CDN_FN C tanh_grad(C dy, C y) { return dy * (C(1) - y * y); }
 
 // Both parts of a gate before its activation; without biases the pointers are null.
 template <class T, bool BIAS> struct Products {
+  static constexpr bool HAS_BIAS = BIAS;
   using C = Compute<T>;
   const T *x, *h, *bias_x, *bias_h;
   CDN_FN Products at(int64_t offset) const { return {x + offset, h + offset, bias_x, bias_h}; }
@@ -170,7 +171,7 @@ CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t g
       T* to_h = call.out<T>(h, "h", size.units);
       const T* before = call.in<T>(c_prev, "c_prev", size.units);
       with_products<T>(call, 4, size, gates_x, gates_h, bias_ih, bias_hh, [&](auto in) {
-        constexpr bool BIAS = std::is_same<decltype(in), Products<T, true>>::value;
+        constexpr bool BIAS = decltype(in)::HAS_BIAS;
         each_row(call, n, hidden, LstmCell<T, BIAS>{to_gates, to_c, to_h, in, before, hidden});
       });
     });
@@ -211,7 +212,7 @@ CDN_API int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_
       T* to_h = call.out<T>(h, "h", size.units);
       const T* before = call.in<T>(h_prev, "h_prev", size.units);
       with_products<T>(call, 3, size, gates_x, gates_h, bias_ih, bias_hh, [&](auto in) {
-        constexpr bool BIAS = std::is_same<decltype(in), Products<T, true>>::value;
+        constexpr bool BIAS = decltype(in)::HAS_BIAS;
         each_row(call, n, hidden, GruCell<T, BIAS>{to_gates, to_inner, to_h, in, before, hidden});
       });
     });
@@ -249,7 +250,7 @@ CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uin
       using T = decltype(zero);
       T* to = call.out<T>(h, "h", size.units);
       with_products<T>(call, 1, size, gates_x, gates_h, bias_ih, bias_hh, [&](auto in) {
-        constexpr bool BIAS = std::is_same<decltype(in), Products<T, true>>::value;
+        constexpr bool BIAS = decltype(in)::HAS_BIAS;
         if (relu)
           each_row(call, n, hidden, RnnCell<T, BIAS, true>{to, in, hidden});
         else

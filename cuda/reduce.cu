@@ -1,6 +1,6 @@
 // Reductions of x[outer, axis, inner] over axis.
 #include "functions.h"
-#include "spread.h"
+#include "ties.h"
 
 using namespace cdn;
 
@@ -69,35 +69,10 @@ template <template <class> class Which, class T> struct ArgExtremum {
   CDN_FN void store(int64_t at, Acc best) const { y[at] = static_cast<int32_t>(best.index); }
 };
 
-// How many elements of the axis equal the extremum: what a tie shares its gradient by.
-template <class T> struct CountTies {
-  using Acc = int64_t;
-  const T *x, *y;
-  Compute<T>* count;
-  int64_t axis, inner;
-  CDN_FN Acc start() const { return 0; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    int64_t first = at - k * inner;  // of its row or column
-    return same(x[at], y[first - quotient(first, axis * inner) * (axis - 1) * inner]);
-  }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<Compute<T>>(ties); }
-  CDN_FN static bool same(Compute<T> a, Compute<T> b) { return a == b || (is_nan(a) && is_nan(b)); }
-};
-template <class T> struct ShareGrad {
-  T* dx;
-  const T *dy, *x, *y;
-  const Compute<T>* count;
-  CDN_FN void operator()(int64_t at, int64_t from) const {
-    dx[at] = CountTies<T>::same(x[at], y[from]) ? static_cast<T>(wide(dy[from]) / count[from]) : T(0);
-  }
-};
-
-struct Sizes {
-  int64_t in, out;
-  Sizes(int64_t outer, int64_t axis, int64_t inner)
-      : in(checked_product("outer, axis, inner", outer, axis, inner)),
-        out(checked_product("outer, inner", outer, inner)) {}
+// The elements equal to the maximum or minimum; a NaN is one where there is any.
+struct Equal {
+  template <class C> CDN_FN static bool ties(C x, C y) { return x == y || (is_nan(x) && is_nan(y)); }
+  template <class C> CDN_FN static C grad(C share, C) { return share; }
 };
 
 template <class T> void sum(Call& call, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, bool mean) {
@@ -177,10 +152,7 @@ CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, i
       const T* upstream = call.in<T>(dy, "dy", n.out);
       const T* from = call.in<T>(x, "x", n.in);
       const T* best = call.in<T>(y, "y", n.out);
-      if (n.in == 0) return;
-      Compute<T>* count = call.scratch<Compute<T>>(n.out);
-      reduce(call, outer, axis, inner, CountTies<T>{from, best, count, axis, inner});
-      spread(call, outer, axis, inner, ShareGrad<T>{to, upstream, from, best, count});
+      share_among_ties<Equal>(call, n, to, upstream, from, best);
     });
   });
 }

@@ -1,6 +1,7 @@
 // Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and a map, which suits
 // vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing.
 #include "functions.h"
+#include "target.h"
 
 using namespace cdn;
 
@@ -40,20 +41,19 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
 template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T *loss, *dx;
-  const Target* target;
-  int64_t ignore;
+  Chosen<Target> chosen;
   volatile Fault* fault;
   CDN_FN bool maps() const { return dx != nullptr; }
   CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
-    int64_t at = r * this->cols + c, t = static_cast<int64_t>(target[r]);
+    int64_t at = r * this->cols + c, t = chosen.at(r);
     Acc p = fn::exp(wide(this->x[at]) - max) / sum;
-    dx[at] = static_cast<T>(t == ignore ? Acc(0) : p - (c == t ? Acc(1) : Acc(0)));
+    dx[at] = static_cast<T>(chosen.ignored(t) ? Acc(0) : p - (c == t ? Acc(1) : Acc(0)));
   }
   CDN_FN void finish(int64_t r, Acc max, Acc sum) const {
-    int64_t t = static_cast<int64_t>(target[r]);
-    if (t == ignore) {
+    int64_t t = chosen.at(r);
+    if (chosen.ignored(t)) {
       loss[r] = static_cast<T>(Acc(0));
-    } else if (t < 0 || t >= this->cols) {
+    } else if (!chosen.valid(t)) {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
       loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
     } else {
@@ -147,26 +147,19 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32
   return run("cdn_cross_entropy", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     if (cols == 0 && n_rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
-    if (target_dtype != CDN_INT32 && target_dtype != CDN_UINT8)
-      CDN_FAIL(CDN_UNSUPPORTED, "target_dtype is %s; it must be int32 or uint8", dtype_name(target_dtype));
     with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      auto launch = [&](auto target_zero) {
+      with_target(target_dtype, [&](auto target_zero) {
+        using T = decltype(zero);
         using Target = decltype(target_zero);
         CrossEntropy<T, Target> op;
         op.loss = call.out<T>(loss, "loss", n_rows);
         op.dx = dx ? call.out<T>(dx, "dx", n) : nullptr;
         op.x = call.in<T>(x, "x", n);
-        op.target = call.in<Target>(target, "target", n_rows);
+        op.chosen = {call.in<Target>(target, "target", n_rows), cols, ignore_index};
         op.cols = cols;
-        op.ignore = ignore_index;
         op.fault = backend::fault(call.device().index);
         if (n) rows(call, n_rows, cols, op);
-      };
-      if (target_dtype == CDN_INT32)
-        launch(int32_t{});
-      else
-        launch(uint8_t{});
+      });
     });
   });
 }

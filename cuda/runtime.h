@@ -157,13 +157,6 @@ template <class F> void with_float(int32_t dtype, F&& f) {
     default: unsupported(dtype, "a float");
   }
 }
-template <class F> void with_full_float(int32_t dtype, F&& f) {
-  switch (dtype) {
-    case CDN_FLOAT32: return f(float{});
-    case CDN_FLOAT64: return f(double{});
-    default: unsupported(dtype, "float32 or float64");
-  }
-}
 template <class F> void with_number(int32_t dtype, F&& f) {
   if (dtype == CDN_INT32) return f(int32_t{});
   with_float(dtype, static_cast<F&&>(f));

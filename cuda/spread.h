@@ -6,11 +6,16 @@
 
 namespace cdn {
 
-// a / b for a >= 0 and b > 0; in 32 bits where that serves, since a GPU's 64-bit division is several times as slow.
-CDN_FN int64_t quotient(int64_t a, int64_t b) {
-  if ((a | b) >> 31 == 0) return static_cast<int64_t>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));
-  return a / b;
-}
+// The element counts of x and of y, checked.
+struct Sizes {
+  int64_t outer, axis, inner, in, out;
+  Sizes(int64_t outer, int64_t axis, int64_t inner)
+      : outer(outer),
+        axis(axis),
+        inner(inner),
+        in(checked_product("outer, axis, inner", outer, axis, inner)),
+        out(checked_product("outer, inner", outer, inner)) {}
+};
 
 template <class F> struct SpreadRows {  // inner is 1
   static constexpr int64_t WIDTH = 16384;

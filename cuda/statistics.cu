@@ -3,21 +3,11 @@
 // axis: near the data, so that a large mean cancels before it is squared. Log-sum-exp carries the largest element and
 // the sum of e^(x - largest), at one exp an element.
 #include "functions.h"
-#include "spread.h"
+#include "ties.h"
 
 using namespace cdn;
 
 namespace {
-
-struct Sizes {
-  int64_t outer, axis, inner, in, out;
-  Sizes(int64_t outer, int64_t axis, int64_t inner)
-      : outer(outer),
-        axis(axis),
-        inner(inner),
-        in(checked_product("outer, axis, inner", outer, axis, inner)),
-        out(checked_product("outer, inner", outer, inner)) {}
-};
 
 // ---- variance and standard deviation
 
@@ -141,31 +131,12 @@ template <class T> struct NormGrad {
   }
 };
 
-// For p = Infinity and -Infinity: those of the extreme size share the gradient evenly.
-template <class T> CDN_FN bool extreme(T x, T y) {
-  auto size = wide(x), norm = wide(y);
-  return size == norm || -size == norm || (is_nan(size) && is_nan(norm));
-}
-template <class T> struct CountExtremes {
-  using Acc = int64_t;
-  const T *x, *y;
-  Compute<T>* count;
-  int64_t axis, inner;
-  CDN_FN Acc start() const { return 0; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    int64_t first = at - k * inner, o = quotient(first, axis * inner);
-    return extreme(x[at], y[first - o * (axis - 1) * inner]);
+// For p = Infinity and -Infinity: the elements of the extreme size.
+struct EqualSize {
+  template <class C> CDN_FN static bool ties(C x, C norm) {
+    return x == norm || -x == norm || (is_nan(x) && is_nan(norm));
   }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t at, Acc n) const { count[at] = static_cast<Compute<T>>(n); }
-};
-template <class T> struct ShareExtremes {
-  T* dx;
-  const T *dy, *x, *y;
-  const Compute<T>* count;
-  CDN_FN void operator()(int64_t at, int64_t from) const {
-    dx[at] = extreme(x[at], y[from]) ? static_cast<T>(with_sign(wide(dy[from]) / count[from], wide(x[at]))) : T(0);
-  }
+  template <class C> CDN_FN static C grad(C share, C x) { return with_sign(share, x); }
 };
 
 void need_identity(const Sizes& n, double p) {
@@ -272,12 +243,10 @@ CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint3
       T* to = call.out<T>(dx, "dx", n.in);
       const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
       const T* norm = call.in<T>(y, "y", n.out);
-      if (n.in == 0) return;
-      if (::fabs(p) != std::numeric_limits<double>::infinity())
-        return spread(call, outer, axis, inner, NormGrad<T>{to, upstream, from, norm, p});
-      Compute<T>* count = call.scratch<Compute<T>>(n.out);
-      reduce(call, outer, axis, inner, CountExtremes<T>{from, norm, count, axis, inner});
-      spread(call, outer, axis, inner, ShareExtremes<T>{to, upstream, from, norm, count});
+      if (::fabs(p) == std::numeric_limits<double>::infinity())
+        share_among_ties<EqualSize>(call, n, to, upstream, from, norm);
+      else
+        spread(call, outer, axis, inner, NormGrad<T>{to, upstream, from, norm, p});
     });
   });
 }

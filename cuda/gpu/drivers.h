@@ -67,8 +67,7 @@ template <class F> struct RowAndColumn {
   F f;
   int64_t cols;
   __device__ void operator()(int64_t i) const {
-    bool narrow = (i | cols) >> 31 == 0;  // 32-bit division where it serves
-    int64_t r = narrow ? (int64_t)((uint32_t)i / (uint32_t)cols) : i / cols, c = i - r * cols;
+    int64_t r = quotient(i, cols), c = i - r * cols;
     auto row = f.row(r);
     if (c < row.count) row(c);
   }
@@ -90,12 +89,7 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
-// ---- broadcast: inputs of the same shape are mapped; others are indexed by division, which in 64 bits takes several
-// times as long as in 32, where those serve.
-
-__device__ __forceinline__ int64_t divide(int64_t x, int64_t y) {
-  return (x | y) >> 32 == 0 ? (int64_t)((uint32_t)x / (uint32_t)y) : x / y;
-}
+// ---- broadcast: inputs of the same shape are mapped; others are indexed by division.
 
 template <class F, class... X, int... J>
 __device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F f, const X*... x) {
@@ -108,7 +102,7 @@ __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, c
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n; i += (int64_t)gridDim.x * BLOCK) {
     int64_t rest = i, at[INPUTS] = {};
     for (int d = l.rank - 1; d >= 0; d--) {
-      int64_t next = d ? divide(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
+      int64_t next = d ? quotient(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
 #pragma unroll
       for (int j = 0; j < INPUTS; j++) at[j] += k * l.stride[j][d];
       rest = next;
