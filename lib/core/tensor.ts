@@ -222,7 +222,7 @@ export abstract class TensorBase implements Owned, Disposable {
     backend.check(
       backend.functions.cdn_write(carrier.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
     );
-    this.#castFrom(carrier);
+    this.#arrivedIn(carrier);
     return this;
   }
 
@@ -232,37 +232,25 @@ export abstract class TensorBase implements Owned, Disposable {
     return host === this.dtype ? this : this.make(this.shape, host);
   }
 
-  #castFrom(carrier: this): void {
-    if (carrier === this) return;
+  #castInto(target: this): void {
     const { backend } = this;
+    const n = BigInt(this.size);
     backend.check(
-      backend.functions.cdn_cast(
-        this.handle,
-        carrier.handle,
-        BigInt(this.size),
-        this.code,
-        carrier.code,
-      ),
+      backend.functions.cdn_cast(target.handle, this.handle, n, target.code, this.code),
     );
+  }
+
+  #arrivedIn(carrier: this): void {
+    if (carrier === this) return;
+    carrier.#castInto(this);
     carrier.dispose();
   }
 
   // What a read reads: this tensor, or its elements in a dtype that has a typed array.
   #readable(): this {
-    const { host } = dtypeInfo(this.dtype);
-    if (host === this.dtype) return this;
-    const { backend } = this;
-    const wide = this.make(this.shape, host);
-    backend.check(
-      backend.functions.cdn_cast(
-        wide.handle,
-        this.handle,
-        BigInt(this.size),
-        wide.code,
-        this.code,
-      ),
-    );
-    return wide;
+    const carrier = this.#carrier();
+    if (carrier !== this) this.#castInto(carrier);
+    return carrier;
   }
 
   /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
@@ -273,7 +261,7 @@ export abstract class TensorBase implements Owned, Disposable {
     const carrier = this.#carrier();
     const status = await functions.write_elsewhere(carrier.handle, data, 0n, bytes);
     if (status === 0) {
-      this.#castFrom(carrier);
+      this.#arrivedIn(carrier);
       return this;
     }
     if (carrier !== this) carrier.dispose();

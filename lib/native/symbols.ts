@@ -61,6 +61,12 @@ const cell = {
   result: int,
 } as const;
 
+const lists4 = [pointer, pointer, pointer, pointer] as const;
+const lists5 = [...lists4, pointer] as const;
+const lists6 = [...lists5, pointer] as const;
+const scalars3 = [scalar, scalar, scalar] as const;
+const scalars4 = [...scalars3, scalar] as const;
+
 /** Every exported function. */
 export const symbols = {
   cdn_abi_version: { parameters: [], result: int },
@@ -315,89 +321,11 @@ export const symbols = {
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
 
   // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
-  cdn_sgd_step: {
-    parameters: [
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      int,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      int,
-      int,
-      int,
-      int,
-    ],
-    result: int,
-  },
-  cdn_adam_step: {
-    parameters: [
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      int,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      int,
-      int,
-    ],
-    result: int,
-  },
-  cdn_nadam_step: {
-    parameters: [
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      int,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      int,
-      int,
-    ],
-    result: int,
-  },
-  cdn_rmsprop_step: {
-    parameters: [
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      pointer,
-      int,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      scalar,
-      int,
-      int,
-    ],
-    result: int,
-  },
-  cdn_adagrad_step: {
-    parameters: [pointer, pointer, pointer, pointer, int, scalar, scalar, scalar, int, int],
-    result: int,
-  },
+  cdn_sgd_step: { parameters: [...lists4, int, ...scalars4, int, int, int, int], result: int },
+  cdn_adam_step: { parameters: [...lists6, int, ...scalars4, ...scalars3, int, int], result: int },
+  cdn_nadam_step: { parameters: [...lists5, int, ...scalars4, ...scalars4, int, int], result: int },
+  cdn_rmsprop_step: { parameters: [...lists6, int, ...scalars4, scalar, int, int], result: int },
+  cdn_adagrad_step: { parameters: [...lists4, int, ...scalars3, int, int], result: int },
   cdn_muon_step: {
     parameters: [pointer, pointer, pointer, int, scalar, scalar, int],
     result: int,

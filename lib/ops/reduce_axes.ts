@@ -31,6 +31,11 @@ function runOf(shape: Shape, first: number, last: number, out?: Shape): Run {
   };
 }
 
+// Whether some of the sorted axes are not neighbours.
+function apart(list: readonly number[]): boolean {
+  return list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
+}
+
 /** The sizes as kernels take them. */
 export function sizesOf({ outer, axis, inner }: Run): [bigint, bigint, bigint] {
   return [BigInt(outer), BigInt(axis), BigInt(inner)];
@@ -51,8 +56,7 @@ export function reduceAxes(
   if (list.length === 0) {
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
   }
-  const apart = list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
-  if (apart && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
+  if (apart(list) && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
     return cast(reduceAxes(op, cast(x, "float32"), axes, keepDims, one), x.dtype);
   }
   const out = keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
@@ -75,9 +79,7 @@ export function reduceTogether(
   one: (x: Tensor, run: Run) => Tensor,
 ): Tensor {
   const list = normalizeAxes(op, axes, x.rank);
-  if (!list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1)) {
-    return reduceAxes(op, x, list, keepDims, one);
-  }
+  if (!apart(list)) return reduceAxes(op, x, list, keepDims, one);
   const kept = x.shape.flatMap((_, d) => (list.includes(d) ? [] : [d]));
   const together = list.map((_, i) => kept.length + i);
   const y = reduceAxes(op, permute(x, [...kept, ...list]), together, false, one);
