@@ -86,11 +86,11 @@ async function statics(): Promise<number> {
   await check("types (deno check)", deno, "check", "--quiet", ...code);
   await check("documentation (deno doc --lint)", deno, "doc", "--lint", "--quiet", ...modules);
   if (fuzz) await check("fuzz of the C ABI", fuzz);
-  return await test(`tests (deno test ${table})`, "--no-check", table);
+  return await test(`tests (deno test ${table})`, table);
 }
 
 async function others(): Promise<number> {
-  const run = await test("tests (deno test, the others)", "--no-check", `--ignore=${table}`);
+  const run = await test("tests (deno test, the others)", `--ignore=${table}`);
   await test("examples in the documentation", "--doc", ...present("mod.ts", "lib", "README.md"));
   return run;
 }
