@@ -1,6 +1,7 @@
 // cdn_matmul on the GPU: the variants, and the choice among tiles for a shape.
 #include "cublas.h"
 #include "matmul_naive.h"
+#include "matmul_pieces.h"
 #include "matmul_pipelined.h"
 #include "matmul_register_tiled.h"
 #include "matmul_vector.h"
@@ -18,15 +19,6 @@ constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]), TILE_COUNT
 constexpr int TILE_128X128 = 1;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <class T> void sum_all_pieces(Call& call, T* y, const T* pieces, int64_t count, int64_t splits) {
-  constexpr int W = 16 / sizeof(T);
-  cudaStream_t stream = stream_of(call);
-  if (aligned16(y) && aligned16(pieces) && count % W == 0)
-    sum_pieces<W><<<grid_for(ceil_div(count / W, BLOCK)), BLOCK, 0, stream>>>(y, pieces, count, splits);
-  else
-    sum_pieces<1><<<grid_for(ceil_div(count, BLOCK)), BLOCK, 0, stream>>>(y, pieces, count, splits);
-}
 
 // ---- matmul_pipelined
 
