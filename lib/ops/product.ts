@@ -46,6 +46,7 @@ export function multiplied(a: Tensor, b: Tensor, x: Product): Tensor {
       Number(transposeA),
       Number(transposeB),
       a.code,
+      0,
       x.variant ?? 0,
     ),
   );

@@ -224,6 +224,7 @@ function multiplyInto(
       Number(transposeB),
       c.code,
       0,
+      0,
     ),
   );
 }
