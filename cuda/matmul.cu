@@ -40,12 +40,10 @@ void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, const Counts&
 template <class C, class In, class Out> struct FinishRuns {
   Finish<C, In, Out> finish;
   const C* product;  // nullptr: a sum of nothing
-  int64_t n;
-  template <int N> CDN_FN void run(int64_t row, int64_t col, int count) const {
+  template <int N> CDN_FN void run(int64_t i, int count) const {
     C v[N];
-    int64_t i = row * n + col;
     for (int t = 0; t < count; t++) v[t] = product ? product[i + t] : C(0);
-    finish(v, i, col, count);
+    finish(v, i, i - quotient(i, finish.cols) * finish.cols, count);
   }
 };
 
@@ -78,7 +76,7 @@ template <class T, class Out>
 void matmul_in_steps(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue, const Counts& counts,
                      Precision precision, int32_t variant) {
   using C = Compute<T>;
-  Finish<C, T, Out> finish(epilogue);
+  Finish<C, T, Out> finish(epilogue, x.n);
   C* product = nullptr;
   if (x.k > 0) {
     if constexpr (std::is_same<C, Out>::value)
@@ -87,7 +85,7 @@ void matmul_in_steps(Call& call, const BatchProduct<T>& x, const Epilogue& epilo
     multiply(call, product, x, counts, precision, variant);
     if (static_cast<void*>(product) == epilogue.c && epilogue.plain()) return;
   }
-  each_run(call, x.batch.n * x.m, x.n, FinishRuns<C, T, Out>{finish, product, x.n});
+  each_run(call, counts.c, FinishRuns<C, T, Out>{finish, product});
 }
 
 // ---- Arguments

@@ -44,23 +44,25 @@ struct Epilogue {
   bool plain() const { return !z && !bias && !residual && alpha == 1 && beta == 0 && activation == ACTIVATION_NONE; }
 };
 
-// The epilogue for one value of the product, or for neighbours in a row of it. C is what it computes in, In and Out are
-// the types of the operands and of the output. It goes step by step over all neighbours, so that a long run of them is
-// vector code, and a run of one costs a thread nothing.
+// The epilogue for one value of the product, or for a run of neighbours. C is what it computes in, In and Out are the
+// types of the operands and of the output. It goes step by step over the whole run, so that a long one is vector code,
+// and one of a single value costs a thread nothing.
 template <class C, class In, class Out> struct Finish {
   static_assert(std::is_same<C, Compute<In>>::value && std::is_same<C, Compute<Out>>::value, "one computing type");
   Out *c, *z;
   const In* bias;
   const Out *residual, *mask;
+  int64_t cols;
   C alpha, beta;
   int32_t activation;
 
-  explicit Finish(const Epilogue& e)
+  Finish(const Epilogue& e, int64_t cols)
       : c(static_cast<Out*>(e.c)),
         z(static_cast<Out*>(e.z)),
         bias(static_cast<const In*>(e.bias)),
         residual(static_cast<const Out*>(e.residual)),
         mask(static_cast<const Out*>(e.mask)),
+        cols(cols),
         alpha(Converted<C>{}(e.alpha)),
         beta(Converted<C>{}(e.beta)),
         activation(e.activation) {}
@@ -71,13 +73,12 @@ template <class C, class In, class Out> struct Finish {
     (*this)(run, i, j, 1);
   }
 
-  // The first n of v belong at places i, i + 1, … of c, in columns j, j + 1, … of one row.
+  // The first n of v belong at places i, i + 1, … of c, from column j on; the run may go over into further rows.
   template <int N> CDN_FN void operator()(C (&v)[N], int64_t i, int64_t j, int n) const {
     for (int t = 0; t < n; t++) v[t] *= alpha;
     if (beta != C(0))
       for (int t = 0; t < n; t++) v[t] += beta * wide(c[i + t]);
-    if (bias)
-      for (int t = 0; t < n; t++) v[t] += wide(bias[j + t]);
+    if (bias) add_bias(v, j, n);
     if (z)
       for (int t = 0; t < n; t++) z[i + t] = static_cast<Out>(v[t]);
     switch (activation) {
@@ -93,6 +94,12 @@ template <class C, class In, class Out> struct Finish {
   }
 
  private:
+  template <int N> CDN_FN void add_bias(C (&v)[N], int64_t j, int n) const {
+    for (int t = 0; t < n; j = 0) {
+      int last = cols - j < n - t ? t + static_cast<int>(cols - j) : n;
+      for (; t < last; t++, j++) v[t] += wide(bias[j]);
+    }
+  }
   template <class F, class G, int N> CDN_FN void activate(F f, G gradient, C (&v)[N], int64_t i, int n) const {
     if (mask)
       for (int t = 0; t < n; t++) v[t] = gradient(v[t], wide(mask[i + t]));
