@@ -137,9 +137,8 @@
   X(nll_loss) \
   X(nll_loss_grad) \
   X(nll_mean) \
-  X(matmul) \
-  X(matmul_fused)
-// The others, each with its own place in Fuzzer::manage().
+  X(matmul)
+// The others, each with its own place in Fuzzer::manage() or computing_entries().
 #define MANAGING(X) \
   X(abi_version) \
   X(last_error) \
@@ -166,6 +165,7 @@
   X(memory_trim) \
   X(memory_reset_peak) \
   X(matmul_variant) \
+  X(matmul_fused) \
   X(sgd_step) \
   X(adam_step) \
   X(nadam_step) \
