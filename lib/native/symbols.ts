@@ -83,6 +83,11 @@ export const symbols = {
   cdn_stream_use: { parameters: [int, handle], result: int },
   cdn_stream_sync: { parameters: [int, handle], result: int },
 
+  cdn_event_create: { parameters: [pointer, int], result: int },
+  cdn_event_record: { parameters: [handle], result: int },
+  cdn_event_elapsed: { parameters: [pointer, handle, handle], result: int },
+  cdn_event_destroy: { parameters: [handle], result: int },
+
   cdn_alloc: { parameters: [pointer, int, size], result: int },
   cdn_view: { parameters: [pointer, handle, size, size], result: int },
   cdn_free: { parameters: [handle], result: int },
@@ -366,4 +371,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 3;
+export const abiVersion = 4;
