@@ -33,6 +33,11 @@ export { deviceTime, type DeviceTimeOptions } from "./lib/core/device_time.ts";
 export type { DataOf, DType } from "./lib/core/dtype.ts";
 export { gradcheck, type GradcheckOptions } from "./lib/core/gradcheck.ts";
 export { emptyCache, memory, type MemoryInfo, resetPeakMemory } from "./lib/core/memory.ts";
+export {
+  getMatmulPrecision,
+  type MatmulPrecision,
+  setMatmulPrecision,
+} from "./lib/core/precision.ts";
 export { manualSeed } from "./lib/core/random.ts";
 export { keep, type Owned, scope } from "./lib/core/scope.ts";
 export type { Shape } from "./lib/core/shape.ts";

@@ -2,15 +2,21 @@
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   CudenoError,
+  type DeviceName,
   devices,
   einsum,
+  eye,
+  getMatmulPrecision,
+  grad,
   linear,
+  lstm,
   matmul,
   matmulVariants,
   memory,
   noGrad,
   ones,
   scope,
+  setMatmulPrecision,
   type Tensor,
   tensor,
   zeros,
@@ -55,6 +61,37 @@ cleanTest("bad input: linear", () => {
   );
 });
 
+// The precisions that products are asked for while fn runs, by their numbers in cudeno.h.
+function precisionsOf(device: DeviceName, fn: () => void): number[] {
+  const functions = zeros([], { device }).backend.functions as Record<string, unknown>;
+  const seen: number[] = [];
+  const before = ["cdn_matmul", "cdn_matmul_fused"].map((name) => {
+    const original = functions[name] as (...args: unknown[]) => number;
+    functions[name] = (...args: unknown[]) => {
+      seen.push(args.at(-2) as number);
+      return original(...args);
+    };
+    return [name, original] as const;
+  });
+  try {
+    fn();
+  } finally {
+    for (const [name, original] of before) functions[name] = original;
+    setMatmulPrecision("float32");
+  }
+  return seen;
+}
+
+const precisions = ["float32", "ieee", "tf32", "bfloat16"] as const; // in the order of their numbers
+
+cleanTest("bad input: precisions", () => {
+  const wrong = "high" as "tf32";
+  refuse(() => setMatmulPrecision(wrong), "argument", "high", "float32, ieee, tf32, bfloat16");
+  refuse(() => setMatmulPrecision(undefined as unknown as "tf32"), "argument", "name a precision");
+  refuse(() => matmul(eye(2), eye(2), { precision: wrong }), "argument", "matmul", "high");
+  assertEquals(getMatmulPrecision(), "float32");
+});
+
 cleanTest("bad input: equations of einsum", () => {
   const a = zeros([2, 3]);
   const b = zeros([3, 4]);
@@ -80,6 +117,41 @@ cleanTest("bad input: equations of einsum", () => {
 });
 
 for (const device of names) {
+  cleanTest(`products are asked for the precision that is set on ${device}`, () => {
+    const [a, b] = [0, 1].map(() => ones([3, 3], { device, requiresGrad: true })) as [
+      Tensor,
+      Tensor,
+    ];
+    const lstmOf = () => {
+      const weights = { weightIh: ones([12, 3], { device }), weightHh: ones([12, 3], { device }) };
+      return lstm(a.reshape([1, 3, 3]), weights).output;
+    };
+    const calls: [number, () => Tensor][] = [ // and how many products there are, forward and back
+      [3, () => matmul(a, b)],
+      [3, () => einsum("ij,jk->ik", a, b)],
+      [3, () => linear(a, b)],
+      [4, lstmOf],
+    ];
+    for (const [count, call] of calls) {
+      precisions.forEach((precision, code) => {
+        const seen = precisionsOf(device, () => {
+          setMatmulPrecision(precision);
+          assertEquals(getMatmulPrecision(), precision);
+          const y = call().sum();
+          setMatmulPrecision(precisions[(code + 1) % 4]!);
+          y.backward();
+        });
+        assertEquals(seen, Array(count).fill(code), `${call}`);
+      });
+    }
+    const seen = precisionsOf(device, () => {
+      const c = matmul(a, b, { precision: "bfloat16" }).sum();
+      const [da] = grad(c, [a], { createGraph: true });
+      grad(da!.sum(), [b]);
+    });
+    assertEquals(seen, Array(seen.length).fill(3));
+  });
+
   // More matrices than a GPU's grid has places in one direction, and no tile or vector left out.
   cleanTest(`a batch of 70,001 matrices on ${device}`, () => {
     const variants = matmulVariants(device).filter((name) => !name.endsWith("blas"));

@@ -44,6 +44,18 @@ template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
   });
 }
 
+template <class F> void each_run(Call&, int64_t rows, int64_t cols, F f) {
+  constexpr int RUN = 256;
+  if (cols == 0) return;
+  const int64_t runs = (cols + RUN - 1) / RUN, longest = cols < RUN ? cols : RUN;
+  parallel_for(rows * runs, GRAIN / 4 / longest, [=](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t r = task / runs, c = (task - r * runs) * RUN;
+      f.template run<RUN>(r, c, static_cast<int>(cols - c < RUN ? cols - c : RUN));
+    }
+  });
+}
+
 // ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler where all are
 // 1 or one of two is 0.
 

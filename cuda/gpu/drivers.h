@@ -89,6 +89,21 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
+template <class F> struct RunsOfOne {
+  F f;
+  int64_t cols;
+  struct Row {
+    F f;
+    int64_t r, count;
+    __device__ void operator()(int64_t c) const { f.template run<1>(r, c, 1); }
+  };
+  __device__ Row row(int64_t r) const { return {f, r, cols}; }
+};
+
+template <class F> void each_run(Call& call, int64_t rows, int64_t cols, F f) {
+  each_row(call, rows, cols, RunsOfOne<F>{f, cols});
+}
+
 // ---- broadcast: inputs of the same shape are mapped; others are indexed by division.
 
 template <class F, class... X, int... J>

@@ -61,6 +61,7 @@ const cell = {
   result: int,
 } as const;
 
+const sizes3 = [size, size, size] as const;
 const lists4 = [pointer, pointer, pointer, pointer] as const;
 const lists5 = [...lists4, pointer] as const;
 const lists6 = [...lists5, pointer] as const;
@@ -320,10 +321,20 @@ export const symbols = {
   },
 
   cdn_matmul: {
-    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, ...sizes3, int, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
+  cdn_matmul_fused: {
+    parameters: [
+      ...[handle, handle, handle], // c, z, a_sums
+      ...[handle, handle, handle, handle, handle], // a, b, bias, residual, mask
+      ...[pointer, int, ...sizes3, int, int], // what to multiply
+      ...[scalar, scalar, int], // alpha, beta, activation
+      ...[int, int, int, int], // dtype, out_dtype, precision, variant
+    ],
+    result: int,
+  },
 
   // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: { parameters: [...lists4, int, ...scalars4, int, int, int, int], result: int },

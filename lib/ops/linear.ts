@@ -1,4 +1,5 @@
 import { record } from "../core/autograd.ts";
+import { precisionOf } from "../core/precision.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { writeLayout } from "../core/layout.ts";
 import { ShapeError } from "../native/errors.ts";
@@ -31,7 +32,14 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor | null): Tensor 
   const [n, k] = [weight.shape[0]!, weight.shape[1]!];
   const rows = x.shape.slice(0, -1);
   const m = sizeOf(rows);
-  const matrices: Product = { m, n, k, transposeB: true, shape: [...rows, n] };
+  const matrices: Product = {
+    m,
+    n,
+    k,
+    transposeB: true,
+    shape: [...rows, n],
+    precision: precisionOf("linear"),
+  };
   const y = multiplied(x, weight, matrices);
   if (bias) addRow(y, bias, m, n);
   return record(y, "linear", [x, ...others], (grad) => [

@@ -1,5 +1,6 @@
 import { record } from "../core/autograd.ts";
 import { writeLayout } from "../core/layout.ts";
+import { type MatmulPrecision, precisionCode } from "../core/precision.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
@@ -19,7 +20,9 @@ export interface Product {
   readonly batchB?: Shape;
   /** The shape of the result, if it is not [...batch, m, n] but another one of as many elements. */
   readonly shape?: Shape;
-  /** The kernel's number. Default 0, the best. */
+  /** That of the forward pass, for the gradients too. */
+  readonly precision: MatmulPrecision;
+  /** The kernel's number. Default 0, the best; gradients always take that. */
   readonly variant?: number;
 }
 
@@ -46,6 +49,7 @@ export function multiplied(a: Tensor, b: Tensor, x: Product): Tensor {
       Number(transposeA),
       Number(transposeB),
       a.code,
+      precisionCode(x.precision),
       x.variant ?? 0,
     ),
   );
@@ -62,14 +66,14 @@ export function product(a: Tensor, b: Tensor, x: Product): Tensor {
 
 /** d op(a) = dc op(b)^T, and its transpose when a is stored transposed. */
 export function gradOfA(dc: Tensor, b: Tensor, x: Product, shape: Shape): Tensor {
-  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [], precision } = x;
   const batchC = broadcastShapes("matmul", batchA, batchB);
   const da = transposeA
     ? {
       ...{ m: k, n: m, k: n, transposeA: transposeB, transposeB: true },
-      ...{ batchA: batchB, batchB: batchC },
+      ...{ batchA: batchB, batchB: batchC, precision },
     }
-    : { m, n: k, k: n, transposeB: !transposeB, batchA: batchC, batchB };
+    : { m, n: k, k: n, transposeB: !transposeB, batchA: batchC, batchB, precision };
   return transposeA
     ? summed(b, dc, da, [...batchA, k, m], shape)
     : summed(dc, b, da, [...batchA, m, k], shape);
@@ -77,14 +81,14 @@ export function gradOfA(dc: Tensor, b: Tensor, x: Product, shape: Shape): Tensor
 
 /** d op(b) = op(a)^T dc, and its transpose when b is stored transposed. */
 export function gradOfB(dc: Tensor, a: Tensor, x: Product, shape: Shape): Tensor {
-  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [], precision } = x;
   const batchC = broadcastShapes("matmul", batchA, batchB);
   const db = transposeB
     ? {
       ...{ m: n, n: k, k: m, transposeA: true, transposeB: transposeA },
-      ...{ batchA: batchC, batchB: batchA },
+      ...{ batchA: batchC, batchB: batchA, precision },
     }
-    : { m: k, n, k: m, transposeA: !transposeA, batchA, batchB: batchC };
+    : { m: k, n, k: m, transposeA: !transposeA, batchA, batchB: batchC, precision };
   return transposeB
     ? summed(dc, a, db, [...batchB, n, k], shape)
     : summed(a, dc, db, [...batchB, k, n], shape);

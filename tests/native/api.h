@@ -137,7 +137,8 @@
   X(nll_loss) \
   X(nll_loss_grad) \
   X(nll_mean) \
-  X(matmul)
+  X(matmul) \
+  X(matmul_fused)
 // The others, each with its own place in Fuzzer::manage().
 #define MANAGING(X) \
   X(abi_version) \

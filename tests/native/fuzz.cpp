@@ -34,9 +34,30 @@ template <class... A> Entry computing(const char* name, int32_t (*f)(A...)) {
           }};
 }
 
+// cdn_matmul_fused has more arguments than are often right at once: some are left out, or chosen to fit.
+int32_t fused_product(Fuzzer& fuzzer) {
+  uint32_t c, a, b, optional[5];
+  int64_t m, n, k;
+  const int64_t* layout;
+  int32_t trans_a, trans_b, activation, dtype, out_dtype, precision, rank, variant = 0;
+  double alpha, beta;
+  auto make = [&](auto&... x) { (fuzzer.make(&x), ...); };
+  make(c, a, b, m, n, k, layout, trans_a, trans_b, activation, dtype, out_dtype, precision, rank, alpha, beta);
+  for (uint32_t& handle : optional) {
+    make(handle);
+    if (fuzzer.chance(60)) handle = 0;
+  }
+  if (fuzzer.chance(60)) out_dtype = dtype;
+  if (fuzzer.chance(30)) make(variant);
+  auto [z, a_sums, bias, residual, mask] = optional;
+  return fuzzer.call("matmul_fused", api.matmul_fused,
+                     std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k, trans_a, trans_b,
+                                alpha, beta, activation, dtype, out_dtype, precision, variant));
+}
+
 std::vector<Entry> computing_entries() {
 #define ENTRY(f) computing(#f, api.f),
-  return {COMPUTING(ENTRY)};
+  return {COMPUTING(ENTRY) Entry{"matmul_fused", fused_product}};
 }
 
 }  // namespace

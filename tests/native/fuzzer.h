@@ -183,7 +183,7 @@ class Fuzzer {
   static bool several_outputs(const char* name) {
     for (const char* other : {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
                               "nll_mean", "batch_norm_stats", "batch_norm_track", "batch_norm_sums", "lstm_cell",
-                              "gru_cell", "lstm_cell_grad", "gru_cell_grad"})
+                              "gru_cell", "lstm_cell_grad", "gru_cell_grad", "matmul_fused"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
