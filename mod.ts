@@ -19,6 +19,7 @@
 
 export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export { type Node, noGrad } from "./lib/core/autograd.ts";
+export type { FusedActivation, Gate, Step } from "./lib/core/gate.ts";
 export { type BackwardOptions, grad, type GradOptions } from "./lib/core/backward.ts";
 export {
   type Backend,
@@ -126,7 +127,7 @@ export {
 } from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
 export { gru } from "./lib/ops/gru.ts";
-export { linear } from "./lib/ops/linear.ts";
+export { type FusedLinearOptions, linear } from "./lib/ops/linear.ts";
 export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {

@@ -4,27 +4,13 @@ import { devices, type DType, type Tensor, tensor, zeros } from "../mod.ts";
 import { randomFor } from "./cases.ts";
 import { roundoff } from "./cases/case.ts";
 import { cleanTest } from "./fixtures/helpers.ts";
-import { erfc } from "./reference.ts";
+import { fusedActivations } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
 
-// By their numbers in cudeno.h: the function and its derivative.
-const normal = (x: number) => 0.5 * erfc(-x * Math.SQRT1_2);
-const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
-const byTanh = (x: number) => sigmoid(2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3));
-const activations: readonly [(x: number) => number, (x: number) => number][] = [
-  [(x) => x, () => 1],
-  [(x) => Math.max(x, 0), (x) => (x > 0 ? 1 : 0)],
-  [
-    (x) => x * normal(x),
-    (x) => normal(x) + x * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI),
-  ],
-  [(x) => x * byTanh(x), (x) => {
-    const slope = 2 * Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
-    return byTanh(x) + x * slope * byTanh(x) * (1 - byTanh(x));
-  }],
-  [(x) => x * sigmoid(x), (x) => sigmoid(x) * (1 + x * (1 - sigmoid(x)))],
-];
+// By their numbers in cudeno.h.
+const { relu, gelu, geluTanh, silu } = fusedActivations;
+const activations = [{ of: (x: number) => x, slope: () => 1 }, relu, gelu, geluTanh, silu];
 
 interface Request {
   m: number;
@@ -112,7 +98,7 @@ function check(r: Request, wanted: readonly Optional[], random: () => number, de
       Math.max(size, 1);
     assert(Math.abs(x - y) <= allowed, `${name} is ${x}, wanted ${y}: ${what}`);
   };
-  const [f, slope] = activations[r.activation]!;
+  const { of, slope } = activations[r.activation]!;
   for (let place = 0; place < places; place++) {
     const offset = (own: readonly boolean[], size: number) => {
       let rest = place;
@@ -141,7 +127,7 @@ function check(r: Request, wanted: readonly Optional[], random: () => number, de
         v = r.alpha * v + (r.beta === 0 ? 0 : r.beta * before[at]!) + (bias?.[j] ?? 0);
         size = Math.abs(r.alpha) * size + 4;
         if (z) close(z[at]!, v, size, r.out, "z");
-        v = (mask ? v * slope(mask[at]!) : f(v)) + (residual?.[at] ?? 0);
+        v = (mask ? v * slope(mask[at]!) : of(v)) + (residual?.[at] ?? 0);
         close(found[at]!, v, size, r.out, "c");
       }
     }

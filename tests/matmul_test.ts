@@ -1,6 +1,7 @@
 // matmul and einsum beyond the table of cases: what they refuse, and batches of special sizes.
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
+  autocast,
   CudenoError,
   type DeviceName,
   devices,
@@ -59,6 +60,29 @@ cleanTest("bad input: linear", () => {
     "linear",
     "bfloat16",
   );
+  const [x, w] = [zeros([4, 2]), zeros([3, 2])];
+  const ask = (options: object) => () => linear(x, w, null, options);
+  refuse(ask({ activation: "tanh" }), "argument", "linear", "tanh", "relu, gelu, geluTanh, silu");
+  refuse(ask({ residual: zeros([3]) }), "shape", "linear", "residual is [3]", "[4, 3]");
+  refuse(ask({ residual: zeros([4, 3], { dtype: "float64" }) }), "dtype", "linear", "float64");
+  refuse(ask({ residual: 3 }), "argument", "linear", "found 3");
+  refuse(ask({ activations: "relu" }), "argument", "did you mean activation?");
+  refuse(ask({ precision: "low" }), "argument", "linear", "precision is low");
+});
+
+cleanTest("linear under autocast takes its dtype, with all that is fused", () => {
+  const parameters = [ones([3, 2]), ones([3]), ones([4, 3])].map((x) => {
+    x.requiresGrad = true;
+    return x;
+  }) as [Tensor, Tensor, Tensor];
+  const [w, b, residual] = parameters;
+  const y = autocast(
+    "bfloat16",
+    () => linear(ones([4, 2]), w, b, { activation: "silu", residual }),
+  );
+  assertEquals(y.dtype, "bfloat16");
+  y.to("float32").sum().backward();
+  assertEquals(parameters.map(({ grad }) => grad!.dtype), ["float32", "float32", "float32"]);
 });
 
 // The precisions that products are asked for while fn runs, by their numbers in cudeno.h.
