@@ -30,6 +30,7 @@ export {
   type InitOptions,
   synchronize,
 } from "./lib/core/backend.ts";
+export { deviceTime, type DeviceTimeOptions } from "./lib/core/device_time.ts";
 export type { DataOf, DType } from "./lib/core/dtype.ts";
 export { gradcheck, type GradcheckOptions } from "./lib/core/gradcheck.ts";
 export { emptyCache, memory, type MemoryInfo, resetPeakMemory } from "./lib/core/memory.ts";

@@ -57,6 +57,14 @@ int32_t cdn_stream_destroy(uint32_t stream);             /* waits for its work f
 int32_t cdn_stream_use(int32_t device, uint32_t stream); /* later calls on the device queue there */
 int32_t cdn_stream_sync(int32_t device, uint32_t stream);
 
+/* Events, for measuring. record marks the point that the device's current stream has come to; elapsed waits for both
+ * marks and gives the device's time between them, an error where one was never recorded. On the CPU, whose work is done
+ * when a call returns, the time is that of the calls. */
+int32_t cdn_event_create(uint32_t* event, int32_t device);
+int32_t cdn_event_record(uint32_t event); /* again: the newer mark counts */
+int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second);
+int32_t cdn_event_destroy(uint32_t event);
+
 /* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is freed. */
 int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);

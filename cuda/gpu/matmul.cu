@@ -225,19 +225,19 @@ template <class T> void matmul(Call& call, const Product<T>& p, const Layout& ba
       });
     }
     case DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, p.k());
-    case CUBLAS:
-      for (int64_t z = 0; z < batch.n; z++) {
-        Product<T> one = p;
-        one.move_to(batch, z);
-        cublas_matmul(call, one.c, one.a.data, one.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
-      }
-      return;
     default: return tiles_of(T{})[variant - FIRST_TILE].launch(call, p, batch, p.k());
   }
 }
 
-template <class T> void matmul(Call& call, const BatchProduct<T>& x, int32_t variant) {
+template <class T> void matmul(Call& call, const BatchProduct<T>& x, Precision precision, int32_t variant) {
+  if (variant == CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   matmul(call, Product<T>{x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}}, x.batch, variant);
+}
+
+template <class T> bool matmul_half(Call& call, const BatchProduct<T>& x, int32_t variant) {
+  if (variant != CUBLAS) return false;
+  cublas_matmul(call, x);
+  return true;
 }
 
 }  // namespace
@@ -248,11 +248,19 @@ const char* matmul_variant(int32_t variant) {
   return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
 }
 
-void matmul(Call& call, const BatchProduct<float>& x, Precision, int32_t variant) { cdn::matmul(call, x, variant); }
-void matmul(Call& call, const BatchProduct<double>& x, Precision, int32_t variant) { cdn::matmul(call, x, variant); }
+void matmul(Call& call, const BatchProduct<float>& x, Precision precision, int32_t variant) {
+  cdn::matmul(call, x, precision, variant);
+}
+void matmul(Call& call, const BatchProduct<double>& x, Precision precision, int32_t variant) {
+  cdn::matmul(call, x, precision, variant);
+}
 
-bool matmul_half(Call&, const BatchProduct<float16>&, int32_t) { return false; }
-bool matmul_half(Call&, const BatchProduct<bfloat16>&, int32_t) { return false; }
+bool matmul_half(Call& call, const BatchProduct<float16>& x, int32_t variant) {
+  return cdn::matmul_half(call, x, variant);
+}
+bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
+  return cdn::matmul_half(call, x, variant);
+}
 
 bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, void*, Precision, int32_t) { return false; }
 bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, void*, Precision, int32_t) { return false; }

@@ -84,6 +84,11 @@ export const symbols = {
   cdn_stream_use: { parameters: [int, handle], result: int },
   cdn_stream_sync: { parameters: [int, handle], result: int },
 
+  cdn_event_create: { parameters: [pointer, int], result: int },
+  cdn_event_record: { parameters: [handle], result: int },
+  cdn_event_elapsed: { parameters: [pointer, handle, handle], result: int },
+  cdn_event_destroy: { parameters: [handle], result: int },
+
   cdn_alloc: { parameters: [pointer, int, size], result: int },
   cdn_view: { parameters: [pointer, handle, size, size], result: int },
   cdn_free: { parameters: [handle], result: int },

@@ -151,6 +151,10 @@
   X(stream_destroy) \
   X(stream_use) \
   X(stream_sync) \
+  X(event_create) \
+  X(event_record) \
+  X(event_elapsed) \
+  X(event_destroy) \
   X(alloc) \
   X(view) \
   X(free) \
