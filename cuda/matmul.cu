@@ -208,8 +208,8 @@ CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32
         epilogue.activation = activation;
         epilogue.out_dtype = out_dtype;
         bool empty = counts.c == 0 || k == 0;
-        if (!empty && backend::matmul_fused(call, x, epilogue, sums, request.precision, variant)) return;
-        if (counts.c > 0) matmul_in_steps<T, Out>(call, x, epilogue, counts, request.precision, variant);
+        bool done = !empty && backend::matmul_fused(call, x, epilogue, request.precision, variant);
+        if (!done && counts.c > 0) matmul_in_steps<T, Out>(call, x, epilogue, counts, request.precision, variant);
         if (sums) sum_a(call, sums, x);
       });
     });

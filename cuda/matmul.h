@@ -41,7 +41,9 @@ struct Epilogue {
   int32_t out_dtype = CDN_FLOAT32;
 
   // Nothing but, perhaps, another type.
-  bool plain() const { return !z && !bias && !residual && alpha == 1 && beta == 0 && activation == ACTIVATION_NONE; }
+  CDN_FN bool plain() const {
+    return !z && !bias && !residual && alpha == 1 && beta == 0 && activation == ACTIVATION_NONE;
+  }
 };
 
 // The epilogue for one value of the product, or for a run of neighbours. C is what it computes in, In and Out are the
@@ -56,7 +58,7 @@ template <class C, class In, class Out> struct Finish {
   C alpha, beta;
   int32_t activation;
 
-  Finish(const Epilogue& e, int64_t cols)
+  CDN_FN Finish(const Epilogue& e, int64_t cols)
       : c(static_cast<Out*>(e.c)),
         z(static_cast<Out*>(e.z)),
         bias(static_cast<const In*>(e.bias)),
@@ -136,15 +138,15 @@ void matmul(Call& call, const BatchProduct<double>& x, Precision precision, int3
 bool matmul_half(Call& call, const BatchProduct<float16>& x, int32_t variant);
 bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant);
 
-// The output is the epilogue's c; that of x is nullptr. a_sums, unless it is nullptr, is of the operands' type.
-bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, void* a_sums, Precision precision,
+// The output is the epilogue's c; that of x is nullptr.
+bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<double>& x, const Epilogue& epilogue, void* a_sums,
-                  Precision precision, int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, void* a_sums,
-                  Precision precision, int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, void* a_sums,
-                  Precision precision, int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<double>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant);
 
 }  // namespace backend
 }  // namespace cdn

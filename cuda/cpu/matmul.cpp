@@ -271,10 +271,10 @@ void matmul(Call&, const BatchProduct<double>& x, Precision, int32_t variant) { 
 bool matmul_half(Call&, const BatchProduct<float16>&, int32_t) { return false; }
 bool matmul_half(Call&, const BatchProduct<bfloat16>&, int32_t) { return false; }
 
-bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, void*, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, void*, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<float16>&, const Epilogue&, void*, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<bfloat16>&, const Epilogue&, void*, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<float16>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<bfloat16>&, const Epilogue&, Precision, int32_t) { return false; }
 
 }  // namespace backend
 }  // namespace cdn

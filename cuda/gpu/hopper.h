@@ -1,6 +1,6 @@
-// Hopper's own instructions, a function each: barriers in shared memory, copies of tiles by the tensor memory accelerator
-// (TMA), and products by warpgroups of 128 threads (wgmma). They exist for sm_90a only; every other target compiles to
-// nothing, and the host never launches what uses them there.
+// Hopper's own instructions, a function each: barriers in shared memory, copies of tiles by the tensor memory
+// accelerator (TMA), and products by warpgroups of 128 threads (wgmma). They exist for sm_90a only; every other target
+// compiles to nothing, and the host never launches what uses them there.
 #pragma once
 #include <cuda.h>
 #include <cuda_runtime.h>
@@ -29,7 +29,9 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
 __device__ __forceinline__ void barrier_init(uint64_t* bar, int count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count));
 }
-__device__ __forceinline__ void barriers_visible() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+__device__ __forceinline__ void barriers_visible() {
+  asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+}
 __device__ __forceinline__ void barrier_expect(uint64_t* bar, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
                : "memory");
@@ -69,16 +71,40 @@ __device__ __forceinline__ void cluster_sync() {
 __device__ __forceinline__ void cluster_sync_all() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
-template <class T> __device__ __forceinline__ T read_from_block(const T* here, int block) {
-  static_assert(sizeof(T) % 4 == 0, "in words");
-  uint32_t words[sizeof(T) / 4], there;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(block));
+// The same place in another block's shared memory, for reads that a cluster_sync_all() has made safe.
+__device__ __forceinline__ uint32_t address_in_block(const void* here, int block) {
+  uint32_t there;
+  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(block));
+  return there;
+}
+__device__ __forceinline__ uint32_t read_word(uint32_t there) {
+  uint32_t word;
+  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(word) : "r"(there));
+  return word;
+}
+__device__ __forceinline__ float4 read_four(uint32_t there) {
+  float4 v;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(there));
+  return v;
+}
+// The sum over the cluster's first BLOCKS blocks of four numbers, in the order of the blocks.
+template <int BLOCKS> __device__ __forceinline__ float4 sum_of_blocks(const float* here) {
+  float4 v[BLOCKS];
 #pragma unroll
-  for (unsigned i = 0; i < sizeof(T) / 4; i++)
-    asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(words[i]) : "r"(there + i * 4) : "memory");
-  T value;
-  memcpy(&value, words, sizeof(T));
-  return value;
+  for (int r = 0; r < BLOCKS; r++) v[r] = read_four(address_in_block(here, r));
+#pragma unroll
+  for (int r = 1; r < BLOCKS; r++) v[0].x += v[r].x, v[0].y += v[r].y, v[0].z += v[r].z, v[0].w += v[r].w;
+  return v[0];
+}
+__device__ __forceinline__ float4 sum_of_blocks(const float* here, int blocks) {
+  switch (blocks) {
+    case 1: return *reinterpret_cast<const float4*>(here);
+    case 2: return sum_of_blocks<2>(here);
+    case 4: return sum_of_blocks<4>(here);
+    default: return sum_of_blocks<8>(here);
+  }
 }
 
 // ---- One kernel after another in a stream, its start overlapping the other's end (programmatic dependent launch)
@@ -90,8 +116,8 @@ __device__ __forceinline__ void let_next_kernel_start() { asm volatile("griddepc
 
 __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::"r"(
-          shared_address(to)),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
+          "r"(shared_address(to)),
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
@@ -99,7 +125,8 @@ __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint6
 __device__ __forceinline__ void load_box_to_all(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z,
                                                 uint16_t blocks) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, "
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, "
+      "%4, "
       "%5}], [%2], %6;" ::"r"(shared_address(to)),
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z), "h"(blocks)
       : "memory");
@@ -110,7 +137,10 @@ __device__ __forceinline__ void store_box(const CUtensorMap* map, const void* fr
                : "memory");
 }
 __device__ __forceinline__ void stores_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-__device__ __forceinline__ void stores_have_read() { asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory"); }
+// All but the thread's latest LEFT groups of stores have read their shared memory.
+template <int LEFT> __device__ __forceinline__ void stores_have_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
+}
 __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
@@ -132,7 +162,9 @@ template <int N> __device__ __forceinline__ void raise_registers() {
 template <int N> __device__ __forceinline__ void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
-__device__ __forceinline__ void warpgroup_sync(int group) { asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory"); }
+__device__ __forceinline__ void warpgroup_sync(int group) {
+  asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
+}
 
 // ---- wgmma: d[64, N] += a[64, 16] b[16, N], both from shared memory, queued; d is ready after wgmma_wait
 
@@ -142,9 +174,9 @@ template <int N> __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-// Where a matrix lies: lines of 128 bytes, 8 of them a group of 1024 bytes in which TMA's 128-byte swizzle has exchanged
-// 16-byte pieces. A line holds 64 values of k of one row (K_MAJOR), or 64 rows of one k (MN_MAJOR): then `next` is the
-// distance in bytes to the following 64 rows.
+// Where a matrix lies: lines of 128 bytes, 8 of them a group of 1024 bytes in which TMA's 128-byte swizzle has
+// exchanged 16-byte pieces. A line holds 64 values of k of one row (K_MAJOR), or 64 rows of one k (MN_MAJOR): then
+// `next` is the distance in bytes to the following 64 rows.
 __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int next) {
   uint64_t d = (shared_address(p) & 0x3ffff) >> 4;
   return d | static_cast<uint64_t>(mn_major ? next >> 4 : 1) << 16 | static_cast<uint64_t>(1024 >> 4) << 32 |
@@ -191,8 +223,8 @@ CDN_WGMMA_ALL(float16, "f16")
 
 }  // namespace hopper
 
-// Starts a kernel that begins with wait_for_previous_kernel(): it may take its place on the device while the one before it
-// in the stream, if that has called let_next_kernel_start(), still runs.
+// Starts a kernel that begins with wait_for_previous_kernel(): it may take its place on the device while the one before
+// it in the stream, if that has called let_next_kernel_start(), still runs.
 inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster,
                            cudaStream_t stream, void** arguments) {
   if (shared_bytes > 48 * 1024)

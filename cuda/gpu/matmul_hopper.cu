@@ -1,6 +1,5 @@
 #include "matmul_hopper.h"
 
-#include "../functions.h"
 #include "matmul_pieces.h"
 #include "matmul_wgmma.h"
 
@@ -26,12 +25,30 @@ const DeviceFacts& facts_of(const Call& call) {
   return facts;
 }
 
-// ---- Batches that TMA can walk: matrices one after another at a fixed distance
+// ---- Batches: TMA walks matrices at a fixed distance; for other layouts there is a launch for each such row of them
 
-bool uniform(const Layout& batch, Matrices* out) {
-  if (batch.rank > 1 || batch.n > 65535) return false;
-  if (batch.rank == 1) *out = {batch.n, batch.stride[0][0], batch.stride[1][0]};
-  return true;
+constexpr int64_t MOST_LAUNCHES = 64;
+
+bool walkable(const Layout& batch) {
+  int64_t inner = batch.rank == 0 ? 1 : batch.extent[batch.rank - 1];
+  return inner <= 65535 && batch.n / inner <= MOST_LAUNCHES;
+}
+
+// f(the product at a row's first place, its matrices, the number of places before it)
+template <class T, class F> void for_each_row(const Product<T>& p, const Layout& batch, F&& f) {
+  Matrices inner;
+  if (batch.rank > 0) {
+    int32_t last = batch.rank - 1;
+    inner = {batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
+  }
+  for (int64_t first = 0; first < batch.n; first += inner.count) {
+    Product<T> row = p;
+    BatchOffsets at = batch_offsets(batch, first);
+    row.a.data += at.a;
+    row.b.data += at.b;
+    row.c += p.c ? first * p.size() : 0;
+    f(row, inner, first);
+  }
 }
 
 // ---- Tensor maps
@@ -53,8 +70,8 @@ Encode encode_function() {
   return found;
 }
 
-// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld apart; in boxes of 64
-// columns and `height` lines.
+// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld apart; in boxes of
+// 64 columns and `height` lines.
 struct Lines {
   const void* data;
   int64_t cols, lines, ld, count, step;
@@ -84,9 +101,9 @@ CUtensorMap tensor_map(const Lines& x, int height) {
 // ---- Operands as TMA can read them
 
 struct Readable {
-  Lines lines;             // of all matrices, and of all planes one after another
-  int32_t moves;           // 0 where all places of the batch use one matrix
-  int32_t planes_apart;    // in matrices
+  Lines lines;           // of all matrices, and of all planes one after another
+  int32_t moves;         // 0 where all places of the batch use one matrix
+  int32_t planes_apart;  // in matrices
   const int32_t* info = nullptr;
 };
 
@@ -105,7 +122,8 @@ template <class T> Lines as_they_lie(const Operand<T>& x, int64_t count, int64_t
 }
 
 // As T, in lines of whole 16-byte pieces; copied if they are not so already.
-template <class T, class From> Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step) {
+template <class T, class From>
+Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step) {
   int64_t count = step ? batch.count : 1;
   Lines lines = as_they_lie(x, count, step);
   if (!std::is_same<T, From>::value || !fits(lines)) {
@@ -120,7 +138,9 @@ template <class T, class From> Readable readable(Call& call, const Operand<From>
 }
 
 Readable readable(const CutOperand& x, int64_t cols, int64_t step, int planes) {
-  return {{x.planes, cols, x.lines, x.ld, x.matrices * planes, x.lines * x.ld}, step ? 1 : 0, static_cast<int32_t>(x.matrices),
+  return {{x.planes, cols, x.lines, x.ld, x.matrices * planes, x.lines * x.ld},
+          step ? 1 : 0,
+          static_cast<int32_t>(x.matrices),
           x.info};
 }
 
@@ -133,129 +153,247 @@ constexpr int64_t BM = 128, BK = 64;
 struct Plan {
   int bn;
   int64_t splits, steps_per_split;
+  bool joined;
   double cycles;
 };
 
 // Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
-Plan estimate(int bn, int64_t splits, double batch, int64_t m, int64_t n, int64_t k, int planes) {
-  constexpr double PROCESSORS = 132, SECOND_PASS = 3500, BYTES_PER_CYCLE = 2500;
-  double efficiency = bn == 256 ? 0.92 : bn == 128 ? (planes == 2 ? 0.9 : 0.85) : 0.65;
-  double step = bn * 4 * (planes == 2 ? 3 : 1) / efficiency, end = 600 + bn * 5;
-  int64_t steps = ceil_div(k, BK), each = ceil_div(steps, splits);
-  splits = ceil_div(steps, each);
+Plan estimate(HopperTile tile, double batch, int64_t m, int64_t n, int64_t k, int planes) {
+  constexpr double PROCESSORS = 132, L2_BYTES = 56, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
+  const int bn = tile.bn;
+  // A step: the tensor cores' work, or the way of its numbers into the multiprocessor.
+  double multiply = bn * 4 * (planes == 2 ? 3 : 1) / 0.92, load = (BM + bn) * BK * 2 * planes / L2_BYTES;
+  double step = multiply > load ? multiply : load, end = 500 + bn * 4;
+  int64_t steps = ceil_div(k, BK), each = ceil_div(steps, tile.splits), splits = ceil_div(steps, each);
+  while (tile.joined && splits < tile.splits) {  // every block of a cluster needs a step
+    tile.splits /= 2;
+    each = ceil_div(steps, tile.splits);
+    splits = ceil_div(steps, each);
+  }
+  tile.joined = tile.joined && splits > 1;
   double items = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn) * (double)splits;
-  double cycles = ceil(items / PROCESSORS) * ((double)each * step + end) + 1500;
-  if (splits > 1) cycles += SECOND_PASS + (double)splits * batch * (double)m * (double)n * 8 / BYTES_PER_CYCLE;
-  return {bn, splits, each, cycles};
+  double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
+  if (tile.joined)
+    cycles += 700 + bn * 6;
+  else if (splits > 1)
+    cycles += SECOND_PASS + (double)splits * batch * (double)m * (double)n * 8 / PASS_BYTES;
+  return {bn, splits, each, tile.joined, cycles};
 }
 
-Plan plan_for(HopperTile wanted, double batch, int64_t m, int64_t n, int64_t k, int planes) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
-  Plan best{0, 0, 0, 0};
+Plan plan_for(const HopperTile& wanted, double batch, int64_t m, int64_t n, int64_t k, int planes, bool fused) {
+  constexpr int64_t JOINED[] = {2, 4, 8}, SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
+  constexpr double MOST_BLOCKS = 264, PROCESSORS = 128;
+  Plan best{0, 0, 0, false, 0};
+  auto consider = [&](const HopperTile& tile) {
+    Plan plan = estimate(tile, batch, m, n, k, planes);
+    if (best.bn == 0 || plan.cycles < best.cycles) best = plan;
+  };
   for (int bn : WGMMA_WIDTHS) {
-    if (wanted.bn ? wanted.bn != bn : planes == 2 && bn == 256) continue;
-    double tiles = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn);
-    for (int64_t splits : SPLITS) {
-      if (wanted.splits ? wanted.splits != splits : splits > 1 && (tiles * (double)splits > 264 || k < splits * 2 * BK))
-        continue;
-      Plan plan = estimate(bn, splits, batch, m, n, k, planes);
-      if (best.bn == 0 || plan.cycles < best.cycles) best = plan;
+    if (wanted.bn ? wanted.bn != bn : bn == 256 && (planes == 2 || fused)) continue;
+    if (wanted.splits) {
+      consider({bn, wanted.splits, wanted.joined});
+      continue;
     }
+    double tiles = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn);
+    consider({bn, 1, false});
+    for (int64_t splits : JOINED)
+      if (bn <= 128 && tiles * (double)splits <= PROCESSORS && k > (splits - 1) * BK) consider({bn, splits, true});
+    for (int64_t splits : SPLITS)
+      if (tiles * (double)splits <= MOST_BLOCKS && k >= splits * 2 * BK) consider({bn, splits, false});
   }
   return best;
+}
+
+// What it takes to cut an operand, or to round it: one kernel over rows, two over columns.
+double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod method) {
+  constexpr double BYTES_PER_CYCLE = 1700, ONE_MORE = 5000;
+  double numbers = matrices * (double)x.extent * (double)x.k, written = method == HopperMethod::SPLIT ? 4 : 2;
+  bool columns = !x.k_contiguous && method != HopperMethod::BFLOAT16;
+  return numbers * (4 + written) / BYTES_PER_CYCLE + (columns ? ONE_MORE + numbers * 4 / 1000 : 0);
 }
 
 // ---- The launch
 
 void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
             int64_t items) {
-  int64_t most = facts_of(call).processors / work.cluster * work.cluster, wanted = items * work.cluster;
+  int cluster = work.cluster * work.joined;
+  int64_t wanted = items * cluster, most = work.joined > 1 ? wanted : facts_of(call).processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
   launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
-                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, work.cluster, stream_of(call), arguments);
+                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
 }
 
-template <class Out, class T>
-bool multiply(Call& call, Out* c, const Operand<T>& a, const Operand<T>& b, const Matrices& batch, const Readable& ra,
-              const Readable& rb, const Plan& plan, const WgmmaKernel& kernel, int planes, const CutOperands& cut) {
-  int64_t m = a.extent, n = b.extent, count = batch.count * m * n;
+// Adds up pieces of k that lie one after another, and does what is to follow.
+template <class In, class Out> struct FinishPieces {
+  Finish<float, In, Out> finish;
+  const float* pieces;
+  int64_t count, splits;
+  CDN_FN void operator()(int64_t i) const {
+    float sum = pieces[i];
+    for (int64_t s = 1; s < splits; s++) sum += pieces[s * count + i];
+    finish(sum, i, i - quotient(i, finish.cols) * finish.cols);
+  }
+};
+
+bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
+
+// The epilogue of the matrices from one on: `before` elements of c lie in front of it.
+template <class Out> Epilogue part_of(const Epilogue& e, int64_t before) {
+  Epilogue part = e;
+  auto move = [&](auto* p) { return p ? static_cast<const Out*>(p) + before : nullptr; };
+  part.c = static_cast<Out*>(e.c) + before;
+  part.z = const_cast<Out*>(move(e.z));
+  part.residual = move(e.residual);
+  part.mask = move(e.mask);
+  return part;
+}
+
+// How the operands were prepared, and the kernel for that.
+struct Prepared {
+  Readable a, b;
+  CutOperands cut;
+  int planes;
+  WgmmaKernel kernel;
+};
+
+// In is the operands' type, of which the epilogue's bias is; first: places of the batch before these.
+template <class In, class Out>
+void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, int64_t first, const Prepared& x,
+              const Plan& plan, const Epilogue* epilogue) {
+  int64_t m = p.m(), n = p.n(), count = batch.count * m * n, before = first * m * n;
   WgmmaWork w{};
   int64_t rows = ceil_div(m, BM), cols = ceil_div(n, plan.bn);
-  w.cluster = plan.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  bool fused = fuses(epilogue);
+  float* pieces = plan.splits > 1 && !plan.joined ? call.scratch<float>(plan.splits * count) : nullptr;
+  w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
+  w.fused = fused && !pieces;
+  w.one_item = w.fused || w.joined > 1;
+  w.cluster = w.joined == 1 && plan.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
   w.tiles_m = static_cast<int32_t>(ceil_div(rows, w.cluster));
   w.tiles_n = static_cast<int32_t>(cols);
-  const int band = plan.bn == 256 ? 8 : 8;
-  w.band = w.tiles_m < band ? w.tiles_m : band;
-  w.steps = static_cast<int32_t>(ceil_div(a.k, BK));
+  w.band = w.tiles_m < 8 ? w.tiles_m : 8;
+  w.steps = static_cast<int32_t>(ceil_div(p.k(), BK));
   w.splits = static_cast<int32_t>(plan.splits);
   w.steps_per_split = static_cast<int32_t>(plan.steps_per_split);
   w.batch = static_cast<int32_t>(batch.count);
-  w.a_moves = ra.moves;
-  w.b_moves = rb.moves;
-  w.planes_apart_a = planes == 2 ? ra.planes_apart : 0;
-  w.planes_apart_b = planes == 2 ? rb.planes_apart : 0;
-  w.cut = cut;
-  float* pieces = plan.splits > 1 ? call.scratch<float>(plan.splits * count) : nullptr;
+  w.a_moves = x.a.moves;
+  w.b_moves = x.b.moves;
+  w.planes_apart_a = x.planes == 2 ? x.a.planes_apart : 0;
+  w.planes_apart_b = x.planes == 2 ? x.b.planes_apart : 0;
+  w.cut = x.cut;
+  if (epilogue) w.epilogue = part_of<Out>(*epilogue, before);
+  if (epilogue) c = static_cast<Out*>(w.epilogue.c);
   w.c = pieces ? static_cast<void*>(pieces) : c;
+  w.float_in = std::is_same<In, float>::value;
   w.float_out = pieces || std::is_same<Out, float>::value;
   Lines out{c, n, m, n, batch.count, m * n};
-  w.boxes_out = !w.float_out && fits(out);
-  int64_t items = w.tiles_m * static_cast<int64_t>(w.tiles_n) * w.splits * w.batch;
-  CUtensorMap map_a = tensor_map(ra.lines, a.k_contiguous ? BM : 64),
-              map_b = tensor_map(rb.lines, b.k_contiguous ? plan.bn / w.cluster : 64),
+  w.boxes_out = !w.float_out && !w.one_item && fits(out);
+  int64_t items = w.tiles_m * static_cast<int64_t>(w.tiles_n) * w.batch * (plan.joined ? 1 : w.splits);
+  CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? BM : 64),
+              map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.bn / w.cluster : 64),
               map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
-  launch(call, kernel, map_a, map_b, map_c, w, items);
-  if (pieces) sum_all_pieces(call, c, pieces, count, plan.splits);
-  return true;
+  launch(call, x.kernel, map_a, map_b, map_c, w, items);
+  if (!pieces) return;
+  if (fused)
+    each(call, count, FinishPieces<In, Out>{{w.epilogue, n}, pieces, count, plan.splits});
+  else
+    sum_all_pieces(call, c, pieces, count, plan.splits);
 }
 
 // Extents that the kernel counts in 32 bits.
-template <class T> bool countable(const Product<T>& p, const Matrices& batch) {
+template <class T> bool countable(const Product<T>& p, const Layout& batch) {
   constexpr int64_t MOST = INT32_MAX - 256;
-  return p.m() <= MOST && p.n() <= MOST && p.k() <= MOST &&
-         (double)ceil_div(p.m(), BM) * (double)ceil_div(p.n(), 64) * 64 * (double)batch.count < MOST;
+  return walkable(batch) && p.m() <= MOST && p.n() <= MOST && p.k() <= MOST &&
+         (double)ceil_div(p.m(), BM) * (double)ceil_div(p.n(), 64) * 64 * (double)batch.n < MOST;
 }
 
-template <class T> bool multiply_half(Call& call, const Product<T>& p, const Layout& layout, HopperTile wanted) {
-  Matrices batch;
-  if (!hopper_device(call) || !uniform(layout, &batch) || !countable(p, batch)) return false;
-  Plan plan = plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), 1);
-  Readable a = readable<T>(call, p.a, batch, batch.a_step), b = readable<T>(call, p.b, batch, batch.b_step);
-  WgmmaKernel kernel = std::is_same<T, float16>::value ? wgmma_float16(plan.bn, !p.a.k_contiguous, !p.b.k_contiguous)
-                                                       : wgmma_bfloat16(plan.bn, !p.a.k_contiguous, !p.b.k_contiguous);
-  return multiply(call, p.c, p.a, p.b, batch, a, b, plan, kernel, 1, {});
+template <class T> Plan plan_of(HopperTile wanted, const Product<T>& p, const Matrices& batch, int planes, bool fused) {
+  if (fused && wanted.bn == 256) wanted.bn = 64;  // the widest tiles have no epilogue
+  return plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), planes, fused);
+}
+
+template <class T>
+bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, const Epilogue* epilogue,
+                   const HopperTile& wanted) {
+  if (!hopper_device(call) || !countable(product, layout)) return false;
+  for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
+    Plan plan = plan_of(wanted, p, batch, 1, fuses(epilogue));
+    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    Prepared x{
+        readable<T>(call, p.a, batch, batch.a_step),
+        readable<T>(call, p.b, batch, batch.b_step),
+        {},
+        1,
+        std::is_same<T, float16>::value ? wgmma_float16(plan.bn, a_mn, b_mn) : wgmma_bfloat16(plan.bn, a_mn, b_mn)};
+    if (epilogue && epilogue->out_dtype == CDN_FLOAT32)
+      multiply<T, float>(call, nullptr, p, batch, first, x, plan, epilogue);
+    else
+      multiply<T, T>(call, p.c, p, batch, first, x, plan, epilogue);
+  });
+  return true;
+}
+
+// The tiles that there are for the method.
+HopperTile tile_for(HopperTile wanted, HopperMethod method) {
+  if (method == HopperMethod::SPLIT && wanted.bn == 256) wanted.bn = 128;
+  if (method == HopperMethod::TF32 && wanted.bn == 128) wanted.bn = 256;
+  return wanted;
+}
+
+Plan plan_of(const HopperTile& wanted, const Product<float>& p, const Matrices& batch, HopperMethod method,
+             bool fused) {
+  const int planes = method == HopperMethod::SPLIT ? 2 : 1;
+  Plan plan = plan_of(tile_for(wanted, method), p, batch, planes, fused);
+  return method == HopperMethod::TF32 && plan.bn == 128 ? plan_of({fused ? 64 : 256}, p, batch, planes, fused) : plan;
 }
 
 }  // namespace
 
 bool hopper_device(const Call& call) { return facts_of(call).capability == 90; }
 
-bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, HopperTile tile) {
-  return multiply_half(call, p, batch, tile);
+bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,
+                   HopperTile tile) {
+  return multiply_half(call, p, batch, epilogue, tile);
 }
-bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, HopperTile tile) {
-  return multiply_half(call, p, batch, tile);
+bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, const Epilogue* epilogue,
+                   HopperTile tile) {
+  return multiply_half(call, p, batch, epilogue, tile);
 }
 
-bool matmul_hopper(Call& call, const Product<float>& p, const Layout& layout, HopperMethod method, HopperTile wanted) {
-  Matrices batch;
-  if (!hopper_device(call) || !uniform(layout, &batch) || !countable(p, batch)) return false;
-  const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
-  if (method == HopperMethod::BFLOAT16) {
-    Plan plan = plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), 1);
-    Readable a = readable<bfloat16>(call, p.a, batch, batch.a_step), b = readable<bfloat16>(call, p.b, batch, batch.b_step);
-    return multiply(call, p.c, p.a, p.b, batch, a, b, plan, wgmma_bfloat16(plan.bn, a_mn, b_mn), 1, {});
-  }
-  const int planes = method == HopperMethod::SPLIT ? 2 : 1;
-  if (planes == 1 && wanted.bn == 128) wanted.bn = 256;
-  Plan plan = plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), planes);
-  if (planes == 1 && plan.bn == 128) plan = plan_for({256, 0}, (double)batch.count, p.m(), p.n(), p.k(), planes);
-  CutProduct cut = split_operands(call, p, batch, planes);
-  Readable a = readable(cut.a, p.a.ld(), batch.a_step, planes), b = readable(cut.b, p.b.ld(), batch.b_step, planes);
-  CutOperands operands{a.info, b.info, p.a, p.b, batch.a_step, batch.b_step, a.moves, b.moves};
-  return multiply(call, p.c, p.a, p.b, batch, a, b, plan, wgmma_split(planes, plan.bn, a_mn, b_mn), planes, operands);
+bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layout, const Epilogue* epilogue,
+                   HopperMethod method, HopperTile wanted) {
+  if (!hopper_device(call) || !countable(product, layout)) return false;
+  for_each_row(product, layout, [&](const Product<float>& p, const Matrices& batch, int64_t first) {
+    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    Plan plan = plan_of(wanted, p, batch, method, fuses(epilogue));
+    Prepared x{};
+    x.planes = method == HopperMethod::SPLIT ? 2 : 1;
+    if (method == HopperMethod::BFLOAT16) {
+      x.a = readable<bfloat16>(call, p.a, batch, batch.a_step);
+      x.b = readable<bfloat16>(call, p.b, batch, batch.b_step);
+      x.kernel = wgmma_bfloat16(plan.bn, a_mn, b_mn);
+    } else {
+      CutProduct cut = split_operands(call, p, batch, x.planes);
+      x.a = readable(cut.a, p.a.ld(), batch.a_step, x.planes);
+      x.b = readable(cut.b, p.b.ld(), batch.b_step, x.planes);
+      x.cut = {x.a.info, x.b.info, p.a, p.b, batch.a_step, batch.b_step, x.a.moves, x.b.moves};
+      x.kernel = wgmma_split(x.planes, plan.bn, a_mn, b_mn);
+    }
+    multiply<float, float>(call, p.c, p, batch, first, x, plan, epilogue);
+  });
+  return true;
+}
+
+double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
+  Matrices row;
+  if (batch.rank > 0)
+    row = {batch.extent[batch.rank - 1], batch.stride[0][batch.rank - 1], batch.stride[1][batch.rank - 1]};
+  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, method, false).cycles;
+  each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
+          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + 3000;
+  return launches * each;
 }
 
 }  // namespace cdn

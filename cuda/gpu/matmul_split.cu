@@ -9,30 +9,14 @@ namespace {
 // What has been seen of a row: the bits of the largest and of the smallest magnitude other than 0, which order like the
 // numbers, and marks.
 struct Extremes {
-  static constexpr uint32_t NOT_FINITE = 1, LONG = 2;  // LONG: more than 11 bits
+  enum : uint32_t { NOT_FINITE = 1, LONG = 2 };  // LONG: more than 11 bits
   uint32_t largest = 0, smallest = 0x7f800000, marks = 0;
-
-  __device__ __forceinline__ void see(float x) {
-    uint32_t bits = __float_as_uint(x) & 0x7fffffff;
-    if (bits >= 0x7f800000) {
-      marks |= NOT_FINITE;
-    } else if (bits != 0) {
-      largest = max(largest, bits);
-      smallest = min(smallest, bits);
-      if (bits & 0x1fff) marks |= LONG;
-    }
-  }
-  __device__ __forceinline__ void join(const Extremes& other) {
-    largest = max(largest, other.largest);
-    smallest = min(smallest, other.smallest);
-    marks |= other.marks;
-  }
 };
 
 constexpr int STRIP = 128, LINES = 8;  // of a block that works on columns
 
-// An operand: lines of `length` numbers, of one or more matrices, step elements apart. Either the lines are what is scaled
-// (rows), or the columns across them are, in strips and chunks of lines.
+// An operand: lines of `length` numbers, of one or more matrices, step elements apart. Either the lines are what is
+// scaled (rows), or the columns across them are, in strips and chunks of lines.
 struct SplitWork {
   const float* x;
   int64_t matrices, lines, length, ld, step;  // lines of a matrix; ld of the planes
@@ -49,6 +33,22 @@ struct SplitWork {
 #if defined(CDN_HOPPER)
 
 constexpr uint32_t ALL = 0xffffffff;
+
+__device__ __forceinline__ void see(Extremes& seen, float x) {
+  uint32_t bits = __float_as_uint(x) & 0x7fffffff;
+  if (bits >= 0x7f800000) {
+    seen.marks |= Extremes::NOT_FINITE;
+  } else if (bits != 0) {
+    seen.largest = max(seen.largest, bits);
+    seen.smallest = min(seen.smallest, bits);
+    if (bits & 0x1fff) seen.marks |= Extremes::LONG;
+  }
+}
+__device__ __forceinline__ void join(Extremes& seen, const Extremes& other) {
+  seen.largest = max(seen.largest, other.largest);
+  seen.smallest = min(seen.smallest, other.smallest);
+  seen.marks |= other.marks;
+}
 
 // floor(log2 x) for the bits of a positive float.
 __device__ __forceinline__ int32_t exponent_of(uint32_t bits) {
@@ -118,11 +118,11 @@ __device__ __forceinline__ void split_rows(const SplitWork& s, int64_t block, Ex
 #pragma unroll
   for (int h = 0; h < HELD; h++)
     if ((int64_t)(h * GROUP + thread) * 4 < s.ld)
-      for (int i = 0; i < 4; i++) seen.see(held[h][i]);
+      for (int i = 0; i < 4; i++) see(seen, held[h][i]);
   for (int64_t at = (int64_t)(HELD * GROUP + thread) * 4; at < s.ld; at += GROUP * 4) {
     float v[4];
     load_four(x, at, s.length, s.wide, v);
-    for (int i = 0; i < 4; i++) seen.see(v[i]);
+    for (int i = 0; i < 4; i++) see(seen, v[i]);
   }
   seen.largest = __reduce_max_sync(ALL, seen.largest);
   seen.smallest = __reduce_min_sync(ALL, seen.smallest);
@@ -130,7 +130,7 @@ __device__ __forceinline__ void split_rows(const SplitWork& s, int64_t block, Ex
   if (GROUP == 256) {
     if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = seen;
     __syncthreads();
-    for (int i = 0; i < 8; i++) seen.join(of_warps[i]);
+    for (int i = 0; i < 8; i++) join(seen, of_warps[i]);
   }
   const int32_t info = info_of(seen);
   if (thread == 0) s.info[row] = info;
@@ -148,8 +148,8 @@ __device__ __forceinline__ void split_rows(const SplitWork& s, int64_t block, Ex
   }
 }
 
-// Columns, that is, lines along the other direction, are seen by one kernel and cut by the next, in blocks of STRIP columns
-// by a chunk of lines.
+// Columns, that is, lines along the other direction, are seen by one kernel and cut by the next, in blocks of STRIP
+// columns by a chunk of lines.
 struct ColumnBlock {
   int64_t strip, chunk, z, first, last;
   __device__ __forceinline__ ColumnBlock(const SplitWork& s, int64_t block) {
@@ -172,7 +172,7 @@ __device__ __forceinline__ void see_columns(const SplitWork& s, int64_t block, E
     for (int64_t k = at.first + line; k < at.last; k += LINES) {
       float v[4];
       load_four(s.x + at.z * s.step + k * s.length, col, s.length, s.wide, v);
-      for (int i = 0; i < 4; i++) seen[i].see(v[i]);
+      for (int i = 0; i < 4; i++) see(seen[i], v[i]);
     }
   }
   for (int i = 0; i < 4; i++) of_lines[line][lane * 4 + i] = seen[i];
@@ -180,7 +180,7 @@ __device__ __forceinline__ void see_columns(const SplitWork& s, int64_t block, E
   const int64_t mine = at.strip * STRIP + threadIdx.x;
   if (threadIdx.x >= STRIP || mine >= s.length) return;
   Extremes all = of_lines[0][threadIdx.x];
-  for (int i = 1; i < LINES; i++) all.join(of_lines[i][threadIdx.x]);
+  for (int i = 1; i < LINES; i++) join(all, of_lines[i][threadIdx.x]);
   s.noted[(at.z * s.chunks + at.chunk) * s.length + mine] = all;
 }
 
@@ -195,12 +195,12 @@ __device__ __forceinline__ void split_columns(const SplitWork& s, int64_t block,
     Extremes seen;
     if (col < s.length) {
 #pragma unroll 4
-      for (int64_t c = half; c < s.chunks; c += 2) seen.join(s.noted[(at.z * s.chunks + c) * s.length + col]);
+      for (int64_t c = half; c < s.chunks; c += 2) join(seen, s.noted[(at.z * s.chunks + c) * s.length + col]);
     }
     halves[half][i] = seen;
     __syncthreads();
     if (half == 0) {
-      seen.join(halves[1][i]);
+      join(seen, halves[1][i]);
       infos[i] = info_of(seen);
       if (at.chunk == 0 && col < s.length) s.info[at.z * s.length + col] = infos[i];
     }
@@ -209,7 +209,8 @@ __device__ __forceinline__ void split_columns(const SplitWork& s, int64_t block,
   const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32;
   const int64_t col = at.strip * STRIP + lane * 4;
   if (col >= s.ld) return;
-  const Cut cuts[4] = {Cut(infos[lane * 4]), Cut(infos[lane * 4 + 1]), Cut(infos[lane * 4 + 2]), Cut(infos[lane * 4 + 3])};
+  const Cut cuts[4] = {Cut(infos[lane * 4]), Cut(infos[lane * 4 + 1]), Cut(infos[lane * 4 + 2]),
+                       Cut(infos[lane * 4 + 3])};
 #pragma unroll 4
   for (int64_t k = at.first + line; k < at.last; k += LINES) {
     float v[4];
@@ -222,7 +223,8 @@ __device__ __forceinline__ void split_columns(const SplitWork& s, int64_t block,
 
 // Both operands at once, a's blocks first: rows are cut, columns seen. Then the columns are cut.
 template <int PLANES, int GROUP, int HELD>
-__global__ void __launch_bounds__(256) split_first(const __grid_constant__ SplitWork a, const __grid_constant__ SplitWork b) {
+__global__ void __launch_bounds__(256)
+    split_first(const __grid_constant__ SplitWork a, const __grid_constant__ SplitWork b) {
 #if defined(CDN_HOPPER)
   hopper::let_next_kernel_start();
   hopper::wait_for_previous_kernel();
@@ -237,8 +239,9 @@ __global__ void __launch_bounds__(256) split_first(const __grid_constant__ Split
 #endif
 }
 
-template <int PLANES> __global__ void __launch_bounds__(256) split_second(const __grid_constant__ SplitWork a,
-                                                                             const __grid_constant__ SplitWork b) {
+template <int PLANES>
+__global__ void __launch_bounds__(256)
+    split_second(const __grid_constant__ SplitWork a, const __grid_constant__ SplitWork b) {
 #if defined(CDN_HOPPER)
   hopper::let_next_kernel_start();
   hopper::wait_for_previous_kernel();
@@ -302,8 +305,8 @@ CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& b
   launch_chained(planes == 2 ? first_kernel<2>(p.k()) : first_kernel<1>(p.k()), a.first_blocks + b.first_blocks, 256, 0,
                  1, stream, a, b);
   if (a.second_blocks + b.second_blocks)
-    launch_chained(planes == 2 ? split_second<2> : split_second<1>, a.second_blocks + b.second_blocks, 256, 0, 1, stream,
-                   a, b);
+    launch_chained(planes == 2 ? split_second<2> : split_second<1>, a.second_blocks + b.second_blocks, 256, 0, 1,
+                   stream, a, b);
   return out;
 }
 

@@ -1,13 +1,14 @@
-// Float matrices for tensor cores that multiply 16-bit numbers. Every row of op(a) and every column of op(b) is scaled by
-// a power of two, so that its largest number lies in [2^14, 2^15), and cut into float16:
+// Float matrices for tensor cores that multiply 16-bit numbers. Every row of op(a) and every column of op(b) is scaled
+// by a power of two, so that its largest number lies in [2^14, 2^15), and cut into float16:
 //
 //   x 2^e = hi + 2^-11 lo     hi holds the first 11 bits, lo the next 11 (with one plane there is only hi)
 //
-// Tensor cores cut off what does not fit when they add, half a unit of the last place on average: that much is given back
-// at the end, unless both rows were so short that probably nothing was cut off.
+// Tensor cores cut off what does not fit when they add, half a unit of the last place on average: that much is given
+// back at the end, unless both rows were so short that probably nothing was cut off.
 //
-// Numbers more than 2^28 times smaller than their row's largest lose bits, and infinities and NaN cannot be scaled. Rows
-// with such numbers are marked, and matmul_wgmma computes the elements of c that they may have spoilt in plain float.
+// Numbers more than 2^28 times smaller than their row's largest lose bits, and infinities and NaN cannot be scaled.
+// Rows with such numbers are marked, and matmul_wgmma computes the elements of c that they may have spoilt in plain
+// float.
 #pragma once
 #include "matmul_common.h"
 
@@ -60,12 +61,22 @@ struct PowerOfTwo {
 
 #if defined(__CUDACC__)
 
+// Which part of which product a thread's sums are.
+struct ScaledWork {
+  const CutOperands& cut;
+  int32_t z, m, n;
+  int64_t first_k, last_k;
+};
+
 // Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2 % 2), column
 // col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may have spoilt. All threads of a warp
-// call it together.
+// call it together. Line i of the output is at c + i ld.
 template <int PLANES, int COUNT>
-__device__ __forceinline__ void scale_back(float (&d)[COUNT], const CutOperands& cut, int32_t z, int64_t first_k,
-                                           int64_t last_k, float* c, int32_t m, int32_t n, int32_t row, int32_t col) {
+__device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& work, float* c, int64_t ld, int32_t row,
+                                           int32_t col) {
+  const CutOperands& cut = work.cut;
+  const int32_t z = work.z, m = work.m, n = work.n;
+  const int64_t first_k = work.first_k, last_k = work.last_k;
   // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15 with one; it must not
   // show in float's, or tf32's, last place.
   // Measured on an H200: what is cut off is, on average, this part of a sum, whether of 16 or of 64 products.
@@ -74,9 +85,8 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const CutOperands&
   uint32_t spoilt[(COUNT + 31) / 32] = {};
   int32_t info_a[2];
 #pragma unroll
-  for (int h = 0; h < 2; h++)
-    info_a[h] = row + 8 * h < m ? cut.a_info[(int64_t)z * cut.a_moves * m + row + 8 * h] : 0;
-  const bool wide = n % 2 == 0;
+  for (int h = 0; h < 2; h++) info_a[h] = row + 8 * h < m ? cut.a_info[(int64_t)z * cut.a_moves * m + row + 8 * h] : 0;
+  const bool wide = ld % 2 == 0 && n % 2 == 0;
 #pragma unroll
   for (int g = 0; g < COUNT / 4; g++) {
     const int32_t j = col + 8 * g;
@@ -96,7 +106,7 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const CutOperands&
         d[i] = d[i] * power.first * power.second;
       }
       if (row + 8 * h < m && j < n) {
-        float* to = c + (int64_t)(row + 8 * h) * n + j;
+        float* to = c + (row + 8 * h) * ld + j;
         if (wide) {
           *reinterpret_cast<float2*>(to) = float2{d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
         } else {
@@ -115,7 +125,8 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const CutOperands&
     while ((lanes = __ballot_sync(ALL, mine != 0)) != 0) {
       const int owner = __ffs((int)lanes) - 1;
       const int bit = __shfl_sync(ALL, __ffs((int)mine) - 1, owner), i = word * 32 + bit;
-      const int64_t r = __shfl_sync(ALL, row, owner) + 8 * (i / 2 % 2), j = __shfl_sync(ALL, col, owner) + 8 * (i / 4) + i % 2;
+      const int64_t r = __shfl_sync(ALL, row, owner) + 8 * (i / 2 % 2),
+                    j = __shfl_sync(ALL, col, owner) + 8 * (i / 4) + i % 2;
       if (lane == owner) mine &= mine - 1;
       if (r >= m || j >= n) continue;
       Operand<float> a = cut.a, b = cut.b;
@@ -125,7 +136,7 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const CutOperands&
       for (int64_t k = first_k + lane; k < last_k; k += 32) sum = fmaf(a.at(r, k), b.at(j, k), sum);
 #pragma unroll
       for (int apart = 16; apart > 0; apart /= 2) sum += __shfl_xor_sync(ALL, sum, apart);
-      if (lane == owner) c[r * n + j] = sum;  // after its own first store
+      if (lane == owner) c[r * ld + j] = sum;  // after its own first store
     }
   }
 }

@@ -1,36 +1,41 @@
-// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product and
-// takes tile after tile of c, 128 x BN. In a block, one thread asks TMA for the next 64 of k of both operands, STAGES
-// ahead, and two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers meet at one
-// pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b.
+// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product
+// and takes tile after tile of c, 128 x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
+// STAGES ahead, and two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers meet
+// at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b.
+// Where c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces through shared
+// memory.
 //
-// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were cut
-// into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b): three
-// products then give what a float product would, a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when
-// they add, so that sums of more than 64 products are made by ordinary additions.
+// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
+// cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
+// three products then give what a float product would, a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits
+// when they add, so that sums of more than 64 products are made by ordinary additions.
 #pragma once
 #include "hopper.h"
 #include "matmul_split.h"
 
 namespace cdn {
 
-// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and one
-// of `splits` pieces of k; k counts in steps of 64.
+// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and
+// one of `splits` pieces of k; k counts in steps of 64.
 struct WgmmaWork {
   int32_t m, n, tiles_m, tiles_n, band;  // tiles_m: of as many tiles as a cluster has blocks
-  int32_t steps, splits, steps_per_split, batch, cluster;
-  int32_t a_moves, b_moves, planes_apart_a, planes_apart_b;  // in z: from matrix to matrix (0 or 1), from plane to plane
-  void* c;         // of T, or float where float_out; pieces of k follow one another
-  bool float_out;  // else, where c's lines allow it, through TMA
+  int32_t steps, splits, steps_per_split, batch;
+  int32_t cluster,
+      joined;  // blocks that share b; blocks that add up pieces of k: then there is a cluster for each item
+  int32_t a_moves, b_moves, planes_apart_a,
+      planes_apart_b;  // in z: from matrix to matrix (0 or 1), from plane to plane
+  void* c;             // of T, or float where float_out; pieces of k follow one another
+  bool float_out;      // else, where c's lines allow it, through TMA
   bool boxes_out;
-  CutOperands cut;  // of cut matrices
+  bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
+  bool fused, float_in;
+  Epilogue epilogue;  // where fused; it is of float operands where float_in
+  CutOperands cut;    // of cut matrices
 };
 
 template <class T_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
   using T = T_;
   static constexpr int BM = 128, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = 2;
-  // Two blocks a multiprocessor where they fit: the next product's start then overlaps this one's end.
-  static constexpr int BLOCKS = BN == 64 && PLANES == 1 ? 2 : 1;
-  static constexpr int LOADER_REGISTERS = BLOCKS == 2 ? 24 : 40, CONSUMER_REGISTERS = BLOCKS == 2 ? 104 : 232;
   static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
   static constexpr int THREADS = 128 * (CONSUMERS + 1);
   static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
@@ -38,26 +43,42 @@ template <class T_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_,
   static constexpr int OUT_COLS = BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
   static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8;
+  static constexpr bool ONE_ITEM = BN <= 128;  // widest tiles have no registers to spare for it
+  static constexpr int PITCH = BN + 8;         // of sums that wait in the stages' place
+  static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
 };
 
 struct WgmmaPlace {
-  int32_t z, split, row, col, first_step, last_step;
+  int32_t z, split, row, col, first_step, last_step;  // row and col of c
 };
 
-CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t item) {
+// rank: of the block in its cluster.
+CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bn, int32_t item, int32_t rank) {
+  constexpr int32_t BM = 128;
   int32_t tiles = w.tiles_m * w.tiles_n, outer = item / tiles, tile = item - outer * tiles;
   TilePlace at = tile_place({(uint32_t)w.tiles_m, (uint32_t)w.tiles_n, (uint32_t)w.band}, (uint32_t)tile);
   WgmmaPlace p;
-  p.split = outer % w.splits;
-  p.z = outer / w.splits;
-  p.row = (int32_t)at.row;
-  p.col = (int32_t)at.col;
+  p.split = w.joined > 1 ? rank : outer % w.splits;
+  p.z = w.joined > 1 ? outer : outer / w.splits;
+  p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * BM;
+  p.col = (int32_t)at.col * bn;
   p.first_step = p.split * w.steps_per_split;
   p.last_step = min(w.steps, p.first_step + w.steps_per_split);
   return p;
 }
 
 #if defined(CDN_HOPPER)
+
+// The items that a block's cluster takes.
+struct WgmmaItems {
+  int first, count, step;
+  __device__ __forceinline__ explicit WgmmaItems(const WgmmaWork& w) {
+    const int blocks = w.cluster * w.joined;
+    first = (int)blockIdx.x / blocks;
+    step = (int)gridDim.x / blocks;
+    count = w.tiles_m * w.tiles_n * w.batch * (w.joined > 1 ? 1 : w.splits);
+  }
+};
 
 template <class T> __device__ __forceinline__ uint32_t pack(float low, float high);
 template <> __device__ __forceinline__ uint32_t pack<bfloat16>(float low, float high) {
@@ -76,14 +97,14 @@ template <class Tile>
 __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
                                            typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
   using namespace hopper;
-  const int items = w.tiles_m * w.tiles_n * w.splits * w.batch, clusters = (int)gridDim.x / w.cluster;
   const int part = Tile::BN / w.cluster;  // of b's tile that this block reads for all
   const uint16_t all = (uint16_t)((1 << w.cluster) - 1);
   int stage = 0;
   uint32_t phase = 0;
-  for (int item = (int)blockIdx.x / w.cluster; item < items; item += clusters) {
-    WgmmaPlace at = wgmma_place(w, item);
-    const int row = (at.row * w.cluster + (int)rank) * Tile::BM, col = at.col * Tile::BN;
+  const WgmmaItems items(w);
+  for (int item = items.first; item < items.count; item += items.step) {
+    const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
+    const int row = at.row, col = at.col;
     const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
     for (int step = at.first_step; step < at.last_step; step++) {
       const int k = step * Tile::BK;
@@ -107,14 +128,15 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
         const int z = zb + plane * w.planes_apart_b;
         typename Tile::T* to = b + plane * Tile::B_ELEMENTS;
         if (Tile::B_MN) {
-          for (int i = (int)rank * part; i < (int)(rank + 1) * part; i += 64) {
+          const int from = w.cluster > 1 ? (int)rank * part : 0;
+          for (int i = from; i < from + part; i += 64) {
             if (w.cluster > 1)
               load_box_to_all(to + i * Tile::BK, map_b, &full[stage], col + i, k, z, all);
             else
               load_box(to + i * Tile::BK, map_b, &full[stage], col + i, k, z);
           }
         } else {
-          const int i = (int)rank * part;
+          const int i = w.cluster > 1 ? (int)rank * part : 0;
           if (w.cluster > 1)
             load_box_to_all(to + i * Tile::BK, map_b, &full[stage], k, col + i, z, all);
           else
@@ -162,7 +184,7 @@ __device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Ti
   hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
 }
 
-// sum = the products of all steps, in one accumulator. A stage is given back when the next one's products are queued.
+// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the next one's products are queued.
 template <class Tile, int COUNT>
 __device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
   using namespace hopper;
@@ -171,8 +193,7 @@ __device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>
     s.wait();
     wgmma_fence();
 #pragma unroll
-    for (int kk = 0; kk < Tile::BK / 16; kk++)
-      multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
+    for (int kk = 0; kk < Tile::BK / 16; kk++) multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
     wgmma_commit();
     wgmma_wait<1>();
     if (previous >= 0) s.release(previous);
@@ -214,7 +235,8 @@ __device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages
 struct WgmmaLane {
   int row, col;
   __device__ __forceinline__ explicit WgmmaLane(int consumer)
-      : row(consumer * 64 + (int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4), col((int)threadIdx.x % 4 * 2) {}
+      : row(consumer * 64 + (int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4),
+        col((int)threadIdx.x % 4 * 2) {}
 };
 
 // Through shared memory, in boxes of 64 columns in TMA's swizzle.
@@ -227,7 +249,7 @@ __device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUten
   typename Tile::T* part = parts + consumer * 64 * Tile::OUT_COLS;
 #pragma unroll
   for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
-    if (first) stores_have_read();
+    if (first) stores_have_read<0>();
     warpgroup_sync(consumer);
 #pragma unroll
     for (int j = 0; j < Tile::OUT_COLS; j += 16) {
@@ -277,10 +299,71 @@ __device__ __forceinline__ void store_pairs(const float (&d)[COUNT], Y* c, const
   }
 }
 
+__device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const WgmmaPlace& at) {
+  const int64_t first = (int64_t)at.first_step * 64, last = (int64_t)at.last_step * 64;
+  return {w.cut, at.z, w.m, w.n, first, min(w.cut.a.k, last)};
+}
+
+// A thread's accumulators to the block's sums.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, const WgmmaLane& lane) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2)
+    *reinterpret_cast<float2*>(&sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
+        float2{d[i], d[i + 1]};
+}
+
+// What a block does with the sums when it has only one item: the consumers of all blocks of the cluster add up theirs
+// in the order of k, each block for a part of the rows; then comes the epilogue, if there is one.
+template <class Tile> struct WgmmaSums {
+  static constexpr int QUADS = Tile::BN / 4;
+  const WgmmaWork& w;
+  const WgmmaPlace& at;
+  int rank, rows;
+
+  __device__ __forceinline__ WgmmaSums(const WgmmaWork& w, const WgmmaPlace& at, int rank)
+      : w(w), at(at), rank(w.joined > 1 ? rank : 0), rows(Tile::BM / w.joined) {}
+
+  template <class In, class Y> __device__ __forceinline__ void store(const float* sums) const {
+    const int64_t matrix = (int64_t)at.z * w.m * w.n;
+    for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += 256) {
+      const int line = rank * rows + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
+      if (i >= w.m || j >= w.n) continue;
+      const float4 sum = hopper::sum_of_blocks(&sums[line * Tile::PITCH + col], w.joined);
+      float v[4] = {sum.x, sum.y, sum.z, sum.w};
+      const int64_t place = matrix + (int64_t)i * w.n + j;
+      const int count = w.n - j < 4 ? w.n - j : 4;
+      if (w.fused) {
+        Finish<float, In, Y> finish(w.epilogue, w.n);
+        if (count == 4)
+          finish(v, place, j, 4);
+        else
+          for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
+      } else {
+        store_four(static_cast<Y*>(w.c) + place, v, count);
+      }
+    }
+  }
+
+ private:
+  template <class Y> __device__ __forceinline__ void store_four(Y* to, const float (&v)[4], int count) const {
+    if (w.n % 4 == 0 && reinterpret_cast<uintptr_t>(w.c) % 16 == 0) {
+      if constexpr (sizeof(Y) == 4)
+        *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
+      else
+        *reinterpret_cast<uint2*>(to) = uint2{pack<Y>(v[0], v[1]), pack<Y>(v[2], v[3])};
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (e < count) to[e] = Y(v[e]);
+    }
+  }
+};
+
 #endif  // CDN_HOPPER
 
 template <class Tile>
-__global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
+__global__ void __launch_bounds__(Tile::THREADS, 1)
     matmul_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
                  const __grid_constant__ CUtensorMap map_c, const WgmmaWork w) {
 #if defined(CDN_HOPPER)
@@ -290,9 +373,11 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
   char* shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(raw) + 1023) & ~static_cast<uintptr_t>(1023));
   T* stages = reinterpret_cast<T*>(shared);
   T* parts = reinterpret_cast<T*>(shared + Tile::STAGES * Tile::STAGE_BYTES);
+  float* sums = reinterpret_cast<float*>(shared);
   uint64_t* full = reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
   uint64_t* empty = full + Tile::STAGES;
-  const uint32_t rank = w.cluster > 1 ? cluster_rank() : 0;
+  const bool alone = w.cluster * w.joined == 1;
+  const uint32_t rank = alone ? 0 : cluster_rank();
   const int group = (int)threadIdx.x / 128;
   if (threadIdx.x == 0) {
     prefetch_map(&map_a);
@@ -310,39 +395,62 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::BLOCKS)
   let_next_kernel_start();
   wait_for_previous_kernel();
   if (group == 0) {
-    lower_registers<Tile::LOADER_REGISTERS>();
+    lower_registers<40>();
     if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
+    __syncwarp();
+    if (w.joined > 1) cluster_sync_all();
   } else {
-    raise_registers<Tile::CONSUMER_REGISTERS>();
+    raise_registers<232>();
     const int consumer = group - 1;
-    const int items = w.tiles_m * w.tiles_n * w.splits * w.batch, clusters = (int)gridDim.x / w.cluster;
     WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
     const WgmmaLane lane(consumer);
-    for (int item = (int)blockIdx.x / w.cluster; item < items; item += clusters) {
-      const WgmmaPlace at = wgmma_place(w, item);
-      const int row = (at.row * w.cluster + (int)rank) * Tile::BM, col = at.col * Tile::BN;
-      const int64_t piece = ((int64_t)at.split * w.batch + at.z) * w.m * w.n;
+    const WgmmaItems items(w);
+    for (int item = items.first; item < items.count; item += items.step) {
+      const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
       float d[Tile::BN / 2];
       if constexpr (Tile::PLANES == 2)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
+      const int64_t matrix = (int64_t)w.m * w.n;
+      int64_t piece = at.z * matrix;
+      if constexpr (Tile::ONE_ITEM) {
+        if (w.one_item) {
+          asm volatile("bar.sync 3, 256;" ::: "memory");  // both have read the stages, where sums is
+          if constexpr (Tile::SCALED)
+            scale_back<Tile::PLANES>(d, scaled_work(w, at), sums - (int64_t)at.row * Tile::PITCH - at.col, Tile::PITCH,
+                                     at.row + lane.row, at.col + lane.col);
+          else
+            keep_sums<Tile>(d, sums, lane);
+          if (w.joined > 1)
+            cluster_sync_all();
+          else
+            asm volatile("bar.sync 3, 256;" ::: "memory");
+          using Sums = WgmmaSums<Tile>;
+          if (Tile::SCALED || (w.float_out && w.float_in))
+            Sums(w, at, (int)rank).template store<float, float>(sums);
+          else if (w.float_out)
+            Sums(w, at, (int)rank).template store<T, float>(sums);
+          else
+            Sums(w, at, (int)rank).template store<T, T>(sums);
+          break;
+        }
+      }
+      piece += at.split * w.batch * matrix;
       if constexpr (Tile::SCALED) {
-        const int64_t k = w.cut.a.k;
-        scale_back<Tile::PLANES>(d, w.cut, at.z, (int64_t)at.first_step * Tile::BK,
-                                 min(k, (int64_t)at.last_step * Tile::BK), static_cast<float*>(w.c) + piece, w.m, w.n,
-                                 row + lane.row, col + lane.col);
+        scale_back<Tile::PLANES>(d, scaled_work(w, at), static_cast<float*>(w.c) + piece, w.n, at.row + lane.row,
+                                 at.col + lane.col);
       } else if (w.boxes_out) {
-        store_boxes<Tile>(d, &map_c, parts, consumer, row, col, at.z);
+        store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
       } else if (w.float_out) {
-        store_pairs(d, static_cast<float*>(w.c) + piece, w, row + lane.row, col + lane.col);
+        store_pairs(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
       } else {
-        store_pairs(d, static_cast<T*>(w.c) + piece, w, row + lane.row, col + lane.col);
+        store_pairs(d, static_cast<T*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
       }
     }
-    if (threadIdx.x % 128 == 0) stores_have_read();
+    if (threadIdx.x % 128 == 0) stores_have_read<0>();
   }
-  if (w.cluster > 1) cluster_sync();  // a block must not leave while others write to its memory or arrive at its barriers
+  if (!alone) cluster_sync();  // a block must not leave while others use its memory
 #endif
 }
 

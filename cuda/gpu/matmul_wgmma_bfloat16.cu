@@ -6,7 +6,7 @@ WgmmaKernel wgmma_bfloat16(int bn, bool a_mn, bool b_mn) {
   switch (bn) {
     case 256: return wgmma_kernel<bfloat16, 256, 4, 1, false>(a_mn, b_mn);
     case 128: return wgmma_kernel<bfloat16, 128, 6, 1, false>(a_mn, b_mn);
-    default: return wgmma_kernel<bfloat16, 64, 3, 1, false>(a_mn, b_mn);
+    default: return wgmma_kernel<bfloat16, 64, 8, 1, false>(a_mn, b_mn);
   }
 }
 

@@ -7,7 +7,7 @@ WgmmaKernel wgmma_split(int planes, int bn, bool a_mn, bool b_mn) {
     return bn == 128 ? wgmma_kernel<float16, 128, 3, 2, true>(a_mn, b_mn)
                      : wgmma_kernel<float16, 64, 4, 2, true>(a_mn, b_mn);
   return bn == 256 ? wgmma_kernel<float16, 256, 4, 1, true>(a_mn, b_mn)
-                   : wgmma_kernel<float16, 64, 3, 1, true>(a_mn, b_mn);
+                   : wgmma_kernel<float16, 64, 8, 1, true>(a_mn, b_mn);
 }
 
 }  // namespace cdn
