@@ -269,9 +269,9 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     }
 }
 
-// y[i] = sum over s of pieces[s][i], in the order of s: the second pass where k is cut over blocks.
-template <int W, class T>
-__global__ void __launch_bounds__(BLOCK) sum_pieces(T* y, const T* pieces, int64_t count, int64_t splits) {
+// y[i] = sum over s of pieces[s][i], in the order of s, rounded once: the second pass where k is cut over blocks.
+template <int W, class Y, class T>
+__global__ void __launch_bounds__(BLOCK, 4) sum_pieces(Y* y, const T* pieces, int64_t count, int64_t splits) {
   using Part = Pack<T, W>;
   int64_t packs = count / W;
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs; i += (int64_t)gridDim.x * BLOCK) {
@@ -282,7 +282,10 @@ __global__ void __launch_bounds__(BLOCK) sum_pieces(T* y, const T* pieces, int64
 #pragma unroll
       for (int w = 0; w < W; w++) sum.v[w] += part.v[w];
     }
-    reinterpret_cast<Part*>(y)[i] = sum;
+    Pack<Y, W> out;
+#pragma unroll
+    for (int w = 0; w < W; w++) out.v[w] = static_cast<Y>(sum.v[w]);
+    reinterpret_cast<Pack<Y, W>*>(y)[i] = out;
   }
 }
 
