@@ -1,6 +1,7 @@
 // cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape.
 #include "cublas.h"
 #include "matmul_hopper.h"
+#include "matmul_mma.h"
 #include "matmul_simt.h"
 
 namespace cdn {
@@ -8,7 +9,7 @@ namespace {
 
 // A variant by its number. One that has no kernel for the type asked for stands for the default.
 struct Variant {
-  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA };
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
@@ -34,6 +35,7 @@ const Variant VARIANTS[] = {
     {"wgmma_128x64", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 1, false}},
     {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
     {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
+    {"mma", Variant::MMA},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
 
@@ -75,17 +77,54 @@ bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, P
   return false;
 }
 
+MmaMethod mma_method_of(Precision precision) {
+  switch (precision) {
+    case PRECISION_TF32: return MmaMethod::TF32;
+    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
+    default: return MmaMethod::FLOAT32;
+  }
+}
+
+// The same for the kernels of older tensor cores, which are the default where there are no newer ones. Three TF32
+// products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly as fast.
+bool try_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision, const Variant& variant) {
+  constexpr int64_t LEAST = 64, LEAST_K = 256;
+  if (precision == PRECISION_IEEE && variant.family != Variant::MMA) return false;
+  if (variant.family == Variant::DEFAULT) {
+    bool exact = precision == PRECISION_FLOAT32;
+    if (hopper_device(call) || p.m() < LEAST || p.n() < LEAST || p.k() < (exact ? LEAST_K : LEAST)) return false;
+    if (exact && !is_computing_gpu(call)) return false;
+  } else if (variant.family != Variant::MMA) {
+    return false;
+  }
+  if (!mma_supported(call)) return false;
+  matmul_mma(call, p, batch, mma_method_of(precision));
+  return true;
+}
+template <class T>
+bool try_mma(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant) {
+  if ((variant.family != Variant::MMA && variant.family != Variant::DEFAULT) || !mma_supported(call)) return false;
+  matmul_mma(call, p, batch, MmaMethod::HALF);
+  return true;
+}
+bool try_mma(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
+
 template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (!try_hopper(call, p, x.batch, nullptr, precision, variant)) matmul_simt(call, p, x.batch, variant.simt);
+  if (try_hopper(call, p, x.batch, nullptr, precision, variant) || try_mma(call, p, x.batch, precision, variant))
+    return;
+  matmul_simt(call, p, x.batch, variant.simt);
 }
 
 template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
-  if (variant.family != Variant::CUBLAS)
-    return try_hopper(call, product_of(x), x.batch, nullptr, PRECISION_FLOAT32, variant);
-  cublas_matmul(call, x);
-  return true;
+  if (variant.family == Variant::CUBLAS) {
+    cublas_matmul(call, x);
+    return true;
+  }
+  Product<T> p = product_of(x);
+  return try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, variant) ||
+         try_mma(call, p, x.batch, PRECISION_FLOAT32, variant);
 }
 
 }  // namespace
