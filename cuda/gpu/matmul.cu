@@ -1,4 +1,6 @@
-// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape.
+// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape. Each
+// family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
+// cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
 #include "cublas.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"

@@ -1,3 +1,7 @@
+// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that TMA can read (copied
+// where lines are not multiples of 16 bytes, rounded or cut where they are float), the tile and the pieces of k are
+// chosen by estimated clock cycles, and a launch is made for each row of the batch at even distances, as TMA walks no
+// others.
 #include "matmul_hopper.h"
 
 #include "matmul_pieces.h"

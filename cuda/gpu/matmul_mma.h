@@ -1,4 +1,6 @@
 // Products on the tensor cores of sm_80 and all later GPUs: cp.async into shared memory, ldmatrix from there, mma.sync.
+// The pipeline is that of matmul_pipelined: a warp's sums in registers, two sets of fragments, STAGES tiles. Floats are
+// rounded, or cut into two TF32 parts, in registers: no pass prepares the operands, and there is no scale to keep.
 #pragma once
 #include "matmul_mma_tile.h"
 

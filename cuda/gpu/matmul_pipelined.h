@@ -1,4 +1,7 @@
-// The last step: tiles for the block, the warp and the thread, and loads that run while the multiply-adds do.
+// The last step of plain multiply-adds: tiles for the block, the warp and the thread, and loads that run while the
+// multiply-adds do. STAGES tiles of both operands, [k][i], are in shared memory or on their way there; two sets of
+// registers hold the numbers of this k and of the next. Nothing waits for memory, and the widths are parameters, as no
+// tile suits all shapes.
 #pragma once
 #include "matmul_async_copy.h"
 #include "matmul_common.h"
