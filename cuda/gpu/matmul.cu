@@ -53,11 +53,21 @@ HopperMethod method_of(Precision precision) {
   }
 }
 
-// Whether the tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
-bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, HopperMethod method) {
+MmaMethod mma_method_of(Precision precision) {
+  switch (precision) {
+    case PRECISION_TF32: return MmaMethod::TF32;
+    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
+    default: return MmaMethod::FLOAT32;
+  }
+}
+
+// Whether Hopper's tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
+bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
   constexpr int64_t LEAST_K = 256;
+  HopperMethod method = method_of(precision);
   if (!hopper_device(call) || (method == HopperMethod::SPLIT && p.k() < LEAST_K)) return false;
-  return hopper_cycles(p, batch, method) < simt_cycles(p, batch);
+  double cycles = hopper_cycles(p, batch, method);
+  return cycles < simt_cycles(p, batch) && cycles < mma_cycles(p, batch, mma_method_of(precision));
 }
 
 // True if the tensor cores did it.
@@ -65,7 +75,7 @@ bool try_hopper(Call& call, const Product<float>& p, const Layout& batch, const 
                 const Variant& variant) {
   if (precision == PRECISION_IEEE && variant.family != Variant::WGMMA) return false;
   HopperMethod method = method_of(precision);
-  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, method)))
+  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, precision)))
     return false;
   return matmul_hopper(call, p, batch, epilogue, method, variant.tile);
 }
@@ -79,28 +89,23 @@ bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, P
   return false;
 }
 
-MmaMethod mma_method_of(Precision precision) {
-  switch (precision) {
-    case PRECISION_TF32: return MmaMethod::TF32;
-    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
-    default: return MmaMethod::FLOAT32;
-  }
+// Whether the kernels of older tensor cores, which all devices from sm_80 on have, are better than plain multiply-adds.
+// Three TF32 products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly
+// as fast. They too are as exact as plain sums only for long k.
+bool mma_worth_it(const Call& call, const Product<float>& p, const Layout& batch, MmaMethod method) {
+  constexpr int64_t LEAST_K = 256;
+  constexpr double MARGIN = 2000;
+  if (method == MmaMethod::FLOAT32 && (p.k() < LEAST_K || !is_computing_gpu(call))) return false;
+  return mma_cycles(p, batch, method) + MARGIN < simt_cycles(p, batch);
 }
 
-// The same for the kernels of older tensor cores, which are the default where there are no newer ones. Three TF32
-// products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly as fast.
+// True if they did it.
 bool try_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision, const Variant& variant) {
-  constexpr int64_t LEAST = 64, LEAST_K = 256;
-  if (precision == PRECISION_IEEE && variant.family != Variant::MMA) return false;
-  if (variant.family == Variant::DEFAULT) {
-    bool exact = precision == PRECISION_FLOAT32;
-    if (hopper_device(call) || p.m() < LEAST || p.n() < LEAST || p.k() < (exact ? LEAST_K : LEAST)) return false;
-    if (exact && !is_computing_gpu(call)) return false;
-  } else if (variant.family != Variant::MMA) {
-    return false;
-  }
-  if (!mma_supported(call)) return false;
-  matmul_mma(call, p, batch, mma_method_of(precision));
+  MmaMethod method = mma_method_of(precision);
+  bool wanted = variant.family == Variant::MMA;
+  if (!wanted && (variant.family != Variant::DEFAULT || precision == PRECISION_IEEE)) return false;
+  if (!mma_supported(call) || (!wanted && !mma_worth_it(call, p, batch, method))) return false;
+  matmul_mma(call, p, batch, method);
   return true;
 }
 template <class T>

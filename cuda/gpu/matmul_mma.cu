@@ -161,7 +161,7 @@ const MmaChoices<float>& tiles_of(float, MmaMethod method) {
   static const MmaChoices<float> float32 = {
       choice<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(190, 1.0),
       choice<MmaTile<float, FLOAT32, 64, 64, 32, 32, 32, 1, 3, 3>>(150, 1.4),
-      choice<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(70, 1.4),
+      choice<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(125, 1.4),
   };
   static const MmaChoices<float> bfloat16 = {
       // large products: see multiply_as_bfloat16
@@ -173,7 +173,7 @@ const MmaChoices<float>& tiles_of(float, MmaMethod method) {
 
 // ---- The choice
 
-constexpr double PROCESSORS = 132, ALL_BYTES_PER_CYCLE = 3000, LAUNCH = 4000;  // of the H200
+constexpr double PROCESSORS = 132, ALL_BYTES_PER_CYCLE = 3000, LAUNCH = 5000;  // of the H200
 
 // An estimate of the time of `batch` products, in clock cycles of the H200. The device in use is not asked, so that
 // every GPU cuts k in the same places and adds in the same order.
@@ -270,6 +270,10 @@ template <class T> void matmul_mma(Call& call, const Product<T>& p, const Layout
   if constexpr (std::is_same<T, float>::value)
     if (method == MmaMethod::BFLOAT16 && multiply_as_bfloat16(call, p, batch, plan.cycles)) return;
   multiply(call, MmaProduct<T>{p, batch, {}}, plan, p.c);
+}
+
+double mma_cycles(const Product<float>& p, const Layout& batch, MmaMethod method) {
+  return plan_of<float>(method, batch.n, p.m(), p.n(), p.k()).cycles;
 }
 
 template void matmul_mma(Call&, const Product<float>&, const Layout&, MmaMethod);

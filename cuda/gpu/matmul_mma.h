@@ -12,9 +12,17 @@ bool mma_supported(Call& call);
 // c = a b for each place of the batch. T is float16 or bfloat16 with HALF, float with the others.
 template <class T> void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
+// How long that takes, estimated in clock cycles of an H200.
+double mma_cycles(const Product<float>& p, const Layout& batch, MmaMethod method);
+
+// Whether a and b have had numbers of more bits than TF32's: then the tensor cores have cut off some of their sums.
+struct LowBits {
+  uint32_t a = 0, b = 0;
+};
+
 // One step: sum += a b over the STEP of k that a set of the fragments holds. FIRST: sum = a b.
 template <class Tile, bool FIRST, int M, int N, class A, class B>
-__device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, B& b, int set) {
+__device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, B& b, int set, LowBits& seen) {
   using T = typename Tile::MmaType;
   auto& u = a.words[set];
   auto& v = b.words[set];
@@ -22,15 +30,16 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
     // x = high + low exactly, and both fit tf32 but for the last bit of low: x y = low high + high low + high high,
     // less what is beyond float. The small products come first. Below 2^-115 or so low has fewer bits, being denormal.
     uint32_t u_low[2 * M][2], v_low[N][2];
-    auto split = [](uint32_t& x, uint32_t& low) {
+    auto split = [](uint32_t& x, uint32_t& low, uint32_t& any) {
       uint32_t high = (x + 0x1000) & 0xffffe000;
       low = __float_as_uint(__uint_as_float(x) - __uint_as_float(high));
+      any |= low;
       x = high;
     };
 #pragma unroll
-    for (int g = 0; g < 2 * M; g++) split(u[g][0], u_low[g][0]), split(u[g][1], u_low[g][1]);
+    for (int g = 0; g < 2 * M; g++) split(u[g][0], u_low[g][0], seen.a), split(u[g][1], u_low[g][1], seen.a);
 #pragma unroll
-    for (int g = 0; g < N; g++) split(v[g][0], v_low[g][0]), split(v[g][1], v_low[g][1]);
+    for (int g = 0; g < N; g++) split(v[g][0], v_low[g][0], seen.b), split(v[g][1], v_low[g][1], seen.b);
     auto products = [&](auto& uu, auto& vv, auto first) {
 #pragma unroll
       for (int i = 0; i < M; i++)
@@ -249,6 +258,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   __syncthreads();
   read_parts(0, 0, 0);
 
+  LowBits seen;
   int stage = 0;
 #pragma unroll 1
   for (int tiles_left = tiles; tiles_left > 0; tiles_left--) {
@@ -263,11 +273,11 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
       if (step == 0)
         load_stage(stage == 0 ? STAGES - 1 : stage - 1, tiles_left - (STAGES - 1));  // where the last tile was
       if constexpr (!PROMOTES)
-        multiply_fragments<Tile, false>(sum, a, b, step % 2);
+        multiply_fragments<Tile, false>(sum, a, b, step % 2, seen);
       else if (step == 0)
-        multiply_fragments<Tile, true>(tile_sum, a, b, 0);
+        multiply_fragments<Tile, true>(tile_sum, a, b, 0, seen);
       else
-        multiply_fragments<Tile, false>(tile_sum, a, b, step % 2);
+        multiply_fragments<Tile, false>(tile_sum, a, b, step % 2, seen);
     }
     if constexpr (PROMOTES) {
 #pragma unroll
@@ -278,6 +288,16 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   wait_copies<0>();
   if (Tile::SLICES > 1) add_mma_slices<Tile>(sum, memory, slice);
   if constexpr (PROMOTES) {
+    // Measured: what is cut off is, on average, this part of a sum. It is given back, unless all products were short.
+    constexpr float CUT_OFF = BK / Tile::SLICES <= 16 ? 8.5e-8f : 1.85e-7f;
+    const bool a_long = __syncthreads_or(seen.a << 1 != 0), b_long = __syncthreads_or(seen.b << 1 != 0);
+    if (a_long && b_long) {
+#pragma unroll
+      for (int e = 0; e < M * N * 4; e++) {
+        float& x = sum[e / 4 / N][e / 4 % N][e % 4];
+        x = fmaf(x, CUT_OFF, x);
+      }
+    }
     bool special = false;
 #pragma unroll
     for (int e = 0; e < M * N * 4; e++) special = special || !(fabsf(sum[e / 4 / N][e / 4 % N][e % 4]) < INFINITY);
