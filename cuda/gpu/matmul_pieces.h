@@ -1,5 +1,5 @@
-// The second pass where k was cut over blocks: pieces [piece][matrix][m][n] are added, a thread taking 16 bytes of each.
-// A pass of its own instead of atomics, so that the order is fixed and results repeat bit by bit.
+// The second pass where k was cut over blocks: pieces [piece][matrix][m][n] are added, a thread taking 16 bytes of
+// each. A pass of its own instead of atomics, so that the order is fixed and results repeat bit by bit.
 #pragma once
 #include "matmul_common.h"
 
