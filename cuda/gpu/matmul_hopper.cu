@@ -221,7 +221,7 @@ double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod m
 void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
             int64_t items) {
   int cluster = work.cluster * work.joined;
-  int64_t wanted = items * cluster, most = work.joined > 1 ? wanted : facts_of(call).processors / cluster * cluster;
+  int64_t wanted = items * cluster, most = work.one_item ? wanted : facts_of(call).processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
   launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
                  static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
