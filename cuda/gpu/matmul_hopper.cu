@@ -4,6 +4,8 @@
 // others.
 #include "matmul_hopper.h"
 
+#include <cstring>
+
 #include "matmul_pieces.h"
 #include "matmul_wgmma.h"
 
@@ -355,7 +357,15 @@ Plan plan_of(const HopperTile& wanted, const Product<float>& p, const Matrices& 
 
 }  // namespace
 
-bool hopper_device(const Call& call) { return facts_of(call).capability == 90; }
+// The kernels are in the library only if it was built for sm_90a; in code for other architectures they are empty.
+bool hopper_device(const Call& call) {
+#ifdef CDN_ARCHS
+  static const bool built = strstr(CDN_ARCHS, "90a") != nullptr;
+#else
+  constexpr bool built = true;
+#endif
+  return built && facts_of(call).capability == 90;
+}
 bool is_computing_gpu(const Call& call) {
   int capability = facts_of(call).capability;
   return capability == 80 || capability == 90 || capability == 100 || capability == 103;

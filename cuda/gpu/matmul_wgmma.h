@@ -20,12 +20,12 @@ namespace cdn {
 struct WgmmaWork {
   int32_t m, n, tiles_m, tiles_n, band;  // tiles_m: of as many tiles as a cluster has blocks
   int32_t steps, splits, steps_per_split, batch;
-  int32_t cluster,
-      joined;  // blocks that share b; blocks that add up pieces of k: then there is a cluster for each item
-  int32_t a_moves, b_moves, planes_apart_a,
-      planes_apart_b;  // in z: from matrix to matrix (0 or 1), from plane to plane
-  void* c;             // of T, or float where float_out; pieces of k follow one another
-  bool float_out;      // else, where c's lines allow it, through TMA
+  int32_t cluster;  // blocks that share b: 1 or 2
+  int32_t joined;   // blocks that add up pieces of k: 1, or 2, 4 or 8
+  // In z: from matrix to matrix, 0 or 1; from plane to plane.
+  int32_t a_moves, b_moves, planes_apart_a, planes_apart_b;
+  void* c;         // of T, or float where float_out; pieces of k follow one another
+  bool float_out;  // else, where c's lines allow it, through TMA
   bool boxes_out;
   bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
   bool fused, float_in;
