@@ -1,0 +1,107 @@
+// How a product is computed: which way round, by which loops of matmul_kernel.h, and what is packed first. It follows
+// from the shape alone, never from the number of threads, so that results do not depend on that.
+#pragma once
+#include <algorithm>
+
+#include "matmul_blocked.h"
+#include "matmul_kernel.h"
+
+namespace cdn {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+constexpr int64_t K_BLOCK = 512;               // panels this deep stream from L1 and L2
+constexpr int64_t M_BLOCK = 1536;              // rows of a and
+constexpr int64_t N_BLOCK = 3072;              // columns of b packed at a time
+constexpr int64_t IN_PLACE_BYTES = 512 << 10;  // an operand that stays in L2 is not packed,
+constexpr int64_t FEW_USES = 4;                // nor is one that meets only so many panels of the other
+
+template <class T> struct Plan {
+  enum Method { TILES, DOTS };
+  Method method;
+  bool turned;            // c^T = b^T a^T is computed; what follows is of the turned product
+  bool pack_a, pack_b;    // by panels for TILES, else whole
+  int64_t height, width;  // of a tile
+  int64_t m_block, n_block, k_block;
+  int64_t a_packed, b_packed;  // elements of the packed copies
+  double cost;
+
+  int64_t packed() const { return a_packed + b_packed; }
+};
+
+template <class T> OneProduct<T> turned(const OneProduct<T>& x) {
+  return {x.c.turned(), x.b.turned(), x.a.turned(), x.n, x.m, x.k};
+}
+
+// Costs in cycles, as measured on small products; for large ones packing and the like hardly count.
+constexpr double PACK_BYTES = 12;  // packed a cycle
+constexpr double PACK_COST = 25;   // of one panel more
+constexpr double TILE_COST = 60;   // of one tile more: its first and last instructions
+constexpr double DOT_COST = 3.5;   // adding up the lanes of one
+constexpr double LATENCY = 4;      // after which a sum can be added to again
+
+inline double pack_cost(int64_t rows, int64_t cols, int64_t bytes) {
+  return static_cast<double>(rows * cols * bytes) / PACK_BYTES;
+}
+
+template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProduct<T>& x) {
+  const int64_t m = x.m, n = x.n, k = x.k, bytes = sizeof(T);
+  Plan<T> y{};
+  y.method = Plan<T>::TILES;
+  const int64_t row_panels = ceil_div(m, kernel.rows);
+  y.height = ceil_div(m, row_panels);  // panels of even height, as 7 + 6 rows are faster than 12 + 1
+  // Products of few rows take wider tiles.
+  int64_t vectors = 2;
+  if (x.b.col == 1)
+    while (vectors < 8 && m * vectors <= kernel.rows && vectors * kernel.lanes < n) vectors *= 2;
+  y.width = vectors * kernel.lanes;
+
+  const int64_t a_uses = ceil_div(n, y.width);
+  y.pack_b = x.b.col != 1 || (row_panels > FEW_USES && k * n * bytes > IN_PLACE_BYTES);
+  y.pack_a = a_uses > FEW_USES && m * k * bytes > IN_PLACE_BYTES;
+  if (y.pack_b) y.width = kernel.panel;
+  y.m_block = std::min(M_BLOCK / kernel.rows * y.height, m);
+  y.n_block = std::min(N_BLOCK, n);
+  y.k_block = ceil_div(k, ceil_div(k, K_BLOCK));  // even blocks
+  if (y.pack_a) y.a_packed = ceil_div(y.m_block, y.height) * kernel.rows * y.k_block;
+  if (y.pack_b) y.b_packed = ceil_div(y.n_block, y.width) * y.width * y.k_block;
+  y.a_packed = ceil_div(y.a_packed, 64 / bytes) * (64 / bytes);  // whole cache lines
+
+  const double vectors_at_once = static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
+  const double tiles = static_cast<double>(row_panels * ceil_div(n, y.width));
+  y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
+  if (y.pack_b) y.cost += pack_cost(k, n, bytes) + PACK_COST * ceil_div(n, y.width);
+  if (y.pack_a) y.cost += pack_cost(m, k, bytes) + PACK_COST * row_panels;
+  if (x.c.col != 1) y.cost += pack_cost(m, n, bytes) + PACK_COST * tiles;
+  return y;
+}
+
+template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProduct<T>& x) {
+  Plan<T> y{};
+  y.method = Plan<T>::DOTS;
+  y.pack_a = x.a.col != 1 && x.k > 1;
+  y.pack_b = x.b.row != 1 && x.k > 1;
+  const int64_t line = 64 / sizeof(T);
+  if (y.pack_a) y.a_packed = ceil_div(x.m * x.k, line) * line;
+  if (y.pack_b) y.b_packed = x.n * x.k;
+  const double products = static_cast<double>(x.m * ceil_div(x.n, 4) * 4);
+  y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) / kernel.per_cycle + DOT_COST);
+  if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T)) + PACK_COST;
+  if (y.pack_b) y.cost += pack_cost(x.n, x.k, sizeof(T)) + PACK_COST;
+  return y;
+}
+
+template <class T> Plan<T> make_plan(const TileKernel<T>& kernel, const OneProduct<T>& x) {
+  const OneProduct<T> other = turned(x);
+  Plan<T> best = plan_tiles(kernel, x);
+  auto consider = [&best](Plan<T> y, bool turned) {
+    y.turned = turned;
+    if (y.cost < best.cost) best = y;
+  };
+  consider(plan_tiles(kernel, other), true);
+  const bool tall = x.m > x.n;  // dots are shared out by columns
+  consider(plan_dots(kernel, tall ? other : x), tall);
+  return best;
+}
+
+}  // namespace cdn
