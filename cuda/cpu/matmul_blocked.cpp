@@ -4,6 +4,10 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include "matmul_plan.h"
 #include "threads.h"
 
@@ -41,12 +45,16 @@ class Scratch {
       release();
       data_ = ::operator new(bytes, ALIGNMENT);
       bytes_ = bytes;
+#if defined(__linux__)
+      if (bytes >= HUGE_PAGE) madvise(data_, bytes, MADV_HUGEPAGE);  // fewer pages to look up; refused, nothing is lost
+#endif
     }
     return data_;
   }
 
  private:
-  static constexpr std::align_val_t ALIGNMENT{64};
+  static constexpr size_t HUGE_PAGE = 2 << 20;
+  static constexpr std::align_val_t ALIGNMENT{4096};
   void release() {
     ::operator delete(data_, ALIGNMENT);
     data_ = nullptr;
@@ -57,7 +65,6 @@ class Scratch {
 };
 Scratch& scratch = *new Scratch;  // never destroyed: at exit another thread may be multiplying
 
-constexpr int64_t CHUNK_BYTES = 256 << 10;   // rows of a that shall stay in L2
 constexpr int64_t SERIAL_PRODUCTS = 500000;  // below as many multiply-adds, waking a thread costs more than it saves
 constexpr int64_t SERIAL_PACK = 16384;       // the same for elements to pack
 constexpr int64_t SMALL_PRODUCTS = 1 << 20;  // up to as many, threads of a batch take whole matrices, each with
@@ -77,11 +84,15 @@ template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {
   return entry.plan;
 }
 
-// f(begin, end) over [0, n), cut into even pieces, two a thread.
+int64_t pieces_of(int64_t n, bool serial) { return serial ? 1 : std::min<int64_t>(n, 2 * threads::count()); }
+
+// f(begin, end, piece) over [0, n), cut into even pieces, two a thread.
 template <class F> void in_pieces(int64_t n, bool serial, F&& f) {
-  if (serial) return f(int64_t{0}, n);
-  int64_t pieces = std::min<int64_t>(n, 2 * threads::count());
-  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) { f(n * begin / pieces, n * end / pieces); });
+  const int64_t pieces = pieces_of(n, serial);
+  if (pieces == 1) return f(int64_t{0}, n, int64_t{0});
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) f(n * i / pieces, n * (i + 1) / pieces, i);
+  });
 }
 
 template <class T> void dots(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
@@ -98,57 +109,95 @@ template <class T> void dots(const Plan<T>& plan, const OneProduct<T>& x, T* mem
     product.b = b;
     product.b_row = x.k;
   }
-  in_pieces(x.n, serial, [&](int64_t begin, int64_t end) { kernel.dots(product, begin, end); });
+  in_pieces(x.n, serial, [&](int64_t begin, int64_t end, int64_t) { kernel.dots(product, begin, end); });
+}
+
+// A block of c, rows [i0, i0 + m) and columns [j0, j0 + n), and the steps [p0, p0 + k) of its sums.
+template <class T> struct Block {
+  const Plan<T>& plan;
+  const OneProduct<T>& x;
+  int64_t i0, j0, p0, m, n, k;
+
+  int64_t row_panels() const { return ceil_div(m, plan.height); }
+  int64_t col_panels() const { return ceil_div(n, plan.width); }
+  int64_t a_panel() const { return tile_kernel<T>().rows * k; }
+  int64_t b_panel() const { return plan.width * k; }
+  void pack_a(T* packed, int64_t i) const {
+    tile_kernel<T>().pack_rows(packed + i * a_panel(), &x.a.at(i0 + i * plan.height, p0),
+                               std::min(plan.height, m - i * plan.height), k, x.a.row, x.a.col);
+  }
+  void pack_b(T* packed, int64_t j) const {
+    tile_kernel<T>().pack_cols(packed + j * b_panel(), &x.b.at(p0, j0 + j * plan.width),
+                               std::min(plan.width, n - j * plan.width), k, x.b.col, x.b.row);
+  }
+  TileProduct<T> product(const T* a_packed, const T* b_packed) const {
+    const int64_t height = plan.height, width = plan.width;
+    TileProduct<T> y = {&x.a.at(i0, p0), &x.b.at(p0, j0), &x.c.at(i0, j0),  m,       n,       k,
+                        height,          width,           height * x.a.row, x.a.row, x.a.col, width,
+                        x.b.row,         x.c.row,         x.c.col,          0,       p0 > 0};
+    y.chunk = std::max<int64_t>(1, CHUNK_BYTES / (width * k * static_cast<int64_t>(sizeof(T))));
+    if (plan.pack_a) y.a = a_packed, y.a_panel = a_panel(), y.a_row = 1, y.a_step = tile_kernel<T>().rows;
+    if (plan.pack_b) y.b = b_packed, y.b_panel = b_panel(), y.b_step = width;
+    return y;
+  }
+};
+
+// A few rows of a, which stay in a cache: who multiplies columns of b packs them too, just before.
+template <class T> void tiles_of_few_rows(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
+  const TileKernel<T>& kernel = tile_kernel<T>();
+  const int64_t col_panels = ceil_div(x.n, plan.width);
+  for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block) {
+    const Block<T> all = {plan, x, 0, 0, p0, x.m, x.n, std::min(plan.k_block, x.k - p0)};
+    if (plan.pack_a)
+      in_pieces(all.row_panels(), serial, [&](int64_t begin, int64_t end, int64_t) {
+        for (int64_t i = begin; i < end; i++) all.pack_a(memory, i);
+      });
+    in_pieces(col_panels, serial, [&](int64_t begin, int64_t end, int64_t piece) {
+      T* b_packed = memory + plan.a_packed + piece * plan.b_packed;
+      for (int64_t j = begin; j < end; j += plan.together) {
+        Block<T> some = all;
+        some.j0 = j * plan.width;
+        some.n = std::min(std::min(plan.together, end - j) * plan.width, x.n - some.j0);
+        for (int64_t i = 0; i < some.col_panels(); i++) some.pack_b(b_packed, i);
+        kernel.multiply(some.product(memory, b_packed), 0, some.row_panels() * some.col_panels());
+      }
+    });
+  }
 }
 
 // Unless it is serial, threads share out first the panels to pack, then the tiles; k is never shared out.
 template <class T> void tiles(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
-  const TileKernel<T>& kernel = tile_kernel<T>();
   T *a_packed = memory, *b_packed = memory + plan.a_packed;
   for (int64_t j0 = 0; j0 < x.n; j0 += plan.n_block)
     for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block)
       for (int64_t i0 = 0; i0 < x.m; i0 += plan.m_block) {
-        const int64_t m = std::min(plan.m_block, x.m - i0), n = std::min(plan.n_block, x.n - j0),
-                      k = std::min(plan.k_block, x.k - p0), height = plan.height, width = plan.width;
-        const int64_t row_panels = ceil_div(m, height), col_panels = ceil_div(n, width);
-        const T *a = &x.a.at(i0, p0), *b = &x.b.at(p0, j0);
+        const Block<T> block = {plan,
+                                x,
+                                i0,
+                                j0,
+                                p0,
+                                std::min(plan.m_block, x.m - i0),
+                                std::min(plan.n_block, x.n - j0),
+                                std::min(plan.k_block, x.k - p0)};
+        const int64_t row_panels = block.row_panels(), col_panels = block.col_panels();
         const int64_t a_panels = plan.pack_a ? row_panels : 0, b_panels = plan.pack_b && i0 == 0 ? col_panels : 0;
         if (a_panels + b_panels > 0)
-          in_pieces(a_panels + b_panels, serial || (a_panels * height + b_panels * width) * k < SERIAL_PACK,
-                    [&](int64_t begin, int64_t end) {
+          in_pieces(a_panels + b_panels,
+                    serial || a_panels * block.a_panel() + b_panels * block.b_panel() < SERIAL_PACK,
+                    [&](int64_t begin, int64_t end, int64_t) {
                       for (int64_t i = begin; i < end; i++)
-                        if (i < a_panels) {
-                          kernel.pack_rows(a_packed + i * kernel.rows * k, a + i * height * x.a.row,
-                                           std::min(height, m - i * height), k, x.a.row, x.a.col);
-                        } else {
-                          int64_t j = i - a_panels;
-                          kernel.pack_cols(b_packed + j * width * k, b + j * width * x.b.col,
-                                           std::min(width, n - j * width), k, x.b.col, x.b.row);
-                        }
+                        i < a_panels ? block.pack_a(a_packed, i) : block.pack_b(b_packed, i - a_panels);
                     });
-        TileProduct<T> product = {a,       b,       &x.c.at(i0, j0),  m,       n,       k,
-                                  height,  width,   height * x.a.row, x.a.row, x.a.col, width,
-                                  x.b.row, x.c.row, x.c.col,          0,       p0 > 0};
-        product.chunk = std::max<int64_t>(1, CHUNK_BYTES / (height * k * static_cast<int64_t>(sizeof(T))));
-        if (plan.pack_a) {
-          product.a = a_packed;
-          product.a_panel = kernel.rows * k;
-          product.a_row = 1;
-          product.a_step = kernel.rows;
-        }
-        if (plan.pack_b) {
-          product.b = b_packed;
-          product.b_panel = width * k;
-          product.b_step = width;
-        }
+        const TileProduct<T> product = block.product(a_packed, b_packed);
         in_pieces(row_panels * col_panels, serial,
-                  [&](int64_t begin, int64_t end) { kernel.multiply(product, begin, end); });
+                  [&](int64_t begin, int64_t end, int64_t) { tile_kernel<T>().multiply(product, begin, end); });
       }
 }
 
 template <class T> void multiply(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
   const OneProduct<T> y = plan.turned ? turned(x) : x;
-  plan.method == Plan<T>::DOTS ? dots(plan, y, memory, serial) : tiles(plan, y, memory, serial);
+  if (plan.method == Plan<T>::DOTS) return dots(plan, y, memory, serial);
+  plan.together > 0 ? tiles_of_few_rows(plan, y, memory, serial) : tiles(plan, y, memory, serial);
 }
 
 template <class T> T* packing_memory(int64_t count) {
@@ -160,19 +209,19 @@ template <class T> T* packing_memory(int64_t count) {
 template <class T> void batch(const BatchProduct<T>& x) {
   const int64_t count = x.batch.n, products = x.m * x.n * x.k;
   const Plan<T>& plan = plan_of(x);
-  const int64_t line = 64 / sizeof(T), packed = ceil_div(plan.packed(), line) * line;
   const bool small = products <= SMALL_PRODUCTS || count >= 4 * threads::count();
-  if (count == 1 || !small || packed * static_cast<int64_t>(sizeof(T)) > SMALL_BYTES) {
-    T* memory = packing_memory<T>(packed);
-    for (int64_t z = 0; z < count; z++) multiply(plan, product_at(x, z), memory, products < SERIAL_PRODUCTS);
+  const int64_t serial_size = plan.a_packed + plan.b_packed;
+  if (count == 1 || !small || serial_size * static_cast<int64_t>(sizeof(T)) > SMALL_BYTES) {
+    const bool serial = products < SERIAL_PRODUCTS;
+    const int64_t copies = plan.together > 0 && !serial ? 2 * threads::count() : 1;  // one for each piece
+    T* memory = packing_memory<T>(plan.a_packed + copies * plan.b_packed);
+    for (int64_t z = 0; z < count; z++) multiply(plan, product_at(x, z), memory, serial);
     return;
   }
-  const int64_t pieces = count <= SERIAL_PRODUCTS / products ? 1 : std::min<int64_t>(count, 2 * threads::count());
-  T* memory = packing_memory<T>(pieces * packed);
-  parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++)
-      for (int64_t z = count * i / pieces; z < count * (i + 1) / pieces; z++)
-        multiply(plan, product_at(x, z), memory + i * packed, true);
+  const int64_t pieces = pieces_of(count, count <= SERIAL_PRODUCTS / products);
+  T* memory = packing_memory<T>(pieces * serial_size);
+  in_pieces(count, pieces == 1, [&](int64_t begin, int64_t end, int64_t piece) {
+    for (int64_t z = begin; z < end; z++) multiply(plan, product_at(x, z), memory + piece * serial_size, true);
   });
 }
 

@@ -13,7 +13,7 @@ template <class T> struct TileProduct {
   T* c;
   int64_t m, n, k, height, width;
   int64_t a_panel, a_row, a_step, b_panel, b_step, c_row, c_col;
-  int64_t chunk;  // row panels that stay in the L2 cache while one column panel after the other passes by
+  int64_t chunk;  // column panels that stay in the L2 cache while one row panel after the other passes by
   bool add;
 };
 

@@ -10,10 +10,17 @@ namespace cdn {
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Elements in as many whole cache lines.
+template <class T> int64_t whole_lines(int64_t n) {
+  constexpr int64_t LINE = 64 / sizeof(T);
+  return ceil_div(n, LINE) * LINE;
+}
+
 constexpr int64_t K_BLOCK = 512;               // panels this deep stream from L1 and L2
-constexpr int64_t M_BLOCK = 1536;              // rows of a and
+constexpr int64_t M_BLOCK = 384;               // rows of a and
 constexpr int64_t N_BLOCK = 3072;              // columns of b packed at a time
 constexpr int64_t IN_PLACE_BYTES = 512 << 10;  // an operand that stays in L2 is not packed,
+constexpr int64_t CHUNK_BYTES = 256 << 10;     // columns of b that stay in L2 while rows of a pass by
 constexpr int64_t FEW_USES = 4;                // nor is one that meets only so many panels of the other
 
 template <class T> struct Plan {
@@ -23,10 +30,9 @@ template <class T> struct Plan {
   bool pack_a, pack_b;    // by panels for TILES, else whole
   int64_t height, width;  // of a tile
   int64_t m_block, n_block, k_block;
-  int64_t a_packed, b_packed;  // elements of the packed copies
+  int64_t together;            // column panels that are packed just before they are used; 0: all are, by all threads
+  int64_t a_packed, b_packed;  // elements of the packed copies, whole cache lines
   double cost;
-
-  int64_t packed() const { return a_packed + b_packed; }
 };
 
 template <class T> OneProduct<T> turned(const OneProduct<T>& x) {
@@ -60,17 +66,19 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   y.pack_b = x.b.col != 1 || (row_panels > FEW_USES && k * n * bytes > IN_PLACE_BYTES);
   y.pack_a = a_uses > FEW_USES && m * k * bytes > IN_PLACE_BYTES;
   if (y.pack_b) y.width = kernel.panel;
-  y.m_block = std::min(M_BLOCK / kernel.rows * y.height, m);
-  y.n_block = std::min(N_BLOCK, n);
-  y.k_block = ceil_div(k, ceil_div(k, K_BLOCK));  // even blocks
-  if (y.pack_a) y.a_packed = ceil_div(y.m_block, y.height) * kernel.rows * y.k_block;
-  if (y.pack_b) y.b_packed = ceil_div(y.n_block, y.width) * y.width * y.k_block;
-  y.a_packed = ceil_div(y.a_packed, 64 / bytes) * (64 / bytes);  // whole cache lines
+  const int64_t col_panels = ceil_div(n, y.width);
+  y.m_block = ceil_div(row_panels, ceil_div(m, M_BLOCK)) * y.height;  // blocks, too, are even
+  y.n_block = ceil_div(col_panels, ceil_div(n, N_BLOCK)) * y.width;
+  y.k_block = ceil_div(k, ceil_div(k, K_BLOCK));
+  if (y.pack_b && m <= y.m_block)
+    y.together = std::min(std::max<int64_t>(1, CHUNK_BYTES / (y.width * y.k_block * bytes)), col_panels);
+  if (y.pack_a) y.a_packed = whole_lines<T>(ceil_div(y.m_block, y.height) * kernel.rows * y.k_block);
+  if (y.pack_b) y.b_packed = whole_lines<T>((y.together > 0 ? y.together * y.width : y.n_block) * y.k_block);
 
   const double vectors_at_once = static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
-  const double tiles = static_cast<double>(row_panels * ceil_div(n, y.width));
+  const double tiles = static_cast<double>(row_panels * col_panels);
   y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
-  if (y.pack_b) y.cost += pack_cost(k, n, bytes) + PACK_COST * ceil_div(n, y.width);
+  if (y.pack_b) y.cost += pack_cost(k, n, bytes) + PACK_COST * col_panels;
   if (y.pack_a) y.cost += pack_cost(m, k, bytes) + PACK_COST * row_panels;
   if (x.c.col != 1) y.cost += pack_cost(m, n, bytes) + PACK_COST * tiles;
   return y;
@@ -81,9 +89,8 @@ template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProdu
   y.method = Plan<T>::DOTS;
   y.pack_a = x.a.col != 1 && x.k > 1;
   y.pack_b = x.b.row != 1 && x.k > 1;
-  const int64_t line = 64 / sizeof(T);
-  if (y.pack_a) y.a_packed = ceil_div(x.m * x.k, line) * line;
-  if (y.pack_b) y.b_packed = x.n * x.k;
+  if (y.pack_a) y.a_packed = whole_lines<T>(x.m * x.k);
+  if (y.pack_b) y.b_packed = whole_lines<T>(x.n * x.k);
   const double products = static_cast<double>(x.m * ceil_div(x.n, 4) * 4);
   y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) / kernel.per_cycle + DOT_COST);
   if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T)) + PACK_COST;

@@ -132,31 +132,30 @@ template <class T> void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, 
   while (cols >= 8 * LANES<T> && rows <= most_rows(8)) take(TILES<T, BYTES, 8, true>.of[rows], 8, LANES<T>);
   while (cols >= 4 * LANES<T> && rows <= most_rows(4)) take(TILES<T, BYTES, 4, true>.of[rows], 4, LANES<T>);
   while (cols >= 2 * LANES<T>) take(TILES<T, BYTES, 2, true>.of[rows], 2, LANES<T>);
-  if (cols > LANES<T>)
-    take(TILES<T, BYTES, 2, false>.of[rows], 2, cols - LANES<T>);
-  else if (cols > LANES<T, HALF_BYTES>)
-    take(TILES<T, BYTES, 1, false>.of[rows], 1, cols);
-  else if (cols > 0)
-    take(TILES<T, HALF_BYTES, 1, false>.of[rows], 1, cols);
+  constexpr int64_t HALF = HALF_BYTES < BYTES ? LANES<T, HALF_BYTES> : 0;
+  if (cols > LANES<T> + HALF) return take(TILES<T, BYTES, 2, false>.of[rows], 2, cols - LANES<T>);
+  if (cols > HALF) take(TILES<T, BYTES, 1, false>.of[rows], 1, cols < LANES<T> ? cols : LANES<T>);
+  if (HALF > 0 && cols > 0) take(TILES<T, HALF_BYTES, 1, false>.of[rows], 1, cols);
 }
 
-// Tiles are numbered chunk of rows by chunk, in it column panel by column panel, in that row by row: a column panel is
-// used while it is in the L1 cache, the chunk's rows while they are in L2.
+// Tiles are numbered chunk of columns by chunk, in it row panel by row panel, in that column by column: a row panel is
+// used while it is in the L1 cache, the chunk's columns while they are in L2.
 template <class T> void multiply(const TileProduct<T>& x, int64_t begin, int64_t end) {
   constexpr int64_t MOST_COLS = 8 * LANES<T>;
   const int64_t row_panels = (x.m + x.height - 1) / x.height, col_panels = (x.n + x.width - 1) / x.width;
   while (begin < end) {
-    int64_t first = 0, height = row_panels;  // the chunk's first row panel and its number of them
-    if (x.chunk < row_panels) {
-      first = begin / (x.chunk * col_panels) * x.chunk;
-      height = x.chunk < row_panels - first ? x.chunk : row_panels - first;
+    int64_t first = 0, width = col_panels;  // the chunk's first column panel and its number of them
+    if (x.chunk < col_panels) {
+      first = begin / (x.chunk * row_panels) * x.chunk;
+      width = x.chunk < col_panels - first ? x.chunk : col_panels - first;
     }
-    int64_t in_chunk = begin - first * col_panels, col = in_chunk / height, row = first + in_chunk - col * height;
-    int64_t stop = row + (end - begin) < first + height ? row + (end - begin) : first + height;
-    begin += stop - row;
-    int64_t cols = x.n - col * x.width < x.width ? x.n - col * x.width : x.width;
-    for (; row < stop; row++) {
-      int64_t rows = x.m - row * x.height < x.height ? x.m - row * x.height : x.height;
+    const int64_t in_chunk = begin - first * row_panels, row = in_chunk / width;
+    int64_t col = first + in_chunk - row * width;
+    const int64_t stop = col + (end - begin) < first + width ? col + (end - begin) : first + width;
+    begin += stop - col;
+    const int64_t rows = x.m - row * x.height < x.height ? x.m - row * x.height : x.height;
+    for (; col < stop; col++) {
+      const int64_t cols = x.n - col * x.width < x.width ? x.n - col * x.width : x.width;
       Source<T> source = {x.a + row * x.a_panel, x.b + col * x.b_panel, x.a_row, x.a_step, x.b_step, x.k};
       T* c = x.c + row * x.height * x.c_row + col * x.width * x.c_col;
       if (x.c_col == 1) {
