@@ -122,13 +122,16 @@ template <class T> struct Block {
   int64_t col_panels() const { return ceil_div(n, plan.width); }
   int64_t a_panel() const { return tile_kernel<T>().rows * k; }
   int64_t b_panel() const { return plan.width * k; }
-  void pack_a(T* packed, int64_t i) const {
-    tile_kernel<T>().pack_rows(packed + i * a_panel(), &x.a.at(i0 + i * plan.height, p0),
-                               std::min(plan.height, m - i * plan.height), k, x.a.row, x.a.col);
+  // Panels [begin, end) of all.
+  void pack_a(T* packed, int64_t begin, int64_t end) const {
+    const int64_t from = begin * plan.height, to = std::min(end * plan.height, m);
+    tile_kernel<T>().pack_rows(packed + begin * a_panel(), &x.a.at(i0 + from, p0), to - from, k, plan.height, x.a.row,
+                               x.a.col);
   }
-  void pack_b(T* packed, int64_t j) const {
-    tile_kernel<T>().pack_cols(packed + j * b_panel(), &x.b.at(p0, j0 + j * plan.width),
-                               std::min(plan.width, n - j * plan.width), k, x.b.col, x.b.row);
+  void pack_b(T* packed, int64_t begin, int64_t end) const {
+    const int64_t from = begin * plan.width, to = std::min(end * plan.width, n);
+    tile_kernel<T>().pack_cols(packed + begin * b_panel(), &x.b.at(p0, j0 + from), to - from, k, plan.width, x.b.col,
+                               x.b.row);
   }
   TileProduct<T> product(const T* a_packed, const T* b_packed) const {
     const int64_t height = plan.height, width = plan.width;
@@ -149,16 +152,14 @@ template <class T> void tiles_of_few_rows(const Plan<T>& plan, const OneProduct<
   for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block) {
     const Block<T> all = {plan, x, 0, 0, p0, x.m, x.n, std::min(plan.k_block, x.k - p0)};
     if (plan.pack_a)
-      in_pieces(all.row_panels(), serial, [&](int64_t begin, int64_t end, int64_t) {
-        for (int64_t i = begin; i < end; i++) all.pack_a(memory, i);
-      });
+      in_pieces(all.row_panels(), serial, [&](int64_t begin, int64_t end, int64_t) { all.pack_a(memory, begin, end); });
     in_pieces(col_panels, serial, [&](int64_t begin, int64_t end, int64_t piece) {
       T* b_packed = memory + plan.a_packed + piece * plan.b_packed;
       for (int64_t j = begin; j < end; j += plan.together) {
         Block<T> some = all;
         some.j0 = j * plan.width;
         some.n = std::min(std::min(plan.together, end - j) * plan.width, x.n - some.j0);
-        for (int64_t i = 0; i < some.col_panels(); i++) some.pack_b(b_packed, i);
+        some.pack_b(b_packed, 0, some.col_panels());
         kernel.multiply(some.product(memory, b_packed), 0, some.row_panels() * some.col_panels());
       }
     });
@@ -185,8 +186,8 @@ template <class T> void tiles(const Plan<T>& plan, const OneProduct<T>& x, T* me
           in_pieces(a_panels + b_panels,
                     serial || a_panels * block.a_panel() + b_panels * block.b_panel() < SERIAL_PACK,
                     [&](int64_t begin, int64_t end, int64_t) {
-                      for (int64_t i = begin; i < end; i++)
-                        i < a_panels ? block.pack_a(a_packed, i) : block.pack_b(b_packed, i - a_panels);
+                      if (begin < a_panels) block.pack_a(a_packed, begin, std::min(end, a_panels));
+                      if (end > a_panels) block.pack_b(b_packed, std::max(begin, a_panels) - a_panels, end - a_panels);
                     });
         const TileProduct<T> product = block.product(a_packed, b_packed);
         in_pieces(row_panels * col_panels, serial,

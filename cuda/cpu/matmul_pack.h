@@ -47,16 +47,32 @@ template <class T> void transpose(T* to, int64_t to_stride, const T* x, int64_t 
     for (int64_t w = 0; w < width; w++) to[p * to_stride + w] = x[w * x_stride + p];
 }
 
-// One panel: panel[p * WIDTH + w] = x(w, p), where neighbours along w lie width_stride apart, those along k k_stride;
-// one of the strides is 1, or its extent is.
+// Panels of `each` <= WIDTH elements, the last may have fewer: element (w, p) of a panel goes to p * WIDTH + w, and the
+// next panel is WIDTH * k further. Neighbours along w lie width_stride apart in x, those along k k_stride; one of the
+// strides is 1, or its extent is. Where it is width_stride, several panels take their parts of a row while it is at
+// hand: reading little from each of many rows would wait for memory.
 template <class T, int WIDTH>
-void pack(T* panel, const T* x, int64_t width, int64_t k, int64_t width_stride, int64_t k_stride) {
-  if (width_stride != 1) return transpose(panel, WIDTH, x, width_stride, width, k);
-  for (int64_t p = 0; p < k; p++, panel += WIDTH, x += k_stride) {
-    if (width == WIDTH)
-      __builtin_memcpy(panel, x, sizeof(T) * WIDTH);
-    else
-      for (int64_t w = 0; w < width; w++) panel[w] = x[w];
+void pack(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride, int64_t k_stride) {
+  if (width_stride != 1) {
+    for (int64_t w = 0; w < width; w += each, packed += WIDTH * k)
+      transpose(packed, WIDTH, x + w * width_stride, width_stride, width - w < each ? width - w : each, k);
+    return;
+  }
+  constexpr int64_t AHEAD = 8, LINE = 64 / sizeof(T);
+  const int64_t group = 8 * each;
+  for (int64_t begin = 0; begin < width; begin += group, packed += 8 * WIDTH * k) {
+    const int64_t end = begin + group < width ? begin + group : width;
+    for (int64_t p = 0; p < k; p++) {
+      const T* row = x + p * k_stride;
+      if (p + AHEAD < k)
+        for (int64_t w = begin; w < end; w += LINE) __builtin_prefetch(row + AHEAD * k_stride + w);
+      T* to = packed + p * WIDTH;
+      for (int64_t w = begin; w < end; w += each, to += WIDTH * k)
+        if (width - w >= WIDTH)  // as many as fit: more than `each` is for nothing, but quicker
+          __builtin_memcpy(to, row + w, sizeof(T) * WIDTH);
+        else
+          for (int64_t i = 0; i < each && w + i < width; i++) to[i] = row[w + i];
+    }
   }
 }
 

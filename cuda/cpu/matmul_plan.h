@@ -16,12 +16,14 @@ template <class T> int64_t whole_lines(int64_t n) {
   return ceil_div(n, LINE) * LINE;
 }
 
-constexpr int64_t K_BLOCK = 512;               // panels this deep stream from L1 and L2
-constexpr int64_t M_BLOCK = 384;               // rows of a and
-constexpr int64_t N_BLOCK = 3072;              // columns of b packed at a time
-constexpr int64_t IN_PLACE_BYTES = 512 << 10;  // an operand that stays in L2 is not packed,
-constexpr int64_t CHUNK_BYTES = 256 << 10;     // columns of b that stay in L2 while rows of a pass by
-constexpr int64_t FEW_USES = 4;                // nor is one that meets only so many panels of the other
+constexpr int64_t K_BLOCK = 512;            // panels this deep stream from L1 and L2
+constexpr int64_t M_BLOCK = 384;            // rows of a and
+constexpr int64_t N_BLOCK = 3072;           // columns of b packed at a time
+constexpr int64_t CHUNK_BYTES = 256 << 10;  // columns of b that stay in L2 while rows of a pass by
+constexpr int64_t PERIOD = 4096;            // lines so far apart share one set of the L1 cache
+constexpr int64_t NEAR_BYTES = 512 << 10;   // an operand that stays in L2
+constexpr int64_t MEMORY_BYTES = 24 << 20;  // one that comes from memory each time
+constexpr int64_t FEW_USES = 4;             // panels of the other operand that one meets
 
 template <class T> struct Plan {
   enum Method { TILES, DOTS };
@@ -39,15 +41,26 @@ template <class T> OneProduct<T> turned(const OneProduct<T>& x) {
   return {x.c.turned(), x.b.turned(), x.a.turned(), x.n, x.m, x.k};
 }
 
-// Costs in cycles, as measured on small products; for large ones packing and the like hardly count.
-constexpr double PACK_BYTES = 12;  // packed a cycle
-constexpr double PACK_COST = 25;   // of one panel more
-constexpr double TILE_COST = 60;   // of one tile more: its first and last instructions
-constexpr double DOT_COST = 3.5;   // adding up the lanes of one
-constexpr double LATENCY = 4;      // after which a sum can be added to again
+// Whether an operand of so many bytes is better read where it lies, `uses` times. From afar, runs of a few elements
+// take longer to fetch than to copy, all but when memory itself is what all wait for.
+inline bool better_in_place(int64_t bytes, int64_t uses, bool short_runs) {
+  if (bytes <= NEAR_BYTES) return true;
+  return uses <= FEW_USES && (!short_runs || bytes > MEMORY_BYTES);
+}
 
-inline double pack_cost(int64_t rows, int64_t cols, int64_t bytes) {
-  return static_cast<double>(rows * cols * bytes) / PACK_BYTES;
+// Costs in cycles, as measured on small products; for large ones packing and the like hardly count.
+constexpr double PACK_BYTES = 12;      // packed a cycle
+constexpr double PACK_COST = 25;       // of one panel more
+constexpr double TILE_COST = 60;       // of one tile more: its first and last instructions
+constexpr double DOT_COST = 3.5;       // adding up the lanes of one
+constexpr double LATENCY = 4;          // after which a sum can be added to again
+constexpr double SHORT_RUN_COST = 30;  // of a panel's step in place, from afar
+constexpr double FAR_PACK = 2;         // packing from afar takes so many times as long, by panels,
+constexpr double FAR_TRANSPOSE = 8;    // or all at once
+
+inline double pack_cost(int64_t rows, int64_t cols, int64_t bytes, double far = 1) {
+  const double all = static_cast<double>(rows * cols * bytes);
+  return all / PACK_BYTES * (all > NEAR_BYTES ? far : 1);
 }
 
 template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProduct<T>& x) {
@@ -62,9 +75,11 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
     while (vectors < 8 && m * vectors <= kernel.rows && vectors * kernel.lanes < n) vectors *= 2;
   y.width = vectors * kernel.lanes;
 
+  const bool a_runs = x.a.row == 1 && k > 1, b_runs = vectors == 2;  // a panel's steps are short runs
+  const bool aliased = !a_runs && x.a.row * bytes % PERIOD == 0 && y.height > 8;
   const int64_t a_uses = ceil_div(n, y.width);
-  y.pack_b = x.b.col != 1 || (row_panels > FEW_USES && k * n * bytes > IN_PLACE_BYTES);
-  y.pack_a = a_uses > FEW_USES && m * k * bytes > IN_PLACE_BYTES;
+  y.pack_a = !better_in_place(m * k * bytes, a_uses, a_runs) || (a_uses > FEW_USES && aliased);
+  y.pack_b = x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs);
   if (y.pack_b) y.width = kernel.panel;
   const int64_t col_panels = ceil_div(n, y.width);
   y.m_block = ceil_div(row_panels, ceil_div(m, M_BLOCK)) * y.height;  // blocks, too, are even
@@ -78,8 +93,14 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   const double vectors_at_once = static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
   const double tiles = static_cast<double>(row_panels * col_panels);
   y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
-  if (y.pack_b) y.cost += pack_cost(k, n, bytes) + PACK_COST * col_panels;
-  if (y.pack_a) y.cost += pack_cost(m, k, bytes) + PACK_COST * row_panels;
+  if (y.pack_a)
+    y.cost += pack_cost(m, k, bytes, FAR_PACK) + PACK_COST * row_panels;
+  else if (a_runs && m * k * bytes > NEAR_BYTES)
+    y.cost += SHORT_RUN_COST * row_panels * k;
+  if (y.pack_b)
+    y.cost += pack_cost(k, n, bytes, FAR_PACK) + PACK_COST * col_panels;
+  else if (b_runs && k * n * bytes > NEAR_BYTES)
+    y.cost += SHORT_RUN_COST * col_panels * k;
   if (x.c.col != 1) y.cost += pack_cost(m, n, bytes) + PACK_COST * tiles;
   return y;
 }
@@ -93,8 +114,8 @@ template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProdu
   if (y.pack_b) y.b_packed = whole_lines<T>(x.n * x.k);
   const double products = static_cast<double>(x.m * ceil_div(x.n, 4) * 4);
   y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) / kernel.per_cycle + DOT_COST);
-  if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T)) + PACK_COST;
-  if (y.pack_b) y.cost += pack_cost(x.n, x.k, sizeof(T)) + PACK_COST;
+  if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
+  if (y.pack_b) y.cost += pack_cost(x.n, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
   return y;
 }
 
