@@ -112,14 +112,25 @@ template <class T> void dots(const Plan<T>& plan, const OneProduct<T>& x, T* mem
   in_pieces(x.n, serial, [&](int64_t begin, int64_t end, int64_t) { kernel.dots(product, begin, end); });
 }
 
-// A block of c, rows [i0, i0 + m) and columns [j0, j0 + n), and the steps [p0, p0 + k) of its sums.
+// Rows [i0, i0 + m) and columns [j0, j0 + n) of c, and the steps [p0, p0 + k) of their sums.
 template <class T> struct Block {
   const Plan<T>& plan;
   const OneProduct<T>& x;
-  int64_t i0, j0, p0, m, n, k;
+  int64_t i0, j0, p0, m, n, k, row_panels, col_panels;
 
-  int64_t row_panels() const { return ceil_div(m, plan.height); }
-  int64_t col_panels() const { return ceil_div(n, plan.width); }
+  // The block that begins there; those at the edges may be smaller than the others, and than their panels.
+  Block(const Plan<T>& plan, const OneProduct<T>& x, int64_t i0, int64_t j0, int64_t p0, int64_t n_block)
+      : plan(plan),
+        x(x),
+        i0(i0),
+        j0(j0),
+        p0(p0),
+        m(std::min(plan.m_block, x.m - i0)),
+        n(std::min(n_block, x.n - j0)),
+        k(std::min(plan.k_block, x.k - p0)),
+        row_panels(i0 == 0 ? plan.row_panels : ceil_div(m, plan.height)),
+        col_panels(n_block == plan.n_block && j0 == 0 ? plan.col_panels : ceil_div(n, plan.width)) {}
+
   int64_t a_panel() const { return tile_kernel<T>().rows * k; }
   int64_t b_panel() const { return plan.width * k; }
   // Panels [begin, end) of all.
@@ -134,33 +145,35 @@ template <class T> struct Block {
                                x.b.row);
   }
   TileProduct<T> product(const T* a_packed, const T* b_packed) const {
-    const int64_t height = plan.height, width = plan.width;
-    TileProduct<T> y = {&x.a.at(i0, p0), &x.b.at(p0, j0), &x.c.at(i0, j0),  m,       n,       k,
-                        height,          width,           height * x.a.row, x.a.row, x.a.col, width,
-                        x.b.row,         x.c.row,         x.c.col,          0,       p0 > 0};
-    y.chunk = std::max<int64_t>(1, CHUNK_BYTES / (width * k * static_cast<int64_t>(sizeof(T))));
+    TileProduct<T> y;
+    y.a = &x.a.at(i0, p0), y.b = &x.b.at(p0, j0), y.c = &x.c.at(i0, j0);
+    y.m = m, y.n = n, y.k = k;
+    y.height = plan.height, y.width = plan.width, y.row_panels = row_panels, y.col_panels = col_panels;
+    y.a_panel = plan.height * x.a.row, y.a_row = x.a.row, y.a_step = x.a.col;
+    y.b_panel = plan.width, y.b_step = x.b.row;
+    y.c_row = x.c.row, y.c_col = x.c.col;
+    y.chunk = plan.chunk;
+    y.add = p0 > 0;
     if (plan.pack_a) y.a = a_packed, y.a_panel = a_panel(), y.a_row = 1, y.a_step = tile_kernel<T>().rows;
-    if (plan.pack_b) y.b = b_packed, y.b_panel = b_panel(), y.b_step = width;
+    if (plan.pack_b) y.b = b_packed, y.b_panel = b_panel(), y.b_step = plan.width;
     return y;
   }
 };
 
 // A few rows of a, which stay in a cache: who multiplies columns of b packs them too, just before.
 template <class T> void tiles_of_few_rows(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
-  const TileKernel<T>& kernel = tile_kernel<T>();
   const int64_t col_panels = ceil_div(x.n, plan.width);
   for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block) {
-    const Block<T> all = {plan, x, 0, 0, p0, x.m, x.n, std::min(plan.k_block, x.k - p0)};
     if (plan.pack_a)
-      in_pieces(all.row_panels(), serial, [&](int64_t begin, int64_t end, int64_t) { all.pack_a(memory, begin, end); });
+      in_pieces(plan.row_panels, serial, [&](int64_t begin, int64_t end, int64_t) {
+        Block<T>(plan, x, 0, 0, p0, plan.n_block).pack_a(memory, begin, end);
+      });
     in_pieces(col_panels, serial, [&](int64_t begin, int64_t end, int64_t piece) {
       T* b_packed = memory + plan.a_packed + piece * plan.b_packed;
       for (int64_t j = begin; j < end; j += plan.together) {
-        Block<T> some = all;
-        some.j0 = j * plan.width;
-        some.n = std::min(std::min(plan.together, end - j) * plan.width, x.n - some.j0);
-        some.pack_b(b_packed, 0, some.col_panels());
-        kernel.multiply(some.product(memory, b_packed), 0, some.row_panels() * some.col_panels());
+        const Block<T> block(plan, x, 0, j * plan.width, p0, std::min(plan.together, end - j) * plan.width);
+        block.pack_b(b_packed, 0, block.col_panels);
+        tile_kernel<T>().multiply(block.product(memory, b_packed), 0, block.row_panels * block.col_panels);
       }
     });
   }
@@ -172,25 +185,17 @@ template <class T> void tiles(const Plan<T>& plan, const OneProduct<T>& x, T* me
   for (int64_t j0 = 0; j0 < x.n; j0 += plan.n_block)
     for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block)
       for (int64_t i0 = 0; i0 < x.m; i0 += plan.m_block) {
-        const Block<T> block = {plan,
-                                x,
-                                i0,
-                                j0,
-                                p0,
-                                std::min(plan.m_block, x.m - i0),
-                                std::min(plan.n_block, x.n - j0),
-                                std::min(plan.k_block, x.k - p0)};
-        const int64_t row_panels = block.row_panels(), col_panels = block.col_panels();
-        const int64_t a_panels = plan.pack_a ? row_panels : 0, b_panels = plan.pack_b && i0 == 0 ? col_panels : 0;
+        const Block<T> block(plan, x, i0, j0, p0, plan.n_block);
+        const int64_t a_panels = plan.pack_a ? block.row_panels : 0,
+                      b_panels = plan.pack_b && i0 == 0 ? block.col_panels : 0;
+        const bool few = a_panels * block.a_panel() + b_panels * block.b_panel() < SERIAL_PACK;
         if (a_panels + b_panels > 0)
-          in_pieces(a_panels + b_panels,
-                    serial || a_panels * block.a_panel() + b_panels * block.b_panel() < SERIAL_PACK,
-                    [&](int64_t begin, int64_t end, int64_t) {
-                      if (begin < a_panels) block.pack_a(a_packed, begin, std::min(end, a_panels));
-                      if (end > a_panels) block.pack_b(b_packed, std::max(begin, a_panels) - a_panels, end - a_panels);
-                    });
+          in_pieces(a_panels + b_panels, serial || few, [&](int64_t begin, int64_t end, int64_t) {
+            if (begin < a_panels) block.pack_a(a_packed, begin, std::min(end, a_panels));
+            if (end > a_panels) block.pack_b(b_packed, std::max(begin, a_panels) - a_panels, end - a_panels);
+          });
         const TileProduct<T> product = block.product(a_packed, b_packed);
-        in_pieces(row_panels * col_panels, serial,
+        in_pieces(block.row_panels * block.col_panels, serial,
                   [&](int64_t begin, int64_t end, int64_t) { tile_kernel<T>().multiply(product, begin, end); });
       }
 }

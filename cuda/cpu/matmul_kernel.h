@@ -11,7 +11,7 @@ namespace cdn {
 template <class T> struct TileProduct {
   const T *a, *b;
   T* c;
-  int64_t m, n, k, height, width;
+  int64_t m, n, k, height, width, row_panels, col_panels;
   int64_t a_panel, a_row, a_step, b_panel, b_step, c_row, c_col;
   int64_t chunk;  // column panels that stay in the L2 cache while one row panel after the other passes by
   bool add;

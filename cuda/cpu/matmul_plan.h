@@ -31,7 +31,7 @@ template <class T> struct Plan {
   bool turned;            // c^T = b^T a^T is computed; what follows is of the turned product
   bool pack_a, pack_b;    // by panels for TILES, else whole
   int64_t height, width;  // of a tile
-  int64_t m_block, n_block, k_block;
+  int64_t m_block, n_block, k_block, row_panels, col_panels, chunk;  // panels of a first block, and of b in a chunk
   int64_t together;            // column panels that are packed just before they are used; 0: all are, by all threads
   int64_t a_packed, b_packed;  // elements of the packed copies, whole cache lines
   double cost;
@@ -82,12 +82,14 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   y.pack_b = x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs);
   if (y.pack_b) y.width = kernel.panel;
   const int64_t col_panels = ceil_div(n, y.width);
-  y.m_block = ceil_div(row_panels, ceil_div(m, M_BLOCK)) * y.height;  // blocks, too, are even
-  y.n_block = ceil_div(col_panels, ceil_div(n, N_BLOCK)) * y.width;
+  y.row_panels = ceil_div(row_panels, ceil_div(m, M_BLOCK));  // blocks, too, are even
+  y.col_panels = ceil_div(col_panels, ceil_div(n, N_BLOCK));
+  y.m_block = y.row_panels * y.height;
+  y.n_block = y.col_panels * y.width;
   y.k_block = ceil_div(k, ceil_div(k, K_BLOCK));
-  if (y.pack_b && m <= y.m_block)
-    y.together = std::min(std::max<int64_t>(1, CHUNK_BYTES / (y.width * y.k_block * bytes)), col_panels);
-  if (y.pack_a) y.a_packed = whole_lines<T>(ceil_div(y.m_block, y.height) * kernel.rows * y.k_block);
+  y.chunk = std::max<int64_t>(1, CHUNK_BYTES / (y.width * y.k_block * bytes));
+  if (y.pack_b && m <= y.m_block) y.together = std::min(y.chunk, col_panels);
+  if (y.pack_a) y.a_packed = whole_lines<T>(y.row_panels * kernel.rows * y.k_block);
   if (y.pack_b) y.b_packed = whole_lines<T>((y.together > 0 ? y.together * y.width : y.n_block) * y.k_block);
 
   const double vectors_at_once = static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;

@@ -142,14 +142,13 @@ template <class T> void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, 
 // used while it is in the L1 cache, the chunk's columns while they are in L2.
 template <class T> void multiply(const TileProduct<T>& x, int64_t begin, int64_t end) {
   constexpr int64_t MOST_COLS = 8 * LANES<T>;
-  const int64_t row_panels = (x.m + x.height - 1) / x.height, col_panels = (x.n + x.width - 1) / x.width;
   while (begin < end) {
-    int64_t first = 0, width = col_panels;  // the chunk's first column panel and its number of them
-    if (x.chunk < col_panels) {
-      first = begin / (x.chunk * row_panels) * x.chunk;
-      width = x.chunk < col_panels - first ? x.chunk : col_panels - first;
+    int64_t first = 0, width = x.col_panels;  // the chunk's first column panel and its number of them
+    if (x.chunk < x.col_panels) {
+      first = begin / (x.chunk * x.row_panels) * x.chunk;
+      width = x.chunk < x.col_panels - first ? x.chunk : x.col_panels - first;
     }
-    const int64_t in_chunk = begin - first * row_panels, row = in_chunk / width;
+    const int64_t in_chunk = begin - first * x.row_panels, row = in_chunk < width ? 0 : in_chunk / width;
     int64_t col = first + in_chunk - row * width;
     const int64_t stop = col + (end - begin) < first + width ? col + (end - begin) : first + width;
     begin += stop - col;
