@@ -84,7 +84,8 @@ template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {
   return entry.plan;
 }
 
-int64_t pieces_of(int64_t n, bool serial) { return serial ? 1 : std::min<int64_t>(n, 2 * threads::count()); }
+constexpr int64_t PER_THREAD = 2;
+int64_t pieces_of(int64_t n, bool serial) { return serial ? 1 : std::min<int64_t>(n, PER_THREAD * threads::count()); }
 
 // f(begin, end, piece) over [0, n), cut into even pieces, two a thread.
 template <class F> void in_pieces(int64_t n, bool serial, F&& f) {
@@ -219,7 +220,7 @@ template <class T> void batch(const BatchProduct<T>& x) {
   const int64_t serial_size = plan.a_packed + plan.b_packed;
   if (count == 1 || !small || serial_size * static_cast<int64_t>(sizeof(T)) > SMALL_BYTES) {
     const bool serial = products < SERIAL_PRODUCTS;
-    const int64_t copies = plan.together > 0 && !serial ? 2 * threads::count() : 1;  // one for each piece
+    const int64_t copies = plan.together > 0 && !serial ? PER_THREAD * threads::count() : 1;  // one for each piece
     T* memory = packing_memory<T>(plan.a_packed + copies * plan.b_packed);
     for (int64_t z = 0; z < count; z++) multiply(plan, product_at(x, z), memory, serial);
     return;
