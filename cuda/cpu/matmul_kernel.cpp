@@ -21,6 +21,7 @@ namespace {
 
 template <class T>
 constexpr TileKernel<T> KERNEL = {VECTOR_BYTES == 64 ? 1 : 2,
+                                  VECTOR_BYTES == 64 ? 1.15 : 0.75,
                                   ROWS,
                                   LANES<T>,
                                   LANES<T, HALF_BYTES>,

@@ -30,7 +30,8 @@ template <class T> struct TileKernel {
   using Pack = void (*)(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride,
                         int64_t k_stride);
 
-  double per_cycle;           // vectors multiplied and added in a cycle, about
+  double per_cycle;           // vectors multiplied and added in a cycle, about,
+  double dot_cost;            // and the cycles that one takes in dot products, which load more
   int64_t rows, lanes;        // a tile has up to `rows` rows of 2 vectors, or fewer of 4 or 8: see most_rows
   int64_t half;               // columns of the smallest tile: a whole or half a vector
   int64_t panel;              // columns of a packed panel of b: 2 vectors

@@ -2,6 +2,7 @@
 // from the shape alone, never from the number of threads, so that results do not depend on that.
 #pragma once
 #include <algorithm>
+#include <cmath>
 
 #include "matmul_blocked.h"
 #include "matmul_kernel.h"
@@ -20,10 +21,11 @@ constexpr int64_t K_BLOCK = 512;            // panels this deep stream from L1 a
 constexpr int64_t M_BLOCK = 384;            // rows of a and
 constexpr int64_t N_BLOCK = 3072;           // columns of b packed at a time
 constexpr int64_t CHUNK_BYTES = 256 << 10;  // columns of b that stay in L2 while rows of a pass by
-constexpr int64_t PERIOD = 4096;            // lines so far apart share one set of the L1 cache
+constexpr int64_t PERIOD = 4096, WAYS = 8;  // of the L1 cache: lines a period apart share a set of so many
 constexpr int64_t NEAR_BYTES = 512 << 10;   // an operand that stays in L2
 constexpr int64_t MEMORY_BYTES = 24 << 20;  // one that comes from memory each time
 constexpr int64_t FEW_USES = 4;             // panels of the other operand that one meets
+constexpr int64_t SOME_USES = 16;           // the same, of long runs
 
 template <class T> struct Plan {
   enum Method { TILES, DOTS };
@@ -41,11 +43,16 @@ template <class T> OneProduct<T> turned(const OneProduct<T>& x) {
   return {x.c.turned(), x.b.turned(), x.a.turned(), x.n, x.m, x.k};
 }
 
-// Whether an operand of so many bytes is better read where it lies, `uses` times. From afar, runs of a few elements
-// take longer to fetch than to copy, all but when memory itself is what all wait for.
-inline bool better_in_place(int64_t bytes, int64_t uses, bool short_runs) {
-  if (bytes <= NEAR_BYTES) return true;
-  return uses <= FEW_USES && (!short_runs || bytes > MEMORY_BYTES);
+// How the elements lie that a panel needs at one step after the other: in its own long rows; in rows so far apart that
+// the L1 cache cannot hold a line of each; or a few of them side by side, and those of the next step elsewhere.
+enum class Runs { LONG, ALIASED, SHORT };
+
+// Whether an operand of so many bytes is better read where it lies, `uses` times. From afar, short runs take longer to
+// fetch than to copy, all but when memory itself is what all wait for; and narrow vectors fetch them more often.
+inline bool better_in_place(int64_t bytes, int64_t uses, Runs runs, int64_t vector_bytes) {
+  if (runs == Runs::ALIASED) return uses <= FEW_USES;
+  if (bytes <= (runs == Runs::SHORT ? NEAR_BYTES / 64 * vector_bytes : NEAR_BYTES)) return true;
+  return runs == Runs::LONG ? uses <= SOME_USES : uses <= FEW_USES && bytes > MEMORY_BYTES;
 }
 
 // Costs in cycles, as measured on small products; for large ones packing and the like hardly count.
@@ -75,11 +82,11 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
     while (vectors < 8 && m * vectors <= kernel.rows && vectors * kernel.lanes < n) vectors *= 2;
   y.width = vectors * kernel.lanes;
 
-  const bool a_runs = x.a.row == 1 && k > 1, b_runs = vectors == 2;  // a panel's steps are short runs
-  const bool aliased = !a_runs && x.a.row * bytes % PERIOD == 0 && y.height > 8;
-  const int64_t a_uses = ceil_div(n, y.width);
-  y.pack_a = !better_in_place(m * k * bytes, a_uses, a_runs) || (a_uses > FEW_USES && aliased);
-  y.pack_b = x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs);
+  const bool a_aliased = x.a.row * bytes % PERIOD == 0 && y.height > WAYS;
+  const Runs a_runs = x.a.row == 1 && k > 1 ? Runs::SHORT : a_aliased ? Runs::ALIASED : Runs::LONG;
+  const Runs b_runs = vectors == 2 ? Runs::SHORT : Runs::LONG;
+  y.pack_a = !better_in_place(m * k * bytes, ceil_div(n, y.width), a_runs, kernel.lanes * bytes);
+  y.pack_b = x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs, kernel.lanes * bytes);
   if (y.pack_b) y.width = kernel.panel;
   const int64_t col_panels = ceil_div(n, y.width);
   y.row_panels = ceil_div(row_panels, ceil_div(m, M_BLOCK));  // blocks, too, are even
@@ -97,11 +104,11 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
   if (y.pack_a)
     y.cost += pack_cost(m, k, bytes, FAR_PACK) + PACK_COST * row_panels;
-  else if (a_runs && m * k * bytes > NEAR_BYTES)
+  else if (a_runs == Runs::SHORT && m * k * bytes > NEAR_BYTES)
     y.cost += SHORT_RUN_COST * row_panels * k;
   if (y.pack_b)
     y.cost += pack_cost(k, n, bytes, FAR_PACK) + PACK_COST * col_panels;
-  else if (b_runs && k * n * bytes > NEAR_BYTES)
+  else if (b_runs == Runs::SHORT && k * n * bytes > NEAR_BYTES)
     y.cost += SHORT_RUN_COST * col_panels * k;
   if (x.c.col != 1) y.cost += pack_cost(m, n, bytes) + PACK_COST * tiles;
   return y;
@@ -110,12 +117,14 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
 template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProduct<T>& x) {
   Plan<T> y{};
   y.method = Plan<T>::DOTS;
+  y.cost = HUGE_VAL;
   y.pack_a = x.a.col != 1 && x.k > 1;
   y.pack_b = x.b.row != 1 && x.k > 1;
   if (y.pack_a) y.a_packed = whole_lines<T>(x.m * x.k);
   if (y.pack_b) y.b_packed = whole_lines<T>(x.n * x.k);
+  if (x.m * x.k * static_cast<int64_t>(sizeof(T)) > NEAR_BYTES) return y;  // nothing keeps a in a cache
   const double products = static_cast<double>(x.m * ceil_div(x.n, 4) * 4);
-  y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) / kernel.per_cycle + DOT_COST);
+  y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) * kernel.dot_cost + DOT_COST);
   if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
   if (y.pack_b) y.cost += pack_cost(x.n, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
   return y;
