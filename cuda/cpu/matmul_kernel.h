@@ -5,22 +5,15 @@
 
 namespace cdn {
 
-// One operand cut into panels of a register tile's width: panel i starts at first + i * stride, and its elements for
-// the next k are `step` further. The last panel may lie elsewhere: packed and padded where the others are read in
-// place.
-template <class T> struct Panels {
-  const T* first;
-  int64_t stride, step;
-  const T* last;
-  int64_t last_step;
-};
-
-// c (+)= a b, with a in panels of rows and b in panels of columns. Element (i, j) of c is c[i * c_row + j * c_col].
-template <class T> struct PanelProduct {
-  Panels<T> a, b;
+// c (+)= a b in register tiles. a is cut into panels of `height` rows, b into panels of `width` columns; the last ones
+// may be smaller. Element (i, p) of a panel of a is at i * a_row + p * a_step, (p, j) of one of b at p * b_step + j;
+// a_panel and b_panel lead from one panel to the next. Element (i, j) of c is c[i * c_row + j * c_col].
+template <class T> struct TileProduct {
+  const T *a, *b;
   T* c;
-  int64_t m, n, k, c_row, c_col;
-  int64_t chunk;  // row panels that stay in the L2 cache while one column panel after the other passes by
+  int64_t m, n, k, height, width, row_panels, col_panels;
+  int64_t a_panel, a_row, a_step, b_panel, b_step, c_row, c_col;
+  int64_t chunk;  // column panels that stay in the L2 cache while one row panel after the other passes by
   bool add;
 };
 
@@ -32,14 +25,21 @@ template <class T> struct DotProducts {
 };
 
 template <class T> struct TileKernel {
-  // Element (w, p) of the source is x[w * width_stride + p * k_stride], 0 <= w < width.
-  using Pack = void (*)(T* panel, const T* x, int64_t width, int64_t k, int64_t width_stride, int64_t k_stride);
+  // Packs panels of `each` elements. Element (w, p) of the source is x[w * width_stride + p * k_stride], 0 <= w <
+  // width; one of the strides is 1. See matmul_pack.h.
+  using Pack = void (*)(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride,
+                        int64_t k_stride);
 
-  int64_t rows, cols;          // of the register tile
-  int64_t row_step, col_step;  // tiles at the edges compute their rows and columns, rounded up to these
-  Pack pack_rows, pack_cols;   // one panel
-  void (*multiply)(const PanelProduct<T>& x, int64_t begin,
-                   int64_t end);                                      // tiles of the ceil(m / rows) * ceil(n / cols)
+  double per_cycle;           // vectors multiplied and added in a cycle, about,
+  double dot_cost;            // and the cycles that one takes in dot products, which load more
+  int64_t rows, lanes;        // a tile has up to `rows` rows of 2 vectors, or fewer of 4 or 8: see most_rows
+  int64_t half;               // columns of the smallest tile: a whole or half a vector
+  int64_t panel;              // columns of a packed panel of b: 2 vectors
+  Pack pack_rows, pack_cols;  // a panel's elements next in k are `rows` or `panel` further
+  // to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k
+  void (*transpose)(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width, int64_t k);
+  void (*multiply)(const TileProduct<T>& x, int64_t begin,
+                   int64_t end);                                      // tiles of the ceil(m / height) * ceil(n / width)
   void (*dots)(const DotProducts<T>& x, int64_t begin, int64_t end);  // columns of c
 };
 

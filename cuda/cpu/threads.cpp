@@ -39,10 +39,36 @@ void relax() {
 #endif
 }
 
+// The processor that the calling thread runs on; -1 where nobody says.
+int32_t processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Some systems wake a thread on the processor of who wakes it and leave it there for long, although others are idle.
+// This makes the calling thread go elsewhere, if there is a place for each worker, and leaves it free to be moved
+// again.
+void leave(int32_t processor, int32_t workers) {
+#if defined(__linux__)
+  cpu_set_t all, others;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || processor >= CPU_SETSIZE) return;
+  others = all;
+  CPU_CLR(processor, &others);
+  if (CPU_COUNT(&others) >= workers && sched_setaffinity(0, sizeof others, &others) == 0)
+    sched_setaffinity(0, sizeof all, &all);
+#else
+  (void)processor, (void)workers;
+#endif
+}
+
 struct Job {
   int64_t n, piece;
   Body body;
   void* context;
+  int32_t processor = -1;  // of who waits for it
 };
 
 // Workers spin for a short while after a loop, since the next usually follows within microseconds, then sleep.
@@ -104,6 +130,12 @@ class Pool {
         wake_.wait(lock, [&] { return round_.load() != seen; });
         sleepers_--;
       }
+      const int32_t caller = job_.processor;
+      if (caller >= 0 && caller == processor()) {  // before it takes part: nobody shall wait for one that moves
+        lock.unlock();
+        leave(caller, count() - 1);
+        lock.lock();
+      }
       seen = round_.load();
       if (stop_) return;
       if (!open_) continue;
@@ -138,7 +170,7 @@ void run(int64_t n, int64_t grain, Body body, void* context) {
   static Pool pool(count() - 1);
   // About two pieces a thread even out their speeds; none smaller than the grain.
   int64_t piece = std::max(grain, (n + 2 * count() - 1) / (2 * count()));
-  pool.run({n, piece, body, context});
+  pool.run({n, piece, body, context, processor()});
 }
 
 }  // namespace threads
