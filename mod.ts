@@ -19,6 +19,7 @@
 
 export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
 export { type Node, noGrad } from "./lib/core/autograd.ts";
+export type { FusedActivation, Gate, Step } from "./lib/core/gate.ts";
 export { type BackwardOptions, grad, type GradOptions } from "./lib/core/backward.ts";
 export {
   type Backend,
@@ -29,9 +30,15 @@ export {
   type InitOptions,
   synchronize,
 } from "./lib/core/backend.ts";
+export { deviceTime, type DeviceTimeOptions } from "./lib/core/device_time.ts";
 export type { DataOf, DType } from "./lib/core/dtype.ts";
 export { gradcheck, type GradcheckOptions } from "./lib/core/gradcheck.ts";
 export { emptyCache, memory, type MemoryInfo, resetPeakMemory } from "./lib/core/memory.ts";
+export {
+  getMatmulPrecision,
+  type MatmulPrecision,
+  setMatmulPrecision,
+} from "./lib/core/precision.ts";
 export { manualSeed } from "./lib/core/random.ts";
 export { keep, type Owned, scope } from "./lib/core/scope.ts";
 export type { Shape } from "./lib/core/shape.ts";
@@ -120,7 +127,7 @@ export {
 } from "./lib/ops/row_norm.ts";
 export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
 export { gru } from "./lib/ops/gru.ts";
-export { linear } from "./lib/ops/linear.ts";
+export { type FusedLinearOptions, linear } from "./lib/ops/linear.ts";
 export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
 export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
 export {

@@ -1,102 +1,86 @@
-// The matmul variants beside one another: deno run -A bench/matmul.ts [--size 1024] [--device cuda] [--out FILE]
+// The product of matrices beside the vendor's library: time, share of the peak, error against float64.
+//
+//   deno run -A bench/matmul.ts --device cuda --out bench/results/h200/matmul.json
+//
+// measures the products of bench/matmul/table.ts, the errors of every method and 200 random shapes; the last two go to
+// files beside it, matmul_accuracy.{json,md} and matmul_random.json. --only REGEX takes those whose names it matches
+// (random_float32, random_bfloat16 and accuracy are names too), --random N that many shapes.
+//
+//   deno run -A bench/matmul.ts --size 1024,4096 [--out FILE]
+//
+// measures every variant at these sizes instead; there --only goes by the variants' names.
 import { parseArgs } from "@std/cli/parse-args";
-import { CudenoError, init, matmulVariants, randn, scope, type Tensor } from "../mod.ts";
-import { type Row, row, timeUs, writeRows } from "./timing.ts";
-import { typescriptMatmul } from "./typescript_matmul.ts";
+import { init } from "../mod.ts";
+import { accuracyTables, measureAccuracy } from "./matmul/accuracy.ts";
+import { type LadderRow, measureLadder } from "./matmul/ladder.ts";
+import { heading, line, type MatmulRow, measure } from "./matmul/measure.ts";
+import { measureRandom, randomProducts } from "./matmul/random.ts";
+import { products } from "./matmul/table.ts";
+import { writeRows } from "./timing.ts";
 
 const args = parseArgs(Deno.args, {
-  string: ["size", "device", "out", "variants"],
-  boolean: ["typescript"],
-  negatable: ["typescript"],
-  default: { size: "1024", device: "auto", typescript: true },
+  string: ["device", "out", "only", "size", "random"],
+  default: { device: "auto", only: "." },
 });
-const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
-const peers = ["cublas", "blas"];
-const rows: Row[] = [];
+const device = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
+const cpu = device.device === "cpu";
+const only = new RegExp(args.only);
+const rounds = cpu ? 5 : 11;
 
-console.log(`${info.device}: ${info.name}, ${info.processors} processors; ${info.build}`);
-for (const size of String(args.size).split(",").map(Number)) await table(size);
-if (args.out) writeRows(args.out, rows);
+console.log(`${device.device}: ${device.name}, ${device.processors} processors; ${device.build}`);
+if (args.size === undefined) await table();
+else await ladder(args.size.split(",").map(Number));
 
-async function table(n: number) {
-  const flops = 2 * n ** 3;
-  const variants = args.variants?.split(",") ?? matmulVariants();
-  // The ladder in its order, then the default, then the vendor's library.
-  const order = [
-    ...variants.filter((v) => v !== "default" && !peers.includes(v)),
-    "default",
-    ...variants.filter((v) => peers.includes(v)),
-  ];
-  const a = randn([n, n]), b = randn([n, n]);
-  const timed: { name: string; us: number; error: number }[] = [];
-  if (args.typescript && n <= 1024) {
-    timed.push({ name: "TypeScript loops", ...typescript(a, b, n) });
+async function table(): Promise<void> {
+  const rows: MatmulRow[] = [];
+  console.log(`\n${heading}`);
+  for (const x of products(device.device).filter(({ name }) => only.test(name))) {
+    const measured = await measure(x, device, { rounds });
+    console.log(line(x, measured, device));
+    rows.push(measured);
+    save(args.out, rows);
   }
-  for (const variant of order) {
-    try {
-      const error = scope(() => sampledError(a.matmul(b, { variant }), a, b));
-      const us = await timeUs(() => a.matmul(b, { variant }).dispose(), info.device);
-      timed.push({ name: variant, us, error });
-    } catch (error) {
-      if (!(error instanceof CudenoError)) throw error;
-      console.log(`${variant}: ${error.message}`);
-    }
+
+  const random: MatmulRow[] = [];
+  const count = Number(args.random ?? (cpu ? 20 : 200));
+  for (const dtype of ["float32", "bfloat16"] as const) {
+    if (count === 0 || !only.test(`random_${dtype}`)) continue;
+    console.log(`\nThe worst of ${count} random shapes, ${dtype}\n${heading}`);
+    const shapes = randomProducts(count, dtype, cpu ? 1024 : 8192);
+    const measured = await measureRandom(shapes, dtype, device);
+    rows.push(measured.summary);
+    random.push(...measured.rows);
+    save(args.out, rows);
+    save(beside("_random.json"), random);
   }
-  const peer = timed.find((t) => peers.includes(t.name));
-  console.log(`\nfloat32 ${n}x${n}x${n}`);
-  console.log(
-    `${"variant".padEnd(18)}${"ms".padStart(12)}${"TFLOP/s".padStart(10)}` +
-      `${"x before".padStart(10)}${"x first".padStart(11)}${"x peer".padStart(8)}${
-        "error".padStart(10)
-      }`,
-  );
-  timed.forEach(({ name, us, error }, i) => {
-    const before = i > 0 ? (timed[i - 1]!.us / us).toFixed(2) : "";
-    console.log(
-      name.padEnd(18) + (us / 1000).toFixed(4).padStart(12) +
-        (flops / us / 1e6).toFixed(2).padStart(10) +
-        before.padStart(10) + (timed[0]!.us / us).toFixed(1).padStart(11) +
-        (peer ? (peer.us / us).toFixed(2) : "").padStart(8) + error.toExponential(1).padStart(10),
-    );
-    // 66.9 TFLOP/s: an H200's 16,896 lanes at 1.98 GHz. Other devices have no floor written down here.
-    const floor = info.name.includes("H200") ? flops / 66.9e6 : null;
-    rows.push(
-      row(`matmul_float32_${n}_${name}`, us, peer?.name ?? "none", peer?.us ?? null, floor, error),
-    );
-  });
+
+  if (only.test("accuracy")) {
+    const accuracy = measureAccuracy(device);
+    const tables = accuracyTables(accuracy);
+    console.log(`\n${tables}`);
+    save(beside("_accuracy.json"), accuracy);
+    const text =
+      `# Errors of matmul\n\nOn ${device.name}, op(a) [256, k] by op(b) [k, 256]: the relative error ` +
+      "||c - ab|| / ||ab|| against float64, and in brackets the largest |c - ab| / (|a| |b|) of an element.\n\n";
+    const path = beside("_accuracy.md");
+    if (path !== undefined) Deno.writeTextFileSync(path, text + tables);
+  }
 }
 
-function typescript(a: Tensor, b: Tensor, n: number): { us: number; error: number } {
-  const x = a.dataSync(), y = b.dataSync();
-  const start = performance.now();
-  const z = typescriptMatmul(x, y, n);
-  const us = (performance.now() - start) * 1000;
-  return { us, error: errorOfRows(z, x, y, n) };
-}
-
-function sampledError(c: Tensor, a: Tensor, b: Tensor): number {
-  return errorOfRows(c.dataSync(), a.dataSync(), b.dataSync(), a.shape[0]!);
-}
-
-// ||c - ab|| / ||ab|| in float64 over eight rows.
-function errorOfRows(
-  c: ArrayLike<number>,
-  a: ArrayLike<number>,
-  b: ArrayLike<number>,
-  n: number,
-): number {
-  let wrong = 0, all = 0;
-  for (let r = 0; r < 8; r++) {
-    const i = Math.floor(r * (n - 1) / 7);
-    const exact = new Float64Array(n);
-    for (let k = 0; k < n; k++) {
-      const x = a[i * n + k]!;
-      for (let j = 0; j < n; j++) exact[j]! += x * b[k * n + j]!;
-    }
-    for (let j = 0; j < n; j++) {
-      wrong += (c[i * n + j]! - exact[j]!) ** 2;
-      all += exact[j]! ** 2;
-    }
+async function ladder(sizes: number[]): Promise<void> {
+  const rows: LadderRow[] = [];
+  for (const size of sizes) {
+    rows.push(...await measureLadder(size, device, { rounds, only, typescript: size <= 1024 }));
+    save(args.out, rows);
   }
-  return Math.sqrt(wrong / all);
+}
+
+/** Another file beside that of the results. */
+function beside(ending: string): string | undefined {
+  return args.out?.replace(/(\.json)?$/, ending);
+}
+
+// After each step, so that what is measured is not lost with the machine.
+function save(path: string | undefined, rows: object[]): void {
+  if (path !== undefined) writeRows(path, rows);
 }

@@ -48,6 +48,14 @@ Stream stream_create();
 void stream_sync(Stream s);
 void stream_wait(Stream waiter, Stream other);  // what waiter is given from now on follows what other was given so far
 
+// A mark in a stream's work: when the device came by. Elapsed waits for both; microseconds, negative where `first` came
+// later.
+struct Event;
+Event* event_create();
+void event_record(Event& event, Stream s);
+double event_elapsed(Event& first, Event& second);
+void event_destroy(Event* event) noexcept;
+
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s);   // host may be reused on return
 void copy_out(void* host, const void* src, int64_t bytes, Stream s);  // waits
 void copy(void* dst, const void* src, int64_t bytes, Stream s);

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 3
+#define CDN_ABI_VERSION 4
 
 /* Status codes. */
 enum {
@@ -56,6 +56,14 @@ int32_t cdn_stream_create(uint32_t* stream, int32_t device);
 int32_t cdn_stream_destroy(uint32_t stream);             /* waits for its work first */
 int32_t cdn_stream_use(int32_t device, uint32_t stream); /* later calls on the device queue there */
 int32_t cdn_stream_sync(int32_t device, uint32_t stream);
+
+/* Events, for measuring. record marks the point that the device's current stream has come to; elapsed waits for both
+ * marks and gives the device's time between them, an error where one was never recorded. On the CPU, whose work is done
+ * when a call returns, the time is that of the calls. */
+int32_t cdn_event_create(uint32_t* event, int32_t device);
+int32_t cdn_event_record(uint32_t event); /* again: the newer mark counts */
+int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second);
+int32_t cdn_event_destroy(uint32_t event);
 
 /* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is freed. */
 int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
@@ -357,10 +365,38 @@ int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t targe
  * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
  * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
  * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
- * past the last). */
+ * past the last).
+ *
+ * precision is that of float32 operands, and ignored for others. FLOAT32: by any method as exact as plain sums in
+ * float32; IEEE: plain multiply-adds in float32; TF32 and BFLOAT16: the operands may be rounded to 10 or 7 bits of
+ * fraction first, and the products are added in float32. */
+enum { CDN_PRECISION_FLOAT32 = 0, CDN_PRECISION_IEEE = 1, CDN_PRECISION_TF32 = 2, CDN_PRECISION_BFLOAT16 = 3 };
 int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
-                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t variant);
+                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t precision, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
+
+/* The same product, and what follows it, in one pass where the backend can. For each element of c, in column j:
+ *
+ *   v = alpha * (op(a) op(b)) + beta * c + bias[j]      c is not read where beta is 0
+ *   z = v
+ *   v = activation(v), or with a mask v * activation'(mask)
+ *   c = v + residual
+ *
+ * and a_sums[batch…, i] = the sum over k of op(a)[i, k], added in float64. A handle of 0: not wanted; then z and a_sums
+ * are not stored. bias[n] and a_sums have dtype. c, z, residual and mask have out_dtype and c's shape; none of them may
+ * overlap an output. mask: what activation' is taken at, but for relu what relu gave will do as well. out_dtype is
+ * dtype, or float32 for 16-bit operands, or a 16-bit float for those of float32; each result is rounded once. */
+enum {
+  CDN_ACTIVATION_NONE = 0,
+  CDN_ACTIVATION_RELU = 1,
+  CDN_ACTIVATION_GELU = 2,
+  CDN_ACTIVATION_GELU_TANH = 3,
+  CDN_ACTIVATION_SILU = 4
+};
+int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b, uint32_t bias,
+                         uint32_t residual, uint32_t mask, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                         int64_t k, int32_t trans_a, int32_t trans_b, double alpha, double beta, int32_t activation,
+                         int32_t dtype, int32_t out_dtype, int32_t precision, int32_t variant);
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
  * their element counts. Floats; states have the dtype of the parameters. First of all g = maximize ? -grad : grad, then

@@ -4,6 +4,7 @@
 //   map(call, n, f, y, x...)                 y[i] = f(wide(x[i])...)
 //   each(call, n, f)                         f(i)
 //   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
+//   each_run(call, n, f)                     f.run<N>(i, count), count <= N, for runs of [0, n); N = 1 on GPUs
 //   reduce_each(call, rows, op)              row = op.row(r); op.store(r) of row.load(c) combined over c < row.count
 //   broadcast(call, layout, f, y, a, b, …)   y[i] = f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs
 //   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k

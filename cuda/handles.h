@@ -1,4 +1,4 @@
-// The parts of runtime.cu that only the memory functions use.
+// What the functions that manage rather than compute use besides runtime.h.
 #pragma once
 #include "runtime.h"
 
@@ -10,5 +10,18 @@ Block* allocate(Device& device, int64_t bytes);
 void release(Device& device, Block* block);
 void order_after(Block* block, Stream stream);  // work queued on stream from now on follows the block's last use
 void raise_fault(int32_t device);               // throws what a kernel has reported since the last look
+
+// The body of a function that manages: it holds the library.
+template <class F> int32_t locked(const char* op, F&& body) noexcept {
+  return guard(op, [&] {
+    std::lock_guard<std::mutex> lock(library_mutex());
+    body();
+  });
+}
+
+template <class T> T* required(T* p, const char* name) {
+  if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);
+  return p;
+}
 
 }  // namespace cdn

@@ -27,18 +27,6 @@ HandleTable<Ticket>& tickets() {
   return *table;
 }
 
-template <class F> int32_t locked(const char* op, F&& body) {
-  return guard(op, [&] {
-    std::lock_guard<std::mutex> lock(library_mutex());
-    body();
-  });
-}
-
-template <class T> T* required(T* p, const char* name) {
-  if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);
-  return p;
-}
-
 int32_t stream_index(int32_t device, uint32_t stream) {
   if (stream == 0) return 0;
   StreamName* name = stream_names().find(stream);

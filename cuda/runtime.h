@@ -46,6 +46,7 @@ template <class T> class HandleTable {
     uint32_t slot = handle & (MAX_SLOTS - 1);
     Slot& s = slots_[slot];
     s.live = false;
+    s.value = T{};
     s.generation = s.generation == MAX_GENERATION ? 1 : s.generation + 1;
     free_.push_back(slot);
   }

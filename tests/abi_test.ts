@@ -1,6 +1,7 @@
 // The TypeScript side of the C ABI held against cuda/cudeno.h: names, order, types, codes; and what the libraries export.
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { type DType, dtypeInfo } from "../lib/core/dtype.ts";
+import { type MatmulPrecision, precisionCode } from "../lib/core/precision.ts";
 import { abiVersion, symbols, waiting } from "../lib/native/symbols.ts";
 
 interface Prototype {
@@ -93,10 +94,17 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
 
   const codes = enumerators("CDN_");
   const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8", "FLOAT16", "BFLOAT16"];
-  const statuses = Object.keys(codes).filter((name) => !dtypes.includes(name));
+  const choices = ["PRECISION", "ACTIVATION"];
+  const statuses = Object.keys(codes).filter((name) =>
+    !dtypes.includes(name) && !choices.includes(name.split("_")[0]!)
+  );
   assertEquals(statuses.map((name) => codes[name]), statuses.map((_, i) => i));
   for (const name of dtypes) {
     assertEquals(dtypeInfo(name.toLowerCase() as DType).code, codes[name], name);
+  }
+  for (const name of ["FLOAT32", "IEEE", "TF32", "BFLOAT16"]) {
+    const code = precisionCode(name.toLowerCase() as MatmulPrecision);
+    assertEquals(code, codes[`PRECISION_${name}`], name);
   }
   assertEquals(codes["OK"], 0);
   const library = await Deno.readTextFile(new URL("../lib/native/library.ts", import.meta.url));

@@ -1,16 +1,23 @@
 // matmul and einsum beyond the table of cases: what they refuse, and batches of special sizes.
 import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
+  autocast,
   CudenoError,
+  type DeviceName,
   devices,
   einsum,
+  eye,
+  getMatmulPrecision,
+  grad,
   linear,
+  lstm,
   matmul,
   matmulVariants,
   memory,
   noGrad,
   ones,
   scope,
+  setMatmulPrecision,
   type Tensor,
   tensor,
   zeros,
@@ -53,6 +60,60 @@ cleanTest("bad input: linear", () => {
     "linear",
     "bfloat16",
   );
+  const [x, w] = [zeros([4, 2]), zeros([3, 2])];
+  const ask = (options: object) => () => linear(x, w, null, options);
+  refuse(ask({ activation: "tanh" }), "argument", "linear", "tanh", "relu, gelu, geluTanh, silu");
+  refuse(ask({ residual: zeros([3]) }), "shape", "linear", "residual is [3]", "[4, 3]");
+  refuse(ask({ residual: zeros([4, 3], { dtype: "float64" }) }), "dtype", "linear", "float64");
+  refuse(ask({ residual: 3 }), "argument", "linear", "found 3");
+  refuse(ask({ activations: "relu" }), "argument", "did you mean activation?");
+  refuse(ask({ precision: "low" }), "argument", "linear", "precision is low");
+});
+
+cleanTest("linear under autocast takes its dtype, with all that is fused", () => {
+  const parameters = [ones([3, 2]), ones([3]), ones([4, 3])].map((x) => {
+    x.requiresGrad = true;
+    return x;
+  }) as [Tensor, Tensor, Tensor];
+  const [w, b, residual] = parameters;
+  const y = autocast(
+    "bfloat16",
+    () => linear(ones([4, 2]), w, b, { activation: "silu", residual }),
+  );
+  assertEquals(y.dtype, "bfloat16");
+  y.to("float32").sum().backward();
+  assertEquals(parameters.map(({ grad }) => grad!.dtype), ["float32", "float32", "float32"]);
+});
+
+// The precisions that products are asked for while fn runs, by their numbers in cudeno.h.
+function precisionsOf(device: DeviceName, fn: () => void): number[] {
+  const functions = zeros([], { device }).backend.functions as Record<string, unknown>;
+  const seen: number[] = [];
+  const before = ["cdn_matmul", "cdn_matmul_fused"].map((name) => {
+    const original = functions[name] as (...args: unknown[]) => number;
+    functions[name] = (...args: unknown[]) => {
+      seen.push(args.at(-2) as number);
+      return original(...args);
+    };
+    return [name, original] as const;
+  });
+  try {
+    fn();
+  } finally {
+    for (const [name, original] of before) functions[name] = original;
+    setMatmulPrecision("float32");
+  }
+  return seen;
+}
+
+const precisions = ["float32", "ieee", "tf32", "bfloat16"] as const; // in the order of their numbers
+
+cleanTest("bad input: precisions", () => {
+  const wrong = "high" as "tf32";
+  refuse(() => setMatmulPrecision(wrong), "argument", "high", "float32, ieee, tf32, bfloat16");
+  refuse(() => setMatmulPrecision(undefined as unknown as "tf32"), "argument", "name a precision");
+  refuse(() => matmul(eye(2), eye(2), { precision: wrong }), "argument", "matmul", "high");
+  assertEquals(getMatmulPrecision(), "float32");
 });
 
 cleanTest("bad input: equations of einsum", () => {
@@ -80,6 +141,41 @@ cleanTest("bad input: equations of einsum", () => {
 });
 
 for (const device of names) {
+  cleanTest(`products are asked for the precision that is set on ${device}`, () => {
+    const [a, b] = [0, 1].map(() => ones([3, 3], { device, requiresGrad: true })) as [
+      Tensor,
+      Tensor,
+    ];
+    const lstmOf = () => {
+      const weights = { weightIh: ones([12, 3], { device }), weightHh: ones([12, 3], { device }) };
+      return lstm(a.reshape([1, 3, 3]), weights).output;
+    };
+    const calls: [number, () => Tensor][] = [ // and how many products there are, forward and back
+      [3, () => matmul(a, b)],
+      [3, () => einsum("ij,jk->ik", a, b)],
+      [3, () => linear(a, b)],
+      [4, lstmOf],
+    ];
+    for (const [count, call] of calls) {
+      precisions.forEach((precision, code) => {
+        const seen = precisionsOf(device, () => {
+          setMatmulPrecision(precision);
+          assertEquals(getMatmulPrecision(), precision);
+          const y = call().sum();
+          setMatmulPrecision(precisions[(code + 1) % 4]!);
+          y.backward();
+        });
+        assertEquals(seen, Array(count).fill(code), `${call}`);
+      });
+    }
+    const seen = precisionsOf(device, () => {
+      const c = matmul(a, b, { precision: "bfloat16" }).sum();
+      const [da] = grad(c, [a], { createGraph: true });
+      grad(da!.sum(), [b]);
+    });
+    assertEquals(seen, Array(seen.length).fill(3));
+  });
+
   // More matrices than a GPU's grid has places in one direction, and no tile or vector left out.
   cleanTest(`a batch of 70,001 matrices on ${device}`, () => {
     const variants = matmulVariants(device).filter((name) => !name.endsWith("blas"));

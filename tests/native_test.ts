@@ -328,6 +328,42 @@ each("version, build and devices", ({ f, check }, library) => {
   assertEquals(library.matmulVariants()[0], "default");
 });
 
+each("events: the time between two of them", ({ f, check, fails }) => {
+  const out = new Uint32Array(1), elapsed = new Float64Array(1);
+  const event = () => {
+    check(f.cdn_event_create(out, 0));
+    return out[0]!;
+  };
+  const first = event(), second = event();
+  assertNotEquals(first, second);
+  check(f.cdn_event_record(first));
+  assertStringIncludes(fails(f.cdn_event_elapsed(elapsed, first, second), BAD_ARGUMENT), "second");
+  assertStringIncludes(fails(f.cdn_event_elapsed(elapsed, second, first), BAD_ARGUMENT), "first");
+  check(f.cdn_event_record(second));
+  check(f.cdn_event_elapsed(elapsed, first, second));
+  assert(elapsed[0]! >= 0);
+  const forth = elapsed[0]!;
+  check(f.cdn_event_elapsed(elapsed, second, first));
+  assertEquals(elapsed[0]! + forth, 0);
+  check(f.cdn_event_elapsed(elapsed, first, first));
+  assertEquals(elapsed[0], 0);
+  check(f.cdn_event_record(second)); // anew
+  check(f.cdn_event_elapsed(elapsed, first, second));
+  assertGreater(elapsed[0]!, forth);
+
+  fails(f.cdn_event_elapsed(null, first, second), BAD_ARGUMENT);
+  fails(f.cdn_event_create(null, 0), BAD_ARGUMENT);
+  fails(f.cdn_event_create(out, 1000), BAD_ARGUMENT);
+  check(f.cdn_event_destroy(first));
+  for (const stale of [first, 0, 0xffffffff]) {
+    fails(f.cdn_event_record(stale), BAD_HANDLE);
+    fails(f.cdn_event_elapsed(elapsed, stale, second), BAD_HANDLE);
+    fails(f.cdn_event_elapsed(elapsed, second, stale), BAD_HANDLE);
+    fails(f.cdn_event_destroy(stale), BAD_HANDLE);
+  }
+  check(f.cdn_event_destroy(second));
+});
+
 each(
   "an error names function, argument, cause and place",
   ({ f, floats, free, fails }, library) => {

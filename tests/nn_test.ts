@@ -10,11 +10,14 @@ import {
   crossEntropy,
   devices,
   DisposedError,
+  grad,
   keep,
+  linear,
   manualSeed,
   memory,
   nn,
   noGrad,
+  randn,
   type Reduction,
   scope,
   ShapeError,
@@ -225,6 +228,108 @@ test("an error inside Sequential names the child that it came from", () => {
   assertStringIncludes(error.message, "input is [7, 3]");
   assertStringIncludes(error.message, "must be 4");
   model.dispose();
+});
+
+// Which kernels of activations run while fn does.
+function activationsRun(fn: () => void): string[] {
+  const functions = zeros([]).backend.functions as Record<string, unknown>;
+  const seen: string[] = [];
+  const kernels = ["cdn_relu", "cdn_gelu", "cdn_gelu_tanh", "cdn_silu"].map((name) => {
+    const original = functions[name] as (...args: unknown[]) => number;
+    functions[name] = (...args: unknown[]) => {
+      seen.push(name);
+      return original(...args);
+    };
+    return [name, original] as const;
+  });
+  try {
+    fn();
+  } finally {
+    for (const [name, original] of kernels) functions[name] = original;
+  }
+  return seen;
+}
+
+test("Sequential takes a linear layer and its activation as one, and nobody can tell", () => {
+  class Shifted extends nn.ReLU {
+    override forward(x: Tensor): Tensor {
+      return super.forward(x.sub(1));
+    }
+  }
+  class Doubled extends nn.Linear {
+    override forward(x: Tensor): Tensor {
+      return super.forward(x.mul(2));
+    }
+  }
+  const options = { dtype: "float64" } as const;
+  const plain = () => new nn.Linear(3, 3, options);
+  const patched = new nn.ReLU();
+  patched.forward = (x) => x.neg();
+  const patchedLinear = plain();
+  patchedLinear.forward = (x) => x.neg();
+  const pairs: [nn.Module, nn.Module, kernels: number][] = [
+    [plain(), new nn.ReLU(), 0],
+    [plain(), new nn.GELU(), 0],
+    [plain(), new nn.GELU({ approximate: "tanh" }), 0],
+    [plain(), new nn.SiLU(), 0],
+    [new nn.Linear(3, 3, { ...options, bias: false }), new nn.ReLU(), 0],
+    [plain(), new nn.Tanh(), 0],
+    [plain(), new Shifted(), 1],
+    [new Doubled(3, 3, options), new nn.ReLU(), 1],
+    [plain(), patched, 0],
+    [patchedLinear, new nn.ReLU(), 1],
+    [new nn.LayerNorm(3, options), new nn.ReLU(), 1],
+    [new nn.ReLU(), new nn.SiLU(), 2],
+  ];
+  const x = randn([4, 3], options);
+  x.requiresGrad = true;
+  for (const [first, second, kernels] of pairs) {
+    const model = new nn.Sequential(first, second, plain());
+    const parameters = [x, ...model.parameters()];
+    const run = (forward: () => Tensor) => {
+      const y = forward();
+      return [y, ...grad(y.mul(y).sum(), parameters, { allowUnused: true })];
+    };
+    let together: Tensor[] = [];
+    const seen = activationsRun(() => together = run(() => model.forward(x)));
+    assertEquals(seen.length, kernels, model.summary());
+    const children = Array.from(model.namedChildren(), ([, child]) => child);
+    const apart = run(() => children.reduce((x, child) => child.forward(x), x));
+    together.forEach((found, i) => {
+      const wanted = apart[i]!.dataSync();
+      found.dataSync().forEach((value, at) => assertAlmostEquals(value, wanted[at]!, 1e-12));
+    });
+    model.dispose();
+  }
+  const wrong = new nn.Sequential(
+    new nn.Linear(2, 2),
+    new nn.GELU({ approximate: "tan" as "tanh" }),
+  );
+  assertThrows(
+    () => wrong.forward(zeros([1, 2])),
+    ArgumentError,
+    "1: GELU(approximate: tan): gelu",
+  );
+  const short = new nn.Sequential(new nn.Linear(2, 2), new nn.ReLU());
+  assertThrows(() => short.forward(zeros([1, 3])), ShapeError, "0: Linear(2, 2): linear: input");
+  for (const model of [wrong, short]) model.dispose();
+});
+
+test("an encoder layer takes its first linear layer and activation as one, unless it was changed", () => {
+  for (const activation of ["relu", "gelu"] as const) {
+    const layer = new nn.TransformerEncoderLayer(4, 2, { feedForward: 6, activation }).eval();
+    const x = randn([3, 2, 4]);
+    let together = x;
+    const seen = activationsRun(() => together = layer.forward(x));
+    assertEquals(seen, []);
+    const { linear1 } = layer;
+    linear1.forward = (x) => linear(x, linear1.weight, linear1.bias);
+    let apart = x;
+    assertEquals(activationsRun(() => apart = layer.forward(x)), [`cdn_${activation}`]);
+    const wanted = apart.dataSync();
+    together.dataSync().forEach((value, i) => assertAlmostEquals(value, wanted[i]!, 1e-5));
+    layer.dispose();
+  }
 });
 
 test("losses: none, sum and mean", () => {

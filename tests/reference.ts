@@ -96,6 +96,37 @@ export function erfc(x: number): number {
   return Math.exp(-x * x) / Math.sqrt(Math.PI) / (x + fraction);
 }
 
+/** The share of the standard normal distribution below x. */
+function normalBelow(x: number): number {
+  return 0.5 * erfc(-x * Math.SQRT1_2);
+}
+
+const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
+
+// (1 + tanh u) / 2, and du / dx times 2.
+const shareByTanh = (x: number) => sigmoid(2 * Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3));
+const growthByTanh = (x: number) => 2 * Math.sqrt(2 / Math.PI) * (1 + 3 * 0.044715 * x * x);
+
+/** The activations that products can end with, and their slopes. */
+export const fusedActivations = {
+  relu: { of: (x: number) => Math.max(x, 0), slope: (x: number) => (x > 0 ? 1 : 0) },
+  gelu: {
+    of: (x: number) => x * normalBelow(x),
+    slope: (x: number) => normalBelow(x) + x * Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI),
+  },
+  geluTanh: {
+    of: (x: number) => x * shareByTanh(x),
+    slope: (x: number) => {
+      const share = shareByTanh(x);
+      return share + x * growthByTanh(x) * share * (1 - share);
+    },
+  },
+  silu: {
+    of: (x: number) => x * sigmoid(x),
+    slope: (x: number) => sigmoid(x) * (1 + x * (1 - sigmoid(x))),
+  },
+};
+
 /** f of the elements along the axes (all of them by default), for each element of the result. */
 export function reduced(
   x: Grid,

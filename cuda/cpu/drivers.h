@@ -44,6 +44,15 @@ template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
   });
 }
 
+template <class F> void each_run(Call&, int64_t n, F f) {
+  constexpr int RUN = 256;
+  parallel_for((n + RUN - 1) / RUN, GRAIN / 4 / RUN, [=](int64_t begin, int64_t end) {
+    const int64_t last = end * RUN < n ? end * RUN : n;
+    for (int64_t i = begin * RUN; i < last; i += RUN)
+      f.template run<RUN>(i, static_cast<int>(last - i < RUN ? last - i : RUN));
+  });
+}
+
 // ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler where all are
 // 1 or one of two is 0.
 

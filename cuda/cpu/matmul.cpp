@@ -43,8 +43,17 @@ const char* matmul_variant(int32_t variant) {
   return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
 }
 
-void matmul(Call&, const BatchProduct<float>& x, int32_t variant) { cdn::matmul(x, variant); }
-void matmul(Call&, const BatchProduct<double>& x, int32_t variant) { cdn::matmul(x, variant); }
+// All precisions are float32 here.
+void matmul(Call&, const BatchProduct<float>& x, Precision, int32_t variant) { cdn::matmul(x, variant); }
+void matmul(Call&, const BatchProduct<double>& x, Precision, int32_t variant) { cdn::matmul(x, variant); }
+
+bool matmul_half(Call&, const BatchProduct<float16>&, int32_t) { return false; }
+bool matmul_half(Call&, const BatchProduct<bfloat16>&, int32_t) { return false; }
+
+bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<float16>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<bfloat16>&, const Epilogue&, Precision, int32_t) { return false; }
 
 }  // namespace backend
 }  // namespace cdn

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -153,6 +154,36 @@ void stream_wait(Stream waiter, Stream other) {
   if (status == cudaSuccess) status = cudaStreamWaitEvent(cuda_stream(waiter), event, 0);
   cudaEventDestroy(event);  // freed once it has happened
   CUDA_CHECK(status);
+}
+
+struct Event {
+  cudaEvent_t event = nullptr;
+};
+
+Event* event_create() {
+  auto event = std::make_unique<Event>();
+  CUDA_CHECK(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync));
+  return event.release();
+}
+void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s))); }
+
+double event_elapsed(Event& first, Event& second) {
+  for (;;) {
+    CUDA_CHECK(cudaEventSynchronize(first.event));
+    CUDA_CHECK(cudaEventSynchronize(second.event));
+    float milliseconds = 0;
+    cudaError_t status = cudaEventElapsedTime(&milliseconds, first.event, second.event);
+    if (status == cudaErrorNotReady) {  // another thread has recorded one of them again meanwhile
+      cudaGetLastError();
+      continue;
+    }
+    CUDA_CHECK(status);
+    return static_cast<double>(milliseconds) * 1000;
+  }
+}
+void event_destroy(Event* event) noexcept {
+  cudaEventDestroy(event->event);
+  delete event;
 }
 
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s) {

@@ -89,6 +89,13 @@ template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
 
+template <class F> struct RunsOfOne {
+  F f;
+  __device__ void operator()(int64_t i) const { f.template run<1>(i, 1); }
+};
+
+template <class F> void each_run(Call& call, int64_t n, F f) { each(call, n, RunsOfOne<F>{f}); }
+
 // ---- broadcast: inputs of the same shape are mapped; others are indexed by division.
 
 template <class F, class... X, int... J>

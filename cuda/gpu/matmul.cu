@@ -1,251 +1,137 @@
-// cdn_matmul on the GPU: the variants, and the choice among tiles for a shape.
+// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape. Each
+// family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
+// cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
 #include "cublas.h"
-#include "matmul_naive.h"
-#include "matmul_pipelined.h"
-#include "matmul_register_tiled.h"
-#include "matmul_vector.h"
+#include "matmul_hopper.h"
+#include "matmul_mma.h"
+#include "matmul_simt.h"
 
 namespace cdn {
 namespace {
 
-// In the order of the numbers that cdn_matmul takes. From FIRST_TILE on: matmul_pipelined with one tile, k in one
-// piece.
-const char* const VARIANTS[] = {"default",         "naive",      "tiled",        "register_tiled", "vectorized",
-                                "double_buffered", "cublas",     "tile_256x128", "tile_128x128",   "tile_128x64",
-                                "tile_64x128",     "tile_64x64", "tile_32x32"};
-enum Variant { DEFAULT, NAIVE, TILED, REGISTER_TILED, VECTORIZED, DOUBLE_BUFFERED, CUBLAS, FIRST_TILE };
-constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]), TILE_COUNT = VARIANT_COUNT - FIRST_TILE;
-constexpr int TILE_128X128 = 1;
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-template <class T> void sum_all_pieces(Call& call, T* y, const T* pieces, int64_t count, int64_t splits) {
-  constexpr int W = 16 / sizeof(T);
-  cudaStream_t stream = stream_of(call);
-  if (aligned16(y) && aligned16(pieces) && count % W == 0)
-    sum_pieces<W><<<grid_for(ceil_div(count / W, BLOCK)), BLOCK, 0, stream>>>(y, pieces, count, splits);
-  else
-    sum_pieces<1><<<grid_for(ceil_div(count, BLOCK)), BLOCK, 0, stream>>>(y, pieces, count, splits);
-}
-
-// ---- matmul_pipelined
-
-// Above 48 KiB of shared memory a kernel must ask, once per device.
-template <class Kernel> void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
-  uint64_t device = uint64_t{1} << call.device().index % 64;
-  if (bytes <= 48 * 1024 || (*asked & device)) return;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  *asked |= device;
-}
-
-template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
-                 const Pieces& pieces, int64_t splits) {
-  static uint64_t asked = 0;
-  auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  allow_shared(call, kernel, Tile::SHARED_BYTES, &asked);
-  in_launches(batch, [&](const Batch& part, unsigned z) {
-    dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(splits), z);
-    kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(p, part, grid, pieces);
-  });
-}
-
-// piece: how much of k a block sums; a multiple of BK, or all of k.
-template <class Tile>
-void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layout& batch, int64_t piece) {
-  using T = typename Tile::T;
-  int64_t splits = ceil_div(p.k(), piece), count = batch.n * p.size();
-  TileGrid grid = tile_grid(p.m(), p.n(), Tile::BM, Tile::BN);
-  Product<T> out = p;
-  if (splits > 1) out.c = call.scratch<T>(splits * count);
-  Pieces pieces{piece, wide_lines(p.a, batch, 0), wide_lines(p.b, batch, 1), wide_lines(out.c, p.n())};
-  if (p.a.k_contiguous)
-    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, splits)
-                     : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, splits);
-  else
-    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, splits)
-                     : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, splits);
-  if (splits > 1) sum_all_pieces(call, p.c, out.c, count, splits);
-}
-
-// A tile as the choice sees it. rate: its part of the peak rate when a multiprocessor is full; alone: how much longer a
-// block takes when it has the multiprocessor for itself and too few warps to keep it busy.
-template <class T> struct TileChoice {
-  int bm, bn, bk, blocks_per_processor;
-  double rate, alone;
-  void (*launch)(Call&, const Product<T>&, const Layout& batch, int64_t piece);
+// A variant by its number. One that has no kernel for the type asked for stands for the default.
+struct Variant {
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
+  const char* name;
+  Family family;
+  SimtKernel simt = SimtKernel::BY_SHAPE;
+  HopperTile tile = {};
 };
 
-template <class Tile> TileChoice<typename Tile::T> choice(double rate, double alone) {
-  return {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, launch_pipelined<Tile>};
+const Variant VARIANTS[] = {
+    {"default", Variant::DEFAULT},
+    {"naive", Variant::SIMT, SimtKernel::NAIVE},
+    {"tiled", Variant::SIMT, SimtKernel::TILED},
+    {"register_tiled", Variant::SIMT, SimtKernel::REGISTER_TILED},
+    {"vectorized", Variant::SIMT, SimtKernel::VECTORIZED},
+    {"double_buffered", Variant::SIMT, SimtKernel::DOUBLE_BUFFERED},
+    {"cublas", Variant::CUBLAS},
+    {"tile_256x128", Variant::SIMT, SimtKernel::TILE_256X128},
+    {"tile_128x128", Variant::SIMT, SimtKernel::TILE_128X128},
+    {"tile_128x64", Variant::SIMT, SimtKernel::TILE_128X64},
+    {"tile_64x128", Variant::SIMT, SimtKernel::TILE_64X128},
+    {"tile_64x64", Variant::SIMT, SimtKernel::TILE_64X64},
+    {"tile_32x32", Variant::SIMT, SimtKernel::TILE_32X32},
+    {"wgmma_128x256", Variant::WGMMA, SimtKernel::BY_SHAPE, {256, 1, false}},
+    {"wgmma_128x128", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 1, false}},
+    {"wgmma_128x64", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 1, false}},
+    {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
+    {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
+    {"mma", Variant::MMA},
+};
+constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
+
+template <class T> Product<T> product_of(const BatchProduct<T>& x) {
+  return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
 }
 
-// By the names above. BlockTile<T, BM, BN, BK, TM, TN, LANES_M, SLICES, STAGES, MIN_BLOCKS>.
-const TileChoice<float>* tiles_of(float) {
-  static const TileChoice<float> tiles[TILE_COUNT] = {
-      choice<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.735, 1.0),
-      choice<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.77, 1.1),
-      choice<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.63, 1.15),
-      choice<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.68, 1.15),
-      choice<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.66, 1.15),
-      choice<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.38, 1.15),
-  };
-  return tiles;
+HopperMethod method_of(Precision precision) {
+  switch (precision) {
+    case PRECISION_TF32: return HopperMethod::TF32;
+    case PRECISION_BFLOAT16: return HopperMethod::BFLOAT16;
+    default: return HopperMethod::SPLIT;
+  }
 }
 
-// Doubles take twice the registers and run at half the rate, so that three tiles do for all.
-const TileChoice<double>* tiles_of(double) {
-  using Large = BlockTile<double, 128, 128, 8, 8, 8, 4, 1, 3, 1>;
-  using Small = BlockTile<double, 64, 64, 16, 4, 8, 8, 2, 3, 1>;
-  using Tiny = BlockTile<double, 32, 32, 32, 4, 8, 8, 4, 3, 2>;
-  static const TileChoice<double> tiles[TILE_COUNT] = {
-      choice<Large>(0.45, 1.0), choice<Large>(0.45, 1.0), choice<Small>(0.42, 1.1),
-      choice<Small>(0.42, 1.1), choice<Small>(0.42, 1.1), choice<Tiny>(0.35, 1.3),
-  };
-  return tiles;
+MmaMethod mma_method_of(Precision precision) {
+  switch (precision) {
+    case PRECISION_TF32: return MmaMethod::TF32;
+    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
+    default: return MmaMethod::FLOAT32;
+  }
 }
 
-// ---- The default
+// Whether Hopper's tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
+bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
+  constexpr int64_t LEAST_K = 256;
+  HopperMethod method = method_of(precision);
+  if (!hopper_device(call) || (method == HopperMethod::SPLIT && p.k() < LEAST_K)) return false;
+  double cycles = hopper_cycles(p, batch, method);
+  return cycles < simt_cycles(p, batch) && cycles < mma_cycles(p, batch, mma_method_of(precision));
+}
 
-// An estimate of the time of `batch` products, in clock cycles of the H200 with its 132 multiprocessors. The device in
-// use is not asked, so that every GPU cuts k in the same places and adds in the same order.
+// True if the tensor cores did it.
+bool try_hopper(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue, Precision precision,
+                const Variant& variant) {
+  if (precision == PRECISION_IEEE && variant.family != Variant::WGMMA) return false;
+  HopperMethod method = method_of(precision);
+  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, precision)))
+    return false;
+  return matmul_hopper(call, p, batch, epilogue, method, variant.tile);
+}
 template <class T>
-double estimate(const TileChoice<T>& tile, double batch, int64_t m, int64_t n, int64_t k, int64_t piece) {
-  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000,
-                   ALL_BYTES_PER_CYCLE = 3000;
-  double splits = static_cast<double>(ceil_div(k, piece));
-  double blocks =
-      batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
-  double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
-  double multiply = tile.bm * tile.bn / (FMA_PER_CYCLE * tile.rate) * (each == 1 ? tile.alone : 1);
-  double load = (tile.bm + tile.bn) * sizeof(T) / L2_BYTES_PER_CYCLE;
-  double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) +
-                  START * ceil(each / tile.blocks_per_processor);
-  if (splits > 1)
-    cycles += SECOND_PASS +
-              2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
-  return cycles;
+bool try_hopper(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue, Precision,
+                const Variant& variant) {
+  if (variant.family != Variant::WGMMA && variant.family != Variant::DEFAULT) return false;
+  return hopper_device(call) && matmul_hopper(call, p, batch, epilogue, variant.tile);
+}
+bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, Precision, const Variant&) {
+  return false;
 }
 
-// The tile, and the number of pieces of k, with the least estimate. Cutting k pays where the output alone has too few
-// tiles for the multiprocessors.
-template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
-                    MOST_BLOCKS = 264;
-  const TileChoice<T>* best = nullptr;
-  int64_t best_piece = 0;
-  double least = 0, count = static_cast<double>(batch.n);
-  for (int t = 0; t < TILE_COUNT; t++) {
-    const TileChoice<T>& tile = tiles_of(T{})[t];
-    double blocks =
-        count * static_cast<double>(ceil_div(p.m(), tile.bm)) * static_cast<double>(ceil_div(p.n(), tile.bn));
-    for (int64_t splits : SPLITS) {
-      if (splits > 1 && (blocks * static_cast<double>(splits) > MOST_BLOCKS || p.k() < splits * tile.bk)) break;
-      int64_t piece = ceil_div(ceil_div(p.k(), splits), tile.bk) * tile.bk;
-      double cycles = estimate(tile, count, p.m(), p.n(), p.k(), piece);
-      if (best && cycles >= least) continue;
-      best = &tile;
-      best_piece = piece;
-      least = cycles;
-    }
-  }
-  best->launch(call, p, batch, best_piece);
+// Whether the kernels of older tensor cores, which all devices from sm_80 on have, are better than plain multiply-adds.
+// Three TF32 products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly
+// as fast. They too are as exact as plain sums only for long k.
+bool mma_worth_it(const Call& call, const Product<float>& p, const Layout& batch, MmaMethod method) {
+  constexpr int64_t LEAST_K = 256;
+  constexpr double MARGIN = 2000;
+  if (method == MmaMethod::FLOAT32 && (p.k() < LEAST_K || !is_computing_gpu(call))) return false;
+  return mma_cycles(p, batch, method) + MARGIN < simt_cycles(p, batch);
 }
 
-// One row or one column: y[extent] = matrix x. The matrix is input 0 (a) or 1 (b) of the batch's layout.
+// True if they did it.
+bool try_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision, const Variant& variant) {
+  MmaMethod method = mma_method_of(precision);
+  bool wanted = variant.family == Variant::MMA;
+  if (!wanted && (variant.family != Variant::DEFAULT || precision == PRECISION_IEEE)) return false;
+  if (!mma_supported(call) || (!wanted && !mma_worth_it(call, p, batch, method))) return false;
+  matmul_mma(call, p, batch, method);
+  return true;
+}
 template <class T>
-void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const Operand<T>& x, const Layout& batch, int input) {
-  constexpr int64_t W = 16 / sizeof(T), BLOCKS_WANTED = 1024, LEAST_ROW = 4096, LEAST_COLUMN = 64;
-  int64_t vectors = matrix.extent * batch.n;
-  bool packs = wide_lines(matrix, batch, input), wide = packs;
-  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[1 - input][d]);
-  wide = wide && aligned16(x.data);
-  bool warps =
-      matrix.k_contiguous && (matrix.k <= 1024 || vectors >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
-  int64_t groups = batch.n * ceil_div(matrix.extent, packs ? 32 * W : 32);        // of columns, a block each
-  int64_t blocks =
-      matrix.k_contiguous ? (warps ? ceil_div(vectors, BLOCK / 32) : vectors) : batch.n * ceil_div(matrix.extent, 128);
-  int64_t splits = ceil_div(BLOCKS_WANTED, blocks), most = matrix.k / (matrix.k_contiguous ? LEAST_ROW : LEAST_COLUMN);
-  if (splits > most) splits = most > 0 ? most : 1;
-  int64_t piece = ceil_div(ceil_div(matrix.k, splits), W) * W;
-  splits = ceil_div(matrix.k, piece);
-  T* out = splits > 1 ? call.scratch<T>(splits * vectors) : y;
-  VectorProduct<T> p{out, matrix, x.data, batch, input, piece, splits};
-  cudaStream_t stream = stream_of(call);
-  if (!matrix.k_contiguous) {
-    unsigned grid = grid_for(splits * groups);
-    if (packs)
-      matvec_columns<W><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_columns<1><<<grid, BLOCK, 0, stream>>>(p);
-  } else if (warps) {
-    unsigned grid = grid_for(ceil_div(vectors * splits, BLOCK / 32));
-    if (wide)
-      matvec_rows<32, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<32, false><<<grid, BLOCK, 0, stream>>>(p);
-  } else {
-    unsigned grid = grid_for(vectors * splits);
-    if (wide)
-      matvec_rows<BLOCK, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<BLOCK, false><<<grid, BLOCK, 0, stream>>>(p);
+bool try_mma(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant) {
+  if ((variant.family != Variant::MMA && variant.family != Variant::DEFAULT) || !mma_supported(call)) return false;
+  matmul_mma(call, p, batch, MmaMethod::HALF);
+  return true;
+}
+bool try_mma(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
+
+template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
+  if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
+  Product<T> p = product_of(x);
+  if (try_hopper(call, p, x.batch, nullptr, precision, variant) || try_mma(call, p, x.batch, precision, variant))
+    return;
+  matmul_simt(call, p, x.batch, variant.simt);
+}
+
+template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
+  if (variant.family == Variant::CUBLAS) {
+    cublas_matmul(call, x);
+    return true;
   }
-  if (splits > 1) sum_all_pieces(call, y, out, vectors, splits);
-}
-
-template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
-  matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p, batch);
-}
-
-// Matrices of which a tile would be mostly empty, and many of them.
-template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
-  return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
-}
-
-template <class T> void matmul(Call& call, const Product<T>& p, const Layout& batch, int32_t variant) {
-  cudaStream_t stream = stream_of(call);
-  switch (variant) {
-    case DEFAULT:  // the column of b, or the row of a, is contiguous either way
-      if (tiny(p, batch)) return launch_naive(call, p, batch);
-      if (p.n() == 1) return matmul_vector(call, p.c, p.a, p.b, batch, 0);
-      if (p.m() == 1) return matmul_vector(call, p.c, p.b, p.a, batch, 1);
-      return matmul_by_shape(call, p, batch);
-    case NAIVE: return launch_naive(call, p, batch);
-    case TILED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        matmul_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
-      });
-    }
-    case REGISTER_TILED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        matmul_register_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
-      });
-    }
-    case VECTORIZED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1), wide_c = wide_lines(p.c, p.n());
-      auto kernel = wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>;
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        kernel<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
-      });
-    }
-    case DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, p.k());
-    case CUBLAS:
-      for (int64_t z = 0; z < batch.n; z++) {
-        Product<T> one = p;
-        one.move_to(batch, z);
-        cublas_matmul(call, one.c, one.a.data, one.b.data, p.m(), p.n(), p.k(), !p.a.k_contiguous, p.b.k_contiguous);
-      }
-      return;
-    default: return tiles_of(T{})[variant - FIRST_TILE].launch(call, p, batch, p.k());
-  }
-}
-
-template <class T> void matmul(Call& call, const BatchProduct<T>& x, int32_t variant) {
-  matmul(call, Product<T>{x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}}, x.batch, variant);
+  Product<T> p = product_of(x);
+  return try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, variant) ||
+         try_mma(call, p, x.batch, PRECISION_FLOAT32, variant);
 }
 
 }  // namespace
@@ -253,11 +139,37 @@ template <class T> void matmul(Call& call, const BatchProduct<T>& x, int32_t var
 namespace backend {
 
 const char* matmul_variant(int32_t variant) {
-  return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant] : nullptr;
+  return variant >= 0 && variant < VARIANT_COUNT ? VARIANTS[variant].name : nullptr;
 }
 
-void matmul(Call& call, const BatchProduct<float>& x, int32_t variant) { cdn::matmul(call, x, variant); }
-void matmul(Call& call, const BatchProduct<double>& x, int32_t variant) { cdn::matmul(call, x, variant); }
+void matmul(Call& call, const BatchProduct<float>& x, Precision precision, int32_t variant) {
+  multiply(call, x, precision, VARIANTS[variant]);
+}
+void matmul(Call& call, const BatchProduct<double>& x, Precision precision, int32_t variant) {
+  multiply(call, x, precision, VARIANTS[variant]);
+}
+
+bool matmul_half(Call& call, const BatchProduct<float16>& x, int32_t variant) {
+  return multiply_half(call, x, VARIANTS[variant]);
+}
+bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
+  return multiply_half(call, x, VARIANTS[variant]);
+}
+
+bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant) {
+  return epilogue.out_dtype == CDN_FLOAT32 &&
+         try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+}
+bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant) {
+  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+}
+bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
+                  int32_t variant) {
+  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+}
 
 }  // namespace backend
 }  // namespace cdn

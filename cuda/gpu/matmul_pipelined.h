@@ -1,4 +1,7 @@
-// The last step: tiles for the block, the warp and the thread, and loads that run while the multiply-adds do.
+// The last step of plain multiply-adds: tiles for the block, the warp and the thread, and loads that run while the
+// multiply-adds do. STAGES tiles of both operands, [k][i], are in shared memory or on their way there; two sets of
+// registers hold the numbers of this k and of the next. Nothing waits for memory, and the widths are parameters, as no
+// tile suits all shapes.
 #pragma once
 #include "matmul_async_copy.h"
 #include "matmul_common.h"
@@ -267,23 +270,6 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
           if (q + w < p.n()) to[w] = sum[i][j * W + w];
       }
     }
-}
-
-// y[i] = sum over s of pieces[s][i], in the order of s: the second pass where k is cut over blocks.
-template <int W, class T>
-__global__ void __launch_bounds__(BLOCK) sum_pieces(T* y, const T* pieces, int64_t count, int64_t splits) {
-  using Part = Pack<T, W>;
-  int64_t packs = count / W;
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs; i += (int64_t)gridDim.x * BLOCK) {
-    Part sum = reinterpret_cast<const Part*>(pieces)[i];
-#pragma unroll 8
-    for (int64_t s = 1; s < splits; s++) {
-      Part part = reinterpret_cast<const Part*>(pieces)[s * packs + i];
-#pragma unroll
-      for (int w = 0; w < W; w++) sum.v[w] += part.v[w];
-    }
-    reinterpret_cast<Part*>(y)[i] = sum;
-  }
 }
 
 }  // namespace cdn

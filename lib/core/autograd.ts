@@ -1,5 +1,6 @@
 import { GradientError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
+import type { Gate, Step } from "./gate.ts";
 import type { TensorBase } from "./tensor.ts";
 
 /** One step of the tape: the operation that made a tensor, and how gradients go back through it. */
@@ -11,7 +12,9 @@ export interface Node {
   /** What the operation read. */
   readonly inputs: readonly TensorBase[];
   /** From the gradient of the output to those of the inputs, null for an input that needs none. */
-  readonly backward: (grad: TensorBase) => readonly (TensorBase | null)[];
+  readonly backward: (grad: TensorBase, step: Step) => readonly (TensorBase | null)[];
+  /** The activation that it ends with, if that is one whose slope another operation may apply. */
+  readonly gate?: Gate;
   /** Set when a backward pass has used it up. */
   freed: boolean;
 }
@@ -63,7 +66,8 @@ export function record<T extends TensorBase>(
   out: T,
   name: string,
   inputs: readonly T[],
-  backward: (grad: T) => readonly (T | null)[],
+  backward: (grad: T, step: Step) => readonly (T | null)[],
+  gate?: Gate,
 ): T {
   if (!enabled || !inputs.some((x) => x.requiresGrad)) return out;
   out.requiresGrad = true;
@@ -72,6 +76,7 @@ export function record<T extends TensorBase>(
     order: steps++,
     inputs,
     backward: backward as Node["backward"],
+    gate,
     freed: false,
   };
   return out;

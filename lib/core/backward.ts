@@ -1,6 +1,7 @@
 import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
 import { type Node, record, withRecording } from "./autograd.ts";
+import type { Gate, Step } from "./gate.ts";
 import { checkOptions } from "./options.ts";
 import { ownAs, scope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
@@ -135,15 +136,19 @@ const freedByBackward = new Error("freed by backward()");
  * One walk back. Gradients are freed as soon as the last operation that reads them has run, unless their computation is
  * recorded.
  */
-class Pass {
+class Pass implements Step {
   /** Whether the walk itself is recorded. */
   readonly create: boolean;
+  /** Whether the gradient of the operation that is run now has its gate's slope in it. */
+  gated = false;
   readonly #retain: boolean;
   readonly #targets: ReadonlySet<TensorBase> | undefined;
   readonly #stop: boolean;
   #needed: ReadonlySet<TensorBase> | undefined; // undefined: all
   readonly #gradients = new Map<TensorBase, TensorBase>();
   readonly #holders = new Map<TensorBase, number>();
+  readonly #gated = new Set<TensorBase>(); // by the operation that used them
+  #users = new Map<TensorBase, number>();
 
   /** Towards `targets`, or all leaves; with `stop` not past the targets. */
   constructor(options: BackwardOptions, targets?: ReadonlySet<TensorBase>, stop = false) {
@@ -165,9 +170,11 @@ class Pass {
       this.#needed = new Set([...made, ...this.#targets]);
     }
     for (const [root, seed] of seeds) this.#give(root, seed);
+    if (!this.create) this.#users = usersOf(made, seeds.map(([root]) => root));
     for (const tensor of made) {
       const grad = this.#gradients.get(tensor);
       if (!grad) continue;
+      this.gated = this.#gated.has(tensor);
       this.#step(tensor.node!, grad);
       if (this.#targets?.has(tensor)) continue;
       this.#gradients.delete(tensor);
@@ -177,7 +184,9 @@ class Pass {
   }
 
   #step(node: Node, grad: TensorBase): void {
-    const results = this.create ? node.backward(grad) : scope(() => node.backward(grad));
+    const results = this.create
+      ? node.backward(grad, this)
+      : scope(() => node.backward(grad, this));
     results.forEach((result, i) => {
       const input = node.inputs[i]!;
       if (!result || !input.requiresGrad) return;
@@ -193,6 +202,14 @@ class Pass {
     for (const result of results) {
       if (result && !this.#holders.has(result) && result !== grad) result.dispose(freedByBackward);
     }
+  }
+
+  /** As {@linkcode Step} says; nothing is fused where the walk is recorded, and targets get what is theirs. */
+  takeGate(input: TensorBase): Gate | undefined {
+    const gate = input.node?.gate;
+    if (!gate || this.#users.get(input) !== 1 || this.#targets?.has(input)) return undefined;
+    this.#gated.add(input);
+    return gate;
   }
 
   #give(target: TensorBase, grad: TensorBase): void {
@@ -279,10 +296,25 @@ function leadingTo(made: TensorBase[], targets: ReadonlySet<TensorBase>): Tensor
   return made.filter((tensor) => leading.has(tensor));
 }
 
+// How many gradients each tensor with a gate gets: from the operations that read it, and as a root.
+function usersOf(
+  made: readonly TensorBase[],
+  roots: readonly TensorBase[],
+): Map<TensorBase, number> {
+  const users = new Map<TensorBase, number>();
+  for (const read of [roots, ...made.map((tensor) => tensor.node!.inputs)]) {
+    for (const tensor of read) {
+      if (tensor.node?.gate) users.set(tensor, (users.get(tensor) ?? 0) + 1);
+    }
+  }
+  return users;
+}
+
 // Lets go of what the node had saved, but leaves its name for the message above.
 function free(node: Node): void {
   node.freed = true;
-  const gone = node as { inputs: Node["inputs"]; backward: Node["backward"] };
+  const gone = node as { -readonly [Key in keyof Node]: Node[Key] };
   gone.inputs = [];
   gone.backward = () => [];
+  gone.gate = undefined;
 }

@@ -61,6 +61,7 @@ const cell = {
   result: int,
 } as const;
 
+const sizes3 = [size, size, size] as const;
 const lists4 = [pointer, pointer, pointer, pointer] as const;
 const lists5 = [...lists4, pointer] as const;
 const lists6 = [...lists5, pointer] as const;
@@ -82,6 +83,11 @@ export const symbols = {
   cdn_stream_destroy: { parameters: [handle], result: int },
   cdn_stream_use: { parameters: [int, handle], result: int },
   cdn_stream_sync: { parameters: [int, handle], result: int },
+
+  cdn_event_create: { parameters: [pointer, int], result: int },
+  cdn_event_record: { parameters: [handle], result: int },
+  cdn_event_elapsed: { parameters: [pointer, handle, handle], result: int },
+  cdn_event_destroy: { parameters: [handle], result: int },
 
   cdn_alloc: { parameters: [pointer, int, size], result: int },
   cdn_view: { parameters: [pointer, handle, size, size], result: int },
@@ -315,10 +321,20 @@ export const symbols = {
   },
 
   cdn_matmul: {
-    parameters: [handle, handle, handle, pointer, int, size, size, size, int, int, int, int],
+    parameters: [handle, handle, handle, pointer, int, ...sizes3, int, int, int, int, int],
     result: int,
   },
   cdn_matmul_variant: { parameters: [int], result: "pointer" },
+  cdn_matmul_fused: {
+    parameters: [
+      ...[handle, handle, handle], // c, z, a_sums
+      ...[handle, handle, handle, handle, handle], // a, b, bias, residual, mask
+      ...[pointer, int, ...sizes3, int, int], // what to multiply
+      ...[scalar, scalar, int], // alpha, beta, activation
+      ...[int, int, int, int], // dtype, out_dtype, precision, variant
+    ],
+    result: int,
+  },
 
   // Lists of handles (one pointer each), sizes, their count; then hyper-parameters, flags and the dtype.
   cdn_sgd_step: { parameters: [...lists4, int, ...scalars4, int, int, int, int], result: int },
@@ -366,4 +382,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 3;
+export const abiVersion = 4;

@@ -1,3 +1,4 @@
+import type { FusedActivation } from "../core/gate.ts";
 import { checkOptions } from "../core/options.ts";
 import {
   elu,
@@ -159,23 +160,24 @@ export class ELU extends Module {
  * ```
  */
 export class GELU extends Module {
-  readonly #options: Required<GeluOptions>;
+  /** Whether it is exact (`"none"`) or approximated by tanh. */
+  readonly approximate: "none" | "tanh";
 
   /** With `approximate` `"none"` (the default) or `"tanh"`. */
   constructor(options: GeluOptions = {}) {
     super();
     checkOptions("GELU", options, ["approximate"]);
-    this.#options = { approximate: options.approximate ?? "none" };
+    this.approximate = options.approximate ?? "none";
   }
 
   /** gelu(x). */
   override forward(x: Tensor): Tensor {
-    return gelu(x, this.#options);
+    return gelu(x, { approximate: this.approximate });
   }
 
   /** `GELU(approximate: none)`. */
   override describe(): string {
-    return `GELU(approximate: ${this.#options.approximate})`;
+    return `GELU(approximate: ${this.approximate})`;
   }
 }
 
@@ -269,5 +271,21 @@ export class LogSoftmax extends Module {
   /** `LogSoftmax(axis: -1)`. */
   override describe(): string {
     return `LogSoftmax(axis: ${this.#axis})`;
+  }
+}
+
+const gelus = { none: "gelu", tanh: "geluTanh" } as const;
+
+/** The name under which linear() knows what a module computes, if it does. */
+export function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
+  switch (module?.forward) { // a subclass may have another one
+    case ReLU.prototype.forward:
+      return "relu";
+    case GELU.prototype.forward:
+      return gelus[(module as GELU).approximate]; // none for a name that gelu() is to refuse
+    case SiLU.prototype.forward:
+      return "silu";
+    default:
+      return undefined;
   }
 }

@@ -1,5 +1,7 @@
 import { CudenoError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
+import { fusedActivationOf } from "./activations.ts";
+import { activated } from "./linear.ts";
 import { Module } from "./module.ts";
 
 /**
@@ -27,9 +29,14 @@ export class Sequential extends Module {
 
   /** The output of the last module. An error says which module it came from. */
   override forward(x: Tensor): Tensor {
-    for (const [i, module] of this.#modules.entries()) {
+    for (let i = 0; i < this.#modules.length; i++) {
+      const module = this.#modules[i]!;
       try {
-        x = module.forward(x);
+        // A linear layer takes the activation after it along.
+        const activation = fusedActivationOf(this.#modules[i + 1]);
+        const both = activation && activated(module, activation, x);
+        x = both ?? module.forward(x);
+        if (both) i++;
       } catch (error) {
         if (error instanceof CudenoError) {
           error.message = `${i}: ${module.describe()}: ${error.message}`;

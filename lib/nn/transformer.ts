@@ -9,9 +9,11 @@ import {
   type MultiHeadAttentionOptions,
 } from "./attention.ts";
 import { Dropout } from "./dropout.ts";
-import { Linear } from "./linear.ts";
+import { activated, Linear } from "./linear.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./row_norm.ts";
+
+const activations = { relu, gelu: (x: Tensor): Tensor => gelu(x) };
 
 /** Options of {@linkcode TransformerEncoderLayer}. */
 export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionOptions, "bias"> {
@@ -55,7 +57,7 @@ export class TransformerEncoderLayer extends Module {
   dropout1: Dropout;
   /** After the linear layers. */
   dropout2: Dropout;
-  readonly #activation: (x: Tensor) => Tensor;
+  readonly #activation: "relu" | "gelu";
   readonly #normFirst: boolean;
 
   /** A layer for dModel features and so many heads. */
@@ -69,7 +71,7 @@ export class TransformerEncoderLayer extends Module {
     const { feedForward = 2048, dropout = 0.1, activation = "relu", batchFirst = false } = options;
     const { normFirst = false, layerNormEps: eps = 1e-5, device, dtype } = options;
     checkInteger(op, "feedForward", feedForward, 1);
-    if (activation !== "relu" && activation !== "gelu") {
+    if (!Object.hasOwn(activations, activation)) {
       throw new ArgumentError(`${op}: activation is ${activation}; it must be relu or gelu`);
     }
     const place = { device, dtype };
@@ -81,7 +83,7 @@ export class TransformerEncoderLayer extends Module {
     this.norm2 = new LayerNorm(dModel, { ...place, eps });
     this.dropout1 = new Dropout({ p: dropout });
     this.dropout2 = new Dropout({ p: dropout });
-    this.#activation = activation === "relu" ? relu : (x) => gelu(x);
+    this.#activation = activation;
     this.#normFirst = normFirst;
   }
 
@@ -97,8 +99,9 @@ export class TransformerEncoderLayer extends Module {
   }
 
   #feed(x: Tensor): Tensor {
-    const inner = this.dropout.forward(this.#activation(this.linear1.forward(x)));
-    return this.dropout2.forward(this.linear2.forward(inner));
+    const inner = activated(this.linear1, this.#activation, x) ??
+      activations[this.#activation](this.linear1.forward(x));
+    return this.dropout2.forward(this.linear2.forward(this.dropout.forward(inner)));
   }
 }
 

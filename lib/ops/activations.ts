@@ -20,7 +20,7 @@ import { where } from "./where.ts";
 export function relu(x: Tensor): Tensor {
   return unary("relu", x, floats, "cdn_relu", (grad, y) => {
     return gated("relu", "cdn_relu_grad", grad, y);
-  });
+  }, "relu");
 }
 
 /** Options of {@linkcode leakyRelu}. */
@@ -140,12 +140,12 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   if (approximate === "none") {
     return unary("gelu", x, floats, "cdn_gelu", (grad) => {
       return gradEnabled() ? mul(grad, geluSlope(x)) : fused("cdn_gelu_grad", grad, x);
-    });
+    }, "gelu");
   }
   if (approximate === "tanh") {
     return unary("gelu", x, floats, "cdn_gelu_tanh", (grad) => {
       return gradEnabled() ? mul(grad, geluTanhSlope(x)) : fused("cdn_gelu_tanh_grad", grad, x);
-    });
+    }, "geluTanh");
   }
   throw new ArgumentError(`gelu: approximate is ${approximate}; it must be "none" or "tanh"`);
 }
@@ -179,7 +179,7 @@ export function silu(x: Tensor): Tensor {
     if (!gradEnabled()) return fused("cdn_silu_grad", grad, x);
     const s = sigmoid(x);
     return mul(grad, add(s, sub(y, mul(y, s)))); // s + x s (1 - s)
-  });
+  }, "silu");
 }
 
 /** Options of {@linkcode softplus}. */

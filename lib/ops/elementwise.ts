@@ -1,5 +1,6 @@
 import { record } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
+import type { FusedActivation } from "../core/gate.ts";
 import type { DType } from "../core/dtype.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDType } from "./operands.ts";
@@ -19,13 +20,17 @@ export type GradKernel =
   | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}_grad`
   | ((f: Functions, dx: number, dy: number, saved: number, n: bigint, dtype: number) => number);
 
-/** y = f(x) by a kernel; `gradient` makes x's from y's and from y. */
+/**
+ * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under which products know f, if
+ * they do.
+ */
 export function unary(
   op: string,
   x: Tensor,
   dtypes: readonly DType[],
   kernel: Kernel,
   gradient: (grad: Tensor, y: Tensor) => Tensor,
+  activation?: FusedActivation,
 ): Tensor {
   checkDType(op, x, dtypes);
   const y = x.make(x.shape);
@@ -37,7 +42,13 @@ export function unary(
       ? functions[kernel](y.handle, x.handle, n, x.code)
       : kernel(functions, y.handle, x.handle, n, x.code),
   );
-  return record(y, op, [x], (grad) => [gradient(grad, y)]);
+  return record(
+    y,
+    op,
+    [x],
+    (grad, step) => [step.gated ? grad : gradient(grad, y)],
+    activation && { activation, saved: activation === "relu" ? y : x },
+  );
 }
 
 /** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */

@@ -157,14 +157,14 @@ function walkBack(
 
 // The same of differentiable operations, for gradients that shall have gradients.
 function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
-  const { steps, n, hidden, order } = plan;
+  const { steps, n, hidden, order, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -1));
   let h = rest.at(-1)!;
-  const products = linear(x, weightIh, biasIh);
+  const products = linear(x, weightIh, biasIh, { precision });
   const outputs = new Array<Tensor>(steps);
   for (const t of order) {
     const a = slice(products, 0, t, t + 1).reshape([n, 3, hidden]);
-    const u = linear(h, weightHh, biasHh).reshape([n, 3, hidden]);
+    const u = linear(h, weightHh, biasHh, { precision }).reshape([n, 3, hidden]);
     const part = (sums: Tensor, k: number) => slice(sums, 1, k, k + 1).reshape([1, n, hidden]);
     const r = sigmoid(add(part(a, 0), part(u, 0)));
     const z = sigmoid(add(part(a, 1), part(u, 1)));

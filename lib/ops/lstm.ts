@@ -193,13 +193,13 @@ function walkBack(
 
 // The same of differentiable operations, for gradients that shall have gradients.
 function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
-  const { steps, n, hidden, order, extra } = plan;
+  const { steps, n, hidden, order, extra, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -2));
   let [h, c] = rest.slice(-2) as [Tensor, Tensor];
-  const products = linear(x, weightIh, biasIh);
+  const products = linear(x, weightIh, biasIh, { precision });
   const outputs = new Array<Tensor>(steps);
   for (const t of order) {
-    const sums = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh))
+    const sums = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh, { precision }))
       .reshape([n, 4, hidden]);
     const gate = (k: number) => slice(sums, 1, k, k + 1).reshape([1, n, hidden]);
     const kept = mul(sigmoid(gate(1)), c);

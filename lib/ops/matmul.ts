@@ -1,5 +1,6 @@
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { checkOptions } from "../core/options.ts";
+import { type MatmulPrecision, precisionOf } from "../core/precision.ts";
 import { broadcastShapes, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -19,6 +20,8 @@ export interface MatmulOptions {
   transposeA?: boolean;
   /** Read the matrices of b as their transposes: b is stored [..., n, k]. Default false. */
   transposeB?: boolean;
+  /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
+  precision?: MatmulPrecision;
   /** A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the shape. */
   variant?: string;
 }
@@ -32,8 +35,8 @@ export interface MatmulOptions {
  *   vectors give one number.
  * - Axes in front of the matrices are a batch; those of a and b broadcast, without copies.
  *
- * Floats, with plain multiply-adds in float32 or float64; the 16-bit ones are multiplied and added in float32 and rounded
- * once. Under autocast() its dtype is used. Over no elements (k = 0) the sum is 0.
+ * Floats. How exact float32 is says {@linkcode setMatmulPrecision}; the 16-bit ones are multiplied and added in float32
+ * and rounded once. Under autocast() its dtype is used. Over no elements (k = 0) the sum is 0.
  *
  * @throws {ShapeError} when the inner extents differ, the leading axes do not broadcast, or an operand has no axes.
  * @throws {DTypeError} when the dtypes differ or are no floats.
@@ -46,7 +49,7 @@ export interface MatmulOptions {
  * ```
  */
 export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tensor {
-  checkOptions("matmul", options, ["transposeA", "transposeB", "variant"]);
+  checkOptions("matmul", options, ["transposeA", "transposeB", "precision", "variant"]);
   checkTensor("matmul", b);
   checkDType("matmul", a, floats);
   checkSameDevice("matmul", a, b);
@@ -63,6 +66,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
       `matmul: op(a) is [${m}, ${k}] and op(b) is [${kOfB}, ${n}]; the inner extents, ${k} and ${kOfB}, must be equal${fix}`,
     );
   }
+  const precision = precisionOf("matmul", options.precision);
   const variant = variantNumber(a, options.variant);
   let { batch: batchA } = left;
   let { batch: batchB } = right;
@@ -74,7 +78,18 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
     m *= sizeOf(batchA);
     batchA = batchB = [];
   }
-  return product(a, b, { m, n, k, transposeA, transposeB, batchA, batchB, shape, variant });
+  return product(a, b, {
+    m,
+    n,
+    k,
+    transposeA,
+    transposeB,
+    batchA,
+    batchB,
+    shape,
+    precision,
+    variant,
+  });
 }
 
 // A tensor as a batch of matrices op(x).

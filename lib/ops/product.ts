@@ -1,5 +1,7 @@
 import { record } from "../core/autograd.ts";
+import type { FusedActivation } from "../core/gate.ts";
 import { writeLayout } from "../core/layout.ts";
+import { type MatmulPrecision, precisionCode } from "../core/precision.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
@@ -19,35 +21,89 @@ export interface Product {
   readonly batchB?: Shape;
   /** The shape of the result, if it is not [...batch, m, n] but another one of as many elements. */
   readonly shape?: Shape;
-  /** The kernel's number. Default 0, the best. */
+  /** That of the forward pass, for the gradients too. */
+  readonly precision: MatmulPrecision;
+  /** The kernel's number. Default 0, the best; gradients always take that. */
   readonly variant?: number;
 }
 
+/** What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the product's dtype. */
+export interface Epilogue {
+  /** Added to each row: [n]. */
+  readonly bias?: Tensor | null;
+  readonly activation?: FusedActivation;
+  /** Not the activation, but a product with its slope at these. Of the product's shape. */
+  readonly mask?: Tensor | null;
+  /** Added after the activation. Of the product's shape. */
+  readonly residual?: Tensor | null;
+  /** Gets what the activation is given. Of the product's shape. */
+  readonly z?: Tensor | null;
+  /** Gets the sums of the rows of op(a): [batch, m]. */
+  readonly aSums?: Tensor | null;
+}
+
+// As cudeno.h numbers them.
+const activations: Record<FusedActivation, number> = { relu: 1, gelu: 2, geluTanh: 3, silu: 4 };
+
+/** An activation as the library numbers it, 0 for none. */
+export function activationCode(activation: FusedActivation | undefined): number {
+  return activation === undefined ? 0 : activations[activation];
+}
+
 /** The product, unrecorded. The tensors are taken as matrices of these extents, whatever their shapes. */
-export function multiplied(a: Tensor, b: Tensor, x: Product): Tensor {
+export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue): Tensor {
   const { m, n, k, transposeA = false, transposeB = false, batchA = [], batchB = [] } = x;
   const batch = broadcastShapes("matmul", batchA, batchB);
   const c = a.make(x.shape ?? [...batch, m, n]);
   const { backend } = a;
   const distances = (own: Shape, size: number) =>
     broadcastStrides(own, batch).map((stride) => stride * size);
+  const layout = batch.length === 0
+    ? null
+    : writeLayout(batch, distances(batchA, m * k), distances(batchB, k * n));
+  const precision = precisionCode(x.precision);
+  const { functions } = backend;
   backend.check(
-    backend.functions.cdn_matmul(
-      c.handle,
-      a.handle,
-      b.handle,
-      batch.length === 0
-        ? null
-        : writeLayout(batch, distances(batchA, m * k), distances(batchB, k * n)),
-      batch.length,
-      BigInt(m),
-      BigInt(n),
-      BigInt(k),
-      Number(transposeA),
-      Number(transposeB),
-      a.code,
-      x.variant ?? 0,
-    ),
+    epilogue
+      ? functions.cdn_matmul_fused(
+        c.handle,
+        epilogue.z?.handle ?? 0,
+        epilogue.aSums?.handle ?? 0,
+        a.handle,
+        b.handle,
+        epilogue.bias?.handle ?? 0,
+        epilogue.residual?.handle ?? 0,
+        epilogue.mask?.handle ?? 0,
+        layout,
+        batch.length,
+        BigInt(m),
+        BigInt(n),
+        BigInt(k),
+        Number(transposeA),
+        Number(transposeB),
+        1,
+        0,
+        activationCode(epilogue.activation),
+        a.code,
+        c.code,
+        precision,
+        x.variant ?? 0,
+      )
+      : functions.cdn_matmul(
+        c.handle,
+        a.handle,
+        b.handle,
+        layout,
+        batch.length,
+        BigInt(m),
+        BigInt(n),
+        BigInt(k),
+        Number(transposeA),
+        Number(transposeB),
+        a.code,
+        precision,
+        x.variant ?? 0,
+      ),
   );
   return c;
 }
@@ -62,14 +118,14 @@ export function product(a: Tensor, b: Tensor, x: Product): Tensor {
 
 /** d op(a) = dc op(b)^T, and its transpose when a is stored transposed. */
 export function gradOfA(dc: Tensor, b: Tensor, x: Product, shape: Shape): Tensor {
-  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [], precision } = x;
   const batchC = broadcastShapes("matmul", batchA, batchB);
   const da = transposeA
     ? {
       ...{ m: k, n: m, k: n, transposeA: transposeB, transposeB: true },
-      ...{ batchA: batchB, batchB: batchC },
+      ...{ batchA: batchB, batchB: batchC, precision },
     }
-    : { m, n: k, k: n, transposeB: !transposeB, batchA: batchC, batchB };
+    : { m, n: k, k: n, transposeB: !transposeB, batchA: batchC, batchB, precision };
   return transposeA
     ? summed(b, dc, da, [...batchA, k, m], shape)
     : summed(dc, b, da, [...batchA, m, k], shape);
@@ -77,14 +133,14 @@ export function gradOfA(dc: Tensor, b: Tensor, x: Product, shape: Shape): Tensor
 
 /** d op(b) = op(a)^T dc, and its transpose when b is stored transposed. */
 export function gradOfB(dc: Tensor, a: Tensor, x: Product, shape: Shape): Tensor {
-  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [] } = x;
+  const { m, n, k, transposeA, transposeB, batchA = [], batchB = [], precision } = x;
   const batchC = broadcastShapes("matmul", batchA, batchB);
   const db = transposeB
     ? {
       ...{ m: n, n: k, k: m, transposeA: true, transposeB: transposeA },
-      ...{ batchA: batchC, batchB: batchA },
+      ...{ batchA: batchC, batchB: batchA, precision },
     }
-    : { m: k, n, k: m, transposeA: !transposeA, batchA, batchB: batchC };
+    : { m: k, n, k: m, transposeA: !transposeA, batchA, batchB: batchC, precision };
   return transposeB
     ? summed(dc, a, db, [...batchB, n, k], shape)
     : summed(a, dc, db, [...batchB, k, n], shape);

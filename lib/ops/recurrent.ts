@@ -4,6 +4,7 @@
 import type { Backend } from "../core/backend.ts";
 import { dtypeInfo } from "../core/dtype.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
+import { type MatmulPrecision, precisionCode, precisionOf } from "../core/precision.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
@@ -52,6 +53,8 @@ export interface Plan {
   readonly hidden: number;
   /** gates * hidden. */
   readonly width: number;
+  /** Of all products, forward and back. */
+  readonly precision: MatmulPrecision;
   /** The times in the order in which they are walked. */
   readonly order: readonly number[];
   readonly rows: number;
@@ -120,7 +123,7 @@ export function planOf(
   for (const [name, state] of Object.entries(states)) check(name, state, [1, n, hidden]);
   const first = reverse ? extra : 1;
   return {
-    ...{ op, steps, n, features, hidden, width },
+    ...{ op, steps, n, features, hidden, width, precision: precisionOf(op) },
     order: Array.from({ length: steps }, (_, i) => (reverse ? steps - 1 - i : i)),
     rows: steps + 1 + extra,
     initial: reverse ? first + steps : 0,
@@ -178,16 +181,16 @@ export class Rows implements Disposable {
 
 /** x W_ih^T for all steps: [steps, n, gates * hidden]. */
 export function inputProduct(x: Tensor, { weightIh }: RecurrentWeights, plan: Plan): Tensor {
-  const { steps, n, features, width } = plan;
+  const { steps, n, features, width, precision } = plan;
   return multiplied(x, weightIh, {
     ...{ m: steps * n, n: width, k: features, transposeB: true },
-    shape: [steps, n, width],
+    ...{ shape: [steps, n, width], precision },
   });
 }
 
 /** y = h W_hh^T of one step, into memory that is there. */
 export function recurrentProduct(y: Tensor, h: number, weightHh: Tensor, plan: Plan): void {
-  multiplyInto(y, h, weightHh, plan.n, plan.width, plan.hidden, true);
+  multiplyInto(y, h, weightHh, plan.n, plan.width, plan.hidden, true, plan.precision);
 }
 
 /** dh = dgates W_hh of one step, into memory that is there. */
@@ -197,7 +200,7 @@ export function recurrentProductGrad(
   weightHh: Tensor,
   plan: Plan,
 ): void {
-  multiplyInto(dh, dgates, weightHh, plan.n, plan.hidden, plan.width, false);
+  multiplyInto(dh, dgates, weightHh, plan.n, plan.hidden, plan.width, false, plan.precision);
 }
 
 function multiplyInto(
@@ -208,6 +211,7 @@ function multiplyInto(
   n: number,
   k: number,
   transposeB: boolean,
+  precision: MatmulPrecision,
 ): void {
   const { backend } = c;
   backend.check(
@@ -223,6 +227,7 @@ function multiplyInto(
       0,
       Number(transposeB),
       c.code,
+      precisionCode(precision),
       0,
     ),
   );
@@ -240,7 +245,7 @@ export function parameterGradients(
   dgatesH: Tensor,
   plan: Plan,
 ): (Tensor | null)[] {
-  const { steps, n, features, hidden, width, before } = plan;
+  const { steps, n, features, hidden, width, before, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = weights;
   const all = steps * n;
   const begun = states.view(before * n * hidden, [all, hidden]); // what each step began with
@@ -249,13 +254,13 @@ export function parameterGradients(
   const sumH = () => (dgatesX === dgatesH && sumX ? sumX : biasOf(dgatesH));
   return [
     x.requiresGrad
-      ? multiplied(dgatesX, weightIh, { m: all, n: features, k: width, shape: x.shape })
+      ? multiplied(dgatesX, weightIh, { m: all, n: features, k: width, shape: x.shape, precision })
       : null,
     weightIh.requiresGrad
-      ? multiplied(dgatesX, x, { m: width, n: features, k: all, transposeA: true })
+      ? multiplied(dgatesX, x, { m: width, n: features, k: all, transposeA: true, precision })
       : null,
     weightHh.requiresGrad
-      ? multiplied(dgatesH, begun, { m: width, n: hidden, k: all, transposeA: true })
+      ? multiplied(dgatesH, begun, { m: width, n: hidden, k: all, transposeA: true, precision })
       : null,
     ...(biasIh && biasHh ? [sumX, biasHh.requiresGrad ? sumH() : null] : []),
   ];

@@ -158,11 +158,12 @@ function walkBack(
 // The same of differentiable operations, for gradients that shall have gradients.
 function composed(x: Tensor, rest: readonly Tensor[], isRelu: boolean, plan: Plan): Tensor {
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -1));
+  const { precision } = plan;
   let h = rest.at(-1)!;
-  const products = linear(x, weightIh, biasIh);
+  const products = linear(x, weightIh, biasIh, { precision });
   const outputs = new Array<Tensor>(plan.steps);
   for (const t of plan.order) {
-    const sum = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh));
+    const sum = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh, { precision }));
     h = outputs[t] = isRelu ? relu(sum) : tanh(sum);
   }
   return concat(outputs, 0);

@@ -9,7 +9,7 @@ import {
   softplus,
   tanh,
 } from "../../mod.ts";
-import { erfc } from "../reference.ts";
+import { fusedActivations } from "../reference.ts";
 import { awayFromZero, type Case, elementwise, floats, roundings, spiked } from "./case.ts";
 import { parametric, unary } from "./unary.ts";
 
@@ -63,10 +63,6 @@ function exponential(alpha?: number): Case {
   );
 }
 
-const normalBelow = (x: number) => 0.5 * erfc(-x * Math.SQRT1_2);
-const byTanh = (x: number) =>
-  0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
-
 function gelus(approximate?: GeluOptions["approximate"]): Case {
   const options = approximate && { approximate };
   return parametric(
@@ -74,7 +70,7 @@ function gelus(approximate?: GeluOptions["approximate"]): Case {
     approximate ?? "",
     (x) => gelu(x, options),
     (x) => x.gelu(options),
-    approximate === "tanh" ? byTanh : (x) => x * normalBelow(x),
+    fusedActivations[approximate === "tanh" ? "geluTanh" : "gelu"].of,
     {
       dtypes: floats,
       fill: spiked(-3, 3, 3),

@@ -1,7 +1,14 @@
-import { linear, matmul, matmulVariants, type Shape, type Tensor } from "../../mod.ts";
+import {
+  type FusedActivation,
+  linear,
+  matmul,
+  matmulVariants,
+  type Shape,
+  type Tensor,
+} from "../../mod.ts";
 import {
   batchProduct,
-  broadcasted,
+  fusedActivations,
   type Grid,
   matrixProduct,
   permuted,
@@ -40,6 +47,11 @@ const gradExtents: readonly Extents[] = [[1, 1, 1], [2, 3, 4], [3, 1, 2]];
 // Mostly positive, so that sums are far from 0 compared with their terms.
 const fill: Fill = (random, i) => (random() * 2 - 0.5) * (i % 13 === 5 ? 4 : 1);
 
+// Kernels of tensor cores are as exact as plain sums for long k, but not for short k.
+function toleranceOf(variant: string) {
+  return /mma/.test(variant) ? roundings(12, 3) : undefined;
+}
+
 // Neither a zero times NaN nor a zero times inf may be skipped. Each shape is stored as the transposes want it.
 function specials(a: (x: Grid) => Grid, b: (x: Grid) => Grid): Special[] {
   const left = rows([NaN, 0], [0, 1], [Infinity, 1], [2, 3]);
@@ -69,6 +81,7 @@ function product(transposeA: boolean, transposeB: boolean): Case {
         name,
         call: call(name),
         optional: name.endsWith("blas"), // OpenBLAS, Accelerate and cuBLAS are somebody else's
+        tolerance: toleranceOf(name),
       })),
       {
         name: "a.matmul(b)",
@@ -164,6 +177,7 @@ function batched(transposeA: boolean, transposeB: boolean): Case {
         name,
         call: call(name),
         optional: name.endsWith("blas"),
+        tolerance: toleranceOf(name),
       })),
     reference: (x, y) => batchProduct(transposeA ? swap(x!) : x!, transposeB ? swap(y!) : y!),
     shapes: batches.map(stored),
@@ -194,43 +208,70 @@ function batchVector(left: boolean): Case {
   };
 }
 
-function layer(bias: boolean): Case {
+interface LayerOptions {
+  bias?: boolean;
+  residual?: boolean;
+  activation?: FusedActivation;
+}
+
+// With what is fused into it.
+function layer({ bias = true, residual = false, activation }: LayerOptions = {}): Case {
   const shapes: Shape[][] = [
     [[1, 1], [1, 1]],
     [[3], [2, 3]],
     [[33, 65], [31, 65]],
-    [[128, 784], [128, 784]],
-    [[128, 128], [10, 128]],
     [[2, 3, 4], [5, 4]],
     [[0, 3], [2, 3]],
     [[2, 0], [3, 0]],
     [[2, 3], [0, 3]],
   ];
-  const withBias = (list: Shape[][]) => bias ? list.map(([x, w]) => [x!, w!, [w![0]!]]) : list;
+  const large: Shape[][] = [[[128, 784], [128, 784]], [[128, 128], [10, 128]]];
+  const plain = bias && !residual && !activation;
+  const complete = (list: Shape[][]) =>
+    list.map(([x, w]) => {
+      const out = w![0]!;
+      return [x!, w!, ...(bias ? [[out]] : []), ...(residual ? [[...x!.slice(0, -1), out]] : [])];
+    });
+  const f = activation ? fusedActivations[activation].of : (x: number) => x;
+  const asked = [bias ? "" : "no bias", activation ?? "", residual ? "residual" : ""];
   return {
-    name: bias ? "linear()" : "linear(no bias)",
-    call: (x: Tensor, w: Tensor, b?: Tensor) => linear(x, w, b),
-    reference: (x, w, b) => {
+    name: `linear(${asked.filter((word) => word).join(", ")})`,
+    call: (x: Tensor, w: Tensor, ...rest: Tensor[]) => {
+      const b = bias ? rest.shift()! : null;
+      return plain ? linear(x, w, b) : linear(x, w, b, { activation, residual: rest[0] });
+    },
+    reference: (x, w, ...rest) => {
+      const b = bias ? rest.shift() : undefined;
+      const [added] = rest;
       const features = w!.shape[1]!;
       const rows = x!.shape.slice(0, -1);
       const y = matrixProduct({ ...x!, shape: [sizeOf(rows), features] }, transposed(w!));
       const shape = [...rows, w!.shape[0]!];
-      if (!b) return { ...y, shape };
-      const magnitude = { ...y, values: y.magnitudes! };
+      const shift = (i: number) => b?.values[i % b.values.length] ?? 0;
+      const more = (i: number) => added?.values[i] ?? 0;
       return {
         shape,
-        values: broadcasted(y, b, (sum, shift) => sum + shift).values,
-        magnitudes: broadcasted(magnitude, b, (size, shift) => size + Math.abs(shift)).values,
+        values: Array.from(y.values, (sum, i) => f(sum + shift(i)) + more(i)),
+        magnitudes: Array.from(
+          y.magnitudes!,
+          (size, i) => size + Math.abs(shift(i)) + Math.abs(more(i)),
+        ),
       };
     },
-    shapes: withBias(shapes),
-    gradShapes: withBias([[[3], [2, 3]], [[2, 3], [4, 3]], [[2, 1, 3], [2, 3]]]),
+    shapes: complete(activation || residual ? shapes : [...shapes, ...large]),
+    gradShapes: complete([[[3], [2, 3]], [[2, 3], [4, 3]], [[2, 1, 3], [2, 3]]]),
     dtypes: floats,
     fill: [fill],
-    tolerance: roundings(2, 3),
+    tolerance: activation && activation !== "relu" ? roundings(4) : roundings(2, 3),
     flops: ([, w], output) => 2 * sizeOf(output) * w![1]!,
   };
 }
+
+const layers = ([undefined, "relu", "gelu", "geluTanh", "silu"] as const).flatMap((activation) =>
+  [true, false].flatMap((bias) =>
+    [false, true].map((residual) => layer({ bias, residual, activation }))
+  )
+);
 
 export const matmulCases: readonly Case[] = [
   product(false, false),
@@ -244,6 +285,5 @@ export const matmulCases: readonly Case[] = [
   batched(true, true),
   batchVector(true),
   batchVector(false),
-  layer(true),
-  layer(false),
+  ...layers,
 ];

@@ -138,7 +138,7 @@
   X(nll_loss_grad) \
   X(nll_mean) \
   X(matmul)
-// The others, each with its own place in Fuzzer::manage().
+// The others, each with its own place in Fuzzer::manage() or computing_entries().
 #define MANAGING(X) \
   X(abi_version) \
   X(last_error) \
@@ -151,6 +151,10 @@
   X(stream_destroy) \
   X(stream_use) \
   X(stream_sync) \
+  X(event_create) \
+  X(event_record) \
+  X(event_elapsed) \
+  X(event_destroy) \
   X(alloc) \
   X(view) \
   X(free) \
@@ -165,6 +169,7 @@
   X(memory_trim) \
   X(memory_reset_peak) \
   X(matmul_variant) \
+  X(matmul_fused) \
   X(sgd_step) \
   X(adam_step) \
   X(nadam_step) \

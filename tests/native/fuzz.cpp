@@ -34,9 +34,30 @@ template <class... A> Entry computing(const char* name, int32_t (*f)(A...)) {
           }};
 }
 
+// cdn_matmul_fused has more arguments than are often right at once: some are left out, or chosen to fit.
+int32_t fused_product(Fuzzer& fuzzer) {
+  uint32_t c, a, b, optional[5];
+  int64_t m, n, k;
+  const int64_t* layout;
+  int32_t trans_a, trans_b, activation, dtype, out_dtype, precision, rank, variant = 0;
+  double alpha, beta;
+  auto make = [&](auto&... x) { (fuzzer.make(&x), ...); };
+  make(c, a, b, m, n, k, layout, trans_a, trans_b, activation, dtype, out_dtype, precision, rank, alpha, beta);
+  for (uint32_t& handle : optional) {
+    make(handle);
+    if (fuzzer.chance(60)) handle = 0;
+  }
+  if (fuzzer.chance(60)) out_dtype = dtype;
+  if (fuzzer.chance(30)) make(variant);
+  auto [z, a_sums, bias, residual, mask] = optional;
+  return fuzzer.call("matmul_fused", api.matmul_fused,
+                     std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k, trans_a, trans_b,
+                                alpha, beta, activation, dtype, out_dtype, precision, variant));
+}
+
 std::vector<Entry> computing_entries() {
 #define ENTRY(f) computing(#f, api.f),
-  return {COMPUTING(ENTRY)};
+  return {COMPUTING(ENTRY) Entry{"matmul_fused", fused_product}};
 }
 
 }  // namespace
@@ -86,10 +107,11 @@ void Fuzzer::manage() {
       break;
     case 10: return lists();
     default:
-      switch (below(4)) {
+      switch (below(5)) {
         case 0: return reads();
         case 1: return streams();
-        case 2: return memory();
+        case 2: return events();
+        case 3: return memory();
         default: return information();
       }
   }
@@ -144,6 +166,32 @@ void Fuzzer::streams() {
       break;
     case 2: check("stream_use", api.stream_use(device(), stream)); break;
     default: check("stream_sync", api.stream_sync(device(), stream));
+  }
+}
+
+void Fuzzer::events() {
+  uint32_t pair[2] = {0, 0};
+  for (uint32_t& event : pair) {
+    if (!events_.empty()) event = events_[below(events_.size())];
+    if (chance(5)) make(&event);
+  }
+  double microseconds = 0;
+  switch (below(5)) {
+    case 0:
+      if (events_.size() < 8 &&
+          check("event_create", api.event_create(chance(5) ? nullptr : &pair[0], device())) == CDN_OK)
+        events_.push_back(pair[0]);
+      break;
+    case 1:
+      if (check("event_destroy", api.event_destroy(pair[0])) == CDN_OK || chance(30))
+        events_.erase(std::remove(events_.begin(), events_.end(), pair[0]), events_.end());
+      break;
+    case 2: {
+      int32_t status = check("event_elapsed", api.event_elapsed(chance(5) ? nullptr : &microseconds, pair[0], pair[1]));
+      if (status == CDN_OK && !std::isfinite(microseconds)) die("event_elapsed: %g", microseconds);
+      break;
+    }
+    default: check("event_record", api.event_record(pair[0]));
   }
 }
 
@@ -276,6 +324,7 @@ void Fuzzer::clean_up() {
   settle();
   for (const Held& t : tickets_) check("read_end", api.read_end(host_.data(), t.handle, t.bytes));
   for (uint32_t s : streams_) check("stream_destroy", api.stream_destroy(s));
+  for (uint32_t e : events_) check("event_destroy", api.event_destroy(e));
   while (!buffers_.empty()) give_up(buffers_.size() - 1);
 }
 

@@ -69,6 +69,8 @@ class Fuzzer {
       *handle = buffers_[below(buffers_.size())].handle + (chance(50) ? 1u << 20 : 0u - (1u << 20));
     else if (kind < 94 && !streams_.empty())
       *handle = streams_[below(streams_.size())];
+    else if (kind < 95 && !events_.empty() && chance(50))
+      *handle = events_[below(events_.size())];
     else if (kind < 95 && !tickets_.empty())
       *handle = tickets_[below(tickets_.size())].handle;
     else if (kind < 97)
@@ -181,7 +183,7 @@ class Fuzzer {
   static bool several_outputs(const char* name) {
     for (const char* other : {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
                               "nll_mean", "batch_norm_stats", "batch_norm_track", "batch_norm_sums", "lstm_cell",
-                              "gru_cell", "lstm_cell_grad", "gru_cell_grad"})
+                              "gru_cell", "lstm_cell_grad", "gru_cell_grad", "matmul_fused"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
@@ -294,6 +296,7 @@ class Fuzzer {
   void manage();
   void reads();
   void streams();
+  void events();
   void memory();
   void information();
   void lists();
@@ -304,7 +307,7 @@ class Fuzzer {
   std::vector<char> host_;
   std::array<int64_t, 40> layout_{};
   std::vector<Held> buffers_, tickets_;
-  std::vector<uint32_t> freed_, streams_;
+  std::vector<uint32_t> freed_, streams_, events_;
   uint32_t recent_ = 0, arena_ = 0;
   Held guarded_;
   size_t guarded_offset_ = 0;

@@ -1,0 +1,417 @@
+// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that TMA can read (copied
+// where lines are not multiples of 16 bytes, rounded or cut where they are float), the tile and the pieces of k are
+// chosen by estimated clock cycles, and a launch is made for each row of the batch at even distances, as TMA walks no
+// others.
+#include "matmul_hopper.h"
+
+#include <cstring>
+
+#include "matmul_pieces.h"
+#include "matmul_wgmma.h"
+
+namespace cdn {
+namespace {
+
+// ---- The device
+
+struct DeviceFacts {
+  int processors = 0, capability = 0;
+};
+
+const DeviceFacts& facts_of(const Call& call) {
+  static DeviceFacts known[64];  // calls hold the library's mutex
+  DeviceFacts& facts = known[call.device().index % 64];
+  if (facts.processors == 0) {
+    int major = 0, minor = 0, processors = 0, device = call.device().index;
+    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+    CUDA_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+    facts = {processors, major * 10 + minor};
+  }
+  return facts;
+}
+
+// ---- Batches: TMA walks matrices at a fixed distance; for other layouts there is a launch for each such row of them
+
+constexpr int64_t MOST_LAUNCHES = 64;
+
+bool walkable(const Layout& batch) {
+  int64_t inner = batch.rank == 0 ? 1 : batch.extent[batch.rank - 1];
+  return inner <= 65535 && batch.n / inner <= MOST_LAUNCHES;
+}
+
+// f(the product at a row's first place, its matrices, the number of places before it)
+template <class T, class F> void for_each_row(const Product<T>& p, const Layout& batch, F&& f) {
+  Matrices inner;
+  if (batch.rank > 0) {
+    int32_t last = batch.rank - 1;
+    inner = {batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
+  }
+  for (int64_t first = 0; first < batch.n; first += inner.count) {
+    Product<T> row = p;
+    BatchOffsets at = batch_offsets(batch, first);
+    row.a.data += at.a;
+    row.b.data += at.b;
+    row.c += p.c ? first * p.size() : 0;
+    f(row, inner, first);
+  }
+}
+
+// ---- Tensor maps
+
+using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
+                            const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+                            CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+// The driver's function, found at run time: the library is not linked with the driver, so that it loads without one.
+Encode encode_function() {
+  static Encode found = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult result;
+    CUDA_CHECK(
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &result));
+    if (!function) CDN_FAIL(CDN_UNSUPPORTED, "the CUDA driver has no cuTensorMapEncodeTiled");
+    return reinterpret_cast<Encode>(function);
+  }();
+  return found;
+}
+
+// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld apart; in boxes of
+// 64 columns and `height` lines.
+struct Lines {
+  const void* data;
+  int64_t cols, lines, ld, count, step;
+};
+
+bool fits(const Lines& x) {
+  constexpr int64_t MOST = INT32_MAX;
+  return x.cols <= MOST && x.lines <= MOST && x.count <= MOST && x.ld % 8 == 0 && x.step % 8 == 0 &&
+         aligned16(x.data) && x.step < int64_t{1} << 38;
+}
+
+CUtensorMap tensor_map(const Lines& x, int height) {
+  CUtensorMap map;
+  cuuint64_t extents[3] = {(cuuint64_t)x.cols, (cuuint64_t)x.lines, (cuuint64_t)x.count};
+  int64_t step = x.step ? x.step : x.lines * x.ld;
+  cuuint64_t bytes[2] = {(cuuint64_t)x.ld * 2, (cuuint64_t)step * 2};
+  cuuint32_t box[3] = {64, (cuuint32_t)height, 1}, ones[3] = {1, 1, 1};
+  CUresult status = encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(x.data), extents,
+                                      bytes, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS)
+    CDN_FAIL(CDN_INTERNAL, "cuTensorMapEncodeTiled: status %d for %lld x %lld x %lld, %lld apart", (int)status,
+             (long long)x.count, (long long)x.lines, (long long)x.cols, (long long)x.ld);
+  return map;
+}
+
+// ---- Operands as TMA can read them
+
+struct Readable {
+  Lines lines;           // of all matrices, and of all planes one after another
+  int32_t moves;         // 0 where all places of the batch use one matrix
+  int32_t planes_apart;  // in matrices
+  const int32_t* info = nullptr;
+};
+
+template <class T, class From> struct PadLines {
+  T* y;
+  const From* x;
+  int64_t lines, cols, ld, step;
+  CDN_FN void operator()(int64_t i) const {
+    int64_t line = quotient(i, ld), col = i - line * ld, z = quotient(line, lines);
+    y[i] = static_cast<T>(col < cols ? wide(x[z * step + (line - z * lines) * cols + col]) : 0.0f);
+  }
+};
+
+template <class T> Lines as_they_lie(const Operand<T>& x, int64_t count, int64_t step) {
+  return {x.data, x.ld(), x.k_contiguous ? x.extent : x.k, x.ld(), count, step};
+}
+
+// As T, in lines of whole 16-byte pieces; copied if they are not so already.
+template <class T, class From>
+Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step) {
+  int64_t count = step ? batch.count : 1;
+  Lines lines = as_they_lie(x, count, step);
+  if (!std::is_same<T, From>::value || !fits(lines)) {
+    int64_t ld = (lines.cols + 7) / 8 * 8;
+    T* copy = call.scratch<T>(count * lines.lines * ld);
+    each(call, count * lines.lines * ld, PadLines<T, From>{copy, x.data, lines.lines, lines.cols, ld, step});
+    lines.data = copy;
+    lines.ld = ld;
+    lines.step = lines.lines * ld;
+  }
+  return {lines, step ? 1 : 0, 0};
+}
+
+Readable readable(const CutOperand& x, int64_t cols, int64_t step, int planes) {
+  return {{x.planes, cols, x.lines, x.ld, x.matrices * planes, x.lines * x.ld},
+          step ? 1 : 0,
+          static_cast<int32_t>(x.matrices),
+          x.info};
+}
+
+// ---- The choice of a tile
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+constexpr int64_t BM = 128, BK = 64;
+
+struct Plan {
+  int bn;
+  int64_t splits, steps_per_split;
+  bool joined;
+  double cycles;
+};
+
+// Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
+Plan estimate(HopperTile tile, double batch, int64_t m, int64_t n, int64_t k, int planes) {
+  constexpr double PROCESSORS = 132, L2_BYTES = 56, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
+  const int bn = tile.bn;
+  // A step: the tensor cores' work, or the way of its numbers into the multiprocessor.
+  double multiply = bn * 4 * (planes == 2 ? 3 : 1) / 0.92, load = (BM + bn) * BK * 2 * planes / L2_BYTES;
+  double step = multiply > load ? multiply : load, end = 500 + bn * 4;
+  int64_t steps = ceil_div(k, BK), each = ceil_div(steps, tile.splits), splits = ceil_div(steps, each);
+  while (tile.joined && splits < tile.splits) {  // every block of a cluster needs a step
+    tile.splits /= 2;
+    each = ceil_div(steps, tile.splits);
+    splits = ceil_div(steps, each);
+  }
+  tile.joined = tile.joined && splits > 1;
+  double items = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn) * (double)splits;
+  double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
+  if (tile.joined)
+    cycles += 2500 + bn * 16;
+  else if (splits > 1)
+    cycles += SECOND_PASS + (double)splits * batch * (double)m * (double)n * 8 / PASS_BYTES;
+  return {bn, splits, each, tile.joined, cycles};
+}
+
+Plan plan_for(const HopperTile& wanted, double batch, int64_t m, int64_t n, int64_t k, int planes, bool fused) {
+  constexpr int64_t JOINED[] = {2, 4, 8}, SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
+  constexpr double MOST_BLOCKS = 264, MOST_JOINED = 64;  // clusters do not all find their place at once
+  Plan best{0, 0, 0, false, 0};
+  auto consider = [&](const HopperTile& tile) {
+    Plan plan = estimate(tile, batch, m, n, k, planes);
+    if (best.bn == 0 || plan.cycles < best.cycles) best = plan;
+  };
+  for (int bn : WGMMA_WIDTHS) {
+    if (wanted.bn ? wanted.bn != bn : bn == 256 && (planes == 2 || fused)) continue;
+    if (wanted.splits) {
+      consider({bn, wanted.splits, wanted.joined});
+      continue;
+    }
+    double tiles = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn);
+    consider({bn, 1, false});
+    for (int64_t splits : JOINED)
+      if (bn <= 128 && tiles * (double)splits <= MOST_JOINED && k > (splits - 1) * BK) consider({bn, splits, true});
+    for (int64_t splits : SPLITS)
+      if (tiles * (double)splits <= MOST_BLOCKS && k >= splits * 2 * BK) consider({bn, splits, false});
+  }
+  return best;
+}
+
+// What it takes to cut an operand, or to round it: one kernel over rows, two over columns.
+double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod method) {
+  constexpr double BYTES_PER_CYCLE = 1700, ONE_MORE = 5000;
+  double numbers = matrices * (double)x.extent * (double)x.k, written = method == HopperMethod::SPLIT ? 4 : 2;
+  bool columns = !x.k_contiguous && method != HopperMethod::BFLOAT16;
+  return numbers * (4 + written) / BYTES_PER_CYCLE + (columns ? ONE_MORE + numbers * 4 / 1000 : 0);
+}
+
+// ---- The launch
+
+void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
+            int64_t items) {
+  int cluster = work.cluster * work.joined;
+  int64_t wanted = items * cluster, most = work.one_item ? wanted : facts_of(call).processors / cluster * cluster;
+  void* arguments[] = {&a, &b, &c, &work};
+  launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
+                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
+}
+
+// Adds up pieces of k that lie one after another, and does what is to follow.
+template <class In, class Out> struct FinishPieces {
+  Finish<float, In, Out> finish;
+  const float* pieces;
+  int64_t count, splits;
+  CDN_FN void operator()(int64_t i) const {
+    float sum = pieces[i];
+    for (int64_t s = 1; s < splits; s++) sum += pieces[s * count + i];
+    finish(sum, i, i - quotient(i, finish.cols) * finish.cols);
+  }
+};
+
+bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
+
+// The epilogue of the matrices from one on: `before` elements of c lie in front of it.
+template <class Out> Epilogue part_of(const Epilogue& e, int64_t before) {
+  Epilogue part = e;
+  auto move = [&](auto* p) { return p ? static_cast<const Out*>(p) + before : nullptr; };
+  part.c = static_cast<Out*>(e.c) + before;
+  part.z = const_cast<Out*>(move(e.z));
+  part.residual = move(e.residual);
+  part.mask = move(e.mask);
+  return part;
+}
+
+// How the operands were prepared, and the kernel for that.
+struct Prepared {
+  Readable a, b;
+  CutOperands cut;
+  int planes;
+  WgmmaKernel kernel;
+};
+
+// In is the operands' type, of which the epilogue's bias is; first: places of the batch before these.
+template <class In, class Out>
+void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, int64_t first, const Prepared& x,
+              const Plan& plan, const Epilogue* epilogue) {
+  int64_t m = p.m(), n = p.n(), count = batch.count * m * n, before = first * m * n;
+  WgmmaWork w{};
+  int64_t rows = ceil_div(m, BM), cols = ceil_div(n, plan.bn);
+  bool fused = fuses(epilogue);
+  float* pieces = plan.splits > 1 && !plan.joined ? call.scratch<float>(plan.splits * count) : nullptr;
+  w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
+  w.fused = fused && !pieces;
+  w.one_item = w.fused || w.joined > 1;
+  w.cluster = w.joined == 1 && plan.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  w.m = static_cast<int32_t>(m);
+  w.n = static_cast<int32_t>(n);
+  w.tiles_m = static_cast<int32_t>(ceil_div(rows, w.cluster));
+  w.tiles_n = static_cast<int32_t>(cols);
+  w.band = w.tiles_m < 8 ? w.tiles_m : 8;
+  w.steps = static_cast<int32_t>(ceil_div(p.k(), BK));
+  w.splits = static_cast<int32_t>(plan.splits);
+  w.steps_per_split = static_cast<int32_t>(plan.steps_per_split);
+  w.batch = static_cast<int32_t>(batch.count);
+  w.a_moves = x.a.moves;
+  w.b_moves = x.b.moves;
+  w.planes_apart_a = x.planes == 2 ? x.a.planes_apart : 0;
+  w.planes_apart_b = x.planes == 2 ? x.b.planes_apart : 0;
+  w.cut = x.cut;
+  if (epilogue) w.epilogue = part_of<Out>(*epilogue, before);
+  if (epilogue) c = static_cast<Out*>(w.epilogue.c);
+  w.c = pieces ? static_cast<void*>(pieces) : c;
+  w.float_in = std::is_same<In, float>::value;
+  w.float_out = pieces || std::is_same<Out, float>::value;
+  Lines out{c, n, m, n, batch.count, m * n};
+  w.boxes_out = !w.float_out && !w.one_item && fits(out);
+  int64_t items = w.tiles_m * static_cast<int64_t>(w.tiles_n) * w.batch * (plan.joined ? 1 : w.splits);
+  CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? BM : 64),
+              map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.bn / w.cluster : 64),
+              map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
+  launch(call, x.kernel, map_a, map_b, map_c, w, items);
+  if (!pieces) return;
+  if (fused)
+    each(call, count, FinishPieces<In, Out>{{w.epilogue, n}, pieces, count, plan.splits});
+  else
+    sum_all_pieces(call, c, pieces, count, plan.splits);
+}
+
+// Extents that the kernel counts in 32 bits.
+template <class T> bool countable(const Product<T>& p, const Layout& batch) {
+  constexpr int64_t MOST = INT32_MAX - 256;
+  return walkable(batch) && p.m() <= MOST && p.n() <= MOST && p.k() <= MOST &&
+         (double)ceil_div(p.m(), BM) * (double)ceil_div(p.n(), 64) * 64 * (double)batch.n < MOST;
+}
+
+template <class T> Plan plan_of(HopperTile wanted, const Product<T>& p, const Matrices& batch, int planes, bool fused) {
+  if (fused && wanted.bn == 256) wanted.bn = 64;  // the widest tiles have no epilogue
+  return plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), planes, fused);
+}
+
+template <class T>
+bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, const Epilogue* epilogue,
+                   const HopperTile& wanted) {
+  if (!hopper_device(call) || !countable(product, layout)) return false;
+  for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
+    Plan plan = plan_of(wanted, p, batch, 1, fuses(epilogue));
+    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    Prepared x{
+        readable<T>(call, p.a, batch, batch.a_step),
+        readable<T>(call, p.b, batch, batch.b_step),
+        {},
+        1,
+        std::is_same<T, float16>::value ? wgmma_float16(plan.bn, a_mn, b_mn) : wgmma_bfloat16(plan.bn, a_mn, b_mn)};
+    if (epilogue && epilogue->out_dtype == CDN_FLOAT32)
+      multiply<T, float>(call, nullptr, p, batch, first, x, plan, epilogue);
+    else
+      multiply<T, T>(call, p.c, p, batch, first, x, plan, epilogue);
+  });
+  return true;
+}
+
+// The tiles that there are for the method.
+HopperTile tile_for(HopperTile wanted, HopperMethod method) {
+  if (method == HopperMethod::SPLIT && wanted.bn == 256) wanted.bn = 128;
+  if (method == HopperMethod::TF32 && wanted.bn == 128) wanted.bn = 256;
+  return wanted;
+}
+
+Plan plan_of(const HopperTile& wanted, const Product<float>& p, const Matrices& batch, HopperMethod method,
+             bool fused) {
+  const int planes = method == HopperMethod::SPLIT ? 2 : 1;
+  Plan plan = plan_of(tile_for(wanted, method), p, batch, planes, fused);
+  return method == HopperMethod::TF32 && plan.bn == 128 ? plan_of({fused ? 64 : 256}, p, batch, planes, fused) : plan;
+}
+
+}  // namespace
+
+// The kernels are in the library only if it was built for sm_90a; in code for other architectures they are empty.
+bool hopper_device(const Call& call) {
+#ifdef CDN_ARCHS
+  static const bool built = strstr(CDN_ARCHS, "90a") != nullptr;
+#else
+  constexpr bool built = true;
+#endif
+  return built && facts_of(call).capability == 90;
+}
+bool is_computing_gpu(const Call& call) {
+  int capability = facts_of(call).capability;
+  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
+}
+
+bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,
+                   HopperTile tile) {
+  return multiply_half(call, p, batch, epilogue, tile);
+}
+bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, const Epilogue* epilogue,
+                   HopperTile tile) {
+  return multiply_half(call, p, batch, epilogue, tile);
+}
+
+bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layout, const Epilogue* epilogue,
+                   HopperMethod method, HopperTile wanted) {
+  if (!hopper_device(call) || !countable(product, layout)) return false;
+  for_each_row(product, layout, [&](const Product<float>& p, const Matrices& batch, int64_t first) {
+    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    Plan plan = plan_of(wanted, p, batch, method, fuses(epilogue));
+    Prepared x{};
+    x.planes = method == HopperMethod::SPLIT ? 2 : 1;
+    if (method == HopperMethod::BFLOAT16) {
+      x.a = readable<bfloat16>(call, p.a, batch, batch.a_step);
+      x.b = readable<bfloat16>(call, p.b, batch, batch.b_step);
+      x.kernel = wgmma_bfloat16(plan.bn, a_mn, b_mn);
+    } else {
+      CutProduct cut = split_operands(call, p, batch, x.planes);
+      x.a = readable(cut.a, p.a.ld(), batch.a_step, x.planes);
+      x.b = readable(cut.b, p.b.ld(), batch.b_step, x.planes);
+      x.cut = {x.a.info, x.b.info, p.a, p.b, batch.a_step, batch.b_step, x.a.moves, x.b.moves};
+      x.kernel = wgmma_split(x.planes, plan.bn, a_mn, b_mn);
+    }
+    multiply<float, float>(call, p.c, p, batch, first, x, plan, epilogue);
+  });
+  return true;
+}
+
+double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
+  Matrices row;
+  if (batch.rank > 0)
+    row = {batch.extent[batch.rank - 1], batch.stride[0][batch.rank - 1], batch.stride[1][batch.rank - 1]};
+  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, method, false).cycles;
+  each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
+          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + 3000;
+  return launches * each;
+}
+
+}  // namespace cdn

@@ -1,0 +1,482 @@
+// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product
+// and takes tile after tile of c, 128 x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
+// STAGES ahead, and two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers meet
+// at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b.
+// Where c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces through shared
+// memory.
+//
+// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
+// cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
+// three products then give what a float product would, a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits
+// when they add, so that sums of more than 64 products are made by ordinary additions.
+#pragma once
+#include "hopper.h"
+#include "matmul_split.h"
+
+namespace cdn {
+
+// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and
+// one of `splits` pieces of k; k counts in steps of 64.
+struct WgmmaWork {
+  int32_t m, n, tiles_m, tiles_n, band;  // tiles_m: of as many tiles as a cluster has blocks
+  int32_t steps, splits, steps_per_split, batch;
+  int32_t cluster;  // blocks that share b: 1 or 2
+  int32_t joined;   // blocks that add up pieces of k: 1, or 2, 4 or 8
+  // In z: from matrix to matrix, 0 or 1; from plane to plane.
+  int32_t a_moves, b_moves, planes_apart_a, planes_apart_b;
+  void* c;         // of T, or float where float_out; pieces of k follow one another
+  bool float_out;  // else, where c's lines allow it, through TMA
+  bool boxes_out;
+  bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
+  bool fused, float_in;
+  Epilogue epilogue;  // where fused; it is of float operands where float_in
+  CutOperands cut;    // of cut matrices
+};
+
+template <class T_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
+  using T = T_;
+  static constexpr int BM = 128, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = 2;
+  static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
+  static constexpr int THREADS = 128 * (CONSUMERS + 1);
+  static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
+  static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
+  static constexpr int OUT_COLS = BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
+  static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
+  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8;
+  static constexpr bool ONE_ITEM = BN <= 128;  // widest tiles have no registers to spare for it
+  static constexpr int PITCH = BN + 8;         // of sums that wait in the stages' place
+  static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
+};
+
+struct WgmmaPlace {
+  int32_t z, split, row, col, first_step, last_step;  // row and col of c
+};
+
+// rank: of the block in its cluster.
+CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bn, int32_t item, int32_t rank) {
+  constexpr int32_t BM = 128;
+  int32_t tiles = w.tiles_m * w.tiles_n, outer = item / tiles, tile = item - outer * tiles;
+  TilePlace at = tile_place({(uint32_t)w.tiles_m, (uint32_t)w.tiles_n, (uint32_t)w.band}, (uint32_t)tile);
+  WgmmaPlace p;
+  p.split = w.joined > 1 ? rank : outer % w.splits;
+  p.z = w.joined > 1 ? outer : outer / w.splits;
+  p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * BM;
+  p.col = (int32_t)at.col * bn;
+  p.first_step = p.split * w.steps_per_split;
+  p.last_step = min(w.steps, p.first_step + w.steps_per_split);
+  return p;
+}
+
+#if defined(CDN_HOPPER)
+
+// The items that a block's cluster takes.
+struct WgmmaItems {
+  int first, count, step;
+  __device__ __forceinline__ explicit WgmmaItems(const WgmmaWork& w) {
+    const int blocks = w.cluster * w.joined;
+    first = (int)blockIdx.x / blocks;
+    step = (int)gridDim.x / blocks;
+    count = w.tiles_m * w.tiles_n * w.batch * (w.joined > 1 ? 1 : w.splits);
+  }
+};
+
+template <class T> __device__ __forceinline__ uint32_t pack(float low, float high);
+template <> __device__ __forceinline__ uint32_t pack<bfloat16>(float low, float high) {
+  uint32_t both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+template <> __device__ __forceinline__ uint32_t pack<float16>(float low, float high) {
+  uint32_t both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+
+// One thread's endless request for tiles.
+template <class Tile>
+__device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
+                                           typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
+  using namespace hopper;
+  const int part = Tile::BN / w.cluster;  // of b's tile that this block reads for all
+  const uint16_t all = (uint16_t)((1 << w.cluster) - 1);
+  int stage = 0;
+  uint32_t phase = 0;
+  const WgmmaItems items(w);
+  for (int item = items.first; item < items.count; item += items.step) {
+    const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
+    const int row = at.row, col = at.col;
+    const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
+    for (int step = at.first_step; step < at.last_step; step++) {
+      const int k = step * Tile::BK;
+      barrier_wait(&empty[stage], phase ^ 1);
+      barrier_expect(&full[stage], Tile::STAGE_BYTES);
+      typename Tile::T* a = stages + stage * (Tile::STAGE_BYTES / 2);
+      typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
+#pragma unroll
+      for (int plane = 0; plane < Tile::PLANES; plane++) {
+        const int z = za + plane * w.planes_apart_a;
+        if (Tile::A_MN) {
+#pragma unroll
+          for (int i = 0; i < Tile::BM; i += 64)
+            load_box(a + plane * Tile::A_ELEMENTS + i * Tile::BK, map_a, &full[stage], row + i, k, z);
+        } else {
+          load_box(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], k, row, z);
+        }
+      }
+#pragma unroll
+      for (int plane = 0; plane < Tile::PLANES; plane++) {
+        const int z = zb + plane * w.planes_apart_b;
+        typename Tile::T* to = b + plane * Tile::B_ELEMENTS;
+        if (Tile::B_MN) {
+          const int from = w.cluster > 1 ? (int)rank * part : 0;
+          for (int i = from; i < from + part; i += 64) {
+            if (w.cluster > 1)
+              load_box_to_all(to + i * Tile::BK, map_b, &full[stage], col + i, k, z, all);
+            else
+              load_box(to + i * Tile::BK, map_b, &full[stage], col + i, k, z);
+          }
+        } else {
+          const int i = w.cluster > 1 ? (int)rank * part : 0;
+          if (w.cluster > 1)
+            load_box_to_all(to + i * Tile::BK, map_b, &full[stage], k, col + i, z, all);
+          else
+            load_box(to, map_b, &full[stage], k, col, z);
+        }
+      }
+      if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
+    }
+  }
+}
+
+// The stages as a consumer walks them, and how it says that it has read one.
+template <class Tile> struct WgmmaStages {
+  const typename Tile::T* stages;
+  uint64_t *full, *empty;
+  int cluster, thread, stage = 0;
+  uint32_t phase = 0;
+
+  __device__ __forceinline__ void wait() { hopper::barrier_wait(&full[stage], phase); }
+  __device__ __forceinline__ void release(int s) {  // to every block that may write there
+    if (cluster == 1) {
+      if (thread == 0) hopper::barrier_arrive(&empty[s]);
+    } else if (thread < cluster) {
+      hopper::barrier_arrive_at(&empty[s], (uint32_t)thread);
+    }
+  }
+  __device__ __forceinline__ void next() {
+    if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
+  }
+  __device__ __forceinline__ const typename Tile::T* a(int plane, int consumer) const {
+    return stages + stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS + consumer * 64 * Tile::BK;
+  }
+  __device__ __forceinline__ const typename Tile::T* b(int plane) const {
+    return stages + stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS + plane * Tile::B_ELEMENTS;
+  }
+};
+
+// d (+)= a b over 16 of k, the kk-th 16 of a stage.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Tile::T* a, const typename Tile::T* b,
+                                            int kk, bool accumulate) {
+  constexpr int NEXT = 64 * Tile::BK * 2, ALONG_MN = 16 * 64, ALONG_K = 16;
+  uint64_t from_a = hopper::matrix_at(a + kk * (Tile::A_MN ? ALONG_MN : ALONG_K), Tile::A_MN, NEXT);
+  uint64_t from_b = hopper::matrix_at(b + kk * (Tile::B_MN ? ALONG_MN : ALONG_K), Tile::B_MN, NEXT);
+  hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
+}
+
+// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the
+// next one's products are queued.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+  using namespace hopper;
+  int previous = -1;
+  for (int step = 0; step < steps; step++) {
+    s.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++) multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
+    wgmma_commit();
+    wgmma_wait<1>();
+    if (previous >= 0) s.release(previous);
+    previous = s.stage;
+    s.next();
+  }
+  wgmma_wait<0>();
+  s.release(previous);
+}
+
+// sum = hi hi + 2^-11 (hi lo + lo hi); the first term is added up in the tensor cores for 64 of k only.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+  using namespace hopper;
+  float large[COUNT], small[COUNT];
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) sum[i] = 0;
+  for (int step = 0; step < steps; step++) {
+    s.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++) {
+      multiply_16<Tile>(large, s.a(0, consumer), s.b(0), kk, kk > 0);
+      multiply_16<Tile>(small, s.a(0, consumer), s.b(1), kk, step > 0 || kk > 0);
+      multiply_16<Tile>(small, s.a(1, consumer), s.b(0), kk, true);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+    s.release(s.stage);
+    s.next();
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) sum[i] += large[i];
+  }
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) sum[i] += small[i] * 0x1p-11f;
+}
+
+// Where a thread's accumulators lie in the tile: register i is row + 8 (i / 2 % 2), column 8 (i / 4) + col + i % 2.
+struct WgmmaLane {
+  int row, col;
+  __device__ __forceinline__ explicit WgmmaLane(int consumer)
+      : row(consumer * 64 + (int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4),
+        col((int)threadIdx.x % 4 * 2) {}
+};
+
+// Through shared memory, in boxes of 64 columns in TMA's swizzle.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUtensorMap* map_c, typename Tile::T* parts,
+                                            int consumer, int row, int col, int z) {
+  using namespace hopper;
+  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
+  const bool first = threadIdx.x % 128 == 0;
+  typename Tile::T* part = parts + consumer * 64 * Tile::OUT_COLS;
+#pragma unroll
+  for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
+    if (first) stores_have_read<0>();
+    warpgroup_sync(consumer);
+#pragma unroll
+    for (int j = 0; j < Tile::OUT_COLS; j += 16) {
+      const float* v = d + (from + j) / 2;
+      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
+                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
+      const int line = warp * 16 + lane % 16, piece = j % 64 / 8 + lane / 16;
+      store_matrices(part + j / 64 * 64 * 64 + line * 64 + (piece ^ line % 8) * 8, r);
+    }
+    fence_async();
+    warpgroup_sync(consumer);
+    if (first) {
+#pragma unroll
+      for (int j = 0; j < Tile::OUT_COLS; j += 64)
+        store_box(map_c, part + j * 64, col + from + j, row + consumer * 64, z);
+      stores_commit();
+    }
+  }
+}
+
+template <class Y> __device__ __forceinline__ void store_pair(Y* to, float v0, float v1, bool both, bool together) {
+  if (together) {
+    if constexpr (sizeof(Y) == 4)
+      *reinterpret_cast<float2*>(to) = float2{v0, v1};
+    else
+      *reinterpret_cast<uint32_t*>(to) = pack<Y>(v0, v1);
+  } else {
+    to[0] = Y(v0);
+    if (both) to[1] = Y(v1);
+  }
+}
+
+// From registers, for lines that TMA cannot write: float, or not a multiple of 16 bytes long.
+template <class Y, int COUNT>
+__device__ __forceinline__ void store_pairs(const float (&d)[COUNT], Y* c, const WgmmaWork& w, int row, int col) {
+  const bool together = w.n % 2 == 0;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int i = row + 8 * h;
+    if (i >= w.m) continue;
+    Y* line = c + (int64_t)i * w.n;
+#pragma unroll
+    for (int g = 0; g < COUNT / 4; g++) {
+      const int j = col + 8 * g;
+      if (j < w.n) store_pair(line + j, d[g * 4 + h * 2], d[g * 4 + h * 2 + 1], j + 1 < w.n, together);
+    }
+  }
+}
+
+__device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const WgmmaPlace& at) {
+  const int64_t first = (int64_t)at.first_step * 64, last = (int64_t)at.last_step * 64;
+  return {w.cut, at.z, w.m, w.n, first, min(w.cut.a.k, last)};
+}
+
+// A thread's accumulators to the block's sums.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, const WgmmaLane& lane) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2)
+    *reinterpret_cast<float2*>(&sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
+        float2{d[i], d[i + 1]};
+}
+
+// What a block does with the sums when it has only one item: the consumers of all blocks of the cluster add up theirs
+// in the order of k, each block for a part of the rows; then comes the epilogue, if there is one.
+template <class Tile> struct WgmmaSums {
+  static constexpr int QUADS = Tile::BN / 4;
+  const WgmmaWork& w;
+  const WgmmaPlace& at;
+  int rank, rows;
+
+  __device__ __forceinline__ WgmmaSums(const WgmmaWork& w, const WgmmaPlace& at, int rank)
+      : w(w), at(at), rank(w.joined > 1 ? rank : 0), rows(Tile::BM / w.joined) {}
+
+  template <class In, class Y> __device__ __forceinline__ void store(const float* sums) const {
+    const int64_t matrix = (int64_t)at.z * w.m * w.n;
+    for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += 256) {
+      const int line = rank * rows + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
+      if (i >= w.m || j >= w.n) continue;
+      const float4 sum = hopper::sum_of_blocks(&sums[line * Tile::PITCH + col], w.joined);
+      float v[4] = {sum.x, sum.y, sum.z, sum.w};
+      const int64_t place = matrix + (int64_t)i * w.n + j;
+      const int count = w.n - j < 4 ? w.n - j : 4;
+      if (w.fused) {
+        Finish<float, In, Y> finish(w.epilogue, w.n);
+        if (count == 4)
+          finish(v, place, j, 4);
+        else
+          for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
+      } else {
+        store_four(static_cast<Y*>(w.c) + place, v, count);
+      }
+    }
+  }
+
+ private:
+  template <class Y> __device__ __forceinline__ void store_four(Y* to, const float (&v)[4], int count) const {
+    if (w.n % 4 == 0 && reinterpret_cast<uintptr_t>(w.c) % 16 == 0) {
+      if constexpr (sizeof(Y) == 4)
+        *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
+      else
+        *reinterpret_cast<uint2*>(to) = uint2{pack<Y>(v[0], v[1]), pack<Y>(v[2], v[3])};
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (e < count) to[e] = Y(v[e]);
+    }
+  }
+};
+
+#endif  // CDN_HOPPER
+
+template <class Tile>
+__global__ void __launch_bounds__(Tile::THREADS, 1)
+    matmul_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
+                 const __grid_constant__ CUtensorMap map_c, const WgmmaWork w) {
+#if defined(CDN_HOPPER)
+  using namespace hopper;
+  using T = typename Tile::T;
+  extern __shared__ char raw[];
+  char* shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(raw) + 1023) & ~static_cast<uintptr_t>(1023));
+  T* stages = reinterpret_cast<T*>(shared);
+  T* parts = reinterpret_cast<T*>(shared + Tile::STAGES * Tile::STAGE_BYTES);
+  float* sums = reinterpret_cast<float*>(shared);
+  uint64_t* full = reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
+  uint64_t* empty = full + Tile::STAGES;
+  const bool alone = w.cluster * w.joined == 1;
+  const uint32_t rank = alone ? 0 : cluster_rank();
+  const int group = (int)threadIdx.x / 128;
+  if (threadIdx.x == 0) {
+    prefetch_map(&map_a);
+    prefetch_map(&map_b);
+    for (int s = 0; s < Tile::STAGES; s++) {
+      barrier_init(&full[s], 1);
+      barrier_init(&empty[s], Tile::CONSUMERS * w.cluster);
+    }
+    barriers_visible();
+  }
+  if (w.cluster > 1)
+    cluster_sync();
+  else
+    __syncthreads();
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  if (group == 0) {
+    lower_registers<40>();
+    if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
+    __syncwarp();
+    if (w.joined > 1) cluster_sync_all();
+  } else {
+    raise_registers<232>();
+    const int consumer = group - 1;
+    WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
+    const WgmmaLane lane(consumer);
+    const WgmmaItems items(w);
+    for (int item = items.first; item < items.count; item += items.step) {
+      const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
+      float d[Tile::BN / 2];
+      if constexpr (Tile::PLANES == 2)
+        wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
+      else
+        wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
+      const int64_t matrix = (int64_t)w.m * w.n;
+      int64_t piece = at.z * matrix;
+      if constexpr (Tile::ONE_ITEM) {
+        if (w.one_item) {
+          asm volatile("bar.sync 3, 256;" ::: "memory");  // both have read the stages, where sums is
+          if constexpr (Tile::SCALED)
+            scale_back<Tile::PLANES>(d, scaled_work(w, at), sums - (int64_t)at.row * Tile::PITCH - at.col, Tile::PITCH,
+                                     at.row + lane.row, at.col + lane.col);
+          else
+            keep_sums<Tile>(d, sums, lane);
+          if (w.joined > 1)
+            cluster_sync_all();
+          else
+            asm volatile("bar.sync 3, 256;" ::: "memory");
+          using Sums = WgmmaSums<Tile>;
+          if (Tile::SCALED || (w.float_out && w.float_in))
+            Sums(w, at, (int)rank).template store<float, float>(sums);
+          else if (w.float_out)
+            Sums(w, at, (int)rank).template store<T, float>(sums);
+          else
+            Sums(w, at, (int)rank).template store<T, T>(sums);
+          break;
+        }
+      }
+      piece += at.split * w.batch * matrix;
+      if constexpr (Tile::SCALED) {
+        scale_back<Tile::PLANES>(d, scaled_work(w, at), static_cast<float*>(w.c) + piece, w.n, at.row + lane.row,
+                                 at.col + lane.col);
+      } else if (w.boxes_out) {
+        store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
+      } else if (w.float_out) {
+        store_pairs(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+      } else {
+        store_pairs(d, static_cast<T*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+      }
+    }
+    if (threadIdx.x % 128 == 0) stores_have_read<0>();
+  }
+  if (!alone) cluster_sync();  // a block must not leave while others use its memory
+#endif
+}
+
+// The kernels, by the width of their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+struct WgmmaKernel {
+  const void* function;
+  int bn, threads, shared_bytes;
+};
+constexpr int WGMMA_WIDTHS[] = {256, 128, 64};  // of cut matrices: 128 and 64
+
+WgmmaKernel wgmma_bfloat16(int bn, bool a_mn, bool b_mn);
+WgmmaKernel wgmma_float16(int bn, bool a_mn, bool b_mn);
+WgmmaKernel wgmma_split(int planes, int bn, bool a_mn, bool b_mn);
+
+template <class Tile> WgmmaKernel wgmma_kernel() {
+  return {reinterpret_cast<const void*>(matmul_wgmma<Tile>), Tile::BN, Tile::THREADS, Tile::SHARED_BYTES};
+}
+
+// The kernel of a width, for the directions in which a and b are contiguous.
+template <class T, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(bool a_mn, bool b_mn) {
+  if (a_mn)
+    return b_mn ? wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, true, true>>()
+                : wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, true, false>>();
+  return b_mn ? wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, false, true>>()
+              : wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, false, false>>();
+}
+
+}  // namespace cdn

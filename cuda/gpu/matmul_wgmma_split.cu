@@ -1,0 +1,15 @@
+// matmul_wgmma for floats cut into two planes of scaled float16, or one (matmul_split.h). Two planes take twice the
+// memory and three times the accumulators, so that 128 columns are the widest.
+#include "matmul_wgmma.h"
+
+namespace cdn {
+
+WgmmaKernel wgmma_split(int planes, int bn, bool a_mn, bool b_mn) {
+  if (planes == 2)
+    return bn == 128 ? wgmma_kernel<float16, 128, 3, 2, true>(a_mn, b_mn)
+                     : wgmma_kernel<float16, 64, 4, 2, true>(a_mn, b_mn);
+  return bn == 256 ? wgmma_kernel<float16, 256, 4, 1, true>(a_mn, b_mn)
+                   : wgmma_kernel<float16, 64, 8, 1, true>(a_mn, b_mn);
+}
+
+}  // namespace cdn
