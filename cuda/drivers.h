@@ -66,6 +66,8 @@ CDN_FN int64_t quotient(int64_t a, int64_t b) {
   return a / b;
 }
 
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 }  // namespace cdn
 
 #if defined(__CUDACC__)

@@ -9,8 +9,6 @@
 
 namespace cdn {
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Elements in as many whole cache lines.
 template <class T> int64_t whole_lines(int64_t n) {
   constexpr int64_t LINE = 64 / sizeof(T);

@@ -77,11 +77,6 @@ __device__ __forceinline__ uint32_t address_in_block(const void* here, int block
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(block));
   return there;
 }
-__device__ __forceinline__ uint32_t read_word(uint32_t there) {
-  uint32_t word;
-  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(word) : "r"(there));
-  return word;
-}
 __device__ __forceinline__ float4 read_four(uint32_t there) {
   float4 v;
   asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
@@ -227,8 +222,6 @@ CDN_WGMMA_ALL(float16, "f16")
 // it in the stream, if that has called let_next_kernel_start(), still runs.
 inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster,
                            cudaStream_t stream, void** arguments) {
-  if (shared_bytes > 48 * 1024)
-    CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes));
   cudaLaunchAttribute attributes[2];
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;

@@ -2,6 +2,7 @@
 // family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
 // cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
 #include "cublas.h"
+#include "device.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"
 #include "matmul_simt.h"
@@ -87,6 +88,12 @@ bool try_hopper(Call& call, const Product<T>& p, const Layout& batch, const Epil
 }
 bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, Precision, const Variant&) {
   return false;
+}
+
+// A100, H100, B200 and the like, with four times the rate of TF32 or more.
+bool is_computing_gpu(const Call& call) {
+  int capability = device_facts(call).capability;
+  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
 }
 
 // Whether the kernels of older tensor cores, which all devices from sm_80 on have, are better than plain multiply-adds.

@@ -6,30 +6,12 @@
 
 #include <cstring>
 
+#include "device.h"
 #include "matmul_pieces.h"
 #include "matmul_wgmma.h"
 
 namespace cdn {
 namespace {
-
-// ---- The device
-
-struct DeviceFacts {
-  int processors = 0, capability = 0;
-};
-
-const DeviceFacts& facts_of(const Call& call) {
-  static DeviceFacts known[64];  // calls hold the library's mutex
-  DeviceFacts& facts = known[call.device().index % 64];
-  if (facts.processors == 0) {
-    int major = 0, minor = 0, processors = 0, device = call.device().index;
-    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
-    CUDA_CHECK(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-    facts = {processors, major * 10 + minor};
-  }
-  return facts;
-}
 
 // ---- Batches: TMA walks matrices at a fixed distance; for other layouts there is a launch for each such row of them
 
@@ -152,8 +134,6 @@ Readable readable(const CutOperand& x, int64_t cols, int64_t step, int planes) {
 
 // ---- The choice of a tile
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 constexpr int64_t BM = 128, BK = 64;
 
 struct Plan {
@@ -223,8 +203,9 @@ double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod m
 void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
             int64_t items) {
   int cluster = work.cluster * work.joined;
-  int64_t wanted = items * cluster, most = work.one_item ? wanted : facts_of(call).processors / cluster * cluster;
+  int64_t wanted = items * cluster, most = work.one_item ? wanted : device_facts(call).processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
+  allow_shared(call, kernel.function, kernel.shared_bytes);
   launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
                  static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
 }
@@ -364,11 +345,7 @@ bool hopper_device(const Call& call) {
 #else
   constexpr bool built = true;
 #endif
-  return built && facts_of(call).capability == 90;
-}
-bool is_computing_gpu(const Call& call) {
-  int capability = facts_of(call).capability;
-  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
+  return built && device_facts(call).capability == 90;
 }
 
 bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,

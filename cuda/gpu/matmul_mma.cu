@@ -5,13 +5,13 @@
 
 #include <vector>
 
+#include "device.h"
+#include "matmul_choice.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
 
 namespace cdn {
 namespace {
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A product as a launch takes it.
 template <class T> struct MmaProduct {
@@ -96,19 +96,10 @@ template <class T> void align(Call& call, MmaProduct<T>* x, int input, bool narr
 
 // ---- Launches
 
-// Above 48 KiB of shared memory a kernel must ask, once per device.
-template <class Kernel> void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
-  uint64_t device = uint64_t{1} << call.device().index % 64;
-  if (bytes <= 48 * 1024 || (*asked & device)) return;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  *asked |= device;
-}
-
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
-  static uint64_t asked = 0;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  allow_shared(call, kernel, Tile::SHARED_BYTES, &asked);
+  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::SHARED_BYTES);
   TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
     dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k)), z);
@@ -123,100 +114,60 @@ template <class Tile> void launch_mma(Call& call, const MmaProduct<typename Tile
     x.p.b.k_contiguous ? launch_tile<Tile, false, true>(call, x) : launch_tile<Tile, false, false>(call, x);
 }
 
-// A tile as the choice sees it. rate: multiply-adds per cycle of a multiprocessor that is full; alone: how much longer
-// a block takes when it has the multiprocessor for itself.
-template <class T> struct MmaChoice {
-  int bm, bn, bk, blocks_per_processor;
+template <class T> struct MmaTileLaunch : TileCost {
   bool narrow;
-  double rate, alone;
   void (*launch)(Call&, const MmaProduct<T>&);
 };
 
-template <class Tile> MmaChoice<typename Tile::T> choice(double rate, double alone) {
-  return {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, Tile::NARROW, rate, alone, launch_mma<Tile>};
+template <class Tile> MmaTileLaunch<typename Tile::T> tile(double rate, double alone) {
+  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::NARROW, launch_mma<Tile>};
 }
 
-template <class T> using MmaChoices = std::vector<MmaChoice<T>>;
+template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;
 
 // MmaTile<T, METHOD, BM, BN, BK, WM, WN, SLICES, STAGES, MIN_BLOCKS>.
-template <class T> const MmaChoices<T>& tiles_of(T, MmaMethod) {
+template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
   constexpr MmaMethod HALF = MmaMethod::HALF;
-  static const MmaChoices<T> half = {
-      choice<MmaTile<T, HALF, 128, 256, 32, 64, 64, 1, 4, 1>>(1150, 1.0),
-      choice<MmaTile<T, HALF, 128, 128, 32, 64, 64, 1, 3, 2>>(950, 1.3),
-      choice<MmaTile<T, HALF, 64, 64, 64, 32, 32, 1, 3, 3>>(600, 1.5),
-      choice<MmaTile<T, HALF, 32, 32, 128, 32, 32, 4, 3, 3>>(250, 1.5),
+  static const MmaTiles<T> half = {
+      tile<MmaTile<T, HALF, 128, 256, 32, 64, 64, 1, 4, 1>>(1150, 1.0),
+      tile<MmaTile<T, HALF, 128, 128, 32, 64, 64, 1, 3, 2>>(950, 1.3),
+      tile<MmaTile<T, HALF, 64, 64, 64, 32, 32, 1, 3, 3>>(600, 1.5),
+      tile<MmaTile<T, HALF, 32, 32, 128, 32, 32, 4, 3, 3>>(250, 1.5),
   };
   return half;
 }
 
-const MmaChoices<float>& tiles_of(float, MmaMethod method) {
+const MmaTiles<float>& tiles_of(float, MmaMethod method) {
   constexpr MmaMethod TF32 = MmaMethod::TF32, FLOAT32 = MmaMethod::FLOAT32, BFLOAT16 = MmaMethod::BFLOAT16;
-  static const MmaChoices<float> tf32 = {
-      choice<MmaTile<float, TF32, 128, 256, 16, 64, 64, 1, 4, 1>>(560, 1.0),
-      choice<MmaTile<float, TF32, 128, 128, 16, 64, 64, 1, 3, 2>>(480, 1.3),
-      choice<MmaTile<float, TF32, 64, 64, 32, 32, 32, 1, 3, 3>>(320, 1.5),
-      choice<MmaTile<float, TF32, 32, 32, 64, 32, 32, 4, 3, 3>>(140, 1.5),
+  static const MmaTiles<float> tf32 = {
+      tile<MmaTile<float, TF32, 128, 256, 16, 64, 64, 1, 4, 1>>(560, 1.0),
+      tile<MmaTile<float, TF32, 128, 128, 16, 64, 64, 1, 3, 2>>(480, 1.3),
+      tile<MmaTile<float, TF32, 64, 64, 32, 32, 32, 1, 3, 3>>(320, 1.5),
+      tile<MmaTile<float, TF32, 32, 32, 64, 32, 32, 4, 3, 3>>(140, 1.5),
   };
-  static const MmaChoices<float> float32 = {
-      choice<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(190, 1.0),
-      choice<MmaTile<float, FLOAT32, 64, 64, 32, 32, 32, 1, 3, 3>>(150, 1.4),
-      choice<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(125, 1.4),
+  static const MmaTiles<float> float32 = {
+      tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(190, 1.0),
+      tile<MmaTile<float, FLOAT32, 64, 64, 32, 32, 32, 1, 3, 3>>(150, 1.4),
+      tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(125, 1.4),
   };
-  static const MmaChoices<float> bfloat16 = {
+  static const MmaTiles<float> bfloat16 = {
       // large products: see multiply_as_bfloat16
-      choice<MmaTile<float, BFLOAT16, 64, 64, 32, 32, 32, 1, 3, 2>>(320, 1.5),
-      choice<MmaTile<float, BFLOAT16, 32, 32, 64, 32, 32, 2, 3, 3>>(140, 1.5),
+      tile<MmaTile<float, BFLOAT16, 64, 64, 32, 32, 32, 1, 3, 2>>(320, 1.5),
+      tile<MmaTile<float, BFLOAT16, 32, 32, 64, 32, 32, 2, 3, 3>>(140, 1.5),
   };
   return method == TF32 ? tf32 : method == FLOAT32 ? float32 : bfloat16;
 }
 
 // ---- The choice
 
-constexpr double PROCESSORS = 132, ALL_BYTES_PER_CYCLE = 3000, LAUNCH = 5000;  // of the H200
+constexpr double LAUNCH = 5000;  // cycles of the H200
 
-// An estimate of the time of `batch` products, in clock cycles of the H200. The device in use is not asked, so that
-// every GPU cuts k in the same places and adds in the same order.
-template <class T>
-double estimate(const MmaChoice<T>& tile, double batch, int64_t m, int64_t n, int64_t k, int64_t piece) {
-  constexpr double L2_BYTES_PER_CYCLE = 24, START = 2000;
-  double splits = static_cast<double>(ceil_div(k, piece));
-  double blocks =
-      batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
-  double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
-  double multiply = tile.bm * tile.bn / tile.rate * (each == 1 ? tile.alone : 1);
-  double load = (tile.bm + tile.bn) * sizeof(T) / L2_BYTES_PER_CYCLE;
-  double depth = static_cast<double>(ceil_div(piece, tile.bk) * tile.bk);
-  double cycles = each * depth * (multiply > load ? multiply : load) + START * ceil(each / tile.blocks_per_processor);
-  if (splits > 1)
-    cycles += LAUNCH + 2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) * sizeof(float) /
-                           ALL_BYTES_PER_CYCLE;
-  return cycles;
-}
+template <class T> using MmaPlan = TileChoice<MmaTileLaunch<T>>;
 
-// piece: how much of k a block sums; a multiple of BK, or all of k.
-template <class T> struct MmaPlan {
-  const MmaChoice<T>* tile = nullptr;
-  int64_t piece = 0;
-  double cycles = 0;
-};
-
-// The tile, and the number of pieces of k, with the least estimate.
 template <class T> MmaPlan<T> plan_of(MmaMethod method, int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
-                    MOST_BLOCKS = 264;
-  MmaPlan<T> best;
-  double count = static_cast<double>(batch);
-  for (const MmaChoice<T>& tile : tiles_of(T{}, method)) {
-    double blocks = count * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));
-    for (int64_t splits : SPLITS) {
-      if (splits > 1 && (blocks * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk)) break;
-      int64_t piece = ceil_div(ceil_div(k, splits), tile.bk) * tile.bk;
-      double cycles = estimate(tile, count, m, n, k, piece);
-      if (!best.tile || cycles < best.cycles) best = {&tile, piece, cycles};
-    }
-  }
-  return best;
+  constexpr double START = 2000;
+  return choose_tile(tiles_of(T{}, method), {START, LAUNCH, sizeof(T), sizeof(float)}, static_cast<double>(batch), m, n,
+                     k);
 }
 
 // c: x.p.c, or floats.
@@ -255,12 +206,10 @@ bool mma_supported(Call& call) {
   static signed char known[64] = {};
   signed char& here = known[call.device().index % 64];
   if (here == 0) {
-    int major = 0;
-    CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, call.device().index));
     cudaFuncAttributes code;
     CUDA_CHECK(cudaFuncGetAttributes(
         &code, multiply_by_mma<MmaTile<float16, MmaMethod::HALF, 64, 64, 64, 32, 32, 1, 3, 3>, true, true>));
-    here = major >= 8 && code.ptxVersion >= 80 ? 1 : -1;
+    here = device_facts(call).capability >= 80 && code.ptxVersion >= 80 ? 1 : -1;
   }
   return here > 0;
 }

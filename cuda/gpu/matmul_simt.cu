@@ -3,6 +3,10 @@
 // multiprocessors busy. Nothing is timed at run time, so that results do not depend on the day.
 #include "matmul_simt.h"
 
+#include <array>
+
+#include "device.h"
+#include "matmul_choice.h"
 #include "matmul_naive.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
@@ -12,26 +16,15 @@
 namespace cdn {
 namespace {
 
-constexpr int TILE_COUNT = 6, TILE_128X128 = 1;
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int TILE_128X128 = 1;
 
 // ---- matmul_pipelined
-
-// Above 48 KiB of shared memory a kernel must ask, once per device.
-template <class Kernel> void allow_shared(Call& call, Kernel kernel, int bytes, uint64_t* asked) {
-  uint64_t device = uint64_t{1} << call.device().index % 64;
-  if (bytes <= 48 * 1024 || (*asked & device)) return;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  *asked |= device;
-}
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
                  const Pieces& pieces, int64_t splits) {
-  static uint64_t asked = 0;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  allow_shared(call, kernel, Tile::SHARED_BYTES, &asked);
+  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::SHARED_BYTES);
   in_launches(batch, [&](const Batch& part, unsigned z) {
     dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(splits), z);
     kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(p, part, grid, pieces);
@@ -56,92 +49,53 @@ void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layo
   if (splits > 1) sum_all_pieces(call, p.c, out.c, count, splits);
 }
 
-// A tile as the choice sees it. rate: its part of the peak rate when a multiprocessor is full; alone: how much longer a
-// block takes when it has the multiprocessor for itself and too few warps to keep it busy.
-template <class T> struct TileChoice {
-  int bm, bn, bk, blocks_per_processor;
-  double rate, alone;
+template <class T> struct SimtTile : TileCost {
   void (*launch)(Call&, const Product<T>&, const Layout& batch, int64_t piece);
 };
 
-template <class Tile> TileChoice<typename Tile::T> choice(double rate, double alone) {
-  return {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, launch_pipelined<Tile>};
+// rate: the tile's part of the peak rate.
+template <class Tile> SimtTile<typename Tile::T> tile(double rate, double alone) {
+  constexpr double FMA_PER_CYCLE = 128;
+  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, FMA_PER_CYCLE * rate, alone}, launch_pipelined<Tile>};
 }
 
+template <class T> using SimtTiles = std::array<SimtTile<T>, 6>;
+
 // In the order of SimtKernel. BlockTile<T, BM, BN, BK, TM, TN, LANES_M, SLICES, STAGES, MIN_BLOCKS>.
-const TileChoice<float>* tiles_of(float) {
-  static const TileChoice<float> tiles[TILE_COUNT] = {
-      choice<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.735, 1.0),
-      choice<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.77, 1.1),
-      choice<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.63, 1.15),
-      choice<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.68, 1.15),
-      choice<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.66, 1.15),
-      choice<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.38, 1.15),
+const SimtTiles<float>& tiles_of(float) {
+  static const SimtTiles<float> tiles = {
+      tile<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.735, 1.0),
+      tile<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.77, 1.1),
+      tile<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.63, 1.15),
+      tile<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.68, 1.15),
+      tile<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.66, 1.15),
+      tile<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.38, 1.15),
   };
   return tiles;
 }
 
 // Doubles take twice the registers and run at half the rate, so that three tiles do for all.
-const TileChoice<double>* tiles_of(double) {
+const SimtTiles<double>& tiles_of(double) {
   using Large = BlockTile<double, 128, 128, 8, 8, 8, 4, 1, 3, 1>;
   using Small = BlockTile<double, 64, 64, 16, 4, 8, 8, 2, 3, 1>;
   using Tiny = BlockTile<double, 32, 32, 32, 4, 8, 8, 4, 3, 2>;
-  static const TileChoice<double> tiles[TILE_COUNT] = {
-      choice<Large>(0.45, 1.0), choice<Large>(0.45, 1.0), choice<Small>(0.42, 1.1),
-      choice<Small>(0.42, 1.1), choice<Small>(0.42, 1.1), choice<Tiny>(0.35, 1.3),
+  static const SimtTiles<double> tiles = {
+      tile<Large>(0.45, 1.0), tile<Large>(0.45, 1.0), tile<Small>(0.42, 1.1),
+      tile<Small>(0.42, 1.1), tile<Small>(0.42, 1.1), tile<Tiny>(0.35, 1.3),
   };
   return tiles;
 }
 
 // ---- The default
 
-// An estimate of the time of `batch` products, in clock cycles of the H200 with its 132 multiprocessors. The device in
-// use is not asked, so that every GPU cuts k in the same places and adds in the same order.
-template <class T>
-double estimate(const TileChoice<T>& tile, double batch, int64_t m, int64_t n, int64_t k, int64_t piece) {
-  constexpr double PROCESSORS = 132, FMA_PER_CYCLE = 128, L2_BYTES_PER_CYCLE = 24, START = 1500, SECOND_PASS = 4000,
-                   ALL_BYTES_PER_CYCLE = 3000;
-  double splits = static_cast<double>(ceil_div(k, piece));
-  double blocks =
-      batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
-  double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
-  double multiply = tile.bm * tile.bn / (FMA_PER_CYCLE * tile.rate) * (each == 1 ? tile.alone : 1);
-  double load = (tile.bm + tile.bn) * sizeof(T) / L2_BYTES_PER_CYCLE;
-  double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) +
-                  START * ceil(each / tile.blocks_per_processor);
-  if (splits > 1)
-    cycles += SECOND_PASS +
-              2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) * sizeof(T) / ALL_BYTES_PER_CYCLE;
-  return cycles;
-}
-
-// The tile, and the number of pieces of k, with the least estimate. Cutting k pays where the output alone has too few
-// tiles for the multiprocessors.
-template <class T> struct Choice {
-  const TileChoice<T>* tile = nullptr;
-  int64_t piece = 0;
-  double cycles = 0;
-};
-
-template <class T> Choice<T> choose_tile(double batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
-                    MOST_BLOCKS = 264;
-  Choice<T> best;
-  for (int t = 0; t < TILE_COUNT; t++) {
-    const TileChoice<T>& tile = tiles_of(T{})[t];
-    double blocks = batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));
-    for (int64_t splits : SPLITS) {
-      if (splits > 1 && (blocks * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk)) break;
-      int64_t piece = ceil_div(ceil_div(k, splits), tile.bk) * tile.bk;
-      double cycles = estimate(tile, batch, m, n, k, piece);
-      if (!best.tile || cycles < best.cycles) best = {&tile, piece, cycles};
-    }
-  }
-  return best;
+template <class T> TileChoice<SimtTile<T>> choose(const Product<T>& p, const Layout& batch) {
+  constexpr double START = 1500, SECOND_PASS = 4000;
+  return choose_tile(tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T)}, static_cast<double>(batch.n), p.m(),
+                     p.n(), p.k());
 }
 
 template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
-  Choice<T> best = choose_tile<T>(static_cast<double>(batch.n), p.m(), p.n(), p.k());
+  TileChoice<SimtTile<T>> best = choose(p, batch);
   best.tile->launch(call, p, batch, best.piece);
 }
 
@@ -227,8 +181,8 @@ template <class T> void multiply(Call& call, const Product<T>& p, const Layout& 
     }
     case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, p.k());
     default: {
-      int tile = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
-      return tiles_of(T{})[tile].launch(call, p, batch, p.k());
+      int place = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
+      return tiles_of(T{})[place].launch(call, p, batch, p.k());
     }
   }
 }
@@ -244,7 +198,7 @@ void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, Simt
 
 double simt_cycles(const Product<float>& p, const Layout& batch) {
   if (tiny(p, batch) || p.n() == 1 || p.m() == 1) return 0;  // they have kernels of their own
-  return choose_tile<float>(static_cast<double>(batch.n), p.m(), p.n(), p.k()).cycles;
+  return choose(p, batch).cycles;
 }
 
 }  // namespace cdn
