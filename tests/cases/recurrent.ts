@@ -156,7 +156,7 @@ function recurrent(
     gradShapes: dtypes === halves ? undefined : shapes(gradSizes),
     dtypes,
     fill,
-    tolerance: roundings(4, 8),
+    tolerance: roundings(4, 12),
     flops: ([x, wih, whh]) => 2 * x![0]! * x![1]! * (sizeOf(wih!) + sizeOf(whh!)),
   };
 }
