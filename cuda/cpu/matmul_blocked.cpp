@@ -87,12 +87,14 @@ template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {
 constexpr int64_t PER_THREAD = 2;
 int64_t pieces_of(int64_t n, bool serial) { return serial ? 1 : std::min<int64_t>(n, PER_THREAD * threads::count()); }
 
-// f(begin, end, piece) over [0, n), cut into even pieces, two a thread.
+// f(begin, end, piece) over [0, n), cut into even pieces, two a thread. The larger ones come first, so that no thread
+// is left with one at the end.
 template <class F> void in_pieces(int64_t n, bool serial, F&& f) {
   const int64_t pieces = pieces_of(n, serial);
   if (pieces == 1) return f(int64_t{0}, n, int64_t{0});
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) f(n * i / pieces, n * (i + 1) / pieces, i);
+    auto first = [=](int64_t i) { return n / pieces * i + std::min(i, n % pieces); };
+    for (int64_t i = begin; i < end; i++) f(first(i), first(i + 1), i);
   });
 }
 
