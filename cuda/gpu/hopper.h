@@ -56,6 +56,11 @@ __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
       : "memory");
 }
 
+// Once all cp.async that the thread has begun are done, without waiting for them.
+__device__ __forceinline__ void barrier_arrive_after_copies(uint64_t* bar) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(bar)) : "memory");
+}
+
 // ---- clusters
 
 __device__ __forceinline__ uint32_t cluster_rank() {
