@@ -81,7 +81,8 @@ __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM
         if (kk == UNROLLED - 1) {
           a += UNROLLED * Tile::PITCH_A;
           b += UNROLLED * Tile::PITCH_B;
-          if (k + UNROLLED == Tile::DEPTH) {                           // on to the next stage
+          if (k + UNROLLED == Tile::DEPTH) {  // on to the next stage
+            __syncwarp();
             if (first_lane) hopper::barrier_arrive(&empty[at.stage]);  // what the warp read, it read before
             at.template next<Tile::STAGES>();
             if (steps > 1) hopper::barrier_wait(&full[at.stage], at.phase);

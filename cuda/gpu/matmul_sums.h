@@ -55,12 +55,14 @@ template <class Tile> struct TileSums {
     if (Tile::SLICES > 1)
       for (int q = thread; q < Tile::BM * PACKS; q += THREADS)
         *reinterpret_cast<Part*>(shared + place_of(q)) = sum_of_slices(place_of(q));
+    __syncwarp();  // the cluster's barriers want whole warps
     hopper::cluster_sync_all();
     switch (joined) {  // each block adds up, and stores, a part of the rows
       case 2: store_rows<2>(); break;
       case 4: store_rows<4>(); break;
       default: store_rows<8>(); break;
     }
+    __syncwarp();
     hopper::cluster_sync();  // a block must not leave while others read from it
 #endif
   }
