@@ -91,7 +91,11 @@ async function statics(): Promise<number> {
 
 async function others(): Promise<number> {
   const run = await test("tests (deno test, the others)", `--ignore=${table}`);
-  await test("examples in the documentation", "--doc", ...present("mod.ts", "lib", "README.md"));
+  await test(
+    "examples in the documentation",
+    "--doc",
+    ...present("mod.ts", "lib", "README.md", "docs"),
+  );
   return run;
 }
 

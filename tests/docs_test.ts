@@ -77,3 +77,20 @@ Deno.test("the README's table names all operations and layers", async () => {
     .filter((name) => !named(name));
   assertEquals(missing.filter((name) => name !== "matmulVariants"), []);
 });
+
+Deno.test("the files that the pages link to are there", async () => {
+  const pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "bench/README.md"];
+  for await (const { name } of Deno.readDir(new URL("docs", root))) pages.push(`docs/${name}`);
+  const missing: string[] = [];
+  let seen = 0;
+  for (const page of pages) {
+    const text = await Deno.readTextFile(new URL(page, root));
+    for (const [, link] of text.matchAll(/\]\(([^)#\s]+)/g)) {
+      if (/^https?:/.test(link!)) continue;
+      seen++;
+      if (!exists(new URL(link!, new URL(page, root)))) missing.push(`${page}: ${link}`);
+    }
+  }
+  assertEquals(missing, []);
+  assert(seen > 30, `only ${seen} links were found`);
+});

@@ -1,6 +1,6 @@
 // cdn_matmul_fused itself, with all that it can be asked for: the layers and gradients above use but a part of that.
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { devices, type DType, type Tensor, tensor, zeros } from "../mod.ts";
+import { devices, type DType, linear, randn, scope, type Tensor, tensor, zeros } from "../mod.ts";
 import { randomFor } from "./cases.ts";
 import { roundoff } from "./cases/case.ts";
 import { cleanTest } from "./fixtures/helpers.ts";
@@ -172,6 +172,27 @@ for (const device of names) {
       }
     });
   }
+
+  // More tiles than a GPU has multiprocessors, and more than one piece of a batch.
+  cleanTest(`fused products of many tiles are those in steps on ${device}`, () => {
+    const [m, k, n] = device === "cpu" ? [200, 64, 150] : [2100, 300, 1900];
+    for (const dtype of ["float32", "bfloat16", "float16"] as const) {
+      scope(() => {
+        const x = randn([m!, k!], { device }).to(dtype), w = randn([n!, k!], { device }).to(dtype);
+        const bias = randn([n!], { device }).to(dtype),
+          residual = randn([m!, n!], { device }).to(dtype);
+        const fused = linear(x, w, bias, { activation: "relu", residual });
+        const exact = (t: Tensor) => t.to("float64");
+        const [u, v] = [exact(x), exact(w)];
+        const steps = u.matmul(v, { transposeB: true }).add(exact(bias)).relu().add(
+          exact(residual),
+        );
+        const size = u.abs().matmul(v.abs(), { transposeB: true }).add(10); // |x| |w| + |bias| + |residual|, about
+        const off = exact(fused).sub(steps).abs().div(size).max().itemSync();
+        assert(off <= 2 * roundoff[dtype]! + 1e-6, `${dtype}: off by ${off}`);
+      });
+    }
+  });
 
   cleanTest(`bad requests for fused products are refused on ${device}`, () => {
     const make = (n: number, dtype: DType = "float32") => zeros([n], { dtype, device });

@@ -55,6 +55,11 @@ function check(c: Case, y: Tensor, dtype: DType, wanted: Grid, what: string): vo
   assert(wrong === undefined, `${what}: ${wrong}`);
 }
 
+// The case, with the variant's tolerance if it has one.
+function asVariant(c: Case, { tolerance }: Variant): Case {
+  return tolerance ? { ...c, tolerance } : c;
+}
+
 // The result, or nothing where the variant is not supported on this machine.
 function attempt({ call, optional }: Variant, inputs: readonly Tensor[]): Tensor | undefined {
   try {
@@ -78,7 +83,7 @@ for (const c of cases) {
             for (const variant of calls) {
               const what = `${variant.name} ${dtype} ${JSON.stringify(shapes)}`;
               const y = attempt(variant, inputs);
-              if (y) check(c, y, dtype, wanted, what);
+              if (y) check(asVariant(c, variant), y, dtype, wanted, what);
             }
             // No operation changes its inputs.
             inputs.forEach((x, i) =>

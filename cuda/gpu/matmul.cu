@@ -1,6 +1,9 @@
-// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape.
+// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape. Each
+// family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
+// cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
 #include "cublas.h"
 #include "matmul_hopper.h"
+#include "matmul_mma.h"
 #include "matmul_simt.h"
 
 namespace cdn {
@@ -8,7 +11,7 @@ namespace {
 
 // A variant by its number. One that has no kernel for the type asked for stands for the default.
 struct Variant {
-  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA };
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
@@ -34,6 +37,7 @@ const Variant VARIANTS[] = {
     {"wgmma_128x64", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 1, false}},
     {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
     {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
+    {"mma", Variant::MMA},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
 
@@ -49,11 +53,21 @@ HopperMethod method_of(Precision precision) {
   }
 }
 
-// Whether the tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
-bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, HopperMethod method) {
+MmaMethod mma_method_of(Precision precision) {
+  switch (precision) {
+    case PRECISION_TF32: return MmaMethod::TF32;
+    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
+    default: return MmaMethod::FLOAT32;
+  }
+}
+
+// Whether Hopper's tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
+bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
   constexpr int64_t LEAST_K = 256;
+  HopperMethod method = method_of(precision);
   if (!hopper_device(call) || (method == HopperMethod::SPLIT && p.k() < LEAST_K)) return false;
-  return hopper_cycles(p, batch, method) < simt_cycles(p, batch);
+  double cycles = hopper_cycles(p, batch, method);
+  return cycles < simt_cycles(p, batch) && cycles < mma_cycles(p, batch, mma_method_of(precision));
 }
 
 // True if the tensor cores did it.
@@ -61,7 +75,7 @@ bool try_hopper(Call& call, const Product<float>& p, const Layout& batch, const 
                 const Variant& variant) {
   if (precision == PRECISION_IEEE && variant.family != Variant::WGMMA) return false;
   HopperMethod method = method_of(precision);
-  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, method)))
+  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, precision)))
     return false;
   return matmul_hopper(call, p, batch, epilogue, method, variant.tile);
 }
@@ -75,17 +89,49 @@ bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, P
   return false;
 }
 
+// Whether the kernels of older tensor cores, which all devices from sm_80 on have, are better than plain multiply-adds.
+// Three TF32 products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly
+// as fast. They too are as exact as plain sums only for long k.
+bool mma_worth_it(const Call& call, const Product<float>& p, const Layout& batch, MmaMethod method) {
+  constexpr int64_t LEAST_K = 256;
+  constexpr double MARGIN = 2000;
+  if (method == MmaMethod::FLOAT32 && (p.k() < LEAST_K || !is_computing_gpu(call))) return false;
+  return mma_cycles(p, batch, method) + MARGIN < simt_cycles(p, batch);
+}
+
+// True if they did it.
+bool try_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision, const Variant& variant) {
+  MmaMethod method = mma_method_of(precision);
+  bool wanted = variant.family == Variant::MMA;
+  if (!wanted && (variant.family != Variant::DEFAULT || precision == PRECISION_IEEE)) return false;
+  if (!mma_supported(call) || (!wanted && !mma_worth_it(call, p, batch, method))) return false;
+  matmul_mma(call, p, batch, method);
+  return true;
+}
+template <class T>
+bool try_mma(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant) {
+  if ((variant.family != Variant::MMA && variant.family != Variant::DEFAULT) || !mma_supported(call)) return false;
+  matmul_mma(call, p, batch, MmaMethod::HALF);
+  return true;
+}
+bool try_mma(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
+
 template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (!try_hopper(call, p, x.batch, nullptr, precision, variant)) matmul_simt(call, p, x.batch, variant.simt);
+  if (try_hopper(call, p, x.batch, nullptr, precision, variant) || try_mma(call, p, x.batch, precision, variant))
+    return;
+  matmul_simt(call, p, x.batch, variant.simt);
 }
 
 template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
-  if (variant.family != Variant::CUBLAS)
-    return try_hopper(call, product_of(x), x.batch, nullptr, PRECISION_FLOAT32, variant);
-  cublas_matmul(call, x);
-  return true;
+  if (variant.family == Variant::CUBLAS) {
+    cublas_matmul(call, x);
+    return true;
+  }
+  Product<T> p = product_of(x);
+  return try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, variant) ||
+         try_mma(call, p, x.batch, PRECISION_FLOAT32, variant);
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
-// What every matmul kernel shares: operands that hide the transposition, and the way from a block to its tile.
+// What every matmul kernel shares: operands that hide the transposition, and the way from a block to its tile. c is
+// [m, n] and dense; a and b are seen as vectors of length k, so that a product is all dot products of the one's vectors
+// with the other's, and the four transpositions are two flags. Tiles are numbered in bands, for the L2 cache.
 #pragma once
 #include "../matmul.h"
 #include "check.h"

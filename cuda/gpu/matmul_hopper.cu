@@ -1,3 +1,7 @@
+// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that TMA can read (copied
+// where lines are not multiples of 16 bytes, rounded or cut where they are float), the tile and the pieces of k are
+// chosen by estimated clock cycles, and a launch is made for each row of the batch at even distances, as TMA walks no
+// others.
 #include "matmul_hopper.h"
 
 #include "matmul_pieces.h"
@@ -174,7 +178,7 @@ Plan estimate(HopperTile tile, double batch, int64_t m, int64_t n, int64_t k, in
   double items = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn) * (double)splits;
   double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
   if (tile.joined)
-    cycles += 700 + bn * 6;
+    cycles += 2500 + bn * 16;
   else if (splits > 1)
     cycles += SECOND_PASS + (double)splits * batch * (double)m * (double)n * 8 / PASS_BYTES;
   return {bn, splits, each, tile.joined, cycles};
@@ -182,7 +186,7 @@ Plan estimate(HopperTile tile, double batch, int64_t m, int64_t n, int64_t k, in
 
 Plan plan_for(const HopperTile& wanted, double batch, int64_t m, int64_t n, int64_t k, int planes, bool fused) {
   constexpr int64_t JOINED[] = {2, 4, 8}, SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
-  constexpr double MOST_BLOCKS = 264, PROCESSORS = 128;
+  constexpr double MOST_BLOCKS = 264, MOST_JOINED = 64;  // clusters do not all find their place at once
   Plan best{0, 0, 0, false, 0};
   auto consider = [&](const HopperTile& tile) {
     Plan plan = estimate(tile, batch, m, n, k, planes);
@@ -197,7 +201,7 @@ Plan plan_for(const HopperTile& wanted, double batch, int64_t m, int64_t n, int6
     double tiles = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn);
     consider({bn, 1, false});
     for (int64_t splits : JOINED)
-      if (bn <= 128 && tiles * (double)splits <= PROCESSORS && k > (splits - 1) * BK) consider({bn, splits, true});
+      if (bn <= 128 && tiles * (double)splits <= MOST_JOINED && k > (splits - 1) * BK) consider({bn, splits, true});
     for (int64_t splits : SPLITS)
       if (tiles * (double)splits <= MOST_BLOCKS && k >= splits * 2 * BK) consider({bn, splits, false});
   }
@@ -217,7 +221,7 @@ double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod m
 void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
             int64_t items) {
   int cluster = work.cluster * work.joined;
-  int64_t wanted = items * cluster, most = work.joined > 1 ? wanted : facts_of(call).processors / cluster * cluster;
+  int64_t wanted = items * cluster, most = work.one_item ? wanted : facts_of(call).processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
   launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
                  static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
@@ -352,6 +356,10 @@ Plan plan_of(const HopperTile& wanted, const Product<float>& p, const Matrices& 
 }  // namespace
 
 bool hopper_device(const Call& call) { return facts_of(call).capability == 90; }
+bool is_computing_gpu(const Call& call) {
+  int capability = facts_of(call).capability;
+  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
+}
 
 bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,
                    HopperTile tile) {

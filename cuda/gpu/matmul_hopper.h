@@ -20,7 +20,8 @@ struct HopperTile {
   bool joined = false;
 };
 
-bool hopper_device(const Call& call);  // whether the kernels run on the call's device
+bool hopper_device(const Call& call);     // whether the kernels run on the call's device
+bool is_computing_gpu(const Call& call);  // A100, H100, B200 and the like, with four times the rate of TF32 or more
 
 // c = a b, or what the epilogue makes of it, where there is one: then c is its own. False where extents or the batch's
 // layout do not fit TMA, and nothing was done.

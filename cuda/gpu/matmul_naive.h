@@ -1,4 +1,6 @@
-// The first two steps: a thread per output, then tiles in shared memory.
+// The first two steps: a thread per output, then tiles in shared memory. The first reads each number from the caches m
+// or n times; the second brings a 32 x 32 tile of both operands to shared memory, [k][i], and reads it there, so that
+// global memory is asked a 32nd as often.
 #pragma once
 #include "matmul_common.h"
 

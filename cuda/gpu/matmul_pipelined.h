@@ -1,5 +1,7 @@
-// The last step for every GPU: tiles for the block, the warp and the thread, and loads that run while the multiply-adds
-// do.
+// The last step of plain multiply-adds for every GPU: tiles for the block, the warp and the thread, and loads that run
+// while the multiply-adds do. STAGES tiles of both operands, [k][i], are in shared memory or on their way there; two
+// sets of registers hold the numbers of this k and of the next. Nothing waits for memory, and the widths are
+// parameters, as no tile suits all shapes.
 #pragma once
 #include "matmul_sums.h"
 

@@ -1,4 +1,6 @@
-// The next two steps: a tile of outputs per thread in registers, then 16-byte accesses.
+// The next two steps: a tile of outputs per thread in registers, then 16-byte accesses. A block has a 128 x 128 tile of
+// c, a thread 8 x 8 of it; 8 of k of both operands are in shared memory, [k][i]. Reads of shared memory are what limits
+// the steps before: here a number that was read serves 8 multiply-adds, and then one instruction reads four.
 #pragma once
 #include "matmul_naive.h"
 

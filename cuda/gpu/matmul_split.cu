@@ -1,4 +1,7 @@
-// The cutting of float matrices (matmul_split.h): each number is read once where a row's part fits in registers.
+// The cutting of float matrices (matmul_split.h): each number is read once where a row's part fits in registers. One
+// kernel prepares both operands. What is scaled lies along memory (rows: one look for the scale, one to cut) or across
+// it (columns: chunks of lines note what they see, and a second kernel joins the notes and cuts), so that reads are
+// contiguous either way.
 #include "matmul_split.h"
 
 #include "hopper.h"

@@ -98,7 +98,7 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& 
       for (int e = 0; e < 2; e++) {
         const int i = g * 4 + h * 2 + e;
         const int32_t marks = info_a[h] | info_b[e];
-        if (!(info_a[h] & info_b[e] & SplitInfo::SHORT)) d[i] = fmaf(d[i], CUT_OFF, d[i]);
+        if (!((info_a[h] | info_b[e]) & SplitInfo::SHORT)) d[i] = fmaf(d[i], CUT_OFF, d[i]);
         if (marks & SplitInfo::NOT_FINITE || (marks & SplitInfo::LOST && fabsf(d[i]) < least))
           spoilt[i / 32] |= 1u << i % 32;
         int32_t exponent = -SplitInfo::exponent(info_a[h]) - SplitInfo::exponent(info_b[e]);

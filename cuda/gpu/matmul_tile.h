@@ -1,5 +1,6 @@
-// How products by plain multiply-adds are cut into tiles for blocks, warps and threads, and the two ways in which the
-// tiles of an operand come to shared memory.
+// What the kernels of plain multiply-adds share: how a tile of c is cut for warps and threads, what a thread reads and
+// multiplies for one k, and the two ways in which the tiles of an operand come to shared memory, [k][i] in both. All is
+// by cp.async, without a register between, so that a block can have many tiles on their way.
 #pragma once
 #include "matmul_async_copy.h"
 #include "matmul_common.h"

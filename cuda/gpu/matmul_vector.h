@@ -1,4 +1,7 @@
-// Products with one row or one column: each element of the matrix is used once, so what counts is reading it fast.
+// Products with one row or one column: each element of the matrix is used once, so what counts is reading it fast, with
+// 16 bytes an access and enough blocks to keep the memory busy. Along k a warp or a block shares a vector; across k a
+// lane has vectors of its own, and warps share k. Long sums of few vectors are cut over blocks, and their pieces added
+// afterwards, in a fixed order.
 #pragma once
 #include "matmul_common.h"
 

@@ -184,7 +184,8 @@ __device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Ti
   hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
 }
 
-// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the next one's products are queued.
+// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the
+// next one's products are queued.
 template <class Tile, int COUNT>
 __device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
   using namespace hopper;

@@ -1,3 +1,4 @@
+// matmul_wgmma for bfloat16: of that type, or floats rounded to it. With each width as many stages as fit.
 #include "matmul_wgmma.h"
 
 namespace cdn {

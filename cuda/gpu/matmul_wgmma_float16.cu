@@ -1,3 +1,4 @@
+// matmul_wgmma for float16. With each width as many stages as fit.
 #include "matmul_wgmma.h"
 
 namespace cdn {

@@ -59,6 +59,8 @@ export interface Variant {
   readonly name: string;
   /** Needs what a machine may lack, such as another library: skipped where it says that it is not supported. */
   readonly optional?: boolean;
+  /** As the case's, where it is another one. */
+  readonly tolerance?: Tolerance;
   call(...inputs: Tensor[]): Tensor;
 }
 
