@@ -166,16 +166,16 @@ template <class T> using MmaPlan = TileChoice<MmaTileLaunch<T>>;
 
 template <class T> MmaPlan<T> plan_of(MmaMethod method, int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr double START = 2000;
-  return choose_tile(tiles_of(T{}, method), {START, LAUNCH, sizeof(T), sizeof(float)}, static_cast<double>(batch), m, n,
-                     k);
+  return choose_tile(tiles_of(T{}, method), {START, LAUNCH, sizeof(T), sizeof(float), false},
+                     static_cast<double>(batch), m, n, k);
 }
 
 // c: x.p.c, or floats.
 template <class T, class Y> void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
-  int64_t count = x.batch.n * x.p.size(), splits = ceil_div(x.p.k(), plan.piece);
+  int64_t count = x.batch.n * x.p.size(), splits = ceil_div(x.p.k(), plan.k.piece);
   align(call, &x, 0, plan.tile->narrow);
   align(call, &x, 1, plan.tile->narrow);
-  x.pieces.k = plan.piece;
+  x.pieces.k = plan.k.piece;
   if (splits > 1)
     x.pieces.sums = call.scratch<float>(splits * count);
   else if constexpr (std::is_same<Y, float>::value)
