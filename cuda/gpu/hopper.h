@@ -162,6 +162,9 @@ template <int N> __device__ __forceinline__ void raise_registers() {
 template <int N> __device__ __forceinline__ void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
+template <int THREADS> __device__ __forceinline__ void consumers_sync() {
+  asm volatile("bar.sync 3, %0;" ::"n"(THREADS) : "memory");
+}
 __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }

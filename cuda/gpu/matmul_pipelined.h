@@ -15,8 +15,12 @@ template <class Shape, int STAGES_, int MIN_BLOCKS_> struct BlockTile : Shape {
   static constexpr int SUMS_BYTES = TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
   static_assert(STAGES >= 2, "one is read while others come");
 
-  static constexpr int shared_bytes(bool joined) {
-    return (Shape::SLICES > 1 || joined) && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES;
+  // Whether the sums leave through shared memory.
+  static constexpr bool through_shared(bool joined, bool wide_c) {
+    return Shape::SLICES > 1 || joined || (!wide_c && SUMS_BYTES <= 64 * 1024);
+  }
+  static constexpr int shared_bytes(bool joined, bool wide_c) {
+    return through_shared(joined, wide_c) && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES;
   }
   static_assert((Shape::SLICES > 1 && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES) <= 64 * 1024,
                 "fits the shared memory of sm_75");
@@ -115,7 +119,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   }
 
   T* c = p.c + (pieces.joined > 1 ? 0 : part.piece * batch.layout.n * p.size());
-  if (Tile::SLICES > 1 || pieces.joined > 1) {
+  if (Tile::through_shared(pieces.joined > 1, pieces.wide_c)) {
     wait_copies<0>();
     __syncthreads();
     TileSums<typename Tile::Shape> sums{p, part, c, shared, (int)threadIdx.x, pieces.joined, pieces.wide_c};

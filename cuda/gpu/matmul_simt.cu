@@ -35,9 +35,9 @@ void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& b
                  const Pieces& pieces, const Splitting& k) {
   constexpr unsigned MOST_CHAINED = 32;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = Tile::shared_bytes(k.joined);
+  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
   const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::shared_bytes(hopper));
+  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::shared_bytes(hopper, false));
   in_launches(batch, [&](const Batch& part, unsigned z) {
     const dim3 blocks = grid_of(grid, k, z);
     const bool chained = hopper && blocks.x * blocks.y * blocks.z <= MOST_CHAINED;

@@ -49,6 +49,7 @@ template <class Tile> struct TileSums {
     sync();
     if (joined == 1) {
       for (int q = thread; q < Tile::BM * PACKS; q += THREADS) store_part(q, sum_of_slices(place_of(q)));
+      store_lines(sync, 0, Tile::BM);
       return;
     }
 #if defined(CDN_HOPPER)
@@ -62,6 +63,8 @@ template <class Tile> struct TileSums {
       case 4: store_rows<4>(); break;
       default: store_rows<8>(); break;
     }
+    const int rows = Tile::BM / joined;
+    store_lines(sync, at.piece * rows, (at.piece + 1) * rows);
     __syncwarp();
     hopper::cluster_sync();  // a block must not leave while others read from it
 #endif
@@ -86,17 +89,24 @@ template <class Tile> struct TileSums {
     return v[0];
   }
 
-  // q: of the tile's packs, row by row.
+  // q: of the tile's packs, row by row. Where lines of c do not allow packs, they wait for store_lines().
   __device__ __forceinline__ void store_part(int q, const Part& part) const {
     int64_t r = at.first_row + q / PACKS, j = at.first_col + q % PACKS * W;
-    if (r >= p.m() || j >= p.n()) return;
-    T* to = c + r * p.n() + j;
-    if (wide) {
-      *reinterpret_cast<Part*>(to) = part;
-    } else {
-#pragma unroll
-      for (int w = 0; w < W; w++)
-        if (j + w < p.n()) to[w] = part.v[w];
+    if (!wide)
+      *reinterpret_cast<Part*>(shared + place_of(q)) = part;
+    else if (r < p.m() && j < p.n())
+      *reinterpret_cast<Part*>(c + r * p.n() + j) = part;
+  }
+
+  // Neighbouring threads store neighbouring numbers.
+  template <class Sync> __device__ __forceinline__ void store_lines(Sync sync, int first, int last) const {
+    if (wide) return;
+    sync();
+#pragma unroll 4
+    for (int i = first * Tile::BN + thread; i < last * Tile::BN; i += THREADS) {
+      const int row = i / Tile::BN, col = i % Tile::BN;
+      const int64_t r = at.first_row + row, j = at.first_col + col;
+      if (r < p.m() && j < p.n()) c[r * p.n() + j] = shared[place_of(row, col / W) + col % W];
     }
   }
 
