@@ -1,6 +1,6 @@
 // All variants of the product of two n x n matrices beside one another, from plain loops to tensor cores.
 import { type DeviceInfo, type MatmulOptions, matmulVariants, scope } from "../../mod.ts";
-import { deviceUsEach, type DeviceUsOptions, rounded, type Work } from "../timing.ts";
+import { deviceUsEach, type DeviceUsOptions, rounded, type Row, type Work } from "../timing.ts";
 import { typescriptMatmul } from "../typescript_matmul.ts";
 import { Exact } from "./exact.ts";
 import { peerOf, works } from "./measure.ts";
@@ -14,13 +14,7 @@ export interface Rung {
 }
 
 /** A rung's row of results. `peer` is the vendor's library with operands of the same type. */
-export interface LadderRow {
-  name: string;
-  ours_us: number;
-  peer: string;
-  peer_us: number | null;
-  ratio: number | null;
-  floor_us: number | null;
+export interface LadderRow extends Row {
   error: number;
   tflops: number;
   /** The part of the peak of the unit used. */
