@@ -17,7 +17,6 @@ namespace cdn {
 namespace {
 
 constexpr uint32_t LOG_THREADS = 8, THREADS = 256, MOST_BLOCKS = 8;  // of a block, of a cluster
-constexpr uint32_t MOST_SLOTS = 32;                                  // rows or columns that a block finds the scales of
 
 // An operand: lines of `length` numbers, of one or more matrices, step elements apart. A unit is what a block, or
 // blocks() of a cluster, work on together: some of the lines (rows), or a strip of columns across them. The callers'
@@ -39,13 +38,10 @@ struct SplitWork {
   CDN_FN uint32_t threads() const { return 1u << log_threads; }
   CDN_FN uint32_t groups() const { return THREADS >> log_threads; }
   CDN_FN uint32_t blocks() const { return 1u << log_blocks; }
-  // How many units, rows or columns of a unit, and pieces of a row or column there are.
   CDN_FN uint32_t units() const { return rows ? (matrices * lines + groups() - 1) / groups() : matrices * strips; }
-  // What a unit's blocks take of a row or column at once.
-  CDN_FN uint32_t log_step() const { return (rows ? log_threads : LOG_THREADS - log_threads) + log_blocks; }
-  CDN_FN uint32_t log_slots() const { return rows ? LOG_THREADS - log_threads : log_threads + 2; }
-  CDN_FN uint32_t slots() const { return 1u << log_slots(); }
+  // Pieces of a row or column, and how many of them a unit's blocks take at once.
   CDN_FN uint32_t pieces() const { return rows ? ld / 4 : lines; }
+  CDN_FN uint32_t log_step() const { return (rows ? log_threads : LOG_THREADS - log_threads) + log_blocks; }
 };
 
 struct SplitBoth {
@@ -92,10 +88,15 @@ struct Share {
 
 #if defined(CDN_HOPPER)
 
-constexpr uint32_t ALL = 0xffffffff;
+constexpr uint32_t ALL = 0xffffffff, MOST_SLOTS = 32;
 
-// What has been seen of a row: the largest magnitude, the smallest but 0, as bits, which order like the numbers, and
-// all their bits.
+// Rows or columns of a unit, its logarithm.
+__device__ __forceinline__ uint32_t log_slots(const SplitWork& s) {
+  return s.rows ? LOG_THREADS - s.log_threads : s.log_threads + 2;
+}
+
+// What has been seen of a row: the largest magnitude, and the smallest but 0 less 1, as bits, which order like the
+// numbers; and all bits that are set in any.
 struct alignas(16) Extremes {
   uint32_t largest = 0, below_smallest = 0xffffffff, bits = 0;
 };
@@ -207,7 +208,7 @@ struct Scales {
 // From what each thread has seen of its four numbers to the exponents of all rows or columns of the unit, in shared
 // memory and, once, in global memory. Joining is idempotent, so loops are of fixed length.
 __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Extremes (&seen)[4], Scales& scales) {
-  const uint32_t thread = threadIdx.x, lane = thread % 32, slots = s.slots();
+  const uint32_t thread = threadIdx.x, lane = thread % 32, slots = 1u << log_slots(s);
   const bool alone = s.log_blocks == 0;
   const uint32_t rank = alone ? 0 : hopper::cluster_rank();
   Extremes one;
@@ -232,12 +233,12 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
   if (thread < slots << s.log_blocks) {
     slot = thread & (slots - 1);
     one = scales.of_warps[0][slot];
-#pragma unroll
+#pragma unroll 3
     for (uint32_t i = 1; i < THREADS / 32; i++) join(one, scales.of_warps[i & (warps - 1)][slot]);
     if (alone)
       scales.of_blocks[0][slot] = one;
     else
-      send(&scales.of_blocks[rank][slot], &scales.received, thread >> s.log_slots(), one);
+      send(&scales.of_blocks[rank][slot], &scales.received, thread >> log_slots(s), one);
   }
   if (alone)
     __syncthreads();
@@ -245,7 +246,7 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
     hopper::barrier_wait(&scales.received, 0);
   if (thread < slots) {
     one = scales.of_blocks[0][thread];
-#pragma unroll
+#pragma unroll 3
     for (uint32_t i = 1; i < MOST_BLOCKS; i++) join(one, scales.of_blocks[i & (s.blocks() - 1)][thread]);
     const int32_t info = info_of(one);
     scales.infos[thread] = info;
@@ -261,7 +262,7 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
 
 // The first operand's blocks, then the second's. HELD pieces of a thread stay in registers.
 template <int PLANES, int HELD>
-__global__ void __launch_bounds__(THREADS, HELD == 2 ? 4 : 3) split(const __grid_constant__ SplitBoth both) {
+__global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid_constant__ SplitBoth both) {
 #if defined(CDN_HOPPER)
   const bool later = blockIdx.x >= both.of[0].grid;
   const SplitWork& s = both.of[later];
@@ -271,7 +272,7 @@ __global__ void __launch_bounds__(THREADS, HELD == 2 ? 4 : 3) split(const __grid
     if (threadIdx.x == 0) {
       hopper::barrier_init(&scales.received, 1);
       hopper::barriers_visible();
-      hopper::barrier_expect(&scales.received, s.slots() * s.blocks() * (uint32_t)sizeof(Extremes));
+      hopper::barrier_expect(&scales.received, (uint32_t)sizeof(Extremes) << log_slots(s) << s.log_blocks);
     }
     __syncwarp();
     cluster_arrive();
@@ -324,8 +325,8 @@ uint32_t share_rows(SplitWork* s, uint32_t held) {
   return log_blocks;
 }
 
-// Strips of 32 columns fill whole lines of the cache. Of 16 there are more, and longer ones fit. A cluster that has to
-// be can as well be larger.
+// Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit. Where there has to be
+// a cluster, a larger one costs nothing. Returns the logarithm of a unit's blocks.
 uint32_t share_columns(SplitWork* s, uint32_t held) {
   uint32_t log_blocks = 0;
   auto fits = [&] { return s->groups() * held << log_blocks >= s->lines; };
@@ -370,7 +371,7 @@ uint32_t share(SplitBoth* both, uint32_t held) {
   }
   for (SplitWork& s : both->of) {
     if (s.log_blocks > 0) s.log_blocks = most;
-    s.grid = ((s.units() << s.log_blocks) + (1u << most) - 1) >> most << most;
+    s.grid = (s.units() * s.blocks() + (1u << most) - 1) >> most << most;
   }
   return 1u << most;
 }
@@ -378,15 +379,15 @@ uint32_t share(SplitBoth* both, uint32_t held) {
 }  // namespace
 
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes) {
-  constexpr int64_t SHORT_K = 64;  // for which few registers are enough, and more blocks find their place
+  constexpr int64_t SHORT_K = 128;  // for which few registers are enough, and more blocks find their place
   SplitBoth both;
   CutProduct out;
   out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &both.of[0]);
   out.b = prepare(call, p.b, batch.b_step ? batch.count : 1, batch.b_step, planes, &both.of[1]);
   if (both.of[0].rows) std::swap(both.of[0], both.of[1]);  // columns take longer
   const bool few = p.k() <= SHORT_K;
-  auto kernel = planes == 2 ? (few ? split<2, 2> : split<2, 8>) : (few ? split<1, 2> : split<1, 8>);
-  const uint32_t cluster = share(&both, few ? 2 : 8);
+  auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);
+  const uint32_t cluster = share(&both, few ? 4 : 8);
   launch_chained(kernel, both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster), stream_of(call),
                  both);
   return out;
