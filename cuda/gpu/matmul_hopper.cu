@@ -235,12 +235,14 @@ Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batc
   return plan_for(wanted, tiles, {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
 }
 
-// What it takes to cut an operand, or to round it: one kernel over rows, two over columns.
+// What it takes to cut an operand, or to round it, but for the launch, which both share: its bytes, of which clusters
+// read what they cannot hold twice; and for long columns the messages within clusters.
 double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod method) {
-  constexpr double BYTES_PER_CYCLE = 1700, ONE_MORE = 5000;
-  double numbers = matrices * (double)x.extent * (double)x.k, written = method == HopperMethod::SPLIT ? 4 : 2;
-  bool columns = !x.k_contiguous && method != HopperMethod::BFLOAT16;
-  return numbers * (4 + written) / BYTES_PER_CYCLE + (columns ? ONE_MORE + numbers * 4 / 1000 : 0);
+  constexpr double BYTES_PER_CYCLE = 1700, MESSAGES = 1000;
+  const bool cuts = method != HopperMethod::BFLOAT16, columns = !x.k_contiguous;
+  const double held = columns ? 4096 : 65536, k = (double)x.k, twice = cuts && k > held ? 1 - held / k : 0;
+  const double bytes = 4 + 4 * twice + (method == HopperMethod::SPLIT ? 4 : 2);
+  return matrices * (double)x.extent * k * bytes / BYTES_PER_CYCLE + (cuts && columns && k > 256 ? MESSAGES : 0);
 }
 
 // ---- The launch
