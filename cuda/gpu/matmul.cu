@@ -86,7 +86,7 @@ Families families_for(Call& call, const Product<float>& p, const Layout& batch, 
   const bool hopper = hopper_device(call), mma = mma_supported(call) && (!exact || is_computing_gpu(call));
   if (!hopper && !mma) return {false, false};
   const double by_wgmma = hopper ? hopper_cycles(p, batch, method_of(precision)) : NEVER,
-               by_mma = mma ? mma_cycles(p, batch, mma_method_of(precision)) : NEVER,
+               by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
                by_simt = simt_cycles(call, p, batch);
   return {by_wgmma < by_simt && by_wgmma < by_mma, by_mma + MARGIN < by_simt};
 }
