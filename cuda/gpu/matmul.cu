@@ -1,18 +1,20 @@
 // cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape. Each
-// family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
-// cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
+// family of kernels has a try_ function that says whether it takes a product: the thin products' first, which are bound
+// by memory, then Hopper's, then the older tensor cores', then plain multiply-adds, which take all. A family estimates
+// its own time, as only it knows its tiles.
 #include "cublas.h"
 #include "device.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"
 #include "matmul_simt.h"
+#include "matmul_thin.h"
 
 namespace cdn {
 namespace {
 
 // A variant by its number. One that has no kernel for the type asked for stands for the default.
 struct Variant {
-  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA, THIN };
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
@@ -39,8 +41,16 @@ const Variant VARIANTS[] = {
     {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
     {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
     {"mma", Variant::MMA},
+    {"thin", Variant::THIN},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
+
+// For a product that is not thin, that variant is the default.
+const Variant& if_not_thin(const Variant& variant) { return variant.family == Variant::THIN ? VARIANTS[0] : variant; }
+
+template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
+  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) && try_matmul_thin(call, p, batch);
+}
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
   return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
@@ -126,9 +136,10 @@ bool try_mma(Call&, const Product<double>&, const Layout&, Precision, const Vari
 template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (try_hopper(call, p, x.batch, nullptr, precision, variant) || try_mma(call, p, x.batch, precision, variant))
-    return;
-  matmul_simt(call, p, x.batch, variant.simt);
+  if (try_thin(call, p, x.batch, variant)) return;
+  const Variant& other = if_not_thin(variant);
+  if (try_hopper(call, p, x.batch, nullptr, precision, other) || try_mma(call, p, x.batch, precision, other)) return;
+  matmul_simt(call, p, x.batch, other.simt);
 }
 
 template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
@@ -137,8 +148,9 @@ template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, cons
     return true;
   }
   Product<T> p = product_of(x);
-  return try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, variant) ||
-         try_mma(call, p, x.batch, PRECISION_FLOAT32, variant);
+  const Variant& other = if_not_thin(variant);
+  return try_thin(call, p, x.batch, variant) || try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, other) ||
+         try_mma(call, p, x.batch, PRECISION_FLOAT32, other);
 }
 
 }  // namespace
@@ -166,16 +178,16 @@ bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
 bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
   return epilogue.out_dtype == CDN_FLOAT32 &&
-         try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+         try_hopper(call, product_of(x), x.batch, &epilogue, precision, if_not_thin(VARIANTS[variant]));
 }
 bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
 bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
-  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, if_not_thin(VARIANTS[variant]));
 }
 bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
-  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, if_not_thin(VARIANTS[variant]));
 }
 
 }  // namespace backend
