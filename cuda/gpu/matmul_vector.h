@@ -248,8 +248,9 @@ __global__ void __launch_bounds__(BLOCK, ROWS == 4 && F * sizeof(T) == 4 ? 3 : 2
   const int packs = (part.length + phase + W - 1) / W, step = work.lanes * DEEP, pitch = (work.chunk + 1) * W;
   const T* line = part.matrix + first_row * k + part.begin - phase;
 
-  const int64_t rows_left = (extent - first_row + work.stride - 1) / work.stride;
-  const int rows = rows_left < ROWS ? static_cast<int>(rows_left) : ROWS;
+  int rows = 0;  // that there are
+#pragma unroll
+  for (int r = 0; r < ROWS; r++) rows += first_row + r * work.stride < extent;
 
   Part u[DEEP][ROWS];
   auto load = [&](int q) {
