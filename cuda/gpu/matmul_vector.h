@@ -152,6 +152,7 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
                                              int count, Place place) {
   const int split = static_cast<int>(blockIdx.x % p.splits);
   const int64_t z = batch.first + blockIdx.z, size = p.matrix.extent * p.few.extent;
+  __syncthreads();
 #if defined(CDN_HOPPER)
   if (p.joined) {
     hopper::cluster_sync_all();
@@ -165,11 +166,11 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
       int64_t at = place(t);
       if (at >= 0) p.y[z * size + at] = static_cast<T>(v[0]);
     }
+    __syncwarp();
     hopper::cluster_sync();  // no block leaves before the others have read its sums
     return;
   }
 #endif
-  __syncthreads();
   for (int t = threadIdx.x; t < count; t += BLOCK) {
     int64_t at = place(t);
     if (at < 0) continue;
