@@ -46,7 +46,9 @@ export function rungs(size: number, device: DeviceInfo): Rung[] {
     ? ["float32" as const]
     : ["ieee" as const, "float32" as const, "tf32" as const, "bfloat16" as const];
   return [
-    ...matmulVariants(device.device).filter((v) => v !== "default" && v !== peer).flatMap(first),
+    // Square products are not thin: that variant is the default here.
+    ...matmulVariants(device.device).filter((v) => !["default", "thin", peer].includes(v))
+      .flatMap(first),
     ...ends.map((end) => ({ ...rung(kind(end), "default"), name: `default, ${end}` })),
     ...ends.filter((end) => end !== "ieee").map(kind)
       .filter((product) =>

@@ -1,18 +1,20 @@
 // cdn_matmul on the GPU: the variants by name, and the choice among the families of kernels by device, type, precision
-// and shape: Hopper's first, then the older tensor cores', then plain multiply-adds, which take all. A family estimates
+// and shape: thin products' first, which are bound by memory, then Hopper's, then the older tensor cores', then plain
+// multiply-adds, which take all. A family estimates
 // its own time, as only it knows its tiles.
 #include "cublas.h"
 #include "device.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"
 #include "matmul_simt.h"
+#include "matmul_thin.h"
 
 namespace cdn {
 namespace {
 
 // A variant by its number. One that has no kernel for the type asked for stands for the default.
 struct Variant {
-  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA, THIN };
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
@@ -39,8 +41,16 @@ const Variant VARIANTS[] = {
     {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
     {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
     {"mma", Variant::MMA},
+    {"thin", Variant::THIN},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
+
+// For a product that is not thin, that variant is the default.
+const Variant& if_not_thin(const Variant& variant) { return variant.family == Variant::THIN ? VARIANTS[0] : variant; }
+
+template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
+  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) && try_matmul_thin(call, p, batch);
+}
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
   return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
@@ -126,7 +136,8 @@ bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, co
 template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (!by_tensor_cores(call, p, x.batch, precision, variant)) matmul_simt(call, p, x.batch, variant.simt);
+  if (!try_thin(call, p, x.batch, variant) && !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
+    matmul_simt(call, p, x.batch, variant.simt);
 }
 
 template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
@@ -134,7 +145,9 @@ template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, cons
     cublas_matmul(call, x);
     return true;
   }
-  return by_tensor_cores(call, product_of(x), x.batch, PRECISION_FLOAT32, variant);
+  Product<T> p = product_of(x);
+  return try_thin(call, p, x.batch, variant) ||
+         by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
 }
 
 // Only Hopper's kernels have an epilogue.

@@ -13,7 +13,6 @@
 #include "matmul_pipelined.h"
 #include "matmul_register_tiled.h"
 #include "matmul_specialized.h"
-#include "matmul_vector.h"
 
 namespace cdn {
 namespace {
@@ -164,48 +163,6 @@ template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const L
   best.tile->launch(call, p, batch, best.k);
 }
 
-// One row or one column: y[extent] = matrix x. The matrix is input 0 (a) or 1 (b) of the batch's layout.
-template <class T>
-void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const Operand<T>& x, const Layout& batch, int input) {
-  constexpr int64_t W = 16 / sizeof(T), BLOCKS_WANTED = 1024, LEAST_ROW = 4096, LEAST_COLUMN = 64;
-  int64_t vectors = matrix.extent * batch.n;
-  bool packs = wide_lines(matrix, batch, input), wide = packs;
-  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[1 - input][d]);
-  wide = wide && aligned16(x.data);
-  bool warps =
-      matrix.k_contiguous && (matrix.k <= 1024 || vectors >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
-  int64_t groups = batch.n * ceil_div(matrix.extent, packs ? 32 * W : 32);        // of columns, a block each
-  int64_t blocks =
-      matrix.k_contiguous ? (warps ? ceil_div(vectors, BLOCK / 32) : vectors) : batch.n * ceil_div(matrix.extent, 128);
-  int64_t splits = ceil_div(BLOCKS_WANTED, blocks), most = matrix.k / (matrix.k_contiguous ? LEAST_ROW : LEAST_COLUMN);
-  if (splits > most) splits = most > 0 ? most : 1;
-  int64_t piece = ceil_div(ceil_div(matrix.k, splits), W) * W;
-  splits = ceil_div(matrix.k, piece);
-  T* out = splits > 1 ? call.scratch<T>(splits * vectors) : y;
-  VectorProduct<T> p{out, matrix, x.data, batch, input, piece, splits};
-  cudaStream_t stream = stream_of(call);
-  if (!matrix.k_contiguous) {
-    unsigned grid = grid_for(splits * groups);
-    if (packs)
-      matvec_columns<W><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_columns<1><<<grid, BLOCK, 0, stream>>>(p);
-  } else if (warps) {
-    unsigned grid = grid_for(ceil_div(vectors * splits, BLOCK / 32));
-    if (wide)
-      matvec_rows<32, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<32, false><<<grid, BLOCK, 0, stream>>>(p);
-  } else {
-    unsigned grid = grid_for(vectors * splits);
-    if (wide)
-      matvec_rows<BLOCK, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<BLOCK, false><<<grid, BLOCK, 0, stream>>>(p);
-  }
-  if (splits > 1) sum_all_pieces(call, y, out, vectors, splits);
-}
-
 template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
   matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p, batch);
 }
@@ -218,11 +175,7 @@ template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
 template <class T> void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
   cudaStream_t stream = stream_of(call);
   switch (kernel) {
-    case SimtKernel::BY_SHAPE:  // the column of b, or the row of a, is contiguous either way
-      if (tiny(p, batch)) return launch_naive(call, p, batch);
-      if (p.n() == 1) return matmul_vector(call, p.c, p.a, p.b, batch, 0);
-      if (p.m() == 1) return matmul_vector(call, p.c, p.b, p.a, batch, 1);
-      return matmul_by_shape(call, p, batch);
+    case SimtKernel::BY_SHAPE: return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
     case SimtKernel::NAIVE: return launch_naive(call, p, batch);
     case SimtKernel::TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
