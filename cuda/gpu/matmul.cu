@@ -85,11 +85,11 @@ struct Families {
 
 // Whether tensor cores are worth their preparations. In place of float's own products they are as exact as plain sums
 // only for long k. Three TF32 products in place of one of float pay only on GPUs made for computing: the others
-// multiply floats nearly as fast.
+// multiply floats nearly as fast. apart: cycles more for what is not wgmma.
 Families families_for(Call& call, const Product<float>& p, const Layout& batch, Precision precision,
-                      const Variant& variant) {
+                      const Variant& variant, double apart = 0) {
   constexpr int64_t LEAST_K = 256;
-  constexpr double NEVER = 1e300, MARGIN = 2000;
+  constexpr double NEVER = 1e300, MARGIN = 500;
   const bool exact = precision == PRECISION_FLOAT32;
   if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
   if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
@@ -98,11 +98,16 @@ Families families_for(Call& call, const Product<float>& p, const Layout& batch, 
   const double by_wgmma = hopper ? hopper_cycles(p, batch, method_of(precision)) : NEVER,
                by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
                by_simt = simt_cycles(call, p, batch);
-  return {by_wgmma < by_simt && by_wgmma < by_mma, by_mma + MARGIN < by_simt};
+  return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
 }
-template <class T> Families families_for(Call&, const Product<T>&, const Layout&, Precision, const Variant& v) {
-  const bool any = v.family == Variant::DEFAULT;
-  return {any || v.family == Variant::WGMMA, any || v.family == Variant::MMA};
+// Of 16 bits: small products, and those that wgmma could not read without a copy, may be better off with mma.
+template <class T>
+Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant,
+                      double apart = 0) {
+  if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
+  const bool wgmma =
+      hopper_device(call) && hopper_cycles(p, batch) <= mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
+  return {wgmma, true};
 }
 
 // True if the family did it.
@@ -150,12 +155,13 @@ template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, cons
          by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
 }
 
-// Only Hopper's kernels have an epilogue.
+// Only wgmma's kernels have an epilogue.
 template <class T>
 bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue, Precision precision,
                     const Variant& variant) {
+  constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
   Product<T> p = product_of(x);
-  return families_for(call, p, x.batch, precision, variant).wgmma &&
+  return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
          by_wgmma(call, p, x.batch, &epilogue, precision, variant);
 }
 

@@ -25,13 +25,14 @@ bool walkable(const Layout& batch) {
   return inner <= 65535 && batch.n / inner <= MOST_LAUNCHES;
 }
 
+Matrices last_row(const Layout& batch) {
+  const int32_t last = batch.rank - 1;
+  return last < 0 ? Matrices{} : Matrices{batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
+}
+
 // f(the product at a row's first place, its matrices, the number of places before it)
 template <class T, class F> void for_each_row(const Product<T>& p, const Layout& batch, F&& f) {
-  Matrices inner;
-  if (batch.rank > 0) {
-    int32_t last = batch.rank - 1;
-    inner = {batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
-  }
+  const Matrices inner = last_row(batch);
   for (int64_t first = 0; first < batch.n; first += inner.count) {
     Product<T> row = p;
     BatchOffsets at = batch_offsets(batch, first);
@@ -171,13 +172,14 @@ std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
 
 // Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
 Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
-  constexpr double PROCESSORS = 132, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 112;
+  constexpr double PROCESSORS = 132, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
   const int products = p.planes == 2 ? 3 : 1;
+  const double shared_bytes = p.planes == 2 ? 86 : 112;  // a cycle; sums of 64 of k are added up in between
   // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of a and all of b, and
   // what comes is written.
   double multiply = tile.bm * tile.bn / 32.0 * products / 0.92;
   double bytes = BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
-  double step = std::max(multiply, bytes / SHARED_BYTES), end = 500 + tile.bn * 4;
+  double step = std::max(multiply, bytes / shared_bytes), end = 500 + tile.bn * 4;
   int64_t steps = ceil_div(p.k, BK), each = ceil_div(steps, splits), pieces = ceil_div(steps, each);
   while (joined && pieces < splits) {  // every block of a cluster needs a step
     splits /= 2;
@@ -412,13 +414,24 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
 }
 
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
-  Matrices row;
-  if (batch.rank > 0)
-    row = {batch.extent[batch.rank - 1], batch.stride[0][batch.rank - 1], batch.stride[1][batch.rank - 1]};
+  constexpr double LAUNCH = 3000;
+  Matrices row = last_row(batch);
   double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, method, false).cycles;
   each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
-          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + 3000;
+          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + LAUNCH;
   return launches * each;
 }
+
+template <class T> double hopper_half_cycles(const Product<T>& p, const Layout& batch) {
+  constexpr double LAUNCH = 4500, BYTES_PER_CYCLE = 1500;
+  Matrices row = last_row(batch);
+  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
+  double copied = (fits(as_they_lie(p.a, row.count, row.a_step)) ? 0 : (double)p.m()) +
+                  (fits(as_they_lie(p.b, row.count, row.b_step)) ? 0 : (double)p.n());
+  if (copied > 0) each += LAUNCH + (double)row.count * copied * (double)p.k() * 4 / BYTES_PER_CYCLE;
+  return launches * each;
+}
+double hopper_cycles(const Product<float16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
+double hopper_cycles(const Product<bfloat16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
 
 }  // namespace cdn

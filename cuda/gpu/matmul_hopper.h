@@ -32,7 +32,9 @@ bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, 
 bool matmul_hopper(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue,
                    HopperMethod method, HopperTile tile);
 
-// How long that takes for float, preparations included, estimated in clock cycles of an H200.
+// How long that takes, preparations included, estimated in clock cycles of an H200.
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method);
+double hopper_cycles(const Product<float16>& p, const Layout& batch);
+double hopper_cycles(const Product<bfloat16>& p, const Layout& batch);
 
 }  // namespace cdn

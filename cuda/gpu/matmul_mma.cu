@@ -134,11 +134,13 @@ template <class Tile> void launch_mma(Call& call, const MmaProduct<typename Tile
 
 template <class T> struct MmaTileLaunch : TileCost {
   bool any_place;
+  int threads;
   void (*launch)(Call&, const MmaProduct<T>&);
 };
 
 template <class Tile> MmaTileLaunch<typename Tile::T> tile(double rate, double alone) {
-  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::ANY_PLACE, launch_mma<Tile>};
+  return {
+      {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::ANY_PLACE, Tile::THREADS, launch_mma<Tile>};
 }
 
 template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;
@@ -151,6 +153,7 @@ template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
       tile<MmaTile<T, HALF, 128, 128, 32, 64, 64, 1, 3, 2>>(950, 1.3),
       tile<MmaTile<T, HALF, 64, 64, 64, 32, 32, 1, 3, 3>>(600, 1.5),
       tile<MmaTile<T, HALF, 32, 32, 128, 32, 32, 4, 3, 3>>(250, 1.5),
+      tile<MmaTile<T, HALF, 16, 32, 128, 16, 32, 4, 4, 4>>(160, 1.8),
   };
   return half;
 }
@@ -164,9 +167,9 @@ const MmaTiles<float>& tiles_of(float, MmaMethod method) {
       tile<MmaTile<float, TF32, 32, 32, 64, 32, 32, 4, 3, 3>>(140, 1.5),
   };
   static const MmaTiles<float> float32 = {
-      tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(190, 1.0),
-      tile<MmaTile<float, FLOAT32, 64, 64, 32, 32, 32, 1, 3, 3>>(150, 1.4),
-      tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(125, 1.4),
+      tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(121, 1.0),
+      tile<MmaTile<float, FLOAT32, 32, 64, 64, 32, 32, 2, 3, 2>>(103, 1.3),
+      tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 4, 3>>(100, 1.5),
   };
   static const MmaTiles<float> bfloat16 = {
       // large products: see multiply_as_bfloat16
@@ -186,12 +189,14 @@ template <class T> struct MmaPlan : TileChoice<MmaTileLaunch<T>> {
 
 // Tiles of 16-bit operands that they make by shifting: their estimates.
 template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
-  constexpr double PART_OF_RATE = 0.55;
+  constexpr double SHIFT = 0.28, ALONE = 1.8;  // cycles for a number; how much longer with 4 warps alone
   static const MmaTiles<T> shifting = [&] {
     MmaTiles<T> some;
     for (MmaTileLaunch<T> tile : tiles_of(T{}, method))
       if (tile.any_place) {
-        tile.rate *= PART_OF_RATE;
+        const double size = tile.bm * tile.bn;
+        tile.rate = size / (size / tile.rate + SHIFT * (tile.bm + tile.bn));
+        tile.alone = tile.threads <= 128 ? ALONE : 1.2;
         some.push_back(tile);
       }
     return some;
@@ -202,7 +207,7 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
 // aligned: both operands lie in lines of whole chunks.
 template <class T>
 MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr double START = 2000;
+  constexpr double START = 2600;
   const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper_device(call)};
   const double count = static_cast<double>(batch);
   MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
