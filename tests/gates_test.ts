@@ -13,7 +13,7 @@ import {
   silu,
   type Tensor,
 } from "../mod.ts";
-import { cleanTest } from "./fixtures/helpers.ts";
+import { cleanTest, nativeCalls } from "./fixtures/helpers.ts";
 
 const names = devices().map(({ device }) => device);
 const apart: Record<FusedActivation, (x: Tensor) => Tensor> = {
@@ -26,24 +26,8 @@ const activations = Object.keys(apart) as FusedActivation[];
 
 /** The gradients of activations that are computed by kernels of their own while fn runs. */
 function slopesIn(device: DeviceName, fn: () => void): string[] {
-  using x = rand([1], { device });
-  const functions = x.backend.functions as Record<string, unknown>;
-  const seen: string[] = [];
-  const before = ["relu", "gelu", "gelu_tanh", "silu"].map((activation) => {
-    const name = `cdn_${activation}_grad`;
-    const original = functions[name] as (...args: unknown[]) => number;
-    functions[name] = (...args: unknown[]) => {
-      seen.push(activation);
-      return original(...args);
-    };
-    return [name, original] as const;
-  });
-  try {
-    fn();
-  } finally {
-    for (const [name, original] of before) functions[name] = original;
-  }
-  return seen;
+  const names = ["relu", "gelu", "gelu_tanh", "silu"].map((name) => `cdn_${name}_grad`);
+  return nativeCalls(names, fn, device).map(({ name }) => name);
 }
 
 function close(found: readonly Tensor[], wanted: readonly Tensor[], what: string): void {

@@ -22,7 +22,7 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
-import { cleanTest } from "./fixtures/helpers.ts";
+import { cleanTest, nativeCalls } from "./fixtures/helpers.ts";
 
 const names = devices().map(({ device }) => device);
 
@@ -87,23 +87,12 @@ cleanTest("linear under autocast takes its dtype, with all that is fused", () =>
 
 // The precisions that products are asked for while fn runs, by their numbers in cudeno.h.
 function precisionsOf(device: DeviceName, fn: () => void): number[] {
-  const functions = zeros([], { device }).backend.functions as Record<string, unknown>;
-  const seen: number[] = [];
-  const before = ["cdn_matmul", "cdn_matmul_fused"].map((name) => {
-    const original = functions[name] as (...args: unknown[]) => number;
-    functions[name] = (...args: unknown[]) => {
-      seen.push(args.at(-2) as number);
-      return original(...args);
-    };
-    return [name, original] as const;
-  });
   try {
-    fn();
+    return nativeCalls(["cdn_matmul", "cdn_matmul_fused"], fn, device)
+      .map(({ args }) => args.at(-2) as number);
   } finally {
-    for (const [name, original] of before) functions[name] = original;
     setMatmulPrecision("float32");
   }
-  return seen;
 }
 
 const precisions = ["float32", "ieee", "tf32", "bfloat16"] as const; // in the order of their numbers

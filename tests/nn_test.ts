@@ -25,6 +25,7 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
+import { nativeCalls } from "./fixtures/helpers.ts";
 
 const found = devices();
 
@@ -232,22 +233,8 @@ test("an error inside Sequential names the child that it came from", () => {
 
 // Which kernels of activations run while fn does.
 function activationsRun(fn: () => void): string[] {
-  const functions = zeros([]).backend.functions as Record<string, unknown>;
-  const seen: string[] = [];
-  const kernels = ["cdn_relu", "cdn_gelu", "cdn_gelu_tanh", "cdn_silu"].map((name) => {
-    const original = functions[name] as (...args: unknown[]) => number;
-    functions[name] = (...args: unknown[]) => {
-      seen.push(name);
-      return original(...args);
-    };
-    return [name, original] as const;
-  });
-  try {
-    fn();
-  } finally {
-    for (const [name, original] of kernels) functions[name] = original;
-  }
-  return seen;
+  const names = ["relu", "gelu", "gelu_tanh", "silu"].map((name) => `cdn_${name}`);
+  return nativeCalls(names, fn).map(({ name }) => name);
 }
 
 test("Sequential takes a linear layer and its activation as one, and nobody can tell", () => {

@@ -1,6 +1,6 @@
 // All variants of the product of two n x n matrices beside one another, from plain loops to tensor cores.
 import { type DeviceInfo, type MatmulOptions, matmulVariants, scope } from "../../mod.ts";
-import { deviceUsEach, type DeviceUsOptions, rounded, type Work } from "../timing.ts";
+import { deviceUsEach, type DeviceUsOptions, rounded, type Row, type Work } from "../timing.ts";
 import { typescriptMatmul } from "../typescript_matmul.ts";
 import { Exact } from "./exact.ts";
 import { peerOf, works } from "./measure.ts";
@@ -14,13 +14,7 @@ export interface Rung {
 }
 
 /** A rung's row of results. `peer` is the vendor's library with operands of the same type. */
-export interface LadderRow {
-  name: string;
-  ours_us: number;
-  peer: string;
-  peer_us: number | null;
-  ratio: number | null;
-  floor_us: number | null;
+export interface LadderRow extends Row {
   error: number;
   tflops: number;
   /** The part of the peak of the unit used. */
@@ -52,7 +46,9 @@ export function rungs(size: number, device: DeviceInfo): Rung[] {
     ? ["float32" as const]
     : ["ieee" as const, "float32" as const, "tf32" as const, "bfloat16" as const];
   return [
-    ...matmulVariants(device.device).filter((v) => v !== "default" && v !== peer).flatMap(first),
+    // Square products are not thin: that variant is the default here.
+    ...matmulVariants(device.device).filter((v) => !["default", "thin", peer].includes(v))
+      .flatMap(first),
     ...ends.map((end) => ({ ...rung(kind(end), "default"), name: `default, ${end}` })),
     ...ends.filter((end) => end !== "ieee").map(kind)
       .filter((product) =>

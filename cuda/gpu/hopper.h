@@ -56,6 +56,11 @@ __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
       : "memory");
 }
 
+// Once all cp.async that the thread has begun are done, without waiting for them.
+__device__ __forceinline__ void barrier_arrive_after_copies(uint64_t* bar) {
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(bar)) : "memory");
+}
+
 // ---- clusters
 
 __device__ __forceinline__ uint32_t cluster_rank() {
@@ -157,6 +162,9 @@ template <int N> __device__ __forceinline__ void raise_registers() {
 template <int N> __device__ __forceinline__ void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
+template <int THREADS> __device__ __forceinline__ void consumers_sync() {
+  asm volatile("bar.sync 3, %0;" ::"n"(THREADS) : "memory");
+}
 __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }
@@ -218,30 +226,45 @@ CDN_WGMMA_ALL(float16, "f16")
 
 }  // namespace hopper
 
-// Starts a kernel that begins with wait_for_previous_kernel(): it may take its place on the device while the one before
-// it in the stream, if that has called let_next_kernel_start(), still runs.
-inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster,
+// A kernel in clusters of blocks. Chained, one that begins with wait_for_previous_kernel() may take its place on the
+// device while the one before it in the stream, if that has called let_next_kernel_start(), still runs.
+inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster, bool chained,
                            cudaStream_t stream, void** arguments) {
   cudaLaunchAttribute attributes[2];
-  attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[0].val.programmaticStreamSerializationAllowed = 1;
-  attributes[1].id = cudaLaunchAttributeClusterDimension;
-  attributes[1].val.clusterDim.x = static_cast<unsigned>(cluster);
-  attributes[1].val.clusterDim.y = attributes[1].val.clusterDim.z = 1;
   cudaLaunchConfig_t config = {};
+  if (chained) {
+    cudaLaunchAttribute& chain = attributes[config.numAttrs++];
+    chain.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    chain.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (cluster > 1) {
+    cudaLaunchAttribute& blocks = attributes[config.numAttrs++];
+    blocks.id = cudaLaunchAttributeClusterDimension;
+    blocks.val.clusterDim.x = static_cast<unsigned>(cluster);
+    blocks.val.clusterDim.y = blocks.val.clusterDim.z = 1;
+  }
   config.gridDim = grid;
   config.blockDim = threads;
   config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
   config.stream = stream;
   config.attrs = attributes;
-  config.numAttrs = cluster > 1 ? 2 : 1;
   CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
+}
+template <class... P, class... A>
+void launch_cluster(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster, bool chained,
+                    cudaStream_t stream, A... arguments) {
+  void* pointers[] = {&arguments...};
+  launch_cluster(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster, chained, stream,
+                 pointers);
+}
+inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster,
+                           cudaStream_t stream, void** arguments) {
+  launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments);
 }
 template <class... P, class... A>
 void launch_chained(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster,
                     cudaStream_t stream, A... arguments) {
-  void* pointers[] = {&arguments...};
-  launch_chained(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster, stream, pointers);
+  launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments...);
 }
 
 }  // namespace cdn

@@ -1,18 +1,20 @@
-// cdn_matmul on the GPU: the variants by name, and the choice among them by device, type, precision and shape. Each
-// family of kernels has a try_ function that says whether it takes a product: Hopper's first, then the older tensor
-// cores', then plain multiply-adds, which take all. A family estimates its own time, as only it knows its tiles.
+// cdn_matmul on the GPU: the variants by name, and the choice among the families of kernels by device, type, precision
+// and shape: thin products' first, which are bound by memory, then Hopper's, then the older tensor cores', then plain
+// multiply-adds, which take all. A family estimates
+// its own time, as only it knows its tiles.
 #include "cublas.h"
 #include "device.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"
 #include "matmul_simt.h"
+#include "matmul_thin.h"
 
 namespace cdn {
 namespace {
 
 // A variant by its number. One that has no kernel for the type asked for stands for the default.
 struct Variant {
-  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA };
+  enum Family { DEFAULT, SIMT, CUBLAS, WGMMA, MMA, THIN };
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
@@ -39,8 +41,16 @@ const Variant VARIANTS[] = {
     {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
     {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
     {"mma", Variant::MMA},
+    {"thin", Variant::THIN},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
+
+// For a product that is not thin, that variant is the default.
+const Variant& if_not_thin(const Variant& variant) { return variant.family == Variant::THIN ? VARIANTS[0] : variant; }
+
+template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
+  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) && try_matmul_thin(call, p, batch);
+}
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
   return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
@@ -62,73 +72,77 @@ MmaMethod mma_method_of(Precision precision) {
   }
 }
 
-// Whether Hopper's tensor cores are worth their preparations; k is long enough for them to be as exact as plain sums.
-bool worth_it(const Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
-  constexpr int64_t LEAST_K = 256;
-  HopperMethod method = method_of(precision);
-  if (!hopper_device(call) || (method == HopperMethod::SPLIT && p.k() < LEAST_K)) return false;
-  double cycles = hopper_cycles(p, batch, method);
-  return cycles < simt_cycles(p, batch) && cycles < mma_cycles(p, batch, mma_method_of(precision));
-}
-
-// True if the tensor cores did it.
-bool try_hopper(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue, Precision precision,
-                const Variant& variant) {
-  if (precision == PRECISION_IEEE && variant.family != Variant::WGMMA) return false;
-  HopperMethod method = method_of(precision);
-  if (variant.family != Variant::WGMMA && (variant.family != Variant::DEFAULT || !worth_it(call, p, batch, precision)))
-    return false;
-  return matmul_hopper(call, p, batch, epilogue, method, variant.tile);
-}
-template <class T>
-bool try_hopper(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue, Precision,
-                const Variant& variant) {
-  if (variant.family != Variant::WGMMA && variant.family != Variant::DEFAULT) return false;
-  return hopper_device(call) && matmul_hopper(call, p, batch, epilogue, variant.tile);
-}
-bool try_hopper(Call&, const Product<double>&, const Layout&, const Epilogue*, Precision, const Variant&) {
-  return false;
-}
-
 // A100, H100, B200 and the like, with four times the rate of TF32 or more.
 bool is_computing_gpu(const Call& call) {
   int capability = device_facts(call).capability;
   return capability == 80 || capability == 90 || capability == 100 || capability == 103;
 }
 
-// Whether the kernels of older tensor cores, which all devices from sm_80 on have, are better than plain multiply-adds.
-// Three TF32 products in place of one of float pay only on GPUs made for computing: the others multiply floats nearly
-// as fast. They too are as exact as plain sums only for long k.
-bool mma_worth_it(const Call& call, const Product<float>& p, const Layout& batch, MmaMethod method) {
+// The tensor cores' kernels that are to be tried, in this order; then plain multiply-adds.
+struct Families {
+  bool wgmma, mma;
+};
+
+// Whether tensor cores are worth their preparations. In place of float's own products they are as exact as plain sums
+// only for long k. Three TF32 products in place of one of float pay only on GPUs made for computing: the others
+// multiply floats nearly as fast. apart: cycles more for what is not wgmma.
+Families families_for(Call& call, const Product<float>& p, const Layout& batch, Precision precision,
+                      const Variant& variant, double apart = 0) {
   constexpr int64_t LEAST_K = 256;
-  constexpr double MARGIN = 2000;
-  if (method == MmaMethod::FLOAT32 && (p.k() < LEAST_K || !is_computing_gpu(call))) return false;
-  return mma_cycles(p, batch, method) + MARGIN < simt_cycles(p, batch);
+  constexpr double NEVER = 1e300, MARGIN = 500;
+  const bool exact = precision == PRECISION_FLOAT32;
+  if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
+  if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
+  const bool hopper = hopper_device(call), mma = mma_supported(call) && (!exact || is_computing_gpu(call));
+  if (!hopper && !mma) return {false, false};
+  const double by_wgmma = hopper ? hopper_cycles(p, batch, method_of(precision)) : NEVER,
+               by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
+               by_simt = simt_cycles(call, p, batch);
+  return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
+}
+// Of 16 bits: small products, and those that wgmma could not read without a copy, may be better off with mma.
+template <class T>
+Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant,
+                      double apart = 0) {
+  if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
+  const bool wgmma =
+      hopper_device(call) && hopper_cycles(p, batch) <= mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
+  return {wgmma, true};
 }
 
-// True if they did it.
-bool try_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision, const Variant& variant) {
-  MmaMethod method = mma_method_of(precision);
-  bool wanted = variant.family == Variant::MMA;
-  if (!wanted && (variant.family != Variant::DEFAULT || precision == PRECISION_IEEE)) return false;
-  if (!mma_supported(call) || (!wanted && !mma_worth_it(call, p, batch, method))) return false;
-  matmul_mma(call, p, batch, method);
-  return true;
+// True if the family did it.
+bool by_wgmma(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue, Precision precision,
+              const Variant& variant) {
+  return matmul_hopper(call, p, batch, epilogue, method_of(precision), variant.tile);
 }
 template <class T>
-bool try_mma(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant) {
-  if ((variant.family != Variant::MMA && variant.family != Variant::DEFAULT) || !mma_supported(call)) return false;
-  matmul_mma(call, p, batch, MmaMethod::HALF);
-  return true;
+bool by_wgmma(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue, Precision,
+              const Variant& variant) {
+  return matmul_hopper(call, p, batch, epilogue, variant.tile);
 }
-bool try_mma(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
+bool by_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
+  if (mma_supported(call)) matmul_mma(call, p, batch, mma_method_of(precision));
+  return mma_supported(call);
+}
+template <class T> bool by_mma(Call& call, const Product<T>& p, const Layout& batch, Precision) {
+  if (mma_supported(call)) matmul_mma(call, p, batch, MmaMethod::HALF);
+  return mma_supported(call);
+}
+
+template <class T>
+bool by_tensor_cores(Call& call, const Product<T>& p, const Layout& batch, Precision precision,
+                     const Variant& variant) {
+  const Families families = families_for(call, p, batch, precision, variant);
+  return (families.wgmma && by_wgmma(call, p, batch, nullptr, precision, variant)) ||
+         (families.mma && by_mma(call, p, batch, precision));
+}
+bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
 
 template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (try_hopper(call, p, x.batch, nullptr, precision, variant) || try_mma(call, p, x.batch, precision, variant))
-    return;
-  matmul_simt(call, p, x.batch, variant.simt);
+  if (!try_thin(call, p, x.batch, variant) && !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
+    matmul_simt(call, p, x.batch, variant.simt);
 }
 
 template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
@@ -137,8 +151,18 @@ template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, cons
     return true;
   }
   Product<T> p = product_of(x);
-  return try_hopper(call, p, x.batch, nullptr, PRECISION_FLOAT32, variant) ||
-         try_mma(call, p, x.batch, PRECISION_FLOAT32, variant);
+  return try_thin(call, p, x.batch, variant) ||
+         by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+}
+
+// Only wgmma's kernels have an epilogue.
+template <class T>
+bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue, Precision precision,
+                    const Variant& variant) {
+  constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
+  Product<T> p = product_of(x);
+  return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
+         by_wgmma(call, p, x.batch, &epilogue, precision, variant);
 }
 
 }  // namespace
@@ -165,17 +189,16 @@ bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
 
 bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
-  return epilogue.out_dtype == CDN_FLOAT32 &&
-         try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+  return epilogue.out_dtype == CDN_FLOAT32 && multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
 bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
 bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
-  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+  return multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
 bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
                   int32_t variant) {
-  return try_hopper(call, product_of(x), x.batch, &epilogue, precision, VARIANTS[variant]);
+  return multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
 
 }  // namespace backend

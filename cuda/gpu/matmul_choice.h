@@ -1,7 +1,7 @@
 // The choice of a tile and of the number of pieces of k, by an estimate of clock cycles: for the kernels that have a
 // block for each tile and piece, on tensor cores (matmul_mma.cu) or without (matmul_simt.cu). The estimate is of the
-// H200 with its 132 multiprocessors. The device in use is not asked, so that every GPU cuts k in the same places and
-// adds in the same order.
+// H200 with its 132 multiprocessors. Of the device in use only its kind is asked, so that all of a kind cut k in the
+// same places and add in the same order.
 #pragma once
 #include "matmul_common.h"
 
@@ -16,25 +16,34 @@ struct TileCost {
 
 constexpr double ALL_BYTES_PER_CYCLE = 3000;  // from memory, or the L2 cache, of the H200
 
-// What the tiles of a family have in common: the cycles of a block's start and of the pass that adds up pieces, and the
-// bytes of an operand's number and of a piece's.
+// What the tiles of a family have in common: the cycles of a block's start and of the pass that adds up pieces, the
+// bytes of an operand's number and of a piece's, and whether the blocks of a cluster can add up theirs.
 struct FamilyCost {
   double start, second_pass, number_bytes, piece_bytes;
+  bool joins;
 };
 
-// piece: how much of k a block sums; a multiple of BK, or all of k.
-inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m, int64_t n, int64_t k,
-                          int64_t piece) {
-  constexpr double PROCESSORS = 132, L2_BYTES_PER_CYCLE = 24;
-  double splits = static_cast<double>(ceil_div(k, piece));
+// How k is cut: into pieces of `piece` numbers, a multiple of BK, or all of k, a block each. Where they are joined, the
+// blocks of a cluster add them up, of which there is one for each of `splits`, also where k ends before the last.
+struct Splitting {
+  int64_t piece, splits;
+  bool joined;
+};
+
+inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m, int64_t n,
+                          const Splitting& k) {
+  constexpr double PROCESSORS = 132, L2_BYTES_PER_CYCLE = 24, JOIN = 1200, JOIN_EACH = 300, JOIN_BYTES_PER_CYCLE = 48;
+  double splits = static_cast<double>(k.splits);
   double blocks =
       batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
   double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
   double multiply = tile.bm * tile.bn / tile.rate * (each == 1 ? tile.alone : 1);
   double load = (tile.bm + tile.bn) * family.number_bytes / L2_BYTES_PER_CYCLE;
-  double cycles = each * static_cast<double>(piece) * (multiply > load ? multiply : load) +
+  double cycles = each * static_cast<double>(k.piece) * (multiply > load ? multiply : load) +
                   family.start * ceil(each / tile.blocks_per_processor);
-  if (splits > 1)
+  if (k.joined)
+    cycles += JOIN + splits * JOIN_EACH + each * tile.bm * tile.bn * family.piece_bytes / JOIN_BYTES_PER_CYCLE;
+  else if (splits > 1)
     cycles += family.second_pass + 2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) *
                                        family.piece_bytes / ALL_BYTES_PER_CYCLE;
   return cycles;
@@ -42,7 +51,7 @@ inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double
 
 template <class Tile> struct TileChoice {
   const Tile* tile = nullptr;
-  int64_t piece = 0;
+  Splitting k = {};
   double cycles = 0;
 };
 
@@ -52,15 +61,27 @@ template <class Tiles>
 auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int64_t m, int64_t n, int64_t k) {
   constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
                     MOST_BLOCKS = 264;
+  struct Cluster {
+    int64_t blocks;
+    double most;  // that find their place at once, with a block for each multiprocessor
+  };
+  constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
   TileChoice<typename Tiles::value_type> best;
   for (const auto& tile : tiles) {
-    double blocks = batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));
-    for (int64_t splits : SPLITS) {
-      if (splits > 1 && (blocks * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk)) break;
+    double places = batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));
+    auto consider = [&](int64_t splits, bool joined) {
       int64_t piece = ceil_div(ceil_div(k, splits), tile.bk) * tile.bk;
-      double cycles = tile_cycles(tile, family, batch, m, n, k, piece);
-      if (!best.tile || cycles < best.cycles) best = {&tile, piece, cycles};
+      Splitting splitting{piece, joined ? splits : ceil_div(k, piece), joined};
+      double cycles = tile_cycles(tile, family, batch, m, n, splitting);
+      if (!best.tile || cycles < best.cycles) best = {&tile, splitting, cycles};
+    };
+    for (int64_t splits : SPLITS) {
+      if (splits > 1 && (places * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk)) break;
+      consider(splits, false);
     }
+    for (const Cluster& cluster : CLUSTERS)
+      if (family.joins && k >= cluster.blocks * tile.bk && places <= cluster.most * tile.blocks_per_processor)
+        consider(cluster.blocks, true);
   }
   return best;
 }

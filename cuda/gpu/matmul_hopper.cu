@@ -4,9 +4,12 @@
 // others.
 #include "matmul_hopper.h"
 
+#include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "device.h"
+#include "matmul_lines.h"
 #include "matmul_pieces.h"
 #include "matmul_wgmma.h"
 
@@ -22,13 +25,14 @@ bool walkable(const Layout& batch) {
   return inner <= 65535 && batch.n / inner <= MOST_LAUNCHES;
 }
 
+Matrices last_row(const Layout& batch) {
+  const int32_t last = batch.rank - 1;
+  return last < 0 ? Matrices{} : Matrices{batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
+}
+
 // f(the product at a row's first place, its matrices, the number of places before it)
 template <class T, class F> void for_each_row(const Product<T>& p, const Layout& batch, F&& f) {
-  Matrices inner;
-  if (batch.rank > 0) {
-    int32_t last = batch.rank - 1;
-    inner = {batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
-  }
+  const Matrices inner = last_row(batch);
   for (int64_t first = 0; first < batch.n; first += inner.count) {
     Product<T> row = p;
     BatchOffsets at = batch_offsets(batch, first);
@@ -95,34 +99,36 @@ struct Readable {
   const int32_t* info = nullptr;
 };
 
-template <class T, class From> struct PadLines {
-  T* y;
-  const From* x;
-  int64_t lines, cols, ld, step;
-  CDN_FN void operator()(int64_t i) const {
-    int64_t line = quotient(i, ld), col = i - line * ld, z = quotient(line, lines);
-    y[i] = static_cast<T>(col < cols ? wide(x[z * step + (line - z * lines) * cols + col]) : 0.0f);
-  }
-};
-
 template <class T> Lines as_they_lie(const Operand<T>& x, int64_t count, int64_t step) {
   return {x.data, x.ld(), x.k_contiguous ? x.extent : x.k, x.ld(), count, step};
 }
 
-// As T, in lines of whole 16-byte pieces; copied if they are not so already.
+// As T, in lines of whole 16-byte pieces; to be copied if they are not so already.
 template <class T, class From>
-Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step) {
+Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step, LinesCopy<T, From>* copy) {
   int64_t count = step ? batch.count : 1;
   Lines lines = as_they_lie(x, count, step);
   if (!std::is_same<T, From>::value || !fits(lines)) {
     int64_t ld = (lines.cols + 7) / 8 * 8;
-    T* copy = call.scratch<T>(count * lines.lines * ld);
-    each(call, count * lines.lines * ld, PadLines<T, From>{copy, x.data, lines.lines, lines.cols, ld, step});
-    lines.data = copy;
+    T* to = call.scratch<T>(count * lines.lines * ld);
+    *copy = lines_copy(to, x.data, count, lines.lines, lines.cols, ld, step);
+    lines.data = to;
     lines.ld = ld;
     lines.step = lines.lines * ld;
   }
   return {lines, step ? 1 : 0, 0};
+}
+
+struct Operands {
+  Readable a, b;
+};
+template <class T, class From> Operands readable(Call& call, const Product<From>& p, const Matrices& batch) {
+  LinesCopy<T, From> a, b;
+  Operands out{readable<T>(call, p.a, batch, batch.a_step, &a), readable<T>(call, p.b, batch, batch.b_step, &b)};
+  if (a.chunks + b.chunks > 0)
+    launch_chained(copy_lines<T, From>, grid_for(ceil_div(a.chunks + b.chunks, BLOCK)), BLOCK, 0, 1, stream_of(call), a,
+                   b);
+  return out;
 }
 
 Readable readable(const CutOperand& x, int64_t cols, int64_t step, int planes) {
@@ -134,68 +140,111 @@ Readable readable(const CutOperand& x, int64_t cols, int64_t step, int planes) {
 
 // ---- The choice of a tile
 
-constexpr int64_t BM = 128, BK = 64;
+constexpr int64_t BK = 64;
 
 struct Plan {
-  int bn;
+  WgmmaExtent tile;
   int64_t splits, steps_per_split;
   bool joined;
   double cycles;
 };
 
-// Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
-Plan estimate(HopperTile tile, double batch, int64_t m, int64_t n, int64_t k, int planes) {
-  constexpr double PROCESSORS = 132, L2_BYTES = 56, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
-  const int bn = tile.bn;
-  // A step: the tensor cores' work, or the way of its numbers into the multiprocessor.
-  double multiply = bn * 4 * (planes == 2 ? 3 : 1) / 0.92, load = (BM + bn) * BK * 2 * planes / L2_BYTES;
-  double step = multiply > load ? multiply : load, end = 500 + bn * 4;
-  int64_t steps = ceil_div(k, BK), each = ceil_div(steps, tile.splits), splits = ceil_div(steps, each);
-  while (tile.joined && splits < tile.splits) {  // every block of a cluster needs a step
-    tile.splits /= 2;
-    each = ceil_div(steps, tile.splits);
-    splits = ceil_div(steps, each);
+// A product as the choice sees it. planes: 2 where float was cut.
+struct PlanFor {
+  double batch;
+  int64_t m, n, k;
+  int planes;
+  double tiles(WgmmaExtent tile) const { return batch * (double)ceil_div(m, tile.bm) * (double)ceil_div(n, tile.bn); }
+};
+
+// The tiles that there are, those with most reuse first.
+std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
+  switch (method) {
+    case HopperMethod::SPLIT: return {{128, 128}, {128, 64}};
+    case HopperMethod::TF32:
+      if (fused) return {{128, 64}};  // the widest tiles have no epilogue
+      return {{128, 256}, {128, 64}};
+    default:
+      if (fused) return {{128, 128}, {128, 64}, {64, 64}};
+      return {{128, 256}, {128, 128}, {128, 64}, {64, 64}};
   }
-  tile.joined = tile.joined && splits > 1;
-  double items = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn) * (double)splits;
-  double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
-  if (tile.joined)
-    cycles += 2500 + bn * 16;
-  else if (splits > 1)
-    cycles += SECOND_PASS + (double)splits * batch * (double)m * (double)n * 8 / PASS_BYTES;
-  return {bn, splits, each, tile.joined, cycles};
 }
 
-Plan plan_for(const HopperTile& wanted, double batch, int64_t m, int64_t n, int64_t k, int planes, bool fused) {
-  constexpr int64_t JOINED[] = {2, 4, 8}, SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
-  constexpr double MOST_BLOCKS = 264, MOST_JOINED = 64;  // clusters do not all find their place at once
-  Plan best{0, 0, 0, false, 0};
-  auto consider = [&](const HopperTile& tile) {
-    Plan plan = estimate(tile, batch, m, n, k, planes);
-    if (best.bn == 0 || plan.cycles < best.cycles) best = plan;
+// Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
+Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
+  constexpr double PROCESSORS = 132, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
+  const int products = p.planes == 2 ? 3 : 1;
+  const double shared_bytes = p.planes == 2 ? 86 : 112;  // a cycle; sums of 64 of k are added up in between
+  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of a and all of b, and
+  // what comes is written.
+  double multiply = tile.bm * tile.bn / 32.0 * products / 0.92;
+  double bytes = BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
+  double step = std::max(multiply, bytes / shared_bytes), end = 500 + tile.bn * 4;
+  int64_t steps = ceil_div(p.k, BK), each = ceil_div(steps, splits), pieces = ceil_div(steps, each);
+  while (joined && pieces < splits) {  // every block of a cluster needs a step
+    splits /= 2;
+    each = ceil_div(steps, splits);
+    pieces = ceil_div(steps, each);
+  }
+  joined = joined && pieces > 1;
+  double items = p.tiles(tile) * (double)pieces;
+  double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
+  if (joined)
+    cycles += 2500 + tile.bn * 16;
+  else if (pieces > 1)
+    cycles += SECOND_PASS + (double)pieces * p.batch * (double)p.m * (double)p.n * 8 / PASS_BYTES;
+  return {tile, pieces, each, joined, cycles};
+}
+
+Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, const PlanFor& p) {
+  constexpr int64_t SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
+  constexpr double MOST_BLOCKS = 264;
+  struct Cluster {
+    int64_t blocks;
+    double most;  // that find their place at once
   };
-  for (int bn : WGMMA_WIDTHS) {
-    if (wanted.bn ? wanted.bn != bn : bn == 256 && (planes == 2 || fused)) continue;
+  constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
+  Plan best{{0, 0}, 0, 0, false, 0};
+  auto consider = [&](WgmmaExtent tile, int64_t splits, bool joined) {
+    Plan plan = estimate(tile, splits, joined, p);
+    if (best.splits == 0 || plan.cycles < best.cycles) best = plan;
+  };
+  for (WgmmaExtent tile : tiles) {
     if (wanted.splits) {
-      consider({bn, wanted.splits, wanted.joined});
+      consider(tile, wanted.splits, wanted.joined);
       continue;
     }
-    double tiles = batch * (double)ceil_div(m, BM) * (double)ceil_div(n, bn);
-    consider({bn, 1, false});
-    for (int64_t splits : JOINED)
-      if (bn <= 128 && tiles * (double)splits <= MOST_JOINED && k > (splits - 1) * BK) consider({bn, splits, true});
+    consider(tile, 1, false);
+    for (Cluster cluster : CLUSTERS)
+      if (tile.bn <= 128 && p.tiles(tile) <= cluster.most && p.k > (cluster.blocks - 1) * BK)
+        consider(tile, cluster.blocks, true);
     for (int64_t splits : SPLITS)
-      if (tiles * (double)splits <= MOST_BLOCKS && k >= splits * 2 * BK) consider({bn, splits, false});
+      if (p.tiles(tile) * (double)splits <= MOST_BLOCKS && p.k >= splits * 2 * BK) consider(tile, splits, false);
   }
   return best;
 }
 
-// What it takes to cut an operand, or to round it: one kernel over rows, two over columns.
+// By the tile that is wanted, or the first that is no wider.
+template <class T>
+Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch, HopperMethod method, bool fused) {
+  std::vector<WgmmaExtent> tiles = tiles_of(method, fused);
+  if (wanted.bn) {
+    WgmmaExtent found{0, 0};
+    for (WgmmaExtent tile : tiles)
+      if (!found.bn && tile.bm <= wanted.bm && tile.bn <= wanted.bn) found = tile;
+    tiles = {found.bn ? found : tiles.back()};
+  }
+  return plan_for(wanted, tiles, {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
+}
+
+// What it takes to cut an operand, or to round it, but for the launch, which both share: its bytes, of which clusters
+// read what they cannot hold twice; and for long columns the messages within clusters.
 double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod method) {
-  constexpr double BYTES_PER_CYCLE = 1700, ONE_MORE = 5000;
-  double numbers = matrices * (double)x.extent * (double)x.k, written = method == HopperMethod::SPLIT ? 4 : 2;
-  bool columns = !x.k_contiguous && method != HopperMethod::BFLOAT16;
-  return numbers * (4 + written) / BYTES_PER_CYCLE + (columns ? ONE_MORE + numbers * 4 / 1000 : 0);
+  constexpr double BYTES_PER_CYCLE = 1700, MESSAGES = 1000;
+  const bool cuts = method != HopperMethod::BFLOAT16, columns = !x.k_contiguous;
+  const double held = columns ? 4096 : 65536, k = (double)x.k, twice = cuts && k > held ? 1 - held / k : 0;
+  const double bytes = 4 + 4 * twice + (method == HopperMethod::SPLIT ? 4 : 2);
+  return matrices * (double)x.extent * k * bytes / BYTES_PER_CYCLE + (cuts && columns && k > 256 ? MESSAGES : 0);
 }
 
 // ---- The launch
@@ -249,13 +298,13 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
               const Plan& plan, const Epilogue* epilogue) {
   int64_t m = p.m(), n = p.n(), count = batch.count * m * n, before = first * m * n;
   WgmmaWork w{};
-  int64_t rows = ceil_div(m, BM), cols = ceil_div(n, plan.bn);
+  int64_t rows = ceil_div(m, plan.tile.bm), cols = ceil_div(n, plan.tile.bn);
   bool fused = fuses(epilogue);
   float* pieces = plan.splits > 1 && !plan.joined ? call.scratch<float>(plan.splits * count) : nullptr;
   w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
   w.fused = fused && !pieces;
   w.one_item = w.fused || w.joined > 1;
-  w.cluster = w.joined == 1 && plan.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  w.cluster = w.joined == 1 && plan.tile.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
   w.tiles_m = static_cast<int32_t>(ceil_div(rows, w.cluster));
@@ -278,8 +327,8 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   Lines out{c, n, m, n, batch.count, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
   int64_t items = w.tiles_m * static_cast<int64_t>(w.tiles_n) * w.batch * (plan.joined ? 1 : w.splits);
-  CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? BM : 64),
-              map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.bn / w.cluster : 64),
+  CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? plan.tile.bm : 64),
+              map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.tile.bn / w.cluster : 64),
               map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
   launch(call, x.kernel, map_a, map_b, map_c, w, items);
   if (!pieces) return;
@@ -293,12 +342,7 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
 template <class T> bool countable(const Product<T>& p, const Layout& batch) {
   constexpr int64_t MOST = INT32_MAX - 256;
   return walkable(batch) && p.m() <= MOST && p.n() <= MOST && p.k() <= MOST &&
-         (double)ceil_div(p.m(), BM) * (double)ceil_div(p.n(), 64) * 64 * (double)batch.n < MOST;
-}
-
-template <class T> Plan plan_of(HopperTile wanted, const Product<T>& p, const Matrices& batch, int planes, bool fused) {
-  if (fused && wanted.bn == 256) wanted.bn = 64;  // the widest tiles have no epilogue
-  return plan_for(wanted, (double)batch.count, p.m(), p.n(), p.k(), planes, fused);
+         (double)ceil_div(p.m(), 64) * (double)ceil_div(p.n(), 64) * 64 * (double)batch.n < MOST;
 }
 
 template <class T>
@@ -306,34 +350,21 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, 
                    const HopperTile& wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
-    Plan plan = plan_of(wanted, p, batch, 1, fuses(epilogue));
+    Plan plan = plan_of(wanted, p, batch, HopperMethod::HALF, fuses(epilogue));
     const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    Operands operands = readable<T>(call, p, batch);
     Prepared x{
-        readable<T>(call, p.a, batch, batch.a_step),
-        readable<T>(call, p.b, batch, batch.b_step),
+        operands.a,
+        operands.b,
         {},
         1,
-        std::is_same<T, float16>::value ? wgmma_float16(plan.bn, a_mn, b_mn) : wgmma_bfloat16(plan.bn, a_mn, b_mn)};
+        std::is_same<T, float16>::value ? wgmma_float16(plan.tile, a_mn, b_mn) : wgmma_bfloat16(plan.tile, a_mn, b_mn)};
     if (epilogue && epilogue->out_dtype == CDN_FLOAT32)
       multiply<T, float>(call, nullptr, p, batch, first, x, plan, epilogue);
     else
       multiply<T, T>(call, p.c, p, batch, first, x, plan, epilogue);
   });
   return true;
-}
-
-// The tiles that there are for the method.
-HopperTile tile_for(HopperTile wanted, HopperMethod method) {
-  if (method == HopperMethod::SPLIT && wanted.bn == 256) wanted.bn = 128;
-  if (method == HopperMethod::TF32 && wanted.bn == 128) wanted.bn = 256;
-  return wanted;
-}
-
-Plan plan_of(const HopperTile& wanted, const Product<float>& p, const Matrices& batch, HopperMethod method,
-             bool fused) {
-  const int planes = method == HopperMethod::SPLIT ? 2 : 1;
-  Plan plan = plan_of(tile_for(wanted, method), p, batch, planes, fused);
-  return method == HopperMethod::TF32 && plan.bn == 128 ? plan_of({fused ? 64 : 256}, p, batch, planes, fused) : plan;
 }
 
 }  // namespace
@@ -366,15 +397,16 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
     Prepared x{};
     x.planes = method == HopperMethod::SPLIT ? 2 : 1;
     if (method == HopperMethod::BFLOAT16) {
-      x.a = readable<bfloat16>(call, p.a, batch, batch.a_step);
-      x.b = readable<bfloat16>(call, p.b, batch, batch.b_step);
-      x.kernel = wgmma_bfloat16(plan.bn, a_mn, b_mn);
+      Operands operands = readable<bfloat16>(call, p, batch);
+      x.a = operands.a;
+      x.b = operands.b;
+      x.kernel = wgmma_bfloat16(plan.tile, a_mn, b_mn);
     } else {
       CutProduct cut = split_operands(call, p, batch, x.planes);
       x.a = readable(cut.a, p.a.ld(), batch.a_step, x.planes);
       x.b = readable(cut.b, p.b.ld(), batch.b_step, x.planes);
       x.cut = {x.a.info, x.b.info, p.a, p.b, batch.a_step, batch.b_step, x.a.moves, x.b.moves};
-      x.kernel = wgmma_split(x.planes, plan.bn, a_mn, b_mn);
+      x.kernel = wgmma_split(x.planes, plan.tile, a_mn, b_mn);
     }
     multiply<float, float>(call, p.c, p, batch, first, x, plan, epilogue);
   });
@@ -382,13 +414,24 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
 }
 
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
-  Matrices row;
-  if (batch.rank > 0)
-    row = {batch.extent[batch.rank - 1], batch.stride[0][batch.rank - 1], batch.stride[1][batch.rank - 1]};
+  constexpr double LAUNCH = 3000;
+  Matrices row = last_row(batch);
   double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, method, false).cycles;
   each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
-          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + 3000;
+          preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + LAUNCH;
   return launches * each;
 }
+
+template <class T> double hopper_half_cycles(const Product<T>& p, const Layout& batch) {
+  constexpr double LAUNCH = 4500, BYTES_PER_CYCLE = 1500;
+  Matrices row = last_row(batch);
+  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
+  double copied = (fits(as_they_lie(p.a, row.count, row.a_step)) ? 0 : (double)p.m()) +
+                  (fits(as_they_lie(p.b, row.count, row.b_step)) ? 0 : (double)p.n());
+  if (copied > 0) each += LAUNCH + (double)row.count * copied * (double)p.k() * 4 / BYTES_PER_CYCLE;
+  return launches * each;
+}
+double hopper_cycles(const Product<float16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
+double hopper_cycles(const Product<bfloat16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
 
 }  // namespace cdn

@@ -12,12 +12,13 @@ enum class HopperMethod {
   BFLOAT16,  // float rounded to bfloat16
 };
 
-// A tile's width and the number of pieces of k, 0 where they are to be chosen. Pieces are added up within clusters
-// (joined: 2, 4 or 8 pieces), or by a second kernel.
+// A tile and the number of pieces of k, 0 where they are to be chosen. Pieces are added up within clusters (joined: 2,
+// 4 or 8 pieces), or by a second kernel.
 struct HopperTile {
   int bn = 0;
   int64_t splits = 0;
   bool joined = false;
+  int bm = 128;
 };
 
 bool hopper_device(const Call& call);  // whether the kernels run on the call's device
@@ -31,7 +32,9 @@ bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, 
 bool matmul_hopper(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue,
                    HopperMethod method, HopperTile tile);
 
-// How long that takes for float, preparations included, estimated in clock cycles of an H200.
+// How long that takes, preparations included, estimated in clock cycles of an H200.
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method);
+double hopper_cycles(const Product<float16>& p, const Layout& batch);
+double hopper_cycles(const Product<bfloat16>& p, const Layout& batch);
 
 }  // namespace cdn

@@ -1,12 +1,14 @@
-// matmul_mma: its tiles, the choice among them for a shape, and copies of operands that can't be read as they are. The
-// choice is matmul_simt.cu's, by estimated clock cycles, with the tiles' rates on tensor cores. Copies go to lines of
-// whole 16-byte chunks, which is what makes fast copies into shared memory possible for all shapes.
+// matmul_mma: its tiles, the choice among them for a shape, and copies of operands for large tiles. The choice is
+// matmul_simt.cu's, by estimated clock cycles, with the tiles' rates on tensor cores. Small tiles read operands
+// wherever they lie, see MmaLoader. Large ones, where a number is read by many blocks, want lines of whole 16-byte
+// chunks: it pays to copy an operand to such.
 #include "matmul_mma.h"
 
 #include <vector>
 
 #include "device.h"
 #include "matmul_choice.h"
+#include "matmul_hopper.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
 
@@ -77,33 +79,49 @@ Operand<To> copy_lines(Call& call, const Operand<From>& x, const Layout& batch, 
   return {to, x.extent, x.k, x.k_contiguous};
 }
 
-// Makes an operand one that a tile can read: by 16 bytes, or, where it can do that (narrow), by 4. It may be one
-// already.
-template <class T> void align(Call& call, MmaProduct<T>* x, int input, bool narrow) {
+// Makes an operand one that a tile can read: anywhere, or by lines of whole chunks. It may be one already.
+template <class T> void align(Call& call, MmaProduct<T>* x, int input, bool any_place) {
   Operand<T>& operand = input == 0 ? x->p.a : x->p.b;
   int64_t& ld = input == 0 ? x->pieces.ld_a : x->pieces.ld_b;
   bool& wide = input == 0 ? x->pieces.wide_a : x->pieces.wide_b;
   if (wide) return;
   ld = operand.ld();
   wide = wide_lines(operand, x->batch, input);
-  uint64_t places = reinterpret_cast<uintptr_t>(operand.data) | static_cast<uint64_t>(ld) * sizeof(T);
-  for (int32_t d = 0; d < x->batch.rank; d++) places |= static_cast<uint64_t>(x->batch.stride[input][d]) * sizeof(T);
-  if (wide || (narrow && places % 4 == 0)) return;
+  if (wide || any_place) return;
   Layout batch = x->batch;
   operand = copy_lines<T>(call, operand, batch, input, &x->batch, &ld);
   wide = true;
 }
 
+// Whether stores of 4 numbers can be used.
+template <class T> bool by_fours(const T* c, int64_t ld) {
+  return (reinterpret_cast<uintptr_t>(c) | static_cast<uint64_t>(ld) * sizeof(T)) % (4 * sizeof(T)) == 0;
+}
+
 // ---- Launches
 
+// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks, each a multiprocessor's
+// own.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
+  constexpr unsigned MOST_CHAINED = 32;
+  constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
+                MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::SHARED_BYTES);
+  const int bytes = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES;
+  const unsigned joined = static_cast<unsigned>(x.pieces.joined);
+  const bool hopper = hopper_device(call);
+  allow_shared(call, reinterpret_cast<const void*>(kernel), MOST);
   TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
-    dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k)), z);
-    kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(x.p, part, grid, x.pieces);
+    const unsigned pieces = joined > 1 ? 1 : static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k));
+    const dim3 blocks(grid.rows * grid.cols * joined, pieces, z);
+    const bool chained = hopper && static_cast<double>(blocks.x) * blocks.y * blocks.z <= MOST_CHAINED;
+    if (chained || joined > 1)
+      launch_cluster(kernel, blocks, Tile::THREADS, bytes, x.pieces.joined, chained, stream_of(call), x.p, part, grid,
+                     x.pieces);
+    else
+      kernel<<<blocks, Tile::THREADS, bytes, stream_of(call)>>>(x.p, part, grid, x.pieces);
   });
 }
 
@@ -115,12 +133,14 @@ template <class Tile> void launch_mma(Call& call, const MmaProduct<typename Tile
 }
 
 template <class T> struct MmaTileLaunch : TileCost {
-  bool narrow;
+  bool any_place;
+  int threads;
   void (*launch)(Call&, const MmaProduct<T>&);
 };
 
 template <class Tile> MmaTileLaunch<typename Tile::T> tile(double rate, double alone) {
-  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::NARROW, launch_mma<Tile>};
+  return {
+      {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::ANY_PLACE, Tile::THREADS, launch_mma<Tile>};
 }
 
 template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;
@@ -133,6 +153,7 @@ template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
       tile<MmaTile<T, HALF, 128, 128, 32, 64, 64, 1, 3, 2>>(950, 1.3),
       tile<MmaTile<T, HALF, 64, 64, 64, 32, 32, 1, 3, 3>>(600, 1.5),
       tile<MmaTile<T, HALF, 32, 32, 128, 32, 32, 4, 3, 3>>(250, 1.5),
+      tile<MmaTile<T, HALF, 16, 32, 128, 16, 32, 4, 4, 4>>(160, 1.8),
   };
   return half;
 }
@@ -146,9 +167,9 @@ const MmaTiles<float>& tiles_of(float, MmaMethod method) {
       tile<MmaTile<float, TF32, 32, 32, 64, 32, 32, 4, 3, 3>>(140, 1.5),
   };
   static const MmaTiles<float> float32 = {
-      tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(190, 1.0),
-      tile<MmaTile<float, FLOAT32, 64, 64, 32, 32, 32, 1, 3, 3>>(150, 1.4),
-      tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 3, 3>>(125, 1.4),
+      tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(121, 1.0),
+      tile<MmaTile<float, FLOAT32, 32, 64, 64, 32, 32, 2, 3, 2>>(103, 1.3),
+      tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 4, 3>>(100, 1.5),
   };
   static const MmaTiles<float> bfloat16 = {
       // large products: see multiply_as_bfloat16
@@ -162,33 +183,67 @@ const MmaTiles<float>& tiles_of(float, MmaMethod method) {
 
 constexpr double LAUNCH = 5000;  // cycles of the H200
 
-template <class T> using MmaPlan = TileChoice<MmaTileLaunch<T>>;
+template <class T> struct MmaPlan : TileChoice<MmaTileLaunch<T>> {
+  bool copies = false;  // operands that don't lie in whole chunks
+};
 
-template <class T> MmaPlan<T> plan_of(MmaMethod method, int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr double START = 2000;
-  return choose_tile(tiles_of(T{}, method), {START, LAUNCH, sizeof(T), sizeof(float)}, static_cast<double>(batch), m, n,
-                     k);
+// Tiles of 16-bit operands that they make by shifting: their estimates.
+template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
+  constexpr double SHIFT = 0.28, ALONE = 1.8;  // cycles for a number; how much longer with 4 warps alone
+  static const MmaTiles<T> shifting = [&] {
+    MmaTiles<T> some;
+    for (MmaTileLaunch<T> tile : tiles_of(T{}, method))
+      if (tile.any_place) {
+        const double size = tile.bm * tile.bn;
+        tile.rate = size / (size / tile.rate + SHIFT * (tile.bm + tile.bn));
+        tile.alone = tile.threads <= 128 ? ALONE : 1.2;
+        some.push_back(tile);
+      }
+    return some;
+  }();
+  return shifting;
+}
+
+// aligned: both operands lie in lines of whole chunks.
+template <class T>
+MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
+  constexpr double START = 2600;
+  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper_device(call)};
+  const double count = static_cast<double>(batch);
+  MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
+  if (!is_half<T> || aligned) return plan;
+  plan.copies = true;
+  plan.cycles += 2 * LAUNCH + 4.0 * count * static_cast<double>(m + n) * static_cast<double>(k) / ALL_BYTES_PER_CYCLE;
+  MmaPlan<T> shifting{choose_tile(shifting_tiles_of(T{}, method), family, count, m, n, k)};
+  return shifting.cycles < plan.cycles ? shifting : plan;
+}
+template <class T> MmaPlan<T> plan_of(Call& call, MmaMethod method, const Product<T>& p, const Layout& batch) {
+  const bool aligned = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1);
+  return plan_of<T>(call, method, aligned, batch.n, p.m(), p.n(), p.k());
 }
 
 // c: x.p.c, or floats.
 template <class T, class Y> void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
-  int64_t count = x.batch.n * x.p.size(), splits = ceil_div(x.p.k(), plan.piece);
-  align(call, &x, 0, plan.tile->narrow);
-  align(call, &x, 1, plan.tile->narrow);
-  x.pieces.k = plan.piece;
-  if (splits > 1)
-    x.pieces.sums = call.scratch<float>(splits * count);
+  const int64_t count = x.batch.n * x.p.size();
+  const bool any_place = plan.tile->any_place && !plan.copies, second_pass = plan.k.splits > 1 && !plan.k.joined;
+  align(call, &x, 0, any_place);
+  align(call, &x, 1, any_place);
+  x.pieces.shifts = is_half<T> && !(x.pieces.wide_a && x.pieces.wide_b);
+  x.pieces.k = plan.k.piece;
+  x.pieces.joined = plan.k.joined ? static_cast<int32_t>(plan.k.splits) : 1;
+  if (second_pass)
+    x.pieces.sums = call.scratch<float>(plan.k.splits * count);
   else if constexpr (std::is_same<Y, float>::value)
     x.pieces.sums = c;
-  x.pieces.wide_c = x.pieces.sums ? wide_lines(x.pieces.sums, x.p.n()) : wide_lines(c, x.p.n());
+  x.pieces.wide_c = x.pieces.sums ? by_fours(x.pieces.sums, x.p.n()) : by_fours(c, x.p.n());
   plan.tile->launch(call, x);
-  if (splits > 1) sum_all_pieces(call, c, static_cast<const float*>(x.pieces.sums), count, splits);
+  if (second_pass) sum_all_pieces(call, c, static_cast<const float*>(x.pieces.sums), count, plan.k.splits);
 }
 
 // In a large product a number is read by many blocks. Rounding it once, to half the bytes, is then faster than doing so
 // wherever it is read.
 bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& batch, double cycles) {
-  MmaPlan<bfloat16> plan = plan_of<bfloat16>(MmaMethod::HALF, batch.n, p.m(), p.n(), p.k());
+  MmaPlan<bfloat16> plan = plan_of<bfloat16>(call, MmaMethod::HALF, true, batch.n, p.m(), p.n(), p.k());
   double bytes = 6.0 * static_cast<double>(batch.n) * static_cast<double>(p.m() + p.n()) * static_cast<double>(p.k());
   if (plan.cycles + 2 * LAUNCH + bytes / ALL_BYTES_PER_CYCLE > cycles) return false;
   MmaProduct<bfloat16> x{{}, batch, {}};
@@ -215,18 +270,21 @@ bool mma_supported(Call& call) {
 }
 
 template <class T> void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method) {
-  MmaPlan<T> plan = plan_of<T>(method, batch.n, p.m(), p.n(), p.k());
+  MmaPlan<T> plan = plan_of(call, method, p, batch);
   if constexpr (std::is_same<T, float>::value)
     if (method == MmaMethod::BFLOAT16 && multiply_as_bfloat16(call, p, batch, plan.cycles)) return;
   multiply(call, MmaProduct<T>{p, batch, {}}, plan, p.c);
 }
 
-double mma_cycles(const Product<float>& p, const Layout& batch, MmaMethod method) {
-  return plan_of<float>(method, batch.n, p.m(), p.n(), p.k()).cycles;
+template <class T> double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method) {
+  return plan_of(call, method, p, batch).cycles;
 }
 
 template void matmul_mma(Call&, const Product<float>&, const Layout&, MmaMethod);
 template void matmul_mma(Call&, const Product<float16>&, const Layout&, MmaMethod);
 template void matmul_mma(Call&, const Product<bfloat16>&, const Layout&, MmaMethod);
+template double mma_cycles(Call&, const Product<float>&, const Layout&, MmaMethod);
+template double mma_cycles(Call&, const Product<float16>&, const Layout&, MmaMethod);
+template double mma_cycles(Call&, const Product<bfloat16>&, const Layout&, MmaMethod);
 
 }  // namespace cdn

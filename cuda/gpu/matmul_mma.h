@@ -2,7 +2,7 @@
 // The pipeline is that of matmul_pipelined: a warp's sums in registers, two sets of fragments, STAGES tiles. Floats are
 // rounded, or cut into two TF32 parts, in registers: no pass prepares the operands, and there is no scale to keep.
 #pragma once
-#include "matmul_mma_tile.h"
+#include "matmul_mma_sums.h"
 
 namespace cdn {
 
@@ -13,7 +13,7 @@ bool mma_supported(Call& call);
 template <class T> void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
 // How long that takes, estimated in clock cycles of an H200.
-double mma_cycles(const Product<float>& p, const Layout& batch, MmaMethod method);
+template <class T> double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
 // Whether a and b have had numbers of more bits than TF32's: then the tensor cores have cut off some of their sums.
 struct LowBits {
@@ -80,75 +80,44 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
 }
 
 struct MmaPieces {
-  int64_t k;            // of k per piece: blockIdx.y is the piece, a multiple of BK but for the last
+  int64_t k;            // of k per piece, a multiple of BK but for the last
+  int32_t joined;       // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is the piece
   int64_t ld_a, ld_b;   // see MmaLoader
   bool wide_a, wide_b;  // the operand allows 16-byte reads
-  bool wide_c;          // the lines of c (or of sums) are multiples of 16 bytes
+  bool wide_c;          // the lines of c (or of sums) allow stores of 4 numbers
+  bool shifts;          // see MmaLoader; needs MmaMemory's SHIFTING_BYTES
   float* sums;          // where the sums go, as float, [piece][z][m][n]; null: to c, which is of 16-bit floats
 };
 
-template <class T, int W> __device__ __forceinline__ Pack<T, W> rounded(const Pack<float, W>& x) {
-  Pack<T, W> y;
-#pragma unroll
-  for (int w = 0; w < W; w++) y.v[w] = static_cast<T>(x.v[w]);
-  return y;
-}
+// A block's part of the work; k_count may be 0 where pieces are joined.
+template <class Tile> struct MmaPart {
+  int64_t first_row, first_col, k_first, k_count;
+  int rank;  // in the cluster
+
+  __device__ __forceinline__ MmaPart(const Product<typename Tile::T>& p, const TileGrid& grid,
+                                     const MmaPieces& pieces) {
+    unsigned joined = static_cast<unsigned>(pieces.joined), tile = joined > 1 ? blockIdx.x / joined : blockIdx.x;
+    rank = static_cast<int>(blockIdx.x - tile * joined);
+    TilePlace place = tile_place(grid, tile);
+    first_row = (int64_t)place.row * Tile::BM;
+    first_col = (int64_t)place.col * Tile::BN;
+    k_first = (joined > 1 ? rank : blockIdx.y) * pieces.k;
+    k_count = p.k() - k_first < pieces.k ? p.k() - k_first : pieces.k;
+    if (k_count < 0) k_count = 0;
+  }
+};
+
+// Shared memory: [stage][a's tile, b's tile]; or, with shifts, stages as they came and two tiles made of them.
+template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct MmaMemory {
+  static constexpr int RAW_A = MmaLoader<Tile, Tile::BM, A_K_CONTIGUOUS>::RAW_BYTES,
+                       RAW_STAGE = RAW_A + MmaLoader<Tile, Tile::BN, B_K_CONTIGUOUS>::RAW_BYTES,
+                       TILES_AT = Tile::STAGES * RAW_STAGE, SHIFTED = TILES_AT + 2 * Tile::STAGE_BYTES,
+                       SHIFTING_BYTES = SHIFTED > Tile::SUM_BYTES ? SHIFTED : Tile::SUM_BYTES;
+};
 
 // How much of LIMIT is left.
 template <int LIMIT> __device__ __forceinline__ int clipped(int64_t left) {
   return left < 0 ? 0 : left < LIMIT ? static_cast<int>(left) : LIMIT;
-}
-
-// A warp's part of c, by 16 lines at a time through shared memory, so that whole packs of neighbours are stored: as T
-// to c, or as float to sums if that is not null (it never is where T is float). at: of the part's first number.
-template <class Tile, class PartA, class PartB, int M, int N>
-__device__ __forceinline__ void store_part(const float (&sum)[M][N][4], float* staged, typename Tile::T* c, float* sums,
-                                           int64_t at, int64_t ld, int rows, int cols, bool wide) {
-  using T = typename Tile::T;
-  constexpr int PITCH = Tile::WN + (PartB::SPREAD ? 4 : 8), PACKS = Tile::WN / 4;
-  int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, col = lane % PACKS * 4;
-  auto store = [&](int64_t to, auto pack) {
-    if (is_half<T> && !sums) {
-      auto out = rounded<T>(pack);
-      *reinterpret_cast<decltype(out)*>(c + to) = out;
-    } else {
-      *reinterpret_cast<decltype(pack)*>(sums + to) = pack;
-    }
-  };
-#pragma unroll
-  for (int i = 0; i < M; i++) {
-#pragma unroll
-    for (int half = 0; half < 2; half++)
-#pragma unroll
-      for (int j = 0; j < N; j += PartB::SPREAD ? 4 : 1) {
-        float* to = staged + (half * 8 + g) * PITCH;
-        if constexpr (PartB::SPREAD) {  // packs 2t and 2t + 1 of 32 columns
-#pragma unroll
-          for (int e = 2 * half; e < 2 * half + 2; e++)
-            *reinterpret_cast<Pack<float, 4>*>(to + PartB::vector(j, 2 * t + e % 2)) = {
-                sum[i][j][e], sum[i][j + 1][e], sum[i][j + 2][e], sum[i][j + 3][e]};
-        } else {
-          *reinterpret_cast<Pack<float, 2>*>(to + PartB::vector(j, 2 * t)) = {sum[i][j][2 * half],
-                                                                              sum[i][j][2 * half + 1]};
-        }
-      }
-    __syncwarp();
-#pragma unroll 2
-    for (int line = lane / PACKS; line < 16; line += 32 / PACKS) {
-      int row = PartA::vector(2 * i + line / 8, line % 8);
-      if (row >= rows) continue;
-      Pack<float, 4> pack = *reinterpret_cast<const Pack<float, 4>*>(staged + line * PITCH + col);
-      int64_t to = at + row * ld + col;
-      if (wide) {
-        if (col < cols) store(to, pack);
-      } else {
-#pragma unroll
-        for (int w = 0; w < 4; w++)
-          if (col + w < cols) store(to + w, Pack<float, 1>{pack.v[w]});
-      }
-    }
-    __syncwarp();
-  }
 }
 
 // The last part of FLOAT32. A number that is not finite, or that rounds up to infinity, has no two parts: every sum it
@@ -192,21 +161,6 @@ __device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, L
   }
 }
 
-// The sums of all slices, in slice 0, added in their order.
-template <class Tile, int M, int N> __device__ void add_mma_slices(float (&sum)[M][N][4], char* shared, int slice) {
-  constexpr int THREADS = 32 * Tile::WARPS;
-  float* parts = reinterpret_cast<float*>(shared) + threadIdx.x % THREADS;  // [slice - 1][number][thread]
-  __syncthreads();
-#pragma unroll
-  for (int e = 0; e < M * N * 4; e++)
-    if (slice > 0) parts[((slice - 1) * M * N * 4 + e) * THREADS] = sum[e / 4 / N][e / 4 % N][e % 4];
-  __syncthreads();
-  if (slice > 0) return;
-  for (int s = 0; s < Tile::SLICES - 1; s++)
-#pragma unroll
-    for (int e = 0; e < M * N * 4; e++) sum[e / 4 / N][e / 4 % N][e % 4] += parts[(s * M * N * 4 + e) * THREADS];
-}
-
 // c = a b. While the block works on one tile, cp.async brings the next STAGES - 1, with one barrier a tile; while the
 // tensor cores work on one step of k, the words of the next are on their way to the other set of registers. With
 // FLOAT32 the tensor core sums one tile's k at a time and a thread adds that to its sums, rounded: the core cuts its
@@ -220,58 +174,90 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   using LoadB = MmaLoader<Tile, Tile::BN, B_K_CONTIGUOUS>;
   using PartA = Fragments<Tile, Tile::BM, Tile::WM, A_K_CONTIGUOUS, true>;
   using PartB = Fragments<Tile, Tile::BN, Tile::WN, B_K_CONTIGUOUS, false>;
+  using Memory = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   constexpr int M = Tile::WM / 16, N = Tile::WN / 8, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH, BK = Tile::BK;
   constexpr bool PROMOTES = Tile::METHOD == MmaMethod::FLOAT32;
-  extern __shared__ __align__(16) char memory[];  // [stage][a's tile, b's tile]
+  extern __shared__ __align__(16) char memory[];  // see MmaMemory
+#if defined(CDN_HOPPER)
+  hopper::let_next_kernel_start();
+#endif
 
-  TilePlace place = tile_place(grid, blockIdx.x);
-  int64_t first_row = (int64_t)place.row * Tile::BM, first_col = (int64_t)place.col * Tile::BN;
-  int64_t k_first = blockIdx.y * pieces.k;
-  int64_t k_count = p.k() - k_first < pieces.k ? p.k() - k_first : pieces.k;
-  int tiles = static_cast<int>((k_count + BK - 1) / BK), last = static_cast<int>(k_count - (tiles - 1LL) * BK);
+  const MmaPart<Tile> part(p, grid, pieces);
+  const bool shifts = Tile::SHIFTS && pieces.shifts;
+  int tiles = static_cast<int>((part.k_count + BK - 1) / BK);
+  int last = static_cast<int>(part.k_count - (tiles - 1LL) * BK);
 
   BatchOffsets offsets = batch_offsets(batch.layout, batch.first + blockIdx.z);
-  LoadA load_a(p.a, offsets.a, pieces.ld_a, pieces.wide_a, first_row, k_first);
-  LoadB load_b(p.b, offsets.b, pieces.ld_b, pieces.wide_b, first_col, k_first);
+  LoadA load_a(p.a, offsets.a, pieces.ld_a, pieces.wide_a, part.first_row, part.k_first);
+  LoadB load_b(p.b, offsets.b, pieces.ld_b, pieces.wide_b, part.first_col, part.k_first);
   auto load_stage = [&](int stage, int tiles_left) {
-    char* a = memory + stage * Tile::STAGE_BYTES;
     int k = tiles_left > 1 ? BK : tiles_left == 1 ? last : 0;  // past the end: zeros, which nobody reads
-    load_a.load(a, k);
-    load_b.load(a + LoadA::Shared::BYTES, k);
+    if (shifts) {
+      char* a = memory + stage * Memory::RAW_STAGE;
+      load_a.load_raw(a, k);
+      load_b.load_raw(a + Memory::RAW_A, k);
+    } else {
+      char* a = memory + stage * Tile::STAGE_BYTES;
+      load_a.load(a, k);
+      load_b.load(a + LoadA::Shared::BYTES, k);
+    }
     commit_copies();
+  };
+  auto shift_stage = [&](int stage, int turn) {
+    const char* raw = memory + stage * Memory::RAW_STAGE;
+    char* a = memory + Memory::TILES_AT + turn * Tile::STAGE_BYTES;
+    load_a.shift(raw, a);
+    load_b.shift(raw + Memory::RAW_A, a + LoadA::Shared::BYTES);
   };
 
   int warp = threadIdx.x / 32 % Tile::WARPS, slice = Tile::SLICES > 1 ? threadIdx.x / 32 / Tile::WARPS : 0;
   int row = warp / Tile::WARPS_N * Tile::WM, col = warp % Tile::WARPS_N * Tile::WN;  // of the warp's part in the tile
   PartA a(row, slice);
   PartB b(col, slice);
-  auto read_parts = [&](int set, int stage, int step) {
-    uint32_t tile = shared_address(memory) + stage * Tile::STAGE_BYTES;
+  int stage = 0, turn = 0;  // where the tile at hand is; turn counts the tiles made by shifting, modulo 2
+  auto read_parts = [&](int set, int step) {
+    uint32_t tile =
+        shared_address(memory) + (shifts ? Memory::TILES_AT + turn * Tile::STAGE_BYTES : stage * Tile::STAGE_BYTES);
     a.read(set, tile, step);
     b.read(set, tile + LoadA::Shared::BYTES, step);
   };
+  auto next_of = [](int stage) { return stage + 1 == STAGES ? 0 : stage + 1; };
 
   float sum[M][N][4] = {}, tile_sum[PROMOTES ? M : 1][PROMOTES ? N : 1][4];
+#if defined(CDN_HOPPER)
+  hopper::wait_for_previous_kernel();
+#endif
 #pragma unroll 1
   for (int s = 0; s < STAGES - 1; s++) load_stage(s, tiles - s);
   wait_copies<STAGES - 2>();
   __syncthreads();
-  read_parts(0, 0, 0);
+  if (shifts) {  // shifting is one tile ahead of multiplying, and so is loading, one more than without
+    shift_stage(0, 0);
+    load_stage(STAGES - 1, tiles - (STAGES - 1));
+    wait_copies<STAGES - 2>();
+    __syncthreads();
+  }
+  read_parts(0, 0);
 
   LowBits seen;
-  int stage = 0;
 #pragma unroll 1
   for (int tiles_left = tiles; tiles_left > 0; tiles_left--) {
 #pragma unroll
     for (int step = 0; step < DEPTH; step++) {
-      if (step == DEPTH - 1) {  // all reads of this tile are done; the next tile has arrived, for all threads
-        stage = stage + 1 == STAGES ? 0 : stage + 1;
+      if (step == DEPTH - 1) {  // all reads of this tile are done; the next has arrived, or been made, for all threads
+        stage = next_of(stage), turn ^= 1;
         wait_copies<STAGES - 2>();
         __syncthreads();
       }
-      read_parts((step + 1) % 2, stage, (step + 1) % DEPTH);
-      if (step == 0)
-        load_stage(stage == 0 ? STAGES - 1 : stage - 1, tiles_left - (STAGES - 1));  // where the last tile was
+      read_parts((step + 1) % 2, (step + 1) % DEPTH);
+      if (step == 0) {
+        if (shifts) {  // where this tile came from
+          load_stage(stage, tiles_left - STAGES);
+          if (tiles_left > 1) shift_stage(next_of(stage), turn ^ 1);
+        } else {  // where the last tile was
+          load_stage(stage == 0 ? STAGES - 1 : stage - 1, tiles_left - (STAGES - 1));
+        }
+      }
       if constexpr (!PROMOTES)
         multiply_fragments<Tile, false>(sum, a, b, step % 2, seen);
       else if (step == 0)
@@ -286,7 +272,6 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   }
 
   wait_copies<0>();
-  if (Tile::SLICES > 1) add_mma_slices<Tile>(sum, memory, slice);
   if constexpr (PROMOTES) {
     // Measured: what is cut off is, on average, this part of a sum. It is given back, unless all products were short.
     constexpr float CUT_OFF = BK / Tile::SLICES <= 16 ? 8.5e-8f : 1.85e-7f;
@@ -301,18 +286,23 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     bool special = false;
 #pragma unroll
     for (int e = 0; e < M * N * 4; e++) special = special || !(fabsf(sum[e / 4 / N][e / 4 % N][e % 4]) < INFINITY);
-    if (__syncthreads_or(special && slice == 0)) {
+    if (__syncthreads_or(special)) {
       load_a.move(-(tiles + STAGES - 1)), load_b.move(-(tiles + STAGES - 1));
-      sum_plainly<Tile, PartA, PartB>(sum, memory, load_a, load_b, k_count, row, col, slice == 0);
+      sum_plainly<Tile, PartA, PartB>(sum, memory, load_a, load_b, (tiles - 1LL) * BK + last, row, col, slice == 0);
     }
   }
-  __syncthreads();  // the tiles' memory is free
-  if (slice > 0) return;
-  int64_t z = batch.first + blockIdx.z, at = ((z * p.m()) + first_row + row) * p.n() + first_col + col;
-  int rows = clipped<Tile::WM>(p.m() - first_row - row), cols = clipped<Tile::WN>(p.n() - first_col - col);
-  float* staged = reinterpret_cast<float*>(memory) + warp * Tile::STAGED;
-  float* sums = pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() : nullptr;
-  store_part<Tile, PartA, PartB>(sum, staged, p.c, sums, at, p.n(), rows, cols, pieces.wide_c);
+
+  using Sums = MmaSums<Tile, PartA, PartB>;
+  int64_t at = ((batch.first + blockIdx.z) * p.m() + part.first_row) * p.n() + part.first_col;
+  Sums sums{reinterpret_cast<float*>(memory),
+            {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr, p.n(),
+             clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col), pieces.wide_c}};
+#pragma unroll 1
+  for (int first = 0; first < Tile::BM; first += Sums::ROWS) {
+    __syncthreads();  // the memory is free
+    if (Tile::HALVES == 1 || row / Sums::ROWS == first / Sums::ROWS) sums.put(sum, slice, row - first, col);
+    sums.store(first, pieces.joined, part.rank);
+  }
 #endif
 }
 

@@ -16,6 +16,15 @@ enum class MmaMethod {
   BFLOAT16,  // floats rounded to bfloat16
 };
 
+// An aligned chunk of 16 bytes: its first `count`, and zeros for the others, which are not read.
+__device__ __forceinline__ void copy_async_start(void* shared, const void* global, int count) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)), "l"(global), "r"(count)
+               : "memory");
+}
+
+// The most that a block takes: the shared memory of sm_86, sm_89 and sm_120.
+constexpr int MMA_SHARED_LIMIT = 99 * 1024;
+
 // How the work is cut. A block computes a BM x BN tile of c, a warp a WM x WN part of it, walking along k in steps of
 // BK; STAGES tiles of the operands are in shared memory or on their way. The warps form SLICES groups, each of which
 // covers the tile and takes a part of each BK, so that small tiles too have warps enough. MIN_BLOCKS per multiprocessor
@@ -32,17 +41,30 @@ struct MmaTile {
   static constexpr int STEP = METHOD == MmaMethod::HALF || METHOD == MmaMethod::BFLOAT16 ? 16 : 8;  // k of one mma
   static constexpr int WORDS = STEP * (int)sizeof(T) / 16;  // of a fragment's line that a thread holds
   static constexpr int DEPTH = BK / STEP / SLICES;          // steps of a warp in a tile
-  static constexpr bool NARROW = BM * BN <= 64 * 64;        // see MmaLoader
   static constexpr int STAGE_BYTES = (BM + BN) * BK * (int)sizeof(T);
-  static constexpr int STAGED = 16 * (WN + 8);  // floats of a warp, on their way to c: see store_part
-  static constexpr int SUM_BYTES = (SLICES - 1) * BM * BN * (int)sizeof(float);  // for adding the slices, at the end
+
+  // Sums on their way to c: see MmaSums. Those of a large tile go in two halves.
+  static constexpr int ALL_SUMS = SLICES * BM * BN * (int)sizeof(float);
+  static constexpr int HALVES = ALL_SUMS > MMA_SHARED_LIMIT ? 2 : 1, SUM_BYTES = ALL_SUMS / HALVES;
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES > SUM_BYTES ? STAGES* STAGE_BYTES : SUM_BYTES;
 
+  // Whether operands may lie anywhere, see MmaLoader; for large tiles it takes less time to copy them first. Floats,
+  // which always have 4-byte places, are just copied in smaller parts. 16-bit numbers must be shifted, in two more
+  // tiles, from stages that have one more chunk a line.
+  static constexpr int RAW_STAGE_BYTES = STAGE_BYTES + 2 * (BM > BK || BN > BK ? (BM > BN ? BM : BN) : BK) * 16;
+  static constexpr int SHIFTING_BYTES =
+      STAGES * RAW_STAGE_BYTES + 2 * STAGE_BYTES > SUM_BYTES ? STAGES* RAW_STAGE_BYTES + 2 * STAGE_BYTES : SUM_BYTES;
+  static constexpr bool SHIFTS = METHOD == MmaMethod::HALF && WM * WN < 64 * 64 && SHIFTING_BYTES <= MMA_SHARED_LIMIT;
+  static constexpr bool NARROW = METHOD != MmaMethod::HALF && BM * BN <= 64 * 64;
+  static constexpr bool ANY_PLACE = SHIFTS || NARROW;
+
+  static constexpr int LEAST = sizeof(T) == 4 ? 32 : 16;  // vectors of a warp's part: see Fragments
+
   static_assert((METHOD == MmaMethod::HALF) == is_half<T>, "the other methods are of float");
-  static_assert(BM % WM == 0 && BN % WN == 0 && WM % 32 == 0 && WN % 32 == 0, "warps fill the tile");
+  static_assert(BM % WM == 0 && BN % WN == 0 && WM % LEAST == 0 && WN % LEAST == 0, "warps fill the tile");
+  static_assert(BN % 32 == 0, "MmaSums exchanges eights of packs of 4");
   static_assert(DEPTH % 2 == 0 && DEPTH * STEP * SLICES == BK, "fragments alternate between two sets of registers");
-  static_assert(WARPS * STAGED * (int)sizeof(float) <= SHARED_BYTES, "the tiles' memory serves the results too");
-  static_assert(STAGES >= 2 && SHARED_BYTES <= 99 * 1024, "fits the shared memory of sm_86, sm_89 and sm_120");
+  static_assert(STAGES >= 2 && SHARED_BYTES <= MMA_SHARED_LIMIT, "one is read while others come");
 };
 
 // An operand's tile in shared memory: lines along its contiguous direction (BK of a vector, or EXTENT of a k), in
@@ -69,53 +91,103 @@ template <class T, int EXTENT, int BK, bool K_CONTIGUOUS> struct SharedTile {
 };
 
 // A thread's share of copying an operand to its tiles; each load() takes the next tile along k, of which k are left. In
-// place of what is outside it copies zeros. Without `wide` the operand allows reads of 4 bytes, not of 16; large tiles,
-// where there is time to align it first, don't serve that.
+// place of what is outside it copies zeros.
+//
+// Where the operand's lines are not whole 16-byte chunks (not `wide`), small tiles have ways of their own. Floats come
+// 4 bytes at a time. 16-bit numbers come by the 16-byte chunks that they happen to lie in (load_raw), one more a line
+// than the tile has, and shift() makes tiles of these once they have arrived. So all is asynchronous and as deep as
+// ever.
 template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   using T = typename Tile::T;
   using Shared = SharedTile<T, EXTENT, Tile::BK, K_CONTIGUOUS>;
-  static constexpr int STEP = Tile::THREADS / Shared::CHUNKS, COPIES = Shared::LINES / STEP;  // lines between copies
-  static_assert(Tile::THREADS % Shared::CHUNKS == 0 && Shared::LINES % STEP == 0, "threads fill the tile evenly");
+  static constexpr int CHUNKS = Shared::CHUNKS, LINES = Shared::LINES, W = Shared::W;
+  static constexpr int STEP = Tile::THREADS / CHUNKS, COPIES = LINES / STEP;  // lines between copies
+  static constexpr int RAW_LINE = (CHUNKS + 1) * 16, RAW_BYTES = LINES * RAW_LINE;
+  static_assert(Tile::THREADS % CHUNKS == 0 && LINES % STEP == 0, "threads fill the tile evenly");
   const T* at;  // the thread's first chunk
   int64_t ld;
   int extent_left;
   bool wide;
 
-  static __device__ int line() { return threadIdx.x / Shared::CHUNKS; }
-  static __device__ int chunk() { return threadIdx.x % Shared::CHUNKS; }
+  static __device__ int line() { return threadIdx.x / CHUNKS; }
+  static __device__ int chunk() { return threadIdx.x % CHUNKS; }
 
   __device__ MmaLoader(const Operand<T>& x, int64_t offset, int64_t ld_, bool wide_, int64_t first, int64_t k_first)
       : at(x.data + offset + (K_CONTIGUOUS ? first * ld_ + k_first : k_first * ld_ + first) + line() * ld_ +
-           chunk() * Shared::W),
+           chunk() * W),
         ld(ld_),
         extent_left(static_cast<int>(x.extent - first < EXTENT ? x.extent - first : EXTENT)),
         wide(wide_) {}
 
+  __device__ bool by_words() const { return Tile::NARROW && !wide; }
   __device__ void move(int tiles) { at += static_cast<int64_t>(tiles) * Tile::BK * (K_CONTIGUOUS ? 1 : ld); }
 
   __device__ __forceinline__ void load(char* shared, int k) {
     int lines = K_CONTIGUOUS ? extent_left : k, length = K_CONTIGUOUS ? k : extent_left;
-    if (Tile::NARROW && !wide) {
-      load_narrow(shared, lines, length);
+    if (by_words()) {
+      if constexpr (Tile::NARROW) load_narrow(shared, lines, length);
     } else {
-      bool any = chunk() * Shared::W < length;  // a chunk is inside or outside as a whole, or ends with zeros
+      bool any = chunk() * W < length;  // a chunk is inside or outside as a whole, or ends with zeros
+      const T* from = at;
 #pragma unroll
-      for (int c = 0; c < COPIES; c++)
-        copy_async_or_zero<16>(shared + Shared::place(line() + c * STEP, chunk()), at + c * STEP * ld,
+      for (int c = 0; c < COPIES; c++, from += STEP * ld)
+        copy_async_or_zero<16>(shared + Shared::place(line() + c * STEP, chunk()), from,
                                any && line() + c * STEP < lines);
     }
     move(1);
   }
   // By 4 bytes, neighbours by neighbouring threads.
   __device__ void load_narrow(char* shared, int lines, int length) {
-    constexpr int EACH = 4 / sizeof(T), PER_LINE = Shared::LENGTH / EACH, COUNT = Shared::LINES * PER_LINE;
+    constexpr int EACH = 4 / sizeof(T), PER_LINE = Shared::LENGTH / EACH, COUNT = LINES * PER_LINE;
     static_assert(COUNT % (Tile::THREADS * 4) == 0, "threads fill the tile evenly");
-    const T* tile = at - line() * ld - chunk() * Shared::W;
-#pragma unroll 4
+    const T* tile = at - line() * ld - chunk() * W;
+#pragma unroll 1
     for (int i = threadIdx.x; i < COUNT; i += Tile::THREADS) {
       int l = i / PER_LINE, e = i % PER_LINE * EACH;
-      copy_async_or_zero<4>(shared + Shared::place(l, e / Shared::W) + e % Shared::W * (int)sizeof(T),
-                            tile + l * ld + e, l < lines && e < length);
+      copy_async_or_zero<4>(shared + Shared::place(l, e / W) + e % W * (int)sizeof(T), tile + l * ld + e,
+                            l < lines && e < length);
+    }
+  }
+
+  // To raw[line][chunk].
+  __device__ __forceinline__ void load_raw(char* raw, int k) {
+    int length = K_CONTIGUOUS ? k : extent_left, lines = K_CONTIGUOUS ? (k > 0 ? extent_left : 0) : k;
+#pragma unroll
+    for (int c = 0; c < COPIES; c++) {
+      int l = line() + c * STEP;
+      copy_raw(raw + l * RAW_LINE + chunk() * 16, at + c * STEP * ld, l < lines, length - chunk() * W);
+    }
+    const T* ends = at + (CHUNKS - chunk()) * W - line() * ld;
+#pragma unroll 1
+    for (int l = threadIdx.x; l < LINES; l += Tile::THREADS)
+      copy_raw(raw + l * RAW_LINE + CHUNKS * 16, ends + l * ld, l < lines, length - CHUNKS * W);
+    move(1);
+  }
+  // The chunk that `from` lies in, as far as the line goes: `left` numbers from `from` on.
+  static __device__ __forceinline__ void copy_raw(char* to, const T* from, bool inside, int left) {
+    int before = place_in_chunk(from), bytes = left * (int)sizeof(T) + before;
+    copy_async_start(to, reinterpret_cast<const char*>(from) - before, !inside || bytes < 0 ? 0 : min(bytes, 16));
+  }
+  static __device__ __forceinline__ int place_in_chunk(const T* x) {
+    return static_cast<int>(reinterpret_cast<uintptr_t>(x) % 16);
+  }
+
+  // Makes the tile of what load_raw brought, once it is there for all threads.
+  __device__ __forceinline__ void shift(const char* raw, char* shared) const {
+#pragma unroll
+    for (int c = 0; c < COPIES; c++) {
+      int l = line() + c * STEP;
+      const uint4* from = reinterpret_cast<const uint4*>(raw + l * RAW_LINE + chunk() * 16);
+      uint4 x = from[0], y = from[1];
+      int bytes = place_in_chunk(at + (STEP % 8 == 0 ? 0 : c * STEP * ld));
+      uint32_t w[8] = {x.x, x.y, x.z, x.w, y.x, y.y, y.z, y.w};
+#pragma unroll
+      for (int i = 0; i < 6; i++) w[i] = bytes & 8 ? w[i + 2] : w[i];
+#pragma unroll
+      for (int i = 0; i < 5; i++) w[i] = bytes & 4 ? w[i + 1] : w[i];
+#pragma unroll
+      for (int i = 0; i < 4; i++) w[i] = __funnelshift_r(w[i], w[i + 1], bytes % 4 * 8);
+      *reinterpret_cast<uint4*>(shared + Shared::place(l, chunk())) = {w[0], w[1], w[2], w[3]};
     }
   }
 };

@@ -3,142 +3,164 @@
 // multiprocessors busy. Nothing is timed at run time, so that results do not depend on the day.
 #include "matmul_simt.h"
 
-#include <array>
+#include <vector>
 
 #include "device.h"
 #include "matmul_choice.h"
+#include "matmul_hopper.h"
 #include "matmul_naive.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
 #include "matmul_register_tiled.h"
-#include "matmul_vector.h"
+#include "matmul_specialized.h"
 
 namespace cdn {
 namespace {
 
 constexpr int TILE_128X128 = 1;
 
-// ---- matmul_pipelined
+// ---- matmul_pipelined and matmul_specialized
 
+// The blocks of a launch for z matrices.
+dim3 grid_of(const TileGrid& grid, const Splitting& k, unsigned z) {
+  unsigned tiles = grid.rows * grid.cols, splits = static_cast<unsigned>(k.splits);
+  return k.joined ? dim3(tiles * splits, 1, z) : dim3(tiles, splits, z);
+}
+
+// Several blocks share a multiprocessor, and those of a chained kernel, which come while the one before it still runs,
+// would find their places unevenly: it is chained only where it has few.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
-                 const Pieces& pieces, int64_t splits) {
+                 const Pieces& pieces, const Splitting& k) {
+  constexpr unsigned MOST_CHAINED = 32;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::SHARED_BYTES);
+  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
+  const bool hopper = hopper_device(call);
+  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::shared_bytes(hopper, false));
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    dim3 blocks(grid.rows * grid.cols, static_cast<unsigned>(splits), z);
-    kernel<<<blocks, Tile::THREADS, Tile::SHARED_BYTES, stream_of(call)>>>(p, part, grid, pieces);
+    const dim3 blocks = grid_of(grid, k, z);
+    const bool chained = hopper && blocks.x * blocks.y * blocks.z <= MOST_CHAINED;
+    if (k.joined || chained)
+      launch_cluster(kernel, blocks, Tile::THREADS, bytes, pieces.joined, chained, stream_of(call), p, part, grid,
+                     pieces);
+    else
+      kernel<<<blocks, Tile::THREADS, bytes, stream_of(call)>>>(p, part, grid, pieces);
   });
 }
 
-// piece: how much of k a block sums; a multiple of BK, or all of k.
-template <class Tile>
-void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layout& batch, int64_t piece) {
-  using T = typename Tile::T;
-  int64_t splits = ceil_div(p.k(), piece), count = batch.n * p.size();
-  TileGrid grid = tile_grid(p.m(), p.n(), Tile::BM, Tile::BN);
+// launch(the product, with c or the place for pieces of it, the tiles, the pieces)
+template <class Tile, class T, class F>
+void in_pieces(Call& call, const Product<T>& p, const Layout& batch, const Splitting& k, F&& launch) {
+  int64_t count = batch.n * p.size();
+  bool second_pass = k.splits > 1 && !k.joined;
   Product<T> out = p;
-  if (splits > 1) out.c = call.scratch<T>(splits * count);
-  Pieces pieces{piece, wide_lines(p.a, batch, 0), wide_lines(p.b, batch, 1), wide_lines(out.c, p.n())};
-  if (p.a.k_contiguous)
-    p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, splits)
-                     : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, splits);
-  else
-    p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, splits)
-                     : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, splits);
-  if (splits > 1) sum_all_pieces(call, p.c, out.c, count, splits);
+  if (second_pass) out.c = call.scratch<T>(k.splits * count);
+  Pieces pieces{k.piece, k.joined ? static_cast<int32_t>(k.splits) : 1, wide_lines(p.a, batch, 0),
+                wide_lines(p.b, batch, 1), wide_lines(out.c, p.n())};
+  launch(out, tile_grid(p.m(), p.n(), Tile::BM, Tile::BN), pieces);
+  if (second_pass) sum_all_pieces(call, p.c, out.c, count, k.splits);
+}
+
+template <class Tile>
+void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const Splitting& k) {
+  using T = typename Tile::T;
+  in_pieces<Tile>(call, p, batch, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+    if (p.a.k_contiguous)
+      p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, k)
+                       : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, k);
+    else
+      p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, k)
+                       : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, k);
+  });
+}
+
+template <class Tile>
+void launch_specialized(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const Splitting& k) {
+  using T = typename Tile::T;
+  in_pieces<Tile>(call, p, batch, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+    in_launches(batch, [&](const Batch& part, unsigned z) {
+      allow_shared(call, reinterpret_cast<const void*>(matmul_specialized<Tile>), Tile::SHARED_BYTES);
+      launch_chained(matmul_specialized<Tile>, grid_of(grid, k, z), Tile::BLOCK_THREADS, Tile::SHARED_BYTES,
+                     pieces.joined, stream_of(call), out, part, grid, pieces);
+    });
+  });
 }
 
 template <class T> struct SimtTile : TileCost {
-  void (*launch)(Call&, const Product<T>&, const Layout& batch, int64_t piece);
+  void (*launch)(Call&, const Product<T>&, const Layout& batch, const Splitting&);
 };
 
-// rate: the tile's part of the peak rate.
-template <class Tile> SimtTile<typename Tile::T> tile(double rate, double alone) {
-  constexpr double FMA_PER_CYCLE = 128;
-  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, FMA_PER_CYCLE * rate, alone}, launch_pipelined<Tile>};
+// Both are given the tile's part of the peak rate.
+constexpr double FMA_PER_CYCLE = 128;
+template <class Shape, int STAGES, int MIN_BLOCKS> SimtTile<typename Shape::T> pipelined(double rate, double alone) {
+  return {{Shape::BM, Shape::BN, Shape::BK, MIN_BLOCKS, FMA_PER_CYCLE * rate, alone},
+          launch_pipelined<BlockTile<Shape, STAGES, MIN_BLOCKS>>};
+}
+template <class Shape, int STAGES, int UNROLLED> SimtTile<float> specialized(double rate, double alone) {
+  return {{Shape::BM, Shape::BN, Shape::BK, 1, FMA_PER_CYCLE * rate, alone},
+          launch_specialized<SpecializedTile<Shape, STAGES, UNROLLED>>};
 }
 
-template <class T> using SimtTiles = std::array<SimtTile<T>, 6>;
+template <class T> using SimtTiles = std::vector<SimtTile<T>>;
 
-// In the order of SimtKernel. BlockTile<T, BM, BN, BK, TM, TN, LANES_M, SLICES, STAGES, MIN_BLOCKS>.
+// In the order of SimtKernel. TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES, MIN_BLOCKS.
 const SimtTiles<float>& tiles_of(float) {
   static const SimtTiles<float> tiles = {
-      tile<BlockTile<float, 256, 128, 8, 8, 16, 8, 1, 4, 1>>(0.735, 1.0),
-      tile<BlockTile<float, 128, 128, 16, 8, 8, 4, 1, 3, 2>>(0.77, 1.1),
-      tile<BlockTile<float, 128, 64, 16, 8, 8, 4, 2, 3, 2>>(0.63, 1.15),
-      tile<BlockTile<float, 64, 128, 16, 8, 8, 4, 2, 3, 2>>(0.68, 1.15),
-      tile<BlockTile<float, 64, 64, 32, 8, 8, 4, 4, 3, 2>>(0.66, 1.15),
-      tile<BlockTile<float, 32, 32, 64, 4, 8, 8, 8, 3, 2>>(0.38, 1.15),
+      pipelined<TileShape<float, 256, 128, 8, 8, 16, 8, 1>, 4, 1>(0.735, 1.0),
+      pipelined<TileShape<float, 128, 128, 16, 8, 8, 4, 1>, 3, 2>(0.77, 1.1),
+      pipelined<TileShape<float, 128, 64, 16, 8, 8, 4, 2>, 3, 2>(0.65, 1.15),
+      pipelined<TileShape<float, 64, 128, 16, 8, 8, 4, 2>, 3, 2>(0.67, 1.15),
+      pipelined<TileShape<float, 64, 64, 32, 8, 8, 4, 4>, 3, 2>(0.66, 1.15),
+      pipelined<TileShape<float, 32, 32, 32, 4, 8, 8, 4, Walk::COLUMNS>, 4, 4>(0.53, 1.0),
   };
   return tiles;
 }
 
 // Doubles take twice the registers and run at half the rate, so that three tiles do for all.
 const SimtTiles<double>& tiles_of(double) {
-  using Large = BlockTile<double, 128, 128, 8, 8, 8, 4, 1, 3, 1>;
-  using Small = BlockTile<double, 64, 64, 16, 4, 8, 8, 2, 3, 1>;
-  using Tiny = BlockTile<double, 32, 32, 32, 4, 8, 8, 4, 3, 2>;
+  using Large = TileShape<double, 128, 128, 8, 8, 8, 4, 1>;
+  using Small = TileShape<double, 64, 64, 16, 4, 8, 8, 2>;
+  using Tiny = TileShape<double, 32, 32, 32, 4, 8, 8, 4>;
   static const SimtTiles<double> tiles = {
-      tile<Large>(0.45, 1.0), tile<Large>(0.45, 1.0), tile<Small>(0.42, 1.1),
-      tile<Small>(0.42, 1.1), tile<Small>(0.42, 1.1), tile<Tiny>(0.35, 1.3),
+      pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Small, 3, 1>(0.42, 1.1),
+      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Tiny, 3, 2>(0.35, 1.3),
   };
   return tiles;
 }
 
+// On Hopper: those, and ones that need its shared memory and clusters.
+const SimtTiles<float>& hopper_tiles(float) {
+  static const SimtTiles<float> tiles = [] {
+    SimtTiles<float> all = tiles_of(0.0f),
+                     more = {
+                         specialized<TileShape<float, 256, 128, 32, 8, 16, 8, 1>, 3, 8>(0.85, 1.0),
+                         specialized<TileShape<float, 128, 128, 32, 8, 16, 8, 2, Walk::COLUMNS>, 4, 8>(0.82, 1.08),
+                         specialized<TileShape<float, 64, 256, 32, 8, 16, 8, 2>, 4, 8>(0.83, 1.05),
+                         specialized<TileShape<float, 64, 128, 32, 8, 16, 8, 4, Walk::COLUMNS>, 4, 4>(0.76, 1.0),
+                         specialized<TileShape<float, 64, 64, 32, 8, 16, 8, 8, Walk::COLUMNS>, 4, 4>(0.64, 1.0),
+                         pipelined<TileShape<float, 32, 64, 32, 4, 8, 8, 4, Walk::COLUMNS>, 4, 2>(0.58, 1.1),
+                         pipelined<TileShape<float, 32, 32, 32, 4, 4, 8, 4, Walk::COLUMNS>, 4, 2>(0.44, 0.87),
+                     };
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }();
+  return tiles;
+}
+const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
+
 // ---- The default
 
-template <class T> TileChoice<SimtTile<T>> choose(const Product<T>& p, const Layout& batch) {
-  constexpr double START = 1500, SECOND_PASS = 4000;
-  return choose_tile(tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T)}, static_cast<double>(batch.n), p.m(),
-                     p.n(), p.k());
+// The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the device.
+template <class T> TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
+  constexpr double START = 3800, SECOND_PASS = 4000;
+  const bool hopper = hopper_device(call);
+  return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T), hopper},
+                     static_cast<double>(batch.n), p.m(), p.n(), p.k());
 }
 
 template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
-  TileChoice<SimtTile<T>> best = choose(p, batch);
-  best.tile->launch(call, p, batch, best.piece);
-}
-
-// One row or one column: y[extent] = matrix x. The matrix is input 0 (a) or 1 (b) of the batch's layout.
-template <class T>
-void matmul_vector(Call& call, T* y, const Operand<T>& matrix, const Operand<T>& x, const Layout& batch, int input) {
-  constexpr int64_t W = 16 / sizeof(T), BLOCKS_WANTED = 1024, LEAST_ROW = 4096, LEAST_COLUMN = 64;
-  int64_t vectors = matrix.extent * batch.n;
-  bool packs = wide_lines(matrix, batch, input), wide = packs;
-  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[1 - input][d]);
-  wide = wide && aligned16(x.data);
-  bool warps =
-      matrix.k_contiguous && (matrix.k <= 1024 || vectors >= 8 * BLOCKS_WANTED);  // a warp per vector, else a block
-  int64_t groups = batch.n * ceil_div(matrix.extent, packs ? 32 * W : 32);        // of columns, a block each
-  int64_t blocks =
-      matrix.k_contiguous ? (warps ? ceil_div(vectors, BLOCK / 32) : vectors) : batch.n * ceil_div(matrix.extent, 128);
-  int64_t splits = ceil_div(BLOCKS_WANTED, blocks), most = matrix.k / (matrix.k_contiguous ? LEAST_ROW : LEAST_COLUMN);
-  if (splits > most) splits = most > 0 ? most : 1;
-  int64_t piece = ceil_div(ceil_div(matrix.k, splits), W) * W;
-  splits = ceil_div(matrix.k, piece);
-  T* out = splits > 1 ? call.scratch<T>(splits * vectors) : y;
-  VectorProduct<T> p{out, matrix, x.data, batch, input, piece, splits};
-  cudaStream_t stream = stream_of(call);
-  if (!matrix.k_contiguous) {
-    unsigned grid = grid_for(splits * groups);
-    if (packs)
-      matvec_columns<W><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_columns<1><<<grid, BLOCK, 0, stream>>>(p);
-  } else if (warps) {
-    unsigned grid = grid_for(ceil_div(vectors * splits, BLOCK / 32));
-    if (wide)
-      matvec_rows<32, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<32, false><<<grid, BLOCK, 0, stream>>>(p);
-  } else {
-    unsigned grid = grid_for(vectors * splits);
-    if (wide)
-      matvec_rows<BLOCK, true><<<grid, BLOCK, 0, stream>>>(p);
-    else
-      matvec_rows<BLOCK, false><<<grid, BLOCK, 0, stream>>>(p);
-  }
-  if (splits > 1) sum_all_pieces(call, y, out, vectors, splits);
+  TileChoice<SimtTile<T>> best = choose(call, p, batch);
+  best.tile->launch(call, p, batch, best.k);
 }
 
 template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
@@ -153,11 +175,7 @@ template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
 template <class T> void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
   cudaStream_t stream = stream_of(call);
   switch (kernel) {
-    case SimtKernel::BY_SHAPE:  // the column of b, or the row of a, is contiguous either way
-      if (tiny(p, batch)) return launch_naive(call, p, batch);
-      if (p.n() == 1) return matmul_vector(call, p.c, p.a, p.b, batch, 0);
-      if (p.m() == 1) return matmul_vector(call, p.c, p.b, p.a, batch, 1);
-      return matmul_by_shape(call, p, batch);
+    case SimtKernel::BY_SHAPE: return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
     case SimtKernel::NAIVE: return launch_naive(call, p, batch);
     case SimtKernel::TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
@@ -179,10 +197,10 @@ template <class T> void multiply(Call& call, const Product<T>& p, const Layout& 
         vectorized<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
       });
     }
-    case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, p.k());
+    case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, {p.k(), 1, false});
     default: {
       int place = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
-      return tiles_of(T{})[place].launch(call, p, batch, p.k());
+      return tiles_of(T{})[place].launch(call, p, batch, {p.k(), 1, false});
     }
   }
 }
@@ -196,9 +214,9 @@ void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, Simt
   multiply(call, p, batch, kernel);
 }
 
-double simt_cycles(const Product<float>& p, const Layout& batch) {
+double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch) {
   if (tiny(p, batch) || p.n() == 1 || p.m() == 1) return 0;  // they have kernels of their own
-  return choose(p, batch).cycles;
+  return choose(call, p, batch).cycles;
 }
 
 }  // namespace cdn

@@ -23,7 +23,7 @@ enum class SimtKernel {
 void matmul_simt(Call& call, const Product<float>& p, const Layout& batch, SimtKernel kernel);
 void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, SimtKernel kernel);
 
-// How long BY_SHAPE takes, estimated in clock cycles of an H200; 0 for shapes that are best left to it.
-double simt_cycles(const Product<float>& p, const Layout& batch);
+// How long BY_SHAPE takes on an H200, estimated in its clock cycles; 0 for shapes that are best left to it.
+double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch);
 
 }  // namespace cdn

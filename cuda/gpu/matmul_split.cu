@@ -1,56 +1,130 @@
-// The cutting of float matrices (matmul_split.h): each number is read once where a row's part fits in registers. One
-// kernel prepares both operands. What is scaled lies along memory (rows: one look for the scale, one to cut) or across
-// it (columns: chunks of lines note what they see, and a second kernel joins the notes and cuts), so that reads are
-// contiguous either way.
+// The cutting of float matrices (matmul_split.h), both operands by one kernel. What has one scale is shared out among
+// threads in pieces of four neighbours, which they keep in registers between two looks: the first, over all pieces, for
+// the scale, the second to cut. So numbers are read once, and a block has 32 KiB of loads on their way.
+//
+//   rows     lie along memory: 8 to 256 threads for each, or a cluster of blocks
+//   columns  lie across it: strips of 16 or 32, of which a cluster's blocks take the lines in turn
+//
+// Blocks of a cluster tell each other what they have seen through shared memory. Pieces that find no register (past
+// 65536 numbers of a row, 4096 of a column) are read a second time, those seen last first: L2 may still have them.
 #include "matmul_split.h"
+
+#include <utility>
 
 #include "hopper.h"
 
 namespace cdn {
 namespace {
 
-// What has been seen of a row: the bits of the largest and of the smallest magnitude other than 0, which order like the
-// numbers, and marks.
-struct Extremes {
-  enum : uint32_t { NOT_FINITE = 1, LONG = 2 };  // LONG: more than 11 bits
-  uint32_t largest = 0, smallest = 0x7f800000, marks = 0;
-};
+constexpr uint32_t LOG_THREADS = 8, THREADS = 256, MOST_BLOCKS = 8;  // of a block, of a cluster
 
-constexpr int STRIP = 128, LINES = 8;  // of a block that works on columns
-
-// An operand: lines of `length` numbers, of one or more matrices, step elements apart. Either the lines are what is
-// scaled (rows), or the columns across them are, in strips and chunks of lines.
+// An operand: lines of `length` numbers, of one or more matrices, step elements apart. A unit is what a block, or
+// blocks() of a cluster, work on together: some of the lines (rows), or a strip of columns across them. The callers'
+// limits let all of them be counted in 32 bits.
 struct SplitWork {
   const float* x;
-  int64_t matrices, lines, length, ld, step;  // lines of a matrix; ld of the planes
+  uint32_t matrices, lines, length, ld;  // lines of a matrix; ld of the planes
+  int64_t step;
   bool wide;
   float16* hi;
   int64_t to_lo;
   int32_t* info;
-  bool rows = false;
-  int64_t strips = 1, chunks = 1, chunk_lines = 1;
-  Extremes* noted = nullptr;  // [matrix][chunk][column]
-  unsigned first_blocks = 0, second_blocks = 0;
+  bool rows;
+  uint32_t log_threads = 3;  // of a block for each row, or for each line of a strip: 2^log_threads
+  uint32_t log_blocks = 0;
+  uint32_t strips = 1;
+  uint32_t grid = 0;  // its blocks, in whole clusters
+
+  CDN_FN uint32_t threads() const { return 1u << log_threads; }
+  CDN_FN uint32_t groups() const { return THREADS >> log_threads; }
+  CDN_FN uint32_t blocks() const { return 1u << log_blocks; }
+  CDN_FN uint32_t units() const { return rows ? (matrices * lines + groups() - 1) / groups() : matrices * strips; }
+  // Pieces of a row or column, and how many of them a unit's blocks take at once.
+  CDN_FN uint32_t pieces() const { return rows ? ld / 4 : lines; }
+  CDN_FN uint32_t log_step() const { return (rows ? log_threads : LOG_THREADS - log_threads) + log_blocks; }
+};
+
+struct SplitBoth {
+  SplitWork of[2];
+};
+
+// A thread's pieces: first, first + step, … below count. Those below `whole` lie wholly in the line.
+struct Share {
+  uint32_t first, step, count, whole;
+  const float* x;  // the first piece
+  float16* hi;
+  int64_t x_step, hi_step;
+  int32_t room, fewer;  // numbers from piece 0 to the end of its line, `fewer` less with each piece
+
+  CDN_FN Share(const SplitWork& s, uint32_t unit, uint32_t rank, uint32_t thread) {
+    const uint32_t group = thread >> s.log_threads, inside = thread & (s.threads() - 1);
+    step = 1u << s.log_step();
+    if (s.rows) {
+      const uint32_t row = unit * s.groups() + group, z = s.matrices > 1 ? row / s.lines : 0;
+      const bool there = row < s.matrices * s.lines;
+      first = (rank << s.log_threads) + inside;
+      count = there ? s.pieces() : 0;
+      whole = there ? s.length / 4 : 0;
+      x = s.x + z * s.step + static_cast<int64_t>(row - z * s.lines) * s.length + first * 4;
+      hi = s.hi + static_cast<int64_t>(row) * s.ld + first * 4;
+      x_step = hi_step = step * 4;
+      room = static_cast<int32_t>(s.length);
+      fewer = 4;
+    } else {
+      const uint32_t z = s.matrices > 1 ? unit / s.strips : 0, strip = unit - z * s.strips;
+      const uint32_t col = ((strip << s.log_threads) + inside) * 4;
+      first = rank * s.groups() + group;
+      count = unit < s.units() && col < s.ld ? s.pieces() : 0;
+      whole = col + 4 <= s.length ? count : 0;
+      x = s.x + z * s.step + static_cast<int64_t>(first) * s.length + col;
+      hi = s.hi + (static_cast<int64_t>(z) * s.lines + first) * s.ld + col;
+      x_step = static_cast<int64_t>(step) * s.length;
+      hi_step = static_cast<int64_t>(step) * s.ld;
+      room = static_cast<int32_t>(s.length - col);
+      fewer = 0;
+    }
+  }
 };
 
 #if defined(CDN_HOPPER)
 
-constexpr uint32_t ALL = 0xffffffff;
+constexpr uint32_t ALL = 0xffffffff, MOST_SLOTS = 32;
+
+// Rows or columns of a unit, its logarithm.
+__device__ __forceinline__ uint32_t log_slots(const SplitWork& s) {
+  return s.rows ? LOG_THREADS - s.log_threads : s.log_threads + 2;
+}
+
+// What has been seen of a row: the largest magnitude, and the smallest but 0 less 1, as bits, which order like the
+// numbers; and all bits that are set in any.
+struct alignas(16) Extremes {
+  uint32_t largest = 0, below_smallest = 0xffffffff, bits = 0;
+};
 
 __device__ __forceinline__ void see(Extremes& seen, float x) {
-  uint32_t bits = __float_as_uint(x) & 0x7fffffff;
-  if (bits >= 0x7f800000) {
-    seen.marks |= Extremes::NOT_FINITE;
-  } else if (bits != 0) {
-    seen.largest = max(seen.largest, bits);
-    seen.smallest = min(seen.smallest, bits);
-    if (bits & 0x1fff) seen.marks |= Extremes::LONG;
-  }
+  const uint32_t magnitude = __float_as_uint(x) & 0x7fffffff;
+  seen.largest = max(seen.largest, magnitude);
+  seen.below_smallest = __viaddmin_u32(magnitude, 0xffffffff, seen.below_smallest);  // 0 - 1 is never the minimum
+  seen.bits |= magnitude;
 }
 __device__ __forceinline__ void join(Extremes& seen, const Extremes& other) {
   seen.largest = max(seen.largest, other.largest);
-  seen.smallest = min(seen.smallest, other.smallest);
-  seen.marks |= other.marks;
+  seen.below_smallest = min(seen.below_smallest, other.below_smallest);
+  seen.bits |= other.bits;
+}
+__device__ __forceinline__ Extremes shuffled(const Extremes& seen, int apart) {
+  Extremes other;
+  other.largest = __shfl_xor_sync(ALL, seen.largest, apart);
+  other.below_smallest = __shfl_xor_sync(ALL, seen.below_smallest, apart);
+  other.bits = __shfl_xor_sync(ALL, seen.bits, apart);
+  return other;
+}
+// Of two, a lane keeps the one that `second` says, with what the lane across has seen of it.
+__device__ __forceinline__ Extremes halved(const Extremes& x, const Extremes& y, bool second, int apart) {
+  Extremes kept = x, given = y;
+  if (second) kept = y, given = x;
+  join(kept, shuffled(given, apart));
+  return kept;
 }
 
 // floor(log2 x) for the bits of a positive float.
@@ -60,256 +134,262 @@ __device__ __forceinline__ int32_t exponent_of(uint32_t bits) {
 
 __device__ __forceinline__ int32_t info_of(const Extremes& x) {
   constexpr int32_t TOP = 14, RANGE = 28;
-  int32_t marks = x.marks & Extremes::NOT_FINITE ? SplitInfo::NOT_FINITE : 0;
-  if (!(x.marks & Extremes::LONG)) marks |= SplitInfo::SHORT;
+  if (x.largest >= 0x7f800000) return SplitInfo::make(0, SplitInfo::NOT_FINITE);
+  int32_t marks = x.bits & 0x1fff ? 0 : SplitInfo::SHORT;  // at most 11 bits
   if (x.largest == 0) return SplitInfo::make(0, marks);
   int32_t top = exponent_of(x.largest);
-  if (top - exponent_of(x.smallest) > RANGE) marks |= SplitInfo::LOST;
+  if (top - exponent_of(x.below_smallest + 1) > RANGE) marks |= SplitInfo::LOST;
   return SplitInfo::make(TOP - top, marks);
 }
 
-// x 2^e as hi + 2^-11 lo.
-struct Cut {
-  PowerOfTwo power;
-  __device__ __forceinline__ explicit Cut(int32_t info) : power(SplitInfo::exponent(info)) {}
-  __device__ __forceinline__ void operator()(float x, float16* hi, float16* lo) const {
-    float scaled = x * power.first * power.second;
-    *hi = float16(scaled);
-    *lo = float16((scaled - (float)*hi) * 0x1p11f);
-  }
-};
-
-// Four neighbours, of one row or of four columns.
-template <int PLANES>
-__device__ __forceinline__ void store_four(const float (&x)[4], const Cut* cuts, float16* hi, int64_t to_lo) {
-  float16 high[4], low[4];
+// A thread's pieces number turn, turn + 1, …; zeros past the end of a line.
+template <int HELD>
+__device__ __forceinline__ void load_pieces(const Share& mine, uint32_t turn, bool wide, float (&v)[HELD][4]) {
+  const float* x = mine.x + turn * mine.x_step;
+  uint32_t p = mine.first + turn * mine.step;
+  if (wide) {
 #pragma unroll
-  for (int i = 0; i < 4; i++) cuts[i](x[i], &high[i], &low[i]);
-  auto both = [](const float16* v) {
-    return uint2{v[0].bits | (uint32_t)v[1].bits << 16, v[2].bits | (uint32_t)v[3].bits << 16};
-  };
-  *reinterpret_cast<uint2*>(hi) = both(high);
-  if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = both(low);
-}
-
-// Four numbers of a line, zeros past its end.
-__device__ __forceinline__ void load_four(const float* line, int64_t at, int64_t end, bool wide, float (&v)[4]) {
-  if (wide && at + 4 <= end) {
-    float4 four = *reinterpret_cast<const float4*>(line + at);
-    v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+    for (int h = 0; h < HELD; h++, p += mine.step, x += mine.x_step) {
+      float4 four = {0, 0, 0, 0};
+      if (p < mine.whole) four = *reinterpret_cast<const float4*>(x);
+      v[h][0] = four.x, v[h][1] = four.y, v[h][2] = four.z, v[h][3] = four.w;
+    }
   } else {
 #pragma unroll
-    for (int i = 0; i < 4; i++) v[i] = at + i < end ? line[at + i] : 0.0f;
+    for (int h = 0; h < HELD; h++, p += mine.step, x += mine.x_step) {
+      const int32_t room = p < mine.count ? mine.room - (int32_t)p * mine.fewer : 0;
+#pragma unroll
+      for (int i = 0; i < 4; i++) v[h][i] = i < room ? x[i] : 0.0f;
+    }
   }
 }
 
-// Rows, of contiguous k: GROUP threads each. HELD fours a thread stay in registers between the two looks at them.
-template <int PLANES, int GROUP, int HELD>
-__device__ __forceinline__ void split_rows(const SplitWork& s, int64_t block, Extremes (&of_warps)[8]) {
-  const int thread = (int)threadIdx.x % GROUP;
-  const int64_t row = block * (256 / GROUP) + threadIdx.x / GROUP;
-  if (GROUP == 32 && row >= s.matrices * s.lines) return;
-  const int64_t z = quotient(row, s.lines);
-  const float* x = s.x + z * s.step + (row - z * s.lines) * s.length;
-  float held[HELD][4];
-  Extremes seen;
+// x 2^e as hi + 2^-11 lo.
+template <int PLANES>
+__device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo (&powers)[4], float16* hi,
+                                           int64_t to_lo) {
+  uint32_t high[2], low[2];
 #pragma unroll
-  for (int h = 0; h < HELD; h++) {
-    int64_t at = (int64_t)(h * GROUP + thread) * 4;
-    if (at < s.ld) load_four(x, at, s.length, s.wide, held[h]);
+  for (int i = 0; i < 2; i++) {
+    const PowerOfTwo &p = powers[2 * i], &q = powers[2 * i + 1];
+    const float2 scaled = {x[2 * i] * p.first * p.second, x[2 * i + 1] * q.first * q.second};
+    const __half2 cut = __float22half2_rn(scaled);
+    const float2 taken = __half22float2(cut);
+    high[i] = bits_as<uint32_t>(cut);
+    if (PLANES == 2)
+      low[i] =
+          bits_as<uint32_t>(__float22half2_rn(float2{(scaled.x - taken.x) * 0x1p11f, (scaled.y - taken.y) * 0x1p11f}));
   }
-#pragma unroll
-  for (int h = 0; h < HELD; h++)
-    if ((int64_t)(h * GROUP + thread) * 4 < s.ld)
-      for (int i = 0; i < 4; i++) see(seen, held[h][i]);
-  for (int64_t at = (int64_t)(HELD * GROUP + thread) * 4; at < s.ld; at += GROUP * 4) {
-    float v[4];
-    load_four(x, at, s.length, s.wide, v);
-    for (int i = 0; i < 4; i++) see(seen, v[i]);
-  }
-  seen.largest = __reduce_max_sync(ALL, seen.largest);
-  seen.smallest = __reduce_min_sync(ALL, seen.smallest);
-  seen.marks = __reduce_or_sync(ALL, seen.marks);
-  if (GROUP == 256) {
-    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = seen;
-    __syncthreads();
-    for (int i = 0; i < 8; i++) join(seen, of_warps[i]);
-  }
-  const int32_t info = info_of(seen);
-  if (thread == 0) s.info[row] = info;
-  const Cut cut(info), cuts[4] = {cut, cut, cut, cut};
-  float16* hi = s.hi + row * s.ld;
-#pragma unroll
-  for (int h = 0; h < HELD; h++) {
-    int64_t at = (int64_t)(h * GROUP + thread) * 4;
-    if (at < s.ld) store_four<PLANES>(held[h], cuts, hi + at, s.to_lo);
-  }
-  for (int64_t at = (int64_t)(HELD * GROUP + thread) * 4; at < s.ld; at += GROUP * 4) {
-    float v[4];
-    load_four(x, at, s.length, s.wide, v);
-    store_four<PLANES>(v, cuts, hi + at, s.to_lo);
-  }
+  *reinterpret_cast<uint2*>(hi) = uint2{high[0], high[1]};
+  if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = uint2{low[0], low[1]};
 }
 
-// Columns, that is, lines along the other direction, are seen by one kernel and cut by the next, in blocks of STRIP
-// columns by a chunk of lines.
-struct ColumnBlock {
-  int64_t strip, chunk, z, first, last;
-  __device__ __forceinline__ ColumnBlock(const SplitWork& s, int64_t block) {
-    strip = block % s.strips;
-    chunk = block / s.strips % s.chunks;
-    z = block / s.strips / s.chunks;
-    first = chunk * s.chunk_lines;
-    last = min(s.lines, first + s.chunk_lines);
-  }
+// ---- Messages between the blocks of a cluster: written to another's shared memory, and counted by its barrier in
+// bytes. A cluster-wide barrier that makes writes visible would wait for all of the device's memory.
+
+__device__ __forceinline__ void cluster_arrive() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
+__device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block, const Extremes& x) {
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, [%1];" ::"r"(
+                   hopper::address_in_block(here, (int)block)),
+               "r"(hopper::address_in_block(bar, (int)block)), "r"(x.largest), "r"(x.below_smallest), "r"(x.bits),
+               "r"(0)
+               : "memory");
+}
+
+struct Scales {
+  Extremes of_warps[THREADS / 32][MOST_SLOTS], of_blocks[MOST_BLOCKS][MOST_SLOTS];
+  int32_t infos[MOST_SLOTS];
+  uint64_t received;
 };
 
-// Notes what a block sees of its columns.
-__device__ __forceinline__ void see_columns(const SplitWork& s, int64_t block, Extremes (&of_lines)[LINES][STRIP]) {
-  const ColumnBlock at(s, block);
-  const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32;
-  const int64_t col = at.strip * STRIP + lane * 4;
-  Extremes seen[4];
-  if (col < s.length) {
-#pragma unroll 8
-    for (int64_t k = at.first + line; k < at.last; k += LINES) {
-      float v[4];
-      load_four(s.x + at.z * s.step + k * s.length, col, s.length, s.wide, v);
-      for (int i = 0; i < 4; i++) see(seen[i], v[i]);
-    }
+// From what each thread has seen of its four numbers to the exponents of all rows or columns of the unit, in shared
+// memory and, once, in global memory. Joining is idempotent, so loops are of fixed length.
+__device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Extremes (&seen)[4], Scales& scales) {
+  const uint32_t thread = threadIdx.x, lane = thread % 32, slots = 1u << log_slots(s);
+  const bool alone = s.log_blocks == 0;
+  const uint32_t rank = alone ? 0 : hopper::cluster_rank();
+  Extremes one;
+  uint32_t slot, warp, warps, apart, least_apart;
+  if (s.rows) {
+    join(seen[0], seen[1]), join(seen[2], seen[3]), join(seen[0], seen[2]);
+    one = seen[0];
+    slot = thread >> s.log_threads, warp = (thread & (s.threads() - 1)) / 32, warps = (s.threads() + 31) / 32;
+    apart = min(s.threads(), 32) / 2, least_apart = 1;
+  } else {
+    // Lanes 8 and 16 apart have the same columns: each is left with one of the four.
+    const bool third = lane & 16, odd = lane & 8;
+    one = halved(halved(seen[0], seen[2], third, 16), halved(seen[1], seen[3], third, 16), odd, 8);
+    slot = (lane & (s.threads() - 1)) * 4 + third * 2 + odd, warp = thread / 32, warps = THREADS / 32;
+    apart = 4, least_apart = s.threads();
   }
-  for (int i = 0; i < 4; i++) of_lines[line][lane * 4 + i] = seen[i];
+#pragma unroll 1
+  for (; apart >= least_apart; apart /= 2) join(one, shuffled(one, (int)apart));
+  scales.of_warps[warp][slot] = one;  // lanes of the same slot agree
   __syncthreads();
-  const int64_t mine = at.strip * STRIP + threadIdx.x;
-  if (threadIdx.x >= STRIP || mine >= s.length) return;
-  Extremes all = of_lines[0][threadIdx.x];
-  for (int i = 1; i < LINES; i++) join(all, of_lines[i][threadIdx.x]);
-  s.noted[(at.z * s.chunks + at.chunk) * s.length + mine] = all;
-}
-
-// Joins the notes, and cuts.
-template <int PLANES>
-__device__ __forceinline__ void split_columns(const SplitWork& s, int64_t block, Extremes (&halves)[2][STRIP],
-                                              int32_t (&infos)[STRIP]) {
-  const ColumnBlock at(s, block);
-  {
-    const int half = (int)threadIdx.x / STRIP, i = (int)threadIdx.x % STRIP;
-    const int64_t col = at.strip * STRIP + i;
-    Extremes seen;
-    if (col < s.length) {
-#pragma unroll 4
-      for (int64_t c = half; c < s.chunks; c += 2) join(seen, s.noted[(at.z * s.chunks + c) * s.length + col]);
-    }
-    halves[half][i] = seen;
-    __syncthreads();
-    if (half == 0) {
-      join(seen, halves[1][i]);
-      infos[i] = info_of(seen);
-      if (at.chunk == 0 && col < s.length) s.info[at.z * s.length + col] = infos[i];
-    }
-    __syncthreads();
+  if (!alone) cluster_wait();  // all have started
+  if (thread < slots << s.log_blocks) {
+    slot = thread & (slots - 1);
+    one = scales.of_warps[0][slot];
+#pragma unroll 3
+    for (uint32_t i = 1; i < THREADS / 32; i++) join(one, scales.of_warps[i & (warps - 1)][slot]);
+    if (alone)
+      scales.of_blocks[0][slot] = one;
+    else
+      send(&scales.of_blocks[rank][slot], &scales.received, thread >> log_slots(s), one);
   }
-  const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32;
-  const int64_t col = at.strip * STRIP + lane * 4;
-  if (col >= s.ld) return;
-  const Cut cuts[4] = {Cut(infos[lane * 4]), Cut(infos[lane * 4 + 1]), Cut(infos[lane * 4 + 2]),
-                       Cut(infos[lane * 4 + 3])};
-#pragma unroll 4
-  for (int64_t k = at.first + line; k < at.last; k += LINES) {
-    float v[4];
-    load_four(s.x + at.z * s.step + k * s.length, col, s.length, s.wide, v);
-    store_four<PLANES>(v, cuts, s.hi + (at.z * s.lines + k) * s.ld + col, s.to_lo);
+  if (alone)
+    __syncthreads();
+  else
+    hopper::barrier_wait(&scales.received, 0);
+  if (thread < slots) {
+    one = scales.of_blocks[0][thread];
+#pragma unroll 3
+    for (uint32_t i = 1; i < MOST_BLOCKS; i++) join(one, scales.of_blocks[i & (s.blocks() - 1)][thread]);
+    const int32_t info = info_of(one);
+    scales.infos[thread] = info;
+    // Their place among the rows of all matrices, or among the columns of one.
+    const uint32_t z = s.rows || s.matrices == 1 ? 0 : unit / s.strips, at = (unit - z * s.strips) * slots + thread;
+    if (rank == 0 && unit < s.units() && at < (s.rows ? s.matrices * s.lines : s.length))
+      s.info[static_cast<int64_t>(z) * s.length + at] = info;
   }
+  __syncthreads();
 }
 
 #endif  // CDN_HOPPER
 
-// Both operands at once, a's blocks first: rows are cut, columns seen. Then the columns are cut.
-template <int PLANES, int GROUP, int HELD>
-__global__ void __launch_bounds__(256)
-    split_first(const __grid_constant__ SplitWork a, const __grid_constant__ SplitWork b) {
+// The first operand's blocks, then the second's. HELD pieces of a thread stay in registers.
+template <int PLANES, int HELD>
+__global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid_constant__ SplitBoth both) {
 #if defined(CDN_HOPPER)
+  const bool later = blockIdx.x >= both.of[0].grid;
+  const SplitWork& s = both.of[later];
+  __shared__ Scales scales;
+  const bool alone = s.log_blocks == 0;
+  if (!alone) {
+    if (threadIdx.x == 0) {
+      hopper::barrier_init(&scales.received, 1);
+      hopper::barriers_visible();
+      hopper::barrier_expect(&scales.received, (uint32_t)sizeof(Extremes) << log_slots(s) << s.log_blocks);
+    }
+    __syncwarp();
+    cluster_arrive();
+  }
   hopper::let_next_kernel_start();
+  const uint32_t unit = (blockIdx.x - (later ? both.of[0].grid : 0)) >> s.log_blocks;
+  const Share mine(s, unit, alone ? 0 : hopper::cluster_rank(), threadIdx.x);
+  const uint32_t turns = (s.pieces() + mine.step - 1) >> s.log_step();
   hopper::wait_for_previous_kernel();
-  __shared__ Extremes of_warps[8], of_lines[LINES][STRIP];
-  const bool second = blockIdx.x >= a.first_blocks;
-  const SplitWork& s = second ? b : a;
-  const int64_t block = blockIdx.x - (second ? a.first_blocks : 0);
-  if (s.rows)
-    split_rows<PLANES, GROUP, HELD>(s, block, of_warps);
-  else
-    see_columns(s, block, of_lines);
+
+  float held[HELD][4];
+  Extremes seen[4];
+  for (uint32_t turn = (turns - 1) / HELD * HELD;; turn -= HELD) {
+    load_pieces(mine, turn, s.wide, held);
+#pragma unroll
+    for (int h = 0; h < HELD; h++)
+      if (mine.first + (turn + h) * mine.step < mine.count)
+        for (int i = 0; i < 4; i++) see(seen[i], held[h][i]);
+    if (turn == 0) break;
+  }
+  find_infos(s, unit, seen, scales);
+  const int apart = s.rows ? 0 : 1;
+  const int32_t* infos = scales.infos + (s.rows ? threadIdx.x >> s.log_threads : (threadIdx.x & (s.threads() - 1)) * 4);
+  const PowerOfTwo powers[4] = {
+      PowerOfTwo(SplitInfo::exponent(infos[0])), PowerOfTwo(SplitInfo::exponent(infos[apart])),
+      PowerOfTwo(SplitInfo::exponent(infos[2 * apart])), PowerOfTwo(SplitInfo::exponent(infos[3 * apart]))};
+  for (uint32_t turn = 0; turn < turns; turn += HELD) {
+    if (turn > 0) load_pieces(mine, turn, s.wide, held);
+    float16* hi = mine.hi + turn * mine.hi_step;
+#pragma unroll
+    for (int h = 0; h < HELD; h++, hi += mine.hi_step)
+      if (mine.first + (turn + h) * mine.step < mine.count) store_four<PLANES>(held[h], powers, hi, s.to_lo);
+  }
 #endif
 }
 
-template <int PLANES>
-__global__ void __launch_bounds__(256)
-    split_second(const __grid_constant__ SplitWork a, const __grid_constant__ SplitWork b) {
-#if defined(CDN_HOPPER)
-  hopper::let_next_kernel_start();
-  hopper::wait_for_previous_kernel();
-  __shared__ Extremes halves[2][STRIP];
-  __shared__ int32_t infos[STRIP];
-  const bool second = blockIdx.x >= a.second_blocks;
-  split_columns<PLANES>(second ? b : a, blockIdx.x - (second ? a.second_blocks : 0), halves, infos);
-#endif
+// ---- How threads are shared out
+
+constexpr uint64_t FEW = 100;  // blocks that leave many multiprocessors without work
+
+// As few threads as hold a row, or more where there are few rows. Returns the logarithm of a unit's blocks.
+uint32_t share_rows(SplitWork* s, uint32_t held) {
+  auto fits = [&](uint32_t threads, uint32_t pieces) { return threads * pieces * 4 >= s->ld; };
+  const uint64_t rows = static_cast<uint64_t>(s->matrices) * s->lines;
+  while (s->threads() < THREADS &&
+         (!fits(s->threads(), held) || (!fits(s->threads(), 1) && rows << s->log_threads < FEW * THREADS)))
+    s->log_threads++;
+  uint32_t log_blocks = 0;
+  while (1u << log_blocks < MOST_BLOCKS && !fits(THREADS << log_blocks, held)) log_blocks++;
+  return log_blocks;
 }
 
-// As few registers as the length needs.
-using SplitKernel = void (*)(SplitWork, SplitWork);
-template <int PLANES> SplitKernel first_kernel(int64_t k) {
-  if (k <= 256) return split_first<PLANES, 32, 2>;
-  if (k <= 1024) return split_first<PLANES, 32, 8>;
-  if (k <= 2048) return split_first<PLANES, 256, 2>;
-  if (k <= 4096) return split_first<PLANES, 256, 4>;
-  return split_first<PLANES, 256, 8>;
-}
-
-// About two blocks for each multiprocessor, and not so many that the second kernel reads more notes than numbers.
-int64_t lines_of_chunk(int64_t lines, int64_t strips) {
-  constexpr int64_t WANTED = 528, LEAST = 16, MOST = 128, MOST_CHUNKS = 64;
-  int64_t each = lines * strips / WANTED / LINES * LINES;
-  each = each < LEAST ? LEAST : each > MOST ? MOST : each;
-  return lines / each > MOST_CHUNKS ? (lines / MOST_CHUNKS + LINES - 1) / LINES * LINES : each;
+// Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit. Where there has to be
+// a cluster, a larger one costs nothing. Returns the logarithm of a unit's blocks.
+uint32_t share_columns(SplitWork* s, uint32_t held) {
+  uint32_t log_blocks = 0;
+  auto fits = [&] { return s->groups() * held << log_blocks >= s->lines; };
+  auto few = [&] { return static_cast<uint64_t>(s->matrices) * s->strips << log_blocks < FEW; };
+  for (s->log_threads = 3;; s->log_threads = 2) {
+    s->strips = (s->ld + s->threads() * 4 - 1) / (s->threads() * 4);
+    for (log_blocks = 0; 1u << log_blocks < MOST_BLOCKS && !fits();) log_blocks++;
+    if (s->log_threads == 2 || (fits() && !few())) break;
+  }
+  while (few() && log_blocks > 0 && 1u << log_blocks < MOST_BLOCKS) log_blocks++;
+  return log_blocks;
 }
 
 CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_t step, int planes, SplitWork* s) {
   CutOperand out;
   out.matrices = matrices;
   out.lines = x.k_contiguous ? x.extent : x.k;
-  out.ld = (x.ld() + 7) / 8 * 8;
+  out.ld = ceil_div(x.ld(), 8) * 8;
   int64_t plane = matrices * out.lines * out.ld;
   out.planes = call.scratch<float16>(planes * plane);
   out.info = call.scratch<int32_t>(matrices * x.extent);
-  *s = SplitWork{x.data,     matrices, out.lines, x.ld(), out.ld, step, wide_lines(x.data, x.ld()) && step % 4 == 0,
-                 out.planes, plane,    out.info};
-  s->rows = x.k_contiguous;
-  if (s->rows) {
-    int64_t rows = matrices * x.extent;
-    s->first_blocks = static_cast<unsigned>(x.k <= 1024 ? (rows + 7) / 8 : rows);
-  } else {
-    s->strips = (out.ld + STRIP - 1) / STRIP;
-    s->chunk_lines = lines_of_chunk(s->lines, s->strips * matrices);
-    s->chunks = (s->lines + s->chunk_lines - 1) / s->chunk_lines;
-    s->noted = call.scratch<Extremes>(matrices * s->chunks * s->length);
-    s->first_blocks = s->second_blocks = static_cast<unsigned>(matrices * s->chunks * s->strips);
-  }
+  *s = SplitWork{x.data,
+                 static_cast<uint32_t>(matrices),
+                 static_cast<uint32_t>(out.lines),
+                 static_cast<uint32_t>(x.ld()),
+                 static_cast<uint32_t>(out.ld),
+                 step,
+                 wide_lines(x.data, x.ld()) && step % 4 == 0,
+                 out.planes,
+                 plane,
+                 out.info,
+                 x.k_contiguous};
   return out;
+}
+
+// Shares both out, and returns the size of the clusters.
+uint32_t share(SplitBoth* both, uint32_t held) {
+  uint32_t most = 0;
+  for (SplitWork& s : both->of) {
+    s.log_blocks = s.rows ? share_rows(&s, held) : share_columns(&s, held);
+    if (most < s.log_blocks) most = s.log_blocks;
+  }
+  for (SplitWork& s : both->of) {
+    if (s.log_blocks > 0) s.log_blocks = most;
+    s.grid = (s.units() * s.blocks() + (1u << most) - 1) >> most << most;
+  }
+  return 1u << most;
 }
 
 }  // namespace
 
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes) {
-  SplitWork a, b;
+  constexpr int64_t SHORT_K = 128;  // for which few registers are enough, and more blocks find their place
+  SplitBoth both;
   CutProduct out;
-  out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &a);
-  out.b = prepare(call, p.b, batch.b_step ? batch.count : 1, batch.b_step, planes, &b);
-  cudaStream_t stream = stream_of(call);
-  launch_chained(planes == 2 ? first_kernel<2>(p.k()) : first_kernel<1>(p.k()), a.first_blocks + b.first_blocks, 256, 0,
-                 1, stream, a, b);
-  if (a.second_blocks + b.second_blocks)
-    launch_chained(planes == 2 ? split_second<2> : split_second<1>, a.second_blocks + b.second_blocks, 256, 0, 1,
-                   stream, a, b);
+  out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &both.of[0]);
+  out.b = prepare(call, p.b, batch.b_step ? batch.count : 1, batch.b_step, planes, &both.of[1]);
+  if (both.of[0].rows) std::swap(both.of[0], both.of[1]);  // columns take longer
+  const bool few = p.k() <= SHORT_K;
+  auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);
+  const uint32_t cluster = share(&both, few ? 4 : 8);
+  launch_chained(kernel, both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster), stream_of(call),
+                 both);
   return out;
 }
 

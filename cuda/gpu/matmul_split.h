@@ -14,7 +14,7 @@
 
 namespace cdn {
 
-// One word a row of op(a) or column of op(b).
+// One word a row of op(a) or column of op(b). With NOT_FINITE the exponent is 0, and nothing else is marked.
 struct SplitInfo {
   static constexpr int32_t LOST = 1, NOT_FINITE = 2, SHORT = 4;  // SHORT: hi alone holds all of the row
   CDN_FN static int32_t make(int32_t exponent, int32_t marks) { return exponent * 8 + marks; }

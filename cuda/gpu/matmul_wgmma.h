@@ -1,9 +1,9 @@
 // matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product
-// and takes tile after tile of c, 128 x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
-// STAGES ahead, and two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers meet
-// at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b.
-// Where c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces through shared
-// memory.
+// and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
+// STAGES ahead, and one or two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers
+// meet at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read
+// of b. Where c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces through
+// shared memory.
 //
 // T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
 // cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
@@ -33,9 +33,9 @@ struct WgmmaWork {
   CutOperands cut;    // of cut matrices
 };
 
-template <class T_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
+template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
   using T = T_;
-  static constexpr int BM = 128, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = 2;
+  static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = BM / 64;
   static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
   static constexpr int THREADS = 128 * (CONSUMERS + 1);
   static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
@@ -53,14 +53,13 @@ struct WgmmaPlace {
 };
 
 // rank: of the block in its cluster.
-CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bn, int32_t item, int32_t rank) {
-  constexpr int32_t BM = 128;
+CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_t item, int32_t rank) {
   int32_t tiles = w.tiles_m * w.tiles_n, outer = item / tiles, tile = item - outer * tiles;
   TilePlace at = tile_place({(uint32_t)w.tiles_m, (uint32_t)w.tiles_n, (uint32_t)w.band}, (uint32_t)tile);
   WgmmaPlace p;
   p.split = w.joined > 1 ? rank : outer % w.splits;
   p.z = w.joined > 1 ? outer : outer / w.splits;
-  p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * BM;
+  p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * bm;
   p.col = (int32_t)at.col * bn;
   p.first_step = p.split * w.steps_per_split;
   p.last_step = min(w.steps, p.first_step + w.steps_per_split);
@@ -103,7 +102,7 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
   uint32_t phase = 0;
   const WgmmaItems items(w);
   for (int item = items.first; item < items.count; item += items.step) {
-    const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
+    const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
     const int row = at.row, col = at.col;
     const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
     for (int step = at.first_step; step < at.last_step; step++) {
@@ -271,31 +270,56 @@ __device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUten
   }
 }
 
-template <class Y> __device__ __forceinline__ void store_pair(Y* to, float v0, float v1, bool both, bool together) {
-  if (together) {
-    if constexpr (sizeof(Y) == 4)
-      *reinterpret_cast<float2*>(to) = float2{v0, v1};
-    else
-      *reinterpret_cast<uint32_t*>(to) = pack<Y>(v0, v1);
-  } else {
-    to[0] = Y(v0);
-    if (both) to[1] = Y(v1);
+// The same where lines of c are not whole pieces of 16 bytes: neighbouring lanes store neighbouring numbers.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c, typename Tile::T* parts,
+                                            const WgmmaWork& w, int consumer, int row, int col) {
+  constexpr int COLS = Tile::OUT_COLS;
+  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
+  typename Tile::T* part = parts + consumer * 64 * COLS + warp * 16 * COLS;  // the warp's 16 lines
+  row += consumer * 64 + warp * 16;
+#pragma unroll
+  for (int from = 0; from < Tile::BN; from += COLS) {
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < COLS; j += 16) {
+      const float* v = d + (from + j) / 2;
+      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
+                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
+      const int line = lane % 16, piece = j / 8 + lane / 16;
+      hopper::store_matrices(part + line * COLS + (piece ^ line % 8) * 8, r);
+    }
+    __syncwarp();
+    const int last = min(COLS, w.n - col - from);
+    for (int line = 0; line < 16 && row + line < w.m; line++) {
+      typename Tile::T* to = c + (int64_t)(row + line) * w.n + col + from;
+#pragma unroll
+      for (int j = lane; j < COLS; j += 32)
+        if (j < last) to[j] = part[line * COLS + (j / 8 ^ line % 8) * 8 + j % 8];
+    }
   }
 }
 
-// From registers, for lines that TMA cannot write: float, or not a multiple of 16 bytes long.
-template <class Y, int COUNT>
-__device__ __forceinline__ void store_pairs(const float (&d)[COUNT], Y* c, const WgmmaWork& w, int row, int col) {
+// Floats, from the registers.
+template <int COUNT>
+__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w, int row, int col) {
   const bool together = w.n % 2 == 0;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     const int i = row + 8 * h;
     if (i >= w.m) continue;
-    Y* line = c + (int64_t)i * w.n;
+    float* line = c + (int64_t)i * w.n;
 #pragma unroll
     for (int g = 0; g < COUNT / 4; g++) {
       const int j = col + 8 * g;
-      if (j < w.n) store_pair(line + j, d[g * 4 + h * 2], d[g * 4 + h * 2 + 1], j + 1 < w.n, together);
+      if (j >= w.n) continue;
+      const float v0 = d[g * 4 + h * 2], v1 = d[g * 4 + h * 2 + 1];
+      if (together) {
+        *reinterpret_cast<float2*>(line + j) = float2{v0, v1};
+      } else {
+        line[j] = v0;
+        if (j + 1 < w.n) line[j + 1] = v1;
+      }
     }
   }
 }
@@ -327,7 +351,7 @@ template <class Tile> struct WgmmaSums {
 
   template <class In, class Y> __device__ __forceinline__ void store(const float* sums) const {
     const int64_t matrix = (int64_t)at.z * w.m * w.n;
-    for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += 256) {
+    for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += Tile::CONSUMERS * 128) {
       const int line = rank * rows + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
       if (i >= w.m || j >= w.n) continue;
       const float4 sum = hopper::sum_of_blocks(&sums[line * Tile::PITCH + col], w.joined);
@@ -396,18 +420,18 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   let_next_kernel_start();
   wait_for_previous_kernel();
   if (group == 0) {
-    lower_registers<40>();
+    if (Tile::CONSUMERS > 1) lower_registers<40>();
     if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
     __syncwarp();
     if (w.joined > 1) cluster_sync_all();
   } else {
-    raise_registers<232>();
+    if (Tile::CONSUMERS > 1) raise_registers<232>();
     const int consumer = group - 1;
     WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
     const WgmmaLane lane(consumer);
     const WgmmaItems items(w);
     for (int item = items.first; item < items.count; item += items.step) {
-      const WgmmaPlace at = wgmma_place(w, Tile::BN, item, (int)rank);
+      const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
       float d[Tile::BN / 2];
       if constexpr (Tile::PLANES == 2)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
@@ -417,7 +441,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       int64_t piece = at.z * matrix;
       if constexpr (Tile::ONE_ITEM) {
         if (w.one_item) {
-          asm volatile("bar.sync 3, 256;" ::: "memory");  // both have read the stages, where sums is
+          consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages, where sums is
           if constexpr (Tile::SCALED)
             scale_back<Tile::PLANES>(d, scaled_work(w, at), sums - (int64_t)at.row * Tile::PITCH - at.col, Tile::PITCH,
                                      at.row + lane.row, at.col + lane.col);
@@ -426,7 +450,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           if (w.joined > 1)
             cluster_sync_all();
           else
-            asm volatile("bar.sync 3, 256;" ::: "memory");
+            consumers_sync<Tile::CONSUMERS * 128>();
           using Sums = WgmmaSums<Tile>;
           if (Tile::SCALED || (w.float_out && w.float_in))
             Sums(w, at, (int)rank).template store<float, float>(sums);
@@ -444,9 +468,9 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       } else if (w.boxes_out) {
         store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
       } else if (w.float_out) {
-        store_pairs(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+        store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
       } else {
-        store_pairs(d, static_cast<T*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+        store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
       }
     }
     if (threadIdx.x % 128 == 0) stores_have_read<0>();
@@ -455,28 +479,30 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
 #endif
 }
 
-// The kernels, by the width of their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+// The kernels, by their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
 struct WgmmaKernel {
   const void* function;
-  int bn, threads, shared_bytes;
+  int threads, shared_bytes;
 };
-constexpr int WGMMA_WIDTHS[] = {256, 128, 64};  // of cut matrices: 128 and 64
+struct WgmmaExtent {
+  int bm, bn;
+};
 
-WgmmaKernel wgmma_bfloat16(int bn, bool a_mn, bool b_mn);
-WgmmaKernel wgmma_float16(int bn, bool a_mn, bool b_mn);
-WgmmaKernel wgmma_split(int planes, int bn, bool a_mn, bool b_mn);
+WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, bool a_mn, bool b_mn);
+WgmmaKernel wgmma_float16(WgmmaExtent tile, bool a_mn, bool b_mn);
+WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, bool a_mn, bool b_mn);
 
 template <class Tile> WgmmaKernel wgmma_kernel() {
-  return {reinterpret_cast<const void*>(matmul_wgmma<Tile>), Tile::BN, Tile::THREADS, Tile::SHARED_BYTES};
+  return {reinterpret_cast<const void*>(matmul_wgmma<Tile>), Tile::THREADS, Tile::SHARED_BYTES};
 }
 
-// The kernel of a width, for the directions in which a and b are contiguous.
-template <class T, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(bool a_mn, bool b_mn) {
+// The kernel of a tile, for the directions in which a and b are contiguous.
+template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(bool a_mn, bool b_mn) {
   if (a_mn)
-    return b_mn ? wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, true, true>>()
-                : wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, true, false>>();
-  return b_mn ? wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, false, true>>()
-              : wgmma_kernel<WgmmaTile<T, BN, STAGES, PLANES, SCALED, false, false>>();
+    return b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>()
+                : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>();
+  return b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>()
+              : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>();
 }
 
 }  // namespace cdn

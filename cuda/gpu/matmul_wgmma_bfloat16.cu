@@ -1,13 +1,14 @@
-// matmul_wgmma for bfloat16: of that type, or floats rounded to it. With each width as many stages as fit.
+// matmul_wgmma for bfloat16: of that type, or floats rounded to it. With each tile as many stages as fit.
 #include "matmul_wgmma.h"
 
 namespace cdn {
 
-WgmmaKernel wgmma_bfloat16(int bn, bool a_mn, bool b_mn) {
-  switch (bn) {
-    case 256: return wgmma_kernel<bfloat16, 256, 4, 1, false>(a_mn, b_mn);
-    case 128: return wgmma_kernel<bfloat16, 128, 6, 1, false>(a_mn, b_mn);
-    default: return wgmma_kernel<bfloat16, 64, 8, 1, false>(a_mn, b_mn);
+WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, bool a_mn, bool b_mn) {
+  if (tile.bm == 64) return wgmma_kernel<bfloat16, 64, 64, 8, 1, false>(a_mn, b_mn);
+  switch (tile.bn) {
+    case 256: return wgmma_kernel<bfloat16, 128, 256, 4, 1, false>(a_mn, b_mn);
+    case 128: return wgmma_kernel<bfloat16, 128, 128, 6, 1, false>(a_mn, b_mn);
+    default: return wgmma_kernel<bfloat16, 128, 64, 8, 1, false>(a_mn, b_mn);
   }
 }
 

@@ -1,13 +1,14 @@
-// matmul_wgmma for float16. With each width as many stages as fit.
+// matmul_wgmma for float16. With each tile as many stages as fit.
 #include "matmul_wgmma.h"
 
 namespace cdn {
 
-WgmmaKernel wgmma_float16(int bn, bool a_mn, bool b_mn) {
-  switch (bn) {
-    case 256: return wgmma_kernel<float16, 256, 4, 1, false>(a_mn, b_mn);
-    case 128: return wgmma_kernel<float16, 128, 6, 1, false>(a_mn, b_mn);
-    default: return wgmma_kernel<float16, 64, 8, 1, false>(a_mn, b_mn);
+WgmmaKernel wgmma_float16(WgmmaExtent tile, bool a_mn, bool b_mn) {
+  if (tile.bm == 64) return wgmma_kernel<float16, 64, 64, 8, 1, false>(a_mn, b_mn);
+  switch (tile.bn) {
+    case 256: return wgmma_kernel<float16, 128, 256, 4, 1, false>(a_mn, b_mn);
+    case 128: return wgmma_kernel<float16, 128, 128, 6, 1, false>(a_mn, b_mn);
+    default: return wgmma_kernel<float16, 128, 64, 8, 1, false>(a_mn, b_mn);
   }
 }
 
