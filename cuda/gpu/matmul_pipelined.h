@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   auto load_stage = [&](int stage, int64_t k_left) {
     T* a = shared + stage * Tile::STAGE;
     T* b = a + BK * Tile::PITCH_A;
-    if (part.inside && k_left >= BK) {
+    if (k_left >= BK) {
       load_a.template load<false>(a, k_left);
       load_b.template load<false>(b, k_left);
     } else if (k_left > 0) {

@@ -45,7 +45,7 @@ __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
     hopper::barrier_wait(&empty[at.stage], at.phase ^ 1);
     T* a = shared + at.stage * Tile::STAGE;
     T* b = a + Tile::BK * Tile::PITCH_A;
-    if (part.inside && k_left >= Tile::BK) {
+    if (k_left >= Tile::BK) {
       load_a.template load<false>(a, k_left);
       load_b.template load<false>(b, k_left);
     } else {
