@@ -211,10 +211,20 @@ MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, in
   const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper_device(call)};
   const double count = static_cast<double>(batch);
   MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
-  if (!is_half<T> || aligned) return plan;
+  if (aligned) return plan;
+  if (!is_half<T>) {  // they come 4 bytes at a time
+    constexpr double LONGER = 1.33;
+    plan.cycles *= LONGER;
+    return plan;
+  }
   plan.copies = true;
   plan.cycles += 2 * LAUNCH + 4.0 * count * static_cast<double>(m + n) * static_cast<double>(k) / ALL_BYTES_PER_CYCLE;
   MmaPlan<T> shifting{choose_tile(shifting_tiles_of(T{}, method), family, count, m, n, k)};
+  constexpr double FEW = 32,
+                   MANY_LONGER = 1.5;  // blocks; few are chained, and have their multiprocessors for themselves
+  const auto& tile = *shifting.tile;
+  if (count * static_cast<double>(ceil_div(m, tile.bm) * ceil_div(n, tile.bn) * shifting.k.splits) > FEW)
+    shifting.cycles *= MANY_LONGER;
   return shifting.cycles < plan.cycles ? shifting : plan;
 }
 template <class T> MmaPlan<T> plan_of(Call& call, MmaMethod method, const Product<T>& p, const Layout& batch) {
