@@ -100,11 +100,11 @@ template <class T> bool by_fours(const T* c, int64_t ld) {
 
 // ---- Launches
 
-// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks, each a multiprocessor's
-// own.
+// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks. 16-bit products wait for
+// memory more than they compute, so that it does not matter to them where blocks find their place.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
-  constexpr unsigned MOST_CHAINED = 32;
+  constexpr double MOST_CHAINED = is_half<typename Tile::T> ? 264 : 66;
   constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
                 MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
@@ -204,11 +204,10 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
   return shifting;
 }
 
-// aligned: both operands lie in lines of whole chunks.
 template <class T>
-MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
+MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr double START = 2600;
-  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper_device(call)};
+  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper};
   const double count = static_cast<double>(batch);
   MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
   if (aligned) return plan;
@@ -226,6 +225,14 @@ MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, in
   if (count * static_cast<double>(ceil_div(m, tile.bm) * ceil_div(n, tile.bn) * shifting.k.splits) > FEW)
     shifting.cycles *= MANY_LONGER;
   return shifting.cycles < plan.cycles ? shifting : plan;
+}
+// aligned: both operands lie in lines of whole chunks.
+template <class T>
+MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
+  static Plans<MmaPlan<T>> plans;
+  const bool hopper = hopper_device(call);
+  return plans.at({batch, m, n, k, static_cast<int64_t>(method) * 4 + aligned * 2 + hopper},
+                  [&] { return make_plan<T>(hopper, method, aligned, batch, m, n, k); });
 }
 template <class T> MmaPlan<T> plan_of(Call& call, MmaMethod method, const Product<T>& p, const Layout& batch) {
   const bool aligned = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1);
