@@ -64,7 +64,8 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   constexpr int64_t BLOCKS_AT_ONCE = 396, BLOCKS_WANTED = 132;
   if (p.k() == 1) p.a.k_contiguous = p.b.k_contiguous = false;  // which is the same
   int lanes = 4;
-  while (lanes < 32 && lanes * W < p.n()) lanes *= 2;
+  while (lanes < 32 && (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < BLOCKS_WANTED / 2))
+    lanes *= 2;
   while (lanes < BLOCK && lanes * W * BLOCKS_WANTED < p.n() * batch.n && BLOCK / lanes * ROWS >= 2 * p.m()) lanes *= 2;
   const int rows = BLOCK / lanes * ROWS, columns = lanes * W;
   // All blocks at once, with as many tiles as it takes.
@@ -96,19 +97,21 @@ struct Plan {
 
   // work: of the multiply-adds, for a byte of the matrix.
   double cycles(double work) const {
-    constexpr double AT_ONCE = 264, ALONE = 132, LATENCY = 2500, BLOCK_RATE = 25, RATE = 2400, JOIN = 1800, PASS = 4000;
-    const double cut = static_cast<double>(splits), all_blocks = static_cast<double>(blocks) * cut;
+    // What fits the ring comes at BLOCK_RATE; then the ways there and back set the pace.
+    constexpr double AT_ONCE = 264, ALONE = 132, LATENCY = 2500, BLOCK_RATE = 50, VECTOR_RATE = 15, RATE = 2400,
+                     JOIN = 1500, PASS = 4000, UNEVEN = 1500, RING = RING_STAGES * RING_STAGE_BYTES;
+    const double cut = static_cast<double>(splits), all_blocks = static_cast<double>(blocks) * cut, own = bytes / cut;
     const double at_once = splits > 2 && splits <= MOST_JOINED ? AT_ONCE * 0.9 : AT_ONCE;  // clusters leave gaps
     const bool two = all_blocks > ALONE;                                                   // to a multiprocessor
-    const double reads = (bytes + 2 * vectors) / BLOCK_RATE * (two ? 1.1 : 1), sums = bytes * work * (two ? 2 : 1);
-    return std::max(std::ceil(all_blocks / at_once) * (LATENCY + std::max(reads, sums) / cut), LATENCY + all / RATE) +
-           (splits > MOST_JOINED ? PASS
-            : splits > 1         ? JOIN
-                                 : 0);
+    const double reads = (own + std::max(0.0, own - RING)) / BLOCK_RATE + vectors / cut / VECTOR_RATE;
+    const double waves = std::ceil(all_blocks / at_once), start = waves > 1 ? LATENCY + UNEVEN : LATENCY;
+    const double block = start + std::max(reads * (two ? 1.1 : 1), own * work * (two ? 2 : 1));
+    const double meeting = splits > MOST_JOINED ? PASS : splits > 1 ? JOIN + 100 * cut : 0;
+    return std::max(waves * block, LATENCY + all / RATE) + meeting;
   }
 };
 
-constexpr int SPLITS[] = {1, 2, 3, 4, 6, 8, 16, 32, 64};
+constexpr int SPLITS[] = {1, 2, 4, 8, 16, 32, 64};
 constexpr int64_t LEAST_PIECE = 64;
 
 struct Cut {
@@ -121,10 +124,11 @@ Cut cut_of(int64_t k, int64_t splits) {
 
 // The best splits for a plan, and its cycles then.
 double best_splits(Plan& plan, int64_t k, double work) {
+  constexpr int64_t MANY_BLOCKS = 600;
   double best = 0;
   int64_t best_of = 0;
   for (int64_t splits : SPLITS) {
-    if (best_of && splits * LEAST_PIECE > k) break;
+    if (best_of && (splits * LEAST_PIECE > k || plan.blocks * splits > MANY_BLOCKS)) break;
     plan.splits = splits;
     const double cycles = plan.cycles(work);
     if (!best_of || cycles < best) best = cycles, best_of = splits;

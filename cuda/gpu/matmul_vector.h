@@ -398,30 +398,31 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batc
 // ---- Columns: the matrix is contiguous across k
 
 // A block has `own` columns, 2^log lanes side by side with a pack each; warp w takes lines w, w + 8, … of the piece,
-// which all begin at the same place within a pack. In a step a thread takes four of them, 8 apart, and the threads of a
-// warp below one another further ones. Where lines are not aligned a lane has to spare for the shift. chunk: lines of
-// the few vectors in shared memory at a time; ring: where the packs are, and later the warps' sums; the vectors, and
-// later the block's sums, are before them.
+// which all begin at the same place within a pack. In a step a thread takes four of them, each by turns with the
+// threads of the warp that are below one another. Where lines are not aligned a lane has to spare for the shift. chunk:
+// lines of the few vectors in shared memory at a time; ring: where the packs are, and later the warps' sums; the
+// vectors, and later the block's sums, are before them.
 struct ColumnWork {
   int log, own, chunk, ring;
 
   __device__ int step() const { return 8 * RING_PACKS << (5 - log); }
 };
 
-// Where line e of the few vectors lies: those of a warp beside one another.
-__device__ __forceinline__ int line_place(int e, int step) {
-  return (e & -step) | (e % 8) * (step / 8) | (e / 8 & (step / 8 - 1));
+// Where line e of the few vectors lies: those of a warp beside one another, and of these those of a thread.
+__device__ __forceinline__ int line_place(int e, int log) {
+  const int below = 32 >> log, step = below * 8 * RING_PACKS, line = e % step / 8;
+  return (e & -step) | (e % 8) * (step / 8) | (line & (below - 1)) * RING_PACKS | line >> (5 - log);
 }
 
 // Lines of the few vectors to xs, [f][line], with zeros up to whole steps.
 template <int F, int N, class T, class X>
 __device__ __forceinline__ void stage_along_columns(X* xs, int pitch, const VectorProduct<T>& p,
-                                                    const VectorPart<T>& part, int first, int count, int step) {
-  const int few = static_cast<int>(p.few.extent);
+                                                    const VectorPart<T>& part, int first, int count, int log) {
+  const int few = static_cast<int>(p.few.extent), step = 32 * RING_PACKS * 8 >> log;
   for (int e = count + threadIdx.x; e < (count + step - 1) / step * step; e += BLOCK)
-    for (int f = 0; f < few; f++) xs[f * pitch + line_place(e, step)] = X(0.0f);
+    for (int f = 0; f < few; f++) xs[f * pitch + line_place(e, log)] = X(0.0f);
   read_few<F, N>(p, part, first, count,
-                 [&](int f, int e, T value) { xs[f * pitch + line_place(e, step)] = static_cast<X>(value); });
+                 [&](int f, int e, T value) { xs[f * pitch + line_place(e, log)] = static_cast<X>(value); });
 }
 
 // Of a warp's sums by vector and place in a pack, [f][w][lane], so that neither writes nor reads meet in banks.
@@ -442,7 +443,8 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
   const int warp = threadIdx.x / 32, tx = threadIdx.x & (lanes - 1), ty = threadIdx.x % 32 >> work.log;
   const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
   const int first_phase = phase_of<W>(part.matrix), shift = static_cast<int>(extent % W);  // begin is a multiple of 8
-  const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * RING_PACKS * ty;
+  const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * ty;
+  const int apart = 256 >> work.log;  // of a thread's lines
   const bool active = c0 - phase + tx * W < extent;
   const T* from = part.matrix + (part.begin + own_line) * extent + c0 - phase + tx * W;
 
@@ -450,7 +452,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
   auto load = [&](int stage, int line) {  // steps come in order
 #pragma unroll
     for (int j = 0; j < RING_PACKS; j++)
-      ring.begin(stage, j, from + j * 8 * extent, active && line + own_line + j * 8 < part.length);
+      ring.begin(stage, j, from + j * apart * extent, active && line + own_line + j * apart < part.length);
     from += step * extent;
   };
 
@@ -460,7 +462,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
   for (int first = 0; first < part.length; first += work.chunk) {
     if (first > 0) __syncthreads();
     int count = part.length - first < work.chunk ? part.length - first : work.chunk;
-    stage_along_columns<F, PACKS_READ<F, C>>(xs, pitch, p, part, first, count, step);
+    stage_along_columns<F, PACKS_READ<F, C>>(xs, pitch, p, part, first, count, work.log);
     __syncthreads();
 #pragma unroll 1
     for (int line = 0; line < count; line += step) {
@@ -468,7 +470,8 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
       ring.take(u);
       const C* x_at = xs + line + warp * (step / 8) + ty * RING_PACKS;
 #pragma unroll
-      for (int j0 = 0; j0 < RING_PACKS; j0 += AT_ONCE)
+      for (int j0 = 0; j0 < RING_PACKS; j0 += AT_ONCE) {
+        if (line + j0 * apart >= count) break;  // only zeros
 #pragma unroll
         for (int f = 0; f < F; f++) {
           Factors x = *reinterpret_cast<const Factors*>(x_at + f * pitch + j0);
@@ -477,6 +480,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
 #pragma unroll
             for (int w = 0; w < W; w++) sum[f * W + w] = fma(wide(u[j0 + j].v[w]), x.v[j], sum[f * W + w]);
         }
+      }
       int next = first + line + RING_STAGES * step;
       ring.refill(next < part.length, [&](int s) { load(s, next); });
     }

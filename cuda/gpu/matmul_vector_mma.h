@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> 
   const int pitch = mma_column_pitch(work.chunk);
   const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
   const int first_phase = phase_of<W>(part.matrix), shift = static_cast<int>(extent % W);  // begin is a multiple of 8
-  const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * RING_PACKS * t;
+  const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * t;
   const bool active = c0 - phase + g * W < extent;
   const T* from = part.matrix + (part.begin + own_line) * extent + c0 - phase + g * W;
 
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> 
   auto load = [&](int stage, int line) {  // steps come in order
 #pragma unroll
     for (int j = 0; j < RING_PACKS; j++)
-      ring.begin(stage, j, from + j * 8 * extent, active && line + own_line + j * 8 < part.length);
+      ring.begin(stage, j, from + j * 32 * extent, active && line + own_line + j * 32 < part.length);
     from += STEP * extent;
   };
 
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> 
   for (int first = 0; first < part.length; first += work.chunk) {
     if (first > 0) __syncthreads();
     int count = part.length - first < work.chunk ? part.length - first : work.chunk;
-    stage_along_columns<F, 2>(xs, pitch, p, part, first, count, STEP);
+    stage_along_columns<F, 2>(xs, pitch, p, part, first, count, MMA_COLUMNS_LOG);
     __syncthreads();
 #pragma unroll 1
     for (int line = 0; line < count; line += STEP) {
