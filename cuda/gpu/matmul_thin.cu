@@ -21,12 +21,13 @@ namespace {
 constexpr int64_t MOST_FEW = 16, MOST_K = int64_t{1} << 30, MOST_BLOCKS = INT32_MAX;
 constexpr int MOST_SHARED = 99 * 1024;  // which all GPUs from sm_80 on have
 
+constexpr int64_t MOST_CHAINED = 66;  // blocks
+
 // A grid of `blocks` by the batch, in clusters. Few blocks may take their places while the kernel before them ends;
 // more would find them unevenly.
 template <class... P, class Start>
 void launch_thin(Call& call, void (*kernel)(P...), const Layout& batch, int64_t blocks, int shared, int cluster,
                  Start&& start) {
-  constexpr int64_t MOST_CHAINED = 66;
   // A kernel asks once, whatever it takes at that time.
   allow_shared(call, reinterpret_cast<const void*>(kernel), shared > 48 * 1024 ? MOST_SHARED : shared);
   const bool hopper = hopper_device(call);
@@ -141,7 +142,6 @@ double best_splits(Plan& plan, int64_t k, double work) {
 template <class T, class Kernel, class Work>
 bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel kernel, const Work& work,
                     int64_t blocks, const Cut& cut, int64_t shared) {
-  constexpr int64_t MOST_CHAINED = 66;
   if (blocks > MOST_BLOCKS / cut.splits) return false;
   p.piece = cut.piece, p.splits = cut.splits;
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
