@@ -31,6 +31,7 @@ CDN_FN constexpr int mma_row_pitch(int chunk) { return (chunk + 4) * 8; }
 
 template <int EIGHTS, class T>
 __global__ void __launch_bounds__(BLOCK, 2) vector_rows_mma(VectorProduct<T> p, Batch batch, RowWork work) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   constexpr int W = 8, N = MMA_ROWS * 8 * EIGHTS, DEEP = MMA_DEEP, WARPS = BLOCK / 32;
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
@@ -111,6 +112,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows_mma(VectorProduct<T> p, 
         int f = v % (8 * EIGHTS);
         return i < extent && f < p.few.extent ? i * p.i_step + f * p.f_step : -1;
       });
+#endif
 }
 
 // ---- Columns: the matrix is contiguous across k. As in vector_columns, with 8 lanes: thread (g, t) reads 4 lines, of
@@ -125,6 +127,7 @@ constexpr int MMA_SUMS_PITCH = MMA_COLUMNS + 4;
 
 template <int EIGHTS, class T>
 __global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> p, Batch batch, ColumnWork work) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   constexpr int W = 8, WARPS = BLOCK / 32, F = 8 * EIGHTS, STEP = 8 * 4 * RING_PACKS;
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
@@ -206,6 +209,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> 
         int64_t i = c0 + column;
         return column < work.own && i < extent ? i * p.i_step + f * p.f_step : -1;
       });
+#endif
 }
 
 }  // namespace cdn
