@@ -100,11 +100,10 @@ template <class T> bool by_fours(const T* c, int64_t ld) {
 
 // ---- Launches
 
-// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks. 16-bit products wait for
-// memory more than they compute, so that it does not matter to them where blocks find their place.
+// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
-  constexpr double MOST_CHAINED = is_half<typename Tile::T> ? 264 : 66;
+  constexpr unsigned MOST_CHAINED = 32;
   constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
                 MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;

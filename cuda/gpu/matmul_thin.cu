@@ -19,7 +19,9 @@ namespace cdn {
 namespace {
 
 constexpr int64_t MOST_FEW = 16, MOST_K = int64_t{1} << 30, MOST_BLOCKS = INT32_MAX;
-constexpr int MOST_SHARED = 99 * 1024;  // which all GPUs from sm_80 on have
+
+// What all GPUs from sm_80 on have, and others.
+int64_t most_shared(const Call& call) { return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024; }
 
 constexpr int64_t MOST_CHAINED = 66;  // blocks
 
@@ -29,7 +31,8 @@ template <class... P, class Start>
 void launch_thin(Call& call, void (*kernel)(P...), const Layout& batch, int64_t blocks, int shared, int cluster,
                  Start&& start) {
   // A kernel asks once, whatever it takes at that time.
-  allow_shared(call, reinterpret_cast<const void*>(kernel), shared > 48 * 1024 ? MOST_SHARED : shared);
+  allow_shared(call, reinterpret_cast<const void*>(kernel),
+               shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared);
   const bool hopper = hopper_device(call);
   in_launches(batch, [&](const Batch& part, unsigned z) {
     cudaLaunchAttribute attributes[2];
@@ -142,7 +145,7 @@ double best_splits(Plan& plan, int64_t k, double work) {
 template <class T, class Kernel, class Work>
 bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel kernel, const Work& work,
                     int64_t blocks, const Cut& cut, int64_t shared) {
-  if (blocks > MOST_BLOCKS / cut.splits) return false;
+  if (blocks > MOST_BLOCKS / cut.splits || shared > most_shared(call)) return false;
   p.piece = cut.piece, p.splits = cut.splits;
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
   const int64_t count = batch.n * p.matrix.extent * p.few.extent;
@@ -272,7 +275,7 @@ ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int leas
 
 template <int F, class T> bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   using C = Compute<T>;
-  constexpr int W = PACK<T>, CHUNK_BYTES = 32 * 1024;
+  constexpr int W = PACK<T>, CHUNK_BYTES = (F * sizeof(C) > 64 ? 24 : 32) * 1024;
   // As few lanes as leave room for a step of the few vectors, as many as for the warps' sums.
   constexpr int LEAST_LOG = F * sizeof(C) > 64 ? 2 : 1, MOST_LOG = F * W < 64 ? 5 : 4;
   ColumnPlan plan = plan_columns(p, batch, LEAST_LOG, MOST_LOG, is_half<T> ? (F + 1) / 140.0 : F / 280.0);
@@ -347,7 +350,12 @@ template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
 template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch) {
   if (p.k() > MOST_K || tiny(p, batch)) return false;
   if (outer_is_thin(p, batch)) return outer(call, p, batch);
-  if (std::min(p.m(), p.n()) > MOST_FEW || (is_half<T> && !mma_supported(call))) return false;
+  const int64_t vectors = std::min(p.m(), p.n());
+  if (vectors > MOST_FEW || (is_half<T> && !mma_supported(call))) return false;
+  // Tiles on tensor cores are faster, measured, where they can read the operands as they lie.
+  if (is_half<T> && vectors > 2 && wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1)) return false;
+  // So are tiles for many vectors, if the matrix is contiguous across k: each number is multiplied apart there.
+  if (!is_half<T> && vectors > 8 && !(p.n() <= p.m() ? p.a : p.b).k_contiguous) return false;
   return few(call, p, batch);
 }
 
