@@ -121,10 +121,12 @@ ifneq ($(filter all test mnist bench,$(or $(MAKECMDGOALS),all)),)
   endif
 endif
 
-# What to compile for: `90a` is machine code, `ptx80` is PTX, which later GPUs compile when they load it.
+# What to compile for: `90a` is machine code, `ptx80` is PTX, which later GPUs compile when they load it. A library for
+# several architectures gets PTX of the lowest; one for a single architecture, or with PTX of its own, is as asked for.
 ifneq ($(or $(CUDA_ARCHS),$(filter cuda,$(MAKECMDGOALS))),)
   CUDA_ARCHS   ?= 80 90a
-  CUDA_TARGETS := $(CUDA_ARCHS) $(addprefix ptx,$(shell printf '%d\n' $(CUDA_ARCHS:a=) | sort -n | head -n 1))
+  CUDA_LOWEST  = $(addprefix ptx,$(shell printf '%d\n' $(CUDA_ARCHS:a=) | sort -n | head -n 1))
+  CUDA_TARGETS := $(CUDA_ARCHS) $(if $(and $(word 2,$(CUDA_ARCHS)),$(if $(filter ptx%,$(CUDA_ARCHS)),,several)),$(CUDA_LOWEST))
 else
   # From 9.0 on, the letter a unlocks what only that architecture has.
   CUDA_TARGETS := $(foreach a,$(GPUS),$(if $(filter 90 1%,$a),$aa,$a))

@@ -35,12 +35,13 @@ export function rungs(size: number, device: DeviceInfo): Rung[] {
     options: { ...optionsOf(product), variant },
   });
   const small = (product: Product) => ({ ...product, m: 64, k: 64, n: 64 });
-  const first = (variant: string): Rung[] => { // the first kind that the variant takes
-    const taken = (["ieee", "float32", "tf32", "bfloat16"] as const).map(kind)
-      .find((product) =>
-        works(() => tried(small(product), { ...optionsOf(product), variant }), variant, device)
-      );
-    return taken ? [rung(taken, variant)] : [];
+  const takes = (product: Product, variant: string) =>
+    works(() => tried(small(product), { ...optionsOf(product), variant }), variant, device);
+  const kinds = (variant: string): Rung[] => { // float32's best and 16 bits on tensor cores, else the first that it takes
+    const taken = /mma/.test(variant)
+      ? [kind("float32"), kind("bfloat16")].filter((product) => takes(product, variant))
+      : [kind("ieee"), kind("float32")].filter((product) => takes(product, variant)).slice(0, 1);
+    return taken.map((product) => rung(product, variant));
   };
   const ends = device.device === "cpu"
     ? ["float32" as const]
@@ -48,12 +49,10 @@ export function rungs(size: number, device: DeviceInfo): Rung[] {
   return [
     // Square products are not thin: that variant is the default here.
     ...matmulVariants(device.device).filter((v) => !["default", "thin", peer].includes(v))
-      .flatMap(first),
+      .flatMap(kinds),
     ...ends.map((end) => ({ ...rung(kind(end), "default"), name: `default, ${end}` })),
     ...ends.filter((end) => end !== "ieee").map(kind)
-      .filter((product) =>
-        works(() => tried(small(product), { ...optionsOf(product), variant: peer }), peer, device)
-      )
+      .filter((product) => takes(product, peer))
       .map((product) => ({ ...rung(product, peer), name: `${peer}, ${product.name}` })),
   ];
 }

@@ -3,6 +3,8 @@
 // H200 with its 132 multiprocessors. Of the device in use only its kind is asked, so that all of a kind cut k in the
 // same places and add in the same order.
 #pragma once
+#include <unordered_map>
+
 #include "matmul_common.h"
 
 namespace cdn {
@@ -85,5 +87,33 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
   }
   return best;
 }
+
+// A choice takes the host microseconds, and programs multiply the same shapes again and again: so plans are kept. Calls
+// hold the library's mutex.
+struct PlanKey {
+  int64_t batch, m, n, k, kind;  // kind: whatever else the choice depends on
+  bool operator==(const PlanKey& x) const {
+    return batch == x.batch && m == x.m && n == x.n && k == x.k && kind == x.kind;
+  }
+};
+struct PlanHash {
+  size_t operator()(const PlanKey& x) const {
+    uint64_t hash = 0;
+    for (int64_t v : {x.batch, x.m, x.n, x.k, x.kind}) hash = (hash ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+  }
+};
+template <class Plan> class Plans {
+  std::unordered_map<PlanKey, Plan, PlanHash> known;
+
+ public:
+  template <class Make> const Plan& at(const PlanKey& key, Make&& make) {
+    constexpr size_t MOST = 4096;
+    auto found = known.find(key);
+    if (found != known.end()) return found->second;
+    if (known.size() >= MOST) known.clear();
+    return known.emplace(key, make()).first->second;
+  }
+};
 
 }  // namespace cdn

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "device.h"
+#include "matmul_choice.h"
 #include "matmul_lines.h"
 #include "matmul_pieces.h"
 #include "matmul_wgmma.h"
@@ -227,14 +228,19 @@ Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, c
 // By the tile that is wanted, or the first that is no wider.
 template <class T>
 Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch, HopperMethod method, bool fused) {
-  std::vector<WgmmaExtent> tiles = tiles_of(method, fused);
-  if (wanted.bn) {
-    WgmmaExtent found{0, 0};
-    for (WgmmaExtent tile : tiles)
-      if (!found.bn && tile.bm <= wanted.bm && tile.bn <= wanted.bn) found = tile;
-    tiles = {found.bn ? found : tiles.back()};
-  }
-  return plan_for(wanted, tiles, {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
+  static Plans<Plan> plans;
+  const int64_t kind = ((((int64_t)wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
+                       static_cast<int64_t>(method) * 2 + fused;
+  return plans.at({batch.count, p.m(), p.n(), p.k(), kind}, [&] {
+    std::vector<WgmmaExtent> tiles = tiles_of(method, fused);
+    if (wanted.bn) {
+      WgmmaExtent found{0, 0};
+      for (WgmmaExtent tile : tiles)
+        if (!found.bn && tile.bm <= wanted.bm && tile.bn <= wanted.bn) found = tile;
+      tiles = {found.bn ? found : tiles.back()};
+    }
+    return plan_for(wanted, tiles, {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
+  });
 }
 
 // What it takes to cut an operand, or to round it, but for the launch, which both share: its bytes, of which clusters

@@ -100,8 +100,7 @@ template <class T> bool by_fours(const T* c, int64_t ld) {
 
 // ---- Launches
 
-// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks, each a multiprocessor's
-// own.
+// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
   constexpr unsigned MOST_CHAINED = 32;
@@ -204,18 +203,35 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
   return shifting;
 }
 
-// aligned: both operands lie in lines of whole chunks.
 template <class T>
-MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
+MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
   constexpr double START = 2600;
-  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper_device(call)};
+  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper};
   const double count = static_cast<double>(batch);
   MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
-  if (!is_half<T> || aligned) return plan;
+  if (aligned) return plan;
+  if (!is_half<T>) {  // they come 4 bytes at a time
+    constexpr double LONGER = 1.33;
+    plan.cycles *= LONGER;
+    return plan;
+  }
   plan.copies = true;
   plan.cycles += 2 * LAUNCH + 4.0 * count * static_cast<double>(m + n) * static_cast<double>(k) / ALL_BYTES_PER_CYCLE;
   MmaPlan<T> shifting{choose_tile(shifting_tiles_of(T{}, method), family, count, m, n, k)};
+  constexpr double FEW = 32,
+                   MANY_LONGER = 1.5;  // blocks; few are chained, and have their multiprocessors for themselves
+  const auto& tile = *shifting.tile;
+  if (count * static_cast<double>(ceil_div(m, tile.bm) * ceil_div(n, tile.bn) * shifting.k.splits) > FEW)
+    shifting.cycles *= MANY_LONGER;
   return shifting.cycles < plan.cycles ? shifting : plan;
+}
+// aligned: both operands lie in lines of whole chunks.
+template <class T>
+MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
+  static Plans<MmaPlan<T>> plans;
+  const bool hopper = hopper_device(call);
+  return plans.at({batch, m, n, k, static_cast<int64_t>(method) * 4 + aligned * 2 + hopper},
+                  [&] { return make_plan<T>(hopper, method, aligned, batch, m, n, k); });
 }
 template <class T> MmaPlan<T> plan_of(Call& call, MmaMethod method, const Product<T>& p, const Layout& batch) {
   const bool aligned = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1);

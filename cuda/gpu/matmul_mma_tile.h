@@ -138,15 +138,14 @@ template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   }
   // By 4 bytes, neighbours by neighbouring threads.
   __device__ void load_narrow(char* shared, int lines, int length) {
-    constexpr int EACH = 4 / sizeof(T), PER_LINE = Shared::LENGTH / EACH, COUNT = LINES * PER_LINE;
-    static_assert(COUNT % (Tile::THREADS * 4) == 0, "threads fill the tile evenly");
-    const T* tile = at - line() * ld - chunk() * W;
-#pragma unroll 1
-    for (int i = threadIdx.x; i < COUNT; i += Tile::THREADS) {
-      int l = i / PER_LINE, e = i % PER_LINE * EACH;
-      copy_async_or_zero<4>(shared + Shared::place(l, e / W) + e % W * (int)sizeof(T), tile + l * ld + e,
-                            l < lines && e < length);
-    }
+    constexpr int EACH = 4 / sizeof(T), PER_LINE = Shared::LENGTH / EACH, APART = Tile::THREADS / PER_LINE;
+    static_assert(Tile::THREADS % PER_LINE == 0 && LINES % APART == 0, "threads fill the tile evenly");
+    const int first = threadIdx.x / PER_LINE, e = threadIdx.x % PER_LINE * EACH;
+    const int last = e < length ? lines : 0;
+    const T* from = at + (first - line()) * ld + (e - chunk() * W);
+#pragma unroll 4
+    for (int l = first; l < LINES; l += APART, from += APART * ld)
+      copy_async_or_zero<4>(shared + Shared::place(l, e / W) + e % W * (int)sizeof(T), from, l < last);
   }
 
   // To raw[line][chunk].

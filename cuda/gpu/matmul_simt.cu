@@ -8,6 +8,7 @@
 #include "device.h"
 #include "matmul_choice.h"
 #include "matmul_hopper.h"
+#include "matmul_lines.h"
 #include "matmul_naive.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
@@ -18,6 +19,62 @@ namespace cdn {
 namespace {
 
 constexpr int TILE_128X128 = 1;
+
+// ---- Operands
+
+// A product as a launch takes it: operands may lie in lines longer than the matrix.
+template <class T> struct SimtProduct {
+  Product<T> p;
+  Layout batch;
+  int64_t ld_a, ld_b;
+
+  SimtProduct(const Product<T>& p, const Layout& batch) : p(p), batch(batch), ld_a(p.a.ld()), ld_b(p.b.ld()) {}
+  bool wide(int input) const {
+    const Operand<T>& x = input == 0 ? p.a : p.b;
+    bool wide = wide_lines(x.data, input == 0 ? ld_a : ld_b);
+    for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[input][d]);
+    return wide;
+  }
+};
+
+// Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of 4 bytes cost more.
+template <class T> double narrow_cycles(const SimtProduct<T>& x, int input) {
+  constexpr double EACH = 0.7, TILE = 128, PROCESSORS = 132;
+  const Operand<T>&here = input == 0 ? x.p.a : x.p.b, &other = input == 0 ? x.p.b : x.p.a;
+  if (here.k_contiguous || x.wide(input)) return 0;
+  return static_cast<double>(x.batch.n) * static_cast<double>(here.extent * here.k) * EACH *
+         ceil(static_cast<double>(other.extent) / TILE) / PROCESSORS;
+}
+
+// Copies such operands to lines that do, where that costs less. Returns what is left of the cost.
+template <class T> double widen(Call* call, SimtProduct<T>* x) {
+  constexpr double LAUNCH = 5500, BYTES_PER_CYCLE = 2500;
+  constexpr int64_t W = 16 / sizeof(T);
+  const double narrow[2] = {narrow_cycles(*x, 0), narrow_cycles(*x, 1)};
+  double bytes = 0;
+  for (int input : {0, 1}) {
+    const Operand<T>& here = input == 0 ? x->p.a : x->p.b;
+    if (narrow[input] > 0) bytes += 2.0 * sizeof(T) * static_cast<double>(x->batch.n * here.extent * here.k);
+  }
+  const double cost = LAUNCH + bytes / BYTES_PER_CYCLE;
+  if (x->batch.rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
+  if (!call) return cost;
+  LinesCopy<T, T> copies[2];
+  for (int input : {0, 1}) {
+    if (narrow[input] == 0) continue;
+    Operand<T>& here = input == 0 ? x->p.a : x->p.b;
+    int64_t& ld = input == 0 ? x->ld_a : x->ld_b;
+    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0, count = step ? x->batch.n : 1;
+    ld = ceil_div(here.extent, W) * W;
+    T* to = call->scratch<T>(count * here.k * ld);
+    copies[input] = lines_copy(to, here.data, count, here.k, here.extent, ld, step);
+    here.data = to;
+    if (step) x->batch.stride[input][0] = here.k * ld;
+  }
+  const dim3 blocks = grid_for(ceil_div(copies[0].chunks + copies[1].chunks, BLOCK));
+  copy_lines<T, T><<<blocks, BLOCK, 0, stream_of(*call)>>>(copies[0], copies[1]);
+  return cost;
+}
 
 // ---- matmul_pipelined and matmul_specialized
 
@@ -50,21 +107,28 @@ void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& b
 
 // launch(the product, with c or the place for pieces of it, the tiles, the pieces)
 template <class Tile, class T, class F>
-void in_pieces(Call& call, const Product<T>& p, const Layout& batch, const Splitting& k, F&& launch) {
-  int64_t count = batch.n * p.size();
+void in_pieces(Call& call, const SimtProduct<T>& x, const Splitting& k, F&& launch) {
+  const Product<T>& p = x.p;
+  int64_t count = x.batch.n * p.size();
   bool second_pass = k.splits > 1 && !k.joined;
   Product<T> out = p;
   if (second_pass) out.c = call.scratch<T>(k.splits * count);
-  Pieces pieces{k.piece, k.joined ? static_cast<int32_t>(k.splits) : 1, wide_lines(p.a, batch, 0),
-                wide_lines(p.b, batch, 1), wide_lines(out.c, p.n())};
+  Pieces pieces{k.piece,
+                k.joined ? static_cast<int32_t>(k.splits) : 1,
+                x.ld_a,
+                x.ld_b,
+                x.wide(0),
+                x.wide(1),
+                wide_lines(out.c, p.n())};
   launch(out, tile_grid(p.m(), p.n(), Tile::BM, Tile::BN), pieces);
   if (second_pass) sum_all_pieces(call, p.c, out.c, count, k.splits);
 }
 
-template <class Tile>
-void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const Splitting& k) {
+template <class Tile> void launch_pipelined(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
   using T = typename Tile::T;
-  in_pieces<Tile>(call, p, batch, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+  const Product<T>& p = x.p;
+  const Layout& batch = x.batch;
+  in_pieces<Tile>(call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
     if (p.a.k_contiguous)
       p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, k)
                        : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, k);
@@ -74,11 +138,10 @@ void launch_pipelined(Call& call, const Product<typename Tile::T>& p, const Layo
   });
 }
 
-template <class Tile>
-void launch_specialized(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const Splitting& k) {
+template <class Tile> void launch_specialized(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
   using T = typename Tile::T;
-  in_pieces<Tile>(call, p, batch, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-    in_launches(batch, [&](const Batch& part, unsigned z) {
+  in_pieces<Tile>(call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+    in_launches(x.batch, [&](const Batch& part, unsigned z) {
       allow_shared(call, reinterpret_cast<const void*>(matmul_specialized<Tile>), Tile::SHARED_BYTES);
       launch_chained(matmul_specialized<Tile>, grid_of(grid, k, z), Tile::BLOCK_THREADS, Tile::SHARED_BYTES,
                      pieces.joined, stream_of(call), out, part, grid, pieces);
@@ -86,9 +149,7 @@ void launch_specialized(Call& call, const Product<typename Tile::T>& p, const La
   });
 }
 
-template <class T> struct SimtTile : TileCost {
-  void (*launch)(Call&, const Product<T>&, const Layout& batch, const Splitting&);
-};
+template <class T> struct SimtTile : TileCost { void (*launch)(Call&, const SimtProduct<T>&, const Splitting&); };
 
 // Both are given the tile's part of the peak rate.
 constexpr double FMA_PER_CYCLE = 128;
@@ -153,14 +214,19 @@ const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
 // The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the device.
 template <class T> TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
   constexpr double START = 3800, SECOND_PASS = 4000;
+  static Plans<TileChoice<SimtTile<T>>> plans;
   const bool hopper = hopper_device(call);
-  return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T), hopper},
-                     static_cast<double>(batch.n), p.m(), p.n(), p.k());
+  return plans.at({batch.n, p.m(), p.n(), p.k(), hopper}, [&] {
+    return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T), hopper},
+                       static_cast<double>(batch.n), p.m(), p.n(), p.k());
+  });
 }
 
 template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
   TileChoice<SimtTile<T>> best = choose(call, p, batch);
-  best.tile->launch(call, p, batch, best.k);
+  SimtProduct<T> x(p, batch);
+  widen(&call, &x);
+  best.tile->launch(call, x, best.k);
 }
 
 template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
@@ -197,10 +263,10 @@ template <class T> void multiply(Call& call, const Product<T>& p, const Layout& 
         vectorized<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
       });
     }
-    case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, p, batch, {p.k(), 1, false});
+    case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, {p, batch}, {p.k(), 1, false});
     default: {
       int place = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
-      return tiles_of(T{})[place].launch(call, p, batch, {p.k(), 1, false});
+      return tiles_of(T{})[place].launch(call, {p, batch}, {p.k(), 1, false});
     }
   }
 }
@@ -216,7 +282,8 @@ void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, Simt
 
 double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch) {
   if (tiny(p, batch) || p.n() == 1 || p.m() == 1) return 0;  // they have kernels of their own
-  return choose(call, p, batch).cycles;
+  SimtProduct<float> x(p, batch);
+  return choose(call, p, batch).cycles + widen<float>(nullptr, &x);
 }
 
 }  // namespace cdn

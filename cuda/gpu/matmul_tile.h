@@ -108,9 +108,9 @@ __device__ __forceinline__ void multiply(typename Tile::T (&sum)[Tile::TM][Tile:
 }
 
 // The loaders: the share of one of LOADERS threads, the block's first, of copying EXTENT vectors by BK of an operand to
-// shared[k][i]. Each call of load() takes the next tile along k. k_left is how many k remain, from this tile's first
-// on; CHECKED puts zeros outside the operand (what only it needs is computed again from threadIdx, since registers are
-// short).
+// shared[k][i]. Each call of load() takes the next tile along k. In place of vectors past the operand's last, whose
+// products nobody stores, the last is read again, so that tiles at the edge cost no more than others. Where k ends
+// within the tile (ENDS, and k_left are there), zeros take its place.
 
 // From an operand contiguous along k: single numbers, transposed on the way. 8 neighbouring lanes read 8 neighbouring k
 // (a whole 32-byte sector of floats) and the next 8 lanes the next vector; with PITCH = EXTENT + W their words then lie
@@ -120,30 +120,32 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadTransposed {
   static constexpr int PITCH = EXTENT + Tile::W, STEP = LOADERS / 8, COPIES = EXTENT / STEP;
   static_assert(Tile::BK % 8 == 0 && EXTENT % STEP == 0, "threads fill the tile evenly");
   const T* from;
-  int64_t step, first, extent;
+  int64_t step;
+  int last;   // of the copies, that of another vector than the one before
   int place;  // of the first copy in the tile
 
-  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t first_, int64_t k_first, bool)
-      : first(first_), extent(x.extent) {
-    from = x.data + (first + i()) * x.k + k_first + k();
-    step = STEP * x.k;
+  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t ld, int64_t first, int64_t k_first, bool) {
+    const int64_t left = x.extent - 1 - (first + i());
+    from = x.data + (left < 0 ? x.extent - 1 : first + i()) * ld + k_first + k();
+    step = STEP * ld;
+    last = left < 0 ? 0 : left >= EXTENT ? COPIES : static_cast<int>(left) / STEP;
     place = k() * PITCH + i();
   }
   static __device__ __forceinline__ int k() { return threadIdx.x % 8; }
   static __device__ __forceinline__ int i() { return threadIdx.x / 8; }
-  template <bool CHECKED> __device__ __forceinline__ void load(T* shared, int64_t k_left) {
+  template <bool ENDS> __device__ __forceinline__ void load(T* shared, int64_t k_left) {
     const T* at = from;
-#pragma unroll(CHECKED ? 1 : COPIES)
+#pragma unroll(ENDS ? 1 : COPIES)
     for (int c = 0; c < COPIES; c++) {
-#pragma unroll(CHECKED ? 1 : Tile::BK / 8)
+#pragma unroll
       for (int kk = 0; kk < Tile::BK; kk += 8) {
         T* to = shared + place + c * STEP + kk * PITCH;
-        if (CHECKED)
-          copy_async_or_zero<sizeof(T)>(to, at + kk, k() + kk < k_left && first + i() + c * STEP < extent);
+        if (ENDS)
+          copy_async_or_zero<sizeof(T)>(to, at + kk, k() + kk < k_left);
         else
           copy_async<sizeof(T)>(to, at + kk);
       }
-      at += step;
+      if (c < last) at += step;
     }
     from += Tile::BK;
   }
@@ -157,45 +159,50 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
   // By copies of WIDTH numbers: so many k lie between a thread's copies, and so many copies in one k are its own.
   template <int WIDTH> static constexpr int K_STEP = LOADERS* WIDTH > EXTENT ? LOADERS* WIDTH / EXTENT : 1;
   template <int WIDTH> static constexpr int PER_K = LOADERS* WIDTH > EXTENT ? 1 : EXTENT / (LOADERS * WIDTH);
+  static_assert(PER_K<1> <= 2 && PER_K<W> == 1, "one place between, at most");
   const T* from;
-  int64_t first, extent;
+  int64_t ld;
   int place;  // of the first copy in the tile
+  int apart;  // of the second copy in one k, if there is one
   bool wide;
 
-  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t first_, int64_t k_first, bool wide_)
-      : first(first_), extent(x.extent), wide(wide_) {
-    int k = wide ? threadIdx.x / (EXTENT / W) : threadIdx.x / EXTENT;
-    int i = wide ? threadIdx.x % (EXTENT / W) * W : threadIdx.x % EXTENT;
-    from = x.data + (k_first + k) * extent + first + i;
+  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t ld_, int64_t first, int64_t k_first, bool wide_)
+      : ld(ld_), wide(wide_) {
+    const int width = wide ? W : 1;
+    const int k = threadIdx.x / (EXTENT / width), i = threadIdx.x % (EXTENT / width) * width;
+    const int64_t last = wide ? (x.extent - 1) & ~static_cast<int64_t>(W - 1) : x.extent - 1,
+                  at = first + i < last ? first + i : last,
+                  second = first + i + LOADERS < last ? first + i + LOADERS : last;
+    from = x.data + (k_first + k) * ld + at;
     place = k * PITCH + i;
+    apart = static_cast<int>(second - at);
   }
-  template <bool CHECKED> __device__ __forceinline__ void load(T* shared, int64_t k_left) {
+  template <bool ENDS> __device__ __forceinline__ void load(T* shared, int64_t k_left) {
     if (wide)
-      copy<CHECKED, W>(shared, k_left);
+      copy<ENDS, W>(shared, k_left);
     else
-      copy<CHECKED, 1>(shared, k_left);
-    from += Tile::BK * extent;
+      copy<ENDS, 1>(shared, k_left);
+    from += Tile::BK * ld;
   }
-  template <bool CHECKED, int WIDTH> __device__ __forceinline__ void copy(T* shared, int64_t k_left) {
+  template <bool ENDS, int WIDTH> __device__ __forceinline__ void copy(T* shared, int64_t k_left) {
     constexpr int STEP = K_STEP<WIDTH>, EACH = PER_K<WIDTH>, COPIES = STEP < Tile::BK ? Tile::BK / STEP : 1;
     static_assert((EXTENT / WIDTH) % LOADERS == 0 || LOADERS % (EXTENT / WIDTH) == 0, "threads fill lines evenly");
     static_assert(STEP >= Tile::BK || Tile::BK % STEP == 0, "and the tile");
     const T* at = from;
-    int k = threadIdx.x / (EXTENT / WIDTH), i = threadIdx.x % (EXTENT / WIDTH) * WIDTH;
+    const int k = threadIdx.x / (EXTENT / WIDTH);
     if (STEP > Tile::BK && k >= Tile::BK) return;  // more threads than copies
-#pragma unroll(CHECKED ? 1 : COPIES)
+#pragma unroll(ENDS ? 2 : COPIES > 16 ? 8 / EACH : COPIES)
     for (int c = 0; c < COPIES; c++) {
-#pragma unroll(CHECKED ? 1 : EACH)
+#pragma unroll
       for (int e = 0; e < EACH; e++) {
         T* to = shared + place + c * STEP * PITCH + e * LOADERS * WIDTH;
-        const T* next = at + e * LOADERS * WIDTH;
-        if (CHECKED)
-          copy_async_or_zero<WIDTH * sizeof(T)>(to, next,
-                                                k + c * STEP < k_left && first + i + e * LOADERS * WIDTH < extent);
+        const T* next = e == 0 ? at : at + apart;
+        if (ENDS)
+          copy_async_or_zero<WIDTH * sizeof(T)>(to, next, k + c * STEP < k_left);
         else
           copy_async<WIDTH * sizeof(T)>(to, next);
       }
-      at += STEP * extent;
+      at += STEP * ld;
     }
   }
 };
@@ -208,6 +215,7 @@ using Loader =
 struct Pieces {
   int64_t k;            // of k per piece, a multiple of BK but for the last
   int32_t joined;       // > 1: the pieces of a tile are so many blocks of a cluster, which adds up their sums
+  int64_t ld_a, ld_b;   // from line to line of an operand
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // 16-byte stores
 };
@@ -216,7 +224,6 @@ struct Pieces {
 template <class Tile> struct BlockPart {
   int64_t first_row, first_col, k_first, k_count;  // k_count may be 0 or less
   int piece;
-  bool inside;  // the tile is whole
 
   __device__ __forceinline__ BlockPart(const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces) {
     unsigned joined = static_cast<unsigned>(pieces.joined), tile = blockIdx.x;
@@ -227,7 +234,6 @@ template <class Tile> struct BlockPart {
     first_col = (int64_t)place.col * Tile::BN;
     k_first = piece * pieces.k;
     k_count = p.k() - k_first < pieces.k ? p.k() - k_first : pieces.k;
-    inside = first_row + Tile::BM <= p.m() && first_col + Tile::BN <= p.n();
   }
 };
 

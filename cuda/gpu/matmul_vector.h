@@ -1,11 +1,13 @@
-// Products with few rows or columns, by plain multiply-adds: float and double (matmul_vector_mma.h is for the 16-bit
-// types). The larger operand, the matrix, is read once, so what counts is having enough of it on its way; the other
-// one, of up to F vectors, is in shared memory. Every read of the matrix is an aligned pack of 16 bytes, whatever the
-// alignment of its lines: a block of rows (or a thread, of columns) works on lines that begin at the same place within
-// a pack, which repeats after at most a pack's number of lines, and the vectors (or the sums) are shifted to match.
-// Sums over the threads, warps and blocks that share k are added in a fixed order.
+// Products with few rows or columns, by plain multiply-adds (matmul_vector_mma.h has 16-bit numbers on tensor cores).
+// The larger operand, the matrix, is read once, so what counts is having enough of it on its way; the other one, of up
+// to F vectors, is in shared memory. Every read of the matrix is an aligned pack of 16 bytes, whatever the alignment of
+// its lines: a block of rows (or a warp, of columns) works on lines that begin at the same place within a pack, which
+// repeats after at most a pack's number of lines, and the vectors (or the sums) are shifted to match. A thread's packs
+// come to shared memory in the background, and only that thread reads them, so that there is nothing to wait for but
+// the packs themselves. Sums over the threads, warps and blocks that share k are added in a fixed order.
 #pragma once
 #include "hopper.h"
+#include "matmul_async_copy.h"
 #include "matmul_common.h"
 
 namespace cdn {
@@ -110,8 +112,47 @@ struct SmallDivisor {
   __device__ int operator()(int x) const { return static_cast<int>(__umulhi(static_cast<uint32_t>(x), magic)); }
 };
 
+// Packs of the matrix on their way to a thread: RING_STAGES times RING_PACKS, 64 KB of a block, so that one block to a
+// multiprocessor is enough. Stages that a short piece leaves out need no memory.
+constexpr int RING_PACKS = 4, RING_STAGES = 4, RING_STAGE_BYTES = RING_PACKS * BLOCK * 16;
+
+template <class T> struct PackRing {
+  using Part = Pack<T, PACK<T>>;
+  Part* own;
+  int slot = 0;  // of the oldest stage
+
+  __device__ explicit PackRing(void* memory) : own(static_cast<Part*>(memory) + threadIdx.x) {}
+
+  // Begins a pack: `from` is aligned; zeros where it is not valid. As for reads, a pack holds a number of the operand
+  // at least; the others may be those beside it, or lie beside the operand, but not beside its memory, which the
+  // allocator gives out in multiples of 256 bytes.
+  __device__ void begin(int stage, int pack, const T* from, bool valid) {
+    copy_async_or_zero<16>(own + (stage * RING_PACKS + pack) * BLOCK, from, valid);
+  }
+  // The first stages: load(stage) for those that there are.
+  template <class Load> __device__ __forceinline__ void fill(int stages, Load&& load) {
+#pragma unroll
+    for (int s = 0; s < RING_STAGES; s++) {
+      if (s < stages) load(s);
+      commit_copies();
+    }
+  }
+  // The oldest stage's packs, then they make room.
+  __device__ void take(Part (&u)[RING_PACKS]) const {
+    wait_copies<RING_STAGES - 1>();
+#pragma unroll
+    for (int i = 0; i < RING_PACKS; i++) u[i] = own[(slot * RING_PACKS + i) * BLOCK];
+  }
+  // After the stage's packs have been used: load(stage) for a later one, if there is any.
+  template <class Load> __device__ __forceinline__ void refill(bool any, Load&& load) {
+    if (any) load(slot);
+    commit_copies();
+    slot = slot + 1 == RING_STAGES ? 0 : slot + 1;
+  }
+};
+
 // A thread's reads of the few vectors at a time, as its sums leave registers for them.
-template <int F, class T> constexpr int PACKS_READ = F * sizeof(T) <= 32 ? 4 : F * sizeof(T) <= 64 ? 2 : 1;
+template <int F, class T> constexpr int PACKS_READ = F * sizeof(T) <= 16 ? 4 : F * sizeof(T) <= 32 ? 2 : 1;
 
 // Numbers [e, e + count) of the piece of all of the few vectors, F at most (one is always contiguous along k): put(f,
 // number of these, value).
@@ -146,15 +187,17 @@ __device__ __forceinline__ double read_in_block(const double* here, int block) {
 
 constexpr int MOST_JOINED = 8;  // blocks of a cluster
 
-// The block's sums, in shared memory, to where they belong: place(t) in y of number t, or -1.
-template <class T, class Place>
-__device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Batch& batch, const Compute<T>* totals,
-                                             int count, Place place) {
+// The block's sums to where they belong: number t is value(t), which goes to place(t) in y, or nowhere if that is -1.
+// totals: shared memory for `count` of them.
+template <class T, class Value, class Place>
+__device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Batch& batch, Compute<T>* totals,
+                                             int count, Value value, Place place) {
   const int split = static_cast<int>(blockIdx.x % p.splits);
   const int64_t z = batch.first + blockIdx.z, size = p.matrix.extent * p.few.extent;
-  __syncthreads();
 #if defined(CDN_HOPPER)
   if (p.joined) {
+    for (int t = threadIdx.x; t < count; t += BLOCK) totals[t] = value(t);
+    __syncwarp();
     hopper::cluster_sync_all();
     for (int t = split * BLOCK + threadIdx.x; t < count; t += p.splits * BLOCK) {
       Compute<T> v[MOST_JOINED];
@@ -175,10 +218,33 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
     int64_t at = place(t);
     if (at < 0) continue;
     if (p.pieces)
-      p.pieces[(split * batch.layout.n + z) * size + at] = totals[t];
+      p.pieces[(split * batch.layout.n + z) * size + at] = value(t);
     else
-      p.y[z * size + at] = static_cast<T>(totals[t]);
+      p.y[z * size + at] = static_cast<T>(value(t));
   }
+}
+
+// The second pass: y[i] = the sum of its pieces, [piece][i]. A block has 32 numbers, and a warp every eighth piece.
+template <class T>
+__global__ void __launch_bounds__(BLOCK) sum_vector_pieces(T* y, const Compute<T>* pieces, int64_t count, int splits) {
+  constexpr int WARPS = BLOCK / 32;
+  __shared__ Compute<T> parts[WARPS][32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * 32 + lane;
+#if defined(CDN_HOPPER)
+  hopper::let_next_kernel_start();
+  hopper::wait_for_previous_kernel();
+#endif
+  Compute<T> sum = 0;
+  if (i < count)
+#pragma unroll 8
+    for (int s = warp; s < splits; s += WARPS) sum += pieces[s * count + i];
+  parts[warp][lane] = sum;
+  __syncthreads();
+  if (warp > 0 || i >= count) return;
+#pragma unroll
+  for (int w = 1; w < WARPS; w++) sum += parts[w][lane];
+  y[i] = static_cast<T>(sum);
 }
 
 // ---- Rows: the matrix is contiguous along k
@@ -188,6 +254,7 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
 struct RowWork {
   int lanes, chunk;
   int stride, classes;  // classes: min(stride, rows)
+  int ring;             // where the packs are; the few vectors are before them
 
   // Row r of a group of `each` rows, `groups` groups a block.
   __device__ int64_t row(int block, int groups, int group, int each, int r) const {
@@ -196,9 +263,12 @@ struct RowWork {
   }
 };
 
-// Sums over the warp of N values a thread. The values are halved with the lanes, so that it takes about N exchanges in
-// place of 5 N. A thread is left with v[0] (and on, if N > 32); the result is the number of the first of them.
-template <int N, int MASK = 16, class T> __device__ __forceinline__ int fold_warp(T* v) {
+// Sums over the warp of N values a thread: over the threads that are a multiple of `least` apart. The values are halved
+// with the lanes, so that it takes about N exchanges in place of 5 N. A thread is left with `left` of them, or with
+// one, which others then have too, in v[0] and on; the result is the number of the first.
+template <int N, int MASK = 16, class T> __device__ __forceinline__ int fold_warp(T* v, int least, int& left) {
+  left = N;
+  if (MASK < least) return 0;
   int at = 0;
   if constexpr (N > 1) {
     constexpr int HALF = N / 2;
@@ -212,7 +282,10 @@ template <int N, int MASK = 16, class T> __device__ __forceinline__ int fold_war
   } else {
     v[0] += __shfl_xor_sync(0xffffffffu, v[0], MASK);
   }
-  if constexpr (MASK > 1) at += fold_warp<(N > 1 ? N / 2 : 1), MASK / 2>(v);
+  if constexpr (MASK > 1)
+    at += fold_warp<(N > 1 ? N / 2 : 1), MASK / 2>(v, least, left);
+  else
+    left = N > 1 ? N / 2 : 1;
   return at;
 }
 
@@ -232,12 +305,10 @@ __device__ __forceinline__ void stage_along_rows(T* xs, int pitch, const VectorP
   read_few<F, N>(p, part, first, end - first, [&](int f, int e, T value) { xs[f * pitch + before + e] = value; });
 }
 
-// A group of threads has ROWS rows; a thread takes DEEP packs of each at a time, which are on their way while the
-// others are multiplied or the next chunk of the few vectors comes.
-template <int F, int ROWS, int DEEP, class T>
-__global__ void __launch_bounds__(BLOCK, ROWS == 4 && F * sizeof(T) == 4 ? 3 : 2)
-    vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
-  constexpr int W = PACK<T>, N = ROWS * F;
+// A group of threads has ROWS rows; a thread takes DEEP packs of each at a time.
+template <int F, int ROWS, class T>
+__global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
+  constexpr int W = PACK<T>, N = ROWS * F, DEEP = RING_PACKS / ROWS;
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
   T* xs = reinterpret_cast<T*>(memory);
@@ -253,22 +324,19 @@ __global__ void __launch_bounds__(BLOCK, ROWS == 4 && F * sizeof(T) == 4 ? 3 : 2
 #pragma unroll
   for (int r = 0; r < ROWS; r++) rows += first_row + r * work.stride < extent;
 
-  Part u[DEEP][ROWS];
-  auto load = [&](int q) {
+  PackRing<T> ring(memory + work.ring);
+  auto load = [&](int stage, int q) {
 #pragma unroll
     for (int d = 0; d < DEEP; d++)
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
         int at = q + d * work.lanes;
-        if (at < packs && r < rows)
-          u[d][r] = read_pack<W>(line + r * apart + at * W);
-        else
-          u[d][r] = {};
+        ring.begin(stage, d * ROWS + r, line + r * apart + at * W, at < packs && r < rows);
       }
   };
 
   T sum[N] = {};
-  load(lane);
+  ring.fill((packs + step - 1) / step, [&](int s) { load(s, lane + s * step); });
 #pragma unroll 1
   for (int q0 = 0; q0 < packs; q0 += work.chunk) {
     if (q0 > 0) __syncthreads();
@@ -277,6 +345,8 @@ __global__ void __launch_bounds__(BLOCK, ROWS == 4 && F * sizeof(T) == 4 ? 3 : 2
     int end = q0 + work.chunk < packs ? q0 + work.chunk : packs;
 #pragma unroll 1
     for (int q = q0 + lane; q - lane < end; q += step) {
+      Part u[RING_PACKS];
+      ring.take(u);
 #pragma unroll
       for (int d = 0; d < DEEP; d++) {
         int at = q + d * work.lanes, e = at * W - phase;
@@ -286,137 +356,162 @@ __global__ void __launch_bounds__(BLOCK, ROWS == 4 && F * sizeof(T) == 4 ? 3 : 2
           for (int w = 0; w < W; w++)
             if (e + w < 0 || e + w >= part.length)
 #pragma unroll
-              for (int r = 0; r < ROWS; r++) u[d][r].v[w] = T(0);
+              for (int r = 0; r < ROWS; r++) u[d * ROWS + r].v[w] = T(0);
 #pragma unroll
         for (int f = 0; f < F; f++) {
           Part x = *reinterpret_cast<const Part*>(xs + f * pitch + (at - q0) * W);
 #pragma unroll
           for (int r = 0; r < ROWS; r++)
 #pragma unroll
-            for (int w = 0; w < W; w++) sum[r * F + f] = fma(u[d][r].v[w], x.v[w], sum[r * F + f]);
+            for (int w = 0; w < W; w++) sum[r * F + f] = fma(u[d * ROWS + r].v[w], x.v[w], sum[r * F + f]);
         }
       }
-      load(q + step);
+      int next = q + RING_STAGES * step;
+      ring.refill(next - lane < packs, [&](int s) { load(s, next); });
     }
   }
 
   constexpr int WARPS = BLOCK / 32, LEFT = N > 32 ? N / 32 : 1;
   T *parts = xs, *totals = xs + WARPS * N;  // [warp][row][f], [group][row][f]
-  int at = fold_warp<N>(sum);
+  int left, at = fold_warp<N>(sum, 1, left);
   __syncthreads();
   if (N >= 32 || threadIdx.x % (N < 32 ? 32 / N : 1) == 0)
 #pragma unroll
     for (int i = 0; i < LEFT; i++) parts[threadIdx.x / 32 * N + at + i] = sum[i];
   __syncthreads();
   const int warps = work.lanes / 32;  // of a group
-  for (int t = threadIdx.x; t < groups * N; t += BLOCK) {
-    const T* mine = parts + t / N * warps * N + t % N;
-    T total = mine[0];
-    for (int w = 1; w < warps; w++) total += mine[w * N];
-    totals[t] = total;
-  }
-  store_totals(p, batch, totals, groups * N, [&](int t) -> int64_t {
-    int64_t i = work.row(part.group, groups, t / N, ROWS, t % N / F);
-    int f = t % F;
-    return i < extent && f < p.few.extent ? i * p.i_step + f * p.f_step : -1;
-  });
+  store_totals(
+      p, batch, totals, groups * N,
+      [&](int t) {
+        const T* mine = parts + t / N * warps * N + t % N;
+        T total = mine[0];
+        for (int w = 1; w < warps; w++) total += mine[w * N];
+        return total;
+      },
+      [&](int t) -> int64_t {
+        int64_t i = work.row(part.group, groups, t / N, ROWS, t % N / F);
+        int f = t % F;
+        return i < extent && f < p.few.extent ? i * p.i_step + f * p.f_step : -1;
+      });
 }
 
 // ---- Columns: the matrix is contiguous across k
 
-// A block has `own` columns, `lanes` threads side by side with a pack each, and the other threads take further lines.
-// Where lines are not aligned a lane has to spare for the shift. chunk: lines of the few vectors in shared memory.
+// A block has `own` columns, 2^log lanes side by side with a pack each; warp w takes lines w, w + 8, … of the piece,
+// which all begin at the same place within a pack. In a step a thread takes four of them, each by turns with the
+// threads of the warp that are below one another. Where lines are not aligned a lane has to spare for the shift. chunk:
+// lines of the few vectors in shared memory at a time; ring: where the packs are, and later the warps' sums; the
+// vectors, and later the block's sums, are before them.
 struct ColumnWork {
-  int lanes, own, chunk;
+  int log, own, chunk, ring;
+
+  __device__ int step() const { return 8 * RING_PACKS << (5 - log); }
 };
 
-constexpr int COLUMN_LINES = 4;  // a thread reads so many lines at a time
-
-// Where number e of a chunk lies: a thread's lines, e apart, beside one another. 2^log threads take further lines.
+// Where line e of the few vectors lies: those of a warp beside one another, and of these those of a thread.
 __device__ __forceinline__ int line_place(int e, int log) {
-  int threads = 1 << log;
-  return (e & -(threads * COLUMN_LINES)) | (e & (threads - 1)) * COLUMN_LINES | (e >> log & (COLUMN_LINES - 1));
+  const int below = 32 >> log, step = below * 8 * RING_PACKS, line = e % step / 8;
+  return (e & -step) | (e % 8) * (step / 8) | (line & (below - 1)) * RING_PACKS | line >> (5 - log);
 }
 
-template <int F, class T>
-__global__ void __launch_bounds__(BLOCK, F > 1 ? 2 : 3)
-    vector_columns(VectorProduct<T> p, Batch batch, ColumnWork work) {
-  constexpr int W = PACK<T>, LINES = COLUMN_LINES, AT_ONCE = F < 8 ? F : 8;
-  using Part = Pack<T, W>;
-  using Factors = Pack<T, LINES>;
-  extern __shared__ __align__(32) char memory[];
-  const int columns = work.lanes * W;
-  T *totals = reinterpret_cast<T*>(memory), *xs = totals + F * columns;  // [f][column], [f][line]
-  const VectorPart<T> part(p, batch);
-  const int tx = threadIdx.x % work.lanes, ty = threadIdx.x / work.lanes, down = BLOCK / work.lanes;
-  const int log = 31 - __clz(down), step = down * LINES, pitch = work.chunk + LINES;
-  const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
-  // The same for all of the thread's lines, as `down` and the beginning are multiples of W.
-  const int phase = (phase_of<W>(part.matrix) + ty * static_cast<int>(extent % W)) % W;
-  const bool active = c0 - phase + tx * W < extent;
-  const T* from = part.matrix + (part.begin + ty) * extent + c0 - phase + tx * W;
+// Lines of the few vectors to xs, [f][line], with zeros up to whole steps.
+template <int F, int N, class T, class X>
+__device__ __forceinline__ void stage_along_columns(X* xs, int pitch, const VectorProduct<T>& p,
+                                                    const VectorPart<T>& part, int first, int count, int log) {
+  const int few = static_cast<int>(p.few.extent), step = 32 * RING_PACKS * 8 >> log;
+  for (int e = count + threadIdx.x; e < (count + step - 1) / step * step; e += BLOCK)
+    for (int f = 0; f < few; f++) xs[f * pitch + line_place(e, log)] = X(0.0f);
+  read_few<F, N>(p, part, first, count,
+                 [&](int f, int e, T value) { xs[f * pitch + line_place(e, log)] = static_cast<X>(value); });
+}
 
-  Part u[LINES];
-  auto load = [&](int line) {
+// Of a warp's sums by vector and place in a pack, [f][w][lane], so that neither writes nor reads meet in banks.
+CDN_FN constexpr int column_sums_pitch(int lanes) { return lanes > 8 ? lanes + 8 : 8; }
+
+template <int F, class T>
+__global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, Batch batch, ColumnWork work) {
+  using C = Compute<T>;
+  constexpr int W = PACK<T>, WARPS = BLOCK / 32, N = F * W;
+  constexpr int AT_ONCE = sizeof(T) == 2 && N >= 64 ? 1 : N * sizeof(C) >= 256 ? 2 : 4;  // lines, as registers allow
+  using Part = Pack<T, W>;
+  using Factors = Pack<C, AT_ONCE>;
+  extern __shared__ __align__(32) char memory[];
+  const int lanes = 1 << work.log, columns = lanes * W, step = work.step(), pitch = work.chunk + RING_PACKS;
+  C *xs = reinterpret_cast<C*>(memory), *totals = xs;   // [f][line], [f][column]
+  C* parts = reinterpret_cast<C*>(memory + work.ring);  // [warp][f][w][lane]
+  const VectorPart<T> part(p, batch);
+  const int warp = threadIdx.x / 32, tx = threadIdx.x & (lanes - 1), ty = threadIdx.x % 32 >> work.log;
+  const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
+  const int first_phase = phase_of<W>(part.matrix), shift = static_cast<int>(extent % W);  // begin is a multiple of 8
+  const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * ty;
+  const int apart = 256 >> work.log;  // of a thread's lines
+  const bool active = c0 - phase + tx * W < extent;
+  const T* from = part.matrix + (part.begin + own_line) * extent + c0 - phase + tx * W;
+
+  PackRing<T> ring(memory + work.ring);
+  auto load = [&](int stage, int line) {  // steps come in order
 #pragma unroll
-    for (int j = 0; j < LINES; j++)
-      if (active && line + j * down < part.length)
-        u[j] = read_pack<W>(from + j * down * extent);
-      else
-        u[j] = {};
+    for (int j = 0; j < RING_PACKS; j++)
+      ring.begin(stage, j, from + j * apart * extent, active && line + own_line + j * apart < part.length);
     from += step * extent;
   };
 
-  T sum[F][W] = {};
-  load(ty);
+  C sum[N] = {};
+  ring.fill((part.length + step - 1) / step, [&](int s) { load(s, s * step); });
 #pragma unroll 1
   for (int first = 0; first < part.length; first += work.chunk) {
     if (first > 0) __syncthreads();
     int count = part.length - first < work.chunk ? part.length - first : work.chunk;
-    read_few<F, PACKS_READ<F, T>>(p, part, first, count,
-                                  [&](int f, int e, T value) { xs[f * pitch + line_place(e, log)] = value; });
-    for (int e = count + threadIdx.x; e < (count + step - 1) / step * step; e += BLOCK)
-      for (int f = 0; f < p.few.extent; f++) xs[f * pitch + line_place(e, log)] = T(0);
+    stage_along_columns<F, PACKS_READ<F, C>>(xs, pitch, p, part, first, count, work.log);
     __syncthreads();
 #pragma unroll 1
     for (int line = 0; line < count; line += step) {
+      Part u[RING_PACKS];
+      ring.take(u);
+      const C* x_at = xs + line + warp * (step / 8) + ty * RING_PACKS;
 #pragma unroll
-      for (int f = 0; f < F; f++) {
-        Factors x = *reinterpret_cast<const Factors*>(xs + f * pitch + line + ty * LINES);
+      for (int j0 = 0; j0 < RING_PACKS; j0 += AT_ONCE) {
+        if (line + j0 * apart >= count) break;  // only zeros
 #pragma unroll
-        for (int j = 0; j < LINES; j++)
+        for (int f = 0; f < F; f++) {
+          Factors x = *reinterpret_cast<const Factors*>(x_at + f * pitch + j0);
 #pragma unroll
-          for (int w = 0; w < W; w++) sum[f][w] = fma(u[j].v[w], x.v[j], sum[f][w]);
+          for (int j = 0; j < AT_ONCE; j++)
+#pragma unroll
+            for (int w = 0; w < W; w++) sum[f * W + w] = fma(wide(u[j0 + j].v[w]), x.v[j], sum[f * W + w]);
+        }
       }
-      load(first + line + step + ty);
+      int next = first + line + RING_STAGES * step;
+      ring.refill(next < part.length, [&](int s) { load(s, next); });
     }
   }
 
-  // [f][ty][column], a pack to the left of c0, so that all threads' sums of a column lie below one another.
-  const int width = columns + W;
+  const int sums_pitch = column_sums_pitch(lanes);
+  int left, at = fold_warp<N>(sum, lanes, left);
+  __syncthreads();  // all have read their packs
 #pragma unroll
-  for (int f0 = 0; f0 < F; f0 += AT_ONCE) {
-    __syncthreads();
+  for (int i = 0; i < N; i++)
+    if (i < left) parts[(warp * N + at + i) * sums_pitch + tx] = sum[i];
+  __syncthreads();
+  const int log = work.log + (W == 8 ? 3 : W == 4 ? 2 : 1);
+  store_totals(
+      p, batch, totals, static_cast<int>(p.few.extent) << log,
+      [&](int t) {
+        const int f = t >> log, column = t & (columns - 1);
+        C total = 0;
+        if (column < work.own)
 #pragma unroll
-    for (int f = 0; f < AT_ONCE; f++)
-#pragma unroll
-      for (int w = 0; w < W; w++) xs[(f * down + ty) * width + W - phase + tx * W + w] = sum[f0 + f][w];
-    __syncthreads();
-    for (int t = threadIdx.x; t < AT_ONCE * columns; t += BLOCK) {
-      int f = t / columns, column = t % columns;
-      if (column >= work.own) continue;
-      const T* mine = xs + f * down * width + W + column;
-      T total = mine[0];
-#pragma unroll 8
-      for (int d = 1; d < down; d++) total += mine[d * width];
-      totals[f0 * columns + t] = total;
-    }
-  }
-  store_totals(p, batch, totals, F * columns, [&](int t) -> int64_t {
-    int f = t / columns, column = t % columns;
-    int64_t i = c0 + column;
-    return column < work.own && i < extent && f < p.few.extent ? i * p.i_step + f * p.f_step : -1;
-  });
+          for (int w = 0; w < WARPS; w++) {
+            int c = column + (first_phase + w * shift) % W;
+            total += parts[((w * F + f) * W + c % W) * sums_pitch + c / W];
+          }
+        return total;
+      },
+      [&](int t) -> int64_t {
+        const int f = t >> log, column = t & (columns - 1);
+        int64_t i = c0 + column;
+        return column < work.own && i < extent ? i * p.i_step + f * p.f_step : -1;
+      });
 }
 
 }  // namespace cdn
