@@ -10,10 +10,11 @@
 namespace cdn {
 
 // A tile as the choice sees it. rate: multiply-adds per cycle of a multiprocessor that is full; alone: how much longer
-// a block takes when it has the multiprocessor for itself and too few warps to keep it busy.
+// a block takes when it has the multiprocessor for itself and too few warps to keep it busy; end: cycles for each
+// number of the tile when the sums leave.
 struct TileCost {
   int bm, bn, bk, blocks_per_processor;
-  double rate, alone;
+  double rate, alone, end = 0;
 };
 
 constexpr double ALL_BYTES_PER_CYCLE = 3000;  // from memory, or the L2 cache, of the H200
@@ -42,7 +43,8 @@ inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double
   double multiply = tile.bm * tile.bn / tile.rate * (each == 1 ? tile.alone : 1);
   double load = (tile.bm + tile.bn) * family.number_bytes / L2_BYTES_PER_CYCLE;
   double cycles = each * static_cast<double>(k.piece) * (multiply > load ? multiply : load) +
-                  family.start * ceil(each / tile.blocks_per_processor);
+                  family.start * ceil(each / tile.blocks_per_processor) +
+                  each * tile.bm * tile.bn * tile.end / (k.joined ? splits : 1);
   if (k.joined)
     cycles += JOIN + splits * JOIN_EACH + each * tile.bm * tile.bn * family.piece_bytes / JOIN_BYTES_PER_CYCLE;
   else if (splits > 1)

@@ -191,7 +191,7 @@ Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
   double items = p.tiles(tile) * (double)pieces;
   double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
   if (joined)
-    cycles += 2500 + tile.bn * 16;
+    cycles += 2500 + tile.bn * (p.planes == 2 ? 128 : 16);  // two planes are scaled back on their way
   else if (pieces > 1)
     cycles += SECOND_PASS + (double)pieces * p.batch * (double)p.m * (double)p.n * 8 / PASS_BYTES;
   return {tile, pieces, each, joined, cycles};

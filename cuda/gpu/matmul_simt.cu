@@ -152,13 +152,15 @@ template <class Tile> void launch_specialized(Call& call, const SimtProduct<type
 template <class T> struct SimtTile : TileCost { void (*launch)(Call&, const SimtProduct<T>&, const Splitting&); };
 
 // Both are given the tile's part of the peak rate.
-constexpr double FMA_PER_CYCLE = 128;
+// Sums leave as whole lines through shared memory, or, without slices, from registers in pieces of them.
+constexpr double FMA_PER_CYCLE = 128, STORE = 0.5, STORE_APART = 0.87;
 template <class Shape, int STAGES, int MIN_BLOCKS> SimtTile<typename Shape::T> pipelined(double rate, double alone) {
-  return {{Shape::BM, Shape::BN, Shape::BK, MIN_BLOCKS, FMA_PER_CYCLE * rate, alone},
+  const double end = Shape::SLICES > 1 ? STORE : STORE_APART;
+  return {{Shape::BM, Shape::BN, Shape::BK, MIN_BLOCKS, FMA_PER_CYCLE * rate, alone, end},
           launch_pipelined<BlockTile<Shape, STAGES, MIN_BLOCKS>>};
 }
 template <class Shape, int STAGES, int UNROLLED> SimtTile<float> specialized(double rate, double alone) {
-  return {{Shape::BM, Shape::BN, Shape::BK, 1, FMA_PER_CYCLE * rate, alone},
+  return {{Shape::BM, Shape::BN, Shape::BK, 1, FMA_PER_CYCLE * rate, alone, STORE},
           launch_specialized<SpecializedTile<Shape, STAGES, UNROLLED>>};
 }
 
