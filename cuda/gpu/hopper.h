@@ -250,9 +250,11 @@ inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int 
   config.attrs = attributes;
   CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
 }
-template <class... P, class... A>
+// The same by a kernel's own type, to whose parameters the arguments are converted.
+template <class T> struct As { using type = T; };
+template <class... P>
 void launch_cluster(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster, bool chained,
-                    cudaStream_t stream, A... arguments) {
+                    cudaStream_t stream, typename As<P>::type... arguments) {
   void* pointers[] = {&arguments...};
   launch_cluster(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster, chained, stream,
                  pointers);
@@ -261,9 +263,9 @@ inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int 
                            cudaStream_t stream, void** arguments) {
   launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments);
 }
-template <class... P, class... A>
+template <class... P>
 void launch_chained(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster,
-                    cudaStream_t stream, A... arguments) {
+                    cudaStream_t stream, typename As<P>::type... arguments) {
   launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments...);
 }
 

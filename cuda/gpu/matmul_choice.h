@@ -53,6 +53,13 @@ inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double
   return cycles;
 }
 
+// The sizes of clusters, and how many of each find their place at once, with a block for each multiprocessor.
+struct Cluster {
+  int64_t blocks;
+  double most;
+};
+constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
+
 template <class Tile> struct TileChoice {
   const Tile* tile = nullptr;
   Splitting k = {};
@@ -65,11 +72,6 @@ template <class Tiles>
 auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int64_t m, int64_t n, int64_t k) {
   constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
                     MOST_BLOCKS = 264;
-  struct Cluster {
-    int64_t blocks;
-    double most;  // that find their place at once, with a block for each multiprocessor
-  };
-  constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
   TileChoice<typename Tiles::value_type> best;
   for (const auto& tile : tiles) {
     double places = batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));

@@ -63,6 +63,11 @@ template <class T> bool wide_lines(const Operand<T>& x, const Layout& batch, int
   return wide;
 }
 
+// Matrices of which a tile would be mostly empty, and many of them.
+template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
+  return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
+}
+
 // The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band` rows of tiles are
 // walked column by column, and L2 then serves most reads of b's columns and a's rows.
 struct TileGrid {

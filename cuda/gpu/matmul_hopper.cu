@@ -200,11 +200,6 @@ Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
 Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, const PlanFor& p) {
   constexpr int64_t SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
   constexpr double MOST_BLOCKS = 264;
-  struct Cluster {
-    int64_t blocks;
-    double most;  // that find their place at once
-  };
-  constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
   Plan best{{0, 0}, 0, 0, false, 0};
   auto consider = [&](WgmmaExtent tile, int64_t splits, bool joined) {
     Plan plan = estimate(tile, splits, joined, p);

@@ -235,11 +235,6 @@ template <class T> void launch_naive(Call& call, const Product<T>& p, const Layo
   matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p, batch);
 }
 
-// Matrices of which a tile would be mostly empty, and many of them.
-template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
-  return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
-}
-
 template <class T> void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
   cudaStream_t stream = stream_of(call);
   switch (kernel) {

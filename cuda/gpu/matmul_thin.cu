@@ -27,32 +27,16 @@ constexpr int64_t MOST_CHAINED = 66;  // blocks
 
 // A grid of `blocks` by the batch, in clusters. Few blocks may take their places while the kernel before them ends;
 // more would find them unevenly.
-template <class... P, class Start>
-void launch_thin(Call& call, void (*kernel)(P...), const Layout& batch, int64_t blocks, int shared, int cluster,
-                 Start&& start) {
+template <class T, class Work>
+void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch, const Work& work,
+                 int64_t blocks, int shared, int cluster) {
   // A kernel asks once, whatever it takes at that time.
   allow_shared(call, reinterpret_cast<const void*>(kernel),
                shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared);
   const bool hopper = hopper_device(call);
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    cudaLaunchAttribute attributes[2];
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(static_cast<unsigned>(blocks), 1, z);
-    config.blockDim = BLOCK;
-    config.dynamicSmemBytes = static_cast<size_t>(shared);
-    config.stream = stream_of(call);
-    config.attrs = attributes;
-    if (hopper && blocks * z <= MOST_CHAINED) {
-      attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-      attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
-    }
-    if (cluster > 1) {
-      attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-      attributes[config.numAttrs].val.clusterDim.x = static_cast<unsigned>(cluster);
-      attributes[config.numAttrs].val.clusterDim.y = attributes[config.numAttrs].val.clusterDim.z = 1;
-      config.numAttrs++;
-    }
-    start(config, part);
+    launch_cluster(kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, cluster,
+                   hopper && blocks * z <= MOST_CHAINED, stream_of(call), p, part, work);
   });
 }
 
@@ -82,9 +66,7 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   const int shared = static_cast<int>(p.k()) * (outer_pitch(rows) + outer_pitch(columns)) * sizeof(Compute<T>);
   auto kernel = wide ? outer_products<true, T> : outer_products<false, T>;
   OuterWork work{lanes, static_cast<int>(tiles), static_cast<uint32_t>(column_blocks)};
-  launch_thin(call, kernel, batch, blocks, shared, 1, [&](const cudaLaunchConfig_t& config, const Batch& part) {
-    CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, p, part, work));
-  });
+  launch_thin(call, kernel, p, batch, work, blocks, shared, 1);
   return true;
 }
 
@@ -150,22 +132,12 @@ bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel 
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
   const int64_t count = batch.n * p.matrix.extent * p.few.extent;
   if (p.splits > 1 && !p.joined) p.pieces = call.scratch<Compute<T>>(p.splits * count);
-  launch_thin(call, kernel, batch, blocks * p.splits, static_cast<int>(shared), p.joined ? p.splits : 1,
-              [&](const cudaLaunchConfig_t& config, const Batch& part) {
-                CUDA_CHECK(cudaLaunchKernelEx(&config, kernel, p, part, work));
-              });
+  launch_thin(call, kernel, p, batch, work, blocks * p.splits, static_cast<int>(shared), p.joined ? p.splits : 1);
   if (!p.pieces) return true;
-  cudaLaunchAttribute chained;
-  chained.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  chained.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(grid_for(ceil_div(count, 32)));
-  config.blockDim = BLOCK;
-  config.stream = stream_of(call);
-  config.attrs = &chained;
-  config.numAttrs = hopper_device(call) && config.gridDim.x <= MOST_CHAINED;
-  CUDA_CHECK(cudaLaunchKernelEx(&config, sum_vector_pieces<T>, p.y, static_cast<const Compute<T>*>(p.pieces), count,
-                                p.splits));
+  const dim3 blocks_of_sums = grid_for(ceil_div(count, 32));
+  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1,
+                 hopper_device(call) && blocks_of_sums.x <= MOST_CHAINED, stream_of(call), p.y, p.pieces, count,
+                 p.splits);
   return true;
 }
 
@@ -342,13 +314,8 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
   }
 }
 
-// A thread for each output is better than a block for each matrix.
-template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
-  return !is_half<T> && batch.n > 1 && p.size() <= 256 && p.k() <= 64;
-}
-
 template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch) {
-  if (p.k() > MOST_K || tiny(p, batch)) return false;
+  if (p.k() > MOST_K || (!is_half<T> && tiny(p, batch))) return false;
   if (outer_is_thin(p, batch)) return outer(call, p, batch);
   const int64_t vectors = std::min(p.m(), p.n());
   if (vectors > MOST_FEW || (is_half<T> && !mma_supported(call))) return false;
