@@ -15,6 +15,7 @@ namespace cdn {
 struct TileCost {
   int bm, bn, bk, blocks_per_processor;
   double rate, alone, end = 0;
+  bool joins = true;  // see FamilyCost
 };
 
 constexpr double ALL_BYTES_PER_CYCLE = 3000;  // from memory, or the L2 cache, of the H200
@@ -86,7 +87,8 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
       consider(splits, false);
     }
     for (const Cluster& cluster : CLUSTERS)
-      if (family.joins && k >= cluster.blocks * tile.bk && places <= cluster.most * tile.blocks_per_processor)
+      if (family.joins && tile.joins && k >= cluster.blocks * tile.bk &&
+          places <= cluster.most * tile.blocks_per_processor)
         consider(cluster.blocks, true);
   }
   return best;

@@ -68,10 +68,28 @@ template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
   return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
 }
 
+// Division of numbers below 2^31 by one that is known before a kernel starts. A GPU divides integers by some 30
+// instructions that wait for one another, and a small kernel can load nothing before it knows its tile. Instead
+// n / d = n f / 2^s, rounded down, with f = 2^s / d, rounded up: with 2^s >= 2^31 d, n f / 2^s is less than 1 / d above
+// n / d, too little to reach the next integer.
+struct Divisor {
+  uint32_t factor = 0x80000000u, shift = 31;
+
+  Divisor() = default;
+  explicit Divisor(uint32_t d) {
+    for (shift = 31; uint64_t{1} << (shift - 31) < d;) shift++;
+    factor = static_cast<uint32_t>(((uint64_t{1} << shift) + d - 1) / d);
+  }
+  CDN_FN uint32_t operator()(uint32_t n) const {
+    return static_cast<uint32_t>(static_cast<uint64_t>(n) * factor >> shift);
+  }
+};
+
 // The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band` rows of tiles are
-// walked column by column, and L2 then serves most reads of b's columns and a's rows.
+// walked column by column, and L2 then serves most reads of b's columns and a's rows. The last band may be lower.
 struct TileGrid {
   uint32_t rows, cols, band;
+  Divisor by_band_tiles, by_band, by_last_band;
 };
 
 inline TileGrid tile_grid(int64_t m, int64_t n, int64_t bm, int64_t bn) {
@@ -79,7 +97,13 @@ inline TileGrid tile_grid(int64_t m, int64_t n, int64_t bm, int64_t bn) {
   int64_t rows = (m + bm - 1) / bm, cols = (n + bn - 1) / bn;
   if (rows > 0x7fffffff / cols)
     CDN_FAIL(CDN_UNSUPPORTED, "m = %lld, n = %lld: the output has more than 2^31 tiles", (long long)m, (long long)n);
-  return {static_cast<uint32_t>(rows), static_cast<uint32_t>(cols), rows < BAND ? static_cast<uint32_t>(rows) : BAND};
+  TileGrid grid{static_cast<uint32_t>(rows), static_cast<uint32_t>(cols),
+                rows < BAND ? static_cast<uint32_t>(rows) : BAND};
+  const uint32_t last = grid.rows % grid.band;
+  grid.by_band_tiles = Divisor(grid.band * grid.cols);
+  grid.by_band = Divisor(grid.band);
+  grid.by_last_band = Divisor(last ? last : grid.band);
+  return grid;
 }
 
 struct TilePlace {
@@ -87,10 +111,11 @@ struct TilePlace {
 };
 
 CDN_FN TilePlace tile_place(const TileGrid& grid, uint32_t index) {
-  uint32_t band_tiles = grid.band * grid.cols, first_row = index / band_tiles * grid.band;
-  uint32_t height = grid.rows - first_row < grid.band ? grid.rows - first_row : grid.band;
-  uint32_t inside = index % band_tiles;
-  return {first_row + inside % height, inside / height};
+  const uint32_t band = grid.by_band_tiles(index), first_row = band * grid.band;
+  const uint32_t inside = index - band * grid.band * grid.cols, left = grid.rows - first_row;
+  const bool last = left < grid.band;
+  const uint32_t col = last ? grid.by_last_band(inside) : grid.by_band(inside);
+  return {first_row + inside - col * (last ? left : grid.band), col};
 }
 
 }  // namespace cdn

@@ -305,12 +305,12 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
   w.fused = fused && !pieces;
   w.one_item = w.fused || w.joined > 1;
-  w.cluster = w.joined == 1 && plan.tile.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
-  w.tiles_m = static_cast<int32_t>(ceil_div(rows, w.cluster));
-  w.tiles_n = static_cast<int32_t>(cols);
-  w.band = w.tiles_m < 8 ? w.tiles_m : 8;
+  w.cluster = w.joined == 1 && plan.tile.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  w.grid = tile_grid(rows, cols, w.cluster, 1);
+  w.by_tiles = Divisor(w.grid.rows * w.grid.cols);
+  w.by_splits = Divisor(static_cast<uint32_t>(plan.splits));
   w.steps = static_cast<int32_t>(ceil_div(p.k(), BK));
   w.splits = static_cast<int32_t>(plan.splits);
   w.steps_per_split = static_cast<int32_t>(plan.steps_per_split);
@@ -327,7 +327,7 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   w.float_out = pieces || std::is_same<Out, float>::value;
   Lines out{c, n, m, n, batch.count, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
-  int64_t items = w.tiles_m * static_cast<int64_t>(w.tiles_n) * w.batch * (plan.joined ? 1 : w.splits);
+  int64_t items = static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch * (plan.joined ? 1 : w.splits);
   CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? plan.tile.bm : 64),
               map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.tile.bn / w.cluster : 64),
               map_c = w.boxes_out ? tensor_map(out, 64) : map_a;

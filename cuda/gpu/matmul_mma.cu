@@ -138,8 +138,10 @@ template <class T> struct MmaTileLaunch : TileCost {
 };
 
 template <class Tile> MmaTileLaunch<typename Tile::T> tile(double rate, double alone) {
-  return {
-      {Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone}, Tile::ANY_PLACE, Tile::THREADS, launch_mma<Tile>};
+  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, 0, Tile::JOINS},
+          Tile::ANY_PLACE,
+          Tile::THREADS,
+          launch_mma<Tile>};
 }
 
 template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;

@@ -96,8 +96,9 @@ template <class Tile> struct MmaPart {
 
   __device__ __forceinline__ MmaPart(const Product<typename Tile::T>& p, const TileGrid& grid,
                                      const MmaPieces& pieces) {
-    unsigned joined = static_cast<unsigned>(pieces.joined), tile = joined > 1 ? blockIdx.x / joined : blockIdx.x;
-    rank = static_cast<int>(blockIdx.x - tile * joined);
+    const int joined = pieces.joined;  // a power of two
+    const unsigned tile = blockIdx.x >> (31 - __clz(joined));
+    rank = static_cast<int>(blockIdx.x) & (joined - 1);
     TilePlace place = tile_place(grid, tile);
     first_row = (int64_t)place.row * Tile::BM;
     first_col = (int64_t)place.col * Tile::BN;
@@ -112,7 +113,7 @@ template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct MmaMemory
   static constexpr int RAW_A = MmaLoader<Tile, Tile::BM, A_K_CONTIGUOUS>::RAW_BYTES,
                        RAW_STAGE = RAW_A + MmaLoader<Tile, Tile::BN, B_K_CONTIGUOUS>::RAW_BYTES,
                        TILES_AT = Tile::STAGES * RAW_STAGE, SHIFTED = TILES_AT + 2 * Tile::STAGE_BYTES,
-                       SHIFTING_BYTES = SHIFTED > Tile::SUM_BYTES ? SHIFTED : Tile::SUM_BYTES;
+                       SHIFTING_BYTES = SHIFTED > Tile::END_BYTES ? SHIFTED : Tile::END_BYTES;
 };
 
 // How much of LIMIT is left.
@@ -297,11 +298,14 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   Sums sums{reinterpret_cast<float*>(memory),
             {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr, p.n(),
              clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col), pieces.wide_c}};
+  if constexpr (Tile::JOINS) {
+    if (pieces.joined > 1) return sums.join(sum, slice, row, col, pieces.joined, part.rank);
+  }
 #pragma unroll 1
   for (int first = 0; first < Tile::BM; first += Sums::ROWS) {
     __syncthreads();  // the memory is free
     if (Tile::HALVES == 1 || row / Sums::ROWS == first / Sums::ROWS) sums.put(sum, slice, row - first, col);
-    sums.store(first, pieces.joined, part.rank);
+    sums.store(first);
   }
 #endif
 }

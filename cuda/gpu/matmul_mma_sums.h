@@ -41,8 +41,59 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
   // A warp's sums, whose first are of this row and column.
   template <int M, int N>
   __device__ __forceinline__ void put(const float (&sum)[M][N][4], int slice, int row, int col) {
+    each_pack(sum, row, col, [&](int r, int c, const auto& x) {
+      *reinterpret_cast<std::decay_t<decltype(x)>*>(shared + slice * SLICE + place(r, c)) = x;
+    });
+  }
+
+  // After put() by all threads. first: the row of the tile that row 0 here stands for.
+  __device__ __forceinline__ void store(int first) {
+    __syncthreads();
+    store_rows(first, ROWS, Tile::SLICES, SLICE);
+  }
+
+  // In place of both, where the pieces of a tile are the blocks of a cluster, 2, 4 or 8: each of them stores some rows,
+  // for which all send it their sums, [block][row][BN], to the memory's beginning or behind the slices.
+  template <int M, int N>
+  __device__ __forceinline__ void join(const float (&sum)[M][N][4], int slice, int row, int col, int blocks, int rank) {
+#if defined(CDN_HOPPER)
+    constexpr int PARTS = Tile::SLICES > 1 ? Tile::SLICES * SLICE : 0;
+    MmaSums parts{shared + PARTS, to};
+    uint64_t* received = reinterpret_cast<uint64_t*>(parts.shared + SLICE);
+    const int rows = ROWS / blocks, log_rows = 31 - __clz(rows), apart = rows * Tile::BN;
+    __syncthreads();  // the memory is free, and, after the cluster's blocks have met, that of all
+    if (threadIdx.x == 0) {
+      hopper::barrier_init(received, 1);
+      hopper::barriers_visible();
+      hopper::barrier_expect(received, SLICE * sizeof(float));
+    }
+    __syncwarp();
+    hopper::cluster_arrive();
+    auto send = [&](int r, int c, const auto& x) {
+      const int block = r >> log_rows;
+      const uint32_t there = hopper::address_in_block(parts.shared + rank * apart + place(r & (rows - 1), c), block);
+      hopper::send(there, hopper::address_in_block(received, block), vector_of(x));
+    };
+    if constexpr (Tile::SLICES > 1) {
+      put(sum, slice, row, col);
+      __syncthreads();
+      hopper::cluster_wait();
+      for (int q = (int)threadIdx.x; q < ROWS * PACKS; q += Tile::THREADS)
+        send(q / PACKS, q % PACKS * 4, sum_of(place(q / PACKS, q % PACKS * 4), Tile::SLICES, SLICE));
+    } else {
+      hopper::cluster_wait();
+      each_pack(sum, row, col, send);
+    }
+    hopper::barrier_wait(received, 0);
+    parts.store_rows(rank * rows, rows, blocks, apart);
+#endif
+  }
+
+ private:
+  // put(row, column, pack) for what a thread has: packs of 4, or of 2.
+  template <int M, int N, class Put>
+  __device__ __forceinline__ void each_pack(const float (&sum)[M][N][4], int row, int col, Put&& put) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-    float* slot = shared + slice * SLICE;
 #pragma unroll
     for (int i = 0; i < M; i++)
 #pragma unroll
@@ -53,93 +104,59 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
           if constexpr (PartB::SPREAD) {  // packs 2t and 2t + 1 of 32 columns
 #pragma unroll
             for (int e = 2 * half; e < 2 * half + 2; e++)
-              *reinterpret_cast<Four*>(slot + place(r, (col + PartB::vector(j, 2 * t + e % 2)) / 4)) = {
-                  sum[i][j][e], sum[i][j + 1][e], sum[i][j + 2][e], sum[i][j + 3][e]};
+              put(r, col + PartB::vector(j, 2 * t + e % 2),
+                  Four{sum[i][j][e], sum[i][j + 1][e], sum[i][j + 2][e], sum[i][j + 3][e]});
           } else {
-            int q = col + PartB::vector(j, 2 * t);
-            *reinterpret_cast<Pack<float, 2>*>(slot + place(r, q / 4) + q % 4) = {sum[i][j][2 * half],
-                                                                                  sum[i][j][2 * half + 1]};
+            put(r, col + PartB::vector(j, 2 * t), Pack<float, 2>{sum[i][j][2 * half], sum[i][j][2 * half + 1]});
           }
         }
   }
 
-  // After put() by all threads. first: the row of the tile that row 0 here stands for.
-  __device__ __forceinline__ void store(int first, int joined, int rank) {
-    __syncthreads();
-    if (joined == 1) return store_rows<1>(first, 0);
-#if defined(CDN_HOPPER)
-    if (Tile::SLICES > 1)
-      for (int q = threadIdx.x; q < ROWS * PACKS; q += Tile::THREADS)
-        *reinterpret_cast<Four*>(shared + place(q)) = sum_of_slices(place(q));
-    __syncwarp();  // the cluster's barriers want whole warps
-    hopper::cluster_sync_all();
-    switch (joined) {  // each block adds up, and stores, a part of the rows
-      case 2: store_rows<2>(first, rank); break;
-      case 4: store_rows<4>(first, rank); break;
-      default: store_rows<8>(first, rank); break;
-    }
-    __syncwarp();
-    hopper::cluster_sync();  // a block must not leave, or use its memory, while others read from it
-#endif
-  }
-
- private:
   // Packs of a line are exchanged so that the rows that lanes write at once, neighbours or, where a's groups are
   // spread, fours apart, lie in different banks.
-  static __device__ __forceinline__ int place(int row, int pack) {
+  static __device__ __forceinline__ int place(int row, int col) {
     int r = PartA::SPREAD ? row / 4 : row;
-    return row * Tile::BN + (pack ^ (r % 4 * 2 + r % 2)) * 4;
-  }
-  static __device__ __forceinline__ int place(int q) { return place(q / PACKS, q % PACKS); }
-
-  __device__ __forceinline__ Four sum_of_slices(int at) const {
-    Four v[Tile::SLICES];
-#pragma unroll
-    for (int s = 0; s < Tile::SLICES; s++) v[s] = *reinterpret_cast<const Four*>(shared + s * SLICE + at);
-#pragma unroll
-    for (int s = 1; s < Tile::SLICES; s++) add(v[0], v[s]);
-    return v[0];
-  }
-  static __device__ __forceinline__ void add(Four& x, const Four& y) {
-#pragma unroll
-    for (int w = 0; w < 4; w++) x.v[w] += y.v[w];
+    return row * Tile::BN + (col / 4 ^ (r % 4 * 2 + r % 2)) * 4 + col % 4;
   }
 
-  // The parts of a pack come from all blocks at once: what takes long is the way there.
-  template <int BLOCKS> __device__ __forceinline__ Four sum_of_all(int at) const {
-#if defined(CDN_HOPPER)
-    if constexpr (BLOCKS > 1) {
-      float4 v = hopper::sum_of_blocks<BLOCKS>(shared + at);
-      return {v.x, v.y, v.z, v.w};
+  __device__ __forceinline__ Four& four(int at) const { return *reinterpret_cast<Four*>(shared + at); }
+
+  static __device__ __forceinline__ float4 vector_of(const Four& x) { return {x.v[0], x.v[1], x.v[2], x.v[3]}; }
+  static __device__ __forceinline__ float2 vector_of(const Pack<float, 2>& x) { return {x.v[0], x.v[1]}; }
+
+  // Of a pack and those `apart` from it, in their order.
+  __device__ __forceinline__ Four sum_of(int at, int count, int apart) const {
+    Four sum = four(at);
+#pragma unroll 4
+    for (int s = 1; s < count; s++) {
+      const Four part = four(at + s * apart);
+#pragma unroll
+      for (int w = 0; w < 4; w++) sum.v[w] += part.v[w];
     }
-#endif
-    return sum_of_slices(at);
+    return sum;
   }
 
-  // Where lines of c don't allow packs, neighbouring threads store neighbouring numbers; the sums go back for that to
-  // where no other block reads.
-  template <int BLOCKS> __device__ __forceinline__ void store_rows(int first, int rank) {
-    constexpr int SHARE = ROWS / BLOCKS;
-    const int begin = rank * SHARE;
-    if (to.wide || BLOCKS > 1 || Tile::SLICES > 1) {
+  // Adds up `count` parts of `rows` rows, which are `apart` in the memory, in their order. Where lines of c don't allow
+  // packs, neighbouring threads store neighbouring numbers; the sums go back to the first part for that.
+  __device__ __forceinline__ void store_rows(int first, int rows, int count, int apart) {
+    if (to.wide || count > 1) {
 #pragma unroll 2
-      for (int q = begin * PACKS + (int)threadIdx.x; q < (begin + SHARE) * PACKS; q += Tile::THREADS) {
-        int row = first + q / PACKS, col = q % PACKS * 4;
-        if (row >= to.rows || col >= to.cols) continue;
-        Four sum = sum_of_all<BLOCKS>(place(q));
+      for (int q = (int)threadIdx.x; q < rows * PACKS; q += Tile::THREADS) {
+        const int row = q / PACKS, col = q % PACKS * 4, at = place(row, col);
+        if (first + row >= to.rows || col >= to.cols) continue;
+        const Four sum = sum_of(at, count, apart);
         if (to.wide)
-          to.store(row, col, sum);
+          to.store(first + row, col, sum);
         else
-          *reinterpret_cast<Four*>(shared + place(q)) = sum;
+          four(at) = sum;
       }
     }
     if (to.wide) return;
-    if (BLOCKS > 1 || Tile::SLICES > 1) __syncthreads();
+    if (count > 1) __syncthreads();
 #pragma unroll 4
-    for (int e = begin * Tile::BN + (int)threadIdx.x; e < (begin + SHARE) * Tile::BN; e += Tile::THREADS) {
-      int r = e / Tile::BN, col = e % Tile::BN;
-      if (first + r < to.rows && col < to.cols)
-        to.store(first + r, col, Pack<float, 1>{shared[place(r, col / 4) + col % 4]});
+    for (int e = (int)threadIdx.x; e < rows * Tile::BN; e += Tile::THREADS) {
+      const int row = e / Tile::BN, col = e % Tile::BN;
+      if (first + row < to.rows && col < to.cols) to.store(first + row, col, Pack<float, 1>{shared[place(row, col)]});
     }
   }
 };

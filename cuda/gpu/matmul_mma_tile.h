@@ -46,14 +46,16 @@ struct MmaTile {
   // Sums on their way to c: see MmaSums. Those of a large tile go in two halves.
   static constexpr int ALL_SUMS = SLICES * BM * BN * (int)sizeof(float);
   static constexpr int HALVES = ALL_SUMS > MMA_SHARED_LIMIT ? 2 : 1, SUM_BYTES = ALL_SUMS / HALVES;
-  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES > SUM_BYTES ? STAGES* STAGE_BYTES : SUM_BYTES;
+  static constexpr bool JOINS = HALVES == 1;  // whether the blocks of a cluster can add up theirs
+  static constexpr int END_BYTES = SUM_BYTES + (JOINS ? (SLICES > 1 ? BM * BN * (int)sizeof(float) : 0) + 16 : 0);
+  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES > END_BYTES ? STAGES* STAGE_BYTES : END_BYTES;
 
   // Whether operands may lie anywhere, see MmaLoader; for large tiles it takes less time to copy them first. Floats,
   // which always have 4-byte places, are just copied in smaller parts. 16-bit numbers must be shifted, in two more
   // tiles, from stages that have one more chunk a line.
   static constexpr int RAW_STAGE_BYTES = STAGE_BYTES + 2 * (BM > BK || BN > BK ? (BM > BN ? BM : BN) : BK) * 16;
   static constexpr int SHIFTING_BYTES =
-      STAGES * RAW_STAGE_BYTES + 2 * STAGE_BYTES > SUM_BYTES ? STAGES* RAW_STAGE_BYTES + 2 * STAGE_BYTES : SUM_BYTES;
+      STAGES * RAW_STAGE_BYTES + 2 * STAGE_BYTES > END_BYTES ? STAGES* RAW_STAGE_BYTES + 2 * STAGE_BYTES : END_BYTES;
   static constexpr bool SHIFTS = METHOD == MmaMethod::HALF && WM * WN < 64 * 64 && SHIFTING_BYTES <= MMA_SHARED_LIMIT;
   static constexpr bool NARROW = METHOD != MmaMethod::HALF && BM * BN <= 64 * 64;
   static constexpr bool ANY_PLACE = SHIFTS || NARROW;

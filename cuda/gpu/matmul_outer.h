@@ -11,10 +11,11 @@ namespace cdn {
 
 constexpr int MOST_OUTER_K = 16;
 
-// lanes: threads side by side, a power of two; the others take further rows. tiles: of rows, that a block goes down.
+// 2^log threads lie side by side; the others take further rows. tiles: of rows, that a block goes down.
 struct OuterWork {
-  int lanes, tiles;
+  int log, tiles;
   uint32_t column_blocks;
+  Divisor by_column_blocks;
 };
 
 // Of lines in shared memory: whole packs of four, and a bank's shift from one to the next.
@@ -66,7 +67,7 @@ template <class T> __device__ __forceinline__ uint32_t pair_of(float low, float 
 template <int PAIRS, class T>
 __device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes, const uint32_t (&v)[PAIRS]) {
   const bool odd = reinterpret_cast<uintptr_t>(c) & 2;
-  const int width = lanes < 32 ? lanes : 32, lane = tx % width;
+  const int width = lanes < 32 ? lanes : 32, lane = tx & (width - 1);
 #pragma unroll
   for (int i = 0; i < PAIRS; i++) {
     const int at = 2 * (tx + lanes * i);
@@ -98,11 +99,13 @@ __global__ void __launch_bounds__(BLOCK, 3) outer_products(Product<T> p, Batch b
   hopper::let_next_kernel_start();
 #endif
   p.move_to(batch.layout, batch.first + blockIdx.z);
-  const int lanes = work.lanes, down = BLOCK / lanes, tx = threadIdx.x & (lanes - 1), ty = threadIdx.x / lanes;
+  const int lanes = 1 << work.log, down = BLOCK >> work.log, tx = threadIdx.x & (lanes - 1),
+            ty = threadIdx.x >> work.log;
   const int rows = down * ROWS, columns = lanes * W, a_pitch = outer_pitch(rows), b_pitch = outer_pitch(columns);
   const int k = static_cast<int>(p.k());
-  const int64_t n = p.n(), first_column = static_cast<int64_t>(blockIdx.x % work.column_blocks) * columns;
-  int64_t first_row = static_cast<int64_t>(blockIdx.x / work.column_blocks) * work.tiles * rows;
+  const uint32_t block_row = work.by_column_blocks(blockIdx.x);
+  const int64_t n = p.n(), first_column = static_cast<int64_t>(blockIdx.x - block_row * work.column_blocks) * columns;
+  int64_t first_row = static_cast<int64_t>(block_row) * work.tiles * rows;
   C *a = reinterpret_cast<C*>(memory), *b = a + k * a_pitch;  // [k][row], [k][column]
   auto least = [](int64_t x, int most) { return x < most ? static_cast<int>(x) : most; };
   const int columns_left = least(n - first_column, columns);

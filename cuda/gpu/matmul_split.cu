@@ -184,19 +184,11 @@ __device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo
   if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = uint2{low[0], low[1]};
 }
 
-// ---- Messages between the blocks of a cluster: written to another's shared memory, and counted by its barrier in
-// bytes. A cluster-wide barrier that makes writes visible would wait for all of the device's memory.
+// ---- The blocks of a cluster tell one another what they have seen
 
-__device__ __forceinline__ void cluster_arrive() {
-  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
-}
-__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
 __device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block, const Extremes& x) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, [%1];" ::"r"(
-                   hopper::address_in_block(here, (int)block)),
-               "r"(hopper::address_in_block(bar, (int)block)), "r"(x.largest), "r"(x.below_smallest), "r"(x.bits),
-               "r"(0)
-               : "memory");
+  hopper::send(hopper::address_in_block(here, (int)block), hopper::address_in_block(bar, (int)block), x.largest,
+               x.below_smallest, x.bits, 0);
 }
 
 struct Scales {
@@ -229,7 +221,7 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
   for (; apart >= least_apart; apart /= 2) join(one, shuffled(one, (int)apart));
   scales.of_warps[warp][slot] = one;  // lanes of the same slot agree
   __syncthreads();
-  if (!alone) cluster_wait();  // all have started
+  if (!alone) hopper::cluster_wait();  // all have started
   if (thread < slots << s.log_blocks) {
     slot = thread & (slots - 1);
     one = scales.of_warps[0][slot];
@@ -275,7 +267,7 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid
       hopper::barrier_expect(&scales.received, (uint32_t)sizeof(Extremes) << log_slots(s) << s.log_blocks);
     }
     __syncwarp();
-    cluster_arrive();
+    hopper::cluster_arrive();
   }
   hopper::let_next_kernel_start();
   const uint32_t unit = (blockIdx.x - (later ? both.of[0].grid : 0)) >> s.log_blocks;

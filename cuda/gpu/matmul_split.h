@@ -19,6 +19,7 @@ struct SplitInfo {
   static constexpr int32_t LOST = 1, NOT_FINITE = 2, SHORT = 4;  // SHORT: hi alone holds all of the row
   CDN_FN static int32_t make(int32_t exponent, int32_t marks) { return exponent * 8 + marks; }
   CDN_FN static int32_t exponent(int32_t info) { return info >> 3; }
+  CDN_FN static int32_t marks(int32_t info) { return info & 7; }
 };
 
 // Both operands, cut and before: what the product's end needs.
@@ -68,6 +69,42 @@ struct ScaledWork {
   int64_t first_k, last_k;
 };
 
+// Measured on an H200: what tensor cores cut off is, on average, this part of a sum, whether of 16 or of 64 products.
+template <int PLANES> constexpr float CUT_OFF = PLANES == 2 ? 9.4e-8f : 0.0f;
+
+// Stores the numbers e and e + 1 of d, which are of neighbouring columns.
+__device__ __forceinline__ void store_two(float* to, const float (&d)[2], bool wide, bool both) {
+  if (wide) {
+    *reinterpret_cast<float2*>(to) = float2{d[0], d[1]};
+  } else {
+    to[0] = d[0];
+    if (both) to[1] = d[1];
+  }
+}
+
+// As scale_back(), where no row or column is marked and none is scaled by much. rows, cols: what the thread's are
+// multiplied by.
+template <int PLANES, int COUNT>
+__device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const float* rows, const float* cols, int32_t m,
+                                              int32_t n, float* c, int64_t ld, int32_t row, int32_t col) {
+  const bool wide = ld % 2 == 0 && n % 2 == 0;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    if (row + 8 * h >= m) continue;
+    const float of_row = rows[8 * h];
+    float* line = c + (row + 8 * h) * ld + col;
+#pragma unroll
+    for (int g = 0; g < COUNT / 4; g++) {
+      if (col + 8 * g >= n) continue;
+      const float2 of_col = *reinterpret_cast<const float2*>(cols + 8 * g);
+      float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+      if (PLANES == 2) two[0] = fmaf(two[0], CUT_OFF<2>, two[0]), two[1] = fmaf(two[1], CUT_OFF<2>, two[1]);
+      two[0] *= of_row * of_col.x, two[1] *= of_row * of_col.y;
+      store_two(line + 8 * g, two, wide, col + 8 * g + 1 < n);
+    }
+  }
+}
+
 // Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2 % 2), column
 // col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may have spoilt. All threads of a warp
 // call it together. Line i of the output is at c + i ld.
@@ -79,8 +116,6 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& 
   const int64_t first_k = work.first_k, last_k = work.last_k;
   // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15 with one; it must not
   // show in float's, or tf32's, last place.
-  // Measured on an H200: what is cut off is, on average, this part of a sum, whether of 16 or of 64 products.
-  constexpr float CUT_OFF = PLANES == 2 ? 9.4e-8f : 0.0f;
   const float least = static_cast<float>(last_k - first_k) * (PLANES == 2 ? 0x1p5f : 0x1p2f);
   uint32_t spoilt[(COUNT + 31) / 32] = {};
   int32_t info_a[2];
@@ -98,7 +133,7 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& 
       for (int e = 0; e < 2; e++) {
         const int i = g * 4 + h * 2 + e;
         const int32_t marks = info_a[h] | info_b[e];
-        if (!((info_a[h] | info_b[e]) & SplitInfo::SHORT)) d[i] = fmaf(d[i], CUT_OFF, d[i]);
+        if (!((info_a[h] | info_b[e]) & SplitInfo::SHORT)) d[i] = fmaf(d[i], CUT_OFF<PLANES>, d[i]);
         if (marks & SplitInfo::NOT_FINITE || (marks & SplitInfo::LOST && fabsf(d[i]) < least))
           spoilt[i / 32] |= 1u << i % 32;
         int32_t exponent = -SplitInfo::exponent(info_a[h]) - SplitInfo::exponent(info_b[e]);
@@ -106,13 +141,8 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& 
         d[i] = d[i] * power.first * power.second;
       }
       if (row + 8 * h < m && j < n) {
-        float* to = c + (row + 8 * h) * ld + j;
-        if (wide) {
-          *reinterpret_cast<float2*>(to) = float2{d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
-        } else {
-          to[0] = d[g * 4 + h * 2];
-          if (j + 1 < n) to[1] = d[g * 4 + h * 2 + 1];
-        }
+        const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+        store_two(c + (row + 8 * h) * ld + j, two, wide, j + 1 < n);
       }
     }
   }

@@ -98,16 +98,20 @@ template <class Tile> struct TileSums {
       *reinterpret_cast<Part*>(c + r * p.n() + j) = part;
   }
 
-  // Neighbouring threads store neighbouring numbers.
+  // Neighbouring threads store neighbouring numbers; a thread stays in its column.
   template <class Sync> __device__ __forceinline__ void store_lines(Sync sync, int first, int last) const {
+    constexpr int STEP = THREADS / Tile::BN;
+    static_assert(STEP * Tile::BN == THREADS, "threads fill lines");
     if (wide) return;
     sync();
+    const int col = thread % Tile::BN;
+    const int64_t left = p.m() - at.first_row, apart = STEP * p.n();
+    if (at.first_col + col >= p.n()) return;
+    if (left < last) last = static_cast<int>(left);
+    int row = first + thread / Tile::BN;
+    T* to = c + (at.first_row + row) * p.n() + at.first_col + col;
 #pragma unroll 4
-    for (int i = first * Tile::BN + thread; i < last * Tile::BN; i += THREADS) {
-      const int row = i / Tile::BN, col = i % Tile::BN;
-      const int64_t r = at.first_row + row, j = at.first_col + col;
-      if (r < p.m() && j < p.n()) c[r * p.n() + j] = shared[place_of(row, col / W) + col % W];
-    }
+    for (; row < last; row += STEP, to += apart) *to = shared[place_of(row, col / W) + col % W];
   }
 
 #if defined(CDN_HOPPER)

@@ -40,6 +40,12 @@ void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const L
   });
 }
 
+int log2_of(int power) {
+  int log = 0;
+  while (1 << log < power) log++;
+  return log;
+}
+
 // ---- Short k
 
 template <class T> bool outer_is_thin(const Product<T>& p, const Layout& batch) {
@@ -65,7 +71,8 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   const bool wide = reinterpret_cast<uintptr_t>(p.c) % 16 == 0 && p.n() % W == 0;
   const int shared = static_cast<int>(p.k()) * (outer_pitch(rows) + outer_pitch(columns)) * sizeof(Compute<T>);
   auto kernel = wide ? outer_products<true, T> : outer_products<false, T>;
-  OuterWork work{lanes, static_cast<int>(tiles), static_cast<uint32_t>(column_blocks)};
+  const auto across = static_cast<uint32_t>(column_blocks);
+  OuterWork work{log2_of(lanes), static_cast<int>(tiles), across, Divisor(across)};
   launch_thin(call, kernel, p, batch, work, blocks, shared, 1);
   return true;
 }
@@ -128,7 +135,7 @@ template <class T, class Kernel, class Work>
 bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel kernel, const Work& work,
                     int64_t blocks, const Cut& cut, int64_t shared) {
   if (blocks > MOST_BLOCKS / cut.splits || shared > most_shared(call)) return false;
-  p.piece = cut.piece, p.splits = cut.splits;
+  p.piece = cut.piece, p.splits = cut.splits, p.by_splits = Divisor(static_cast<uint32_t>(cut.splits));
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
   const int64_t count = batch.n * p.matrix.extent * p.few.extent;
   if (p.splits > 1 && !p.joined) p.pieces = call.scratch<Compute<T>>(p.splits * count);
@@ -162,6 +169,7 @@ template <class T>
 RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int abreast, int deep, int64_t chunk,
                   double vector, double work) {
   constexpr int W = PACK<T>, MOST_SUM = 256;
+  constexpr double LATENCY = 2500, STEP = 100, WAIT = 250;  // for a warp's packs that did not fit the ring
   const int64_t k = p.matrix.k, extent = p.matrix.extent, stride = rows_apart(k, W), classes = std::min(stride, extent);
   const int64_t of_class = ceil_div(extent, stride);
   RowPlan best = {};
@@ -173,15 +181,18 @@ RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int 
     Plan plan{blocks * batch.n, 1, static_cast<double>(std::min<int64_t>(per_block, of_class)) * packs * 16,
               packs * vector, static_cast<double>(batch.n * extent) * packs * 16};
     double cycles = best_splits(plan, k, work);
-    // For exactness no lane's sum should be of many products.
     const Cut cut = cut_of(k, plan.splits);
+    const int64_t steps = ceil_div(ceil_div(cut.piece, W), across * deep);
+    cycles = std::max(cycles, LATENCY + static_cast<double>(steps) * STEP +
+                                  static_cast<double>(std::max<int64_t>(steps - RING_STAGES, 0)) * WAIT);
+    // For exactness no lane's sum should be of many products.
     if (cut.piece > lanes * MOST_SUM) cycles *= 1.2;
     if (best.blocks && cycles >= best.cycles * 0.97) continue;
     // All of the few vectors' piece in one chunk, or whole steps.
     const int64_t step = across * deep, needed = ceil_div(ceil_div(cut.piece, W) + 1, 8) * 8;
     if (needed > chunk && step > chunk) break;
-    best = {{lanes, static_cast<int>(needed <= chunk ? needed : chunk / step * step), static_cast<int>(stride),
-             static_cast<int>(classes), 0},
+    best = {{log2_of(lanes), static_cast<int>(needed <= chunk ? needed : chunk / step * step), static_cast<int>(stride),
+             static_cast<int>(classes), Divisor(static_cast<uint32_t>(classes)), 0},
             blocks,
             ring_bytes(ceil_div(needed, step)),
             cut,
@@ -199,7 +210,7 @@ template <int F, int ROWS, class T>
 bool launch_rows(Call& call, const VectorProduct<T>& p, const Layout& batch, RowPlan plan) {
   constexpr int N = ROWS * F;
   plan.work.ring = static_cast<int>(in_packs(F * (plan.work.chunk + 1) * 16));
-  int64_t sums = (BLOCK / 32 + BLOCK / plan.work.lanes) * N * sizeof(T);
+  int64_t sums = ((BLOCK / 32 + (BLOCK >> plan.work.log)) * N + SPARE_TOTALS) * sizeof(T);
   return launch_vectors(call, p, batch, vector_rows<F, ROWS, T>, plan.work, plan.blocks, plan.cut,
                         std::max(plan.work.ring + plan.shared, sums));
 }
@@ -208,7 +219,7 @@ template <int EIGHTS, class T> bool launch_rows_mma(Call& call, const VectorProd
   constexpr int F = 8 * EIGHTS, CHUNK = 256 / EIGHTS;
   RowPlan plan = plan_rows(p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
   plan.work.ring = static_cast<int>(in_packs(F * mma_row_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T))));
-  int64_t sums = (BLOCK / 32 + BLOCK / plan.work.lanes) * MMA_ROWS * F * sizeof(float);
+  int64_t sums = ((BLOCK / 32 + (BLOCK >> plan.work.log)) * MMA_ROWS * F + SPARE_TOTALS) * sizeof(float);
   return launch_vectors(call, p, batch, vector_rows_mma<EIGHTS, T>, plan.work, plan.blocks, plan.cut,
                         std::max(plan.work.ring + plan.shared, sums));
 }
@@ -254,7 +265,7 @@ template <int F, class T> bool launch_columns(Call& call, const VectorProduct<T>
   const int lanes = 1 << plan.work.log, step = 8 * RING_PACKS << (5 - plan.work.log);
   const int64_t room = CHUNK_BYTES / (F * static_cast<int64_t>(sizeof(C)));
   plan.work.chunk = static_cast<int>(std::min(std::max<int64_t>(room / step, 1), plan.stages) * step);
-  const int64_t xs = F * (plan.work.chunk + RING_PACKS), totals = F * lanes * W;
+  const int64_t xs = F * (plan.work.chunk + RING_PACKS), totals = F * lanes * W + SPARE_TOTALS;
   plan.work.ring = static_cast<int>(in_packs(std::max(xs, totals) * static_cast<int64_t>(sizeof(C))));
   const int64_t parts = BLOCK / 32 * F * W * column_sums_pitch(lanes) * static_cast<int64_t>(sizeof(C));
   return launch_vectors(call, p, batch, vector_columns<F, T>, plan.work, plan.blocks, plan.cut,
@@ -266,7 +277,7 @@ template <int EIGHTS, class T> bool launch_columns_mma(Call& call, const VectorP
   ColumnPlan plan = plan_columns(p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
   plan.work.chunk = static_cast<int>(std::min<int64_t>(CHUNK, plan.stages * STEP));
   const int64_t xs = F * mma_column_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T));
-  const int64_t totals = F * MMA_COLUMNS * static_cast<int64_t>(sizeof(float));
+  const int64_t totals = (F * MMA_COLUMNS + SPARE_TOTALS) * static_cast<int64_t>(sizeof(float));
   plan.work.ring = static_cast<int>(in_packs(std::max(xs, totals)));
   const int64_t parts = BLOCK / 32 * F * MMA_SUMS_PITCH * static_cast<int64_t>(sizeof(float));
   return launch_vectors(call, p, batch, vector_columns_mma<EIGHTS, T>, plan.work, plan.blocks, plan.cut,
@@ -274,7 +285,10 @@ template <int EIGHTS, class T> bool launch_columns_mma(Call& call, const VectorP
 }
 
 template <int F, class T> bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
-  if (!p.matrix.k_contiguous) return launch_columns<F>(call, p, batch);
+  if (!p.matrix.k_contiguous) {
+    if constexpr (F <= 8) return launch_columns<F>(call, p, batch);
+    return false;  // see try_thin
+  }
   // Some rows at a time save reads of the few vectors; where that leaves threads idle, one.
   constexpr int MANY = F * sizeof(T) > 64 ? 2 : 4;  // sums that fit the registers
   const RowPlan many = plan_plain_rows<F, MANY>(p, batch), one = plan_plain_rows<F, 1>(p, batch);
@@ -294,7 +308,8 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
                      of_a ? 0 : 1,
                      0,
                      1,
-                     false};
+                     false,
+                     {}};
   const int64_t vectors = p.few.extent;
   if (vectors == 1) p.few.k_contiguous = true;  // which is the same
   if (p.matrix.extent == 1) p.matrix.k_contiguous = true;

@@ -226,9 +226,9 @@ template <class Tile> struct BlockPart {
   int piece;
 
   __device__ __forceinline__ BlockPart(const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces) {
-    unsigned joined = static_cast<unsigned>(pieces.joined), tile = blockIdx.x;
-    if (joined > 1) tile /= joined;
-    piece = static_cast<int>(joined > 1 ? blockIdx.x - tile * joined : blockIdx.y);
+    const int joined = pieces.joined;  // a power of two
+    const unsigned tile = blockIdx.x >> (31 - __clz(joined));
+    piece = static_cast<int>(joined > 1 ? blockIdx.x & (joined - 1) : blockIdx.y);
     TilePlace place = tile_place(grid, tile);
     first_row = (int64_t)place.row * Tile::BM;
     first_col = (int64_t)place.col * Tile::BN;

@@ -25,6 +25,7 @@ template <class T> struct VectorProduct {
   int input;  // which one of the batch's layout the matrix is
   int piece, splits;
   bool joined;
+  Divisor by_splits;
 };
 
 // What a block has of it: the operands of its place in the batch, and its piece of k.
@@ -41,8 +42,8 @@ template <class T> struct VectorPart {
     BatchOffsets at = batch_offsets(batch.layout, batch.first + blockIdx.z);
     matrix = p.matrix.data + (p.input == 0 ? at.a : at.b);
     few = p.few.data + (p.input == 0 ? at.b : at.a);
-    group = static_cast<int>(blockIdx.x / p.splits);
-    begin = static_cast<int>(blockIdx.x % p.splits) * p.piece;
+    group = static_cast<int>(p.by_splits(blockIdx.x));
+    begin = (static_cast<int>(blockIdx.x) - group * p.splits) * p.piece;
     int left = static_cast<int>(p.matrix.k) - begin;
     length = left < p.piece ? left : p.piece;
   }
@@ -172,45 +173,46 @@ __device__ __forceinline__ void read_few(const VectorProduct<T>& p, const Vector
   }
 }
 
-#if defined(CDN_HOPPER)
-__device__ __forceinline__ float read_in_block(const float* here, int block) {
-  float v;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(hopper::address_in_block(here, block)));
-  return v;
-}
-__device__ __forceinline__ double read_in_block(const double* here, int block) {
-  double v;
-  asm volatile("ld.shared::cluster.f64 %0, [%1];" : "=d"(v) : "r"(hopper::address_in_block(here, block)));
-  return v;
-}
-#endif
-
-constexpr int MOST_JOINED = 8;  // blocks of a cluster
+constexpr int MOST_JOINED = 8;                      // blocks of a cluster
+constexpr int SPARE_TOTALS = 32 * MOST_JOINED + 4;  // see store_totals
 
 // The block's sums to where they belong: number t is value(t), which goes to place(t) in y, or nowhere if that is -1.
-// totals: shared memory for `count` of them.
+// totals: shared memory for `count` of them and SPARE_TOTALS. Where pieces are joined, a block adds up each
+// splits-th run of 32 numbers, for which all blocks send it theirs.
 template <class T, class Value, class Place>
 __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Batch& batch, Compute<T>* totals,
                                              int count, Value value, Place place) {
-  const int split = static_cast<int>(blockIdx.x % p.splits);
+  const int split = static_cast<int>(blockIdx.x - p.by_splits(blockIdx.x) * static_cast<unsigned>(p.splits));
   const int64_t z = batch.first + blockIdx.z, size = p.matrix.extent * p.few.extent;
 #if defined(CDN_HOPPER)
+  auto quotient = [&](int x) { return static_cast<int>(p.by_splits(static_cast<unsigned>(x))); };
+  auto turns = [&](int runs) { return quotient(runs + p.splits - 1); };
   if (p.joined) {
-    for (int t = threadIdx.x; t < count; t += BLOCK) totals[t] = value(t);
-    __syncwarp();
-    hopper::cluster_sync_all();
-    for (int t = split * BLOCK + threadIdx.x; t < count; t += p.splits * BLOCK) {
-      Compute<T> v[MOST_JOINED];
-#pragma unroll
-      for (int r = 0; r < MOST_JOINED; r++) v[r] = r < p.splits ? read_in_block(totals + t, r) : Compute<T>(0);
-#pragma unroll
-      for (int r = 1; r < MOST_JOINED; r++)
-        if (r < p.splits) v[0] += v[r];
-      int64_t at = place(t);
-      if (at >= 0) p.y[z * size + at] = static_cast<T>(v[0]);
+    const int runs = (count + 31) / 32, most = turns(runs), own = runs > split ? turns(runs - split) : 0;
+    uint64_t& received = *reinterpret_cast<uint64_t*>(totals + p.splits * most * 32);
+    if (threadIdx.x == 0) {
+      hopper::barrier_init(&received, 1);
+      hopper::barriers_visible();
+      hopper::barrier_expect(&received, own * 32 * p.splits * static_cast<int>(sizeof(Compute<T>)));
     }
     __syncwarp();
-    hopper::cluster_sync();  // no block leaves before the others have read its sums
+    hopper::cluster_sync();  // the memory of all is free
+    for (int t = threadIdx.x; t < runs * 32; t += BLOCK) {
+      const int run = t / 32, turn = quotient(run), block = run - turn * p.splits;
+      hopper::send(hopper::address_in_block(totals + (split * most + turn) * 32 + t % 32, block),
+                   hopper::address_in_block(&received, block), t < count ? value(t) : Compute<T>(0));
+    }
+    hopper::barrier_wait(&received, 0);
+    for (int i = threadIdx.x; i < own * 32; i += BLOCK) {
+      const int t = (i / 32 * p.splits + split) * 32 + i % 32;
+      if (t >= count) continue;
+      Compute<T> sum = totals[i];
+#pragma unroll
+      for (int r = 1; r < MOST_JOINED; r++)
+        if (r < p.splits) sum += totals[r * most * 32 + i];
+      int64_t at = place(t);
+      if (at >= 0) p.y[z * size + at] = static_cast<T>(sum);
+    }
     return;
   }
 #endif
@@ -250,16 +252,21 @@ __global__ void __launch_bounds__(BLOCK) sum_vector_pieces(T* y, const Compute<T
 // ---- Rows: the matrix is contiguous along k
 
 // The rows of a block begin at the same place within a pack: they are `stride` apart. lanes: threads that share the
-// rows of a group; chunk: packs of the few vectors that are in shared memory at a time.
+// rows of a group, 2^log of them; chunk: packs of the few vectors that are in shared memory at a time.
 struct RowWork {
-  int lanes, chunk;
+  int log, chunk;
   int stride, classes;  // classes: min(stride, rows)
-  int ring;             // where the packs are; the few vectors are before them
+  Divisor by_classes;
+  int ring;  // where the packs are; the few vectors are before them
 
+  __device__ int lanes() const { return 1 << log; }
+  __device__ int class_of(int block) const {
+    return block - static_cast<int>(by_classes(static_cast<unsigned>(block))) * classes;
+  }
   // Row r of a group of `each` rows, `groups` groups a block.
   __device__ int64_t row(int block, int groups, int group, int each, int r) const {
-    int64_t first = static_cast<int64_t>(block / classes) * groups + group;
-    return block % classes + stride * (first * each + r);
+    int64_t first = static_cast<int64_t>(by_classes(static_cast<unsigned>(block))) * groups + group;
+    return class_of(block) + stride * (first * each + r);
   }
 };
 
@@ -313,11 +320,12 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batc
   extern __shared__ __align__(32) char memory[];
   T* xs = reinterpret_cast<T*>(memory);
   const VectorPart<T> part(p, batch);
-  const int lane = threadIdx.x % work.lanes, group = threadIdx.x / work.lanes, groups = BLOCK / work.lanes;
+  const int lanes = work.lanes(), lane = threadIdx.x & (lanes - 1), group = threadIdx.x >> work.log,
+            groups = BLOCK >> work.log;
   const int64_t extent = p.matrix.extent, k = p.matrix.k, apart = work.stride * k;
   const int64_t first_row = work.row(part.group, groups, group, ROWS, 0);
-  const int phase = phase_of<W>(part.matrix + part.group % work.classes * k);  // begin is a multiple of W
-  const int packs = (part.length + phase + W - 1) / W, step = work.lanes * DEEP, pitch = (work.chunk + 1) * W;
+  const int phase = phase_of<W>(part.matrix + work.class_of(part.group) * k);  // begin is a multiple of W
+  const int packs = (part.length + phase + W - 1) / W, step = lanes * DEEP, pitch = (work.chunk + 1) * W;
   const T* line = part.matrix + first_row * k + part.begin - phase;
 
   int rows = 0;  // that there are
@@ -330,13 +338,13 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batc
     for (int d = 0; d < DEEP; d++)
 #pragma unroll
       for (int r = 0; r < ROWS; r++) {
-        int at = q + d * work.lanes;
+        int at = q + d * lanes;
         ring.begin(stage, d * ROWS + r, line + r * apart + at * W, at < packs && r < rows);
       }
   };
 
   T sum[N] = {};
-  ring.fill((packs + step - 1) / step, [&](int s) { load(s, lane + s * step); });
+  ring.fill((packs + step - 1) / DEEP >> work.log, [&](int s) { load(s, lane + s * step); });
 #pragma unroll 1
   for (int q0 = 0; q0 < packs; q0 += work.chunk) {
     if (q0 > 0) __syncthreads();
@@ -349,7 +357,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batc
       ring.take(u);
 #pragma unroll
       for (int d = 0; d < DEEP; d++) {
-        int at = q + d * work.lanes, e = at * W - phase;
+        int at = q + d * lanes, e = at * W - phase;
         if (at >= packs) continue;
         if (e < 0 || e + W > part.length)  // beside the piece: of other rows, or of other pieces
 #pragma unroll
@@ -379,7 +387,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batc
 #pragma unroll
     for (int i = 0; i < LEFT; i++) parts[threadIdx.x / 32 * N + at + i] = sum[i];
   __syncthreads();
-  const int warps = work.lanes / 32;  // of a group
+  const int warps = lanes / 32;  // of a group
   store_totals(
       p, batch, totals, groups * N,
       [&](int t) {
@@ -406,11 +414,12 @@ struct ColumnWork {
   int log, own, chunk, ring;
 
   __device__ int step() const { return 8 * RING_PACKS << (5 - log); }
+  __device__ int steps(int lines) const { return (lines + step() - 1) / (8 * RING_PACKS) >> (5 - log); }
 };
 
 // Where line e of the few vectors lies: those of a warp beside one another, and of these those of a thread.
 __device__ __forceinline__ int line_place(int e, int log) {
-  const int below = 32 >> log, step = below * 8 * RING_PACKS, line = e % step / 8;
+  const int below = 32 >> log, step = below * 8 * RING_PACKS, line = (e & (step - 1)) / 8;
   return (e & -step) | (e % 8) * (step / 8) | (line & (below - 1)) * RING_PACKS | line >> (5 - log);
 }
 
@@ -419,7 +428,7 @@ template <int F, int N, class T, class X>
 __device__ __forceinline__ void stage_along_columns(X* xs, int pitch, const VectorProduct<T>& p,
                                                     const VectorPart<T>& part, int first, int count, int log) {
   const int few = static_cast<int>(p.few.extent), step = 32 * RING_PACKS * 8 >> log;
-  for (int e = count + threadIdx.x; e < (count + step - 1) / step * step; e += BLOCK)
+  for (int e = count + threadIdx.x; e < ((count + step - 1) & -step); e += BLOCK)
     for (int f = 0; f < few; f++) xs[f * pitch + line_place(e, log)] = X(0.0f);
   read_few<F, N>(p, part, first, count,
                  [&](int f, int e, T value) { xs[f * pitch + line_place(e, log)] = static_cast<X>(value); });
@@ -457,7 +466,7 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, B
   };
 
   C sum[N] = {};
-  ring.fill((part.length + step - 1) / step, [&](int s) { load(s, s * step); });
+  ring.fill(work.steps(part.length), [&](int s) { load(s, s * step); });
 #pragma unroll 1
   for (int first = 0; first < part.length; first += work.chunk) {
     if (first > 0) __syncthreads();

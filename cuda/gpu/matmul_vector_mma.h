@@ -37,11 +37,11 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows_mma(VectorProduct<T> p, 
   extern __shared__ __align__(32) char memory[];
   T* xs = reinterpret_cast<T*>(memory);
   const VectorPart<T> part(p, batch);
-  const int warp = threadIdx.x / 32, warps = work.lanes / 32, groups = WARPS / warps;
+  const int warp = threadIdx.x / 32, log = work.log - 5, warps = 1 << log, groups = WARPS >> log;
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int64_t extent = p.matrix.extent, k = p.matrix.k;
-  const int64_t low_row = work.row(part.group, groups, warp / warps, MMA_ROWS, g), high_row = low_row + 8 * work.stride;
-  const int phase = phase_of<W>(part.matrix + part.group % work.classes * k);
+  const int64_t low_row = work.row(part.group, groups, warp >> log, MMA_ROWS, g), high_row = low_row + 8 * work.stride;
+  const int phase = phase_of<W>(part.matrix + work.class_of(part.group) * k);
   const int packs = (part.length + phase + W - 1) / W, abreast = warps * 4, step = abreast * DEEP;
   const int pitch = mma_row_pitch(work.chunk);
   const T* low_line = part.matrix + low_row * k + part.begin - phase;
@@ -58,8 +58,8 @@ __global__ void __launch_bounds__(BLOCK, 2) vector_rows_mma(VectorProduct<T> p, 
   };
 
   float sum[EIGHTS][2][4] = {};
-  const int own = warp % warps * 4 + t;
-  ring.fill((packs + step - 1) / step, [&](int s) { load(s, own + s * step); });
+  const int own = (warp & (warps - 1)) * 4 + t;
+  ring.fill((packs + step - 1) / (4 * DEEP) >> log, [&](int s) { load(s, own + s * step); });
 #pragma unroll 1
   for (int q0 = 0; q0 < packs; q0 += work.chunk) {
     if (q0 > 0) __syncthreads();

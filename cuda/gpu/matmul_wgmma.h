@@ -2,8 +2,8 @@
 // and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
 // STAGES ahead, and one or two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers
 // meet at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read
-// of b. Where c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces through
-// shared memory.
+// of b. Where c has few tiles, a cluster takes one of them, each
+// block a piece of k, and adds up the pieces through shared memory.
 //
 // T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
 // cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
@@ -18,10 +18,11 @@ namespace cdn {
 // What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and
 // one of `splits` pieces of k; k counts in steps of 64.
 struct WgmmaWork {
-  int32_t m, n, tiles_m, tiles_n, band;  // tiles_m: of as many tiles as a cluster has blocks
-  int32_t steps, splits, steps_per_split, batch;
+  TileGrid grid;  // a row of it has as many rows of tiles as a cluster has blocks
+  int32_t m, n, steps, splits, steps_per_split, batch;
   int32_t cluster;  // blocks that share b: 1 or 2
   int32_t joined;   // blocks that add up pieces of k: 1, or 2, 4 or 8
+  Divisor by_tiles, by_splits;
   // In z: from matrix to matrix, 0 or 1; from plane to plane.
   int32_t a_moves, b_moves, planes_apart_a, planes_apart_b;
   void* c;         // of T, or float where float_out; pieces of k follow one another
@@ -42,7 +43,8 @@ template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bo
   static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
   static constexpr int OUT_COLS = BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
   static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
-  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8;
+  static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
+  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
   static constexpr bool ONE_ITEM = BN <= 128;  // widest tiles have no registers to spare for it
   static constexpr int PITCH = BN + 8;         // of sums that wait in the stages' place
   static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
@@ -54,11 +56,11 @@ struct WgmmaPlace {
 
 // rank: of the block in its cluster.
 CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_t item, int32_t rank) {
-  int32_t tiles = w.tiles_m * w.tiles_n, outer = item / tiles, tile = item - outer * tiles;
-  TilePlace at = tile_place({(uint32_t)w.tiles_m, (uint32_t)w.tiles_n, (uint32_t)w.band}, (uint32_t)tile);
+  const uint32_t tiles = w.grid.rows * w.grid.cols, outer = w.by_tiles((uint32_t)item);
+  const TilePlace at = tile_place(w.grid, (uint32_t)item - outer * tiles);
   WgmmaPlace p;
-  p.split = w.joined > 1 ? rank : outer % w.splits;
-  p.z = w.joined > 1 ? outer : outer / w.splits;
+  p.z = (int32_t)(w.joined > 1 ? outer : w.by_splits(outer));
+  p.split = w.joined > 1 ? rank : (int32_t)outer - p.z * w.splits;
   p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * bm;
   p.col = (int32_t)at.col * bn;
   p.first_step = p.split * w.steps_per_split;
@@ -72,10 +74,9 @@ CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_
 struct WgmmaItems {
   int first, count, step;
   __device__ __forceinline__ explicit WgmmaItems(const WgmmaWork& w) {
-    const int blocks = w.cluster * w.joined;
-    first = (int)blockIdx.x / blocks;
-    step = (int)gridDim.x / blocks;
-    count = w.tiles_m * w.tiles_n * w.batch * (w.joined > 1 ? 1 : w.splits);
+    first = (int)hopper::cluster_index();
+    step = (int)hopper::cluster_count();
+    count = (int)(w.grid.rows * w.grid.cols) * w.batch * (w.joined > 1 ? 1 : w.splits);
   }
 };
 
@@ -91,13 +92,34 @@ template <> __device__ __forceinline__ uint32_t pack<float16>(float low, float h
   return both;
 }
 
+// An operand's part of a stage, EXTENT rows or columns of 64 of k. Where two blocks share it, each asks for one half,
+// on behalf of both.
+template <int EXTENT, bool MN, class T>
+__device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint64_t* bar, int at, int k, int z,
+                                             bool shared, int half) {
+  constexpr uint16_t BOTH = 3;
+  if constexpr (MN) {
+#pragma unroll
+    for (int i = 0; i < EXTENT; i += 64) {
+      if (!shared)
+        hopper::load_box(to + i * 64, map, bar, at + i, k, z);
+      else if (i / (EXTENT / 2) == half)
+        hopper::load_box_to_all(to + i * 64, map, bar, at + i, k, z, BOTH);
+    }
+  } else {
+    const int from = half * (EXTENT / 2);
+    if (!shared)
+      hopper::load_box(to, map, bar, k, at, z);
+    else
+      hopper::load_box_to_all(to + from * 64, map, bar, k, at + from, z, BOTH);
+  }
+}
+
 // One thread's endless request for tiles.
 template <class Tile>
 __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
                                            typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
   using namespace hopper;
-  const int part = Tile::BN / w.cluster;  // of b's tile that this block reads for all
-  const uint16_t all = (uint16_t)((1 << w.cluster) - 1);
   int stage = 0;
   uint32_t phase = 0;
   const WgmmaItems items(w);
@@ -113,34 +135,13 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
       typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        const int z = za + plane * w.planes_apart_a;
-        if (Tile::A_MN) {
-#pragma unroll
-          for (int i = 0; i < Tile::BM; i += 64)
-            load_box(a + plane * Tile::A_ELEMENTS + i * Tile::BK, map_a, &full[stage], row + i, k, z);
-        } else {
-          load_box(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], k, row, z);
-        }
+        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], row, k,
+                                           za + plane * w.planes_apart_a, false, 0);
       }
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        const int z = zb + plane * w.planes_apart_b;
-        typename Tile::T* to = b + plane * Tile::B_ELEMENTS;
-        if (Tile::B_MN) {
-          const int from = w.cluster > 1 ? (int)rank * part : 0;
-          for (int i = from; i < from + part; i += 64) {
-            if (w.cluster > 1)
-              load_box_to_all(to + i * Tile::BK, map_b, &full[stage], col + i, k, z, all);
-            else
-              load_box(to + i * Tile::BK, map_b, &full[stage], col + i, k, z);
-          }
-        } else {
-          const int i = w.cluster > 1 ? (int)rank * part : 0;
-          if (w.cluster > 1)
-            load_box_to_all(to + i * Tile::BK, map_b, &full[stage], k, col + i, z, all);
-          else
-            load_box(to, map_b, &full[stage], k, col, z);
-        }
+        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, &full[stage], col, k,
+                                           zb + plane * w.planes_apart_b, w.cluster > 1, (int)rank);
       }
       if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
     }
@@ -329,6 +330,46 @@ __device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const Wgmm
   return {w.cut, at.z, w.m, w.n, first, min(w.cut.a.k, last)};
 }
 
+struct Nothing {
+  __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
+};
+
+// What the rows and columns of a cut tile are scaled back by. A thread asks for its share before the products, so that
+// it is there after them; from shared memory all threads then read what they need. Usually no row or column is marked,
+// and then a product with a power of two is all it takes.
+template <class Tile> struct WgmmaScales {
+  static constexpr int THREADS = Tile::CONSUMERS * 128, EACH = (Tile::SCALES + THREADS - 1) / THREADS;
+  int32_t info[EACH];
+
+  __device__ __forceinline__ WgmmaScales(const WgmmaWork& w, const WgmmaPlace& at) {
+    const int32_t *a = w.cut.a_info + (int64_t)at.z * w.cut.a_moves * w.m,
+                  *b = w.cut.b_info + (int64_t)at.z * w.cut.b_moves * w.n;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+      const int place = (int)threadIdx.x - 128 + i * THREADS, row = at.row + place, col = at.col + place - Tile::BM;
+      info[i] = 0;
+      if (place < Tile::BM) {
+        if (row < w.m) info[i] = a[row];
+      } else if (place < Tile::SCALES) {
+        if (col < w.n) info[i] = b[col];
+      }
+    }
+  }
+  // [row], [column] to shared memory; waits for all consumers. Whether they are all one needs.
+  __device__ __forceinline__ bool share(float* scales) const {
+    constexpr int32_t MOST = 60;  // two such, and sums beside them, are far from float's ends
+    bool special = false;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+      const int place = (int)threadIdx.x - 128 + i * THREADS;
+      const int32_t exponent = SplitInfo::exponent(info[i]);
+      if (place < Tile::SCALES) scales[place] = __int_as_float((127 - exponent) << 23);
+      special = special || SplitInfo::marks(info[i]) || exponent < -MOST || exponent > MOST;
+    }
+    return !hopper::consumers_any<THREADS>(special);
+  }
+};
+
 // A thread's accumulators to the block's sums.
 template <class Tile, int COUNT>
 __device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, const WgmmaLane& lane) {
@@ -401,6 +442,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   float* sums = reinterpret_cast<float*>(shared);
   uint64_t* full = reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
   uint64_t* empty = full + Tile::STAGES;
+  float *first_scales = reinterpret_cast<float*>(empty + Tile::STAGES), *scales = first_scales;  // of items by turns
   const bool alone = w.cluster * w.joined == 1;
   const uint32_t rank = alone ? 0 : cluster_rank();
   const int group = (int)threadIdx.x / 128;
@@ -432,21 +474,30 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     const WgmmaItems items(w);
     for (int item = items.first; item < items.count; item += items.step) {
       const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+      std::conditional_t<Tile::SCALED, WgmmaScales<Tile>, Nothing> own_scales(w, at);
       float d[Tile::BN / 2];
       if constexpr (Tile::PLANES == 2)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
-      const int64_t matrix = (int64_t)w.m * w.n;
-      int64_t piece = at.z * matrix;
+      const int64_t matrix = (int64_t)w.m * w.n, piece = (at.z + (int64_t)at.split * w.batch) * matrix;
+      const bool one = Tile::ONE_ITEM && w.one_item;  // then the sums take the stages' place
+      if constexpr (Tile::SCALED) {
+        const bool plain = own_scales.share(scales);
+        float* to = one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
+        const int64_t ld = one ? Tile::PITCH : w.n;
+        if (plain)
+          scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n, to, ld,
+                                      at.row + lane.row, at.col + lane.col);
+        else
+          scale_back<Tile::PLANES>(d, scaled_work(w, at), to, ld, at.row + lane.row, at.col + lane.col);
+        scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
+      } else if (one) {
+        consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages
+        keep_sums<Tile>(d, sums, lane);
+      }
       if constexpr (Tile::ONE_ITEM) {
-        if (w.one_item) {
-          consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages, where sums is
-          if constexpr (Tile::SCALED)
-            scale_back<Tile::PLANES>(d, scaled_work(w, at), sums - (int64_t)at.row * Tile::PITCH - at.col, Tile::PITCH,
-                                     at.row + lane.row, at.col + lane.col);
-          else
-            keep_sums<Tile>(d, sums, lane);
+        if (one) {
           if (w.joined > 1)
             cluster_sync_all();
           else
@@ -461,16 +512,13 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           break;
         }
       }
-      piece += at.split * w.batch * matrix;
-      if constexpr (Tile::SCALED) {
-        scale_back<Tile::PLANES>(d, scaled_work(w, at), static_cast<float*>(w.c) + piece, w.n, at.row + lane.row,
-                                 at.col + lane.col);
-      } else if (w.boxes_out) {
-        store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
-      } else if (w.float_out) {
-        store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
-      } else {
-        store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
+      if constexpr (!Tile::SCALED) {
+        if (w.boxes_out)
+          store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
+        else if (w.float_out)
+          store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+        else
+          store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
       }
     }
     if (threadIdx.x % 128 == 0) stores_have_read<0>();
