@@ -275,7 +275,7 @@ bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& bat
 // Besides the GPU's own version, that of the code counts: in a build for older GPUs the kernels are empty.
 bool mma_supported(Call& call) {
   static signed char known[64] = {};
-  signed char& here = known[call.device().index % 64];
+  signed char& here = known[call.device() % 64];
   if (here == 0) {
     cudaFuncAttributes code;
     CUDA_CHECK(cudaFuncGetAttributes(
