@@ -71,9 +71,15 @@ struct bfloat16 {
 
  private:
   CDN_FN static uint16_t encode(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+#else
     uint32_t bits = bits_as<uint32_t>(x);
     uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1);
     return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded >> 16);
+#endif
   }
 };
 
