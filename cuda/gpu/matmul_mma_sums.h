@@ -63,21 +63,33 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
         }
   }
 
-  // After put() by all threads. first: the row of the tile that row 0 here stands for.
+  // After put() by all threads. first: the row of the tile that row 0 here stands for. Each of the joined blocks adds
+  // up, and stores, a part of the rows.
   __device__ __forceinline__ void store(int first, int joined, int rank) {
     __syncthreads();
-    if (joined == 1) return store_rows<1>(first, 0);
+    int share = ROWS;
+    if (joined == 1) {
+      if (to.wide || Tile::SLICES > 1) store_packs<1>(first, 0);
+    } else {
 #if defined(CDN_HOPPER)
-    if (Tile::SLICES > 1)
-      for (int q = threadIdx.x; q < ROWS * PACKS; q += Tile::THREADS)
-        *reinterpret_cast<Four*>(shared + place(q)) = sum_of_slices(place(q));
-    __syncwarp();  // the cluster's barriers want whole warps
-    hopper::cluster_sync_all();
-    switch (joined) {  // each block adds up, and stores, a part of the rows
-      case 2: store_rows<2>(first, rank); break;
-      case 4: store_rows<4>(first, rank); break;
-      default: store_rows<8>(first, rank); break;
+      if (Tile::SLICES > 1)
+        for (int q = threadIdx.x; q < ROWS * PACKS; q += Tile::THREADS)
+          *reinterpret_cast<Four*>(shared + place(q)) = sum_of_slices(place(q));
+      __syncwarp();  // the cluster's barriers want whole warps
+      hopper::cluster_sync_all();
+      switch (joined) {
+        case 2: store_packs<2>(first, rank), share = ROWS / 2; break;
+        case 4: store_packs<4>(first, rank), share = ROWS / 4; break;
+        default: store_packs<8>(first, rank), share = ROWS / 8; break;
+      }
+#endif
     }
+    if (!to.wide) {
+      if (joined > 1 || Tile::SLICES > 1) __syncthreads();
+      store_numbers(first, rank * share, share);
+    }
+#if defined(CDN_HOPPER)
+    if (joined == 1) return;
     __syncwarp();
     hopper::cluster_sync();  // a block must not leave, or use its memory, while others read from it
 #endif
@@ -116,27 +128,26 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
     return sum_of_slices(at);
   }
 
-  // Where lines of c don't allow packs, neighbouring threads store neighbouring numbers; the sums go back for that to
-  // where no other block reads.
-  template <int BLOCKS> __device__ __forceinline__ void store_rows(int first, int rank) {
+  // Where lines of c don't allow packs, the sums go back to where no other block reads, for store_numbers().
+  template <int BLOCKS> __device__ __forceinline__ void store_packs(int first, int rank) {
     constexpr int SHARE = ROWS / BLOCKS;
     const int begin = rank * SHARE;
-    if (to.wide || BLOCKS > 1 || Tile::SLICES > 1) {
 #pragma unroll 2
-      for (int q = begin * PACKS + (int)threadIdx.x; q < (begin + SHARE) * PACKS; q += Tile::THREADS) {
-        int row = first + q / PACKS, col = q % PACKS * 4;
-        if (row >= to.rows || col >= to.cols) continue;
-        Four sum = sum_of_all<BLOCKS>(place(q));
-        if (to.wide)
-          to.store(row, col, sum);
-        else
-          *reinterpret_cast<Four*>(shared + place(q)) = sum;
-      }
+    for (int q = begin * PACKS + (int)threadIdx.x; q < (begin + SHARE) * PACKS; q += Tile::THREADS) {
+      int row = first + q / PACKS, col = q % PACKS * 4;
+      if (row >= to.rows || col >= to.cols) continue;
+      Four sum = sum_of_all<BLOCKS>(place(q));
+      if (to.wide)
+        to.store(row, col, sum);
+      else
+        *reinterpret_cast<Four*>(shared + place(q)) = sum;
     }
-    if (to.wide) return;
-    if (BLOCKS > 1 || Tile::SLICES > 1) __syncthreads();
+  }
+
+  // Neighbouring threads store neighbouring numbers.
+  __device__ __forceinline__ void store_numbers(int first, int begin, int share) {
 #pragma unroll 4
-    for (int e = begin * Tile::BN + (int)threadIdx.x; e < (begin + SHARE) * Tile::BN; e += Tile::THREADS) {
+    for (int e = begin * Tile::BN + (int)threadIdx.x; e < (begin + share) * Tile::BN; e += Tile::THREADS) {
       int r = e / Tile::BN, col = e % Tile::BN;
       if (first + r < to.rows && col < to.cols)
         to.store(first + r, col, Pack<float, 1>{shared[place(r, col / 4) + col % 4]});
