@@ -2,12 +2,11 @@
 // shared.
 #pragma once
 #include <cstdint>
-#include <string>
 
 namespace cdn {
 
 struct DeviceInfo {
-  std::string name;
+  char name[256];
   int64_t total, free, major, minor, processors, driver, runtime, is_gpu;
 };
 
@@ -33,7 +32,7 @@ namespace backend {
 
 using Stream = void*;  // cudaStream_t; nullptr on the CPU
 
-int32_t device_count(std::string* why_none);
+int32_t device_count(const char** why_none);  // says why where there is none
 DeviceInfo device_info(int32_t device);
 const char* build_info();
 

@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #if defined(__CUDACC__)
-#include <cuda_fp16.h>
 #define CDN_FN __host__ __device__ __forceinline__
 #else
 #define CDN_FN inline __attribute__((always_inline))
@@ -33,7 +32,9 @@ struct float16 {
  private:
   CDN_FN static float decode(uint16_t bits) {
 #if defined(__CUDA_ARCH__)
-    return __half2float(__ushort_as_half(bits));
+    float x;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+    return x;
 #else
     // The fields at a float's places; a product with a power of two mends the exponent, also of denormals.
     uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13, sign = static_cast<uint32_t>(bits & 0x8000u)
@@ -44,7 +45,9 @@ struct float16 {
   }
   CDN_FN static uint16_t encode(float x) {
 #if defined(__CUDA_ARCH__)
-    return __half_as_ushort(__float2half_rn(x));
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
 #else
     uint32_t bits = bits_as<uint32_t>(x), magnitude = bits & 0x7fffffffu;
     // Normal results: move the exponent, add just under half of the last place (and half for odd ones), cut.
@@ -68,9 +71,15 @@ struct bfloat16 {
 
  private:
   CDN_FN static uint16_t encode(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
+#else
     uint32_t bits = bits_as<uint32_t>(x);
     uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1);
     return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded >> 16);
+#endif
   }
 };
 

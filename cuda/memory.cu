@@ -1,6 +1,7 @@
 // Devices, streams, buffers and copies: the exports that manage rather than compute.
 #include <cstdio>
 #include <cstring>
+#include <exception>
 
 #include "handles.h"
 
@@ -55,9 +56,9 @@ CDN_API const char* cdn_build_info(void) { return backend::build_info(); }
 
 CDN_API int32_t cdn_device_count(int32_t* count) {
   return guard("cdn_device_count", [&] {
-    std::string why;
+    const char* why = nullptr;
     *required(count, "count") = backend::device_count(&why);
-    if (*count == 0) set_last_error(CDN_OK, "cdn_device_count", why.c_str());
+    if (*count == 0) set_last_error(CDN_OK, "cdn_device_count", why);
   });
 }
 
@@ -67,7 +68,7 @@ CDN_API int32_t cdn_device_info(char* name, int64_t* info, int32_t device) {
     required(info, "info");
     device_at(device);
     DeviceInfo d = backend::device_info(device);
-    snprintf(name, 256, "%s", d.name.c_str());
+    snprintf(name, 256, "%s", d.name);
     const int64_t all[8] = {d.total, d.free, d.major, d.minor, d.processors, d.driver, d.runtime, d.is_gpu};
     memcpy(info, all, sizeof all);
   });

@@ -21,30 +21,25 @@ template <class T> struct Sum {
   CDN_FN void store(int64_t at, Acc sum) const { y[at] = static_cast<T>(sum / divisor); }
 };
 
-template <class T> struct Largest {
-  CDN_FN static T least() {
-    return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
-                                                : std::numeric_limits<T>::lowest();
-  }
-  CDN_FN static T better(T a, T b) { return fn::larger(a, b); }
-  CDN_FN static bool beats(T a, T b) { return a > b || (is_nan(a) && !is_nan(b)); }
-};
-template <class T> struct Smallest {
-  CDN_FN static T least() {
-    return std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
-  }
-  CDN_FN static T better(T a, T b) { return fn::smaller(a, b); }
-  CDN_FN static bool beats(T a, T b) { return a < b || (is_nan(a) && !is_nan(b)); }
-};
-
-template <template <class> class Which, class T> struct Extremum {
+// The minimum is the maximum in the opposite order, so that one kernel finds either: floats change their sign, integers
+// all bits.
+template <class T> struct Extremum {
   using Acc = Compute<T>;
+  using Bits = typename std::conditional<sizeof(Acc) == 8, uint64_t, uint32_t>::type;
   const T* x;
   T* y;
-  CDN_FN Acc start() const { return Which<Acc>::least(); }
-  CDN_FN Acc load(int64_t at, int64_t) const { return wide(x[at]); }
-  CDN_FN Acc join(Acc a, Acc b) const { return Which<Acc>::better(a, b); }
-  CDN_FN void store(int64_t at, Acc value) const { y[at] = static_cast<T>(value); }
+  Bits flipped;
+  Extremum(const T* x, T* y, bool smallest) : x(x), y(y), flipped(0) {
+    if (smallest) flipped = is_real<T> ? Bits(1) << (8 * sizeof(Acc) - 1) : static_cast<Bits>(~Bits(0));
+  }
+  CDN_FN Acc in_order(Acc value) const { return bits_as<Acc>(bits_as<Bits>(value) ^ flipped); }
+  CDN_FN Acc start() const {
+    using Limits = std::numeric_limits<Acc>;
+    return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
+  }
+  CDN_FN Acc load(int64_t at, int64_t) const { return in_order(wide(x[at])); }
+  CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
+  CDN_FN void store(int64_t at, Acc value) const { y[at] = static_cast<T>(in_order(value)); }
 };
 
 template <class T> struct Candidate {
@@ -52,18 +47,19 @@ template <class T> struct Candidate {
   T value;
 };
 
-template <template <class> class Which, class T> struct ArgExtremum {
+template <bool SMALLEST, class T> struct ArgExtremum {
   using C = Compute<T>;
   using Acc = Candidate<C>;
   const T* x;
   int32_t* y;
+  CDN_FN static bool beats(C a, C b) { return (SMALLEST ? a < b : a > b) || (is_nan(a) && !is_nan(b)); }
   CDN_FN Acc start() const { return {-1, C(0)}; }
   CDN_FN Acc load(int64_t at, int64_t k) const { return {k, wide(x[at])}; }
   CDN_FN Acc join(Acc a, Acc b) const {
     if (a.index < 0) return b;
     if (b.index < 0) return a;
-    if (Which<C>::beats(b.value, a.value)) return b;
-    if (Which<C>::beats(a.value, b.value)) return a;
+    if (beats(b.value, a.value)) return b;
+    if (beats(a.value, b.value)) return a;
     return a.index <= b.index ? a : b;
   }
   CDN_FN void store(int64_t at, Acc best) const { y[at] = static_cast<int32_t>(best.index); }
@@ -87,8 +83,8 @@ void need_elements(int64_t outer, int64_t axis, int64_t inner) {
   if (axis == 0 && outer * inner > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "axis has no elements, so there is no extremum");
 }
 
-template <template <class> class Which>
-int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+int32_t extremum(const char* op, bool smallest, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                 int32_t dtype) {
   return run(op, [&](Call& call) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
@@ -96,12 +92,12 @@ int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t 
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", n.out);
       const T* from = call.in<T>(x, "x", n.in);
-      reduce(call, outer, axis, inner, Extremum<Which, T>{from, to});
+      reduce(call, outer, axis, inner, Extremum<T>(from, to, smallest));
     });
   });
 }
 
-template <template <class> class Which>
+template <bool SMALLEST>
 int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                      int32_t dtype) {
   return run(op, [&](Call& call) {
@@ -112,7 +108,7 @@ int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int6
       using T = decltype(zero);
       int32_t* to = call.out<int32_t>(y, "y", n.out);
       const T* from = call.in<T>(x, "x", n.in);
-      reduce(call, outer, axis, inner, ArgExtremum<Which, T>{from, to});
+      reduce(call, outer, axis, inner, ArgExtremum<SMALLEST, T>{from, to});
     });
   });
 }
@@ -130,16 +126,16 @@ CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, in
   });
 }
 CDN_API int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return extremum<Largest>("cdn_max", y, x, outer, axis, inner, dtype);
+  return extremum("cdn_max", false, y, x, outer, axis, inner, dtype);
 }
 CDN_API int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return extremum<Smallest>("cdn_min", y, x, outer, axis, inner, dtype);
+  return extremum("cdn_min", true, y, x, outer, axis, inner, dtype);
 }
 CDN_API int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return arg_extremum<Largest>("cdn_argmax", y, x, outer, axis, inner, dtype);
+  return arg_extremum<false>("cdn_argmax", y, x, outer, axis, inner, dtype);
 }
 CDN_API int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return arg_extremum<Smallest>("cdn_argmin", y, x, outer, axis, inner, dtype);
+  return arg_extremum<true>("cdn_argmin", y, x, outer, axis, inner, dtype);
 }
 
 CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,

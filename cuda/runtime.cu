@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "handles.h"
 
@@ -18,7 +19,8 @@ HandleTable<Buffer>& buffers() {
   return *table;
 }
 
-bool sync_each_call() {
+// CUDENO_SYNC=1
+static bool sync_each_call() {
   static const bool on = [] {
     const char* value = getenv("CUDENO_SYNC");
     return value && strcmp(value, "0") != 0 && *value;
@@ -37,9 +39,9 @@ Device& device_at(int32_t index) {
     backend::activate(index);
     return *devices[index];
   }
-  std::string why;
+  const char* why = nullptr;
   int32_t count = backend::device_count(&why);
-  if (count == 0) CDN_FAIL(CDN_NO_DEVICE, "no device: %s", why.c_str());
+  if (count == 0) CDN_FAIL(CDN_NO_DEVICE, "no device: %s", why);
   if (index < 0 || index >= count)
     CDN_FAIL(CDN_BAD_ARGUMENT, "device is %d; there are %d, numbered from 0", index, count);
   if (devices.size() < static_cast<size_t>(count)) devices.resize(count);
@@ -112,6 +114,11 @@ void order_after(Block* block, Stream stream) {
   block->stream = stream;
 }
 
+Call::Call(Overlap overlap) : overlap_(overlap) { library_mutex().lock(); }
+
+int32_t Call::device() const { return device_->index; }
+Stream Call::stream() const { return device_->stream(); }
+
 void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write) {
   Buffer& buffer = buffer_at(handle, name);
   if (count < 0 || count > MAX_BYTES / element_bytes)
@@ -171,6 +178,7 @@ Call::~Call() {
     } catch (...) {  // only a device that has failed altogether gets here; the next call reports it
     }
   }
+  library_mutex().unlock();
 }
 
 void Call::finish() {

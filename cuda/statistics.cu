@@ -88,12 +88,15 @@ struct NormP : Adding {
   CDN_FN double term(double x) const { return fn::pow(::fabs(x), p); }
   CDN_FN double result(double sum) const { return fn::pow(sum, 1 / p); }
 };
-template <bool LARGEST> struct NormInf {
+// The smallest |x| is the largest -|x|, so that one kernel finds either.
+struct NormInf {
   using Acc = double;
-  CDN_FN Acc start() const { return LARGEST ? 0 : std::numeric_limits<double>::infinity(); }
-  CDN_FN double term(double x) const { return ::fabs(x); }
-  CDN_FN Acc join(Acc a, Acc b) const { return LARGEST ? fn::larger(a, b) : fn::smaller(a, b); }
-  CDN_FN double result(double value) const { return value; }
+  bool smallest;
+  CDN_FN double in_order(double x) const { return smallest ? -x : x; }
+  CDN_FN Acc start() const { return smallest ? -std::numeric_limits<double>::infinity() : 0; }
+  CDN_FN double term(double x) const { return in_order(::fabs(x)); }
+  CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
+  CDN_FN double result(double value) const { return in_order(value); }
 };
 
 template <class T, class Rule> struct Norm {
@@ -225,8 +228,8 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
       if (p == 2) return by(Norm2{});
       if (p == 1) return by(Norm1{});
       if (p == 0) return by(Norm0{});
-      if (p == std::numeric_limits<double>::infinity()) return by(NormInf<true>{});
-      if (p == -std::numeric_limits<double>::infinity()) return by(NormInf<false>{});
+      if (p == std::numeric_limits<double>::infinity()) return by(NormInf{false});
+      if (p == -std::numeric_limits<double>::infinity()) return by(NormInf{true});
       NormP rule;
       rule.p = p;
       by(rule);

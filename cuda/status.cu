@@ -3,10 +3,20 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <exception>
+#include <new>
+#include <string>
 
 namespace cdn {
 
 static thread_local char last_error[1024];
+
+namespace {
+struct Error {
+  int32_t code;
+  std::string text;
+};
+}  // namespace
 
 void fail(int32_t code, const char* file, int line, const char* format, ...) {
   char text[768];
@@ -23,6 +33,20 @@ void fail(int32_t code, const char* file, int line, const char* format, ...) {
 int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept {
   snprintf(last_error, sizeof last_error, "%s: %s", op, text);
   return code;
+}
+
+int32_t caught(const char* op) noexcept {
+  try {
+    throw;
+  } catch (const Error& e) {
+    return set_last_error(e.code, op, e.text.c_str());
+  } catch (const std::bad_alloc&) {
+    return set_last_error(CDN_OUT_OF_MEMORY, op, "no host memory left");
+  } catch (const std::exception& e) {
+    return set_last_error(CDN_INTERNAL, op, e.what());
+  } catch (...) {
+    return set_last_error(CDN_INTERNAL, op, "unknown exception");
+  }
 }
 
 }  // namespace cdn

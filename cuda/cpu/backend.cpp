@@ -5,9 +5,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <string>
 
 #include "../status.h"
 #include "threads.h"
@@ -35,10 +37,9 @@ static const char* missing_instructions() {
   return nullptr;
 }
 
-int32_t device_count(std::string* why_none) {
-  const char* why = missing_instructions();
-  if (why) *why_none = why;
-  return why ? 0 : 1;
+int32_t device_count(const char** why_none) {
+  *why_none = missing_instructions();
+  return *why_none ? 0 : 1;
 }
 
 DeviceInfo device_info(int32_t) {
@@ -48,7 +49,9 @@ DeviceInfo device_info(int32_t) {
 #else
                  sysconf(_SC_PHYS_PAGES);
 #endif
-  return {processor_name(), physical_bytes(), free, 0, 0, threads::count(), 0, 0, 0};
+  DeviceInfo info{{}, physical_bytes(), free, 0, 0, threads::count(), 0, 0, 0};
+  snprintf(info.name, sizeof info.name, "%s", processor_name().c_str());
+  return info;
 }
 
 const char* build_info() {

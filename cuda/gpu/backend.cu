@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -81,10 +82,10 @@ int32_t count_devices(std::string* why) {
 
 }  // namespace
 
-int32_t device_count(std::string* why_none) {
+int32_t device_count(const char** why_none) {
   static std::string why;
   static const int32_t count = count_devices(&why);
-  *why_none = why;
+  *why_none = why.c_str();
   return count;
 }
 
@@ -96,7 +97,9 @@ DeviceInfo device_info(int32_t device) {
   int driver = 0, runtime = 0;
   CUDA_CHECK(cudaDriverGetVersion(&driver));
   CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
-  return {p.name, (int64_t)total, (int64_t)free, p.major, p.minor, p.multiProcessorCount, driver, runtime, 1};
+  DeviceInfo info{{}, (int64_t)total, (int64_t)free, p.major, p.minor, p.multiProcessorCount, driver, runtime, 1};
+  snprintf(info.name, sizeof info.name, "%s", p.name);
+  return info;
 }
 
 const char* build_info() {

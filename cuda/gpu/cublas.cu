@@ -135,7 +135,7 @@ template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
   if (x.m > INT32_MAX || x.n > INT32_MAX || x.k > INT32_MAX || x.count > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: m = %lld, n = %lld, k = %lld, batch %lld; each must be below 2^31",
              (long long)x.m, (long long)x.n, (long long)x.k, (long long)x.count);
-  Handle handle = handle_of(library, call.device().index);
+  Handle handle = handle_of(library, call.device());
   check(library.set_stream(handle, call.stream()), "cublasSetStream");  // which forgets the workspace
   // Of the call, not of the handle: so the allocator sees to it that two streams never share one.
   check(library.set_workspace(handle, call.scratch<char>(WORKSPACE), WORKSPACE), "cublasSetWorkspace");

@@ -15,14 +15,15 @@ inline unsigned grid_for(int64_t blocks) { return static_cast<unsigned>(blocks <
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
-// ---- map: a thread takes W neighbouring elements with one access of up to 16 bytes per operand.
+// ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per operand. What is left
+// after the packs, or all where operands are not aligned, comes one by one.
 
 template <class T, int W> struct alignas(sizeof(T) * W) Pack { T v[W]; };
 
 template <int W, class F, class Y, class... X>
-__global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, F f, Y* y, const X*... x) {
-  int64_t packs = n / W, stride = (int64_t)gridDim.x * BLOCK;
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs; i += stride) {
+__global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
+  const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x, stride = (int64_t)gridDim.x * BLOCK;
+  for (int64_t i = first; i < packs; i += stride) {
     auto apply = [&](const Pack<X, W>... in) {
       Pack<Y, W> out;
 #pragma unroll
@@ -31,10 +32,8 @@ __global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, F f, Y* y, const 
     };
     apply(reinterpret_cast<const Pack<X, W>*>(x)[i]...);
   }
-  if (W > 1 && blockIdx.x == 0 && threadIdx.x < n % W) {
-    int64_t i = packs * W + threadIdx.x;
-    y[i] = static_cast<Y>(f(wide(x[i])...));
-  }
+#pragma unroll 1
+  for (int64_t i = packs * W + first; i < n; i += stride) y[i] = static_cast<Y>(f(wide(x[i])...));
 }
 
 template <class T> constexpr int largest_size() { return sizeof(T); }
@@ -47,10 +46,8 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   constexpr int W = 16 / largest_size<Y, X...>();
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
-  if (wide)
-    map_kernel<W><<<grid_for((n / W + BLOCK) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, f, y, x...);
-  else
-    map_kernel<1><<<grid_for((n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, f, y, x...);
+  int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
+  map_kernel<W><<<grid_for((threads + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, packs, f, y, x...);
 }
 
 // ---- each
@@ -157,7 +154,8 @@ template <int G, class T, class Join> __device__ T join_group(T value, Join join
 
 // ---- reduce
 
-// What a block does: `splits` pieces of the axis, each by its own block; more than one leaves partial results.
+// What a block does: `splits` pieces of the axis, each by its own block; more than one leave partial results, which go
+// to `partial`, else null, of the kernels.
 struct Split {
   int64_t outer, axis, inner, splits, piece;
 };
@@ -168,8 +166,8 @@ template <class Op> struct JoinOf {
 };
 
 // inner == 1: G threads stride along a row.
-template <int G, class Op, class Store>
-__global__ void __launch_bounds__(BLOCK) reduce_row_kernel(Split s, Op op, Store store) {
+template <int G, class Op>
+__global__ void __launch_bounds__(BLOCK) reduce_row_kernel(Split s, Op op, typename Op::Acc* partial) {
   constexpr int ROWS = BLOCK / G;
   int lane = threadIdx.x % G;
   int64_t tasks = s.outer * s.splits;
@@ -182,13 +180,18 @@ __global__ void __launch_bounds__(BLOCK) reduce_row_kernel(Split s, Op op, Store
       for (int64_t k = begin + lane; k < end; k += G) acc = op.join(acc, op.load(o * s.axis + k, k));
     }
     acc = join_group<G>(acc, JoinOf<Op>{op});
-    if (lane == 0 && task < tasks) store.store(task, acc);
+    if (lane == 0 && task < tasks) {
+      if (G == BLOCK && partial)  // an axis for smaller groups is not cut
+        partial[task] = acc;
+      else
+        op.store(task, acc);
+    }
   }
 }
 
 // inner > 1: 32 neighbouring columns by 8 threads down the axis.
-template <class Op, class Store>
-__global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, Store store) {
+template <class Op>
+__global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
   __shared__ __align__(16) char memory[sizeof(Acc) * BLOCK];
   Acc(*shared)[32] = reinterpret_cast<Acc(*)[32]>(memory);
@@ -205,16 +208,14 @@ __global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, St
     __syncthreads();
     if (down == 0 && i < s.inner) {
       for (int d = 1; d < BLOCK / 32; d++) acc = op.join(acc, shared[d][x]);
-      store.store(rest * s.inner + i, acc);
+      if (partial)
+        partial[rest * s.inner + i] = acc;
+      else
+        op.store(rest * s.inner + i, acc);
     }
     __syncthreads();
   }
 }
-
-template <class Acc> struct StorePartial {
-  Acc* partial;
-  __device__ void store(int64_t at, Acc acc) const { partial[at] = acc; }
-};
 
 // The second pass: the same operation over the partial results of the first.
 template <class Op> struct OverPartial {
@@ -224,17 +225,18 @@ template <class Op> struct OverPartial {
   __device__ Acc start() const { return op.start(); }
   __device__ Acc load(int64_t at, int64_t) const { return partial[at]; }
   __device__ Acc join(Acc a, Acc b) const { return op.join(a, b); }
+  __device__ void store(int64_t at, Acc acc) const { op.store(at, acc); }
 };
 
 // Blocks for columns, or for rows with G threads each.
-template <int G, class Op, class Store> void launch_reduce(Call& call, const Split& s, Op op, Store store) {
+template <int G, class Op> void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
   constexpr int ROWS = BLOCK / G;
   int64_t tasks = s.outer * s.splits;
   cudaStream_t stream = stream_of(call);
   if (s.inner > 1)
-    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, store);
+    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, partial);
   else
-    reduce_row_kernel<G><<<grid_for((tasks + ROWS - 1) / ROWS), BLOCK, 0, stream>>>(s, op, store);
+    reduce_row_kernel<G><<<grid_for((tasks + ROWS - 1) / ROWS), BLOCK, 0, stream>>>(s, op, partial);
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
@@ -251,15 +253,15 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
   int64_t piece = axis ? (axis + splits - 1) / splits : 1;
   Split s{outer, axis, inner, splits, piece};
   if (splits == 1) {
-    if (axis <= 16) return launch_reduce<8>(call, s, op, op);
+    if (axis <= 16) return launch_reduce<8>(call, s, op);
     bool many = outer >= 4096;  // warps enough, without taking a block for each row
-    if (axis <= (many ? 4096 : 512)) return launch_reduce<32>(call, s, op, op);
-    return launch_reduce<BLOCK>(call, s, op, op);
+    if (axis <= (many ? 4096 : 512)) return launch_reduce<32>(call, s, op);
+    return launch_reduce<BLOCK>(call, s, op);
   }
   using Acc = typename Op::Acc;
   Acc* partial = call.scratch<Acc>(outer * splits * inner);
-  launch_reduce<BLOCK>(call, s, op, StorePartial<Acc>{partial});
-  launch_reduce<32>(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial}, op);
+  launch_reduce<BLOCK>(call, s, op, partial);
+  launch_reduce<32>(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial});
 }
 
 // ---- reduce_each: a block for each row.

@@ -160,7 +160,7 @@ template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
 }
 
 const MmaTiles<float>& tiles_of(float, MmaMethod method) {
-  constexpr MmaMethod TF32 = MmaMethod::TF32, FLOAT32 = MmaMethod::FLOAT32, BFLOAT16 = MmaMethod::BFLOAT16;
+  constexpr MmaMethod TF32 = MmaMethod::TF32, FLOAT32 = MmaMethod::FLOAT32;
   static const MmaTiles<float> tf32 = {
       tile<MmaTile<float, TF32, 128, 256, 16, 64, 64, 1, 4, 1>>(560, 1.0),
       tile<MmaTile<float, TF32, 128, 128, 16, 64, 64, 1, 3, 2>>(480, 1.3),
@@ -172,12 +172,7 @@ const MmaTiles<float>& tiles_of(float, MmaMethod method) {
       tile<MmaTile<float, FLOAT32, 32, 64, 64, 32, 32, 2, 3, 2>>(103, 1.3),
       tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 4, 3>>(100, 1.5),
   };
-  static const MmaTiles<float> bfloat16 = {
-      // large products: see multiply_as_bfloat16
-      tile<MmaTile<float, BFLOAT16, 64, 64, 32, 32, 32, 1, 3, 2>>(320, 1.5),
-      tile<MmaTile<float, BFLOAT16, 32, 32, 64, 32, 32, 2, 3, 3>>(140, 1.5),
-  };
-  return method == TF32 ? tf32 : method == FLOAT32 ? float32 : bfloat16;
+  return method == FLOAT32 ? float32 : tf32;
 }
 
 // ---- The choice
@@ -258,8 +253,8 @@ template <class T, class Y> void multiply(Call& call, MmaProduct<T> x, const Mma
   if (second_pass) sum_all_pieces(call, c, static_cast<const float*>(x.pieces.sums), count, plan.k.splits);
 }
 
-// In a large product a number is read by many blocks. Rounding it once, to half the bytes, is then faster than doing so
-// wherever it is read.
+// In a large product a number is read by many blocks. Rounding it once, to half the bytes, is then faster. Where it is
+// not, TF32 is as fast as rounding wherever a number is read, and more exact.
 bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& batch, double cycles) {
   MmaPlan<bfloat16> plan = plan_of<bfloat16>(call, MmaMethod::HALF, true, batch.n, p.m(), p.n(), p.k());
   double bytes = 6.0 * static_cast<double>(batch.n) * static_cast<double>(p.m() + p.n()) * static_cast<double>(p.k());
@@ -277,7 +272,7 @@ bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& bat
 // Besides the GPU's own version, that of the code counts: in a build for older GPUs the kernels are empty.
 bool mma_supported(Call& call) {
   static signed char known[64] = {};
-  signed char& here = known[call.device().index % 64];
+  signed char& here = known[call.device() % 64];
   if (here == 0) {
     cudaFuncAttributes code;
     CUDA_CHECK(cudaFuncGetAttributes(

@@ -23,7 +23,7 @@ struct LowBits {
 // One step: sum += a b over the STEP of k that a set of the fragments holds. FIRST: sum = a b.
 template <class Tile, bool FIRST, int M, int N, class A, class B>
 __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, B& b, int set, LowBits& seen) {
-  using T = typename Tile::MmaType;
+  using T = typename Tile::T;
   auto& u = a.words[set];
   auto& v = b.words[set];
   if constexpr (Tile::METHOD == MmaMethod::FLOAT32) {
@@ -57,9 +57,7 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
     products(u, v, std::false_type{});
   } else {
     auto word = [](auto& x, int group, int half) {  // of half the k
-      if constexpr (Tile::METHOD == MmaMethod::BFLOAT16)
-        return bfloat16_pair(x[group][2 * half], x[group][2 * half + 1]);
-      else if constexpr (Tile::METHOD == MmaMethod::TF32)
+      if constexpr (Tile::METHOD == MmaMethod::TF32)
         return tf32_rounded(x[group][half]);
       else
         return x[group][half];

@@ -153,11 +153,14 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
     }
     if (to.wide) return;
     if (count > 1) __syncthreads();
+    constexpr int STEP = Tile::THREADS / Tile::BN;  // a thread stays in its column
+    static_assert(STEP * Tile::BN == Tile::THREADS, "threads fill lines");
+    const int col = (int)threadIdx.x % Tile::BN;
+    if (col >= to.cols) return;
+    if (rows > to.rows - first) rows = to.rows - first;
 #pragma unroll 4
-    for (int e = (int)threadIdx.x; e < rows * Tile::BN; e += Tile::THREADS) {
-      const int row = e / Tile::BN, col = e % Tile::BN;
-      if (first + row < to.rows && col < to.cols) to.store(first + row, col, Pack<float, 1>{shared[place(row, col)]});
-    }
+    for (int row = (int)threadIdx.x / Tile::BN; row < rows; row += STEP)
+      to.store(first + row, col, Pack<float, 1>{shared[place(row, col)]});
   }
 };
 

@@ -13,7 +13,7 @@ enum class MmaMethod {
   HALF,      // 16-bit floats, as they are
   TF32,      // floats rounded to 11 bits
   FLOAT32,   // floats as two such parts each: as exact as products of floats
-  BFLOAT16,  // floats rounded to bfloat16
+  BFLOAT16,  // floats rounded to bfloat16 in copies, or TF32: no tile has this method
 };
 
 // An aligned chunk of 16 bytes: its first `count`, and zeros for the others, which are not read.
@@ -33,14 +33,13 @@ template <class T_, MmaMethod METHOD_, int BM_, int BN_, int BK_, int WM_, int W
           int MIN_BLOCKS_>
 struct MmaTile {
   using T = T_;
-  using MmaType = std::conditional_t<METHOD_ == MmaMethod::BFLOAT16, bfloat16, T>;
   static constexpr MmaMethod METHOD = METHOD_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, SLICES = SLICES_, STAGES = STAGES_,
                        MIN_BLOCKS = MIN_BLOCKS_;
   static constexpr int WARPS_M = BM / WM, WARPS_N = BN / WN, WARPS = WARPS_M * WARPS_N, THREADS = 32 * WARPS * SLICES;
-  static constexpr int STEP = METHOD == MmaMethod::HALF || METHOD == MmaMethod::BFLOAT16 ? 16 : 8;  // k of one mma
-  static constexpr int WORDS = STEP * (int)sizeof(T) / 16;  // of a fragment's line that a thread holds
-  static constexpr int DEPTH = BK / STEP / SLICES;          // steps of a warp in a tile
+  static constexpr int STEP = METHOD == MmaMethod::HALF ? 16 : 8;  // k of one mma
+  static constexpr int WORDS = STEP * (int)sizeof(T) / 16;         // of a fragment's line that a thread holds
+  static constexpr int DEPTH = BK / STEP / SLICES;                 // steps of a warp in a tile
   static constexpr int STAGE_BYTES = (BM + BN) * BK * (int)sizeof(T);
 
   // Sums on their way to c: see MmaSums. Those of a large tile go in two halves.

@@ -9,6 +9,8 @@
 // 65536 numbers of a row, 4096 of a column) are read a second time, those seen last first: L2 may still have them.
 #include "matmul_split.h"
 
+#include <cuda_fp16.h>
+
 #include <utility>
 
 #include "hopper.h"

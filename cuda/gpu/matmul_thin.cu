@@ -18,7 +18,7 @@
 namespace cdn {
 namespace {
 
-constexpr int64_t MOST_FEW = 16, MOST_K = int64_t{1} << 30, MOST_BLOCKS = INT32_MAX;
+constexpr int64_t MOST_FEW = 16, MOST_COLUMNS = 8, MOST_K = int64_t{1} << 30, MOST_BLOCKS = INT32_MAX;
 
 // What all GPUs from sm_80 on have, and others.
 int64_t most_shared(const Call& call) { return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024; }
@@ -285,10 +285,8 @@ template <int EIGHTS, class T> bool launch_columns_mma(Call& call, const VectorP
 }
 
 template <int F, class T> bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
-  if (!p.matrix.k_contiguous) {
-    if constexpr (F <= 8) return launch_columns<F>(call, p, batch);
-    return false;  // see try_thin
-  }
+  if constexpr (F <= MOST_COLUMNS)
+    if (!p.matrix.k_contiguous) return launch_columns<F>(call, p, batch);
   // Some rows at a time save reads of the few vectors; where that leaves threads idle, one.
   constexpr int MANY = F * sizeof(T) > 64 ? 2 : 4;  // sums that fit the registers
   const RowPlan many = plan_plain_rows<F, MANY>(p, batch), one = plan_plain_rows<F, 1>(p, batch);
@@ -337,7 +335,7 @@ template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& 
   // Tiles on tensor cores are faster, measured, where they can read the operands as they lie.
   if (is_half<T> && vectors > 2 && wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1)) return false;
   // So are tiles for many vectors, if the matrix is contiguous across k: each number is multiplied apart there.
-  if (!is_half<T> && vectors > 8 && !(p.n() <= p.m() ? p.a : p.b).k_contiguous) return false;
+  if (!is_half<T> && vectors > MOST_COLUMNS && !(p.n() <= p.m() ? p.a : p.b).k_contiguous) return false;
   return few(call, p, batch);
 }
 

@@ -63,10 +63,12 @@ template <int G, class Join, class Acc> __device__ Acc scan_group(const Join& op
   return op.join(ahead, before);
 }
 
-// STORE: the results, from the scanned totals of the pieces where there are several. Otherwise: those totals.
-template <int G, bool STORE, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, Op op, Acc* totals) {
+// stores: the results, from the scanned totals of the pieces where there are several. Otherwise: those totals, of
+// pieces for whole blocks.
+template <int G, class Op, class Acc>
+__global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G;
+  if (G < BLOCK) stores = true;
   int lane = threadIdx.x % G;
   int64_t tasks = s.outer * s.splits;
   for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks; first += (int64_t)gridDim.x * ROWS) {
@@ -74,7 +76,7 @@ __global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, 
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
     if (task >= tasks) end = begin;
     Acc carry = op.start();
-    if (STORE && totals && end > begin && piece > 0) carry = totals[task - 1];
+    if (stores && totals && end > begin && piece > 0) carry = totals[task - 1];
     // All groups of a block take as many steps: they meet in shuffles and at barriers.
     for (int64_t step = 0; step < s.piece; step += G * SCAN_ITEMS) {
       int64_t from = begin + step + lane * SCAN_ITEMS;
@@ -87,7 +89,7 @@ __global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, 
 #pragma unroll
       for (int j = 1; j < SCAN_ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
       Acc before = op.join(carry, scan_group<G>(op, item[SCAN_ITEMS - 1], &total));
-      if (STORE) {
+      if (stores) {
 #pragma unroll
         for (int j = 0; j < SCAN_ITEMS; j++) {
           int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
@@ -96,7 +98,7 @@ __global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, 
       }
       carry = op.join(carry, total);
     }
-    if (!STORE && lane == 0 && task < tasks) totals[task] = carry;
+    if (!stores && lane == 0 && task < tasks) totals[task] = carry;
   }
 }
 
@@ -145,11 +147,11 @@ void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
     scan_column_kernel<STORE>
         <<<grid_for((tasks * s.inner + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(s, reverse, op, totals);
   else if (STORE && s.piece <= 64)
-    scan_row_kernel<8, true><<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, op, totals);
+    scan_row_kernel<8><<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
   else if (STORE && s.piece <= 1024)
-    scan_row_kernel<32, true><<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, op, totals);
+    scan_row_kernel<32><<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
   else
-    scan_row_kernel<BLOCK, STORE><<<grid_for(tasks), BLOCK, 0, stream>>>(s, reverse, op, totals);
+    scan_row_kernel<BLOCK><<<grid_for(tasks), BLOCK, 0, stream>>>(s, reverse, STORE, op, totals);
 }
 
 template <class Op> void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
