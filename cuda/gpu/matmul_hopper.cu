@@ -173,14 +173,14 @@ std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
 
 // Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
 Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
-  constexpr double PROCESSORS = 132, START = 3000, SECOND_PASS = 3500, PASS_BYTES = 2500;
+  constexpr double PROCESSORS = 132, START = 1900, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 130;
   const int products = p.planes == 2 ? 3 : 1;
-  const double shared_bytes = p.planes == 2 ? 86 : 112;  // a cycle; sums of 64 of k are added up in between
+  const double busy = p.planes == 2 ? 0.78 : 0.92;  // tensor cores; with two planes sums are added up in between
   // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of a and all of b, and
   // what comes is written.
-  double multiply = tile.bm * tile.bn / 32.0 * products / 0.92;
+  double multiply = tile.bm * tile.bn / 32.0 * products / busy;
   double bytes = BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
-  double step = std::max(multiply, bytes / shared_bytes), end = 500 + tile.bn * 4;
+  double step = std::max(multiply, bytes / SHARED_BYTES), end = 500 + tile.bn * 4;
   int64_t steps = ceil_div(p.k, BK), each = ceil_div(steps, splits), pieces = ceil_div(steps, each);
   while (joined && pieces < splits) {  // every block of a cluster needs a step
     splits /= 2;
@@ -191,7 +191,7 @@ Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
   double items = p.tiles(tile) * (double)pieces;
   double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
   if (joined)
-    cycles += 2500 + tile.bn * (p.planes == 2 ? 128 : 16);  // two planes are scaled back on their way
+    cycles += 2500 + tile.bn * 16;
   else if (pieces > 1)
     cycles += SECOND_PASS + (double)pieces * p.batch * (double)p.m * (double)p.n * 8 / PASS_BYTES;
   return {tile, pieces, each, joined, cycles};
@@ -424,7 +424,7 @@ double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod 
 }
 
 template <class T> double hopper_half_cycles(const Product<T>& p, const Layout& batch) {
-  constexpr double LAUNCH = 4500, BYTES_PER_CYCLE = 1500;
+  constexpr double LAUNCH = 5600, BYTES_PER_CYCLE = 1500;
   Matrices row = last_row(batch);
   double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
   double copied = (fits(as_they_lie(p.a, row.count, row.a_step)) ? 0 : (double)p.m()) +

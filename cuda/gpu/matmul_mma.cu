@@ -215,8 +215,7 @@ MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch,
   plan.copies = true;
   plan.cycles += 2 * LAUNCH + 4.0 * count * static_cast<double>(m + n) * static_cast<double>(k) / ALL_BYTES_PER_CYCLE;
   MmaPlan<T> shifting{choose_tile(shifting_tiles_of(T{}, method), family, count, m, n, k)};
-  constexpr double FEW = 32,
-                   MANY_LONGER = 1.5;  // blocks; few are chained, and have their multiprocessors for themselves
+  constexpr double FEW = 132, MANY_LONGER = 1.5;  // blocks that have their multiprocessors for themselves
   const auto& tile = *shifting.tile;
   if (count * static_cast<double>(ceil_div(m, tile.bm) * ceil_div(n, tile.bn) * shifting.k.splits) > FEW)
     shifting.cycles *= MANY_LONGER;
