@@ -9,22 +9,52 @@
 
 namespace cdn {
 
+constexpr double PROCESSORS = 132, ALL_BYTES_PER_CYCLE = 3000;  // of the H200; from memory, or the L2 cache
+
+// The sizes of clusters, and how many of each find their place at once, with a block for each multiprocessor.
+struct Cluster {
+  int64_t blocks;
+  double most;
+};
+constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
+inline double most_clusters(int64_t blocks) {
+  for (const Cluster& cluster : CLUSTERS)
+    if (cluster.blocks == blocks) return cluster.most;
+  return PROCESSORS;
+}
+
+// Whether a launch can be chained to the one before it, and its shared memory then. Blocks that come while others still
+// run find their places unevenly: a multiprocessor that is free early takes more than its share. With so much shared
+// memory that only a share fits, it cannot. most: blocks to a multiprocessor; what does not find place at once is not
+// chained.
+struct ChainedLaunch {
+  static constexpr int MOST_SHARED = 114 * 1024;  // as much as it may take, or the kernel's own
+  bool chained;
+  int shared_bytes;
+};
+inline ChainedLaunch chained_launch(double blocks, int64_t cluster, int most, int shared_bytes) {
+  constexpr int ALL = 228 * 1024, OF_BLOCK = 1024;
+  const int each = static_cast<int>(ceil(blocks / PROCESSORS));
+  const bool fits = each <= most && each * (shared_bytes + OF_BLOCK) <= ALL &&
+                    blocks / static_cast<double>(cluster) <= each * most_clusters(cluster);
+  const int enough = ALL / (each + 1) - OF_BLOCK + 128;
+  return {fits, fits && shared_bytes < enough ? enough : shared_bytes};
+}
+
 // A tile as the choice sees it. rate: multiply-adds per cycle of a multiprocessor that is full; alone: how much longer
 // a block takes when it has the multiprocessor for itself and too few warps to keep it busy; end: cycles for each
 // number of the tile when the sums leave.
 struct TileCost {
   int bm, bn, bk, blocks_per_processor;
   double rate, alone, end = 0;
-  bool joins = true;  // see FamilyCost
+  bool joins = true;  // whether a cluster's blocks can add up pieces
 };
 
-constexpr double ALL_BYTES_PER_CYCLE = 3000;  // from memory, or the L2 cache, of the H200
-
 // What the tiles of a family have in common: the cycles of a block's start and of the pass that adds up pieces, the
-// bytes of an operand's number and of a piece's, and whether the blocks of a cluster can add up theirs.
+// bytes of an operand's number and of a piece's. chained: cycles that a chained launch saves, on Hopper, where the
+// blocks of a cluster can add up pieces, too; else 0.
 struct FamilyCost {
-  double start, second_pass, number_bytes, piece_bytes;
-  bool joins;
+  double start, second_pass, number_bytes, piece_bytes, chained;
 };
 
 // How k is cut: into pieces of `piece` numbers, a multiple of BK, or all of k, a block each. Where they are joined, the
@@ -36,7 +66,7 @@ struct Splitting {
 
 inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m, int64_t n,
                           const Splitting& k) {
-  constexpr double PROCESSORS = 132, L2_BYTES_PER_CYCLE = 24, JOIN = 1200, JOIN_EACH = 300, JOIN_BYTES_PER_CYCLE = 48;
+  constexpr double L2_BYTES_PER_CYCLE = 24, JOIN = 900, JOIN_EACH = 200, JOIN_BYTES_PER_CYCLE = 48;
   double splits = static_cast<double>(k.splits);
   double blocks =
       batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
@@ -51,15 +81,10 @@ inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double
   else if (splits > 1)
     cycles += family.second_pass + 2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) *
                                        family.piece_bytes / ALL_BYTES_PER_CYCLE;
+  if (family.chained > 0 && chained_launch(blocks, k.joined ? k.splits : 1, tile.blocks_per_processor, 0).chained)
+    cycles -= family.chained;
   return cycles;
 }
-
-// The sizes of clusters, and how many of each find their place at once, with a block for each multiprocessor.
-struct Cluster {
-  int64_t blocks;
-  double most;
-};
-constexpr Cluster CLUSTERS[] = {{2, 66}, {4, 30}, {8, 15}};
 
 template <class Tile> struct TileChoice {
   const Tile* tile = nullptr;
@@ -87,7 +112,7 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
       consider(splits, false);
     }
     for (const Cluster& cluster : CLUSTERS)
-      if (family.joins && tile.joins && k >= cluster.blocks * tile.bk &&
+      if (family.chained > 0 && tile.joins && k >= cluster.blocks * tile.bk &&
           places <= cluster.most * tile.blocks_per_processor)
         consider(cluster.blocks, true);
   }

@@ -274,6 +274,11 @@ template <class In, class Out> struct FinishPieces {
 
 bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
 
+// Pieces that are added up by a second pass have their epilogue there.
+template <class T> WgmmaCase case_of(const Product<T>& p, const Epilogue* epilogue, const Plan& plan) {
+  return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && (plan.splits == 1 || plan.joined)};
+}
+
 // The epilogue of the matrices from one on: `before` elements of c lie in front of it.
 template <class Out> Epilogue part_of(const Epilogue& e, int64_t before) {
   Epilogue part = e;
@@ -303,8 +308,7 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   bool fused = fuses(epilogue);
   float* pieces = plan.splits > 1 && !plan.joined ? call.scratch<float>(plan.splits * count) : nullptr;
   w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
-  w.fused = fused && !pieces;
-  w.one_item = w.fused || w.joined > 1;
+  w.one_item = (fused && !pieces) || w.joined > 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
   w.cluster = w.joined == 1 && plan.tile.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
@@ -352,14 +356,13 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, 
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
     Plan plan = plan_of(wanted, p, batch, HopperMethod::HALF, fuses(epilogue));
-    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
+    const WgmmaCase kind = case_of(p, epilogue, plan);
     Operands operands = readable<T>(call, p, batch);
-    Prepared x{
-        operands.a,
-        operands.b,
-        {},
-        1,
-        std::is_same<T, float16>::value ? wgmma_float16(plan.tile, a_mn, b_mn) : wgmma_bfloat16(plan.tile, a_mn, b_mn)};
+    Prepared x{operands.a,
+               operands.b,
+               {},
+               1,
+               std::is_same<T, float16>::value ? wgmma_float16(plan.tile, kind) : wgmma_bfloat16(plan.tile, kind)};
     if (epilogue && epilogue->out_dtype == CDN_FLOAT32)
       multiply<T, float>(call, nullptr, p, batch, first, x, plan, epilogue);
     else
@@ -393,21 +396,21 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
                    HopperMethod method, HopperTile wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<float>& p, const Matrices& batch, int64_t first) {
-    const bool a_mn = !p.a.k_contiguous, b_mn = !p.b.k_contiguous;
     Plan plan = plan_of(wanted, p, batch, method, fuses(epilogue));
+    const WgmmaCase kind = case_of(p, epilogue, plan);
     Prepared x{};
     x.planes = method == HopperMethod::SPLIT ? 2 : 1;
     if (method == HopperMethod::BFLOAT16) {
       Operands operands = readable<bfloat16>(call, p, batch);
       x.a = operands.a;
       x.b = operands.b;
-      x.kernel = wgmma_bfloat16(plan.tile, a_mn, b_mn);
+      x.kernel = wgmma_bfloat16(plan.tile, kind);
     } else {
       CutProduct cut = split_operands(call, p, batch, x.planes);
       x.a = readable(cut.a, p.a.ld(), batch.a_step, x.planes);
       x.b = readable(cut.b, p.b.ld(), batch.b_step, x.planes);
       x.cut = {x.a.info, x.b.info, p.a, p.b, batch.a_step, batch.b_step, x.a.moves, x.b.moves};
-      x.kernel = wgmma_split(x.planes, plan.tile, a_mn, b_mn);
+      x.kernel = wgmma_split(x.planes, plan.tile, kind);
     }
     multiply<float, float>(call, p.c, p, batch, first, x, plan, epilogue);
   });

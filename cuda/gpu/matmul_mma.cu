@@ -4,6 +4,7 @@
 // chunks: it pays to copy an operand to such.
 #include "matmul_mma.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "device.h"
@@ -100,27 +101,24 @@ template <class T> bool by_fours(const T* c, int64_t ld) {
 
 // ---- Launches
 
-// As in matmul_simt.cu, a kernel is chained to the one before it only if it has few blocks.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
-  constexpr unsigned MOST_CHAINED = 32;
   constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
                 MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   const int bytes = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES;
   const unsigned joined = static_cast<unsigned>(x.pieces.joined);
   const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel), MOST);
+  allow_shared(call, reinterpret_cast<const void*>(kernel), hopper ? std::max(MOST, ChainedLaunch::MOST_SHARED) : MOST);
   TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
     const unsigned pieces = joined > 1 ? 1 : static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k));
     const dim3 blocks(grid.rows * grid.cols * joined, pieces, z);
-    const bool chained = hopper && static_cast<double>(blocks.x) * blocks.y * blocks.z <= MOST_CHAINED;
-    if (chained || joined > 1)
-      launch_cluster(kernel, blocks, Tile::THREADS, bytes, x.pieces.joined, chained, stream_of(call), x.p, part, grid,
-                     x.pieces);
-    else
-      kernel<<<blocks, Tile::THREADS, bytes, stream_of(call)>>>(x.p, part, grid, x.pieces);
+    ChainedLaunch way{false, bytes};
+    if (hopper)
+      way = chained_launch(static_cast<double>(blocks.x) * blocks.y * blocks.z, joined, Tile::MIN_BLOCKS, bytes);
+    launch_cluster(kernel, blocks, Tile::THREADS, way.shared_bytes, x.pieces.joined, way.chained, stream_of(call), x.p,
+                   part, grid, x.pieces);
   });
 }
 
@@ -202,8 +200,8 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
 
 template <class T>
 MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
-  constexpr double START = 2600;
-  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper};
+  constexpr double START = 2600, CHAINED = 1200;
+  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper ? CHAINED : 0};
   const double count = static_cast<double>(batch);
   MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
   if (aligned) return plan;

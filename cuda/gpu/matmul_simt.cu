@@ -3,6 +3,7 @@
 // multiprocessors busy. Nothing is timed at run time, so that results do not depend on the day.
 #include "matmul_simt.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "device.h"
@@ -84,24 +85,22 @@ dim3 grid_of(const TileGrid& grid, const Splitting& k, unsigned z) {
   return k.joined ? dim3(tiles * splits, 1, z) : dim3(tiles, splits, z);
 }
 
-// Several blocks share a multiprocessor, and those of a chained kernel, which come while the one before it still runs,
-// would find their places unevenly: it is chained only where it has few.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
                  const Pieces& pieces, const Splitting& k) {
-  constexpr unsigned MOST_CHAINED = 32;
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
   const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel), Tile::shared_bytes(hopper, false));
+  allow_shared(call, reinterpret_cast<const void*>(kernel),
+               hopper ? std::max(Tile::shared_bytes(true, false), ChainedLaunch::MOST_SHARED)
+                      : Tile::shared_bytes(false, false));
   in_launches(batch, [&](const Batch& part, unsigned z) {
     const dim3 blocks = grid_of(grid, k, z);
-    const bool chained = hopper && blocks.x * blocks.y * blocks.z <= MOST_CHAINED;
-    if (k.joined || chained)
-      launch_cluster(kernel, blocks, Tile::THREADS, bytes, pieces.joined, chained, stream_of(call), p, part, grid,
-                     pieces);
-    else
-      kernel<<<blocks, Tile::THREADS, bytes, stream_of(call)>>>(p, part, grid, pieces);
+    ChainedLaunch way{false, bytes};
+    if (hopper)
+      way = chained_launch(static_cast<double>(blocks.x) * blocks.y * blocks.z, pieces.joined, Tile::MIN_BLOCKS, bytes);
+    launch_cluster(kernel, blocks, Tile::THREADS, way.shared_bytes, pieces.joined, way.chained, stream_of(call), p,
+                   part, grid, pieces);
   });
 }
 
@@ -215,12 +214,13 @@ const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
 
 // The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the device.
 template <class T> TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
-  constexpr double START = 3800, SECOND_PASS = 4000;
+  constexpr double START = 3800, SECOND_PASS = 4000, CHAINED = 2100;
   static Plans<TileChoice<SimtTile<T>>> plans;
   const bool hopper = hopper_device(call);
   return plans.at({batch.n, p.m(), p.n(), p.k(), hopper}, [&] {
-    return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}), {START, SECOND_PASS, sizeof(T), sizeof(T), hopper},
-                       static_cast<double>(batch.n), p.m(), p.n(), p.k());
+    return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}),
+                       {START, SECOND_PASS, sizeof(T), sizeof(T), hopper ? CHAINED : 0}, static_cast<double>(batch.n),
+                       p.m(), p.n(), p.k());
   });
 }
 

@@ -29,9 +29,9 @@ struct WgmmaWork {
   bool float_out;  // else, where c's lines allow it, through TMA
   bool boxes_out;
   bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
-  bool fused, float_in;
-  Epilogue epilogue;  // where fused; it is of float operands where float_in
-  CutOperands cut;    // of cut matrices
+  bool float_in;  // the epilogue is of float operands
+  Epilogue epilogue;
+  CutOperands cut;  // of cut matrices
 };
 
 template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
@@ -380,40 +380,28 @@ __device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, 
 }
 
 // What a block does with the sums when it has only one item: the consumers of all blocks of the cluster add up theirs
-// in the order of k, each block for a part of the rows; then comes the epilogue, if there is one.
-template <class Tile> struct WgmmaSums {
-  static constexpr int QUADS = Tile::BN / 4;
-  const WgmmaWork& w;
-  const WgmmaPlace& at;
-  int rank, rows;
-
-  __device__ __forceinline__ WgmmaSums(const WgmmaWork& w, const WgmmaPlace& at, int rank)
-      : w(w), at(at), rank(w.joined > 1 ? rank : 0), rows(Tile::BM / w.joined) {}
-
-  template <class In, class Y> __device__ __forceinline__ void store(const float* sums) const {
-    const int64_t matrix = (int64_t)at.z * w.m * w.n;
-    for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += Tile::CONSUMERS * 128) {
-      const int line = rank * rows + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
-      if (i >= w.m || j >= w.n) continue;
-      const float4 sum = hopper::sum_of_blocks(&sums[line * Tile::PITCH + col], w.joined);
-      float v[4] = {sum.x, sum.y, sum.z, sum.w};
-      const int64_t place = matrix + (int64_t)i * w.n + j;
-      const int count = w.n - j < 4 ? w.n - j : 4;
-      if (w.fused) {
-        Finish<float, In, Y> finish(w.epilogue, w.n);
-        if (count == 4)
-          finish(v, place, j, 4);
-        else
-          for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
-      } else {
-        store_four(static_cast<Y*>(w.c) + place, v, count);
-      }
-    }
+// in the order of k, each block for a part of the rows, and each(v, count, place in c, column) takes four at a time.
+template <int BM, int BN, class Each>
+__device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums,
+                                            Each&& each) {
+  constexpr int QUADS = BN / 4, PITCH = BN + 8, THREADS = BM / 64 * 128;
+  const int m = w.m, n = w.n, joined = w.joined, rows = BM / joined, first = joined > 1 ? rank * rows : 0;
+  for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += THREADS) {
+    const int line = first + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
+    if (i >= m || j >= n) continue;
+    const float4 sum = hopper::sum_of_blocks(&sums[line * PITCH + col], joined);
+    float v[4] = {sum.x, sum.y, sum.z, sum.w};
+    each(v, n - j < 4 ? n - j : 4, ((int64_t)at.z * m + i) * n + j, j);
   }
+}
 
- private:
-  template <class Y> __device__ __forceinline__ void store_four(Y* to, const float (&v)[4], int count) const {
-    if (w.n % 4 == 0 && reinterpret_cast<uintptr_t>(w.c) % 16 == 0) {
+template <int BM, int BN, class Y>
+__device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+  Y* c = static_cast<Y*>(w.c);
+  const bool by_fours = w.n % 4 == 0 && reinterpret_cast<uintptr_t>(c) % 16 == 0;
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](const float(&v)[4], int count, int64_t place, int) {
+    Y* to = c + place;
+    if (by_fours) {
       if constexpr (sizeof(Y) == 4)
         *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
       else
@@ -423,15 +411,28 @@ template <class Tile> struct WgmmaSums {
       for (int e = 0; e < 4; e++)
         if (e < count) to[e] = Y(v[e]);
     }
-  }
-};
+  });
+}
+
+// With the epilogue: a function of its own, as it takes long to compile and is the same for all operands.
+template <int BM, int BN, class In, class Y>
+__device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+  const Finish<float, In, Y> finish(w.epilogue, w.n);
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](float(&v)[4], int count, int64_t place, int j) {
+    if (count == 4)
+      finish(v, place, j, 4);
+    else
+      for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
+  });
+}
 
 #endif  // CDN_HOPPER
 
-template <class Tile>
+// FUSED: with an epilogue, and one item a block.
+template <class Tile, bool FUSED>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
     matmul_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
-                 const __grid_constant__ CUtensorMap map_c, const WgmmaWork w) {
+                 const __grid_constant__ CUtensorMap map_c, const __grid_constant__ WgmmaWork w) {
 #if defined(CDN_HOPPER)
   using namespace hopper;
   using T = typename Tile::T;
@@ -481,7 +482,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       const int64_t matrix = (int64_t)w.m * w.n, piece = (at.z + (int64_t)at.split * w.batch) * matrix;
-      const bool one = Tile::ONE_ITEM && w.one_item;  // then the sums take the stages' place
+      const bool one = FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
       if constexpr (Tile::SCALED) {
         const bool plain = own_scales.share(scales);
         float* to = one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
@@ -502,17 +503,23 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
             cluster_sync_all();
           else
             consumers_sync<Tile::CONSUMERS * 128>();
-          using Sums = WgmmaSums<Tile>;
-          if (Tile::SCALED || (w.float_out && w.float_in))
-            Sums(w, at, (int)rank).template store<float, float>(sums);
-          else if (w.float_out)
-            Sums(w, at, (int)rank).template store<T, float>(sums);
-          else
-            Sums(w, at, (int)rank).template store<T, T>(sums);
+          constexpr int BM = Tile::BM, BN = Tile::BN;
+          if constexpr (FUSED) {
+            if (Tile::SCALED || (w.float_out && w.float_in))
+              finish_sums<BM, BN, float, float>(w, at, (int)rank, sums);
+            else if (w.float_out)
+              finish_sums<BM, BN, T, float>(w, at, (int)rank, sums);
+            else
+              finish_sums<BM, BN, T, T>(w, at, (int)rank, sums);
+          } else if (Tile::SCALED || w.float_out) {
+            store_sums<BM, BN, float>(w, at, (int)rank, sums);
+          } else {
+            store_sums<BM, BN, T>(w, at, (int)rank, sums);
+          }
           break;
         }
       }
-      if constexpr (!Tile::SCALED) {
+      if constexpr (!Tile::SCALED && !FUSED) {
         if (w.boxes_out)
           store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
         else if (w.float_out)
@@ -536,21 +543,28 @@ struct WgmmaExtent {
   int bm, bn;
 };
 
-WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, bool a_mn, bool b_mn);
-WgmmaKernel wgmma_float16(WgmmaExtent tile, bool a_mn, bool b_mn);
-WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, bool a_mn, bool b_mn);
+// Whether operands are contiguous across k, and whether there is an epilogue, which not all tiles have.
+struct WgmmaCase {
+  bool a_mn, b_mn, fused;
+};
 
-template <class Tile> WgmmaKernel wgmma_kernel() {
-  return {reinterpret_cast<const void*>(matmul_wgmma<Tile>), Tile::THREADS, Tile::SHARED_BYTES};
+WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, WgmmaCase x);
+WgmmaKernel wgmma_float16(WgmmaExtent tile, WgmmaCase x);
+WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x);
+
+template <class Tile> WgmmaKernel wgmma_kernel(bool fused) {
+  const void* kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, false>);
+  if constexpr (Tile::ONE_ITEM)
+    if (fused) kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, true>);
+  return {kernel, Tile::THREADS, Tile::SHARED_BYTES};
 }
 
-// The kernel of a tile, for the directions in which a and b are contiguous.
-template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(bool a_mn, bool b_mn) {
-  if (a_mn)
-    return b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>()
-                : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>();
-  return b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>()
-              : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>();
+template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(WgmmaCase x) {
+  if (x.a_mn)
+    return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>(x.fused)
+                  : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>(x.fused);
+  return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>(x.fused)
+                : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>(x.fused);
 }
 
 }  // namespace cdn

@@ -3,12 +3,12 @@
 
 namespace cdn {
 
-WgmmaKernel wgmma_float16(WgmmaExtent tile, bool a_mn, bool b_mn) {
-  if (tile.bm == 64) return wgmma_kernel<float16, 64, 64, 8, 1, false>(a_mn, b_mn);
+WgmmaKernel wgmma_float16(WgmmaExtent tile, WgmmaCase x) {
+  if (tile.bm == 64) return wgmma_kernel<float16, 64, 64, 8, 1, false>(x);
   switch (tile.bn) {
-    case 256: return wgmma_kernel<float16, 128, 256, 4, 1, false>(a_mn, b_mn);
-    case 128: return wgmma_kernel<float16, 128, 128, 6, 1, false>(a_mn, b_mn);
-    default: return wgmma_kernel<float16, 128, 64, 8, 1, false>(a_mn, b_mn);
+    case 256: return wgmma_kernel<float16, 128, 256, 4, 1, false>(x);
+    case 128: return wgmma_kernel<float16, 128, 128, 6, 1, false>(x);
+    default: return wgmma_kernel<float16, 128, 64, 8, 1, false>(x);
   }
 }
 

@@ -4,12 +4,12 @@
 
 namespace cdn {
 
-WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, bool a_mn, bool b_mn) {
+WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x) {
   if (planes == 2)
-    return tile.bn == 128 ? wgmma_kernel<float16, 128, 128, 3, 2, true>(a_mn, b_mn)
-                          : wgmma_kernel<float16, 128, 64, 4, 2, true>(a_mn, b_mn);
-  return tile.bn == 256 ? wgmma_kernel<float16, 128, 256, 4, 1, true>(a_mn, b_mn)
-                        : wgmma_kernel<float16, 128, 64, 8, 1, true>(a_mn, b_mn);
+    return tile.bn == 128 ? wgmma_kernel<float16, 128, 128, 3, 2, true>(x)
+                          : wgmma_kernel<float16, 128, 64, 4, 2, true>(x);
+  return tile.bn == 256 ? wgmma_kernel<float16, 128, 256, 4, 1, true>(x)
+                        : wgmma_kernel<float16, 128, 64, 8, 1, true>(x);
 }
 
 }  // namespace cdn
