@@ -89,7 +89,7 @@ struct Families {
 Families families_for(Call& call, const Product<float>& p, const Layout& batch, Precision precision,
                       const Variant& variant, double apart = 0) {
   constexpr int64_t LEAST_K = 256;
-  constexpr double NEVER = 1e300, MARGIN = 500;
+  constexpr double NEVER = 1e300, MARGIN = 100;
   const bool exact = precision == PRECISION_FLOAT32;
   if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
   if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};

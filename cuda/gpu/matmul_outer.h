@@ -9,7 +9,7 @@
 
 namespace cdn {
 
-constexpr int MOST_OUTER_K = 16;
+constexpr int MOST_OUTER_K = 16, OUTER_BLOCKS = 3;  // blocks to a multiprocessor
 
 // 2^log threads lie side by side; the others take further rows. tiles: of rows, that a block goes down.
 struct OuterWork {
@@ -90,7 +90,7 @@ __device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes, 
 }
 
 template <bool WIDE, class T>
-__global__ void __launch_bounds__(BLOCK, 3) outer_products(Product<T> p, Batch batch, OuterWork work) {
+__global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS) outer_products(Product<T> p, Batch batch, OuterWork work) {
   using C = Compute<T>;
   constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4;
   extern __shared__ __align__(32) char memory[];

@@ -9,6 +9,7 @@
 #include <cmath>
 
 #include "device.h"
+#include "matmul_choice.h"
 #include "matmul_hopper.h"
 #include "matmul_mma.h"
 #include "matmul_outer.h"
@@ -23,20 +24,21 @@ constexpr int64_t MOST_FEW = 16, MOST_COLUMNS = 8, MOST_K = int64_t{1} << 30, MO
 // What all GPUs from sm_80 on have, and others.
 int64_t most_shared(const Call& call) { return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024; }
 
-constexpr int64_t MOST_CHAINED = 66;  // blocks
-
-// A grid of `blocks` by the batch, in clusters. Few blocks may take their places while the kernel before them ends;
-// more would find them unevenly.
+// A grid of `blocks` by the batch, in clusters; `most` of them to a multiprocessor.
 template <class T, class Work>
 void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch, const Work& work,
-                 int64_t blocks, int shared, int cluster) {
+                 int64_t blocks, int most, int shared, int cluster) {
+  const bool hopper = hopper_device(call);
   // A kernel asks once, whatever it takes at that time.
   allow_shared(call, reinterpret_cast<const void*>(kernel),
-               shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared);
-  const bool hopper = hopper_device(call);
+               hopper               ? ChainedLaunch::MOST_SHARED
+               : shared > 48 * 1024 ? static_cast<int>(most_shared(call))
+                                    : shared);
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_cluster(kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, cluster,
-                   hopper && blocks * z <= MOST_CHAINED, stream_of(call), p, part, work);
+    ChainedLaunch way{false, shared};
+    if (hopper) way = chained_launch(static_cast<double>(blocks) * z, cluster, most, shared);
+    launch_cluster(kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, way.shared_bytes, cluster, way.chained,
+                   stream_of(call), p, part, work);
   });
 }
 
@@ -73,7 +75,7 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   auto kernel = wide ? outer_products<true, T> : outer_products<false, T>;
   const auto across = static_cast<uint32_t>(column_blocks);
   OuterWork work{log2_of(lanes), static_cast<int>(tiles), across, Divisor(across)};
-  launch_thin(call, kernel, p, batch, work, blocks, shared, 1);
+  launch_thin(call, kernel, p, batch, work, blocks, OUTER_BLOCKS, shared, 1);
   return true;
 }
 
@@ -139,12 +141,13 @@ bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel 
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
   const int64_t count = batch.n * p.matrix.extent * p.few.extent;
   if (p.splits > 1 && !p.joined) p.pieces = call.scratch<Compute<T>>(p.splits * count);
-  launch_thin(call, kernel, p, batch, work, blocks * p.splits, static_cast<int>(shared), p.joined ? p.splits : 1);
+  launch_thin(call, kernel, p, batch, work, blocks * p.splits, VECTOR_BLOCKS, static_cast<int>(shared),
+              p.joined ? p.splits : 1);
   if (!p.pieces) return true;
   const dim3 blocks_of_sums = grid_for(ceil_div(count, 32));
-  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1,
-                 hopper_device(call) && blocks_of_sums.x <= MOST_CHAINED, stream_of(call), p.y, p.pieces, count,
-                 p.splits);
+  constexpr unsigned FEW = 66;
+  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1, hopper_device(call) && blocks_of_sums.x <= FEW,
+                 stream_of(call), p.y, p.pieces, count, p.splits);
   return true;
 }
 

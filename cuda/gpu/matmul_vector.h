@@ -13,6 +13,7 @@
 namespace cdn {
 
 template <class T> constexpr int PACK = 16 / static_cast<int>(sizeof(T));
+constexpr int VECTOR_BLOCKS = 2;  // to a multiprocessor
 
 // y[i i_step + f f_step] = vector i of the matrix . vector f of the few, at each place of a batch. A block sums a piece
 // of k, a multiple of 8 but for the last. The pieces are added up by the blocks of a cluster (joined), or left in
@@ -314,7 +315,7 @@ __device__ __forceinline__ void stage_along_rows(T* xs, int pitch, const VectorP
 
 // A group of threads has ROWS rows; a thread takes DEEP packs of each at a time.
 template <int F, int ROWS, class T>
-__global__ void __launch_bounds__(BLOCK, 2) vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
   constexpr int W = PACK<T>, N = ROWS * F, DEEP = RING_PACKS / ROWS;
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
@@ -438,7 +439,8 @@ __device__ __forceinline__ void stage_along_columns(X* xs, int pitch, const Vect
 CDN_FN constexpr int column_sums_pitch(int lanes) { return lanes > 8 ? lanes + 8 : 8; }
 
 template <int F, class T>
-__global__ void __launch_bounds__(BLOCK, 2) vector_columns(VectorProduct<T> p, Batch batch, ColumnWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
+    vector_columns(VectorProduct<T> p, Batch batch, ColumnWork work) {
   using C = Compute<T>;
   constexpr int W = PACK<T>, WARPS = BLOCK / 32, N = F * W;
   constexpr int AT_ONCE = sizeof(T) == 2 && N >= 64 ? 1 : N * sizeof(C) >= 256 ? 2 : 4;  // lines, as registers allow

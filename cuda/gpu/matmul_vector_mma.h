@@ -30,7 +30,7 @@ constexpr int MMA_ROWS = 16, MMA_DEEP = RING_PACKS / 2;
 CDN_FN constexpr int mma_row_pitch(int chunk) { return (chunk + 4) * 8; }
 
 template <int EIGHTS, class T>
-__global__ void __launch_bounds__(BLOCK, 2) vector_rows_mma(VectorProduct<T> p, Batch batch, RowWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorProduct<T> p, Batch batch, RowWork work) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   constexpr int W = 8, N = MMA_ROWS * 8 * EIGHTS, DEEP = MMA_DEEP, WARPS = BLOCK / 32;
   using Part = Pack<T, W>;
@@ -126,7 +126,8 @@ CDN_FN constexpr int mma_column_pitch(int chunk) { return chunk + 16; }
 constexpr int MMA_SUMS_PITCH = MMA_COLUMNS + 4;
 
 template <int EIGHTS, class T>
-__global__ void __launch_bounds__(BLOCK, 2) vector_columns_mma(VectorProduct<T> p, Batch batch, ColumnWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
+    vector_columns_mma(VectorProduct<T> p, Batch batch, ColumnWork work) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   constexpr int W = 8, WARPS = BLOCK / 32, F = 8 * EIGHTS, STEP = 8 * 4 * RING_PACKS;
   using Part = Pack<T, W>;

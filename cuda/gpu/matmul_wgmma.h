@@ -455,6 +455,8 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       barrier_init(&empty[s], Tile::CONSUMERS * w.cluster);
     }
     barriers_visible();
+  } else if (threadIdx.x == 128 && w.boxes_out) {
+    prefetch_map(&map_c);
   }
   if (w.cluster > 1)
     cluster_sync();
