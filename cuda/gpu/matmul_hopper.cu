@@ -167,7 +167,7 @@ std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
       return {{128, 256}, {128, 64}};
     default:
       if (fused) return {{128, 128}, {128, 64}, {64, 64}};
-      return {{128, 256}, {128, 128}, {128, 64}, {64, 64}};
+      return {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
   }
 }
 
@@ -212,7 +212,7 @@ Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, c
     }
     consider(tile, 1, false);
     for (Cluster cluster : CLUSTERS)
-      if (tile.bn <= 128 && p.tiles(tile) <= cluster.most && p.k > (cluster.blocks - 1) * BK)
+      if (wgmma_has_one_item(tile.bm, tile.bn) && p.tiles(tile) <= cluster.most && p.k > (cluster.blocks - 1) * BK)
         consider(tile, cluster.blocks, true);
     for (int64_t splits : SPLITS)
       if (p.tiles(tile) * (double)splits <= MOST_BLOCKS && p.k >= splits * 2 * BK) consider(tile, splits, false);
@@ -311,7 +311,8 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   w.one_item = (fused && !pieces) || w.joined > 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
-  w.cluster = w.joined == 1 && plan.tile.bn >= 128 && rows >= 2 && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  const bool shares_b = w.joined == 1 && plan.tile.bm * plan.tile.bn >= 128 * 128 && rows >= 2;
+  w.cluster = shares_b && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
   w.grid = tile_grid(rows, cols, w.cluster, 1);
   w.by_tiles = Divisor(w.grid.rows * w.grid.cols);
   w.by_splits = Divisor(static_cast<uint32_t>(plan.splits));

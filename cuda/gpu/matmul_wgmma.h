@@ -34,6 +34,10 @@ struct WgmmaWork {
   CutOperands cut;  // of cut matrices
 };
 
+// Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the widest, which have
+// no registers to spare, nor those for small products as they are.
+CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) { return bn == 64 || (bm == 128 && bn == 128); }
+
 template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = BM / 64;
@@ -45,8 +49,8 @@ template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bo
   static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
   static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
-  static constexpr bool ONE_ITEM = BN <= 128;  // widest tiles have no registers to spare for it
-  static constexpr int PITCH = BN + 8;         // of sums that wait in the stages' place
+  static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN);
+  static constexpr int PITCH = BN + 8;  // of sums that wait in the stages' place
   static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
 };
 
