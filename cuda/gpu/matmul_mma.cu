@@ -106,10 +106,14 @@ void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
   constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
                 MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES;
+  constexpr int BARRIER = 16;
   const unsigned joined = static_cast<unsigned>(x.pieces.joined);
+  const int own = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES, bytes = joined > 1 ? own + BARRIER : own;
+  MmaPieces work = x.pieces;
+  work.barrier_at = own;
   const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel), hopper ? std::max(MOST, ChainedLaunch::MOST_SHARED) : MOST);
+  allow_shared(call, reinterpret_cast<const void*>(kernel),
+               hopper ? std::max(MOST + BARRIER, ChainedLaunch::MOST_SHARED) : MOST);
   TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
     const unsigned pieces = joined > 1 ? 1 : static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k));
@@ -118,7 +122,7 @@ void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
     if (hopper)
       way = chained_launch(static_cast<double>(blocks.x) * blocks.y * blocks.z, joined, Tile::MIN_BLOCKS, bytes);
     launch_cluster(kernel, blocks, Tile::THREADS, way.shared_bytes, x.pieces.joined, way.chained, stream_of(call), x.p,
-                   part, grid, x.pieces);
+                   part, grid, work);
   });
 }
 

@@ -80,6 +80,7 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
 struct MmaPieces {
   int64_t k;            // of k per piece, a multiple of BK but for the last
   int32_t joined;       // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is the piece
+  int32_t barrier_at;   // where joined: in shared memory, behind all else
   int64_t ld_a, ld_b;   // see MmaLoader
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // the lines of c (or of sums) allow stores of 4 numbers
@@ -179,6 +180,16 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   extern __shared__ __align__(16) char memory[];  // see MmaMemory
 #if defined(CDN_HOPPER)
   hopper::let_next_kernel_start();
+#endif
+
+#if defined(CDN_HOPPER)
+  uint64_t* received = reinterpret_cast<uint64_t*>(memory + pieces.barrier_at);
+  if (Tile::JOINS && pieces.joined > 1 && threadIdx.x == 0) {
+    hopper::barrier_init(received, 1);
+    hopper::barriers_visible();
+  }
+#else
+  uint64_t* received = nullptr;
 #endif
 
   const MmaPart<Tile> part(p, grid, pieces);
@@ -297,7 +308,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
             {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr, p.n(),
              clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col), pieces.wide_c}};
   if constexpr (Tile::JOINS) {
-    if (pieces.joined > 1) return sums.join(sum, slice, row, col, pieces.joined, part.rank);
+    if (pieces.joined > 1) return sums.join(sum, slice, row, col, pieces.joined, part.rank, received);
   }
 #pragma unroll 1
   for (int first = 0; first < Tile::BM; first += Sums::ROWS) {

@@ -53,20 +53,17 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
   }
 
   // In place of both, where the pieces of a tile are the blocks of a cluster, 2, 4 or 8: each of them stores some rows,
-  // for which all send it their sums, [block][row][BN], to the memory's beginning or behind the slices.
+  // for which all send it their sums, [block][row][BN], to the memory's beginning or behind the slices. received: a
+  // barrier for one thread, elsewhere.
   template <int M, int N>
-  __device__ __forceinline__ void join(const float (&sum)[M][N][4], int slice, int row, int col, int blocks, int rank) {
+  __device__ __forceinline__ void join(const float (&sum)[M][N][4], int slice, int row, int col, int blocks, int rank,
+                                       uint64_t* received) {
 #if defined(CDN_HOPPER)
     constexpr int PARTS = Tile::SLICES > 1 ? Tile::SLICES * SLICE : 0;
     MmaSums parts{shared + PARTS, to};
-    uint64_t* received = reinterpret_cast<uint64_t*>(parts.shared + SLICE);
     const int rows = ROWS / blocks, log_rows = 31 - __clz(rows), apart = rows * Tile::BN;
     __syncthreads();  // the memory is free, and, after the cluster's blocks have met, that of all
-    if (threadIdx.x == 0) {
-      hopper::barrier_init(received, 1);
-      hopper::barriers_visible();
-      hopper::barrier_expect(received, SLICE * sizeof(float));
-    }
+    if (threadIdx.x == 0) hopper::barrier_expect(received, SLICE * sizeof(float));
     __syncwarp();
     hopper::cluster_arrive();
     auto send = [&](int r, int c, const auto& x) {

@@ -46,7 +46,7 @@ struct MmaTile {
   static constexpr int ALL_SUMS = SLICES * BM * BN * (int)sizeof(float);
   static constexpr int HALVES = ALL_SUMS > MMA_SHARED_LIMIT ? 2 : 1, SUM_BYTES = ALL_SUMS / HALVES;
   static constexpr bool JOINS = HALVES == 1;  // whether the blocks of a cluster can add up theirs
-  static constexpr int END_BYTES = SUM_BYTES + (JOINS ? (SLICES > 1 ? BM * BN * (int)sizeof(float) : 0) + 16 : 0);
+  static constexpr int END_BYTES = SUM_BYTES + (JOINS && SLICES > 1 ? BM * BN * (int)sizeof(float) : 0);
   static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES > END_BYTES ? STAGES* STAGE_BYTES : END_BYTES;
 
   // Whether operands may lie anywhere, see MmaLoader; for large tiles it takes less time to copy them first. Floats,

@@ -124,16 +124,21 @@ template <class Tile>
 __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
                                            typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
   using namespace hopper;
-  int stage = 0;
+  int stage = 0, unused = Tile::STAGES;
   uint32_t phase = 0;
   const WgmmaItems items(w);
-  for (int item = items.first; item < items.count; item += items.step) {
-    const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+  int item = items.first;
+  WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+  wait_for_previous_kernel();
+  for (; item < items.count; item += items.step, at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank)) {
     const int row = at.row, col = at.col;
     const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
     for (int step = at.first_step; step < at.last_step; step++) {
       const int k = step * Tile::BK;
-      barrier_wait(&empty[stage], phase ^ 1);
+      if (unused > 0)
+        unused--;
+      else
+        barrier_wait(&empty[stage], phase ^ 1);
       barrier_expect(&full[stage], Tile::STAGE_BYTES);
       typename Tile::T* a = stages + stage * (Tile::STAGE_BYTES / 2);
       typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
@@ -467,7 +472,6 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   else
     __syncthreads();
   let_next_kernel_start();
-  wait_for_previous_kernel();
   if (group == 0) {
     if (Tile::CONSUMERS > 1) lower_registers<40>();
     if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
@@ -475,6 +479,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     if (w.joined > 1) cluster_sync_all();
   } else {
     if (Tile::CONSUMERS > 1) raise_registers<232>();
+    wait_for_previous_kernel();
     const int consumer = group - 1;
     WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
     const WgmmaLane lane(consumer);
