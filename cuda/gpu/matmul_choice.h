@@ -62,6 +62,7 @@ struct FamilyCost {
 struct Splitting {
   int64_t piece, splits;
   bool joined;
+  bool second_pass() const { return splits > 1 && !joined; }  // which adds up the pieces
 };
 
 inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m, int64_t n,

@@ -148,6 +148,7 @@ struct Plan {
   int64_t splits, steps_per_split;
   bool joined;
   double cycles;
+  bool second_pass() const { return splits > 1 && !joined; }  // which adds up the pieces, and has the epilogue
 };
 
 // A product as the choice sees it. planes: 2 where float was cut.
@@ -159,21 +160,23 @@ struct PlanFor {
 };
 
 // The tiles that there are, those with most reuse first.
-std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
+std::vector<WgmmaExtent> tiles_of(HopperMethod method) {
   switch (method) {
     case HopperMethod::SPLIT: return {{128, 128}, {128, 64}};
-    case HopperMethod::TF32:
-      if (fused) return {{128, 64}};  // the widest tiles have no epilogue
-      return {{128, 256}, {128, 64}};
-    default:
-      if (fused) return {{128, 128}, {128, 64}, {64, 64}};
-      return {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
+    case HopperMethod::TF32: return {{128, 256}, {128, 64}};
+    default: return {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
   }
+}
+std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
+  std::vector<WgmmaExtent> some;
+  for (WgmmaExtent tile : tiles_of(method))
+    if (!fused || wgmma_has_one_item(tile.bm, tile.bn)) some.push_back(tile);
+  return some;
 }
 
 // Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
 Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
-  constexpr double PROCESSORS = 132, START = 1900, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 130;
+  constexpr double START = 1900, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 130;
   const int products = p.planes == 2 ? 3 : 1;
   const double busy = p.planes == 2 ? 0.78 : 0.92;  // tensor cores; with two planes sums are added up in between
   // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of a and all of b, and
@@ -274,9 +277,8 @@ template <class In, class Out> struct FinishPieces {
 
 bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
 
-// Pieces that are added up by a second pass have their epilogue there.
 template <class T> WgmmaCase case_of(const Product<T>& p, const Epilogue* epilogue, const Plan& plan) {
-  return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && (plan.splits == 1 || plan.joined)};
+  return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && !plan.second_pass()};
 }
 
 // The epilogue of the matrices from one on: `before` elements of c lie in front of it.
@@ -306,7 +308,7 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   WgmmaWork w{};
   int64_t rows = ceil_div(m, plan.tile.bm), cols = ceil_div(n, plan.tile.bn);
   bool fused = fuses(epilogue);
-  float* pieces = plan.splits > 1 && !plan.joined ? call.scratch<float>(plan.splits * count) : nullptr;
+  float* pieces = plan.second_pass() ? call.scratch<float>(plan.splits * count) : nullptr;
   w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
   w.one_item = (fused && !pieces) || w.joined > 1;
   w.m = static_cast<int32_t>(m);

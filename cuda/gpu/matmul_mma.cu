@@ -4,12 +4,12 @@
 // chunks: it pays to copy an operand to such.
 #include "matmul_mma.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "device.h"
 #include "matmul_choice.h"
 #include "matmul_hopper.h"
+#include "matmul_launch.h"
 #include "matmul_pieces.h"
 #include "matmul_pipelined.h"
 
@@ -106,23 +106,18 @@ void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
   constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
                 MOST = Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  constexpr int BARRIER = 16;
+  constexpr int BARRIER = 16;  // where pieces are joined; chained launches ask for more anyway
+  static_assert(MOST + BARRIER <= ChainedLaunch::MOST_SHARED, "it fits");
   const unsigned joined = static_cast<unsigned>(x.pieces.joined);
   const int own = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES, bytes = joined > 1 ? own + BARRIER : own;
   MmaPieces work = x.pieces;
   work.barrier_at = own;
-  const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel),
-               hopper ? std::max(MOST + BARRIER, ChainedLaunch::MOST_SHARED) : MOST);
   TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
     const unsigned pieces = joined > 1 ? 1 : static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k));
     const dim3 blocks(grid.rows * grid.cols * joined, pieces, z);
-    ChainedLaunch way{false, bytes};
-    if (hopper)
-      way = chained_launch(static_cast<double>(blocks.x) * blocks.y * blocks.z, joined, Tile::MIN_BLOCKS, bytes);
-    launch_cluster(kernel, blocks, Tile::THREADS, way.shared_bytes, x.pieces.joined, way.chained, stream_of(call), x.p,
-                   part, grid, work);
+    launch_blocks(call, kernel, blocks, Tile::THREADS, bytes, MOST, x.pieces.joined, Tile::MIN_BLOCKS, x.p, part, grid,
+                  work);
   });
 }
 
@@ -239,7 +234,7 @@ template <class T> MmaPlan<T> plan_of(Call& call, MmaMethod method, const Produc
 // c: x.p.c, or floats.
 template <class T, class Y> void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
   const int64_t count = x.batch.n * x.p.size();
-  const bool any_place = plan.tile->any_place && !plan.copies, second_pass = plan.k.splits > 1 && !plan.k.joined;
+  const bool any_place = plan.tile->any_place && !plan.copies, second_pass = plan.k.second_pass();
   align(call, &x, 0, any_place);
   align(call, &x, 1, any_place);
   x.pieces.shifts = is_half<T> && !(x.pieces.wide_a && x.pieces.wide_b);

@@ -180,9 +180,6 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   extern __shared__ __align__(16) char memory[];  // see MmaMemory
 #if defined(CDN_HOPPER)
   hopper::let_next_kernel_start();
-#endif
-
-#if defined(CDN_HOPPER)
   uint64_t* received = reinterpret_cast<uint64_t*>(memory + pieces.barrier_at);
   if (Tile::JOINS && pieces.joined > 1 && threadIdx.x == 0) {
     hopper::barrier_init(received, 1);

@@ -3,12 +3,12 @@
 // multiprocessors busy. Nothing is timed at run time, so that results do not depend on the day.
 #include "matmul_simt.h"
 
-#include <algorithm>
 #include <vector>
 
 #include "device.h"
 #include "matmul_choice.h"
 #include "matmul_hopper.h"
+#include "matmul_launch.h"
 #include "matmul_lines.h"
 #include "matmul_naive.h"
 #include "matmul_pieces.h"
@@ -40,7 +40,7 @@ template <class T> struct SimtProduct {
 
 // Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of 4 bytes cost more.
 template <class T> double narrow_cycles(const SimtProduct<T>& x, int input) {
-  constexpr double EACH = 0.7, TILE = 128, PROCESSORS = 132;
+  constexpr double EACH = 0.7, TILE = 128;
   const Operand<T>&here = input == 0 ? x.p.a : x.p.b, &other = input == 0 ? x.p.b : x.p.a;
   if (here.k_contiguous || x.wide(input)) return 0;
   return static_cast<double>(x.batch.n) * static_cast<double>(here.extent * here.k) * EACH *
@@ -89,18 +89,10 @@ template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
                  const Pieces& pieces, const Splitting& k) {
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
-  const bool hopper = hopper_device(call);
-  allow_shared(call, reinterpret_cast<const void*>(kernel),
-               hopper ? std::max(Tile::shared_bytes(true, false), ChainedLaunch::MOST_SHARED)
-                      : Tile::shared_bytes(false, false));
+  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c), most = Tile::shared_bytes(hopper_device(call), false);
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    const dim3 blocks = grid_of(grid, k, z);
-    ChainedLaunch way{false, bytes};
-    if (hopper)
-      way = chained_launch(static_cast<double>(blocks.x) * blocks.y * blocks.z, pieces.joined, Tile::MIN_BLOCKS, bytes);
-    launch_cluster(kernel, blocks, Tile::THREADS, way.shared_bytes, pieces.joined, way.chained, stream_of(call), p,
-                   part, grid, pieces);
+    launch_blocks(call, kernel, grid_of(grid, k, z), Tile::THREADS, bytes, most, pieces.joined, Tile::MIN_BLOCKS, p,
+                  part, grid, pieces);
   });
 }
 
@@ -109,7 +101,7 @@ template <class Tile, class T, class F>
 void in_pieces(Call& call, const SimtProduct<T>& x, const Splitting& k, F&& launch) {
   const Product<T>& p = x.p;
   int64_t count = x.batch.n * p.size();
-  bool second_pass = k.splits > 1 && !k.joined;
+  bool second_pass = k.second_pass();
   Product<T> out = p;
   if (second_pass) out.c = call.scratch<T>(k.splits * count);
   Pieces pieces{k.piece,

@@ -72,7 +72,7 @@ struct ScaledWork {
 // Measured on an H200: what tensor cores cut off is, on average, this part of a sum, whether of 16 or of 64 products.
 template <int PLANES> constexpr float CUT_OFF = PLANES == 2 ? 9.4e-8f : 0.0f;
 
-// Stores the numbers e and e + 1 of d, which are of neighbouring columns.
+// Stores two numbers of neighbouring columns: wide, by 8 bytes; else the second only where both are inside.
 __device__ __forceinline__ void store_two(float* to, const float (&d)[2], bool wide, bool both) {
   if (wide) {
     *reinterpret_cast<float2*>(to) = float2{d[0], d[1]};

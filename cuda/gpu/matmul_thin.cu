@@ -9,8 +9,8 @@
 #include <cmath>
 
 #include "device.h"
-#include "matmul_choice.h"
 #include "matmul_hopper.h"
+#include "matmul_launch.h"
 #include "matmul_mma.h"
 #include "matmul_outer.h"
 #include "matmul_vector.h"
@@ -28,17 +28,11 @@ int64_t most_shared(const Call& call) { return device_facts(call).capability >= 
 template <class T, class Work>
 void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch, const Work& work,
                  int64_t blocks, int most, int shared, int cluster) {
-  const bool hopper = hopper_device(call);
   // A kernel asks once, whatever it takes at that time.
-  allow_shared(call, reinterpret_cast<const void*>(kernel),
-               hopper               ? ChainedLaunch::MOST_SHARED
-               : shared > 48 * 1024 ? static_cast<int>(most_shared(call))
-                                    : shared);
+  const int asked = shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared;
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    ChainedLaunch way{false, shared};
-    if (hopper) way = chained_launch(static_cast<double>(blocks) * z, cluster, most, shared);
-    launch_cluster(kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, way.shared_bytes, cluster, way.chained,
-                   stream_of(call), p, part, work);
+    launch_blocks(call, kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, asked, cluster, most, p, part,
+                  work);
   });
 }
 

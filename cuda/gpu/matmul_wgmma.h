@@ -323,13 +323,8 @@ __device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, 
     for (int g = 0; g < COUNT / 4; g++) {
       const int j = col + 8 * g;
       if (j >= w.n) continue;
-      const float v0 = d[g * 4 + h * 2], v1 = d[g * 4 + h * 2 + 1];
-      if (together) {
-        *reinterpret_cast<float2*>(line + j) = float2{v0, v1};
-      } else {
-        line[j] = v0;
-        if (j + 1 < w.n) line[j + 1] = v1;
-      }
+      const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+      store_two(line + j, two, together, j + 1 < w.n);
     }
   }
 }
