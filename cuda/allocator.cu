@@ -1,7 +1,9 @@
 #include "allocator.h"
 
 #include <algorithm>
+#include <memory>
 
+#include "poison.h"
 #include "status.h"
 
 namespace cdn {
@@ -30,6 +32,41 @@ int32_t class_of(int64_t bytes) {
 
 }  // namespace
 
+Allocator::Allocator(SharedDevice& device) : device_(device), limit_(device.limit) {
+  std::lock_guard<std::mutex> lock(device_.mutex);
+  device_.allocators.push_back(this);
+}
+
+Allocator::~Allocator() {
+  {
+    std::lock_guard<std::mutex> lock(device_.mutex);
+    auto& all = device_.allocators;
+    all.erase(std::find(all.begin(), all.end(), this));
+  }
+  trim();
+}
+
+Block* Allocator::allocate(int64_t bytes) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (Block* block = try_allocate(bytes)) return block;
+  }
+  trim();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (Block* block = try_allocate(bytes)) return block;
+  }
+  {  // what other contexts keep unused
+    std::lock_guard<std::mutex> lock(device_.mutex);
+    for (Allocator* other : device_.allocators)
+      if (other != this) other->trim();
+  }
+  std::lock_guard<std::mutex> lock(mutex_);
+  Block* block = try_allocate(bytes);
+  if (!block) out_of_memory(bytes);
+  return block;
+}
+
 Block* Allocator::try_allocate(int64_t bytes) {
   Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : nullptr;
   if (!block)
@@ -42,24 +79,30 @@ Block* Allocator::try_allocate(int64_t bytes) {
   stats_.live_buffers++;
   stats_.allocations++;
   stats_.peak = std::max(stats_.peak, stats_.live);
+  unpoison(block->data, bytes);
   return block;
 }
 
 Block* Allocator::allocate_small(int32_t size_class) {
-  if (small_.size() <= static_cast<size_t>(size_class)) small_.resize(size_class + 1);
+  if (small_.size() <= static_cast<size_t>(size_class)) {
+    small_.resize(size_class + 1);
+    small_blocks_.resize(small_.size());
+  }
   auto& free = small_[size_class];
   if (free.empty()) {
     int64_t bytes = class_bytes(size_class);
     Segment* slab = grow(SLAB, size_class);
     if (!slab) slab = grow(bytes, size_class);  // near the limit: a slab of one
     if (!slab) return nullptr;
-    free.reserve(free.size() + slab->bytes / bytes);
-    for (int64_t at = slab->bytes / bytes - 1; at >= 0; at--) {
+    size_t count = static_cast<size_t>(slab->bytes / bytes);
+    free.reserve(small_blocks_[size_class] + count);  // for all of them, so that release() allocates nothing
+    for (size_t at = count; at-- > 0;) {
       auto* block = new Block;
-      block->data = slab->base + at * bytes;
+      block->data = slab->base + static_cast<int64_t>(at) * bytes;
       block->bytes = bytes;
       block->segment = slab;
       free.push_back(block);
+      small_blocks_[size_class]++;
     }
   }
   Block* block = free.back();
@@ -71,124 +114,161 @@ Block* Allocator::allocate_large(int64_t bytes) {
   Block wanted{};
   wanted.bytes = bytes;
   auto fit = large_.lower_bound(&wanted);
-  Block* block;
-  if (fit != large_.end()) {
-    block = *fit;
-    large_.erase(fit);
-  } else {
+  if (fit == large_.end()) {
     Segment* segment = grow(std::max(LARGE_SEGMENT, round_up(bytes, LARGE_STEP)), -1);
     if (!segment) segment = grow(bytes, -1);
     if (!segment) return nullptr;
-    block = new Block;
+    auto block = std::make_unique<Block>();
     block->data = segment->base;
     block->bytes = segment->bytes;
     block->segment = segment;
+    fit = large_.insert(block.get()).first;
+    block.release();
   }
+  Block* block = *fit;
   int64_t rest = block->bytes - bytes;
+  std::unique_ptr<Block> tail;
   if (rest >= SMALL_LIMIT) {  // a smaller rest could serve no large request
-    auto* tail = new Block(*block);
-    tail->data += bytes;
+    tail = std::make_unique<Block>();
+    tail->data = block->data + bytes;
     tail->bytes = rest;
+    tail->segment = block->segment;
+    tail->stream = block->stream;
+    large_.insert(tail.get());
+  }
+  block->node = large_.extract(fit);
+  if (tail) {
     tail->previous = block;
-    if (tail->next) tail->next->previous = tail;
-    block->next = tail;
+    tail->next = block->next;
+    if (tail->next) tail->next->previous = tail.get();
+    block->next = tail.release();
     block->bytes = bytes;
-    large_.insert(tail);
   }
   return block;
 }
 
 Segment* Allocator::grow(int64_t bytes, int32_t size_class) {
   if (bytes > limit_ - stats_.reserved) return nullptr;
-  void* base = backend::raw_alloc(device_, bytes);
-  if (!base) return nullptr;
-  segments_.push_front(Segment{static_cast<char*>(base), bytes, size_class, 0, {}});
-  segments_.front().self = segments_.begin();
+  segments_.push_front(Segment{nullptr, bytes, size_class});
+  void* base = device_.reserved.fetch_add(bytes) + bytes > device_.limit ? nullptr
+                                                                         : backend::raw_alloc(device_.index, bytes);
+  if (!base) {
+    device_.reserved -= bytes;
+    segments_.pop_front();
+    return nullptr;
+  }
+  segments_.front().base = static_cast<char*>(base);
   stats_.reserved += bytes;
   stats_.segments++;
   stats_.raw_allocations++;
+  poison(base, bytes);
   return &segments_.front();
 }
 
 void Allocator::release(Block* block) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  Segment* segment = block->segment;
   block->free = true;
-  block->segment->live--;
+  segment->live--;
   stats_.live -= block->bytes;
   stats_.live_buffers--;
-  if (block->segment->size_class >= 0) {
-    small_[block->segment->size_class].push_back(block);
+  poison(block->data, block->bytes);
+  if (segment->size_class >= 0) {
+    small_[segment->size_class].push_back(block);
     return;
   }
-  if (block->next && block->next->free) {
-    large_.erase(block->next);
-    absorb_next(block);
-  }
+  auto node = std::move(block->node);
+  if (block->next && block->next->free) absorb_next(block);
   if (block->previous && block->previous->free) {
     block = block->previous;
-    large_.erase(block);
+    large_.extract(block);
     absorb_next(block);
   }
-  large_.insert(block);
+  node.value() = block;
+  large_.insert(std::move(node));
 }
 
+// The stream of the two waits for what the other's was given; if that fails the device has, and all calls will say so.
 void Allocator::absorb_next(Block* block) {
   Block* next = block->next;
-  if (next->stream && next->stream != block->stream) backend::stream_wait(block->stream, next->stream);
+  large_.erase(next);
+  if (next->stream && next->stream != block->stream) {
+    try {
+      backend::stream_wait(block->stream, next->stream);
+    } catch (...) {
+    }
+  }
   block->bytes += next->bytes;
   block->next = next->next;
   if (block->next) block->next->previous = block;
   delete next;
 }
-
-int64_t Allocator::trim() {
-  for (auto& free : small_) {
-    auto keep = std::partition(free.begin(), free.end(), [](Block* b) { return b->segment->live > 0; });
-    std::for_each(keep, free.end(), [](Block* b) { delete b; });
-    free.erase(keep, free.end());
-  }
-  for (auto it = large_.begin(); it != large_.end();) {
-    if ((*it)->segment->live > 0) {
-      ++it;
-    } else {  // nothing live: the blocks have coalesced into this one
-      delete *it;
-      it = large_.erase(it);
+void Allocator::trim() {
+  std::list<Segment> idle;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto in_use = [](const Block* b) { return b->segment->live > 0; };
+    for (size_t c = 0; c < small_.size(); c++) {
+      auto& free = small_[c];
+      auto keep = std::partition(free.begin(), free.end(), in_use);
+      std::for_each(keep, free.end(), [](Block* b) { delete b; });
+      small_blocks_[c] -= static_cast<size_t>(free.end() - keep);
+      free.erase(keep, free.end());
+    }
+    for (auto it = large_.begin(); it != large_.end();) {
+      if (in_use(*it)) {
+        ++it;
+      } else {  // nothing live: the blocks have coalesced into this one
+        delete *it;
+        it = large_.erase(it);
+      }
+    }
+    for (auto it = segments_.begin(); it != segments_.end();) {
+      auto segment = it++;
+      if (segment->live == 0) idle.splice(idle.begin(), segments_, segment);
     }
   }
-  int64_t before = stats_.reserved;
-  for (auto it = segments_.begin(); it != segments_.end();) {
-    Segment* segment = &*it++;
-    if (segment->live == 0) drop(segment);
+  if (idle.empty()) return;
+  // Without the lock, since this waits: what was taken out is nobody else's.
+  backend::device_sync(device_.index);
+  int64_t freed = 0;
+  for (const Segment& segment : idle) {
+    forget_poison(segment.base, segment.bytes);
+    backend::raw_free(device_.index, segment.base);
+    freed += segment.bytes;
   }
-  return before - stats_.reserved;
+  device_.reserved -= freed;
+  std::lock_guard<std::mutex> lock(mutex_);
+  stats_.reserved -= freed;
+  stats_.segments -= static_cast<int64_t>(idle.size());
 }
 
-void Allocator::drop(Segment* segment) {
-  backend::raw_free(device_, segment->base);
-  stats_.reserved -= segment->bytes;
-  stats_.segments--;
-  segments_.erase(segment->self);
+void Allocator::set_limit(int64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  limit_ = bytes > 0 ? bytes : device_.limit;
 }
 
-int64_t Allocator::largest_free() const {
-  int64_t largest = large_.empty() ? 0 : (*large_.rbegin())->bytes;
-  for (size_t c = 0; c < small_.size(); c++)
-    if (!small_[c].empty()) largest = std::max(largest, class_bytes(static_cast<int32_t>(c)));
-  return largest;
+void Allocator::reset_peak() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  stats_.peak = stats_.live;
 }
 
 MemoryStats Allocator::stats() const {
+  std::lock_guard<std::mutex> lock(mutex_);
   MemoryStats s = stats_;
   s.limit = limit_;
+  s.largest_free = large_.empty() ? 0 : (*large_.rbegin())->bytes;
+  for (size_t c = 0; c < small_.size(); c++)
+    if (!small_[c].empty()) s.largest_free = std::max(s.largest_free, class_bytes(static_cast<int32_t>(c)));
   return s;
 }
 
 void Allocator::out_of_memory(int64_t bytes) const {
   CDN_FAIL(CDN_OUT_OF_MEMORY,
-           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; free some tensors, use a smaller "
-           "batch or "
-           "raise the memory limit",
-           device_, (long long)bytes, (long long)stats_.live, (long long)(stats_.reserved - stats_.live),
-           (long long)limit_);
+           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; other threads hold %lld of the "
+           "device's %lld; free some tensors, use a smaller batch or raise the memory limit",
+           device_.index, (long long)bytes, (long long)stats_.live, (long long)(stats_.reserved - stats_.live),
+           (long long)limit_, (long long)(device_.reserved - stats_.reserved), (long long)device_.limit);
 }
 
 }  // namespace cdn

@@ -2,6 +2,7 @@
 // shared.
 #pragma once
 #include <cstdint>
+#include <memory>
 
 namespace cdn {
 
@@ -17,7 +18,7 @@ struct Fault {
   int32_t reserved;
   int64_t index, limit;
 };
-enum FaultOp : int32_t {  // runtime.cu has their names
+enum FaultOp : int32_t {  // context.cu has their names
   FAULT_NONE,
   FAULT_GATHER_ROWS,
   FAULT_CROSS_ENTROPY,
@@ -37,11 +38,13 @@ DeviceInfo device_info(int32_t device);
 const char* build_info();
 
 void activate(int32_t device);  // later calls of this thread concern this device
-volatile Fault* fault(int32_t device);
+volatile Fault* fault_create();
 
 void* raw_alloc(int32_t device, int64_t bytes);  // nullptr when there is no memory for it
 void raw_free(int32_t device, void* p);
 int64_t default_limit(int32_t device);
+
+void device_sync(int32_t device) noexcept;  // for all that it was given; what failed shows at the next call
 
 Stream stream_create();
 void stream_sync(Stream s);
@@ -65,7 +68,11 @@ struct Read;
 Read* read_begin(const void* src, int64_t bytes, Stream s);
 void read_wait(Read* r);
 void read_end(void* host, Read* r, int64_t bytes);  // waits, copies, frees r
-int64_t read_bytes(const Read* r);
+void read_free(Read* r) noexcept;                   // waits, frees r
+struct ReadFree {
+  void operator()(Read* r) const { read_free(r); }
+};
+using ReadPointer = std::unique_ptr<Read, ReadFree>;
 
 }  // namespace backend
 }  // namespace cdn

@@ -5,7 +5,9 @@
  * - Every function that can fail returns a status: 0, or a CDN_* code below, with the reason in cdn_last_error() of the
  *   calling thread. No argument makes it crash, print or exit; a call that fails before it queues work changes nothing.
  * - Memory is named by a 32-bit handle (slot and generation), never by an address. A handle that is stale, too short
- * for the sizes given, or on another device than its companions is CDN_BAD_HANDLE or CDN_BAD_ARGUMENT.
+ *   for the sizes given, or on another device than its companions is CDN_BAD_HANDLE or CDN_BAD_ARGUMENT.
+ * - Each thread is a context: handles, streams, events, faults, memory statistics and limit are its own, and what it
+ *   owns is freed when it ends. Threads neither see nor wait for one another, but for cdn_read_wait and cdn_write_wait.
  * - Outputs come first, then inputs, int64_t sizes, scalars, dtypes. Tensors are contiguous and row-major. An output of
  *   an elementwise function may be one of its inputs; otherwise outputs and inputs must not overlap.
  * - Work is queued on the device's current stream and the call returns; only reads and cdn_sync wait.
@@ -20,7 +22,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 4
+#define CDN_ABI_VERSION 5
 
 /* Status codes. */
 enum {
@@ -43,13 +45,16 @@ int32_t cdn_abi_version(void);    /* CDN_ABI_VERSION of the build */
 const char* cdn_last_error(void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
 const char* cdn_build_info(void); /* compiler, architectures, options */
 
+/* For a thread that serves one isolate after another: says which one it is by a number of its own. Another number than
+ * before ends the context, and a fresh one begins. */
+int32_t cdn_attach(double isolate);
+
 /* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads), driver version, runtime
  * version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count of 0 leaves the reason in cdn_last_error().
  */
 int32_t cdn_device_count(int32_t* count);
 int32_t cdn_device_info(char* name, int64_t* info, int32_t device);
 int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such as a bad index */
-int32_t cdn_wait(int32_t device); /* waits only, for another thread: faults are left to be reported */
 
 /* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as it was queued. */
 int32_t cdn_stream_create(uint32_t* stream, int32_t device);
@@ -73,13 +78,20 @@ int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes); 
 int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes);        /* waits */
 int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes);
 
-/* A read in three steps, so that an event loop can go on: begin captures the bytes as they are at this point of the
- * stream; wait (on any thread) returns when they have arrived; end hands them over and frees the ticket. */
+/* Reads and writes in three steps, so that an event loop can go on: begin gives a ticket, wait may be called on any
+ * thread, end frees the ticket. A read's begin captures the bytes as they are at this point of the stream, its wait
+ * returns when they have arrived, its end hands them over and reports faults. cdn_wait_begin gives a ticket for a read
+ * of no bytes once all that was queued on the device is done. A write's wait copies, after what was queued before its
+ * begin; what is queued between begin and end may see old bytes or new ones. */
+int32_t cdn_wait_begin(uint32_t* ticket, int32_t device);
 int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_read_wait(uint32_t ticket);
 int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes);
+int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, int64_t bytes);
+int32_t cdn_write_wait(uint32_t ticket, const void* host, int64_t bytes);
+int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
 
-/* The caching allocator. stats: live, cached, reserved, peak live bytes, largest free bytes, limit, live buffers,
+/* The thread's caching allocator. stats: live, cached, reserved, peak live bytes, largest free bytes, limit, live buffers,
  * allocations so far, segments held, device allocations so far; 10 numbers. A limit of 0 restores the default. */
 int32_t cdn_memory_stats(int64_t* stats, int32_t device);
 int32_t cdn_memory_limit(int32_t device, int64_t bytes);

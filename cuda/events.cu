@@ -1,23 +1,12 @@
 // Events: marks in a device's work that remember when it came by, for measuring what its clock says, not the host's.
-#include "handles.h"
+#include "context.h"
 
 using namespace cdn;
 
 namespace {
 
-struct Mark {
-  std::shared_ptr<backend::Event> event;  // shared with a thread that waits for it while another one destroys it
-  int32_t device = 0;
-  bool recorded = false;
-};
-
-HandleTable<Mark>& marks() {
-  static auto* table = new HandleTable<Mark>;
-  return *table;
-}
-
 Mark& mark_at(uint32_t event, const char* name) {
-  Mark* mark = marks().find(event);
+  Mark* mark = context().marks.find(event);
   if (!mark) CDN_FAIL(CDN_BAD_HANDLE, "%s: handle %#x is not live", name, event);
   return *mark;
 }
@@ -31,39 +20,36 @@ Mark recorded_mark(uint32_t event, const char* name) {
 }  // namespace
 
 CDN_API int32_t cdn_event_create(uint32_t* event, int32_t device) {
-  return locked("cdn_event_create", [&] {
+  return guard("cdn_event_create", [&] {
     required(event, "event");
     device_at(device);
     std::shared_ptr<backend::Event> fresh(backend::event_create(), backend::event_destroy);
-    *event = marks().insert({fresh, device, false});
+    *event = context().marks.insert({fresh, device, false});
   });
 }
 
 CDN_API int32_t cdn_event_record(uint32_t event) {
-  return locked("cdn_event_record", [&] {
+  return guard("cdn_event_record", [&] {
     Mark& mark = mark_at(event, "event");
     backend::event_record(*mark.event, device_at(mark.device).stream());
     mark.recorded = true;
   });
 }
 
-// Waits without holding the library, so that other threads can go on queueing.
 CDN_API int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second) {
   return guard("cdn_event_elapsed", [&] {
     required(microseconds, "microseconds");
-    std::unique_lock<std::mutex> lock(library_mutex());
     Mark from = recorded_mark(first, "first"), to = recorded_mark(second, "second");
     if (from.device != to.device)
       CDN_FAIL(CDN_BAD_ARGUMENT, "first is of device %d, second of device %d", from.device, to.device);
-    lock.unlock();
     backend::activate(from.device);
     *microseconds = backend::event_elapsed(*from.event, *to.event);
   });
 }
 
 CDN_API int32_t cdn_event_destroy(uint32_t event) {
-  return locked("cdn_event_destroy", [&] {
+  return guard("cdn_event_destroy", [&] {
     device_at(mark_at(event, "event").device);
-    marks().erase(event);
+    context().marks.erase(event);
   });
 }

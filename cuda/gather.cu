@@ -82,7 +82,7 @@ CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t
       const T* from = call.in<T>(x, "x", l.n > 0 && along > 0 ? reach[0].high + along : 0);
       const int32_t* chosen = call.in<int32_t>(index, "index", l.n > 0 ? reach[1].high + 1 : 0);
       if (l.n == 0) return;
-      axis.fault = backend::fault(call.device());
+      axis.fault = call.fault();
       RowWalk walk(l);
       if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
         each_row(call, walk.rows(), walk.cols(), GatherRows<T>{to, from, chosen, walk, axis});
@@ -99,7 +99,7 @@ CDN_API int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t class
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", size);
       const int32_t* hot = call.in<int32_t>(index, "index", n);
-      volatile Fault* fault = backend::fault(call.device());
+      volatile Fault* fault = call.fault();
       if (size) each_row(call, n, classes, OneHot<T>{to, hot, {classes, 1, FAULT_ONE_HOT, fault}});
     });
   });

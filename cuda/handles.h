@@ -1,32 +1,37 @@
-// From handles to memory: the handle tables and the devices. What the functions that manage rather than compute use
-// besides runtime.h.
+// Values by 32-bit handle: 20 bits of slot, 12 bits of generation, never 0.
 #pragma once
+#include <atomic>
+#include <cstdint>
 #include <deque>
-#include <memory>
-#include <mutex>
-#include <vector>
+#include <utility>
 
-#include "allocator.h"
-#include "runtime.h"
+#include "status.h"
 
 namespace cdn {
 
-// Values by 32-bit handle: 20 bits of slot, 12 bits of generation, never 0. A freed slot waits behind at least
-// MIN_FREE others before it is used again, so a stale handle is caught for millions of allocations to come.
+// A freed slot waits behind at least MIN_FREE others before it is used again, so that a stale handle is caught for
+// millions of allocations to come; and tables start at different generations, so that a handle of one is hardly ever
+// live in another. Only insert() allocates.
 template <class T> class HandleTable {
  public:
+  HandleTable() {
+    static std::atomic<uint32_t> tables{0};
+    first_generation_ = 1 + tables.fetch_add(389) % MAX_GENERATION;
+  }
   uint32_t insert(T value) {
     uint32_t slot;
-    if (free_.size() > MIN_FREE || slots_.size() == MAX_SLOTS) {
-      if (free_.empty()) CDN_FAIL(CDN_OUT_OF_MEMORY, "all %u handles are in use; free some tensors", MAX_SLOTS);
-      slot = free_.front();
-      free_.pop_front();
+    if (free_ > MIN_FREE || slots_.size() == MAX_SLOTS) {
+      if (free_ == 0) CDN_FAIL(CDN_OUT_OF_MEMORY, "all %u handles are in use; free some tensors", MAX_SLOTS);
+      slot = first_free_;
+      first_free_ = slots_[slot].next_free;
+      free_--;
     } else {
       slot = static_cast<uint32_t>(slots_.size());
       slots_.push_back({});
+      slots_[slot].generation = first_generation_;
     }
     slots_[slot].live = true;
-    slots_[slot].value = value;
+    slots_[slot].value = std::move(value);
     return slots_[slot].generation << SLOT_BITS | slot;
   }
   T* find(uint32_t handle) {
@@ -35,65 +40,31 @@ template <class T> class HandleTable {
     Slot& s = slots_[slot];
     return s.live && s.generation == handle >> SLOT_BITS ? &s.value : nullptr;
   }
-  void erase(uint32_t handle) {
+  void erase(uint32_t handle) noexcept {
     uint32_t slot = handle & (MAX_SLOTS - 1);
     Slot& s = slots_[slot];
     s.live = false;
     s.value = T{};
     s.generation = s.generation == MAX_GENERATION ? 1 : s.generation + 1;
-    free_.push_back(slot);
+    slots_[free_ ? last_free_ : slot].next_free = slot;
+    if (free_++ == 0) first_free_ = slot;
+    last_free_ = slot;
+  }
+  // f(handle, value) for each that is live; f may erase it.
+  template <class F> void each(F&& f) {
+    for (uint32_t slot = 0; slot < slots_.size(); slot++)
+      if (slots_[slot].live) f(slots_[slot].generation << SLOT_BITS | slot, slots_[slot].value);
   }
 
  private:
-  static constexpr uint32_t SLOT_BITS = 20, MAX_SLOTS = 1u << SLOT_BITS, MAX_GENERATION = 4095;
-  static constexpr size_t MIN_FREE = 4096;
+  static constexpr uint32_t SLOT_BITS = 20, MAX_SLOTS = 1u << SLOT_BITS, MAX_GENERATION = 4095, MIN_FREE = 4096;
   struct Slot {
-    uint32_t generation = 1;
+    uint32_t generation = 1, next_free = 0;
     bool live = false;
     T value{};
   };
   std::deque<Slot> slots_;
-  std::deque<uint32_t> free_;
+  uint32_t first_generation_, free_ = 0, first_free_ = 0, last_free_ = 0;
 };
-
-struct Buffer {
-  Block* block = nullptr;  // nullptr when empty
-  char* data = nullptr;
-  int64_t bytes = 0;
-  int32_t device = 0;
-};
-
-struct Device {
-  explicit Device(int32_t index) : index(index), memory(index) {}
-  int32_t index;
-  Allocator memory;
-  std::vector<Stream> streams;  // [0] is the default; never destroyed, so a block may name one for ever
-  std::vector<bool> in_use;
-  int32_t current = 0;
-  Stream stream() const { return streams[current]; }
-};
-
-std::mutex& library_mutex();
-Device& device_at(int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
-
-HandleTable<Buffer>& buffers();
-Buffer& buffer_at(uint32_t handle, const char* name);  // throws CDN_BAD_HANDLE
-Block* allocate(Device& device, int64_t bytes);
-void release(Device& device, Block* block);
-void order_after(Block* block, Stream stream);  // work queued on stream from now on follows the block's last use
-void raise_fault(int32_t device);               // throws what a kernel has reported since the last look
-
-// The body of a function that manages: it holds the library.
-template <class F> int32_t locked(const char* op, F&& body) noexcept {
-  return guard(op, [&] {
-    std::lock_guard<std::mutex> lock(library_mutex());
-    body();
-  });
-}
-
-template <class T> T* required(T* p, const char* name) {
-  if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);
-  return p;
-}
 
 }  // namespace cdn

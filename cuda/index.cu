@@ -54,7 +54,7 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
       op.x_rows = x_rows;
       op.scale = scale;
       op.shift = shift;
-      op.fault = backend::fault(call.device());
+      op.fault = call.fault();
       if (n) each_row(call, rows, cols, op);
     };
     if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });

@@ -87,7 +87,7 @@ CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_
         op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
         op.weight = weight ? call.in<T>(weight, "weight", classes) : nullptr;
         op.inner = inner;
-        op.fault = backend::fault(call.device());
+        op.fault = call.fault();
         each(call, n_rows, op);
       });
     });

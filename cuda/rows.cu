@@ -157,7 +157,7 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32
         op.x = call.in<T>(x, "x", n);
         op.chosen = {call.in<Target>(target, "target", n_rows), cols, ignore_index};
         op.cols = cols;
-        op.fault = backend::fault(call.device());
+        op.fault = call.fault();
         if (n) rows(call, n_rows, cols, op);
       });
     });

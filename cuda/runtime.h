@@ -1,4 +1,4 @@
-// Call, through which every operation takes its arguments, and what checks them. What is behind it: handles.h.
+// Call, through which every operation takes its arguments, and what checks them. What is behind it: context.h.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -19,10 +19,18 @@ const char* dtype_name(int32_t dtype);
 [[noreturn]] void unsupported(int32_t dtype, const char* wanted);
 
 struct Block;
+struct Context;
 struct Device;
 
-// One operation's arguments and its place in the stream. It holds the library while it lives. Outputs and inputs are
-// taken through it before any work is queued, so that a call that throws has changed nothing.
+// Memory that a call reads or writes.
+struct Range {
+  char *begin, *end;
+  bool write;
+  const char* name;
+};
+
+// One operation's arguments and its place in the stream. Outputs and inputs are taken through it before any work is
+// queued, so that a call that throws has changed nothing.
 class Call {
  public:
   // May an output be exactly an input, element by element? UNCHECKED is for lists of tensors, where comparing all with
@@ -48,21 +56,16 @@ class Call {
   }
   int32_t device() const;
   Stream stream() const;
+  volatile Fault* fault() const;  // where its kernels report a bad index
   void finish();
 
  private:
-  struct Range {
-    char *begin, *end;
-    bool write;
-    const char* name;
-  };
   void* scratch_bytes(int64_t bytes);
   void check_overlap(const Range& range);
 
   Overlap overlap_;
+  Context& context_;
   Device* device_ = nullptr;
-  std::vector<Range> ranges_;
-  std::vector<Block*> scratch_;
 };
 
 // The body of an operation: run(name, [&](Call& call) { … }).

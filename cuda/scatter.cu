@@ -190,7 +190,7 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
       const T* from = call.in<T>(src, "src", l.n);
       begin(call, to, base, y_n);
       if (l.n == 0) return;
-      axis.fault = backend::fault(call.device());
+      axis.fault = call.fault();
       RowWalk walk(l);
       if (unique) return each_row(call, walk.rows(), walk.cols(), AddOnce<T>{to, from, chosen, walk, axis});
       auto by = [&](auto key) {
@@ -223,7 +223,7 @@ CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t s
       begin(call, to, base, y_n);
       if (n == 0) return;
       uint32_t* keys = call.scratch<uint32_t>(n);
-      each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, backend::fault(call.device())}, skip});
+      each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault()}, skip});
       if (src_n) sum_segments(call, to, from, keys, outer, n, inner, extent);
     });
   });

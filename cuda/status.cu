@@ -1,11 +1,11 @@
 #include "status.h"
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
 #include <exception>
 #include <new>
-#include <string>
 
 namespace cdn {
 
@@ -14,20 +14,20 @@ static thread_local char last_error[1024];
 namespace {
 struct Error {
   int32_t code;
-  std::string text;
+  char text[896];  // an array, so that an error needs no memory to say that there is none
 };
 }  // namespace
 
 void fail(int32_t code, const char* file, int line, const char* format, ...) {
-  char text[768];
+  Error error{code, {}};
   va_list args;
   va_start(args, format);
-  vsnprintf(text, sizeof text, format, args);
+  int length = vsnprintf(error.text, 768, format, args);
   va_end(args);
   const char* base = strrchr(file, '/');
-  char where[128];
-  snprintf(where, sizeof where, " (%s:%d)", base ? base + 1 : file, line);
-  throw Error{code, std::string(text) + where};
+  length = std::min(std::max(length, 0), 767);
+  snprintf(error.text + length, sizeof error.text - length, " (%s:%d)", base ? base + 1 : file, line);
+  throw error;
 }
 
 int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept {
@@ -39,7 +39,7 @@ int32_t caught(const char* op) noexcept {
   try {
     throw;
   } catch (const Error& e) {
-    return set_last_error(e.code, op, e.text.c_str());
+    return set_last_error(e.code, op, e.text);
   } catch (const std::bad_alloc&) {
     return set_last_error(CDN_OUT_OF_MEMORY, op, "no host memory left");
   } catch (const std::exception& e) {

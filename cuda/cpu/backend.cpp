@@ -64,10 +64,7 @@ const char* build_info() {
 
 void activate(int32_t) {}
 
-volatile Fault* fault(int32_t) {
-  static volatile Fault word{};
-  return &word;
-}
+volatile Fault* fault_create() { return new Fault{}; }
 
 void* raw_alloc(int32_t, int64_t bytes) {
   void* p = nullptr;
@@ -75,6 +72,8 @@ void* raw_alloc(int32_t, int64_t bytes) {
 }
 void raw_free(int32_t, void* p) { free(p); }
 int64_t default_limit(int32_t) { return physical_bytes(); }
+
+void device_sync(int32_t) noexcept {}
 
 Stream stream_create() { return nullptr; }
 void stream_sync(Stream) {}
@@ -117,7 +116,7 @@ void read_end(void* host, Read* r, int64_t bytes) {
   if (bytes) memcpy(host, r->bytes.data(), static_cast<size_t>(bytes));
   delete r;
 }
-int64_t read_bytes(const Read* r) { return static_cast<int64_t>(r->bytes.size()); }
+void read_free(Read* r) noexcept { delete r; }
 
 }  // namespace backend
 }  // namespace cdn

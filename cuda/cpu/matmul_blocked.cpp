@@ -36,7 +36,7 @@ const MatmulKernel& kernel() {
 template <> const TileKernel<float>& tile_kernel() { return kernel().f32; }
 template <> const TileKernel<double>& tile_kernel() { return kernel().f64; }
 
-// Memory for packed panels, kept from call to call and freed with the library. Every call holds the library's mutex.
+// Memory for packed panels, kept from call to call by each thread that multiplies.
 class Scratch {
  public:
   ~Scratch() { release(); }
@@ -63,7 +63,7 @@ class Scratch {
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
-Scratch& scratch = *new Scratch;  // never destroyed: at exit another thread may be multiplying
+thread_local Scratch scratch;
 
 constexpr int64_t SERIAL_PRODUCTS = 500000;  // below as many multiply-adds, waking a thread costs more than it saves
 constexpr int64_t SERIAL_PACK = 16384;       // the same for elements to pack
@@ -76,7 +76,7 @@ template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {
     int64_t m, n, k, trans;
     Plan<T> plan;
   };
-  static Entry entries[64] = {};
+  static thread_local Entry entries[64] = {};
   const int64_t trans = 2 * x.trans_a + x.trans_b;
   Entry& entry = entries[(x.m * 31 + x.n * 17 + x.k * 5 + trans) % 64];
   if (entry.m != x.m || entry.n != x.n || entry.k != x.k || entry.trans != trans)

@@ -80,17 +80,11 @@ class Pool {
     } catch (...) {  // the system gives no more threads: go on with those there are
     }
   }
-  ~Pool() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-      round_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (auto& t : threads_) t.join();
-  }
 
-  void run(const Job& job) {
+  // False when another loop has the threads.
+  bool try_run(const Job& job) {
+    std::unique_lock<std::mutex> taken(taken_, std::try_to_lock);
+    if (!taken) return false;
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = job;
@@ -110,6 +104,7 @@ class Pool {
       else
         std::this_thread::yield();
     }
+    return true;
   }
 
  private:
@@ -137,7 +132,6 @@ class Pool {
         lock.lock();
       }
       seen = round_.load();
-      if (stop_) return;
       if (!open_) continue;
       Job job = job_;
       active_++;
@@ -149,10 +143,11 @@ class Pool {
 
   static constexpr int32_t SPINS = 4000;  // some tens of microseconds
   std::vector<std::thread> threads_;
-  std::mutex mutex_;  // guards job_, open_, stop_
+  std::mutex taken_;  // by the loop under way
+  std::mutex mutex_;  // guards job_, open_
   std::condition_variable wake_;
   Job job_{};
-  bool open_ = false, stop_ = false;
+  bool open_ = false;
   std::atomic<uint64_t> round_{0};
   std::atomic<int32_t> sleepers_{0}, active_{0};
   std::atomic<int64_t> next_{0};
@@ -167,10 +162,10 @@ int32_t count() {
 
 void run(int64_t n, int64_t grain, Body body, void* context) {
   if (count() == 1) return body(context, 0, n);
-  static Pool pool(count() - 1);
+  static auto* pool = new Pool(count() - 1);  // never destroyed: at exit another thread may be in a loop
   // About two pieces a thread even out their speeds; none smaller than the grain.
   int64_t piece = std::max(grain, (n + 2 * count() - 1) / (2 * count()));
-  pool.run({n, piece, body, context, processor()});
+  if (!pool->try_run({n, piece, body, context, processor()})) body(context, 0, n);
 }
 
 }  // namespace threads

@@ -1,5 +1,4 @@
-// A small pool of threads for loops. Not OpenMP, because it has to be there with every compiler and to end cleanly when
-// the library is closed: Deno unloads it while the process goes on.
+// A small pool of threads for loops: not OpenMP, because it has to be there with every compiler.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -14,8 +13,8 @@ void run(int64_t n, int64_t grain, Body body, void* context);
 
 }  // namespace threads
 
-// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw or call parallel_for;
-// callers hold the library's lock, so that there is one loop at a time.
+// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw or call parallel_for.
+// While one thread's loop has the pool, those of others run where they are called: nobody waits.
 template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
   if (n <= grain) return f(int64_t{0}, n);

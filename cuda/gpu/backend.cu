@@ -1,7 +1,6 @@
 // An NVIDIA GPU as a device: the CUDA runtime behind the functions of backend.h.
 #include "../backend.h"
 
-#include <array>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -118,15 +117,11 @@ void activate(int32_t device) {
   active_device = device;
 }
 
-volatile Fault* fault(int32_t device) {
-  static std::array<Fault*, MAX_DEVICES> words{};
-  if (!words[device]) {
-    void* p = nullptr;
-    CUDA_CHECK(cudaHostAlloc(&p, sizeof(Fault), cudaHostAllocPortable | cudaHostAllocMapped));
-    memset(p, 0, sizeof(Fault));
-    words[device] = static_cast<Fault*>(p);
-  }
-  return words[device];
+volatile Fault* fault_create() {
+  void* p = nullptr;
+  CUDA_CHECK(cudaHostAlloc(&p, sizeof(Fault), cudaHostAllocPortable | cudaHostAllocMapped));
+  memset(p, 0, sizeof(Fault));
+  return static_cast<Fault*>(p);
 }
 
 void* raw_alloc(int32_t, int64_t bytes) {
@@ -141,6 +136,11 @@ int64_t default_limit(int32_t) {
   size_t free = 0, total = 0;
   CUDA_CHECK(cudaMemGetInfo(&free, &total));
   return static_cast<int64_t>(total);
+}
+
+void device_sync(int32_t device) noexcept {
+  if (cudaSetDevice(device) == cudaSuccess) cudaDeviceSynchronize();
+  active_device = -1;
 }
 
 Stream stream_create() {
@@ -240,7 +240,10 @@ void read_end(void* host, Read* r, int64_t bytes) {
   delete r;
   CUDA_CHECK(status);
 }
-int64_t read_bytes(const Read* r) { return r->bytes; }
+void read_free(Read* r) noexcept {
+  cudaEventSynchronize(r->done);
+  delete r;
+}
 
 }  // namespace backend
 }  // namespace cdn

@@ -1,4 +1,4 @@
-// What kernels' launches ask of the device, asked of CUDA once. Calls hold the library's mutex.
+// What kernels' launches ask of the device, asked of CUDA once. Known to each thread by itself, so that no launch takes a lock.
 #pragma once
 #include "../runtime.h"
 #include "check.h"

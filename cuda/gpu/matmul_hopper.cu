@@ -226,7 +226,7 @@ Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, c
 // By the tile that is wanted, or the first that is no wider.
 template <class T>
 Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch, HopperMethod method, bool fused) {
-  static Plans<Plan> plans;
+  static thread_local Plans<Plan> plans;
   const int64_t kind = ((((int64_t)wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
                        static_cast<int64_t>(method) * 2 + fused;
   return plans.at({batch.count, p.m(), p.n(), p.k(), kind}, [&] {

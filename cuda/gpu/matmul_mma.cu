@@ -221,7 +221,7 @@ MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch,
 // aligned: both operands lie in lines of whole chunks.
 template <class T>
 MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n, int64_t k) {
-  static Plans<MmaPlan<T>> plans;
+  static thread_local Plans<MmaPlan<T>> plans;
   const bool hopper = hopper_device(call);
   return plans.at({batch, m, n, k, static_cast<int64_t>(method) * 4 + aligned * 2 + hopper},
                   [&] { return make_plan<T>(hopper, method, aligned, batch, m, n, k); });
@@ -267,7 +267,7 @@ bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& bat
 
 // Besides the GPU's own version, that of the code counts: in a build for older GPUs the kernels are empty.
 bool mma_supported(Call& call) {
-  static signed char known[64] = {};
+  static thread_local signed char known[64] = {};
   signed char& here = known[call.device() % 64];
   if (here == 0) {
     cudaFuncAttributes code;

@@ -207,7 +207,7 @@ const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
 // The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the device.
 template <class T> TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
   constexpr double START = 3800, SECOND_PASS = 4000, CHAINED = 1900;
-  static Plans<TileChoice<SimtTile<T>>> plans;
+  static thread_local Plans<TileChoice<SimtTile<T>>> plans;
   const bool hopper = hopper_device(call);
   return plans.at({batch.n, p.m(), p.n(), p.k(), hopper}, [&] {
     return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}),

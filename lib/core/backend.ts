@@ -196,8 +196,12 @@ export function devices(): DeviceInfo[] {
  */
 export async function synchronize(device?: DeviceName): Promise<void> {
   const backend = backendFor(device);
-  await backend.functions.wait_for_device(backend.index);
-  backend.check(backend.functions.cdn_sync(backend.index)); // nothing left to wait for; reports faults
+  const { functions } = backend;
+  const out = new Uint32Array(1);
+  backend.check(functions.cdn_wait_begin(out, backend.index));
+  const ticket = out[0]!;
+  await functions.wait_for_read(ticket);
+  backend.check(functions.cdn_read_end(null, ticket, 0n)); // reports faults
 }
 
 function automatic(library?: string): { chosen: Backend; note: string } {

@@ -256,16 +256,17 @@ export abstract class TensorBase implements Owned, Disposable {
   /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
   async copyFromAsync(source: ArrayBufferView): Promise<this> {
     const bytes = this.#hostBytes(source);
-    const { functions } = this.backend;
-    const data = source as Uint8Array<ArrayBuffer>;
+    const { backend } = this;
+    const { functions } = backend;
     const carrier = this.#carrier();
-    const status = await functions.write_elsewhere(carrier.handle, data, 0n, bytes);
-    if (status === 0) {
-      this.#arrivedIn(carrier);
-      return this;
-    }
-    if (carrier !== this) carrier.dispose();
-    return this.copyFrom(source); // an error's text stays on the thread where it happened: let it happen here
+    backend.check(functions.cdn_write_begin(out, carrier.handle, 0n, bytes));
+    const ticket = out[0]!;
+    await functions.wait_for_write(ticket, source as Uint8Array<ArrayBuffer>, bytes);
+    const status = functions.cdn_write_end(ticket, bytes); // throws what the wait met
+    if (status !== 0 && carrier !== this) carrier.dispose();
+    backend.check(status);
+    this.#arrivedIn(carrier);
+    return this;
   }
 
   #hostBytes(source: ArrayBufferView): bigint {

@@ -125,6 +125,7 @@ function load(kind: LibraryKind, path: string): Library {
   checkVersion(path);
   const opened = Deno.dlopen(path, { ...symbols, ...waiting });
   const library = new Library(kind, path, opened.symbols);
+  library.check(opened.symbols.cdn_attach(performance.timeOrigin)); // which no other isolate of this thread has
   if (!library.buildInfo().startsWith(kind)) {
     throw new LibraryError(
       `the library is one for ${library.buildInfo()}; a file with "cuda" in its name must be a CUDA build, any other a CPU build`,

@@ -73,11 +73,11 @@ export const symbols = {
   cdn_abi_version: { parameters: [], result: int },
   cdn_last_error: { parameters: [], result: "pointer" },
   cdn_build_info: { parameters: [], result: "pointer" },
+  cdn_attach: { parameters: [scalar], result: int },
 
   cdn_device_count: { parameters: [pointer], result: int },
   cdn_device_info: { parameters: [pointer, pointer, int], result: int },
   cdn_sync: { parameters: [int], result: int },
-  cdn_wait: { parameters: [int], result: int },
 
   cdn_stream_create: { parameters: [pointer, int], result: int },
   cdn_stream_destroy: { parameters: [handle], result: int },
@@ -96,9 +96,13 @@ export const symbols = {
   cdn_read: { parameters: [pointer, handle, size, size], result: int },
   cdn_copy: { parameters: [handle, handle, size, size, size], result: int },
 
+  cdn_wait_begin: { parameters: [pointer, int], result: int },
   cdn_read_begin: { parameters: [pointer, handle, size, size], result: int },
   cdn_read_wait: { parameters: [handle], result: int },
   cdn_read_end: { parameters: [pointer, handle, size], result: int },
+  cdn_write_begin: { parameters: [pointer, handle, size, size], result: int },
+  cdn_write_wait: { parameters: [handle, pointer, size], result: int },
+  cdn_write_end: { parameters: [handle, size], result: int },
 
   cdn_memory_stats: { parameters: [pointer, int], result: int },
   cdn_memory_limit: { parameters: [int, size], result: int },
@@ -371,15 +375,14 @@ export const symbols = {
 
 /** The same functions called on another thread, for waiting without holding up the event loop. */
 export const waiting = {
-  wait_for_device: { name: "cdn_wait", parameters: [int], result: int, nonblocking: true },
   wait_for_read: { name: "cdn_read_wait", parameters: [handle], result: int, nonblocking: true },
-  write_elsewhere: {
-    name: "cdn_write",
-    parameters: [handle, pointer, size, size],
+  wait_for_write: {
+    name: "cdn_write_wait",
+    parameters: [handle, pointer, size],
     result: int,
     nonblocking: true,
   },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 4;
+export const abiVersion = 5;

@@ -1,0 +1,79 @@
+// A context is what one isolate (the main thread, a Worker) has of the library: its handles, and of each device the
+// memory, the streams and the faults. An isolate lives on one thread, so that nothing in a context needs a lock; what
+// threads share is in SharedDevice and in tickets.cu. What the functions that manage rather than compute use.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "allocator.h"
+#include "handles.h"
+#include "runtime.h"
+
+namespace cdn {
+
+struct Buffer {
+  Block* block = nullptr;  // nullptr when empty
+  char* data = nullptr;
+  int64_t bytes = 0;
+  int32_t device = 0;
+};
+struct StreamName {
+  int32_t device = 0, index = 0;
+};
+struct Mark {
+  std::shared_ptr<backend::Event> event;
+  int32_t device = 0;
+  bool recorded = false;
+};
+
+// A device as one context has it.
+struct Device {
+  enum : int32_t { DEFAULT, READING, WRITING, OWN };  // streams: two for what is waited for elsewhere, then the user's
+  explicit Device(int32_t index);
+  ~Device();
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+
+  SharedDevice& shared;
+  const int32_t index;
+  volatile Fault* fault;  // what its kernels report
+  std::vector<Stream> streams;
+  std::vector<bool> in_use;
+  int32_t current = DEFAULT;
+  Allocator memory;
+
+  Stream stream() const { return streams[current]; }
+  int32_t add_stream();
+  void wait() const;  // until all its streams are done
+};
+
+struct Context {
+  explicit Context(double isolate) : isolate(isolate) {}
+  ~Context();
+  const double isolate;
+  std::vector<std::unique_ptr<Device>> devices;
+  HandleTable<Buffer> buffers;
+  HandleTable<StreamName> streams;
+  HandleTable<Mark> marks;
+  std::vector<Range> ranges;     // of the call under way: kept, so that a call allocates nothing
+  std::vector<Block*> scratch;
+};
+
+Context& context();  // the calling thread's; begins at first use and ends with the thread
+void end_tickets(Context& context);  // waits for the threads that wait for them
+
+Device& device_at(int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
+Buffer& buffer_at(uint32_t handle, const char* name);  // throws CDN_BAD_HANDLE
+char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes);  // checked, ordered after its last use
+Block* allocate(Device& device, int64_t bytes);
+void release(Device& device, Block* block);
+void order_after(Block* block, Stream stream);  // work queued on stream from now on follows the block's last use
+void raise_fault(Device& device);               // throws what a kernel has reported since the last look
+
+template <class T> T* required(T* p, const char* name) {
+  if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);
+  return p;
+}
+
+}  // namespace cdn
