@@ -146,7 +146,7 @@
   X(device_count) \
   X(device_info) \
   X(sync) \
-  X(wait) \
+  X(attach) \
   X(stream_create) \
   X(stream_destroy) \
   X(stream_use) \
@@ -161,9 +161,13 @@
   X(write) \
   X(read) \
   X(copy) \
+  X(wait_begin) \
   X(read_begin) \
   X(read_wait) \
   X(read_end) \
+  X(write_begin) \
+  X(write_wait) \
+  X(write_end) \
   X(memory_stats) \
   X(memory_limit) \
   X(memory_trim) \
@@ -188,8 +192,27 @@
 COMPUTING(DECLARE)
 MANAGING(DECLARE)
 
+// While a thread is refusing, each call of the library is denied host memory at a random one of its first allocations,
+// by the operator new of fuzz.cpp.
+inline thread_local bool refusing = false;
+inline thread_local int allocations_left = 0;  // until the one that is refused; 0: none is
+inline thread_local int64_t refusals = 0;
+
+template <class F> struct Function;
+template <class R, class... A> struct Function<R(A...)> {
+  R (*function)(A...);
+  R operator()(A... args) const {
+    static thread_local uint32_t random = 1;
+    random = random * 1664525 + 1013904223;
+    allocations_left = refusing ? static_cast<int>(random >> 29) : 0;
+    R result = function(args...);
+    allocations_left = 0;
+    return result;
+  }
+};
+
 inline struct Api {
-#define MEMBER(f) decltype(&cdn_##f) f = &cdn_##f;
+#define MEMBER(f) Function<decltype(cdn_##f)> f{&cdn_##f};
   COMPUTING(MEMBER)
   MANAGING(MEMBER)
 } api;
@@ -208,7 +231,7 @@ inline void load(const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) die("%s", dlerror());
 #define RESOLVE(f) \
-  if (!(api.f = reinterpret_cast<decltype(api.f)>(dlsym(library, "cdn_" #f)))) die("%s lacks cdn_%s", path, #f);
+  if (!(api.f.function = reinterpret_cast<decltype(api.f.function)>(dlsym(library, "cdn_" #f)))) die("%s lacks cdn_%s", path, #f);
   COMPUTING(RESOLVE)
   MANAGING(RESOLVE)
 }

@@ -1,14 +1,16 @@
 // Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up handles, sizes that are
-// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, and all
-// of it from several threads at once. Nothing may crash, every failure must explain itself and change nothing, and in
-// the end all memory must have come back.
+// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, host
+// memory refused, and all of it from several threads at once. Nothing may crash, every failure must explain itself and
+// change nothing, and in the end all memory must have come back.
 //
 //   fuzz [--seed N] [--calls N] [--threads N] [LIBRARY]
 //
-// `make fuzz` links it with the CPU library under the sanitizers. For any other library, the CUDA one for instance:
+// `make asan` and `make tsan` link it with the CPU library under the sanitizers. For any other library, the CUDA one for instance:
 //   g++ -std=c++17 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
 //   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
+#include <cstddef>
 #include <functional>
+#include <new>
 #include <thread>
 
 #include "fuzzer.h"
@@ -16,6 +18,23 @@
 extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
   return "allocator_may_return_null=1";
 }
+
+// The library is linked in, so that this is its operator new too.
+static void* allocated(size_t bytes, size_t alignment) {
+  if (allocations_left > 0 && --allocations_left == 0) {
+    refusals++;
+    throw std::bad_alloc();
+  }
+  void* p = nullptr;
+  if (posix_memalign(&p, std::max(alignment, sizeof(void*)), bytes ? bytes : 1)) throw std::bad_alloc();
+  return p;
+}
+void* operator new(size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
+void* operator new(size_t bytes, std::align_val_t alignment) { return allocated(bytes, size_t(alignment)); }
+void operator delete(void* p) noexcept { free(p); }
+void operator delete(void* p, size_t) noexcept { free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { free(p); }
+void operator delete(void* p, size_t, std::align_val_t) noexcept { free(p); }
 
 namespace {
 
@@ -26,7 +45,7 @@ struct Entry {
   std::function<int32_t(Fuzzer&)> call;
 };
 
-template <class... A> Entry computing(const char* name, int32_t (*f)(A...)) {
+template <class... A> Entry computing(const char* name, Function<int32_t(A...)> f) {
   return {name, [name, f](Fuzzer& fuzzer) {
             std::tuple<A...> args;
             std::apply([&](auto&... arg) { (fuzzer.make(&arg), ...); }, args);
@@ -86,7 +105,10 @@ void Fuzzer::manage() {
       break;
     case 5:
     case 6:
-      if (check("free", api.free(x)) == CDN_OK) forget(x);
+      if (int32_t status = check("free", api.free(x)); status == CDN_OK)
+        forget(x);
+      else if (status == CDN_OUT_OF_MEMORY && bytes_of(x) >= 0)
+        die("free needs memory: %s", api.last_error());
       break;
     case 7:
       range(x, &offset, &bytes);
@@ -117,36 +139,53 @@ void Fuzzer::manage() {
   }
 }
 
+// Of each ticket some steps are left out, or done twice or with other bytes.
 void Fuzzer::reads() {
   for (int step = 0; step < 4; step++) {
     Held ticket;
     if (!tickets_.empty()) ticket = tickets_[below(tickets_.size())];
     if (chance(5)) make(&ticket.handle);
-    switch (below(4)) {
-      case 0: {
-        uint32_t x;
-        int64_t offset, bytes;
-        make(&x);
-        range(x, &offset, &bytes);
-        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) == CDN_OK)
-          tickets_.push_back({ticket.handle, bytes});
-        break;
+    int64_t bytes = ticket.bytes;
+    if (chance(10)) make(&bytes);
+    uint64_t kind = below(10);
+    if (kind < 3) {
+      uint32_t x;
+      int64_t offset;
+      make(&x);
+      range(x, &offset, &bytes);
+      if (chance(10)) {
+        bytes = 0;
+        if (check("wait_begin", api.wait_begin(chance(2) ? nullptr : &ticket.handle, device())) != CDN_OK) continue;
+      } else if (kind == 0) {
+        if (check("write_begin", api.write_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) != CDN_OK)
+          continue;
+      } else {
+        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) != CDN_OK)
+          continue;
       }
-      case 1: check("read_wait", api.read_wait(ticket.handle)); break;
-      default: {
-        int64_t bytes = ticket.bytes;
-        if (chance(10)) make(&bytes);
-        int32_t status = check("read_end", api.read_end(host_for(bytes), ticket.handle, bytes));
-        bool gone = status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
-        auto same = [&](const Held& t) { return t.handle == ticket.handle; };
-        if (gone) tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
-      }
+      tickets_.push_back({ticket.handle, bytes});
+    } else if (kind < 5) {
+      check("read_wait", api.read_wait(ticket.handle));
+    } else if (kind < 7) {
+      check("write_wait", api.write_wait(ticket.handle, host_for(bytes), bytes));
+    } else {
+      int32_t status = end(ticket.handle, bytes, host_for(bytes));
+      bool gone = status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
+      auto same = [&](const Held& t) { return t.handle == ticket.handle; };
+      if (gone) tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
     }
   }
   while (tickets_.size() > 20) {
-    check("read_end", api.read_end(host_.data(), tickets_[0].handle, tickets_[0].bytes));
+    end(tickets_[0].handle, tickets_[0].bytes, host_.data());
     tickets_.erase(tickets_.begin());
   }
+}
+
+int32_t Fuzzer::end(uint32_t ticket, int64_t bytes, void* host) {
+  int32_t status = check("read_end", api.read_end(host, ticket, bytes));
+  if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "one of a write"))
+    status = check("write_end", api.write_end(ticket, bytes));
+  return status;
 }
 
 void Fuzzer::streams() {
@@ -200,7 +239,7 @@ void Fuzzer::memory() {
   constexpr int64_t LIMITS[] = {1, 256, 4096, 64 * KIB, MIB, -1, INT64_MIN, INT64_MAX, (1ll << 60) + 1};
   switch (below(4)) {
     case 0:
-      if (check("memory_stats", api.memory_stats(chance(5) ? nullptr : stats, device())) == CDN_OK && alone_)
+      if (check("memory_stats", api.memory_stats(chance(5) ? nullptr : stats, device())) == CDN_OK)
         for (int64_t n : stats)
           if (n < 0) die("memory_stats: a negative number");
       break;
@@ -223,7 +262,7 @@ void Fuzzer::information() {
       break;
     case 1: check("device_count", api.device_count(chance(10) ? nullptr : &number)); break;
     case 2: check("sync", api.sync(device())); break;
-    case 3: check("wait", api.wait(device())); break;
+    case 3: check("attach", api.attach(0)); break;  // as before, so that nothing ends
     case 4: {
       make(&number);
       const char* variant = api.matmul_variant(number);
@@ -307,6 +346,7 @@ void Fuzzer::run(int64_t calls) {
   std::vector<Entry> entries = computing_entries();
   succeeded.resize(entries.size());
   restore_limit();
+  refusing = limits_.refuse;
   while (calls_ < calls) {
     if (chance(4)) restore_limit();
     if (chance(30) || buffers_.size() < 12) {
@@ -318,11 +358,16 @@ void Fuzzer::run(int64_t calls) {
     }
     while (buffers_.size() > limits_.buffers) give_up(below(buffers_.size()));
   }
+  refusing = false;
+  if (limits_.refuse && refusals == 0) die("no memory was ever refused");
 }
 
 void Fuzzer::clean_up() {
   settle();
-  for (const Held& t : tickets_) check("read_end", api.read_end(host_.data(), t.handle, t.bytes));
+  while (!tickets_.empty()) {
+    end(tickets_.back().handle, tickets_.back().bytes, host_.data());
+    tickets_.pop_back();
+  }
   for (uint32_t s : streams_) check("stream_destroy", api.stream_destroy(s));
   for (uint32_t e : events_) check("event_destroy", api.event_destroy(e));
   while (!buffers_.empty()) give_up(buffers_.size() - 1);
@@ -351,10 +396,14 @@ void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
   std::vector<Fuzzer> fuzzers;
   for (int i = 0; i < threads; i++) fuzzers.emplace_back(seed + static_cast<uint64_t>(i), limits, threads == 1);
   std::vector<std::thread> running;
-  for (Fuzzer& f : fuzzers) running.emplace_back([&f, calls, threads] { f.run(calls / threads); });
+  for (int i = 0; i < threads; i++)
+    running.emplace_back([&fuzzers, i, limits, calls, threads] {
+      fuzzers[i].run(calls / threads);
+      if (i % 2 == 1) return;  // what it leaves behind, the end of its thread frees
+      fuzzers[i].clean_up();
+      expect_empty(limits.name);
+    });
   for (std::thread& t : running) t.join();
-  for (Fuzzer& f : fuzzers) f.clean_up();
-  expect_empty(limits.name);
 
   std::array<int64_t, 8> counts{};
   int64_t made = 0;
@@ -415,15 +464,16 @@ int main(int argc, char** argv) {
       die("unknown option %s; known are --seed, --calls, --threads", argv[i]);
   }
   if (library) load(library);
-  if (!api.abi_version) die("name the library: this program was linked without one");
+  if (!api.abi_version.function) die("name the library: this program was linked without one");
   if (api.abi_version() != CDN_ABI_VERSION)
     die("the library has ABI version %d, the header %d", api.abi_version(), CDN_ABI_VERSION);
   printf("%s\nseed %llu\n", api.build_info(), (unsigned long long)seed);
   int32_t devices = 0;
   if (api.device_count(&devices) != CDN_OK || devices == 0) die("no device: %s", api.last_error());
-  phase(TIGHT, seed, calls / 3, 1);
-  phase(ROOMY, seed + 1, calls / 3, 1);
-  phase(ROOMY, seed + 2, calls / 3, threads);
+  phase(TIGHT, seed, calls / 4, 1);
+  if (!library) phase(REFUSED, seed + 3, calls / 4, 1);
+  phase(ROOMY, seed + 1, calls / 4, 1);
+  phase(ROOMY, seed + 2, calls / 4, threads);
   std::vector<Entry> entries = computing_entries();
   for (size_t i = 0; i < entries.size() && calls >= 150000; i++)
     if (successes[i] == 0) die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);

@@ -40,9 +40,11 @@ struct Limits {
   int64_t memory;   // with less than 2 MiB each buffer is an allocation of its own, which the sanitizers guard
   int64_t largest;  // buffer
   size_t buffers;   // at most this many at a time
+  bool refuse;      // host memory, now and then
 };
-constexpr Limits TIGHT = {"tight", 2 * MIB - 256, 128 * KIB, 40};
-constexpr Limits ROOMY = {"roomy", 96 * MIB, 3 * MIB, 60};
+constexpr Limits TIGHT = {"tight", 2 * MIB - 256, 128 * KIB, 40, false};
+constexpr Limits ROOMY = {"roomy", 96 * MIB, 3 * MIB, 60, false};
+constexpr Limits REFUSED = {"refused", 96 * MIB, 3 * MIB, 60, true};
 
 class Fuzzer {
  public:
@@ -156,7 +158,7 @@ class Fuzzer {
   }
 
   // Calls f(args), and for a sample looks at the memory around the output afterwards.
-  template <class... A> int32_t call(const char* name, int32_t (*f)(A...), std::tuple<A...> args) {
+  template <class... A> int32_t call(const char* name, Function<int32_t(A...)> f, std::tuple<A...> args) {
     uint32_t y = std::get<0>(args);
     bool look = alone_ && chance(30);
     if (look && chance(50)) y = std::get<0>(args) = guarded_view();
@@ -167,6 +169,7 @@ class Fuzzer {
     // same.
     if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "called before")) return CDN_OK;
     if (!look) return status;
+    if (status == CDN_OUT_OF_MEMORY && limits_.refuse) return status;  // it may have begun its work
     if (status != CDN_OK) {
       if (contents(y) != output) die("%s failed and yet changed its output: %s", name, api.last_error());
       if (arena() != before) die("%s failed and yet changed memory", name);
@@ -231,12 +234,20 @@ class Fuzzer {
   // Valid for the length stated, or null.
   void* host_for(int64_t bytes) { return bytes > HOST_BYTES || chance(2) ? nullptr : host_.data(); }
 
+  // While it lives no memory is refused: for calls that look at what other calls did.
+  struct Granted {
+    bool before = refusing;
+    Granted() { refusing = false; }
+    ~Granted() { refusing = before; }
+  };
   void settle() {
+    Granted granted;
     for (int i = 0; i < 8; i++)
       if (api.sync(0) == CDN_OK) return;  // each failure reports one bad index that a kernel met
     die("cdn_sync goes on failing: %s", api.last_error());
   }
   std::vector<char> contents(uint32_t handle) {
+    Granted granted;
     int64_t bytes = bytes_of(handle);
     std::vector<char> data(bytes > 0 ? static_cast<size_t>(bytes) : 0);
     settle();
@@ -245,6 +256,7 @@ class Fuzzer {
   }
   // A buffer that only views written through guarded_view() may change.
   std::vector<char> arena() {
+    Granted granted;
     for (;;) {
       std::vector<char> data = contents(arena_);
       if (!data.empty()) return data;
@@ -261,6 +273,7 @@ class Fuzzer {
     }
   }
   uint32_t guarded_view() {
+    Granted granted;
     arena();
     if (guarded_.handle && chance(80) && bytes_of(guarded_.handle) >= 0) return guarded_.handle;
     guarded_offset_ = 8 * (1 + below(1000));
@@ -295,6 +308,7 @@ class Fuzzer {
 
   void manage();
   void reads();
+  int32_t end(uint32_t ticket, int64_t bytes, void* host);
   void streams();
   void events();
   void memory();
