@@ -14,7 +14,6 @@ import { CudenoError, LibraryError, NativeError } from "../lib/native/errors.ts"
 import { kindOf, type Library, type LibraryKind, openLibrary } from "../lib/native/library.ts";
 import { abiVersion } from "../lib/native/symbols.ts";
 import { cleanTest, deno, modUrl, program, root } from "./fixtures/helpers.ts";
-import type { Reply, Request } from "./native/worker.ts";
 
 // At module level, since a library stays open once it is.
 const kinds = new Set(
@@ -567,29 +566,6 @@ cleanTest("synchronize() and data() reject when the device met a bad index", asy
   assertStringIncludes(error.message, "cdn_gather_rows");
   await synchronize();
 });
-
-each(
-  "a worker that opens the same library shares its memory, but not its errors",
-  async (h, library) => {
-    const { f, floats, read, free, fails } = h;
-    const x = floats([1, 2, 3]);
-    const mine = fails(f.cdn_stream_destroy(0), BAD_HANDLE);
-    const worker = new Worker(new URL("native/worker.ts", import.meta.url), { type: "module" });
-    const reply = await new Promise<Reply>((resolve, reject) => {
-      worker.onmessage = ({ data }) => resolve(data);
-      worker.onerror = ({ message }) => reject(new Error(message));
-      const request: Request = { kind: library.kind, path: library.path, handle: x, n: 3 };
-      worker.postMessage(request);
-    });
-    worker.terminate();
-    assertEquals(reply.before, "");
-    assertMatch(reply.after, /^cdn_free: /);
-    assertEquals(library.lastError(), mine);
-    assertEquals(reply.read, [1, 2, 3]);
-    assertEquals(read(reply.handle, 3), [2, 4, 6]);
-    free(x, reply.handle);
-  },
-);
 
 Deno.test("opening the library prints nothing and a program that uses it ends by itself", async () => {
   const source = `import { ones } from ${JSON.stringify(modUrl)};
