@@ -13,17 +13,17 @@ export type NestedNumbers = number | readonly NestedNumbers[];
 /** Options of functions that make tensors. */
 export interface CreateOptions {
   /** Default float32, or what the data is. */
-  dtype?: DType;
+  dtype?: DType | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Whether operations on it are recorded. Default false. */
-  requiresGrad?: boolean;
+  requiresGrad?: boolean | undefined;
 }
 
 /** Options of {@linkcode tensor}. */
 export interface TensorOptions extends CreateOptions {
   /** For flat data: the shape to give it. Default [length]. */
-  shape?: Shape;
+  shape?: Shape | undefined;
 }
 
 const createKeys = ["dtype", "device", "requiresGrad"];
@@ -203,9 +203,9 @@ export function eye(n: number, m: number = n, options: CreateOptions = {}): Tens
 /** Options of {@linkcode rand}. */
 export interface RandOptions extends CreateOptions {
   /** Default 0. */
-  low?: number;
+  low?: number | undefined;
   /** Default 1; is not reached. */
-  high?: number;
+  high?: number | undefined;
 }
 
 // A Philox block makes four numbers of 32 bits or two of 64.
@@ -246,9 +246,9 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
 /** Options of {@linkcode randn}. */
 export interface RandnOptions extends CreateOptions {
   /** Default 0. */
-  mean?: number;
+  mean?: number | undefined;
   /** The standard deviation; default 1. */
-  std?: number;
+  std?: number | undefined;
 }
 
 /**

@@ -14,7 +14,7 @@ export interface Node {
   /** From the gradient of the output to those of the inputs, null for an input that needs none. */
   readonly backward: (grad: TensorBase, step: Step) => readonly (TensorBase | null)[];
   /** The activation that it ends with, if that is one whose slope another operation may apply. */
-  readonly gate?: Gate;
+  readonly gate?: Gate | undefined;
   /** Set when a backward pass has used it up. */
   freed: boolean;
 }

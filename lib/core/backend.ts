@@ -34,13 +34,13 @@ export interface DeviceInfo {
 /** Options of {@linkcode init}. */
 export interface InitOptions {
   /** `"auto"` (default) takes the first GPU, else the CPU. */
-  device?: "auto" | DeviceName;
+  device?: "auto" | DeviceName | undefined;
   /** A native library's file, instead of the one found by itself. */
-  library?: string;
+  library?: string | undefined;
   /** The most bytes to take of the device's memory; by default all there is. */
-  memoryLimit?: number;
+  memoryLimit?: number | undefined;
   /** As {@linkcode manualSeed}. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** One device through its library: what operations call. */

@@ -10,9 +10,9 @@ import type { TensorBase } from "./tensor.ts";
 /** Options of {@linkcode backward}. */
 export interface BackwardOptions {
   /** Keep what was recorded, so that backward may be called again. Default: that of createGraph. */
-  retainGraph?: boolean;
+  retainGraph?: boolean | undefined;
   /** Record the gradients' own computation, so that they can be differentiated again. Default false. */
-  createGraph?: boolean;
+  createGraph?: boolean | undefined;
 }
 
 /** Options of {@linkcode grad}. */
@@ -20,11 +20,15 @@ export interface GradOptions<T extends TensorBase = TensorBase> extends Backward
   /** The gradients of the outputs, of their shapes; an output of one element needs none. */
   gradOutputs?: T | readonly (T | undefined)[];
   /** Give zeros for an input that the outputs do not depend on, instead of an error. Default false. */
-  allowUnused?: boolean;
+  allowUnused?: boolean | undefined;
 }
 
 /** Walks the tape back from `root` and adds to the `grad` of every leaf that needs one. */
-export function backward(root: TensorBase, gradient?: TensorBase, options: BackwardOptions = {}) {
+export function backward(
+  root: TensorBase,
+  gradient?: TensorBase,
+  options: BackwardOptions = {},
+): void {
   checkOptions("backward", options, ["retainGraph", "createGraph"]);
   checkRecorded("backward", root);
   const pass = new Pass(options);

@@ -6,7 +6,7 @@ import { scope } from "./scope.ts";
 /** Options of {@linkcode deviceTime}. */
 export interface DeviceTimeOptions {
   /** Whose time. By default that of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /**

@@ -6,11 +6,11 @@ import type { TensorBase } from "./tensor.ts";
 /** Options of {@linkcode gradcheck}. */
 export interface GradcheckOptions {
   /** The step of the central differences; default 1e-6. */
-  eps?: number;
+  eps?: number | undefined;
   /** The absolute difference allowed; default 1e-7. */
-  atol?: number;
+  atol?: number | undefined;
   /** The difference allowed relative to the numerical derivative; default 1e-5. */
-  rtol?: number;
+  rtol?: number | undefined;
 }
 
 /**

@@ -1,5 +1,8 @@
 import { ArgumentError } from "../native/errors.ts";
 
+/** Options with none left out or undefined, whether or not the importer's compiler tells the two apart. */
+export type Complete<O> = { [K in keyof O]-?: Exclude<O[K], undefined> };
+
 /**
  * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the
  * nearest one: an option that were ignored would train something else than was asked for.
@@ -21,6 +24,17 @@ export function checkOptions(op: string, options: object, known: readonly string
   }
 }
 
+/** The options with defaults for those not given or undefined. Throws for unknown ones. */
+export function optionsOf<O extends object>(
+  op: string,
+  options: Partial<O>,
+  defaults: Complete<O>,
+): Complete<O> {
+  checkOptions(op, options, Object.keys(defaults));
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
+}
+
 // Levenshtein's distance, without regard to case.
 function distance(a: string, b: string): number {
   const x = a.toLowerCase();
@@ -38,7 +52,12 @@ function distance(a: string, b: string): number {
 }
 
 /** Throws unless value is a finite number, at least `least` where that is given. */
-export function checkNumber(op: string, name: string, value: number, least = -Infinity): void {
+export function checkNumber(
+  op: string,
+  name: string,
+  value: number,
+  least: number = -Infinity,
+): void {
   if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
     const wanted = least === -Infinity ? "a finite number" : `a finite number, at least ${least}`;
     throw new ArgumentError(`${op}: ${name} is ${value}; it must be ${wanted}`);

@@ -70,9 +70,16 @@ export abstract class TensorBase implements Owned, Disposable {
     own(this);
   }
 
-  /** Known to scopes by this. */
-  get [ownedMark](): true {
-    return true;
+  // The names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperties(this.prototype, {
+      [ownedMark]: { value: true },
+      [Symbol.for("Deno.customInspect")]: {
+        value(this: TensorBase): string {
+          return `${this}`;
+        },
+      },
+    });
   }
 
   /** The number of dimensions. */
@@ -353,11 +360,6 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /** What console.log shows: shape, dtype, device, and the elements if they are few. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return `${this}`;
-  }
-
-  /** As console.log shows it. */
   toString(): string {
     const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
     if (this.disposed) return `${what}, disposed`;

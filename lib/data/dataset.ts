@@ -21,9 +21,9 @@ export interface Dataset {
 /** Options of {@linkcode TensorDataset}. */
 export interface TensorDatasetOptions {
   /** Multiplies inputs as a batch is gathered; default 1/255 for uint8, else 1. */
-  scale?: number;
+  scale?: number | undefined;
   /** Is added to inputs after scaling; default 0. */
-  shift?: number;
+  shift?: number | undefined;
 }
 
 /**
@@ -103,11 +103,11 @@ export class TensorDataset implements Dataset {
 /** Options of {@linkcode DataLoader}. */
 export interface DataLoaderOptions {
   /** Samples a batch; default 1, as in PyTorch. */
-  batchSize?: number;
+  batchSize?: number | undefined;
   /** Whether to draw a new order each time; default false. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** Whether to leave out a last batch that is not full; default false. */
-  dropLast?: boolean;
+  dropLast?: boolean | undefined;
 }
 
 /**

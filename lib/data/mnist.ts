@@ -11,15 +11,15 @@ import { sha256Hex } from "./sha256.ts";
 /** Options of {@linkcode mnist}. */
 export interface MnistOptions {
   /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else where `make data` puts them. */
-  dir?: string;
+  dir?: string | undefined;
   /** Reads a file by name (without .gz) in place of the folder; may give it plain or gzipped. */
-  read?: (name: string) => Uint8Array | Promise<Uint8Array>;
+  read?: ((name: string) => Uint8Array | Promise<Uint8Array>) | undefined;
   /** Whether the files must be the real, whole MNIST, by their SHA-256. Default true. */
-  verify?: boolean;
+  verify?: boolean | undefined;
   /** Whether to shift and scale pixels to mean 0 and deviation 1 instead of to 0..1. Default false. */
-  normalize?: boolean;
+  normalize?: boolean | undefined;
   /** Where to put the data. Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /** A data set in its two parts. */

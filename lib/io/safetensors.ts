@@ -18,13 +18,13 @@ const fileTypes: Record<DType, string> = {
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveOptions {
   /** Texts to store beside the tensors. PyTorch's own files have `{ format: "pt" }`, the default. */
-  metadata?: Record<string, string>;
+  metadata?: Record<string, string> | undefined;
 }
 
 /** Options of {@linkcode loadSafetensors}. */
 export interface LoadOptions {
   /** Where to put the tensors. Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /**
@@ -125,7 +125,7 @@ export async function loadSafetensors(
  */
 export function fromSafetensors(
   bytes: Uint8Array,
-  options: LoadOptions & { name?: string } = {},
+  options: LoadOptions & { name?: string | undefined } = {},
 ): StateDict {
   checkOptions("loadSafetensors", options, ["device", "name"]);
   const { tensors } = decodeSafetensors(bytes, options.name);

@@ -20,17 +20,17 @@ export interface MLPOptions {
   /** Features of the output. */
   out: number;
   /** What follows each hidden layer. Default `"relu"`. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /** The probability with which units of hidden layers are dropped in training. Default 0: no such layers. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** What normalises each hidden layer before its activation. Default none. */
-  norm?: "layer" | "batch";
+  norm?: "layer" | "batch" | undefined;
   /** Whether the layers have biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

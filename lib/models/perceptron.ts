@@ -8,13 +8,13 @@ import { type Activation, activationLayer } from "./activation.ts";
 /** Options of {@linkcode perceptron}. */
 export interface PerceptronOptions {
   /** What follows the layer. Default none, so that the outputs are scores. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /** Whether the layer has a bias. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 import type { FusedActivation } from "../core/gate.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkOptions, type Complete } from "../core/options.ts";
 import {
   elu,
   type EluOptions,
@@ -102,7 +102,7 @@ export class SiLU extends Module {
  * ```
  */
 export class LeakyReLU extends Module {
-  readonly #options: Required<LeakyReluOptions>;
+  readonly #options: Complete<LeakyReluOptions>;
 
   /** With a slope below 0 of negativeSlope, by default 0.01. */
   constructor(options: LeakyReluOptions = {}) {
@@ -131,7 +131,7 @@ export class LeakyReLU extends Module {
  * ```
  */
 export class ELU extends Module {
-  readonly #options: Required<EluOptions>;
+  readonly #options: Complete<EluOptions>;
 
   /** With alpha, by default 1. */
   constructor(options: EluOptions = {}) {
@@ -190,7 +190,7 @@ export class GELU extends Module {
  * ```
  */
 export class Softplus extends Module {
-  readonly #options: Required<SoftplusOptions>;
+  readonly #options: Complete<SoftplusOptions>;
 
   /** With beta, by default 1, and threshold, by default 20. */
   constructor(options: SoftplusOptions = {}) {
@@ -213,7 +213,7 @@ export class Softplus extends Module {
 /** Options of {@linkcode Softmax} and {@linkcode LogSoftmax}. */
 export interface SoftmaxOptions {
   /** The axis along which the results add up to 1; default -1, the last. */
-  axis?: number;
+  axis?: number | undefined;
 }
 
 /**

@@ -12,17 +12,17 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode BatchNorm1d} and its like. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
   /** The share of the new statistics in the running ones; null for the average of all so far. Default 0.1. */
-  momentum?: number | null;
+  momentum?: number | null | undefined;
   /** Whether there are a weight and a bias to learn. Default true. */
-  affine?: boolean;
+  affine?: boolean | undefined;
   /** Whether statistics are gathered in training for evaluation; else evaluation uses the batch's own. Default true. */
-  trackRunningStats?: boolean;
+  trackRunningStats?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. The running statistics of 16-bit floats are float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /** What layers of batch normalisation have in common: they differ in the shapes that they take. */

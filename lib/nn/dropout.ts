@@ -18,7 +18,7 @@ export class Dropout extends Module {
   readonly p: number;
 
   /** Takes the probability; default 0.5. */
-  constructor(options: { p?: number } = {}) {
+  constructor(options: { p?: number | undefined } = {}) {
     super();
     checkOptions("Dropout", options, ["p"]);
     this.p = probabilityOf("Dropout", options.p);

@@ -10,11 +10,11 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode Embedding}. */
 export interface EmbeddingLayerOptions {
   /** A row that starts as zeros and gets no gradient; negative ones count from the back. Default: none. */
-  paddingIndex?: number;
+  paddingIndex?: number | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

@@ -6,9 +6,9 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode Flatten}. */
 export interface FlattenOptions {
   /** The first axis to join; default 1, which leaves the batch alone. */
-  start?: number;
+  start?: number | undefined;
   /** The last axis to join; default -1. */
-  end?: number;
+  end?: number | undefined;
 }
 
 /**

@@ -11,11 +11,11 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode Linear}. */
 export interface LinearOptions {
   /** Whether to add a bias. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

@@ -95,7 +95,7 @@ export abstract class Module {
    * Copies values into parameters and buffers of the same names, from any device and float dtype. With `strict` (the
    * default), throws when names are missing or unexpected; shapes must be equal. Nothing is changed if it throws.
    */
-  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
+  loadStateDict(state: StateDict, options: { strict?: boolean | undefined } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
@@ -165,9 +165,13 @@ export abstract class Module {
     }
   }
 
-  /** What console.log shows. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.summary();
+  // What console.log shows. Names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
+      value(this: Module): string {
+        return this.summary();
+      },
+    });
   }
 
   /** One line for summary(), such as `Linear(784, 128)`. */

@@ -5,7 +5,7 @@ import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 /** Options of {@linkcode RNN}. */
 export interface RNNOptions extends RNNBaseOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { checkInteger, checkOptions } from "../core/options.ts";
+import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { rand } from "../create.ts";
@@ -15,19 +15,19 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode LSTM} and {@linkcode GRU}. */
 export interface RNNBaseOptions {
   /** Layers, one on top of the other. Default 1. */
-  numLayers?: number;
+  numLayers?: number | undefined;
   /** Whether to add biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Sequences are [n, steps, in] instead of [steps, n, in]; states stay as they are. Default false. */
-  batchFirst?: boolean;
+  batchFirst?: boolean | undefined;
   /** The share of a layer's outputs that are zeroed in training before the next layer takes them. Default 0. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** Walk each sequence in both directions, and give both outputs side by side. Default false. */
-  bidirectional?: boolean;
+  bidirectional?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 const keys = ["numLayers", "bias", "batchFirst", "dropout", "bidirectional", "device", "dtype"];
@@ -60,7 +60,7 @@ export abstract class RNNBase extends Module {
   readonly inputSize: number;
   /** The units of a layer and direction. */
   readonly hiddenSize: number;
-  readonly #options: Required<Omit<RNNBaseOptions, "device" | "dtype">>;
+  readonly #options: Complete<Omit<RNNBaseOptions, "device" | "dtype">>;
 
   /** Makes the parameters of as many gates a unit. */
   constructor(
@@ -191,7 +191,7 @@ const joined = (list: Tensor[], axis: number) => list.length === 1 ? list[0]! : 
 export function uniform(
   shape: readonly number[],
   hidden: number,
-  { device, dtype }: { device?: DeviceName; dtype?: DType },
+  { device, dtype }: { device?: DeviceName | undefined; dtype?: DType | undefined },
 ): Tensor {
   const high = 1 / Math.sqrt(hidden);
   const place = { ...(device && { device }), ...(dtype && { dtype }) };

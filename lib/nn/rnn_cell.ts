@@ -5,7 +5,7 @@ import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 /** Options of {@linkcode RNNCell}. */
 export interface RNNCellOptions extends RNNCellBaseOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**

@@ -11,11 +11,11 @@ import { uniform } from "./rnn_base.ts";
 /** Options of {@linkcode LSTMCell} and {@linkcode GRUCell}. */
 export interface RNNCellBaseOptions {
   /** Whether to add biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

@@ -11,21 +11,21 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode RMSNorm}. */
 export interface RMSNormOptions {
   /** Added to the mean square. Default: the machine epsilon of x's dtype. */
-  eps?: number;
+  eps?: number | undefined;
   /** Whether there is a weight to learn. Default true. */
-  elementwiseAffine?: boolean;
+  elementwiseAffine?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /** Options of {@linkcode LayerNorm}. */
 export interface LayerNormOptions extends RMSNormOptions {
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
   /** Whether there is a bias to learn too, where elementwiseAffine. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
 }
 
 /**

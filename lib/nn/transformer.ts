@@ -18,15 +18,15 @@ const activations = { relu, gelu: (x: Tensor): Tensor => gelu(x) };
 /** Options of {@linkcode TransformerEncoderLayer}. */
 export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionOptions, "bias"> {
   /** The features between the two linear layers. Default 2048. */
-  feedForward?: number;
+  feedForward?: number | undefined;
   /** The probability of each dropout. Default 0.1. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** Between the two linear layers. Default `"relu"`. */
-  activation?: "relu" | "gelu";
+  activation?: "relu" | "gelu" | undefined;
   /** Normalise before attention and linear layers, not after them. Default false. */
-  normFirst?: boolean;
+  normFirst?: boolean | undefined;
   /** The epsilon of the normalisations. Default 1e-5. */
-  layerNormEps?: number;
+  layerNormEps?: number | undefined;
 }
 
 /**
@@ -126,7 +126,7 @@ export class TransformerEncoder extends Module {
   /** Takes the layers over. */
   constructor(
     layers: readonly TransformerEncoderLayer[],
-    options: { norm?: Module | null } = {},
+    options: { norm?: Module | null | undefined } = {},
   ) {
     super();
     checkOptions("TransformerEncoder", options, ["norm"]);

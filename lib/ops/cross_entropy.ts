@@ -29,13 +29,16 @@ import { neg } from "./unary.ts";
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
 }
 
 const keys = ["weight", "ignoreIndex", "labelSmoothing"];
 
 /** The options, checked as far as they can be without tensors. */
-export function crossEntropyOptions(op: string, options: CrossEntropyOptions) {
+export function crossEntropyOptions(
+  op: string,
+  options: CrossEntropyOptions,
+): { reduction: Reduction; labelSmoothing: number } {
   const reduction = reductionOf(op, options, keys);
   const { labelSmoothing = 0 } = options;
   checkNumber(op, "labelSmoothing", labelSmoothing, 0);

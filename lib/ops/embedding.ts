@@ -12,7 +12,7 @@ import { checkDType, checkSameDevice, numbers } from "./operands.ts";
 /** Options of {@linkcode embedding}. */
 export interface EmbeddingOptions {
   /** The row of the weight that gets no gradient; negative ones count from the back. Default: none. */
-  paddingIndex?: number;
+  paddingIndex?: number | undefined;
 }
 
 /**

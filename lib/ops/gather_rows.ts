@@ -9,11 +9,11 @@ import { checkDType, checkSameDevice } from "./operands.ts";
 /** Options of {@linkcode gatherRows}. */
 export interface GatherRowsOptions {
   /** The dtype of the result; default that of x. A uint8 x may become any number. */
-  dtype?: DType;
+  dtype?: DType | undefined;
   /** Multiplies each element; default 1. Floats only. */
-  scale?: number;
+  scale?: number | undefined;
   /** Is added after scaling; default 0. Floats only. */
-  shift?: number;
+  shift?: number | undefined;
 }
 
 /**

@@ -8,9 +8,9 @@ import { exp, log, neg } from "./unary.ts";
 /** Options of {@linkcode klDivLoss}. */
 export interface KLDivLossOptions {
   /** As of other losses, or `"batchmean"`: the sum over the first extent, which is the divergence itself. Default `"mean"`. */
-  reduction?: Reduction | "batchmean";
+  reduction?: Reduction | "batchmean" | undefined;
   /** Whether the target holds logarithms too. Default false. */
-  logTarget?: boolean;
+  logTarget?: boolean | undefined;
 }
 
 /** The reduction asked for, checked. */

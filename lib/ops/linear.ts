@@ -16,11 +16,11 @@ import { sum } from "./reduce.ts";
 /** Options of {@linkcode linear}. */
 export interface FusedLinearOptions {
   /** Applied to the sums; `"geluTanh"` is gelu's approximation by tanh. Default none. */
-  activation?: FusedActivation;
+  activation?: FusedActivation | undefined;
   /** Added after the activation: [..., out], as the result. Default none. */
-  residual?: Tensor | null;
+  residual?: Tensor | null | undefined;
   /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
-  precision?: MatmulPrecision;
+  precision?: MatmulPrecision | undefined;
 }
 
 /**

@@ -13,7 +13,7 @@ export type Reduction = "mean" | "sum" | "none";
 /** Options of losses. */
 export interface LossOptions {
   /** `"mean"` (default) and `"sum"` give one number, `"none"` one an element or sample. */
-  reduction?: Reduction;
+  reduction?: Reduction | undefined;
 }
 
 /** Throws for a reduction that is none, and for options that there are not. */
@@ -87,7 +87,7 @@ export interface Pointwise {
   /** The kernel's name in cudeno.h, without `cdn_`. */
   kernel: Name;
   /** beta, delta or margin. */
-  parameter?: number;
+  parameter?: number | undefined;
   /** d loss / d x in operations that can be differentiated again; null where it is constant but for jumps. */
   slope: ((x: Tensor, target: Tensor) => Tensor) | null;
   /** d loss / d target in operations, from x, target and d loss / d x. */

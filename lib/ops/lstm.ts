@@ -26,11 +26,11 @@ import { sigmoid, tanh } from "./activations.ts";
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {
   /** The hidden state before the first step, [1, n, hidden]. Default zeros. */
-  h0?: Tensor;
+  h0?: Tensor | undefined;
   /** The cell state before the first step, [1, n, hidden]. Default zeros. */
-  c0?: Tensor;
+  c0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
-  reverse?: boolean;
+  reverse?: boolean | undefined;
 }
 
 /** What {@linkcode lstm} returns. */

@@ -16,25 +16,29 @@ import { neg, sqrt } from "./unary.ts";
 /** Options of {@linkcode hingeLoss}. */
 export interface HingeLossOptions extends LossOptions {
   /** Default 1. */
-  margin?: number;
+  margin?: number | undefined;
 }
 
 /** Options of {@linkcode multiMarginLoss}. */
 export interface MultiMarginLossOptions extends HingeLossOptions {
   /** The exponent, 1 or 2. Default 1. */
-  p?: number;
+  p?: number | undefined;
   /** [classes]: what a sample of each class counts. Default 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode cosineEmbeddingLoss}. */
 export interface CosineEmbeddingLossOptions extends LossOptions {
   /** The cosine below which a pair that differs costs nothing, from -1 to 1. Default 0. */
-  margin?: number;
+  margin?: number | undefined;
 }
 
 /** margin, checked. */
-export function marginOf(op: string, { margin }: { margin?: number }, otherwise = 1): number {
+export function marginOf(
+  op: string,
+  { margin }: { margin?: number | undefined },
+  otherwise = 1,
+): number {
   checkNumber(op, "margin", margin ?? otherwise);
   return margin ?? otherwise;
 }

@@ -17,13 +17,13 @@ import { product } from "./product.ts";
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
   /** Read the matrices of a as their transposes: a is stored [..., k, m]. Default false. */
-  transposeA?: boolean;
+  transposeA?: boolean | undefined;
   /** Read the matrices of b as their transposes: b is stored [..., n, k]. Default false. */
-  transposeB?: boolean;
+  transposeB?: boolean | undefined;
   /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
-  precision?: MatmulPrecision;
+  precision?: MatmulPrecision | undefined;
   /** A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the shape. */
-  variant?: string;
+  variant?: string | undefined;
 }
 
 /**

@@ -19,7 +19,7 @@ import { abs } from "./unary.ts";
 /** Options of {@linkcode norm}. */
 export interface NormOptions extends ReduceOptions {
   /** The power: any number, Infinity or -Infinity. Default 2. */
-  p?: number;
+  p?: number | undefined;
 }
 
 /**

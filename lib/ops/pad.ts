@@ -10,7 +10,7 @@ import { put, take } from "./window.ts";
 /** Options of {@linkcode pad}. */
 export interface PadOptions {
   /** What to fill with; default 0. */
-  value?: number;
+  value?: number | undefined;
 }
 
 /**

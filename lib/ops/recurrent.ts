@@ -19,17 +19,17 @@ export interface RecurrentWeights {
   /** [gates * hidden, hidden]. */
   readonly weightHh: Tensor;
   /** [gates * hidden]. Both biases, or neither. */
-  readonly biasIh?: Tensor | null;
+  readonly biasIh?: Tensor | null | undefined;
   /** [gates * hidden]. */
-  readonly biasHh?: Tensor | null;
+  readonly biasHh?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode gru} and of {@linkcode rnn}. */
 export interface RecurrentOptions {
   /** The state before the first step, [1, n, hidden]. Default zeros. */
-  h0?: Tensor;
+  h0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
-  reverse?: boolean;
+  reverse?: boolean | undefined;
 }
 
 /** What {@linkcode gru} and {@linkcode rnn} return. */

@@ -29,7 +29,7 @@ import { relu, tanh } from "./activations.ts";
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**

@@ -14,17 +14,17 @@ import { sqrt } from "./unary.ts";
 /** Options of {@linkcode rmsNorm}. */
 export interface RMSNormOptions {
   /** Of normalizedShape; multiplies the result. Default: 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
   /** Added to the mean square, so that a row of zeros stays one. Default: the machine epsilon of x's dtype. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /** Options of {@linkcode layerNorm}. */
 export interface LayerNormOptions extends RMSNormOptions {
   /** Of normalizedShape; added to the result. Default: 0. */
-  bias?: Tensor | null;
+  bias?: Tensor | null | undefined;
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /** The distance from 1 to the next number of a float dtype. */

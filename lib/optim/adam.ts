@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
 import { checkBetas, checkRates } from "./check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
@@ -5,21 +6,21 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 /** Options of {@linkcode Adam} and {@linkcode AdamW}. */
 export interface AdamOptions {
   /** The learning rate; default 1e-3. */
-  lr?: number;
+  lr?: number | undefined;
   /** How slowly the means of gradients and of their squares forget; default [0.9, 0.999]. */
-  betas?: readonly [number, number];
+  betas?: readonly [number, number] | undefined;
   /** Added to the denominator; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
   /** Adam: L2 penalty, added to the gradient; default 0. AdamW: decoupled; default 0.01. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Divide by the largest mean square so far (Reddi, Kale, Kumar 2018). Default false. */
-  amsgrad?: boolean;
+  amsgrad?: boolean | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /** Throws for options out of range. */
-export function checkAdam(op: string, options: Required<AdamOptions>): void {
+export function checkAdam(op: string, options: Complete<AdamOptions>): void {
   checkRates(op, options, ["lr", "eps", "weightDecay"]);
   checkBetas(op, options.betas);
 }
@@ -77,7 +78,7 @@ export class Adam extends Optimizer<AdamOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<AdamOptions>): void {
+  protected override check(options: Complete<AdamOptions>): void {
     checkAdam("Adam", options);
   }
 

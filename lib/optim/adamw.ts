@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import { type AdamOptions, checkAdam, updateAdam } from "./adam.ts";
 import type { Batch } from "./batch.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
@@ -35,7 +36,7 @@ export class AdamW extends Optimizer<AdamOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<AdamOptions>): void {
+  protected override check(options: Complete<AdamOptions>): void {
     checkAdam("AdamW", options);
   }
 

@@ -10,7 +10,7 @@ import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {
   /** p of the p-norm, above 0; Infinity for the largest absolute value. Default 2. */
-  normType?: number;
+  normType?: number | undefined;
 }
 
 /**

@@ -12,7 +12,7 @@ import { copyLike } from "./state.ts";
 /** Options of {@linkcode EMA}. */
 export interface EMAOptions {
   /** How slowly the average forgets, from 0 to 1; default 0.999. */
-  decay?: number;
+  decay?: number | undefined;
 }
 
 /** What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of updates. */

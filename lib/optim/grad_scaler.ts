@@ -1,4 +1,4 @@
-import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkNumber, type Complete, optionsOf } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
@@ -9,15 +9,15 @@ import type { Optimizer } from "./optimizer.ts";
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {
   /** The first scale; default 65536. */
-  initScale?: number;
+  initScale?: number | undefined;
   /** What the scale grows by, above 1; default 2. */
-  growthFactor?: number;
+  growthFactor?: number | undefined;
   /** What it is multiplied with after gradients that were not finite, below 1; default 0.5. */
-  backoffFactor?: number;
+  backoffFactor?: number | undefined;
   /** After how many good steps in a row it grows; default 2000. */
-  growthInterval?: number;
+  growthInterval?: number | undefined;
   /** Whether to scale at all; default true. */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
 }
 
 /** What {@linkcode GradScaler.stateDict} returns: plain numbers. */
@@ -52,22 +52,20 @@ interface Round {
  * ```
  */
 export class GradScaler {
-  readonly #options: Required<GradScalerOptions>;
+  readonly #options: Complete<GradScalerOptions>;
   readonly #rounds = new Map<Optimizer, Round>();
   #scale: number;
   #goodSteps = 0;
 
   /** Starts with the scale `initScale`. */
   constructor(options: GradScalerOptions = {}) {
-    const defaults = {
+    const all = this.#options = optionsOf<GradScalerOptions>("GradScaler", options, {
       initScale: 65536,
       growthFactor: 2,
       backoffFactor: 0.5,
       growthInterval: 2000,
       enabled: true,
-    };
-    checkOptions("GradScaler", options, Object.keys(defaults));
-    const all = this.#options = { ...defaults, ...options };
+    });
     checkScale("initScale", all.initScale);
     checkNumber("GradScaler", "growthFactor", all.growthFactor);
     if (all.growthFactor <= 1) {

@@ -1,5 +1,5 @@
 import { noGrad, zeroGrad } from "../core/autograd.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
+import { checkNumber, checkOptions, type Complete, optionsOf } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -11,7 +11,7 @@ import { loadState, type OptimizerState, saveState } from "./state.ts";
 /** What all optimizers have for options. */
 export interface OptimizerOptions {
   /** The learning rate. */
-  lr?: number;
+  lr?: number | undefined;
 }
 
 /** Parameters with options of their own; those not given are the optimizer's. */
@@ -24,11 +24,11 @@ export type ParameterGroup<O> = Partial<O> & {
 export type Trainable<O> = Iterable<Tensor> | Iterable<ParameterGroup<O>>;
 
 /** A group as the optimizer holds it: its options, all of them, may be changed between steps. */
-export type Group<O> = Required<O> & {
+export type Group<O> = Complete<O> & {
   /** The parameters. */
   readonly params: readonly Tensor[];
   /** The learning rate from which schedules compute; set by the first schedule. */
-  initialLr?: number;
+  initialLr?: number | undefined;
 };
 
 /**
@@ -57,15 +57,14 @@ export type Group<O> = Required<O> & {
  */
 export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #name: string;
-  readonly #defaults: Required<O>;
+  readonly #defaults: Complete<O>;
   readonly #groups: Group<O>[] = [];
   readonly #states = new Map<Tensor, ParameterState>();
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
-  constructor(name: string, trainable: Trainable<O>, options: O, defaults: Required<O>) {
-    checkOptions(name, options, Object.keys(defaults));
+  constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
     this.#name = name;
-    this.#defaults = filled(defaults, options);
+    this.#defaults = optionsOf<O>(name, options, defaults);
     this.check(this.#defaults);
     const items = [...trainable as Iterable<Tensor | ParameterGroup<O>>];
     if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
@@ -91,8 +90,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   addGroup(group: ParameterGroup<O>): void {
     const name = this.#name;
     const { params, ...options } = group;
-    checkOptions(name, options, Object.keys(this.#defaults));
-    const own = filled(this.#defaults, options as unknown as Partial<O>);
+    const own = optionsOf<O>(name, options as unknown as Partial<O>, this.#defaults);
     this.check(own);
     const list = [...params];
     if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
@@ -161,7 +159,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   }
 
   /** Throws for options out of range. Called for each group at every step too, since they may be changed. */
-  protected check(options: Required<O>): void {
+  protected check(options: Complete<O>): void {
     checkNumber(this.#name, "lr", options.lr as number, 0);
   }
 
@@ -208,10 +206,4 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;
-}
-
-// Options given as undefined count as not given.
-function filled<O>(defaults: Required<O>, options: Partial<O>): Required<O> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
 }

@@ -72,7 +72,7 @@ export class Meter {
   }
 
   /** The means so far; waits for the device. */
-  async read(): Promise<{ loss: number; accuracy?: number }> {
+  async read(): Promise<{ loss: number; accuracy?: number | undefined }> {
     const loss = this.#loss ? await this.#loss.read() / this.#samples : NaN;
     if (!this.#correct) return { loss };
     return { loss, accuracy: await this.#correct.read() / this.#samples };

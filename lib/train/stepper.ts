@@ -12,21 +12,21 @@ import type { Tensor } from "../tensor.ts";
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
 export interface StepOptions {
   /** Needed by fit() only. */
-  optimizer?: Optimizer;
+  optimizer?: Optimizer | undefined;
   /** Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation the training loss. */
-  schedule?: Schedule;
+  schedule?: Schedule | undefined;
   /** When to step the schedule: after each epoch (the default), or after each step of the optimizer. */
-  scheduleEvery?: "epoch" | "step";
+  scheduleEvery?: "epoch" | "step" | undefined;
   /** The largest norm of all gradients together; see clipGradNorm(). */
-  clipGradNorm?: number;
+  clipGradNorm?: number | undefined;
   /** The largest absolute value in a gradient; see clipGradValue(). */
-  clipGradValue?: number;
+  clipGradValue?: number | undefined;
   /** How many batches make one step, as if they were one batch: less memory. Default 1. */
-  accumulate?: number;
+  accumulate?: number | undefined;
   /** Averages the parameters after each step; validation during fit() is then of the averages. */
-  ema?: EMA;
+  ema?: EMA | undefined;
   /** Scales the loss, for training in float16. */
-  scaler?: GradScaler;
+  scaler?: GradScaler | undefined;
 }
 
 /** The names of {@linkcode StepOptions}. */
@@ -85,7 +85,7 @@ export class Stepper {
   }
 
   /** The learning rate of the last step, where a schedule changes it. */
-  get lr(): { lr?: number } {
+  get lr(): { lr?: number | undefined } {
     return this.#options.schedule ? { lr: this.#lr } : {};
   }
 

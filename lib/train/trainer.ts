@@ -17,29 +17,29 @@ export interface TrainerOptions extends StepOptions {
   /** From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. */
   loss: Loss | Loss["forward"];
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
-  autocast?: AutocastDType;
+  autocast?: AutocastDType | undefined;
   /** What to measure beside the loss; default nothing. */
-  metrics?: readonly MetricName[];
+  metrics?: readonly MetricName[] | undefined;
 }
 
 /** Options of {@linkcode Trainer.fit}. */
 export interface FitOptions {
   /** Passes over the data; default 1. */
-  epochs?: number;
+  epochs?: number | undefined;
   /** Samples a step; default 32. */
-  batchSize?: number;
+  batchSize?: number | undefined;
   /** Whether each epoch has an order of its own; default true. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** Data to evaluate on after each epoch. */
-  validation?: Dataset;
+  validation?: Dataset | undefined;
   /** Default: a ProgressBar. */
-  callbacks?: readonly Callback[];
+  callbacks?: readonly Callback[] | undefined;
 }
 
 /** Options of {@linkcode Trainer.evaluate}. */
 export interface EvaluateOptions {
   /** Samples a step; default 256. */
-  batchSize?: number;
+  batchSize?: number | undefined;
 }
 
 /** What {@linkcode Trainer.evaluate} measured. */
@@ -47,7 +47,7 @@ export interface Evaluation {
   /** The mean loss. */
   loss: number;
   /** The share of samples whose class is right, when asked for. */
-  accuracy?: number;
+  accuracy?: number | undefined;
 }
 
 // How long the training loop may keep the event loop waiting.

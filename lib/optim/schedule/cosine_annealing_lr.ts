@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
 
@@ -7,7 +7,7 @@ export interface CosineAnnealingLROptions {
   /** After how many steps the least rate is reached; from there it would rise again. */
   tMax: number;
   /** The least rate; default 0. */
-  etaMin?: number;
+  etaMin?: number | undefined;
 }
 
 /**
@@ -23,7 +23,7 @@ export interface CosineAnnealingLROptions {
  * ```
  */
 export class CosineAnnealingLR extends Schedule {
-  readonly #options: Required<CosineAnnealingLROptions>;
+  readonly #options: Complete<CosineAnnealingLROptions>;
 
   /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: CosineAnnealingLROptions) {

@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
@@ -8,7 +8,7 @@ export interface MultiStepLROptions {
   /** The steps at which the rate changes; one that is there twice counts twice. */
   milestones: readonly number[];
   /** What it is multiplied with then; default 0.1. */
-  gamma?: number;
+  gamma?: number | undefined;
 }
 
 /**
@@ -23,7 +23,7 @@ export interface MultiStepLROptions {
  * ```
  */
 export class MultiStepLR extends Schedule {
-  readonly #options: Required<MultiStepLROptions>;
+  readonly #options: Complete<MultiStepLROptions>;
 
   /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: MultiStepLROptions) {

@@ -1,13 +1,13 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
 
 /** Options of {@linkcode PolynomialLR}. */
 export interface PolynomialLROptions {
   /** After how many steps the rate is 0; default 5. */
-  totalIters?: number;
+  totalIters?: number | undefined;
   /** Default 1, a straight line. */
-  power?: number;
+  power?: number | undefined;
 }
 
 /**
@@ -22,7 +22,7 @@ export interface PolynomialLROptions {
  * ```
  */
 export class PolynomialLR extends Schedule {
-  readonly #options: Required<PolynomialLROptions>;
+  readonly #options: Complete<PolynomialLROptions>;
 
   /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: PolynomialLROptions = {}) {

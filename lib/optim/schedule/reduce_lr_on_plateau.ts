@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
@@ -6,21 +6,21 @@ import { checkAtLeast0, optionsOf, Schedule, type ScheduleState } from "./schedu
 /** Options of {@linkcode ReduceLROnPlateau}. */
 export interface ReduceLROnPlateauOptions {
   /** Whether the metric is to fall (`"min"`, the default), as a loss, or to rise, as an accuracy. */
-  mode?: "min" | "max";
+  mode?: "min" | "max" | undefined;
   /** What the rate is multiplied with; default 0.1. */
-  factor?: number;
+  factor?: number | undefined;
   /** How many steps without a better metric are let pass; default 10. */
-  patience?: number;
+  patience?: number | undefined;
   /** By how much a better metric must be better; default 1e-4. */
-  threshold?: number;
+  threshold?: number | undefined;
   /** Whether that is a share of the best metric (`"rel"`, the default) or a difference. */
-  thresholdMode?: "rel" | "abs";
+  thresholdMode?: "rel" | "abs" | undefined;
   /** Steps after a reduction in which nothing is counted; default 0. */
-  cooldown?: number;
+  cooldown?: number | undefined;
   /** The least rate; default 0. */
-  minLr?: number;
+  minLr?: number | undefined;
   /** A change of the rate by less than this is left out; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /**
@@ -36,7 +36,7 @@ export interface ReduceLROnPlateauOptions {
  * ```
  */
 export class ReduceLROnPlateau extends Schedule {
-  readonly #options: Required<ReduceLROnPlateauOptions>;
+  readonly #options: Complete<ReduceLROnPlateauOptions>;
   #best: number | null = null;
   #bad = 0;
   #cooldown = 0;

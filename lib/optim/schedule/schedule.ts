@@ -1,6 +1,8 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { checkNumber, checkOptions } from "../../core/options.ts";
+import { checkNumber } from "../../core/options.ts";
 import { type Group, Optimizer, type OptimizerOptions } from "../optimizer.ts";
+
+export { optionsOf } from "../../core/options.ts";
 
 /** What a schedule needs to go on later; plain JSON. */
 export type ScheduleState = Record<string, unknown>;
@@ -118,13 +120,6 @@ export abstract class Schedule {
     this.#baseLrs = [...baseLrs];
     this.#lastLr = [...lastLr];
   }
-}
-
-/** The options with defaults for those not given. Throws for unknown ones. */
-export function optionsOf<O extends object>(op: string, options: O, defaults: Required<O>) {
-  checkOptions(op, options, Object.keys(defaults));
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) } as Required<O>;
 }
 
 /** Throws unless each value is a finite number, at least 0. */

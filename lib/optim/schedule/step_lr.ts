@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
 
@@ -7,7 +7,7 @@ export interface StepLROptions {
   /** How many steps a rate lasts. */
   stepSize: number;
   /** What it is multiplied with then; default 0.1. */
-  gamma?: number;
+  gamma?: number | undefined;
 }
 
 /**
@@ -23,7 +23,7 @@ export interface StepLROptions {
  * ```
  */
 export class StepLR extends Schedule {
-  readonly #options: Required<StepLROptions>;
+  readonly #options: Complete<StepLROptions>;
 
   /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: StepLROptions) {
