@@ -50,6 +50,7 @@ function empty(op: string, shape: Shape, options: CreateOptions, keys = createKe
  * ```
  */
 export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOptions = {}): Tensor {
+  checkOptions("tensor", options, [...createKeys, "shape"]);
   const own = ArrayBuffer.isView(data) ? dtypeOf(data) : "float32";
   if (own === undefined) {
     throw new DTypeError(
@@ -62,7 +63,6 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
     ? { flat: data as ArrayBufferView & ArrayLike<number>, shape: undefined }
     : flattened(data);
   const wanted = given ?? shape ?? [flat.length];
-  checkOptions("tensor", options, [...createKeys, "shape"]);
   checkShape("tensor", wanted);
   if (sizeOf(wanted) !== flat.length) {
     throw new ShapeError(

@@ -1,3 +1,4 @@
+import { checkFunction } from "./options.ts";
 import { GradientError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
 import type { Gate, Step } from "./gate.ts";
@@ -42,6 +43,7 @@ export function gradEnabled(): boolean {
  * ```
  */
 export function noGrad<T>(fn: () => T): T {
+  checkFunction("noGrad", "fn", fn);
   const result = withRecording(false, fn);
   if (result instanceof Promise) {
     result.catch(() => {}); // or its failure would end the process

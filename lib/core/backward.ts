@@ -2,7 +2,7 @@ import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
 import { type Node, record, withRecording } from "./autograd.ts";
 import type { Gate, Step } from "./gate.ts";
-import { checkOptions } from "./options.ts";
+import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, scope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import type { TensorBase } from "./tensor.ts";
@@ -57,6 +57,7 @@ export function grad<T extends TensorBase>(
   options: GradOptions<T> = {},
 ): T[] {
   checkOptions("grad", options, ["gradOutputs", "allowUnused", "retainGraph", "createGraph"]);
+  checkList("grad", "inputs", inputs, isTensor, "an array of tensors");
   const roots = Array.isArray(outputs) ? outputs as readonly T[] : [outputs as T];
   const { gradOutputs, allowUnused = false } = options;
   const given = Array.isArray(gradOutputs) ? gradOutputs : [gradOutputs];
@@ -104,6 +105,7 @@ export function throughOps<T extends TensorBase>(
 }
 
 function checkRecorded(op: string, root: TensorBase): void {
+  if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
     throw new GradientError(`${op}: the tensor needs no gradient; nothing was recorded`);
   }

@@ -1,3 +1,4 @@
+import { checkFunction } from "./options.ts";
 import { DisposedError } from "../native/errors.ts";
 
 /** What a scope looks after. */
@@ -58,6 +59,7 @@ export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
  * ```
  */
 export function scope<T>(fn: () => T): T {
+  checkFunction("scope", "fn", fn);
   const owner: Owner = new Set();
   open.push(owner);
   let result: T;

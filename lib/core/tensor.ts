@@ -1,5 +1,6 @@
+import { refuse } from "./options.ts";
 import { environment } from "../native/environment.ts";
-import { DTypeError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
@@ -61,6 +62,9 @@ export abstract class TensorBase implements Owned, Disposable {
 
   /** Takes over `handle`. Tensors are made by tensor(), zeros(), rand() and the like. */
   constructor(backend: Backend, shape: Shape, dtype: DType, handle: number) {
+    if (!Array.isArray(shape)) {
+      throw new ArgumentError("Tensor: make one with tensor(), zeros(), rand() and the like");
+    }
     this.backend = backend;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
@@ -181,6 +185,7 @@ export abstract class TensorBase implements Owned, Disposable {
    * @ignore
    */
   plus(other: this): this {
+    if (!(other instanceof TensorBase)) refuse("plus", "the other", other, "a tensor");
     if (other.dtype !== this.dtype || !sameShape(other.shape, this.shape)) {
       throw new ShapeError(
         `plus: ${other.dtype} ${formatShape(other.shape)} is not like ${this.dtype} ${

@@ -1,11 +1,11 @@
 import { permutation } from "../core/random.ts";
-import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions, isTensor, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
-import { checkSameDevice } from "../ops/operands.ts";
+import { checkSameDevice, checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Samples that can be had in batches. */
@@ -50,6 +50,8 @@ export class TensorDataset implements Dataset {
   /** Takes tensors of equal length on one device; they are kept out of scopes. */
   constructor(inputs: Tensor, targets: Tensor, options: TensorDatasetOptions = {}) {
     checkOptions("TensorDataset", options, ["scale", "shift"]);
+    checkTensor("TensorDataset: inputs", inputs);
+    checkTensor("TensorDataset: targets", targets);
     const { scale = inputs.dtype === "uint8" ? 1 / 255 : 1, shift = 0 } = options;
     if (inputs.dtype === "int32" && (scale !== 1 || shift !== 0)) {
       throw new ArgumentError(
@@ -135,6 +137,7 @@ export class DataLoader {
     checkOptions("DataLoader", options, ["batchSize", "shuffle", "dropLast"]);
     const { batchSize = 1, shuffle = false, dropLast = false } = options;
     checkInteger("DataLoader", "batchSize", batchSize, 1);
+    checkDataset("DataLoader", dataset);
     this.dataset = dataset;
     this.batchSize = batchSize;
     this.#shuffle = shuffle;
@@ -162,10 +165,27 @@ export class DataLoader {
   /** The batches. */
   *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
     for (const index of this.indices()) {
-      const batch = this.dataset.batch(index);
+      const batch = checkedBatch("DataLoader", this.dataset.batch(index));
       yield batch;
       batch.input.dispose();
       batch.target.dispose();
     }
   }
+}
+
+/** Throws unless x is a data set; a loader of one says which to give instead. */
+export function checkDataset(op: string, x: unknown): asserts x is Dataset {
+  const { length, batch } = Object(x) as Partial<Dataset>;
+  if (Number.isSafeInteger(length) && length! >= 0 && typeof batch === "function") return;
+  const hint = x instanceof DataLoader ? ": give its .dataset, and batchSize as an option" : "";
+  refuse(op, "the data set", x, `one such as new data.TensorDataset(inputs, targets)${hint}`);
+}
+
+/** A batch of a user's data set as it should be. */
+export function checkedBatch(op: string, batch: ReturnType<Dataset["batch"]>): typeof batch {
+  const { input, target } = Object(batch);
+  if (!isTensor(input) || !isTensor(target)) {
+    refuse(op, "what batch() returns", batch, "{ input, target }, two tensors, and no Promise");
+  }
+  return batch;
 }

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { checkBytes, refuse } from "../core/options.ts";
 import { DataError } from "../native/errors.ts";
 
 /** The element types of IDX. */
@@ -100,6 +101,8 @@ const maxRank = 8;
  * ```
  */
 export async function readIdx(bytes: Uint8Array, name = "IDX file"): Promise<IdxArray> {
+  checkBytes("readIdx", bytes);
+  if (typeof name !== "string") refuse("readIdx", "name", name, "a string");
   return parseIdx(await inflate(bytes, name), name);
 }
 

@@ -1,5 +1,5 @@
 import type { DeviceName } from "../core/backend.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkBytes, checkFunction, checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
@@ -52,6 +52,7 @@ const STD = 0.3078108;
 export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   checkOptions("mnist", options, ["dir", "read", "verify", "normalize", "device"]);
   const { verify = true, normalize = false, device } = options;
+  if (options.read !== undefined) checkFunction("mnist", "read", options.read);
   const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? fetched());
   const scaling = normalize ? { scale: 1 / 255 / STD, shift: -MEAN / STD } : {};
   const [train, test] = [
@@ -118,13 +119,15 @@ async function parse(
   verify: boolean,
   rank: number,
 ): Promise<Bytes> {
-  const bytes = await inflate(await read(name), name);
+  const found = await read(name);
+  checkBytes(`mnist: what read() gives for ${name}`, found);
+  const bytes = await inflate(found, name);
   if (verify) {
     const wanted = mnistFiles.find((file) => file.name === name)!;
-    const found = await sha256Hex(bytes);
-    if (found !== wanted.sha256) {
+    const sha256 = await sha256Hex(bytes);
+    if (sha256 !== wanted.sha256) {
       throw new DataError(
-        `${name} is not MNIST's: it has ${bytes.length} bytes and SHA-256 ${found}; ` +
+        `${name} is not MNIST's: it has ${bytes.length} bytes and SHA-256 ${sha256}; ` +
           `wanted are ${wanted.bytes} bytes and ${wanted.sha256}. Delete it and run \`make data\``,
       );
     }

@@ -1,4 +1,4 @@
-import { ArgumentError } from "../native/errors.ts";
+import { checkChoice } from "../core/options.ts";
 import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from "../nn/activations.ts";
 import type { Module } from "../nn/module.ts";
 
@@ -26,10 +26,6 @@ export type Activation =
 
 /** A layer by its name. */
 export function activationLayer(op: string, name: Activation): Module {
-  if (!Object.hasOwn(layers, name)) {
-    throw new ArgumentError(
-      `${op}: activation is ${name}; it must be ${Object.keys(layers).join(", ")}`,
-    );
-  }
+  checkChoice(op, "activation", name, layers);
   return layers[name]();
 }

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -49,10 +50,12 @@ export function mlp(options: MLPOptions): Sequential {
   const { hidden, out, activation = "relu", dropout = 0, norm, bias = true, ...place } = options;
   const { in: features, ...rest } = place;
   if (!Array.isArray(hidden)) {
-    throw new ArgumentError(`mlp: hidden is ${hidden}; it must be a list of sizes, such as [128]`);
+    throw new ArgumentError(
+      `mlp: hidden is ${formatValue(hidden)}; it must be a list of sizes, such as [128]`,
+    );
   }
   if (norm !== undefined && norm !== "layer" && norm !== "batch") {
-    throw new ArgumentError(`mlp: norm is ${norm}; it must be layer or batch`);
+    throw new ArgumentError(`mlp: norm is ${formatValue(norm)}; it must be layer or batch`);
   }
   probabilityOf("mlp: dropout", dropout);
   const sizes = [features, ...hidden, out];

@@ -75,7 +75,28 @@ export class DataError extends CudenoError {
   }
 }
 
-/** Device memory ran out. All tensors stay usable: free some, or use a smaller batch, and go on. */
+/**
+ * An index, or a class number in a target, that is out of range. The device finds it while it works, so that a later call
+ * reports it: the next one that reads or waits. With `CUDENO_SYNC=1` in the environment it is the operation's own.
+ */
+export class IndexError extends CudenoError {
+  /** The index. */
+  readonly index: number;
+  /** How many places there are: the index must be in 0..limit - 1. */
+  readonly limit: number;
+
+  /** Makes the error. */
+  constructor(message: string, index: number, limit: number) {
+    super("index", message);
+    this.index = index;
+    this.limit = limit;
+  }
+}
+
+/**
+ * Device memory ran out. All tensors stay usable: free some by dispose(), or let scope() do it for each step of a loop, or
+ * use a smaller batch, and go on.
+ */
 export class OutOfMemoryError extends CudenoError {
   /** Makes the error. */
   constructor(message: string) {
@@ -87,10 +108,13 @@ export class OutOfMemoryError extends CudenoError {
 export class NativeError extends CudenoError {
   /** The library's status code, as in `cuda/cudeno.h`. */
   readonly status: number;
+  /** The library's own text, with the place in its source. */
+  readonly detail: string;
 
   /** Makes the error. */
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, detail: string = message) {
     super("native", message);
     this.status = status;
+    this.detail = detail;
   }
 }

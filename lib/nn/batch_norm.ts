@@ -1,3 +1,4 @@
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -76,6 +77,7 @@ export abstract class BatchNorm extends Module {
 
   /** x normalised; in training mode by the batch's statistics, which the running ones follow. */
   override forward(x: Tensor): Tensor {
+    checkTensor(this.constructor.name, x);
     this.checkInput(x);
     return batchNorm(x, {
       weight: this.weight,

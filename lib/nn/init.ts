@@ -1,5 +1,6 @@
+import { formatValue } from "../core/format.ts";
 import { dtypeInfo } from "../core/dtype.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
+import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
 import { takeRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -156,11 +157,7 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
     leakyRelu: Math.sqrt(2 / (1 + slope * slope)),
     selu: 3 / 4,
   };
-  if (!Object.hasOwn(gains, nonlinearity)) {
-    throw new ArgumentError(
-      `calculateGain: nonlinearity is ${nonlinearity}; it must be ${Object.keys(gains).join(", ")}`,
-    );
-  }
+  checkChoice("calculateGain", "nonlinearity", nonlinearity, gains);
   return gains[nonlinearity];
 }
 
@@ -213,7 +210,7 @@ function kaimingStd(op: string, x: Tensor, options: KaimingOptions): number {
   checkOptions(op, options, ["a", "mode", "nonlinearity"]);
   const { a = 0, mode = "fanIn", nonlinearity = "leakyRelu" } = options;
   if (mode !== "fanIn" && mode !== "fanOut") {
-    throw new ArgumentError(`${op}: mode is ${mode}; it must be fanIn or fanOut`);
+    throw new ArgumentError(`${op}: mode is ${formatValue(mode)}; it must be fanIn or fanOut`);
   }
   const fan = fansOf(op, x)[mode];
   return x.size === 0 ? 0 : calculateGain(nonlinearity, a) / Math.sqrt(fan);

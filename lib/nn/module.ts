@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkOptions, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -53,6 +53,7 @@ export abstract class Module {
 
   /** This module and all inside it, by name; its own name is empty. */
   *namedModules(prefix = ""): Generator<[string, Module]> {
+    if (typeof prefix !== "string") refuse("namedModules", "prefix", prefix, "a string");
     yield [prefix, this];
     for (const [name, child] of this.namedChildren()) {
       yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
@@ -97,6 +98,7 @@ export abstract class Module {
    */
   loadStateDict(state: StateDict, options: { strict?: boolean | undefined } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
+    checkState("loadStateDict", state);
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
@@ -131,6 +133,7 @@ export abstract class Module {
 
   /** Sets training mode here and in all children. */
   train(mode = true): this {
+    if (typeof mode !== "boolean") refuse("train", "mode", mode, "true or false");
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
@@ -201,5 +204,28 @@ export abstract class Module {
     return rows.map(([module, count, shapes]) =>
       `${module!.padEnd(widths[0]!)}  ${count!.padStart(widths[1]!)}  ${shapes}`.trimEnd()
     ).join("\n");
+  }
+}
+
+/** Throws unless x is a module. */
+export function checkModule(op: string, name: string, x: unknown): asserts x is Module {
+  if (x instanceof Module) return;
+  const hint = typeof x === "function" && x.prototype instanceof Module ? `: new ${x.name}(…)` : "";
+  refuse(op, name, x, `a module${hint}`);
+}
+
+/** Throws unless state is tensors by name; what else may be meant is said. */
+export function checkState(op: string, state: unknown): asserts state is StateDict {
+  const hint = typeof state === "string" || state instanceof URL
+    ? "; read the file by await io.loadSafetensors(path)"
+    : state instanceof Module
+    ? "; give model.stateDict()"
+    : "";
+  const wanted = `tensors by name, as stateDict() gives them${hint}`;
+  if (typeof state !== "object" || state === null || hint || Array.isArray(state)) {
+    refuse(op, "the state", state, wanted);
+  }
+  for (const [name, x] of Object.entries(state)) {
+    if (!(x instanceof Tensor)) refuse(op, name, x, "a tensor");
   }
 }

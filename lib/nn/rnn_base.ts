@@ -1,3 +1,4 @@
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
@@ -124,8 +125,8 @@ export abstract class RNNBase extends Module {
     step: Step,
   ): [output: Tensor, ...last: Tensor[]] {
     const { numLayers, batchFirst, dropout: p } = this.#options;
-    const single = x.rank === 2; // a sequence alone
     this.#check(x, initial);
+    const single = x.rank === 2; // a sequence alone
     let y = single ? x.unsqueeze(1) : batchFirst ? x.transpose(0, 1) : x;
     const states = Object.values(initial).map((state) => single ? state.unsqueeze(1) : state);
     const last: Tensor[][] = [];
@@ -149,6 +150,7 @@ export abstract class RNNBase extends Module {
   #check(x: Tensor, initial: Readonly<Record<string, Tensor>>): void {
     const { numLayers, batchFirst } = this.#options;
     const name = this.constructor.name;
+    for (const tensor of [x, ...Object.values(initial)]) checkTensor(name, tensor);
     if ((x.rank !== 2 && x.rank !== 3) || x.shape.at(-1) !== this.inputSize) {
       const batched = batchFirst ? "n, steps" : "steps, n";
       throw new ShapeError(

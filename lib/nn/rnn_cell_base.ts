@@ -1,3 +1,4 @@
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -72,6 +73,7 @@ export abstract class RNNCellBase extends Module {
   ): Tensor[] {
     const [features, hidden] = [this.weight_ih.shape[1]!, this.weight_hh.shape[1]!];
     const name = this.constructor.name;
+    for (const tensor of [x, ...states]) checkTensor(name, tensor);
     if ((x.rank !== 1 && x.rank !== 2) || x.shape.at(-1) !== features) {
       throw new ShapeError(
         `${name}: input is ${formatShape(x.shape)}; it must be [n, ${features}] or [${features}]`,

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from "../core/options.ts";
+import { checkChoice, checkInteger, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { gelu, relu } from "../ops/activations.ts";
 import { add } from "../ops/binary.ts";
@@ -71,9 +71,7 @@ export class TransformerEncoderLayer extends Module {
     const { feedForward = 2048, dropout = 0.1, activation = "relu", batchFirst = false } = options;
     const { normFirst = false, layerNormEps: eps = 1e-5, device, dtype } = options;
     checkInteger(op, "feedForward", feedForward, 1);
-    if (!Object.hasOwn(activations, activation)) {
-      throw new ArgumentError(`${op}: activation is ${activation}; it must be relu or gelu`);
-    }
+    checkChoice(op, "activation", activation, activations);
     const place = { device, dtype };
     this.self_attn = new MultiHeadAttention(dModel, heads, { ...place, dropout, batchFirst });
     this.linear1 = new Linear(dModel, feedForward, place);

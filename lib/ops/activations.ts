@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -147,7 +148,9 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
       return gradEnabled() ? mul(grad, geluTanhSlope(x)) : fused("cdn_gelu_tanh_grad", grad, x);
     }, "geluTanh");
   }
-  throw new ArgumentError(`gelu: approximate is ${approximate}; it must be "none" or "tanh"`);
+  throw new ArgumentError(
+    `gelu: approximate is ${formatValue(approximate)}; it must be "none" or "tanh"`,
+  );
 }
 
 // The distribution's share below x, and x times its density.

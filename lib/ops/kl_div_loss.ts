@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -19,7 +20,7 @@ export function klReductionOf(op: string, options: KLDivLossOptions): Reduction 
   const { reduction = "mean" } = options;
   if (!["mean", "sum", "none", "batchmean"].includes(reduction)) {
     throw new ArgumentError(
-      `${op}: reduction is ${reduction}; it must be mean, batchmean, sum or none`,
+      `${op}: reduction is ${formatValue(reduction)}; it must be mean, batchmean, sum or none`,
     );
   }
   return reduction;

@@ -1,10 +1,10 @@
 import { gradEnabled, record } from "../core/autograd.ts";
 import { throughOps } from "../core/backward.ts";
 import type { FusedActivation, Gate, Step } from "../core/gate.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkChoice, checkOptions } from "../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../core/precision.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
-import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { gelu, relu, silu } from "./activations.ts";
 import { fused } from "./elementwise.ts";
@@ -47,11 +47,7 @@ export function linear(
 ): Tensor {
   checkOptions("linear", options, ["activation", "residual", "precision"]);
   const { activation } = options;
-  if (activation !== undefined && !Object.hasOwn(activations, activation)) {
-    throw new ArgumentError(
-      `linear: activation is ${activation}; it must be ${Object.keys(activations).join(", ")}`,
-    );
-  }
+  if (activation !== undefined) checkChoice("linear", "activation", activation, activations);
   const precision = precisionOf("linear", options.precision);
   let { residual } = options;
   checkDType("linear", x, floats);

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../core/shape.ts";
@@ -25,7 +26,9 @@ export function reductionOf(
   checkOptions(op, options, ["reduction", ...others]);
   const { reduction = "mean" } = options;
   if (!["mean", "sum", "none"].includes(reduction)) {
-    throw new ArgumentError(`${op}: reduction is ${reduction}; it must be mean, sum or none`);
+    throw new ArgumentError(
+      `${op}: reduction is ${formatValue(reduction)}; it must be mean, sum or none`,
+    );
   }
   return reduction;
 }

@@ -65,7 +65,7 @@ export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions 
   checkOptions("lstm", options, ["h0", "c0", "reverse"]);
   const { reverse = false, ...given } = options;
   let initial;
-  [x, weights, initial] = lowered(x, weights, given);
+  [x, weights, initial] = lowered("lstm", x, weights, given);
   const plan = planOf("lstm", 4, x, weights, initial, reverse, 1);
   const [h0, c0] = [initialState(x, plan, initial.h0), initialState(x, plan, initial.c0)];
   const pack = recorded(x, weights, h0, c0, plan);

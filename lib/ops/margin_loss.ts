@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { checkNumber } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -54,7 +55,9 @@ export function cosineMarginOf(op: string, options: CosineEmbeddingLossOptions):
 
 /** p, checked. */
 export function exponentOf(op: string, { p = 1 }: MultiMarginLossOptions): number {
-  if (p !== 1 && p !== 2) throw new ArgumentError(`${op}: p is ${p}; it must be 1 or 2`);
+  if (p !== 1 && p !== 2) {
+    throw new ArgumentError(`${op}: p is ${formatValue(p)}; it must be 1 or 2`);
+  }
   return p;
 }
 

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { checkOptions } from "../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../core/precision.ts";
@@ -116,7 +117,9 @@ function variantNumber(a: Tensor, name: string | undefined): number {
   const names = a.backend.library.matmulVariants();
   const number = names.indexOf(name);
   if (number < 0) {
-    throw new ArgumentError(`matmul: there is no variant ${name}; there are ${names.join(", ")}`);
+    throw new ArgumentError(
+      `matmul: there is no variant ${formatValue(name)}; there are ${names.join(", ")}`,
+    );
   }
   return number;
 }

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { throughOps } from "../core/backward.ts";
 import type { DType } from "../core/dtype.ts";
@@ -51,7 +52,9 @@ interface Rows {
 export function normalizedShapeOf(op: string, shape: number | Shape): Shape {
   const list = typeof shape === "number" ? [shape] : shape;
   if (!Array.isArray(list) || list.length === 0) {
-    throw new ShapeError(`${op}: normalizedShape is ${shape}; it must have at least one extent`);
+    throw new ShapeError(
+      `${op}: normalizedShape is ${formatValue(shape)}; it must have at least one extent`,
+    );
   }
   list.forEach((extent) => checkInteger(op, "an extent of normalizedShape", extent, 1));
   return [...list];

@@ -1,10 +1,10 @@
-import { checkInteger, checkNumber, type Complete, optionsOf } from "../core/options.ts";
+import { checkInteger, checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { checkOptimizer, type Optimizer } from "./optimizer.ts";
 
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {
@@ -95,6 +95,7 @@ export class GradScaler {
 
   /** Divides the gradients by the scale in place, so that they can be clipped before step(), which else does it. */
   unscale(optimizer: Optimizer): void {
+    checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) return;
     if (this.#rounds.has(optimizer)) {
       throw new ArgumentError(
@@ -127,6 +128,7 @@ export class GradScaler {
    * did. Waits for the device, to know.
    */
   step(optimizer: Optimizer): boolean {
+    checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) {
       optimizer.step();
       return true;
@@ -168,7 +170,11 @@ export class GradScaler {
   }
 
   /** Goes on from a state. */
-  loadStateDict({ scale, goodSteps }: GradScalerState): void {
+  loadStateDict(state: GradScalerState): void {
+    if (typeof state !== "object" || state === null) {
+      refuse("GradScaler", "the state", state, "what stateDict() of a GradScaler gave");
+    }
+    const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);
     this.#scale = scale;

@@ -20,3 +20,4 @@ export { SGD, type SGDOptions } from "./sgd.ts";
 /** Learning rate schedules. */
 export * as schedule from "./schedule/mod.ts";
 export type { OptimizerState } from "./state.ts";
+export type { Complete } from "../core/options.ts";

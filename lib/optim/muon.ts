@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
@@ -85,17 +86,17 @@ export class Muon extends Optimizer<MuonOptions> {
     const { nsCoefficients, nsDType, adjustLrFn } = options;
     if (nsCoefficients.length !== 3 || !nsCoefficients.every(Number.isFinite)) {
       throw new ArgumentError(
-        `Muon: nsCoefficients is ${nsCoefficients}; it must be three finite numbers`,
+        `Muon: nsCoefficients is ${formatValue(nsCoefficients)}; it must be three finite numbers`,
       );
     }
     if (![null, "float32", "float64", "bfloat16"].includes(nsDType)) {
       throw new ArgumentError(
-        `Muon: nsDType is ${nsDType}; it must be float32, float64 or bfloat16`,
+        `Muon: nsDType is ${formatValue(nsDType)}; it must be float32, float64 or bfloat16`,
       );
     }
     if (adjustLrFn !== "original" && adjustLrFn !== "match_rms_adamw") {
       throw new ArgumentError(
-        `Muon: adjustLrFn is ${adjustLrFn}; it must be original or match_rms_adamw`,
+        `Muon: adjustLrFn is ${formatValue(adjustLrFn)}; it must be original or match_rms_adamw`,
       );
     }
   }

@@ -1,5 +1,6 @@
+import { listOf } from "./lists.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
-import { checkNumber, checkOptions, type Complete, optionsOf } from "../core/options.ts";
+import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -66,7 +67,11 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     this.#name = name;
     this.#defaults = optionsOf<O>(name, options, defaults);
     this.check(this.#defaults);
-    const items = [...trainable as Iterable<Tensor | ParameterGroup<O>>];
+    const items: (Tensor | ParameterGroup<O>)[] = listOf(
+      name,
+      "what is trained",
+      trainable as Iterable<Tensor | ParameterGroup<O>>,
+    );
     if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
     if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
     else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
@@ -89,10 +94,11 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   /** Adds parameters with options of their own, such as layers that are to be trained from now on. */
   addGroup(group: ParameterGroup<O>): void {
     const name = this.#name;
+    if (!isGroup(group)) refuse(name, "the group", group, "{ params, … } with options of its own");
     const { params, ...options } = group;
     const own = optionsOf<O>(name, options as unknown as Partial<O>, this.#defaults);
     this.check(own);
-    const list = [...params];
+    const list = listOf(name, "params", params);
     if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
     const seen = new Set(this.#groups.flatMap((other) => other.params));
     for (const p of list) {
@@ -206,4 +212,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;
+}
+
+/** Throws unless x is an optimizer. */
+export function checkOptimizer(op: string, x: unknown): asserts x is Optimizer {
+  if (x instanceof Optimizer) return;
+  refuse(op, "the optimizer", x, "one such as new optim.SGD(model.parameters(), { lr: 0.1 })");
 }

@@ -1,3 +1,5 @@
+import { checkState } from "../nn/module.ts";
+import { refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -60,6 +62,10 @@ export function loadState<O>(
   groups: readonly Group<O>[],
   checkGroup: (options: Group<O>) => void,
 ): { states: Map<Tensor, ParameterState>; options: Partial<Group<O>>[] } {
+  const wellFormed = typeof saved?.tensors === "object" && typeof saved.numbers === "object" &&
+    Array.isArray(saved.groups) && saved.groups.every((group) => Array.isArray(group?.["params"]));
+  if (!wellFormed) refuse(op, "the state", saved, "what stateDict() of an optimizer gave");
+  checkState(op, saved.tensors);
   const params = groups.flatMap((group) => group.params);
   const counts = (list: readonly unknown[][]) =>
     `[${list.map((group) => group.length).join(", ")}]`;

@@ -1,12 +1,13 @@
-import { checkInteger, checkNumber } from "../core/options.ts";
+import { formatValue } from "../core/format.ts";
+import { checkInteger, checkNumber, refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
-import type { EMA } from "../optim/ema.ts";
-import type { GradScaler } from "../optim/grad_scaler.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
+import { EMA } from "../optim/ema.ts";
+import { GradScaler } from "../optim/grad_scaler.ts";
+import { checkOptimizer, type Optimizer } from "../optim/optimizer.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
-import type { Schedule } from "../optim/schedule/schedule.ts";
+import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
@@ -49,7 +50,22 @@ export function checkStepOptions(options: StepOptions): void {
   }
   checkInteger("Trainer", "accumulate", accumulate, 1);
   if (scheduleEvery !== "epoch" && scheduleEvery !== "step") {
-    throw new ArgumentError(`Trainer: scheduleEvery is ${scheduleEvery}; it must be epoch or step`);
+    throw new ArgumentError(
+      `Trainer: scheduleEvery is ${formatValue(scheduleEvery)}; it must be epoch or step`,
+    );
+  }
+  if (options.optimizer !== undefined) checkOptimizer("Trainer", options.optimizer);
+  const kinds = { schedule: Schedule, ema: EMA, scaler: GradScaler } as const;
+  for (const [name, Class] of Object.entries(kinds)) {
+    const given = options[name as keyof typeof kinds];
+    if (given !== undefined && !(given instanceof Class)) {
+      refuse(
+        "Trainer",
+        name,
+        given,
+        `an object of optim.${name === "schedule" ? name : Class.name}`,
+      );
+    }
   }
   if (schedule && schedule.optimizer !== options.optimizer) {
     throw new ArgumentError("Trainer: the schedule is of another optimizer");

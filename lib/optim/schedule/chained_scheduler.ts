@@ -1,8 +1,10 @@
+import { refuse } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /** Throws unless there are schedules, all of one optimizer; returns the first. */
 export function checkSchedules(op: string, schedules: readonly Schedule[]): Schedule {
+  if (!Array.isArray(schedules)) refuse(op, "schedules", schedules, "an array of schedules");
   const first = schedules[0];
   if (!first) throw new ArgumentError(`${op}: there are no schedules`);
   for (const schedule of schedules) {

@@ -1,3 +1,4 @@
+import { formatValue } from "../../core/format.ts";
 import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
@@ -34,7 +35,9 @@ export class MultiStepLR extends Schedule {
     });
     const { milestones, gamma } = this.#options;
     if (!Array.isArray(milestones)) {
-      throw new ArgumentError(`MultiStepLR: milestones is ${milestones}; it must be an array`);
+      throw new ArgumentError(
+        `MultiStepLR: milestones is ${formatValue(milestones)}; it must be an array`,
+      );
     }
     milestones.forEach((at, i) => checkInteger("MultiStepLR", `milestones[${i}]`, at, 0));
     checkAtLeast0("MultiStepLR", { gamma });

@@ -1,3 +1,4 @@
+import { formatValue } from "../../core/format.ts";
 import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
@@ -86,7 +87,9 @@ export class OneCycleLR extends Schedule {
     this.#maxLrs = typeof maxLr === "number" ? optimizer.groups.map(() => maxLr) : maxLr;
     if (this.#maxLrs?.length !== optimizer.groups.length) {
       throw new ArgumentError(
-        `OneCycleLR: maxLr is ${maxLr}; it must be a number, or one for each of the ${optimizer.groups.length} groups`,
+        `OneCycleLR: maxLr is ${
+          formatValue(maxLr)
+        }; it must be a number, or one for each of the ${optimizer.groups.length} groups`,
       );
     }
     this.#maxLrs.forEach((value, i) => checkNumber("OneCycleLR", `maxLr[${i}]`, value, 0));
@@ -163,7 +166,7 @@ function check(options: Complete<OneCycleLROptions>): void {
   }
   if (annealStrategy !== "cos" && annealStrategy !== "linear") {
     throw new ArgumentError(
-      `OneCycleLR: annealStrategy is ${annealStrategy}; it must be cos or linear`,
+      `OneCycleLR: annealStrategy is ${formatValue(annealStrategy)}; it must be cos or linear`,
     );
   }
 }

@@ -1,3 +1,4 @@
+import { formatValue } from "../../core/format.ts";
 import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
@@ -56,11 +57,13 @@ export class ReduceLROnPlateau extends Schedule {
     });
     const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = all;
     if (mode !== "min" && mode !== "max") {
-      throw new ArgumentError(`ReduceLROnPlateau: mode is ${mode}; it must be min or max`);
+      throw new ArgumentError(
+        `ReduceLROnPlateau: mode is ${formatValue(mode)}; it must be min or max`,
+      );
     }
     if (thresholdMode !== "rel" && thresholdMode !== "abs") {
       throw new ArgumentError(
-        `ReduceLROnPlateau: thresholdMode is ${thresholdMode}; it must be rel or abs`,
+        `ReduceLROnPlateau: thresholdMode is ${formatValue(thresholdMode)}; it must be rel or abs`,
       );
     }
     checkAtLeast0("ReduceLROnPlateau", { factor, threshold, minLr, eps });
@@ -74,7 +77,9 @@ export class ReduceLROnPlateau extends Schedule {
   /** Takes the metric of a step into account; NaN counts as no better. */
   override step(metric?: number): void {
     if (typeof metric !== "number") {
-      throw new ArgumentError(`ReduceLROnPlateau: step() needs the metric; it was ${metric}`);
+      throw new ArgumentError(
+        `ReduceLROnPlateau: step() needs the metric; it was ${formatValue(metric)}`,
+      );
     }
     this.moveTo(this.count + 1);
     if (this.#better(metric)) [this.#best, this.#bad] = [metric, 0];

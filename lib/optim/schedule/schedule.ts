@@ -1,6 +1,6 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { checkNumber } from "../../core/options.ts";
-import { type Group, Optimizer, type OptimizerOptions } from "../optimizer.ts";
+import { checkNumber, refuse } from "../../core/options.ts";
+import { checkOptimizer, type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
 
 export { optionsOf } from "../../core/options.ts";
 
@@ -39,9 +39,7 @@ export abstract class Schedule {
 
   /** Subclasses call start() at the end of their constructors. */
   constructor(optimizer: Optimizer) {
-    if (!(optimizer instanceof Optimizer)) {
-      throw new ArgumentError(`${new.target.name}: the first argument must be an optimizer`);
-    }
+    checkOptimizer(new.target.name, optimizer);
     this.optimizer = optimizer;
     this.#baseLrs = optimizer.groups.map((group) => group.initialLr ??= group.lr);
     this.#lastLr = optimizer.groups.map(({ lr }) => lr);
@@ -106,6 +104,9 @@ export abstract class Schedule {
 
   /** Goes on from a state. Load the optimizer's too. */
   loadStateDict(state: ScheduleState): void {
+    if (typeof state !== "object" || state === null) {
+      refuse(this.constructor.name, "the state", state, "what stateDict() of a schedule gave");
+    }
     const { count, baseLrs, lastLr } = state as {
       count: number;
       baseLrs: number[];
