@@ -150,6 +150,7 @@ export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
  * ```
  */
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
+  checkOptions("full", options, createKeys);
   checkValue("full", value, options.dtype ?? "float32");
   return empty("full", shape, options).fill(value);
 }

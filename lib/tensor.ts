@@ -1,4 +1,5 @@
-import { refuse } from "./core/options.ts";
+import { formatValue } from "./core/format.ts";
+import { DTypeError } from "./native/errors.ts";
 import type { Backend, DeviceName } from "./core/backend.ts";
 import { backendFor } from "./core/backend.ts";
 import { type DType, dtypes, isDType } from "./core/dtype.ts";
@@ -396,7 +397,12 @@ export class Tensor extends TensorBase {
       return moved(this, backendFor(target as DeviceName));
     }
     if (!isDType(target)) {
-      refuse("to", "the target", target, `a device, cpu, cuda or cuda:N, or a dtype, ${dtypes}`);
+      throw new DTypeError(
+        `to: the target is ${
+          formatValue(target)
+        }; it must be a device, cpu, cuda or cuda:N, or a ` +
+          `dtype, ${dtypes}`,
+      );
     }
     return cast(this, target);
   }

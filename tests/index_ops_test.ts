@@ -58,7 +58,7 @@ cleanTest("bad input: statistics and scans", () => {
   refuse(() => variance(a, 0, { correction: NaN }), "argument", "correction is NaN");
   refuse(() => std(a, 0, { corection: 1 } as object), "argument", "did you mean correction?");
   refuse(() => norm(a, 0, { p: NaN }), "argument", "p is NaN");
-  refuse(() => norm(a, 0, { p: "fro" as unknown as number }), "argument", "p is fro");
+  refuse(() => norm(a, 0, { p: "fro" as unknown as number }), "argument", 'p is "fro"');
   for (const p of [-1, Infinity, -Infinity]) {
     refuse(() => norm(zeros([0, 3]), 0, { p }), "shape", "norm", "[0, 3]", "no elements");
     assertEquals(norm(zeros([3, 0]), 0, { p }).shape, [0]);

@@ -345,7 +345,7 @@ test("losses: none, sum and mean", () => {
     assertThrows(
       () => new Loss(wrong),
       ArgumentError,
-      "reduction is avg; it must be mean, sum or none",
+      'reduction is "avg"; it must be mean, sum or none',
     );
   }
 });

@@ -183,7 +183,11 @@ cleanTest("lstm(), gru(), rnn(): operands that do not fit", () => {
   assertThrows(() => gru(x, weights(3), { h0: ones([3, 5]) }), ShapeError, "h0 is [3, 5]");
   assertThrows(() => lstm(ones([3, 4]), weights(4)), ShapeError, "[steps, n, in]");
   assertThrows(() => gru(x, weights(3), { h0: ones([1, 3, 5]).to("float64") }), DTypeError);
-  assertThrows(() => lstm(x, {} as ReturnType<typeof weights>), ArgumentError, "tensor");
+  assertThrows(
+    () => lstm(x, {} as ReturnType<typeof weights>),
+    ArgumentError,
+    "lstm: weights is {}",
+  );
   assertThrows(() => rnn(x, weights(1), { backwards: true } as object), ArgumentError, "reverse");
 });
 

@@ -7,7 +7,7 @@ export const isClass = (f: object): boolean => /^class\b/.test(Function.prototyp
  * What a value is, in the words of someone who writes TypeScript: `"0.1"`, `the class Linear`, `a tensor of shape [2, 3]`,
  * `a Promise, which wants await`. Runs no code of the value's own.
  */
-export function formatValue(value: unknown): string {
+export function formatValue(value: unknown, depth: number = 0): string {
   switch (typeof value) {
     case "string":
       return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
@@ -16,17 +16,16 @@ export function formatValue(value: unknown): string {
     case "function":
       return isClass(value) ? `the class ${value.name}` : `the function ${value.name}`.trimEnd();
     case "object":
-      return value === null ? "null" : formatObject(value);
+      return value === null ? "null" : formatObject(value, depth);
     default:
       return String(value);
   }
 }
 
-function formatObject(value: object): string {
+function formatObject(value: object, depth: number): string {
   if (Array.isArray(value)) {
-    const plain = value.every((item) => typeof item !== "object" && typeof item !== "function");
-    return plain && value.length <= 8
-      ? `[${value.map(formatValue).join(", ")}]`
+    return value.length <= 8 && depth < 3
+      ? `[${value.map((item) => formatValue(item, depth + 1)).join(", ")}]`
       : `an array of ${value.length}`;
   }
   const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;

@@ -17,7 +17,7 @@ export function sizeOf(shape: Shape): number {
 
 /** `[2, 3]`, for messages. */
 export function formatShape(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  return `[${shape.map((extent) => formatValue(extent)).join(", ")}]`;
 }
 
 /** Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
@@ -30,9 +30,7 @@ export function checkShape(op: string, shape: Shape): void {
   for (const extent of shape) {
     if (!Number.isSafeInteger(extent) || extent < 0) {
       throw new ShapeError(
-        `${op}: shape [${
-          Array.from(shape, formatValue).join(", ")
-        }] has an extent that is no whole number from 0 up`,
+        `${op}: shape ${formatShape(shape)} has an extent that is no whole number from 0 up`,
       );
     }
   }

@@ -1,3 +1,4 @@
+import { formatValue } from "./format.ts";
 import { refuse } from "./options.ts";
 import { environment } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
@@ -139,7 +140,9 @@ export abstract class TensorBase implements Owned, Disposable {
     const size = sizeOf(shape);
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + size > this.size) {
       throw new ShapeError(
-        `view: elements ${offset}..${offset + size} are outside the tensor's ${this.size}`,
+        `view: ${size} elements from ${
+          formatValue(offset)
+        } on are outside the tensor's ${this.size}`,
       );
     }
     const { backend } = this;

@@ -25,7 +25,7 @@ export class RNN extends RNNBase {
 
   /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
-    const { nonlinearity = "tanh" } = options;
+    const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNN", nonlinearity);
     super("RNN", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
     this.#nonlinearity = nonlinearity;

@@ -25,7 +25,7 @@ export class RNNCell extends RNNCellBase {
 
   /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
-    const { nonlinearity = "tanh" } = options;
+    const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNNCell", nonlinearity);
     super("RNNCell", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
     this.#nonlinearity = nonlinearity;

@@ -10,7 +10,7 @@ import { cast } from "./cast.ts";
 import { ne } from "./compare.ts";
 import { checkAlike, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
 import { permute, reshape, unsqueeze } from "./movement.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkTensor, floats } from "./operands.ts";
 import {
   checkClassWeight,
   type Classes,
@@ -72,6 +72,7 @@ export function crossEntropy(
   options: CrossEntropyOptions = {},
 ): Tensor {
   const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
+  checkTensor("crossEntropy", logits);
   [logits] = autocasted("float32", logits);
   checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
   if (isFloat(target.dtype)) {

@@ -19,6 +19,7 @@ export function checkTensor(op: string, x: unknown): asserts x is Tensor {
 
 /** Throws unless all tensors are on one device. */
 export function checkSameDevice(op: string, first: Tensor, ...others: Tensor[]): void {
+  checkTensor(op, first);
   for (const other of others) {
     checkTensor(op, other);
     if (other.backend !== first.backend) {
