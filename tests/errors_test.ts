@@ -70,7 +70,7 @@ const int = (...values: number[]) => tensor(values, { dtype: "int32" });
 
 test("options that are no object", () => {
   const wanted = ["argument", "options such as {"] as const;
-  refuse(() => new nn.Dropout(0.1 as never), ...wanted, "Dropout", "p: …", "found 0.1");
+  refuse(() => new nn.Dropout("0.1" as never), ...wanted, "Dropout", "p: …", 'found "0.1"');
   refuse(() => zeros([2], "int32" as never), ...wanted, "zeros", "dtype: …", 'found "int32"');
   refuse(() => softplus(zeros([2]), 1 as never), ...wanted, "softplus", "beta: …", "found 1");
 });

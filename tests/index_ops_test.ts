@@ -278,7 +278,7 @@ cleanTest("nn.Embedding: shapes, key, initialisation and the padding row as in P
   assertEquals(Object.keys(layer.stateDict()), ["weight"]);
   assertEquals(layer.weight.shape, [1000, 64]);
   assertEquals(layer.paddingIndex, 999);
-  assertEquals(layer.describe(), "Embedding(1000, 64, paddingIndex: 999)");
+  assertEquals(layer.describe(), "Embedding(1000, 64, { paddingIndex: 999 })");
   const start = layer.weight.view(0, [999, 64]);
   assert(Math.abs(start.mean().itemSync()) < 0.02);
   assert(Math.abs(start.std().itemSync() - 1) < 0.02);

@@ -55,8 +55,8 @@ for (const [name, Layer] of Object.entries(layers)) {
     }
     const plain = make({ bias: false });
     assertEquals(Object.keys(plain.stateDict()), ["weight_ih_l0", "weight_hh_l0"]);
-    assertEquals(plain.describe(), `${name}(3, 4, bias: false)`);
-    assertEquals(layer.describe(), `${name}(3, 4, numLayers: 2, bidirectional: true)`);
+    assertEquals(plain.describe(), `${name}(3, 4, { bias: false })`);
+    assertEquals(layer.describe(), `${name}(3, 4, { numLayers: 2, bidirectional: true })`);
   });
 
   cleanTest(`${name}: shapes, with batchFirst and without a batch`, () => {

@@ -1,4 +1,4 @@
-import { formatValue } from "./format.ts";
+import { formatElements, formatValue } from "./format.ts";
 import { refuse } from "./options.ts";
 import { environment } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
@@ -367,11 +367,28 @@ export abstract class TensorBase implements Owned, Disposable {
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
 
-  /** What console.log shows: shape, dtype, device, and the elements if they are few. */
+  /**
+   * What console.log shows: shape, dtype, device, and the elements nested, rounded to 4 decimals; of a large tensor only
+   * those at the ends of each axis, which is all that is read.
+   */
   toString(): string {
     const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
     if (this.disposed) return `${what}, disposed`;
-    return this.size <= 32 ? `${what} (${Array.from(this.dataSync()).join(", ")})` : what;
+    const elements = formatElements(this.shape, (offset, count) => {
+      if (count === this.size) return this.dataSync();
+      const part = this.view(offset, [count]);
+      try {
+        return part.dataSync();
+      } finally {
+        part.dispose();
+      }
+    });
+    return `${what}${elements.includes("\n") ? "\n" : " "}${elements}`;
+  }
+
+  /** What JSON.stringify() writes: shape, dtype and all elements, in row-major order; NaN and infinities become null. */
+  toJSON(): { shape: Shape; dtype: DType; data: number[] } {
+    return { shape: this.shape, dtype: this.dtype, data: Array.from(this.dataSync()) };
   }
 
   /** `using x = …` frees x at the end of its block. */

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { FusedActivation } from "../core/gate.ts";
 import { checkOptions, type Complete } from "../core/options.ts";
 import {
@@ -116,9 +117,9 @@ export class LeakyReLU extends Module {
     return leakyRelu(x, this.#options);
   }
 
-  /** `LeakyReLU(negativeSlope: 0.01)`. */
+  /** `LeakyReLU({ negativeSlope: 0.01 })`. */
   override describe(): string {
-    return `LeakyReLU(negativeSlope: ${this.#options.negativeSlope})`;
+    return formatCall("LeakyReLU", [], { ...this.#options });
   }
 }
 
@@ -145,9 +146,9 @@ export class ELU extends Module {
     return elu(x, this.#options);
   }
 
-  /** `ELU(alpha: 1)`. */
+  /** `ELU({ alpha: 1 })`. */
   override describe(): string {
-    return `ELU(alpha: ${this.#options.alpha})`;
+    return formatCall("ELU", [], { ...this.#options });
   }
 }
 
@@ -175,9 +176,9 @@ export class GELU extends Module {
     return gelu(x, { approximate: this.approximate });
   }
 
-  /** `GELU(approximate: none)`. */
+  /** `GELU({ approximate: none })`. */
   override describe(): string {
-    return `GELU(approximate: ${this.approximate})`;
+    return formatCall("GELU", [], { approximate: this.approximate });
   }
 }
 
@@ -204,9 +205,9 @@ export class Softplus extends Module {
     return softplus(x, this.#options);
   }
 
-  /** `Softplus(beta: 1, threshold: 20)`. */
+  /** `Softplus({ beta: 1, threshold: 20 })`. */
   override describe(): string {
-    return `Softplus(beta: ${this.#options.beta}, threshold: ${this.#options.threshold})`;
+    return formatCall("Softplus", [], { ...this.#options });
   }
 }
 
@@ -239,9 +240,9 @@ export class Softmax extends Module {
     return softmax(x, this.#axis);
   }
 
-  /** `Softmax(axis: -1)`. */
+  /** `Softmax({ axis: -1 })`. */
   override describe(): string {
-    return `Softmax(axis: ${this.#axis})`;
+    return formatCall("Softmax", [], { axis: this.#axis });
   }
 }
 
@@ -268,9 +269,9 @@ export class LogSoftmax extends Module {
     return logSoftmax(x, this.#axis);
   }
 
-  /** `LogSoftmax(axis: -1)`. */
+  /** `LogSoftmax({ axis: -1 })`. */
   override describe(): string {
-    return `LogSoftmax(axis: ${this.#axis})`;
+    return formatCall("LogSoftmax", [], { axis: this.#axis });
   }
 }
 

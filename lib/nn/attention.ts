@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -178,7 +179,11 @@ export class MultiHeadAttention extends Module {
 
   /** `MultiHeadAttention(embedDim, heads)`. */
   override describe(): string {
-    return `MultiHeadAttention(${this.in_proj_weight.shape[1]}, ${this.#heads})`;
+    return formatCall("MultiHeadAttention", [this.in_proj_weight.shape[1], this.#heads], {
+      bias: this.in_proj_bias ? undefined : false,
+      batchFirst: this.#batchFirst || undefined,
+      dropout: this.#dropout || undefined,
+    });
   }
 }
 

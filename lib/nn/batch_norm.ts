@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
@@ -93,7 +94,12 @@ export abstract class BatchNorm extends Module {
 
   /** Such as `BatchNorm1d(features)`. */
   override describe(): string {
-    return `${this.constructor.name}(${this.#features})`;
+    return formatCall(this.constructor.name, [this.#features], {
+      eps: this.#eps === 1e-5 ? undefined : this.#eps,
+      momentum: this.#momentum === 0.1 ? undefined : this.#momentum,
+      affine: this.weight ? undefined : false,
+      trackRunningStats: this.running_mean ? undefined : false,
+    });
   }
 }
 

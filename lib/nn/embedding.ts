@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -56,7 +57,8 @@ export class Embedding extends Module {
 
   /** `Embedding(num, dim)`. */
   override describe(): string {
-    const padding = this.paddingIndex === null ? "" : `, paddingIndex: ${this.paddingIndex}`;
-    return `Embedding(${this.weight.shape.join(", ")}${padding})`;
+    return formatCall("Embedding", this.weight.shape, {
+      paddingIndex: this.paddingIndex ?? undefined,
+    });
   }
 }

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import type { FusedActivation } from "../core/gate.ts";
@@ -55,7 +56,7 @@ export class Linear extends Module {
   /** `Linear(in, out)`. */
   override describe(): string {
     const [out, features] = this.weight.shape;
-    return `Linear(${features}, ${out}${this.bias ? "" : ", bias: false"})`;
+    return formatCall("Linear", [features, out], { bias: this.bias ? undefined : false });
   }
 }
 

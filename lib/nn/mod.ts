@@ -44,7 +44,7 @@ export { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 export { RNNCell, type RNNCellOptions } from "./rnn_cell.ts";
 export { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 // Normalisation and dropout.
-export { Dropout } from "./dropout.ts";
+export { Dropout, type DropoutLayerOptions } from "./dropout.ts";
 export { LayerNorm, type LayerNormOptions, RMSNorm, type RMSNormOptions } from "./row_norm.ts";
 // Attention.
 export {
@@ -58,3 +58,4 @@ export {
   TransformerEncoderLayer,
   type TransformerEncoderLayerOptions,
 } from "./transformer.ts";
+export type { SummaryOptions } from "./summary.ts";

@@ -1,3 +1,4 @@
+import { summaryOf, type SummaryOptions, treeOf } from "./summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkOptions, refuse } from "../core/options.ts";
@@ -177,33 +178,29 @@ export abstract class Module {
     });
   }
 
-  /** One line for summary(), such as `Linear(784, 128)`. */
+  /** One line for summary(), such as `Linear(784, 128)`: the call that makes such a layer. */
   describe(): string {
     return this.constructor.name;
   }
 
-  /** A table of the modules with the shapes and counts of their parameters. */
-  summary(): string {
-    const rows: string[][] = [["module", "parameters", "shapes"]];
-    const total = this.parameters().reduce((n, tensor) => n + tensor.size, 0);
-    for (const [name, module] of this.namedModules()) {
-      const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
-        string,
-        Tensor,
-      ][];
-      const count = own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0);
-      const shapes = own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", ");
-      rows.push([
-        `${name ? `${name}: ` : ""}${module.describe()}`,
-        count ? count.toLocaleString("en") : "",
-        shapes,
-      ]);
-    }
-    rows.push(["total", total.toLocaleString("en"), ""]);
-    const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-    return rows.map(([module, count, shapes]) =>
-      `${module!.padEnd(widths[0]!)}  ${count!.padStart(widths[1]!)}  ${shapes}`.trimEnd()
-    ).join("\n");
+  /** The module and all in it, indented, as PyTorch prints them. */
+  toString(): string {
+    return treeOf(this);
+  }
+
+  /**
+   * A table of the modules with the shapes and counts of their parameters. With the shape of an input, or an input, also
+   * the shapes of what the modules give; the model then runs once, in evaluation mode.
+   *
+   * ```ts
+   * import { nn } from "@cudeno/cudeno";
+   * const model = new nn.Sequential(new nn.Linear(784, 10), new nn.ReLU());
+   * console.log(model.summary({ inputShape: [1, 784] }));
+   * console.log(`${model}`);
+   * ```
+   */
+  summary(options: SummaryOptions = {}): string {
+    return summaryOf(this, options);
   }
 }
 

@@ -1,6 +1,6 @@
 import { add } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
-import { Module } from "./module.ts";
+import { checkModule, Module } from "./module.ts";
 
 /**
  * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015). Its output must have
@@ -19,6 +19,7 @@ export class Residual extends Module {
   /** Takes the module inside. */
   constructor(inner: Module) {
     super();
+    checkModule("Residual", "inner", inner);
     this.inner = inner;
   }
 

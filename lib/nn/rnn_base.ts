@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
@@ -173,14 +174,14 @@ export abstract class RNNBase extends Module {
     }
   }
 
-  /** `LSTM(10, 20, numLayers: 2)`. */
+  /** `LSTM(10, 20, { numLayers: 2 })`. */
   override describe(): string {
     const { bias, ...rest } = this.#options;
     const plain = { numLayers: 1, dropout: 0 } as Record<string, unknown>;
     const told = Object.entries(rest).filter(([key, value]) => value !== (plain[key] ?? false));
     if (!bias) told.push(["bias", false]);
-    const text = told.map(([key, value]) => `, ${key}: ${value}`).join("");
-    return `${this.constructor.name}(${this.inputSize}, ${this.hiddenSize}${text})`;
+    const sizes = [this.inputSize, this.hiddenSize];
+    return formatCall(this.constructor.name, sizes, Object.fromEntries(told));
   }
 }
 

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
@@ -99,7 +100,7 @@ export abstract class RNNCellBase extends Module {
 
   /** `GRUCell(10, 20)`. */
   override describe(): string {
-    const [features, hidden] = [this.weight_ih.shape[1], this.weight_hh.shape[1]];
-    return `${this.constructor.name}(${features}, ${hidden}${this.bias_ih ? "" : ", bias: false"})`;
+    const sizes = [this.weight_ih.shape[1], this.weight_hh.shape[1]];
+    return formatCall(this.constructor.name, sizes, { bias: this.bias_ih ? undefined : false });
   }
 }

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
@@ -65,7 +66,11 @@ export class LayerNorm extends Module {
 
   /** `LayerNorm(extents)`. */
   override describe(): string {
-    return `LayerNorm(${this.#shape.join(", ")})`;
+    return formatCall("LayerNorm", [this.#shape.length === 1 ? this.#shape[0] : this.#shape], {
+      eps: this.#eps === 1e-5 ? undefined : this.#eps,
+      elementwiseAffine: this.weight ? undefined : false,
+      bias: this.weight && !this.bias ? false : undefined,
+    });
   }
 }
 
@@ -107,6 +112,9 @@ export class RMSNorm extends Module {
 
   /** `RMSNorm(extents)`. */
   override describe(): string {
-    return `RMSNorm(${this.#shape.join(", ")})`;
+    return formatCall("RMSNorm", [this.#shape.length === 1 ? this.#shape[0] : this.#shape], {
+      eps: this.#eps,
+      elementwiseAffine: this.weight ? undefined : false,
+    });
   }
 }
