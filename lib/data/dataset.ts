@@ -47,7 +47,6 @@ export class TensorDataset implements Dataset {
   readonly targets: Tensor;
   readonly #scaling: { scale: number; shift: number };
 
-  /** Takes tensors of equal length on one device; they are kept out of scopes. */
   constructor(inputs: Tensor, targets: Tensor, options: TensorDatasetOptions = {}) {
     checkOptions("TensorDataset", options, ["scale", "shift"]);
     checkTensor("TensorDataset: inputs", inputs);
@@ -132,7 +131,6 @@ export class DataLoader {
   readonly #shuffle: boolean;
   readonly #dropLast: boolean;
 
-  /** Batches of `dataset`. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
     checkOptions("DataLoader", options, ["batchSize", "shuffle", "dropLast"]);
     const { batchSize = 1, shuffle = false, dropLast = false } = options;

@@ -105,7 +105,6 @@ export class SiLU extends Module {
 export class LeakyReLU extends Module {
   readonly #options: Complete<LeakyReluOptions>;
 
-  /** With a slope below 0 of negativeSlope, by default 0.01. */
   constructor(options: LeakyReluOptions = {}) {
     super();
     checkOptions("LeakyReLU", options, ["negativeSlope"]);
@@ -134,7 +133,6 @@ export class LeakyReLU extends Module {
 export class ELU extends Module {
   readonly #options: Complete<EluOptions>;
 
-  /** With alpha, by default 1. */
   constructor(options: EluOptions = {}) {
     super();
     checkOptions("ELU", options, ["alpha"]);
@@ -164,7 +162,6 @@ export class GELU extends Module {
   /** Whether it is exact (`"none"`) or approximated by tanh. */
   readonly approximate: "none" | "tanh";
 
-  /** With `approximate` `"none"` (the default) or `"tanh"`. */
   constructor(options: GeluOptions = {}) {
     super();
     checkOptions("GELU", options, ["approximate"]);
@@ -193,7 +190,6 @@ export class GELU extends Module {
 export class Softplus extends Module {
   readonly #options: Complete<SoftplusOptions>;
 
-  /** With beta, by default 1, and threshold, by default 20. */
   constructor(options: SoftplusOptions = {}) {
     super();
     checkOptions("Softplus", options, ["beta", "threshold"]);
@@ -228,7 +224,6 @@ export interface SoftmaxOptions {
 export class Softmax extends Module {
   readonly #axis: number;
 
-  /** Along `axis`, by default the last. */
   constructor(options: SoftmaxOptions = {}) {
     super();
     checkOptions("Softmax", options, ["axis"]);
@@ -257,7 +252,6 @@ export class Softmax extends Module {
 export class LogSoftmax extends Module {
   readonly #axis: number;
 
-  /** Along `axis`, by default the last. */
   constructor(options: SoftmaxOptions = {}) {
     super();
     checkOptions("LogSoftmax", options, ["axis"]);

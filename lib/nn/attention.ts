@@ -70,7 +70,6 @@ export class MultiHeadAttention extends Module {
   readonly #batchFirst: boolean;
   readonly #dropout: number;
 
-  /** Makes the parameters. */
   constructor(embedDim: number, heads: number, options: MultiHeadAttentionOptions = {}) {
     super();
     const op = "MultiHeadAttention";

@@ -43,7 +43,6 @@ export abstract class BatchNorm extends Module {
   readonly #eps: number;
   readonly #features: number;
 
-  /** Makes the parameters and buffers for axis 1 of extent `features`. */
   constructor(features: number, options: BatchNormOptions = {}) {
     super();
     const name = new.target.name;

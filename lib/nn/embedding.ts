@@ -35,7 +35,6 @@ export class Embedding extends Module {
   /** The row without gradient, counted from the front, or null. */
   readonly paddingIndex: number | null;
 
-  /** Makes the parameter. */
   constructor(num: number, dim: number, options: EmbeddingLayerOptions = {}) {
     super();
     checkInteger("Embedding", "num", num, 1);

@@ -34,7 +34,6 @@ export class Linear extends Module {
   /** [out], or null. */
   bias: Tensor | null;
 
-  /** Makes the parameters. */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkInteger("Linear", "inFeatures", inFeatures, 1);

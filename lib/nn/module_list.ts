@@ -23,7 +23,6 @@ import { checkModule, Module } from "./module.ts";
 export class ModuleList<M extends Module = Module> extends Module implements Iterable<M> {
   readonly #modules: M[];
 
-  /** The modules in order. */
   constructor(modules: Iterable<M> = []) {
     super();
     if (typeof modules?.[Symbol.iterator] !== "function") {

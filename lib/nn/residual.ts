@@ -16,7 +16,6 @@ export class Residual extends Module {
   /** What is added to x. */
   readonly inner: Module;
 
-  /** Takes the module inside. */
   constructor(inner: Module) {
     super();
     checkModule("Residual", "inner", inner);

@@ -23,7 +23,6 @@ export interface RNNOptions extends RNNBaseOptions {
 export class RNN extends RNNBase {
   readonly #nonlinearity: "tanh" | "relu";
 
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
     const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNN", nonlinearity);

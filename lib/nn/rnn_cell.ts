@@ -23,7 +23,6 @@ export interface RNNCellOptions extends RNNCellBaseOptions {
 export class RNNCell extends RNNCellBase {
   readonly #nonlinearity: "tanh" | "relu";
 
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
     const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNNCell", nonlinearity);

@@ -46,7 +46,6 @@ export class LayerNorm extends Module {
   readonly #shape: Shape;
   readonly #eps: number;
 
-  /** Normalises over the last axes, which are of this shape. */
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
     super();
     checkOptions("LayerNorm", options, ["eps", "elementwiseAffine", "bias", "device", "dtype"]);
@@ -89,7 +88,6 @@ export class RMSNorm extends Module {
   readonly #shape: Shape;
   readonly #eps: number | undefined;
 
-  /** Normalises over the last axes, which are of this shape. */
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
     super();
     checkOptions("RMSNorm", options, ["eps", "elementwiseAffine", "device", "dtype"]);

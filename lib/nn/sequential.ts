@@ -18,7 +18,6 @@ import { checkModule, Module } from "./module.ts";
 export class Sequential extends Module {
   readonly #modules: readonly Module[];
 
-  /** The modules in order, one by one or in an array. */
   constructor(...modules: Module[] | [modules: readonly Module[]]) {
     super();
     const list = modules.length === 1 && Array.isArray(modules[0]) ? modules[0] : modules;

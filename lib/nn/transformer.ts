@@ -60,7 +60,6 @@ export class TransformerEncoderLayer extends Module {
   readonly #activation: "relu" | "gelu";
   readonly #normFirst: boolean;
 
-  /** A layer for dModel features and so many heads. */
   constructor(dModel: number, heads: number, options: TransformerEncoderLayerOptions = {}) {
     super();
     const op = "TransformerEncoderLayer";
@@ -121,7 +120,6 @@ export class TransformerEncoder extends Module {
   /** At the end, or null. */
   norm: Module | null;
 
-  /** Takes the layers over. */
   constructor(
     layers: readonly TransformerEncoderLayer[],
     options: { norm?: Module | null | undefined } = {},

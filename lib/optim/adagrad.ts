@@ -33,7 +33,6 @@ export interface AdagradOptions {
  * ```
  */
 export class Adagrad extends Optimizer<AdagradOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdagradOptions>, options: AdagradOptions = {}) {
     super("Adagrad", params, options, {
       lr: 0.01,

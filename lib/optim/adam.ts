@@ -65,7 +65,6 @@ export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean)
  * ```
  */
 export class Adam extends Optimizer<AdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("Adam", params, options, {
       lr: 1e-3,

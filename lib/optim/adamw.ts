@@ -23,7 +23,6 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
  * ```
  */
 export class AdamW extends Optimizer<AdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("AdamW", params, options, {
       lr: 1e-3,

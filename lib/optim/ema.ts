@@ -49,7 +49,6 @@ export class EMA {
   #updates = 0;
   #applied = false;
 
-  /** Averages the parameters of a model, or those given. */
   constructor(model: Module | Iterable<Tensor>, options: EMAOptions = {}) {
     checkOptions("EMA", options, ["decay"]);
     const { decay = 0.999 } = options;

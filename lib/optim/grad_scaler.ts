@@ -57,7 +57,6 @@ export class GradScaler {
   #scale: number;
   #goodSteps = 0;
 
-  /** Starts with the scale `initScale`. */
   constructor(options: GradScalerOptions = {}) {
     const all = this.#options = optionsOf<GradScalerOptions>("GradScaler", options, {
       initScale: 65536,

@@ -63,7 +63,6 @@ export interface MuonOptions {
  * ```
  */
 export class Muon extends Optimizer<MuonOptions> {
-  /** Trains matrices, tensors of two axes with requiresGrad, or groups of them. */
   constructor(params: Trainable<MuonOptions>, options: MuonOptions = {}) {
     super("Muon", params, options, {
       lr: 1e-3,

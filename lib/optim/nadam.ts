@@ -41,7 +41,6 @@ export interface NAdamOptions {
  * ```
  */
 export class NAdam extends Optimizer<NAdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<NAdamOptions>, options: NAdamOptions = {}) {
     super("NAdam", params, options, {
       lr: 2e-3,

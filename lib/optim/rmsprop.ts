@@ -39,7 +39,6 @@ export interface RMSpropOptions {
  * ```
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<RMSpropOptions>, options: RMSpropOptions = {}) {
     super("RMSprop", params, options, {
       lr: 0.01,

@@ -35,7 +35,6 @@ export interface SGDOptions {
  * ```
  */
 export class SGD extends Optimizer<SGDOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<SGDOptions>, options: SGDOptions) {
     super("SGD", params, options, {
       lr: undefined as unknown as number, // must be given

@@ -60,7 +60,6 @@ export class ProgressBar implements Callback {
   readonly #options: ProgressBarOptions;
   #line: ProgressLine | undefined;
 
-  /** Draws to standard error unless told otherwise. */
   constructor(options: ProgressBarOptions = {}) {
     this.#options = options;
   }

@@ -80,7 +80,6 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #loss: Loss["forward"];
 
-  /** Trains `model`. */
   constructor(model: Module, options: TrainerOptions) {
     checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);
     checkModule("Trainer", "model", model);

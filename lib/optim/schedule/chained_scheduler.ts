@@ -34,7 +34,6 @@ export function checkSchedules(op: string, schedules: readonly Schedule[]): Sche
 export class ChainedScheduler extends Schedule {
   readonly #schedules: readonly Schedule[];
 
-  /** Takes schedules of one optimizer. */
   constructor(schedules: readonly Schedule[]) {
     super(checkSchedules("ChainedScheduler", schedules).optimizer);
     this.#schedules = [...schedules];

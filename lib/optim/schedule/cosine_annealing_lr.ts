@@ -25,7 +25,6 @@ export interface CosineAnnealingLROptions {
 export class CosineAnnealingLR extends Schedule {
   readonly #options: Complete<CosineAnnealingLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: CosineAnnealingLROptions) {
     super(optimizer);
     this.#options = optionsOf("CosineAnnealingLR", options, { tMax: missing, etaMin: 0 });

@@ -28,7 +28,6 @@ export interface CosineAnnealingWarmRestartsOptions {
 export class CosineAnnealingWarmRestarts extends Schedule {
   readonly #options: Complete<CosineAnnealingWarmRestartsOptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: CosineAnnealingWarmRestartsOptions) {
     super(optimizer);
     this.#options = optionsOf("CosineAnnealingWarmRestarts", options, {

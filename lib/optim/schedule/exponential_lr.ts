@@ -21,7 +21,6 @@ export interface ExponentialLROptions {
 export class ExponentialLR extends Schedule {
   readonly #gamma: number;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: ExponentialLROptions) {
     super(optimizer);
     this.#gamma = optionsOf("ExponentialLR", options, { gamma: missing }).gamma;

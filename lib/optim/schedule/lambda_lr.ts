@@ -26,7 +26,6 @@ export interface LambdaLROptions {
 export class LambdaLR extends Schedule {
   readonly #lambdas: readonly LrLambda[];
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LambdaLROptions) {
     super(optimizer);
     const { lrLambda } = optionsOf("LambdaLR", options, {

@@ -28,7 +28,6 @@ export interface LinearLROptions {
 export class LinearLR extends Schedule {
   readonly #options: Complete<LinearLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LinearLROptions = {}) {
     super(optimizer);
     this.#options = optionsOf("LinearLR", options, {
@@ -75,7 +74,6 @@ export interface LinearWarmupOptions {
  * ```
  */
 export class LinearWarmup extends LinearLR {
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LinearWarmupOptions) {
     const { steps } = optionsOf("LinearWarmup", options, { steps: missing });
     checkInteger("LinearWarmup", "steps", steps, 1);

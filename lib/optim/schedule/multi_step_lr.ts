@@ -26,7 +26,6 @@ export interface MultiStepLROptions {
 export class MultiStepLR extends Schedule {
   readonly #options: Complete<MultiStepLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: MultiStepLROptions) {
     super(optimizer);
     this.#options = optionsOf("MultiStepLR", options, {

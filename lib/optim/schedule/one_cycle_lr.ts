@@ -63,7 +63,6 @@ export class OneCycleLR extends Schedule {
   readonly #maxLrs: readonly number[];
   readonly #phases: readonly Phase[];
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: OneCycleLROptions) {
     super(optimizer);
     const all = this.#options = optionsOf("OneCycleLR", options, {

@@ -24,7 +24,6 @@ export interface PolynomialLROptions {
 export class PolynomialLR extends Schedule {
   readonly #options: Complete<PolynomialLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: PolynomialLROptions = {}) {
     super(optimizer);
     this.#options = optionsOf("PolynomialLR", options, { totalIters: 5, power: 1 });

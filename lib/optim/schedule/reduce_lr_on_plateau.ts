@@ -42,7 +42,6 @@ export class ReduceLROnPlateau extends Schedule {
   #bad = 0;
   #cooldown = 0;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: ReduceLROnPlateauOptions = {}) {
     super(optimizer);
     const all = this.#options = optionsOf("ReduceLROnPlateau", options, {

@@ -27,7 +27,6 @@ export class SequentialLR extends Schedule {
   readonly #schedules: readonly Schedule[];
   readonly #milestones: readonly number[];
 
-  /** Takes schedules of one optimizer, and begins with the first. */
   constructor(schedules: readonly Schedule[], options: SequentialLROptions) {
     const first = checkSchedules("SequentialLR", schedules);
     super(first.optimizer);

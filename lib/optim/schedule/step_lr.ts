@@ -25,7 +25,6 @@ export interface StepLROptions {
 export class StepLR extends Schedule {
   readonly #options: Complete<StepLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: StepLROptions) {
     super(optimizer);
     this.#options = optionsOf("StepLR", options, { stepSize: missing, gamma: 0.1 });
