@@ -52,6 +52,15 @@ Deno.test("import: nothing happens by it, and no permission is needed", async ()
   assertEquals([code, out, err], [0, "function function function device\n", ""]);
 });
 
+Deno.test("import: the examples' name, by the line of deno.json that the README gives", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", root));
+  const line = readme.match(/^\{ "imports": .*$/m)![0];
+  const config = JSON.parse(line.replace("/path/to/cudeno/mod.ts", modUrl));
+  const args = ["run", "--no-prompt", "--no-check", "--allow-ffi"];
+  const { code, err } = await inProject(args, config, () => training("@cudeno/cudeno"));
+  assertEquals(code, 0, err);
+});
+
 // Everything that a project's compiler may be told to insist on, and sets of type declarations.
 const insisting = {
   exactOptionalPropertyTypes: true,

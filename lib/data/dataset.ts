@@ -1,5 +1,6 @@
+import { checkDataset, checkedBatch } from "./check.ts";
 import { permutation } from "../core/random.ts";
-import { checkInteger, checkNumber, checkOptions, isTensor, refuse } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
@@ -169,21 +170,4 @@ export class DataLoader {
       batch.target.dispose();
     }
   }
-}
-
-/** Throws unless x is a data set; a loader of one says which to give instead. */
-export function checkDataset(op: string, x: unknown): asserts x is Dataset {
-  const { length, batch } = Object(x) as Partial<Dataset>;
-  if (Number.isSafeInteger(length) && length! >= 0 && typeof batch === "function") return;
-  const hint = x instanceof DataLoader ? ": give its .dataset, and batchSize as an option" : "";
-  refuse(op, "the data set", x, `one such as new data.TensorDataset(inputs, targets)${hint}`);
-}
-
-/** A batch of a user's data set as it should be. */
-export function checkedBatch(op: string, batch: ReturnType<Dataset["batch"]>): typeof batch {
-  const { input, target } = Object(batch);
-  if (!isTensor(input) || !isTensor(target)) {
-    refuse(op, "what batch() returns", batch, "{ input, target }, two tensors, and no Promise");
-  }
-  return batch;
 }

@@ -4,7 +4,8 @@ import { tensor } from "../create.ts";
 import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
 import { TensorDataset } from "./dataset.ts";
-import { type IdxArray, inflate, readIdx } from "./idx.ts";
+import { type IdxArray, readIdx } from "./idx.ts";
+import { inflate } from "./gzip.ts";
 import { mnistFiles } from "./mnist_files.ts";
 import { sha256Hex } from "./sha256.ts";
 

@@ -3,7 +3,8 @@ import { type DataOf, type DType, dtypeInfo } from "../core/dtype.ts";
 import { checkBytes, checkOptions, refuse } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { DataError, DTypeError } from "../native/errors.ts";
-import { checkState, type StateDict } from "../nn/module.ts";
+import { type StateDict } from "../nn/module.ts";
+import { checkState } from "../nn/state_dict.ts";
 import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safetensors_format.ts";
 
 const fileTypes: Record<DType, string> = {

@@ -1,18 +1,3 @@
-import { checkChoice } from "../core/options.ts";
-import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from "../nn/activations.ts";
-import type { Module } from "../nn/module.ts";
-
-const layers: Record<Activation, () => Module> = {
-  relu: () => new ReLU(),
-  leakyRelu: () => new LeakyReLU(),
-  elu: () => new ELU(),
-  gelu: () => new GELU(),
-  silu: () => new SiLU(),
-  sigmoid: () => new Sigmoid(),
-  softplus: () => new Softplus(),
-  tanh: () => new Tanh(),
-};
-
 /** What may stand between a model's layers. */
 export type Activation =
   | "relu"
@@ -23,9 +8,3 @@ export type Activation =
   | "sigmoid"
   | "softplus"
   | "tanh";
-
-/** A layer by its name. */
-export function activationLayer(op: string, name: Activation): Module {
-  checkChoice(op, "activation", name, layers);
-  return layers[name]();
-}

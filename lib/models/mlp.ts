@@ -10,7 +10,8 @@ import type { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
 import { Sequential } from "../nn/sequential.ts";
 import { probabilityOf } from "../ops/dropout.ts";
-import { type Activation, activationLayer } from "./activation.ts";
+import { type Activation } from "./activation.ts";
+import { activationLayer } from "./activation_layer.ts";
 
 /** Options of {@linkcode mlp}. */
 export interface MLPOptions {

@@ -1,5 +1,4 @@
 import { formatCall } from "../core/format.ts";
-import type { FusedActivation } from "../core/gate.ts";
 import { checkOptions, type Complete } from "../core/options.ts";
 import {
   elu,
@@ -266,21 +265,5 @@ export class LogSoftmax extends Module {
   /** `LogSoftmax({ axis: -1 })`. */
   override describe(): string {
     return formatCall("LogSoftmax", [], { axis: this.#axis });
-  }
-}
-
-const gelus = { none: "gelu", tanh: "geluTanh" } as const;
-
-/** The name under which linear() knows what a module computes, if it does. */
-export function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
-  switch (module?.forward) { // a subclass may have another one
-    case ReLU.prototype.forward:
-      return "relu";
-    case GELU.prototype.forward:
-      return gelus[(module as GELU).approximate]; // none for a name that gelu() is to refuse
-    case SiLU.prototype.forward:
-      return "silu";
-    default:
-      return undefined;
   }
 }

@@ -1,7 +1,6 @@
 import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import type { FusedActivation } from "../core/gate.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { rand } from "../create.ts";
@@ -57,17 +56,4 @@ export class Linear extends Module {
     const [out, features] = this.weight.shape;
     return formatCall("Linear", [features, out], { bias: this.bias ? undefined : false });
   }
-}
-
-/**
- * activation(layer(x)) as one operation; or nothing if that is not the same, as the layer is another one than Linear, or
- * computes its output in a way of its own.
- */
-export function activated(
-  layer: Module,
-  activation: FusedActivation,
-  x: Tensor,
-): Tensor | undefined {
-  if (!(layer instanceof Linear) || layer.forward !== Linear.prototype.forward) return undefined;
-  return linear(x, layer.weight, layer.bias, { activation });
 }

@@ -1,9 +1,10 @@
-import { summaryOf, type SummaryOptions, treeOf } from "./summary.ts";
+import { checkState } from "./state_dict.ts";
+import { summaryOf, treeOf } from "./summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkOptions, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
-import { formatShape, sameShape } from "../core/shape.ts";
+import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -16,6 +17,14 @@ export interface LoadResult {
   readonly missing: string[];
   /** Names that the state dict has and the module lacks. */
   readonly unexpected: string[];
+}
+
+/** Options of {@linkcode Module.summary}: one of them, for the shapes that modules give. */
+export interface SummaryOptions {
+  /** The shape of an input, with the batch: `[1, 784]`. The input is zeros, of the parameters' dtype and device. */
+  inputShape?: Shape | undefined;
+  /** An input, for a model of whole numbers, say. */
+  input?: Tensor | undefined;
 }
 
 /**
@@ -201,28 +210,5 @@ export abstract class Module {
    */
   summary(options: SummaryOptions = {}): string {
     return summaryOf(this, options);
-  }
-}
-
-/** Throws unless x is a module. */
-export function checkModule(op: string, name: string, x: unknown): asserts x is Module {
-  if (x instanceof Module) return;
-  const hint = typeof x === "function" && x.prototype instanceof Module ? `: new ${x.name}(…)` : "";
-  refuse(op, name, x, `a module${hint}`);
-}
-
-/** Throws unless state is tensors by name; what else may be meant is said. */
-export function checkState(op: string, state: unknown): asserts state is StateDict {
-  const hint = typeof state === "string" || state instanceof URL
-    ? "; read the file by await io.loadSafetensors(path)"
-    : state instanceof Module
-    ? "; give model.stateDict()"
-    : "";
-  const wanted = `tensors by name, as stateDict() gives them${hint}`;
-  if (typeof state !== "object" || state === null || hint || Array.isArray(state)) {
-    refuse(op, "the state", state, wanted);
-  }
-  for (const [name, x] of Object.entries(state)) {
-    if (!(x instanceof Tensor)) refuse(op, name, x, "a tensor");
   }
 }

@@ -2,7 +2,8 @@ import { formatValue } from "../core/format.ts";
 import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkModule, Module } from "./module.ts";
+import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * Modules in a list, named 0, 1, 2, …; as torch.nn.ModuleList. It computes nothing itself: the module that holds it calls

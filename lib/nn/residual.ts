@@ -1,6 +1,7 @@
 import { add } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkModule, Module } from "./module.ts";
+import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015). Its output must have

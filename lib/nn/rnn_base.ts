@@ -1,11 +1,10 @@
+import { uniform } from "./uniform.ts";
 import { formatCall } from "../core/format.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
-import { rand } from "../create.ts";
 import { ShapeError } from "../native/errors.ts";
 import { concat } from "../ops/concat.ts";
 import { dropout, probabilityOf } from "../ops/dropout.ts";
@@ -189,14 +188,3 @@ const suffixOf = (layer: number, direction: number) =>
   `l${layer}${direction ? "_reverse" : ""}` as const;
 
 const joined = (list: Tensor[], axis: number) => list.length === 1 ? list[0]! : concat(list, axis);
-
-/** A parameter as recurrent layers start with, uniform in ±1/sqrt(hidden). */
-export function uniform(
-  shape: readonly number[],
-  hidden: number,
-  { device, dtype }: { device?: DeviceName | undefined; dtype?: DType | undefined },
-): Tensor {
-  const high = 1 / Math.sqrt(hidden);
-  const place = { ...(device && { device }), ...(dtype && { dtype }) };
-  return keep(rand(shape, { ...place, low: -high, high, requiresGrad: true }));
-}

@@ -2,9 +2,10 @@ import { isClass } from "../core/format.ts";
 import { refuse } from "../core/options.ts";
 import { CudenoError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { fusedActivationOf } from "./activations.ts";
-import { activated } from "./linear.ts";
-import { checkModule, Module } from "./module.ts";
+import { fusedActivationOf } from "./fused.ts";
+import { activated } from "./fused.ts";
+import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * Modules one after another. Children are named 0, 1, 2, …

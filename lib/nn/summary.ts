@@ -2,20 +2,12 @@
 import { noGrad } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
-import { formatShape, type Shape } from "../core/shape.ts";
+import { formatShape } from "../core/shape.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkTensor } from "../ops/operands.ts";
 import { Tensor } from "../tensor.ts";
-import type { Module } from "./module.ts";
-
-/** Options of {@linkcode Module.summary}: one of them, for the shapes that modules give. */
-export interface SummaryOptions {
-  /** The shape of an input, with the batch: `[1, 784]`. The input is zeros, of the parameters' dtype and device. */
-  inputShape?: Shape | undefined;
-  /** An input, for a model of whole numbers, say. */
-  input?: Tensor | undefined;
-}
+import type { Module, SummaryOptions } from "./module.ts";
 
 /** A model as PyTorch prints it: a line a module, the inner ones indented. */
 export function treeOf(module: Module): string {

@@ -9,7 +9,8 @@ import {
   type MultiHeadAttentionOptions,
 } from "./attention.ts";
 import { Dropout } from "./dropout.ts";
-import { activated, Linear } from "./linear.ts";
+import { Linear } from "./linear.ts";
+import { activated } from "./fused.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./row_norm.ts";
 

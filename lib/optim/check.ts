@@ -1,6 +1,7 @@
+import { Optimizer } from "./optimizer.ts";
 import { formatValue } from "../core/format.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { checkNumber } from "../core/options.ts";
+import { checkNumber, refuse } from "../core/options.ts";
 
 /** Throws unless each option named is a finite number, at least 0. */
 export function checkRates<O extends object>(
@@ -26,4 +27,10 @@ export function checkBetas(op: string, betas: readonly number[]): void {
     throw new ArgumentError(`${op}: betas is ${formatValue(betas)}; it must be two numbers`);
   }
   betas.forEach((beta, i) => checkShare(op, `betas[${i}]`, beta));
+}
+
+/** Throws unless x is an optimizer. */
+export function checkOptimizer(op: string, x: unknown): asserts x is Optimizer {
+  if (x instanceof Optimizer) return;
+  refuse(op, "the optimizer", x, "one such as new optim.SGD(model.parameters(), { lr: 0.1 })");
 }

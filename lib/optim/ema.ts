@@ -3,7 +3,8 @@ import { checkInteger, checkNumber, checkOptions, refuse } from "../core/options
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { checkState, Module } from "../nn/module.ts";
+import { Module } from "../nn/module.ts";
+import { checkState } from "../nn/state_dict.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { lerpAll, listOf } from "./lists.ts";

@@ -4,7 +4,8 @@ import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
-import { checkOptimizer, type Optimizer } from "./optimizer.ts";
+import { type Optimizer } from "./optimizer.ts";
+import { checkOptimizer } from "./check.ts";
 
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {

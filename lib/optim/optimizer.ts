@@ -7,7 +7,7 @@ import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Batch, type ParameterState } from "./batch.ts";
-import { loadState, type OptimizerState, saveState } from "./state.ts";
+import { loadState, saveState } from "./state.ts";
 
 /** What all optimizers have for options. */
 export interface OptimizerOptions {
@@ -31,6 +31,29 @@ export type Group<O> = Complete<O> & {
   /** The learning rate from which schedules compute; set by the first schedule. */
   initialLr?: number | undefined;
 };
+
+/**
+ * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a .safetensors file,
+ * the rest is plain JSON:
+ *
+ * ```ts
+ * import { optim, tensor } from "@cudeno/cudeno";
+ * const w = tensor([1], { requiresGrad: true });
+ * const optimizer = new optim.Adam([w]);
+ * w.sum().backward();
+ * optimizer.step();
+ * const { tensors, numbers, groups } = optimizer.stateDict();
+ * console.log(Object.keys(tensors), numbers, groups); // ["0.expAvg", "0.expAvgSq"], { "0.step": 1 }, [{ lr: 0.001, … }]
+ * ```
+ */
+export interface OptimizerState {
+  /** State tensors by parameter and name: `0.expAvg`. */
+  tensors: Record<string, Tensor>;
+  /** Numbers of state by parameter and name: `0.step`. */
+  numbers: Record<string, number>;
+  /** Each group's options, and the numbers of its parameters as `params`. */
+  groups: Record<string, unknown>[];
+}
 
 /**
  * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
@@ -212,10 +235,4 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;
-}
-
-/** Throws unless x is an optimizer. */
-export function checkOptimizer(op: string, x: unknown): asserts x is Optimizer {
-  if (x instanceof Optimizer) return;
-  refuse(op, "the optimizer", x, "one such as new optim.SGD(model.parameters(), { lr: 0.1 })");
 }

@@ -1,19 +1,5 @@
-import { refuse } from "../../core/options.ts";
-import { ArgumentError } from "../../native/errors.ts";
+import { checkSchedules } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
-
-/** Throws unless there are schedules, all of one optimizer; returns the first. */
-export function checkSchedules(op: string, schedules: readonly Schedule[]): Schedule {
-  if (!Array.isArray(schedules)) refuse(op, "schedules", schedules, "an array of schedules");
-  const first = schedules[0];
-  if (!first) throw new ArgumentError(`${op}: there are no schedules`);
-  for (const schedule of schedules) {
-    if (!(schedule instanceof Schedule) || schedule.optimizer !== first.optimizer) {
-      throw new ArgumentError(`${op}: all must be schedules, and of the same optimizer`);
-    }
-  }
-  return first;
-}
 
 /**
  * Several schedules at once: each changes the rate that the one before it has left. As

@@ -2,7 +2,8 @@ import { formatValue } from "../../core/format.ts";
 import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode MultiStepLR}. */
 export interface MultiStepLROptions {

@@ -2,7 +2,8 @@ import { formatValue } from "../../core/format.ts";
 import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode OneCycleLR}. */
 export interface OneCycleLROptions {

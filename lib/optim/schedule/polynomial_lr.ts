@@ -1,6 +1,7 @@
 import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode PolynomialLR}. */
 export interface PolynomialLROptions {

@@ -1,8 +1,7 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { checkNumber, refuse } from "../../core/options.ts";
-import { checkOptimizer, type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
-
-export { optionsOf } from "../../core/options.ts";
+import { refuse } from "../../core/options.ts";
+import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
+import { checkOptimizer } from "../check.ts";
 
 /** What a schedule needs to go on later; plain JSON. */
 export type ScheduleState = Record<string, unknown>;
@@ -122,11 +121,3 @@ export abstract class Schedule {
     this.#lastLr = [...lastLr];
   }
 }
-
-/** Throws unless each value is a finite number, at least 0. */
-export function checkAtLeast0(op: string, values: Record<string, number>): void {
-  for (const [name, value] of Object.entries(values)) checkNumber(op, name, value, 0);
-}
-
-/** Stands for an option that must be given. */
-export const missing = undefined as unknown as number;

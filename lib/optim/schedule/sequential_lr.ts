@@ -1,7 +1,8 @@
 import { checkInteger } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules } from "./chained_scheduler.ts";
-import { optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
+import { checkSchedules } from "./check.ts";
+import { Schedule, type ScheduleState } from "./schedule.ts";
+import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode SequentialLR}. */
 export interface SequentialLROptions {
