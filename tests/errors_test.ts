@@ -89,7 +89,12 @@ test("arguments of another kind: what was found, what is wanted, what to write",
     "nn.ReLU",
   );
   refuse(() => new nn.Sequential(any(nn.ReLU)), "argument", "the class ReLU", "new ReLU(");
-  refuse(() => new optim.SGD(any(model), { lr: 1 }), "argument", "a Linear", "model.parameters()");
+  refuse(
+    () => new optim.SGD(any(model), any(undefined)),
+    "argument",
+    "a Linear",
+    "model.parameters()",
+  );
   refuse(() => new optim.SGD(model.parameters(), { lr: any("0.1") }), "argument", 'lr is "0.1"');
   refuse(() => zeros([2]).sum(any({ axis: 0 })), "argument", "axes is { axis }", "array of axes");
   refuse(() => trainer({ optimizer: "adam" }), "argument", '"adam"', "new optim.SGD(");

@@ -87,14 +87,14 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
   constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
-    this.#name = name;
-    this.#defaults = optionsOf<O>(name, options, defaults);
-    this.check(this.#defaults);
     const items: (Tensor | ParameterGroup<O>)[] = listOf(
       name,
       "what is trained",
       trainable as Iterable<Tensor | ParameterGroup<O>>,
     );
+    this.#name = name;
+    this.#defaults = optionsOf<O>(name, options, defaults);
+    this.check(this.#defaults);
     if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
     if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
     else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
