@@ -14,6 +14,12 @@
  * console.log(trainer.predict(set.inputs).argmax(1).dataSync());
  * ```
  *
+ * Examples import `@cudeno/cudeno`; in your project, one line of deno.json says where that is:
+ *
+ * ```json
+ * { "imports": { "@cudeno/cudeno": "/path/to/cudeno/mod.ts" } }
+ * ```
+ *
  * @module
  */
 
@@ -179,11 +185,11 @@ export type {
   Group,
   Optimizer,
   OptimizerOptions,
+  OptimizerState,
   ParameterGroup,
   Trainable,
 } from "./lib/optim/optimizer.ts";
 export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
-export type { OptimizerState } from "./lib/optim/state.ts";
 export { tril, triu } from "./lib/ops/triangle.ts";
 export {
   abs,

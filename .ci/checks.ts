@@ -46,7 +46,7 @@ async function run(name: string, command: string, args: string[]) {
   const decoder = new TextDecoder();
   const text = decoder.decode(stdout);
   console.log(`\n== ${name} (${seconds} s)\n${text}${decoder.decode(stderr)}`.trimEnd());
-  return { success, text };
+  return { success, text, errors: decoder.decode(stderr) };
 }
 
 /** Runs something that passes or fails as a whole. */
@@ -70,6 +70,19 @@ async function test(name: string, ...args: string[]): Promise<number> {
   return ok + bad;
 }
 
+/** `deno doc --lint`, but that constructors need no text: without one, editors show the class's on hover. */
+async function checkDocumentation(): Promise<void> {
+  const name = "documentation (deno doc --lint)";
+  const { success, errors } = await run(name, deno, ["doc", "--lint", "--quiet", ...modules]);
+  // deno-lint-ignore no-control-regex
+  const found = errors.replace(/\x1b\[[\d;]*m/g, "").split(/^(?=error\[)/m).slice(1);
+  const meant = found.filter((text) =>
+    !(text.startsWith("error[missing-jsdoc]") && text.includes("constructor("))
+  );
+  count(name, success || (found.length > 0 && meant.length === 0));
+  if (meant.length > 0) console.log(`== not of a constructor\n${meant.join("")}`);
+}
+
 const deno = Deno.execPath();
 const present = (...paths: string[]) => paths.filter(exists);
 const code = present("mod.ts", "lib", "examples", "tests", "bench", ".ci");
@@ -84,7 +97,7 @@ async function statics(): Promise<number> {
   await check("format (deno fmt)", deno, "fmt", "--check");
   await check("lint (deno lint)", deno, "lint", "--quiet");
   await check("types (deno check)", deno, "check", "--quiet", ...code);
-  await check("documentation (deno doc --lint)", deno, "doc", "--lint", "--quiet", ...modules);
+  await checkDocumentation();
   if (fuzz) await check("fuzz of the C ABI", fuzz);
   return await test(`tests (deno test ${table})`, table);
 }

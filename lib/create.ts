@@ -13,17 +13,17 @@ export type NestedNumbers = number | readonly NestedNumbers[];
 /** Options of functions that make tensors. */
 export interface CreateOptions {
   /** Default float32, or what the data is. */
-  dtype?: DType;
+  dtype?: DType | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Whether operations on it are recorded. Default false. */
-  requiresGrad?: boolean;
+  requiresGrad?: boolean | undefined;
 }
 
 /** Options of {@linkcode tensor}. */
 export interface TensorOptions extends CreateOptions {
   /** For flat data: the shape to give it. Default [length]. */
-  shape?: Shape;
+  shape?: Shape | undefined;
 }
 
 const createKeys = ["dtype", "device", "requiresGrad"];
@@ -50,6 +50,7 @@ function empty(op: string, shape: Shape, options: CreateOptions, keys = createKe
  * ```
  */
 export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOptions = {}): Tensor {
+  checkOptions("tensor", options, [...createKeys, "shape"]);
   const own = ArrayBuffer.isView(data) ? dtypeOf(data) : "float32";
   if (own === undefined) {
     throw new DTypeError(
@@ -62,7 +63,6 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
     ? { flat: data as ArrayBufferView & ArrayLike<number>, shape: undefined }
     : flattened(data);
   const wanted = given ?? shape ?? [flat.length];
-  checkOptions("tensor", options, [...createKeys, "shape"]);
   checkShape("tensor", wanted);
   if (sizeOf(wanted) !== flat.length) {
     throw new ShapeError(
@@ -150,6 +150,7 @@ export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
  * ```
  */
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
+  checkOptions("full", options, createKeys);
   checkValue("full", value, options.dtype ?? "float32");
   return empty("full", shape, options).fill(value);
 }
@@ -203,9 +204,9 @@ export function eye(n: number, m: number = n, options: CreateOptions = {}): Tens
 /** Options of {@linkcode rand}. */
 export interface RandOptions extends CreateOptions {
   /** Default 0. */
-  low?: number;
+  low?: number | undefined;
   /** Default 1; is not reached. */
-  high?: number;
+  high?: number | undefined;
 }
 
 // A Philox block makes four numbers of 32 bits or two of 64.
@@ -246,9 +247,9 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
 /** Options of {@linkcode randn}. */
 export interface RandnOptions extends CreateOptions {
   /** Default 0. */
-  mean?: number;
+  mean?: number | undefined;
   /** The standard deviation; default 1. */
-  std?: number;
+  std?: number | undefined;
 }
 
 /**

@@ -1,6 +1,8 @@
+import { formatValue } from "./core/format.ts";
+import { DTypeError } from "./native/errors.ts";
 import type { Backend, DeviceName } from "./core/backend.ts";
 import { backendFor } from "./core/backend.ts";
-import type { DType } from "./core/dtype.ts";
+import { type DType, dtypes, isDType } from "./core/dtype.ts";
 import type { Shape } from "./core/shape.ts";
 import { TensorBase } from "./core/tensor.ts";
 import { allocate } from "./core/allocate.ts";
@@ -391,10 +393,18 @@ export class Tensor extends TensorBase {
 
   /** The same tensor on another device, or with another dtype; itself where nothing changes. Recorded. */
   to(target: DType | DeviceName): Tensor {
-    if (target === "cpu" || target.startsWith("cuda")) {
+    if (target === "cpu" || (typeof target === "string" && target.startsWith("cuda"))) {
       return moved(this, backendFor(target as DeviceName));
     }
-    return cast(this, target as DType);
+    if (!isDType(target)) {
+      throw new DTypeError(
+        `to: the target is ${
+          formatValue(target)
+        }; it must be a device, cpu, cuda or cuda:N, or a ` +
+          `dtype, ${dtypes}`,
+      );
+    }
+    return cast(this, target);
   }
 
   /** The same memory as a tensor that needs no gradient. */

@@ -27,30 +27,30 @@ const test = (name: string, fn: () => void) =>
 const layers: [layer: nn.Module, described: string, wanted: (x: Tensor) => Tensor][] = [
   [new nn.Identity(), "Identity", (x) => x],
   [new nn.SiLU(), "SiLU", silu],
-  [new nn.LeakyReLU(), "LeakyReLU(negativeSlope: 0.01)", (x) => leakyRelu(x)],
+  [new nn.LeakyReLU(), "LeakyReLU({ negativeSlope: 0.01 })", (x) => leakyRelu(x)],
   [
     new nn.LeakyReLU({ negativeSlope: 0.2 }),
-    "LeakyReLU(negativeSlope: 0.2)",
+    "LeakyReLU({ negativeSlope: 0.2 })",
     (x) => leakyRelu(x, { negativeSlope: 0.2 }),
   ],
-  [new nn.ELU(), "ELU(alpha: 1)", (x) => elu(x)],
-  [new nn.ELU({ alpha: 0.5 }), "ELU(alpha: 0.5)", (x) => elu(x, { alpha: 0.5 })],
-  [new nn.GELU(), "GELU(approximate: none)", (x) => gelu(x)],
+  [new nn.ELU(), "ELU({ alpha: 1 })", (x) => elu(x)],
+  [new nn.ELU({ alpha: 0.5 }), "ELU({ alpha: 0.5 })", (x) => elu(x, { alpha: 0.5 })],
+  [new nn.GELU(), 'GELU({ approximate: "none" })', (x) => gelu(x)],
   [
     new nn.GELU({ approximate: "tanh" }),
-    "GELU(approximate: tanh)",
+    'GELU({ approximate: "tanh" })',
     (x) => gelu(x, { approximate: "tanh" }),
   ],
-  [new nn.Softplus(), "Softplus(beta: 1, threshold: 20)", (x) => softplus(x)],
+  [new nn.Softplus(), "Softplus({ beta: 1, threshold: 20 })", (x) => softplus(x)],
   [
     new nn.Softplus({ beta: 2, threshold: 5 }),
-    "Softplus(beta: 2, threshold: 5)",
+    "Softplus({ beta: 2, threshold: 5 })",
     (x) => softplus(x, { beta: 2, threshold: 5 }),
   ],
-  [new nn.Softmax(), "Softmax(axis: -1)", (x) => x.softmax()],
-  [new nn.Softmax({ axis: 0 }), "Softmax(axis: 0)", (x) => x.softmax(0)],
-  [new nn.LogSoftmax(), "LogSoftmax(axis: -1)", (x) => x.logSoftmax()],
-  [new nn.LogSoftmax({ axis: 0 }), "LogSoftmax(axis: 0)", (x) => x.logSoftmax(0)],
+  [new nn.Softmax(), "Softmax({ axis: -1 })", (x) => x.softmax()],
+  [new nn.Softmax({ axis: 0 }), "Softmax({ axis: 0 })", (x) => x.softmax(0)],
+  [new nn.LogSoftmax(), "LogSoftmax({ axis: -1 })", (x) => x.logSoftmax()],
+  [new nn.LogSoftmax({ axis: 0 }), "LogSoftmax({ axis: 0 })", (x) => x.logSoftmax(0)],
 ];
 
 for (const [layer, described, wanted] of layers) {
@@ -75,7 +75,11 @@ test("options that are wrong are refused", () => {
   refuse(() => elu(x, { alfa: 1 } as object), "did you mean alpha?");
   refuse(() => softplus(x, { beta: 0 }), "softplus: beta is 0");
   refuse(() => softplus(x, { threshold: NaN }), "threshold is NaN");
-  refuse(() => gelu(x, { approximate: "erf" as "tanh" }), "approximate is erf", '"none" or "tanh"');
+  refuse(
+    () => gelu(x, { approximate: "erf" as "tanh" }),
+    'approximate is "erf"',
+    '"none" or "tanh"',
+  );
   refuse(() => clip(x), "neither min nor max");
   refuse(() => clip(x, NaN, 1), "min is NaN");
   refuse(() => new nn.LeakyReLU({ slope: 1 } as object), "LeakyReLU", "negativeSlope");

@@ -249,7 +249,7 @@ each("the limit is an error with the figures, and leaves everything usable", (a)
   assertEquals(error.code, "memory");
   assertMatch(
     error.message,
-    /^cdn_alloc: .*room for 34603008 bytes: 41943040 live, 0 cached, limit 67108864; /,
+    /^alloc: .*room for 34603008 bytes: 41943040 live, 0 cached, limit 67108864; /,
   );
   assertEquals(a.stats().allocations, allocations);
   assertEquals(a.stats().cached, 0); // was given back in the attempt

@@ -291,11 +291,40 @@ Deno.test("copyFromAsync() writes, and refuses what copyFrom() refuses", async (
 });
 
 Deno.test("a tensor says what it is", () => {
-  using x = tensor([[1, 2]], { device: "cpu" });
-  assertEquals(`${x}`, "Tensor [1, 2] float32 cpu (1, 2)");
-  assertEquals(Deno.inspect(x), `${x}`);
-  using large = zeros([100], { device: "cpu", dtype: "uint8" });
-  assertEquals(`${large}`, "Tensor [100] uint8 cpu");
+  const cases: [Tensor, string][] = [
+    [tensor([[1, 2]]), "[1, 2] float32 cpu [[1, 2]]"],
+    [tensor(1.5), "[] float32 cpu 1.5000"],
+    [tensor([1 / 3, -2]), "[2] float32 cpu [ 0.3333, -2.0000]"],
+    [tensor([[1, -20], [3, 4]]), "[2, 2] float32 cpu\n[[  1, -20],\n [  3,   4]]"],
+    [tensor([[[1], [2]], [[3], [4]]]), "[2, 2, 1] float32 cpu\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"],
+    [tensor([1e-9, 1]), "[2] float32 cpu [1.0000e-9, 1.0000e+0]"],
+    [tensor([NaN, 1.5]), "[2] float32 cpu [   NaN, 1.5000]"],
+    [tensor([0.1], { dtype: "float16" }), "[1] float16 cpu [0.1000]"],
+    [zeros([0, 3]), "[0, 3] float32 cpu []"],
+    [arange(2000), "[2000] float32 cpu [   0,    1,    2, …, 1997, 1998, 1999]"],
+  ];
+  for (const [x, wanted] of cases) {
+    assertEquals(`${x}`, `Tensor ${wanted.replace("cpu", x.device)}`);
+    assertEquals(Deno.inspect(x), `${x}`);
+    x.dispose();
+    assert(`${x}`.endsWith(", disposed"));
+  }
+  using large = arange(10_000, undefined, 1, { dtype: "int32" });
+  using table = large.reshape([100, 100]);
+  assertEquals(
+    `${table}`.split("\n").map((line) => line.trim()).slice(1, 5),
+    [
+      "[[   0,    1,    2, …,   97,   98,   99],",
+      "[ 100,  101,  102, …,  197,  198,  199],",
+      "[ 200,  201,  202, …,  297,  298,  299],",
+      "…,",
+    ],
+  );
+  assert(`${table}`.endsWith("[9900, 9901, 9902, …, 9997, 9998, 9999]]"));
+  using half = table.to("bfloat16");
+  assert(`${half}`.includes("[[   0,    1,    2, …,   97,   98,   99],"));
+  using json = tensor([[1, NaN]]);
+  assertEquals(JSON.stringify(json), '{"shape":[1,2],"dtype":"float32","data":[1,null]}');
 });
 
 Deno.test("what is no tensor, or no shape, is refused by name", () => {

@@ -71,7 +71,11 @@ test("TensorDataset: wrong arguments", () => {
   );
   const y = zeros([3]);
   for (const scale of [NaN, Infinity, "1" as unknown as number]) {
-    assertThrows(() => new data.TensorDataset(x, y, { scale }), ArgumentError, `scale is ${scale}`);
+    assertThrows(
+      () => new data.TensorDataset(x, y, { scale }),
+      ArgumentError,
+      `scale is ${Deno.inspect(scale)}`,
+    );
     assertThrows(() => new data.TensorDataset(x, y, { shift: scale }), ArgumentError, "shift is");
   }
   const misspelt = { scal: 1 } as data.TensorDatasetOptions;

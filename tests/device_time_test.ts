@@ -36,7 +36,7 @@ test("deviceTime: what the function throws comes through, and later calls work",
 
 test("deviceTime: bad arguments", async () => {
   const nothing = 3 as unknown as () => void;
-  await assertRejects(() => deviceTime(nothing), ArgumentError, "no function");
+  await assertRejects(() => deviceTime(nothing), ArgumentError, "must be a function");
   const options = { devise: "cpu" } as Record<string, string>;
   await assertRejects(() => deviceTime(() => {}, options), ArgumentError, "device");
   const error = await assertRejects(() => deviceTime(() => {}, { device: "tpu" as "cpu" }));

@@ -37,6 +37,28 @@ Deno.test("every public function and class has an example", async () => {
   if (seen < 50) throw new Error(`only ${seen} functions and classes were found`);
 });
 
+interface Symbols {
+  name: string;
+  declarations: { kind: string; def: { elements?: Symbols[] } }[];
+}
+
+Deno.test("deno doc of mod.ts shows what its namespaces hold", async () => {
+  const args = ["doc", "--json", "mod.ts"];
+  const { stdout } = await new Deno.Command(Deno.execPath(), { args, cwd: root }).output();
+  const { nodes } = JSON.parse(new TextDecoder().decode(stdout));
+  const [{ symbols }] = Object.values(nodes) as [{ symbols: Symbols[] }];
+  const check = (shown: Symbols[], place: object, path: string) => {
+    const missing = Object.keys(place).filter((key) => !shown.some(({ name }) => name === key));
+    assertEquals(missing.filter((key) => key !== "MultiheadAttention"), [], path);
+    for (const { name, declarations } of shown) {
+      const [first] = declarations;
+      const inner = (place as Record<string, object>)[name];
+      if (first!.kind === "namespace") check(first!.def.elements!, inner!, `${path}${name}.`);
+    }
+  };
+  check(symbols, cudeno, "");
+});
+
 // What a name of the README's table stands for: an export, a member of a namespace, a method of Tensor or Trainer.
 function isThere(name: string): boolean {
   const places = [

@@ -18,14 +18,17 @@ import {
   full,
   gatherRows,
   init,
+  io,
   linear,
   manualSeed,
   matmul,
   mseLoss,
   nn,
   ones,
+  optim,
   permute,
   randint,
+  relu,
   softmax,
   softplus,
   synchronize,
@@ -67,9 +70,74 @@ const int = (...values: number[]) => tensor(values, { dtype: "int32" });
 
 test("options that are no object", () => {
   const wanted = ["argument", "options such as {"] as const;
-  refuse(() => new nn.Dropout(0.1 as never), ...wanted, "Dropout", "p: …", "found 0.1");
-  refuse(() => zeros([2], "int32" as never), ...wanted, "zeros", "dtype: …", "found int32");
+  refuse(() => new nn.Dropout("0.1" as never), ...wanted, "Dropout", "p: …", 'found "0.1"');
+  refuse(() => zeros([2], "int32" as never), ...wanted, "zeros", "dtype: …", 'found "int32"');
   refuse(() => softplus(zeros([2]), 1 as never), ...wanted, "softplus", "beta: …", "found 1");
+});
+
+test("arguments of another kind: what was found, what is wanted, what to write", async () => {
+  const model = new nn.Linear(3, 2);
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const loss = new nn.CrossEntropyLoss();
+  const any = (x: unknown) => x as never;
+  const trainer = (options: object) => new Trainer(model, { loss, optimizer, ...options });
+  const set = new data.TensorDataset(zeros([2, 3]), int(0, 1));
+  refuse(
+    () => new nn.Sequential(any(relu)),
+    "argument",
+    "module 0 is the function relu",
+    "nn.ReLU",
+  );
+  refuse(() => new nn.Sequential(any(nn.ReLU)), "argument", "the class ReLU", "new ReLU(");
+  refuse(
+    () => new optim.SGD(any(model), any(undefined)),
+    "argument",
+    "a Linear",
+    "model.parameters()",
+  );
+  refuse(() => new optim.SGD(model.parameters(), { lr: any("0.1") }), "argument", 'lr is "0.1"');
+  refuse(() => zeros([2]).sum(any({ axis: 0 })), "argument", "axes is { axis }", "array of axes");
+  refuse(() => trainer({ optimizer: "adam" }), "argument", '"adam"', "new optim.SGD(");
+  refuse(() => trainer({ loss: "crossEntropy" }), "argument", 'loss is "crossEntropy"', "new nn.");
+  refuse(
+    () => trainer({ loss: nn.CrossEntropyLoss }),
+    "argument",
+    "loss is the class CrossEntropyLoss",
+    "new CrossEntropyLoss()",
+  );
+  refuse(() => model.loadStateDict(any("a.safetensors")), "argument", "io.loadSafetensors(path)");
+  refuse(() => model.to(any("gpu")), "dtype", 'the target is "gpu"', "cpu, cuda or cuda:N");
+  refuse(() => zeros([]).softmax(), "shape", "softmax: axis is -1", "[] is one number");
+  await reject(() => io.saveSafetensors("a", any(model)), "argument", "a Linear", "stateDict()");
+  await reject(() => data.readIdx(any("a.gz")), "argument", '"a.gz"', "Deno.readFile(path)");
+  const loader = new data.DataLoader(set);
+  await reject(() => trainer({}).fit(any(loader)), "argument", "a DataLoader", ".dataset");
+  const later = { length: 2, device: "cpu", batch: () => Promise.resolve(set.batch(int(0))) };
+  const fit = () => trainer({}).fit(any(later), { callbacks: [] });
+  await reject(fit, "argument", "what batch() returns is a Promise", "{ input, target }");
+  for (const x of [model, optimizer, set]) x.dispose();
+});
+
+test("values are named as what they are, without running their code", () => {
+  const cases: [unknown, string][] = [
+    ["0.1", '"0.1"'],
+    [10n, "10n"],
+    [null, "null"],
+    [Symbol("s"), "Symbol(s)"],
+    [[1, [2, "a"]], '[1, [2, "a"]]'],
+    [new Array(9).fill(0), "an array of 9"],
+    [{}, "{}"],
+    [Object.create(null), "{}"],
+    [{ a: 1, b: 2 }, "{ a, b }"],
+    [new Map(), "a Map"],
+    [new Error("e"), "an Error"],
+    [nn.Linear, "the class Linear"],
+    [relu, "the function relu"],
+    [Promise.resolve(), "a Promise, which wants await"],
+  ];
+  for (const [value, wanted] of cases) {
+    refuse(() => zeros([1]).fill(value as never), "argument", `fill: ${wanted} is no number`);
+  }
 });
 
 test("shapes that do not fit", () => {
@@ -154,7 +222,7 @@ test("NaN and fractions where an integer belongs", () => {
     refuse(() => zeros([2]).view(bad, [1]), "shape", `${bad}`);
   }
   refuse(() => arange(NaN), "argument", "NaN", "finite");
-  refuse(() => tensor(["1"] as unknown as number[]), "argument", "1 is no number");
+  refuse(() => tensor(["1"] as unknown as number[]), "argument", '"1" is no number');
   refuse(() => tensor([undefined] as unknown as number[]), "argument", "undefined is no number");
 });
 
@@ -174,7 +242,7 @@ test("options that there are not", () => {
   const misspelt = (key: string) => ({ [key]: 1 }) as object;
   refuse(() => zeros([1], misspelt("dtyp")), "argument", "zeros", "dtyp", "did you mean dtype?");
   refuse(() => init(misspelt("memorylimit")), "argument", "did you mean memoryLimit?");
-  refuse(() => matmul(eye(2), eye(2), { variant: "best" }), "argument", "variant best", "naive");
+  refuse(() => matmul(eye(2), eye(2), { variant: "best" }), "argument", 'variant "best"', "naive");
 });
 
 test("tensors on different devices", () => {
@@ -211,12 +279,12 @@ for (const { device } of found) {
     const index = (...values: number[]) => tensor(values, { dtype: "int32", device });
     const logits = zeros([2, 3], { device });
     const ops = {
-      cdn_gather_rows: (bad: number) => gatherRows(rows, index(0, bad)),
-      cdn_cross_entropy: (bad: number) => crossEntropy(logits, index(bad, 0)),
+      gatherRows: (bad: number) => gatherRows(rows, index(0, bad)),
+      crossEntropy: (bad: number) => crossEntropy(logits, index(bad, 0)),
     };
     for (const [name, op] of Object.entries(ops)) {
       for (const bad of [3, -1, 2 ** 31 - 1]) {
-        const wanted: Wanted = ["native", name, `index ${bad}`, "0..2"];
+        const wanted: Wanted = ["index", name, `is ${bad};`, "0..2"];
         const y = op(bad);
         refuse(() => y.dataSync(), ...wanted);
         op(bad);
@@ -251,7 +319,11 @@ cleanTest(
     const misspelt = { loss, optimiser: null } as { loss: nn.Loss };
     assertThrows(() => new Trainer(model, misspelt), ArgumentError, "did you mean optimizer?");
     const metrics = ["acuracy" as "accuracy"];
-    assertThrows(() => new Trainer(model, { loss, metrics }), ArgumentError, "no metric acuracy");
+    assertThrows(
+      () => new Trainer(model, { loss, metrics }),
+      ArgumentError,
+      'metrics[0] is "acuracy"',
+    );
     const error = await assertRejects(
       () => trainer.fit(set, wrong({ zzzzzzzzzz: 1 })),
       ArgumentError,

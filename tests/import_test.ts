@@ -18,13 +18,13 @@ const training = (from: string) => `
   console.log(history.length);
 `;
 
-/** Runs main.ts of a project with a deno.json of its own, with --allow-ffi alone, and type-checks it. */
-async function inProject(main: (folder: string) => string) {
+/** Runs deno in a project with a deno.json and a main.ts of its own. */
+async function inProject(args: string[], config: object, main: (folder: string) => string) {
   const folder = await Deno.realPath(await Deno.makeTempDir());
   try {
-    await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+    await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(config));
     await Deno.writeTextFile(`${folder}/main.ts`, main(folder));
-    return await deno(["run", "--no-prompt", "--check", "--allow-ffi", "main.ts"], { cwd: folder });
+    return await deno([...args, "main.ts"], { cwd: folder });
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
@@ -33,11 +33,11 @@ async function inProject(main: (folder: string) => string) {
 for (const how of ["file URL", "relative path", "absolute path"]) {
   Deno.test(`import: another project imports mod.ts by ${how}, and trains`, async () => {
     const path = new URL(modUrl).pathname;
-    const { code, out, err } = await inProject((folder) =>
+    const args = ["run", "--no-prompt", "--check", "--allow-ffi"];
+    const { code, out, err } = await inProject(args, {}, (folder) =>
       training(
         how === "file URL" ? modUrl : how === "relative path" ? relative(folder, path) : path,
-      )
-    );
+      ));
     assertEquals([code, out], [0, "0 1 1 1\n30\n"], err);
   });
 }
@@ -50,6 +50,61 @@ Deno.test("import: nothing happens by it, and no permission is needed", async ()
     { flags: ["--no-prompt"] },
   );
   assertEquals([code, out, err], [0, "function function function device\n", ""]);
+});
+
+Deno.test("import: the examples' name, by the line of deno.json that the README gives", async () => {
+  const readme = await Deno.readTextFile(new URL("README.md", root));
+  const line = readme.match(/^\{ "imports": .*$/m)![0];
+  const config = JSON.parse(line.replace("/path/to/cudeno/mod.ts", modUrl));
+  const args = ["run", "--no-prompt", "--no-check", "--allow-ffi"];
+  const { code, err } = await inProject(args, config, () => training("@cudeno/cudeno"));
+  assertEquals(code, 0, err);
+});
+
+// Everything that a project's compiler may be told to insist on, and sets of type declarations.
+const insisting = {
+  exactOptionalPropertyTypes: true,
+  isolatedDeclarations: true,
+  verbatimModuleSyntax: true,
+  erasableSyntaxOnly: true,
+  noPropertyAccessFromIndexSignature: true,
+  noUncheckedIndexedAccess: true,
+  noImplicitOverride: true,
+  noImplicitReturns: true,
+  noFallthroughCasesInSwitch: true,
+  noUnusedLocals: true,
+  noUnusedParameters: true,
+  allowUnreachableCode: false,
+  allowUnusedLabels: false,
+};
+const dom = ["dom", "dom.iterable", "dom.asynciterable", "esnext", "deno.ns"];
+const projects: Record<string, object> = {
+  "all that can be insisted on": { ...insisting, lib: ["deno.window"] },
+  "the same with the DOM": { ...insisting, lib: dom },
+  "the DOM and unstable APIs": { lib: ["dom", "dom.asynciterable", "deno.ns", "deno.unstable"] },
+  "no strictness": { strict: false },
+};
+
+for (const [name, compilerOptions] of Object.entries(projects)) {
+  Deno.test(`import: type-checks in a project with ${name}`, async () => {
+    const given = "optim.SGD([], { lr: 1, momentum: undefined })"; // options may always be undefined
+    const { code, err } = await inProject(
+      ["check"],
+      { compilerOptions },
+      () => `${training(modUrl)}\nconsole.log(() => new ${given});`,
+    );
+    assertEquals(code, 0, err);
+  });
+}
+
+Deno.test("import: a project that is told to insist does", async () => {
+  const { code, err } = await inProject(
+    ["check"],
+    { compilerOptions: insisting },
+    () => "const x: { a?: number } = { a: undefined };\nexport const f = () => x.a;",
+  );
+  assertEquals(code, 1);
+  for (const error of ["TS2375", "TS9007"]) assertStringIncludes(err, error);
 });
 
 Deno.test("import: the first use without --allow-ffi says what is missing", async () => {

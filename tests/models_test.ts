@@ -38,7 +38,7 @@ Deno.test("models.perceptron: one layer, and an activation where one is named", 
   scope(() => {
     assertEquals(layers(models.perceptron(4, 3)), ["0 Linear(4, 3)"]);
     const model = models.perceptron(4, 1, { activation: "sigmoid", bias: false });
-    assertEquals(layers(model), ["0 Linear(4, 1, bias: false)", "1 Sigmoid"]);
+    assertEquals(layers(model), ["0 Linear(4, 1, { bias: false })", "1 Sigmoid"]);
     assertEquals(model.forward(rand([2, 4])).shape, [2, 1]);
   }));
 

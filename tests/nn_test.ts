@@ -158,12 +158,60 @@ test("summary() lists modules, shapes and counts", () => {
   assertEquals(model.summary().split("\n").map((line) => line.replaceAll(/ {2,}/g, "  ")), [
     "module  parameters  shapes",
     "Sequential",
-    "0: Flatten",
+    "0: Flatten(1, -1)",
     "1: Linear(784, 128)  100,480  weight [128, 784], bias [128]",
     "2: ReLU",
-    "3: Linear(128, 10, bias: false)  1,280  weight [10, 128]",
+    "3: Linear(128, 10, { bias: false })  1,280  weight [10, 128]",
     "total  101,760",
   ]);
+  model.dispose();
+});
+
+test("summary() of an input shape, or an input, tells the shapes of outputs, and changes nothing", () => {
+  const norm = new nn.BatchNorm1d(4);
+  const model = new nn.Sequential(new nn.Flatten(), new nn.Linear(6, 4), new nn.ReLU(), norm);
+  model.train();
+  const lines = model.summary({ inputShape: [5, 2, 3] }).split("\n");
+  const outputs = lines.slice(1, -1).map((line) => line.match(/\[5, \d+\]/)?.[0]);
+  assertEquals(outputs, ["[5, 4]", "[5, 6]", "[5, 4]", "[5, 4]", "[5, 4]"]);
+  assertEquals(norm.num_batches_tracked!.itemSync(), 0);
+  assert([...model.namedModules()].every(([, { training }]) => training));
+  assertEquals(Object.keys(new nn.ReLU()), Object.keys([...model.namedChildren()][2]![1]));
+  const words = new nn.Embedding(5, 3);
+  using input = tensor([0, 4], { dtype: "int32" });
+  assertEquals(words.summary({ input }).includes("[2, 3]"), true);
+  assertThrows(() => model.summary({ inputShape: [5, 7] }), ShapeError, "Linear(6, 4)");
+  assert([...model.namedModules()].every(([, { training }]) => training));
+  for (const module of [model, words]) module.dispose();
+});
+
+test("layers print as the calls that make them, and models as trees", () => {
+  const layers: [nn.Module, string][] = [
+    [new nn.Linear(3, 2), "Linear(3, 2)"],
+    [new nn.Linear(3, 2, { bias: false }), "Linear(3, 2, { bias: false })"],
+    [new nn.Dropout(0.2), "Dropout(0.2)"],
+    [new nn.Flatten(0, 1), "Flatten(0, 1)"],
+    [new nn.ReLU(), "ReLU()"],
+    [new nn.GELU({ approximate: "tanh" }), 'GELU({ approximate: "tanh" })'],
+    [new nn.Softmax({ axis: 1 }), "Softmax({ axis: 1 })"],
+    [new nn.LayerNorm([2, 3], { bias: false }), "LayerNorm([2, 3], { bias: false })"],
+    [new nn.RMSNorm(4), "RMSNorm(4)"],
+    [new nn.BatchNorm1d(4, { momentum: null }), "BatchNorm1d(4, { momentum: null })"],
+    [new nn.LSTM(3, 4, { numLayers: 2 }), "LSTM(3, 4, { numLayers: 2 })"],
+    [new nn.GRUCell(3, 4), "GRUCell(3, 4)"],
+    [new nn.Embedding(5, 3, { paddingIndex: 0 }), "Embedding(5, 3, { paddingIndex: 0 })"],
+  ];
+  for (const [layer, wanted] of layers) {
+    assertEquals(`${layer}`, wanted);
+    const again: nn.Module = new Function("nn", `return new nn.${wanted}`)(nn);
+    assertEquals(`${again}`, wanted);
+    for (const module of [layer, again]) module.dispose();
+  }
+  const model = new nn.Sequential([new nn.Residual(new nn.Linear(2, 2)), new nn.ReLU()]);
+  assertEquals(
+    `${model}`,
+    "Sequential(\n  (0): Residual(\n    (inner): Linear(2, 2)\n  )\n  (1): ReLU()\n)",
+  );
   model.dispose();
 });
 
@@ -295,7 +343,7 @@ test("Sequential takes a linear layer and its activation as one, and nobody can 
   assertThrows(
     () => wrong.forward(zeros([1, 2])),
     ArgumentError,
-    "1: GELU(approximate: tan): gelu",
+    '1: GELU({ approximate: "tan" }): gelu',
   );
   const short = new nn.Sequential(new nn.Linear(2, 2), new nn.ReLU());
   assertThrows(() => short.forward(zeros([1, 3])), ShapeError, "0: Linear(2, 2): linear: input");
@@ -345,7 +393,7 @@ test("losses: none, sum and mean", () => {
     assertThrows(
       () => new Loss(wrong),
       ArgumentError,
-      "reduction is avg; it must be mean, sum or none",
+      'reduction is "avg"; it must be mean, sum or none',
     );
   }
 });

@@ -176,7 +176,7 @@ Deno.test("LayerNorm, RMSNorm, BatchNorm1d and Dropout: keys, parameters and opt
     assertEquals(
       [new nn.LayerNorm([2, 3]), new nn.RMSNorm(4), batch, new nn.Dropout({ p: 0.2 })]
         .map((module) => module.describe()),
-      ["LayerNorm(2, 3)", "RMSNorm(4)", "BatchNorm1d(3)", "Dropout(0.2)"],
+      ["LayerNorm([2, 3])", "RMSNorm(4)", "BatchNorm1d(3)", "Dropout(0.2)"],
     );
     const x = rand([2, 3]);
     const layer = new nn.LayerNorm(3, { eps: 0.5 });

@@ -176,7 +176,10 @@ test("wrong options are refused", () => {
     );
   for (const name of ["lr", "momentum", "dampening", "weightDecay"]) {
     for (const value of [NaN, -0.1, Infinity, "1"]) {
-      refuse({ [name]: value }, `${name} is ${value}; it must be a finite number, at least 0`);
+      refuse(
+        { [name]: value },
+        `${name} is ${Deno.inspect(value)}; it must be a finite number, at least 0`,
+      );
     }
   }
   refuse({ lr: undefined }, "lr is undefined");

@@ -55,8 +55,8 @@ for (const [name, Layer] of Object.entries(layers)) {
     }
     const plain = make({ bias: false });
     assertEquals(Object.keys(plain.stateDict()), ["weight_ih_l0", "weight_hh_l0"]);
-    assertEquals(plain.describe(), `${name}(3, 4, bias: false)`);
-    assertEquals(layer.describe(), `${name}(3, 4, numLayers: 2, bidirectional: true)`);
+    assertEquals(plain.describe(), `${name}(3, 4, { bias: false })`);
+    assertEquals(layer.describe(), `${name}(3, 4, { numLayers: 2, bidirectional: true })`);
   });
 
   cleanTest(`${name}: shapes, with batchFirst and without a batch`, () => {
@@ -183,7 +183,11 @@ cleanTest("lstm(), gru(), rnn(): operands that do not fit", () => {
   assertThrows(() => gru(x, weights(3), { h0: ones([3, 5]) }), ShapeError, "h0 is [3, 5]");
   assertThrows(() => lstm(ones([3, 4]), weights(4)), ShapeError, "[steps, n, in]");
   assertThrows(() => gru(x, weights(3), { h0: ones([1, 3, 5]).to("float64") }), DTypeError);
-  assertThrows(() => lstm(x, {} as ReturnType<typeof weights>), ArgumentError, "tensor");
+  assertThrows(
+    () => lstm(x, {} as ReturnType<typeof weights>),
+    ArgumentError,
+    "lstm: weights is {}",
+  );
   assertThrows(() => rnn(x, weights(1), { backwards: true } as object), ArgumentError, "reverse");
 });
 

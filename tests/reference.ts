@@ -9,7 +9,7 @@ export interface Grid {
    * What an element's error is measured against, where that is not max(|value|, 1): for a sum, the sum of its terms'
    * sizes.
    */
-  readonly magnitudes?: ArrayLike<number>;
+  readonly magnitudes?: ArrayLike<number> | undefined;
 }
 
 export function sizeOf(shape: readonly number[]): number {

@@ -167,13 +167,13 @@ cleanTest("schedules: wrong options are refused", () => {
   refuse(() => new schedule.OneCycleLR(o, { maxLr: [1], totalSteps: 5 }), "each of the 2 groups");
   refuse(() => new schedule.OneCycleLR(o, { maxLr: 1, totalSteps: 5, pctStart: 2 }), "pctStart");
   refuse(() => new schedule.ReduceLROnPlateau(o, { factor: 1 }), "factor is 1");
-  refuse(() => new schedule.ReduceLROnPlateau(o, { mode: "low" as never }), "mode is low");
+  refuse(() => new schedule.ReduceLROnPlateau(o, { mode: "low" as never }), 'mode is "low"');
   refuse(() => new schedule.ReduceLROnPlateau(o).step(), "needs the metric");
   refuse(() => new schedule.ChainedScheduler([]), "there are no schedules");
   const [mine, others] = [o, twoGroups()].map((x) => new schedule.LinearLR(x));
   refuse(() => new schedule.ChainedScheduler([mine!, others!]), "of the same optimizer");
   refuse(() => new schedule.SequentialLR([mine!], { milestones: [1] }), "must be 0 numbers");
-  refuse(() => new schedule.LinearLR({} as never), "must be an optimizer");
+  refuse(() => new schedule.LinearLR({} as never), "it must be one such as new optim.SGD(");
   const single = new schedule.LinearLR(new optim.SGD([leaf()], { lr: 1 }));
   refuse(() => mine!.loadStateDict(single.stateDict()), "the state is of 1 groups");
 });

@@ -1,11 +1,21 @@
 // Training runs of recurrent layers against PyTorch's, recorded by tests/fixtures/make_recurrent_runs.py.
 import { assert, assertEquals } from "@std/assert";
-import { devices, type DType, io, mseLoss, nn, optim, scope, type Tensor } from "../mod.ts";
+import {
+  type DeviceName,
+  devices,
+  type DType,
+  io,
+  mseLoss,
+  nn,
+  optim,
+  scope,
+  type Tensor,
+} from "../mod.ts";
 
 const found = devices();
 const folder = new URL("./fixtures/", import.meta.url);
 
-type Place = Required<Pick<nn.RNNBaseOptions, "device" | "dtype">>;
+type Place = { device: DeviceName; dtype: DType };
 type Layer = nn.LSTM | nn.GRU | nn.RNN;
 
 const runs: Record<string, (place: Place) => Layer> = {

@@ -1,6 +1,6 @@
 // Whole training runs against PyTorch's, recorded by tests/fixtures/make_torch_runs.py.
 import { assert, assertEquals } from "@std/assert";
-import { devices, type DType, io, nn, optim, scope, type Tensor } from "../mod.ts";
+import { type DeviceName, devices, type DType, io, nn, optim, scope, type Tensor } from "../mod.ts";
 
 const found = devices();
 const folder = new URL("./fixtures/", import.meta.url);
@@ -93,7 +93,9 @@ function part(all: nn.StateDict, prefix: string): nn.StateDict {
   );
 }
 
-function replay(run: Run, recorded: nn.StateDict, options: Required<nn.LinearOptions>) {
+type Place = { bias: boolean; device: DeviceName; dtype: DType };
+
+function replay(run: Run, recorded: nn.StateDict, options: Place) {
   const { dtype } = options;
   const model = run.model(options);
   model.loadStateDict(part(recorded, "initial."));

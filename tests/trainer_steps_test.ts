@@ -213,7 +213,7 @@ test("wrong options are refused", () => {
       ArgumentError,
       message,
     );
-  refuse({ loss: 3 }, "loss is missing");
+  refuse({ loss: 3 }, "loss is 3; it must be a loss such as new nn.CrossEntropyLoss()");
   refuse({ clipGradNorm: -1 }, "clipGradNorm is -1");
   refuse({ clipGradValue: NaN }, "clipGradValue is NaN");
   refuse({ accumulate: 0 }, "accumulate is 0");

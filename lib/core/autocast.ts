@@ -1,3 +1,5 @@
+import { checkFunction } from "./options.ts";
+import { formatValue } from "./format.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 import type { TensorBase } from "./tensor.ts";
 
@@ -47,8 +49,11 @@ export function autocastRegion(): AutocastRegion | undefined {
  */
 export function autocast<T>(dtype: AutocastDType, fn: () => T): T {
   if (dtype !== "float16" && dtype !== "bfloat16") {
-    throw new DTypeError(`autocast: dtype is ${dtype}; it must be float16 or bfloat16`);
+    throw new DTypeError(
+      `autocast: dtype is ${formatValue(dtype)}; it must be float16 or bfloat16`,
+    );
   }
+  checkFunction("autocast", "fn", fn);
   const own: AutocastRegion = { dtype, casts: new Map() };
   try {
     return within(own, () => {

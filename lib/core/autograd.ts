@@ -1,3 +1,4 @@
+import { checkFunction } from "./options.ts";
 import { GradientError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
 import type { Gate, Step } from "./gate.ts";
@@ -14,7 +15,7 @@ export interface Node {
   /** From the gradient of the output to those of the inputs, null for an input that needs none. */
   readonly backward: (grad: TensorBase, step: Step) => readonly (TensorBase | null)[];
   /** The activation that it ends with, if that is one whose slope another operation may apply. */
-  readonly gate?: Gate;
+  readonly gate?: Gate | undefined;
   /** Set when a backward pass has used it up. */
   freed: boolean;
 }
@@ -42,6 +43,7 @@ export function gradEnabled(): boolean {
  * ```
  */
 export function noGrad<T>(fn: () => T): T {
+  checkFunction("noGrad", "fn", fn);
   const result = withRecording(false, fn);
   if (result instanceof Promise) {
     result.catch(() => {}); // or its failure would end the process

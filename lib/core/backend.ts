@@ -1,3 +1,4 @@
+import { formatValue } from "./format.ts";
 import { ArgumentError, CudenoError, DeviceError } from "../native/errors.ts";
 import { environment } from "../native/environment.ts";
 import { kindOf, type Library, openLibrary } from "../native/library.ts";
@@ -34,13 +35,13 @@ export interface DeviceInfo {
 /** Options of {@linkcode init}. */
 export interface InitOptions {
   /** `"auto"` (default) takes the first GPU, else the CPU. */
-  device?: "auto" | DeviceName;
+  device?: "auto" | DeviceName | undefined;
   /** A native library's file, instead of the one found by itself. */
-  library?: string;
+  library?: string | undefined;
   /** The most bytes to take of the device's memory; by default all there is. */
-  memoryLimit?: number;
+  memoryLimit?: number | undefined;
   /** As {@linkcode manualSeed}. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** One device through its library: what operations call. */
@@ -117,7 +118,9 @@ export function init(options: InitOptions = {}): DeviceInfo {
   checkOptions("init", options, ["device", "library", "memoryLimit", "seed"]);
   const { device = "auto", library, memoryLimit, seed } = options;
   if (memoryLimit !== undefined && !(Number.isSafeInteger(memoryLimit) && memoryLimit > 0)) {
-    throw new ArgumentError(`init: memoryLimit is ${memoryLimit}; it must be a number of bytes`);
+    throw new ArgumentError(
+      `init: memoryLimit is ${formatValue(memoryLimit)}; it must be a number of bytes`,
+    );
   }
   let note = "";
   let chosen: Backend;
@@ -139,9 +142,11 @@ export function defaultBackend(): Backend {
 /** The device of a name; opens its library at first use. */
 export function backendFor(device: DeviceName | undefined, library?: string): Backend {
   if (device === undefined) return defaultBackend();
-  const match = /^(cpu)$|^cuda(?::(\d+))?$/.exec(device);
+  const match = typeof device === "string" && /^(cpu)$|^cuda(?::(\d+))?$/.exec(device);
   if (!match) {
-    throw new ArgumentError(`Device is ${device}; it must be "cpu", "cuda" or "cuda:N"`);
+    throw new ArgumentError(
+      `Device is ${formatValue(device)}; it must be "cpu", "cuda" or "cuda:N"`,
+    );
   }
   const index = Number(match[2] ?? 0);
   const kind = match[1] ? "cpu" : "cuda";

@@ -2,7 +2,7 @@ import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
 import { type Node, record, withRecording } from "./autograd.ts";
 import type { Gate, Step } from "./gate.ts";
-import { checkOptions } from "./options.ts";
+import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, scope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import type { TensorBase } from "./tensor.ts";
@@ -10,9 +10,9 @@ import type { TensorBase } from "./tensor.ts";
 /** Options of {@linkcode backward}. */
 export interface BackwardOptions {
   /** Keep what was recorded, so that backward may be called again. Default: that of createGraph. */
-  retainGraph?: boolean;
+  retainGraph?: boolean | undefined;
   /** Record the gradients' own computation, so that they can be differentiated again. Default false. */
-  createGraph?: boolean;
+  createGraph?: boolean | undefined;
 }
 
 /** Options of {@linkcode grad}. */
@@ -20,11 +20,15 @@ export interface GradOptions<T extends TensorBase = TensorBase> extends Backward
   /** The gradients of the outputs, of their shapes; an output of one element needs none. */
   gradOutputs?: T | readonly (T | undefined)[];
   /** Give zeros for an input that the outputs do not depend on, instead of an error. Default false. */
-  allowUnused?: boolean;
+  allowUnused?: boolean | undefined;
 }
 
 /** Walks the tape back from `root` and adds to the `grad` of every leaf that needs one. */
-export function backward(root: TensorBase, gradient?: TensorBase, options: BackwardOptions = {}) {
+export function backward(
+  root: TensorBase,
+  gradient?: TensorBase,
+  options: BackwardOptions = {},
+): void {
   checkOptions("backward", options, ["retainGraph", "createGraph"]);
   checkRecorded("backward", root);
   const pass = new Pass(options);
@@ -53,6 +57,7 @@ export function grad<T extends TensorBase>(
   options: GradOptions<T> = {},
 ): T[] {
   checkOptions("grad", options, ["gradOutputs", "allowUnused", "retainGraph", "createGraph"]);
+  checkList("grad", "inputs", inputs, isTensor, "an array of tensors");
   const roots = Array.isArray(outputs) ? outputs as readonly T[] : [outputs as T];
   const { gradOutputs, allowUnused = false } = options;
   const given = Array.isArray(gradOutputs) ? gradOutputs : [gradOutputs];
@@ -100,6 +105,7 @@ export function throughOps<T extends TensorBase>(
 }
 
 function checkRecorded(op: string, root: TensorBase): void {
+  if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
     throw new GradientError(`${op}: the tensor needs no gradient; nothing was recorded`);
   }

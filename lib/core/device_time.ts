@@ -1,12 +1,11 @@
-import { ArgumentError } from "../native/errors.ts";
 import { type Backend, backendFor, type DeviceName, synchronize } from "./backend.ts";
-import { checkOptions } from "./options.ts";
+import { checkFunction, checkOptions } from "./options.ts";
 import { scope } from "./scope.ts";
 
 /** Options of {@linkcode deviceTime}. */
 export interface DeviceTimeOptions {
   /** Whose time. By default that of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /**
@@ -38,9 +37,7 @@ export async function deviceTime(
   options: DeviceTimeOptions = {},
 ): Promise<number> {
   checkOptions("deviceTime", options, ["device"]);
-  if (typeof fn !== "function") {
-    throw new ArgumentError(`deviceTime: ${fn} is no function that queues work`);
-  }
+  checkFunction("deviceTime", "fn", fn);
   const backend = backendFor(options.device);
   const { functions } = backend;
   const events: number[] = [];

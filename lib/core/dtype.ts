@@ -1,3 +1,4 @@
+import { formatValue } from "./format.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 
 /**
@@ -47,9 +48,19 @@ function entry(
 export function dtypeInfo(dtype: DType): DTypeInfo {
   const info = table.get(dtype);
   if (!info) {
-    throw new DTypeError(`dtype is ${dtype}; it must be ${[...table.keys()].join(", ")}`);
+    throw new DTypeError(
+      `dtype is ${formatValue(dtype)}; it must be ${dtypes}`,
+    );
   }
   return info;
+}
+
+/** The names, for messages. */
+export const dtypes: string = [...table.keys()].join(", ");
+
+/** Whether a name is a dtype's. */
+export function isDType(name: unknown): name is DType {
+  return table.has(name as DType);
 }
 
 /** Whether a dtype is a floating-point one, and so may have gradients. */
@@ -70,7 +81,7 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
 /** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
 export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
-    throw new ArgumentError(`${op}: ${String(value)} is no number`);
+    throw new ArgumentError(`${op}: ${formatValue(value)} is no number`);
   }
   if (isFloat(dtype)) return;
   const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];

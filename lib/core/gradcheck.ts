@@ -1,16 +1,23 @@
 import { DTypeError, GradientError } from "../native/errors.ts";
-import { checkNumber, checkOptions } from "./options.ts";
+import {
+  checkFunction,
+  checkList,
+  checkNumber,
+  checkOptions,
+  isTensor,
+  refuse,
+} from "./options.ts";
 import { scope } from "./scope.ts";
 import type { TensorBase } from "./tensor.ts";
 
 /** Options of {@linkcode gradcheck}. */
 export interface GradcheckOptions {
   /** The step of the central differences; default 1e-6. */
-  eps?: number;
+  eps?: number | undefined;
   /** The absolute difference allowed; default 1e-7. */
-  atol?: number;
+  atol?: number | undefined;
   /** The difference allowed relative to the numerical derivative; default 1e-5. */
-  rtol?: number;
+  rtol?: number | undefined;
 }
 
 /**
@@ -34,6 +41,8 @@ export function gradcheck<T extends TensorBase>(
   for (const [name, value] of Object.entries({ eps, atol, rtol })) {
     checkNumber("gradcheck", name, value, 0);
   }
+  checkFunction("gradcheck", "fn", fn);
+  checkList("gradcheck", "inputs", inputs, isTensor, "an array of tensors");
   if (inputs.some((x) => x.dtype !== "float64")) {
     throw new DTypeError(
       "gradcheck: inputs must be float64; float32 is too coarse for differences",
@@ -65,6 +74,7 @@ function analyticJacobian<T extends TensorBase>(
   input: T,
 ): ArrayLike<number>[] {
   const y = fn(...inputs);
+  if (!isTensor(y)) refuse("gradcheck", "what fn returns", y, "a tensor");
   const rows: ArrayLike<number>[] = [];
   for (let j = 0; j < y.size; j++) {
     const kept = inputs.map((x) => x.grad);

@@ -1,24 +1,92 @@
+import { formatValue, isClass } from "./format.ts";
 import { ArgumentError } from "../native/errors.ts";
+
+/** Options with none left out or undefined, whether or not the importer's compiler tells the two apart. */
+export type Complete<O> = { [K in keyof O]-?: Exclude<O[K], undefined> };
+
+/** Throws: says what was found and what is wanted. */
+export function refuse(op: string, name: string, value: unknown, wanted: string): never {
+  throw new ArgumentError(`${op}: ${name} is ${formatValue(value)}; it must be ${wanted}`);
+}
+
+/** Throws unless value is a key of `choices`. */
+export function checkChoice(op: string, name: string, value: unknown, choices: object): void {
+  if (typeof value === "string" && Object.hasOwn(choices, value)) return;
+  refuse(op, name, value, Object.keys(choices).join(", "));
+}
+
+/** Throws unless fn can be called, which a class cannot. */
+export function checkFunction(op: string, name: string, fn: unknown): void {
+  // An arrow function has no prototype, so that this is all that most calls cost.
+  if (typeof fn === "function" && (fn.prototype === undefined || !isClass(fn))) return;
+  refuse(op, name, fn, "a function");
+}
+
+/** Throws unless list is an array of what `ok` accepts. */
+export function checkList(
+  op: string,
+  name: string,
+  list: unknown,
+  ok: (item: unknown) => boolean,
+  wanted: string,
+): void {
+  if (!Array.isArray(list)) refuse(op, name, list, wanted);
+  const wrong = list.findIndex((item) => !ok(item));
+  if (wrong >= 0) refuse(op, `${name}[${wrong}]`, list[wrong], `one of ${wanted}`);
+}
+
+/** Throws unless bytes are a file's; a path is none. */
+export function checkBytes(op: string, bytes: unknown): void {
+  if (bytes instanceof Uint8Array) return;
+  const isPath = typeof bytes === "string" || bytes instanceof URL;
+  const hint = isPath ? "; read the file by await Deno.readFile(path)" : "";
+  refuse(op, "bytes", bytes, `a Uint8Array${hint}`);
+}
+
+/** Whether a value is a tensor, for what stands below the class. */
+export function isTensor(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "dtype" in value && "handle" in value;
+}
 
 /**
  * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the
  * nearest one: an option that were ignored would train something else than was asked for.
  */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  const plain = typeof options === "object" && options !== null && !Array.isArray(options) &&
+    (Object.getPrototypeOf(options)?.constructor ?? Object).name === "Object";
+  const unknown = plain || isKeyed(options)
+    ? Object.keys(options).find((key) => !known.includes(key))
+    : "";
+  if (unknown === undefined) return;
+  if (!plain) {
     throw new ArgumentError(
-      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${String(options)}`,
+      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${formatValue(options)}`,
     );
   }
-  for (const key of Object.keys(options)) {
-    if (known.includes(key)) continue;
-    const near = known.map((name) => ({ name, far: distance(key, name) }))
-      .sort((a, b) => a.far - b.far)[0];
-    const hint = near && near.far <= 3 ? `; did you mean ${near.name}?` : ".";
-    throw new ArgumentError(
-      `${op}: there is no option ${key}${hint} The options are ${known.join(", ") || "none"}`,
-    );
-  }
+  const near = known.map((name) => ({ name, far: distance(unknown, name) }))
+    .sort((a, b) => a.far - b.far)[0];
+  const hint = near && near.far <= 3 ? `; did you mean ${near.name}?` : ".";
+  throw new ArgumentError(
+    `${op}: there is no option ${unknown}${hint} The options are ${known.join(", ") || "none"}`,
+  );
+}
+
+// An object of a user's own class may hold options too; a Promise, a Map or a list has none.
+function isKeyed(options: unknown): boolean {
+  return typeof options === "object" && options !== null && !Array.isArray(options) &&
+    Object.keys(options).length > 0;
+}
+
+/** The options with defaults for those not given or undefined. Throws for unknown ones. */
+export function optionsOf<O extends object>(
+  op: string,
+  options: Partial<O>,
+  defaults: Complete<O>,
+): Complete<O> {
+  checkOptions(op, options, Object.keys(defaults));
+  const given = Object.entries(options).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(given) };
 }
 
 // Levenshtein's distance, without regard to case.
@@ -38,18 +106,21 @@ function distance(a: string, b: string): number {
 }
 
 /** Throws unless value is a finite number, at least `least` where that is given. */
-export function checkNumber(op: string, name: string, value: number, least = -Infinity): void {
+export function checkNumber(
+  op: string,
+  name: string,
+  value: number,
+  least: number = -Infinity,
+): void {
   if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
     const wanted = least === -Infinity ? "a finite number" : `a finite number, at least ${least}`;
-    throw new ArgumentError(`${op}: ${name} is ${value}; it must be ${wanted}`);
+    refuse(op, name, value, wanted);
   }
 }
 
 /** Throws unless value is a whole number, at least `least`. */
 export function checkInteger(op: string, name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {
-    throw new ArgumentError(
-      `${op}: ${name} is ${value}; it must be a whole number, at least ${least}`,
-    );
+    refuse(op, name, value, `a whole number, at least ${least}`);
   }
 }

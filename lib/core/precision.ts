@@ -1,3 +1,4 @@
+import { checkChoice } from "./options.ts";
 import { ArgumentError } from "../native/errors.ts";
 
 /** How products of float32 tensors are computed; see {@linkcode setMatmulPrecision}. */
@@ -52,10 +53,8 @@ export function getMatmulPrecision(): MatmulPrecision {
 
 /** The precision that an operation was asked for, by default the one that is set. */
 export function precisionOf(op: string, precision: MatmulPrecision = current): MatmulPrecision {
-  if (Object.hasOwn(codes, precision)) return precision;
-  throw new ArgumentError(
-    `${op}: precision is ${precision}; it must be ${Object.keys(codes).join(", ")}`,
-  );
+  checkChoice(op, "precision", precision, codes);
+  return precision;
 }
 
 /** A precision as the library numbers it. */

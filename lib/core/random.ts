@@ -1,3 +1,4 @@
+import { formatValue } from "./format.ts";
 import { ArgumentError } from "../native/errors.ts";
 
 // One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from it.
@@ -17,7 +18,9 @@ let seeded = false;
  */
 export function manualSeed(n: number): void {
   if (!Number.isSafeInteger(n) || n < 0) {
-    throw new ArgumentError(`manualSeed: the seed is ${n}; it must be a whole number from 0 up`);
+    throw new ArgumentError(
+      `manualSeed: the seed is ${formatValue(n)}; it must be a whole number from 0 up`,
+    );
   }
   seed = BigInt(n);
   drawn = 0n;

@@ -1,9 +1,10 @@
+import { checkFunction } from "./options.ts";
 import { DisposedError } from "../native/errors.ts";
 
 /** What a scope looks after. */
 export interface Owned {
   /** What goes where it goes: a tensor's gradient. */
-  readonly grad?: Owned | null;
+  readonly grad?: Owned | null | undefined;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
@@ -58,6 +59,7 @@ export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
  * ```
  */
 export function scope<T>(fn: () => T): T {
+  checkFunction("scope", "fn", fn);
   const owner: Owner = new Set();
   open.push(owner);
   let result: T;
@@ -124,7 +126,7 @@ export const ownedMark: unique symbol = Symbol("owned by scopes");
 
 /** An Error that holds the place of the call. Few frames do, and cost far less than many. */
 export function placeOf(message: string): Error {
-  const limits: { stackTraceLimit?: number } = Error; // V8's, which not every set of type declarations knows
+  const limits = Error as ErrorConstructor & { stackTraceLimit?: number }; // V8's, which lib "dom" lacks
   const before = limits.stackTraceLimit;
   limits.stackTraceLimit = 6;
   const at = new Error(message);

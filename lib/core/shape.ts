@@ -1,3 +1,5 @@
+import { refuse } from "./options.ts";
+import { formatValue } from "./format.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 
 /** Extents, outermost first; `[]` is a scalar. */
@@ -15,14 +17,14 @@ export function sizeOf(shape: Shape): number {
 
 /** `[2, 3]`, for messages. */
 export function formatShape(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  return `[${shape.map((extent) => formatValue(extent)).join(", ")}]`;
 }
 
 /** Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
 export function checkShape(op: string, shape: Shape): void {
   if (!Array.isArray(shape)) {
     throw new ArgumentError(
-      `${op}: the shape is ${String(shape)}; it must be an array, such as [2, 3]`,
+      `${op}: the shape is ${formatValue(shape)}; it must be an array, such as [2, 3]`,
     );
   }
   for (const extent of shape) {
@@ -86,11 +88,18 @@ export function broadcastStrides(shape: Shape, target: Shape): number[] {
 /** An axis counted from the front; negative ones count from the back. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   if (!Number.isInteger(axis)) {
-    throw new ArgumentError(`${op}: axis is ${axis}; it must be a whole number`);
+    throw new ArgumentError(`${op}: axis is ${formatValue(axis)}; it must be a whole number`);
   }
   if (axis < -rank || axis >= rank) {
+    if (rank === 0) {
+      throw new ShapeError(
+        `${op}: axis is ${axis}; a tensor of shape [] is one number and has no axes`,
+      );
+    }
     throw new ShapeError(
-      `${op}: axis is ${axis}; a tensor of ${rank} dimensions has axes ${-rank}..${rank - 1}`,
+      `${op}: axis is ${formatValue(axis)}; a tensor of ${rank} dimensions has axes ${-rank}..${
+        rank - 1
+      }`,
     );
   }
   return axis < 0 ? axis + rank : axis;
@@ -103,7 +112,10 @@ export function normalizeAxes(
   rank: number,
 ): number[] {
   if (axes === undefined) return Array.from({ length: rank }, (_, d) => d);
-  const list = typeof axes === "number" ? [axes] : axes;
+  if (typeof axes !== "number" && !Array.isArray(axes)) {
+    refuse(op, "axes", axes, "an axis or an array of axes; options such as keepDims come after it");
+  }
+  const list: readonly number[] = typeof axes === "number" ? [axes] : axes;
   const out = list.map((axis) => normalizeAxis(op, axis, rank)).sort((a, b) => a - b);
   if (new Set(out).size !== out.length) {
     throw new ArgumentError(`${op}: axes [${list.join(", ")}] name one axis twice`);

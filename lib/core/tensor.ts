@@ -1,5 +1,7 @@
+import { formatElements, formatValue } from "./format.ts";
+import { refuse } from "./options.ts";
 import { environment } from "../native/environment.ts";
-import { DTypeError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
@@ -61,6 +63,9 @@ export abstract class TensorBase implements Owned, Disposable {
 
   /** Takes over `handle`. Tensors are made by tensor(), zeros(), rand() and the like. */
   constructor(backend: Backend, shape: Shape, dtype: DType, handle: number) {
+    if (!Array.isArray(shape)) {
+      throw new ArgumentError("Tensor: make one with tensor(), zeros(), rand() and the like");
+    }
     this.backend = backend;
     this.shape = Object.freeze([...shape]);
     this.dtype = dtype;
@@ -70,9 +75,16 @@ export abstract class TensorBase implements Owned, Disposable {
     own(this);
   }
 
-  /** Known to scopes by this. */
-  get [ownedMark](): true {
-    return true;
+  // The names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperties(this.prototype, {
+      [ownedMark]: { value: true },
+      [Symbol.for("Deno.customInspect")]: {
+        value(this: TensorBase): string {
+          return `${this}`;
+        },
+      },
+    });
   }
 
   /** The number of dimensions. */
@@ -128,7 +140,9 @@ export abstract class TensorBase implements Owned, Disposable {
     const size = sizeOf(shape);
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + size > this.size) {
       throw new ShapeError(
-        `view: elements ${offset}..${offset + size} are outside the tensor's ${this.size}`,
+        `view: ${size} elements from ${
+          formatValue(offset)
+        } on are outside the tensor's ${this.size}`,
       );
     }
     const { backend } = this;
@@ -174,6 +188,7 @@ export abstract class TensorBase implements Owned, Disposable {
    * @ignore
    */
   plus(other: this): this {
+    if (!(other instanceof TensorBase)) refuse("plus", "the other", other, "a tensor");
     if (other.dtype !== this.dtype || !sameShape(other.shape, this.shape)) {
       throw new ShapeError(
         `plus: ${other.dtype} ${formatShape(other.shape)} is not like ${this.dtype} ${
@@ -353,16 +368,28 @@ export abstract class TensorBase implements Owned, Disposable {
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
 
-  /** What console.log shows: shape, dtype, device, and the elements if they are few. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return `${this}`;
-  }
-
-  /** As console.log shows it. */
+  /**
+   * What console.log shows: shape, dtype, device, and the elements nested, rounded to 4 decimals; of a large tensor only
+   * those at the ends of each axis, which is all that is read.
+   */
   toString(): string {
     const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
     if (this.disposed) return `${what}, disposed`;
-    return this.size <= 32 ? `${what} (${Array.from(this.dataSync()).join(", ")})` : what;
+    const elements = formatElements(this.shape, (offset, count) => {
+      if (count === this.size) return this.dataSync();
+      const part = this.view(offset, [count]);
+      try {
+        return part.dataSync();
+      } finally {
+        part.dispose();
+      }
+    });
+    return `${what}${elements.includes("\n") ? "\n" : " "}${elements}`;
+  }
+
+  /** What JSON.stringify() writes: shape, dtype and all elements, in row-major order; NaN and infinities become null. */
+  toJSON(): { shape: Shape; dtype: DType; data: number[] } {
+    return { shape: this.shape, dtype: this.dtype, data: Array.from(this.dataSync()) };
   }
 
   /** `using x = …` frees x at the end of its block. */

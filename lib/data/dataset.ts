@@ -1,3 +1,4 @@
+import { checkDataset, checkedBatch } from "./check.ts";
 import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
@@ -5,7 +6,7 @@ import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
-import { checkSameDevice } from "../ops/operands.ts";
+import { checkSameDevice, checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Samples that can be had in batches. */
@@ -21,9 +22,9 @@ export interface Dataset {
 /** Options of {@linkcode TensorDataset}. */
 export interface TensorDatasetOptions {
   /** Multiplies inputs as a batch is gathered; default 1/255 for uint8, else 1. */
-  scale?: number;
+  scale?: number | undefined;
   /** Is added to inputs after scaling; default 0. */
-  shift?: number;
+  shift?: number | undefined;
 }
 
 /**
@@ -47,9 +48,10 @@ export class TensorDataset implements Dataset {
   readonly targets: Tensor;
   readonly #scaling: { scale: number; shift: number };
 
-  /** Takes tensors of equal length on one device; they are kept out of scopes. */
   constructor(inputs: Tensor, targets: Tensor, options: TensorDatasetOptions = {}) {
     checkOptions("TensorDataset", options, ["scale", "shift"]);
+    checkTensor("TensorDataset: inputs", inputs);
+    checkTensor("TensorDataset: targets", targets);
     const { scale = inputs.dtype === "uint8" ? 1 / 255 : 1, shift = 0 } = options;
     if (inputs.dtype === "int32" && (scale !== 1 || shift !== 0)) {
       throw new ArgumentError(
@@ -103,11 +105,11 @@ export class TensorDataset implements Dataset {
 /** Options of {@linkcode DataLoader}. */
 export interface DataLoaderOptions {
   /** Samples a batch; default 1, as in PyTorch. */
-  batchSize?: number;
+  batchSize?: number | undefined;
   /** Whether to draw a new order each time; default false. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** Whether to leave out a last batch that is not full; default false. */
-  dropLast?: boolean;
+  dropLast?: boolean | undefined;
 }
 
 /**
@@ -130,11 +132,11 @@ export class DataLoader {
   readonly #shuffle: boolean;
   readonly #dropLast: boolean;
 
-  /** Batches of `dataset`. */
   constructor(dataset: Dataset, options: DataLoaderOptions = {}) {
     checkOptions("DataLoader", options, ["batchSize", "shuffle", "dropLast"]);
     const { batchSize = 1, shuffle = false, dropLast = false } = options;
     checkInteger("DataLoader", "batchSize", batchSize, 1);
+    checkDataset("DataLoader", dataset);
     this.dataset = dataset;
     this.batchSize = batchSize;
     this.#shuffle = shuffle;
@@ -162,7 +164,7 @@ export class DataLoader {
   /** The batches. */
   *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
     for (const index of this.indices()) {
-      const batch = this.dataset.batch(index);
+      const batch = checkedBatch("DataLoader", this.dataset.batch(index));
       yield batch;
       batch.input.dispose();
       batch.target.dispose();

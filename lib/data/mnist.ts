@@ -1,25 +1,26 @@
 import type { DeviceName } from "../core/backend.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkBytes, checkFunction, checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
 import { TensorDataset } from "./dataset.ts";
-import { type IdxArray, inflate, readIdx } from "./idx.ts";
+import { type IdxArray, readIdx } from "./idx.ts";
+import { inflate } from "./gzip.ts";
 import { mnistFiles } from "./mnist_files.ts";
 import { sha256Hex } from "./sha256.ts";
 
 /** Options of {@linkcode mnist}. */
 export interface MnistOptions {
   /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else where `make data` puts them. */
-  dir?: string;
+  dir?: string | undefined;
   /** Reads a file by name (without .gz) in place of the folder; may give it plain or gzipped. */
-  read?: (name: string) => Uint8Array | Promise<Uint8Array>;
+  read?: ((name: string) => Uint8Array | Promise<Uint8Array>) | undefined;
   /** Whether the files must be the real, whole MNIST, by their SHA-256. Default true. */
-  verify?: boolean;
+  verify?: boolean | undefined;
   /** Whether to shift and scale pixels to mean 0 and deviation 1 instead of to 0..1. Default false. */
-  normalize?: boolean;
+  normalize?: boolean | undefined;
   /** Where to put the data. Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /** A data set in its two parts. */
@@ -52,6 +53,7 @@ const STD = 0.3078108;
 export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   checkOptions("mnist", options, ["dir", "read", "verify", "normalize", "device"]);
   const { verify = true, normalize = false, device } = options;
+  if (options.read !== undefined) checkFunction("mnist", "read", options.read);
   const read = options.read ?? fromFolder(options.dir ?? environment("MNIST_DIR") ?? fetched());
   const scaling = normalize ? { scale: 1 / 255 / STD, shift: -MEAN / STD } : {};
   const [train, test] = [
@@ -118,13 +120,15 @@ async function parse(
   verify: boolean,
   rank: number,
 ): Promise<Bytes> {
-  const bytes = await inflate(await read(name), name);
+  const found = await read(name);
+  checkBytes(`mnist: what read() gives for ${name}`, found);
+  const bytes = await inflate(found, name);
   if (verify) {
     const wanted = mnistFiles.find((file) => file.name === name)!;
-    const found = await sha256Hex(bytes);
-    if (found !== wanted.sha256) {
+    const sha256 = await sha256Hex(bytes);
+    if (sha256 !== wanted.sha256) {
       throw new DataError(
-        `${name} is not MNIST's: it has ${bytes.length} bytes and SHA-256 ${found}; ` +
+        `${name} is not MNIST's: it has ${bytes.length} bytes and SHA-256 ${sha256}; ` +
           `wanted are ${wanted.bytes} bytes and ${wanted.sha256}. Delete it and run \`make data\``,
       );
     }

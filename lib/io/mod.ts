@@ -1,9 +1,2 @@
 /** Files of weights. */
-export {
-  fromSafetensors,
-  type LoadOptions,
-  loadSafetensors,
-  type SaveOptions,
-  saveSafetensors,
-  toSafetensors,
-} from "./safetensors.ts";
+export * from "./safetensors.ts";

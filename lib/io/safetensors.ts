@@ -1,9 +1,10 @@
 import type { DeviceName } from "../core/backend.ts";
 import { type DataOf, type DType, dtypeInfo } from "../core/dtype.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkBytes, checkOptions, refuse } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { DataError, DTypeError } from "../native/errors.ts";
-import type { StateDict } from "../nn/module.ts";
+import { type StateDict } from "../nn/module.ts";
+import { checkState } from "../nn/state_dict.ts";
 import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safetensors_format.ts";
 
 const fileTypes: Record<DType, string> = {
@@ -18,13 +19,13 @@ const fileTypes: Record<DType, string> = {
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveOptions {
   /** Texts to store beside the tensors. PyTorch's own files have `{ format: "pt" }`, the default. */
-  metadata?: Record<string, string>;
+  metadata?: Record<string, string> | undefined;
 }
 
 /** Options of {@linkcode loadSafetensors}. */
 export interface LoadOptions {
   /** Where to put the tensors. Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
 }
 
 /**
@@ -44,6 +45,7 @@ export async function saveSafetensors(
   state: StateDict,
   options: SaveOptions = {},
 ): Promise<void> {
+  checkPath("saveSafetensors", path);
   const bytes = await toSafetensors(state, options);
   // Renaming needs --allow-read besides --allow-write; without it the file is written in place.
   if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") {
@@ -73,6 +75,7 @@ export async function toSafetensors(
   options: SaveOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkOptions("saveSafetensors", options, ["metadata"]);
+  checkState("saveSafetensors", state);
   const tensors = new Map<string, StoredTensor>();
   for (const [name, x] of Object.entries(state)) {
     const data = x.dtype === "bfloat16" ? upperHalves(await x.data<"bfloat16">()) : await x.data();
@@ -104,6 +107,7 @@ export async function loadSafetensors(
   path: string | URL,
   options: LoadOptions = {},
 ): Promise<StateDict> {
+  checkPath("loadSafetensors", path);
   let bytes: Uint8Array;
   try {
     bytes = await Deno.readFile(path);
@@ -125,10 +129,13 @@ export async function loadSafetensors(
  */
 export function fromSafetensors(
   bytes: Uint8Array,
-  options: LoadOptions & { name?: string } = {},
+  options: LoadOptions & { name?: string | undefined } = {},
 ): StateDict {
   checkOptions("loadSafetensors", options, ["device", "name"]);
-  const { tensors } = decodeSafetensors(bytes, options.name);
+  checkBytes("fromSafetensors", bytes);
+  const { name = "safetensors file" } = options;
+  if (typeof name !== "string") refuse("fromSafetensors", "name", name, "a string");
+  const { tensors } = decodeSafetensors(bytes, name);
   const found = [...tensors].map(([name, stored]) => ({
     name,
     stored,
@@ -138,6 +145,12 @@ export function fromSafetensors(
     const place = options.device ? { device: options.device } : {};
     return [name, tensor(hostArray(name, stored, dtype), { ...place, dtype, shape: stored.shape })];
   }));
+}
+
+function checkPath(op: string, path: unknown): void {
+  if (typeof path !== "string" && !(path instanceof URL)) {
+    refuse(op, "the path", path, "a string or a URL");
+  }
 }
 
 function storedDType(name: string, stored: StoredTensor): DType {

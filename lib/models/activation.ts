@@ -1,18 +1,3 @@
-import { ArgumentError } from "../native/errors.ts";
-import { ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh } from "../nn/activations.ts";
-import type { Module } from "../nn/module.ts";
-
-const layers: Record<Activation, () => Module> = {
-  relu: () => new ReLU(),
-  leakyRelu: () => new LeakyReLU(),
-  elu: () => new ELU(),
-  gelu: () => new GELU(),
-  silu: () => new SiLU(),
-  sigmoid: () => new Sigmoid(),
-  softplus: () => new Softplus(),
-  tanh: () => new Tanh(),
-};
-
 /** What may stand between a model's layers. */
 export type Activation =
   | "relu"
@@ -23,13 +8,3 @@ export type Activation =
   | "sigmoid"
   | "softplus"
   | "tanh";
-
-/** A layer by its name. */
-export function activationLayer(op: string, name: Activation): Module {
-  if (!Object.hasOwn(layers, name)) {
-    throw new ArgumentError(
-      `${op}: activation is ${name}; it must be ${Object.keys(layers).join(", ")}`,
-    );
-  }
-  return layers[name]();
-}

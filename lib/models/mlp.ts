@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -9,7 +10,8 @@ import type { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
 import { Sequential } from "../nn/sequential.ts";
 import { probabilityOf } from "../ops/dropout.ts";
-import { type Activation, activationLayer } from "./activation.ts";
+import { type Activation } from "./activation.ts";
+import { activationLayer } from "./activation_layer.ts";
 
 /** Options of {@linkcode mlp}. */
 export interface MLPOptions {
@@ -20,17 +22,17 @@ export interface MLPOptions {
   /** Features of the output. */
   out: number;
   /** What follows each hidden layer. Default `"relu"`. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /** The probability with which units of hidden layers are dropped in training. Default 0: no such layers. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** What normalises each hidden layer before its activation. Default none. */
-  norm?: "layer" | "batch";
+  norm?: "layer" | "batch" | undefined;
   /** Whether the layers have biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**
@@ -49,10 +51,12 @@ export function mlp(options: MLPOptions): Sequential {
   const { hidden, out, activation = "relu", dropout = 0, norm, bias = true, ...place } = options;
   const { in: features, ...rest } = place;
   if (!Array.isArray(hidden)) {
-    throw new ArgumentError(`mlp: hidden is ${hidden}; it must be a list of sizes, such as [128]`);
+    throw new ArgumentError(
+      `mlp: hidden is ${formatValue(hidden)}; it must be a list of sizes, such as [128]`,
+    );
   }
   if (norm !== undefined && norm !== "layer" && norm !== "batch") {
-    throw new ArgumentError(`mlp: norm is ${norm}; it must be layer or batch`);
+    throw new ArgumentError(`mlp: norm is ${formatValue(norm)}; it must be layer or batch`);
   }
   probabilityOf("mlp: dropout", dropout);
   const sizes = [features, ...hidden, out];

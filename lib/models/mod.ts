@@ -1,4 +1,4 @@
 /** Models ready to train, made of the layers of nn. */
-export type { Activation } from "./activation.ts";
-export { mlp, type MLPOptions } from "./mlp.ts";
-export { perceptron, type PerceptronOptions } from "./perceptron.ts";
+export * from "./activation.ts";
+export * from "./mlp.ts";
+export * from "./perceptron.ts";

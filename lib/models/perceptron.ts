@@ -3,18 +3,19 @@ import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { Linear } from "../nn/linear.ts";
 import { Sequential } from "../nn/sequential.ts";
-import { type Activation, activationLayer } from "./activation.ts";
+import { type Activation } from "./activation.ts";
+import { activationLayer } from "./activation_layer.ts";
 
 /** Options of {@linkcode perceptron}. */
 export interface PerceptronOptions {
   /** What follows the layer. Default none, so that the outputs are scores. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /** Whether the layer has a bias. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

@@ -13,7 +13,6 @@ export class CudenoError extends Error {
 
 /** An argument that no shape or dtype rule covers: an unknown option, a number out of range, NaN for an integer. */
 export class ArgumentError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string, options?: ErrorOptions) {
     super("argument", message, options);
   }
@@ -21,7 +20,6 @@ export class ArgumentError extends CudenoError {
 
 /** Shapes that do not fit. */
 export class ShapeError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string) {
     super("shape", message);
   }
@@ -29,7 +27,6 @@ export class ShapeError extends CudenoError {
 
 /** A dtype that the operation does not take. */
 export class DTypeError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string) {
     super("dtype", message);
   }
@@ -37,7 +34,6 @@ export class DTypeError extends CudenoError {
 
 /** Tensors on different devices, or a device that is not there. */
 export class DeviceError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string, options?: ErrorOptions) {
     super("device", message, options);
   }
@@ -45,7 +41,6 @@ export class DeviceError extends CudenoError {
 
 /** A tensor that was used after it was disposed; the message says where that happened. */
 export class DisposedError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string, options?: ErrorOptions) {
     super("disposed", message, options);
   }
@@ -53,7 +48,6 @@ export class DisposedError extends CudenoError {
 
 /** A gradient that cannot be computed: no graph, a graph already freed, an operation without a gradient. */
 export class GradientError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string) {
     super("gradient", message);
   }
@@ -61,7 +55,6 @@ export class GradientError extends CudenoError {
 
 /** A native library that is missing, cannot be opened, or was built for another version of cudeno. */
 export class LibraryError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string, options?: ErrorOptions) {
     super("library", message, options);
   }
@@ -69,15 +62,33 @@ export class LibraryError extends CudenoError {
 
 /** A file that is missing, truncated or not what it should be. */
 export class DataError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string, options?: ErrorOptions) {
     super("data", message, options);
   }
 }
 
-/** Device memory ran out. All tensors stay usable: free some, or use a smaller batch, and go on. */
+/**
+ * An index, or a class number in a target, that is out of range. The device finds it while it works, so that a later call
+ * reports it: the next one that reads or waits. With `CUDENO_SYNC=1` in the environment it is the operation's own.
+ */
+export class IndexError extends CudenoError {
+  /** The index. */
+  readonly index: number;
+  /** How many places there are: the index must be in 0..limit - 1. */
+  readonly limit: number;
+
+  constructor(message: string, index: number, limit: number) {
+    super("index", message);
+    this.index = index;
+    this.limit = limit;
+  }
+}
+
+/**
+ * Device memory ran out. All tensors stay usable: free some by dispose(), or let scope() do it for each step of a loop, or
+ * use a smaller batch, and go on.
+ */
 export class OutOfMemoryError extends CudenoError {
-  /** Makes the error. */
   constructor(message: string) {
     super("memory", message);
   }
@@ -87,10 +98,12 @@ export class OutOfMemoryError extends CudenoError {
 export class NativeError extends CudenoError {
   /** The library's status code, as in `cuda/cudeno.h`. */
   readonly status: number;
+  /** The library's own text, with the place in its source. */
+  readonly detail: string;
 
-  /** Makes the error. */
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, detail: string = message) {
     super("native", message);
     this.status = status;
+    this.detail = detail;
   }
 }

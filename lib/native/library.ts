@@ -1,5 +1,11 @@
 import { environment, filePath } from "./environment.ts";
-import { LibraryError, NativeError, OutOfMemoryError } from "./errors.ts";
+import {
+  type CudenoError,
+  IndexError,
+  LibraryError,
+  NativeError,
+  OutOfMemoryError,
+} from "./errors.ts";
 import { abiVersion, symbols, waiting } from "./symbols.ts";
 
 /** Which of the two builds of cudeno.h a library is. */
@@ -29,7 +35,7 @@ export class Library {
   check(status: number): void {
     if (status === 0) return;
     const text = this.lastError();
-    throw status === OUT_OF_MEMORY ? new OutOfMemoryError(text) : new NativeError(status, text);
+    throw errorOf(status, text);
   }
 
   /** The text of the last error on this thread. */
@@ -52,6 +58,40 @@ export class Library {
     }
   }
 }
+
+/** The error for a status and its text, "cdn_op: argument: cause (file:line)", in the words of whoever called from TypeScript. */
+export function errorOf(status: number, detail: string): CudenoError {
+  const message = detail.replace(/ \(\w+\.\w+:\d+\)$/, "")
+    .replace(/\bcdn_\w+/g, (name) => camelCase(name.slice("cdn_".length)));
+  if (status === OUT_OF_MEMORY) {
+    return new OutOfMemoryError(
+      message.replace(/free .*/, "use scope() or dispose() to free tensors, a smaller batch, or ") +
+        "a higher memoryLimit in init()",
+    );
+  }
+  const fault = /(\w+), called before, met index (-?\d+); it must be in 0\.\.(-?\d+)/.exec(message);
+  if (!fault) return new NativeError(status, message, detail);
+  const [op, index, last] = [fault[1]!, Number(fault[2]), Number(fault[3])];
+  const range = `0..${last}`;
+  const what = ["crossEntropy", "nllLoss"].includes(op)
+    ? `a target is ${index}; classes are ${range} (the model has ${
+      last + 1
+    } outputs): count classes ` +
+      "from 0, and give the model an output for each"
+    : `an index is ${index}; it must be in ${range}`;
+  return new IndexError(
+    `${
+      sharing[op] ?? op
+    }: ${what}. Found later, by what waits for the device; CUDENO_SYNC=1 finds it at the call`,
+    index,
+    last + 1,
+  );
+}
+
+// Operations with one kernel, which does not know for whom it works.
+const sharing: Record<string, string> = { gather: "gather, indexSelect or embedding" };
+
+const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 
 function text(pointer: Deno.PointerValue): string {
   return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
@@ -116,7 +156,7 @@ function openFirst(kind: LibraryKind, paths: string[]): Library {
 
 function permissionError(path: string, cause: Error): LibraryError {
   return new LibraryError(
-    `Opening ${path} needs the permission to call native code; run with --allow-ffi`,
+    `Opening ${path} needs the permission to call native code; run with --allow-ffi (all of it, not --allow-ffi=FILE)`,
     { cause },
   );
 }

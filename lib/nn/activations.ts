@@ -1,5 +1,5 @@
-import type { FusedActivation } from "../core/gate.ts";
-import { checkOptions } from "../core/options.ts";
+import { formatCall } from "../core/format.ts";
+import { checkOptions, type Complete } from "../core/options.ts";
 import {
   elu,
   type EluOptions,
@@ -102,9 +102,8 @@ export class SiLU extends Module {
  * ```
  */
 export class LeakyReLU extends Module {
-  readonly #options: Required<LeakyReluOptions>;
+  readonly #options: Complete<LeakyReluOptions>;
 
-  /** With a slope below 0 of negativeSlope, by default 0.01. */
   constructor(options: LeakyReluOptions = {}) {
     super();
     checkOptions("LeakyReLU", options, ["negativeSlope"]);
@@ -116,9 +115,9 @@ export class LeakyReLU extends Module {
     return leakyRelu(x, this.#options);
   }
 
-  /** `LeakyReLU(negativeSlope: 0.01)`. */
+  /** `LeakyReLU({ negativeSlope: 0.01 })`. */
   override describe(): string {
-    return `LeakyReLU(negativeSlope: ${this.#options.negativeSlope})`;
+    return formatCall("LeakyReLU", [], { ...this.#options });
   }
 }
 
@@ -131,9 +130,8 @@ export class LeakyReLU extends Module {
  * ```
  */
 export class ELU extends Module {
-  readonly #options: Required<EluOptions>;
+  readonly #options: Complete<EluOptions>;
 
-  /** With alpha, by default 1. */
   constructor(options: EluOptions = {}) {
     super();
     checkOptions("ELU", options, ["alpha"]);
@@ -145,9 +143,9 @@ export class ELU extends Module {
     return elu(x, this.#options);
   }
 
-  /** `ELU(alpha: 1)`. */
+  /** `ELU({ alpha: 1 })`. */
   override describe(): string {
-    return `ELU(alpha: ${this.#options.alpha})`;
+    return formatCall("ELU", [], { ...this.#options });
   }
 }
 
@@ -163,7 +161,6 @@ export class GELU extends Module {
   /** Whether it is exact (`"none"`) or approximated by tanh. */
   readonly approximate: "none" | "tanh";
 
-  /** With `approximate` `"none"` (the default) or `"tanh"`. */
   constructor(options: GeluOptions = {}) {
     super();
     checkOptions("GELU", options, ["approximate"]);
@@ -175,9 +172,9 @@ export class GELU extends Module {
     return gelu(x, { approximate: this.approximate });
   }
 
-  /** `GELU(approximate: none)`. */
+  /** `GELU({ approximate: none })`. */
   override describe(): string {
-    return `GELU(approximate: ${this.approximate})`;
+    return formatCall("GELU", [], { approximate: this.approximate });
   }
 }
 
@@ -190,9 +187,8 @@ export class GELU extends Module {
  * ```
  */
 export class Softplus extends Module {
-  readonly #options: Required<SoftplusOptions>;
+  readonly #options: Complete<SoftplusOptions>;
 
-  /** With beta, by default 1, and threshold, by default 20. */
   constructor(options: SoftplusOptions = {}) {
     super();
     checkOptions("Softplus", options, ["beta", "threshold"]);
@@ -204,16 +200,16 @@ export class Softplus extends Module {
     return softplus(x, this.#options);
   }
 
-  /** `Softplus(beta: 1, threshold: 20)`. */
+  /** `Softplus({ beta: 1, threshold: 20 })`. */
   override describe(): string {
-    return `Softplus(beta: ${this.#options.beta}, threshold: ${this.#options.threshold})`;
+    return formatCall("Softplus", [], { ...this.#options });
   }
 }
 
 /** Options of {@linkcode Softmax} and {@linkcode LogSoftmax}. */
 export interface SoftmaxOptions {
   /** The axis along which the results add up to 1; default -1, the last. */
-  axis?: number;
+  axis?: number | undefined;
 }
 
 /**
@@ -227,7 +223,6 @@ export interface SoftmaxOptions {
 export class Softmax extends Module {
   readonly #axis: number;
 
-  /** Along `axis`, by default the last. */
   constructor(options: SoftmaxOptions = {}) {
     super();
     checkOptions("Softmax", options, ["axis"]);
@@ -239,9 +234,9 @@ export class Softmax extends Module {
     return softmax(x, this.#axis);
   }
 
-  /** `Softmax(axis: -1)`. */
+  /** `Softmax({ axis: -1 })`. */
   override describe(): string {
-    return `Softmax(axis: ${this.#axis})`;
+    return formatCall("Softmax", [], { axis: this.#axis });
   }
 }
 
@@ -256,7 +251,6 @@ export class Softmax extends Module {
 export class LogSoftmax extends Module {
   readonly #axis: number;
 
-  /** Along `axis`, by default the last. */
   constructor(options: SoftmaxOptions = {}) {
     super();
     checkOptions("LogSoftmax", options, ["axis"]);
@@ -268,24 +262,8 @@ export class LogSoftmax extends Module {
     return logSoftmax(x, this.#axis);
   }
 
-  /** `LogSoftmax(axis: -1)`. */
+  /** `LogSoftmax({ axis: -1 })`. */
   override describe(): string {
-    return `LogSoftmax(axis: ${this.#axis})`;
-  }
-}
-
-const gelus = { none: "gelu", tanh: "geluTanh" } as const;
-
-/** The name under which linear() knows what a module computes, if it does. */
-export function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
-  switch (module?.forward) { // a subclass may have another one
-    case ReLU.prototype.forward:
-      return "relu";
-    case GELU.prototype.forward:
-      return gelus[(module as GELU).approximate]; // none for a name that gelu() is to refuse
-    case SiLU.prototype.forward:
-      return "silu";
-    default:
-      return undefined;
+    return formatCall("LogSoftmax", [], { axis: this.#axis });
   }
 }

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -21,15 +22,15 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode MultiHeadAttention}. */
 export interface MultiHeadAttentionOptions {
   /** Whether the projections have biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Tensors are [batch, sequence, features] instead of [sequence, batch, features]. Default false, as in PyTorch. */
-  batchFirst?: boolean;
+  batchFirst?: boolean | undefined;
   /** The probability that an attention weight becomes 0 in training. Default 0. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /** What {@linkcode MultiHeadAttention} may not look at. */
@@ -38,11 +39,11 @@ export interface AttentionMasks {
    * [queries, keys], or [batch · heads, queries, keys]: uint8, where anything but 0 keeps a query from a key (the other way
    * round than in scaledDotProductAttention(), as in PyTorch); or a float that is added to the scores.
    */
-  mask?: Tensor | null;
+  mask?: Tensor | null | undefined;
   /** [batch, keys], or [keys] without a batch: uint8, where anything but 0 hides a key; or a float that is added. */
-  keyPaddingMask?: Tensor | null;
+  keyPaddingMask?: Tensor | null | undefined;
   /** Keep query i from keys after i. Default false. */
-  causal?: boolean;
+  causal?: boolean | undefined;
 }
 
 /**
@@ -69,7 +70,6 @@ export class MultiHeadAttention extends Module {
   readonly #batchFirst: boolean;
   readonly #dropout: number;
 
-  /** Makes the parameters. */
   constructor(embedDim: number, heads: number, options: MultiHeadAttentionOptions = {}) {
     super();
     const op = "MultiHeadAttention";
@@ -178,7 +178,11 @@ export class MultiHeadAttention extends Module {
 
   /** `MultiHeadAttention(embedDim, heads)`. */
   override describe(): string {
-    return `MultiHeadAttention(${this.in_proj_weight.shape[1]}, ${this.#heads})`;
+    return formatCall("MultiHeadAttention", [this.in_proj_weight.shape[1], this.#heads], {
+      bias: this.in_proj_bias ? undefined : false,
+      batchFirst: this.#batchFirst || undefined,
+      dropout: this.#dropout || undefined,
+    });
   }
 }
 

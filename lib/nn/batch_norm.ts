@@ -1,3 +1,5 @@
+import { formatCall } from "../core/format.ts";
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -12,17 +14,17 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode BatchNorm1d} and its like. */
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
   /** The share of the new statistics in the running ones; null for the average of all so far. Default 0.1. */
-  momentum?: number | null;
+  momentum?: number | null | undefined;
   /** Whether there are a weight and a bias to learn. Default true. */
-  affine?: boolean;
+  affine?: boolean | undefined;
   /** Whether statistics are gathered in training for evaluation; else evaluation uses the batch's own. Default true. */
-  trackRunningStats?: boolean;
+  trackRunningStats?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. The running statistics of 16-bit floats are float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /** What layers of batch normalisation have in common: they differ in the shapes that they take. */
@@ -41,7 +43,6 @@ export abstract class BatchNorm extends Module {
   readonly #eps: number;
   readonly #features: number;
 
-  /** Makes the parameters and buffers for axis 1 of extent `features`. */
   constructor(features: number, options: BatchNormOptions = {}) {
     super();
     const name = new.target.name;
@@ -76,6 +77,7 @@ export abstract class BatchNorm extends Module {
 
   /** x normalised; in training mode by the batch's statistics, which the running ones follow. */
   override forward(x: Tensor): Tensor {
+    checkTensor(this.constructor.name, x);
     this.checkInput(x);
     return batchNorm(x, {
       weight: this.weight,
@@ -91,7 +93,12 @@ export abstract class BatchNorm extends Module {
 
   /** Such as `BatchNorm1d(features)`. */
   override describe(): string {
-    return `${this.constructor.name}(${this.#features})`;
+    return formatCall(this.constructor.name, [this.#features], {
+      eps: this.#eps === 1e-5 ? undefined : this.#eps,
+      momentum: this.#momentum === 0.1 ? undefined : this.#momentum,
+      affine: this.weight ? undefined : false,
+      trackRunningStats: this.running_mean ? undefined : false,
+    });
   }
 }
 

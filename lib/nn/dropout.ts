@@ -3,12 +3,18 @@ import { dropout, probabilityOf } from "../ops/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 
+/** Options of {@linkcode Dropout}. */
+export interface DropoutLayerOptions {
+  /** The probability that an element becomes 0. Default 0.5. */
+  p?: number | undefined;
+}
+
 /**
  * dropout() while training; in evaluation mode x as it is. As torch.nn.Dropout.
  *
  * ```ts
  * import { nn, ones } from "@cudeno/cudeno";
- * const layer = new nn.Dropout({ p: 0.5 });
+ * const layer = new nn.Dropout(0.5); // or { p: 0.5 }
  * console.log(layer.forward(ones([6])).dataSync()); // zeros and twos
  * console.log(layer.eval().forward(ones([6])).dataSync()); // ones
  * ```
@@ -17,11 +23,10 @@ export class Dropout extends Module {
   /** The probability that an element becomes 0. */
   readonly p: number;
 
-  /** Takes the probability; default 0.5. */
-  constructor(options: { p?: number } = {}) {
+  constructor(p: number | DropoutLayerOptions = {}) {
     super();
-    checkOptions("Dropout", options, ["p"]);
-    this.p = probabilityOf("Dropout", options.p);
+    if (typeof p !== "number") checkOptions("Dropout", p, ["p"]);
+    this.p = probabilityOf("Dropout", typeof p === "number" ? p : p.p);
   }
 
   /** x with elements dropped. */

@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -10,11 +11,11 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode Embedding}. */
 export interface EmbeddingLayerOptions {
   /** A row that starts as zeros and gets no gradient; negative ones count from the back. Default: none. */
-  paddingIndex?: number;
+  paddingIndex?: number | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**
@@ -34,7 +35,6 @@ export class Embedding extends Module {
   /** The row without gradient, counted from the front, or null. */
   readonly paddingIndex: number | null;
 
-  /** Makes the parameter. */
   constructor(num: number, dim: number, options: EmbeddingLayerOptions = {}) {
     super();
     checkInteger("Embedding", "num", num, 1);
@@ -56,7 +56,8 @@ export class Embedding extends Module {
 
   /** `Embedding(num, dim)`. */
   override describe(): string {
-    const padding = this.paddingIndex === null ? "" : `, paddingIndex: ${this.paddingIndex}`;
-    return `Embedding(${this.weight.shape.join(", ")}${padding})`;
+    return formatCall("Embedding", this.weight.shape, {
+      paddingIndex: this.paddingIndex ?? undefined,
+    });
   }
 }

@@ -16,7 +16,6 @@ import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
  * ```
  */
 export class GRU extends RNNBase {
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
     super("GRU", 3, inputSize, hiddenSize, options);
   }

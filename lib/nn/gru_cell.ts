@@ -15,7 +15,6 @@ import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
  * ```
  */
 export class GRUCell extends RNNCellBase {
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellBaseOptions = {}) {
     super("GRUCell", 3, inputSize, hiddenSize, options);
   }

@@ -1,5 +1,6 @@
+import { formatValue } from "../core/format.ts";
 import { dtypeInfo } from "../core/dtype.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
+import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
 import { takeRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -19,11 +20,11 @@ export type Nonlinearity =
 /** Options of {@linkcode kaimingUniform} and {@linkcode kaimingNormal}. */
 export interface KaimingOptions {
   /** The slope below 0 of leakyRelu. Default 0. */
-  a?: number;
+  a?: number | undefined;
   /** Whether to keep the variance forward (by the inputs of a unit) or backward (by its outputs). Default `"fanIn"`. */
-  mode?: "fanIn" | "fanOut";
+  mode?: "fanIn" | "fanOut" | undefined;
   /** What follows the layer. Default `"leakyRelu"`. */
-  nonlinearity?: Nonlinearity;
+  nonlinearity?: Nonlinearity | undefined;
 }
 
 // A Philox block makes four numbers of 32 bits or two of 64.
@@ -37,7 +38,10 @@ const takeFor = (x: Tensor) => takeRandom(Math.ceil(x.size / (x.dtype === "float
  * console.log(nn.init.uniform(zeros([3]), { low: -1 }).dataSync()); // three numbers in [-1, 1)
  * ```
  */
-export function uniform(x: Tensor, options: { low?: number; high?: number } = {}): Tensor {
+export function uniform(
+  x: Tensor,
+  options: { low?: number | undefined; high?: number | undefined } = {},
+): Tensor {
   checkOptions("uniform", options, ["low", "high"]);
   const { low = 0, high = 1 } = options;
   checkDType("uniform", x, floats);
@@ -59,7 +63,10 @@ export function uniform(x: Tensor, options: { low?: number; high?: number } = {}
  * console.log(nn.init.normal(zeros([3]), { std: 0.02 }).dataSync()); // three small numbers
  * ```
  */
-export function normal(x: Tensor, options: { mean?: number; std?: number } = {}): Tensor {
+export function normal(
+  x: Tensor,
+  options: { mean?: number | undefined; std?: number | undefined } = {},
+): Tensor {
   checkOptions("normal", options, ["mean", "std"]);
   const { mean = 0, std = 1 } = options;
   checkDType("normal", x, floats);
@@ -150,11 +157,7 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
     leakyRelu: Math.sqrt(2 / (1 + slope * slope)),
     selu: 3 / 4,
   };
-  if (!Object.hasOwn(gains, nonlinearity)) {
-    throw new ArgumentError(
-      `calculateGain: nonlinearity is ${nonlinearity}; it must be ${Object.keys(gains).join(", ")}`,
-    );
-  }
+  checkChoice("calculateGain", "nonlinearity", nonlinearity, gains);
   return gains[nonlinearity];
 }
 
@@ -168,7 +171,7 @@ function fansOf(op: string, x: Tensor): { fanIn: number; fanOut: number } {
   return { fanIn: x.shape[1]! * field, fanOut: x.shape[0]! * field };
 }
 
-function xavierStd(op: string, x: Tensor, options: { gain?: number }): number {
+function xavierStd(op: string, x: Tensor, options: { gain?: number | undefined }): number {
   checkOptions(op, options, ["gain"]);
   const { gain = 1 } = options;
   checkNumber(op, "gain", gain, 0);
@@ -186,7 +189,7 @@ function xavierStd(op: string, x: Tensor, options: { gain?: number }): number {
  * nn.init.xavierUniform(layer.weight, { gain: nn.init.calculateGain("tanh") });
  * ```
  */
-export function xavierUniform(x: Tensor, options: { gain?: number } = {}): Tensor {
+export function xavierUniform(x: Tensor, options: { gain?: number | undefined } = {}): Tensor {
   const high = Math.sqrt(3) * xavierStd("xavierUniform", x, options);
   return uniform(x, { low: -high, high });
 }
@@ -199,7 +202,7 @@ export function xavierUniform(x: Tensor, options: { gain?: number } = {}): Tenso
  * console.log(nn.init.xavierNormal(zeros([2, 6])).dataSync()); // of deviation 0.5
  * ```
  */
-export function xavierNormal(x: Tensor, options: { gain?: number } = {}): Tensor {
+export function xavierNormal(x: Tensor, options: { gain?: number | undefined } = {}): Tensor {
   return normal(x, { std: xavierStd("xavierNormal", x, options) });
 }
 
@@ -207,7 +210,7 @@ function kaimingStd(op: string, x: Tensor, options: KaimingOptions): number {
   checkOptions(op, options, ["a", "mode", "nonlinearity"]);
   const { a = 0, mode = "fanIn", nonlinearity = "leakyRelu" } = options;
   if (mode !== "fanIn" && mode !== "fanOut") {
-    throw new ArgumentError(`${op}: mode is ${mode}; it must be fanIn or fanOut`);
+    throw new ArgumentError(`${op}: mode is ${formatValue(mode)}; it must be fanIn or fanOut`);
   }
   const fan = fansOf(op, x)[mode];
   return x.size === 0 ? 0 : calculateGain(nonlinearity, a) / Math.sqrt(fan);
@@ -250,7 +253,7 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
  * console.log(x.matmul(x.transpose()).dataSync()); // about the identity
  * ```
  */
-export function orthogonal(x: Tensor, options: { gain?: number } = {}): Tensor {
+export function orthogonal(x: Tensor, options: { gain?: number | undefined } = {}): Tensor {
   checkOptions("orthogonal", options, ["gain"]);
   const { gain = 1 } = options;
   checkNumber("orthogonal", "gain", gain);
@@ -273,13 +276,13 @@ export function orthogonal(x: Tensor, options: { gain?: number } = {}): Tensor {
 /** Options of {@linkcode truncNormal}. */
 export interface TruncNormalOptions {
   /** Of the distribution before it is cut. Default 0. */
-  mean?: number;
+  mean?: number | undefined;
   /** Of the distribution before it is cut. Default 1. */
-  std?: number;
+  std?: number | undefined;
   /** The least value. Default -2. */
-  a?: number;
+  a?: number | undefined;
   /** The largest value. Default 2. */
-  b?: number;
+  b?: number | undefined;
 }
 
 /**

@@ -1,6 +1,6 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import type { FusedActivation } from "../core/gate.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { rand } from "../create.ts";
@@ -11,11 +11,11 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode Linear}. */
 export interface LinearOptions {
   /** Whether to add a bias. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**
@@ -33,7 +33,6 @@ export class Linear extends Module {
   /** [out], or null. */
   bias: Tensor | null;
 
-  /** Makes the parameters. */
   constructor(inFeatures: number, outFeatures: number, options: LinearOptions = {}) {
     super();
     checkInteger("Linear", "inFeatures", inFeatures, 1);
@@ -55,19 +54,6 @@ export class Linear extends Module {
   /** `Linear(in, out)`. */
   override describe(): string {
     const [out, features] = this.weight.shape;
-    return `Linear(${features}, ${out}${this.bias ? "" : ", bias: false"})`;
+    return formatCall("Linear", [features, out], { bias: this.bias ? undefined : false });
   }
-}
-
-/**
- * activation(layer(x)) as one operation; or nothing if that is not the same, as the layer is another one than Linear, or
- * computes its output in a way of its own.
- */
-export function activated(
-  layer: Module,
-  activation: FusedActivation,
-  x: Tensor,
-): Tensor | undefined {
-  if (!(layer instanceof Linear) || layer.forward !== Linear.prototype.forward) return undefined;
-  return linear(x, layer.weight, layer.bias, { activation });
 }

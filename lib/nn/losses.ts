@@ -32,7 +32,6 @@ export interface Loss {
 export class CrossEntropyLoss implements Loss {
   readonly #options: CrossEntropyOptions;
 
-  /** Takes the options of crossEntropy(). */
   constructor(options: CrossEntropyOptions = {}) {
     crossEntropyOptions("CrossEntropyLoss", options);
     this.#options = options;
@@ -56,7 +55,6 @@ export class CrossEntropyLoss implements Loss {
 export class NLLLoss implements Loss {
   readonly #options: ClassLossOptions;
 
-  /** Takes the options of nllLoss(). */
   constructor(options: ClassLossOptions = {}) {
     reductionOf("NLLLoss", options, ["weight", "ignoreIndex"]);
     this.#options = options;
@@ -80,7 +78,6 @@ export class NLLLoss implements Loss {
 export class BCELoss implements Loss {
   readonly #options: BCELossOptions;
 
-  /** Takes the options of bceLoss(). */
   constructor(options: BCELossOptions = {}) {
     reductionOf("BCELoss", options, ["weight"]);
     this.#options = options;
@@ -104,7 +101,6 @@ export class BCELoss implements Loss {
 export class BCEWithLogitsLoss implements Loss {
   readonly #options: BCEWithLogitsLossOptions;
 
-  /** Takes the options of bceWithLogitsLoss(). */
   constructor(options: BCEWithLogitsLossOptions = {}) {
     reductionOf("BCEWithLogitsLoss", options, ["weight", "posWeight"]);
     this.#options = options;
@@ -128,7 +124,6 @@ export class BCEWithLogitsLoss implements Loss {
 export class KLDivLoss implements Loss {
   readonly #options: KLDivLossOptions;
 
-  /** Takes the options of klDivLoss(). */
   constructor(options: KLDivLossOptions = {}) {
     klReductionOf("KLDivLoss", options);
     this.#options = options;

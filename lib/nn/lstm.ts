@@ -25,7 +25,6 @@ export interface LSTMState {
  * ```
  */
 export class LSTM extends RNNBase {
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNBaseOptions = {}) {
     super("LSTM", 4, inputSize, hiddenSize, options);
   }

@@ -16,7 +16,6 @@ import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
  * ```
  */
 export class LSTMCell extends RNNCellBase {
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellBaseOptions = {}) {
     super("LSTMCell", 4, inputSize, hiddenSize, options);
   }

@@ -26,7 +26,6 @@ import type { Loss } from "./losses.ts";
 export class HingeLoss implements Loss {
   readonly #options: HingeLossOptions;
 
-  /** Takes the options of hingeLoss(). */
   constructor(options: HingeLossOptions = {}) {
     reductionOf("HingeLoss", options, ["margin"]);
     marginOf("HingeLoss", options);
@@ -53,7 +52,6 @@ export class HingeLoss implements Loss {
 export class MultiMarginLoss implements Loss {
   readonly #options: MultiMarginLossOptions;
 
-  /** Takes the options of multiMarginLoss(). */
   constructor(options: MultiMarginLossOptions = {}) {
     reductionOf("MultiMarginLoss", options, ["margin", "p", "weight"]);
     marginOf("MultiMarginLoss", options);
@@ -80,7 +78,6 @@ export class MultiMarginLoss implements Loss {
 export class CosineEmbeddingLoss {
   readonly #options: CosineEmbeddingLossOptions;
 
-  /** Takes the options of cosineEmbeddingLoss(). */
   constructor(options: CosineEmbeddingLossOptions = {}) {
     reductionOf("CosineEmbeddingLoss", options, ["margin"]);
     cosineMarginOf("CosineEmbeddingLoss", options);

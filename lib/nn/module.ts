@@ -1,8 +1,10 @@
+import { checkState } from "./state_dict.ts";
+import { summaryOf, treeOf } from "./summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkOptions, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
-import { formatShape, sameShape } from "../core/shape.ts";
+import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -15,6 +17,14 @@ export interface LoadResult {
   readonly missing: string[];
   /** Names that the state dict has and the module lacks. */
   readonly unexpected: string[];
+}
+
+/** Options of {@linkcode Module.summary}: one of them, for the shapes that modules give. */
+export interface SummaryOptions {
+  /** The shape of an input, with the batch: `[1, 784]`. The input is zeros, of the parameters' dtype and device. */
+  inputShape?: Shape | undefined;
+  /** An input, for a model of whole numbers, say. */
+  input?: Tensor | undefined;
 }
 
 /**
@@ -53,6 +63,7 @@ export abstract class Module {
 
   /** This module and all inside it, by name; its own name is empty. */
   *namedModules(prefix = ""): Generator<[string, Module]> {
+    if (typeof prefix !== "string") refuse("namedModules", "prefix", prefix, "a string");
     yield [prefix, this];
     for (const [name, child] of this.namedChildren()) {
       yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
@@ -95,8 +106,9 @@ export abstract class Module {
    * Copies values into parameters and buffers of the same names, from any device and float dtype. With `strict` (the
    * default), throws when names are missing or unexpected; shapes must be equal. Nothing is changed if it throws.
    */
-  loadStateDict(state: StateDict, options: { strict?: boolean } = {}): LoadResult {
+  loadStateDict(state: StateDict, options: { strict?: boolean | undefined } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
+    checkState("loadStateDict", state);
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
@@ -131,6 +143,7 @@ export abstract class Module {
 
   /** Sets training mode here and in all children. */
   train(mode = true): this {
+    if (typeof mode !== "boolean") refuse("train", "mode", mode, "true or false");
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
@@ -165,37 +178,37 @@ export abstract class Module {
     }
   }
 
-  /** What console.log shows. */
-  [Symbol.for("Deno.customInspect")](): string {
-    return this.summary();
+  // What console.log shows. Names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
+      value(this: Module): string {
+        return this.summary();
+      },
+    });
   }
 
-  /** One line for summary(), such as `Linear(784, 128)`. */
+  /** One line for summary(), such as `Linear(784, 128)`: the call that makes such a layer. */
   describe(): string {
     return this.constructor.name;
   }
 
-  /** A table of the modules with the shapes and counts of their parameters. */
-  summary(): string {
-    const rows: string[][] = [["module", "parameters", "shapes"]];
-    const total = this.parameters().reduce((n, tensor) => n + tensor.size, 0);
-    for (const [name, module] of this.namedModules()) {
-      const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
-        string,
-        Tensor,
-      ][];
-      const count = own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0);
-      const shapes = own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", ");
-      rows.push([
-        `${name ? `${name}: ` : ""}${module.describe()}`,
-        count ? count.toLocaleString("en") : "",
-        shapes,
-      ]);
-    }
-    rows.push(["total", total.toLocaleString("en"), ""]);
-    const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
-    return rows.map(([module, count, shapes]) =>
-      `${module!.padEnd(widths[0]!)}  ${count!.padStart(widths[1]!)}  ${shapes}`.trimEnd()
-    ).join("\n");
+  /** The module and all in it, indented, as PyTorch prints them. */
+  toString(): string {
+    return treeOf(this);
+  }
+
+  /**
+   * A table of the modules with the shapes and counts of their parameters. With the shape of an input, or an input, also
+   * the shapes of what the modules give; the model then runs once, in evaluation mode.
+   *
+   * ```ts
+   * import { nn } from "@cudeno/cudeno";
+   * const model = new nn.Sequential(new nn.Linear(784, 10), new nn.ReLU());
+   * console.log(model.summary({ inputShape: [1, 784] }));
+   * console.log(`${model}`);
+   * ```
+   */
+  summary(options: SummaryOptions = {}): string {
+    return summaryOf(this, options);
   }
 }

@@ -1,6 +1,9 @@
+import { formatValue } from "../core/format.ts";
+import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * Modules in a list, named 0, 1, 2, …; as torch.nn.ModuleList. It computes nothing itself: the module that holds it calls
@@ -21,10 +24,13 @@ import { Module } from "./module.ts";
 export class ModuleList<M extends Module = Module> extends Module implements Iterable<M> {
   readonly #modules: M[];
 
-  /** The modules in order. */
   constructor(modules: Iterable<M> = []) {
     super();
-    this.#modules = [...modules];
+    if (typeof modules?.[Symbol.iterator] !== "function") {
+      refuse("ModuleList", "modules", modules, "an array of modules");
+    }
+    this.#modules = [];
+    for (const module of modules) this.append(module);
   }
 
   /** How many there are. */
@@ -34,15 +40,18 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
 
   /** Module i, from the back where i is negative; throws where there is none. */
   at(i: number): M {
-    const found = this.#modules.at(i);
-    if (!found || !Number.isInteger(i)) {
-      throw new ArgumentError(`ModuleList: there is no module ${i} among ${this.length}`);
+    const found = Number.isInteger(i) ? this.#modules.at(i) : undefined;
+    if (!found) {
+      throw new ArgumentError(
+        `ModuleList: there is no module ${formatValue(i)} among ${this.length}`,
+      );
     }
     return found;
   }
 
   /** Adds a module to the end. */
   append(module: M): this {
+    checkModule("ModuleList", `module ${this.length}`, module);
     this.#modules.push(module);
     return this;
   }

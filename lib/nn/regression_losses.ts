@@ -24,7 +24,6 @@ import type { Loss } from "./losses.ts";
 export class MSELoss implements Loss {
   readonly #options: LossOptions;
 
-  /** Takes the options of mseLoss(). */
   constructor(options: LossOptions = {}) {
     reductionOf("MSELoss", options);
     this.#options = options;
@@ -48,7 +47,6 @@ export class MSELoss implements Loss {
 export class L1Loss implements Loss {
   readonly #options: LossOptions;
 
-  /** Takes the options of l1Loss(). */
   constructor(options: LossOptions = {}) {
     reductionOf("L1Loss", options);
     this.#options = options;
@@ -72,7 +70,6 @@ export class L1Loss implements Loss {
 export class SmoothL1Loss implements Loss {
   readonly #options: SmoothL1LossOptions;
 
-  /** Takes the options of smoothL1Loss(). */
   constructor(options: SmoothL1LossOptions = {}) {
     reductionOf("SmoothL1Loss", options, ["beta"]);
     betaOf("SmoothL1Loss", options);
@@ -97,7 +94,6 @@ export class SmoothL1Loss implements Loss {
 export class HuberLoss implements Loss {
   readonly #options: HuberLossOptions;
 
-  /** Takes the options of huberLoss(). */
   constructor(options: HuberLossOptions = {}) {
     reductionOf("HuberLoss", options, ["delta"]);
     deltaOf("HuberLoss", options);

@@ -1,6 +1,7 @@
 import { add } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015). Its output must have
@@ -16,9 +17,9 @@ export class Residual extends Module {
   /** What is added to x. */
   readonly inner: Module;
 
-  /** Takes the module inside. */
   constructor(inner: Module) {
     super();
+    checkModule("Residual", "inner", inner);
     this.inner = inner;
   }
 

@@ -5,7 +5,7 @@ import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 /** Options of {@linkcode RNN}. */
 export interface RNNOptions extends RNNBaseOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**
@@ -23,9 +23,8 @@ export interface RNNOptions extends RNNBaseOptions {
 export class RNN extends RNNBase {
   readonly #nonlinearity: "tanh" | "relu";
 
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNOptions = {}) {
-    const { nonlinearity = "tanh" } = options;
+    const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNN", nonlinearity);
     super("RNN", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
     this.#nonlinearity = nonlinearity;

@@ -1,9 +1,10 @@
+import { uniform } from "./uniform.ts";
+import { formatCall } from "../core/format.ts";
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { checkInteger, checkOptions } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
-import { rand } from "../create.ts";
 import { ShapeError } from "../native/errors.ts";
 import { concat } from "../ops/concat.ts";
 import { dropout, probabilityOf } from "../ops/dropout.ts";
@@ -15,19 +16,19 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode LSTM} and {@linkcode GRU}. */
 export interface RNNBaseOptions {
   /** Layers, one on top of the other. Default 1. */
-  numLayers?: number;
+  numLayers?: number | undefined;
   /** Whether to add biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Sequences are [n, steps, in] instead of [steps, n, in]; states stay as they are. Default false. */
-  batchFirst?: boolean;
+  batchFirst?: boolean | undefined;
   /** The share of a layer's outputs that are zeroed in training before the next layer takes them. Default 0. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** Walk each sequence in both directions, and give both outputs side by side. Default false. */
-  bidirectional?: boolean;
+  bidirectional?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 const keys = ["numLayers", "bias", "batchFirst", "dropout", "bidirectional", "device", "dtype"];
@@ -60,7 +61,7 @@ export abstract class RNNBase extends Module {
   readonly inputSize: number;
   /** The units of a layer and direction. */
   readonly hiddenSize: number;
-  readonly #options: Required<Omit<RNNBaseOptions, "device" | "dtype">>;
+  readonly #options: Complete<Omit<RNNBaseOptions, "device" | "dtype">>;
 
   /** Makes the parameters of as many gates a unit. */
   constructor(
@@ -124,8 +125,8 @@ export abstract class RNNBase extends Module {
     step: Step,
   ): [output: Tensor, ...last: Tensor[]] {
     const { numLayers, batchFirst, dropout: p } = this.#options;
-    const single = x.rank === 2; // a sequence alone
     this.#check(x, initial);
+    const single = x.rank === 2; // a sequence alone
     let y = single ? x.unsqueeze(1) : batchFirst ? x.transpose(0, 1) : x;
     const states = Object.values(initial).map((state) => single ? state.unsqueeze(1) : state);
     const last: Tensor[][] = [];
@@ -149,6 +150,7 @@ export abstract class RNNBase extends Module {
   #check(x: Tensor, initial: Readonly<Record<string, Tensor>>): void {
     const { numLayers, batchFirst } = this.#options;
     const name = this.constructor.name;
+    for (const tensor of [x, ...Object.values(initial)]) checkTensor(name, tensor);
     if ((x.rank !== 2 && x.rank !== 3) || x.shape.at(-1) !== this.inputSize) {
       const batched = batchFirst ? "n, steps" : "steps, n";
       throw new ShapeError(
@@ -171,14 +173,14 @@ export abstract class RNNBase extends Module {
     }
   }
 
-  /** `LSTM(10, 20, numLayers: 2)`. */
+  /** `LSTM(10, 20, { numLayers: 2 })`. */
   override describe(): string {
     const { bias, ...rest } = this.#options;
     const plain = { numLayers: 1, dropout: 0 } as Record<string, unknown>;
     const told = Object.entries(rest).filter(([key, value]) => value !== (plain[key] ?? false));
     if (!bias) told.push(["bias", false]);
-    const text = told.map(([key, value]) => `, ${key}: ${value}`).join("");
-    return `${this.constructor.name}(${this.inputSize}, ${this.hiddenSize}${text})`;
+    const sizes = [this.inputSize, this.hiddenSize];
+    return formatCall(this.constructor.name, sizes, Object.fromEntries(told));
   }
 }
 
@@ -186,14 +188,3 @@ const suffixOf = (layer: number, direction: number) =>
   `l${layer}${direction ? "_reverse" : ""}` as const;
 
 const joined = (list: Tensor[], axis: number) => list.length === 1 ? list[0]! : concat(list, axis);
-
-/** A parameter as recurrent layers start with, uniform in ±1/sqrt(hidden). */
-export function uniform(
-  shape: readonly number[],
-  hidden: number,
-  { device, dtype }: { device?: DeviceName; dtype?: DType },
-): Tensor {
-  const high = 1 / Math.sqrt(hidden);
-  const place = { ...(device && { device }), ...(dtype && { dtype }) };
-  return keep(rand(shape, { ...place, low: -high, high, requiresGrad: true }));
-}

@@ -5,7 +5,7 @@ import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 /** Options of {@linkcode RNNCell}. */
 export interface RNNCellOptions extends RNNCellBaseOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**
@@ -23,9 +23,8 @@ export interface RNNCellOptions extends RNNCellBaseOptions {
 export class RNNCell extends RNNCellBase {
   readonly #nonlinearity: "tanh" | "relu";
 
-  /** Makes the parameters. */
   constructor(inputSize: number, hiddenSize: number, options: RNNCellOptions = {}) {
-    const { nonlinearity = "tanh" } = options;
+    const { nonlinearity = "tanh" } = options ?? {};
     checkNonlinearity("RNNCell", nonlinearity);
     super("RNNCell", 1, inputSize, hiddenSize, options, ["nonlinearity"]);
     this.#nonlinearity = nonlinearity;

@@ -1,3 +1,5 @@
+import { formatCall } from "../core/format.ts";
+import { checkTensor } from "../ops/operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -6,16 +8,16 @@ import { ShapeError } from "../native/errors.ts";
 import type { RecurrentWeights } from "../ops/recurrent.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
-import { uniform } from "./rnn_base.ts";
+import { uniform } from "./uniform.ts";
 
 /** Options of {@linkcode LSTMCell} and {@linkcode GRUCell}. */
 export interface RNNCellBaseOptions {
   /** Whether to add biases. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**
@@ -72,6 +74,7 @@ export abstract class RNNCellBase extends Module {
   ): Tensor[] {
     const [features, hidden] = [this.weight_ih.shape[1]!, this.weight_hh.shape[1]!];
     const name = this.constructor.name;
+    for (const tensor of [x, ...states]) checkTensor(name, tensor);
     if ((x.rank !== 1 && x.rank !== 2) || x.shape.at(-1) !== features) {
       throw new ShapeError(
         `${name}: input is ${formatShape(x.shape)}; it must be [n, ${features}] or [${features}]`,
@@ -97,7 +100,7 @@ export abstract class RNNCellBase extends Module {
 
   /** `GRUCell(10, 20)`. */
   override describe(): string {
-    const [features, hidden] = [this.weight_ih.shape[1], this.weight_hh.shape[1]];
-    return `${this.constructor.name}(${features}, ${hidden}${this.bias_ih ? "" : ", bias: false"})`;
+    const sizes = [this.weight_ih.shape[1], this.weight_hh.shape[1]];
+    return formatCall(this.constructor.name, sizes, { bias: this.bias_ih ? undefined : false });
   }
 }

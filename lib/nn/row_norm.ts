@@ -1,3 +1,4 @@
+import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
@@ -11,21 +12,21 @@ import { Module } from "./module.ts";
 /** Options of {@linkcode RMSNorm}. */
 export interface RMSNormOptions {
   /** Added to the mean square. Default: the machine epsilon of x's dtype. */
-  eps?: number;
+  eps?: number | undefined;
   /** Whether there is a weight to learn. Default true. */
-  elementwiseAffine?: boolean;
+  elementwiseAffine?: boolean | undefined;
   /** Default: the device of init(). */
-  device?: DeviceName;
+  device?: DeviceName | undefined;
   /** Default float32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /** Options of {@linkcode LayerNorm}. */
 export interface LayerNormOptions extends RMSNormOptions {
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
   /** Whether there is a bias to learn too, where elementwiseAffine. Default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
 }
 
 /**
@@ -45,7 +46,6 @@ export class LayerNorm extends Module {
   readonly #shape: Shape;
   readonly #eps: number;
 
-  /** Normalises over the last axes, which are of this shape. */
   constructor(normalizedShape: number | Shape, options: LayerNormOptions = {}) {
     super();
     checkOptions("LayerNorm", options, ["eps", "elementwiseAffine", "bias", "device", "dtype"]);
@@ -65,7 +65,11 @@ export class LayerNorm extends Module {
 
   /** `LayerNorm(extents)`. */
   override describe(): string {
-    return `LayerNorm(${this.#shape.join(", ")})`;
+    return formatCall("LayerNorm", [this.#shape.length === 1 ? this.#shape[0] : this.#shape], {
+      eps: this.#eps === 1e-5 ? undefined : this.#eps,
+      elementwiseAffine: this.weight ? undefined : false,
+      bias: this.weight && !this.bias ? false : undefined,
+    });
   }
 }
 
@@ -84,7 +88,6 @@ export class RMSNorm extends Module {
   readonly #shape: Shape;
   readonly #eps: number | undefined;
 
-  /** Normalises over the last axes, which are of this shape. */
   constructor(normalizedShape: number | Shape, options: RMSNormOptions = {}) {
     super();
     checkOptions("RMSNorm", options, ["eps", "elementwiseAffine", "device", "dtype"]);
@@ -107,6 +110,9 @@ export class RMSNorm extends Module {
 
   /** `RMSNorm(extents)`. */
   override describe(): string {
-    return `RMSNorm(${this.#shape.join(", ")})`;
+    return formatCall("RMSNorm", [this.#shape.length === 1 ? this.#shape[0] : this.#shape], {
+      eps: this.#eps,
+      elementwiseAffine: this.weight ? undefined : false,
+    });
   }
 }

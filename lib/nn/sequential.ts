@@ -1,8 +1,11 @@
+import { isClass } from "../core/format.ts";
+import { refuse } from "../core/options.ts";
 import { CudenoError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { fusedActivationOf } from "./activations.ts";
-import { activated } from "./linear.ts";
+import { fusedActivationOf } from "./fused.ts";
+import { activated } from "./fused.ts";
 import { Module } from "./module.ts";
+import { checkModule } from "./check.ts";
 
 /**
  * Modules one after another. Children are named 0, 1, 2, …
@@ -16,10 +19,24 @@ import { Module } from "./module.ts";
 export class Sequential extends Module {
   readonly #modules: readonly Module[];
 
-  /** The modules in order. */
-  constructor(...modules: Module[]) {
+  constructor(...modules: Module[] | [modules: readonly Module[]]) {
     super();
-    this.#modules = modules;
+    const list = modules.length === 1 && Array.isArray(modules[0]) ? modules[0] : modules;
+    list.forEach((module: unknown, i: number) => {
+      if (typeof module === "function" && !isClass(module)) {
+        const { name } = module;
+        refuse(
+          "Sequential",
+          `module ${i}`,
+          module,
+          `a module; write a class with forward(), or take a layer such as nn.ReLU for ${
+            name || "it"
+          }`,
+        );
+      }
+      checkModule("Sequential", `module ${i}`, module);
+    });
+    this.#modules = [...list];
   }
 
   /** The modules by their number. */

@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from "../core/options.ts";
+import { checkChoice, checkInteger, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { gelu, relu } from "../ops/activations.ts";
 import { add } from "../ops/binary.ts";
@@ -9,7 +9,8 @@ import {
   type MultiHeadAttentionOptions,
 } from "./attention.ts";
 import { Dropout } from "./dropout.ts";
-import { activated, Linear } from "./linear.ts";
+import { Linear } from "./linear.ts";
+import { activated } from "./fused.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./row_norm.ts";
 
@@ -18,15 +19,15 @@ const activations = { relu, gelu: (x: Tensor): Tensor => gelu(x) };
 /** Options of {@linkcode TransformerEncoderLayer}. */
 export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionOptions, "bias"> {
   /** The features between the two linear layers. Default 2048. */
-  feedForward?: number;
+  feedForward?: number | undefined;
   /** The probability of each dropout. Default 0.1. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** Between the two linear layers. Default `"relu"`. */
-  activation?: "relu" | "gelu";
+  activation?: "relu" | "gelu" | undefined;
   /** Normalise before attention and linear layers, not after them. Default false. */
-  normFirst?: boolean;
+  normFirst?: boolean | undefined;
   /** The epsilon of the normalisations. Default 1e-5. */
-  layerNormEps?: number;
+  layerNormEps?: number | undefined;
 }
 
 /**
@@ -60,7 +61,6 @@ export class TransformerEncoderLayer extends Module {
   readonly #activation: "relu" | "gelu";
   readonly #normFirst: boolean;
 
-  /** A layer for dModel features and so many heads. */
   constructor(dModel: number, heads: number, options: TransformerEncoderLayerOptions = {}) {
     super();
     const op = "TransformerEncoderLayer";
@@ -71,9 +71,7 @@ export class TransformerEncoderLayer extends Module {
     const { feedForward = 2048, dropout = 0.1, activation = "relu", batchFirst = false } = options;
     const { normFirst = false, layerNormEps: eps = 1e-5, device, dtype } = options;
     checkInteger(op, "feedForward", feedForward, 1);
-    if (!Object.hasOwn(activations, activation)) {
-      throw new ArgumentError(`${op}: activation is ${activation}; it must be relu or gelu`);
-    }
+    checkChoice(op, "activation", activation, activations);
     const place = { device, dtype };
     this.self_attn = new MultiHeadAttention(dModel, heads, { ...place, dropout, batchFirst });
     this.linear1 = new Linear(dModel, feedForward, place);
@@ -123,10 +121,9 @@ export class TransformerEncoder extends Module {
   /** At the end, or null. */
   norm: Module | null;
 
-  /** Takes the layers over. */
   constructor(
     layers: readonly TransformerEncoderLayer[],
-    options: { norm?: Module | null } = {},
+    options: { norm?: Module | null | undefined } = {},
   ) {
     super();
     checkOptions("TransformerEncoder", options, ["norm"]);

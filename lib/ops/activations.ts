@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -26,7 +27,7 @@ export function relu(x: Tensor): Tensor {
 /** Options of {@linkcode leakyRelu}. */
 export interface LeakyReluOptions {
   /** The slope below 0; default 0.01. */
-  negativeSlope?: number;
+  negativeSlope?: number | undefined;
 }
 
 /**
@@ -55,7 +56,7 @@ export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
 /** Options of {@linkcode elu}. */
 export interface EluOptions {
   /** What the result tends to far below 0, with a minus; default 1. */
-  alpha?: number;
+  alpha?: number | undefined;
 }
 
 /**
@@ -121,7 +122,7 @@ export function tanh(x: Tensor): Tensor {
 /** Options of {@linkcode gelu}. */
 export interface GeluOptions {
   /** `"none"` (default) is exact; `"tanh"` is the approximation that some published networks were trained with. */
-  approximate?: "none" | "tanh";
+  approximate?: "none" | "tanh" | undefined;
 }
 
 /**
@@ -147,7 +148,9 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
       return gradEnabled() ? mul(grad, geluTanhSlope(x)) : fused("cdn_gelu_tanh_grad", grad, x);
     }, "geluTanh");
   }
-  throw new ArgumentError(`gelu: approximate is ${approximate}; it must be "none" or "tanh"`);
+  throw new ArgumentError(
+    `gelu: approximate is ${formatValue(approximate)}; it must be "none" or "tanh"`,
+  );
 }
 
 // The distribution's share below x, and x times its density.
@@ -185,9 +188,9 @@ export function silu(x: Tensor): Tensor {
 /** Options of {@linkcode softplus}. */
 export interface SoftplusOptions {
   /** How sharp the bend is; default 1. */
-  beta?: number;
+  beta?: number | undefined;
   /** Above it, beta x is large enough for the result to be x itself; default 20. */
-  threshold?: number;
+  threshold?: number | undefined;
 }
 
 /**

@@ -17,13 +17,13 @@ export interface AttentionOptions {
    * Which keys each query attends to, broadcast to the scores [..., queries, keys]: uint8, where 0 keeps a query from a key;
    * or a float that is added to the scores. Default: all.
    */
-  mask?: Tensor | null;
+  mask?: Tensor | null | undefined;
   /** Keep query i from keys after i. Default false. */
-  causal?: boolean;
+  causal?: boolean | undefined;
   /** The probability that a weight becomes 0. Default 0. */
-  dropout?: number;
+  dropout?: number | undefined;
   /** What the scores are multiplied by. Default 1 / sqrt(features). */
-  scale?: number;
+  scale?: number | undefined;
 }
 
 /**

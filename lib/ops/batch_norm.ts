@@ -15,21 +15,21 @@ import { sqrt } from "./unary.ts";
 /** Options of {@linkcode batchNorm}. */
 export interface BatchNormOptions {
   /** [channels]; multiplies the result. Default: 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
   /** [channels]; added to the result. Default: 0. */
-  bias?: Tensor | null;
+  bias?: Tensor | null | undefined;
   /** [channels]; updated in training, used in evaluation. Without them the batch's own statistics serve both. */
-  runningMean?: Tensor | null;
+  runningMean?: Tensor | null | undefined;
   /** [channels]; with runningMean. */
-  runningVar?: Tensor | null;
+  runningVar?: Tensor | null | undefined;
   /** One int32, which counts the batches of training. */
-  numBatchesTracked?: Tensor | null;
+  numBatchesTracked?: Tensor | null | undefined;
   /** Whether to take the statistics of the batch, and to update the running ones. Default false. */
-  training?: boolean;
+  training?: boolean | undefined;
   /** The share of the new statistics in the running ones; null for the average of all so far. Default 0.1. */
-  momentum?: number | null;
+  momentum?: number | null | undefined;
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 const keys = [

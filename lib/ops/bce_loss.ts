@@ -17,13 +17,13 @@ import { log, neg } from "./unary.ts";
 /** Options of {@linkcode bceLoss}. */
 export interface BCELossOptions extends LossOptions {
   /** What each element counts; of the input's shape or broadcast to it. Default 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode bceWithLogitsLoss}. */
 export interface BCEWithLogitsLossOptions extends BCELossOptions {
   /** What a target of 1 counts against one of 0; of the input's shape or broadcast to it. Default 1. */
-  posWeight?: Tensor | null;
+  posWeight?: Tensor | null | undefined;
 }
 
 const ofProbabilities: Pointwise = {

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
@@ -11,6 +12,7 @@ import {
   checkDType,
   checkSameDevice,
   checkSameDType,
+  checkTensor,
   floats,
   numbers,
 } from "./operands.ts";
@@ -31,6 +33,7 @@ export function broadcasted(
   b: Tensor | number,
   dtype: DType = a.dtype,
 ): Tensor {
+  checkTensor(op, a);
   const { backend } = a;
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
@@ -41,7 +44,7 @@ export function broadcasted(
   }
   if (!(b instanceof TensorBase)) {
     throw new ArgumentError(
-      `${op}: the second operand is ${String(b)}; it must be a tensor or a number`,
+      `${op}: the second operand is ${formatValue(b)}; it must be a tensor or a number`,
     );
   }
   checkSameDevice(op, a, b);

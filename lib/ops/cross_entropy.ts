@@ -10,7 +10,7 @@ import { cast } from "./cast.ts";
 import { ne } from "./compare.ts";
 import { checkAlike, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
 import { permute, reshape, unsqueeze } from "./movement.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, checkTensor, floats } from "./operands.ts";
 import {
   checkClassWeight,
   type Classes,
@@ -29,13 +29,16 @@ import { neg } from "./unary.ts";
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
-  labelSmoothing?: number;
+  labelSmoothing?: number | undefined;
 }
 
 const keys = ["weight", "ignoreIndex", "labelSmoothing"];
 
 /** The options, checked as far as they can be without tensors. */
-export function crossEntropyOptions(op: string, options: CrossEntropyOptions) {
+export function crossEntropyOptions(
+  op: string,
+  options: CrossEntropyOptions,
+): { reduction: Reduction; labelSmoothing: number } {
   const reduction = reductionOf(op, options, keys);
   const { labelSmoothing = 0 } = options;
   checkNumber(op, "labelSmoothing", labelSmoothing, 0);
@@ -69,6 +72,7 @@ export function crossEntropy(
   options: CrossEntropyOptions = {},
 ): Tensor {
   const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
+  checkTensor("crossEntropy", logits);
   [logits] = autocasted("float32", logits);
   checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
   if (isFloat(target.dtype)) {

@@ -8,9 +8,9 @@ import { checkDType, floats } from "./operands.ts";
 /** Options of {@linkcode dropout}. */
 export interface DropoutOptions {
   /** The probability that an element becomes 0, in [0, 1]. Default 0.5. */
-  p?: number;
+  p?: number | undefined;
   /** Without it x is returned as it is. Default true. */
-  training?: boolean;
+  training?: boolean | undefined;
 }
 
 /** p, checked. */

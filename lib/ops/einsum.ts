@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { MAX_RANK, type Shape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -47,7 +48,9 @@ export function einsum(equation: string, a: Tensor, b?: Tensor): Tensor {
 function parse(equation: string, operands: readonly Tensor[]) {
   const refuse = (why: string) => new ArgumentError(`einsum: "${equation}": ${why}`);
   if (typeof equation !== "string") {
-    throw new ArgumentError(`einsum: the equation is ${equation}; it must be a string`);
+    throw new ArgumentError(
+      `einsum: the equation is ${formatValue(equation)}; it must be a string`,
+    );
   }
   const [terms = "", given, ...more] = equation.replaceAll(" ", "").split("->");
   if (more.length > 0) throw refuse("there is more than one ->");

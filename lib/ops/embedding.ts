@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { checkShape, formatShape } from "../core/shape.ts";
@@ -12,7 +13,7 @@ import { checkDType, checkSameDevice, numbers } from "./operands.ts";
 /** Options of {@linkcode embedding}. */
 export interface EmbeddingOptions {
   /** The row of the weight that gets no gradient; negative ones count from the back. Default: none. */
-  paddingIndex?: number;
+  paddingIndex?: number | undefined;
 }
 
 /**
@@ -59,7 +60,9 @@ export function checkPadding(op: string, paddingIndex: number | undefined, num: 
   checkInteger(op, "paddingIndex", paddingIndex, -num);
   if (paddingIndex >= num) {
     throw new ArgumentError(
-      `${op}: paddingIndex is ${paddingIndex}; with ${num} rows it must be in ${-num}..${num - 1}`,
+      `${op}: paddingIndex is ${
+        formatValue(paddingIndex)
+      }; with ${num} rows it must be in ${-num}..${num - 1}`,
     );
   }
   return paddingIndex < 0 ? paddingIndex + num : paddingIndex;

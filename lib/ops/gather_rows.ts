@@ -4,16 +4,16 @@ import { checkNumber, checkOptions } from "../core/options.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, checkSameDevice } from "./operands.ts";
+import { checkDType, checkSameDevice, checkTensor } from "./operands.ts";
 
 /** Options of {@linkcode gatherRows}. */
 export interface GatherRowsOptions {
   /** The dtype of the result; default that of x. A uint8 x may become any number. */
-  dtype?: DType;
+  dtype?: DType | undefined;
   /** Multiplies each element; default 1. Floats only. */
-  scale?: number;
+  scale?: number | undefined;
   /** Is added after scaling; default 0. Floats only. */
-  shift?: number;
+  shift?: number | undefined;
 }
 
 /**
@@ -30,6 +30,7 @@ export interface GatherRowsOptions {
  */
 export function gatherRows(x: Tensor, index: Tensor, options: GatherRowsOptions = {}): Tensor {
   checkOptions("gatherRows", options, ["dtype", "scale", "shift"]);
+  checkTensor("gatherRows", x);
   const { dtype = x.dtype, scale = 1, shift = 0 } = options;
   const code = dtypeInfo(dtype).code;
   checkNumber("gatherRows", "scale", scale);

@@ -51,7 +51,7 @@ export function gru(
   checkOptions("gru", options, ["h0", "reverse"]);
   const { reverse = false, ...given } = options;
   let initial;
-  [x, weights, initial] = lowered(x, weights, given);
+  [x, weights, initial] = lowered("gru", x, weights, given);
   const plan = planOf("gru", 3, x, weights, initial, reverse, 0);
   const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;

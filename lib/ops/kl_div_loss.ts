@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -8,9 +9,9 @@ import { exp, log, neg } from "./unary.ts";
 /** Options of {@linkcode klDivLoss}. */
 export interface KLDivLossOptions {
   /** As of other losses, or `"batchmean"`: the sum over the first extent, which is the divergence itself. Default `"mean"`. */
-  reduction?: Reduction | "batchmean";
+  reduction?: Reduction | "batchmean" | undefined;
   /** Whether the target holds logarithms too. Default false. */
-  logTarget?: boolean;
+  logTarget?: boolean | undefined;
 }
 
 /** The reduction asked for, checked. */
@@ -19,7 +20,7 @@ export function klReductionOf(op: string, options: KLDivLossOptions): Reduction 
   const { reduction = "mean" } = options;
   if (!["mean", "sum", "none", "batchmean"].includes(reduction)) {
     throw new ArgumentError(
-      `${op}: reduction is ${reduction}; it must be mean, batchmean, sum or none`,
+      `${op}: reduction is ${formatValue(reduction)}; it must be mean, batchmean, sum or none`,
     );
   }
   return reduction;

@@ -8,13 +8,13 @@ import { neg } from "./unary.ts";
 /** Options of {@linkcode smoothL1Loss}. */
 export interface SmoothL1LossOptions extends LossOptions {
   /** Where the square ends and the line begins; 0 is l1Loss(). Default 1. */
-  beta?: number;
+  beta?: number | undefined;
 }
 
 /** Options of {@linkcode huberLoss}. */
 export interface HuberLossOptions extends LossOptions {
   /** Where the square ends and the line begins; above 0. Default 1. */
-  delta?: number;
+  delta?: number | undefined;
 }
 
 /** beta, checked. */

@@ -1,10 +1,10 @@
 import { gradEnabled, record } from "../core/autograd.ts";
 import { throughOps } from "../core/backward.ts";
 import type { FusedActivation, Gate, Step } from "../core/gate.ts";
-import { checkOptions } from "../core/options.ts";
+import { checkChoice, checkOptions } from "../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../core/precision.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
-import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { gelu, relu, silu } from "./activations.ts";
 import { fused } from "./elementwise.ts";
@@ -16,11 +16,11 @@ import { sum } from "./reduce.ts";
 /** Options of {@linkcode linear}. */
 export interface FusedLinearOptions {
   /** Applied to the sums; `"geluTanh"` is gelu's approximation by tanh. Default none. */
-  activation?: FusedActivation;
+  activation?: FusedActivation | undefined;
   /** Added after the activation: [..., out], as the result. Default none. */
-  residual?: Tensor | null;
+  residual?: Tensor | null | undefined;
   /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
-  precision?: MatmulPrecision;
+  precision?: MatmulPrecision | undefined;
 }
 
 /**
@@ -47,11 +47,7 @@ export function linear(
 ): Tensor {
   checkOptions("linear", options, ["activation", "residual", "precision"]);
   const { activation } = options;
-  if (activation !== undefined && !Object.hasOwn(activations, activation)) {
-    throw new ArgumentError(
-      `linear: activation is ${activation}; it must be ${Object.keys(activations).join(", ")}`,
-    );
-  }
+  if (activation !== undefined) checkChoice("linear", "activation", activation, activations);
   const precision = precisionOf("linear", options.precision);
   let { residual } = options;
   checkDType("linear", x, floats);

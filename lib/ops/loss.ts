@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../core/shape.ts";
@@ -13,7 +14,7 @@ export type Reduction = "mean" | "sum" | "none";
 /** Options of losses. */
 export interface LossOptions {
   /** `"mean"` (default) and `"sum"` give one number, `"none"` one an element or sample. */
-  reduction?: Reduction;
+  reduction?: Reduction | undefined;
 }
 
 /** Throws for a reduction that is none, and for options that there are not. */
@@ -25,7 +26,9 @@ export function reductionOf(
   checkOptions(op, options, ["reduction", ...others]);
   const { reduction = "mean" } = options;
   if (!["mean", "sum", "none"].includes(reduction)) {
-    throw new ArgumentError(`${op}: reduction is ${reduction}; it must be mean, sum or none`);
+    throw new ArgumentError(
+      `${op}: reduction is ${formatValue(reduction)}; it must be mean, sum or none`,
+    );
   }
   return reduction;
 }
@@ -87,7 +90,7 @@ export interface Pointwise {
   /** The kernel's name in cudeno.h, without `cdn_`. */
   kernel: Name;
   /** beta, delta or margin. */
-  parameter?: number;
+  parameter?: number | undefined;
   /** d loss / d x in operations that can be differentiated again; null where it is constant but for jumps. */
   slope: ((x: Tensor, target: Tensor) => Tensor) | null;
   /** d loss / d target in operations, from x, target and d loss / d x. */

@@ -26,11 +26,11 @@ import { sigmoid, tanh } from "./activations.ts";
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {
   /** The hidden state before the first step, [1, n, hidden]. Default zeros. */
-  h0?: Tensor;
+  h0?: Tensor | undefined;
   /** The cell state before the first step, [1, n, hidden]. Default zeros. */
-  c0?: Tensor;
+  c0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
-  reverse?: boolean;
+  reverse?: boolean | undefined;
 }
 
 /** What {@linkcode lstm} returns. */
@@ -65,7 +65,7 @@ export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions 
   checkOptions("lstm", options, ["h0", "c0", "reverse"]);
   const { reverse = false, ...given } = options;
   let initial;
-  [x, weights, initial] = lowered(x, weights, given);
+  [x, weights, initial] = lowered("lstm", x, weights, given);
   const plan = planOf("lstm", 4, x, weights, initial, reverse, 1);
   const [h0, c0] = [initialState(x, plan, initial.h0), initialState(x, plan, initial.c0)];
   const pack = recorded(x, weights, h0, c0, plan);

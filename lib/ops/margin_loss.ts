@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { checkNumber } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -16,25 +17,29 @@ import { neg, sqrt } from "./unary.ts";
 /** Options of {@linkcode hingeLoss}. */
 export interface HingeLossOptions extends LossOptions {
   /** Default 1. */
-  margin?: number;
+  margin?: number | undefined;
 }
 
 /** Options of {@linkcode multiMarginLoss}. */
 export interface MultiMarginLossOptions extends HingeLossOptions {
   /** The exponent, 1 or 2. Default 1. */
-  p?: number;
+  p?: number | undefined;
   /** [classes]: what a sample of each class counts. Default 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode cosineEmbeddingLoss}. */
 export interface CosineEmbeddingLossOptions extends LossOptions {
   /** The cosine below which a pair that differs costs nothing, from -1 to 1. Default 0. */
-  margin?: number;
+  margin?: number | undefined;
 }
 
 /** margin, checked. */
-export function marginOf(op: string, { margin }: { margin?: number }, otherwise = 1): number {
+export function marginOf(
+  op: string,
+  { margin }: { margin?: number | undefined },
+  otherwise = 1,
+): number {
   checkNumber(op, "margin", margin ?? otherwise);
   return margin ?? otherwise;
 }
@@ -50,7 +55,9 @@ export function cosineMarginOf(op: string, options: CosineEmbeddingLossOptions):
 
 /** p, checked. */
 export function exponentOf(op: string, { p = 1 }: MultiMarginLossOptions): number {
-  if (p !== 1 && p !== 2) throw new ArgumentError(`${op}: p is ${p}; it must be 1 or 2`);
+  if (p !== 1 && p !== 2) {
+    throw new ArgumentError(`${op}: p is ${formatValue(p)}; it must be 1 or 2`);
+  }
   return p;
 }
 

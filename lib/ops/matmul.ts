@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { checkOptions } from "../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../core/precision.ts";
@@ -17,13 +18,13 @@ import { product } from "./product.ts";
 /** Options of {@linkcode matmul}. */
 export interface MatmulOptions {
   /** Read the matrices of a as their transposes: a is stored [..., k, m]. Default false. */
-  transposeA?: boolean;
+  transposeA?: boolean | undefined;
   /** Read the matrices of b as their transposes: b is stored [..., n, k]. Default false. */
-  transposeB?: boolean;
+  transposeB?: boolean | undefined;
   /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
-  precision?: MatmulPrecision;
+  precision?: MatmulPrecision | undefined;
   /** A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the shape. */
-  variant?: string;
+  variant?: string | undefined;
 }
 
 /**
@@ -116,7 +117,9 @@ function variantNumber(a: Tensor, name: string | undefined): number {
   const names = a.backend.library.matmulVariants();
   const number = names.indexOf(name);
   if (number < 0) {
-    throw new ArgumentError(`matmul: there is no variant ${name}; there are ${names.join(", ")}`);
+    throw new ArgumentError(
+      `matmul: there is no variant ${formatValue(name)}; there are ${names.join(", ")}`,
+    );
   }
   return number;
 }

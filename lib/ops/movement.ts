@@ -1,3 +1,5 @@
+import { refuse } from "../core/options.ts";
+import { checkTensor } from "./operands.ts";
 import { record } from "../core/autograd.ts";
 import {
   broadcastStrides,
@@ -23,6 +25,7 @@ import { gathered } from "./window.ts";
  * ```
  */
 export function reshape(x: Tensor, shape: Shape): Tensor {
+  checkTensor("reshape", x);
   const wanted = inferExtent(x, shape);
   if (sameShape(wanted, x.shape)) return x;
   const { shape: before } = x;
@@ -58,6 +61,7 @@ function inferExtent(x: Tensor, shape: Shape): Shape {
  * ```
  */
 export function flatten(x: Tensor, start = 0, end = -1): Tensor {
+  checkTensor("flatten", x);
   if (x.rank === 0) return reshape(x, [1]);
   const first = normalizeAxis("flatten", start, x.rank);
   const last = normalizeAxis("flatten", end, x.rank);
@@ -77,6 +81,7 @@ export function flatten(x: Tensor, start = 0, end = -1): Tensor {
  * ```
  */
 export function squeeze(x: Tensor, axis?: number): Tensor {
+  checkTensor("squeeze", x);
   const at = axis === undefined ? undefined : normalizeAxis("squeeze", axis, x.rank);
   return reshape(x, x.shape.filter((n, d) => n !== 1 || (at !== undefined && d !== at)));
 }
@@ -90,6 +95,7 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
  * ```
  */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
+  checkTensor("unsqueeze", x);
   const at = normalizeAxis("unsqueeze", axis, x.rank + 1);
   return reshape(x, x.shape.toSpliced(at, 0, 1));
 }
@@ -103,8 +109,9 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
  * ```
  */
 export function broadcastTo(x: Tensor, shape: Shape): Tensor {
-  if (sameShape(x.shape, shape)) return x;
+  checkTensor("broadcastTo", x);
   checkShape("broadcastTo", shape);
+  if (sameShape(x.shape, shape)) return x;
   const fits = x.rank <= shape.length &&
     x.shape.every((n, d) => n === 1 || n === shape[d + shape.length - x.rank]);
   if (!fits) {
@@ -126,6 +133,8 @@ export function broadcastTo(x: Tensor, shape: Shape): Tensor {
  * ```
  */
 export function permute(x: Tensor, order: readonly number[]): Tensor {
+  checkTensor("permute", x);
+  if (!Array.isArray(order)) refuse("permute", "order", order, "an array of axes, such as [1, 0]");
   const axes = order.map((axis) => normalizeAxis("permute", axis, x.rank));
   if (axes.length !== x.rank || new Set(axes).size !== x.rank) {
     throw new ArgumentError(
@@ -173,6 +182,7 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
  * ```
  */
 export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
+  checkTensor("transpose", x);
   const a = normalizeAxis("transpose", axis0, x.rank);
   const b = normalizeAxis("transpose", axis1, x.rank);
   const order = Array.from({ length: x.rank }, (_, d) => (d === a ? b : d === b ? a : d));

@@ -13,9 +13,9 @@ import { sum } from "./reduce.ts";
 /** Options of losses against class numbers. */
 export interface ClassLossOptions extends LossOptions {
   /** [classes]: what a sample of each class counts; the mean divides by their sum. Default: 1 each. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
   /** A target that counts nothing. Default -100. */
-  ignoreIndex?: number;
+  ignoreIndex?: number | undefined;
 }
 
 /** Scores as [outer, classes, inner]. */

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -19,7 +20,7 @@ import { abs } from "./unary.ts";
 /** Options of {@linkcode norm}. */
 export interface NormOptions extends ReduceOptions {
   /** The power: any number, Infinity or -Infinity. Default 2. */
-  p?: number;
+  p?: number | undefined;
 }
 
 /**
@@ -42,7 +43,7 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
   checkOptions("norm", options, ["keepDims", "p"]);
   const { p = 2, keepDims } = options;
   if (typeof p !== "number" || Number.isNaN(p)) {
-    throw new ArgumentError(`norm: p is ${String(p)}; it must be a number, or Infinity`);
+    throw new ArgumentError(`norm: p is ${formatValue(p)}; it must be a number, or Infinity`);
   }
   return reduceTogether("norm", x, axes, keepDims, (part, run) => {
     if (p < 0 || p === Infinity) checkNotEmpty("norm", part, run);

@@ -7,7 +7,7 @@ import { checkDType } from "./operands.ts";
 /** Options of {@linkcode oneHot}. */
 export interface OneHotOptions {
   /** Of the result. Default int32. */
-  dtype?: DType;
+  dtype?: DType | undefined;
 }
 
 /**

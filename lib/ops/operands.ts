@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { type AutocastRegion, autocastRegion } from "../core/autocast.ts";
 import { gradEnabled } from "../core/autograd.ts";
@@ -9,13 +10,16 @@ import { cast } from "./cast.ts";
 /** Throws unless x is a tensor, for callers whom no type check has told. */
 export function checkTensor(op: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof TensorBase)) {
-    const found = Array.isArray(x) ? "an array" : String(x);
-    throw new ArgumentError(`${op}: wanted is a tensor, found ${found}; make one with tensor()`);
+    const hint = typeof x === "number" || Array.isArray(x) || ArrayBuffer.isView(x)
+      ? "; make one with tensor()"
+      : "";
+    throw new ArgumentError(`${op}: wanted is a tensor, found ${formatValue(x)}${hint}`);
   }
 }
 
 /** Throws unless all tensors are on one device. */
 export function checkSameDevice(op: string, first: Tensor, ...others: Tensor[]): void {
+  checkTensor(op, first);
   for (const other of others) {
     checkTensor(op, other);
     if (other.backend !== first.backend) {

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { checkValue } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { checkShape, contiguousStrides, formatShape, sizeOf } from "../core/shape.ts";
@@ -10,7 +11,7 @@ import { put, take } from "./window.ts";
 /** Options of {@linkcode pad}. */
 export interface PadOptions {
   /** What to fill with; default 0. */
-  value?: number;
+  value?: number | undefined;
 }
 
 /**
@@ -35,7 +36,7 @@ export function pad(
     Array.isArray(p) && p.length === 2 && p.every(Number.isSafeInteger);
   if (!Array.isArray(pads) || pads.length !== x.rank || !pads.every(pair)) {
     throw new ArgumentError(
-      `pad: ${JSON.stringify(pads)} is not a pair of whole numbers for each axis of ${
+      `pad: ${formatValue(pads)} is not a pair of whole numbers for each axis of ${
         formatShape(x.shape)
       }`,
     );
@@ -46,7 +47,7 @@ export function pad(
   );
   if (kept.some((extent) => extent < 0)) {
     throw new ShapeError(
-      `pad: ${JSON.stringify(pads)} takes more away than there is in ${formatShape(x.shape)}`,
+      `pad: ${formatValue(pads)} takes more away than there is in ${formatShape(x.shape)}`,
     );
   }
   const whole = kept.map((extent, d) =>
@@ -80,7 +81,7 @@ export function pad(
 export function tile(x: Tensor, reps: readonly number[]): Tensor {
   checkTensor("tile", x);
   if (!Array.isArray(reps) || !reps.every((n) => Number.isSafeInteger(n) && n >= 0)) {
-    throw new ArgumentError(`tile: reps is ${JSON.stringify(reps)}; it must be whole numbers`);
+    throw new ArgumentError(`tile: reps is ${formatValue(reps)}; it must be whole numbers`);
   }
   const rank = Math.max(reps.length, x.rank);
   const counts = [...new Array<number>(rank - reps.length).fill(1), ...reps];

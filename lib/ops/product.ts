@@ -13,33 +13,33 @@ export interface Product {
   readonly n: number;
   readonly k: number;
   /** a is stored [k, m]. Default false. */
-  readonly transposeA?: boolean;
+  readonly transposeA?: boolean | undefined;
   /** b is stored [n, k]. Default false. */
-  readonly transposeB?: boolean;
+  readonly transposeB?: boolean | undefined;
   /** The batches of a and of b, which broadcast to that of the result. Default []. */
-  readonly batchA?: Shape;
-  readonly batchB?: Shape;
+  readonly batchA?: Shape | undefined;
+  readonly batchB?: Shape | undefined;
   /** The shape of the result, if it is not [...batch, m, n] but another one of as many elements. */
-  readonly shape?: Shape;
+  readonly shape?: Shape | undefined;
   /** That of the forward pass, for the gradients too. */
   readonly precision: MatmulPrecision;
   /** The kernel's number. Default 0, the best; gradients always take that. */
-  readonly variant?: number;
+  readonly variant?: number | undefined;
 }
 
 /** What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the product's dtype. */
 export interface Epilogue {
   /** Added to each row: [n]. */
-  readonly bias?: Tensor | null;
-  readonly activation?: FusedActivation;
+  readonly bias?: Tensor | null | undefined;
+  readonly activation?: FusedActivation | undefined;
   /** Not the activation, but a product with its slope at these. Of the product's shape. */
-  readonly mask?: Tensor | null;
+  readonly mask?: Tensor | null | undefined;
   /** Added after the activation. Of the product's shape. */
-  readonly residual?: Tensor | null;
+  readonly residual?: Tensor | null | undefined;
   /** Gets what the activation is given. Of the product's shape. */
-  readonly z?: Tensor | null;
+  readonly z?: Tensor | null | undefined;
   /** Gets the sums of the rows of op(a): [batch, m]. */
-  readonly aSums?: Tensor | null;
+  readonly aSums?: Tensor | null | undefined;
 }
 
 // As cudeno.h numbers them.

@@ -1,6 +1,7 @@
 // What lstm(), gru() and rnn() share. One layer and direction is one node of the tape: the input's product is taken for
 // all steps at once, each step is a product with the state before and one kernel, and backward() goes through the steps by
 // hand, so that the gradients of the weights are one product each over all steps.
+import { refuse } from "../core/options.ts";
 import type { Backend } from "../core/backend.ts";
 import { dtypeInfo } from "../core/dtype.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
@@ -19,17 +20,17 @@ export interface RecurrentWeights {
   /** [gates * hidden, hidden]. */
   readonly weightHh: Tensor;
   /** [gates * hidden]. Both biases, or neither. */
-  readonly biasIh?: Tensor | null;
+  readonly biasIh?: Tensor | null | undefined;
   /** [gates * hidden]. */
-  readonly biasHh?: Tensor | null;
+  readonly biasHh?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode gru} and of {@linkcode rnn}. */
 export interface RecurrentOptions {
   /** The state before the first step, [1, n, hidden]. Default zeros. */
-  h0?: Tensor;
+  h0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
-  reverse?: boolean;
+  reverse?: boolean | undefined;
 }
 
 /** What {@linkcode gru} and {@linkcode rnn} return. */
@@ -69,15 +70,20 @@ export interface Plan {
 
 /** The operands as autocast() wants them; the initial states are named. */
 export function lowered<S extends Record<string, Tensor | undefined>>(
+  op: string,
   x: Tensor,
-  { weightIh, weightHh, biasIh, biasHh }: RecurrentWeights,
+  weights: RecurrentWeights,
   states: S,
 ): [x: Tensor, weights: RecurrentWeights, states: S] {
+  if (!(weights?.weightIh && weights.weightHh)) {
+    refuse(op, "weights", weights, "{ weightIh, weightHh, biasIh, biasHh }, the last two optional");
+  }
+  const { weightIh, weightHh, biasIh, biasHh } = weights;
   const operands = [x, weightIh, weightHh, biasIh, biasHh, ...Object.values(states)];
   const [input, wih, whh, bih, bhh, ...given] = autocasted("lower", ...operands);
   const names = Object.keys(states).map((name, i) => [name, given[i]]);
-  const weights = { weightIh: wih!, weightHh: whh!, biasIh: bih, biasHh: bhh };
-  return [input!, weights, Object.fromEntries(names)];
+  const cast = { weightIh: wih!, weightHh: whh!, biasIh: bih, biasHh: bhh };
+  return [input!, cast, Object.fromEntries(names)];
 }
 
 /** Checks the operands of an operation with so many gates, and lays out its buffer. */

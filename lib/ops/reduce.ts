@@ -21,7 +21,7 @@ export type { Axes };
 /** Options of reductions. */
 export interface ReduceOptions {
   /** Leave the reduced axes in the shape, with extent 1. Default false. */
-  keepDims?: boolean;
+  keepDims?: boolean | undefined;
 }
 
 type Kernel = `cdn_${"sum" | "mean" | "max" | "min" | "argmax" | "argmin"}`;

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { throughOps } from "../core/backward.ts";
 import { checkOptions } from "../core/options.ts";
@@ -29,7 +30,7 @@ import { relu, tanh } from "./activations.ts";
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {
   /** Default tanh. */
-  nonlinearity?: "tanh" | "relu";
+  nonlinearity?: "tanh" | "relu" | undefined;
 }
 
 /**
@@ -58,7 +59,7 @@ export function rnn(
   checkNonlinearity("rnn", nonlinearity);
   const isRelu = nonlinearity === "relu";
   let initial;
-  [x, weights, initial] = lowered(x, weights, given);
+  [x, weights, initial] = lowered("rnn", x, weights, given);
   const plan = planOf("rnn", 1, x, weights, initial, reverse, 0);
   const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;
@@ -84,7 +85,9 @@ export function rnn(
 /** Throws unless it is one of the two. */
 export function checkNonlinearity(op: string, found: string): void {
   if (found !== "tanh" && found !== "relu") {
-    throw new ArgumentError(`${op}: nonlinearity is ${found}; it must be "tanh" or "relu"`);
+    throw new ArgumentError(
+      `${op}: nonlinearity is ${formatValue(found)}; it must be "tanh" or "relu"`,
+    );
   }
 }
 

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { throughOps } from "../core/backward.ts";
 import type { DType } from "../core/dtype.ts";
@@ -14,17 +15,17 @@ import { sqrt } from "./unary.ts";
 /** Options of {@linkcode rmsNorm}. */
 export interface RMSNormOptions {
   /** Of normalizedShape; multiplies the result. Default: 1. */
-  weight?: Tensor | null;
+  weight?: Tensor | null | undefined;
   /** Added to the mean square, so that a row of zeros stays one. Default: the machine epsilon of x's dtype. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /** Options of {@linkcode layerNorm}. */
 export interface LayerNormOptions extends RMSNormOptions {
   /** Of normalizedShape; added to the result. Default: 0. */
-  bias?: Tensor | null;
+  bias?: Tensor | null | undefined;
   /** Added to the variance. Default 1e-5. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /** The distance from 1 to the next number of a float dtype. */
@@ -51,7 +52,9 @@ interface Rows {
 export function normalizedShapeOf(op: string, shape: number | Shape): Shape {
   const list = typeof shape === "number" ? [shape] : shape;
   if (!Array.isArray(list) || list.length === 0) {
-    throw new ShapeError(`${op}: normalizedShape is ${shape}; it must have at least one extent`);
+    throw new ShapeError(
+      `${op}: normalizedShape is ${formatValue(shape)}; it must have at least one extent`,
+    );
   }
   list.forEach((extent) => checkInteger(op, "an extent of normalizedShape", extent, 1));
   return [...list];

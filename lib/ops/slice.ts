@@ -1,3 +1,5 @@
+import { refuse } from "../core/options.ts";
+import { formatValue } from "../core/format.ts";
 import { record } from "../core/autograd.ts";
 import { contiguousStrides, formatShape, normalizeAxes, normalizeAxis } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -24,7 +26,7 @@ export function slice(x: Tensor, axis: number, start?: number, stop?: number, st
   const at = normalizeAxis("slice", axis, x.rank);
   for (const [name, value] of Object.entries({ start, stop, step })) {
     if (value !== undefined && !Number.isSafeInteger(value)) {
-      throw new ArgumentError(`slice: ${name} is ${value}; it must be a whole number`);
+      throw new ArgumentError(`slice: ${name} is ${formatValue(value)}; it must be a whole number`);
     }
   }
   if (step === 0) throw new ArgumentError("slice: step is 0; it must be another number");
@@ -59,9 +61,9 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
   const extent = x.shape[at]!;
   if (!Number.isInteger(index) || index < -extent || index >= extent) {
     throw new ShapeError(
-      `select: index is ${index}; axis ${axis} of ${formatShape(x.shape)} has places ${-extent}..${
-        extent - 1
-      }`,
+      `select: index is ${formatValue(index)}; axis ${axis} of ${
+        formatShape(x.shape)
+      } has places ${-extent}..${extent - 1}`,
     );
   }
   const strides = contiguousStrides(x.shape);
@@ -86,12 +88,15 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
   checkTensor("split", x);
   const at = normalizeAxis("split", axis, x.rank);
   const extent = x.shape[at]!;
-  const list = typeof sizes === "number" ? evenly(sizes, extent) : sizes;
+  if (typeof sizes !== "number" && !Array.isArray(sizes)) {
+    refuse("split", "sizes", sizes, "a whole number or an array of them");
+  }
+  const list: readonly number[] = typeof sizes === "number" ? evenly(sizes, extent) : sizes;
   const whole = (n: number) => Number.isSafeInteger(n) && n >= 0;
   if (!list.every(whole) || list.reduce((sum, size) => sum + size, 0) !== extent) {
     throw new ShapeError(
       `split: the sizes [${
-        list.join(", ")
+        Array.from(list, formatValue).join(", ")
       }] do not make the ${extent} elements of axis ${axis} of ${formatShape(x.shape)}`,
     );
   }
@@ -101,7 +106,9 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
 
 function evenly(size: number, extent: number): number[] {
   if (!Number.isSafeInteger(size) || size < (extent === 0 ? 0 : 1)) {
-    throw new ArgumentError(`split: the size is ${size}; it must be a whole number, at least 1`);
+    throw new ArgumentError(
+      `split: the size is ${formatValue(size)}; it must be a whole number, at least 1`,
+    );
   }
   const count = Math.max(1, Math.ceil(extent / Math.max(size, 1)));
   return Array.from({ length: count }, (_, i) => Math.min(size, extent - i * size));
@@ -120,7 +127,9 @@ export function chunk(x: Tensor, chunks: number, axis = 0): Tensor[] {
   checkTensor("chunk", x);
   const extent = x.shape[normalizeAxis("chunk", axis, x.rank)]!;
   if (!Number.isSafeInteger(chunks) || chunks < 1) {
-    throw new ArgumentError(`chunk: chunks is ${chunks}; it must be a whole number, at least 1`);
+    throw new ArgumentError(
+      `chunk: chunks is ${formatValue(chunks)}; it must be a whole number, at least 1`,
+    );
   }
   return split(x, extent === 0 ? new Array(chunks).fill(0) : Math.ceil(extent / chunks), axis);
 }

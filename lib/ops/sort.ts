@@ -10,17 +10,17 @@ import { checkTensor } from "./operands.ts";
 /** Options of {@linkcode topK}. */
 export interface TopKOptions {
   /** The axis to choose along. Default -1, the last. */
-  axis?: number;
+  axis?: number | undefined;
   /** Whether the largest are wanted, not the smallest. Default true. */
-  largest?: boolean;
+  largest?: boolean | undefined;
 }
 
 /** Options of {@linkcode sort} and {@linkcode argsort}. */
 export interface SortOptions {
   /** The axis to sort along. Default -1, the last. */
-  axis?: number;
+  axis?: number | undefined;
   /** Whether the largest come first. Default false. */
-  descending?: boolean;
+  descending?: boolean | undefined;
 }
 
 /** What {@linkcode topK} and {@linkcode sort} give. */

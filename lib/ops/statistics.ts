@@ -11,7 +11,7 @@ import { type Axes, reduceTogether, type Run, sizesOf } from "./reduce_axes.ts";
 /** Options of {@linkcode variance} and {@linkcode std}. */
 export interface VarianceOptions extends ReduceOptions {
   /** What is taken off the number of elements before dividing by it: 1 (the default) for a sample, 0 for the whole. */
-  correction?: number;
+  correction?: number | undefined;
 }
 
 function statistic(

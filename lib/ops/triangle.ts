@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { record } from "../core/autograd.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -30,7 +31,9 @@ function check(op: string, x: Tensor, diagonal: number): void {
     throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must have two axes or more`);
   }
   if (!Number.isSafeInteger(diagonal)) {
-    throw new ArgumentError(`${op}: diagonal is ${diagonal}; it must be a whole number`);
+    throw new ArgumentError(
+      `${op}: diagonal is ${formatValue(diagonal)}; it must be a whole number`,
+    );
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
 import { checkRates } from "./check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
@@ -5,17 +6,17 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 /** Options of {@linkcode Adagrad}. */
 export interface AdagradOptions {
   /** The learning rate; default 0.01. */
-  lr?: number;
+  lr?: number | undefined;
   /** At step t the rate is lr / (1 + (t - 1) lrDecay); default 0. */
-  lrDecay?: number;
+  lrDecay?: number | undefined;
   /** L2 penalty, added to the gradient; default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** What the sum of squares begins with; default 0. */
-  initialAccumulatorValue?: number;
+  initialAccumulatorValue?: number | undefined;
   /** Added to the denominator; default 1e-10. */
-  eps?: number;
+  eps?: number | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /**
@@ -32,7 +33,6 @@ export interface AdagradOptions {
  * ```
  */
 export class Adagrad extends Optimizer<AdagradOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdagradOptions>, options: AdagradOptions = {}) {
     super("Adagrad", params, options, {
       lr: 0.01,
@@ -45,7 +45,7 @@ export class Adagrad extends Optimizer<AdagradOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<AdagradOptions>): void {
+  protected override check(options: Complete<AdagradOptions>): void {
     const names = ["lr", "lrDecay", "weightDecay", "initialAccumulatorValue", "eps"] as const;
     checkRates("Adagrad", options, names);
   }

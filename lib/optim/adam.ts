@@ -1,51 +1,22 @@
+import { checkAdam, updateAdam } from "./adam_step.ts";
+import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
-import { checkBetas, checkRates } from "./check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Adam} and {@linkcode AdamW}. */
 export interface AdamOptions {
   /** The learning rate; default 1e-3. */
-  lr?: number;
+  lr?: number | undefined;
   /** How slowly the means of gradients and of their squares forget; default [0.9, 0.999]. */
-  betas?: readonly [number, number];
+  betas?: readonly [number, number] | undefined;
   /** Added to the denominator; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
   /** Adam: L2 penalty, added to the gradient; default 0. AdamW: decoupled; default 0.01. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Divide by the largest mean square so far (Reddi, Kale, Kumar 2018). Default false. */
-  amsgrad?: boolean;
+  amsgrad?: boolean | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
-}
-
-/** Throws for options out of range. */
-export function checkAdam(op: string, options: Required<AdamOptions>): void {
-  checkRates(op, options, ["lr", "eps", "weightDecay"]);
-  checkBetas(op, options.betas);
-}
-
-/** A step of Adam, or of AdamW where the weight decay is decoupled. */
-export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean): void {
-  const { lr, betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
-  const { backend, step } = batch;
-  backend.check(backend.functions.cdn_adam_step(
-    batch.handles(),
-    batch.grads(),
-    batch.state("expAvg"),
-    batch.state("expAvgSq"),
-    amsgrad ? batch.state("maxExpAvgSq") : null,
-    batch.sizes(),
-    batch.params.length,
-    lr / (1 - beta1 ** step),
-    beta1,
-    beta2,
-    Math.sqrt(1 - beta2 ** step),
-    eps,
-    decoupled ? 0 : weightDecay,
-    decoupled ? 1 - lr * weightDecay : 1,
-    Number(maximize),
-    batch.code,
-  ));
+  maximize?: boolean | undefined;
 }
 
 /**
@@ -64,7 +35,6 @@ export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean)
  * ```
  */
 export class Adam extends Optimizer<AdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("Adam", params, options, {
       lr: 1e-3,
@@ -77,7 +47,7 @@ export class Adam extends Optimizer<AdamOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<AdamOptions>): void {
+  protected override check(options: Complete<AdamOptions>): void {
     checkAdam("Adam", options);
   }
 

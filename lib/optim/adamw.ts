@@ -1,4 +1,6 @@
-import { type AdamOptions, checkAdam, updateAdam } from "./adam.ts";
+import type { Complete } from "../core/options.ts";
+import { type AdamOptions } from "./adam.ts";
+import { checkAdam, updateAdam } from "./adam_step.ts";
 import type { Batch } from "./batch.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
@@ -22,7 +24,6 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
  * ```
  */
 export class AdamW extends Optimizer<AdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("AdamW", params, options, {
       lr: 1e-3,
@@ -35,7 +36,7 @@ export class AdamW extends Optimizer<AdamOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<AdamOptions>): void {
+  protected override check(options: Complete<AdamOptions>): void {
     checkAdam("AdamW", options);
   }
 

@@ -1,3 +1,4 @@
+import { formatValue } from "../core/format.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
@@ -10,7 +11,7 @@ import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {
   /** p of the p-norm, above 0; Infinity for the largest absolute value. Default 2. */
-  normType?: number;
+  normType?: number | undefined;
 }
 
 /**
@@ -38,7 +39,9 @@ export function clipGradNorm(
   const { normType = 2 } = options;
   checkNumber("clipGradNorm", "maxNorm", maxNorm, 0);
   if (typeof normType !== "number" || !(normType > 0)) {
-    throw new ArgumentError(`clipGradNorm: normType is ${normType}; it must be a number above 0`);
+    throw new ArgumentError(
+      `clipGradNorm: normType is ${formatValue(normType)}; it must be a number above 0`,
+    );
   }
   const gradients = gradientsOf("clipGradNorm", parameters);
   if (gradients.length === 0) return zeros([], { dtype: "float64" });

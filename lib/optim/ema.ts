@@ -1,18 +1,19 @@
 import { noGrad } from "../core/autograd.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions, refuse } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import type { Module } from "../nn/module.ts";
+import { Module } from "../nn/module.ts";
+import { checkState } from "../nn/state_dict.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { lerpAll } from "./lists.ts";
+import { lerpAll, listOf } from "./lists.ts";
 import { copyLike } from "./state.ts";
 
 /** Options of {@linkcode EMA}. */
 export interface EMAOptions {
   /** How slowly the average forgets, from 0 to 1; default 0.999. */
-  decay?: number;
+  decay?: number | undefined;
 }
 
 /** What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of updates. */
@@ -49,13 +50,14 @@ export class EMA {
   #updates = 0;
   #applied = false;
 
-  /** Averages the parameters of a model, or those given. */
   constructor(model: Module | Iterable<Tensor>, options: EMAOptions = {}) {
     checkOptions("EMA", options, ["decay"]);
     const { decay = 0.999 } = options;
     checkNumber("EMA", "decay", decay, 0);
     if (decay > 1) throw new ArgumentError(`EMA: decay is ${decay}; it must be at most 1`);
-    this.#parameters = Symbol.iterator in model ? [...model] : model.parameters();
+    this.#parameters = model instanceof Module
+      ? model.parameters()
+      : listOf("EMA", "what is averaged", model);
     if (this.#parameters.length === 0) throw new ArgumentError("EMA: there are no parameters");
     for (const p of this.#parameters) checkTensor("EMA", p);
     this.#averages = this.#parameters.map((p) => keep(p.make(p.shape).copyFrom(p)));
@@ -122,7 +124,13 @@ export class EMA {
   }
 
   /** Copies the averages of another EMA, over parameters of the same shapes. */
-  loadStateDict({ tensors, updates }: EMAState): void {
+  loadStateDict(state: EMAState): void {
+    if (typeof state?.tensors !== "object") {
+      refuse("EMA", "the state", state, "what stateDict() of an EMA gave");
+    }
+    const { tensors, updates } = state;
+    checkState("EMA", tensors);
+    checkInteger("EMA", "the count of updates", updates, 0);
     if (this.#applied) throw new ArgumentError("EMA: restore() the model before loadStateDict()");
     const found = Object.keys(tensors).length;
     if (found !== this.#averages.length) {

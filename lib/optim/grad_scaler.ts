@@ -1,23 +1,24 @@
-import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { type Optimizer } from "./optimizer.ts";
+import { checkOptimizer } from "./check.ts";
 
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {
   /** The first scale; default 65536. */
-  initScale?: number;
+  initScale?: number | undefined;
   /** What the scale grows by, above 1; default 2. */
-  growthFactor?: number;
+  growthFactor?: number | undefined;
   /** What it is multiplied with after gradients that were not finite, below 1; default 0.5. */
-  backoffFactor?: number;
+  backoffFactor?: number | undefined;
   /** After how many good steps in a row it grows; default 2000. */
-  growthInterval?: number;
+  growthInterval?: number | undefined;
   /** Whether to scale at all; default true. */
-  enabled?: boolean;
+  enabled?: boolean | undefined;
 }
 
 /** What {@linkcode GradScaler.stateDict} returns: plain numbers. */
@@ -52,22 +53,19 @@ interface Round {
  * ```
  */
 export class GradScaler {
-  readonly #options: Required<GradScalerOptions>;
+  readonly #options: Complete<GradScalerOptions>;
   readonly #rounds = new Map<Optimizer, Round>();
   #scale: number;
   #goodSteps = 0;
 
-  /** Starts with the scale `initScale`. */
   constructor(options: GradScalerOptions = {}) {
-    const defaults = {
+    const all = this.#options = optionsOf<GradScalerOptions>("GradScaler", options, {
       initScale: 65536,
       growthFactor: 2,
       backoffFactor: 0.5,
       growthInterval: 2000,
       enabled: true,
-    };
-    checkOptions("GradScaler", options, Object.keys(defaults));
-    const all = this.#options = { ...defaults, ...options };
+    });
     checkScale("initScale", all.initScale);
     checkNumber("GradScaler", "growthFactor", all.growthFactor);
     if (all.growthFactor <= 1) {
@@ -97,6 +95,7 @@ export class GradScaler {
 
   /** Divides the gradients by the scale in place, so that they can be clipped before step(), which else does it. */
   unscale(optimizer: Optimizer): void {
+    checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) return;
     if (this.#rounds.has(optimizer)) {
       throw new ArgumentError(
@@ -129,6 +128,7 @@ export class GradScaler {
    * did. Waits for the device, to know.
    */
   step(optimizer: Optimizer): boolean {
+    checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) {
       optimizer.step();
       return true;
@@ -170,7 +170,11 @@ export class GradScaler {
   }
 
   /** Goes on from a state. */
-  loadStateDict({ scale, goodSteps }: GradScalerState): void {
+  loadStateDict(state: GradScalerState): void {
+    if (typeof state !== "object" || state === null) {
+      refuse("GradScaler", "the state", state, "what stateDict() of a GradScaler gave");
+    }
+    const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);
     this.#scale = scale;

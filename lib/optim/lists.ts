@@ -1,3 +1,4 @@
+import { isTensor, refuse } from "../core/options.ts";
 import type { Backend } from "../core/backend.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
@@ -31,9 +32,23 @@ export function alike(tensors: Iterable<Tensor>): Alike[] {
   return [...parts.values()];
 }
 
+/** The parameters, or groups of them, that a user gave; a model has them, and is none. */
+export function listOf<T>(op: string, name: string, given: Iterable<T>): T[] {
+  if (typeof given === "object" && typeof given?.[Symbol.iterator] === "function") {
+    return [...given];
+  }
+  const hint = isModel(given) ? "; write model.parameters()" : "";
+  return refuse(op, name, given, `parameters, an array of tensors${hint}`);
+}
+
+const isModel = (x: unknown) =>
+  typeof (x as { parameters?: unknown } | null)?.parameters === "function";
+
 /** The gradients of parameters, a single one or several; those without are left out. */
 export function gradientsOf(op: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
-  const list = Symbol.iterator in parameters ? [...parameters] : [parameters];
+  const list = isTensor(parameters)
+    ? [parameters as Tensor]
+    : listOf(op, "the parameters", parameters as Iterable<Tensor>);
   return list.flatMap((p) => {
     checkTensor(op, p);
     return p.grad ? [p.grad as Tensor] : [];

@@ -1,5 +1,6 @@
+import { formatValue } from "../core/format.ts";
 import type { DType } from "../core/dtype.ts";
-import { checkInteger } from "../core/options.ts";
+import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -18,26 +19,26 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 /** Options of {@linkcode Muon}. */
 export interface MuonOptions {
   /** The learning rate; default 1e-3. */
-  lr?: number;
+  lr?: number | undefined;
   /** Decoupled, as AdamW's; default 0.1. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Default 0.95. */
-  momentum?: number;
+  momentum?: number | undefined;
   /** Look ahead along the momentum. Default true. */
-  nesterov?: boolean;
+  nesterov?: boolean | undefined;
   /** The least norm to divide by; default 1e-7. */
-  eps?: number;
+  eps?: number | undefined;
   /** Newton-Schulz steps; default 5. */
-  nsSteps?: number;
+  nsSteps?: number | undefined;
   /** Their coefficients; default [3.4445, -4.7750, 2.0315]. */
-  nsCoefficients?: readonly [number, number, number];
+  nsCoefficients?: readonly [number, number, number] | undefined;
   /** The dtype of their products; default float32, or float64 for parameters of float64. PyTorch's is bfloat16. */
-  nsDType?: "float32" | "float64" | "bfloat16" | null;
+  nsDType?: "float32" | "float64" | "bfloat16" | null | undefined;
   /**
    * How the rate of a [rows, cols] matrix differs from lr: by sqrt(max(1, rows / cols)) (`"original"`, the default), or by
    * 0.2 sqrt(max(rows, cols)) (`"match_rms_adamw"`), so that rates found for AdamW serve.
    */
-  adjustLrFn?: "original" | "match_rms_adamw";
+  adjustLrFn?: "original" | "match_rms_adamw" | undefined;
 }
 
 /**
@@ -62,7 +63,6 @@ export interface MuonOptions {
  * ```
  */
 export class Muon extends Optimizer<MuonOptions> {
-  /** Trains matrices, tensors of two axes with requiresGrad, or groups of them. */
   constructor(params: Trainable<MuonOptions>, options: MuonOptions = {}) {
     super("Muon", params, options, {
       lr: 1e-3,
@@ -78,24 +78,24 @@ export class Muon extends Optimizer<MuonOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<MuonOptions>): void {
+  protected override check(options: Complete<MuonOptions>): void {
     checkRates("Muon", options, ["lr", "weightDecay", "eps"]);
     checkShare("Muon", "momentum", options.momentum);
     checkInteger("Muon", "nsSteps", options.nsSteps, 1);
     const { nsCoefficients, nsDType, adjustLrFn } = options;
     if (nsCoefficients.length !== 3 || !nsCoefficients.every(Number.isFinite)) {
       throw new ArgumentError(
-        `Muon: nsCoefficients is ${nsCoefficients}; it must be three finite numbers`,
+        `Muon: nsCoefficients is ${formatValue(nsCoefficients)}; it must be three finite numbers`,
       );
     }
     if (![null, "float32", "float64", "bfloat16"].includes(nsDType)) {
       throw new ArgumentError(
-        `Muon: nsDType is ${nsDType}; it must be float32, float64 or bfloat16`,
+        `Muon: nsDType is ${formatValue(nsDType)}; it must be float32, float64 or bfloat16`,
       );
     }
     if (adjustLrFn !== "original" && adjustLrFn !== "match_rms_adamw") {
       throw new ArgumentError(
-        `Muon: adjustLrFn is ${adjustLrFn}; it must be original or match_rms_adamw`,
+        `Muon: adjustLrFn is ${formatValue(adjustLrFn)}; it must be original or match_rms_adamw`,
       );
     }
   }

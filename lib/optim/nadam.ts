@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import type { Batch, ParameterState } from "./batch.ts";
 import { checkBetas, checkRates } from "./check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
@@ -5,19 +6,19 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 /** Options of {@linkcode NAdam}. */
 export interface NAdamOptions {
   /** The learning rate; default 2e-3. */
-  lr?: number;
+  lr?: number | undefined;
   /** How slowly the means of gradients and of their squares forget; default [0.9, 0.999]. */
-  betas?: readonly [number, number];
+  betas?: readonly [number, number] | undefined;
   /** Added to the denominator; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
   /** Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** How fast the momentum grows to betas[0]; default 4e-3. */
-  momentumDecay?: number;
+  momentumDecay?: number | undefined;
   /** Shrink p by 1 - lr weightDecay, as AdamW does, instead of an L2 penalty. Default false. */
-  decoupledWeightDecay?: boolean;
+  decoupledWeightDecay?: boolean | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /**
@@ -40,7 +41,6 @@ export interface NAdamOptions {
  * ```
  */
 export class NAdam extends Optimizer<NAdamOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<NAdamOptions>, options: NAdamOptions = {}) {
     super("NAdam", params, options, {
       lr: 2e-3,
@@ -54,7 +54,7 @@ export class NAdam extends Optimizer<NAdamOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<NAdamOptions>): void {
+  protected override check(options: Complete<NAdamOptions>): void {
     checkRates("NAdam", options, ["lr", "eps", "weightDecay", "momentumDecay"]);
     checkBetas("NAdam", options.betas);
   }

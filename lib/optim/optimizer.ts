@@ -1,17 +1,18 @@
+import { listOf } from "./lists.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
-import { checkNumber, checkOptions } from "../core/options.ts";
+import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Batch, type ParameterState } from "./batch.ts";
-import { loadState, type OptimizerState, saveState } from "./state.ts";
+import { loadState, saveState } from "./state.ts";
 
 /** What all optimizers have for options. */
 export interface OptimizerOptions {
   /** The learning rate. */
-  lr?: number;
+  lr?: number | undefined;
 }
 
 /** Parameters with options of their own; those not given are the optimizer's. */
@@ -24,12 +25,35 @@ export type ParameterGroup<O> = Partial<O> & {
 export type Trainable<O> = Iterable<Tensor> | Iterable<ParameterGroup<O>>;
 
 /** A group as the optimizer holds it: its options, all of them, may be changed between steps. */
-export type Group<O> = Required<O> & {
+export type Group<O> = Complete<O> & {
   /** The parameters. */
   readonly params: readonly Tensor[];
   /** The learning rate from which schedules compute; set by the first schedule. */
-  initialLr?: number;
+  initialLr?: number | undefined;
 };
+
+/**
+ * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a .safetensors file,
+ * the rest is plain JSON:
+ *
+ * ```ts
+ * import { optim, tensor } from "@cudeno/cudeno";
+ * const w = tensor([1], { requiresGrad: true });
+ * const optimizer = new optim.Adam([w]);
+ * w.sum().backward();
+ * optimizer.step();
+ * const { tensors, numbers, groups } = optimizer.stateDict();
+ * console.log(Object.keys(tensors), numbers, groups); // ["0.expAvg", "0.expAvgSq"], { "0.step": 1 }, [{ lr: 0.001, … }]
+ * ```
+ */
+export interface OptimizerState {
+  /** State tensors by parameter and name: `0.expAvg`. */
+  tensors: Record<string, Tensor>;
+  /** Numbers of state by parameter and name: `0.step`. */
+  numbers: Record<string, number>;
+  /** Each group's options, and the numbers of its parameters as `params`. */
+  groups: Record<string, unknown>[];
+}
 
 /**
  * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
@@ -57,17 +81,20 @@ export type Group<O> = Required<O> & {
  */
 export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #name: string;
-  readonly #defaults: Required<O>;
+  readonly #defaults: Complete<O>;
   readonly #groups: Group<O>[] = [];
   readonly #states = new Map<Tensor, ParameterState>();
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
-  constructor(name: string, trainable: Trainable<O>, options: O, defaults: Required<O>) {
-    checkOptions(name, options, Object.keys(defaults));
+  constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
+    const items: (Tensor | ParameterGroup<O>)[] = listOf(
+      name,
+      "what is trained",
+      trainable as Iterable<Tensor | ParameterGroup<O>>,
+    );
     this.#name = name;
-    this.#defaults = filled(defaults, options);
+    this.#defaults = optionsOf<O>(name, options, defaults);
     this.check(this.#defaults);
-    const items = [...trainable as Iterable<Tensor | ParameterGroup<O>>];
     if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
     if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
     else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
@@ -90,11 +117,11 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   /** Adds parameters with options of their own, such as layers that are to be trained from now on. */
   addGroup(group: ParameterGroup<O>): void {
     const name = this.#name;
+    if (!isGroup(group)) refuse(name, "the group", group, "{ params, … } with options of its own");
     const { params, ...options } = group;
-    checkOptions(name, options, Object.keys(this.#defaults));
-    const own = filled(this.#defaults, options as unknown as Partial<O>);
+    const own = optionsOf<O>(name, options as unknown as Partial<O>, this.#defaults);
     this.check(own);
-    const list = [...params];
+    const list = listOf(name, "params", params);
     if (list.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
     const seen = new Set(this.#groups.flatMap((other) => other.params));
     for (const p of list) {
@@ -161,7 +188,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   }
 
   /** Throws for options out of range. Called for each group at every step too, since they may be changed. */
-  protected check(options: Required<O>): void {
+  protected check(options: Complete<O>): void {
     checkNumber(this.#name, "lr", options.lr as number, 0);
   }
 
@@ -208,10 +235,4 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;
-}
-
-// Options given as undefined count as not given.
-function filled<O>(defaults: Required<O>, options: Partial<O>): Required<O> {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) };
 }

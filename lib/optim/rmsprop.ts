@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
 import { checkRates, checkShare } from "./check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
@@ -5,19 +6,19 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 /** Options of {@linkcode RMSprop}. */
 export interface RMSpropOptions {
   /** The learning rate; default 0.01. */
-  lr?: number;
+  lr?: number | undefined;
   /** How slowly the mean of squares forgets; default 0.99. */
-  alpha?: number;
+  alpha?: number | undefined;
   /** Added to the denominator; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
   /** L2 penalty, added to the gradient; default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Default 0. */
-  momentum?: number;
+  momentum?: number | undefined;
   /** Divide by the standard deviation of gradients instead of their root mean square. Default false. */
-  centered?: boolean;
+  centered?: boolean | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /**
@@ -38,7 +39,6 @@ export interface RMSpropOptions {
  * ```
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<RMSpropOptions>, options: RMSpropOptions = {}) {
     super("RMSprop", params, options, {
       lr: 0.01,
@@ -52,7 +52,7 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<RMSpropOptions>): void {
+  protected override check(options: Complete<RMSpropOptions>): void {
     checkRates("RMSprop", options, ["lr", "eps", "weightDecay", "momentum"]);
     checkShare("RMSprop", "alpha", options.alpha);
   }

@@ -1,3 +1,4 @@
+import type { Complete } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Batch, ParameterState } from "./batch.ts";
 import { checkRates } from "./check.ts";
@@ -8,15 +9,15 @@ export interface SGDOptions {
   /** The learning rate. */
   lr: number;
   /** Default 0. */
-  momentum?: number;
+  momentum?: number | undefined;
   /** Default 0. */
-  dampening?: number;
+  dampening?: number | undefined;
   /** L2 penalty, added to the gradient; default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
   /** Look ahead along the momentum; needs momentum and no dampening. Default false. */
-  nesterov?: boolean;
+  nesterov?: boolean | undefined;
   /** Climb instead of descend. Default false. */
-  maximize?: boolean;
+  maximize?: boolean | undefined;
 }
 
 /**
@@ -34,7 +35,6 @@ export interface SGDOptions {
  * ```
  */
 export class SGD extends Optimizer<SGDOptions> {
-  /** Trains parameters, tensors with requiresGrad, or groups of them. */
   constructor(params: Trainable<SGDOptions>, options: SGDOptions) {
     super("SGD", params, options, {
       lr: undefined as unknown as number, // must be given
@@ -47,7 +47,7 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 
   /** @ignore */
-  protected override check(options: Required<SGDOptions>): void {
+  protected override check(options: Complete<SGDOptions>): void {
     checkRates("SGD", options, ["lr", "momentum", "dampening", "weightDecay"]);
     if (options.nesterov && (options.momentum === 0 || options.dampening !== 0)) {
       throw new ArgumentError("SGD: nesterov needs a momentum and no dampening");

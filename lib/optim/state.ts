@@ -1,32 +1,11 @@
+import { checkState } from "../nn/state_dict.ts";
+import { refuse } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ParameterState } from "./batch.ts";
-import type { Group } from "./optimizer.ts";
-
-/**
- * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a .safetensors file,
- * the rest is plain JSON:
- *
- * ```ts
- * import { optim, tensor } from "@cudeno/cudeno";
- * const w = tensor([1], { requiresGrad: true });
- * const optimizer = new optim.Adam([w]);
- * w.sum().backward();
- * optimizer.step();
- * const { tensors, numbers, groups } = optimizer.stateDict();
- * console.log(Object.keys(tensors), numbers, groups); // ["0.expAvg", "0.expAvgSq"], { "0.step": 1 }, [{ lr: 0.001, … }]
- * ```
- */
-export interface OptimizerState {
-  /** State tensors by parameter and name: `0.expAvg`. */
-  tensors: Record<string, Tensor>;
-  /** Numbers of state by parameter and name: `0.step`. */
-  numbers: Record<string, number>;
-  /** Each group's options, and the numbers of its parameters as `params`. */
-  groups: Record<string, unknown>[];
-}
+import type { Group, OptimizerState } from "./optimizer.ts";
 
 type Groups = readonly Group<object>[];
 
@@ -60,6 +39,10 @@ export function loadState<O>(
   groups: readonly Group<O>[],
   checkGroup: (options: Group<O>) => void,
 ): { states: Map<Tensor, ParameterState>; options: Partial<Group<O>>[] } {
+  const wellFormed = typeof saved?.tensors === "object" && typeof saved.numbers === "object" &&
+    Array.isArray(saved.groups) && saved.groups.every((group) => Array.isArray(group?.["params"]));
+  if (!wellFormed) refuse(op, "the state", saved, "what stateDict() of an optimizer gave");
+  checkState(op, saved.tensors);
   const params = groups.flatMap((group) => group.params);
   const counts = (list: readonly unknown[][]) =>
     `[${list.map((group) => group.length).join(", ")}]`;

@@ -18,9 +18,9 @@ export interface ProgressState extends EpochState {
   /** The mean training loss so far. */
   readonly loss: number;
   /** The share of right classes so far, when asked for. */
-  readonly accuracy?: number;
+  readonly accuracy?: number | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
-  readonly lr?: number;
+  readonly lr?: number | undefined;
 }
 
 /** Hooks into Trainer.fit(). All may be async. */
@@ -38,9 +38,9 @@ export interface Callback {
 /** Options of {@linkcode ProgressBar}. */
 export interface ProgressBarOptions {
   /** Where to draw; default standard error. */
-  stream?: ProgressStream;
+  stream?: ProgressStream | undefined;
   /** What the samples are, in the plural; default `"samples"`. */
-  unit?: string;
+  unit?: string | undefined;
 }
 
 /**
@@ -60,7 +60,6 @@ export class ProgressBar implements Callback {
   readonly #options: ProgressBarOptions;
   #line: ProgressLine | undefined;
 
-  /** Draws to standard error unless told otherwise. */
   constructor(options: ProgressBarOptions = {}) {
     this.#options = options;
   }

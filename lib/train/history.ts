@@ -5,13 +5,13 @@ export interface EpochResult {
   /** The mean training loss over the epoch. */
   loss: number;
   /** The share of training samples whose class was right, as they were met. */
-  accuracy?: number;
+  accuracy?: number | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
-  lr?: number;
+  lr?: number | undefined;
   /** The mean loss on the validation data after the epoch. */
-  valLoss?: number;
+  valLoss?: number | undefined;
   /** The share of validation samples whose class is right after the epoch. */
-  valAccuracy?: number;
+  valAccuracy?: number | undefined;
   /** Seconds that training took, without validation. */
   seconds: number;
   /** Training samples a second. */

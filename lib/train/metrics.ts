@@ -1,3 +1,4 @@
+import { checkTensor } from "../ops/operands.ts";
 import { noGrad } from "../core/autograd.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
@@ -49,6 +50,7 @@ export class Meter {
 
   /** Adds a batch: the mean loss over it, the model's output and the targets. */
   add(loss: Tensor, output: Tensor, target: Tensor): void {
+    checkTensor("Trainer: the loss", loss);
     if (loss.size !== 1) {
       throw new ShapeError(
         `Trainer: the loss is ${
@@ -72,7 +74,7 @@ export class Meter {
   }
 
   /** The means so far; waits for the device. */
-  async read(): Promise<{ loss: number; accuracy?: number }> {
+  async read(): Promise<{ loss: number; accuracy?: number | undefined }> {
     const loss = this.#loss ? await this.#loss.read() / this.#samples : NaN;
     if (!this.#correct) return { loss };
     return { loss, accuracy: await this.#correct.read() / this.#samples };

@@ -22,19 +22,19 @@ export interface ProgressOptions {
   /** How many units there are to do: a non-negative integer. */
   total: number;
   /** The text in front, such as `"Epoch 1/5"`. Default: none. */
-  label?: string;
+  label?: string | undefined;
   /** What is counted, in the plural: the rate is shown as `unit/s`. Default: `"samples"`. */
-  unit?: string;
+  unit?: string | undefined;
   /** Where to write. Default: `Deno.stderr`, so that a program's results can be piped on. */
-  stream?: ProgressStream;
+  stream?: ProgressStream | undefined;
   /** Whether to colour the bar on a terminal. Default: unless the user has set `NO_COLOR`. */
-  color?: boolean;
+  color?: boolean | undefined;
   /** The least time between two drawings, in milliseconds. Default: 100. */
-  intervalMs?: number;
+  intervalMs?: number | undefined;
   /** The terminal's width in characters. Default: asked at each drawing, or else 80. */
-  columns?: number;
+  columns?: number | undefined;
   /** A clock in milliseconds. Default: `performance.now`. */
-  now?: () => number;
+  now?: (() => number) | undefined;
 }
 
 const widestBar = 24;

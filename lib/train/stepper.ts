@@ -1,32 +1,34 @@
-import { checkInteger, checkNumber } from "../core/options.ts";
+import { formatValue } from "../core/format.ts";
+import { checkInteger, checkNumber, refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
-import type { EMA } from "../optim/ema.ts";
-import type { GradScaler } from "../optim/grad_scaler.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
+import { EMA } from "../optim/ema.ts";
+import { GradScaler } from "../optim/grad_scaler.ts";
+import { type Optimizer } from "../optim/optimizer.ts";
+import { checkOptimizer } from "../optim/check.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
-import type { Schedule } from "../optim/schedule/schedule.ts";
+import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
 export interface StepOptions {
   /** Needed by fit() only. */
-  optimizer?: Optimizer;
+  optimizer?: Optimizer | undefined;
   /** Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation the training loss. */
-  schedule?: Schedule;
+  schedule?: Schedule | undefined;
   /** When to step the schedule: after each epoch (the default), or after each step of the optimizer. */
-  scheduleEvery?: "epoch" | "step";
+  scheduleEvery?: "epoch" | "step" | undefined;
   /** The largest norm of all gradients together; see clipGradNorm(). */
-  clipGradNorm?: number;
+  clipGradNorm?: number | undefined;
   /** The largest absolute value in a gradient; see clipGradValue(). */
-  clipGradValue?: number;
+  clipGradValue?: number | undefined;
   /** How many batches make one step, as if they were one batch: less memory. Default 1. */
-  accumulate?: number;
+  accumulate?: number | undefined;
   /** Averages the parameters after each step; validation during fit() is then of the averages. */
-  ema?: EMA;
+  ema?: EMA | undefined;
   /** Scales the loss, for training in float16. */
-  scaler?: GradScaler;
+  scaler?: GradScaler | undefined;
 }
 
 /** The names of {@linkcode StepOptions}. */
@@ -49,7 +51,22 @@ export function checkStepOptions(options: StepOptions): void {
   }
   checkInteger("Trainer", "accumulate", accumulate, 1);
   if (scheduleEvery !== "epoch" && scheduleEvery !== "step") {
-    throw new ArgumentError(`Trainer: scheduleEvery is ${scheduleEvery}; it must be epoch or step`);
+    throw new ArgumentError(
+      `Trainer: scheduleEvery is ${formatValue(scheduleEvery)}; it must be epoch or step`,
+    );
+  }
+  if (options.optimizer !== undefined) checkOptimizer("Trainer", options.optimizer);
+  const kinds = { schedule: Schedule, ema: EMA, scaler: GradScaler } as const;
+  for (const [name, Class] of Object.entries(kinds)) {
+    const given = options[name as keyof typeof kinds];
+    if (given !== undefined && !(given instanceof Class)) {
+      refuse(
+        "Trainer",
+        name,
+        given,
+        `an object of optim.${name === "schedule" ? name : Class.name}`,
+      );
+    }
   }
   if (schedule && schedule.optimizer !== options.optimizer) {
     throw new ArgumentError("Trainer: the schedule is of another optimizer");
@@ -85,7 +102,7 @@ export class Stepper {
   }
 
   /** The learning rate of the last step, where a schedule changes it. */
-  get lr(): { lr?: number } {
+  get lr(): { lr?: number | undefined } {
     return this.#options.schedule ? { lr: this.#lr } : {};
   }
 

@@ -1,11 +1,15 @@
+import { isClass } from "../core/format.ts";
 import { autocast, type AutocastDType } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
-import { checkInteger, checkOptions } from "../core/options.ts";
+import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { DataLoader, type Dataset } from "../data/dataset.ts";
+import { checkDataset, checkedBatch } from "../data/check.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module } from "../nn/module.ts";
+import { checkModule } from "../nn/check.ts";
+import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
 import type { EpochResult, History } from "./history.ts";
@@ -17,29 +21,29 @@ export interface TrainerOptions extends StepOptions {
   /** From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. */
   loss: Loss | Loss["forward"];
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
-  autocast?: AutocastDType;
+  autocast?: AutocastDType | undefined;
   /** What to measure beside the loss; default nothing. */
-  metrics?: readonly MetricName[];
+  metrics?: readonly MetricName[] | undefined;
 }
 
 /** Options of {@linkcode Trainer.fit}. */
 export interface FitOptions {
   /** Passes over the data; default 1. */
-  epochs?: number;
+  epochs?: number | undefined;
   /** Samples a step; default 32. */
-  batchSize?: number;
+  batchSize?: number | undefined;
   /** Whether each epoch has an order of its own; default true. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** Data to evaluate on after each epoch. */
-  validation?: Dataset;
+  validation?: Dataset | undefined;
   /** Default: a ProgressBar. */
-  callbacks?: readonly Callback[];
+  callbacks?: readonly Callback[] | undefined;
 }
 
 /** Options of {@linkcode Trainer.evaluate}. */
 export interface EvaluateOptions {
   /** Samples a step; default 256. */
-  batchSize?: number;
+  batchSize?: number | undefined;
 }
 
 /** What {@linkcode Trainer.evaluate} measured. */
@@ -47,7 +51,7 @@ export interface Evaluation {
   /** The mean loss. */
   loss: number;
   /** The share of samples whose class is right, when asked for. */
-  accuracy?: number;
+  accuracy?: number | undefined;
 }
 
 // How long the training loop may keep the event loop waiting.
@@ -78,23 +82,12 @@ export class Trainer {
   readonly #options: TrainerOptions;
   readonly #loss: Loss["forward"];
 
-  /** Trains `model`. */
   constructor(model: Module, options: TrainerOptions) {
     checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);
-    const { loss } = options;
-    if (typeof loss === "function") this.#loss = loss;
-    else if (typeof loss?.forward === "function") this.#loss = loss.forward.bind(loss);
-    else {
-      throw new ArgumentError(
-        "Trainer: loss is missing; give one such as new nn.CrossEntropyLoss()",
-      );
-    }
+    checkModule("Trainer", "model", model);
+    this.#loss = lossOf(options.loss);
     checkStepOptions(options);
-    for (const metric of options.metrics ?? []) {
-      if (metric !== "accuracy") {
-        throw new ArgumentError(`Trainer: there is no metric ${metric}; there is accuracy`);
-      }
-    }
+    checkList("Trainer", "metrics", options.metrics ?? [], (x) => x === "accuracy", '["accuracy"]');
     this.model = model;
     this.#options = options;
   }
@@ -108,6 +101,9 @@ export class Trainer {
     if (!this.#options.optimizer) {
       throw new ArgumentError("fit: the Trainer was made without an optimizer");
     }
+    checkDataset("fit", train);
+    if (validation !== undefined) checkDataset("fit: validation", validation);
+    checkList("fit", "callbacks", callbacks, (x) => Object(x) === x, "an array of callbacks");
     if (train.length === 0) throw new ArgumentError("fit: the data set is empty");
     const loader = new DataLoader(train, { batchSize, shuffle });
     if (validation?.length === 0) throw new ArgumentError("fit: the validation data set is empty");
@@ -172,9 +168,10 @@ export class Trainer {
   }
 
   #measured(dataset: Dataset, index: Tensor): { loss: Tensor; output: Tensor; target: Tensor } {
-    const { input, target } = dataset.batch(index);
+    const { input, target } = checkedBatch("Trainer", dataset.batch(index));
     return this.#cast(() => {
       const output = this.model.forward(input);
+      checkTensor("Trainer: the model's output", output);
       return { loss: this.#loss(output, target), output, target };
     });
   }
@@ -199,6 +196,7 @@ export class Trainer {
   /** The mean loss and metrics over a data set, in evaluation mode. Changes nothing. */
   async evaluate(dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
     checkOptions("evaluate", options, ["batchSize"]);
+    checkDataset("evaluate", dataset);
     if (dataset.length === 0) throw new ArgumentError("evaluate: the data set is empty");
     using meter = new Meter(this.#options.metrics ?? []);
     this.#inEvaluation(() => {
@@ -237,4 +235,15 @@ export class Trainer {
     );
     return () => modes.forEach(([part, training]) => part.training = training);
   }
+}
+
+// What is to be called as the loss: a function, or the forward() of an object.
+function lossOf(loss: TrainerOptions["loss"]): Loss["forward"] {
+  if (typeof loss === "function" && !isClass(loss)) return loss;
+  if (typeof loss === "object" && typeof loss?.forward === "function") {
+    return loss.forward.bind(loss);
+  }
+  const made = typeof loss === "function" ? `new ${(loss as { name: string }).name}()` : "";
+  const wanted = `a loss such as ${made || "new nn.CrossEntropyLoss()"}`;
+  return refuse("Trainer", "loss", loss, `${wanted}, or a function (output, target) => Tensor`);
 }

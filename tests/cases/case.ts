@@ -16,9 +16,9 @@ export interface Special {
   readonly inputs: readonly Grid[];
   readonly expected: Grid;
   /** Default: the case's floats. */
-  readonly dtypes?: readonly DType[];
+  readonly dtypes?: readonly DType[] | undefined;
   /** Compare bit by bit: the sign of zero counts too. */
-  readonly exact?: boolean;
+  readonly exact?: boolean | undefined;
 }
 
 /** An operation with its parameters, what it must compute, and on what to try it. Tests and benchmarks loop over these. */
@@ -33,19 +33,19 @@ export interface Case {
   /** Of the inputs; and of the result, unless `output` says otherwise. */
   readonly dtypes: readonly DType[];
   /** By input; the last one serves those after it. Default: {@linkcode spiked}. */
-  readonly fill?: readonly Fill[];
+  readonly fill?: readonly Fill[] | undefined;
   /** The dtypes of inputs that do not follow `dtypes`, such as targets; undefined for the others. */
   readonly fixed?: readonly (DType | undefined)[];
-  readonly output?: DType;
+  readonly output?: DType | undefined;
   /** Default 0: the result is exact. */
-  readonly tolerance?: Tolerance;
+  readonly tolerance?: Tolerance | undefined;
   /** How often a 16-bit float is rounded on the way to the result, by operations that follow one another. Default 1. */
-  readonly steps?: number;
+  readonly steps?: number | undefined;
   /** The roundings by which gradients on two devices may differ, relative to the largest. Default 32. */
-  readonly gradRoundings?: number;
-  readonly specials?: readonly Special[];
+  readonly gradRoundings?: number | undefined;
+  readonly specials?: readonly Special[] | undefined;
   /** Small shapes for gradcheck, of first and second derivatives; none when the operation has no gradient. */
-  readonly gradShapes?: readonly (readonly Shape[])[];
+  readonly gradShapes?: readonly (readonly Shape[])[] | undefined;
   /** Other ways to ask for the same: methods, kernels by name. */
   also?(device: DeviceName): readonly Variant[];
   /** Bytes read and written; default: each input and the result once. */
@@ -58,9 +58,9 @@ export interface Case {
 export interface Variant {
   readonly name: string;
   /** Needs what a machine may lack, such as another library: skipped where it says that it is not supported. */
-  readonly optional?: boolean;
+  readonly optional?: boolean | undefined;
   /** As the case's, where it is another one. */
-  readonly tolerance?: Tolerance;
+  readonly tolerance?: Tolerance | undefined;
   call(...inputs: Tensor[]): Tensor;
 }
 

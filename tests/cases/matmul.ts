@@ -209,9 +209,9 @@ function batchVector(left: boolean): Case {
 }
 
 interface LayerOptions {
-  bias?: boolean;
-  residual?: boolean;
-  activation?: FusedActivation;
+  bias?: boolean | undefined;
+  residual?: boolean | undefined;
+  activation?: FusedActivation | undefined;
 }
 
 // With what is fused into it.

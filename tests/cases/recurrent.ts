@@ -127,10 +127,10 @@ function roughly(x: Grid): Grid {
 }
 
 interface Variation {
-  bias?: boolean;
-  given?: boolean;
-  reverse?: boolean;
-  dtypes?: readonly DType[];
+  bias?: boolean | undefined;
+  given?: boolean | undefined;
+  reverse?: boolean | undefined;
+  dtypes?: readonly DType[] | undefined;
 }
 
 function recurrent(

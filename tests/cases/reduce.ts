@@ -40,8 +40,8 @@ interface Reduction {
 }
 
 export interface Along {
-  axes?: Axes;
-  keepDims?: boolean;
+  axes?: Axes | undefined;
+  keepDims?: boolean | undefined;
   shapes: readonly Shape[];
   gradShapes: readonly Shape[];
 }

@@ -1,17 +1,5 @@
-import { ArgumentError } from "../../native/errors.ts";
+import { checkSchedules } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
-
-/** Throws unless there are schedules, all of one optimizer; returns the first. */
-export function checkSchedules(op: string, schedules: readonly Schedule[]): Schedule {
-  const first = schedules[0];
-  if (!first) throw new ArgumentError(`${op}: there are no schedules`);
-  for (const schedule of schedules) {
-    if (!(schedule instanceof Schedule) || schedule.optimizer !== first.optimizer) {
-      throw new ArgumentError(`${op}: all must be schedules, and of the same optimizer`);
-    }
-  }
-  return first;
-}
 
 /**
  * Several schedules at once: each changes the rate that the one before it has left. As
@@ -32,7 +20,6 @@ export function checkSchedules(op: string, schedules: readonly Schedule[]): Sche
 export class ChainedScheduler extends Schedule {
   readonly #schedules: readonly Schedule[];
 
-  /** Takes schedules of one optimizer. */
   constructor(schedules: readonly Schedule[]) {
     super(checkSchedules("ChainedScheduler", schedules).optimizer);
     this.#schedules = [...schedules];

@@ -1,13 +1,14 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, missing, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode CosineAnnealingLR}. */
 export interface CosineAnnealingLROptions {
   /** After how many steps the least rate is reached; from there it would rise again. */
   tMax: number;
   /** The least rate; default 0. */
-  etaMin?: number;
+  etaMin?: number | undefined;
 }
 
 /**
@@ -23,9 +24,8 @@ export interface CosineAnnealingLROptions {
  * ```
  */
 export class CosineAnnealingLR extends Schedule {
-  readonly #options: Required<CosineAnnealingLROptions>;
+  readonly #options: Complete<CosineAnnealingLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: CosineAnnealingLROptions) {
     super(optimizer);
     this.#options = optionsOf("CosineAnnealingLR", options, { tMax: missing, etaMin: 0 });

@@ -1,15 +1,16 @@
-import { checkInteger, checkNumber } from "../../core/options.ts";
+import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, missing, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode CosineAnnealingWarmRestarts}. */
 export interface CosineAnnealingWarmRestartsOptions {
   /** The steps of the first cycle. */
   t0: number;
   /** How many times as long each cycle is as the one before; default 1. */
-  tMult?: number;
+  tMult?: number | undefined;
   /** The least rate; default 0. */
-  etaMin?: number;
+  etaMin?: number | undefined;
 }
 
 /**
@@ -26,9 +27,8 @@ export interface CosineAnnealingWarmRestartsOptions {
  * ```
  */
 export class CosineAnnealingWarmRestarts extends Schedule {
-  readonly #options: Required<CosineAnnealingWarmRestartsOptions>;
+  readonly #options: Complete<CosineAnnealingWarmRestartsOptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: CosineAnnealingWarmRestartsOptions) {
     super(optimizer);
     this.#options = optionsOf("CosineAnnealingWarmRestarts", options, {

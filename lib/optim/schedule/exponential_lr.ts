@@ -1,5 +1,6 @@
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, missing, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode ExponentialLR}. */
 export interface ExponentialLROptions {
@@ -21,7 +22,6 @@ export interface ExponentialLROptions {
 export class ExponentialLR extends Schedule {
   readonly #gamma: number;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: ExponentialLROptions) {
     super(optimizer);
     this.#gamma = optionsOf("ExponentialLR", options, { gamma: missing }).gamma;

@@ -1,7 +1,8 @@
 import { checkNumber } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { optionsOf } from "./check.ts";
 
 /** From the number of a step to the factor of the base rate. */
 export type LrLambda = (step: number) => number;
@@ -26,7 +27,6 @@ export interface LambdaLROptions {
 export class LambdaLR extends Schedule {
   readonly #lambdas: readonly LrLambda[];
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LambdaLROptions) {
     super(optimizer);
     const { lrLambda } = optionsOf("LambdaLR", options, {

@@ -1,16 +1,17 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, missing, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode LinearLR}. */
 export interface LinearLROptions {
   /** The factor at step 0, above 0; default 1/3. */
-  startFactor?: number;
+  startFactor?: number | undefined;
   /** The factor at step totalIters and after; default 1. */
-  endFactor?: number;
+  endFactor?: number | undefined;
   /** Default 5. */
-  totalIters?: number;
+  totalIters?: number | undefined;
 }
 
 /**
@@ -26,9 +27,8 @@ export interface LinearLROptions {
  * ```
  */
 export class LinearLR extends Schedule {
-  readonly #options: Required<LinearLROptions>;
+  readonly #options: Complete<LinearLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LinearLROptions = {}) {
     super(optimizer);
     this.#options = optionsOf("LinearLR", options, {
@@ -75,7 +75,6 @@ export interface LinearWarmupOptions {
  * ```
  */
 export class LinearWarmup extends LinearLR {
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: LinearWarmupOptions) {
     const { steps } = optionsOf("LinearWarmup", options, { steps: missing });
     checkInteger("LinearWarmup", "steps", steps, 1);

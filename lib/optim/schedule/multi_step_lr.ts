@@ -1,14 +1,16 @@
-import { checkInteger } from "../../core/options.ts";
+import { formatValue } from "../../core/format.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode MultiStepLR}. */
 export interface MultiStepLROptions {
   /** The steps at which the rate changes; one that is there twice counts twice. */
   milestones: readonly number[];
   /** What it is multiplied with then; default 0.1. */
-  gamma?: number;
+  gamma?: number | undefined;
 }
 
 /**
@@ -23,9 +25,8 @@ export interface MultiStepLROptions {
  * ```
  */
 export class MultiStepLR extends Schedule {
-  readonly #options: Required<MultiStepLROptions>;
+  readonly #options: Complete<MultiStepLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: MultiStepLROptions) {
     super(optimizer);
     this.#options = optionsOf("MultiStepLR", options, {
@@ -34,7 +35,9 @@ export class MultiStepLR extends Schedule {
     });
     const { milestones, gamma } = this.#options;
     if (!Array.isArray(milestones)) {
-      throw new ArgumentError(`MultiStepLR: milestones is ${milestones}; it must be an array`);
+      throw new ArgumentError(
+        `MultiStepLR: milestones is ${formatValue(milestones)}; it must be an array`,
+      );
     }
     milestones.forEach((at, i) => checkInteger("MultiStepLR", `milestones[${i}]`, at, 0));
     checkAtLeast0("MultiStepLR", { gamma });

@@ -1,39 +1,41 @@
-import { checkInteger, checkNumber } from "../../core/options.ts";
+import { formatValue } from "../../core/format.ts";
+import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode OneCycleLR}. */
 export interface OneCycleLROptions {
   /** The highest rate: one for all groups, or one for each. */
   maxLr: number | readonly number[];
   /** The steps of the whole cycle; or else give epochs and stepsPerEpoch. */
-  totalSteps?: number;
+  totalSteps?: number | undefined;
   /** With stepsPerEpoch, instead of totalSteps. */
-  epochs?: number;
+  epochs?: number | undefined;
   /** With epochs, instead of totalSteps. */
-  stepsPerEpoch?: number;
+  stepsPerEpoch?: number | undefined;
   /** The share of the cycle in which the rate rises; default 0.3. */
-  pctStart?: number;
+  pctStart?: number | undefined;
   /** Half cosines or straight lines; default `"cos"`. */
-  annealStrategy?: "cos" | "linear";
+  annealStrategy?: "cos" | "linear" | undefined;
   /** Whether the momentum (betas[0] of Adam) goes the other way round; default true. */
-  cycleMomentum?: boolean;
+  cycleMomentum?: boolean | undefined;
   /** The momentum at the highest rate; default 0.85. */
-  baseMomentum?: number;
+  baseMomentum?: number | undefined;
   /** The momentum at the beginning and the end; default 0.95. */
-  maxMomentum?: number;
+  maxMomentum?: number | undefined;
   /** The first rate is maxLr / divFactor; default 25. */
-  divFactor?: number;
+  divFactor?: number | undefined;
   /** The last rate is the first one / finalDivFactor; default 1e4. */
-  finalDivFactor?: number;
+  finalDivFactor?: number | undefined;
   /** Go down as one has gone up, and then on to the last rate. Default false: in one go. */
-  threePhase?: boolean;
+  threePhase?: boolean | undefined;
 }
 
 interface Momenta {
-  momentum?: number;
-  betas?: readonly [number, number];
+  momentum?: number | undefined;
+  betas?: readonly [number, number] | undefined;
 }
 
 interface Phase {
@@ -57,12 +59,11 @@ interface Phase {
  * @throws {ArgumentError} from step(), beyond totalSteps.
  */
 export class OneCycleLR extends Schedule {
-  readonly #options: Required<OneCycleLROptions>;
+  readonly #options: Complete<OneCycleLROptions>;
   readonly #total: number;
   readonly #maxLrs: readonly number[];
   readonly #phases: readonly Phase[];
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: OneCycleLROptions) {
     super(optimizer);
     const all = this.#options = optionsOf("OneCycleLR", options, {
@@ -86,7 +87,9 @@ export class OneCycleLR extends Schedule {
     this.#maxLrs = typeof maxLr === "number" ? optimizer.groups.map(() => maxLr) : maxLr;
     if (this.#maxLrs?.length !== optimizer.groups.length) {
       throw new ArgumentError(
-        `OneCycleLR: maxLr is ${maxLr}; it must be a number, or one for each of the ${optimizer.groups.length} groups`,
+        `OneCycleLR: maxLr is ${
+          formatValue(maxLr)
+        }; it must be a number, or one for each of the ${optimizer.groups.length} groups`,
       );
     }
     this.#maxLrs.forEach((value, i) => checkNumber("OneCycleLR", `maxLr[${i}]`, value, 0));
@@ -150,7 +153,7 @@ export class OneCycleLR extends Schedule {
   }
 }
 
-function check(options: Required<OneCycleLROptions>): void {
+function check(options: Complete<OneCycleLROptions>): void {
   const { pctStart, annealStrategy, baseMomentum, maxMomentum, divFactor, finalDivFactor } =
     options;
   for (const [name, value] of Object.entries({ pctStart, baseMomentum, maxMomentum })) {
@@ -163,12 +166,12 @@ function check(options: Required<OneCycleLROptions>): void {
   }
   if (annealStrategy !== "cos" && annealStrategy !== "linear") {
     throw new ArgumentError(
-      `OneCycleLR: annealStrategy is ${annealStrategy}; it must be cos or linear`,
+      `OneCycleLR: annealStrategy is ${formatValue(annealStrategy)}; it must be cos or linear`,
     );
   }
 }
 
-function phases(options: Required<OneCycleLROptions>, total: number): Phase[] {
+function phases(options: Complete<OneCycleLROptions>, total: number): Phase[] {
   const { pctStart, baseMomentum: low, maxMomentum: high, threePhase } = options;
   const up: Phase = { end: pctStart * total - 1, lr: ["first", "max"], momentum: [high, low] };
   if (!threePhase) return [up, { end: total - 1, lr: ["max", "last"], momentum: [low, high] }];

@@ -1,13 +1,14 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode PolynomialLR}. */
 export interface PolynomialLROptions {
   /** After how many steps the rate is 0; default 5. */
-  totalIters?: number;
+  totalIters?: number | undefined;
   /** Default 1, a straight line. */
-  power?: number;
+  power?: number | undefined;
 }
 
 /**
@@ -22,9 +23,8 @@ export interface PolynomialLROptions {
  * ```
  */
 export class PolynomialLR extends Schedule {
-  readonly #options: Required<PolynomialLROptions>;
+  readonly #options: Complete<PolynomialLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: PolynomialLROptions = {}) {
     super(optimizer);
     this.#options = optionsOf("PolynomialLR", options, { totalIters: 5, power: 1 });

@@ -1,26 +1,28 @@
-import { checkInteger } from "../../core/options.ts";
+import { formatValue } from "../../core/format.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
+import { Schedule, type ScheduleState } from "./schedule.ts";
+import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode ReduceLROnPlateau}. */
 export interface ReduceLROnPlateauOptions {
   /** Whether the metric is to fall (`"min"`, the default), as a loss, or to rise, as an accuracy. */
-  mode?: "min" | "max";
+  mode?: "min" | "max" | undefined;
   /** What the rate is multiplied with; default 0.1. */
-  factor?: number;
+  factor?: number | undefined;
   /** How many steps without a better metric are let pass; default 10. */
-  patience?: number;
+  patience?: number | undefined;
   /** By how much a better metric must be better; default 1e-4. */
-  threshold?: number;
+  threshold?: number | undefined;
   /** Whether that is a share of the best metric (`"rel"`, the default) or a difference. */
-  thresholdMode?: "rel" | "abs";
+  thresholdMode?: "rel" | "abs" | undefined;
   /** Steps after a reduction in which nothing is counted; default 0. */
-  cooldown?: number;
+  cooldown?: number | undefined;
   /** The least rate; default 0. */
-  minLr?: number;
+  minLr?: number | undefined;
   /** A change of the rate by less than this is left out; default 1e-8. */
-  eps?: number;
+  eps?: number | undefined;
 }
 
 /**
@@ -36,12 +38,11 @@ export interface ReduceLROnPlateauOptions {
  * ```
  */
 export class ReduceLROnPlateau extends Schedule {
-  readonly #options: Required<ReduceLROnPlateauOptions>;
+  readonly #options: Complete<ReduceLROnPlateauOptions>;
   #best: number | null = null;
   #bad = 0;
   #cooldown = 0;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: ReduceLROnPlateauOptions = {}) {
     super(optimizer);
     const all = this.#options = optionsOf("ReduceLROnPlateau", options, {
@@ -56,11 +57,13 @@ export class ReduceLROnPlateau extends Schedule {
     });
     const { mode, factor, patience, threshold, thresholdMode, cooldown, minLr, eps } = all;
     if (mode !== "min" && mode !== "max") {
-      throw new ArgumentError(`ReduceLROnPlateau: mode is ${mode}; it must be min or max`);
+      throw new ArgumentError(
+        `ReduceLROnPlateau: mode is ${formatValue(mode)}; it must be min or max`,
+      );
     }
     if (thresholdMode !== "rel" && thresholdMode !== "abs") {
       throw new ArgumentError(
-        `ReduceLROnPlateau: thresholdMode is ${thresholdMode}; it must be rel or abs`,
+        `ReduceLROnPlateau: thresholdMode is ${formatValue(thresholdMode)}; it must be rel or abs`,
       );
     }
     checkAtLeast0("ReduceLROnPlateau", { factor, threshold, minLr, eps });
@@ -74,7 +77,9 @@ export class ReduceLROnPlateau extends Schedule {
   /** Takes the metric of a step into account; NaN counts as no better. */
   override step(metric?: number): void {
     if (typeof metric !== "number") {
-      throw new ArgumentError(`ReduceLROnPlateau: step() needs the metric; it was ${metric}`);
+      throw new ArgumentError(
+        `ReduceLROnPlateau: step() needs the metric; it was ${formatValue(metric)}`,
+      );
     }
     this.moveTo(this.count + 1);
     if (this.#better(metric)) [this.#best, this.#bad] = [metric, 0];

@@ -1,6 +1,7 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { checkNumber, checkOptions } from "../../core/options.ts";
-import { type Group, Optimizer, type OptimizerOptions } from "../optimizer.ts";
+import { refuse } from "../../core/options.ts";
+import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
+import { checkOptimizer } from "../check.ts";
 
 /** What a schedule needs to go on later; plain JSON. */
 export type ScheduleState = Record<string, unknown>;
@@ -37,9 +38,7 @@ export abstract class Schedule {
 
   /** Subclasses call start() at the end of their constructors. */
   constructor(optimizer: Optimizer) {
-    if (!(optimizer instanceof Optimizer)) {
-      throw new ArgumentError(`${new.target.name}: the first argument must be an optimizer`);
-    }
+    checkOptimizer(new.target.name, optimizer);
     this.optimizer = optimizer;
     this.#baseLrs = optimizer.groups.map((group) => group.initialLr ??= group.lr);
     this.#lastLr = optimizer.groups.map(({ lr }) => lr);
@@ -104,6 +103,9 @@ export abstract class Schedule {
 
   /** Goes on from a state. Load the optimizer's too. */
   loadStateDict(state: ScheduleState): void {
+    if (typeof state !== "object" || state === null) {
+      refuse(this.constructor.name, "the state", state, "what stateDict() of a schedule gave");
+    }
     const { count, baseLrs, lastLr } = state as {
       count: number;
       baseLrs: number[];
@@ -119,18 +121,3 @@ export abstract class Schedule {
     this.#lastLr = [...lastLr];
   }
 }
-
-/** The options with defaults for those not given. Throws for unknown ones. */
-export function optionsOf<O extends object>(op: string, options: O, defaults: Required<O>) {
-  checkOptions(op, options, Object.keys(defaults));
-  const given = Object.entries(options).filter(([, value]) => value !== undefined);
-  return { ...defaults, ...Object.fromEntries(given) } as Required<O>;
-}
-
-/** Throws unless each value is a finite number, at least 0. */
-export function checkAtLeast0(op: string, values: Record<string, number>): void {
-  for (const [name, value] of Object.entries(values)) checkNumber(op, name, value, 0);
-}
-
-/** Stands for an option that must be given. */
-export const missing = undefined as unknown as number;

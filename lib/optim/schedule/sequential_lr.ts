@@ -1,7 +1,8 @@
 import { checkInteger } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules } from "./chained_scheduler.ts";
-import { optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
+import { checkSchedules } from "./check.ts";
+import { Schedule, type ScheduleState } from "./schedule.ts";
+import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode SequentialLR}. */
 export interface SequentialLROptions {
@@ -27,7 +28,6 @@ export class SequentialLR extends Schedule {
   readonly #schedules: readonly Schedule[];
   readonly #milestones: readonly number[];
 
-  /** Takes schedules of one optimizer, and begins with the first. */
   constructor(schedules: readonly Schedule[], options: SequentialLROptions) {
     const first = checkSchedules("SequentialLR", schedules);
     super(first.optimizer);

@@ -1,13 +1,14 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, type Complete } from "../../core/options.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { checkAtLeast0, missing, optionsOf, Schedule } from "./schedule.ts";
+import { Schedule } from "./schedule.ts";
+import { checkAtLeast0, missing, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode StepLR}. */
 export interface StepLROptions {
   /** How many steps a rate lasts. */
   stepSize: number;
   /** What it is multiplied with then; default 0.1. */
-  gamma?: number;
+  gamma?: number | undefined;
 }
 
 /**
@@ -23,9 +24,8 @@ export interface StepLROptions {
  * ```
  */
 export class StepLR extends Schedule {
-  readonly #options: Required<StepLROptions>;
+  readonly #options: Complete<StepLROptions>;
 
-  /** Schedules the rates of `optimizer`. */
   constructor(optimizer: Optimizer, options: StepLROptions) {
     super(optimizer);
     this.#options = optionsOf("StepLR", options, { stepSize: missing, gamma: 0.1 });
