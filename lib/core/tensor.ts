@@ -1,4 +1,4 @@
-import { environment } from "../native/environment.ts";
+import { debugging } from "../native/environment.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
@@ -6,7 +6,7 @@ import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { writeLayout } from "./layout.ts";
-import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
+import { disposedError, own, type Owned, ownerKey, placeOf, type Scope } from "./scope.ts";
 import {
   checkShape,
   contiguousStrides,
@@ -25,7 +25,7 @@ interface Held {
 
 // The last net: memory of tensors that nobody disposed. It works whenever the garbage collector happens to.
 const registry = new FinalizationRegistry<Held>(({ backend, handle, shape, dtype }) => {
-  if (environment("CUDENO_DEBUG") === "1") {
+  if (debugging()) {
     console.warn(
       `cudeno: a ${dtype} tensor of shape ${formatShape(shape)} was collected without dispose(); ` +
         "use scope() or `using`",
@@ -53,6 +53,8 @@ export abstract class TensorBase implements Owned, Disposable {
   node: Node | null = null;
   /** The gradient that backward() has added up; only leaves have one. */
   grad: this | null = null;
+  /** @ignore */
+  [ownerKey]: Scope | undefined = undefined;
 
   #requiresGrad = false;
   #shared = false;
@@ -68,11 +70,6 @@ export abstract class TensorBase implements Owned, Disposable {
     this.#handle = handle;
     registry.register(this, { backend, handle, shape: this.shape, dtype }, this);
     own(this);
-  }
-
-  /** Known to scopes by this. */
-  get [ownedMark](): true {
-    return true;
   }
 
   /** The number of dimensions. */
@@ -347,7 +344,8 @@ export abstract class TensorBase implements Owned, Disposable {
     if (this.#handle === 0) return;
     const handle = this.#handle;
     this.#handle = 0;
-    this.#disposedAt = at ?? placeOf("disposed");
+    this.#disposedAt = at ?? (debugging() ? placeOf("disposed") : undefined);
+    this[ownerKey]?.delete(this);
     registry.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
