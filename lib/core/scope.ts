@@ -3,15 +3,12 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { debugging } from "../native/environment.ts";
 import { DisposedError } from "../native/errors.ts";
 
-/** By this a tensor knows its scope, and scopes know a tensor in what a function returns. */
-export const ownerKey: unique symbol = Symbol("the scope that frees it");
-
 /** What a scope looks after. */
 export interface Owned {
   /** What goes where it goes: a tensor's gradient. */
   readonly grad?: Owned | null;
   /** The scope that frees it, if there is one. */
-  [ownerKey]: Scope | undefined;
+  owner: Scope | undefined;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
@@ -31,13 +28,13 @@ export class Scope {
 
   /** Takes over a tensor that has no owner. */
   add(tensor: Owned): void {
-    tensor[ownerKey] = this;
+    tensor.owner = this;
     this.#tensors.add(tensor);
   }
 
   /** Lets go of one of its tensors. */
   delete(tensor: Owned): void {
-    tensor[ownerKey] = undefined;
+    tensor.owner = undefined;
     this.#tensors.delete(tensor);
   }
 
@@ -52,7 +49,7 @@ export class Scope {
     } finally { // a getter of the user's may have thrown
       for (const tensor of passed) {
         for (const item of [tensor, tensor.grad]) {
-          if (item?.[ownerKey] === this) move(item, outer);
+          if (item?.owner === this) move(item, outer);
         }
       }
       const at = debugging() ? placeOf("its scope ended") : scopeEnded;
@@ -62,7 +59,7 @@ export class Scope {
 }
 
 function move(tensor: Owned, to: Scope | undefined): void {
-  tensor[ownerKey]?.delete(tensor);
+  tensor.owner?.delete(tensor);
   to?.add(tensor);
 }
 
@@ -105,7 +102,7 @@ export function keep<T extends Owned>(tensor: T): T {
 
 /** Gives a tensor to the scope that owns another, or to none if none does: a gradient lives as long as its leaf. */
 export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
-  move(tensor, other[ownerKey]);
+  move(tensor, other.owner);
   return tensor;
 }
 
@@ -173,13 +170,20 @@ function tensorsIn(value: unknown): Owned[] {
   };
   look(value);
   for (let item = waiting.pop(); item; item = waiting.pop()) {
-    if (ownerKey in item) found.push(item as Owned);
+    if (isOwned(item)) found.push(item);
     else if (Array.isArray(item) || item instanceof Set) item.forEach(look);
     else if (item instanceof Map) item.forEach((value, key) => [key, value].forEach(look));
     else if (!ArrayBuffer.isView(item)) Object.values(item).forEach(look);
   }
   return found;
 }
+
+function isOwned(value: object): value is Owned {
+  return ownedMark in value;
+}
+
+/** The mark by which scopes know a tensor in what a function returns. */
+export const ownedMark: unique symbol = Symbol("owned by scopes");
 
 const scopeEnded = new Error("its scope ended");
 

@@ -6,7 +6,7 @@ import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { writeLayout } from "./layout.ts";
-import { disposedError, own, type Owned, ownerKey, placeOf, type Scope } from "./scope.ts";
+import { disposedError, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
 import {
   checkShape,
   contiguousStrides,
@@ -53,8 +53,12 @@ export abstract class TensorBase implements Owned, Disposable {
   node: Node | null = null;
   /** The gradient that backward() has added up; only leaves have one. */
   grad: this | null = null;
-  /** @ignore */
-  [ownerKey]: Scope | undefined = undefined;
+  /**
+   * The scope that frees it, if there is one.
+   *
+   * @ignore
+   */
+  owner: Scope | undefined = undefined;
 
   #requiresGrad = false;
   #shared = false;
@@ -70,6 +74,11 @@ export abstract class TensorBase implements Owned, Disposable {
     this.#handle = handle;
     registry.register(this, { backend, handle, shape: this.shape, dtype }, this);
     own(this);
+  }
+
+  /** Known to scopes by this. */
+  get [ownedMark](): true {
+    return true;
   }
 
   /** The number of dimensions. */
@@ -345,7 +354,7 @@ export abstract class TensorBase implements Owned, Disposable {
     const handle = this.#handle;
     this.#handle = 0;
     this.#disposedAt = at ?? (debugging() ? placeOf("disposed") : undefined);
-    this[ownerKey]?.delete(this);
+    this.owner?.delete(this);
     registry.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
