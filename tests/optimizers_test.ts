@@ -244,6 +244,10 @@ cleanTest("optimizers: a state that does not fit is refused, and nothing changes
   assertThrows(() => optimizer.loadStateDict(wrong), ArgumentError, "lr is -1");
   const unknown = { ...state, groups: [{ ...state.groups[0], alpha: 1 }] };
   assertThrows(() => optimizer.loadStateDict(unknown), ArgumentError, "no option alpha");
+  let deep: unknown = 1;
+  for (let i = 0; i < 20_000; i++) deep = [deep];
+  const endless = { ...state, groups: [{ ...state.groups[0], eps: deep }] };
+  assertThrows(() => optimizer.loadStateDict(endless), ArgumentError, "plain data");
   const astray = { ...state, numbers: { "7.step": 1 } };
   assertThrows(() => optimizer.loadStateDict(astray), ArgumentError, "7.step");
   for (const optimizer of [other, one]) assertEquals(optimizer.stateDict().numbers, {});

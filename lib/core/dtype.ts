@@ -1,4 +1,4 @@
-import { ArgumentError, DTypeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError, shown } from "../native/errors.ts";
 
 /**
  * The element types of a tensor. float16 (IEEE binary16) and bfloat16 (the upper half of a float32) are for storage:
@@ -47,7 +47,7 @@ function entry(
 export function dtypeInfo(dtype: DType): DTypeInfo {
   const info = table.get(dtype);
   if (!info) {
-    throw new DTypeError(`dtype is ${dtype}; it must be ${[...table.keys()].join(", ")}`);
+    throw new DTypeError(`dtype is ${shown(dtype)}; it must be ${[...table.keys()].join(", ")}`);
   }
   return info;
 }
@@ -70,7 +70,7 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
 /** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
 export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
-    throw new ArgumentError(`${op}: ${String(value)} is no number`);
+    throw new ArgumentError(`${op}: ${shown(value)} is no number`);
   }
   if (isFloat(dtype)) return;
   const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];

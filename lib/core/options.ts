@@ -1,4 +1,4 @@
-import { ArgumentError } from "../native/errors.ts";
+import { ArgumentError, shown } from "../native/errors.ts";
 
 /**
  * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the
@@ -7,7 +7,7 @@ import { ArgumentError } from "../native/errors.ts";
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
   if (typeof options !== "object" || options === null || Array.isArray(options)) {
     throw new ArgumentError(
-      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${String(options)}`,
+      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${shown(options)}`,
     );
   }
   for (const key of Object.keys(options)) {
@@ -41,7 +41,7 @@ function distance(a: string, b: string): number {
 export function checkNumber(op: string, name: string, value: number, least = -Infinity): void {
   if (typeof value !== "number" || !Number.isFinite(value) || value < least) {
     const wanted = least === -Infinity ? "a finite number" : `a finite number, at least ${least}`;
-    throw new ArgumentError(`${op}: ${name} is ${value}; it must be ${wanted}`);
+    throw new ArgumentError(`${op}: ${name} is ${shown(value)}; it must be ${wanted}`);
   }
 }
 
@@ -49,7 +49,7 @@ export function checkNumber(op: string, name: string, value: number, least = -In
 export function checkInteger(op: string, name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {
     throw new ArgumentError(
-      `${op}: ${name} is ${value}; it must be a whole number, at least ${least}`,
+      `${op}: ${name} is ${shown(value)}; it must be a whole number, at least ${least}`,
     );
   }
 }

@@ -1,4 +1,4 @@
-import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, ShapeError, shown } from "../native/errors.ts";
 
 /** Extents, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];
@@ -15,14 +15,14 @@ export function sizeOf(shape: Shape): number {
 
 /** `[2, 3]`, for messages. */
 export function formatShape(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  return `[${shape.map(shown).join(", ")}]`;
 }
 
 /** Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
 export function checkShape(op: string, shape: Shape): void {
   if (!Array.isArray(shape)) {
     throw new ArgumentError(
-      `${op}: the shape is ${String(shape)}; it must be an array, such as [2, 3]`,
+      `${op}: the shape is ${shown(shape)}; it must be an array, such as [2, 3]`,
     );
   }
   for (const extent of shape) {
@@ -86,7 +86,7 @@ export function broadcastStrides(shape: Shape, target: Shape): number[] {
 /** An axis counted from the front; negative ones count from the back. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   if (!Number.isInteger(axis)) {
-    throw new ArgumentError(`${op}: axis is ${axis}; it must be a whole number`);
+    throw new ArgumentError(`${op}: axis is ${shown(axis)}; it must be a whole number`);
   }
   if (axis < -rank || axis >= rank) {
     throw new ShapeError(

@@ -1,7 +1,7 @@
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
-import { ArgumentError } from "../native/errors.ts";
+import { ArgumentError, shown } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
@@ -41,7 +41,7 @@ export function broadcasted(
   }
   if (!(b instanceof TensorBase)) {
     throw new ArgumentError(
-      `${op}: the second operand is ${String(b)}; it must be a tensor or a number`,
+      `${op}: the second operand is ${shown(b)}; it must be a tensor or a number`,
     );
   }
   checkSameDevice(op, a, b);

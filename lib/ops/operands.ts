@@ -2,14 +2,14 @@ import { TensorBase } from "../core/tensor.ts";
 import { type AutocastRegion, autocastRegion } from "../core/autocast.ts";
 import { gradEnabled } from "../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
-import { ArgumentError, DeviceError, DTypeError } from "../native/errors.ts";
+import { ArgumentError, DeviceError, DTypeError, shown } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { cast } from "./cast.ts";
 
 /** Throws unless x is a tensor, for callers whom no type check has told. */
 export function checkTensor(op: string, x: unknown): asserts x is Tensor {
   if (!(x instanceof TensorBase)) {
-    const found = Array.isArray(x) ? "an array" : String(x);
+    const found = Array.isArray(x) ? "an array" : shown(x);
     throw new ArgumentError(`${op}: wanted is a tensor, found ${found}; make one with tensor()`);
   }
 }
