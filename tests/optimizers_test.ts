@@ -17,7 +17,7 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
-import { cleanTest, later } from "./fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls } from "./fixtures/helpers.ts";
 
 const found = devices();
 const file = new URL("fixtures/optimizer_runs.safetensors", import.meta.url);
@@ -227,6 +227,33 @@ cleanTest("optimizers: what is loaded goes on with the very same bits", async ()
     first.forEach((p, i) => assertEquals(second[i]!.dataSync(), p.dataSync(), `${name} ${i}`));
     assertEquals(resumed.stateDict().numbers, optimizer.stateDict().numbers);
     assertEquals(resumed.stateDict().groups, optimizer.stateDict().groups);
+  }
+});
+
+cleanTest("optimizers: a step allocates nothing, and fills the lists of the step before", () => {
+  const calls = ["sgd", "adam", "nadam", "rmsprop", "adagrad"].map((name) => `cdn_${name}_step`);
+  for (const [name, make] of anyShape) { // not Muon, whose step is made of products
+    const params = [parameter([3], "float32"), parameter([2], "float32")];
+    const idle = parameter([4], "float32");
+    const optimizer = later(make([...params, idle]));
+    setGrads(params, 0);
+    optimizer.step();
+    optimizer.step(); // momentum's first step is one of its own
+    const listsOf = () =>
+      nativeCalls(calls, () => optimizer.step()).map(({ args }) =>
+        args.filter((arg) => ArrayBuffer.isView(arg))
+      );
+    const lists = listsOf();
+    assertEquals(lists.length, 1, name);
+    const before = memory().allocations;
+    for (let i = 0; i < 100; i++) optimizer.step();
+    assertEquals(memory().allocations, before, name);
+    setGrads(params, 1); // other tensors than before
+    for (const [i, list] of listsOf()[0]!.entries()) assert(list === lists[0]![i], name);
+    assertEquals([...lists[0]![1] as Uint32Array], params.map((p) => p.grad!.handle), name);
+    setGrads([idle], 0);
+    const trained = listsOf().flatMap(([handles]) => [...handles as Uint32Array]);
+    assertEquals(new Set(trained), new Set([...params, idle].map((p) => p.handle)), name);
   }
 });
 
