@@ -3,7 +3,7 @@
 // deno run -A bench/host.ts [--device cuda] [--filter TEXT] [--python python3 | --peer FILE] [--out FILE]
 // --peer names what `python3 bench/peers/torch_host.py cuda|cpu` printed; without it the script is run.
 import { parseArgs } from "@std/cli/parse-args";
-import { init, nn, optim, rand, randn, scope, softmax, synchronize, type Tensor } from "../mod.ts";
+import { init, nn, optim, randn, scope, softmax, synchronize, type Tensor, zeros } from "../mod.ts";
 import { median, type PeerLine, peerLines, rounded, row, runPeer, writeRows } from "./timing.ts";
 
 const args = parseArgs(Deno.args, {
@@ -42,7 +42,7 @@ scope(() => model.forward(randn([8, 64])).sum().backward());
 const optimizer = new optim.AdamW(parameters, { lr: 1e-3 });
 const handles = (tensors: readonly Tensor[]) => Uint32Array.from(tensors, (x) => x.handle);
 const [p, g] = [handles(parameters), handles(parameters.map(({ grad }) => grad!))];
-const moments = [1, 2].map(() => parameters.map(({ shape }) => rand(shape)));
+const moments = [1, 2].map(() => parameters.map(({ shape }) => zeros(shape)));
 const [m, v] = moments.map(handles);
 const sizes = BigInt64Array.from(parameters, ({ size }) => BigInt(size));
 

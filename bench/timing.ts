@@ -214,9 +214,13 @@ export async function runPeer(
   args: string[],
 ): Promise<PeerLine[]> {
   const path = new URL(`./peers/${script}`, import.meta.url).pathname;
-  const command = new Deno.Command(python, { args: [path, ...args], stderr: "inherit" });
-  const { stdout } = await command.output().catch(() => ({ stdout: new Uint8Array() }));
-  return peerLines(new TextDecoder().decode(stdout));
+  try {
+    const command = new Deno.Command(python, { args: [path, ...args], stderr: "inherit" });
+    return peerLines(new TextDecoder().decode((await command.output()).stdout));
+  } catch (error) {
+    console.error(`${script}: ${error}`);
+    return [];
+  }
 }
 
 /** Writes rows as JSON, one a line, into a folder that may be new. */

@@ -101,7 +101,9 @@ function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
   for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
     shape.push(at.length);
     if (shape.length > MAX_RANK) { // perhaps without end
-      throw new ShapeError(`tensor: arrays are nested more than ${MAX_RANK} deep`);
+      throw new ShapeError(
+        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} dimensions`,
+      );
     }
   }
   const flat: number[] = [];

@@ -1,4 +1,5 @@
-import { ArgumentError, DTypeError, shown } from "../native/errors.ts";
+import { ArgumentError, DTypeError } from "../native/errors.ts";
+import { shown } from "./options.ts";
 
 /**
  * The element types of a tensor. float16 (IEEE binary16) and bfloat16 (the upper half of a float32) are for storage:

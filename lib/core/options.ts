@@ -1,4 +1,15 @@
-import { ArgumentError, shown } from "../native/errors.ts";
+import { ArgumentError } from "../native/errors.ts";
+
+/** What a caller gave instead of what was wanted, for a message: in short, whatever it is. */
+export function shown(value: unknown): string {
+  let text: string;
+  try {
+    text = String(value);
+  } catch { // an array nested without end, an object without a prototype
+    text = Array.isArray(value) ? "an array" : `some ${typeof value}`;
+  }
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
+}
 
 /**
  * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the

@@ -1,4 +1,5 @@
-import { ArgumentError, ShapeError, shown } from "../native/errors.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { shown } from "./options.ts";
 
 /** Extents, outermost first; `[]` is a scalar. */
 export type Shape = readonly number[];

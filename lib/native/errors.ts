@@ -94,14 +94,3 @@ export class NativeError extends CudenoError {
     this.status = status;
   }
 }
-
-/** What a caller gave instead of what was wanted, for a message: in short, whatever it is. */
-export function shown(value: unknown): string {
-  let text: string;
-  try {
-    text = String(value);
-  } catch { // an array nested without end, an object without a prototype
-    text = Array.isArray(value) ? "an array" : `some ${typeof value}`;
-  }
-  return text.length > 100 ? `${text.slice(0, 100)}…` : text;
-}

@@ -1,7 +1,8 @@
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
-import { ArgumentError, shown } from "../native/errors.ts";
+import { shown } from "../core/options.ts";
+import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeFlat, writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";

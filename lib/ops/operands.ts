@@ -2,7 +2,8 @@ import { TensorBase } from "../core/tensor.ts";
 import { type AutocastRegion, autocastRegion } from "../core/autocast.ts";
 import { gradEnabled } from "../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
-import { ArgumentError, DeviceError, DTypeError, shown } from "../native/errors.ts";
+import { shown } from "../core/options.ts";
+import { ArgumentError, DeviceError, DTypeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { cast } from "./cast.ts";
 
