@@ -7,7 +7,11 @@ import { DisposedError } from "../native/errors.ts";
 export interface Owned {
   /** What goes where it goes: a tensor's gradient. */
   readonly grad?: Owned | null;
-  /** The scope that frees it, if there is one. */
+  /**
+   * The scope that frees it, if there is one.
+   *
+   * @ignore
+   */
   owner: Scope | undefined;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
