@@ -32,7 +32,7 @@ import {
   where,
 } from "../mod.ts";
 import { batchNorm } from "../mod.ts";
-import { type Row, row, timeUs, writeRows } from "./timing.ts";
+import { type Row, row, runPeer, timeUs, writeRows } from "./timing.ts";
 
 const args = parseArgs(Deno.args, {
   string: ["device", "filter", "python", "out"],
@@ -208,7 +208,14 @@ const benches: Bench[] = [
 ];
 
 const wanted = benches.filter(({ name }) => name.includes(args.filter));
-const peers = await theirs();
+const lines = await runPeer("torch_ops.py", args.python, [
+  info.device.split(":")[0]!,
+  args.filter,
+]);
+const peers = {
+  version: lines[0]?.peer ?? "torch",
+  us: new Map(lines.map(({ name, us }) => [name, us])),
+};
 const results: Row[] = [];
 for (const { name, setup, bytes } of wanted) {
   const us = await timeUs(setup(), info.device);
@@ -223,18 +230,3 @@ for (const { name, setup, bytes } of wanted) {
   );
 }
 if (args.out) writeRows(args.out, results);
-
-async function theirs(): Promise<{ version: string; us: Map<string, number> }> {
-  const script = new URL("./peers/torch_ops.py", import.meta.url).pathname;
-  const command = new Deno.Command(args.python, {
-    args: [script, info.device.split(":")[0]!, args.filter],
-    stderr: "inherit",
-  });
-  const { stdout } = await command.output().catch(() => ({ stdout: new Uint8Array() }));
-  const lines = new TextDecoder().decode(stdout).trim().split("\n").filter((line) => line);
-  const found = lines.map((line) => JSON.parse(line) as { name: string; us: number; peer: string });
-  return {
-    version: found[0]?.peer ?? "torch",
-    us: new Map(found.map(({ name, us }) => [name, us])),
-  };
-}

@@ -194,6 +194,35 @@ async function productFiller(device: DeviceName): Promise<Filler> {
   };
 }
 
+/** One measurement of a peer, as the scripts in bench/peers print them: one JSON object a line. */
+export interface PeerLine {
+  name: string;
+  us: number;
+  peer: string;
+  min_us?: number;
+}
+
+/** Reads them. */
+export function peerLines(text: string): PeerLine[] {
+  return text.split("\n").filter((line) => line.trim()).map((line) => JSON.parse(line));
+}
+
+/** Runs a script of bench/peers; there is nothing to compare with where it fails. */
+export async function runPeer(
+  script: string,
+  python: string,
+  args: string[],
+): Promise<PeerLine[]> {
+  const path = new URL(`./peers/${script}`, import.meta.url).pathname;
+  try {
+    const command = new Deno.Command(python, { args: [path, ...args], stderr: "inherit" });
+    return peerLines(new TextDecoder().decode((await command.output()).stdout));
+  } catch (error) {
+    console.error(`${script}: ${error}`);
+    return [];
+  }
+}
+
 /** Writes rows as JSON, one a line, into a folder that may be new. */
 export function writeRows(path: string, rows: object[]): void {
   Deno.mkdirSync(dirname(path), { recursive: true });

@@ -2,7 +2,7 @@ import { backendFor, type DeviceName } from "./core/backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
-import { checkShape, formatShape, type Shape, sizeOf } from "./core/shape.ts";
+import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { allocate } from "./core/allocate.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { Tensor } from "./tensor.ts";
@@ -100,6 +100,11 @@ function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
   const shape: number[] = [];
   for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
     shape.push(at.length);
+    if (shape.length > MAX_RANK) { // perhaps without end
+      throw new ShapeError(
+        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} dimensions`,
+      );
+    }
   }
   const flat: number[] = [];
   const visit = (item: NestedNumbers, depth: number) => {

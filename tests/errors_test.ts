@@ -175,6 +175,26 @@ test("shapes that do not fit", () => {
   refuse(() => new data.TensorDataset(a, int(1)), "shape", "TensorDataset", "[2, 3]", "[1]");
 });
 
+test("arrays nested without end are errors like any other", () => {
+  const a = zeros([2, 3]);
+  const circle: unknown[] = [];
+  circle.push(circle);
+  let deep: unknown = 1;
+  for (let i = 0; i < 20_000; i++) deep = [deep];
+  for (const value of [circle, deep] as never[]) {
+    refuse(() => tensor(value), "shape", "tensor: arrays are nested more than 8 deep");
+    refuse(() => tensor([1], { shape: value }), "shape", "no whole number");
+    refuse(() => zeros(value), "shape", "zeros", "no whole number");
+    refuse(() => a.reshape(value), "shape", "reshape");
+    refuse(() => a.sum(value), "argument", "sum: axis is");
+    refuse(() => a.add(value), "argument", "add: the second operand is");
+    refuse(() => zeros([2]).fill(value), "argument", "fill", "is no number");
+    refuse(() => a.leakyRelu(value), "argument", "leakyRelu: wanted are options");
+    refuse(() => a.leakyRelu({ negativeSlope: value }), "argument", "negativeSlope is");
+    refuse(() => new nn.Linear(value, 1), "argument", "inFeatures");
+  }
+});
+
 test("dtypes that do not fit", () => {
   const a = zeros([2, 2]);
   refuse(() => a.add(int(1, 2)), "dtype", "add", "float32 and int32", 'to("float32")');

@@ -422,3 +422,13 @@ Deno.test("gradcheck: finds a wrong gradient and leaves its inputs as they were"
     assertEquals(x.grad, null);
   });
 });
+
+Deno.test("a chain of 20,000 operations has its gradients, the second too", () =>
+  scope(() => {
+    const x = tensor([3], { dtype: "float64", requiresGrad: true });
+    let y = x.mul(x);
+    for (let i = 0; i < 20_000; i++) y = y.mul(1);
+    const [first] = grad(y.sum(), [x], { createGraph: true });
+    const [second] = grad(first!.sum(), [x]);
+    assertEquals([first!.itemSync(), second!.itemSync()], [6, 2]);
+  }));

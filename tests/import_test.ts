@@ -116,13 +116,19 @@ Deno.test("import: the first use without --allow-ffi says what is missing", asyn
   assertStringIncludes(err, "--allow-ffi");
 });
 
-Deno.test("import: lib/ and mod.ts import by relative paths alone", async () => {
+Deno.test("import: lib/ and mod.ts import by relative paths alone, but for scope.ts", async () => {
   const { code, out } = await deno(["info", "--json", modUrl], { cwd: root });
   assertEquals(code, 0);
-  const { modules } = JSON.parse(out) as { modules: { specifier: string }[] };
+  const { modules } = JSON.parse(out) as {
+    modules: { specifier: string; dependencies?: { specifier: string }[] }[];
+  };
   assert(modules.length > 20);
-  for (const { specifier } of modules) {
+  for (const { specifier, dependencies = [] } of modules) {
+    if (specifier === "node:async_hooks") continue;
     assert(specifier === modUrl || specifier.startsWith(`${root.href}lib/`), specifier);
+    const others = dependencies.map((d) => d.specifier).filter((name) => !name.startsWith("."));
+    const scope = specifier === `${root.href}lib/core/scope.ts`;
+    assertEquals(others, scope ? ["node:async_hooks"] : [], specifier);
   }
 });
 

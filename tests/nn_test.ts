@@ -17,6 +17,7 @@ import {
   memory,
   nn,
   noGrad,
+  ones,
   randn,
   type Reduction,
   scope,
@@ -95,6 +96,39 @@ test("a parameter that two modules share is trained once, and named twice in the
   assertEquals(model.parameters().length, 3);
   assertEquals(Object.keys(model.stateDict()).length, 4);
   model.dispose();
+});
+
+test("modules inside themselves, nested without end or shared over and over end soon", () => {
+  class Holder extends nn.Module {
+    weight = keep(ones([2], { requiresGrad: true }));
+    inside: unknown[] = [];
+    override forward(x: Tensor): Tensor {
+      return x;
+    }
+  }
+  const hub = Array.from({ length: 40 }, () => new Holder());
+  let deep: nn.Module = new nn.Identity();
+  for (let i = 0; i < 20_000; i++) deep = new nn.Sequential(deep);
+  const walks: ((module: nn.Module) => unknown)[] = [
+    (module) => module.parameters(),
+    (module) => module.stateDict(),
+    (module) => module.eval(),
+    (module) => module.summary(),
+    (module) => module.zeroGrad(),
+    (module) => new nn.Sequential(module).parameters(),
+  ];
+  for (const one of hub) one.inside = hub;
+  for (const walk of walks) {
+    assertThrows(() => walk(hub[0]!), ArgumentError, "inside.0 is a module that it is in itself");
+    assertThrows(() => walk(deep), ArgumentError, "nested 1000 deep");
+  }
+  let diamond = hub[0]!; // 2^39 ways to the last
+  hub.forEach((one, i) => one.inside = i < 39 ? [hub[i + 1], hub[i + 1]] : []);
+  assertEquals(diamond.parameters().length, 40);
+  assertEquals([...diamond.namedParameters()][2]![0], "inside.0.inside.0.weight");
+  diamond = hub[36]!; // a state dict has all names
+  assertEquals(Object.keys(diamond.stateDict()).length, 1 + 2 + 4 + 8);
+  for (const { weight } of hub) weight.dispose();
 });
 
 test("train() and eval() reach every module inside", () => {

@@ -17,7 +17,7 @@ import {
   tensor,
   zeros,
 } from "../mod.ts";
-import { cleanTest, later } from "./fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls } from "./fixtures/helpers.ts";
 
 const found = devices();
 const file = new URL("fixtures/optimizer_runs.safetensors", import.meta.url);
@@ -230,6 +230,33 @@ cleanTest("optimizers: what is loaded goes on with the very same bits", async ()
   }
 });
 
+cleanTest("optimizers: a step allocates nothing, and fills the lists of the step before", () => {
+  const calls = ["sgd", "adam", "nadam", "rmsprop", "adagrad"].map((name) => `cdn_${name}_step`);
+  for (const [name, make] of anyShape) { // not Muon, whose step is made of products
+    const params = [parameter([3], "float32"), parameter([2], "float32")];
+    const idle = parameter([4], "float32");
+    const optimizer = later(make([...params, idle]));
+    setGrads(params, 0);
+    optimizer.step();
+    optimizer.step(); // momentum's first step is one of its own
+    const listsOf = () =>
+      nativeCalls(calls, () => optimizer.step()).map(({ args }) =>
+        args.filter((arg) => ArrayBuffer.isView(arg))
+      );
+    const lists = listsOf();
+    assertEquals(lists.length, 1, name);
+    const before = memory().allocations;
+    for (let i = 0; i < 100; i++) optimizer.step();
+    assertEquals(memory().allocations, before, name);
+    setGrads(params, 1); // other tensors than before
+    for (const [i, list] of listsOf()[0]!.entries()) assert(list === lists[0]![i], name);
+    assertEquals([...lists[0]![1] as Uint32Array], params.map((p) => p.grad!.handle), name);
+    setGrads([idle], 0);
+    const trained = listsOf().flatMap(([handles]) => [...handles as Uint32Array]);
+    assertEquals(new Set(trained), new Set([...params, idle].map((p) => p.handle)), name);
+  }
+});
+
 cleanTest("optimizers: a state that does not fit is refused, and nothing changes", () => {
   const [a, b] = [parameter([2], "float32"), parameter([3], "float32")];
   const optimizer = later(new optim.Adam([a, b]));
@@ -244,6 +271,10 @@ cleanTest("optimizers: a state that does not fit is refused, and nothing changes
   assertThrows(() => optimizer.loadStateDict(wrong), ArgumentError, "lr is -1");
   const unknown = { ...state, groups: [{ ...state.groups[0], alpha: 1 }] };
   assertThrows(() => optimizer.loadStateDict(unknown), ArgumentError, "no option alpha");
+  let deep: unknown = 1;
+  for (let i = 0; i < 20_000; i++) deep = [deep];
+  const endless = { ...state, groups: [{ ...state.groups[0], eps: deep }] };
+  assertThrows(() => optimizer.loadStateDict(endless), ArgumentError, "plain data");
   const astray = { ...state, numbers: { "7.step": 1 } };
   assertThrows(() => optimizer.loadStateDict(astray), ArgumentError, "7.step");
   for (const optimizer of [other, one]) assertEquals(optimizer.stateDict().numbers, {});

@@ -1,14 +1,13 @@
 import { ShapeError } from "../native/errors.ts";
 import type { Backend } from "./backend.ts";
 import { type DType, dtypeInfo } from "./dtype.ts";
-import { checkShape, formatShape, type Shape, sizeOf } from "./shape.ts";
+import { checkShape, formatShape, type Shape } from "./shape.ts";
 
 const out = new Uint32Array(1);
 
 /** New memory for a tensor. Throws an OutOfMemoryError when there is none. */
 export function allocate(backend: Backend, shape: Shape, dtype: DType): number {
-  checkShape("tensor", shape);
-  const bytes = sizeOf(shape) * dtypeInfo(dtype).bytes;
+  const bytes = checkShape("tensor", shape) * dtypeInfo(dtype).bytes;
   if (!Number.isSafeInteger(bytes)) {
     throw new ShapeError(`tensor: ${formatShape(shape)} of ${dtype} is more than any memory holds`);
   }

@@ -62,6 +62,12 @@ export class Backend {
    * @ignore
    */
   readonly functions: Library["functions"];
+  /**
+   * The last net: memory of tensors that nobody disposed, by handle. It works whenever the garbage collector happens to.
+   *
+   * @ignore
+   */
+  readonly forgotten: FinalizationRegistry<number | { handle: number; what: string }>;
 
   /** Used by {@linkcode backendFor}. */
   constructor(library: Library, index: number) {
@@ -69,6 +75,13 @@ export class Backend {
     this.index = index;
     this.device = library.kind === "cpu" ? "cpu" : `cuda:${index}`;
     this.functions = library.functions;
+    this.forgotten = new FinalizationRegistry((held) => {
+      const { handle, what } = typeof held === "number" ? { handle: held, what: "" } : held;
+      if (what) {
+        console.warn(`cudeno: ${what} was collected without dispose(); use scope() or \`using\``);
+      }
+      this.functions.cdn_free(handle);
+    });
   }
 
   /** Throws what a status other than 0 stands for. */

@@ -3,7 +3,7 @@ import { withoutAutocast } from "./autocast.ts";
 import { type Node, record, withRecording } from "./autograd.ts";
 import type { Gate, Step } from "./gate.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
-import { ownAs, scope } from "./scope.ts";
+import { ownAs, syncScope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 import type { TensorBase } from "./tensor.ts";
 
@@ -192,7 +192,7 @@ class Pass implements Step {
   #step(node: Node, grad: TensorBase): void {
     const results = this.create
       ? node.backward(grad, this)
-      : scope(() => node.backward(grad, this));
+      : syncScope(() => node.backward(grad, this));
     results.forEach((result, i) => {
       const input = node.inputs[i]!;
       if (!result || !input.requiresGrad) return;

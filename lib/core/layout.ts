@@ -25,6 +25,14 @@ export function writeLayout(shape: Shape, ...strides: Shape[]): BigInt64Array<Ar
   return layout;
 }
 
+/** That of a broadcasting kernel in one dimension: both inputs element by element, or a number, `stepB` 0, with each. */
+export function writeFlat(size: number, stepB: 0n | 1n = 1n): BigInt64Array<ArrayBuffer> {
+  layout[0] = BigInt(size);
+  layout[1] = 1n;
+  layout[2] = stepB;
+  return layout;
+}
+
 /** The layout argument of strided copies and writes: (extent, stride) for each dimension, then the offset. */
 export function writeWindow({ shape, strides, offset }: Window): BigInt64Array<ArrayBuffer> {
   const window = writeLayout(shape, strides);

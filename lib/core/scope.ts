@@ -1,22 +1,90 @@
-import { checkFunction } from "./options.ts";
+// The only import from outside of lib/: Deno has no other way to tell flows of control apart that take turns.
+import { AsyncLocalStorage } from "node:async_hooks";
+import { debugging } from "../native/environment.ts";
 import { DisposedError } from "../native/errors.ts";
+import { checkFunction } from "./options.ts";
 
 /** What a scope looks after. */
 export interface Owned {
   /** What goes where it goes: a tensor's gradient. */
   readonly grad?: Owned | null | undefined;
+  /**
+   * The scope that frees it, if there is one.
+   *
+   * @ignore
+   */
+  owner: Scope | undefined;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
 
-// A scope's tensors, in the order in which they were made.
-type Owner = Set<Owned>;
+/** A scope, open or closed. */
+export class Scope {
+  /** The one around it. */
+  outer: Scope | undefined;
+  /** Whether it has ended; a flow that began in it may still go on. */
+  closed = false;
+  readonly #tensors = new Set<Owned>(); // in the order in which they were made
 
-const open: Owner[] = [];
+  /** Opens one. */
+  constructor(outer: Scope | undefined) {
+    this.outer = outer;
+  }
+
+  /** Takes over a tensor that has no owner. */
+  add(tensor: Owned): void {
+    tensor.owner = this;
+    this.#tensors.add(tensor);
+  }
+
+  /** Lets go of one of its tensors. */
+  delete(tensor: Owned): void {
+    tensor.owner = undefined;
+    this.#tensors.delete(tensor);
+  }
+
+  /** Frees all tensors but those in `result`, which pass to the scope around. */
+  close(result: unknown): void {
+    const outer = this.outer = openOf(this.outer); // so that closed ones do not hold each other
+    this.closed = true;
+    if (this.#tensors.size === 0) return;
+    let passed: Owned[] = [];
+    try {
+      passed = tensorsIn(result);
+    } finally { // a getter of the user's may have thrown
+      for (const tensor of passed) {
+        for (const item of [tensor, tensor.grad]) {
+          if (item?.owner === this) move(item, outer);
+        }
+      }
+      const at = debugging() ? placeOf("its scope ended") : scopeEnded;
+      for (const tensor of this.#tensors) tensor.dispose(at); // which takes it out
+    }
+  }
+}
+
+function move(tensor: Owned, to: Scope | undefined): void {
+  tensor.owner?.delete(tensor);
+  to?.add(tensor);
+}
+
+// A flow of control, which goes on after each await where it was, carries the innermost scope that was opened in it. Until
+// its first await that is `current` too, a plain stack, since looking there costs next to nothing.
+const flow = new AsyncLocalStorage<Scope>();
+let current: Scope | undefined;
+
+function innermost(): Scope | undefined {
+  return current ?? openOf(flow.getStore());
+}
+
+function openOf(scope: Scope | undefined): Scope | undefined {
+  while (scope?.closed) scope = scope.outer;
+  return scope;
+}
 
 /** Gives a new tensor to the innermost scope, if there is one. */
 export function own(tensor: Owned): void {
-  open.at(-1)?.add(tensor);
+  innermost()?.add(tensor);
 }
 
 /**
@@ -33,21 +101,23 @@ export function own(tensor: Owned): void {
  * ```
  */
 export function keep<T extends Owned>(tensor: T): T {
-  for (const owner of open) owner.delete(tensor);
+  move(tensor, undefined);
   return tensor;
 }
 
 /** Gives a tensor to the scope that owns another, or to none if none does: a gradient lives as long as its leaf. */
 export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
-  keep(tensor);
-  open.find((owner) => owner.has(other))?.add(tensor);
+  move(tensor, other.owner);
   return tensor;
 }
 
 /**
- * Runs `fn` and frees every tensor made in it, but those that it returns (alone, or in arrays and plain objects), which
- * pass to the scope around. An async `fn` is awaited; async scopes may be nested but must not overlap, since a tensor
- * belongs to the scope opened last.
+ * Runs `fn` and frees every tensor made in it, but those that it returns, which pass to the scope around. An async `fn` is
+ * awaited. Scopes may be nested, and async ones may overlap: a tensor belongs to the scope in whose flow it is made, before
+ * or after an await, so that a server can open one for each request.
+ *
+ * What is returned may be a tensor, or arrays, objects, maps and sets that lead to tensors, however deep; instances of
+ * classes are objects too, but for what is in their #private fields. A tensor's gradient goes with it.
  *
  * ```ts
  * import { rand, scope } from "@cudeno/cudeno";
@@ -60,61 +130,58 @@ export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
  */
 export function scope<T>(fn: () => T): T {
   checkFunction("scope", "fn", fn);
-  const owner: Owner = new Set();
-  open.push(owner);
+  return opened(fn, true);
+}
+
+/** {@linkcode scope} for what is synchronous in any case: a stack is enough, and a flow of its own costs more. */
+export function syncScope<T>(fn: () => T): T {
+  return opened(fn, false);
+}
+
+function opened<T>(fn: () => T, inFlow: boolean): T {
+  const own = new Scope(innermost());
+  const before = current;
+  current = own;
   let result: T;
   try {
-    result = fn();
+    result = inFlow ? flow.run(own, fn) : fn();
   } catch (error) {
-    close(owner, undefined);
+    own.close(undefined);
     throw error;
+  } finally {
+    current = before;
   }
-  if (result instanceof Promise) {
-    return result.then((value) => {
-      close(owner, value);
-      return value;
-    }, (error) => {
-      try {
-        close(owner, undefined);
-      } finally {
-        // deno-lint-ignore no-unsafe-finally -- what went wrong first says more than an overlap
-        throw error;
-      }
-    }) as T;
+  if (!(result instanceof Promise)) {
+    own.close(result);
+    return result;
   }
-  close(owner, result);
-  return result;
+  return result.then((value) => {
+    own.close(value);
+    return value;
+  }, (error) => {
+    own.close(undefined);
+    throw error;
+  }) as T;
 }
 
-function close(owner: Owner, result: unknown): void {
-  const overlapped = open.at(-1) !== owner;
-  open.splice(open.lastIndexOf(owner), 1);
-  if (overlapped) {
-    throw new DisposedError(
-      "scope: an async scope ended while one opened after it was still running, and some tensors have gone to the " +
-        "wrong one; run async scopes one after another, or nest them",
-    );
+// What leads back to something seen already, or lies deep, costs no more than what does not.
+function tensorsIn(value: unknown): Owned[] {
+  const found: Owned[] = [];
+  const seen = new Set<object>();
+  const waiting: object[] = [];
+  const look = (item: unknown) => {
+    if (typeof item !== "object" || item === null || seen.has(item)) return;
+    seen.add(item);
+    waiting.push(item);
+  };
+  look(value);
+  for (let item = waiting.pop(); item; item = waiting.pop()) {
+    if (isOwned(item)) found.push(item);
+    else if (Array.isArray(item) || item instanceof Set) item.forEach(look);
+    else if (item instanceof Map) item.forEach((value, key) => [key, value].forEach(look));
+    else if (!ArrayBuffer.isView(item)) Object.values(item).forEach(look);
   }
-  const outer = open.at(-1);
-  for (const tensor of tensorsIn(result)) {
-    for (const item of [tensor, tensor.grad]) {
-      if (item && owner.delete(item)) outer?.add(item);
-    }
-  }
-  if (owner.size === 0) return;
-  const at = placeOf("its scope ended");
-  for (const tensor of owner) tensor.dispose(at);
-}
-
-function* tensorsIn(value: unknown, depth = 0): Generator<Owned> {
-  if (typeof value !== "object" || value === null || depth > 8) return;
-  if (isOwned(value)) yield value;
-  else if (Array.isArray(value)) { for (const item of value) yield* tensorsIn(item, depth + 1); }
-  else if (value instanceof Map) {
-    for (const item of value.values()) yield* tensorsIn(item, depth + 1);
-  } else if (Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) yield* tensorsIn(item, depth + 1);
-  }
+  return found;
 }
 
 function isOwned(value: object): value is Owned {
@@ -123,6 +190,8 @@ function isOwned(value: object): value is Owned {
 
 /** The mark by which scopes know a tensor in what a function returns. */
 export const ownedMark: unique symbol = Symbol("owned by scopes");
+
+const scopeEnded = new Error("its scope ended");
 
 /** An Error that holds the place of the call. Few frames do, and cost far less than many. */
 export function placeOf(message: string): Error {
@@ -139,8 +208,10 @@ export function disposedError(what: string, at: Error | undefined): DisposedErro
   // The first line of the stack that is not the library's own.
   const own = new URL("../", import.meta.url).href;
   const place = at?.stack?.split("\n").find((line) => line.includes("at ") && !line.includes(own));
-  return new DisposedError(
-    `${what} was used after it was disposed: ${at?.message ?? "disposed"} ${place?.trim() ?? ""}`,
-    { cause: at },
-  );
+  const how = at?.message ?? "disposed";
+  const where = place?.trim() ??
+    "(run with CUDENO_DEBUG=1 and --allow-env=CUDENO_DEBUG to be told where)";
+  return new DisposedError(`${what} was used after it was disposed: ${how} ${where}`, {
+    cause: at,
+  });
 }

@@ -11,7 +11,7 @@ export const MAX_RANK = 8;
 /** The number of elements of a shape. */
 export function sizeOf(shape: Shape): number {
   let n = 1;
-  for (const extent of shape) n *= extent;
+  for (let d = 0; d < shape.length; d++) n *= shape[d]!;
   return n;
 }
 
@@ -20,15 +20,15 @@ export function formatShape(shape: Shape): string {
   return `[${shape.map((extent) => formatValue(extent)).join(", ")}]`;
 }
 
-/** Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
-export function checkShape(op: string, shape: Shape): void {
+/** The number of elements. Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
+export function checkShape(op: string, shape: Shape): number {
   if (!Array.isArray(shape)) {
     throw new ArgumentError(
       `${op}: the shape is ${formatValue(shape)}; it must be an array, such as [2, 3]`,
     );
   }
-  for (const extent of shape) {
-    if (!Number.isSafeInteger(extent) || extent < 0) {
+  for (let d = 0; d < shape.length; d++) {
+    if (!Number.isSafeInteger(shape[d]) || shape[d]! < 0) {
       throw new ShapeError(
         `${op}: shape ${formatShape(shape)} has an extent that is no whole number from 0 up`,
       );
@@ -37,16 +37,21 @@ export function checkShape(op: string, shape: Shape): void {
   if (shape.length > MAX_RANK) {
     throw new ShapeError(`${op}: shape ${formatShape(shape)} has more than ${MAX_RANK} dimensions`);
   }
-  if (!Number.isSafeInteger(sizeOf(shape))) {
+  const size = sizeOf(shape);
+  if (!Number.isSafeInteger(size)) {
     throw new ShapeError(
       `${op}: shape ${formatShape(shape)} has more elements than can be counted`,
     );
   }
+  return size;
 }
 
 /** Whether two shapes are the same. */
 export function sameShape(a: Shape, b: Shape): boolean {
-  return a.length === b.length && a.every((extent, i) => extent === b[i]);
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let d = 0; d < a.length; d++) if (a[d] !== b[d]) return false;
+  return true;
 }
 
 /** The shape that two shapes broadcast to by NumPy's rule: extents are equal or one of them is 1, from the right. */

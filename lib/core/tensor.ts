@@ -1,40 +1,15 @@
 import { formatElements, formatValue } from "./format.ts";
 import { refuse } from "./options.ts";
-import { environment } from "../native/environment.ts";
+import { debugging } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
-import { writeLayout } from "./layout.ts";
-import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
-import {
-  checkShape,
-  contiguousStrides,
-  formatShape,
-  sameShape,
-  type Shape,
-  sizeOf,
-} from "./shape.ts";
-
-interface Held {
-  readonly backend: Backend;
-  readonly handle: number;
-  readonly shape: Shape;
-  readonly dtype: DType;
-}
-
-// The last net: memory of tensors that nobody disposed. It works whenever the garbage collector happens to.
-const registry = new FinalizationRegistry<Held>(({ backend, handle, shape, dtype }) => {
-  if (environment("CUDENO_DEBUG") === "1") {
-    console.warn(
-      `cudeno: a ${dtype} tensor of shape ${formatShape(shape)} was collected without dispose(); ` +
-        "use scope() or `using`",
-    );
-  }
-  backend.functions.cdn_free(handle);
-});
+import { writeFlat } from "./layout.ts";
+import { disposedError, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
+import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 
 const out = new Uint32Array(1);
 
@@ -49,12 +24,20 @@ export abstract class TensorBase implements Owned, Disposable {
   readonly dtype: DType;
   /** The number of elements. */
   readonly size: number;
+  /** The dtype as the library numbers it. */
+  readonly code: number;
   /** The device as operations see it. */
   readonly backend: Backend;
   /** How it was made, when a gradient has to go back there; null for a leaf. */
   node: Node | null = null;
   /** The gradient that backward() has added up; only leaves have one. */
   grad: this | null = null;
+  /**
+   * The scope that frees it, if there is one.
+   *
+   * @ignore
+   */
+  owner: Scope | undefined = undefined;
 
   #requiresGrad = false;
   #shared = false;
@@ -67,11 +50,13 @@ export abstract class TensorBase implements Owned, Disposable {
       throw new ArgumentError("Tensor: make one with tensor(), zeros(), rand() and the like");
     }
     this.backend = backend;
-    this.shape = Object.freeze([...shape]);
+    this.shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
     this.dtype = dtype;
     this.size = sizeOf(shape);
+    this.code = dtypeInfo(dtype).code;
     this.#handle = handle;
-    registry.register(this, { backend, handle, shape: this.shape, dtype }, this);
+    const what = debugging() ? `a ${dtype} tensor of shape ${formatShape(shape)}` : "";
+    backend.forgotten.register(this, what ? { handle, what } : handle, this);
     own(this);
   }
 
@@ -95,11 +80,6 @@ export abstract class TensorBase implements Owned, Disposable {
   /** Where the memory is: `"cpu"`, `"cuda:0"`. */
   get device(): DeviceName {
     return this.backend.device;
-  }
-
-  /** The dtype as the library numbers it. */
-  get code(): number {
-    return dtypeInfo(this.dtype).code;
   }
 
   /** Whether operations on this tensor are recorded for backward(). */
@@ -198,13 +178,9 @@ export abstract class TensorBase implements Owned, Disposable {
     }
     const sum = this.make(this.shape);
     const { backend } = this;
-    const at = writeLayout(
-      this.shape,
-      contiguousStrides(this.shape),
-      contiguousStrides(this.shape),
-    );
+    const at = writeFlat(this.size);
     backend.check(
-      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, this.rank, 0, this.code),
+      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, 1, 0, this.code),
     );
     return record(sum, "add", [this, other], (grad) => [grad, grad]);
   }
@@ -363,8 +339,9 @@ export abstract class TensorBase implements Owned, Disposable {
     if (this.#handle === 0) return;
     const handle = this.#handle;
     this.#handle = 0;
-    this.#disposedAt = at ?? placeOf("disposed");
-    registry.unregister(this);
+    this.#disposedAt = at ?? (debugging() ? placeOf("disposed") : undefined);
+    this.owner?.delete(this);
+    this.backend.forgotten.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
 

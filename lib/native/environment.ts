@@ -9,6 +9,13 @@ export function environment(name: string): string | undefined {
   return Deno.env.get(name) || undefined;
 }
 
+let debug: boolean | undefined;
+
+/** Whether CUDENO_DEBUG is 1, as it was when first asked. */
+export function debugging(): boolean {
+  return debug ??= environment("CUDENO_DEBUG") === "1";
+}
+
 /** The path of a file: URL, as the system writes it. */
 export function filePath(url: URL): string {
   const path = decodeURIComponent(url.pathname);

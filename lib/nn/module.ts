@@ -61,17 +61,20 @@ export abstract class Module {
     }
   }
 
-  /** This module and all inside it, by name; its own name is empty. */
+  /** This module and all inside it, by name; its own name is empty. One that is there twice comes once, as in PyTorch. */
   *namedModules(prefix = ""): Generator<[string, Module]> {
     if (typeof prefix !== "string") refuse("namedModules", "prefix", prefix, "a string");
-    yield [prefix, this];
-    for (const [name, child] of this.namedChildren()) {
-      yield* child.namedModules(prefix ? `${prefix}.${name}` : name);
+    const seen = new Set<Module>();
+    for (const [name, module] of modulesIn(this, prefix, seen)) {
+      seen.add(module);
+      yield [name, module];
     }
   }
 
-  *#namedTensors(): Generator<[name: string, tensor: Tensor, owner: Module, key: string]> {
-    for (const [prefix, owner] of this.namedModules()) {
+  *#namedTensors(
+    modules = this.namedModules(),
+  ): Generator<[name: string, tensor: Tensor, owner: Module, key: string]> {
+    for (const [prefix, owner] of modules) {
       for (const [key, value] of Object.entries(owner)) {
         if (value instanceof Tensor) yield [prefix ? `${prefix}.${key}` : key, value, owner, key];
       }
@@ -99,7 +102,8 @@ export abstract class Module {
 
   /** All parameters and buffers by name: the tensors themselves, not copies. */
   stateDict(): StateDict {
-    return Object.fromEntries(Array.from(this.#namedTensors(), ([name, tensor]) => [name, tensor]));
+    const all = this.#namedTensors(modulesIn(this));
+    return Object.fromEntries(Array.from(all, ([name, tensor]) => [name, tensor]));
   }
 
   /**
@@ -210,5 +214,41 @@ export abstract class Module {
    */
   summary(options: SummaryOptions = {}): string {
     return summaryOf(this, options);
+  }
+}
+
+const DEEPEST = 1000;
+
+// All modules under all their names, but for `skipped` ones and what is in them. Not by recursion, which ends sooner.
+function* modulesIn(
+  root: Module,
+  prefix = "",
+  skipped: ReadonlySet<Module> = new Set(),
+): Generator<[string, Module]> {
+  const path = [{ name: prefix, module: root, children: root.namedChildren() }];
+  const around = new Set([root]);
+  yield [prefix, root];
+  for (let level = path.at(-1); level; level = path.at(-1)) {
+    const next = level.children.next();
+    if (next.done) {
+      path.pop();
+      around.delete(level.module);
+      continue;
+    }
+    const [key, module] = next.value;
+    const name = level.name ? `${level.name}.${key}` : key;
+    if (around.has(module)) {
+      throw new ArgumentError(
+        `${module.constructor.name}: ${name} is a module that it is in itself; keep a reference to a module around in a ` +
+          "#private field, where it is not looked for",
+      );
+    }
+    if (path.length === DEEPEST) {
+      throw new ArgumentError(`${root.constructor.name}: modules are nested ${DEEPEST} deep`);
+    }
+    if (skipped.has(module)) continue;
+    yield [name, module];
+    path.push({ name, module, children: module.namedChildren() });
+    around.add(module);
   }
 }

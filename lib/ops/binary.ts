@@ -1,10 +1,10 @@
 import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType } from "../core/dtype.ts";
-import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
+import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
-import { writeLayout } from "../core/layout.ts";
+import { writeFlat, writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
 import { eq, ge } from "./compare.ts";
 import {
@@ -38,7 +38,7 @@ export function broadcasted(
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
     const y = a.make(a.shape, dtype);
-    const flat = writeLayout([a.size], [1], [0]);
+    const flat = writeFlat(a.size, 0n);
     backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
     return y;
   }
@@ -50,6 +50,12 @@ export function broadcasted(
   checkSameDevice(op, a, b);
   [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
   checkSameDType(op, a, b);
+  if (sameShape(a.shape, b.shape)) {
+    const y = a.make(a.shape, dtype);
+    const flat = writeFlat(a.size);
+    backend.check(backend.functions[kernel](y.handle, a.handle, b.handle, flat, 1, 0, a.code));
+    return y;
+  }
   const shape = broadcastShapes(op, a.shape, b.shape);
   const y = a.make(shape, dtype);
   const layout = writeLayout(

@@ -171,7 +171,7 @@ function shapeOf(
   if (bias && (bias.rank !== 1 || bias.shape[0] !== out)) {
     throw new ShapeError(`linear: bias is ${formatShape(bias.shape)}; it must be [${out}]`);
   }
-  const shape = [...x.shape.slice(0, -1), out];
+  const shape = x.shape.with(-1, out);
   if (residual && !sameShape(residual.shape, shape)) {
     throw new ShapeError(
       `linear: residual is ${formatShape(residual.shape)}; it must be ${

@@ -108,8 +108,9 @@ function matricesOf(
     }
     return { batch: [], extents: asMatrix(x.shape[0]!) };
   }
-  const [rows, cols] = x.shape.slice(-2) as [number, number];
-  return { batch: x.shape.slice(0, -2), extents: transposed ? [cols, rows] : [rows, cols] };
+  const [rows, cols] = [x.shape[x.rank - 2]!, x.shape[x.rank - 1]!];
+  const batch = x.rank === 2 ? [] : x.shape.slice(0, -2);
+  return { batch, extents: transposed ? [cols, rows] : [rows, cols] };
 }
 
 function variantNumber(a: Tensor, name: string | undefined): number {

@@ -50,17 +50,20 @@ export function activationCode(activation: FusedActivation | undefined): number 
   return activation === undefined ? 0 : activations[activation];
 }
 
+// How far apart the matrices of one operand are that meet those of the other.
+function distances(own: Shape, batch: Shape, size: number): number[] {
+  return broadcastStrides(own, batch).map((stride) => stride * size);
+}
+
 /** The product, unrecorded. The tensors are taken as matrices of these extents, whatever their shapes. */
 export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue): Tensor {
   const { m, n, k, transposeA = false, transposeB = false, batchA = [], batchB = [] } = x;
   const batch = broadcastShapes("matmul", batchA, batchB);
   const c = a.make(x.shape ?? [...batch, m, n]);
   const { backend } = a;
-  const distances = (own: Shape, size: number) =>
-    broadcastStrides(own, batch).map((stride) => stride * size);
   const layout = batch.length === 0
     ? null
-    : writeLayout(batch, distances(batchA, m * k), distances(batchB, k * n));
+    : writeLayout(batch, distances(batchA, batch, m * k), distances(batchB, batch, k * n));
   const precision = precisionCode(x.precision);
   const { functions } = backend;
   backend.check(

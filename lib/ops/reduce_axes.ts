@@ -52,6 +52,10 @@ export function reduceAxes(
   keepDims: boolean | undefined,
   one: (x: Tensor, run: Run) => Tensor,
 ): Tensor {
+  if (axes === undefined) {
+    const kept = x.shape.map(() => 1);
+    return one(x, { outer: 1, axis: x.size, inner: 1, kept, out: keepDims ? kept : [] });
+  }
   const list = normalizeAxes(op, axes, x.rank);
   if (list.length === 0) {
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
@@ -88,7 +92,7 @@ export function reduceTogether(
 
 /** Repeats what belongs to the result for each element of x that went into it. */
 export function spread(y: Tensor, x: Tensor, run: Run): Tensor {
-  return broadcastTo(reshape(y, run.kept), x.shape);
+  return broadcastTo(y.size === 1 ? y : reshape(y, run.kept), x.shape);
 }
 
 /** Throws where there is nothing along the axis, for reductions that need something. */

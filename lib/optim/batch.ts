@@ -13,7 +13,10 @@ export interface ParameterState {
   readonly numbers: Record<string, number>;
 }
 
-/** Parameters of one group that take the same step: of one device and dtype, and after as many steps. */
+/**
+ * Parameters of one group that take the same step: of one device and dtype, and after as many steps. It serves for as many
+ * steps as the same parameters have gradients, and fills the same lists at each.
+ */
 export class Batch<G> {
   /** The options they are trained with. */
   readonly group: G;
@@ -22,11 +25,19 @@ export class Batch<G> {
   /** What is remembered of each. */
   readonly states: readonly ParameterState[];
 
+  readonly #handles: Uint32Array<ArrayBuffer>;
+  readonly #grads: Uint32Array<ArrayBuffer>;
+  readonly #sizes: BigInt64Array<ArrayBuffer>;
+  readonly #named = new Map<string, { tensors: Tensor[]; handles: Uint32Array<ArrayBuffer> }>();
+
   /** Used by Optimizer.step(). */
   constructor(group: G, params: readonly Tensor[], states: readonly ParameterState[]) {
     this.group = group;
     this.params = params;
     this.states = states;
+    this.#handles = new Uint32Array(params.length);
+    this.#grads = new Uint32Array(params.length);
+    this.#sizes = sizesOf(params);
   }
 
   /** The number of this step, from 1. */
@@ -46,28 +57,39 @@ export class Batch<G> {
 
   /** The parameters' handles. */
   handles(): Uint32Array<ArrayBuffer> {
-    return handlesOf(this.params);
+    return handlesOf(this.params, this.#handles);
   }
 
   /** The gradients' handles. */
   grads(): Uint32Array<ArrayBuffer> {
-    return Uint32Array.from(this.params, (p) => p.grad!.handle);
+    for (let i = 0; i < this.params.length; i++) this.#grads[i] = this.params[i]!.grad!.handle;
+    return this.#grads;
   }
 
   /** The element counts. */
   sizes(): BigInt64Array<ArrayBuffer> {
-    return sizesOf(this.params);
+    return this.#sizes;
   }
 
   /** The state tensors of this name; where one is not there yet, one filled with `initial` is made. */
   tensors(name: string, initial = 0): Tensor[] {
-    return this.params.map((p, i) =>
-      this.states[i]!.tensors[name] ??= keep(p.make(p.shape).fill(initial))
-    );
+    return this.#stateOf(name, initial).tensors;
   }
 
   /** Their handles. */
   state(name: string, initial = 0): Uint32Array<ArrayBuffer> {
-    return handlesOf(this.tensors(name, initial));
+    const { tensors, handles } = this.#stateOf(name, initial);
+    return handlesOf(tensors, handles);
+  }
+
+  #stateOf(name: string, initial: number) {
+    let state = this.#named.get(name);
+    if (!state) {
+      const tensors = this.params.map((p, i) =>
+        this.states[i]!.tensors[name] ??= keep(p.make(p.shape).fill(initial))
+      );
+      this.#named.set(name, state = { tensors, handles: new Uint32Array(tensors.length) });
+    }
+    return state;
   }
 }

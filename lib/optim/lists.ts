@@ -3,9 +3,13 @@ import type { Backend } from "../core/backend.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** The handles of tensors, as the library takes lists of them. Throws for one that was disposed. */
-export function handlesOf(tensors: readonly Tensor[]): Uint32Array<ArrayBuffer> {
-  return Uint32Array.from(tensors, (x) => x.handle);
+/** The handles of tensors, as the library takes lists of them, in a list that is given. Throws for one that was disposed. */
+export function handlesOf(
+  tensors: readonly Tensor[],
+  list: Uint32Array<ArrayBuffer> = new Uint32Array(tensors.length),
+): Uint32Array<ArrayBuffer> {
+  for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.handle;
+  return list;
 }
 
 /** The element counts of tensors, as the library takes them. */

@@ -1,7 +1,7 @@
 import { listOf } from "./lists.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
-import { scope } from "../core/scope.ts";
+import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
 import { checkTensor } from "../ops/operands.ts";
@@ -84,6 +84,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #defaults: Complete<O>;
   readonly #groups: Group<O>[] = [];
   readonly #states = new Map<Tensor, ParameterState>();
+  #batches: Batch<Group<O>>[] = []; // of the last step
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
   constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
@@ -141,13 +142,13 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
   /** Changes every parameter that has a gradient. Nothing is changed where an error is thrown. */
   step(): void {
-    const batches = this.#groups.flatMap((group) => {
-      this.check(group);
-      return this.#batches(group);
-    });
+    for (const group of this.#groups) this.check(group);
+    if (!this.#batchesHold()) {
+      this.#batches = this.#groups.flatMap((group) => this.#batchesOf(group));
+    }
     noGrad(() =>
-      scope(() => {
-        for (const batch of batches) {
+      syncScope(() => {
+        for (const batch of this.#batches) {
           this.update(batch);
           for (const state of batch.states) state.step++;
         }
@@ -155,12 +156,31 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     );
   }
 
-  #batches(group: Group<O>): Batch<Group<O>>[] {
+  // Whether the same parameters have gradients as at the last step, and those that were alike still are.
+  #batchesHold(): boolean {
+    let others = 0;
+    for (const { params } of this.#groups) {
+      for (const p of params) {
+        void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
+        if (!p.grad) continue;
+        this.#checkGradient(p, p.grad);
+        others++;
+      }
+    }
+    for (const { params, states } of this.#batches) {
+      const key = this.key(states[0]!);
+      for (let i = 0; i < params.length; i++) {
+        if (!params[i]!.grad || this.key(states[i]!) !== key) return false;
+      }
+      others -= params.length;
+    }
+    return others === 0;
+  }
+
+  #batchesOf(group: Group<O>): Batch<Group<O>>[] {
     const parts = new Map<string, [Tensor[], ParameterState[]]>();
     for (const p of group.params) {
-      void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
       if (!p.grad) continue;
-      this.#checkGradient(p, p.grad);
       let state = this.#states.get(p);
       if (!state) this.#states.set(p, state = { step: 0, tensors: {}, numbers: {} });
       const key = `${p.device} ${p.dtype} ${this.key(state)}`;
@@ -230,6 +250,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       for (const x of Object.values(tensors)) x.dispose();
     }
     this.#states.clear();
+    this.#batches = [];
   }
 }
 

@@ -55,8 +55,8 @@ export class SGD extends Optimizer<SGDOptions> {
   }
 
   /** @ignore A step differs from others only while there is no velocity yet. */
-  protected override key(state: ParameterState): string {
-    return `${"velocity" in state.tensors}`;
+  protected override key(state: ParameterState): number {
+    return Number("velocity" in state.tensors);
   }
 
   /** @ignore */

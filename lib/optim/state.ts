@@ -14,7 +14,7 @@ export function saveState(groups: Groups, states: Map<Tensor, ParameterState>): 
   const saved: OptimizerState = { tensors: {}, numbers: {}, groups: [] };
   let index = 0;
   for (const { params, ...options } of groups) {
-    saved.groups.push({ ...structuredClone(options), params: params.map((_, i) => index + i) });
+    saved.groups.push({ ...cloned(options), params: params.map((_, i) => index + i) });
     for (const p of params) {
       const state = states.get(p);
       if (state) {
@@ -53,9 +53,7 @@ export function loadState<O>(
       `${op}: the state is of groups with ${found} parameters; the optimizer has ${wanted}`,
     );
   }
-  const options = saved.groups.map(({ params: _, ...rest }) =>
-    structuredClone(rest) as Partial<Group<O>>
-  );
+  const options = saved.groups.map(({ params: _, ...rest }) => cloned(rest) as Partial<Group<O>>);
   groups.forEach((group, i) => checkGroup({ ...group, ...options[i] }));
   const place = (key: string): [Tensor, string] => {
     const [, index, name] = key.match(/^(\d+)\.(.+)$/) ?? [];
@@ -90,6 +88,16 @@ export function loadState<O>(
     stateOf(p).tensors[name] = copyLike(x, p);
   }
   return { states, options };
+}
+
+function cloned<T>(options: T): T {
+  try {
+    return structuredClone(options);
+  } catch (cause) {
+    throw new ArgumentError("optimizer: options must be plain data, so that they can be saved", {
+      cause,
+    });
+  }
 }
 
 /** The elements of `x` in a tensor of its own with the dtype and device of `like`, outside of scopes. */
