@@ -1,10 +1,11 @@
 import { environment } from "../native/environment.ts";
-import { DTypeError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import { type HostArray, plainArray } from "./host.ts";
 import { writeLayout } from "./layout.ts";
 import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
 import {
@@ -35,6 +36,8 @@ const registry = new FinalizationRegistry<Held>(({ backend, handle, shape, dtype
 });
 
 const out = new Uint32Array(1);
+
+type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
 
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the tape. lib/tensor.ts adds
@@ -217,12 +220,17 @@ export abstract class TensorBase implements Owned, Disposable {
       backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
       return this;
     }
-    const bytes = this.#hostBytes(source);
+    const data = this.#plainData("copyFrom", source);
     const carrier = this.#carrier();
-    backend.check(
-      backend.functions.cdn_write(carrier.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
-    );
-    this.#arrivedIn(carrier);
+    try {
+      const { byteLength } = data;
+      backend.check(
+        backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, BigInt(byteLength)),
+      );
+      if (carrier !== this) carrier.#castInto(this);
+    } finally {
+      if (carrier !== this) carrier.dispose();
+    }
     return this;
   }
 
@@ -240,44 +248,61 @@ export abstract class TensorBase implements Owned, Disposable {
     );
   }
 
-  #arrivedIn(carrier: this): void {
-    if (carrier === this) return;
-    carrier.#castInto(this);
-    carrier.dispose();
-  }
-
   // What a read reads: this tensor, or its elements in a dtype that has a typed array.
   #readable(): this {
     const carrier = this.#carrier();
-    if (carrier !== this) this.#castInto(carrier);
-    return carrier;
-  }
-
-  /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
-  async copyFromAsync(source: ArrayBufferView): Promise<this> {
-    const bytes = this.#hostBytes(source);
-    const { functions } = this.backend;
-    const data = source as Uint8Array<ArrayBuffer>;
-    const carrier = this.#carrier();
-    const status = await functions.write_elsewhere(carrier.handle, data, 0n, bytes);
-    if (status === 0) {
-      this.#arrivedIn(carrier);
-      return this;
+    try {
+      if (carrier !== this) this.#castInto(carrier);
+      return carrier;
+    } catch (error) {
+      carrier.dispose();
+      throw error;
     }
-    if (carrier !== this) carrier.dispose();
-    return this.copyFrom(source); // an error's text stays on the thread where it happened: let it happen here
   }
 
-  #hostBytes(source: ArrayBufferView): bigint {
+  /**
+   * As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. Throws an ArgumentError when the
+   * array's buffer is transferred or shrunk before the end: part of the elements are overwritten then.
+   */
+  async copyFromAsync(source: ArrayBufferView): Promise<this> {
+    const { buffer, byteOffset, byteLength } = this.#plainData("copyFromAsync", source);
+    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    const { backend } = this;
+    const carrier = this.#carrier();
+    try {
+      // By way of memory that only we have: the caller's may be transferred or shrunk while another thread reads it.
+      const piece = new Uint8Array(Math.min(byteLength, 1 << 22));
+      for (let at = 0; at < byteLength; at += piece.length) {
+        if (bytes.length !== byteLength) {
+          throw new ArgumentError(
+            "copyFromAsync: the array's buffer was transferred or shrunk before it was copied",
+          );
+        }
+        const part = bytes.subarray(at, at + piece.length);
+        piece.set(part);
+        const call = [carrier.handle, piece, BigInt(at), BigInt(part.length)] as const;
+        const status = await backend.functions.write_elsewhere(...call);
+        // An error's text stays on the thread where it happened: let it happen here.
+        if (status !== 0) backend.check(backend.functions.cdn_write(...call));
+      }
+      if (carrier !== this) carrier.#castInto(this);
+    } finally {
+      if (carrier !== this) carrier.dispose();
+    }
+    return this;
+  }
+
+  #plainData(op: string, source: ArrayBufferView): HostArray {
     const { host } = dtypeInfo(this.dtype);
-    if (dtypeOf(source) !== host) {
-      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs the typed array of ${host}`);
+    const data = plainArray(op, source);
+    if (!data || dtypeOf(data) !== host) {
+      throw new DTypeError(`${op}: a ${this.dtype} tensor needs the typed array of ${host}`);
     }
     const bytes = this.size * dtypeInfo(host).bytes;
-    if (source.byteLength !== bytes) {
-      throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
+    if (data.byteLength !== bytes) {
+      throw new ShapeError(`${op}: ${data.byteLength} bytes were given; ${bytes} are wanted`);
     }
-    return BigInt(bytes);
+    return data;
   }
 
   /**
@@ -289,11 +314,14 @@ export abstract class TensorBase implements Owned, Disposable {
     const data = dtypeInfo(this.dtype).make(this.size);
     const bytes = BigInt(data.byteLength);
     const source = this.#readable();
-    backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
+    try {
+      backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
+    } finally {
+      if (source !== this) source.dispose(); // the read has captured it
+    }
     const ticket = out[0]!;
-    if (source !== this) source.dispose(); // the read has captured it
     await backend.functions.wait_for_read(ticket);
-    backend.check(backend.functions.cdn_read_end(data as Uint8Array<ArrayBuffer>, ticket, bytes));
+    backend.check(backend.functions.cdn_read_end(data as Bytes, ticket, bytes));
     return data as DataOf<D>;
   }
 
@@ -302,15 +330,12 @@ export abstract class TensorBase implements Owned, Disposable {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
     const source = this.#readable();
-    backend.check(
-      backend.functions.cdn_read(
-        data as Uint8Array<ArrayBuffer>,
-        source.handle,
-        0n,
-        BigInt(data.byteLength),
-      ),
-    );
-    if (source !== this) source.dispose();
+    try {
+      const bytes = BigInt(data.byteLength);
+      backend.check(backend.functions.cdn_read(data as Bytes, source.handle, 0n, bytes));
+    } finally {
+      if (source !== this) source.dispose();
+    }
     return data as DataOf<D>;
   }
 

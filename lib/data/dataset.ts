@@ -2,7 +2,7 @@ import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
-import { tensor } from "../create.ts";
+import { empty } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
 import { checkSameDevice } from "../ops/operands.ts";
@@ -150,8 +150,9 @@ export class DataLoader {
   /** The indices of each batch, views of one order on the device; freed when the iteration ends. */
   *indices(): Generator<Tensor> {
     const n = this.dataset.length;
-    const order = this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
-    using all = keep(tensor(order, { device: this.dataset.device }));
+    const { device } = this.dataset;
+    using all = keep(empty("DataLoader", [n], { dtype: "int32", device })); // asks for room before the work
+    all.copyFrom(this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i));
     for (let b = 0; b < this.length; b++) {
       const begin = b * this.batchSize;
       using index = keep(all.view(begin, [Math.min(this.batchSize, n - begin)]));
