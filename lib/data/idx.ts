@@ -4,6 +4,7 @@
  * @module
  */
 
+import { fileBytes } from "../core/host.ts";
 import { DataError } from "../native/errors.ts";
 
 /** The element types of IDX. */
@@ -79,6 +80,11 @@ const elementTypes: ReadonlyMap<number, ElementType> = new Map<number, ElementTy
 /** The most dimensions that are believed; a larger number means that this is no IDX file. */
 const maxRank = 8;
 
+/** The most bytes that a header has. */
+export const maxHeader = 4 + 4 * maxRank;
+
+const maxInflated = 2 ** 31;
+
 /**
  * Reads an IDX file, plain or gzip-compressed.
  *
@@ -86,7 +92,8 @@ const maxRank = 8;
  * big-endian unsigned 32-bit numbers, then the elements in row-major order, big-endian. See
  * "The IDX file format" at <http://yann.lecun.com/exdb/mnist/>.
  *
- * A plain file of bytes is not copied: the array is then a view on `bytes`.
+ * A plain file of bytes is not copied: the array is then a view on `bytes`. A compressed one is inflated no further than its
+ * header says, and to 2 GiB at most.
  *
  * @param bytes the whole file; compressed when it begins with gzip's `1f 8b`.
  * @param name what messages call the file.
@@ -99,31 +106,78 @@ const maxRank = 8;
  * console.log((await data.readIdx(file)).data); // 7, 8, 9
  * ```
  */
-export async function readIdx(bytes: Uint8Array, name = "IDX file"): Promise<IdxArray> {
-  return parseIdx(await inflate(bytes, name), name);
+export async function readIdx(
+  bytes: ArrayBufferView | ArrayBufferLike,
+  name = "IDX file",
+): Promise<IdxArray> {
+  const file = fileBytes("readIdx", bytes);
+  return parseIdx(isGzip(file) ? await inflate(file, name) : file, name);
+}
+
+/** Whether bytes begin as a gzip file does. */
+export function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b;
 }
 
 /**
- * The bytes that a gzip file holds; other bytes as they are.
+ * The bytes of the IDX file that a gzip file holds, as many as its header says.
  *
- * @throws DataError when it begins like a gzip file and is damaged or truncated.
+ * @throws DataError when the gzip file is damaged or truncated, or holds anything else.
  */
 export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Array> {
-  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  // The copy costs little, and a Blob takes no shared memory.
+  const stream = new Blob([bytes.slice()]).stream();
+  const reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
+  const next = async () => {
+    try {
+      return (await reader.read()).value;
+    } catch (cause) {
+      throw new DataError(
+        `${name}: found ${bytes.length} bytes of gzip that are damaged or truncated, expected one ` +
+          `whole gzip file`,
+        { cause },
+      );
+    }
+  };
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  let end: number | undefined;
   try {
-    // The copy costs little, and a Blob takes no shared memory.
-    const stream = new Blob([bytes.slice()]).stream();
-    return await new Response(stream.pipeThrough(new DecompressionStream("gzip"))).bytes();
-  } catch (cause) {
-    throw new DataError(
-      `${name}: found ${bytes.length} bytes of gzip that are damaged or truncated, expected one ` +
-        `whole gzip file`,
-      { cause },
-    );
+    for (let part; (part = await next());) {
+      parts.push(part);
+      size += part.length;
+      if (end === undefined && size >= maxHeader) end = readHeader(joined(parts), name).end;
+      if (end === undefined) continue;
+      if (end > maxInflated) {
+        throw new DataError(
+          `${name}: its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at most; inflate it ` +
+            "before reading it",
+        );
+      }
+      if (size > end) {
+        throw new DataError(
+          `${name}: the gzip file holds more than the ${end} bytes of its header`,
+        );
+      }
+    }
+  } finally {
+    await reader.cancel().catch(() => {});
   }
+  return joined(parts);
 }
 
-function parseIdx(bytes: Uint8Array, name: string): IdxArray {
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** What the header at the beginning of `bytes` says; `end` is the size of the whole file. */
+export function readHeader(bytes: Uint8Array, name: string) {
   const fault = (found: string, expected: string) =>
     new DataError(`${name}: found ${found}, expected ${expected}`);
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -143,16 +197,27 @@ function parseIdx(bytes: Uint8Array, name: string): IdxArray {
     throw fault(`${bytes.length} bytes`, `a header of ${start} for rank ${rank}`);
   }
   const shape = Array.from({ length: rank }, (_, axis) => file.getUint32(4 + 4 * axis));
-  // May exceed 2^53 and be rounded, but then no file is that long, so the test below still fails.
+  // May exceed 2^53 and be rounded, but then no file is that long.
   const count = shape.reduce((product, size) => product * size, 1);
-  const expected = start + count * type.size;
-  if (bytes.length !== expected) {
-    const how = bytes.length < expected ? "truncated" : "trailing bytes";
-    throw fault(
-      `${bytes.length} bytes (${how})`,
-      `${expected} for ${type.dtype} of shape [${shape.join(", ")}]`,
-    );
-  }
+  return { type, shape, count, start, end: start + count * type.size };
+}
+
+/** Throws unless a file has the `size` that the header at its beginning says. */
+export function checkSize(bytes: Uint8Array, size: number, name: string): void {
+  const { type, shape, end } = readHeader(bytes, name);
+  if (size === end) return;
+  throw new DataError(
+    `${name}: found ${size} bytes (${
+      size < end ? "truncated" : "trailing bytes"
+    }), expected ${end} ` +
+      `for ${type.dtype} of shape [${shape.join(", ")}]`,
+  );
+}
+
+function parseIdx(bytes: Uint8Array, name: string): IdxArray {
+  checkSize(bytes, bytes.length, name);
+  const { type, shape, count, start } = readHeader(bytes, name);
+  const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return { shape, dtype: type.dtype, data: type.read(file, start, count) };
 }
 
