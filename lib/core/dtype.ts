@@ -70,7 +70,9 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
 /** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
 export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
-    throw new ArgumentError(`${op}: ${String(value)} is no number`);
+    // An object's own words may be long, or throw.
+    const found = typeof value === "object" && value !== null ? "an object" : String(value);
+    throw new ArgumentError(`${op}: ${found} is no number`);
   }
   if (isFloat(dtype)) return;
   const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];

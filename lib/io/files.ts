@@ -145,7 +145,7 @@ async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
 async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   for (let at = 0; at < bytes.length;) {
     const n = await file.write(bytes.subarray(at));
-    if (n === 0) throw new DataError("nothing more could be written");
+    if (n === 0) throw new Error("nothing more could be written");
     at += n;
   }
 }
