@@ -1,5 +1,5 @@
 // Files and states that are damaged at random: whatever they hold, only errors of the library's own come out, and no tensor stays.
-import { assert, assertEquals } from "@std/assert";
+import { assert } from "@std/assert";
 import { CudenoError, data, devices, io, memory, nn, optim, tensor } from "../mod.ts";
 
 devices(); // opens the library before the sanitizers look
@@ -96,11 +96,11 @@ async function attack<T>(
       result.taken++;
       if (made && typeof made === "object") { for (const x of Object.values(made)) x.dispose?.(); }
     } catch (error) {
-      assert(error instanceof CudenoError, `round ${round}: ${(error as Error).stack}`);
-      assert(error.message.length < 2000, `round ${round}: ${error.message.slice(0, 300)}`);
+      if (!(error instanceof CudenoError)) throw error;
+      assert(error.message.length < 2000, "a message that nobody reads");
       result.refused++;
     }
-    assertEquals(memory().tensors, before, `round ${round} leaves a tensor`);
+    if (memory().tensors !== before) throw new Error(`round ${round} leaves a tensor`);
   }
   return result;
 }
@@ -143,14 +143,17 @@ Deno.test("mutations of .safetensors bytes and headers", async () => {
 });
 
 Deno.test("mutations of .safetensors files", async () => {
-  const file = await weights();
+  const good = await weights();
   const path = await Deno.makeTempFile();
+  using file = await Deno.open(path, { write: true });
   const load = (bytes: Bytes) => {
-    Deno.writeFileSync(path, bytes);
+    file.seekSync(0, Deno.SeekMode.Start);
+    file.writeSync(bytes);
+    file.truncateSync(bytes.length);
     return io.loadSafetensors(path);
   };
   some(
-    await attack(3, (random) => random(2) ? mutated(file, random) : withHeader(file, random), load),
+    await attack(3, (random) => random(2) ? mutated(good, random) : withHeader(good, random), load),
   );
   await Deno.remove(path);
 });

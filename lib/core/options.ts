@@ -45,6 +45,13 @@ export function checkNumber(op: string, name: string, value: number, least = -In
   }
 }
 
+/** Throws unless a state is an object of entries, as stateDict() gives it and JSON keeps it. */
+export function checkState(op: string, state: unknown): void {
+  if (typeof state === "object" && state !== null && !Array.isArray(state)) return;
+  const found = Array.isArray(state) ? "an array" : JSON.stringify(state)?.slice(0, 100);
+  throw new ArgumentError(`${op}: found ${found} as state; wanted is what stateDict() gives`);
+}
+
 /** Throws unless value is a whole number, at least `least`. */
 export function checkInteger(op: string, name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {

@@ -33,7 +33,7 @@ export async function withFile<T>(
     const read = (begin: number, end: number) =>
       attempt(`${name} cannot be read`, async () => {
         const bytes = new Uint8Array(end - begin);
-        await file.seek(begin, Deno.SeekMode.Start);
+        file.seekSync(begin, Deno.SeekMode.Start);
         for (let at = 0; at < bytes.length;) {
           const n = await file.read(bytes.subarray(at));
           if (n === null) throw new DataError(`${name}: it became shorter while it was read`);

@@ -13,7 +13,6 @@ import {
   decodeHeader,
   encodeSafetensors,
   type Entry,
-  headBytes,
   headerEnd,
   type StoredTensor,
 } from "./safetensors_format.ts";
@@ -110,9 +109,10 @@ export async function loadSafetensors(
 ): Promise<StateDict> {
   checkOptions("loadSafetensors", options, ["device"]);
   return await withFile(path, async ({ name, size, read }) => {
-    const head = await read(0, Math.min(headBytes, size));
+    const head = await read(0, Math.min(1 << 16, size));
     const end = headerEnd(head, size, name);
-    const { entries, dataStart } = decodeHeader(await read(0, end), size, name);
+    const whole = end <= head.length ? head : await read(0, end);
+    const { entries, dataStart } = decodeHeader(whole, size, name);
     const found = roomFor(entries, options, name);
     try {
       for (const { x, entry } of found) {

@@ -171,10 +171,7 @@ export function decodeHeader(bytes: Uint8Array, size: number, name: string): Hea
   return { entries, metadata, dataStart };
 }
 
-/** How many bytes tell where the header ends, if there are as many. */
-export const headBytes = 9;
-
-/** Where the header of a file of `size` bytes ends, by its first {@linkcode headBytes}. */
+/** Where the header of a file of `size` bytes ends, by its first nine. */
 export function headerEnd(bytes: Uint8Array, size: number, name: string): number {
   const no = (message: string) => faultOf(name)(`this is no safetensors file: ${message}`);
   if (size < 8) throw no(`found ${size} bytes, expected at least 8`);

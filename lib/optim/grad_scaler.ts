@@ -1,4 +1,4 @@
-import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions, checkState } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
@@ -170,7 +170,9 @@ export class GradScaler {
   }
 
   /** Goes on from a state. */
-  loadStateDict({ scale, goodSteps }: GradScalerState): void {
+  loadStateDict(state: GradScalerState): void {
+    checkState("GradScaler", state);
+    const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);
     this.#scale = scale;

@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, checkNumber, checkState } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { checkAtLeast0, optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
@@ -125,9 +125,12 @@ export class ReduceLROnPlateau extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
+    checkState("ReduceLROnPlateau", state);
+    const { best, bad, cooldown } = state as { best: number | null; bad: number; cooldown: number };
+    if (best !== null) checkNumber("ReduceLROnPlateau", "best", best);
+    checkInteger("ReduceLROnPlateau", "bad", bad, 0);
+    checkInteger("ReduceLROnPlateau", "cooldown", cooldown, 0);
     super.loadStateDict(state);
-    this.#best = state["best"] as number | null;
-    this.#bad = state["bad"] as number;
-    this.#cooldown = state["cooldown"] as number;
+    [this.#best, this.#bad, this.#cooldown] = [best, bad, cooldown];
   }
 }
