@@ -1,9 +1,32 @@
 // What comes from the host: arrays that lie about themselves, buffers that go away, more than there is room for.
-import { assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
-import { ArgumentError, data, DTypeError, io, memory, ShapeError, tensor, zeros } from "../mod.ts";
-import { cleanTest as test, modUrl, program } from "./fixtures/helpers.ts";
+import { fileURLToPath } from "node:url";
+import {
+  arange,
+  ArgumentError,
+  chunk,
+  CudenoError,
+  data,
+  DTypeError,
+  eye,
+  io,
+  keep,
+  memory,
+  models,
+  nn,
+  optim,
+  OutOfMemoryError,
+  rand,
+  scope,
+  ShapeError,
+  split,
+  type Tensor,
+  tensor,
+  zeros,
+} from "../mod.ts";
+import { cleanTest as test, modUrl, program, root } from "./fixtures/helpers.ts";
 
 type Lies = Record<string, unknown>;
 
@@ -231,4 +254,151 @@ test("making a tensor fails without leaving one", () => {
   const self: unknown[] = [];
   self.push(self);
   assertThrows(() => tensor(self as number[]), ShapeError, "8 dimensions");
+});
+
+/** Calls `make` until nothing fails that could; each time the next allocation or view finds no room. */
+async function failingOnce(name: string, make: () => unknown): Promise<void> {
+  const functions = zeros([]).backend.functions as unknown as Record<
+    string,
+    (...args: unknown[]) => number
+  >;
+  const originals = { cdn_alloc: functions["cdn_alloc"]!, cdn_view: functions["cdn_view"]! };
+  for (let failing = 0;; failing++) {
+    const before = memory().tensors;
+    let count = 0;
+    for (const [key, original] of Object.entries(originals)) {
+      functions[key] = (...args) => count++ === failing ? 3 : original(...args);
+    }
+    let error: unknown;
+    let made: unknown;
+    try {
+      made = await make();
+    } catch (thrown) {
+      error = thrown;
+    } finally {
+      Object.assign(functions, originals);
+    }
+    if (count <= failing) {
+      assert(failing > 0, `${name} takes memory`);
+      assertEquals(error, undefined);
+      for (const x of Array.isArray(made) ? made : Object.values(made ?? {})) x?.dispose?.();
+      return;
+    }
+    assert(error instanceof OutOfMemoryError, `${name}, ${failing}: ${error}`);
+    assertEquals(memory().tensors, before, `${name}: allocation ${failing} fails`);
+  }
+}
+
+const place = { dtype: "bfloat16" } as const;
+const state = () => ({
+  weight: zeros([2, 3], { dtype: "float64" }),
+  bias: zeros([2], { dtype: "float64" }),
+});
+
+/** Views, of what they alone keep alive. */
+function parts(of: (x: Tensor) => Tensor[]): Tensor[] {
+  using x = tensor([1, 2, 3]);
+  return of(x);
+}
+
+/** Each as an array or object of what is to be disposed of. */
+const makers: Record<string, () => unknown> = {
+  "tensor()": () => [tensor([1, 2], place)],
+  "tensor() of a typed array": () => [tensor(Float32Array.of(1, 2))],
+  "arange()": () => [arange(3, undefined, 1, place)],
+  "eye()": () => [eye(3)],
+  "split()": () => parts((x) => split(x, 1)),
+  "chunk()": () => parts((x) => chunk(x, 2)),
+  "copyFrom()": () => void given.half.copyFrom(Float32Array.of(1, 2)),
+  "copyFromAsync()": async () => void await given.half.copyFromAsync(Float32Array.of(1, 2)),
+  "data()": async () => void await given.half.data(),
+  "dataSync()": () => void given.half.dataSync(),
+  "Linear": () => [new nn.Linear(3, 2)],
+  "Embedding": () => [new nn.Embedding(3, 2, { paddingIndex: 0 })],
+  "LayerNorm": () => [new nn.LayerNorm(3)],
+  "BatchNorm1d": () => [new nn.BatchNorm1d(3)],
+  "LSTM": () => [new nn.LSTM(2, 3, { numLayers: 2, bidirectional: true })],
+  "GRUCell": () => [new nn.GRUCell(2, 3)],
+  "MultiHeadAttention": () => [new nn.MultiHeadAttention(4, 2)],
+  "TransformerEncoderLayer": () => [new nn.TransformerEncoderLayer(4, 2, { feedForward: 3 })],
+  "mlp()": () => [models.mlp({ in: 2, hidden: [3, 4], out: 2, norm: "batch" })],
+  "EMA": () => [new optim.EMA(given.model)],
+  "Module.loadStateDict()": () => void scope(() => given.model.loadStateDict(given.state)),
+  "Optimizer.loadStateDict()": () => void given.adam.loadStateDict(given.adamState),
+  "EMA.loadStateDict()": () => void given.ema.loadStateDict(given.ema.stateDict()),
+  "fromSafetensors()": () => io.fromSafetensors(given.file),
+  "loadSafetensors()": () => io.loadSafetensors(given.path),
+  "toSafetensors()": async () => void await io.toSafetensors({ half: given.half, x: given.x }),
+  "mnist()": () =>
+    data.mnist({ dir: fileURLToPath(new URL("examples/data/mnist_subset", root)), verify: false }),
+  "DataLoader": () => void [...new data.DataLoader(given.set, { batchSize: 2, shuffle: true })],
+};
+
+const given = await (async () => {
+  const model = new nn.Linear(3, 2);
+  const adam = new optim.Adam(model.parameters());
+  using x = rand([2, 3]);
+  using loss = model.forward(x).sum();
+  loss.backward();
+  adam.step();
+  const adamState = adam.stateDict();
+  const from = scope(() =>
+    Object.fromEntries(
+      Object.entries(adamState.tensors).map(([name, x]) => [name, keep(x.to("float64"))]),
+    )
+  );
+  const path = await Deno.makeTempFile();
+  const file = await scope(async () => await io.toSafetensors(state()));
+  await Deno.writeFile(path, file);
+  return {
+    model,
+    adam,
+    path,
+    file,
+    x: tensor([1, 2, 3]),
+    half: zeros([2], place),
+    state: state(),
+    adamState: { ...adamState, tensors: from },
+    ema: new optim.EMA(model),
+    set: new data.TensorDataset(zeros([4, 2]), zeros([4])),
+  };
+})();
+
+for (const [name, make] of Object.entries(makers)) {
+  test(`where there is no room nothing stays: ${name}`, () => failingOnce(name, make));
+}
+
+test("what cannot be loaded whole is not loaded in part", async () => {
+  const before = memory().tensors;
+  const files: [string, Uint8Array][] = [];
+  const entry = (dtype: string, shape: number[], begin: number, end: number) => ({
+    dtype,
+    shape,
+    data_offsets: [begin, end],
+  });
+  const file = (last: unknown, bytes: number) => {
+    const header = new TextEncoder().encode(
+      JSON.stringify({
+        a: entry("F32", [1000], 0, 4000),
+        b: entry("F64", [2], 4000, 4016),
+        z: last,
+      }),
+    );
+    const whole = new Uint8Array(8 + header.length + bytes).fill(255);
+    new DataView(whole.buffer).setBigUint64(0, BigInt(header.length), true);
+    whole.set(header, 8);
+    return whole;
+  };
+  files.push(["past int32", file(entry("I64", [1], 4016, 4024), 4024).fill(1, -8)]);
+  files.push(["an unknown dtype", file(entry("C64", [1], 4016, 4024), 4024)]);
+  files.push(["too many dimensions", file(entry("U8", new Array(9).fill(1), 4016, 4017), 4017)]);
+  files.push(["past the end", file(entry("F32", [4], 4016, 4032), 4024)]);
+  const path = await Deno.makeTempFile();
+  for (const [name, bytes] of files) {
+    await Deno.writeFile(path, bytes);
+    assertThrows(() => io.fromSafetensors(bytes), CudenoError);
+    await assertRejects(() => io.loadSafetensors(path), CudenoError);
+    assertEquals(memory().tensors, before, name);
+  }
+  await Deno.remove(path);
 });

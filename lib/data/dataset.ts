@@ -1,6 +1,6 @@
 import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { empty } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -83,14 +83,15 @@ export class TensorDataset implements Dataset {
 
   /** The inputs and targets that `index` names. */
   batch(index: Tensor): { input: Tensor; target: Tensor } {
-    const input = gatherRows(this.inputs, index, {
-      dtype: this.inputs.dtype === "uint8" ? "float32" : this.inputs.dtype,
+    const { inputs, targets } = this;
+    const scaling = {
+      dtype: inputs.dtype === "uint8" ? "float32" : inputs.dtype,
       ...this.#scaling,
-    });
-    const target = this.targets.dtype === "uint8"
-      ? gatherRows(this.targets, index, { dtype: "int32" })
-      : gatherRows(this.targets, index);
-    return { input, target };
+    } as const;
+    return scope(() => ({
+      input: gatherRows(inputs, index, scaling),
+      target: gatherRows(targets, index, targets.dtype === "uint8" ? { dtype: "int32" } : {}),
+    }));
   }
 
   /** Frees the data. */
