@@ -32,7 +32,12 @@ export interface TensorOptions extends CreateOptions {
 const createKeys = ["dtype", "device", "requiresGrad"];
 
 /** A tensor whose elements are still to be written. */
-export function empty(op: string, shape: Shape, options: CreateOptions, keys = createKeys): Tensor {
+export function empty(
+  op: string,
+  shape: Shape,
+  options: CreateOptions,
+  keys: readonly string[] = createKeys,
+): Tensor {
   checkOptions(op, options, keys);
   checkShape(op, shape);
   const { dtype = "float32", device, requiresGrad = false } = options;

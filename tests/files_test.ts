@@ -1,7 +1,13 @@
 // Files: what is read must be what it says, and what is written must be whole.
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+  assertThrows,
+} from "@std/assert";
 import { replaceFile, withFile } from "../lib/io/files.ts";
-import { ArgumentError, DataError, devices, io, zeros } from "../mod.ts";
+import { ArgumentError, data, DataError, devices, io, zeros } from "../mod.ts";
 import { modUrl, program } from "./fixtures/helpers.ts";
 
 devices(); // opens the library before the sanitizers look
@@ -55,6 +61,18 @@ test("links stay links, relative, absolute and to what is not there yet", async 
   await Deno.symlink("round", `${folder}/round`);
   const write = () => replaceFile(`${folder}/round`, bytes("x"));
   assertStringIncludes((await assertRejects(write, DataError)).message, "circle");
+});
+
+test("owner and group stay, where they can be given away", async (folder) => {
+  const path = `${folder}/w`;
+  await Deno.writeTextFile(path, "old");
+  const own = Deno.uid() === 0
+    ? { uid: 12345, gid: 54321 }
+    : { uid: Deno.uid()!, gid: Deno.gid()! };
+  await Deno.chown(path, own.uid, own.gid);
+  await replaceFile(path, bytes("new"));
+  const { uid, gid } = await Deno.stat(path);
+  assertEquals({ uid, gid }, own);
 });
 
 test("a name as long as names can be", async (folder) => {
@@ -150,6 +168,61 @@ test("what is no regular file is neither read nor replaced", async (folder) => {
     }
   }
   assertEquals(names(folder), ["pipe", "zero"]);
+});
+
+test("what is no safetensors file is told so, and not read to its end", async (folder) => {
+  const path = `${folder}/w`;
+  const files: Record<string, [string | Uint8Array, string]> = {
+    csv: ["name,age\nAda,36\n", "this is no safetensors file"],
+    json: ['{"a": 1, "b": 2}', "this is no safetensors file"],
+    html: ["<!DOCTYPE html><html></html>", "this is no safetensors file"],
+    png: [
+      Uint8Array.of(0x89, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13),
+      "this is no safetensors file",
+    ],
+    zip: ["PK\x03\x04\0\0\0\0", "PyTorch's .pt"],
+    pickle: [Uint8Array.of(0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9), "no safetensors file"],
+    empty: ["", "found 0 bytes, expected at least 8"],
+    zeros: [new Uint8Array(100), "found nothing at the header's start"],
+  };
+  for (const [kind, [content, message]] of Object.entries(files)) {
+    const whole = typeof content === "string" ? bytes(content) : content;
+    await Deno.writeFile(path, whole);
+    assertThrows(() => io.fromSafetensors(whole), DataError, message, kind);
+    await assertRejects(() => io.loadSafetensors(path), DataError, message, kind);
+    // The same beginning of a terabyte.
+    await Deno.truncate(path, 2 ** 40);
+    if (whole.length > 0) {
+      await assertRejects(() => io.loadSafetensors(path), DataError, undefined, kind);
+    }
+  }
+  await Deno.writeFile(path, await io.toSafetensors({}));
+  await Deno.truncate(path, 2 ** 40);
+  await assertRejects(() => io.loadSafetensors(path), DataError, "bytes of data, expected the 0");
+});
+
+test("what stands in the place of MNIST's files is looked at first", async (folder) => {
+  const path = `${folder}/train-images-idx3-ubyte`;
+  const header = Uint8Array.of(0, 0, 8, 3, ...[0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28]);
+  const terabyte = async (name: string, start: Uint8Array) => {
+    await Deno.writeFile(name, start);
+    await Deno.truncate(name, 2 ** 40);
+  };
+  const cases: [(name: string) => unknown, string][] = [
+    [(name) => new Deno.Command("mkfifo", { args: [name] }).output(), "is a pipe"],
+    [(name) => Deno.symlink("/dev/zero", name), "is a device"],
+    [(name) => Deno.mkdir(name), "is a folder"],
+    [(name) => terabyte(name, header), "(trailing bytes), expected 1584"],
+    [(name) => terabyte(name, Uint8Array.of(0x1f, 0x8b)), "at most"],
+    [(name) => terabyte(name, bytes("a,b,c")), "expected 00 00"],
+  ];
+  for (const [make, message] of cases) {
+    for (const name of [path, `${path}.gz`]) {
+      await make(name);
+      await assertRejects(() => data.mnist({ dir: folder, verify: false }), DataError, message);
+      await Deno.remove(name);
+    }
+  }
 });
 
 test("paths that lead nowhere are DataErrors, what is no path an ArgumentError", async (folder) => {

@@ -280,10 +280,10 @@ export abstract class TensorBase implements Owned, Disposable {
         }
         const part = bytes.subarray(at, at + piece.length);
         piece.set(part);
-        const call = [carrier.handle, piece, BigInt(at), BigInt(part.length)] as const;
-        const status = await backend.functions.write_elsewhere(...call);
+        const place = [piece, BigInt(at), BigInt(part.length)] as const;
+        const status = await backend.functions.write_elsewhere(carrier.handle, ...place);
         // An error's text stays on the thread where it happened: let it happen here.
-        if (status !== 0) backend.check(backend.functions.cdn_write(...call));
+        if (status !== 0) backend.check(backend.functions.cdn_write(carrier.handle, ...place));
       }
       if (carrier !== this) carrier.#castInto(this);
     } finally {

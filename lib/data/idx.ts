@@ -81,7 +81,7 @@ const elementTypes: ReadonlyMap<number, ElementType> = new Map<number, ElementTy
 const maxRank = 8;
 
 /** The most bytes that a header has. */
-export const maxHeader = 4 + 4 * maxRank;
+export const maxHeader: number = 4 + 4 * maxRank;
 
 const maxInflated = 2 ** 31;
 
@@ -176,8 +176,18 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** What the header at the beginning of `bytes` says; `end` is the size of the whole file. */
-export function readHeader(bytes: Uint8Array, name: string) {
+/** What a header says. */
+interface Header {
+  type: ElementType;
+  shape: number[];
+  /** How many elements there are. */
+  count: number;
+  /** Where they start, and where they and the file end. */
+  start: number;
+  end: number;
+}
+
+function readHeader(bytes: Uint8Array, name: string): Header {
   const fault = (found: string, expected: string) =>
     new DataError(`${name}: found ${found}, expected ${expected}`);
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -202,10 +212,11 @@ export function readHeader(bytes: Uint8Array, name: string) {
   return { type, shape, count, start, end: start + count * type.size };
 }
 
-/** Throws unless a file has the `size` that the header at its beginning says. */
-export function checkSize(bytes: Uint8Array, size: number, name: string): void {
-  const { type, shape, end } = readHeader(bytes, name);
-  if (size === end) return;
+/** The header at the beginning of a file of `size` bytes; throws unless that is the size of which it speaks. */
+export function checkSize(bytes: Uint8Array, size: number, name: string): Header {
+  const header = readHeader(bytes, name);
+  const { type, shape, end } = header;
+  if (size === end) return header;
   throw new DataError(
     `${name}: found ${size} bytes (${
       size < end ? "truncated" : "trailing bytes"
@@ -215,8 +226,7 @@ export function checkSize(bytes: Uint8Array, size: number, name: string): void {
 }
 
 function parseIdx(bytes: Uint8Array, name: string): IdxArray {
-  checkSize(bytes, bytes.length, name);
-  const { type, shape, count, start } = readHeader(bytes, name);
+  const { type, shape, count, start } = checkSize(bytes, bytes.length, name);
   const file = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   return { shape, dtype: type.dtype, data: type.read(file, start, count) };
 }

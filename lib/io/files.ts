@@ -71,7 +71,10 @@ export async function replaceFile(path: string | URL, bytes: Uint8Array): Promis
     if (!file) return await overwrite(name, bytes);
     try {
       try {
-        if (before?.mode != null) await Deno.chmod(temporary, before.mode & 0o7777);
+        if (before?.mode != null) {
+          await Deno.chown(temporary, before.uid, before.gid).catch(() => {}); // as far as that is allowed
+          await Deno.chmod(temporary, before.mode & 0o7777);
+        }
         await writeAll(file, bytes);
         await file.sync();
       } finally {
