@@ -7,7 +7,7 @@ import {
   assertThrows,
 } from "@std/assert";
 import { replaceFile, withFile } from "../lib/io/files.ts";
-import { ArgumentError, data, DataError, devices, io, zeros } from "../mod.ts";
+import { ArgumentError, data, DataError, devices, io, memory, zeros } from "../mod.ts";
 import { modUrl, program } from "./fixtures/helpers.ts";
 
 devices(); // opens the library before the sanitizers look
@@ -116,38 +116,113 @@ test("the file alone may be written", async (folder) => {
   }
 });
 
+type Method = (this: unknown, ...args: unknown[]) => unknown;
+
+/** Runs `fn` while a method of Deno, or of its files, is another; says how often that was called. */
+async function replacing(
+  name: string,
+  by: (original: Method) => Method,
+  fn: () => Promise<unknown>,
+) {
+  const holder = ["lock", "read", "sync", "truncate", "write"].includes(name)
+    ? Deno.FsFile.prototype
+    : name === "querySync"
+    ? Deno.permissions
+    : Deno;
+  const before = (holder as unknown as Record<string, Method>)[name]!;
+  const own = Object.getOwnPropertyDescriptor(holder, name);
+  let count = 0;
+  const value: Method = function (...args) {
+    count++;
+    return by(before).apply(this, args);
+  };
+  Object.defineProperty(holder, name, { value, configurable: true, writable: true });
+  try {
+    await fn();
+  } finally {
+    if (own) Object.defineProperty(holder, name, own);
+    else Reflect.deleteProperty(holder, name);
+  }
+  assert(count > 0, `${name} is called`);
+}
+
+const failing = (): Method => () => Promise.reject(new Deno.errors.Interrupted("it fails"));
+
+/** Writes nothing, or one byte and then fails. */
+const stuck = (): Method => () => Promise.resolve(0);
+const later = (original: Method): Method =>
+  function (data, ...more) {
+    const bytes = data as Uint8Array;
+    if (bytes.length === 2) return failing().call(this);
+    return original.call(this, bytes.subarray(0, 1), ...more);
+  };
+
 test("every call that fails leaves the old file, nothing else, and a DataError", async (folder) => {
   const path = `${folder}/w`;
-  const old = bytes("old");
-  const calls: [object, string][] = [
-    ...["lstat", "stat", "open", "chmod", "rename"].map((name): [object, string] => [Deno, name]),
-    ...["write", "sync"].map((name): [object, string] => [Deno.FsFile.prototype, name]),
+  await Deno.writeTextFile(path, "old");
+  const faults: [string, (original: Method) => Method][] = [
+    ...["lstat", "stat", "open", "chmod", "write", "sync", "rename"]
+      .map((name): [string, () => Method] => [name, failing]),
+    ["write", stuck],
+    ["write", later],
   ];
-  for (const [holder, name] of calls) {
-    for (const gives of ["an error", "an error later", "nothing"]) {
-      await Deno.writeFile(path, old);
-      const methods = holder as Record<string, (...args: unknown[]) => unknown>;
-      const before = Object.getOwnPropertyDescriptor(holder, name)!;
-      const original = methods[name]!;
+  for (const [name, fault] of faults) {
+    await replacing(name, fault, async () => {
+      const error = await assertRejects(() => replaceFile(path, bytes("new")), DataError);
+      assertStringIncludes(error.message, `${path} cannot be written`, name);
+    });
+    assertEquals(await Deno.readTextFile(path), "old", name);
+    assertEquals(names(folder), ["w"], name);
+  }
+});
+
+test("in place, too: a new file that fails is taken away, an old one may be mixed", async (folder) => {
+  const path = `${folder}/w`;
+  const inPlace = (original: Method): Method =>
+    function (asked) {
+      const { path } = asked as { path: string };
+      return path.includes(".cudeno-") ? { state: "prompt" } : original.call(this, asked);
+    };
+  for (const name of ["open", "write", "truncate", "sync"]) {
+    await replacing("querySync", inPlace, () =>
+      replacing(name, failing, async () => {
+        await assertRejects(() => replaceFile(path, bytes("new")), DataError, "cannot be written");
+      }));
+    assertEquals(names(folder), [], name);
+  }
+  await Deno.writeTextFile(path, "older and longer");
+  await replacing(
+    "querySync",
+    inPlace,
+    () => replacing("lock", failing, () => replaceFile(path, bytes("new"))),
+  );
+  assertEquals(await Deno.readTextFile(path), "new");
+  await replacing(
+    "querySync",
+    inPlace,
+    () =>
+      replacing(
+        "write",
+        failing,
+        () => assertRejects(() => replaceFile(path, bytes("x")), DataError),
+      ),
+  );
+  assertEquals(names(folder), ["w"]);
+});
+
+test("every call that fails while reading is a DataError", async (folder) => {
+  using x = zeros([1000]);
+  await io.saveSafetensors(`${folder}/w`, { x, y: x });
+  const before = memory().tensors;
+  for (const name of ["stat", "open", "read"]) {
+    for (let good = 0; good < 3; good++) {
       let count = 0;
-      const failing = function (this: unknown, ...args: unknown[]) {
-        count++;
-        if (gives === "nothing" && name === "write") return Promise.resolve(0);
-        if (gives === "an error later" && name === "write" && count === 1) {
-          return original.call(this, (args[0] as Uint8Array).subarray(0, 1));
-        }
-        return Promise.reject(new Deno.errors.Interrupted(`${name} failed`));
-      };
-      Object.defineProperty(holder, name, { ...before, value: failing });
-      try {
-        const error = await assertRejects(() => replaceFile(path, bytes("new")), DataError);
-        assertStringIncludes(error.message, `${path} cannot be written`, name);
-      } finally {
-        Object.defineProperty(holder, name, before);
-      }
-      assert(count > 0, `${name} is called`);
-      assertEquals(await Deno.readFile(path), old, name);
-      assertEquals(names(folder), ["w"], name);
+      const fault = (original: Method): Method =>
+        name === "read" && count++ < good ? original : failing();
+      await replacing(name, fault, async () => {
+        await assertRejects(() => io.loadSafetensors(`${folder}/w`), DataError, "cannot be read");
+      });
+      assertEquals(memory().tensors, before);
     }
   }
 });
