@@ -153,6 +153,7 @@ Deno.test("readIdx: gzip is inflated no further than the header says", async () 
     "labels: the gzip file holds more than the 17 bytes",
   );
   await refuse(await bomb([0, 0, 8, 1, 0, 1, 0, 0], 1e6), "holds more than the 65544 bytes");
+  await refuse(await bomb([0, 0, 8, 1, 0x40, 0, 0, 0], 1e6), "bytes of gzip cannot hold");
   await refuse(await bomb([], 1e6), "type code 00, expected one of");
   await refuse(
     await bomb([0, 0, 0x0e, 2, 1, 0, 0, 0, 1, 0, 0, 0], 1e6),

@@ -84,6 +84,7 @@ const maxRank = 8;
 export const maxHeader: number = 4 + 4 * maxRank;
 
 const maxInflated = 2 ** 31;
+const maxRatio = 1040; // deflate's is 1032
 
 /**
  * Reads an IDX file, plain or gzip-compressed.
@@ -139,41 +140,40 @@ export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Arr
       );
     }
   };
-  const parts: Uint8Array[] = [];
-  let size = 0;
+  const fault = (message: string) => new DataError(`${name}: ${message}`);
+  let whole = new Uint8Array(maxHeader); // until the header says more
   let end: number | undefined;
+  let size = 0;
   try {
     for (let part; (part = await next());) {
-      parts.push(part);
+      if (end === undefined && size + part.length >= maxHeader) {
+        whole.set(part.subarray(0, maxHeader - size), size);
+        end = readHeader(whole, name).end;
+        if (end > maxInflated) {
+          throw fault(
+            `its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at most; inflate it before ` +
+              "reading it",
+          );
+        }
+        if (end > bytes.length * maxRatio) {
+          throw fault(
+            `its header is of ${end} bytes, which ${bytes.length} bytes of gzip cannot hold`,
+          );
+        }
+        const head = whole.subarray(0, size);
+        whole = new Uint8Array(end);
+        whole.set(head.subarray(0, end));
+      }
+      if (size + part.length > whole.length) {
+        throw fault(`the gzip file holds more than the ${end} bytes of its header`);
+      }
+      whole.set(part, size);
       size += part.length;
-      if (end === undefined && size >= maxHeader) end = readHeader(joined(parts), name).end;
-      if (end === undefined) continue;
-      if (end > maxInflated) {
-        throw new DataError(
-          `${name}: its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at most; inflate it ` +
-            "before reading it",
-        );
-      }
-      if (size > end) {
-        throw new DataError(
-          `${name}: the gzip file holds more than the ${end} bytes of its header`,
-        );
-      }
     }
   } finally {
     await reader.cancel().catch(() => {});
   }
-  return joined(parts);
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
+  return whole.subarray(0, size);
 }
 
 /** What a header says. */
