@@ -124,9 +124,12 @@ export abstract class Module {
     scope(() => {
       const others = pairs.filter(([name, tensor]) => state[name] !== tensor);
       // All of them, before any is written: there may be no room for one.
-      const values = others.map(([name, tensor]) =>
-        state[name]!.detach().to(tensor.dtype).to(tensor.device)
-      );
+      const values = others.map(([name, tensor]) => {
+        const given = state[name]!;
+        // What shares memory may be this very tensor's, in another place.
+        const source = given.shared ? given.detach().clone() : given.detach();
+        return source.to(tensor.dtype).to(tensor.device);
+      });
       others.forEach(([, tensor], i) => tensor.copyFrom(values[i]!));
     });
     return { missing, unexpected };
