@@ -1,7 +1,7 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
 import { checkGradDType } from "./core/autograd.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
-import { bytesOf, plainArray } from "./core/host.ts";
+import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
@@ -69,7 +69,9 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
         "Int32Array or Uint8Array, such as new Float32Array(buffer)",
     );
   }
-  const shape = array ? [array.length] : shapeOf(data as NestedNumbers);
+  const shape = array
+    ? [byteLengthOf(array) / array.BYTES_PER_ELEMENT]
+    : shapeOf(data as NestedNumbers);
   const { shape: wanted = shape, dtype = own, ...rest } = options;
   checkShape("tensor", shape);
   checkShape("tensor", wanted);

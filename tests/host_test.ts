@@ -63,6 +63,28 @@ test("tensors take what an array is, not what it says it is", async () => {
   assertThrows(() => tensor(small, { shape: [1 << 20] }), ShapeError, "1 numbers were given");
 });
 
+test("getters of prototypes that were replaced later", async () => {
+  const x = zeros([3]);
+  const kinds = [Float32Array, Uint8Array];
+  try {
+    for (const { prototype } of kinds) {
+      for (const key of ["byteLength", "length"]) {
+        Object.defineProperty(prototype, key, { get: () => 1 << 24, configurable: true });
+      }
+    }
+    x.copyFrom(Float32Array.of(1, 2, 3));
+    await x.copyFromAsync(Float32Array.of(4, 5, 6));
+    assertThrows(() => x.copyFrom(new Float32Array(2)), ShapeError, "8 bytes");
+    tensor(Float32Array.of(7, 8)).dispose();
+    void x.dataSync(), void await x.data();
+  } finally {
+    for (const { prototype } of kinds) {
+      for (const key of ["byteLength", "length"]) Reflect.deleteProperty(prototype, key);
+    }
+  }
+  assertEquals([...x.dataSync()], [4, 5, 6]);
+});
+
 test("subclasses, other prototypes and proxies", () => {
   class Own extends Float32Array<ArrayBuffer> {
     override get length() {
@@ -350,6 +372,7 @@ const given = await (async () => {
   const path = await Deno.makeTempFile();
   const file = await scope(async () => await io.toSafetensors(state()));
   await Deno.writeFile(path, file);
+  addEventListener("unload", () => Deno.removeSync(path));
   return {
     model,
     adam,

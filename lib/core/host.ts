@@ -58,6 +58,9 @@ export function plainArray(op: string, data: unknown): HostArray | undefined {
   );
 }
 
+/** How many bytes a typed array has now: none once its buffer is detached or shrunk below it. */
+export const byteLengthOf: (array: unknown) => number = placeOf.bytes;
+
 /** The bytes of a typed array, a DataView or a buffer, which may be shared; undefined for anything else. Not a copy. */
 export function bytesOf(op: string, data: unknown): Uint8Array | undefined {
   const place = kindOf(data) ? placeOf : isView(data) ? viewPlace : undefined;

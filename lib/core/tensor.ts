@@ -5,7 +5,7 @@ import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
-import { type HostArray, plainArray } from "./host.ts";
+import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
 import { writeLayout } from "./layout.ts";
 import { disposedError, own, type Owned, ownedMark, placeOf } from "./scope.ts";
 import {
@@ -223,10 +223,8 @@ export abstract class TensorBase implements Owned, Disposable {
     const data = this.#plainData("copyFrom", source);
     const carrier = this.#carrier();
     try {
-      const { byteLength } = data;
-      backend.check(
-        backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, BigInt(byteLength)),
-      );
+      const bytes = BigInt(this.#hostBytes);
+      backend.check(backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, bytes));
       if (carrier !== this) carrier.#castInto(this);
     } finally {
       if (carrier !== this) carrier.dispose();
@@ -265,22 +263,23 @@ export abstract class TensorBase implements Owned, Disposable {
    * array's buffer is transferred or shrunk before the end: part of the elements are overwritten then.
    */
   async copyFromAsync(source: ArrayBufferView): Promise<this> {
-    const { buffer, byteOffset, byteLength } = this.#plainData("copyFromAsync", source);
-    const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+    const data = bytesOf("copyFromAsync", this.#plainData("copyFromAsync", source))!;
     const { backend } = this;
+    const bytes = this.#hostBytes;
     const carrier = this.#carrier();
     try {
       // By way of memory that only we have: the caller's may be transferred or shrunk while another thread reads it.
-      const piece = new Uint8Array(Math.min(byteLength, 1 << 22));
-      for (let at = 0; at < byteLength; at += piece.length) {
-        if (bytes.length !== byteLength) {
+      const most = Math.min(bytes, 1 << 22);
+      const piece = new Uint8Array(most);
+      for (let at = 0; at < bytes; at += most) {
+        if (byteLengthOf(data) !== bytes) {
           throw new ArgumentError(
             "copyFromAsync: the array's buffer was transferred or shrunk before it was copied",
           );
         }
-        const part = bytes.subarray(at, at + piece.length);
-        piece.set(part);
-        const place = [piece, BigInt(at), BigInt(part.length)] as const;
+        const size = Math.min(most, bytes - at);
+        piece.set(data.subarray(at, at + size));
+        const place = [piece, BigInt(at), BigInt(size)] as const;
         const status = await backend.functions.write_elsewhere(carrier.handle, ...place);
         // An error's text stays on the thread where it happened: let it happen here.
         if (status !== 0) backend.check(backend.functions.cdn_write(carrier.handle, ...place));
@@ -298,11 +297,16 @@ export abstract class TensorBase implements Owned, Disposable {
     if (!data || dtypeOf(data) !== host) {
       throw new DTypeError(`${op}: a ${this.dtype} tensor needs the typed array of ${host}`);
     }
-    const bytes = this.size * dtypeInfo(host).bytes;
-    if (data.byteLength !== bytes) {
-      throw new ShapeError(`${op}: ${data.byteLength} bytes were given; ${bytes} are wanted`);
+    const [found, wanted] = [byteLengthOf(data), this.#hostBytes];
+    if (found !== wanted) {
+      throw new ShapeError(`${op}: ${found} bytes were given; ${wanted} are wanted`);
     }
     return data;
+  }
+
+  // The bytes of the elements as the host holds them.
+  get #hostBytes(): number {
+    return this.size * dtypeInfo(dtypeInfo(this.dtype).host).bytes;
   }
 
   /**
@@ -312,7 +316,7 @@ export abstract class TensorBase implements Owned, Disposable {
   async data<D extends DType = DType>(): Promise<DataOf<D>> {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
-    const bytes = BigInt(data.byteLength);
+    const bytes = BigInt(this.#hostBytes);
     const source = this.#readable();
     try {
       backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
@@ -331,7 +335,7 @@ export abstract class TensorBase implements Owned, Disposable {
     const data = dtypeInfo(this.dtype).make(this.size);
     const source = this.#readable();
     try {
-      const bytes = BigInt(data.byteLength);
+      const bytes = BigInt(this.#hostBytes);
       backend.check(backend.functions.cdn_read(data as Bytes, source.handle, 0n, bytes));
     } finally {
       if (source !== this) source.dispose();
