@@ -1,10 +1,13 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
+import { checkGradDType } from "./core/autograd.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { allocate } from "./core/allocate.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
+import { write } from "./ops/window.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */
@@ -28,11 +31,18 @@ export interface TensorOptions extends CreateOptions {
 
 const createKeys = ["dtype", "device", "requiresGrad"];
 
-function empty(op: string, shape: Shape, options: CreateOptions, keys = createKeys): Tensor {
+/** A tensor whose elements are still to be written. */
+export function empty(
+  op: string,
+  shape: Shape,
+  options: CreateOptions,
+  keys: readonly string[] = createKeys,
+): Tensor {
   checkOptions(op, options, keys);
   checkShape(op, shape);
   const { dtype = "float32", device, requiresGrad = false } = options;
   dtypeInfo(dtype);
+  if (requiresGrad) checkGradDType("requiresGrad", { dtype });
   const backend = backendFor(device);
   const x = new Tensor(backend, shape, dtype, allocate(backend, shape, dtype));
   if (requiresGrad) x.requiresGrad = true;
@@ -51,38 +61,44 @@ function empty(op: string, shape: Shape, options: CreateOptions, keys = createKe
  */
 export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOptions = {}): Tensor {
   checkOptions("tensor", options, [...createKeys, "shape"]);
-  const own = ArrayBuffer.isView(data) ? dtypeOf(data) : "float32";
+  const array = plainArray("tensor", data);
+  const own = array ? dtypeOf(array) : bytesOf("tensor", data) ? undefined : "float32";
   if (own === undefined) {
     throw new DTypeError(
-      "tensor: this kind of typed array has no dtype; use Float16Array, Float32Array, Float64Array, Int32Array or Uint8Array",
+      "tensor: this kind of typed array or buffer has no dtype; use a Float16Array, Float32Array, Float64Array, " +
+        "Int32Array or Uint8Array, such as new Float32Array(buffer)",
     );
   }
-  const { shape: given, ...rest } = options;
-  const dtype = rest.dtype ?? own;
-  const { flat, shape } = ArrayBuffer.isView(data)
-    ? { flat: data as ArrayBufferView & ArrayLike<number>, shape: undefined }
-    : flattened(data);
-  const wanted = given ?? shape ?? [flat.length];
+  const shape = array
+    ? [byteLengthOf(array) / array.BYTES_PER_ELEMENT]
+    : shapeOf(data as NestedNumbers);
+  const { shape: wanted = shape, dtype = own, ...rest } = options;
+  checkShape("tensor", shape);
   checkShape("tensor", wanted);
-  if (sizeOf(wanted) !== flat.length) {
+  if (sizeOf(wanted) !== sizeOf(shape)) {
     throw new ShapeError(
-      `tensor: ${flat.length} numbers were given; shape ${formatShape(wanted)} has ${
+      `tensor: ${sizeOf(shape)} numbers were given; shape ${formatShape(wanted)} has ${
         sizeOf(wanted)
       }`,
     );
   }
-  const checked = hostData(flat, dtype); // before there is memory to lose
-  return empty("tensor", wanted, { ...rest, dtype }).copyFrom(checked);
+  const x = empty("tensor", wanted, { ...rest, dtype });
+  const fits = array && own === dtypeInfo(dtype).host;
+  return filled(
+    x,
+    () => x.copyFrom(fits ? array : numbersOf(array ?? data as NestedNumbers, shape, dtype)),
+  );
 }
 
-function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
-  if (ArrayBuffer.isView(flat) && dtypeOf(flat) === dtypeInfo(dtype).host) return flat;
-  const data = dtypeInfo(dtype).make(flat.length);
-  for (let i = 0; i < flat.length; i++) {
-    checkValue("tensor", flat[i]!, dtype);
-    data[i] = flat[i]!;
+/** x, once `fill` has done its work on the host, which comes after x has found room; x is freed if it fails. */
+function filled(x: Tensor, fill: () => unknown): Tensor {
+  try {
+    fill();
+    return x;
+  } catch (error) {
+    x.dispose();
+    throw error;
   }
-  return data;
 }
 
 // Room for a shape on the host, which has its own limits.
@@ -96,30 +112,40 @@ function hostArray(op: string, shape: Shape, dtype: DType): DataOf {
   }
 }
 
-function flattened(data: NestedNumbers): { flat: number[]; shape: number[] } {
+// The shape that the first rows have: no deeper than a tensor can be, as an array may hold itself.
+function shapeOf(data: NestedNumbers): number[] {
   const shape: number[] = [];
-  for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
-    shape.push(at.length);
-    if (shape.length > MAX_RANK) { // perhaps without end
-      throw new ShapeError(
-        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} dimensions`,
-      );
-    }
-  }
-  const flat: number[] = [];
-  const visit = (item: NestedNumbers, depth: number) => {
-    if (Array.isArray(item) ? item.length !== shape[depth] : depth !== shape.length) {
-      const found = Array.isArray(item) ? `a row of ${item.length}` : "a number";
+  for (
+    let at: NestedNumbers | undefined = data;
+    Array.isArray(at) && shape.length <= MAX_RANK;
+    at = at[0]
+  ) shape.push(at.length);
+  return shape;
+}
+
+function numbersOf(numbers: NestedNumbers | ArrayLike<number>, shape: Shape, dtype: DType): DataOf {
+  const data = hostArray("tensor", shape, dtype);
+  let n = 0;
+  const visit = (item: NestedNumbers | ArrayLike<number>, depth: number) => {
+    const row = Array.isArray(item) || (depth === 0 && ArrayBuffer.isView(item))
+      ? item as ArrayLike<number>
+      : undefined;
+    if (row ? row.length !== shape[depth] : depth !== shape.length) {
+      const found = row ? `a row of ${row.length}` : "a number";
       throw new ShapeError(
         `tensor: rows are not alike: at depth ${depth} there is ${found}, where the first has ` +
           `${depth < shape.length ? shape[depth] : "a number"}`,
       );
     }
-    if (Array.isArray(item)) { for (const inner of item) visit(inner, depth + 1); }
-    else flat.push(item as number);
+    if (row) {
+      for (let i = 0; i < shape[depth]!; i++) visit(row[i]!, depth + 1);
+    } else {
+      checkValue("tensor", item as number, dtype);
+      data[n++] = item as number;
+    }
   };
-  visit(data, 0);
-  return { flat, shape };
+  visit(numbers, 0);
+  return data;
 }
 
 /**
@@ -182,13 +208,16 @@ export function arange(
   if (step === 0) throw new ArgumentError("arange: step is 0; it must not be");
   const n = Math.max(0, Math.ceil((to - from) / step));
   const { dtype = "float32" } = options;
-  const data = hostArray("arange", [n], dtype);
-  for (let i = 0; i < n; i++) {
-    const value = from + i * step;
-    checkValue("arange", value, dtype);
-    data[i] = value;
-  }
-  return tensor(data, options);
+  const x = empty("arange", [n], options);
+  return filled(x, () => {
+    const data = hostArray("arange", [n], dtype);
+    for (let i = 0; i < n; i++) {
+      const value = from + i * step;
+      checkValue("arange", value, dtype);
+      data[i] = value;
+    }
+    x.copyFrom(data);
+  });
 }
 
 /**
@@ -201,9 +230,12 @@ export function arange(
  */
 export function eye(n: number, m: number = n, options: CreateOptions = {}): Tensor {
   checkShape("eye", [n, m]);
-  const data = hostArray("eye", [n, m], options.dtype ?? "float32");
-  for (let i = 0; i < Math.min(n, m); i++) data[i * m + i] = 1;
-  return tensor(data, { ...options, shape: [n, m] });
+  const { requiresGrad: _, ...rest } = options;
+  const x = empty("eye", [n, m], options);
+  return filled(x, () => {
+    using diagonal = ones([Math.min(n, m)], rest);
+    write(x.fill(0), diagonal, { shape: diagonal.shape, strides: [m + 1], offset: 0 });
+  });
 }
 
 /** Options of {@linkcode rand}. */

@@ -138,3 +138,26 @@ Deno.test("sha256Hex: the examples of FIPS 180-4, a view and shared memory", asy
   shared.set(new TextEncoder().encode("abc"));
   assertEquals(await sha256Hex(shared), abc);
 });
+
+Deno.test("readIdx: gzip is inflated no further than the header says", async () => {
+  // The end is damaged: who reads so far gets another error.
+  const bomb = async (header: number[], size: number) => {
+    const bytes = new Uint8Array(size);
+    bytes.set(header);
+    return (await gzip(bytes)).slice(0, -8);
+  };
+  const refuse = (bytes: Uint8Array, message: string) =>
+    assertRejects(() => readIdx(bytes, "labels"), DataError, message);
+  await refuse(
+    await bomb([0, 0, 8, 1, 0, 0, 0, 9], 1e6),
+    "labels: the gzip file holds more than the 17 bytes",
+  );
+  await refuse(await bomb([0, 0, 8, 1, 0, 1, 0, 0], 1e6), "holds more than the 65544 bytes");
+  await refuse(await bomb([0, 0, 8, 1, 0x40, 0, 0, 0], 1e6), "bytes of gzip cannot hold");
+  await refuse(await bomb([], 1e6), "type code 00, expected one of");
+  await refuse(
+    await bomb([0, 0, 0x0e, 2, 1, 0, 0, 0, 1, 0, 0, 0], 1e6),
+    "inflate it before reading it",
+  );
+  await refuse(await bomb([0, 0, 0x0e, 8, ...new Array(32).fill(255)], 1e6), "inflate it before");
+});

@@ -49,6 +49,9 @@ test("loading copies values and reports nothing amiss", () => {
   from.weight.fill(7);
   assert(!to.weight.dataSync().includes(7), "the values are a copy");
   to.loadStateDict(to.stateDict()); // from itself
+  const before = values(to.stateDict());
+  to.loadStateDict({ weight: to.weight.detach(), bias: to.bias!.detach() }); // from views of itself
+  assertEquals(values(to.stateDict()), before);
   from.dispose();
   to.dispose();
 });

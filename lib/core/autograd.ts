@@ -94,7 +94,7 @@ export function checkNoGradient(name: string, ...inputs: TensorBase[]): void {
 }
 
 /** Throws unless a dtype can carry gradients. */
-export function checkGradDType(op: string, tensor: TensorBase): void {
+export function checkGradDType(op: string, tensor: Pick<TensorBase, "dtype">): void {
   if (!isFloat(tensor.dtype)) {
     throw new GradientError(
       `${op}: a ${tensor.dtype} tensor has no gradient; use a float`,

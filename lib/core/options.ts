@@ -118,6 +118,12 @@ export function checkNumber(
   }
 }
 
+/** Throws unless a state is an object of entries, as stateDict() gives it and JSON keeps it. */
+export function checkState(op: string, state: unknown): void {
+  if (typeof state === "object" && state !== null && !Array.isArray(state)) return;
+  refuse(op, "the state", state, "what stateDict() gives");
+}
+
 /** Throws unless value is a whole number, at least `least`. */
 export function checkInteger(op: string, name: string, value: number, least: number): void {
   if (!Number.isSafeInteger(value) || value < least) {

@@ -7,11 +7,14 @@ import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
 import { writeFlat } from "./layout.ts";
 import { disposedError, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
 import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 
 const out = new Uint32Array(1);
+
+type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
 
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the tape. lib/tensor.ts adds
@@ -208,12 +211,15 @@ export abstract class TensorBase implements Owned, Disposable {
       backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
       return this;
     }
-    const bytes = this.#hostBytes(source);
+    const data = this.#plainData("copyFrom", source);
     const carrier = this.#carrier();
-    backend.check(
-      backend.functions.cdn_write(carrier.handle, source as Uint8Array<ArrayBuffer>, 0n, bytes),
-    );
-    this.#arrivedIn(carrier);
+    try {
+      const bytes = BigInt(this.#hostBytes);
+      backend.check(backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, bytes));
+      if (carrier !== this) carrier.#castInto(this);
+    } finally {
+      if (carrier !== this) carrier.dispose();
+    }
     return this;
   }
 
@@ -231,45 +237,68 @@ export abstract class TensorBase implements Owned, Disposable {
     );
   }
 
-  #arrivedIn(carrier: this): void {
-    if (carrier === this) return;
-    carrier.#castInto(this);
-    carrier.dispose();
-  }
-
   // What a read reads: this tensor, or its elements in a dtype that has a typed array.
   #readable(): this {
     const carrier = this.#carrier();
-    if (carrier !== this) this.#castInto(carrier);
-    return carrier;
+    try {
+      if (carrier !== this) this.#castInto(carrier);
+      return carrier;
+    } catch (error) {
+      carrier.dispose();
+      throw error;
+    }
   }
 
-  /** As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. */
+  /**
+   * As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. Throws an ArgumentError when the
+   * array's buffer is transferred or shrunk before the end: part of the elements are overwritten then.
+   */
   async copyFromAsync(source: ArrayBufferView): Promise<this> {
-    const bytes = this.#hostBytes(source);
+    const data = bytesOf("copyFromAsync", this.#plainData("copyFromAsync", source))!;
     const { backend } = this;
     const { functions } = backend;
+    const bytes = this.#hostBytes;
     const carrier = this.#carrier();
-    backend.check(functions.cdn_write_begin(out, carrier.handle, 0n, bytes));
-    const ticket = out[0]!;
-    await functions.wait_for_write(ticket, source as Uint8Array<ArrayBuffer>, bytes);
-    const status = functions.cdn_write_end(ticket, bytes); // throws what the wait met
-    if (status !== 0 && carrier !== this) carrier.dispose();
-    backend.check(status);
-    this.#arrivedIn(carrier);
+    try {
+      // By way of memory that only we have: the caller's may be transferred or shrunk while another thread reads it.
+      const most = Math.min(bytes, 1 << 22);
+      const piece = new Uint8Array(most);
+      for (let at = 0; at < bytes; at += most) {
+        if (byteLengthOf(data) !== bytes) {
+          throw new ArgumentError(
+            "copyFromAsync: the array's buffer was transferred or shrunk before it was copied",
+          );
+        }
+        const size = Math.min(most, bytes - at), count = BigInt(size);
+        piece.set(data.subarray(at, at + size));
+        backend.check(functions.cdn_write_begin(out, carrier.handle, BigInt(at), count));
+        const ticket = out[0]!;
+        await functions.wait_for_write(ticket, piece, count);
+        backend.check(functions.cdn_write_end(ticket, count)); // what the wait met, too
+      }
+      if (carrier !== this) carrier.#castInto(this);
+    } finally {
+      if (carrier !== this) carrier.dispose();
+    }
     return this;
   }
 
-  #hostBytes(source: ArrayBufferView): bigint {
+  #plainData(op: string, source: ArrayBufferView): HostArray {
     const { host } = dtypeInfo(this.dtype);
-    if (dtypeOf(source) !== host) {
-      throw new DTypeError(`copyFrom: a ${this.dtype} tensor needs the typed array of ${host}`);
+    const data = plainArray(op, source);
+    if (!data || dtypeOf(data) !== host) {
+      throw new DTypeError(`${op}: a ${this.dtype} tensor needs the typed array of ${host}`);
     }
-    const bytes = this.size * dtypeInfo(host).bytes;
-    if (source.byteLength !== bytes) {
-      throw new ShapeError(`copyFrom: ${source.byteLength} bytes were given; ${bytes} are wanted`);
+    const [found, wanted] = [byteLengthOf(data), this.#hostBytes];
+    if (found !== wanted) {
+      throw new ShapeError(`${op}: ${found} bytes were given; ${wanted} are wanted`);
     }
-    return BigInt(bytes);
+    return data;
+  }
+
+  // The bytes of the elements as the host holds them.
+  get #hostBytes(): number {
+    return this.size * dtypeInfo(dtypeInfo(this.dtype).host).bytes;
   }
 
   /**
@@ -279,13 +308,16 @@ export abstract class TensorBase implements Owned, Disposable {
   async data<D extends DType = DType>(): Promise<DataOf<D>> {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
-    const bytes = BigInt(data.byteLength);
+    const bytes = BigInt(this.#hostBytes);
     const source = this.#readable();
-    backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
+    try {
+      backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
+    } finally {
+      if (source !== this) source.dispose(); // the read has captured it
+    }
     const ticket = out[0]!;
-    if (source !== this) source.dispose(); // the read has captured it
     await backend.functions.wait_for_read(ticket);
-    backend.check(backend.functions.cdn_read_end(data as Uint8Array<ArrayBuffer>, ticket, bytes));
+    backend.check(backend.functions.cdn_read_end(data as Bytes, ticket, bytes));
     return data as DataOf<D>;
   }
 
@@ -294,15 +326,12 @@ export abstract class TensorBase implements Owned, Disposable {
     const { backend } = this;
     const data = dtypeInfo(this.dtype).make(this.size);
     const source = this.#readable();
-    backend.check(
-      backend.functions.cdn_read(
-        data as Uint8Array<ArrayBuffer>,
-        source.handle,
-        0n,
-        BigInt(data.byteLength),
-      ),
-    );
-    if (source !== this) source.dispose();
+    try {
+      const bytes = BigInt(this.#hostBytes);
+      backend.check(backend.functions.cdn_read(data as Bytes, source.handle, 0n, bytes));
+    } finally {
+      if (source !== this) source.dispose();
+    }
     return data as DataOf<D>;
   }
 

@@ -1,9 +1,9 @@
 import { checkDataset, checkedBatch } from "./check.ts";
 import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
-import { tensor } from "../create.ts";
+import { empty } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/gather_rows.ts";
 import { checkSameDevice, checkTensor } from "../ops/operands.ts";
@@ -85,14 +85,15 @@ export class TensorDataset implements Dataset {
 
   /** The inputs and targets that `index` names. */
   batch(index: Tensor): { input: Tensor; target: Tensor } {
-    const input = gatherRows(this.inputs, index, {
-      dtype: this.inputs.dtype === "uint8" ? "float32" : this.inputs.dtype,
+    const { inputs, targets } = this;
+    const scaling = {
+      dtype: inputs.dtype === "uint8" ? "float32" : inputs.dtype,
       ...this.#scaling,
-    });
-    const target = this.targets.dtype === "uint8"
-      ? gatherRows(this.targets, index, { dtype: "int32" })
-      : gatherRows(this.targets, index);
-    return { input, target };
+    } as const;
+    return scope(() => ({
+      input: gatherRows(inputs, index, scaling),
+      target: gatherRows(targets, index, targets.dtype === "uint8" ? { dtype: "int32" } : {}),
+    }));
   }
 
   /** Frees the data. */
@@ -152,8 +153,9 @@ export class DataLoader {
   /** The indices of each batch, views of one order on the device; freed when the iteration ends. */
   *indices(): Generator<Tensor> {
     const n = this.dataset.length;
-    const order = this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i);
-    using all = keep(tensor(order, { device: this.dataset.device }));
+    const { device } = this.dataset;
+    using all = keep(empty("DataLoader", [n], { dtype: "int32", device })); // asks for room before the work
+    all.copyFrom(this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i));
     for (let b = 0; b < this.length; b++) {
       const begin = b * this.batchSize;
       using index = keep(all.view(begin, [Math.min(this.batchSize, n - begin)]));

@@ -1,11 +1,15 @@
 import type { DeviceName } from "../core/backend.ts";
 import { checkBytes, checkFunction, checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
+import { fileBytes } from "../core/host.ts";
+import { scope } from "../core/scope.ts";
+import { withFile } from "../io/files.ts";
 import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
 import { TensorDataset } from "./dataset.ts";
 import { type IdxArray, readIdx } from "./idx.ts";
-import { inflate } from "./gzip.ts";
+import { checkSize, inflate, isGzip, maxHeader } from "./idx_format.ts";
 import { mnistFiles } from "./mnist_files.ts";
 import { sha256Hex } from "./sha256.ts";
 
@@ -32,6 +36,8 @@ export interface Splits {
 }
 
 type Reader = NonNullable<MnistOptions["read"]>;
+
+const maxGzip = 2 ** 30;
 
 // Of the training images' pixels, as fractions of 255.
 const MEAN = 0.1306604762738429;
@@ -61,13 +67,15 @@ export async function mnist(options: MnistOptions = {}): Promise<Splits> {
     await parsePart("t10k", read, verify),
   ];
   const place = device ? { device } : {};
-  const toDevice = ({ images, labels }: Part) =>
-    new TensorDataset(
-      tensor(images.data, { ...place, shape: images.shape.toSpliced(1, 0, 1) }),
-      tensor(labels.data, place),
-      scaling,
-    );
-  return { train: toDevice(train), test: toDevice(test) };
+  const toDevice = ({ images, labels }: Part): [Tensor, Tensor] => [
+    tensor(images.data, { ...place, shape: images.shape.toSpliced(1, 0, 1) }),
+    tensor(labels.data, place),
+  ];
+  const tensors = scope(() => ({ train: toDevice(train), test: toDevice(test) })); // all of them or none
+  return {
+    train: new TensorDataset(...tensors.train, scaling),
+    test: new TensorDataset(...tensors.test, scaling),
+  };
 }
 
 type Bytes = IdxArray & { data: Uint8Array<ArrayBuffer> };
@@ -101,10 +109,19 @@ function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
     let cause: unknown;
     for (const path of [`${dir}/${name}.gz`, `${dir}/${name}`]) {
       try {
-        return await Deno.readFile(path);
+        return await withFile(path, async ({ size, read }) => {
+          const head = await read(0, Math.min(maxHeader, size));
+          if (!isGzip(head)) checkSize(head, size, name);
+          else if (size > maxGzip) {
+            throw new DataError(
+              `${path} has ${size} bytes; at most ${maxGzip} are read of a gzip file`,
+            );
+          }
+          return await read(0, size);
+        });
       } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-        cause = error;
+        cause = (error as Error).cause;
+        if (!(cause instanceof Deno.errors.NotFound)) throw error;
       }
     }
     throw new DataError(
@@ -120,9 +137,8 @@ async function parse(
   verify: boolean,
   rank: number,
 ): Promise<Bytes> {
-  const found = await read(name);
-  checkBytes(`mnist: what read() gives for ${name}`, found);
-  const bytes = await inflate(found, name);
+  const file = fileBytes("mnist: read", await read(name));
+  const bytes = isGzip(file) ? await inflate(file, name) : file;
   if (verify) {
     const wanted = mnistFiles.find((file) => file.name === name)!;
     const sha256 = await sha256Hex(bytes);

@@ -1,11 +1,22 @@
 import type { DeviceName } from "../core/backend.ts";
-import { type DataOf, type DType, dtypeInfo } from "../core/dtype.ts";
-import { checkBytes, checkOptions, refuse } from "../core/options.ts";
-import { tensor } from "../create.ts";
+import type { DType } from "../core/dtype.ts";
+import { checkOptions, refuse } from "../core/options.ts";
+import { fileBytes } from "../core/host.ts";
+import { scope } from "../core/scope.ts";
+import { MAX_RANK } from "../core/shape.ts";
+import { empty } from "../create.ts";
 import { DataError, DTypeError } from "../native/errors.ts";
-import { type StateDict } from "../nn/module.ts";
-import { checkState } from "../nn/state_dict.ts";
-import { decodeSafetensors, encodeSafetensors, type StoredTensor } from "./safetensors_format.ts";
+import type { StateDict } from "../nn/module.ts";
+import { checkStateDict } from "../nn/state_dict.ts";
+import type { Tensor } from "../tensor.ts";
+import { replaceFile, withFile } from "./files.ts";
+import {
+  decodeHeader,
+  encodeSafetensors,
+  type Entry,
+  headerEnd,
+  type StoredTensor,
+} from "./safetensors_format.ts";
 
 const fileTypes: Record<DType, string> = {
   float32: "F32",
@@ -30,8 +41,12 @@ export interface LoadOptions {
 
 /**
  * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
- * `saveSafetensors("model.safetensors", model.stateDict())`. Needs --allow-write; with
- * --allow-read, too, the file appears whole or not at all.
+ * `saveSafetensors("model.safetensors", model.stateDict())`. The file appears whole or not at all, keeps the mode of the one
+ * that it replaces, and is on the disk when the promise resolves; links are followed. That takes --allow-read and
+ * --allow-write of the folder; with --allow-write of the file alone it is overwritten in place, and an error on the way
+ * leaves it damaged.
+ *
+ * @throws {DataError} when the file cannot be written; its `cause` says why.
  *
  * ```ts
  * import { io, nn } from "@cudeno/cudeno";
@@ -45,20 +60,7 @@ export async function saveSafetensors(
   state: StateDict,
   options: SaveOptions = {},
 ): Promise<void> {
-  checkPath("saveSafetensors", path);
-  const bytes = await toSafetensors(state, options);
-  // Renaming needs --allow-read besides --allow-write; without it the file is written in place.
-  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") {
-    return await Deno.writeFile(path, bytes);
-  }
-  const temporary = path instanceof URL ? new URL(`${path.href}.part`) : `${path}.part`;
-  try {
-    await Deno.writeFile(temporary, bytes);
-    await Deno.rename(temporary, path);
-  } catch (error) {
-    await Deno.remove(temporary).catch(() => {});
-    throw error;
-  }
+  await replaceFile(path, await toSafetensors(state, options));
 }
 
 /**
@@ -75,7 +77,7 @@ export async function toSafetensors(
   options: SaveOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkOptions("saveSafetensors", options, ["metadata"]);
-  checkState("saveSafetensors", state);
+  checkStateDict("saveSafetensors", state);
   const tensors = new Map<string, StoredTensor>();
   for (const [name, x] of Object.entries(state)) {
     const data = x.dtype === "bfloat16" ? upperHalves(await x.data<"bfloat16">()) : await x.data();
@@ -91,7 +93,7 @@ export async function toSafetensors(
 /**
  * Reads the tensors of a .safetensors file. Needs --allow-read.
  *
- * @throws {DataError} when the file is damaged: bad header, holes, overlaps, wrong sizes.
+ * @throws {DataError} when the file is missing, no regular file, or damaged: bad header, holes, overlaps, wrong sizes.
  * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
  *
  * ```ts
@@ -107,15 +109,23 @@ export async function loadSafetensors(
   path: string | URL,
   options: LoadOptions = {},
 ): Promise<StateDict> {
-  checkPath("loadSafetensors", path);
-  let bytes: Uint8Array;
-  try {
-    bytes = await Deno.readFile(path);
-  } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    throw new DataError(`${path} is missing`, { cause });
-  }
-  return fromSafetensors(bytes, { ...options, name: `${path}` });
+  checkOptions("loadSafetensors", options, ["device"]);
+  return await withFile(path, async ({ name, size, read }) => {
+    const head = await read(0, Math.min(1 << 16, size));
+    const end = headerEnd(head, size, name);
+    const whole = end <= head.length ? head : await read(0, end);
+    const { entries, dataStart } = decodeHeader(whole, size, name);
+    const found = roomFor(entries, options, name);
+    try {
+      for (const { x, entry } of found) {
+        x.copyFrom(hostArray(entry, await read(dataStart + entry.begin, dataStart + entry.end), x));
+      }
+    } catch (error) {
+      for (const { x } of found) x.dispose();
+      throw error;
+    }
+    return stateOf(found);
+  });
 }
 
 /**
@@ -128,32 +138,45 @@ export async function loadSafetensors(
  * ```
  */
 export function fromSafetensors(
-  bytes: Uint8Array,
+  bytes: ArrayBufferView | ArrayBufferLike,
   options: LoadOptions & { name?: string | undefined } = {},
 ): StateDict {
-  checkOptions("loadSafetensors", options, ["device", "name"]);
-  checkBytes("fromSafetensors", bytes);
+  checkOptions("fromSafetensors", options, ["device", "name"]);
   const { name = "safetensors file" } = options;
   if (typeof name !== "string") refuse("fromSafetensors", "name", name, "a string");
-  const { tensors } = decodeSafetensors(bytes, name);
-  const found = [...tensors].map(([name, stored]) => ({
-    name,
-    stored,
-    dtype: storedDType(name, stored),
-  }));
-  return Object.fromEntries(found.map(({ name, stored, dtype }) => {
-    const place = options.device ? { device: options.device } : {};
-    return [name, tensor(hostArray(name, stored, dtype), { ...place, dtype, shape: stored.shape })];
-  }));
+  const file = fileBytes("fromSafetensors", bytes);
+  const { entries, dataStart } = decodeHeader(file, file.length, name);
+  return scope(() => {
+    const found = roomFor(entries, options, name);
+    for (const { x, entry } of found) {
+      x.copyFrom(
+        hostArray(entry, file.subarray(dataStart + entry.begin, dataStart + entry.end), x),
+      );
+    }
+    return stateOf(found);
+  });
 }
 
-function checkPath(op: string, path: unknown): void {
-  if (typeof path !== "string" && !(path instanceof URL)) {
-    refuse(op, "the path", path, "a string or a URL");
+/** A tensor for each entry, all of them before any is read: where there is no room, that is known at once. */
+function roomFor(entries: readonly Entry[], { device }: LoadOptions, file: string) {
+  const dtypes = entries.map((entry) => dtypeOf(entry, file));
+  const place = device ? { device } : {};
+  return scope(() =>
+    entries.map((entry, i) => {
+      const x = empty("loadSafetensors", entry.shape, { ...place, dtype: dtypes[i]! });
+      return { x, entry };
+    })
+  );
+}
+
+function stateOf(found: readonly { x: Tensor; entry: Entry }[]): StateDict {
+  return Object.fromEntries(found.map(({ x, entry }) => [entry.name, x]));
+}
+
+function dtypeOf({ name, shape, ...stored }: Entry, file: string): DType {
+  if (shape.length > MAX_RANK) {
+    throw new DataError(`${file}: ${name} has ${shape.length} dimensions; at most are ${MAX_RANK}`);
   }
-}
-
-function storedDType(name: string, stored: StoredTensor): DType {
   const dtype = (Object.keys(fileTypes) as DType[]).find((d) => fileTypes[d] === stored.dtype);
   if (dtype) return dtype;
   if (stored.dtype === "BOOL") return "uint8";
@@ -170,19 +193,26 @@ function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> 
   return Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
 }
 
-// A copy at an address that suits the element type; the file promises none.
-function hostArray(name: string, stored: StoredTensor, dtype: DType): DataOf {
-  if (stored.dtype === "I64") {
-    return Int32Array.from(new BigInt64Array(stored.data.slice().buffer), (value) => {
+// The elements of x as the host has them; copied to an address that suits their type where the file's does not.
+function hostArray({ name, dtype }: Entry, bytes: Uint8Array, x: Tensor): ArrayBufferView {
+  const { buffer, byteOffset, length } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
+  if (dtype === "I64") {
+    return Int32Array.from(new BigInt64Array(buffer, byteOffset, length / 8), (value) => {
       if (value === BigInt.asIntN(32, value)) return Number(value);
       throw new DTypeError(`loadSafetensors: ${name} is I64 and has ${value}, which int32 has not`);
     });
   }
-  if (dtype === "bfloat16") {
-    const halves = new Uint16Array(stored.data.slice().buffer);
+  if (x.dtype === "bfloat16") {
+    const halves = new Uint16Array(buffer, byteOffset, length / 2);
     return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);
   }
-  const data = dtypeInfo(dtype).make(stored.data.length / dtypeInfo(dtype).bytes);
-  new Uint8Array(data.buffer).set(stored.data);
-  return data;
+  return new arrays[x.dtype](buffer as ArrayBuffer, byteOffset, x.size);
 }
+
+const arrays = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Float16Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+};

@@ -117,16 +117,42 @@ export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer
  * tensor, what was found and what was expected.
  */
 export function decodeSafetensors(bytes: Uint8Array, name = "safetensors file"): SafetensorsFile {
-  const fault = (message: string, cause?: unknown) =>
-    new DataError(`${name}: ${message}`, cause === undefined ? undefined : { cause });
-  const { header, dataStart } = readHeader(bytes, fault);
+  const { entries, metadata, dataStart } = decodeHeader(bytes, bytes.length, name);
   const data = bytes.subarray(dataStart);
+  const tensors = new Map(
+    entries.map(({ name, dtype, shape, begin, end }) => [
+      name,
+      { dtype, shape, data: data.subarray(begin, end) },
+    ]),
+  );
+  return { tensors, metadata };
+}
+
+/** A tensor's place in a file: from `begin` to before `end`, counted from where the data start. */
+export type Entry = Omit<StoredTensor, "data"> & { name: string; begin: number; end: number };
+
+/** What the header of a file says, once it is known to be true of a file of this size. */
+export interface Header {
+  /** The tensors, in the order of their data. */
+  entries: Entry[];
+  /** Free text about the file. */
+  metadata: Record<string, string>;
+  /** Where the header ends. */
+  dataStart: number;
+}
+
+/** Reads the header alone: `bytes` is the file's beginning, up to {@linkcode headerEnd} or further; `size` the whole's. */
+export function decodeHeader(bytes: Uint8Array, size: number, name: string): Header {
+  const fault = faultOf(name);
+  const dataStart = headerEnd(bytes, size, name);
+  const header = readHeader(bytes.subarray(8, dataStart), fault);
+  const dataBytes = size - dataStart;
 
   let metadata: Record<string, string> = {};
   const entries: Entry[] = [];
   for (const [key, value] of Object.entries(header)) {
     if (key === metadataKey) metadata = readMetadata(value, fault);
-    else entries.push(readEntry(key, value, data.length, fault));
+    else entries.push(readEntry(key, value, dataBytes, fault));
   }
 
   // An empty tensor shares its offset with the next one; sorting by end as well puts it first.
@@ -139,50 +165,42 @@ export function decodeSafetensors(bytes: Uint8Array, name = "safetensors file"):
     }
     covered = end;
   }
-  if (covered !== data.length) {
-    throw fault(`found ${data.length} bytes of data, expected the ${covered} that tensors cover`);
+  if (covered !== dataBytes) {
+    throw fault(`found ${dataBytes} bytes of data, expected the ${covered} that tensors cover`);
   }
+  return { entries, metadata, dataStart };
+}
 
-  const tensors = new Map(
-    entries.map(({ name, dtype, shape, begin, end }) => [
-      name,
-      { dtype, shape, data: data.subarray(begin, end) },
-    ]),
-  );
-  return { tensors, metadata };
+/** Where the header of a file of `size` bytes ends, by its first nine. */
+export function headerEnd(bytes: Uint8Array, size: number, name: string): number {
+  const no = (message: string) => faultOf(name)(`this is no safetensors file: ${message}`);
+  if (size < 8) throw no(`found ${size} bytes, expected at least 8`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  const zip = "PK\x03\x04".split("").every((char, i) => bytes[i] === char.charCodeAt(0));
+  if (zip) throw no("found a zip archive, such as PyTorch's .pt files; save safetensors instead");
+  if (length > BigInt(maxHeaderBytes)) {
+    throw no(`found a header length of ${length}, expected at most ${maxHeaderBytes}`);
+  }
+  const end = 8 + Number(length);
+  if (end > size) {
+    throw no(`found ${size} bytes, expected at least ${end} for a header of ${length}`);
+  }
+  if (length === 0n || bytes[8] !== 0x7b) {
+    const found = length === 0n ? "nothing" : `byte 0x${bytes[8]!.toString(16).padStart(2, "0")}`;
+    throw no(`found ${found} at the header's start, expected "{"`);
+  }
+  return end;
 }
 
 type Fault = (message: string, cause?: unknown) => Error;
 
-/** A tensor's place in the file. */
-interface Entry {
-  name: string;
-  dtype: string;
-  shape: number[];
-  begin: number;
-  end: number;
-}
+const faultOf = (name: string): Fault => (message, cause) =>
+  new DataError(`${name}: ${message}`, cause === undefined ? undefined : { cause });
 
-function readHeader(bytes: Uint8Array, fault: Fault) {
-  if (bytes.length < 8) throw fault(`found ${bytes.length} bytes, expected at least 8`);
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
-  if (length > BigInt(maxHeaderBytes)) {
-    throw fault(`found a header length of ${length}, expected at most ${maxHeaderBytes}`);
-  }
-  const dataStart = 8 + Number(length);
-  if (dataStart > bytes.length) {
-    throw fault(
-      `found ${bytes.length} bytes, expected at least ${dataStart} for a header of ${length}`,
-    );
-  }
-  if (length === 0n || bytes[8] !== 0x7b) {
-    const found = length === 0n ? "nothing" : `byte 0x${bytes[8]!.toString(16).padStart(2, "0")}`;
-    throw fault(`found ${found} at the header's start, expected "{"`);
-  }
-
+function readHeader(bytes: Uint8Array, fault: Fault): Record<string, unknown> {
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, dataStart));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw fault("found a header that is not valid UTF-8", cause);
   }
@@ -194,7 +212,7 @@ function readHeader(bytes: Uint8Array, fault: Fault) {
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) throw fault(`found the key ${quote(twice)} twice, expected it once`);
-  return { header, dataStart };
+  return header;
 }
 
 /**

@@ -64,6 +64,8 @@ export function mlp(options: MLPOptions): Sequential {
     checkInteger("mlp", i === 0 ? "in" : i === sizes.length - 1 ? "out" : "hidden", size, 1)
   );
   const layers: Module[] = [];
+  using undo = new DisposableStack(); // frees the layers made, should the rest fail
+  undo.defer(() => layers.forEach((layer) => layer.dispose()));
   hidden.forEach((size, i) => {
     layers.push(new Linear(sizes[i]!, size, { ...rest, bias }));
     if (norm === "layer") layers.push(new LayerNorm(size, rest));
@@ -71,5 +73,7 @@ export function mlp(options: MLPOptions): Sequential {
     layers.push(activationLayer("mlp", activation));
     if (dropout > 0) layers.push(new Dropout({ p: dropout }));
   });
-  return new Sequential(...layers, new Linear(sizes.at(-2)!, out, { ...rest, bias }));
+  layers.push(new Linear(sizes.at(-2)!, out, { ...rest, bias }));
+  undo.move();
+  return new Sequential(...layers);
 }

@@ -85,10 +85,13 @@ export class MultiHeadAttention extends Module {
     this.#dropout = probabilityOf(op, dropout);
     const learned = { ...place, requiresGrad: true };
     const high = Math.sqrt(6 / (4 * embedDim)); // of 3 embedDim outputs and embedDim inputs
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.in_proj_weight = keep(rand([3 * embedDim, embedDim], { ...learned, low: -high, high }));
     this.in_proj_bias = bias ? keep(zeros([3 * embedDim], learned)) : null;
     this.out_proj = new Linear(embedDim, embedDim, { ...place, bias });
     this.out_proj.bias?.fill(0);
+    undo.move();
   }
 
   /**

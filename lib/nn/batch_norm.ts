@@ -63,6 +63,8 @@ export abstract class BatchNorm extends Module {
     this.#features = features;
     const learned = { ...place, dtype, requiresGrad: true };
     const gathered = { ...place, dtype: dtype === "float64" ? dtype : "float32" } as const;
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.weight = affine ? keep(ones([features], learned)) : null;
     this.bias = affine ? keep(zeros([features], learned)) : null;
     this.running_mean = trackRunningStats ? keep(zeros([features], gathered)) : null;
@@ -70,6 +72,7 @@ export abstract class BatchNorm extends Module {
     this.num_batches_tracked = trackRunningStats
       ? keep(zeros([], { ...place, dtype: "int32" }))
       : null;
+    undo.move();
   }
 
   /** Throws a ShapeError unless x has a shape that the layer takes. */

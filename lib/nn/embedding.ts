@@ -43,10 +43,14 @@ export class Embedding extends Module {
     const { paddingIndex, ...rest } = options;
     const padding = checkPadding("Embedding", paddingIndex, num);
     this.paddingIndex = padding < 0 ? null : padding;
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.weight = keep(randn([num, dim], { ...rest, requiresGrad: true }));
-    if (padding < 0) return;
-    using row = this.weight.view(padding * dim, [dim]);
-    row.fill(0);
+    if (padding >= 0) {
+      using row = this.weight.view(padding * dim, [dim]);
+      row.fill(0);
+    }
+    undo.move();
   }
 
   /** The rows that the index names. */

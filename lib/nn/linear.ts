@@ -42,8 +42,11 @@ export class Linear extends Module {
     const high = 1 / Math.sqrt(inFeatures);
     const uniform = (shape: number[]) =>
       keep(rand(shape, { ...rest, low: -high, high, requiresGrad: true }));
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.weight = uniform([outFeatures, inFeatures]);
     this.bias = bias ? uniform([outFeatures]) : null;
+    undo.move();
   }
 
   /** x w^T + b. */

@@ -1,11 +1,12 @@
-import { checkState } from "./state_dict.ts";
+import { checkStateDict } from "./state_dict.ts";
 import { summaryOf, treeOf } from "./summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkOptions, refuse } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { checkTensor } from "../ops/operands.ts";
 import { Tensor } from "../tensor.ts";
 
 /** Tensors by their PyTorch names, such as `0.weight`. */
@@ -112,7 +113,7 @@ export abstract class Module {
    */
   loadStateDict(state: StateDict, options: { strict?: boolean | undefined } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
-    checkState("loadStateDict", state);
+    checkStateDict("loadStateDict", state);
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
@@ -125,7 +126,8 @@ export abstract class Module {
     }
     const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));
     for (const [name, tensor] of pairs) {
-      const { shape, handle: _alive } = state[name]!; // throws for one that was disposed
+      checkTensor(`loadStateDict: ${name}`, state[name]);
+      const { shape, handle: _alive } = state[name]; // throws for one that was disposed
       if (!sameShape(shape, tensor.shape)) {
         throw new ShapeError(
           `loadStateDict: ${name} is ${formatShape(shape)}; the module has ${
@@ -134,14 +136,17 @@ export abstract class Module {
         );
       }
     }
-    for (const [name, tensor] of pairs) {
-      if (state[name] === tensor) continue;
-      const source = state[name]!.detach();
-      const cast = source.to(tensor.dtype);
-      const here = cast.to(tensor.device);
-      tensor.copyFrom(here);
-      for (const temporary of new Set([source, cast, here])) temporary.dispose();
-    }
+    scope(() => {
+      const others = pairs.filter(([name, tensor]) => state[name] !== tensor);
+      // All of them, before any is written: there may be no room for one.
+      const values = others.map(([name, tensor]) => {
+        const given = state[name]!;
+        // What shares memory may be this very tensor's, in another place.
+        const source = given.shared ? given.detach().clone() : given.detach();
+        return source.to(tensor.dtype).to(tensor.device);
+      });
+      others.forEach(([, tensor], i) => tensor.copyFrom(values[i]!));
+    });
     return { missing, unexpected };
   }
 
@@ -159,13 +164,16 @@ export abstract class Module {
 
   /** Moves all parameters and buffers to a device. Do it before making an optimizer. */
   to(device: DeviceName): this {
-    const moved = new Map<Tensor, Tensor>(); // a tensor that modules share stays shared
-    for (const [, tensor, owner, key] of [...this.#namedTensors()]) {
-      const there = moved.get(tensor) ?? noGrad(() => tensor.to(device));
-      if (there === tensor) continue;
-      there.requiresGrad = tensor.requiresGrad;
-      (owner as unknown as Record<string, Tensor>)[key] = keep(there);
-      moved.set(tensor, there);
+    const own = [...this.#namedTensors()];
+    const all = new Set(own.map(([, tensor]) => tensor)); // a tensor that modules share stays shared
+    const moved = scope(() => noGrad(() => new Map([...all].map((x) => [x, x.to(device)])))); // all or none
+    for (const [tensor, there] of moved) {
+      if (there === tensor) moved.delete(tensor);
+      else keep(there).requiresGrad = tensor.requiresGrad;
+    }
+    for (const [, tensor, owner, key] of own) {
+      const there = moved.get(tensor);
+      if (there) (owner as unknown as Record<string, Tensor>)[key] = there;
     }
     for (const tensor of moved.keys()) {
       tensor.grad?.dispose();

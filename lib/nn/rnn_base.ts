@@ -84,6 +84,8 @@ export abstract class RNNBase extends Module {
     this.hiddenSize = hiddenSize;
     this.#options = { numLayers, bias, batchFirst, dropout, bidirectional };
     const width = gates * hiddenSize;
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     for (let layer = 0; layer < numLayers; layer++) {
       const features = layer === 0 ? inputSize : this.#directions * hiddenSize;
       for (let direction = 0; direction < this.#directions; direction++) {
@@ -98,6 +100,7 @@ export abstract class RNNBase extends Module {
         make("bias_hh", [width]);
       }
     }
+    undo.move();
   }
 
   get #directions(): number {

@@ -56,10 +56,13 @@ export abstract class RNNCellBase extends Module {
     const { bias = true } = options;
     const make = (...shape: number[]) => uniform(shape, hiddenSize, options);
     const width = gates * hiddenSize;
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.weight_ih = make(width, inputSize);
     this.weight_hh = make(width, hiddenSize);
     this.bias_ih = bias ? make(width) : null;
     this.bias_hh = bias ? make(width) : null;
+    undo.move();
   }
 
   /**

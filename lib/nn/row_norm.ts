@@ -54,8 +54,11 @@ export class LayerNorm extends Module {
     this.#shape = normalizedShapeOf("LayerNorm", normalizedShape);
     this.#eps = eps;
     const learned = { ...place, requiresGrad: true };
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.weight = elementwiseAffine ? keep(ones(this.#shape, learned)) : null;
     this.bias = elementwiseAffine && bias ? keep(zeros(this.#shape, learned)) : null;
+    undo.move();
   }
 
   /** x normalised. */

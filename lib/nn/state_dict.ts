@@ -3,7 +3,7 @@ import { Tensor } from "../tensor.ts";
 import type { StateDict } from "./module.ts";
 
 /** Throws unless state is tensors by name; what else may be meant is said. */
-export function checkState(op: string, state: unknown): asserts state is StateDict {
+export function checkStateDict(op: string, state: unknown): asserts state is StateDict {
   const hint = typeof state === "string" || state instanceof URL
     ? "; read the file by await io.loadSafetensors(path)"
     : typeof (state as { stateDict?: unknown })?.stateDict === "function"

@@ -73,6 +73,8 @@ export class TransformerEncoderLayer extends Module {
     checkInteger(op, "feedForward", feedForward, 1);
     checkChoice(op, "activation", activation, activations);
     const place = { device, dtype };
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
     this.self_attn = new MultiHeadAttention(dModel, heads, { ...place, dropout, batchFirst });
     this.linear1 = new Linear(dModel, feedForward, place);
     this.dropout = new Dropout({ p: dropout });
@@ -81,6 +83,7 @@ export class TransformerEncoderLayer extends Module {
     this.norm2 = new LayerNorm(dModel, { ...place, eps });
     this.dropout1 = new Dropout({ p: dropout });
     this.dropout2 = new Dropout({ p: dropout });
+    undo.move();
     this.#activation = activation;
     this.#normFirst = normFirst;
   }

@@ -1,6 +1,7 @@
 import { refuse } from "../core/options.ts";
 import { formatValue } from "../core/format.ts";
 import { record } from "../core/autograd.ts";
+import { scope } from "../core/scope.ts";
 import { contiguousStrides, formatShape, normalizeAxes, normalizeAxis } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -101,7 +102,7 @@ export function split(x: Tensor, sizes: number | readonly number[], axis = 0): T
     );
   }
   let start = 0;
-  return list.map((size) => slice(x, at, start, start += size));
+  return scope(() => list.map((size) => slice(x, at, start, start += size))); // all or none
 }
 
 function evenly(size: number, extent: number): number[] {

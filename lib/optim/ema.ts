@@ -1,10 +1,9 @@
 import { noGrad } from "../core/autograd.ts";
-import { checkInteger, checkNumber, checkOptions, refuse } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions, checkState } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Module } from "../nn/module.ts";
-import { checkState } from "../nn/state_dict.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { lerpAll, listOf } from "./lists.ts";
@@ -60,7 +59,8 @@ export class EMA {
       : listOf("EMA", "what is averaged", model);
     if (this.#parameters.length === 0) throw new ArgumentError("EMA: there are no parameters");
     for (const p of this.#parameters) checkTensor("EMA", p);
-    this.#averages = this.#parameters.map((p) => keep(p.make(p.shape).copyFrom(p)));
+    this.#averages = scope(() => this.#parameters.map((p) => copyLike(p, p)));
+    this.#averages.forEach(keep);
     this.#decay = decay;
   }
 
@@ -125,13 +125,11 @@ export class EMA {
 
   /** Copies the averages of another EMA, over parameters of the same shapes. */
   loadStateDict(state: EMAState): void {
-    if (typeof state?.tensors !== "object") {
-      refuse("EMA", "the state", state, "what stateDict() of an EMA gave");
-    }
-    const { tensors, updates } = state;
-    checkState("EMA", tensors);
-    checkInteger("EMA", "the count of updates", updates, 0);
     if (this.#applied) throw new ArgumentError("EMA: restore() the model before loadStateDict()");
+    checkState("EMA", state);
+    const { tensors, updates } = state;
+    checkState("EMA: tensors", tensors);
+    checkInteger("EMA", "updates", updates, 0);
     const found = Object.keys(tensors).length;
     if (found !== this.#averages.length) {
       throw new ArgumentError(
@@ -140,18 +138,19 @@ export class EMA {
     }
     this.#averages.forEach((average, i) => {
       const x = tensors[i];
-      if (!x || !sameShape(x.shape, average.shape)) {
+      checkTensor(`EMA: the state's ${i}`, x);
+      if (!sameShape(x.shape, average.shape)) {
         throw new ShapeError(
-          `EMA: the state's ${i} is ${x ? formatShape(x.shape) : "missing"}; the parameter is ${
+          `EMA: the state's ${i} is ${formatShape(x.shape)}; the parameter is ${
             formatShape(average.shape)
           }`,
         );
       }
       void x.handle; // throws for one that was disposed
     });
-    this.#averages.forEach((average, i) => {
-      using copy = copyLike(tensors[i]!, average);
-      average.copyFrom(copy);
+    scope(() => {
+      const copies = this.#averages.map((average, i) => copyLike(tensors[i]!, average));
+      this.#averages.forEach((average, i) => average.copyFrom(copies[i]!));
     });
     this.#updates = updates;
   }

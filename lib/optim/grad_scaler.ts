@@ -1,4 +1,10 @@
-import { checkInteger, checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
+import {
+  checkInteger,
+  checkNumber,
+  checkState,
+  type Complete,
+  optionsOf,
+} from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/binary.ts";
@@ -171,9 +177,7 @@ export class GradScaler {
 
   /** Goes on from a state. */
   loadStateDict(state: GradScalerState): void {
-    if (typeof state !== "object" || state === null) {
-      refuse("GradScaler", "the state", state, "what stateDict() of a GradScaler gave");
-    }
+    checkState("GradScaler", state);
     const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);

@@ -237,6 +237,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   loadStateDict(state: OptimizerState): void {
     const loaded = loadState(this.#name, state, this.#groups, (group) => {
       checkOptions(this.#name, group, [...Object.keys(this.#defaults), "initialLr", "params"]);
+      if (group.initialLr !== undefined) checkNumber(this.#name, "initialLr", group.initialLr, 0);
       this.check(group);
     });
     this.dispose();

@@ -1,8 +1,8 @@
-import { checkState } from "../nn/state_dict.ts";
-import { refuse } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { checkInteger, checkNumber, checkState } from "../core/options.ts";
+import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ParameterState } from "./batch.ts";
 import type { Group, OptimizerState } from "./optimizer.ts";
@@ -39,10 +39,14 @@ export function loadState<O>(
   groups: readonly Group<O>[],
   checkGroup: (options: Group<O>) => void,
 ): { states: Map<Tensor, ParameterState>; options: Partial<Group<O>>[] } {
-  const wellFormed = typeof saved?.tensors === "object" && typeof saved.numbers === "object" &&
-    Array.isArray(saved.groups) && saved.groups.every((group) => Array.isArray(group?.["params"]));
-  if (!wellFormed) refuse(op, "the state", saved, "what stateDict() of an optimizer gave");
-  checkState(op, saved.tensors);
+  checkState(op, saved);
+  checkState(`${op}: tensors`, saved.tensors);
+  checkState(`${op}: numbers`, saved.numbers);
+  if (!Array.isArray(saved.groups) || !saved.groups.every((x) => Array.isArray(x?.["params"]))) {
+    throw new ArgumentError(
+      `${op}: the state's groups must be an array of { params: [0, 1, …], … }`,
+    );
+  }
   const params = groups.flatMap((group) => group.params);
   const counts = (list: readonly unknown[][]) =>
     `[${list.map((group) => group.length).join(", ")}]`;
@@ -63,6 +67,7 @@ export function loadState<O>(
   };
   for (const [key, x] of Object.entries(saved.tensors)) {
     const { shape } = place(key)[0];
+    checkTensor(`${op}: ${key}`, x);
     if (!sameShape(x.shape, shape)) {
       throw new ShapeError(
         `${op}: the state's ${key} is ${formatShape(x.shape)}; the parameter is ${
@@ -80,12 +85,17 @@ export function loadState<O>(
   };
   for (const [key, value] of Object.entries(saved.numbers)) {
     const [p, name] = place(key);
+    if (name === "step") checkInteger(op, key, value, 0);
+    else checkNumber(op, key, value);
     if (name === "step") stateOf(p).step = value;
     else stateOf(p).numbers[name] = value;
   }
-  for (const [key, x] of Object.entries(saved.tensors)) {
+  const copies = scope(() =>
+    Object.entries(saved.tensors).map(([key, x]) => [key, copyLike(x, place(key)[0])] as const)
+  );
+  for (const [key, x] of copies) {
     const [p, name] = place(key);
-    stateOf(p).tensors[name] = copyLike(x, p);
+    stateOf(p).tensors[name] = keep(x);
   }
   return { states, options };
 }
@@ -100,12 +110,7 @@ function cloned<T>(options: T): T {
   }
 }
 
-/** The elements of `x` in a tensor of its own with the dtype and device of `like`, outside of scopes. */
+/** The elements of `x` in a tensor of its own with the dtype and device of `like`. */
 export function copyLike(x: Tensor, like: Tensor): Tensor {
-  const source = x.detach();
-  const cast = source.to(like.dtype);
-  const here = cast.to(like.device);
-  const copy = keep(like.make(like.shape).copyFrom(here));
-  for (const temporary of new Set([source, cast, here])) temporary.dispose();
-  return copy;
+  return scope(() => like.make(like.shape).copyFrom(x.detach().to(like.dtype).to(like.device)));
 }

@@ -1,3 +1,5 @@
+import { checkState } from "../../core/options.ts";
+import { ArgumentError } from "../../native/errors.ts";
 import { checkSchedules } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
 
@@ -51,8 +53,14 @@ export class ChainedScheduler extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
-    super.loadStateDict(state);
+    checkState("ChainedScheduler", state);
     const states = state["schedules"] as ScheduleState[];
+    if (!Array.isArray(states) || states.length !== this.#schedules.length) {
+      throw new ArgumentError(
+        `ChainedScheduler: the state is not of ${this.#schedules.length} schedules`,
+      );
+    }
+    super.loadStateDict(state);
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
   }
 }

@@ -1,5 +1,5 @@
 import { formatValue } from "../../core/format.ts";
-import { checkInteger, type Complete } from "../../core/options.ts";
+import { checkInteger, checkNumber, checkState, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
@@ -130,9 +130,12 @@ export class ReduceLROnPlateau extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
+    checkState("ReduceLROnPlateau", state);
+    const { best, bad, cooldown } = state as { best: number | null; bad: number; cooldown: number };
+    if (best !== null) checkNumber("ReduceLROnPlateau", "best", best);
+    checkInteger("ReduceLROnPlateau", "bad", bad, 0);
+    checkInteger("ReduceLROnPlateau", "cooldown", cooldown, 0);
     super.loadStateDict(state);
-    this.#best = state["best"] as number | null;
-    this.#bad = state["bad"] as number;
-    this.#cooldown = state["cooldown"] as number;
+    [this.#best, this.#bad, this.#cooldown] = [best, bad, cooldown];
   }
 }

@@ -1,5 +1,5 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { refuse } from "../../core/options.ts";
+import { checkNumber, checkState } from "../../core/options.ts";
 import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
 import { checkOptimizer } from "../check.ts";
 
@@ -103,18 +103,21 @@ export abstract class Schedule {
 
   /** Goes on from a state. Load the optimizer's too. */
   loadStateDict(state: ScheduleState): void {
-    if (typeof state !== "object" || state === null) {
-      refuse(this.constructor.name, "the state", state, "what stateDict() of a schedule gave");
-    }
+    checkState(this.constructor.name, state);
     const { count, baseLrs, lastLr } = state as {
       count: number;
       baseLrs: number[];
       lastLr: number[];
     };
-    if (baseLrs?.length !== this.#baseLrs.length) {
-      throw new ArgumentError(
-        `${this.constructor.name}: the state is of ${baseLrs?.length} groups; the optimizer has ${this.#baseLrs.length}`,
-      );
+    const op = this.constructor.name;
+    checkNumber(op, "count", count, 0);
+    for (const [name, list] of Object.entries({ baseLrs, lastLr })) {
+      if (!Array.isArray(list) || list.length !== this.#baseLrs.length) {
+        throw new ArgumentError(
+          `${op}: the state is of ${list?.length} groups; the optimizer has ${this.#baseLrs.length}`,
+        );
+      }
+      list.forEach((lr, i) => checkNumber(op, `${name}[${i}]`, lr, 0));
     }
     this.#count = count;
     this.#baseLrs = [...baseLrs];

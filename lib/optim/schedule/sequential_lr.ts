@@ -1,4 +1,4 @@
-import { checkInteger } from "../../core/options.ts";
+import { checkInteger, checkState } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { checkSchedules } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
@@ -79,8 +79,14 @@ export class SequentialLR extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
-    super.loadStateDict(state);
+    checkState("SequentialLR", state);
     const states = state["schedules"] as ScheduleState[];
+    if (!Array.isArray(states) || states.length !== this.#schedules.length) {
+      throw new ArgumentError(
+        `SequentialLR: the state is not of ${this.#schedules.length} schedules`,
+      );
+    }
+    super.loadStateDict(state);
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
   }
 }
