@@ -1,6 +1,6 @@
 import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -111,8 +111,8 @@ export interface DataLoaderOptions {
 }
 
 /**
- * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for;
- * clone() what is to stay.
+ * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for, or the
+ * loop is left; clone() what is to stay.
  *
  * ```ts
  * import { data, rand, zeros } from "@cudeno/cudeno";
@@ -162,10 +162,13 @@ export class DataLoader {
   /** The batches. */
   *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
     for (const index of this.indices()) {
-      const batch = this.dataset.batch(index);
-      yield batch;
-      batch.input.dispose();
-      batch.target.dispose();
+      const { input, target } = scope(() => this.dataset.batch(index));
+      try {
+        yield { input, target };
+      } finally { // also where the loop is left early
+        input.dispose();
+        target.dispose();
+      }
     }
   }
 }
