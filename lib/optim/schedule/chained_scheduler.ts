@@ -13,6 +13,20 @@ export function checkSchedules(op: string, schedules: readonly Schedule[]): Sche
   return first;
 }
 
+/** Throws unless there is a state for each schedule. */
+export function checkStates(
+  op: string,
+  schedules: readonly Schedule[],
+  states: unknown,
+): void {
+  if (!Array.isArray(states) || states.length !== schedules.length) {
+    throw new ArgumentError(
+      `${op}: the state is not one of ${schedules.length} schedules, as this is`,
+    );
+  }
+  schedules.forEach((schedule, i) => schedule.checkState(states[i]));
+}
+
 /**
  * Several schedules at once: each changes the rate that the one before it has left. As
  * torch.optim.lr_scheduler.ChainedScheduler. Those that compute from the base rate alone (LambdaLR, OneCycleLR,
@@ -67,5 +81,11 @@ export class ChainedScheduler extends Schedule {
     super.loadStateDict(state);
     const states = state["schedules"] as ScheduleState[];
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
+  }
+
+  /** Throws also for a state of other schedules. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    checkStates("ChainedScheduler", this.#schedules, state["schedules"]);
   }
 }

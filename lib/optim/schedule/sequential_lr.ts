@@ -1,6 +1,6 @@
 import { checkInteger } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules } from "./chained_scheduler.ts";
+import { checkSchedules, checkStates } from "./chained_scheduler.ts";
 import { optionsOf, Schedule, type ScheduleState } from "./schedule.ts";
 
 /** Options of {@linkcode SequentialLR}. */
@@ -26,6 +26,7 @@ export interface SequentialLROptions {
 export class SequentialLR extends Schedule {
   readonly #schedules: readonly Schedule[];
   readonly #milestones: readonly number[];
+  #turn = 0;
 
   /** Takes schedules of one optimizer, and begins with the first. */
   constructor(schedules: readonly Schedule[], options: SequentialLROptions) {
@@ -55,14 +56,16 @@ export class SequentialLR extends Schedule {
     this.moveTo(this.count + 1);
     const turn = this.#milestones.filter((at) => at <= this.count).length;
     const schedule = this.#schedules[turn]!;
-    if (this.#milestones.includes(this.count)) schedule.restart();
-    else schedule.step(metric);
+    if (turn === this.#turn) schedule.step(metric);
+    else schedule.restart();
+    this.#turn = turn;
     this.set(({ lr }) => lr);
   }
 
   /** Begins anew, with the first. */
   override rewind(): void {
     this.moveTo(0);
+    this.#turn = 0;
     this.#schedules[0]!.restart();
     this.set(({ lr }) => lr);
   }
@@ -74,7 +77,8 @@ export class SequentialLR extends Schedule {
 
   /** All that they need to go on from here; plain JSON. */
   override stateDict(): ScheduleState {
-    return { ...super.stateDict(), schedules: this.#schedules.map((s) => s.stateDict()) };
+    const schedules = this.#schedules.map((s) => s.stateDict());
+    return { ...super.stateDict(), schedules, turn: this.#turn };
   }
 
   /** Goes on from a state. */
@@ -82,5 +86,12 @@ export class SequentialLR extends Schedule {
     super.loadStateDict(state);
     const states = state["schedules"] as ScheduleState[];
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
+    this.#turn = state["turn"] as number;
+  }
+
+  /** Throws also for a state of other schedules. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    checkStates("SequentialLR", this.#schedules, state["schedules"]);
   }
 }
