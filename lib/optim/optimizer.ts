@@ -1,4 +1,5 @@
 import { noGrad, zeroGrad } from "../core/autograd.ts";
+import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -31,6 +32,9 @@ export type Group<O> = Required<O> & {
   initialLr?: number;
 };
 
+// Parameters of any optimizer, and tensors that were warned of.
+const known = new WeakSet<object>();
+
 /**
  * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
  * remembered of each parameter. Parameters without a gradient are left as they are, and count their own steps.
@@ -60,6 +64,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #defaults: Required<O>;
   readonly #groups: Group<O>[] = [];
   readonly #states = new Map<Tensor, ParameterState>();
+  #started = false;
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
   constructor(name: string, trainable: Trainable<O>, options: O, defaults: Required<O>) {
@@ -68,9 +73,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     this.#defaults = filled(defaults, options);
     this.check(this.#defaults);
     const items = [...trainable as Iterable<Tensor | ParameterGroup<O>>];
-    if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
+    if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters; ${places}`);
     if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
     else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
+    watchLeaves();
   }
 
   /** The groups, in the order in which they were given. */
@@ -109,6 +115,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       this.checkParameter(p);
       seen.add(p);
     }
+    for (const p of list) known.add(p);
     this.#groups.push({ ...own, params: Object.freeze(list) } as Group<O>);
   }
 
@@ -118,6 +125,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       this.check(group);
       return this.#batches(group);
     });
+    if (!this.#started) this.#start();
     noGrad(() =>
       scope(() => {
         for (const batch of batches) {
@@ -125,6 +133,25 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
           for (const state of batch.states) state.step++;
         }
       })
+    );
+  }
+
+  // Warns of what has a gradient but no optimizer, once there are gradients.
+  #start(): void {
+    const leaves = lastLeaves();
+    if (leaves.length === 0) return;
+    this.#started = true;
+    unwatchLeaves();
+    const others = leaves.filter((leaf) => !known.has(leaf));
+    if (others.length === 0) return;
+    for (const leaf of others) known.add(leaf);
+    const shapes = others.slice(0, 4).map(({ shape }) => formatShape(shape)).join(", ");
+    console.warn(
+      `${this.#name}: backward() gave gradients to tensors that no optimizer has, so they are not trained: ` +
+        `${others.length} of shape ${shapes}${
+          others.length > 4 ? ", …" : ""
+        }. If they are a layer's, mind that ` +
+        `${places}. If they are not to be trained, set requiresGrad to false.`,
     );
   }
 
@@ -205,6 +232,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     this.#states.clear();
   }
 }
+
+const places =
+  "parameters() finds layers in properties, alone or in arrays, plain objects, Maps and Sets, " +
+  "and none in #private fields";
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;
