@@ -113,6 +113,7 @@ const uneven: Record<string, [loss: TrainerOptions["loss"], shape: number[], tar
     tensor(few, int),
   ],
   "a function": [(y, t) => crossEntropy(y, t, { ignoreIndex: 0 }), [3], tensor(one, int)],
+  "a function that scales": [(y, t) => crossEntropy(y, t).mul(2).add(1), [3], tensor(few, int)],
   "a sum": [new nn.CrossEntropyLoss({ reduction: "sum" }), [3], tensor(few, int)],
   squares: [new nn.MSELoss(), [3], tensor(one.map((t) => [t, 1, -t]))],
   "a sum of squares": [

@@ -199,6 +199,22 @@ const outputs: [
     0.5,
   ],
   ["margins", multiMarginLoss, [[2, 1], [1, 3], [4, 1]], [0, 0, 0], "int32", 2 / 3],
+  [
+    "scaled logits' loss",
+    (y, t) => bceWithLogitsLoss(y, t).mul(2),
+    [[0.4], [-0.1], [0.3], [-3]],
+    [[1], [1], [0], [0]],
+    "float32",
+    0.5,
+  ],
+  [
+    "a masked loss",
+    (y, t) => crossEntropy(y, t, { reduction: "none", ignoreIndex: 1 }).mul(2).mean(),
+    [[2, 1], [1, 3], [4, 1]],
+    [0, 1, 0],
+    "int32",
+    1,
+  ],
   ["one class", crossEntropy, [[2], [1]], [0, 0], "int32", 1],
 ];
 

@@ -57,7 +57,7 @@ export interface Answers {
 export interface LossNote {
   /** What its mean was divided by; null of a sum. */
   divisor?: Tensor | number | null;
-  /** What was divided, before it was added up; there where the divisor may be 0. */
+  /** What was divided, before it was added up. */
   losses?: Tensor;
   /** What it compared. */
   answers?: Answers;
@@ -71,13 +71,18 @@ export function note(loss: Tensor, more: () => LossNote): Tensor {
   return loss;
 }
 
-/** The loss that `fn` returns, and how it was made, if one of the library's functions made it. */
+/**
+ * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or how the only one was made
+ * that it is made of, scaled or with a penalty.
+ */
 export function noted(fn: () => Tensor): { loss: Tensor; note: LossNote } {
   const before = notes;
   const own = notes = new Map<Tensor, LossNote>();
   try {
     const loss = fn();
-    return { loss, note: own.get(loss) ?? {} };
+    const exact = own.get(loss);
+    const { divisor, answers } = own.size === 1 ? [...own.values()][0]! : {};
+    return { loss, note: exact ?? { ...(divisor && { divisor }), ...(answers && { answers }) } };
   } finally {
     notes = before;
   }

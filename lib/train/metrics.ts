@@ -19,7 +19,8 @@ import type { Tensor } from "../tensor.ts";
  * bceWithLogitsLoss() and hingeLoss() each element, which is a yes above 0.5 (of logits and scores: above 0), as its target
  * is above 0.5. With any other loss the shapes do: the highest class of [n, classes, …], or else of [n, …, classes], against
  * class numbers [n, …], where they are not -100; that of [n, classes, …] against the highest of a target of that shape; and
- * each element of [n] or [n, …, 1] above 0.5 against a target of as many.
+ * each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss that was scaled, or has a penalty added, is
+ * still the loss that it was.
  */
 export type MetricName = "accuracy";
 
@@ -114,6 +115,15 @@ export interface Measured {
   target: Tensor;
 }
 
+// 0 where nothing counted: that mean is NaN.
+function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
+  if (divisor === null) return loss;
+  const mean = cast(loss, "float64");
+  if (typeof divisor === "number") return mul(mean, divisor);
+  const counted = cast(divisor, "float64");
+  return where(eq(counted, 0), 0, mul(mean, counted));
+}
+
 /** The running mean loss and accuracy over some batches. */
 export class Meter {
   readonly #accuracy: boolean;
@@ -143,8 +153,7 @@ export class Meter {
         const found = this.#accuracy ? judged(answers, divisor) : null;
         if (divisor === null) this.#summed = true;
         else this.#divisor.add(divisor);
-        const total = typeof divisor === "number" ? mul(cast(loss, "float64"), divisor) : loss;
-        this.#loss.add(losses ?? total);
+        this.#loss.add(losses ?? total(loss, divisor));
         if (!found) return;
         this.#right.add(found.right);
         if (found.counted === divisor) this.#counted = this.#divisor;

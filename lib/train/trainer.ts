@@ -17,8 +17,9 @@ import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./step
 export interface TrainerOptions extends StepOptions {
   /**
    * From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. A mean that
-   * the library's losses give is weighed by what it is over (targets that are not ignored, by their classes' weights), and a
-   * sum is added up, so that several batches come to the same as one; any other number counts as a mean over samples.
+   * the library's losses give, or a function makes of one of them by scaling it or adding a penalty, is weighed by what it
+   * is over (targets that are not ignored, by their classes' weights), and their sum is added up, so that several batches
+   * come to the same as one; any other number counts as a mean over samples.
    */
   loss: Loss | Loss["forward"];
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
