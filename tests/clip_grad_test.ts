@@ -232,6 +232,47 @@ cleanTest("EMA: of a model, and what is refused", () => {
   assertThrows(() => small.loadStateDict(ema.stateDict()), ArgumentError, "2 tensors");
 });
 
+cleanTest("GradScaler: the scale grows where the loaded count is past the interval", () => {
+  const w = tensor([1], { requiresGrad: true });
+  const optimizer = later(new optim.SGD([w], { lr: 0.1 }));
+  for (const goodSteps of [2, 3, 1000]) {
+    const scaler = new optim.GradScaler({ growthInterval: 3 });
+    scaler.loadStateDict({ scale: 4, goodSteps });
+    const scales = Array.from({ length: 4 }, () => {
+      optimizer.zeroGrad();
+      scaler.scale(w.sum()).backward();
+      scaler.step(optimizer);
+      scaler.update();
+      return scaler.getScale();
+    });
+    assertEquals(scales, [8, 8, 8, 16]);
+  }
+});
+
+cleanTest("GradScaler: a step that an error cuts off is forgotten", () => {
+  const w = tensor([1, 2], { requiresGrad: true });
+  const optimizer = later(new optim.SGD([w], { lr: 0.5 }));
+  const scaler = new optim.GradScaler({ initScale: 8 });
+  const begin = () => {
+    optimizer.zeroGrad();
+    scaler.scale(w.sum()).backward();
+  };
+  begin();
+  const bad = w.gather(0, tensor([5], { dtype: "int32" }));
+  assertThrows(() => scaler.step(optimizer));
+  bad.dispose();
+  begin();
+  scaler.unscale(optimizer);
+  scaler.dispose();
+  begin();
+  scaler.unscale(optimizer);
+  scaler.loadStateDict({ scale: 16, goodSteps: 0 });
+  begin();
+  assert(scaler.step(optimizer));
+  scaler.update();
+  assertEquals([...w.dataSync()], [0.5, 1.5]);
+});
+
 cleanTest("GradScaler: unscale() once before clipping, and what is refused", () => {
   const w = tensor([3, 4], { requiresGrad: true });
   const optimizer = later(new optim.SGD([w], { lr: 1 }));

@@ -140,6 +140,33 @@ test("DataLoader: what it made is freed when an iteration is left", () => {
     break;
   }
   assertEquals(memory().tensors, before);
+  for (const _ of loader) break;
+  const fail = () => {
+    for (const _ of loader) throw new Error("stop");
+  };
+  assertThrows(fail, Error, "stop");
+  const iterator = loader[Symbol.iterator]();
+  for (let i = 0; i < 2; i++) iterator.next();
+  iterator.return(undefined as never);
+  const [first] = loader;
+  assert(first!.input.disposed && first!.target.disposed);
+  for (const _ of loader.indices()) break;
+  assertEquals(memory().tensors, before);
+});
+
+test("DataLoader: what a batch() that fails had made is freed", () => {
+  const set = counted(10);
+  const failing: data.Dataset = {
+    length: 10,
+    device: set.device,
+    batch(index) {
+      set.batch(index);
+      throw new Error("no such file");
+    },
+  };
+  const before = memory().tensors;
+  assertThrows(() => [...new data.DataLoader(failing)], Error, "no such file");
+  assertEquals(memory().tensors, before);
 });
 
 test("DataLoader: wrong options", () => {

@@ -88,6 +88,53 @@ test("custom modules: parameters, buffers, children and arrays of children", () 
   model.dispose();
 });
 
+test("custom modules: children in plain objects, Maps, Sets and nested arrays", () => {
+  class Containers extends nn.Module {
+    plain = { left: new nn.Linear(1, 1), right: { deep: [new nn.Linear(1, 2)] } };
+    map = new Map<string, unknown>([["a", new nn.Linear(2, 1)], ["size", 3]]);
+    set = new Set([new nn.Linear(3, 1)]);
+    grid = [[new nn.Linear(4, 1)], [] as nn.Module[]];
+    mixed = [1, null, "x", new nn.Dropout()];
+    date = new Date();
+    ring: unknown[] = [];
+    constructor() {
+      super();
+      this.ring.push(this.ring, new nn.Linear(5, 1));
+    }
+    override forward(x: Tensor) {
+      return x;
+    }
+  }
+  const model = new Containers();
+  assertEquals(Array.from(model.namedModules(), ([name]) => name), [
+    "",
+    "plain.left",
+    "plain.right.deep.0",
+    "map.a",
+    "set.0",
+    "grid.0.0",
+    "mixed.3",
+    "ring.1",
+  ]);
+  assertEquals(model.parameters().length, 12);
+  assertEquals(model.eval().plain.left.training, false);
+  model.dispose();
+});
+
+test("a subclass of Sequential or ModuleList has its own layers too", () => {
+  class Headed extends nn.Sequential {
+    head = new nn.Linear(2, 3);
+  }
+  class Listed extends nn.ModuleList {
+    scale = tensor([1], { requiresGrad: true });
+    head = new nn.Linear(2, 3);
+  }
+  const models = [new Headed(new nn.Linear(1, 2)), new Listed([new nn.Linear(1, 2)])];
+  assertEquals(names(models[0]!), ["0.weight", "0.bias", "head.weight", "head.bias"]);
+  assertEquals(names(models[1]!), ["scale", "0.weight", "0.bias", "head.weight", "head.bias"]);
+  for (const model of models) model.dispose();
+});
+
 test("a parameter that two modules share is trained once, and named twice in the state dict", () => {
   const [a, b] = [new nn.Linear(3, 3), new nn.Linear(3, 3)];
   b.weight.dispose();

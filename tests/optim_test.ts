@@ -4,6 +4,7 @@ import {
   devices,
   GradientError,
   memory,
+  nn,
   optim,
   scope,
   ShapeError,
@@ -100,6 +101,70 @@ for (const { device } of found) {
     optimizer.dispose();
   });
 }
+
+/** What console.warn says while fn runs. */
+function warnings(fn: () => void): string[] {
+  const { warn } = console;
+  const said: string[] = [];
+  console.warn = (text: string) => void said.push(text);
+  try {
+    fn();
+  } finally {
+    console.warn = warn;
+  }
+  return said;
+}
+
+class Hidden extends nn.Module {
+  shown = new nn.Linear(2, 3);
+  #hidden = new nn.Linear(3, 4);
+  override forward(x: Tensor) {
+    return this.#hidden.forward(this.shown.forward(x));
+  }
+  override dispose() {
+    super.dispose();
+    this.#hidden.dispose();
+  }
+}
+
+test("the first step warns once of tensors with gradients that no optimizer has", () => {
+  const [model, other] = [new Hidden(), new Hidden()];
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const step = (net: nn.Module, by: optim.Optimizer) => {
+    by.zeroGrad();
+    net.forward(zeros([1, 2])).sum().backward();
+    by.step();
+  };
+  const said = warnings(() => {
+    optimizer.step(); // before there are gradients
+    for (let i = 0; i < 3; i++) step(model, optimizer);
+    step(model, new optim.Adam(model.parameters()));
+  });
+  assertEquals(said.length, 1);
+  for (const part of ["SGD: ", "2 of shape [4, 3], [4].", "#private", "requiresGrad"]) {
+    assert(said[0]!.includes(part), said[0]);
+  }
+  // Also where no parameter of its own had a gradient.
+  const late = new optim.SGD([parameter([1])], { lr: 0.1 });
+  assertEquals(warnings(() => step(other, late))[0]!.includes("4 of shape"), true);
+  for (const net of [model, other]) net.dispose();
+});
+
+test("nothing is said of parameters that are frozen, or another optimizer's", () => {
+  const [generator, critic] = [new nn.Linear(2, 2), new nn.Linear(2, 1)];
+  const frozen = new nn.Linear(2, 2);
+  for (const p of frozen.parameters()) p.requiresGrad = false;
+  const both = [generator, critic].map((net) => new optim.SGD(net.parameters(), { lr: 0.1 }));
+  const said = warnings(() => {
+    for (const optimizer of both) {
+      critic.forward(frozen.forward(generator.forward(zeros([1, 2])))).sum().backward();
+      optimizer.step();
+    }
+  });
+  assertEquals(said, []);
+  for (const net of [generator, critic, frozen]) net.dispose();
+  assertThrows(() => new optim.Adam([]), ArgumentError, "none in #private fields");
+});
 
 test("parameters without a gradient stay as they are, and start when they have one", () => {
   const [a, b] = [parameter([1], [1]), parameter([1])];

@@ -89,24 +89,132 @@ for (const [name, make] of Object.entries(makes)) {
     assertEquals(made.count, 100);
     assertEquals([...made.baseLrs], [0.5, 0.2]);
   });
+}
 
+/** Schedules of schedules. */
+const nested: Record<string, Make> = {
+  warmup_one_cycle: (o) =>
+    new schedule.SequentialLR([
+      new schedule.LinearWarmup(o, { steps: 5 }),
+      new schedule.OneCycleLR(o, { maxLr: 2, totalSteps: 20 }),
+      new schedule.OneCycleLR(o, { maxLr: 3, totalSteps: 9, maxMomentum: 0.8 }),
+    ], { milestones: [5, 40] }),
+  sequences: (o) =>
+    new schedule.SequentialLR([
+      makes["sequential"]!(o),
+      new schedule.SequentialLR([makes["restarts"]!(o), makes["chained"]!(o)], { milestones: [8] }),
+    ], { milestones: [20] }),
+  chained_sequence: (o) =>
+    new schedule.ChainedScheduler([makes["sequential"]!(o), makes["plateau"]!(o)]),
+};
+
+for (const [name, make] of Object.entries({ ...makes, ...nested })) {
   cleanTest(`schedules: ${name} goes on from its state with the same rates`, () => {
-    const optimizer = twoGroups();
-    const made = make(optimizer);
-    for (let step = 0; step < 23; step++) made.step(metric(step));
-    const saved = JSON.parse(JSON.stringify([optimizer.stateDict(), made.stateDict()]));
+    const settings = (o: optim.Optimizer) => o.groups.map(({ params: _, ...rest }) => rest);
+    for (const at of [0, 1, 9, 10, 23, 101]) {
+      // The optimizer's state is loaded before the schedule is made, after it, or after its state.
+      for (const order of [0, 1, 2]) {
+        const optimizer = twoGroups();
+        const made = make(optimizer);
+        for (let step = 0; step < at; step++) made.step(metric(step));
+        optimizer.lr *= 1.5; // by hand
+        const saved = JSON.parse(JSON.stringify([optimizer.stateDict(), made.stateDict()]));
+        const other = twoGroups();
+        if (order === 0) other.loadStateDict(saved[0]);
+        const resumed = make(other);
+        if (order === 1) other.loadStateDict(saved[0]);
+        resumed.loadStateDict(saved[1]);
+        if (order === 2) other.loadStateDict(saved[0]);
+        for (let step = at; step < at + 60; step++) {
+          assertEquals(settings(other), settings(optimizer), `${order}: ${at}, ${step}`);
+          made.step(metric(step));
+          resumed.step(metric(step));
+        }
+        assertEquals(resumed.stateDict(), made.stateDict());
+      }
+    }
+  });
+
+  cleanTest(`schedules: ${name} leaves a group that was added later alone`, () => {
+    const [optimizer, alone] = [twoGroups(), twoGroups()];
+    const [made, wanted] = [make(optimizer), make(alone)];
+    const add = { params: [leaf()], lr: 0.5, momentum: 0.7 };
+    for (let step = 0; step < 60; step++) {
+      if (step === 3) optimizer.addGroup(add as optim.ParameterGroup<optim.SGDOptions>);
+      made.step(step); // metrics that rise, by which a plateau lowers all
+      wanted.step(step);
+      assertEquals(rates(optimizer).slice(0, 2), rates(alone), `step ${step}`);
+    }
+    const { lr, momentum } = optimizer.groups[2]!;
+    assertEquals(momentum, 0.7);
+    if (!name.includes("plateau") && name !== "chained_sequence") assertEquals(lr, 0.5);
+    // It goes on with the same groups, and with no others.
+    const saved = JSON.parse(JSON.stringify(made.stateDict()));
     const other = twoGroups();
     const resumed = make(other);
-    other.loadStateDict(saved[0]);
-    resumed.loadStateDict(saved[1]);
-    for (let step = 23; step < 90; step++) {
-      made.step(metric(step));
-      resumed.step(metric(step));
-      assertEquals(rates(other), rates(optimizer), `step ${step}`);
-    }
-    assertEquals(resumed.stateDict(), made.stateDict());
+    assertThrows(() => resumed.loadStateDict(saved), ArgumentError, "the state is of 3 groups");
+    other.addGroup(add as optim.ParameterGroup<optim.SGDOptions>);
+    resumed.loadStateDict(saved);
+    for (const s of [made, resumed]) s.step(0);
+    assertEquals(rates(other), rates(optimizer));
   });
 }
+
+cleanTest(
+  "schedules: a rate that was loaded is not overwritten by a schedule made after it",
+  () => {
+    const optimizer = new optim.SGD([leaf()], { lr: 1 });
+    const make = (o: optim.Optimizer) =>
+      new schedule.LinearLR(o, { startFactor: 0.1, totalIters: 10 });
+    const made = make(optimizer);
+    for (let t = 0; t < 8; t++) made.step();
+    const other = new optim.SGD([leaf()], { lr: 1 });
+    other.loadStateDict(optimizer.stateDict());
+    const resumed = make(other);
+    resumed.loadStateDict(made.stateDict());
+    assertClose(other.lr, 0.82, "loaded"); // 0.1 + 8 * 0.09
+    resumed.step();
+    assertClose(other.lr, 0.91, "next");
+  },
+);
+
+cleanTest("schedules: a state that is none, or of others, changes nothing", () => {
+  const [optimizer, one] = [twoGroups(), twoGroups()];
+  const refuse = (made: optim.schedule.Schedule, state: unknown, message: string) => {
+    const before = JSON.stringify([made.stateDict(), optimizer.stateDict()]);
+    assertThrows(() => made.loadStateDict(state as never), ArgumentError, message);
+    assertEquals(JSON.stringify([made.stateDict(), optimizer.stateDict()]), before);
+  };
+  const linear = new schedule.LinearLR(optimizer);
+  for (const state of [undefined, null, {}, "state.json"]) refuse(linear, state, "no state");
+  refuse(linear, { ...linear.stateDict(), count: null }, "count is null");
+  refuse(linear, { ...linear.stateDict(), lrs: [NaN, 1] }, "lrs[0] is NaN");
+  refuse(makes["sequential"]!(optimizer), makes["chained"]!(one).stateDict(), "of 3 schedules");
+  refuse(makes["chained"]!(optimizer), new schedule.LinearLR(one).stateDict(), "of 2 schedules");
+  const cycle = (o: optim.Optimizer, cycleMomentum: boolean) =>
+    new schedule.OneCycleLR(o, { maxLr: 1, totalSteps: 9, cycleMomentum });
+  refuse(cycle(optimizer, true), cycle(one, false).stateDict(), "cycleMomentum false");
+});
+
+cleanTest(
+  "schedules: a sequence whose milestone was moved before the loaded step goes on after it",
+  () => {
+    const make = (o: optim.Optimizer, at: number) =>
+      new schedule.SequentialLR([
+        new schedule.LambdaLR(o, { lrLambda: () => 0.1 }),
+        new schedule.ExponentialLR(o, { gamma: 0.5 }),
+      ], { milestones: [at] });
+    const made = make(twoGroups(), 20);
+    for (let t = 0; t < 12; t++) made.step();
+    const other = twoGroups();
+    const resumed = make(other, 10);
+    resumed.loadStateDict(made.stateDict());
+    resumed.step();
+    assertEquals(rates(other), [0.5, 0.2]);
+    resumed.step();
+    assertEquals(rates(other), [0.25, 0.1]);
+  },
+);
 
 cleanTest("schedules: LinearWarmup reaches the whole rate after its steps", () => {
   for (const steps of [1, 2, 5]) {
@@ -132,8 +240,11 @@ cleanTest("schedules: one cycle moves Adam's first beta, and ends", () => {
   const optimizer = new optim.Adam([leaf()]);
   const made = new schedule.OneCycleLR(optimizer, { maxLr: 1, totalSteps: 3, pctStart: 0.5 });
   assertEquals(optimizer.groups[0]!.betas, [0.95, 0.999]);
-  for (let t = 0; t < 3; t++) made.step();
-  assertThrows(() => made.step(), ArgumentError, "the cycle has 3");
+  for (let t = 0; t < 2; t++) made.step();
+  const last = [optimizer.lr, optimizer.groups[0]!.betas];
+  assertClose(optimizer.lr, 1 / 25 / 1e4, "last");
+  for (let t = 0; t < 5; t++) made.step();
+  assertEquals([optimizer.lr, optimizer.groups[0]!.betas], last);
   const adagrad = new optim.Adagrad([leaf()]);
   const options = { maxLr: 1, totalSteps: 3 };
   assertThrows(() => new schedule.OneCycleLR(adagrad, options), ArgumentError, "cycleMomentum");
@@ -145,6 +256,46 @@ cleanTest("schedules: NaN is no better metric", () => {
   const made = new schedule.ReduceLROnPlateau(optimizer, { patience: 1 });
   for (const loss of [1, NaN, NaN]) made.step(loss);
   assertClose(optimizer.lr, 0.05, "lr");
+});
+
+cleanTest("schedules: one cycle stays at its last rate, whatever its form", () => {
+  for (const annealStrategy of ["cos", "linear"] as const) {
+    for (const threePhase of [false, true]) {
+      for (const totalSteps of [1, 2, 10]) {
+        const optimizer = twoGroups();
+        const options = { maxLr: 1, totalSteps, annealStrategy, threePhase };
+        const made = new schedule.OneCycleLR(optimizer, options);
+        for (let t = 0; t < totalSteps - 1; t++) made.step();
+        const last = rates(optimizer);
+        assert(last.every((lr) => lr >= 0 && lr < 0.1), `${last}`);
+        for (let t = 0; t < 5; t++) made.step();
+        assertEquals(rates(optimizer), last);
+        twoGroups().loadStateDict(optimizer.stateDict());
+      }
+    }
+  }
+});
+
+cleanTest("schedules: a plateau's share of a negative metric is a margin too", () => {
+  const better = (metrics: number[], options: optim.schedule.ReduceLROnPlateauOptions) => {
+    const made = new schedule.ReduceLROnPlateau(twoGroups(), { threshold: 0.1, ...options });
+    for (const metric of metrics) made.step(metric);
+    return made.stateDict()["bad"] === 0;
+  };
+  for (const mode of ["min", "max"] as const) {
+    const sign = mode === "min" ? -1 : 1;
+    for (const best of [-2, 2, 0]) {
+      const margin = 0.1 * Math.abs(best);
+      for (const [change, wanted] of [[-0.05, false], [0, false], [0.05, true]] as const) {
+        const next = best + sign * (margin + change);
+        assertEquals(better([best, next], { mode }), wanted, `${mode} ${best} ${next}`);
+      }
+    }
+    assert(better([-1, -1 + sign * 0.15], { mode, thresholdMode: "abs" }));
+    assert(better([5, 5 + sign * 11], { mode, threshold: 2 }));
+    assert(!better([1, -Infinity], { mode }) && !better([1, Infinity], { mode }));
+  }
+  assert(!better([-1, -0.95], { mode: "min" }));
 });
 
 cleanTest("schedules: wrong options are refused", () => {

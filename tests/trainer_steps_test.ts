@@ -1,17 +1,24 @@
 // What a Trainer does with gradients besides a plain step: schedules, clipping, accumulation, averages, scaled losses.
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   ArgumentError,
   type Callback,
   clipGradNorm,
   crossEntropy,
-  type data,
+  data,
   type EpochResult,
+  keep,
+  klDivLoss,
   manualSeed,
+  nllLoss,
   nn,
+  noGrad,
   optim,
   ProgressBar,
+  rand,
   scope,
+  type Tensor,
+  tensor,
   Trainer,
   type TrainerOptions,
 } from "../mod.ts";
@@ -61,6 +68,120 @@ test("accumulated batches make the step of one large batch, also at an epoch's u
     const parts = await trained(set, 4, () => ({ accumulate: 4 }));
     assertNear(parts.weights, whole.weights);
     parts.history.forEach(({ loss }, i) => assertAlmostEquals(loss, whole.history[i]!.loss, 1e-5));
+  }
+});
+
+/** A linear model [n, 2] -> [n, ...shape], of the same weights each time. */
+class Projection extends nn.Module {
+  linear: nn.Linear;
+  constructor(readonly shape: number[]) {
+    super();
+    manualSeed(9);
+    this.linear = new nn.Linear(2, shape.reduce((a, b) => a * b, 1));
+  }
+  override forward(x: Tensor) {
+    return this.linear.forward(x).reshape([-1, ...this.shape]);
+  }
+}
+
+const classWeight = tensor([1, 5, 0.25]);
+const int = { dtype: "int32" } as const;
+const [few, one] = [[0, 1, 2, -100, 1, -100, -100, -100], [2, 1, 0, 0, 2, 1, 0, 1]];
+const steps = [few, one.toReversed(), few.map(() => -100), one].map((_, i, all) =>
+  all.map((row) => [row[i]!, row[i + 4]!])
+).flatMap((rows) => [rows.slice(0, 2), rows.slice(2)]).map((pair) => pair.flat());
+
+/** Losses whose means are not over samples, the shape of the output and the targets of eight samples. */
+const uneven: Record<string, [loss: TrainerOptions["loss"], shape: number[], target: Tensor]> = {
+  "ignored targets": [new nn.CrossEntropyLoss(), [3], tensor(few, int)],
+  "an ignored class": [new nn.CrossEntropyLoss({ ignoreIndex: 1 }), [3], tensor(one, int)],
+  weights: [new nn.CrossEntropyLoss({ weight: classWeight }), [3], tensor(one, int)],
+  "weights, ignored targets and smoothing": [
+    new nn.CrossEntropyLoss({ weight: classWeight, labelSmoothing: 0.1 }),
+    [3],
+    tensor(few, int),
+  ],
+  "weights of a class alone": [
+    new nn.CrossEntropyLoss({ weight: tensor([0, 1, 0]) }),
+    [3],
+    tensor([0, 1, 2, 0, 0, 2, 0, 2], int),
+  ],
+  sequences: [new nn.CrossEntropyLoss(), [3, 4], tensor(steps, int)],
+  logarithms: [
+    (y, t) => nllLoss(y.logSoftmax(1), t, { weight: classWeight }),
+    [3],
+    tensor(few, int),
+  ],
+  "a function": [(y, t) => crossEntropy(y, t, { ignoreIndex: 0 }), [3], tensor(one, int)],
+  "a function that scales": [(y, t) => crossEntropy(y, t).mul(2).add(1), [3], tensor(few, int)],
+  "a sum": [new nn.CrossEntropyLoss({ reduction: "sum" }), [3], tensor(few, int)],
+  squares: [new nn.MSELoss(), [3], tensor(one.map((t) => [t, 1, -t]))],
+  "a sum of squares": [
+    new nn.MSELoss({ reduction: "sum" }),
+    [3],
+    tensor(one.map((t) => [t, 1, 0])),
+  ],
+  divergence: [
+    (y, t) => klDivLoss(y.logSoftmax(1), t, { reduction: "batchmean" }),
+    [2],
+    tensor(one.map((t) => [0.2 + t / 4, 0.8 - t / 4])),
+  ],
+  "yes and no": [
+    new nn.BCEWithLogitsLoss({ posWeight: tensor([3]) }),
+    [2],
+    tensor(one.map((t) => [t > 0 ? 1 : 0, t > 1 ? 1 : 0])),
+  ],
+};
+for (const [, , target] of Object.values(uneven)) keep(target);
+keep(classWeight);
+
+for (const [name, [loss, shape, target]] of Object.entries(uneven)) {
+  test(`batches come to the same as one: ${name}`, async () => {
+    const inputs = tensor(one.map((t, i) => [Math.sin(i + 1), t / 2 - i / 8]));
+    const set = new data.TensorDataset(inputs, target.clone());
+    later(set);
+    const fit = async (batchSize: number, accumulate: number, lr: number, scaled = false) => {
+      const model = later(new Projection(shape));
+      const optimizer = later(new optim.SGD(model.parameters(), { lr }));
+      const scaler = scaled ? { scaler: new optim.GradScaler({ initScale: 4 }) } : {};
+      const metrics = ["accuracy"] as const;
+      const trainer = new Trainer(model, { loss, optimizer, accumulate, metrics, ...scaler });
+      const [result] = await trainer.fit(set, { batchSize, shuffle: false, ...quiet });
+      return { model, trainer, result: result!, weights: weights(model) };
+    };
+    const forward = typeof loss === "function" ? loss : loss.forward.bind(loss);
+    for (const whole of [8, 4]) {
+      const wanted = await fit(whole, 1, 0.1);
+      assert(wanted.weights.every(Number.isFinite));
+      for (const part of [1, 2]) {
+        assertNear((await fit(part, whole / part, 0.1)).weights, wanted.weights);
+        assertNear((await fit(part, whole / part, 0.1, true)).weights, wanted.weights);
+      }
+    }
+    const { model, trainer } = await fit(8, 1, 0);
+    const value = noGrad(() => forward(model.forward(inputs), target)).itemSync();
+    const { accuracy } = await trainer.evaluate(set);
+    assert(accuracy! >= 0 && accuracy! <= 1);
+    for (const batchSize of [1, 2, 3, 4, 8]) {
+      const measured = await trainer.evaluate(set, { batchSize });
+      assertAlmostEquals(measured.loss, value, 2e-6);
+      assertEquals(measured.accuracy, accuracy);
+      const { result } = await fit(batchSize, 1, 0);
+      assertAlmostEquals(result.loss, value, 2e-6);
+      assertEquals(result.accuracy, accuracy);
+    }
+  });
+}
+
+test("a loss of nothing but ignored targets is NaN and trains nothing", async () => {
+  const set = later(new data.TensorDataset(rand([4, 2]), tensor([-100, -100, -100, -100], int)));
+  for (const accumulate of [1, 2]) {
+    const { model, optimizer, loss } = setting();
+    const before = weights(model);
+    const trainer = new Trainer(model, { loss, optimizer, accumulate, metrics: ["accuracy"] });
+    const [result] = await trainer.fit(set, { batchSize: 2, ...quiet });
+    assertEquals([result!.loss, result!.accuracy], [NaN, NaN]);
+    assertEquals(weights(model), before);
   }
 });
 
@@ -203,6 +324,36 @@ test("an error in the middle of accumulated batches leaves the next fit whole", 
   assert(calls === 2);
   await trainer.fit(set, options);
   assertNear(weights(model), (await trained(set, 32)).weights);
+});
+
+test("an error between the parts of a step leaves nothing behind and the next fit whole", async () => {
+  const inputs = rand([8, 2]);
+  const set = later(new data.TensorDataset(inputs, tensor(few.map((t) => t === 2 ? 1 : t), int)));
+  const options = { batchSize: 2, shuffle: false, ...quiet };
+  const more = (made: ReturnType<typeof setting>) => ({
+    optimizer: made.optimizer,
+    scaler: new optim.GradScaler({ initScale: 8 }),
+    accumulate: 4,
+    clipGradNorm: 0.1,
+  });
+  const wanted = await trained(set, 2, more);
+  const made = setting();
+  let failing = true;
+  let calls = 0;
+  const trainer = new Trainer(made.model, {
+    ...more(made),
+    loss: (y, t) => {
+      if (failing && ++calls === 3) throw new Error("stop");
+      return crossEntropy(y, t);
+    },
+  });
+  await assertRejects(() => trainer.fit(set, options), Error, "stop");
+  failing = false;
+  made.optimizer.lr = NaN; // refused by the step itself, after the gradients were unscaled
+  await assertRejects(() => trainer.fit(set, options), ArgumentError, "lr is NaN");
+  made.optimizer.lr = 0.5;
+  await trainer.fit(set, { ...options, epochs: 3 });
+  assertEquals(weights(made.model), wanted.weights);
 });
 
 test("wrong options are refused", () => {

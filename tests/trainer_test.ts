@@ -1,16 +1,26 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
+  bceLoss,
+  bceWithLogitsLoss,
   type Callback,
+  crossEntropy,
   CudenoError,
   data,
+  type DType,
+  hingeLoss,
   manualSeed,
   memory,
+  mseLoss,
+  multiMarginLoss,
+  type NestedNumbers,
+  nllLoss,
   nn,
   optim,
   ProgressBar,
   scope,
   ShapeError,
   type Tensor,
+  tensor,
   Trainer,
   zeros,
 } from "../mod.ts";
@@ -88,6 +98,153 @@ test("a loss that is not one number is refused, not misread", async () => {
   const trainer = new Trainer(model, { loss, optimizer });
   await assertRejects(() => trainer.evaluate(set, { batchSize: 4 }), CudenoError, "[4]");
   await assertRejects(() => trainer.fit(set, { batchSize: 4, ...quiet }), CudenoError, "[4]");
+});
+
+// Output and target as they are, with the loss that says what is an answer.
+const outputs: [
+  name: string,
+  loss: (y: Tensor, target: Tensor) => Tensor,
+  output: NestedNumbers,
+  target: NestedNumbers,
+  dtype: DType,
+  wanted: number,
+][] = [
+  ["logits", bceWithLogitsLoss, [[0.4], [-0.1], [2], [-3]], [[1], [1], [0], [0]], "float32", 0.5],
+  ["probabilities", bceLoss, [[0.4], [0.9], [0.2], [0.7]], [[1], [1], [0], [0]], "float32", 0.5],
+  ["several a sample", bceLoss, [[0.9, 0.9], [0.4, 0.1]], [[1, 0], [0, 0]], "float32", 0.75],
+  ["scores", hingeLoss, [0.4, -0.3, 2, -1], [1, 1, 1, -1], "float32", 0.75],
+  [
+    "squares of [n, 1]",
+    mseLoss,
+    [[0.4], [0.9], [0.2], [0.7]],
+    [[1], [1], [0], [0]],
+    "float32",
+    0.5,
+  ],
+  ["squares of [n]", mseLoss, [0.4, 0.9, 0.2], [1, 1, 0], "float32", 2 / 3],
+  [
+    "squares of one-hot",
+    mseLoss,
+    [[1, 2], [3, 1], [0, 9]],
+    [[0, 1], [0, 1], [0, 1]],
+    "float32",
+    2 / 3,
+  ],
+  ["[n, 1] and [n]", (y) => y.mean(), [[0.4], [0.9], [0.2]], [1, 1, 0], "int32", 2 / 3],
+  ["[n] and [n, 1]", (y) => y.mean(), [0.4, 0.9, 0.2], [[1], [1], [0]], "uint8", 2 / 3],
+  ["[n, steps, 1] and [n, steps]", (y) => y.mean(), [[[0.4], [0.9]]], [[1, 1]], "int32", 0.5],
+  [
+    "classes in axis 1",
+    crossEntropy,
+    [[[5, 0], [1, 9]], [[0, 3], [9, 2]]],
+    [[0, 1], [0, 0]],
+    "int32",
+    0.75,
+  ],
+  [
+    "classes that the loss was given last",
+    (y, t) => crossEntropy(y.transpose(1, 2), t),
+    [[[5, 0], [1, 9]], [[0, 3], [9, 2]]],
+    [[0, 1], [0, 0]],
+    "int32",
+    0.75,
+  ],
+  [
+    "rows of a sequence",
+    (y, t) => crossEntropy(y.reshape([-1, 2]), t.reshape([-1])),
+    [[[5, 0], [9, 1]], [[0, 3], [9, 2]]],
+    [[0, 1], [0, -100]],
+    "int32",
+    1 / 3,
+  ],
+  [
+    "[n, steps, classes] by its shape",
+    (y) => y.mean(),
+    [[[5, 0, 0], [1, 9, 0]]],
+    [[0, 2]],
+    "int32",
+    0.5,
+  ],
+  [
+    "[n, classes, steps] by its shape",
+    (y) => y.mean(),
+    [[[5, 0, 9], [1, 9, 0]]],
+    [[0, 1, -100]],
+    "int32",
+    1,
+  ],
+  [
+    "probabilities of classes",
+    crossEntropy,
+    [[1, 2], [3, 1]],
+    [[0.4, 0.6], [0, 1]],
+    "float32",
+    0.5,
+  ],
+  [
+    "an ignored class",
+    (y, t) => crossEntropy(y, t, { ignoreIndex: 0 }),
+    [[2, 1], [1, 3], [4, 1], [0, 1]],
+    [0, 1, 1, 0],
+    "int32",
+    0.5,
+  ],
+  ["ignored targets", crossEntropy, [[2, 1], [1, 3], [4, 1]], [-100, 1, 0], "int32", 1],
+  [
+    "class weights count no answer twice",
+    (y, t) => nllLoss(y, t, { weight: tensor([9, 1]) }),
+    [[2, 1], [1, 3], [4, 1]],
+    [-100, 1, 1],
+    "int32",
+    0.5,
+  ],
+  ["margins", multiMarginLoss, [[2, 1], [1, 3], [4, 1]], [0, 0, 0], "int32", 2 / 3],
+  [
+    "scaled logits' loss",
+    (y, t) => bceWithLogitsLoss(y, t).mul(2),
+    [[0.4], [-0.1], [0.3], [-3]],
+    [[1], [1], [0], [0]],
+    "float32",
+    0.5,
+  ],
+  [
+    "a masked loss",
+    (y, t) => crossEntropy(y, t, { reduction: "none", ignoreIndex: 1 }).mul(2).mean(),
+    [[2, 1], [1, 3], [4, 1]],
+    [0, 1, 0],
+    "int32",
+    1,
+  ],
+  ["one class", crossEntropy, [[2], [1]], [0, 0], "int32", 1],
+];
+
+for (const [name, loss, output, target, dtype, wanted] of outputs) {
+  test(`accuracy: ${name}`, async () => {
+    const set = later(new data.TensorDataset(tensor(output), tensor(target, { dtype })));
+    const trainer = new Trainer(new nn.Identity(), { loss, metrics: ["accuracy"] });
+    for (const batchSize of [1, 2, 100]) {
+      const { accuracy } = await trainer.evaluate(set, { batchSize });
+      assertAlmostEquals(accuracy!, wanted, 1e-12);
+    }
+  });
+}
+
+test("accuracy of shapes that do not fit is refused before the first step", async () => {
+  for (
+    const [output, target] of [[[4, 3], [4, 2]], [[4, 3], [4, 1]], [[4, 3, 5], [4, 4]], [[4], [
+      4,
+      2,
+    ]]]
+  ) {
+    const set = later(new data.TensorDataset(zeros(output!), zeros(target!)));
+    const scale = tensor([1], { requiresGrad: true });
+    const optimizer = later(new optim.SGD([scale], { lr: 1 }));
+    const loss = (y: Tensor) => y.add(scale).mean();
+    const trainer = new Trainer(new nn.Identity(), { loss, optimizer, metrics: ["accuracy"] });
+    await assertRejects(() => trainer.fit(set, quiet), ShapeError, "accuracy: the output is [4");
+    await assertRejects(() => trainer.evaluate(set), ShapeError, "wanted are [n, classes, …]");
+    assertEquals(scale.itemSync(), 1);
+  }
 });
 
 test("the same seed gives the same losses and weights, bit by bit", async () => {
@@ -272,6 +429,27 @@ test("an error in a step ends the bar, tells the callbacks and frees all", async
   model.zeroGrad();
   assertEquals(memory().tensors, before);
   await trainer.fit(set, quiet); // and it can go on
+});
+
+test("an error while evaluating frees all", async () => {
+  const set = halves(8);
+  const trainer = new Trainer(later(new Broken()), {
+    loss: new nn.CrossEntropyLoss(),
+    metrics: ["accuracy"],
+  });
+  const before = memory().tensors;
+  await assertRejects(() => trainer.evaluate(set, { batchSize: 2 }), ShapeError);
+  assertThrows(() => trainer.predict(zeros([1, 3])), ShapeError);
+  const failing: data.Dataset = {
+    length: 8,
+    device: set.device,
+    batch(index) {
+      set.batch(index);
+      throw new Error("no such file");
+    },
+  };
+  await assertRejects(() => trainer.evaluate(failing), Error, "no such file");
+  assert(memory().tensors <= before + 1); // the [1, 3] above
 });
 
 test("an error in a callback frees all too", async () => {

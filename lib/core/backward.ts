@@ -23,6 +23,24 @@ export interface GradOptions<T extends TensorBase = TensorBase> extends Backward
   allowUnused?: boolean | undefined;
 }
 
+let watchers = 0;
+let reached: readonly TensorBase[] = [];
+
+/** From now on, until unwatchLeaves(), the leaves of the last backward() are remembered. */
+export function watchLeaves(): void {
+  watchers++;
+}
+
+/** The leaves that the last backward() gave gradients, while they are watched. */
+export function lastLeaves(): readonly TensorBase[] {
+  return reached;
+}
+
+/** Ends a watchLeaves(). */
+export function unwatchLeaves(): void {
+  if (--watchers === 0) reached = [];
+}
+
 /** Walks the tape back from `root` and adds to the `grad` of every leaf that needs one. */
 export function backward(
   root: TensorBase,
@@ -33,7 +51,8 @@ export function backward(
   checkRecorded("backward", root);
   const pass = new Pass(options);
   pass.walk([[root, seedOf("backward", root, gradient, pass.create)]]);
-  pass.store();
+  const leaves = pass.store();
+  if (watchers > 0) reached = [...leaves];
 }
 
 /**
@@ -247,8 +266,8 @@ class Pass implements Step {
     return own;
   }
 
-  /** Adds to the gradients of the leaves, which live as long as the leaves. */
-  store(): void {
+  /** Adds to the gradients of the leaves, which live as long as the leaves; returns those. */
+  store(): Iterable<TensorBase> {
     withRecording(this.create, () => {
       for (const [leaf, grad] of this.#gradients) {
         const before = leaf.grad;
@@ -258,6 +277,7 @@ class Pass implements Step {
         if (before) this.#release(grad);
       }
     });
+    return this.#gradients.keys();
   }
 
   // Users may write to a gradient, so it must not be the memory of another one or of what they gave.

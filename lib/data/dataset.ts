@@ -114,8 +114,8 @@ export interface DataLoaderOptions {
 }
 
 /**
- * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for;
- * clone() what is to stay.
+ * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for, or the
+ * loop is left; clone() what is to stay.
  *
  * ```ts
  * import { data, rand, zeros } from "@cudeno/cudeno";
@@ -166,10 +166,13 @@ export class DataLoader {
   /** The batches. */
   *[Symbol.iterator](): Generator<{ input: Tensor; target: Tensor }> {
     for (const index of this.indices()) {
-      const batch = checkedBatch("DataLoader", this.dataset.batch(index));
-      yield batch;
-      batch.input.dispose();
-      batch.target.dispose();
+      const { input, target } = scope(() => checkedBatch("DataLoader", this.dataset.batch(index)));
+      try {
+        yield { input, target };
+      } finally { // also where the loop is left early
+        input.dispose();
+        target.dispose();
+      }
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { DeviceName } from "../core/backend.ts";
-import { checkBytes, checkFunction, checkOptions } from "../core/options.ts";
+import { checkFunction, checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { fileBytes } from "../core/host.ts";
 import { scope } from "../core/scope.ts";

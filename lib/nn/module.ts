@@ -31,7 +31,11 @@ export interface SummaryOptions {
 /**
  * The base of layers and models. A subclass makes its tensors and child modules in the constructor, as properties, and
  * computes in forward(); properties that are tensors with requiresGrad are parameters, other tensors are buffers (saved
- * but not trained), and modules, alone or in arrays, are children, named by their property as in PyTorch.
+ * but not trained), and modules, alone or in arrays, plain objects, Maps and Sets, are children, named by their property
+ * and key as in PyTorch's ModuleList and ModuleDict: `heads.0`, `blocks.left`.
+ *
+ * What is in a #private field cannot be found: it is not trained, saved, moved or set to evaluation mode. An optimizer
+ * warns at its first step where backward() gave gradients to tensors that no optimizer has.
  *
  * ```ts
  * import { nn, Tensor } from "@cudeno/cudeno";
@@ -55,10 +59,7 @@ export abstract class Module {
   *namedChildren(): Generator<[string, Module]> {
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Module) yield [name, value];
-      if (!Array.isArray(value)) continue;
-      for (const [i, item] of value.entries()) {
-        if (item instanceof Module) yield [`${name}.${i}`, item];
-      }
+      else if (typeof value === "object") yield* containedIn(name, value, []);
     }
   }
 
@@ -259,4 +260,26 @@ function* modulesIn(
     path.push({ name, module, children: module.namedChildren() });
     around.add(module);
   }
+}
+
+// The modules in a container, which stands within those `around` it.
+function* containedIn(
+  name: string,
+  value: object | null,
+  around: readonly unknown[],
+): Generator<[string, Module]> {
+  if (value === null || value instanceof Tensor || around.includes(value)) return;
+  for (const [key, item] of entriesOf(value)) {
+    if (item instanceof Module) yield [`${name}.${key}`, item];
+    else if (typeof item === "object" && around.length < DEEPEST / 10) {
+      yield* containedIn(`${name}.${key}`, item, [...around, value]);
+    }
+  }
+}
+
+function entriesOf(value: object): Iterable<[key: unknown, item: unknown]> {
+  if (Array.isArray(value) || value instanceof Map) return value.entries();
+  if (value instanceof Set) return [...value].entries();
+  const kind = Object.getPrototypeOf(value);
+  return kind === Object.prototype || kind === null ? Object.entries(value) : [];
 }

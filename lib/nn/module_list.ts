@@ -61,9 +61,10 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
     return this.#modules[Symbol.iterator]();
   }
 
-  /** The modules by their number. */
+  /** The modules by their number, and then those that a subclass has in properties. */
   override *namedChildren(): Generator<[string, Module]> {
     for (const [i, module] of this.#modules.entries()) yield [`${i}`, module];
+    yield* super.namedChildren(); // of a subclass
   }
 
   /** Throws: a list computes nothing. */

@@ -39,9 +39,10 @@ export class Sequential extends Module {
     this.#modules = [...list];
   }
 
-  /** The modules by their number. */
+  /** The modules by their number, and then those that a subclass has in properties. */
   override *namedChildren(): Generator<[string, Module]> {
     for (const [i, module] of this.#modules.entries()) yield [`${i}`, module];
+    yield* super.namedChildren(); // of a subclass
   }
 
   /** The output of the last module. An error says which module it came from. */

@@ -5,6 +5,7 @@ import {
   checkAlike,
   checkWeightShape,
   type LossOptions,
+  note,
   type Pointwise,
   pointwise,
   reduceLosses,
@@ -53,9 +54,15 @@ const ofLogits: Pointwise = {
  */
 export function bceLoss(x: Tensor, target: Tensor, options: BCELossOptions = {}): Tensor {
   const reduction = reductionOf("bceLoss", options, ["weight"]);
-  if (!options.weight) return pointwise(ofProbabilities, x, target, reduction);
+  const answers = { output: x, target, threshold: 0.5 };
+  if (!options.weight) {
+    return note(pointwise(ofProbabilities, x, target, reduction), () => ({ answers }));
+  }
   const losses = pointwise(ofProbabilities, x, target, "none");
-  return reduceLosses(weighted("bceLoss", losses, options.weight), reduction);
+  return note(
+    reduceLosses(weighted("bceLoss", losses, options.weight), reduction),
+    () => ({ answers }),
+  );
 }
 
 /**
@@ -77,7 +84,10 @@ export function bceWithLogitsLoss(
   const reduction = reductionOf(op, options, ["weight", "posWeight"]);
   const { weight, posWeight } = options;
   [x, target] = autocasted("float32", x, target);
-  if (!weight && !posWeight) return pointwise(ofLogits, x, target, reduction);
+  const answers = { output: x, target, threshold: 0 };
+  if (!weight && !posWeight) {
+    return note(pointwise(ofLogits, x, target, reduction), () => ({ answers }));
+  }
   checkAlike(op, x, target);
   let losses = pointwise(ofLogits, x, target, "none");
   if (posWeight) {
@@ -86,5 +96,5 @@ export function bceWithLogitsLoss(
     const positive = pointwise(ofLogits, x, x.make(x.shape).fill(1), "none");
     losses = add(losses, mul(mul(positive, target), sub(posWeight, 1)));
   }
-  return reduceLosses(weighted(op, losses, weight), reduction);
+  return note(reduceLosses(weighted(op, losses, weight), reduction), () => ({ answers }));
 }

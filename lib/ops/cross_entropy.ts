@@ -8,7 +8,7 @@ import type { Tensor } from "../tensor.ts";
 import { add, mul } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { ne } from "./compare.ts";
-import { checkAlike, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
+import { checkAlike, note, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
 import { permute, reshape, unsqueeze } from "./movement.ts";
 import { autocasted, checkDType, checkTensor, floats } from "./operands.ts";
 import {
@@ -78,7 +78,6 @@ export function crossEntropy(
   if (isFloat(target.dtype)) {
     return ofProbabilities(logits, target, options, reduction, labelSmoothing);
   }
-  const inOrder = (losses: Tensor) => reduction === "none" ? reshape(losses, target.shape) : losses;
   const found = classesOf("crossEntropy", logits, target, options);
   const rows = byRows(logits, found);
   const classes = {
@@ -87,6 +86,10 @@ export function crossEntropy(
     outer: target.size,
     inner: 1,
   };
+  const inOrder = (losses: Tensor) =>
+    note(reduction === "none" ? reshape(losses, target.shape) : losses, () => ({
+      answers: { ...classes, output: rows, axis: 1 },
+    }));
   if (!classes.weight && labelSmoothing === 0) return inOrder(fused(rows, classes, reduction));
   const logs = logSoftmax(rows);
   let losses = pick(logs, classes);
@@ -128,7 +131,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   let y = losses;
   let total: Tensor | null = null;
   if (reduction === "mean") ({ mean: y, total } = classMean(losses, classes));
-  if (reduction === "sum") y = sum(losses);
+  if (reduction === "sum") y = reduceLosses(losses, reduction);
   if (y !== losses) losses.dispose();
   return record(y, "crossEntropy", [rows], (grad) => {
     if (gradEnabled()) {
@@ -173,11 +176,15 @@ function ofProbabilities(
   const { others, ...scores } = scoresOf("crossEntropy", logits);
   const { classes } = scores;
   const weight = checkClassWeight("crossEntropy", logits, classes, options.weight);
-  let share = byRows(target, scores);
+  const answers = { output: byRows(logits, scores), target: byRows(target, scores), axis: 1 };
+  let share = answers.target;
   if (labelSmoothing > 0) {
     share = add(mul(share, 1 - labelSmoothing), labelSmoothing / classes);
   }
   if (weight) share = mul(share, weight);
-  const losses = neg(sum(mul(logSoftmax(byRows(logits, scores)), share), 1));
-  return reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction);
+  const losses = neg(sum(mul(logSoftmax(answers.output), share), 1));
+  return note(
+    reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction),
+    () => ({ answers }),
+  );
 }

@@ -35,7 +35,60 @@ export function reductionOf(
 
 /** Losses reduced. */
 export function reduceLosses(losses: Tensor, reduction: Reduction): Tensor {
-  return reduction === "mean" ? mean(losses) : reduction === "sum" ? sum(losses) : losses;
+  if (reduction === "none") return losses;
+  if (reduction === "sum") return note(sum(losses), () => ({ divisor: null }));
+  return note(mean(losses), () => ({ divisor: losses.size }));
+}
+
+/** What a loss has compared, and how to tell right answers by it. */
+export interface Answers {
+  /** As the loss saw it. */
+  output: Tensor;
+  /** As the loss saw it: class numbers, or values of the output's shape. */
+  target: Tensor;
+  /** Of the classes, where the loss is of classes. */
+  axis?: number | undefined;
+  /** Above which the output says yes, where the loss is of yes and no. */
+  threshold?: number | undefined;
+  /** A class number that does not count. */
+  ignoreIndex?: number | undefined;
+  /** The classes' weights, or null; then the mean's divisor is the number of targets that count. */
+  weight?: Tensor | null | undefined;
+}
+
+/** How a loss was made. */
+export interface LossNote {
+  /** What its mean was divided by; null of a sum. */
+  divisor?: Tensor | number | null | undefined;
+  /** What was divided, before it was added up. */
+  losses?: Tensor | undefined;
+  /** What it compared. */
+  answers?: Answers | undefined;
+}
+
+let notes: Map<Tensor, LossNote> | undefined; // while a trainer asks
+
+/** Adds to what is known of a loss, if someone asks; returns the loss. */
+export function note(loss: Tensor, more: () => LossNote): Tensor {
+  notes?.set(loss, { ...notes.get(loss), ...more() });
+  return loss;
+}
+
+/**
+ * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or how the only one was made
+ * that it is made of, scaled or with a penalty.
+ */
+export function noted(fn: () => Tensor): { loss: Tensor; note: LossNote } {
+  const before = notes;
+  const own = notes = new Map<Tensor, LossNote>();
+  try {
+    const loss = fn();
+    const exact = own.get(loss);
+    const { divisor, answers } = own.size === 1 ? [...own.values()][0]! : {};
+    return { loss, note: exact ?? { ...(divisor && { divisor }), ...(answers && { answers }) } };
+  } finally {
+    notes = before;
+  }
 }
 
 /** Throws unless input and target are floats alike: of one shape, dtype and device. */

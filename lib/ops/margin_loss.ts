@@ -7,7 +7,7 @@ import { relu } from "./activations.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { eq, gt } from "./compare.ts";
-import { type LossOptions, pointwise, reduceLosses, reductionOf } from "./loss.ts";
+import { type LossOptions, note, pointwise, reduceLosses, reductionOf } from "./loss.ts";
 import { broadcastTo, reshape } from "./movement.ts";
 import { classesOf, pick, spread } from "./nll_loss.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
@@ -75,7 +75,7 @@ export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions =
   const margin = marginOf("hingeLoss", options);
   const active = (x: Tensor, target: Tensor) =>
     cast(gt(add(neg(mul(x, target)), margin), 0), x.dtype);
-  return pointwise(
+  const loss = pointwise(
     {
       op: "hingeLoss",
       kernel: "hinge_loss",
@@ -87,6 +87,7 @@ export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions =
     target,
     reduction,
   );
+  return note(loss, () => ({ answers: { output: x, target, threshold: 0 } }));
 }
 
 /**
@@ -128,7 +129,9 @@ export function multiMarginLoss(
   if (weight) {
     losses = mul(losses, neg(pick(broadcastTo(weight, [outer, classes]), unweighted)));
   }
-  return reduceLosses(losses, reduction);
+  return note(reduceLosses(losses, reduction), () => ({
+    answers: { output: rows, target: reshape(target, [outer]), axis: 1 },
+  }));
 }
 
 /**

@@ -5,10 +5,11 @@ import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { div } from "./binary.ts";
 import { cast } from "./cast.ts";
-import { type LossOptions, reductionOf } from "./loss.ts";
+import { eq } from "./compare.ts";
+import { type LossOptions, note, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
 import { broadcastTo } from "./movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
-import { sum } from "./reduce.ts";
+import { where } from "./where.ts";
 
 /** Options of losses against class numbers. */
 export interface ClassLossOptions extends LossOptions {
@@ -160,9 +161,10 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
   );
   const { shape } = losses;
   record(mean, "nllLoss", [losses], (grad) => {
-    const share = cast(div(cast(grad, total.dtype), total), grad.dtype);
-    return [broadcastTo(share, shape)];
+    const share = div(cast(grad, total.dtype), total);
+    return [broadcastTo(cast(where(eq(total, 0), 0, share), grad.dtype), shape)]; // of nothing: NaN, but no slope
   });
+  note(mean, () => ({ divisor: total, losses: losses.detach() }));
   return { mean, total };
 }
 
@@ -170,10 +172,9 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
 export function reduceClassLosses(
   losses: Tensor,
   classes: Classes,
-  reduction: LossOptions["reduction"],
+  reduction: Reduction,
 ): Tensor {
-  if (reduction === "mean") return classMean(losses, classes).mean;
-  return reduction === "sum" ? sum(losses) : losses;
+  return reduction === "mean" ? classMean(losses, classes).mean : reduceLosses(losses, reduction);
 }
 
 /**
@@ -192,5 +193,7 @@ export function nllLoss(x: Tensor, target: Tensor, options: ClassLossOptions = {
   const reduction = reductionOf("nllLoss", options, ["weight", "ignoreIndex"]);
   [x] = autocasted("float32", x);
   const classes = classesOf("nllLoss", x, target, options);
-  return reduceClassLosses(pick(x, classes), classes, reduction);
+  return note(reduceClassLosses(pick(x, classes), classes, reduction), () => ({
+    answers: { ...classes, output: x, axis: x.rank === 1 ? 0 : 1 },
+  }));
 }

@@ -109,15 +109,12 @@ export class GradScaler {
       );
     }
     const gradients = gradientsOf("GradScaler", optimizer.groups.flatMap(({ params }) => params));
-    const flags = new Map<string, Tensor>();
-    this.#rounds.set(optimizer, { flags: [], stepped: false, bad: false });
+    const round: Round = { flags: [], stepped: false, bad: false };
+    this.#rounds.set(optimizer, round);
     for (const { backend, code, tensors } of alike(gradients)) {
       const first = tensors[0]!;
-      let flag = flags.get(first.device);
-      if (!flag) {
-        flags.set(first.device, flag = keep(first.make([], "int32").fill(0)));
-        this.#rounds.get(optimizer)!.flags.push(flag);
-      }
+      let flag = round.flags.find(({ device }) => device === first.device);
+      if (!flag) round.flags.push(flag = keep(first.make([], "int32").fill(0)));
       backend.check(backend.functions.cdn_list_unscale(
         handlesOf(tensors),
         flag.handle,
@@ -144,7 +141,7 @@ export class GradScaler {
     if (round.stepped) {
       throw new ArgumentError("GradScaler: step() was called since the last update() already");
     }
-    settle(round);
+    this.#settle(round);
     round.stepped = true;
     if (!round.bad) optimizer.step();
     return !round.bad;
@@ -157,13 +154,13 @@ export class GradScaler {
       throw new ArgumentError("GradScaler: call step() or unscale() before update()");
     }
     const rounds = [...this.#rounds.values()];
-    rounds.forEach(settle);
+    rounds.forEach((round) => this.#settle(round));
     this.#rounds.clear();
     const { growthFactor, backoffFactor, growthInterval } = this.#options;
     if (rounds.some(({ bad }) => bad)) {
       this.#scale *= backoffFactor;
       this.#goodSteps = 0;
-    } else if (++this.#goodSteps === growthInterval) {
+    } else if (++this.#goodSteps >= growthInterval) {
       // No further than gradients of float32 could hold.
       if (this.#scale * growthFactor <= 2 ** 127) this.#scale *= growthFactor;
       this.#goodSteps = 0;
@@ -175,21 +172,31 @@ export class GradScaler {
     return { scale: this.#scale, goodSteps: this.#goodSteps };
   }
 
-  /** Goes on from a state. */
+  /** Goes on from a state, with the next step: one that was begun is forgotten. */
   loadStateDict(state: GradScalerState): void {
     checkState("GradScaler", state);
     const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);
+    this.dispose();
     this.#scale = scale;
     this.#goodSteps = goodSteps;
   }
-}
 
-function settle(round: Round): void {
-  for (const flag of round.flags.splice(0)) {
-    if (flag.itemSync() !== 0) round.bad = true;
-    flag.dispose();
+  #settle(round: Round): void {
+    try {
+      for (const flag of round.flags) if (flag.itemSync() !== 0) round.bad = true;
+    } catch (error) {
+      this.dispose(); // or the next step would be taken with gradients that are still scaled
+      throw error;
+    }
+    for (const flag of round.flags.splice(0)) flag.dispose();
+  }
+
+  /** Ends a step that an error has cut off: frees what unscale() holds until update(). */
+  dispose(): void {
+    for (const { flags } of this.#rounds.values()) flags.forEach((flag) => flag.dispose());
+    this.#rounds.clear();
   }
 }
 

@@ -1,5 +1,6 @@
 import { listOf } from "./lists.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
+import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -31,6 +32,9 @@ export type Group<O> = Complete<O> & {
   /** The learning rate from which schedules compute; set by the first schedule. */
   initialLr?: number | undefined;
 };
+
+// Parameters of any optimizer, and tensors that were warned of.
+const known = new WeakSet<object>();
 
 /**
  * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a .safetensors file,
@@ -85,6 +89,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #groups: Group<O>[] = [];
   readonly #states = new Map<Tensor, ParameterState>();
   #batches: Batch<Group<O>>[] = []; // of the last step
+  #started = false;
 
   /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
   constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
@@ -96,9 +101,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     this.#name = name;
     this.#defaults = optionsOf<O>(name, options, defaults);
     this.check(this.#defaults);
-    if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters`);
+    if (items.length === 0) throw new ArgumentError(`${name}: there are no parameters; ${places}`);
     if (items.every(isGroup)) { for (const group of items) this.addGroup(group); }
     else this.addGroup({ params: items } as unknown as ParameterGroup<O>);
+    watchLeaves();
   }
 
   /** The groups, in the order in which they were given. */
@@ -137,6 +143,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       this.checkParameter(p);
       seen.add(p);
     }
+    for (const p of list) known.add(p);
     this.#groups.push({ ...own, params: Object.freeze(list) } as Group<O>);
   }
 
@@ -146,6 +153,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     if (!this.#batchesHold()) {
       this.#batches = this.#groups.flatMap((group) => this.#batchesOf(group));
     }
+    if (!this.#started) this.#start();
     noGrad(() =>
       syncScope(() => {
         for (const batch of this.#batches) {
@@ -153,6 +161,25 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
           for (const state of batch.states) state.step++;
         }
       })
+    );
+  }
+
+  // Warns of what has a gradient but no optimizer, once there are gradients.
+  #start(): void {
+    const leaves = lastLeaves();
+    if (leaves.length === 0) return;
+    this.#started = true;
+    unwatchLeaves();
+    const others = leaves.filter((leaf) => !known.has(leaf));
+    if (others.length === 0) return;
+    for (const leaf of others) known.add(leaf);
+    const shapes = others.slice(0, 4).map(({ shape }) => formatShape(shape)).join(", ");
+    console.warn(
+      `${this.#name}: backward() gave gradients to tensors that no optimizer has, so they are not trained: ` +
+        `${others.length} of shape ${shapes}${
+          others.length > 4 ? ", …" : ""
+        }. If they are a layer's, mind that ` +
+        `${places}. If they are not to be trained, set requiresGrad to false.`,
     );
   }
 
@@ -254,6 +281,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     this.#batches = [];
   }
 }
+
+const places =
+  "parameters() finds layers in properties, alone or in arrays, plain objects, Maps and Sets, " +
+  "and none in #private fields";
 
 function isGroup<O>(item: Tensor | ParameterGroup<O>): item is ParameterGroup<O> {
   return typeof item === "object" && item !== null && "params" in item;

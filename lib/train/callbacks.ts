@@ -17,7 +17,7 @@ export interface ProgressState extends EpochState {
   readonly done: number;
   /** The mean training loss so far. */
   readonly loss: number;
-  /** The share of right classes so far, when asked for. */
+  /** The share of right answers so far, when asked for. */
   readonly accuracy?: number | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
   readonly lr?: number | undefined;

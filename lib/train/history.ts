@@ -4,13 +4,13 @@ export interface EpochResult {
   epoch: number;
   /** The mean training loss over the epoch. */
   loss: number;
-  /** The share of training samples whose class was right, as they were met. */
+  /** The share of right answers in training, as they were given. */
   accuracy?: number | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
   lr?: number | undefined;
   /** The mean loss on the validation data after the epoch. */
   valLoss?: number | undefined;
-  /** The share of validation samples whose class is right after the epoch. */
+  /** The share of right answers on the validation data after the epoch. */
   valAccuracy?: number | undefined;
   /** Seconds that training took, without validation. */
   seconds: number;

@@ -1,55 +1,146 @@
 import { checkTensor } from "../ops/operands.ts";
 import { noGrad } from "../core/autograd.ts";
 import { keep, scope } from "../core/scope.ts";
-import { formatShape } from "../core/shape.ts";
+import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import { zeros } from "../create.ts";
 import { cast } from "../ops/cast.ts";
-import { eq } from "../ops/compare.ts";
+import { eq, gt, ne } from "../ops/compare.ts";
 import { mul } from "../ops/binary.ts";
+import type { Answers, LossNote } from "../ops/loss.ts";
 import { argmax, sum } from "../ops/reduce.ts";
+import { where } from "../ops/where.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** A metric that trainers know by name. */
+/**
+ * A metric that trainers know by name: `"accuracy"`, the share of right answers among those that count.
+ *
+ * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest class, against a class
+ * number, where that is not its ignoreIndex, or against the highest of the target's probabilities; of bceLoss(),
+ * bceWithLogitsLoss() and hingeLoss() each element, which is a yes above 0.5 (of logits and scores: above 0), as its target
+ * is above 0.5. With any other loss the shapes do: the highest class of [n, classes, …], or else of [n, …, classes], against
+ * class numbers [n, …], where they are not -100; that of [n, classes, …] against the highest of a target of that shape; and
+ * each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss that was scaled, or has a penalty added, is
+ * still the loss that it was.
+ */
 export type MetricName = "accuracy";
 
-/** A sum that stays on the device, so that adding to it waits for nothing. */
-class DeviceSum {
-  #total: Tensor;
+/** A sum of numbers of the host and of the device; those stay there, so that adding to it waits for nothing. */
+export class Sum {
+  #here = 0;
+  #there: Tensor | undefined;
 
-  constructor(like: Tensor, dtype: "float32" | "float64" | "int32") {
-    this.#total = keep(zeros([], { dtype, device: like.device }));
-  }
-
-  add(value: Tensor): void {
-    const before = this.#total;
-    this.#total = keep(before.plus(value));
+  /** Adds a number, or the elements of a tensor. */
+  add(value: Tensor | number): void {
+    if (typeof value === "number") {
+      this.#here += value;
+      return;
+    }
+    const before = this.#there ?? zeros([], { dtype: "float64", device: value.device });
+    const wide = cast(value, "float64");
+    this.#there = keep(before.plus(value.rank === 0 ? wide : sum(wide)));
     before.dispose();
   }
 
-  read(): Promise<number> {
-    return this.#total.item();
+  /** What was added on the host, and on the device. */
+  get parts(): [here: number, there: Tensor | undefined] {
+    return [this.#here, this.#there];
   }
 
-  dispose(): void {
-    this.#total.dispose();
+  /** The sum; waits for the device. */
+  async read(): Promise<number> {
+    return this.#here + (await this.#there?.item() ?? 0);
   }
+
+  /** Begins anew at 0. */
+  dispose(): void {
+    this.#here = 0;
+    this.#there?.dispose();
+    this.#there = undefined;
+  }
+}
+
+/** The right answers of a batch whose loss is a mean with this divisor, and how many count. */
+function judged(
+  answers: Answers,
+  divisor: LossNote["divisor"],
+): { right: Tensor; counted: Tensor | number } {
+  const { output, target, ignoreIndex = -100, weight } = answers;
+  let { axis, threshold } = answers;
+  if (axis === undefined && isBinary(output.shape, target.shape)) threshold ??= 0.5;
+  if (threshold !== undefined) {
+    const yes = gt(cast(target.reshape(output.shape), output.dtype), 0.5);
+    return { right: eq(gt(output, threshold), yes), counted: output.size };
+  }
+  axis ??= classAxis(output.shape, target.shape);
+  const found = argmax(output, axis);
+  if (sameShape(output.shape, target.shape)) {
+    return { right: eq(found, argmax(target, axis)), counted: found.size };
+  }
+  const wanted = cast(target, "int32");
+  const right = eq(found, wanted);
+  if (typeof divisor === "object" && divisor && weight === null && ignoreIndex < 0) {
+    return { right, counted: divisor };
+  }
+  const counted = ne(wanted, ignoreIndex);
+  return { right: where(counted, right, 0), counted };
+}
+
+function isBinary(output: Shape, target: Shape): boolean {
+  const single = [output, target].some((shape) => shape.length === 1 || shape.at(-1) === 1);
+  const bare = (shape: Shape) =>
+    shape.at(-1) === 1 && shape.length > 1 ? shape.slice(0, -1) : shape;
+  return single && sameShape(bare(output), bare(target));
+}
+
+function classAxis(output: Shape, target: Shape): number {
+  const last = output.length - 1;
+  if (last > 0 && sameShape(output, target)) return 1;
+  const axis = [1, last].find((axis) =>
+    axis <= last && sameShape(output.filter((_, d) => d !== axis), target)
+  );
+  if (axis !== undefined) return axis;
+  throw new ShapeError(
+    `accuracy: the output is ${formatShape(output)}, the target ${
+      formatShape(target)
+    }; wanted are ` +
+      "[n, classes, …] or [n, …, classes] and class numbers [n, …], or two of one shape",
+  );
+}
+
+/** A batch's loss and what it is of. */
+export interface Measured {
+  loss: Tensor;
+  note: LossNote;
+  output: Tensor;
+  target: Tensor;
+}
+
+// 0 where nothing counted: that mean is NaN.
+function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
+  if (divisor === null) return loss;
+  const mean = cast(loss, "float64");
+  if (typeof divisor === "number") return mul(mean, divisor);
+  const counted = cast(divisor, "float64");
+  return where(eq(counted, 0), 0, mul(mean, counted));
 }
 
 /** The running mean loss and accuracy over some batches. */
 export class Meter {
   readonly #accuracy: boolean;
-  #samples = 0;
-  #loss: DeviceSum | undefined;
-  #correct: DeviceSum | undefined;
+  readonly #loss = new Sum();
+  readonly #divisor = new Sum();
+  readonly #right = new Sum();
+  #counted = new Sum(); // may be the divisor itself
+  #summed = false;
 
   /** Measures the loss, and the metrics named. */
   constructor(metrics: readonly MetricName[]) {
     this.#accuracy = metrics.includes("accuracy");
   }
 
-  /** Adds a batch: the mean loss over it, the model's output and the targets. */
-  add(loss: Tensor, output: Tensor, target: Tensor): void {
+  /** Adds a batch of so many samples. */
+  add({ loss, output, target, note }: Measured, samples: number): void {
     checkTensor("Trainer: the loss", loss);
     if (loss.size !== 1) {
       throw new ShapeError(
@@ -58,32 +149,31 @@ export class Meter {
         }; it must be one number, the mean over the batch`,
       );
     }
-    const n = target.shape[0]!;
-    this.#samples += n;
+    const { divisor = samples, losses, answers = { output, target } } = note;
     noGrad(() =>
       scope(() => {
-        this.#loss ??= new DeviceSum(loss, "float64");
-        this.#loss.add(mul(cast(loss.detach(), "float64"), n));
-        if (!this.#accuracy) return;
-        this.#correct ??= new DeviceSum(loss, "int32");
-        this.#correct.add(
-          sum(cast(eq(argmax(output.detach(), -1), cast(target, "int32")), "int32")),
-        );
+        const found = this.#accuracy ? judged(answers, divisor) : null;
+        if (divisor === null) this.#summed = true;
+        else this.#divisor.add(divisor);
+        this.#loss.add(losses ?? total(loss, divisor));
+        if (!found) return;
+        this.#right.add(found.right);
+        if (found.counted === divisor) this.#counted = this.#divisor;
+        else this.#counted.add(found.counted);
       })
     );
   }
 
   /** The means so far; waits for the device. */
-  async read(): Promise<{ loss: number; accuracy?: number | undefined }> {
-    const loss = this.#loss ? await this.#loss.read() / this.#samples : NaN;
-    if (!this.#correct) return { loss };
-    return { loss, accuracy: await this.#correct.read() / this.#samples };
+  async read(): Promise<{ loss: number; accuracy?: number }> {
+    const loss = await this.#loss.read() / (this.#summed ? 1 : await this.#divisor.read());
+    if (!this.#accuracy) return { loss };
+    return { loss, accuracy: await this.#right.read() / await this.#counted.read() };
   }
 
   /** Frees the sums. */
   dispose(): void {
-    this.#loss?.dispose();
-    this.#correct?.dispose();
+    for (const part of [this.#loss, this.#divisor, this.#right, this.#counted]) part.dispose();
   }
 
   /** As dispose(). */

@@ -1,7 +1,11 @@
 import { formatValue } from "../core/format.ts";
 import { checkInteger, checkNumber, refuse } from "../core/options.ts";
+import { noGrad } from "../core/autograd.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { mul } from "../ops/binary.ts";
+import { div, mul } from "../ops/binary.ts";
+import { cast } from "../ops/cast.ts";
+import { eq } from "../ops/compare.ts";
+import { where } from "../ops/where.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
 import { EMA } from "../optim/ema.ts";
 import { GradScaler } from "../optim/grad_scaler.ts";
@@ -10,6 +14,7 @@ import { checkOptimizer } from "../optim/check.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
+import { Sum } from "./metrics.ts";
 
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
 export interface StepOptions {
@@ -86,6 +91,8 @@ export class Stepper {
   #left: number;
   #group = 0;
   #done = 0;
+  readonly #weight = new Sum(); // of the group's losses
+  #unit: number | undefined; // what a sample counts, where that is known
   #lr: number;
 
   /** For one epoch of `samples`, `batchSize` at a time. */
@@ -106,21 +113,59 @@ export class Stepper {
     return this.#options.schedule ? { lr: this.#lr } : {};
   }
 
-  /** Adds the gradients of a batch's mean loss; steps when there are enough of them. */
-  add(loss: Tensor, samples: number): void {
+  /** Adds the gradients of a batch's loss, a mean with this divisor (null: a sum); steps when there are enough of them. */
+  add(loss: Tensor, samples: number, divisor: Tensor | number | null = samples): void {
     const { scaler } = this.#options;
     if (this.#done === 0) {
       this.#optimizer.zeroGrad();
       this.#group = Math.min(this.#wanted, this.#left);
     }
-    // By samples, so that a last batch that is smaller weighs less.
-    const share = samples === this.#group ? loss : mul(loss, samples / this.#group);
+    const share = samples === this.#group || divisor === null
+      ? loss
+      : this.#share(loss, samples, divisor);
     (scaler ? scaler.scale(share) : share).backward();
     this.#done += samples;
     this.#left -= samples;
     if (this.#done < this.#group) return;
     this.#done = 0;
+    this.#level();
     this.#step();
+  }
+
+  // By what was counted, as if that were as much in each sample; #level() sets right what was not.
+  #share(loss: Tensor, samples: number, divisor: Tensor | number): Tensor {
+    if (typeof divisor === "number") {
+      this.#unit ??= divisor / samples;
+      const weight = divisor / this.#unit / this.#group;
+      this.#weight.add(weight);
+      return mul(loss, weight);
+    }
+    const weight = mul(divisor, 1 / this.#group);
+    noGrad(() => this.#weight.add(weight));
+    return mul(cast(loss, weight.dtype), weight);
+  }
+
+  // Divides the gradients of a group by the sum of its weights, where that is not 1.
+  #level(): void {
+    const [here, there] = this.#weight.parts;
+    if (there || (here > 0 && Math.abs(here - 1) > 1e-9)) {
+      noGrad(() => {
+        const weight = there ? where(eq(there, 0), 1, there) : here; // of nothing the gradients are 0
+        for (const { grad } of this.#optimizer.groups.flatMap(({ params }) => params)) {
+          if (!grad) continue;
+          const wide = grad.dtype === "float64" ? "float64" : "float32";
+          const divisor = typeof weight === "number" ? weight : cast(weight, wide);
+          (grad as Tensor).copyFrom(cast(div(cast(grad as Tensor, wide), divisor), grad.dtype));
+        }
+      });
+    }
+    this.#weight.dispose();
+  }
+
+  /** Frees what a group under way holds, where an error has ended it. */
+  [Symbol.dispose](): void {
+    this.#weight.dispose();
+    this.#options.scaler?.dispose();
   }
 
   #step(): void {

@@ -9,20 +9,26 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
 import { type Module } from "../nn/module.ts";
 import { checkModule } from "../nn/check.ts";
+import { noted } from "../ops/loss.ts";
 import { checkTensor } from "../ops/operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
 import type { EpochResult, History } from "./history.ts";
-import { Meter, type MetricName } from "./metrics.ts";
+import { type Measured, Meter, type MetricName } from "./metrics.ts";
 import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./stepper.ts";
 
 /** What a {@linkcode Trainer} trains with. */
 export interface TrainerOptions extends StepOptions {
-  /** From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. */
+  /**
+   * From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. A mean that
+   * the library's losses give, or a function makes of one of them by scaling it or adding a penalty, is weighed by what it
+   * is over (targets that are not ignored, by their classes' weights), and their sum is added up, so that several batches
+   * come to the same as one; any other number counts as a mean over samples.
+   */
   loss: Loss | Loss["forward"];
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
   autocast?: AutocastDType | undefined;
-  /** What to measure beside the loss; default nothing. */
+  /** What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is. */
   metrics?: readonly MetricName[] | undefined;
 }
 
@@ -50,7 +56,7 @@ export interface EvaluateOptions {
 export interface Evaluation {
   /** The mean loss. */
   loss: number;
-  /** The share of samples whose class is right, when asked for. */
+  /** The share of right answers, when asked for. */
   accuracy?: number | undefined;
 }
 
@@ -139,7 +145,7 @@ export class Trainer {
     this.model.train();
     using meter = new Meter(this.#options.metrics ?? []);
     const { optimizer } = this.#options;
-    const stepper = new Stepper(
+    using stepper = new Stepper(
       { ...this.#options, optimizer: optimizer! },
       state.samples,
       loader.batchSize,
@@ -162,17 +168,17 @@ export class Trainer {
   }
 
   #step(dataset: Dataset, index: Tensor, stepper: Stepper, meter: Meter): void {
-    const { loss, output, target } = this.#measured(dataset, index);
-    stepper.add(loss, index.size);
-    meter.add(loss, output, target);
+    const measured = this.#measured(dataset, index);
+    meter.add(measured, index.size);
+    stepper.add(measured.loss, index.size, measured.note.divisor);
   }
 
-  #measured(dataset: Dataset, index: Tensor): { loss: Tensor; output: Tensor; target: Tensor } {
+  #measured(dataset: Dataset, index: Tensor): Measured {
     const { input, target } = checkedBatch("Trainer", dataset.batch(index));
     return this.#cast(() => {
       const output = this.model.forward(input);
       checkTensor("Trainer: the model's output", output);
-      return { loss: this.#loss(output, target), output, target };
+      return { ...noted(() => this.#loss(output, target)), output, target };
     });
   }
 
@@ -204,8 +210,7 @@ export class Trainer {
         const index of new DataLoader(dataset, { batchSize: options.batchSize ?? 256 }).indices()
       ) {
         scope(() => {
-          const { loss, output, target } = this.#measured(dataset, index);
-          meter.add(loss, output, target);
+          meter.add(this.#measured(dataset, index), index.size);
         });
       }
     });

@@ -1,6 +1,4 @@
-import { checkState } from "../../core/options.ts";
-import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules } from "./check.ts";
+import { checkSchedules, checkStates } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /**
@@ -53,14 +51,14 @@ export class ChainedScheduler extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
-    checkState("ChainedScheduler", state);
-    const states = state["schedules"] as ScheduleState[];
-    if (!Array.isArray(states) || states.length !== this.#schedules.length) {
-      throw new ArgumentError(
-        `ChainedScheduler: the state is not of ${this.#schedules.length} schedules`,
-      );
-    }
     super.loadStateDict(state);
+    const states = state["schedules"] as ScheduleState[];
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
+  }
+
+  /** Throws also for a state of other schedules. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    checkStates("ChainedScheduler", this.#schedules, state["schedules"]);
   }
 }

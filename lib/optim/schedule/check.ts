@@ -24,3 +24,17 @@ export function checkSchedules(op: string, schedules: readonly Schedule[]): Sche
   }
   return first;
 }
+
+/** Throws unless there is a state for each schedule. */
+export function checkStates(
+  op: string,
+  schedules: readonly Schedule[],
+  states: unknown,
+): void {
+  if (!Array.isArray(states) || states.length !== schedules.length) {
+    throw new ArgumentError(
+      `${op}: the state is not one of ${schedules.length} schedules, as this is`,
+    );
+  }
+  schedules.forEach((schedule, i) => schedule.checkState(states[i]));
+}

@@ -2,7 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
-import { Schedule } from "./schedule.ts";
+import { Schedule, type ScheduleState } from "./schedule.ts";
 import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode OneCycleLR}. */
@@ -46,7 +46,8 @@ interface Phase {
 
 /**
  * One cycle: up from maxLr / divFactor to maxLr, down to nearly 0, and the momentum the other way round (Smith, Topin 2018,
- * https://arxiv.org/abs/1708.07120). As torch.optim.lr_scheduler.OneCycleLR; meant to be stepped after each batch.
+ * https://arxiv.org/abs/1708.07120). As torch.optim.lr_scheduler.OneCycleLR; meant to be stepped after each batch. After
+ * the cycle the last rate stays.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -55,8 +56,6 @@ interface Phase {
  * for (let t = 0; t < 29; t++) schedule.step();
  * console.log(optimizer.lr, optimizer.groups[0]!.betas[0]); // 0.1, 0.85
  * ```
- *
- * @throws {ArgumentError} from step(), beyond totalSteps.
  */
 export class OneCycleLR extends Schedule {
   readonly #options: Complete<OneCycleLROptions>;
@@ -105,11 +104,6 @@ export class OneCycleLR extends Schedule {
 
   /** Goes on to the next step and sets its rates, and momenta. */
   override start(): this {
-    if (this.count > this.#total) {
-      throw new ArgumentError(
-        `OneCycleLR: this is step ${this.count + 1}; the cycle has ${this.#total}`,
-      );
-    }
     super.start();
     if (this.#options.cycleMomentum) this.#setMomenta();
     return this;
@@ -117,11 +111,12 @@ export class OneCycleLR extends Schedule {
 
   // The phase of this step, and how far it has come.
   #now(): { phase: Phase; share: number } {
+    const t = Math.min(this.count, this.#total - 1);
     let begin = 0;
     for (const [i, phase] of this.#phases.entries()) {
-      if (this.count <= phase.end || i === this.#phases.length - 1) {
+      if (t <= phase.end || i === this.#phases.length - 1) {
         const length = phase.end - begin;
-        return { phase, share: length === 0 ? 1 : (this.count - begin) / length };
+        return { phase, share: length === 0 ? 1 : (t - begin) / length };
       }
       begin = phase.end;
     }
@@ -136,9 +131,31 @@ export class OneCycleLR extends Schedule {
   #setMomenta(): void {
     const { phase, share } = this.#now();
     const momentum = this.#between(...phase.momentum, share);
-    for (const group of this.optimizer.groups as readonly Momenta[]) {
-      if (group.betas) group.betas = [momentum, group.betas[1]];
-      else group.momentum = momentum;
+    for (const group of this.groups as readonly Momenta[]) setMomentum(group, momentum);
+  }
+
+  /** All that it needs to go on from here, the optimizer's momenta among it; plain JSON. */
+  override stateDict(): ScheduleState {
+    const momenta = (this.groups as readonly Momenta[]).map((g) => g.betas?.[0] ?? g.momentum);
+    return { ...super.stateDict(), ...(this.#options.cycleMomentum ? { momenta } : {}) };
+  }
+
+  /** Goes on from a state. */
+  override loadStateDict(state: ScheduleState): void {
+    super.loadStateDict(state);
+    if (!this.#options.cycleMomentum) return;
+    const momenta = state["momenta"] as number[];
+    (this.groups as readonly Momenta[]).forEach((group, i) => setMomentum(group, momenta[i]!));
+  }
+
+  /** Throws also where only one of the two moves the momentum. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    const { cycleMomentum } = this.#options;
+    if (cycleMomentum !== "momenta" in state) {
+      throw new ArgumentError(
+        `OneCycleLR: the state is of a schedule with cycleMomentum ${!cycleMomentum}; this one has ${cycleMomentum}`,
+      );
     }
   }
 
@@ -151,6 +168,11 @@ export class OneCycleLR extends Schedule {
     const { phase, share } = this.#now();
     return this.#between(lrs[phase.lr[0]], lrs[phase.lr[1]], share);
   }
+}
+
+function setMomentum(group: Momenta, momentum: number): void {
+  if (group.betas) group.betas = [momentum, group.betas[1]];
+  else group.momentum = momentum;
 }
 
 function check(options: Complete<OneCycleLROptions>): void {

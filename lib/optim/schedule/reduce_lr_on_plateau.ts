@@ -1,5 +1,5 @@
 import { formatValue } from "../../core/format.ts";
-import { checkInteger, checkNumber, checkState, type Complete } from "../../core/options.ts";
+import { checkInteger, checkNumber, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
@@ -15,7 +15,7 @@ export interface ReduceLROnPlateauOptions {
   patience?: number | undefined;
   /** By how much a better metric must be better; default 1e-4. */
   threshold?: number | undefined;
-  /** Whether that is a share of the best metric (`"rel"`, the default) or a difference. */
+  /** Whether that is a share of the best metric's size (`"rel"`, the default) or a difference. */
   thresholdMode?: "rel" | "abs" | undefined;
   /** Steps after a reduction in which nothing is counted; default 0. */
   cooldown?: number | undefined;
@@ -27,7 +27,8 @@ export interface ReduceLROnPlateauOptions {
 
 /**
  * Lowers the rate when a metric has stopped improving. step() takes the metric, after each validation; a Trainer gives it the
- * validation loss, or without validation the training loss. As torch.optim.lr_scheduler.ReduceLROnPlateau.
+ * validation loss, or without validation the training loss. As torch.optim.lr_scheduler.ReduceLROnPlateau, but that the
+ * share of a negative metric is no bonus. Groups that the optimizer got later are lowered too.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -74,7 +75,7 @@ export class ReduceLROnPlateau extends Schedule {
     checkInteger("ReduceLROnPlateau", "cooldown", cooldown, 0);
   }
 
-  /** Takes the metric of a step into account; NaN counts as no better. */
+  /** Takes the metric of a step into account; NaN and infinities count as no better. */
   override step(metric?: number): void {
     if (typeof metric !== "number") {
       throw new ArgumentError(
@@ -88,17 +89,20 @@ export class ReduceLROnPlateau extends Schedule {
       this.#cooldown--;
       this.#bad = 0;
     }
-    const reduce = this.#bad > this.#options.patience;
-    if (reduce) [this.#bad, this.#cooldown] = [0, this.#options.cooldown];
-    this.set(({ lr }) => reduce ? this.#lower(lr) : lr);
+    if (this.#bad > this.#options.patience) {
+      [this.#bad, this.#cooldown] = [0, this.#options.cooldown];
+      for (const group of this.optimizer.groups) group.lr = this.#lower(group.lr!);
+    }
+    this.set(({ lr }) => lr);
   }
 
   #better(metric: number): boolean {
     const { mode, threshold, thresholdMode } = this.#options;
+    if (!Number.isFinite(metric)) return false;
+    if (this.#best === null) return true;
     const sign = mode === "min" ? -1 : 1;
-    const best = this.#best ?? -sign * Infinity;
-    if (thresholdMode === "abs") return sign * metric > sign * (best + sign * threshold);
-    return sign * metric > sign * (best * (1 + sign * threshold));
+    const margin = thresholdMode === "abs" ? threshold : threshold * Math.abs(this.#best);
+    return sign * metric > sign * this.#best + margin;
   }
 
   /** Forgets the metrics. */
@@ -130,12 +134,23 @@ export class ReduceLROnPlateau extends Schedule {
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
-    checkState("ReduceLROnPlateau", state);
-    const { best, bad, cooldown } = state as { best: number | null; bad: number; cooldown: number };
+    super.loadStateDict(state);
+    const { best, bad, cooldown } = state as unknown as Saved;
+    [this.#best, this.#bad, this.#cooldown] = [best, bad, cooldown];
+  }
+
+  /** Throws also for a state of another kind of schedule. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    const { best, bad, cooldown } = state as unknown as Saved;
     if (best !== null) checkNumber("ReduceLROnPlateau", "best", best);
     checkInteger("ReduceLROnPlateau", "bad", bad, 0);
     checkInteger("ReduceLROnPlateau", "cooldown", cooldown, 0);
-    super.loadStateDict(state);
-    [this.#best, this.#bad, this.#cooldown] = [best, bad, cooldown];
   }
+}
+
+interface Saved {
+  best: number | null;
+  bad: number;
+  cooldown: number;
 }

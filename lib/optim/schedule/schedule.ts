@@ -9,7 +9,8 @@ export type ScheduleState = Record<string, unknown>;
 /**
  * The base of learning rate schedules, after torch.optim.lr_scheduler.LRScheduler. Making one sets the rates of step 0;
  * step() goes on to the next. Each group of the optimizer has its own rates, from its own first rate, which the first
- * schedule notes in the group as `initialLr`.
+ * schedule notes in the group as `initialLr`. A group added to the optimizer later keeps its own rate, until a schedule is
+ * made that knows it.
  *
  * Schedules count steps; whether a step is an epoch or a batch is for the caller, or for the Trainer's `scheduleEvery`.
  *
@@ -42,6 +43,11 @@ export abstract class Schedule {
     this.optimizer = optimizer;
     this.#baseLrs = optimizer.groups.map((group) => group.initialLr ??= group.lr);
     this.#lastLr = optimizer.groups.map(({ lr }) => lr);
+  }
+
+  /** The groups that it schedules: those that the optimizer had when it was made. */
+  protected get groups(): readonly Group<OptimizerOptions>[] {
+    return this.optimizer.groups.slice(0, this.#baseLrs.length);
   }
 
   /** How many steps it has made. */
@@ -88,7 +94,7 @@ export abstract class Schedule {
 
   /** Sets each group's rate. */
   protected set(rate: (group: Group<OptimizerOptions>, index: number) => number): void {
-    this.#lastLr = this.optimizer.groups.map((group, i) => group.lr = rate(group, i));
+    this.#lastLr = this.groups.map((group, i) => group.lr = rate(group, i));
   }
 
   /** Jumps to a step without setting rates. */
@@ -96,31 +102,49 @@ export abstract class Schedule {
     this.#count = count;
   }
 
-  /** All that it needs to go on from here; plain JSON. The rates themselves are in the optimizer's state. */
+  /** All that it needs to go on from here, the optimizer's rates among it; plain JSON. */
   stateDict(): ScheduleState {
-    return { count: this.#count, baseLrs: [...this.#baseLrs], lastLr: [...this.#lastLr] };
+    const lrs = this.optimizer.groups.map(({ lr }) => lr);
+    return { count: this.#count, baseLrs: [...this.#baseLrs], lastLr: [...this.#lastLr], lrs };
   }
 
-  /** Goes on from a state. Load the optimizer's too. */
+  /**
+   * Goes on from the state of a schedule that was made with the same options, at the rates that the optimizer had: whether
+   * the optimizer's state is loaded before the schedule is made, before this or after it. Nothing is changed if it throws.
+   */
   loadStateDict(state: ScheduleState): void {
-    checkState(this.constructor.name, state);
-    const { count, baseLrs, lastLr } = state as {
-      count: number;
-      baseLrs: number[];
-      lastLr: number[];
-    };
-    const op = this.constructor.name;
-    checkNumber(op, "count", count, 0);
-    for (const [name, list] of Object.entries({ baseLrs, lastLr })) {
-      if (!Array.isArray(list) || list.length !== this.#baseLrs.length) {
-        throw new ArgumentError(
-          `${op}: the state is of ${list?.length} groups; the optimizer has ${this.#baseLrs.length}`,
-        );
-      }
-      list.forEach((lr, i) => checkNumber(op, `${name}[${i}]`, lr, 0));
-    }
+    this.checkState(state);
+    const { count, baseLrs, lastLr, lrs } = state as unknown as Saved;
     this.#count = count;
     this.#baseLrs = [...baseLrs];
     this.#lastLr = [...lastLr];
+    this.optimizer.groups.forEach((group, i) => group.lr = lrs[i]!);
   }
+
+  /** Throws for a state that is not of this kind of schedule, or of another number of groups. */
+  checkState(state: ScheduleState): void {
+    const op = this.constructor.name;
+    checkState(op, state);
+    const { count, baseLrs, lastLr, lrs } = state as Partial<Saved>;
+    if (![baseLrs, lastLr, lrs].every(Array.isArray)) {
+      throw new ArgumentError(`${op}: this is no state that a schedule's stateDict() has given`);
+    }
+    const { length } = this.optimizer.groups;
+    if (lrs!.length !== length || baseLrs!.length > length) {
+      throw new ArgumentError(
+        `${op}: the state is of ${lrs!.length} groups; the optimizer has ${length}`,
+      );
+    }
+    checkNumber(op, "count", count!, 0);
+    for (const [name, list] of Object.entries({ baseLrs, lastLr, lrs })) {
+      list!.forEach((lr, i) => checkNumber(op, `${name}[${i}]`, lr, 0));
+    }
+  }
+}
+
+interface Saved {
+  count: number;
+  baseLrs: number[];
+  lastLr: number[];
+  lrs: number[];
 }

@@ -1,8 +1,7 @@
-import { checkInteger, checkState } from "../../core/options.ts";
+import { checkInteger } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules } from "./check.ts";
+import { checkSchedules, checkStates, optionsOf } from "./check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
-import { optionsOf } from "./check.ts";
 
 /** Options of {@linkcode SequentialLR}. */
 export interface SequentialLROptions {
@@ -27,6 +26,7 @@ export interface SequentialLROptions {
 export class SequentialLR extends Schedule {
   readonly #schedules: readonly Schedule[];
   readonly #milestones: readonly number[];
+  #turn = 0;
 
   constructor(schedules: readonly Schedule[], options: SequentialLROptions) {
     const first = checkSchedules("SequentialLR", schedules);
@@ -55,14 +55,16 @@ export class SequentialLR extends Schedule {
     this.moveTo(this.count + 1);
     const turn = this.#milestones.filter((at) => at <= this.count).length;
     const schedule = this.#schedules[turn]!;
-    if (this.#milestones.includes(this.count)) schedule.restart();
-    else schedule.step(metric);
+    if (turn === this.#turn) schedule.step(metric);
+    else schedule.restart();
+    this.#turn = turn;
     this.set(({ lr }) => lr);
   }
 
   /** Begins anew, with the first. */
   override rewind(): void {
     this.moveTo(0);
+    this.#turn = 0;
     this.#schedules[0]!.restart();
     this.set(({ lr }) => lr);
   }
@@ -74,19 +76,21 @@ export class SequentialLR extends Schedule {
 
   /** All that they need to go on from here; plain JSON. */
   override stateDict(): ScheduleState {
-    return { ...super.stateDict(), schedules: this.#schedules.map((s) => s.stateDict()) };
+    const schedules = this.#schedules.map((s) => s.stateDict());
+    return { ...super.stateDict(), schedules, turn: this.#turn };
   }
 
   /** Goes on from a state. */
   override loadStateDict(state: ScheduleState): void {
-    checkState("SequentialLR", state);
-    const states = state["schedules"] as ScheduleState[];
-    if (!Array.isArray(states) || states.length !== this.#schedules.length) {
-      throw new ArgumentError(
-        `SequentialLR: the state is not of ${this.#schedules.length} schedules`,
-      );
-    }
     super.loadStateDict(state);
+    const states = state["schedules"] as ScheduleState[];
     this.#schedules.forEach((schedule, i) => schedule.loadStateDict(states[i]!));
+    this.#turn = state["turn"] as number;
+  }
+
+  /** Throws also for a state of other schedules. */
+  override checkState(state: ScheduleState): void {
+    super.checkState(state);
+    checkStates("SequentialLR", this.#schedules, state["schedules"]);
   }
 }
