@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 4
+#define CDN_ABI_VERSION 5
 
 /* Status codes. */
 enum {
@@ -137,11 +137,17 @@ int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_d
 
 /* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost first, strides in
  * elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then `scalar` stands for it, and the other one
- * is contiguous. Floats, int32; pow and the gradients only floats. */
+ * is contiguous. Floats, int32; div, pow and the gradients only floats. */
 int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+/* a * b, but 0 where b is 0, whatever a is: for weights and masks. Floats. */
+int32_t cdn_weigh(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                  int32_t dtype);
 int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+/* The floor of a / b; 0 for an int32 divided by 0. */
+int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                         int32_t dtype);
 int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
                     int32_t dtype);
@@ -236,6 +242,8 @@ int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int3
 /* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
+/* softmax, but 0 along rows of -Infinity alone. */
+int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
 

@@ -150,7 +150,9 @@ export const symbols = {
   cdn_add: binary,
   cdn_sub: binary,
   cdn_mul: binary,
+  cdn_weigh: binary,
   cdn_div: binary,
+  cdn_floor_divide: binary,
   cdn_pow: binary,
   cdn_maximum: binary,
   cdn_minimum: binary,
@@ -226,6 +228,7 @@ export const symbols = {
 
   cdn_softmax: rows,
   cdn_softmax_grad: rowsGrad,
+  cdn_masked_softmax: rows,
   cdn_log_softmax: rows,
   cdn_log_softmax_grad: rowsGrad,
   cdn_cross_entropy: {
@@ -382,4 +385,4 @@ export const waiting = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 4;
+export const abiVersion = 5;

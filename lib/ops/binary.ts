@@ -5,6 +5,7 @@ import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
+import { cast } from "./cast.ts";
 import { eq, ge } from "./compare.ts";
 import {
   autocasted,
@@ -12,6 +13,7 @@ import {
   checkSameDevice,
   checkSameDType,
   floats,
+  inFloat32,
   numbers,
 } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
@@ -19,7 +21,16 @@ import { log, neg } from "./unary.ts";
 import { where } from "./where.ts";
 
 type Kernel =
-  | `cdn_${"add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum"}`
+  | `cdn_${
+    | "add"
+    | "sub"
+    | "mul"
+    | "weigh"
+    | "div"
+    | "floor_divide"
+    | "pow"
+    | "maximum"
+    | "minimum"}`
   | `cdn_${"pow_grad_base" | "pow_grad_exponent" | "maximum_grad"}`
   | `cdn_${"eq" | "ne" | "lt" | "le" | "gt" | "ge"}`;
 
@@ -124,7 +135,17 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a / b, with broadcasting. dtypes: float32, float64; int32 truncates towards 0, and gives 0 where b is 0.
+ * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back as NaN. Nor must its
+ * gradient.
+ */
+export function weigh(a: Tensor, b: Tensor): Tensor {
+  const y = broadcasted("mul", "cdn_weigh", a, b);
+  return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
+}
+
+/**
+ * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN where b is 0. As torch.div;
+ * {@linkcode floorDivide} gives whole numbers.
  *
  * ```ts
  * import { div, tensor } from "@cudeno/cudeno";
@@ -133,6 +154,9 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
  */
 export function div(a: Tensor, b: Tensor | number): Tensor {
   checkDType("div", a, numbers);
+  if (a.dtype === "int32" && (typeof b === "number" || b?.dtype === "int32")) {
+    [a, b] = [cast(a, "float32"), typeof b === "number" ? b : cast(b, "float32")];
+  }
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("div", "cdn_div", a, b);
   return differentiable(
@@ -141,8 +165,26 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
     a,
     b,
     (grad) => div(grad, b),
-    (grad) => neg(div(mul(grad, a), mul(b as Tensor, b))),
+    // Not grad a / b^2, whose parts overflow and vanish where the whole does not.
+    (grad) => inFloat32([grad, y, b], (grad, y, b) => neg(mul(grad, div(y, b)))),
   );
+}
+
+/**
+ * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0 gives an infinity or
+ * NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps. The gradient is 0. As torch.floor_divide.
+ *
+ * ```ts
+ * import { floorDivide, tensor } from "@cudeno/cudeno";
+ * console.log(floorDivide(tensor([-7, 7], { dtype: "int32" }), 2).dataSync()); // -4, 3
+ * ```
+ */
+export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("floorDivide", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("floorDivide", "cdn_floor_divide", a, b);
+  const zeros = (grad: Tensor) => grad.make(grad.shape).fill(0);
+  return differentiable("floorDivide", y, a, b, zeros, zeros);
 }
 
 /**
@@ -163,20 +205,22 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => {
-      if (!gradEnabled() || b === 0) {
-        return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
-      }
-      const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
-      return mul(grad, mul(local, b));
-    },
     (grad) =>
-      mul(
-        grad,
-        gradEnabled()
-          ? mul(y, log(nonzero(a, ge(b as Tensor, 0))))
-          : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
-      ),
+      inFloat32([grad, a, b], (grad, a, b) => {
+        if (!gradEnabled() || b === 0) {
+          return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+        }
+        const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
+        return mul(grad, mul(local, b));
+      }),
+    (grad) =>
+      inFloat32([grad, a, b as Tensor], (grad, a, b) =>
+        mul(
+          grad,
+          gradEnabled()
+            ? mul(pow(a, b), log(nonzero(a, ge(b, 0))))
+            : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+        )),
   );
 }
 
@@ -202,8 +246,8 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
-    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
   );
 }
 
@@ -232,7 +276,7 @@ export function minimum(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, share(a, b)),
-    (grad) => mul(grad, share(b as Tensor, a)),
+    (grad) => weigh(grad, share(a, b)),
+    (grad) => weigh(grad, share(b as Tensor, a)),
   );
 }
