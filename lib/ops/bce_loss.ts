@@ -1,6 +1,6 @@
 import type { Tensor } from "../tensor.ts";
 import { sigmoid } from "./activations.ts";
-import { add, div, maximum, mul, sub } from "./binary.ts";
+import { add, div, maximum, mul, sub, weigh } from "./binary.ts";
 import {
   checkAlike,
   checkWeightShape,
@@ -9,14 +9,13 @@ import {
   pointwise,
   reduceLosses,
   reductionOf,
-  weighted,
 } from "./loss.ts";
-import { autocasted } from "./operands.ts";
-import { log, neg } from "./unary.ts";
+import { autocasted, inFloat32 } from "./operands.ts";
+import { log, log1p, neg } from "./unary.ts";
 
 /** Options of {@linkcode bceLoss}. */
 export interface BCELossOptions extends LossOptions {
-  /** What each element counts; of the input's shape or broadcast to it. Default 1. */
+  /** What each element counts; of the input's shape or broadcast to it. 0 takes it out, even if it is NaN. Default 1. */
   weight?: Tensor | null;
 }
 
@@ -31,7 +30,7 @@ const ofProbabilities: Pointwise = {
   kernel: "bce_loss",
   slope: (x, target) => div(sub(x, target), maximum(mul(x, add(neg(x), 1)), 1e-12)),
   // log(1 - x) - log(x), each ending at -100 as in the loss
-  targetSlope: (x) => sub(maximum(log(add(neg(x), 1)), -100), maximum(log(x), -100)),
+  targetSlope: (x) => sub(maximum(log1p(neg(x)), -100), maximum(log(x), -100)),
 };
 
 const ofLogits: Pointwise = {
@@ -54,8 +53,12 @@ const ofLogits: Pointwise = {
 export function bceLoss(x: Tensor, target: Tensor, options: BCELossOptions = {}): Tensor {
   const reduction = reductionOf("bceLoss", options, ["weight"]);
   if (!options.weight) return pointwise(ofProbabilities, x, target, reduction);
-  const losses = pointwise(ofProbabilities, x, target, "none");
-  return reduceLosses(weighted("bceLoss", losses, options.weight), reduction);
+  const operands = autocasted("float32", x, target, options.weight);
+  checkAlike("bceLoss", operands[0], operands[1]);
+  checkWeightShape("bceLoss", "weight", operands[2], operands[0]);
+  return inFloat32(operands, (x, target, weight) => {
+    return reduceLosses(weigh(pointwise(ofProbabilities, x, target, "none"), weight), reduction);
+  });
 }
 
 /**
@@ -75,16 +78,17 @@ export function bceWithLogitsLoss(
 ): Tensor {
   const op = "bceWithLogitsLoss";
   const reduction = reductionOf(op, options, ["weight", "posWeight"]);
-  const { weight, posWeight } = options;
-  [x, target] = autocasted("float32", x, target);
-  if (!weight && !posWeight) return pointwise(ofLogits, x, target, reduction);
-  checkAlike(op, x, target);
-  let losses = pointwise(ofLogits, x, target, "none");
-  if (posWeight) {
-    checkWeightShape(op, "posWeight", posWeight, x);
-    // The loss of a target of 1 is log(1 + e^-x): as much more of it as posWeight is above 1.
-    const positive = pointwise(ofLogits, x, x.make(x.shape).fill(1), "none");
-    losses = add(losses, mul(mul(positive, target), sub(posWeight, 1)));
-  }
-  return reduceLosses(weighted(op, losses, weight), reduction);
+  if (!options.weight && !options.posWeight) return pointwise(ofLogits, x, target, reduction);
+  const operands = autocasted("float32", x, target, options.weight, options.posWeight);
+  checkAlike(op, operands[0], operands[1]);
+  checkWeightShape(op, "weight", operands[2], operands[0]);
+  checkWeightShape(op, "posWeight", operands[3], operands[0]);
+  return inFloat32(operands, (x, target, weight, posWeight) => {
+    const against = (value: number) => pointwise(ofLogits, x, x.make(x.shape).fill(value), "none");
+    // Each part by itself, since one may be infinite where it counts nothing.
+    const losses = posWeight
+      ? add(weigh(against(0), add(neg(target), 1)), weigh(against(1), mul(target, posWeight)))
+      : pointwise(ofLogits, x, target, "none");
+    return reduceLosses(weight ? weigh(losses, weight) : losses, reduction);
+  });
 }

@@ -7,12 +7,22 @@ import { div } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { type LossOptions, reductionOf } from "./loss.ts";
 import { broadcastTo } from "./movement.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  inFloat32,
+} from "./operands.ts";
 import { sum } from "./reduce.ts";
 
 /** Options of losses against class numbers. */
 export interface ClassLossOptions extends LossOptions {
-  /** [classes]: what a sample of each class counts; the mean divides by their sum. Default: 1 each. */
+  /**
+   * [classes]: what a sample of each class counts; the mean divides by their sum. Those of a class that counts 0 are left
+   * out, whatever their scores. Default: 1 each.
+   */
   weight?: Tensor | null;
   /** A target that counts nothing. Default -100. */
   ignoreIndex?: number;
@@ -138,7 +148,10 @@ export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
   return record(dx, "nllLoss", [dy], (grad) => [pick(grad, classes)]);
 }
 
-/** The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded. */
+/**
+ * The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded, and infinite where
+ * nothing counts, so that gradients are 0.
+ */
 export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; total: Tensor } {
   const { target, weight, ignoreIndex } = classes;
   const mean = losses.make([]);
@@ -190,7 +203,10 @@ export function reduceClassLosses(
  */
 export function nllLoss(x: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   const reduction = reductionOf("nllLoss", options, ["weight", "ignoreIndex"]);
-  [x] = autocasted("float32", x);
-  const classes = classesOf("nllLoss", x, target, options);
-  return reduceClassLosses(pick(x, classes), classes, reduction);
+  const [input, weight] = autocasted("float32", x, options.weight);
+  const found = classesOf("nllLoss", input, target, { ...options, weight: weight ?? null });
+  return inFloat32([input, found.weight], (x, weight) => {
+    const classes = { ...found, weight };
+    return reduceClassLosses(pick(x, classes), classes, reduction);
+  });
 }

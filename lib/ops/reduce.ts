@@ -3,7 +3,7 @@ import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { sameShape, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { div, mul } from "./binary.ts";
+import { div, weigh } from "./binary.ts";
 import { reshape } from "./movement.ts";
 import { autocasted, checkDType, floats, numbers } from "./operands.ts";
 import {
@@ -95,7 +95,7 @@ function extremum(
     return record(y, op, [part], (grad) => [
       // To be differentiated again, the shares are constants.
       gradEnabled()
-        ? mul(extremumGrad(grad.make(grad.shape).fill(1), part, y, run), spread(grad, part, run))
+        ? weigh(spread(grad, part, run), extremumGrad(grad.make(grad.shape).fill(1), part, y, run))
         : extremumGrad(grad, part, y, run),
     ]);
   });
