@@ -2,29 +2,38 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import {
   abs,
   ArgumentError,
+  cosineEmbeddingLoss,
   crossEntropy,
   devices,
+  div,
+  type DType,
   gatherRows,
   grad,
   gradcheck,
   GradientError,
   logSoftmax,
+  logSumExp,
   max,
   maximum,
   min,
   minimum,
   noGrad,
+  norm,
+  ones,
   pow,
   relu,
+  rsqrt,
   scope,
   ShapeError,
   softmax,
   sqrt,
+  std,
   sum,
   type Tensor,
   tensor,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
+import { roundoff } from "./cases/case.ts";
 import { type Grid, permuted, sizeOf } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
@@ -132,7 +141,56 @@ const atKinks: [
   ],
 ];
 
+// Where squares, products or results on the way overflow or vanish, but the gradient does not.
+const atEnds: [
+  name: string,
+  fn: (...x: Tensor[]) => Tensor,
+  dtype: DType,
+  inputs: (number[] | number[][])[],
+  wanted: number[][],
+][] = [
+  ["div", div, "float16", [[300, 1e-4], [300, 1e-4]], [[1 / 300, 1e4], [-1 / 300, -1e4]]],
+  ["div", div, "bfloat16", [[1e20, 1e-20], [1e20, 1e-20]], [[1e-20, 1e20], [-1e-20, -1e20]]],
+  ["div", div, "float32", [[1e20, 1e-20], [1e20, 1e-20]], [[1e-20, 1e20], [-1e-20, -1e20]]],
+  ["pow", (a) => pow(a!, -1).mul(2 ** -12), "float16", [[2 ** -9]], [[-64]]],
+  ["pow", (a, b) => pow(a!, b!).mul(2 ** -12), "float16", [[2 ** 15], [1]], [[
+    2 ** -12,
+  ], [8 * Math.log(2 ** 15)]]],
+  ["rsqrt", (x) => rsqrt(x!).mul(1e-10), "float32", [[1e-30]], [[-5e34]]],
+  ["rsqrt", (x) => rsqrt(x!).mul(1e10), "float32", [[1e30]], [[-5e-36]]],
+  ["norm", (x) => norm(x!), "float32", [[3e20, 4e20]], [[0.6, 0.8]]],
+  ["norm", (x) => norm(x!), "float16", [[48000, 64000]], [[0.6, 0.8]]],
+  ["std", (x) => std(x!), "float32", [[0, 1e25]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
+  ["std", (x) => std(x!), "float16", [[-64000, 64000]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
+  ["logSumExp", (x) => logSumExp(x!), "float16", [[300, 300]], [[0.5, 0.5]]],
+  [
+    "cosineEmbeddingLoss",
+    (x) => cosineEmbeddingLoss(x!, x!.detach().mul(0).add(1), ones([1], { device: x!.device })),
+    "float32",
+    [[[1e20, 0]]],
+    [[0, -Math.SQRT1_2 * 1e-20]],
+  ],
+];
+
 for (const device of names) {
+  for (const [name, fn, dtype, inputs, wanted] of atEnds) {
+    Deno.test(`gradient: ${name} at the ends of ${dtype}, on ${device}`, () => {
+      scope(() => {
+        const leaves = inputs.map((x) => tensor(x, { dtype, device, requiresGrad: true }));
+        const y = sum(fn(...leaves));
+        for (const createGraph of [false, true]) {
+          grad(y, leaves, { createGraph, retainGraph: true }).forEach((g, i) =>
+            g.dataSync().forEach((found, k) => {
+              const off = Math.abs(found - wanted[i]![k]!);
+              const near = Math.abs(wanted[i]![k]!) * 4 * roundoff[dtype]!;
+              assert(off <= near, `input ${i}: ${found}, not ${wanted[i]![k]}`);
+            })
+          );
+        }
+      });
+    });
+  }
+
   for (const [name, fn, inputs, wanted] of atKinks) {
     Deno.test(`gradient: ${name}, on ${device}`, () => {
       for (const dtype of ["float32", "float64"] as const) {

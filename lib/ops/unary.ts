@@ -128,7 +128,7 @@ export function rsqrt(x: Tensor): Tensor {
     floats,
     "cdn_rsqrt",
     (grad, y) =>
-      gradEnabled() ? mul(mul(grad, -0.5), mul(y, mul(y, y))) : fused("cdn_rsqrt_grad", grad, y),
+      gradEnabled() ? mul(mul(mul(mul(grad, -0.5), y), y), y) : fused("cdn_rsqrt_grad", grad, y),
   );
 }
 
