@@ -7,16 +7,19 @@ import {
   devices,
   div,
   type DType,
+  embedding,
   gatherRows,
   grad,
   gradcheck,
   GradientError,
   logSoftmax,
   logSumExp,
+  matmul,
   max,
   maximum,
   min,
   minimum,
+  mul,
   noGrad,
   norm,
   ones,
@@ -31,6 +34,7 @@ import {
   sum,
   type Tensor,
   tensor,
+  zeros,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
 import { roundoff } from "./cases/case.ts";
@@ -162,6 +166,33 @@ const atEnds: [
   ["norm", (x) => norm(x!), "float16", [[48000, 64000]], [[0.6, 0.8]]],
   ["std", (x) => std(x!), "float32", [[0, 1e25]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
   ["std", (x) => std(x!), "float16", [[-64000, 64000]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
+  // Sums of products that vanish one by one: 2^-14 2^-14 2^16.
+  [
+    "mul",
+    (a, b) => mul(a!, b!).mul(2 ** -14),
+    "float16",
+    [[2], new Array(2 ** 16).fill(2 ** -14)],
+    [
+      [2 ** -12],
+      new Array(2 ** 16).fill(2 ** -13),
+    ],
+  ],
+  [
+    "matmul",
+    (a, b) => matmul(a!.reshape([2 ** 14, 1, 1]), b!).mul(2 ** -14),
+    "float16",
+    [new Array(2 ** 14).fill(2 ** -12), [[2]]],
+    [new Array(2 ** 14).fill(2 ** -13), [2 ** -12]],
+  ],
+  ["norm of p = 3", (x) => norm(x!, 0, { p: 3 }), "float32", [[0, 1e-20]], [[0, 1]]],
+  ["pow", (a) => pow(a!, zeros([1], { device: a!.device })), "float32", [[NaN]], [[0]]],
+  [
+    "logSoftmax",
+    (x) => logSoftmax(x!).slice(0, 0, 1),
+    "bfloat16",
+    [new Array(3072).fill(0)],
+    [[1 - 1 / 3072, ...new Array(3071).fill(-1 / 3072)]],
+  ],
   ["logSumExp", (x) => logSumExp(x!), "float16", [[300, 300]], [[0.5, 0.5]]],
   [
     "cosineEmbeddingLoss",
@@ -190,6 +221,31 @@ for (const device of names) {
       });
     });
   }
+
+  Deno.test(`gradient: infinity does not come back as NaN from what is left out, on ${device}`, () => {
+    scope(() => {
+      const x = tensor([[1, 5]], { device, requiresGrad: true });
+      const y = tensor([[3, 2]], { device, requiresGrad: true });
+      const index = tensor([0, 1], { dtype: "int32", device });
+      const weight = tensor([[1], [2]], { device, requiresGrad: true });
+      const gradOutputs = [tensor([[Infinity, Infinity]], { device })];
+      const rows = [tensor([[Infinity], [1]], { device })];
+      for (const createGraph of [false, true]) {
+        const of = (z: Tensor, by: Tensor[], gradOutputs: Tensor[]) =>
+          grad(z, by, { gradOutputs, createGraph, retainGraph: true }).map((
+            g,
+          ) => [...g.dataSync()]);
+        assertEquals(of(maximum(x, y), [x, y], gradOutputs), [[0, Infinity], [Infinity, 0]]);
+        assertEquals(of(minimum(x, y), [x, y], gradOutputs), [[Infinity, 0], [0, Infinity]]);
+        assertEquals(of(x.clip(0, 3), [x], gradOutputs), [[Infinity, 0]]);
+        assertEquals(of(max(x, 1, { keepDims: true }), [x], [rows[0]!.slice(0, 0, 1)]), [[
+          0,
+          Infinity,
+        ]]);
+        assertEquals(of(embedding(index, weight, { paddingIndex: 0 }), [weight], rows), [[0, 1]]);
+      }
+    });
+  });
 
   for (const [name, fn, inputs, wanted] of atKinks) {
     Deno.test(`gradient: ${name}, on ${device}`, () => {

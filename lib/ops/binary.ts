@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../core/autograd.ts";
-import { checkValue, type DType } from "../core/dtype.ts";
-import { broadcastShapes, broadcastStrides } from "../core/shape.ts";
+import { checkValue, type DType, dtypeInfo } from "../core/dtype.ts";
+import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeLayout } from "../core/layout.ts";
@@ -73,24 +73,32 @@ export function broadcasted(
 
 const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;
 
+// 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
+type Wide = <T extends Tensor | number>(x: T) => T;
+
 // Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its input's.
 function differentiable(
   op: string,
   y: Tensor,
   a: Tensor,
   b: Tensor | number,
-  gradA: (grad: Tensor) => Tensor,
-  gradB: (grad: Tensor) => Tensor,
+  gradA: (grad: Tensor, wide: Wide) => Tensor,
+  gradB: (grad: Tensor, wide: Wide) => Tensor,
 ): Tensor {
   const inputs = typeof b === "number" ? [a] : [a, b];
+  const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
+    const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);
+    const wide: Wide = (x) => (short && typeof x !== "number" ? cast(x, "float32") : x) as typeof x;
+    return cast(sumTo(f(grad, wide), shape), dtype);
+  };
   return record(y, op, inputs, (grad) => [
-    a.requiresGrad ? sumTo(gradA(grad), a.shape) : null,
-    needs(b) ? sumTo(gradB(grad), b.shape) : null,
+    a.requiresGrad ? part(gradA, grad, a) : null,
+    needs(b) ? part(gradB, grad, b) : null,
   ]);
 }
 
 /**
- * a + b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a + b, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { add, tensor } from "@cudeno/cudeno";
@@ -105,7 +113,7 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a - b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a - b, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { sub, tensor } from "@cudeno/cudeno";
@@ -120,7 +128,7 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a * b, element by element, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a * b, element by element, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { mul, tensor } from "@cudeno/cudeno";
@@ -131,7 +139,14 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
   checkDType("mul", a, numbers);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("mul", "cdn_mul", a, b);
-  return differentiable("mul", y, a, b, (grad) => mul(grad, b), (grad) => mul(grad, a));
+  return differentiable(
+    "mul",
+    y,
+    a,
+    b,
+    (grad, wide) => mul(wide(grad), wide(b)),
+    (grad, wide) => mul(wide(grad), wide(a)),
+  );
 }
 
 /**
@@ -164,9 +179,12 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => div(grad, b),
-    // Not grad a / b^2, whose parts overflow and vanish where the whole does not.
-    (grad) => inFloat32([grad, y, b], (grad, y, b) => neg(mul(grad, div(y, b)))),
+    (grad, wide) => div(wide(grad), wide(b)),
+    // Not grad a / b^2, whose parts overflow and vanish where the whole does not; of 16 bits y may too.
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, x, b) => {
+        return neg(mul(grad, div(x === a ? y : div(x, b), b)));
+      }),
   );
 }
 
@@ -188,7 +206,7 @@ export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a to the power b, with broadcasting; float32, float64. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
+ * a to the power b, with broadcasting. Floats. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
  * a^b ln a for b, which is 0 where a is 0 and b is not negative.
  *
  * ```ts
@@ -205,16 +223,16 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) =>
-      inFloat32([grad, a, b], (grad, a, b) => {
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, a, b) => {
         if (!gradEnabled() || b === 0) {
           return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
         }
         const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
-        return mul(grad, mul(local, b));
+        return mul(grad, typeof b === "number" ? mul(local, b) : weigh(local, b));
       }),
-    (grad) =>
-      inFloat32([grad, a, b as Tensor], (grad, a, b) =>
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b as Tensor], (grad, a, b) =>
         mul(
           grad,
           gradEnabled()

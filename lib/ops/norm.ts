@@ -15,6 +15,7 @@ import {
   spread,
 } from "./reduce_axes.ts";
 import { abs } from "./unary.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode norm}. */
 export interface NormOptions extends ReduceOptions {
@@ -76,7 +77,7 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   return dx;
 }
 
-// dy sign(x) (|x| / y)^(p - 1), with 1 for a norm or an element of 0, which the sign then takes out.
+// dy sign(x) (|x| / y)^(p - 1), with 1 for a norm of 0, and for the ratio of an element of 0, which the sign then takes out.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   const filled = (z: Tensor) => add(z, eq(z, 0).to(z.dtype));
   if (p === 2) return mul(div(x, spread(filled(y), x, run)), spread(grad, x, run));
@@ -85,5 +86,6 @@ function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): 
   const signs = fusedGrad(y.make(y.shape).fill(1), x, y, run, plain);
   const linear = weigh(spread(grad, x, run), signs);
   if (plain !== 1 || p === 1) return linear;
-  return mul(linear, pow(div(filled(abs(x)), spread(filled(y), x, run)), p - 1));
+  const norms = spread(filled(y), x, run);
+  return mul(linear, pow(div(where(eq(x, 0), norms, abs(x)), norms), p - 1));
 }

@@ -84,5 +84,8 @@ export function maskedSoftmax(x: Tensor): Tensor {
  * ```
  */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis("logSoftmax", "cdn_log_softmax", x, axis);
+  checkDType("logSoftmax", x, floats);
+  [x] = autocasted("float32", x);
+  // The gradient wants the logarithms unrounded.
+  return inFloat32([x], (x) => alongAxis("logSoftmax", "cdn_log_softmax", x, axis));
 }
