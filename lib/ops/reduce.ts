@@ -34,7 +34,8 @@ function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype):
 }
 
 /**
- * The sum over the axes; 0 over none. float32, float64, int32. Adds in float64, in an order fixed by the shape.
+ * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the shape; int32 in int64, but
+ * the result wraps, where PyTorch's is int64.
  *
  * ```ts
  * import { sum, tensor } from "@cudeno/cudeno";
@@ -57,7 +58,7 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The mean over the axes; NaN over none. float32, float64. Adds in float64, in an order fixed by the shape.
+ * The mean over the axes; NaN over none. Floats; cast whole numbers first. Adds in float64, in an order fixed by the shape.
  *
  * ```ts
  * import { mean, tensor } from "@cudeno/cudeno";
