@@ -77,7 +77,7 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   return dx;
 }
 
-// dy sign(x) (|x| / y)^(p - 1), with 1 for a norm of 0, and for the ratio of an element of 0, which the sign then takes out.
+// dy sign(x) (|x| / y)^(p - 1), with a norm or a ratio of 1 instead of 0, which the sign then takes out.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   const filled = (z: Tensor) => add(z, eq(z, 0).to(z.dtype));
   if (p === 2) return mul(div(x, spread(filled(y), x, run)), spread(grad, x, run));
