@@ -8,6 +8,7 @@ import {
   div,
   type DType,
   embedding,
+  erf,
   gatherRows,
   grad,
   gradcheck,
@@ -184,6 +185,9 @@ const atEnds: [
     [new Array(2 ** 14).fill(2 ** -12), [[2]]],
     [new Array(2 ** 14).fill(2 ** -13), [2 ** -12]],
   ],
+  ["erf", (x) => erf(x!), "bfloat16", [[2.984375]], [[
+    2 / Math.sqrt(Math.PI) * Math.exp(-(2.984375 ** 2)),
+  ]]],
   ["norm of p = 3", (x) => norm(x!, 0, { p: 3 }), "float32", [[0, 1e-20]], [[0, 1]]],
   ["pow", (a) => pow(a!, zeros([1], { device: a!.device })), "float32", [[NaN]], [[0]]],
   [
