@@ -91,7 +91,7 @@ export {
   type SoftplusOptions,
   tanh,
 } from "./lib/ops/activations.ts";
-export { add, div, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
+export { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
 export { concat, stack } from "./lib/ops/concat.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";

@@ -5,7 +5,7 @@ using namespace cdn;
 
 namespace {
 
-// int32 arithmetic wraps, as in PyTorch and typed arrays; a division by zero gives 0.
+// int32 arithmetic wraps, as in PyTorch and typed arrays.
 CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
 
 struct AddOp {
@@ -26,10 +26,26 @@ struct MulOp {
     return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
   }
 };
+struct WeighOp {  // b takes out what it weighs with 0, even NaN and infinity
+  template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : a * b; }
+};
 struct DivOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a / b; }
+};
+struct FloorDivideOp {
+  // By the exact remainder, as in PyTorch and Python: the floor of a rounded quotient may be one too large.
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    if (b == T(0)) return a / b;
+    T rest = fn::fmod(a, b), whole = (a - rest) / b;
+    if (rest != T(0) && (rest < T(0)) != (b < T(0))) whole -= T(1);
+    T floor = fn::floor(whole);
+    if (whole - floor > T(0.5)) floor += T(1);
+    return whole == T(0) ? T(0) * (a / b) : floor;  // a zero of the quotient's sign
+  }
   CDN_FN int32_t operator()(int32_t a, int32_t b) const {
-    return b == 0 ? 0 : b == -1 ? wrap(0u - static_cast<uint32_t>(a)) : a / b;
+    if (b == 0) return 0;
+    if (b == -1) return wrap(0u - static_cast<uint32_t>(a));  // the least number has no positive
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
   }
 };
 struct PowOp {
@@ -141,8 +157,14 @@ CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) {
 CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) {
   return binary<MulOp>("cdn_mul", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
+CDN_API int32_t cdn_weigh(CDN_BINARY_ARGUMENTS) {
+  return binary<WeighOp>("cdn_weigh", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
 CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
-  return binary<DivOp>("cdn_div", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+  return binary<DivOp>("cdn_div", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_floor_divide(CDN_BINARY_ARGUMENTS) {
+  return binary<FloorDivideOp>("cdn_floor_divide", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
   return binary<PowOp>("cdn_pow", Floats{}, {y, a, b, layout, rank, scalar, dtype});

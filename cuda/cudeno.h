@@ -149,11 +149,17 @@ int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_d
 
 /* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost first, strides in
  * elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then `scalar` stands for it, and the other one
- * is contiguous. Floats, int32; pow and the gradients only floats. */
+ * is contiguous. Floats, int32; div, pow and the gradients only floats. */
 int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+/* a * b, but 0 where b is 0, whatever a is: for weights and masks. Floats. */
+int32_t cdn_weigh(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                  int32_t dtype);
 int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+/* The floor of a / b; 0 for an int32 divided by 0. */
+int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
+                         int32_t dtype);
 int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
                     int32_t dtype);
@@ -248,6 +254,8 @@ int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int3
 /* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
+/* softmax, but 0 along rows of -Infinity alone. */
+int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
 
@@ -358,14 +366,15 @@ int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t targ
 int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
                                  double scale, int32_t dtype);
 
-/* dx[i] = x[i] * dy[0] / total[0], of one number each, 0 where total[0] is 0. A handle of 0 for total stands for 1.
+/* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
  * total is float64 when dtype is that, else float32. */
 int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n, int32_t dtype);
 
-/* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is ignore_index. A
- * weight of 0 stands for ones. target: int32 or uint8. Another t outside 0..classes-1 gives NaN and a fault that the
+/* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is ignore_index
+ * or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8. Another t outside 0..classes-1 gives NaN and a fault that the
  * next read or cdn_sync reports. nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses
- * over total[0], the sum of weight[t] for targets not ignored; total as of cdn_scale_grad. */
+ * over total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that gradients are 0; total as
+ * of cdn_scale_grad. */
 int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,
                      int64_t inner, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,

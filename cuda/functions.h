@@ -59,6 +59,10 @@ CDN_FN float erfc(float x) { return ::erfcf(x); }
 CDN_FN double erfc(double x) { return ::erfc(x); }
 CDN_FN float fma(float x, float y, float z) { return ::fmaf(x, y, z); }
 CDN_FN double fma(double x, double y, double z) { return ::fma(x, y, z); }
+CDN_FN float fmod(float x, float y) { return ::fmodf(x, y); }
+CDN_FN double fmod(double x, double y) { return ::fmod(x, y); }
+CDN_FN float floor(float x) { return ::floorf(x); }
+CDN_FN double floor(double x) { return ::floor(x); }
 CDN_FN float sqrt(float x) { return ::sqrtf(x); }
 CDN_FN double sqrt(double x) { return ::sqrt(x); }
 #if defined(__CUDA_ARCH__)

@@ -46,9 +46,10 @@ struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 1
   }
   template <class T> CDN_FN static T slope(T x, T t, T) { return (x - t) / fn::larger((T(1) - x) * x, T(1e-12)); }
 };
-struct BceWithLogits {  // log(1 + e^x) - t x
+struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infinite and t agrees
   template <class T> CDN_FN static T value(T x, T t, T) {
-    return (fn::larger(x, T(0)) - x * t) + fn::log1p(fn::exp(-size_of(x)));
+    T share = x > T(0) ? T(1) - t : -t;
+    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-size_of(x)));
   }
   template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
 };
@@ -111,15 +112,13 @@ int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32
   });
 }
 
-// dy and the total that a mean was divided by, each one number. Of a total of 0, as when all targets are ignored, the
-// loss is NaN but the gradient 0.
+// dy and the total that a mean was divided by, each one number.
 template <class T> struct Scaled {
   using C = Compute<T>;
   const T* dy;
   const C* total;  // may be null: 1
   CDN_FN C operator()(C x) const {
-    if (!total) return x * wide(*dy);
-    return *total == C(0) ? C(0) : x * (wide(*dy) / *total);
+    return x * (total ? wide(*dy) / *total : wide(*dy));
   }
 };
 

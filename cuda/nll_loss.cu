@@ -1,5 +1,5 @@
 // The negative log-likelihood of chosen classes: x[outer, classes, inner] are scores, target[outer, inner] class
-// numbers. A target equal to ignore_index costs nothing. The gradient is written whole, element by element: no two
+// numbers. A target equal to ignore_index, or of a class whose weight is 0, costs nothing, whatever its score. The gradient is written whole, element by element: no two
 // threads meet.
 #include "functions.h"
 #include "target.h"
@@ -24,7 +24,8 @@ template <class T, class Target> struct NllLoss {
       loss[r] = static_cast<T>(std::numeric_limits<C>::quiet_NaN());
     } else {
       C score = wide(x[(r / inner * chosen.classes + t) * inner + r % inner]);
-      loss[r] = static_cast<T>(weight ? -score * wide(weight[t]) : -score);
+      C share = weight ? wide(weight[t]) : C(1);
+      loss[r] = static_cast<T>(share == C(0) ? C(0) : -score * share);
     }
   }
 };
@@ -39,9 +40,9 @@ template <class T, class Target> struct NllLossGrad {
     int64_t row = quotient(at, inner), o = quotient(row, chosen.classes), c = row - o * chosen.classes,
             r = o * inner + (at - row * inner);
     int64_t t = chosen.at(r);
-    bool counts = t == c && !chosen.ignored(t);
-    C slope = counts ? -wide(dy[r]) : C(0);
-    dx[at] = static_cast<T>(counts && weight ? slope * wide(weight[c]) : slope);
+    C share = weight ? wide(weight[c]) : C(1);
+    bool counts = t == c && !chosen.ignored(t) && share != C(0);
+    dx[at] = static_cast<T>(counts ? -wide(dy[r]) * share : C(0));
   }
 };
 
@@ -65,7 +66,8 @@ template <class T, class Target> struct NllMean {
   CDN_FN Acc join(Acc a, Acc b) const { return {a.loss + b.loss, a.weight + b.weight}; }
   CDN_FN void store(int64_t, Acc sums) const {
     y[0] = static_cast<T>(static_cast<Compute<T>>(sums.loss / sums.weight));
-    total[0] = static_cast<Compute<T>>(sums.weight);
+    double none = std::numeric_limits<double>::infinity();  // to divide gradients by
+    total[0] = static_cast<Compute<T>>(sums.weight == 0 ? none : sums.weight);
   }
 };
 

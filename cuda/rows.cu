@@ -29,6 +29,17 @@ template <class T> struct Softmax : MaxThenSumExp<T> {
   }
 };
 
+// Where all of a row is -Infinity, nothing is chosen: 0.
+template <class T> struct MaskedSoftmax : Softmax<T> {
+  using Acc = Compute<T>;
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
+    if (max == this->start1())
+      this->y[r * this->cols + c] = static_cast<T>(Acc(0));
+    else
+      Softmax<T>::store(r, c, max, sum);
+  }
+};
+
 template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T* y;
@@ -87,12 +98,13 @@ template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy *
   }
 };
 
-template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy)
+template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
   using Acc = Compute<T>;
   CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
   CDN_FN void store(int64_t r, int64_t c, Acc sum, Acc) const {
     int64_t at = r * this->cols + c;
-    this->dx[at] = static_cast<T>(wide(this->dy[at]) - fn::exp(wide(this->y[at])) * sum);
+    Acc share = fn::exp(wide(this->y[at])) * sum;
+    this->dx[at] = static_cast<T>(wide(this->dy[at]) - (sum == Acc(0) ? Acc(0) : share));
   }
 };
 
@@ -131,6 +143,9 @@ int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t
 
 CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
   return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype);
+}
+CDN_API int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
+  return row_map<MaskedSoftmax>("cdn_masked_softmax", y, x, rows, cols, dtype);
 }
 CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
   return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype);

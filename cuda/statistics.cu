@@ -51,9 +51,9 @@ template <class T, bool ROOT> struct VarianceGrad {
     C upstream = wide(dy[from]), centred = wide(x[at]) - mean[from];
     if constexpr (ROOT) {
       C deviation = wide(y[from]);
-      dx[at] = static_cast<T>(deviation == C(0) ? C(0) : upstream * centred / (deviation * divisor));
+      dx[at] = static_cast<T>(deviation == C(0) ? C(0) : upstream / divisor * (centred / deviation));
     } else {
-      dx[at] = static_cast<T>(upstream * centred * (C(2) / divisor));
+      dx[at] = static_cast<T>(upstream * (C(2) / divisor) * centred);
     }
   }
 };

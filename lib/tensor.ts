@@ -21,7 +21,7 @@ import {
   type SoftplusOptions,
   tanh,
 } from "./ops/activations.ts";
-import { add, div, maximum, minimum, mul, pow, sub } from "./ops/binary.ts";
+import { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./ops/binary.ts";
 import { cast } from "./ops/cast.ts";
 import { eq, ge, gt, le, lt, ne } from "./ops/compare.ts";
 import { matmul, type MatmulOptions } from "./ops/matmul.ts";
@@ -106,9 +106,13 @@ export class Tensor extends TensorBase {
   mul(b: Tensor | number): Tensor {
     return mul(this, b);
   }
-  /** a / b, with broadcasting. */
+  /** a / b, with broadcasting; of int32 too as floats. */
   div(b: Tensor | number): Tensor {
     return div(this, b);
+  }
+  /** The largest whole number that is not above a / b, with broadcasting. */
+  floorDivide(b: Tensor | number): Tensor {
+    return floorDivide(this, b);
   }
   /** a to the power b, with broadcasting. */
   pow(b: Tensor | number): Tensor {

@@ -1,9 +1,11 @@
 // Attention beyond the table of cases: masks, layouts, dtypes, dropout, and what it refuses.
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
+  autocast,
   CudenoError,
   devices,
   type DType,
+  full,
   grad,
   manualSeed,
   nn,
@@ -43,7 +45,59 @@ for (const device of names) {
     const first = scaledDotProductAttention(x, x, x, { mask: bits([[1, 0, 0, 0]]).to(device) });
     assertNear(first, x.view(0, [1, 3]).broadcastTo([4, 3]));
     const none = scaledDotProductAttention(x, x, x, { mask: bits([[0, 0, 0, 0]]).to(device) });
-    assert(none.dataSync().every(Number.isNaN));
+    assertEquals([...none.dataSync()], new Array(12).fill(0));
+  });
+
+  cleanTest(`attention: a query kept from all keys gives 0 and no gradient on ${device}`, () => {
+    const minus = tensor([[0, 0], [-Infinity, -Infinity]], { device });
+    const rows = bits([[1, 1], [0, 0]]).to(device);
+    for (const mask of [minus, rows]) {
+      for (const dtype of ["float32", "float64"] as const) {
+        const x = tensor([[1, 2], [3, 4]], { dtype, device, requiresGrad: true });
+        const options = { mask: mask.dtype === "uint8" ? mask : mask.to(dtype) };
+        const y = scaledDotProductAttention(x, x, x, options);
+        const wanted = tensor([[2.9716678, 3.9716678], [0, 0]], { dtype, device });
+        assertNear(y, wanted);
+        for (const createGraph of [false, true]) {
+          const [dx] = grad(y.sum(), [x], { createGraph, retainGraph: true });
+          // The second row is hidden as a query, but there as a key and a value.
+          assertNear(
+            dx!,
+            tensor([[0.0536667, 0.0141669], [1.0253341, 1.0648344]], { dtype, device }),
+          );
+        }
+      }
+    }
+  });
+
+  cleanTest(`attention: keys that are all padding poison no parameter on ${device}`, () => {
+    const attention = later(new nn.MultiHeadAttention(4, 2, { device, batchFirst: true }));
+    const layer = later(new nn.TransformerEncoderLayer(4, 2, { device, dropout: 0 }));
+    // The first query of a causal sequence whose first key is padding, and one of padding alone.
+    const keyPaddingMask = bits([[1, 0, 0], [1, 1, 1]]).to(device);
+    const x = randn([2, 3, 4], { device });
+    const y = attention.forward(x, x, x, { causal: true, keyPaddingMask });
+    const own = attention.out_proj.bias!.broadcastTo([1, 4]);
+    assertNear(y.slice(0, 0, 1).slice(1, 0, 1).reshape([1, 4]), own);
+    const z = layer.forward(x.transpose(0, 1), { causal: true, keyPaddingMask });
+    y.sum().add(z.mul(z).sum()).backward();
+    for (const parameter of [...attention.parameters(), ...layer.parameters()]) {
+      assert(parameter.grad!.dataSync().every(Number.isFinite));
+    }
+  });
+
+  cleanTest(`attention: scores of 16-bit floats do not overflow on ${device}`, () => {
+    for (const dtype of ["float16", "bfloat16"] as const) {
+      const q = full([2, 4], 300, { dtype, device, requiresGrad: true });
+      const v = full([2, 4], 2, { dtype, device });
+      const two = new Array(8).fill(2);
+      const y = scaledDotProductAttention(q, q, v);
+      assertEquals([...y.dataSync()], two);
+      assertEquals([...grad(y.sum(), [q])[0]!.dataSync()], new Array(8).fill(0));
+      const [wide, wideV] = [q.detach().to("float32"), v.to("float32")];
+      const found = autocast(dtype, () => scaledDotProductAttention(wide, q.detach(), wideV));
+      assertEquals([found.dtype, ...found.dataSync()], [dtype, ...two]);
+    }
   });
 
   cleanTest(`attention: the 16-bit floats are near float32 on ${device}`, () => {

@@ -4,18 +4,29 @@ import {
   ArgumentError,
   autocast,
   type AutocastDType,
+  batchNorm,
+  bceLoss,
+  bceWithLogitsLoss,
+  concat,
+  cosineEmbeddingLoss,
   crossEntropy,
   devices,
+  type DType,
   DTypeError,
   einsum,
   exp,
+  klDivLoss,
+  layerNorm,
   linear,
   log,
   logSoftmax,
+  manualSeed,
   matmul,
   mean,
   memory,
   mseLoss,
+  multiMarginLoss,
+  nllLoss,
   nn,
   noGrad,
   ones,
@@ -26,9 +37,11 @@ import {
   scaledDotProductAttention,
   scope,
   softmax,
+  stack,
   sum,
   type Tensor,
   tensor,
+  where,
 } from "../mod.ts";
 import { cleanTest, later } from "./fixtures/helpers.ts";
 
@@ -89,6 +102,8 @@ for (const device of names) {
   cleanTest(`autocast: two tensors take the wider dtype, on ${device}`, () => {
     const of = (dtype: "float16" | "bfloat16" | "float32" | "float64") =>
       ones([2], { dtype, device });
+    const index = tensor([0, 1], { dtype: "int32", device });
+    const mask = tensor([0, 1], { dtype: "uint8", device });
     const ops: ((a: Tensor, b: Tensor) => Tensor)[] = [
       (a, b) => a.add(b),
       (a, b) => a.sub(b),
@@ -96,6 +111,12 @@ for (const device of names) {
       (a, b) => a.div(b),
       (a, b) => a.maximum(b),
       (a, b) => a.minimum(b),
+      (a, b) => a.floorDivide(b),
+      (a, b) => where(mask, a, b),
+      (a, b) => concat([a, b]),
+      (a, b) => stack([a, b]),
+      (a, b) => a.scatterAdd(0, index, b),
+      (a, b) => a.indexAdd(0, index, b),
     ];
     const table = [
       ["float16", "float16", "float16"],
@@ -115,7 +136,30 @@ for (const device of names) {
     assertEquals(autocast("float16", () => of("float16").mul(2)).dtype, "float16");
   });
 
+  cleanTest(`autocast: weights and targets need no cast of their own, on ${device}`, () => {
+    const of = (dtype: DType, shape: number[] = [2, 2]) => rand(shape, { device }).to(dtype);
+    const target = tensor([0, 1], { dtype: "int32", device });
+    const ops: ((x: Tensor, other: DType) => Tensor)[] = [
+      (x, other) => crossEntropy(x, target, { weight: of(other, [2]) }),
+      (x, other) => crossEntropy(x, of(other)),
+      (x, other) => nllLoss(x, target, { weight: of(other, [2]) }),
+      (x, other) => multiMarginLoss(x, target, { weight: of(other, [2]) }),
+      (x, other) => bceLoss(x, of(other), { weight: of(other) }),
+      (x, other) => bceWithLogitsLoss(x, of(other), { weight: of(other), posWeight: of(other) }),
+      (x, other) => klDivLoss(x, of(other), { reduction: "batchmean" }),
+      (x, other) => cosineEmbeddingLoss(x, of(other), target),
+      (x, other) => layerNorm(x, 2, { weight: of(other, [2]), bias: of("float32", [2]) }),
+      (x, other) => batchNorm(x, { weight: of(other, [2]), bias: of("float32", [2]) }),
+    ];
+    for (const op of ops) {
+      for (const [dtype, other] of [["float32", "float16"], ["bfloat16", "float32"]] as const) {
+        assertEquals(autocast("float16", () => op(of(dtype), other)).dtype, "float32");
+      }
+    }
+  });
+
   cleanTest(`autocast: gradients come back in float32, near those of float32, on ${device}`, () => {
+    manualSeed(1); // or a gradient may be small by chance, and its error large beside it
     const model = later(
       new nn.Sequential(
         new nn.Linear(8, 16, { device }),

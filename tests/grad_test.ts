@@ -2,29 +2,43 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import {
   abs,
   ArgumentError,
+  cosineEmbeddingLoss,
   crossEntropy,
   devices,
+  div,
+  type DType,
+  embedding,
+  erf,
   gatherRows,
   grad,
   gradcheck,
   GradientError,
   logSoftmax,
+  logSumExp,
+  matmul,
   max,
   maximum,
   min,
   minimum,
+  mul,
   noGrad,
+  norm,
+  ones,
   pow,
   relu,
+  rsqrt,
   scope,
   ShapeError,
   softmax,
   sqrt,
+  std,
   sum,
   type Tensor,
   tensor,
+  zeros,
 } from "../mod.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
+import { roundoff } from "./cases/case.ts";
 import { type Grid, permuted, sizeOf } from "./reference.ts";
 
 const names = devices().map(({ device }) => device);
@@ -132,7 +146,111 @@ const atKinks: [
   ],
 ];
 
+// Where squares, products or results on the way overflow or vanish, but the gradient does not.
+const atEnds: [
+  name: string,
+  fn: (...x: Tensor[]) => Tensor,
+  dtype: DType,
+  inputs: (number[] | number[][])[],
+  wanted: number[][],
+][] = [
+  ["div", div, "float16", [[300, 1e-4], [300, 1e-4]], [[1 / 300, 1e4], [-1 / 300, -1e4]]],
+  ["div", div, "bfloat16", [[1e20, 1e-20], [1e20, 1e-20]], [[1e-20, 1e20], [-1e-20, -1e20]]],
+  ["div", div, "float32", [[1e20, 1e-20], [1e20, 1e-20]], [[1e-20, 1e20], [-1e-20, -1e20]]],
+  ["pow", (a) => pow(a!, -1).mul(2 ** -12), "float16", [[2 ** -9]], [[-64]]],
+  ["pow", (a, b) => pow(a!, b!).mul(2 ** -12), "float16", [[2 ** 15], [1]], [[
+    2 ** -12,
+  ], [8 * Math.log(2 ** 15)]]],
+  ["rsqrt", (x) => rsqrt(x!).mul(1e-10), "float32", [[1e-30]], [[-5e34]]],
+  ["rsqrt", (x) => rsqrt(x!).mul(1e10), "float32", [[1e30]], [[-5e-36]]],
+  ["norm", (x) => norm(x!), "float32", [[3e20, 4e20]], [[0.6, 0.8]]],
+  ["norm", (x) => norm(x!), "float16", [[48000, 64000]], [[0.6, 0.8]]],
+  ["std", (x) => std(x!), "float32", [[0, 1e25]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
+  ["std", (x) => std(x!), "float16", [[-64000, 64000]], [[-Math.SQRT1_2, Math.SQRT1_2]]],
+  // Sums of products that vanish one by one: 2^-14 2^-14 2^16.
+  [
+    "mul",
+    (a, b) => mul(a!, b!).mul(2 ** -14),
+    "float16",
+    [[2], new Array(2 ** 16).fill(2 ** -14)],
+    [
+      [2 ** -12],
+      new Array(2 ** 16).fill(2 ** -13),
+    ],
+  ],
+  [
+    "matmul",
+    (a, b) => matmul(a!.reshape([2 ** 14, 1, 1]), b!).mul(2 ** -14),
+    "float16",
+    [new Array(2 ** 14).fill(2 ** -12), [[2]]],
+    [new Array(2 ** 14).fill(2 ** -13), [2 ** -12]],
+  ],
+  ["erf", (x) => erf(x!), "bfloat16", [[2.984375]], [[
+    2 / Math.sqrt(Math.PI) * Math.exp(-(2.984375 ** 2)),
+  ]]],
+  ["norm of p = 3", (x) => norm(x!, 0, { p: 3 }), "float32", [[0, 1e-20]], [[0, 1]]],
+  ["pow", (a) => pow(a!, zeros([1], { device: a!.device })), "float32", [[NaN]], [[0]]],
+  [
+    "logSoftmax",
+    (x) => logSoftmax(x!).slice(0, 0, 1),
+    "bfloat16",
+    [new Array(3072).fill(0)],
+    [[1 - 1 / 3072, ...new Array(3071).fill(-1 / 3072)]],
+  ],
+  ["logSumExp", (x) => logSumExp(x!), "float16", [[300, 300]], [[0.5, 0.5]]],
+  [
+    "cosineEmbeddingLoss",
+    (x) => cosineEmbeddingLoss(x!, x!.detach().mul(0).add(1), ones([1], { device: x!.device })),
+    "float32",
+    [[[1e20, 0]]],
+    [[0, -Math.SQRT1_2 * 1e-20]],
+  ],
+];
+
 for (const device of names) {
+  for (const [name, fn, dtype, inputs, wanted] of atEnds) {
+    Deno.test(`gradient: ${name} at the ends of ${dtype}, on ${device}`, () => {
+      scope(() => {
+        const leaves = inputs.map((x) => tensor(x, { dtype, device, requiresGrad: true }));
+        const y = sum(fn(...leaves));
+        for (const createGraph of [false, true]) {
+          grad(y, leaves, { createGraph, retainGraph: true }).forEach((g, i) =>
+            g.dataSync().forEach((found, k) => {
+              const off = Math.abs(found - wanted[i]![k]!);
+              const near = Math.abs(wanted[i]![k]!) * 4 * roundoff[dtype]!;
+              assert(off <= near, `input ${i}: ${found}, not ${wanted[i]![k]}`);
+            })
+          );
+        }
+      });
+    });
+  }
+
+  Deno.test(`gradient: infinity does not come back as NaN from what is left out, on ${device}`, () => {
+    scope(() => {
+      const x = tensor([[1, 5]], { device, requiresGrad: true });
+      const y = tensor([[3, 2]], { device, requiresGrad: true });
+      const index = tensor([0, 1], { dtype: "int32", device });
+      const weight = tensor([[1], [2]], { device, requiresGrad: true });
+      const gradOutputs = [tensor([[Infinity, Infinity]], { device })];
+      const rows = [tensor([[Infinity], [1]], { device })];
+      for (const createGraph of [false, true]) {
+        const of = (z: Tensor, by: Tensor[], gradOutputs: Tensor[]) =>
+          grad(z, by, { gradOutputs, createGraph, retainGraph: true }).map((
+            g,
+          ) => [...g.dataSync()]);
+        assertEquals(of(maximum(x, y), [x, y], gradOutputs), [[0, Infinity], [Infinity, 0]]);
+        assertEquals(of(minimum(x, y), [x, y], gradOutputs), [[Infinity, 0], [0, Infinity]]);
+        assertEquals(of(x.clip(0, 3), [x], gradOutputs), [[Infinity, 0]]);
+        assertEquals(of(max(x, 1, { keepDims: true }), [x], [rows[0]!.slice(0, 0, 1)]), [[
+          0,
+          Infinity,
+        ]]);
+        assertEquals(of(embedding(index, weight, { paddingIndex: 0 }), [weight], rows), [[0, 1]]);
+      }
+    });
+  });
+
   for (const [name, fn, inputs, wanted] of atKinks) {
     Deno.test(`gradient: ${name}, on ${device}`, () => {
       for (const dtype of ["float32", "float64"] as const) {

@@ -1,6 +1,6 @@
 // Every optimizer against PyTorch's, recorded by tests/fixtures/make_optimizer_runs.py, and what they have in common:
 // groups, state, many parameters, 16-bit parameters. SGD's own rules are in tests/optim_test.ts.
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
   type CudenoError,
@@ -405,6 +405,21 @@ cleanTest("optimizers: NaN and infinity in a gradient stay in their place", () =
     const [a, b, c] = p.dataSync();
     assert(Number.isNaN(a!) && Number.isFinite(b!) && b !== 0, name);
     assert(!Number.isFinite(c!), name); // infinite, or infinity divided by itself
+  }
+});
+
+cleanTest("optimizers: Muon's updates do not depend on the size of the gradients", () => {
+  for (const nsDType of ["float32", "bfloat16"] as const) {
+    const moved = [1, 1e-6, 1e20].map((size) => {
+      const p = later(zeros([2, 3], { requiresGrad: true }));
+      p.grad = tensor([[300, -200, 100], [50, 250, -150]]).mul(size);
+      later(new optim.Muon([p], { nsDType })).step();
+      return [...p.dataSync()];
+    });
+    for (const found of moved.slice(1)) {
+      found.forEach((x, i) => assertAlmostEquals(x, moved[0]![i]!, 2e-5));
+      assert(found.every((x) => Math.abs(x) > 5e-5));
+    }
   }
 });
 

@@ -1,13 +1,24 @@
-import { autocastRegion } from "../core/autocast.ts";
+import { autocastRegion, withoutAutocast } from "../core/autocast.ts";
+import { dtypeInfo } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
+import { precisionOf } from "../core/precision.ts";
 import { formatShape } from "../core/shape.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, mul } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { dropout } from "./dropout.ts";
 import { matmul } from "./matmul.ts";
-import { checkDType, checkSameDevice, checkSameDType, checkTensor, floats } from "./operands.ts";
-import { softmax } from "./softmax.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+  floats,
+  inFloat32,
+} from "./operands.ts";
+import { maskedSoftmax } from "./softmax.ts";
 import { tril } from "./triangle.ts";
 import { where } from "./where.ts";
 
@@ -29,7 +40,8 @@ export interface AttentionOptions {
 /**
  * Attention: softmax(scale · query keyᵀ + mask) value, over queries [..., queries, features], keys [..., keys, features]
  * and values [..., keys, out]; the result is [..., queries, out]. Leading axes broadcast. Floats. As
- * torch.nn.functional.scaled_dot_product_attention. A query that is kept from all keys gives NaN.
+ * torch.nn.functional.scaled_dot_product_attention. A query that is kept from all keys gives 0, and gets no gradient. The
+ * scores and weights of 16-bit floats are float32.
  *
  * @throws {ShapeError} when the shapes do not go together.
  * @throws {DTypeError} when the dtypes differ, or are no floats.
@@ -49,13 +61,23 @@ export function scaledDotProductAttention(
   checkOptions(op, options, ["mask", "causal", "dropout", "scale"]);
   checkOperands(query, key, value, options.mask);
   const features = query.shape.at(-1)!;
-  const { mask, causal = false, dropout: p = 0, scale = 1 / Math.sqrt(features || 1) } = options;
+  const { causal = false, dropout: p = 0, scale = 1 / Math.sqrt(features || 1) } = options;
   checkNumber(op, "scale", scale);
-  // The queries are fewer numbers than the scores.
-  let scores = matmul(mul(query, scale), key, { transposeB: true });
-  if (causal) scores = where(causalMask(scores), scores, -Infinity);
-  if (mask) scores = mask.dtype === "uint8" ? where(mask, scores, -Infinity) : add(scores, mask);
-  return matmul(dropout(softmax(scores), { p }), value);
+  [query, key, value] = autocasted("lower", query, key, value);
+  checkSameDType(op, query, key, value);
+  const operands: [Tensor, Tensor, Tensor, Tensor?] = [query, key, value];
+  if (options.mask) operands.push(options.mask);
+  // 16-bit floats have no digits that this precision would lose.
+  const precision = dtypeInfo(query.dtype).bytes === 2 ? "tf32" : precisionOf(op);
+  const attend = (query: Tensor, key: Tensor, value: Tensor, mask?: Tensor) => {
+    // The queries are fewer numbers than the scores.
+    let scores = matmul(mul(query, scale), key, { transposeB: true, precision });
+    if (causal) scores = where(causalMask(scores), scores, -Infinity);
+    if (mask?.dtype === "uint8") scores = where(mask, scores, -Infinity);
+    else if (mask) scores = add(scores, cast(mask, scores.dtype));
+    return matmul(dropout(maskedSoftmax(scores), { p }), value, { precision });
+  };
+  return withoutAutocast(() => inFloat32(operands, attend));
 }
 
 const op = "scaledDotProductAttention";
@@ -81,8 +103,9 @@ function checkOperands(query: Tensor, key: Tensor, value: Tensor, mask?: Tensor 
   if (key.shape.at(-2) !== value.shape.at(-2)) {
     throw new ShapeError(`${op}: ${shapes}; there must be as many keys as values`);
   }
-  if (!autocastRegion()) checkSameDType(op, query, key, value);
-  if (mask && mask.dtype !== "uint8" && !floats.includes(mask.dtype)) {
+  if (!mask || mask.dtype === "uint8") return;
+  if (!floats.includes(mask.dtype)) {
     throw new DTypeError(`${op}: the mask is ${mask.dtype}; it must be uint8 or a float`);
   }
+  if (!autocastRegion()) checkSameDType(`${op}: mask`, query, mask);
 }

@@ -8,7 +8,14 @@ import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { reshape } from "./movement.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  inFloat32,
+} from "./operands.ts";
 import { mean as meanOf } from "./reduce.ts";
 import { sqrt } from "./unary.ts";
 
@@ -86,12 +93,13 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   checkOptions(op, options, keys);
   const { training = false, momentum = 0.1, eps = 1e-5 } = options;
   checkBatchNorm(op, { momentum, eps });
-  [x] = autocasted("float32", x);
   checkDType(op, x, floats);
   if (x.rank < 2) {
     throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must be [n, channels, …]`);
   }
   const running = runningOf(op, x, options);
+  const [input, ...given] = autocasted("float32", x, options.weight, options.bias);
+  x = input;
   const own = training || !running;
   const [batch, channels, inner] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
   if (own && batch * inner === 1) {
@@ -99,10 +107,9 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
       `${op}: x is ${formatShape(x.shape)}, a single value a channel; training needs more than one`,
     );
   }
-  const [weight, bias] = (["weight", "bias"] as const).map((name) => {
-    const tensor = options[name] ?? null;
-    if (tensor) checkChannels(op, name, x, tensor, [x.dtype]);
-    return tensor;
+  const [weight, bias] = given.map((tensor, i) => {
+    if (tensor) checkChannels(op, i === 0 ? "weight" : "bias", x, tensor, [x.dtype]);
+    return tensor ?? null;
   });
   const sizes = { batch, channels, inner, eps, weight: weight!, bias: bias! };
   if (x.size === 0) return x.make(x.shape); // no elements, and nothing to learn from them
@@ -231,7 +238,9 @@ function normalized(all: Batch): Tensor {
     return throughOps(
       (input, ...rest) => {
         const [w, b] = [weight ? rest[0]! : null, bias ? rest.at(-1)! : null];
-        return composed({ ...all, x: input!, weight: w, bias: b }, own);
+        return inFloat32([input!, w, b], (x, weight, bias) => {
+          return composed({ ...all, x, weight, bias }, own);
+        });
       },
       inputs,
       grad,

@@ -1,23 +1,23 @@
 import type { Tensor } from "../tensor.ts";
 import { sigmoid } from "./activations.ts";
-import { add, div, maximum, mul, sub } from "./binary.ts";
+import { add, div, maximum, mul, sub, weigh } from "./binary.ts";
 import {
   checkAlike,
   checkWeightShape,
+  lossInFloat32,
   type LossOptions,
   note,
   type Pointwise,
   pointwise,
   reduceLosses,
   reductionOf,
-  weighted,
 } from "./loss.ts";
 import { autocasted } from "./operands.ts";
-import { log, neg } from "./unary.ts";
+import { log, log1p, neg } from "./unary.ts";
 
 /** Options of {@linkcode bceLoss}. */
 export interface BCELossOptions extends LossOptions {
-  /** What each element counts; of the input's shape or broadcast to it. Default 1. */
+  /** What each element counts; of the input's shape or broadcast to it. 0 takes it out, even if it is NaN. Default 1. */
   weight?: Tensor | null | undefined;
 }
 
@@ -32,7 +32,7 @@ const ofProbabilities: Pointwise = {
   kernel: "bce_loss",
   slope: (x, target) => div(sub(x, target), maximum(mul(x, add(neg(x), 1)), 1e-12)),
   // log(1 - x) - log(x), each ending at -100 as in the loss
-  targetSlope: (x) => sub(maximum(log(add(neg(x), 1)), -100), maximum(log(x), -100)),
+  targetSlope: (x) => sub(maximum(log1p(neg(x)), -100), maximum(log(x), -100)),
 };
 
 const ofLogits: Pointwise = {
@@ -54,15 +54,20 @@ const ofLogits: Pointwise = {
  */
 export function bceLoss(x: Tensor, target: Tensor, options: BCELossOptions = {}): Tensor {
   const reduction = reductionOf("bceLoss", options, ["weight"]);
-  const answers = { output: x, target, threshold: 0.5 };
   if (!options.weight) {
-    return note(pointwise(ofProbabilities, x, target, reduction), () => ({ answers }));
+    return note(pointwise(ofProbabilities, x, target, reduction), () => ({
+      answers: { output: x, target, threshold: 0.5 },
+    }));
   }
-  const losses = pointwise(ofProbabilities, x, target, "none");
-  return note(
-    reduceLosses(weighted("bceLoss", losses, options.weight), reduction),
-    () => ({ answers }),
-  );
+  const operands = autocasted("float32", x, target, options.weight);
+  checkAlike("bceLoss", operands[0], operands[1]);
+  checkWeightShape("bceLoss", "weight", operands[2], operands[0]);
+  return lossInFloat32(operands, (x, target, weight) => {
+    const losses = weigh(pointwise(ofProbabilities, x, target, "none"), weight);
+    return note(reduceLosses(losses, reduction), () => ({
+      answers: { output: x, target, threshold: 0.5 },
+    }));
+  });
 }
 
 /**
@@ -82,19 +87,23 @@ export function bceWithLogitsLoss(
 ): Tensor {
   const op = "bceWithLogitsLoss";
   const reduction = reductionOf(op, options, ["weight", "posWeight"]);
-  const { weight, posWeight } = options;
-  [x, target] = autocasted("float32", x, target);
-  const answers = { output: x, target, threshold: 0 };
-  if (!weight && !posWeight) {
-    return note(pointwise(ofLogits, x, target, reduction), () => ({ answers }));
+  if (!options.weight && !options.posWeight) {
+    return note(pointwise(ofLogits, x, target, reduction), () => ({
+      answers: { output: x, target, threshold: 0 },
+    }));
   }
-  checkAlike(op, x, target);
-  let losses = pointwise(ofLogits, x, target, "none");
-  if (posWeight) {
-    checkWeightShape(op, "posWeight", posWeight, x);
-    // The loss of a target of 1 is log(1 + e^-x): as much more of it as posWeight is above 1.
-    const positive = pointwise(ofLogits, x, x.make(x.shape).fill(1), "none");
-    losses = add(losses, mul(mul(positive, target), sub(posWeight, 1)));
-  }
-  return note(reduceLosses(weighted(op, losses, weight), reduction), () => ({ answers }));
+  const operands = autocasted("float32", x, target, options.weight, options.posWeight);
+  checkAlike(op, operands[0], operands[1]);
+  checkWeightShape(op, "weight", operands[2], operands[0]);
+  checkWeightShape(op, "posWeight", operands[3], operands[0]);
+  return lossInFloat32(operands, (x, target, weight, posWeight) => {
+    const against = (value: number) => pointwise(ofLogits, x, x.make(x.shape).fill(value), "none");
+    // Each part by itself, since one may be infinite where it counts nothing.
+    const losses = posWeight
+      ? add(weigh(against(0), add(neg(target), 1)), weigh(against(1), mul(target, posWeight)))
+      : pointwise(ofLogits, x, target, "none");
+    return note(reduceLosses(weight ? weigh(losses, weight) : losses, reduction), () => ({
+      answers: { output: x, target, threshold: 0 },
+    }));
+  });
 }

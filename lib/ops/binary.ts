@@ -1,11 +1,12 @@
 import { formatValue } from "../core/format.ts";
 import { gradEnabled, record } from "../core/autograd.ts";
-import { checkValue, type DType } from "../core/dtype.ts";
+import { checkValue, type DType, dtypeInfo } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { writeFlat, writeLayout } from "../core/layout.ts";
 import type { Tensor } from "../tensor.ts";
+import { cast } from "./cast.ts";
 import { eq, ge } from "./compare.ts";
 import {
   autocasted,
@@ -14,6 +15,7 @@ import {
   checkSameDType,
   checkTensor,
   floats,
+  inFloat32,
   numbers,
 } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
@@ -21,7 +23,16 @@ import { log, neg } from "./unary.ts";
 import { where } from "./where.ts";
 
 type Kernel =
-  | `cdn_${"add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum"}`
+  | `cdn_${
+    | "add"
+    | "sub"
+    | "mul"
+    | "weigh"
+    | "div"
+    | "floor_divide"
+    | "pow"
+    | "maximum"
+    | "minimum"}`
   | `cdn_${"pow_grad_base" | "pow_grad_exponent" | "maximum_grad"}`
   | `cdn_${"eq" | "ne" | "lt" | "le" | "gt" | "ge"}`;
 
@@ -71,24 +82,32 @@ export function broadcasted(
 
 const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;
 
+// 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
+type Wide = <T extends Tensor | number>(x: T) => T;
+
 // Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its input's.
 function differentiable(
   op: string,
   y: Tensor,
   a: Tensor,
   b: Tensor | number,
-  gradA: (grad: Tensor) => Tensor,
-  gradB: (grad: Tensor) => Tensor,
+  gradA: (grad: Tensor, wide: Wide) => Tensor,
+  gradB: (grad: Tensor, wide: Wide) => Tensor,
 ): Tensor {
   const inputs = typeof b === "number" ? [a] : [a, b];
+  const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
+    const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);
+    const wide: Wide = (x) => (short && typeof x !== "number" ? cast(x, "float32") : x) as typeof x;
+    return cast(sumTo(f(grad, wide), shape), dtype);
+  };
   return record(y, op, inputs, (grad) => [
-    a.requiresGrad ? sumTo(gradA(grad), a.shape) : null,
-    needs(b) ? sumTo(gradB(grad), b.shape) : null,
+    a.requiresGrad ? part(gradA, grad, a) : null,
+    needs(b) ? part(gradB, grad, b) : null,
   ]);
 }
 
 /**
- * a + b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a + b, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { add, tensor } from "@cudeno/cudeno";
@@ -103,7 +122,7 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a - b, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a - b, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { sub, tensor } from "@cudeno/cudeno";
@@ -118,7 +137,7 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a * b, element by element, with broadcasting. dtypes: float32, float64, int32 (which wraps).
+ * a * b, element by element, with broadcasting. Floats and int32, which wraps.
  *
  * ```ts
  * import { mul, tensor } from "@cudeno/cudeno";
@@ -129,11 +148,28 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
   checkDType("mul", a, numbers);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("mul", "cdn_mul", a, b);
-  return differentiable("mul", y, a, b, (grad) => mul(grad, b), (grad) => mul(grad, a));
+  return differentiable(
+    "mul",
+    y,
+    a,
+    b,
+    (grad, wide) => mul(wide(grad), wide(b)),
+    (grad, wide) => mul(wide(grad), wide(a)),
+  );
 }
 
 /**
- * a / b, with broadcasting. dtypes: float32, float64; int32 truncates towards 0, and gives 0 where b is 0.
+ * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back as NaN. Nor must its
+ * gradient.
+ */
+export function weigh(a: Tensor, b: Tensor): Tensor {
+  const y = broadcasted("mul", "cdn_weigh", a, b);
+  return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
+}
+
+/**
+ * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN where b is 0. As torch.div;
+ * {@linkcode floorDivide} gives whole numbers.
  *
  * ```ts
  * import { div, tensor } from "@cudeno/cudeno";
@@ -142,6 +178,9 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
  */
 export function div(a: Tensor, b: Tensor | number): Tensor {
   checkDType("div", a, numbers);
+  if (a.dtype === "int32" && (typeof b === "number" || b?.dtype === "int32")) {
+    [a, b] = [cast(a, "float32"), typeof b === "number" ? b : cast(b, "float32")];
+  }
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("div", "cdn_div", a, b);
   return differentiable(
@@ -149,13 +188,34 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => div(grad, b),
-    (grad) => neg(div(mul(grad, a), mul(b as Tensor, b))),
+    (grad, wide) => div(wide(grad), wide(b)),
+    // Not grad a / b^2, whose parts overflow and vanish where the whole does not; of 16 bits y may too.
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, x, b) => {
+        return neg(mul(grad, div(x === a ? y : div(x, b), b)));
+      }),
   );
 }
 
 /**
- * a to the power b, with broadcasting; float32, float64. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
+ * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0 gives an infinity or
+ * NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps. The gradient is 0. As torch.floor_divide.
+ *
+ * ```ts
+ * import { floorDivide, tensor } from "@cudeno/cudeno";
+ * console.log(floorDivide(tensor([-7, 7], { dtype: "int32" }), 2).dataSync()); // -4, 3
+ * ```
+ */
+export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("floorDivide", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("floorDivide", "cdn_floor_divide", a, b);
+  const zeros = (grad: Tensor) => grad.make(grad.shape).fill(0);
+  return differentiable("floorDivide", y, a, b, zeros, zeros);
+}
+
+/**
+ * a to the power b, with broadcasting. Floats. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
  * a^b ln a for b, which is 0 where a is 0 and b is not negative.
  *
  * ```ts
@@ -172,20 +232,22 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => {
-      if (!gradEnabled() || b === 0) {
-        return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
-      }
-      const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
-      return mul(grad, mul(local, b));
-    },
-    (grad) =>
-      mul(
-        grad,
-        gradEnabled()
-          ? mul(y, log(nonzero(a, ge(b as Tensor, 0))))
-          : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
-      ),
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, a, b) => {
+        if (!gradEnabled() || b === 0) {
+          return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+        }
+        const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
+        return mul(grad, typeof b === "number" ? mul(local, b) : weigh(local, b));
+      }),
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b as Tensor], (grad, a, b) =>
+        mul(
+          grad,
+          gradEnabled()
+            ? mul(pow(a, b), log(nonzero(a, ge(b, 0))))
+            : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+        )),
   );
 }
 
@@ -211,8 +273,8 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
-    (grad) => mul(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
   );
 }
 
@@ -241,7 +303,7 @@ export function minimum(a: Tensor, b: Tensor | number): Tensor {
     y,
     a,
     b,
-    (grad) => mul(grad, share(a, b)),
-    (grad) => mul(grad, share(b as Tensor, a)),
+    (grad) => weigh(grad, share(a, b)),
+    (grad) => weigh(grad, share(b as Tensor, a)),
   );
 }

@@ -5,10 +5,17 @@ import { checkNumber } from "../core/options.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, mul } from "./binary.ts";
+import { add, mul, weigh } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { ne } from "./compare.ts";
-import { checkAlike, note, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
+import {
+  checkAlike,
+  lossInFloat32,
+  note,
+  reduceLosses,
+  type Reduction,
+  reductionOf,
+} from "./loss.ts";
 import { permute, reshape, unsqueeze } from "./movement.ts";
 import { autocasted, checkDType, checkTensor, floats } from "./operands.ts";
 import {
@@ -25,6 +32,7 @@ import {
 import { sum } from "./reduce.ts";
 import { logSoftmax } from "./softmax.ts";
 import { neg } from "./unary.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
@@ -73,12 +81,23 @@ export function crossEntropy(
 ): Tensor {
   const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
   checkTensor("crossEntropy", logits);
-  [logits] = autocasted("float32", logits);
   checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
-  if (isFloat(target.dtype)) {
-    return ofProbabilities(logits, target, options, reduction, labelSmoothing);
-  }
-  const found = classesOf("crossEntropy", logits, target, options);
+  const [x, to, given] = autocasted("float32", logits, target, options.weight);
+  options = { ...options, weight: given ?? null };
+  if (isFloat(to.dtype)) return ofProbabilities(x, to, options, reduction, labelSmoothing);
+  const found = classesOf("crossEntropy", x, target, options);
+  return lossInFloat32([x, found.weight], (x, weight) => {
+    return ofClasses(x, { ...found, weight }, reduction, labelSmoothing);
+  });
+}
+
+function ofClasses(
+  logits: Tensor,
+  found: Classes,
+  reduction: Reduction,
+  labelSmoothing: number,
+): Tensor {
+  const { target } = found;
   const rows = byRows(logits, found);
   const classes = {
     ...found,
@@ -94,11 +113,12 @@ export function crossEntropy(
   const logs = logSoftmax(rows);
   let losses = pick(logs, classes);
   if (labelSmoothing > 0) {
-    const even = neg(sum(classes.weight ? mul(logs, classes.weight) : logs, 1));
-    const counts = cast(ne(classes.target, classes.ignoreIndex), logits.dtype);
+    const even = neg(sum(classes.weight ? weigh(logs, classes.weight) : logs, 1));
+    // As int32, since the number that is ignored may be none of uint8.
+    const counts = ne(cast(classes.target, "int32"), classes.ignoreIndex);
     losses = add(
       mul(losses, 1 - labelSmoothing),
-      mul(mul(even, counts), labelSmoothing / classes.classes),
+      mul(where(counts, even, 0), labelSmoothing / classes.classes),
     );
   }
   return inOrder(reduceClassLosses(losses, classes, reduction));
@@ -139,7 +159,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
         reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
       return throughOps(composed, [rows], grad);
     }
-    if (reduction === "none") return [mul(slope!, unsqueeze(grad, 1))];
+    if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
     const dx = rows.make(rows.shape);
     backend.check(
       backend.functions.cdn_scale_grad(
@@ -176,15 +196,17 @@ function ofProbabilities(
   const { others, ...scores } = scoresOf("crossEntropy", logits);
   const { classes } = scores;
   const weight = checkClassWeight("crossEntropy", logits, classes, options.weight);
-  const answers = { output: byRows(logits, scores), target: byRows(target, scores), axis: 1 };
-  let share = answers.target;
-  if (labelSmoothing > 0) {
-    share = add(mul(share, 1 - labelSmoothing), labelSmoothing / classes);
-  }
-  if (weight) share = mul(share, weight);
-  const losses = neg(sum(mul(logSoftmax(answers.output), share), 1));
-  return note(
-    reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction),
-    () => ({ answers }),
-  );
+  return lossInFloat32([logits, target, weight], (logits, target, weight) => {
+    const answers = { output: byRows(logits, scores), target: byRows(target, scores), axis: 1 };
+    let share = answers.target;
+    if (labelSmoothing > 0) {
+      share = add(mul(share, 1 - labelSmoothing), labelSmoothing / classes);
+    }
+    if (weight) share = mul(share, weight);
+    const losses = neg(sum(weigh(logSoftmax(answers.output), share), 1));
+    return note(
+      reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction),
+      () => ({ answers }),
+    );
+  });
 }

@@ -4,7 +4,7 @@ import { checkInteger, checkOptions } from "../core/options.ts";
 import { checkShape, formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { mul } from "./binary.ts";
+import { weigh } from "./binary.ts";
 import { ne } from "./compare.ts";
 import { addSlices, selectSlices, sumSlices } from "./index_select.ts";
 import { reshape } from "./movement.ts";
@@ -49,7 +49,7 @@ export function embedding(index: Tensor, weight: Tensor, options: EmbeddingOptio
     const flat = reshape(index, [index.size]);
     const counted = skip < 0
       ? rows
-      : mul(rows, reshape(ne(flat, skip).to(rows.dtype), [index.size, 1]));
+      : weigh(rows, reshape(ne(flat, skip).to(rows.dtype), [index.size, 1]));
     return [sumSlices(counted, weight.shape, 0, flat)];
   });
 }

@@ -9,7 +9,7 @@ import {
 } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, checkSameDevice, checkSameDType, numbers } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "./operands.ts";
 
 /**
  * Elements of x by their place along an axis: y[i][j][k] = x[i][index[i][j][k]][k] for axis 1, and so for any rank. The
@@ -58,6 +58,7 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
  */
 export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor): Tensor {
   checkDType("scatterAdd", x, numbers);
+  [x, src] = autocasted("widest", x, src);
   const at = checkIndex("scatterAdd", x, axis, index);
   checkSameDevice("scatterAdd", x, src);
   checkSameDType("scatterAdd", x, src);

@@ -3,7 +3,7 @@ import { writeLayout } from "../core/layout.ts";
 import { formatShape, normalizeAxis, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDType, checkSameDevice, checkSameDType, numbers } from "./operands.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "./operands.ts";
 
 /**
  * The slices of x along an axis that an int32 index [n] names: y[i][j][k] = x[i][index[j]][k] for axis 1, and so for any
@@ -38,6 +38,7 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
  */
 export function indexAdd(x: Tensor, axis: number, index: Tensor, src: Tensor): Tensor {
   checkDType("indexAdd", x, numbers);
+  [x, src] = autocasted("widest", x, src);
   const at = checkIndex("indexAdd", x, axis, index);
   checkSameDevice("indexAdd", x, src);
   checkSameDType("indexAdd", x, src);

@@ -2,9 +2,12 @@ import { formatValue } from "../core/format.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, div, mul, sub } from "./binary.ts";
-import { type Pointwise, pointwise, type Reduction } from "./loss.ts";
+import { add, div, sub, weigh } from "./binary.ts";
+import { ne } from "./compare.ts";
+import { checkAlike, lossInFloat32, type Pointwise, pointwise, type Reduction } from "./loss.ts";
+import { autocasted } from "./operands.ts";
 import { exp, log, neg } from "./unary.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode klDivLoss}. */
 export interface KLDivLossOptions {
@@ -30,19 +33,23 @@ const ofProbabilities: Pointwise = {
   op: "klDivLoss",
   kernel: "kl_div_loss",
   slope: (_x, target) => neg(target),
-  targetSlope: (x, target) => add(sub(log(target), x), 1),
+  targetSlope: (x, target) => {
+    const counts = ne(target, 0);
+    return where(counts, add(sub(log(where(counts, target, 1)), x), 1), 0);
+  },
 };
 
 const ofLogarithms: Pointwise = {
   op: "klDivLoss",
   kernel: "kl_div_log_loss",
   slope: (_x, target) => neg(exp(target)),
-  targetSlope: (x, target) => mul(exp(target), add(sub(target, x), 1)),
+  targetSlope: (x, target) => weigh(add(sub(target, x), 1), exp(target)),
 };
 
 /**
  * The divergence of Kullback and Leibler from x, logarithms of probabilities, to target: target (log(target) - x), 0
- * where target is 0; then the reduction. As torch.nn.functional.kl_div, but that shapes must be equal. Floats.
+ * where target is 0, and so its gradient; then the reduction. As torch.nn.functional.kl_div, but that shapes must be equal.
+ * Floats.
  *
  * ```ts
  * import { klDivLoss, tensor } from "@cudeno/cudeno";
@@ -54,5 +61,8 @@ export function klDivLoss(x: Tensor, target: Tensor, options: KLDivLossOptions =
   const reduction = klReductionOf("klDivLoss", options);
   const loss = options.logTarget ? ofLogarithms : ofProbabilities;
   if (reduction !== "batchmean") return pointwise(loss, x, target, reduction);
-  return div(pointwise(loss, x, target, "sum"), x.shape[0] ?? 1);
+  [x, target] = autocasted("float32", x, target);
+  checkAlike("klDivLoss", x, target);
+  const samples = x.shape[0] ?? 1;
+  return lossInFloat32([x, target], (x, target) => div(pointwise(loss, x, target, "sum"), samples));
 }

@@ -1,19 +1,11 @@
 import { gradEnabled, record } from "../core/autograd.ts";
-import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { maximum, mul, sub } from "./binary.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf, spread } from "./reduce_axes.ts";
 import { exp } from "./unary.ts";
-
-const lowest: Partial<Record<DType, number>> = {
-  float64: -Number.MAX_VALUE,
-  float32: -3.4028234663852886e38,
-  bfloat16: -3.3895313892515355e38,
-  float16: -65504,
-};
 
 /**
  * log(sum(e^x)) over the axes, computed from x - max(x) so that nothing overflows. Floats. -Infinity over no elements or
@@ -30,7 +22,7 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
   checkDType("logSumExp", x, floats);
   [x] = autocasted("float32", x);
   checkOptions("logSumExp", options, ["keepDims"]);
-  return reduceTogether("logSumExp", x, axes, options.keepDims, (part, run) => {
+  const one = (part: Tensor, run: Run) => {
     const y = part.make(run.out);
     const { backend } = part;
     backend.check(
@@ -39,12 +31,14 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
     return record(y, "logSumExp", [part], (grad) => [
       gradEnabled() ? composedGrad(grad, part, y, run) : fusedGrad(grad, part, y, run),
     ]);
-  });
+  };
+  // The gradient wants the result unrounded.
+  return inFloat32([x], (x) => reduceTogether("logSumExp", x, axes, options.keepDims, one));
 }
 
 // dy e^(x - y). Where y is -Infinity so is every x: a finite y keeps the difference from being NaN.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
-  const finite = maximum(y, lowest[y.dtype]!);
+  const finite = maximum(y, y.dtype === "float64" ? -Number.MAX_VALUE : -3.4028234663852886e38);
   return mul(exp(sub(x, spread(finite, x, run))), spread(grad, x, run));
 }
 

@@ -4,8 +4,15 @@ import { checkOptions } from "../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { div, mul } from "./binary.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { div, weigh } from "./binary.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  inFloat32,
+} from "./operands.ts";
 import { mean, sum } from "./reduce.ts";
 
 /** How the losses of a batch become one. */
@@ -74,6 +81,21 @@ export function note(loss: Tensor, more: () => LossNote): Tensor {
   return loss;
 }
 
+/** {@linkcode inFloat32} for a loss: what is noted of the one inside goes with it. */
+export function lossInFloat32<T extends [Tensor, ...unknown[]]>(
+  operands: T,
+  fn: (...operands: T) => Tensor,
+): Tensor {
+  let inside: Tensor | undefined;
+  const loss = inFloat32(operands, (...wide) => inside = fn(...wide));
+  const known = notes?.get(inside!);
+  if (known && loss !== inside) {
+    notes!.delete(inside!);
+    notes!.set(loss, known);
+  }
+  return loss;
+}
+
 /**
  * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or how the only one was made
  * that it is made of, scaled or with a penalty.
@@ -105,15 +127,14 @@ export function checkAlike(op: string, x: Tensor, target: Tensor): void {
   }
 }
 
-/** Losses times weights that broadcast to them. */
-export function weighted(op: string, losses: Tensor, weight: Tensor | null | undefined): Tensor {
-  if (!weight) return losses;
-  checkWeightShape(op, "weight", weight, losses);
-  return mul(losses, weight);
-}
-
-/** Throws unless a weight is of x's device and dtype and broadcasts to its shape. */
-export function checkWeightShape(op: string, name: string, weight: Tensor, x: Tensor): void {
+/** Throws unless a weight, if there is one, is of x's device and dtype and broadcasts to its shape. */
+export function checkWeightShape(
+  op: string,
+  name: string,
+  weight: Tensor | null | undefined,
+  x: Tensor,
+): void {
+  if (!weight) return;
   checkSameDevice(`${op}: ${name}`, x, weight);
   checkSameDType(`${op}: ${name}`, x, weight);
   if (!sameShape(broadcastShapes(`${op}: ${name}`, x.shape, weight.shape), x.shape)) {
@@ -157,9 +178,13 @@ export function pointwise(
   target: Tensor,
   reduction: Reduction,
 ): Tensor {
-  const { op, kernel, parameter = 0 } = loss;
   [x, target] = autocasted("float32", x, target);
-  checkAlike(op, x, target);
+  checkAlike(loss.op, x, target);
+  return lossInFloat32([x, target], (x, target) => computed(loss, x, target, reduction));
+}
+
+function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
+  const { op, kernel, parameter = 0 } = loss;
   const { backend } = x;
   const losses = x.make(x.shape);
   const n = BigInt(x.size);
@@ -200,9 +225,10 @@ export function pointwise(
     }
     const upstream = reduction === "mean" ? div(grad, x.size) : grad;
     const slope = gradEnabled() && loss.slope ? loss.slope(x, target) : fused(null, 1);
+    // Where the gradient is 0 the loss is not wanted, and its slope may be NaN.
     return [
-      x.requiresGrad ? mul(slope, upstream) : null,
-      target.requiresGrad ? mul(loss.targetSlope(x, target, slope), upstream) : null,
+      x.requiresGrad ? weigh(slope, upstream) : null,
+      target.requiresGrad ? weigh(loss.targetSlope(x, target, slope), upstream) : null,
     ];
   });
 }

@@ -4,15 +4,24 @@ import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { relu } from "./activations.ts";
-import { add, div, mul, sub } from "./binary.ts";
-import { cast } from "./cast.ts";
+import { add, div, mul, sub, weigh } from "./binary.ts";
 import { eq, gt } from "./compare.ts";
-import { type LossOptions, note, pointwise, reduceLosses, reductionOf } from "./loss.ts";
+import {
+  lossInFloat32,
+  type LossOptions,
+  note,
+  pointwise,
+  reduceLosses,
+  reductionOf,
+} from "./loss.ts";
 import { broadcastTo, reshape } from "./movement.ts";
 import { classesOf, pick, spread } from "./nll_loss.ts";
+import { norm } from "./norm.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import { pad } from "./pad.ts";
 import { sum } from "./reduce.ts";
-import { neg, sqrt } from "./unary.ts";
+import { neg } from "./unary.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode hingeLoss}. */
 export interface HingeLossOptions extends LossOptions {
@@ -73,15 +82,14 @@ export function exponentOf(op: string, { p = 1 }: MultiMarginLossOptions): numbe
 export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions = {}): Tensor {
   const reduction = reductionOf("hingeLoss", options, ["margin"]);
   const margin = marginOf("hingeLoss", options);
-  const active = (x: Tensor, target: Tensor) =>
-    cast(gt(add(neg(mul(x, target)), margin), 0), x.dtype);
+  const active = (x: Tensor, target: Tensor) => gt(add(neg(mul(x, target)), margin), 0);
   const loss = pointwise(
     {
       op: "hingeLoss",
       kernel: "hinge_loss",
       parameter: margin,
-      slope: (x, target) => neg(mul(target, active(x, target))),
-      targetSlope: (x, target) => neg(mul(x, active(x, target))),
+      slope: (x, target) => where(active(x, target), neg(target), 0),
+      targetSlope: (x, target) => where(active(x, target), neg(x), 0),
     },
     x,
     target,
@@ -111,27 +119,27 @@ export function multiMarginLoss(
   const reduction = reductionOf(op, options, ["margin", "p", "weight"]);
   const margin = marginOf(op, options);
   const p = exponentOf(op, options);
-  const { weight } = options;
-  [x] = autocasted("float32", x);
+  const [input, weight] = autocasted("float32", x, options.weight);
   // -2^31 is no class number: nothing is ignored.
-  const all = classesOf(op, x, target, { ignoreIndex: -(2 ** 31), ...(weight ? { weight } : {}) });
+  const all = classesOf(op, input, target, { ignoreIndex: -(2 ** 31), weight: weight ?? null });
   if (all.inner !== 1 || x.rank > 2) {
     throw new ShapeError(`${op}: input is ${formatShape(x.shape)}; it must be [n, classes]`);
   }
   const { outer, classes } = all;
   const unweighted = { ...all, weight: null };
-  const rows = reshape(x, [outer, classes]);
-  const wanted = reshape(pick(rows, unweighted), [outer, 1]); // -x[y]
-  const over = relu(add(add(rows, wanted), margin));
-  const others = add(spread(x.make(target.shape).fill(1), rows.shape, unweighted), 1); // 0 at y, else 1
-  const costs = mul(p === 2 ? mul(over, over) : over, others);
-  let losses = div(reshape(sum(costs, 1), target.shape), classes);
-  if (weight) {
-    losses = mul(losses, neg(pick(broadcastTo(weight, [outer, classes]), unweighted)));
-  }
-  return note(reduceLosses(losses, reduction), () => ({
-    answers: { output: rows, target: reshape(target, [outer]), axis: 1 },
-  }));
+  return lossInFloat32([input, all.weight], (x, weight) => {
+    const rows = reshape(x, [outer, classes]);
+    const wanted = reshape(pick(rows, unweighted), [outer, 1]); // -x[y]
+    const others = add(spread(x.make(target.shape).fill(1), rows.shape, unweighted), 1); // 0 at y, else 1
+    const over = weigh(relu(add(add(rows, wanted), margin)), others);
+    let losses = div(reshape(sum(p === 2 ? mul(over, over) : over, 1), target.shape), classes);
+    if (weight) {
+      losses = weigh(losses, neg(pick(broadcastTo(weight, [outer, classes]), unweighted)));
+    }
+    return note(reduceLosses(losses, reduction), () => ({
+      answers: { output: rows, target: reshape(target, [outer]), axis: 1 },
+    }));
+  });
 }
 
 /**
@@ -167,9 +175,15 @@ export function cosineEmbeddingLoss(
       }; wanted are twice [n, features] and [n], or twice [features] and []`,
     );
   }
-  const squares = (x: Tensor) => add(sum(mul(x, x), -1), 1e-12); // as in PyTorch
-  const cosine = div(sum(mul(x1, x2), -1), sqrt(mul(squares(x1), squares(x2))));
-  const alike = mul(add(neg(cosine), 1), cast(eq(target, 1), x1.dtype));
-  const apart = mul(relu(sub(cosine, margin)), cast(eq(target, -1), x1.dtype));
-  return reduceLosses(add(alike, apart), reduction);
+  return lossInFloat32([x1, x2], (x1, x2) => {
+    const cosine = sum(mul(unit(x1), unit(x2)), -1);
+    const apart = where(eq(target, -1), relu(sub(cosine, margin)), 0);
+    return reduceLosses(where(eq(target, 1), add(neg(cosine), 1), apart), reduction);
+  });
+}
+
+// x / sqrt(|x|^2 + 1e-12) along the last axis, as in PyTorch, without squares that overflow.
+function unit(x: Tensor): Tensor {
+  const longer = pad(x, x.shape.map((_, d) => [0, d === x.rank - 1 ? 1 : 0]), { value: 1e-6 });
+  return div(x, norm(longer, -1, { keepDims: true }));
 }

@@ -6,14 +6,24 @@ import type { Tensor } from "../tensor.ts";
 import { div } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { eq } from "./compare.ts";
-import { type LossOptions, note, reduceLosses, type Reduction, reductionOf } from "./loss.ts";
+import {
+  lossInFloat32,
+  type LossOptions,
+  note,
+  reduceLosses,
+  type Reduction,
+  reductionOf,
+} from "./loss.ts";
 import { broadcastTo } from "./movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
 import { where } from "./where.ts";
 
 /** Options of losses against class numbers. */
 export interface ClassLossOptions extends LossOptions {
-  /** [classes]: what a sample of each class counts; the mean divides by their sum. Default: 1 each. */
+  /**
+   * [classes]: what a sample of each class counts; the mean divides by their sum. Those of a class that counts 0 are left
+   * out, whatever their scores. Default: 1 each.
+   */
   weight?: Tensor | null | undefined;
   /** A target that counts nothing. Default -100. */
   ignoreIndex?: number | undefined;
@@ -139,7 +149,10 @@ export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
   return record(dx, "nllLoss", [dy], (grad) => [pick(grad, classes)]);
 }
 
-/** The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded. */
+/**
+ * The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded, and infinite where
+ * nothing counts, so that gradients are 0.
+ */
 export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; total: Tensor } {
   const { target, weight, ignoreIndex } = classes;
   const mean = losses.make([]);
@@ -191,9 +204,12 @@ export function reduceClassLosses(
  */
 export function nllLoss(x: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
   const reduction = reductionOf("nllLoss", options, ["weight", "ignoreIndex"]);
-  [x] = autocasted("float32", x);
-  const classes = classesOf("nllLoss", x, target, options);
-  return note(reduceClassLosses(pick(x, classes), classes, reduction), () => ({
-    answers: { ...classes, output: x, axis: x.rank === 1 ? 0 : 1 },
-  }));
+  const [input, weight] = autocasted("float32", x, options.weight);
+  const found = classesOf("nllLoss", input, target, { ...options, weight: weight ?? null });
+  return lossInFloat32([input, found.weight], (x, weight) => {
+    const classes = { ...found, weight };
+    return note(reduceClassLosses(pick(x, classes), classes, reduction), () => ({
+      answers: { ...classes, output: x, axis: x.rank === 1 ? 0 : 1 },
+    }));
+  });
 }

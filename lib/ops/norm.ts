@@ -3,9 +3,9 @@ import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, div, mul, pow } from "./binary.ts";
+import { add, div, mul, pow, weigh } from "./binary.ts";
 import { eq } from "./compare.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import {
   type Axes,
@@ -16,6 +16,7 @@ import {
   spread,
 } from "./reduce_axes.ts";
 import { abs } from "./unary.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode norm}. */
 export interface NormOptions extends ReduceOptions {
@@ -45,7 +46,7 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
   if (typeof p !== "number" || Number.isNaN(p)) {
     throw new ArgumentError(`norm: p is ${formatValue(p)}; it must be a number, or Infinity`);
   }
-  return reduceTogether("norm", x, axes, keepDims, (part, run) => {
+  const one = (part: Tensor, run: Run) => {
     if (p < 0 || p === Infinity) checkNotEmpty("norm", part, run);
     const y = part.make(run.out);
     const { backend } = part;
@@ -55,7 +56,9 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
     return record(y, "norm", [part], (grad) => [
       gradEnabled() ? composedGrad(grad, part, y, run, p) : fusedGrad(grad, part, y, run, p),
     ]);
-  });
+  };
+  // The gradient wants the norm unrounded.
+  return inFloat32([x], (x) => reduceTogether("norm", x, axes, keepDims, one));
 }
 
 function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
@@ -75,14 +78,15 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   return dx;
 }
 
-// dy sign(x) (|x| / y)^(p - 1), with 1 for a norm or an element of 0, which the sign then takes out.
+// dy sign(x) (|x| / y)^(p - 1), with a norm or a ratio of 1 instead of 0, which the sign then takes out.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   const filled = (z: Tensor) => add(z, eq(z, 0).to(z.dtype));
-  if (p === 2) return mul(x, spread(div(grad, filled(y)), x, run));
+  if (p === 2) return mul(div(x, spread(filled(y), x, run)), spread(grad, x, run));
   // The signs, or at an infinity the shares, do not change with x: for p = 1 they are all there is.
   const plain = Number.isFinite(p) && p !== 0 ? 1 : p;
   const signs = fusedGrad(y.make(y.shape).fill(1), x, y, run, plain);
-  const linear = mul(signs, spread(grad, x, run));
+  const linear = weigh(spread(grad, x, run), signs);
   if (plain !== 1 || p === 1) return linear;
-  return mul(linear, pow(div(filled(abs(x)), spread(filled(y), x, run)), p - 1));
+  const norms = spread(filled(y), x, run);
+  return mul(linear, pow(div(where(eq(x, 0), norms, abs(x)), norms), p - 1));
 }

@@ -85,6 +85,20 @@ export function autocasted<T extends unknown[]>(policy: AutocastPolicy, ...opera
   }) as T;
 }
 
+/**
+ * `fn` of the operands, of which those of 16 bits become float32, and its result back in the first one's dtype: for what is
+ * made of several passes, between which nothing may overflow or be rounded. The casts are recorded.
+ */
+export function inFloat32<T extends [Tensor, ...unknown[]]>(
+  operands: T,
+  fn: (...operands: T) => Tensor,
+): Tensor {
+  const short = (x: unknown) => x instanceof TensorBase && dtypeInfo(x.dtype).bytes === 2;
+  if (!operands.some(short)) return fn(...operands);
+  const wide = operands.map((x) => short(x) ? cast(x as Tensor, "float32") : x) as T;
+  return cast(fn(...wide), operands[0].dtype);
+}
+
 // float32 where the two 16-bit ones meet, neither of which holds the other.
 function widest(dtypes: readonly DType[]): DType {
   return dtypes.reduce((a, b) => {

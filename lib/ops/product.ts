@@ -2,9 +2,11 @@ import { record } from "../core/autograd.ts";
 import type { FusedActivation } from "../core/gate.ts";
 import { writeLayout } from "../core/layout.ts";
 import { type MatmulPrecision, precisionCode } from "../core/precision.ts";
+import { dtypeInfo } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { reshape } from "./movement.ts";
+import { inFloat32 } from "./operands.ts";
 import { sumTo } from "./reduce.ts";
 
 /** What {@linkcode product} multiplies: op(a) [m, k] by op(b) [k, n], at each place of a batch. */
@@ -155,5 +157,9 @@ function summed(a: Tensor, b: Tensor, x: Product, matrices: Shape, shape: Shape)
   if (batch.length + 2 === matrices.length && batch.every((extent, d) => extent === matrices[d])) {
     return product(a, b, { ...x, shape });
   }
-  return reshape(sumTo(product(a, b, x), matrices), shape);
+  // Before a sum nothing is rounded to 16 bits, which this precision has no fewer of.
+  const precision = dtypeInfo(a.dtype).bytes === 2 ? "tf32" : x.precision;
+  return inFloat32([a, b], (a, b) => {
+    return reshape(sumTo(product(a, b, { ...x, precision }), matrices), shape);
+  });
 }

@@ -3,7 +3,7 @@ import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { sameShape, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
-import { div, mul } from "./binary.ts";
+import { div, weigh } from "./binary.ts";
 import { reshape } from "./movement.ts";
 import { autocasted, checkDType, floats, numbers } from "./operands.ts";
 import {
@@ -34,7 +34,8 @@ function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype):
 }
 
 /**
- * The sum over the axes; 0 over none. float32, float64, int32. Adds in float64, in an order fixed by the shape.
+ * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the shape; int32 in int64, but
+ * the result wraps, where PyTorch's is int64.
  *
  * ```ts
  * import { sum, tensor } from "@cudeno/cudeno";
@@ -57,7 +58,7 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The mean over the axes; NaN over none. float32, float64. Adds in float64, in an order fixed by the shape.
+ * The mean over the axes; NaN over none. Floats; cast whole numbers first. Adds in float64, in an order fixed by the shape.
  *
  * ```ts
  * import { mean, tensor } from "@cudeno/cudeno";
@@ -95,7 +96,7 @@ function extremum(
     return record(y, op, [part], (grad) => [
       // To be differentiated again, the shares are constants.
       gradEnabled()
-        ? mul(extremumGrad(grad.make(grad.shape).fill(1), part, y, run), spread(grad, part, run))
+        ? weigh(spread(grad, part, run), extremumGrad(grad.make(grad.shape).fill(1), part, y, run))
         : extremumGrad(grad, part, y, run),
     ]);
   });

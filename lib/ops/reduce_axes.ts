@@ -3,8 +3,8 @@ import { formatShape, normalizeAxes, type Shape, sizeOf } from "../core/shape.ts
 import { dtypeInfo } from "../core/dtype.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { cast } from "./cast.ts";
 import { broadcastTo, permute, reshape } from "./movement.ts";
+import { inFloat32 } from "./operands.ts";
 
 /** The axes to reduce: one, several, or all when not given. Negative ones count from the back. */
 export type Axes = number | readonly number[];
@@ -61,7 +61,7 @@ export function reduceAxes(
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
   }
   if (apart(list) && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
-    return cast(reduceAxes(op, cast(x, "float32"), axes, keepDims, one), x.dtype);
+    return inFloat32([x], (wide) => reduceAxes(op, wide, axes, keepDims, one));
   }
   const out = keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
   let y = x;

@@ -8,7 +8,14 @@ import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { reshape } from "./movement.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "./operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  inFloat32,
+} from "./operands.ts";
 import { mean as meanOf } from "./reduce.ts";
 import { sqrt } from "./unary.ts";
 
@@ -111,7 +118,10 @@ function recorded(all: Rows, y: Tensor, mean: Tensor | null, rstd: Tensor | null
     const formula = composed(all, mean !== null);
     return throughOps(
       (input, ...rest) =>
-        formula(input!, weight ? rest[0]! : null, bias ? rest[weight ? 1 : 0]! : null),
+        inFloat32(
+          [input!, weight ? rest[0]! : null, bias ? rest[weight ? 1 : 0]! : null],
+          formula,
+        ),
       inputs,
       grad,
     );

@@ -2,17 +2,25 @@ import { gradEnabled, record } from "../core/autograd.ts";
 import { normalizeAxis } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul, sub } from "./binary.ts";
+import { eq } from "./compare.ts";
 import { transpose } from "./movement.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import { sum } from "./reduce.ts";
 import { exp } from "./unary.ts";
+import { where } from "./where.ts";
 
-type Kernel = "cdn_softmax" | "cdn_log_softmax";
+type Kernel = "cdn_softmax" | "cdn_masked_softmax" | "cdn_log_softmax";
+type GradKernel = "cdn_softmax" | "cdn_log_softmax";
 
 // The gradients, from that of the result and the result, in operations that can be differentiated again.
-const composed: Record<Kernel, (grad: Tensor, y: Tensor) => Tensor> = {
+const composed: Record<GradKernel, (grad: Tensor, y: Tensor) => Tensor> = {
   cdn_softmax: (grad, y) => mul(y, sub(grad, sum(mul(grad, y), -1, { keepDims: true }))),
-  cdn_log_softmax: (grad, y) => sub(grad, mul(exp(y), sum(grad, -1, { keepDims: true }))),
+  cdn_log_softmax: (grad, y) => {
+    const total = sum(grad, -1, { keepDims: true });
+    // A row of NaN has no say where its gradient is 0.
+    const logs = where(eq(total, 0), where(eq(y, y), y, 0), y);
+    return sub(grad, mul(exp(logs), total));
+  },
 };
 
 // The kernels work along rows: another axis is brought to the back and taken home again.
@@ -32,11 +40,12 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
   backend.check(
     backend.functions[kernel](y.handle, x.handle, BigInt(rows), BigInt(cols), x.code),
   );
+  const gradient = kernel === "cdn_masked_softmax" ? "cdn_softmax" : kernel;
   return record(y, op, [x], (grad) => {
-    if (gradEnabled()) return [composed[kernel](grad, y)];
+    if (gradEnabled()) return [inFloat32([grad, y], composed[gradient])];
     const dx = x.make(x.shape);
     backend.check(
-      backend.functions[`${kernel}_grad`](
+      backend.functions[`${gradient}_grad`](
         dx.handle,
         grad.handle,
         y.handle,
@@ -61,6 +70,11 @@ export function softmax(x: Tensor, axis = -1): Tensor {
   return alongAxis("softmax", "cdn_softmax", x, axis);
 }
 
+/** As {@linkcode softmax} along the last axis, but 0 where all of it is -Infinity: where a mask leaves nothing. */
+export function maskedSoftmax(x: Tensor): Tensor {
+  return alongAxis("softmax", "cdn_masked_softmax", x, -1);
+}
+
 /**
  * x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x); as torch.log_softmax. Floats.
  *
@@ -70,5 +84,8 @@ export function softmax(x: Tensor, axis = -1): Tensor {
  * ```
  */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis("logSoftmax", "cdn_log_softmax", x, axis);
+  checkDType("logSoftmax", x, floats);
+  [x] = autocasted("float32", x);
+  // The gradient wants the logarithms unrounded.
+  return inFloat32([x], (x) => alongAxis("logSoftmax", "cdn_log_softmax", x, axis));
 }

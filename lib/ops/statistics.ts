@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
 import { eq } from "./compare.ts";
 import { reshape } from "./movement.ts";
-import { autocasted, checkDType, floats } from "./operands.ts";
+import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import { mean, type ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf } from "./reduce_axes.ts";
 
@@ -26,13 +26,11 @@ function statistic(
   const { correction = 1, keepDims } = options;
   checkNumber(op, "correction", correction);
   const root = op === "std";
-  return reduceTogether(op, x, axes, keepDims, (part, run) => {
+  const one = (part: Tensor, run: Run) => {
     const { backend } = part;
     const y = part.make(run.out);
-    // Only the gradient wants the mean, and in full: 16-bit floats would lose it.
-    const center = gradEnabled() && part.requiresGrad
-      ? part.make(run.out, part.dtype === "float64" ? "float64" : "float32")
-      : undefined;
+    // Only the gradient wants the mean.
+    const center = gradEnabled() && part.requiresGrad ? part.make(run.out) : undefined;
     backend.check(
       backend.functions.cdn_variance(
         y.handle,
@@ -49,10 +47,12 @@ function statistic(
         ? composedGrad(grad, part, root ? y : undefined, run, correction)
         : fusedGrad(grad, part, center!, root ? y : undefined, run, correction),
     ]);
-  });
+  };
+  // The gradient wants mean and deviation unrounded.
+  return inFloat32([x], (x) => reduceTogether(op, x, axes, keepDims, one));
 }
 
-// dy (x - mean) 2 / (n - correction), for the root divided by its own derivative, 2 y. Where y is 0 so is x - mean.
+// dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean. Where y is 0 so is x - mean.
 function composedGrad(
   grad: Tensor,
   x: Tensor,
@@ -61,10 +61,11 @@ function composedGrad(
   correction: number,
 ): Tensor {
   const cube = reshape(x, [run.outer, run.axis, run.inner]);
-  const centred = sub(cube, mean(cube, 1, { keepDims: true }));
-  const upstream = root ? div(grad, mul(add(root, eq(root, 0).to(root.dtype)), 2)) : grad;
-  const scaled = mul(upstream, 2 / Math.max(0, run.axis - correction));
-  return reshape(mul(centred, reshape(scaled, [run.outer, 1, run.inner])), x.shape);
+  const along = (y: Tensor) => reshape(y, [run.outer, 1, run.inner]);
+  let centred = sub(cube, mean(cube, 1, { keepDims: true }));
+  if (root) centred = div(centred, along(add(root, eq(root, 0).to(root.dtype))));
+  const scaled = mul(grad, (root ? 1 : 2) / Math.max(0, run.axis - correction));
+  return reshape(mul(centred, along(scaled)), x.shape);
 }
 
 function fusedGrad(

@@ -4,10 +4,10 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul } from "./binary.ts";
 import { fused, gated, unary } from "./elementwise.ts";
-import { autocasted, checkDType, floats, numbers } from "./operands.ts";
+import { autocasted, checkDType, floats, inFloat32, numbers } from "./operands.ts";
 
 /**
- * -x. Floats and int32. As torch.neg.
+ * -x. Floats and int32, whose least number stays. As torch.neg.
  *
  * ```ts
  * import { neg, tensor } from "@cudeno/cudeno";
@@ -19,7 +19,7 @@ export function neg(x: Tensor): Tensor {
 }
 
 /**
- * |x|. Floats and int32. The gradient is the sign of x, 0 at 0. As torch.abs.
+ * |x|. Floats and int32, whose least number stays. The gradient is the sign of x, 0 at 0. As torch.abs.
  *
  * ```ts
  * import { abs, tensor } from "@cudeno/cudeno";
@@ -128,7 +128,7 @@ export function rsqrt(x: Tensor): Tensor {
     floats,
     "cdn_rsqrt",
     (grad, y) =>
-      gradEnabled() ? mul(mul(grad, -0.5), mul(y, mul(y, y))) : fused("cdn_rsqrt_grad", grad, y),
+      gradEnabled() ? mul(mul(mul(mul(grad, -0.5), y), y), y) : fused("cdn_rsqrt_grad", grad, y),
   );
 }
 
@@ -172,7 +172,10 @@ export function erf(x: Tensor): Tensor {
     "cdn_erf",
     (grad) =>
       gradEnabled()
-        ? mul(grad, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI)))
+        ? inFloat32(
+          [grad, x],
+          (grad, x) => mul(grad, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
+        )
         : fused("cdn_erf_grad", grad, x),
   );
 }

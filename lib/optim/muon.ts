@@ -8,8 +8,7 @@ import { add, div, maximum, mul } from "../ops/binary.ts";
 import { cast } from "../ops/cast.ts";
 import { matmul } from "../ops/matmul.ts";
 import { transpose } from "../ops/movement.ts";
-import { sum } from "../ops/reduce.ts";
-import { sqrt } from "../ops/unary.ts";
+import { norm } from "../ops/norm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch } from "./batch.ts";
 import { checkRates, checkShare } from "./check.ts";
@@ -151,11 +150,11 @@ function updateMatrix(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): voi
 
 function orthogonal(matrix: Tensor, group: Group<MuonOptions>): Tensor {
   const { nsSteps, nsCoefficients: [a, b, c], eps, nsDType } = group;
-  const dtype: DType = nsDType ?? (matrix.dtype === "float64" ? "float64" : "float32");
+  const wide: DType = matrix.dtype === "float64" ? "float64" : "float32";
   // A X^T, whichever side is shorter, makes the smaller products.
   const tall = matrix.shape[0]! > matrix.shape[1]!;
-  let x = cast(tall ? transpose(matrix) : matrix, dtype);
-  x = div(x, maximum(sqrt(sum(mul(x, x))), eps));
+  let x = cast(tall ? transpose(matrix) : matrix, wide);
+  x = cast(div(x, maximum(norm(x), eps)), nsDType ?? wide);
   for (let step = 0; step < nsSteps; step++) {
     const gram = matmul(x, x, { transposeB: true });
     const polynomial = add(mul(gram, b), mul(matmul(gram, gram), c));

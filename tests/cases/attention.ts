@@ -1,6 +1,6 @@
-import { scaledDotProductAttention, type Shape, type Tensor } from "../../mod.ts";
+import { eye, scaledDotProductAttention, type Shape, type Tensor } from "../../mod.ts";
 import { alongAxis, batchProduct, elementAt, type Grid, mapped, permuted } from "../reference.ts";
-import { type Case, roundings, spiked } from "./case.ts";
+import { type Case, floats, roundings, spiked } from "./case.ts";
 
 // softmax(scale q kᵀ + mask) v; the mask is -Infinity where a query does not attend.
 function attention(q: Grid, k: Grid, v: Grid, scale: number, masked: (mask: Grid) => Grid): Grid {
@@ -9,6 +9,7 @@ function attention(q: Grid, k: Grid, v: Grid, scale: number, masked: (mask: Grid
   const scores = masked(mapped(batchProduct(q, keys), (x) => x * scale));
   const weights = alongAxis(scores, -1, (line) => {
     const largest = Math.max(...line);
+    if (largest === -Infinity) return line.map(() => 0);
     const powers = line.map((x) => Math.exp(x - largest));
     const sum = powers.reduce((a, b) => a + b, 0);
     return powers.map((x) => x / sum);
@@ -42,8 +43,8 @@ const gradShapes: readonly Shape[][] = [
 ];
 
 const common = {
-  // The 16-bit floats round between the operations that this is made of: tests/attention_test.ts.
-  dtypes: ["float32", "float64"] as const,
+  dtypes: floats,
+  steps: 4, // tensor cores round queries and weights too
   fill: [spiked(-1, 1, 2)],
   // Scores are rounded, softmax is taken of them, and the sums go over all keys.
   tolerance: roundings(24),
@@ -71,6 +72,25 @@ export const attentionCases: readonly Case[] = [
         (x) => eachScore(x, (score, query, key) => key > query ? -Infinity : score),
       ),
     shapes,
+    gradShapes,
+    ...common,
+  },
+  {
+    name: "scaledDotProductAttention(causal, without the diagonal)",
+    // The first query is kept from all keys.
+    call: (q: Tensor, k: Tensor, v: Tensor) => {
+      const mask = eye(q.shape.at(-2)!, k.shape.at(-2)!, { device: q.device }).eq(0);
+      return scaledDotProductAttention(q, k, v, { causal: true, mask });
+    },
+    reference: (q, k, v) =>
+      attention(
+        q!,
+        k!,
+        v!,
+        1 / Math.sqrt(q!.shape.at(-1)!),
+        (x) => eachScore(x, (score, query, key) => key >= query ? -Infinity : score),
+      ),
+    shapes: shapes.slice(1, 5),
     gradShapes,
     ...common,
   },

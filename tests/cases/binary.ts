@@ -2,6 +2,7 @@ import {
   add,
   div,
   eq,
+  floorDivide,
   ge,
   gt,
   le,
@@ -34,7 +35,7 @@ import {
 } from "./case.ts";
 
 type Op = (a: Tensor, b: Tensor | number) => Tensor;
-type Name = "add" | "sub" | "mul" | "div" | "pow" | "maximum" | "minimum";
+type Name = "add" | "sub" | "mul" | "div" | "floorDivide" | "pow" | "maximum" | "minimum";
 type Comparison = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 type Options = Pick<Case, "dtypes" | "fill" | "tolerance" | "output" | "specials">;
 
@@ -147,12 +148,11 @@ export const binaryCases: readonly Case[] = [
     ], exact),
     elementwise("int32 wraps", [[65536, 65536, 0], [46341, 46341, -2147479015]], integer),
   ),
-  ...arithmetic(
-    "div",
-    div,
-    (a, b) => a / b,
-    [real, awayFromZero(0.25, 4)],
-    elementwise("NaN, inf and division by zero", [
+  ...both("div", div, (a, b) => a / b, {
+    dtypes: floats,
+    fill: [real, awayFromZero(0.25, 4)],
+    tolerance: roundings(1),
+    specials: [elementwise("NaN, inf and division by zero", [
       [1, 0, Infinity],
       [-1, 0, -Infinity],
       [1, -0, -Infinity],
@@ -161,15 +161,59 @@ export const binaryCases: readonly Case[] = [
       [1, -Infinity, -0],
       [NaN, 1, NaN],
       [2 ** -140, 2, 2 ** -141],
-    ], exact),
-    elementwise("int32 cuts off towards 0 and gives 0 for a divisor of 0", [
-      [7, 2, 3],
-      [-7, 2, -3],
-      [7, -2, -3],
-      [5, 0, 0],
-      [least, -1, least],
-    ], integer),
-  ),
+    ], exact)],
+  }),
+  ...both("div", div, (a, b) => a / b, {
+    ...integer,
+    output: "float32",
+    fill: [whole(-20, 20), whole(1, 9)],
+    tolerance: roundings(1),
+    specials: [
+      elementwise("of int32 gives floats", [
+        [7, 2, 3.5],
+        [-7, 2, -3.5],
+        [5, 0, Infinity],
+        [-5, 0, -Infinity],
+        [0, 0, NaN],
+        [least, -1, -least],
+      ], integer),
+    ],
+  }).map((c) => ({ ...c, name: `${c.name} of int32` })),
+  ...both("floorDivide", floorDivide, (a, b) => Math.floor(a / b), {
+    dtypes: numbers,
+    fill: [real, awayFromZero(0.25, 4)],
+    specials: [
+      elementwise("NaN, inf, zeros, and quotients that round up to whole numbers", [
+        [1, 0, Infinity],
+        [-1, 0, -Infinity],
+        [0, 0, NaN],
+        [NaN, 1, NaN],
+        [Infinity, 2, NaN], // as in PyTorch and Python
+        [1, Infinity, 0],
+        [-1, Infinity, -1],
+        [-0, 2, -0],
+        [-7, 2, -4],
+        [7, -2, -4],
+        [-6, 2, -3],
+      ], exact),
+      // 0.1 is 0.10000000149…, of which 1 has 9 in whole.
+      elementwise("near whole numbers", [[1, Math.fround(0.1), 9], [-1, Math.fround(0.1), -10]], {
+        dtypes: ["float32"],
+      }),
+      elementwise("int32 rounds down, and gives 0 for a divisor of 0", [
+        [7, 2, 3],
+        [-7, 2, -4],
+        [7, -2, -4],
+        [-7, -2, 3],
+        [-6, 2, -3],
+        [5, 0, 0],
+        [0, -3, 0],
+        [least, -1, least],
+        [least, 1, least],
+        [most, -2, -(2 ** 30)],
+      ], integer),
+    ],
+  }),
   ...both("pow", pow, Math.pow, {
     dtypes: floats,
     fill: [spiked(0.2, 1.5, 2), spiked(-2, 2, 1.5)],

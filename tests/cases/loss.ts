@@ -51,7 +51,6 @@ interface Formula {
   loss(x: number, target: number): number;
   fill?: readonly Fill[];
   specials?: readonly Special[];
-  steps?: number;
 }
 
 const between = (low: number, high: number): Fill => (random) => low + (high - low) * random();
@@ -113,6 +112,7 @@ const formulas: readonly Formula[] = [
     fill: [spiked(-2, 2), between(0, 1)],
     specials: [
       table("extremes", [[1e4, 1, 0], [-1e4, 0, 0], [1e4, 0, 1e4], [-1e4, 1, 1e4], [NaN, 0, NaN]]),
+      table("infinity", [[Infinity, 1, 0], [-Infinity, 0, 0], [Infinity, 0.5, Infinity]]),
     ],
   },
   {
@@ -142,7 +142,7 @@ const formulas: readonly Formula[] = [
 
 const shapes: readonly Shape[] = [[], [1], [33], [3, 5], [257, 129], [2, 3, 4], [0, 3]];
 
-function pointwise({ name, call, loss, fill, specials, steps = 1 }: Formula): Case[] {
+function pointwise({ name, call, loss, fill, specials }: Formula): Case[] {
   return ways.map((reduction): Case => ({
     name: `${name}(${reduction})`,
     call: (x: Tensor, t: Tensor) => call(x, t, { reduction }),
@@ -161,7 +161,6 @@ function pointwise({ name, call, loss, fill, specials, steps = 1 }: Formula): Ca
     dtypes: floats,
     fill: fill ?? [spiked(-2, 2), whole(-2, 2)],
     tolerance: roundings(4),
-    steps: reduction === "none" ? steps : steps + 1,
     ...(reduction === "none" && specials ? { specials } : {}),
     flops: ([x]) => 5 * sizeOf(x!),
   }));
@@ -226,7 +225,6 @@ function nll(reduction: Reduction, target: DType): Case {
     fixed: [undefined, target],
     fill: [spiked(-2, 2), classNumber],
     tolerance: roundings(4),
-    steps: reduction === "none" ? 1 : 2,
   };
 }
 
@@ -255,7 +253,6 @@ function smoothed(reduction: Reduction, ignoreIndex: number): Case {
     fixed: [undefined, "int32"],
     fill: [spiked(-2, 2), classNumber],
     tolerance: roundings(16),
-    steps: 12,
   };
 }
 
@@ -278,7 +275,6 @@ function ignoring(reduction: Reduction): Case {
     fixed: [undefined, "int32"],
     fill: [spiked(-2, 2), classNumber],
     tolerance: roundings(16),
-    steps: reduction === "none" ? 1 : 2,
   };
 }
 
@@ -300,7 +296,6 @@ function ofProbabilities(reduction: Reduction): Case {
     dtypes: floats,
     fill: [spiked(-2, 2), between(0, 1)],
     tolerance: roundings(16),
-    steps: 12,
   };
 }
 
@@ -326,7 +321,6 @@ function margins(reduction: Reduction, p: 1 | 2): Case {
     fixed: [undefined, "int32"],
     fill: [spiked(-2, 2, 2), classNumber],
     tolerance: roundings(24),
-    steps: 12,
   };
 }
 
@@ -351,7 +345,6 @@ function cosines(reduction: Reduction): Case {
     fixed: [undefined, undefined, "int32"],
     fill: [between(-1, 2), between(-1, 2), sign],
     tolerance: roundings(16),
-    steps: 12,
   };
 }
 

@@ -53,7 +53,9 @@
   X(add) \
   X(sub) \
   X(mul) \
+  X(weigh) \
   X(div) \
+  X(floor_divide) \
   X(pow) \
   X(maximum) \
   X(minimum) \
@@ -92,6 +94,7 @@
   X(one_hot) \
   X(softmax) \
   X(softmax_grad) \
+  X(masked_softmax) \
   X(log_softmax) \
   X(log_softmax_grad) \
   X(cross_entropy) \
