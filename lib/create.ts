@@ -1,5 +1,13 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
-import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import {
+  carried,
+  checkValue,
+  type DataOf,
+  type DType,
+  dtypeInfo,
+  dtypeOf,
+  isFloat,
+} from "./core/dtype.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, type Shape, sizeOf } from "./core/shape.ts";
@@ -80,7 +88,7 @@ function hostData(flat: ArrayLike<number>, dtype: DType): ArrayBufferView {
   const data = dtypeInfo(dtype).make(flat.length);
   for (let i = 0; i < flat.length; i++) {
     checkValue("tensor", flat[i]!, dtype);
-    data[i] = flat[i]!;
+    data[i] = carried(flat[i]!, dtype);
   }
   return data;
 }
@@ -180,7 +188,7 @@ export function arange(
   for (let i = 0; i < n; i++) {
     const value = from + i * step;
     checkValue("arange", value, dtype);
-    data[i] = value;
+    data[i] = carried(value, dtype);
   }
   return tensor(data, options);
 }
