@@ -399,9 +399,9 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
                          int32_t dtype, int32_t out_dtype, int32_t precision, int32_t variant);
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
- * their element counts. Floats; states have the dtype of the parameters. First of all g = maximize ? -grad : grad, then
- * p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and corrections that
- * depend on the number of the step are computed by the caller.
+ * their element counts. Floats; states are float32 where the parameters are of 16 bits, else of their dtype. First of all
+ * g = maximize ? -grad : grad, then p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p
+ * (coupled). Rates and corrections that depend on the number of the step are computed by the caller.
  *
  * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g + momentum * v : v).
  *   velocities may be NULL where momentum is 0; then p -= lr * g.
@@ -433,7 +433,7 @@ int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int
 
 /* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the largest |x| for infinite
  * p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm + 1e-6)) for a norm on the device, one float64.
- * clip: x to low..high. lerp: y += weight * (x - y). unscale: x *= factor, and found, one int32, becomes 1 if any x was
+ * clip: x to low..high. lerp: y += weight * (x - y), y float32 where x is of 16 bits. unscale: x *= factor, and found, one int32, becomes 1 if any x was
  * NaN or infinite. */
 int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p, int32_t dtype);
 int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,

@@ -1,3 +1,4 @@
+import { computeDType, type DType } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -104,17 +105,17 @@ export function loadState<O>(
   }
   for (const [key, x] of Object.entries(saved.tensors)) {
     const [p, name] = place(key);
-    stateOf(p).tensors[name] = copyLike(x, p);
+    stateOf(p).tensors[name] = copyLike(x, p, computeDType(p.dtype));
   }
   return { states, options };
 }
 
-/** The elements of `x` in a tensor of its own with the dtype and device of `like`, outside of scopes. */
-export function copyLike(x: Tensor, like: Tensor): Tensor {
+/** The elements of `x` in a tensor of its own with the shape and device of `like`, outside of scopes. */
+export function copyLike(x: Tensor, like: Tensor, dtype: DType): Tensor {
   const source = x.detach();
-  const cast = source.to(like.dtype);
+  const cast = source.to(dtype);
   const here = cast.to(like.device);
-  const copy = keep(like.make(like.shape).copyFrom(here));
+  const copy = keep(like.make(like.shape, dtype).copyFrom(here));
   for (const temporary of new Set([source, cast, here])) temporary.dispose();
   return copy;
 }
