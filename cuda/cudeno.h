@@ -194,7 +194,7 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
                      int32_t dtype);
 
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
- * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float32 for 16-bit floats.
+ * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float64.
  * variance_grad: y is 0 for the variance, and for the root what it gave. vector_norm: (sum |x|^p)^(1/p), for p = 0 the
  * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
 int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
@@ -281,8 +281,8 @@ int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t se
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
  * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
- * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
- * gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+ * rstd[rows], float64, are written for the gradients unless they are 0. In the gradients a mean of 0 stands for RMS
+ * norm; dbias may be 0. */
 int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
                        int64_t rows, int64_t cols, double eps, int32_t dtype);
 int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
@@ -292,11 +292,10 @@ int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uin
 int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
                             int64_t rows, int64_t cols, int32_t dtype);
 
-/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are of the computing type
- * (float64 when dtype is that, else float32), and of channels. stats: the mean and the biased variance of each channel.
- * track: running = (1 - momentum) * running + momentum * statistic, with the variance of a sample of count; cumulative:
- * with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it is 0; dtype is that of the
- * running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
+/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are float64, and of channels.
+ * stats: the mean and the biased variance of each channel. track: running = (1 - momentum) * running + momentum *
+ * statistic, with the variance of a sample of count; cumulative: with 1 / (tracked + 1) for momentum; then tracked, one
+ * int32, goes up by 1, unless it is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
  * sums: the gradients of weight and bias. grad: that of x, by way of mean and var too unless dweight and dbias are 0.
  */
 int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch, int64_t channels, int64_t inner,

@@ -77,7 +77,7 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
 // dy sign(x) (|x| / y)^(p - 1), with 1 for a norm or an element of 0, which the sign then takes out.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   const filled = (z: Tensor) => add(z, eq(z, 0).to(z.dtype));
-  if (p === 2) return mul(x, spread(div(grad, filled(y)), x, run));
+  if (p === 2) return mul(spread(grad, x, run), div(x, spread(filled(y), x, run)));
   // The signs, or at an infinity the shares, do not change with x: for p = 1 they are all there is.
   const plain = Number.isFinite(p) && p !== 0 ? 1 : p;
   const signs = fusedGrad(y.make(y.shape).fill(1), x, y, run, plain);
