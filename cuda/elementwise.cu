@@ -58,7 +58,7 @@ struct SqrtGrad {
   template <class T> CDN_FN T operator()(T dy, T y) const { return dy / (y + y); }
 };
 struct RsqrtGrad {
-  template <class T> CDN_FN T operator()(T dy, T y) const { return T(-0.5) * dy * (y * y * y); }
+  template <class T> CDN_FN T operator()(T dy, T y) const { return T(-0.5) * dy * y * y * y; }
 };
 struct ErfGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {

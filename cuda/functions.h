@@ -69,7 +69,10 @@ CDN_FN float rsqrt(float x) { return 1.0f / ::sqrtf(x); }
 CDN_FN double rsqrt(double x) { return 1.0 / ::sqrt(x); }
 #endif
 
-template <class T> CDN_FN T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
+template <class T> CDN_FN T sigmoid(T x) {  // of e^-|x|, which does not overflow where the result is small
+  T e = exp(x < T(0) ? x : -x);
+  return (x < T(0) ? e : T(1)) / (T(1) + e);
+}
 
 // The larger (smaller) of two, NaN if either is NaN, as PyTorch has it.
 template <class T> CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }
