@@ -1,8 +1,7 @@
 // Batch normalisation of x[batch, channels, inner]: statistics of each channel, the map, the running statistics, and
 // the gradients. Sums run in float64, in an order that the sizes fix, and the variance sums differences from an element
-// of the channel, so that a large mean costs no digits. Where inner is more than 1 they take two passes, along inner
-// and then down the batch: both read neighbours, and neither divides to find its channel. mean and var are of the
-// computing type; in evaluation the running ones stand for them, so that one map and one gradient serve both.
+// of the channel, so that a large mean costs no digits; for the same reason mean and var are float64. Where inner is more than 1 they take two passes, along inner
+// and then down the batch: both read neighbours, and neither divides to find its channel. In evaluation the running ones stand for them, so that one map and one gradient serve both.
 #include "functions.h"
 
 using namespace cdn;
@@ -41,7 +40,7 @@ template <class T> struct ChannelMoments {
   using Acc = Moments;
   const T* x;
   const Row* rows;  // null: inner is 1
-  Compute<T>*mean, *var;
+  double *mean, *var;
   int64_t batch, channels, inner;
   CDN_FN double value(int64_t at) const { return rows ? rows[at].mean : static_cast<double>(wide(x[at])); }
   CDN_FN Acc start() const { return {0, 0, 0}; }
@@ -52,24 +51,23 @@ template <class T> struct ChannelMoments {
   CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
   CDN_FN void store(int64_t c, Acc m) const {
     double n = static_cast<double>(batch), each = static_cast<double>(inner);
-    mean[c] = static_cast<Compute<T>>(value(c) + m.sum / n);
+    mean[c] = value(c) + m.sum / n;
     double squares = m.within + each * (m.squares - m.sum * m.sum / n);
-    var[c] = static_cast<Compute<T>>(fn::larger(squares / (n * each), 0.0));
+    var[c] = fn::larger(squares / (n * each), 0.0);
   }
 };
 
 // running = (1 - momentum) * running + momentum * statistic; cumulative: momentum is 1 over the batches so far.
 template <class S> struct Track {
-  using C = Compute<S>;
   S *running_mean, *running_var;
   const int32_t* tracked;
-  const C *mean, *var;
-  C momentum, unbiased;
+  const double *mean, *var;
+  double momentum, unbiased;
   bool cumulative;
   CDN_FN void operator()(int64_t c) const {
-    C share = cumulative ? C(1) / (static_cast<C>(*tracked) + C(1)) : momentum;
-    running_mean[c] = static_cast<S>((C(1) - share) * wide(running_mean[c]) + share * mean[c]);
-    running_var[c] = static_cast<S>((C(1) - share) * wide(running_var[c]) + share * var[c] * unbiased);
+    double share = cumulative ? 1 / (static_cast<double>(*tracked) + 1) : momentum, rest = 1 - share;
+    running_mean[c] = static_cast<S>(rest * static_cast<double>(wide(running_mean[c])) + share * mean[c]);
+    running_var[c] = static_cast<S>(rest * static_cast<double>(wide(running_var[c])) + share * var[c] * unbiased);
   }
 };
 struct Count {
@@ -80,11 +78,11 @@ struct Count {
 // What the map and its gradient know of a channel; weight and bias may be null: 1 and 0.
 template <class T> struct Channel {
   using C = Compute<T>;
-  const C *mean, *var;
+  const double *mean, *var;
   const T *weight, *bias;
-  C eps;
-  CDN_FN C rstd(int64_t c) const { return C(1) / fn::sqrt(var[c] + eps); }
-  CDN_FN C factor(int64_t c) const { return weight ? wide(weight[c]) : C(1); }
+  double eps;
+  CDN_FN double rstd(int64_t c) const { return fn::rsqrt(var[c] + eps); }
+  CDN_FN double scale(int64_t c) const { return weight ? rstd(c) * static_cast<double>(wide(weight[c])) : rstd(c); }
   CDN_FN C shift(int64_t c) const { return bias ? wide(bias[c]) : C(0); }
 };
 
@@ -101,41 +99,39 @@ template <class T, bool LAST> struct Normalize {
     Channel<T> channel;
     T* y;
     const T* x;
-    C mean, scale, shift;
+    double mean, scale;
+    C shift;
     int64_t count;
     CDN_FN void operator()(int64_t i) const {
-      C value = wide(x[i]);
+      double value = wide(x[i]);
       if constexpr (LAST)
-        y[i] = static_cast<T>((value - channel.mean[i]) * (channel.rstd(i) * channel.factor(i)) + channel.shift(i));
+        y[i] = static_cast<T>(static_cast<C>((value - channel.mean[i]) * channel.scale(i)) + channel.shift(i));
       else
-        y[i] = static_cast<T>((value - mean) * scale + shift);
+        y[i] = static_cast<T>(static_cast<C>((value - mean) * scale) + shift);
     }
   };
   CDN_FN Row row(int64_t r) const {
-    if constexpr (LAST) return {channel, y + r * channels, x + r * channels, C(0), C(0), C(0), channels};
+    if constexpr (LAST) return {channel, y + r * channels, x + r * channels, 0, 0, C(0), channels};
     int64_t c = channel_of(r, channels);
-    C scale = channel.rstd(c) * channel.factor(c);
-    return {channel, y + r * inner, x + r * inner, channel.mean[c], scale, channel.shift(c), inner};
+    return {channel, y + r * inner, x + r * inner, channel.mean[c], channel.scale(c), channel.shift(c), inner};
   }
 };
 
 // dx = weight * rstd * (dy - (dbias + n * dweight) / count), with n the normalised x; in evaluation, where the
 // statistics do not depend on x, dweight and dbias are null and count for nothing.
 template <class T, bool LAST> struct NormalizeGrad {
-  using C = Compute<T>;
   Channel<T> channel;
   T* dx;
   const T *dy, *x;
-  const C *dweight, *dbias;
+  const double *dweight, *dbias;
   int64_t channels, inner;
-  C count;
+  double share;  // 1 / count: a division of float64 costs more than all the rest
   struct Slope {
-    C mean, scale, offset, along;
+    double mean, scale, offset, along;
   };
   CDN_FN Slope slope(int64_t c) const {
-    C rstd = channel.rstd(c);
-    if (!dweight) return {C(0), rstd * channel.factor(c), C(0), C(0)};
-    return {channel.mean[c], rstd * channel.factor(c), dbias[c] / count, rstd * (dweight[c] / count)};
+    if (!dweight) return {0, channel.scale(c), 0, 0};
+    return {channel.mean[c], channel.scale(c), dbias[c] * share, channel.rstd(c) * (dweight[c] * share)};
   }
   struct Row {
     NormalizeGrad op;
@@ -144,8 +140,8 @@ template <class T, bool LAST> struct NormalizeGrad {
     CDN_FN void operator()(int64_t i) const {
       Slope s = known;
       if constexpr (LAST) s = op.slope(i);
-      C centred = wide(op.x[first + i]) - s.mean;
-      op.dx[first + i] = static_cast<T>(s.scale * (wide(op.dy[first + i]) - s.offset - centred * s.along));
+      double centred = static_cast<double>(wide(op.x[first + i])) - s.mean, upstream = wide(op.dy[first + i]);
+      op.dx[first + i] = static_cast<T>(s.scale * (upstream - s.offset - centred * s.along));
     }
   };
   CDN_FN Row row(int64_t r) const {
@@ -162,7 +158,7 @@ struct Sums {
 template <class T> struct RowSums {
   using Acc = Sums;
   const T *dy, *x;
-  const Compute<T>* mean;
+  const double* mean;
   Sums* rows;
   int64_t channels, inner;
   CDN_FN Acc start() const { return {0, 0}; }
@@ -172,14 +168,14 @@ template <class T> struct RowSums {
   }
   CDN_FN Acc join(Acc a, Acc b) const { return {a.along + b.along, a.sum + b.sum}; }
   CDN_FN void store(int64_t r, Acc s) const {
-    double off = static_cast<double>(wide(x[r * inner])) - static_cast<double>(mean[channel_of(r, channels)]);
+    double off = static_cast<double>(wide(x[r * inner])) - mean[channel_of(r, channels)];
     rows[r] = {s.along + off * s.sum, s.sum};
   }
 };
 
 template <class T> struct ChannelSums {
   using Acc = Sums;
-  Compute<T>*dweight, *dbias;
+  double *dweight, *dbias;
   const T *dy, *x;
   const Sums* rows;  // null: inner is 1
   Channel<T> channel;
@@ -188,13 +184,13 @@ template <class T> struct ChannelSums {
   CDN_FN Acc load(int64_t at, int64_t k) const {
     if (rows) return rows[at];
     double upstream = wide(dy[at]);
-    double centred = static_cast<double>(wide(x[at])) - static_cast<double>(channel.mean[at - k * channels]);
+    double centred = static_cast<double>(wide(x[at])) - channel.mean[at - k * channels];
     return {upstream * centred, upstream};
   }
   CDN_FN Acc join(Acc a, Acc b) const { return {a.along + b.along, a.sum + b.sum}; }
   CDN_FN void store(int64_t c, Acc s) const {
-    dweight[c] = static_cast<Compute<T>>(s.along * static_cast<double>(channel.rstd(c)));
-    dbias[c] = static_cast<Compute<T>>(s.sum);
+    dweight[c] = s.along * channel.rstd(c);
+    dbias[c] = s.sum;
   }
 };
 
@@ -217,13 +213,12 @@ template <class T> const T* optional(Call& call, uint32_t handle, const char* na
 template <class T>
 Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias, int64_t channels,
                       double eps) {
-  using C = Compute<T>;
   Channel<T> out;
-  out.mean = call.in<C>(mean, "mean", channels);
-  out.var = call.in<C>(var, "var", channels);
+  out.mean = call.in<double>(mean, "mean", channels);
+  out.var = call.in<double>(var, "var", channels);
   out.weight = optional<T>(call, weight, "weight", channels);
   out.bias = optional<T>(call, bias, "bias", channels);
-  out.eps = static_cast<C>(eps);
+  out.eps = eps;
   return out;
 }
 
@@ -236,9 +231,8 @@ CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, in
     if (e.n == 0 && channels > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      using C = Compute<T>;
-      C* mean_to = call.out<C>(mean, "mean", channels);
-      C* var_to = call.out<C>(var, "var", channels);
+      double* mean_to = call.out<double>(mean, "mean", channels);
+      double* var_to = call.out<double>(var, "var", channels);
       const T* from = call.in<T>(x, "x", e.n);
       if (e.n == 0) return;
       Row* by_row = inner > 1 ? call.scratch<Row>(e.rows()) : nullptr;
@@ -257,16 +251,15 @@ CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var
     if (cumulative && !tracked) CDN_FAIL(CDN_BAD_HANDLE, "tracked is 0: a cumulative average needs the count");
     with_float(dtype, [&](auto zero) {
       using S = decltype(zero);
-      using C = Compute<S>;
       Track<S> op;
       op.running_mean = call.out<S>(running_mean, "running_mean", channels);
       op.running_var = call.out<S>(running_var, "running_var", channels);
       int32_t* batches = tracked ? call.out<int32_t>(tracked, "tracked", 1) : nullptr;
       op.tracked = batches;
-      op.mean = call.in<C>(mean, "mean", channels);
-      op.var = call.in<C>(var, "var", channels);
-      op.momentum = static_cast<C>(momentum);
-      op.unbiased = static_cast<C>(static_cast<double>(count) / static_cast<double>(count - 1));
+      op.mean = call.in<double>(mean, "mean", channels);
+      op.var = call.in<double>(var, "var", channels);
+      op.momentum = momentum;
+      op.unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
       op.cumulative = cumulative != 0;
       each(call, channels, op);
       if (batches) each(call, 1, Count{batches});
@@ -299,10 +292,9 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t d
     Extents e(batch, channels, inner);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      using C = Compute<T>;
       ChannelSums<T> op;
-      op.dweight = call.out<C>(dweight, "dweight", channels);
-      op.dbias = call.out<C>(dbias, "dbias", channels);
+      op.dweight = call.out<double>(dweight, "dweight", channels);
+      op.dbias = call.out<double>(dbias, "dbias", channels);
       op.dy = call.in<T>(dy, "dy", e.n);
       op.x = call.in<T>(x, "x", e.n);
       op.channel = channel_of<T>(call, mean, var, 0, 0, channels, eps);
@@ -323,21 +315,20 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
     if (!dweight != !dbias) CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      using C = Compute<T>;
       T* to = call.out<T>(dx, "dx", e.n);
       const T* upstream = call.in<T>(dy, "dy", e.n);
       const T* from = call.in<T>(x, "x", e.n);
       Channel<T> channel = channel_of<T>(call, mean, var, weight, 0, channels, eps);
-      const C* along = optional<C>(call, dweight, "dweight", channels);
-      const C* sum = optional<C>(call, dbias, "dbias", channels);
+      const double* along = optional<double>(call, dweight, "dweight", channels);
+      const double* sum = optional<double>(call, dbias, "dbias", channels);
       if (e.n == 0) return;
-      C count = static_cast<C>(batch * inner);
+      double share = 1 / static_cast<double>(batch * inner);
       if (inner == 1)
         each_row(call, batch, channels,
-                 NormalizeGrad<T, true>{channel, to, upstream, from, along, sum, channels, inner, count});
+                 NormalizeGrad<T, true>{channel, to, upstream, from, along, sum, channels, inner, share});
       else
         each_row(call, e.rows(), inner,
-                 NormalizeGrad<T, false>{channel, to, upstream, from, along, sum, channels, inner, count});
+                 NormalizeGrad<T, false>{channel, to, upstream, from, along, sum, channels, inner, share});
     });
   });
 }

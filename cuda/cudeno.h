@@ -212,7 +212,7 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
                      int32_t dtype);
 
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
- * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float32 for 16-bit floats.
+ * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float64.
  * variance_grad: y is 0 for the variance, and for the root what it gave. vector_norm: (sum |x|^p)^(1/p), for p = 0 the
  * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
 int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
@@ -301,8 +301,8 @@ int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t se
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
  * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
- * rstd[rows] are written for the gradients unless they are 0; float64 when dtype is that, else float32. In the
- * gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+ * rstd[rows], float64, are written for the gradients unless they are 0. In the gradients a mean of 0 stands for RMS
+ * norm; dbias may be 0. */
 int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
                        int64_t rows, int64_t cols, double eps, int32_t dtype);
 int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
@@ -312,11 +312,10 @@ int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uin
 int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
                             int64_t rows, int64_t cols, int32_t dtype);
 
-/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are of the computing type
- * (float64 when dtype is that, else float32), and of channels. stats: the mean and the biased variance of each channel.
- * track: running = (1 - momentum) * running + momentum * statistic, with the variance of a sample of count; cumulative:
- * with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it is 0; dtype is that of the
- * running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
+/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are float64, and of channels.
+ * stats: the mean and the biased variance of each channel. track: running = (1 - momentum) * running + momentum *
+ * statistic, with the variance of a sample of count; cumulative: with 1 / (tracked + 1) for momentum; then tracked, one
+ * int32, goes up by 1, unless it is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
  * sums: the gradients of weight and bias. grad: that of x, by way of mean and var too unless dweight and dbias are 0.
  */
 int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch, int64_t channels, int64_t inner,
@@ -420,9 +419,9 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
                          int32_t dtype, int32_t out_dtype, int32_t precision, int32_t variant);
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
- * their element counts. Floats; states have the dtype of the parameters. First of all g = maximize ? -grad : grad, then
- * p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and corrections that
- * depend on the number of the step are computed by the caller.
+ * their element counts. Floats; states are float32 where the parameters are of 16 bits, else of their dtype. First of all
+ * g = maximize ? -grad : grad, then p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p
+ * (coupled). Rates and corrections that depend on the number of the step are computed by the caller.
  *
  * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g + momentum * v : v).
  *   velocities may be NULL where momentum is 0; then p -= lr * g.
@@ -454,7 +453,7 @@ int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int
 
 /* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the largest |x| for infinite
  * p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm + 1e-6)) for a norm on the device, one float64.
- * clip: x to low..high. lerp: y += weight * (x - y). unscale: x *= factor, and found, one int32, becomes 1 if any x was
+ * clip: x to low..high. lerp: y += weight * (x - y), y float32 where x is of 16 bits. unscale: x *= factor, and found, one int32, becomes 1 if any x was
  * NaN or infinite. */
 int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p, int32_t dtype);
 int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,

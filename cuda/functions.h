@@ -37,6 +37,8 @@ CDN_VECTOR double erfc(double) noexcept;
 namespace cdn {
 namespace fn {
 
+CDN_FN float abs(float x) { return ::fabsf(x); }
+CDN_FN double abs(double x) { return ::fabs(x); }
 CDN_FN float exp(float x) { return ::expf(x); }
 CDN_FN double exp(double x) { return ::exp(x); }
 CDN_FN float log(float x) { return ::logf(x); }
@@ -73,7 +75,12 @@ CDN_FN float rsqrt(float x) { return 1.0f / ::sqrtf(x); }
 CDN_FN double rsqrt(double x) { return 1.0 / ::sqrt(x); }
 #endif
 
-template <class T> CDN_FN T sigmoid(T x) { return T(1) / (T(1) + exp(-x)); }
+// Of e^-|x|, which does not overflow where the result is small; |x| by a comparison would be joined with the other one to
+// a branch, which is no vector code.
+template <class T> CDN_FN T sigmoid(T x) {
+  T e = exp(-abs(x));
+  return (x < T(0) ? e : T(1)) / (T(1) + e);
+}
 
 // The larger (smaller) of two, NaN if either is NaN, as PyTorch has it.
 template <class T> CDN_FN T larger(T a, T b) { return a > b || is_nan(a) ? a : b; }

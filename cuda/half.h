@@ -20,6 +20,15 @@ template <class To, class From> CDN_FN To bits_as(From from) {
   return to;
 }
 
+// The float next to x whose last bit is 1, unless x is a float: rounding that to fewer bits gives what rounding x itself
+// would, where by way of the nearest float a number just off the middle of two would be taken for the middle.
+CDN_FN float odd_float(double x) {
+  float near = static_cast<float>(x);
+  double back = static_cast<double>(near);
+  uint32_t bits = bits_as<uint32_t>(near), away = (back < 0 ? -back : back) > (x < 0 ? -x : x) ? ~0u : 1u;
+  return bits_as<float>(back == x || bits & 1 ? bits : bits + away);
+}
+
 // IEEE 754 binary16: 5 bits of exponent, 10 of fraction. The portable conversions have no branches, so that loops over
 // them become vector code.
 struct float16 {
@@ -27,6 +36,8 @@ struct float16 {
 
   float16() = default;
   CDN_FN explicit float16(float x) : bits(encode(x)) {}
+  CDN_FN explicit float16(double x) : bits(encode(odd_float(x))) {}
+  CDN_FN explicit float16(int32_t x) : float16(static_cast<double>(x)) {}
   CDN_FN operator float() const { return decode(bits); }
 
  private:
@@ -67,6 +78,8 @@ struct bfloat16 {
 
   bfloat16() = default;
   CDN_FN explicit bfloat16(float x) : bits(encode(x)) {}
+  CDN_FN explicit bfloat16(double x) : bits(encode(odd_float(x))) {}
+  CDN_FN explicit bfloat16(int32_t x) : bfloat16(static_cast<double>(x)) {}
   CDN_FN operator float() const { return bits_as<float>(static_cast<uint32_t>(bits) << 16); }
 
  private:

@@ -30,7 +30,7 @@ template <Power POWER> struct PowerSum {
 };
 
 template <class T, Power POWER> struct PartialSums : PowerSum<POWER> {
-  Tensors<T, 1> table;
+  Tensors<1> table;
   double* partial;
 
   struct Row {
@@ -40,8 +40,8 @@ template <class T, Power POWER> struct PartialSums : PowerSum<POWER> {
     CDN_FN double load(int64_t i) const { return power.of(static_cast<double>(wide(x[i]))); }
   };
   CDN_FN Row row(int64_t c) const {
-    Chunk<T, 1> chunk = chunk_of<PARTIAL_SIZE>(table, c);
-    return {chunk.at[0], chunk.count, *this};
+    Chunk<1> chunk = chunk_of<PARTIAL_SIZE>(table, c);
+    return {chunk.template list<T>(0), chunk.count, *this};
   }
   CDN_FN void store(int64_t c, double sum) const { partial[c] = sum; }
 };
@@ -53,7 +53,7 @@ template <Power POWER> struct TotalNorm : PowerSum<POWER> {
   CDN_FN void store(int64_t, double sum) const { *y = this->root(sum); }
 };
 
-template <Power POWER, class T> void norm(Call& call, double* y, const std::vector<Tensors<T, 1>>& tables, double p) {
+template <Power POWER, class T> void norm(Call& call, double* y, const std::vector<Tensors<1>>& tables, double p) {
   const PowerSum<POWER> power{p};
   int64_t chunks = 0;
   for (const auto& table : tables) chunks += table.chunks();
@@ -65,25 +65,25 @@ template <Power POWER, class T> void norm(Call& call, double* y, const std::vect
   reduce(call, 1, chunks, 1, TotalNorm<POWER>{power, partial, y});
 }
 
-// ---- element by element
+// ---- element by element; the first list, which is written, is of type Y
 
-template <class T, int LISTS, class F> struct Elements {
-  Tensors<T, LISTS> table;
+template <class T, class Y, int LISTS, class F> struct Elements {
+  Tensors<LISTS> table;
   F f;
 
   struct Row {
-    Chunk<T, LISTS> chunk;
+    Chunk<LISTS> chunk;
     int64_t count;
     F f;
     CDN_FN void operator()(int64_t i) const {
-      using C = Compute<T>;
-      C x[LISTS];
-      for (int l = 0; l < LISTS; l++) x[l] = wide(chunk.at[l][i]);
-      chunk.at[0][i] = static_cast<T>(f(x));
+      Compute<T> x[LISTS];
+      x[0] = wide(chunk.template list<Y>(0)[i]);
+      for (int l = 1; l < LISTS; l++) x[l] = wide(chunk.template list<T>(l)[i]);
+      chunk.template list<Y>(0)[i] = static_cast<Y>(f(x));
     }
   };
   CDN_FN Row row(int64_t c) const {
-    Chunk<T, LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
+    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
     Row row{chunk, 0, f};
     if (row.f.begin()) row.count = chunk.count;
     return row;
@@ -100,17 +100,15 @@ template <class C> struct Clip : Always {
   CDN_FN C operator()(const C* x) const { return x[0] < low ? low : x[0] > high ? high : x[0]; }  // NaN stays
 };
 
-// Gradients within the limit, the usual case, are not even read.
+// Gradients within the limit, the usual case, are not even read. The factor may be less than a float holds.
 template <class C> struct ClipNorm {
   const double* norm;
-  double limit;
-  C factor;
+  double limit, factor;
   CDN_FN bool begin() {
-    const double exact = limit / (*norm + 1e-6);
-    factor = static_cast<C>(exact);
-    return !(exact >= 1);
+    factor = limit / (*norm + 1e-6);
+    return !(factor >= 1);
   }
-  CDN_FN C operator()(const C* x) const { return x[0] * factor; }
+  CDN_FN double operator()(const C* x) const { return static_cast<double>(x[0]) * factor; }
 };
 
 // From the nearer end, so that a weight of 1 gives the other number exactly.
@@ -131,14 +129,15 @@ template <class C> struct Unscale : Always {
   }
 };
 
-// make(zero) gives the functor in the type of `zero`.
-template <int LISTS, class Make>
+// make(zero) gives the functor in the type of `zero`. WIDE: the first list is.
+template <bool WIDE = false, int LISTS, class Make>
 void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count, int32_t dtype, Make make) {
   with_float(dtype, [&](auto zero) {
     using T = decltype(zero);
+    using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
     const auto f = make(Compute<T>{});
     for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, sizes, count))
-      each_row(call, table.chunks(), CHUNK_SIZE, Elements<T, LISTS, std::decay_t<decltype(f)>>{table, f});
+      each_row(call, table.chunks(), CHUNK_SIZE, Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
   });
 }
 
@@ -151,12 +150,12 @@ CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* siz
     double* to = call.out<double>(y, "y", 1);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
-      const List lists[] = {{xs, "xs", false}};
+      const List lists[] = {{xs, "xs", false, false}};
       const auto tables = read_lists<PARTIAL_SIZE, T>(call, lists, sizes, count);
-      if (p == 1) return norm<Power::ONE>(call, to, tables, p);
-      if (p == 2) return norm<Power::TWO>(call, to, tables, p);
-      if (std::isinf(p)) return norm<Power::LARGEST>(call, to, tables, p);
-      norm<Power::ANY>(call, to, tables, p);
+      if (p == 1) return norm<Power::ONE, T>(call, to, tables, p);
+      if (p == 2) return norm<Power::TWO, T>(call, to, tables, p);
+      if (std::isinf(p)) return norm<Power::LARGEST, T>(call, to, tables, p);
+      norm<Power::ANY, T>(call, to, tables, p);
     });
   });
 }
@@ -165,8 +164,8 @@ CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int6
                                    int32_t dtype) {
   return run("cdn_list_clip_norm", Call::UNCHECKED, [&](Call& call) {
     const double* found = call.in<double>(norm, "norm", 1);
-    elements(call, {{xs, "xs", true}}, sizes, count, dtype, [&](auto zero) {
-      return ClipNorm<decltype(zero)>{found, limit, 0};
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
+      return ClipNorm<decltype(zero)>{found, limit, 0.0};
     });
   });
 }
@@ -174,7 +173,7 @@ CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int6
 CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high,
                               int32_t dtype) {
   return run("cdn_list_clip", Call::UNCHECKED, [&](Call& call) {
-    elements(call, {{xs, "xs", true}}, sizes, count, dtype, [&](auto zero) {
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
       using C = decltype(zero);
       return Clip<C>{{}, static_cast<C>(low), static_cast<C>(high)};
     });
@@ -184,7 +183,7 @@ CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t 
 CDN_API int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count,
                               double weight, int32_t dtype) {
   return run("cdn_list_lerp", Call::UNCHECKED, [&](Call& call) {
-    elements(call, {{ys, "ys", true}, {xs, "xs", false}}, sizes, count, dtype, [&](auto zero) {
+    elements<true>(call, {{ys, "ys", true, true}, {xs, "xs", false, false}}, sizes, count, dtype, [&](auto zero) {
       using C = decltype(zero);
       return Lerp<C>{{}, static_cast<C>(weight), static_cast<C>(1 - weight)};
     });
@@ -195,7 +194,7 @@ CDN_API int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64
                                  int32_t dtype) {
   return run("cdn_list_unscale", Call::UNCHECKED, [&](Call& call) {
     int32_t* flag = call.out<int32_t>(found, "found", 1);
-    elements(call, {{xs, "xs", true}}, sizes, count, dtype, [&](auto zero) {
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
       using C = decltype(zero);
       return Unscale<C>{{}, static_cast<C>(factor), flag};
     });

@@ -65,7 +65,7 @@ template <class T, class Target> struct NllMean {
   }
   CDN_FN Acc join(Acc a, Acc b) const { return {a.loss + b.loss, a.weight + b.weight}; }
   CDN_FN void store(int64_t, Acc sums) const {
-    y[0] = static_cast<T>(static_cast<Compute<T>>(sums.loss / sums.weight));
+    y[0] = static_cast<T>(sums.loss / sums.weight);
     double none = std::numeric_limits<double>::infinity();  // to divide gradients by
     total[0] = static_cast<Compute<T>>(sums.weight == 0 ? none : sums.weight);
   }

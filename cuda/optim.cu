@@ -1,6 +1,6 @@
 // Optimizer steps over many parameters in one launch (lists.h). A rule is the formula for one element: from the
-// parameter, its gradient and up to three numbers of state to their new values, computed in Compute<T>. What depends on
-// the number of the step comes in as a scalar, so the kernels need no counters.
+// parameter, its gradient and up to three numbers of state to their new values, computed and, but for the parameter,
+// kept in Compute<T>: a mean stored in 16 bits would stand still or vanish. What depends on the number of the step comes in as a scalar, so the kernels need no counters.
 #include "lists.h"
 
 using namespace cdn;
@@ -11,26 +11,27 @@ constexpr int64_t CHUNK_SIZE = 1024;  // small, since layers have many tensors o
 
 template <class T, class Rule> struct Step {
   static constexpr int LISTS = 2 + Rule::STATES;
-  Tensors<T, LISTS> table;
+  Tensors<LISTS> table;
   Rule rule;
   bool maximize;
 
   struct Row {
-    Chunk<T, LISTS> chunk;
+    Chunk<LISTS> chunk;
     int64_t count;
     Rule rule;
     bool maximize;
     CDN_FN void operator()(int64_t i) const {
       using C = Compute<T>;
-      C p = wide(chunk.at[0][i]), g = wide(chunk.at[1][i]), s[LISTS];  // two more than there are states: never empty
-      for (int k = 0; k < Rule::STATES; k++) s[k] = wide(chunk.at[2 + k][i]);
+      T* param = chunk.template list<T>(0);
+      C p = wide(param[i]), g = wide(chunk.template list<T>(1)[i]), s[LISTS];  // LISTS: never empty
+      for (int k = 0; k < Rule::STATES; k++) s[k] = chunk.template list<C>(2 + k)[i];
       rule(p, maximize ? -g : g, s);
-      for (int k = 0; k < Rule::STATES; k++) chunk.at[2 + k][i] = static_cast<T>(s[k]);
-      chunk.at[0][i] = static_cast<T>(p);
+      for (int k = 0; k < Rule::STATES; k++) chunk.template list<C>(2 + k)[i] = s[k];
+      param[i] = static_cast<T>(p);
     }
   };
   CDN_FN Row row(int64_t c) const {
-    Chunk<T, LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
+    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
     return {chunk, chunk.count, rule, maximize};
   }
 };
@@ -147,7 +148,7 @@ template <class Make> void step(Call& call, const Parameters& with, const List (
     using T = decltype(zero);
     const auto rule = make(Compute<T>{});
     using Rule = std::decay_t<decltype(rule)>;
-    List lists[2 + Rule::STATES] = {{with.params, "params", true}, {with.grads, "grads", false}};
+    List lists[2 + Rule::STATES] = {{with.params, "params", true, false}, {with.grads, "grads", false, false}};
     for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
     static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
     for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count))
@@ -162,7 +163,7 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, cons
                              double weight_decay, int32_t nesterov, int32_t first, int32_t maximize, int32_t dtype) {
   return run("cdn_sgd_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto has_momentum) {
-      step(call, {params, grads, sizes, count, maximize, dtype}, {{velocities, "velocities", true}}, [&](auto zero) {
+      step(call, {params, grads, sizes, count, maximize, dtype}, {{velocities, "velocities", true, true}}, [&](auto zero) {
         using C = decltype(zero);
         return Sgd<C, decltype(has_momentum)::value>{static_cast<C>(lr),
                                                      static_cast<C>(momentum),
@@ -185,7 +186,7 @@ CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, con
                               double weight_decay, double shrink, int32_t maximize, int32_t dtype) {
   return run("cdn_adam_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto amsgrad) {
-      const List states[MAX_STATES] = {{means, "means", true}, {squares, "squares", true}, {largest, "largest", true}};
+      const List states[MAX_STATES] = {{means, "means", true, true}, {squares, "squares", true, true}, {largest, "largest", true, true}};
       step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
         using C = decltype(zero);
         return Adam<C, decltype(amsgrad)::value>{moments<C>(beta1, beta2),        static_cast<C>(rate),
@@ -205,7 +206,7 @@ CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, co
                                double momentum_rate, double beta1, double beta2, double correction, double eps,
                                double weight_decay, double shrink, int32_t maximize, int32_t dtype) {
   return run("cdn_nadam_step", Call::UNCHECKED, [&](Call& call) {
-    const List states[MAX_STATES] = {{means, "means", true}, {squares, "squares", true}};
+    const List states[MAX_STATES] = {{means, "means", true, true}, {squares, "squares", true, true}};
     step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
       using C = decltype(zero);
       return NAdam<C>{moments<C>(beta1, beta2),   static_cast<C>(grad_rate), static_cast<C>(momentum_rate),
@@ -221,9 +222,9 @@ CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, 
                                  int32_t maximize, int32_t dtype) {
   return run("cdn_rmsprop_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto centered, auto has_momentum) {
-      const List velocity{velocities, "velocities", true};
+      const List velocity{velocities, "velocities", true, true};
       const List states[MAX_STATES] = {
-          {squares, "squares", true}, means ? List{means, "means", true} : velocity, velocity};
+          {squares, "squares", true, true}, means ? List{means, "means", true, true} : velocity, velocity};
       step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
         using C = decltype(zero);
         return RmsProp<C, decltype(centered)::value, decltype(has_momentum)::value>{
@@ -246,7 +247,7 @@ CDN_API int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, 
                                  const int64_t* sizes, int32_t count, double rate, double eps, double weight_decay,
                                  int32_t maximize, int32_t dtype) {
   return run("cdn_adagrad_step", Call::UNCHECKED, [&](Call& call) {
-    step(call, {params, grads, sizes, count, maximize, dtype}, {{sums, "sums", true}}, [&](auto zero) {
+    step(call, {params, grads, sizes, count, maximize, dtype}, {{sums, "sums", true, true}}, [&](auto zero) {
       using C = decltype(zero);
       return Adagrad<C>{static_cast<C>(rate), static_cast<C>(eps), static_cast<C>(weight_decay)};
     });

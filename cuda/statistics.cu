@@ -19,7 +19,7 @@ template <class T> struct Variance {
   using Acc = Moments;
   const T* x;
   T* y;
-  Compute<T>* mean;  // nullptr: not wanted
+  double* mean;  // nullptr: not wanted
   int64_t axis, inner;
   double divisor;
   bool root;
@@ -36,7 +36,7 @@ template <class T> struct Variance {
     if (mean && axis > 0) {
       int64_t o = quotient(at, inner);
       double first = static_cast<double>(x[o * axis * inner + (at - o * inner)]);
-      mean[at] = static_cast<Compute<T>>(first + acc.sum / n);
+      mean[at] = first + acc.sum / n;
     }
   }
 };
@@ -44,16 +44,15 @@ template <class T> struct Variance {
 template <class T, bool ROOT> struct VarianceGrad {
   T* dx;
   const T *dy, *x, *y;
-  const Compute<T>* mean;
-  Compute<T> divisor;
+  const double* mean;
+  double divisor;
   CDN_FN void operator()(int64_t at, int64_t from) const {
-    using C = Compute<T>;
-    C upstream = wide(dy[from]), centred = wide(x[at]) - mean[from];
+    double upstream = wide(dy[from]), centred = static_cast<double>(wide(x[at])) - mean[from];
     if constexpr (ROOT) {
-      C deviation = wide(y[from]);
-      dx[at] = static_cast<T>(deviation == C(0) ? C(0) : upstream / divisor * (centred / deviation));
+      double deviation = wide(y[from]);
+      dx[at] = static_cast<T>(deviation == 0 ? 0 : upstream * centred / (deviation * divisor));
     } else {
-      dx[at] = static_cast<T>(upstream * (C(2) / divisor) * centred);
+      dx[at] = static_cast<T>(upstream * centred * (2 / divisor));
     }
   }
 };
@@ -188,7 +187,7 @@ CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t oute
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", n.out);
-      Compute<T>* middle = mean ? call.out<Compute<T>>(mean, "mean", n.out) : nullptr;
+      double* middle = mean ? call.out<double>(mean, "mean", n.out) : nullptr;
       const T* from = call.in<T>(x, "x", n.in);
       reduce(call, outer, axis, inner,
              Variance<T>{from, to, middle, axis, inner, divisor_for(axis, correction), root != 0});
@@ -204,8 +203,8 @@ CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t
       using T = decltype(zero);
       T* to = call.out<T>(dx, "dx", n.in);
       const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
-      const Compute<T>* middle = call.in<Compute<T>>(mean, "mean", n.out);
-      Compute<T> divisor = static_cast<Compute<T>>(divisor_for(axis, correction));
+      const double* middle = call.in<double>(mean, "mean", n.out);
+      const double divisor = divisor_for(axis, correction);
       if (y)
         spread(call, outer, axis, inner,
                VarianceGrad<T, true>{to, upstream, from, call.in<T>(y, "y", n.out), middle, divisor});

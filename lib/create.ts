@@ -1,6 +1,14 @@
 import { backendFor, type DeviceName } from "./core/backend.ts";
 import { checkGradDType } from "./core/autograd.ts";
-import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf, isFloat } from "./core/dtype.ts";
+import {
+  carried,
+  checkValue,
+  type DataOf,
+  type DType,
+  dtypeInfo,
+  dtypeOf,
+  isFloat,
+} from "./core/dtype.ts";
 import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
@@ -141,7 +149,7 @@ function numbersOf(numbers: NestedNumbers | ArrayLike<number>, shape: Shape, dty
       for (let i = 0; i < shape[depth]!; i++) visit(row[i]!, depth + 1);
     } else {
       checkValue("tensor", item as number, dtype);
-      data[n++] = item as number;
+      data[n++] = carried(item as number, dtype);
     }
   };
   visit(numbers, 0);
@@ -214,7 +222,7 @@ export function arange(
     for (let i = 0; i < n; i++) {
       const value = from + i * step;
       checkValue("arange", value, dtype);
-      data[i] = value;
+      data[i] = carried(value, dtype);
     }
     x.copyFrom(data);
   });

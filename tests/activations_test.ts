@@ -5,9 +5,11 @@ import {
   clip,
   CudenoError,
   devices,
+  type DType,
   elu,
   expm1,
   gelu,
+  grad,
   leakyRelu,
   log1p,
   nn,
@@ -133,5 +135,57 @@ for (const device of names) {
     const small = [1e-20, -1e-20, 1e-7, -1e-7, 1e-3, -1e-3];
     near(expm1, Math.expm1, small);
     near(log1p, Math.log1p, small);
+  });
+
+  test(`values and slopes reach their limits, and are never NaN there, on ${device}`, () => {
+    const tanhGelu = (x: Tensor) => gelu(x, { approximate: "tanh" });
+    // At the far left and right: value (as a share of x where it grows), slope; second derivatives are all 0.
+    const limits: [fn: (x: Tensor) => Tensor, left: number[], right: number[], grows: boolean][] = [
+      [(x) => x.relu(), [0, 0], [1, 1], true],
+      [elu, [-1, 0], [1, 1], true],
+      [gelu, [0, 0], [1, 1], true],
+      [tanhGelu, [0, 0], [1, 1], true],
+      [silu, [0, 0], [1, 1], true],
+      [softplus, [0, 0], [1, 1], true],
+      [(x) => x.sigmoid(), [0, 0], [1, 0], false],
+      [(x) => x.tanh(), [-1, 0], [1, 0], false],
+      [(x) => x.erf(), [-1, 0], [1, 0], false],
+    ];
+    const sizes = {
+      float16: [100, 300, 1000, 65504, Infinity],
+      bfloat16: [120, 1e4, 1e15, 1e38, Infinity],
+      float32: [120, 1e4, 1e15, 3e38, Infinity],
+      float64: [800, 1e4, 1e15, 1e155, 1e308, Infinity],
+    };
+    for (const [dtype, far] of Object.entries(sizes) as [DType, number[]][]) {
+      for (const [k, [fn, left, right, grows]] of limits.entries()) {
+        const x = tensor([...far.map((v) => -v), ...far, NaN], {
+          device,
+          dtype,
+          requiresGrad: true,
+        });
+        const ones = x.detach().mul(0).fill(1);
+        const at = x.dataSync();
+        const y = fn(x);
+        y.backward(ones, { retainGraph: true });
+        const plain = x.grad!.dataSync();
+        const slope = grad(y, [x], { gradOutputs: ones, createGraph: true })[0]!;
+        const second = slope.requiresGrad
+          ? grad(slope, [x], { gradOutputs: ones, allowUnused: true })[0]?.dataSync()
+          : undefined;
+        y.dataSync().forEach((value, i) => {
+          const what = `${k} of ${at[i]} in ${dtype}`;
+          if (Number.isNaN(at[i])) return assertEquals(value, NaN, what);
+          const [size, rate] = at[i]! < 0 ? left : right;
+          assertEquals(value + 0, grows && at[i]! > 0 ? at[i]! * size! : size!, what);
+          assertEquals(
+            [plain[i]! + 0, slope.dataSync()[i]! + 0],
+            [rate!, rate!],
+            `slope of ${what}`,
+          );
+          assertEquals((second?.[i] ?? 0) + 0, 0, `second derivative of ${what}`);
+        });
+      }
+    }
   });
 }

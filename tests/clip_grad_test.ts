@@ -9,6 +9,7 @@ import {
   type DType,
   nn,
   noGrad,
+  ones,
   optim,
   type Tensor,
   tensor,
@@ -107,6 +108,44 @@ for (const { device } of devices()) {
       clipGradValue([p, zeros([2], { device, requiresGrad: true })], 0.5);
       assertEquals([...p.grad!.dataSync()], [-0.5, -0.5, 0, 0.25, NaN, 0.5]);
     }
+  });
+
+  cleanTest(`EMA: an average of 16-bit parameters is float32, on ${device}`, () => {
+    for (const dtype of ["float16", "bfloat16"] as const) {
+      const p = ones([3], { dtype, device, requiresGrad: true });
+      const ema = later(new optim.EMA([p]));
+      ema.update();
+      p.fill(2);
+      for (let i = 0; i < 10000; i++) ema.update(); // 2 - 0.999^10000
+      const average = ema.averages[0]!.dataSync();
+      assert(Math.abs(average[0]! - 1.99995) < 3e-5, `${average}`);
+      ema.apply();
+      assertEquals([...p.dataSync()], [2, 2, 2]);
+      p.fill(7);
+      ema.restore();
+      assertEquals([...p.dataSync()], [2, 2, 2]);
+      assertEquals([ema.averages[0]!.dtype, ema.averages[0]!.dataSync()], ["float32", average]);
+      const state = { tensors: { 0: tensor([1, 2, 3], { dtype, device }) }, updates: 5 }; // as it was once saved
+      ema.loadStateDict(state);
+      assertEquals([ema.averages[0]!.dtype, ...ema.averages[0]!.dataSync()], ["float32", 1, 2, 3]);
+    }
+  });
+
+  cleanTest(`clipGradNorm: neither the norm nor the factor leaves its range, on ${device}`, () => {
+    const clipped = (dtype: DType, grads: number[], limit: number) => {
+      const p = zeros([grads.length], { dtype, device, requiresGrad: true });
+      p.grad = tensor(grads, { dtype, device });
+      return [clipGradNorm(p, limit).itemSync(), ...p.grad.dataSync()];
+    };
+    const near = (found: number[], wanted: number[]) =>
+      found.forEach((x, i) => {
+        const error = Math.abs(x / wanted[i]! - 1);
+        assert(error < 4e-3, `${found}, wanted ${wanted}`);
+      });
+    near(clipped("float16", [60000, 60000], 1), [84852.8137, Math.SQRT1_2, Math.SQRT1_2]);
+    near(clipped("float16", [6e-5, 8e-5], 5e-5), [1e-4, 6e-5 / 2.02, 8e-5 / 2.02]); // 1e-6 is added to the norm
+    near(clipped("float32", [3e30, 4e30], 1e-15), [5e30, 6e-16, 8e-16]);
+    near(clipped("bfloat16", [3e30, 4e30], 1), [5e30, 0.6, 0.8]);
   });
 
   cleanTest(`EMA: averages, is applied and restored, on ${device}`, () => {

@@ -169,6 +169,79 @@ for (const device of names) {
   });
 }
 
+// The multiple of the unit in the last place that is nearest to x, of two the even one; bits: digits of the significand.
+const formats = {
+  float16: { bits: 11, lowest: -14, largest: 65504 },
+  bfloat16: { bits: 8, lowest: -126, largest: 2 ** 127 * (2 - 2 ** -7) },
+};
+function nearest(x: number, { bits, lowest, largest }: (typeof formats)["float16"]): number {
+  if (x === 0 || !Number.isFinite(x)) return x;
+  const ulp = 2 ** (Math.max(Math.floor(Math.log2(Math.abs(x))), lowest) - bits + 1);
+  const [units, down] = [x / ulp, Math.floor(x / ulp)];
+  const up = units - down > 0.5 || (units - down === 0.5 && down % 2 !== 0);
+  const result = (up ? down + 1 : down) * ulp;
+  if (result === 0) return x < 0 ? -0 : 0;
+  return Math.abs(result) > largest ? result * Infinity : result;
+}
+
+for (const device of names) {
+  Deno.test(`what becomes 16 bits wide is rounded once, to nearest even, on ${device}`, () =>
+    scope(() => {
+      for (const [dtype, format] of Object.entries(formats)) {
+        const type = dtype as keyof typeof formats;
+        const { bits, lowest, largest } = format;
+        const values = [0, -0, NaN, Infinity, -Infinity, 1e-320, 1e300, 2 ** 24 + 1];
+        // Middles of neighbours, and what is just off them by less than float32 sees.
+        const half = (e: number) => 2 ** (Math.max(e, lowest) - bits);
+        for (const e of [-150, -134, -126, -25, -24, -15, -14, -1, 0, 1, 10, 15, 16, 127]) {
+          for (let k = 0; k < 7; k++) {
+            const middle = 2 ** e + k * half(e);
+            values.push(middle, middle * (1 + 2 ** -45), middle * (1 - 2 ** -45), -middle);
+          }
+        }
+        const end = largest + half(Math.floor(Math.log2(largest))); // becomes infinite; below it nothing does
+        values.push(end, end * (1 - 2 ** -45), -end, -end * (1 - 2 ** -45), largest);
+        const wanted = values.map((x) => nearest(x, format));
+        const found = (x: Tensor) => Array.from(x.dataSync());
+        const wide = tensor(values, { dtype: "float64", device });
+        assertEquals(found(wide.to(type)), wanted, `${dtype}: cast`);
+        assertEquals(found(tensor(values, { dtype: type, device })), wanted, `${dtype}: tensor`);
+        const filled = values.map((x) => full([1], x, { dtype: type, device }).itemSync());
+        assertEquals(filled, wanted, `${dtype}: full`);
+        const singles = values.map(Math.fround);
+        assertEquals(
+          found(tensor(singles, { device }).to(type)),
+          singles.map((x) => nearest(x, format)),
+          `${dtype}: cast of float32`,
+        );
+        const whole = [
+          2 ** 24 + 2 ** 16 + 1,
+          2 ** 24 + 2 ** 16,
+          -(2 ** 30) - 2 ** 22 - 1,
+          65519,
+          65520,
+        ]
+          .concat([2049, -2051, 257, 2 ** 31 - 1, -(2 ** 31), 0]);
+        assertEquals(
+          found(tensor(whole, { dtype: "int32", device }).to(type)),
+          whole.map((x) => nearest(x, format)),
+          `${dtype}: cast of int32`,
+        );
+        const sum = tensor([1, 2 ** -bits, 2 ** -45], { dtype: "float64", device }).sum().to(type);
+        assertEquals(sum.itemSync(), 1 + 2 * 2 ** -bits, `${dtype}: sum`);
+        const steps = Array.from({ length: 300 }, (_, i) => 1 + i * (2 ** -bits + 2 ** -45));
+        assertEquals(
+          found(arange(1, 1 + 299.5 * (2 ** -bits + 2 ** -45), 2 ** -bits + 2 ** -45, {
+            dtype: type,
+            device,
+          })),
+          steps.map((x) => nearest(x, format)),
+          `${dtype}: arange`,
+        );
+      }
+    }));
+}
+
 // Each is refused before anything reaches the device, with an error that says what was wrong.
 type Kind = typeof ArgumentError | typeof CudenoError | typeof DTypeError | typeof ShapeError;
 const refused: [name: string, make: () => unknown, kind: Kind, says: string][] = [

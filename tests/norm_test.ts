@@ -8,6 +8,7 @@ import {
   dropout,
   type DType,
   DTypeError,
+  grad,
   layerNorm,
   manualSeed,
   nn,
@@ -17,6 +18,7 @@ import {
   rmsNorm,
   scope,
   ShapeError,
+  type Tensor,
   tensor,
   zeros,
 } from "../mod.ts";
@@ -240,3 +242,92 @@ Deno.test("bad input of norms and dropout is refused before anything runs", () =
     refuse(() => new nn.BatchNorm1d(3).forward(rand([2, 3, 4, 5])), ShapeError, "[2, 3, 4, 5]");
     refuse(() => new nn.BatchNorm1d(3, { momentum: NaN }), ArgumentError, "momentum");
   }));
+
+// In float64, from the formulas. The gradients are those of the sum of g y.
+const average = (x: readonly number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+function naive(x: readonly number[], g: readonly number[], eps: number, centred: boolean) {
+  const mean = centred ? average(x) : 0;
+  const rstd = 1 / Math.sqrt(average(x.map((v) => (v - mean) ** 2)) + eps);
+  const n = x.map((v) => (v - mean) * rstd);
+  const [sum, along] = [centred ? average(g) : 0, average(n.map((v, i) => v * g[i]!))];
+  return { y: n, dx: g.map((v, i) => rstd * (v - sum - n[i]! * along)) };
+}
+
+for (const device of names) {
+  Deno.test(`norms and statistics: large means, squares out of range, tiny values, on ${device}`, () =>
+    scope(() => {
+      const cols = 16;
+      const inputs: [at: (i: number) => number, eps: number][] = [
+        [(i) => 1000 + i / 1000, 1e-5],
+        [(i) => 1e6 + i, 0],
+        [(i) => 2e19 * (1 + i % 2), 1e-5],
+        [(i) => 1e30 * Math.sin(i), 1e-5],
+        [(i) => 1e-30 * (i - 7), 0],
+        [(i) => 1e-30 * (i - 7), 1e-5],
+        [(i) => 250 * Math.cos(i), 1e-5],
+      ];
+      const weights = Array.from({ length: cols }, (_, i) => Math.round(64 * Math.cos(3 * i)) / 64);
+      const roundings = { float32: 2 ** -23, float16: 2 ** -10, bfloat16: 2 ** -7 };
+      for (const [dtype, rounding] of Object.entries(roundings)) {
+        for (const [at, eps] of inputs) {
+          const start = tensor(Array.from({ length: cols }, (_, i) => at(i)), { device }).to(
+            dtype as DType,
+          );
+          const x = [...start.dataSync()];
+          if (!x.every(Number.isFinite) || new Set(x).size === 1) continue; // not of this dtype's range
+          const check = (what: string, found: ArrayLike<number>, wanted: readonly number[]) => {
+            const size = Math.max(...wanted.map(Math.abs));
+            wanted.forEach((value, i) => {
+              const error = Math.abs(found[i]! - value);
+              const where = `${what} of ${dtype} ${x[0]}, ${x[1]}: [${i}] is ${
+                found[i]
+              }, not ${value}`;
+              assert(error <= 4 * rounding * size + (dtype === "float16" ? 2 ** -23 : 0), where);
+            });
+          };
+          const layers: [name: string, fn: (x: Tensor) => Tensor, centred: boolean][] = [
+            ["layerNorm", (x) => layerNorm(x, cols, { eps }), true],
+            ["rmsNorm", (x) => rmsNorm(x, cols, { eps }), false],
+            ["batchNorm", (x) => batchNorm(x.reshape([cols, 1]), { eps, training: true }), true],
+            ["batchNorm", (x) => batchNorm(x.reshape([2, 1, 8]), { eps, training: true }), true],
+          ];
+          for (const createGraph of [false, true]) {
+            const run = (fn: (x: Tensor) => Tensor, g: number[]) => {
+              const leaf = start.detach();
+              leaf.requiresGrad = true;
+              const y = fn(leaf);
+              const upstream = tensor(g, { dtype: dtype as DType, device }).reshape(y.shape);
+              const [dx] = grad(y, [leaf], { gradOutputs: upstream, createGraph });
+              return [y.dataSync(), dx!.dataSync()] as const;
+            };
+            for (const [name, fn, centred] of layers) {
+              const wanted = naive(x, weights, eps, centred);
+              const [y, dx] = run(fn, weights);
+              check(name, y, wanted.y);
+              if (wanted.dx.every((v) => Math.abs(v) < 6e4)) check(`d ${name}`, dx, wanted.dx);
+            }
+            const mean = average(x);
+            const variance = x.reduce((sum, v) => sum + (v - mean) ** 2, 0) / (cols - 1);
+            const slope = (by: number) => x.map((v) => (v - mean) / (cols - 1) * by);
+            if (variance < 6e4 && variance > 1e-6) {
+              const [y, dx] = run((x) => x.variance(), [0.5]);
+              check("variance", y, [variance]);
+              check("d variance", dx, slope(1));
+            }
+            if (Math.sqrt(variance) > 1e-6 || dtype !== "float16") {
+              const [y, dx] = run((x) => x.std(), [0.5]);
+              check("std", y, [Math.sqrt(variance)]);
+              check("d std", dx, slope(0.5 / Math.sqrt(variance)));
+              const length = Math.hypot(...x);
+              const [norm, dnorm] = run((x) => x.norm(), [0.5]);
+              check("norm", norm, [length]);
+              check("d norm", dnorm, x.map((v) => 0.5 * v / length));
+            }
+          }
+        }
+      }
+      const row = tensor(Array.from({ length: cols }, (_, i) => 1000 + i / 1000), { device });
+      assertAlmostEquals(layerNorm(row, cols).dataSync()[0]!, -1.34151, 1e-5);
+      assertAlmostEquals(rmsNorm(tensor([2e19, 2e19], { device }), 2).dataSync()[0]!, 1, 1e-6);
+    }));
+}

@@ -190,6 +190,63 @@ for (const { device } of found) {
       }
     }
   });
+
+  cleanTest(`optimizers: states of 16-bit parameters are those of float32, on ${device}`, () => {
+    const rules: Record<string, Make> = { // without weight decay the states depend on the gradients alone
+      sgd: (p) => new optim.SGD(p, { lr: 0.01, momentum: 0.999, nesterov: true }),
+      adam: (p) => new optim.Adam(p, { amsgrad: true }),
+      adamw: (p) => new optim.AdamW(p, { weightDecay: 0 }),
+      nadam: (p) => new optim.NAdam(p),
+      rmsprop: (p) =>
+        new optim.RMSprop(p, { lr: 1e-3, alpha: 0.999, momentum: 0.5, centered: true }),
+      adagrad: (p) => new optim.Adagrad(p),
+      muon: (p) => new optim.Muon(p, { momentum: 0.999 }),
+    };
+    for (const dtype of ["float16", "bfloat16"] as const) {
+      for (const [name, make] of Object.entries(rules)) {
+        const [p, wide] = ([dtype, "float32"] as const).map((type) =>
+          zeros([1, 3], { dtype: type, device, requiresGrad: true })
+        ) as [Tensor, Tensor];
+        const [narrow, full] = [later(make([p])), later(make([wide]))];
+        for (let step = 0; step < 40; step++) {
+          // Their squares are less than float16 holds; sums of them stand still in bfloat16.
+          p.grad = tensor([[1e-4, -2e-4, 3e-5]], { dtype, device });
+          wide.grad = p.grad.to("float32");
+          narrow.step();
+          full.step();
+        }
+        const [found, wanted] = [narrow.stateDict().tensors, full.stateDict().tensors];
+        for (const [key, x] of Object.entries(wanted)) {
+          assertEquals(
+            [found[key]!.dtype, found[key]!.dataSync()],
+            ["float32", x.dataSync()],
+            name,
+          );
+        }
+        const ends = wide.dataSync();
+        const ulp = dtype === "float16" ? 2 ** -11 : 2 ** -8;
+        p.dataSync().forEach((x, i) => {
+          const off = Math.abs(x - ends[i]!); // each of 40 steps rounds the parameter
+          assert(off <= 20 * ulp * Math.abs(ends[i]!) + 1e-9, `${name} ${dtype}: ${x}, ${ends[i]}`);
+        });
+        // A state that was saved in 16 bits is widened.
+        const { tensors, ...rest } = narrow.stateDict();
+        const old = Object.fromEntries(Object.entries(tensors).map(([k, x]) => [k, x.to(dtype)]));
+        later(full).loadStateDict({ tensors: old, ...rest });
+        for (const [key, x] of Object.entries(full.stateDict().tensors)) {
+          assertEquals([x.dtype, [...x.dataSync()]], ["float32", [...old[key]!.dataSync()]], key);
+        }
+      }
+    }
+    const p = zeros([1], { dtype: "float16", device, requiresGrad: true });
+    const adam = later(new optim.Adam([p]));
+    for (let step = 0; step < 500; step++) {
+      p.grad = tensor([1e-3], { dtype: "float16", device });
+      adam.step();
+    }
+    const end = p.itemSync(); // the step is lr, but for eps and the rounding of p
+    assert(Math.abs(end + 0.5) < 0.02, `${end}`);
+  });
 }
 
 cleanTest("optimizers: what is loaded goes on with the very same bits", async () => {

@@ -68,6 +68,27 @@ export function isFloat(dtype: DType): boolean {
   return dtypeInfo(dtype).float;
 }
 
+/** What operations on a float dtype compute in, and what is kept from one step to the next: float32 for the 16-bit ones. */
+export function computeDType(dtype: DType): DType {
+  return dtype === "float64" ? "float64" : "float32";
+}
+
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
+/**
+ * A number as the host's array for a dtype is to hold it. bfloat16 goes by way of float32, and to round once, not twice, a
+ * number between two of float32 becomes the one of them whose last bit is 1.
+ */
+export function carried(value: number, dtype: DType): number {
+  if (dtype !== "bfloat16") return value;
+  single[0] = value;
+  if (single[0] !== value && (singleBits[0]! & 1) === 0) {
+    singleBits[0]! += Math.abs(single[0]) > Math.abs(value) ? -1 : 1;
+  }
+  return single[0];
+}
+
 /** The dtype of a typed array, or undefined for one that tensors have no dtype for. */
 export function dtypeOf(data: ArrayBufferView): DType | undefined {
   if (data instanceof Float32Array) return "float32";

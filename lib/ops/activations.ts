@@ -1,13 +1,12 @@
 import { formatValue } from "../core/format.ts";
-import { gradEnabled } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, mul, sub } from "./binary.ts";
+import { add, mul } from "./binary.ts";
 import { gt } from "./compare.ts";
-import { fused, gated, unary } from "./elementwise.ts";
+import { sloped, unary } from "./elementwise.ts";
 import { autocasted, floats } from "./operands.ts";
-import { erf, exp } from "./unary.ts";
+import { clip, exp, neg } from "./unary.ts";
 import { where } from "./where.ts";
 
 /**
@@ -20,7 +19,7 @@ import { where } from "./where.ts";
  */
 export function relu(x: Tensor): Tensor {
   return unary("relu", x, floats, "cdn_relu", (grad, y) => {
-    return gated("relu", "cdn_relu_grad", grad, y);
+    return sloped("relu", "cdn_relu_grad", grad, y);
   }, "relu");
 }
 
@@ -45,7 +44,7 @@ export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
   return unary("leakyRelu", x, floats, (f, y, x, n, dtype) => {
     return f.cdn_leaky_relu(y, x, n, slope, dtype);
   }, (grad) =>
-    gated(
+    sloped(
       "leakyRelu",
       (f, dx, dy, x, n, dtype) => f.cdn_leaky_relu_grad(dx, dy, x, n, slope, dtype),
       grad,
@@ -76,18 +75,18 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
     x,
     floats,
     (f, y, x, n, dtype) => f.cdn_elu(y, x, n, alpha, dtype),
-    (grad) => {
-      if (!gradEnabled()) {
-        return fused(
-          (f, dx, dy, x, n, dtype) => f.cdn_elu_grad(dx, dy, x, n, alpha, dtype),
-          grad,
-          x,
-        );
-      }
-      const above = gt(x, 0);
-      const slope = mul(exp(where(above, 0, x)), alpha); // without overflow where it is not taken
-      return mul(grad, where(above, 1, slope));
-    },
+    (grad) =>
+      sloped(
+        "elu",
+        (f, dx, dy, x, n, dtype) => f.cdn_elu_grad(dx, dy, x, n, alpha, dtype),
+        grad,
+        x,
+        (x) => {
+          const above = gt(x, 0);
+          // Without overflow where it is not taken.
+          return where(above, 0, mul(exp(where(above, 0, x)), alpha));
+        },
+      ),
   );
 }
 
@@ -101,7 +100,7 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
  */
 export function sigmoid(x: Tensor): Tensor {
   return unary("sigmoid", x, floats, "cdn_sigmoid", (grad, y) => {
-    return gradEnabled() ? mul(grad, sub(y, mul(y, y))) : fused("cdn_sigmoid_grad", grad, y);
+    return sloped("sigmoid", "cdn_sigmoid_grad", grad, y, (y) => add(mul(y, -2), 1));
   });
 }
 
@@ -115,7 +114,7 @@ export function sigmoid(x: Tensor): Tensor {
  */
 export function tanh(x: Tensor): Tensor {
   return unary("tanh", x, floats, "cdn_tanh", (grad, y) => {
-    return gradEnabled() ? sub(grad, mul(grad, mul(y, y))) : fused("cdn_tanh_grad", grad, y);
+    return sloped("tanh", "cdn_tanh_grad", grad, y, (y) => mul(y, -2));
   });
 }
 
@@ -140,12 +139,12 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   const { approximate = "none" } = options;
   if (approximate === "none") {
     return unary("gelu", x, floats, "cdn_gelu", (grad) => {
-      return gradEnabled() ? mul(grad, geluSlope(x)) : fused("cdn_gelu_grad", grad, x);
+      return sloped("gelu", "cdn_gelu_grad", grad, x, geluSecond);
     }, "gelu");
   }
   if (approximate === "tanh") {
     return unary("gelu", x, floats, "cdn_gelu_tanh", (grad) => {
-      return gradEnabled() ? mul(grad, geluTanhSlope(x)) : fused("cdn_gelu_tanh_grad", grad, x);
+      return sloped("gelu", "cdn_gelu_tanh_grad", grad, x, geluTanhSecond);
     }, "geluTanh");
   }
   throw new ArgumentError(
@@ -153,20 +152,27 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   );
 }
 
-// The distribution's share below x, and x times its density.
-function geluSlope(x: Tensor): Tensor {
-  const below = mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
-  const density = mul(exp(mul(mul(x, x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-  return add(below, mul(x, density));
+// Second derivatives are 0 far from 0; there x itself would bring infinity times 0.
+const near = (x: Tensor) => clip(x, -1000, 1000);
+// s (1 - s) of s = sigmoid(x), with its digits at both ends.
+const bell = (x: Tensor) => mul(sigmoid(x), sigmoid(neg(x)));
+
+// The distribution's density times 2 - x^2.
+function geluSecond(x: Tensor): Tensor {
+  const square = mul(near(x), near(x));
+  return mul(mul(exp(mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI)), add(mul(square, -1), 2));
 }
 
-// With s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3): s + x s (1 - s) du/dx.
-function geluTanhSlope(x: Tensor): Tensor {
+// With s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3): s (1 - s) (2 u' + x (u'' + (1 - 2 s) u'^2)).
+function geluTanhSecond(x: Tensor): Tensor {
+  x = near(x);
   const scale = 2 * Math.sqrt(2 / Math.PI);
   const square = mul(x, x);
-  const s = sigmoid(mul(x, add(mul(square, 0.044715 * scale), scale)));
-  const slope = add(mul(square, 3 * 0.044715 * scale), scale);
-  return add(s, mul(mul(x, slope), sub(s, mul(s, s))));
+  const u = mul(x, add(mul(square, 0.044715 * scale), scale));
+  const first = add(mul(square, 3 * 0.044715 * scale), scale);
+  const bend = mul(add(mul(sigmoid(u), -2), 1), mul(first, first));
+  const inner = add(mul(first, 2), mul(x, add(mul(x, 6 * 0.044715 * scale), bend)));
+  return mul(bell(u), inner);
 }
 
 /**
@@ -178,10 +184,11 @@ function geluTanhSlope(x: Tensor): Tensor {
  * ```
  */
 export function silu(x: Tensor): Tensor {
-  return unary("silu", x, floats, "cdn_silu", (grad, y) => {
-    if (!gradEnabled()) return fused("cdn_silu_grad", grad, x);
-    const s = sigmoid(x);
-    return mul(grad, add(s, sub(y, mul(y, s)))); // s + x s (1 - s)
+  return unary("silu", x, floats, "cdn_silu", (grad) => {
+    return sloped("silu", "cdn_silu_grad", grad, x, (x) => {
+      x = near(x);
+      return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2)); // s (1 - s) (2 + x (1 - 2 s))
+    });
   }, "silu");
 }
 
@@ -211,15 +218,15 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   [x] = autocasted("float32", x);
   return unary("softplus", x, floats, (f, y, x, n, dtype) => {
     return f.cdn_softplus(y, x, n, beta, threshold, dtype);
-  }, (grad) => {
-    if (gradEnabled()) {
-      const z = mul(x, beta);
-      return mul(grad, where(gt(z, threshold), 1, sigmoid(z)));
-    }
-    return fused(
+  }, (grad) =>
+    sloped(
+      "softplus",
       (f, dx, dy, x, n, dtype) => f.cdn_softplus_grad(dx, dy, x, n, beta, threshold, dtype),
       grad,
       x,
-    );
-  });
+      (x) => {
+        const z = mul(x, beta);
+        return where(gt(z, threshold), 0, mul(bell(z), beta));
+      },
+    ));
 }

@@ -113,12 +113,11 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   });
   const sizes = { batch, channels, inner, eps, weight: weight!, bias: bias! };
   if (x.size === 0) return x.make(x.shape); // no elements, and nothing to learn from them
-  const wide = x.dtype === "float64" ? "float64" : "float32";
   if (!own) {
-    const [mean, variance] = running!.map((tensor) => cast(tensor.detach(), wide));
+    const [mean, variance] = running!.map((tensor) => cast(tensor.detach(), "float64"));
     return normalized({ x, ...sizes, own, mean: mean!, variance: variance! });
   }
-  const { mean, variance } = statisticsOf(x, sizes, wide);
+  const { mean, variance } = statisticsOf(x, sizes);
   if (running && training) {
     update(running, options.numBatchesTracked ?? null, { mean, variance }, batch * inner, momentum);
   }
@@ -175,9 +174,9 @@ type Statistics = Pick<Batch, "mean" | "variance">;
 const counts = ({ batch, channels, inner }: Sizes) =>
   [BigInt(batch), BigInt(channels), BigInt(inner)] as const;
 
-function statisticsOf(x: Tensor, sizes: Sizes, dtype: DType): Statistics {
-  const mean = x.make([sizes.channels], dtype);
-  const variance = x.make([sizes.channels], dtype);
+function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
+  const mean = x.make([sizes.channels], "float64");
+  const variance = x.make([sizes.channels], "float64");
   const { backend } = x;
   backend.check(
     backend.functions.cdn_batch_norm_stats(
@@ -293,15 +292,15 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   return gradients;
 }
 
-// The formula in operations, for gradients of gradients.
+// The formula in operations, for gradients of gradients; in float64, as kernels compute it.
 function composed(all: Batch, own: boolean): Tensor {
   const { x, weight, bias, batch, channels, inner, eps } = all;
-  const column = (tensor: Tensor) => cast(reshape(tensor, [1, channels, 1]), x.dtype);
-  const flat = reshape(x, [batch, channels, inner]);
+  const column = (tensor: Tensor) => reshape(tensor, [1, channels, 1]);
+  const flat = cast(reshape(x, [batch, channels, inner]), "float64");
   const average = (tensor: Tensor) => meanOf(tensor, [0, 2], { keepDims: true });
   const centred = sub(flat, own ? average(flat) : column(all.mean));
   const variance = own ? average(mul(centred, centred)) : column(all.variance);
-  let y = div(centred, sqrt(add(variance, eps)));
+  let y = cast(div(centred, sqrt(add(variance, eps))), x.dtype);
   if (weight) y = mul(y, column(weight));
   if (bias) y = add(y, column(bias));
   return reshape(y, x.shape);

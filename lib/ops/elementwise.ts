@@ -1,8 +1,10 @@
 import { record } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
 import type { FusedActivation } from "../core/gate.ts";
-import type { DType } from "../core/dtype.ts";
+import { computeDType, type DType } from "../core/dtype.ts";
 import type { Tensor } from "../tensor.ts";
+import { mul } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { checkDType } from "./operands.ts";
 
 type Functions = Backend["functions"];
@@ -66,9 +68,20 @@ export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
 }
 
 /**
- * As {@linkcode fused}, but recorded, for an f that is linear by pieces: f' is then a constant, and the gradient of this
- * gradient the same kernel again.
+ * dx = dy f'(x) by one kernel, recorded. It is linear in dy, whose gradient the same kernel gives again; `second` is what dx / dy
+ * changes by with what was saved, made of operations, for which that is widened as kernels widen it. Left out: by nothing.
  */
-export function gated(op: string, kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
-  return record(fused(kernel, grad, saved), op, [grad], (next) => [gated(op, kernel, next, saved)]);
+export function sloped(
+  op: string,
+  kernel: GradKernel,
+  grad: Tensor,
+  saved: Tensor,
+  second?: (saved: Tensor) => Tensor,
+): Tensor {
+  const wide = (x: Tensor) => cast(x, computeDType(x.dtype));
+  return record(fused(kernel, grad, saved), op, second ? [grad, saved] : [grad], (next) => {
+    const linear = grad.requiresGrad ? sloped(op, kernel, next, saved, second) : null;
+    if (!second) return [linear];
+    return [linear, cast(mul(mul(wide(next), wide(grad)), second(wide(saved))), saved.dtype)];
+  });
 }

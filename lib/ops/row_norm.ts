@@ -7,6 +7,7 @@ import { formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { reshape } from "./movement.ts";
 import {
   autocasted,
@@ -97,13 +98,13 @@ function rowsOf(
   return { op, x, shape, rows: x.size / cols, cols, weight, bias, eps };
 }
 
-// The formula in operations, for gradients of gradients.
+// The formula in operations, for gradients of gradients; in float64, as kernels compute it.
 function composed({ x, rows, cols, shape, eps }: Rows, centred: boolean) {
   return (input: Tensor, weight: Tensor | null, bias: Tensor | null): Tensor => {
-    let flat = reshape(input, [rows, cols]);
+    let flat = cast(reshape(input, [rows, cols]), "float64");
     if (centred) flat = sub(flat, meanOf(flat, 1, { keepDims: true }));
     const square = meanOf(mul(flat, flat), 1, { keepDims: true });
-    let y = div(flat, sqrt(add(square, eps)));
+    let y = cast(div(flat, sqrt(add(square, eps))), x.dtype);
     if (weight) y = mul(y, reshape(weight, [sizeOf(shape)]));
     if (bias) y = add(y, reshape(bias, [sizeOf(shape)]));
     return reshape(y, x.shape);
@@ -180,10 +181,10 @@ function fusedGradients(
   return gradients;
 }
 
-// What the gradient needs of each row, in the type that kernels compute in; nothing where none will be asked for.
+// What the gradient needs of each row; nothing where none will be asked for.
 function saved({ x, weight, bias, rows }: Rows): () => Tensor | null {
   const wanted = gradEnabled() && [x, weight, bias].some((input) => input?.requiresGrad);
-  return () => wanted ? x.make([rows], x.dtype === "float64" ? "float64" : "float32") : null;
+  return () => wanted ? x.make([rows], "float64") : null;
 }
 
 /**

@@ -2,6 +2,7 @@ import { gradEnabled, record } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul, sub } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { eq } from "./compare.ts";
 import { reshape } from "./movement.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
@@ -29,8 +30,8 @@ function statistic(
   const one = (part: Tensor, run: Run) => {
     const { backend } = part;
     const y = part.make(run.out);
-    // Only the gradient wants the mean.
-    const center = gradEnabled() && part.requiresGrad ? part.make(run.out) : undefined;
+    // Only the gradient wants the mean, and in full: where it is large a narrower float would lose the differences.
+    const center = gradEnabled() && part.requiresGrad ? part.make(run.out, "float64") : undefined;
     backend.check(
       backend.functions.cdn_variance(
         y.handle,
@@ -60,12 +61,12 @@ function composedGrad(
   run: Run,
   correction: number,
 ): Tensor {
-  const cube = reshape(x, [run.outer, run.axis, run.inner]);
-  const along = (y: Tensor) => reshape(y, [run.outer, 1, run.inner]);
-  let centred = sub(cube, mean(cube, 1, { keepDims: true }));
-  if (root) centred = div(centred, along(add(root, eq(root, 0).to(root.dtype))));
-  const scaled = mul(grad, (root ? 1 : 2) / Math.max(0, run.axis - correction));
-  return reshape(mul(centred, along(scaled)), x.shape);
+  const cube = cast(reshape(x, [run.outer, run.axis, run.inner]), "float64");
+  const centred = sub(cube, mean(cube, 1, { keepDims: true }));
+  let scaled = mul(cast(grad, "float64"), 2 / Math.max(0, run.axis - correction));
+  if (root) scaled = div(scaled, mul(add(cast(root, "float64"), eq(root, 0).to("float64")), 2));
+  const product = mul(centred, reshape(scaled, [run.outer, 1, run.inner]));
+  return reshape(cast(product, x.dtype), x.shape);
 }
 
 function fusedGrad(

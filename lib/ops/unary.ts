@@ -3,8 +3,8 @@ import { checkValue } from "../core/dtype.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, div, mul } from "./binary.ts";
-import { fused, gated, unary } from "./elementwise.ts";
-import { autocasted, checkDType, floats, inFloat32, numbers } from "./operands.ts";
+import { fused, sloped, unary } from "./elementwise.ts";
+import { autocasted, checkDType, floats, numbers } from "./operands.ts";
 
 /**
  * -x. Floats and int32, whose least number stays. As torch.neg.
@@ -27,7 +27,7 @@ export function neg(x: Tensor): Tensor {
  * ```
  */
 export function abs(x: Tensor): Tensor {
-  return unary("abs", x, numbers, "cdn_abs", (grad) => gated("abs", "cdn_abs_grad", grad, x));
+  return unary("abs", x, numbers, "cdn_abs", (grad) => sloped("abs", "cdn_abs_grad", grad, x));
 }
 
 /**
@@ -127,8 +127,7 @@ export function rsqrt(x: Tensor): Tensor {
     x,
     floats,
     "cdn_rsqrt",
-    (grad, y) =>
-      gradEnabled() ? mul(mul(mul(mul(grad, -0.5), y), y), y) : fused("cdn_rsqrt_grad", grad, y),
+    (grad, y) => sloped("rsqrt", "cdn_rsqrt_grad", grad, y, (y) => mul(mul(y, -1.5), y)),
   );
 }
 
@@ -171,12 +170,10 @@ export function erf(x: Tensor): Tensor {
     floats,
     "cdn_erf",
     (grad) =>
-      gradEnabled()
-        ? inFloat32(
-          [grad, x],
-          (grad, x) => mul(grad, mul(exp(neg(mul(x, x))), 2 / Math.sqrt(Math.PI))),
-        )
-        : fused("cdn_erf_grad", grad, x),
+      sloped("erf", "cdn_erf_grad", grad, x, (x) => {
+        x = clip(x, -1000, 1000); // beyond it is 0, where infinity times 0 would be NaN
+        return mul(mul(exp(neg(mul(x, x))), x), -4 / Math.sqrt(Math.PI));
+      }),
   );
 }
 
@@ -204,7 +201,7 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
   return unary("clip", x, numbers, (f, y, x, n, dtype) => {
     return f.cdn_clip(y, x, n, low, high, dtype);
   }, (grad) =>
-    gated(
+    sloped(
       "clip",
       (f, dx, dy, x, n, dtype) => f.cdn_clip_grad(dx, dy, x, n, low, high, dtype),
       grad,

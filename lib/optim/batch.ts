@@ -1,4 +1,5 @@
 import type { Backend } from "../core/backend.ts";
+import { computeDType } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { handlesOf, sizesOf } from "./lists.ts";
@@ -7,7 +8,7 @@ import { handlesOf, sizesOf } from "./lists.ts";
 export interface ParameterState {
   /** How many steps it has taken: those in which it had a gradient. */
   step: number;
-  /** Tensors of the parameter's shape and dtype, by name. */
+  /** Tensors of the parameter's shape, by name; float32 for parameters of 16 bits, else of their dtype. */
   readonly tensors: Record<string, Tensor>;
   /** Numbers, by name. */
   readonly numbers: Record<string, number>;
@@ -86,7 +87,7 @@ export class Batch<G> {
     let state = this.#named.get(name);
     if (!state) {
       const tensors = this.params.map((p, i) =>
-        this.states[i]!.tensors[name] ??= keep(p.make(p.shape).fill(initial))
+        this.states[i]!.tensors[name] ??= keep(p.make(p.shape, computeDType(p.dtype)).fill(initial))
       );
       this.#named.set(name, state = { tensors, handles: new Uint32Array(tensors.length) });
     }

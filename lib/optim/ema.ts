@@ -1,5 +1,6 @@
 import { noGrad } from "../core/autograd.ts";
 import { checkInteger, checkNumber, checkOptions, checkState } from "../core/options.ts";
+import { computeDType } from "../core/dtype.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -17,7 +18,7 @@ export interface EMAOptions {
 
 /** What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of updates. */
 export interface EMAState {
-  /** The averages, the EMA's own tensors. */
+  /** The averages, the EMA's own tensors: float32 for parameters of 16 bits. */
   tensors: Record<string, Tensor>;
   /** How many updates went into them. */
   updates: number;
@@ -27,6 +28,8 @@ export interface EMAState {
  * An exponential moving average of a model's parameters, which often does better than the parameters themselves: average =
  * decay average + (1 - decay) p at each update(), and p itself at the first. As
  * torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay). Buffers, such as running means, are not averaged.
+ *
+ * The average of a parameter of 16 bits is float32, as one of 16 bits would stand still.
  *
  * apply() puts the averages into the model, for an evaluation or to save them; restore() puts the trained parameters back.
  *
@@ -47,7 +50,7 @@ export class EMA {
   readonly #averages: readonly Tensor[];
   readonly #decay: number;
   #updates = 0;
-  #applied = false;
+  #trained: readonly Tensor[] | null = null; // while the averages are applied
 
   constructor(model: Module | Iterable<Tensor>, options: EMAOptions = {}) {
     checkOptions("EMA", options, ["decay"]);
@@ -59,7 +62,9 @@ export class EMA {
       : listOf("EMA", "what is averaged", model);
     if (this.#parameters.length === 0) throw new ArgumentError("EMA: there are no parameters");
     for (const p of this.#parameters) checkTensor("EMA", p);
-    this.#averages = scope(() => this.#parameters.map((p) => copyLike(p, p)));
+    this.#averages = scope(() =>
+      this.#parameters.map((p) => copyLike(p, p, computeDType(p.dtype)))
+    );
     this.#averages.forEach(keep);
     this.#decay = decay;
   }
@@ -69,19 +74,19 @@ export class EMA {
     return this.#updates;
   }
 
-  /** The averages, in the parameters' order; while they are applied, the trained parameters. */
+  /** The averages, in the parameters' order. */
   get averages(): readonly Tensor[] {
     return this.#averages;
   }
 
   /** Whether the model holds the averages now. */
   get applied(): boolean {
-    return this.#applied;
+    return this.#trained !== null;
   }
 
   /** Takes the parameters as they are now into the averages. */
   update(): void {
-    if (this.#applied) {
+    if (this.applied) {
       throw new ArgumentError("EMA: the averages are applied to the model; restore() it first");
     }
     lerpAll(this.#averages, this.#parameters, this.#updates === 0 ? 1 : 1 - this.#decay);
@@ -90,42 +95,38 @@ export class EMA {
 
   /** Puts the averages into the model, and keeps the parameters aside. */
   apply(): void {
-    if (this.#applied) {
+    if (this.applied) {
       throw new ArgumentError("EMA: the averages are applied to the model already");
     }
-    this.#swap();
+    this.#trained = this.#parameters.map((p) => copyLike(p, p, p.dtype));
+    this.#fill(this.#averages);
   }
 
   /** Puts the parameters back. */
   restore(): void {
-    if (!this.#applied) throw new ArgumentError("EMA: the averages are not applied to the model");
-    this.#swap();
+    const trained = this.#trained;
+    if (!trained) throw new ArgumentError("EMA: the averages are not applied to the model");
+    this.#fill(trained);
+    for (const x of trained) x.dispose();
+    this.#trained = null;
   }
 
-  #swap(): void {
+  #fill(values: readonly Tensor[]): void {
     noGrad(() =>
-      this.#parameters.forEach((p, i) =>
-        scope(() => {
-          const average = this.#averages[i]!;
-          const before = p.make(p.shape).copyFrom(p);
-          p.copyFrom(average);
-          average.copyFrom(before);
-        })
-      )
+      scope(() => this.#parameters.forEach((p, i) => p.copyFrom(values[i]!.to(p.dtype))))
     );
-    this.#applied = !this.#applied;
   }
 
   /** The averages and the count of updates, to go on from later; not while they are applied. */
   stateDict(): EMAState {
-    if (this.#applied) throw new ArgumentError("EMA: restore() the model before stateDict()");
+    if (this.applied) throw new ArgumentError("EMA: restore() the model before stateDict()");
     const tensors = Object.fromEntries(this.#averages.map((x, i) => [`${i}`, x]));
     return { tensors, updates: this.#updates };
   }
 
   /** Copies the averages of another EMA, over parameters of the same shapes. */
   loadStateDict(state: EMAState): void {
-    if (this.#applied) throw new ArgumentError("EMA: restore() the model before loadStateDict()");
+    if (this.applied) throw new ArgumentError("EMA: restore() the model before loadStateDict()");
     checkState("EMA", state);
     const { tensors, updates } = state;
     checkState("EMA: tensors", tensors);
@@ -149,7 +150,9 @@ export class EMA {
       void x.handle; // throws for one that was disposed
     });
     scope(() => {
-      const copies = this.#averages.map((average, i) => copyLike(tensors[i]!, average));
+      const copies = this.#averages.map((average, i) =>
+        copyLike(tensors[i]!, average, average.dtype)
+      );
       this.#averages.forEach((average, i) => average.copyFrom(copies[i]!));
     });
     this.#updates = updates;
@@ -157,6 +160,6 @@ export class EMA {
 
   /** Frees the averages. */
   dispose(): void {
-    for (const x of this.#averages) x.dispose();
+    for (const x of [...this.#averages, ...this.#trained ?? []]) x.dispose();
   }
 }

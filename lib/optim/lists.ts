@@ -59,19 +59,16 @@ export function gradientsOf(op: string, parameters: Tensor | Iterable<Tensor>): 
   });
 }
 
-/** y += weight (x - y), in place and pair by pair; those of one index must be alike. */
+/** y += weight (x - y), in place and pair by pair; y is of the dtype that x's is computed in. */
 export function lerpAll(ys: readonly Tensor[], xs: readonly Tensor[], weight: number): void {
-  const partner = new Map(ys.map((y, i) => [y, xs[i]!]));
-  for (const { backend, code, tensors } of alike(ys)) {
+  const keys = xs.map((x) => `${x.device} ${x.dtype}`);
+  for (const key of new Set(keys)) {
+    const part = (list: readonly Tensor[]) => list.filter((_, i) => keys[i] === key);
+    const [to, from] = [part(ys), part(xs)];
+    const { backend, code } = from[0]!;
+    const { cdn_list_lerp } = backend.functions;
     backend.check(
-      backend.functions.cdn_list_lerp(
-        handlesOf(tensors),
-        handlesOf(tensors.map((y) => partner.get(y)!)),
-        sizesOf(tensors),
-        tensors.length,
-        weight,
-        code,
-      ),
+      cdn_list_lerp(handlesOf(to), handlesOf(from), sizesOf(to), to.length, weight, code),
     );
   }
 }

@@ -1,5 +1,5 @@
 import { formatValue } from "../core/format.ts";
-import type { DType } from "../core/dtype.ts";
+import { computeDType, type DType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
@@ -130,7 +130,7 @@ function updateMatrix(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): voi
   const [rows, cols] = p.shape as [number, number];
   let update = buffer;
   if (nesterov) {
-    update = p.make(p.shape).copyFrom(p.grad!);
+    update = cast(p.grad!, buffer.dtype).clone();
     lerpAll([update], [buffer], momentum);
   }
   update = cast(orthogonal(update, group), p.dtype);
@@ -150,7 +150,7 @@ function updateMatrix(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): voi
 
 function orthogonal(matrix: Tensor, group: Group<MuonOptions>): Tensor {
   const { nsSteps, nsCoefficients: [a, b, c], eps, nsDType } = group;
-  const wide: DType = matrix.dtype === "float64" ? "float64" : "float32";
+  const wide = computeDType(matrix.dtype);
   // A X^T, whichever side is shorter, makes the smaller products.
   const tall = matrix.shape[0]! > matrix.shape[1]!;
   let x = cast(tall ? transpose(matrix) : matrix, wide);

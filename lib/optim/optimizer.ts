@@ -63,6 +63,9 @@ export interface OptimizerState {
  * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
  * remembered of each parameter. Parameters without a gradient are left as they are, and count their own steps.
  *
+ * Steps of 16-bit parameters are computed in float32, and so is what is remembered; only the parameters are rounded. A change
+ * of less than half of a parameter's last place is lost, as in PyTorch: train float32 parameters under autocast() instead.
+ *
  * A subclass says in update() what a step does with parameters that are alike. It runs unrecorded and in a scope.
  *
  * ```ts

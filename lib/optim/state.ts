@@ -1,3 +1,4 @@
+import { computeDType, type DType } from "../core/dtype.ts";
 import { checkInteger, checkNumber, checkState } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -91,7 +92,10 @@ export function loadState<O>(
     else stateOf(p).numbers[name] = value;
   }
   const copies = scope(() =>
-    Object.entries(saved.tensors).map(([key, x]) => [key, copyLike(x, place(key)[0])] as const)
+    Object.entries(saved.tensors).map(([key, x]) => {
+      const [p] = place(key);
+      return [key, copyLike(x, p, computeDType(p.dtype))] as const;
+    })
   );
   for (const [key, x] of copies) {
     const [p, name] = place(key);
@@ -110,7 +114,7 @@ function cloned<T>(options: T): T {
   }
 }
 
-/** The elements of `x` in a tensor of its own with the dtype and device of `like`. */
-export function copyLike(x: Tensor, like: Tensor): Tensor {
-  return scope(() => like.make(like.shape).copyFrom(x.detach().to(like.dtype).to(like.device)));
+/** The elements of `x` in a tensor of its own with the shape and device of `like`. */
+export function copyLike(x: Tensor, like: Tensor, dtype: DType): Tensor {
+  return scope(() => like.make(like.shape, dtype).copyFrom(x.detach().to(dtype).to(like.device)));
 }

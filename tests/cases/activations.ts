@@ -78,7 +78,7 @@ function gelus(approximate?: GeluOptions["approximate"]): Case {
       specials: [elementwise("NaN, inf, zeros and large", [
         [NaN, NaN],
         [Infinity, Infinity],
-        [-Infinity, NaN], // as PyTorch: -inf times 0
+        [-Infinity, -0], // the limit; PyTorch has NaN
         [0, 0],
         [-0, 0],
         [100, 100],
@@ -178,7 +178,7 @@ export const activationCases: readonly Case[] = [
     elementwise("NaN, inf, zeros and large", [
       [NaN, NaN],
       [Infinity, Infinity],
-      [-Infinity, NaN], // as PyTorch: -inf times 0
+      [-Infinity, -0], // the limit; PyTorch has NaN
       [0, 0],
       [-0, -0],
       [100, 100],
