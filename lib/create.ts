@@ -123,11 +123,14 @@ function hostArray(op: string, shape: Shape, dtype: DType): DataOf {
 // The shape that the first rows have: no deeper than a tensor can be, as an array may hold itself.
 function shapeOf(data: NestedNumbers): number[] {
   const shape: number[] = [];
-  for (
-    let at: NestedNumbers | undefined = data;
-    Array.isArray(at) && shape.length <= MAX_RANK;
-    at = at[0]
-  ) shape.push(at.length);
+  for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
+    if (shape.length === MAX_RANK) {
+      throw new ShapeError(
+        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} dimensions`,
+      );
+    }
+    shape.push(at.length);
+  }
   return shape;
 }
 

@@ -198,7 +198,7 @@ Deno.test("hostile calls: every error is cudeno's own, and in TypeScript's words
   const failures = new Map<string, string>();
   const judge = (name: string, error: unknown) => {
     const text = error instanceof Error ? error.message : "";
-    const known = error instanceof CudenoError || error instanceof Deno.errors.NotFound;
+    const known = error instanceof CudenoError;
     const foreign = /cdn_|\.cu\b|\[object |\(reading|is not a function|class \w+ (extends|\{)/;
     if (known && text !== "" && !foreign.test(text)) return;
     failures.set(name, `${error instanceof Error ? error.stack : error}`);

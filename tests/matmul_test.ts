@@ -67,7 +67,7 @@ cleanTest("bad input: linear", () => {
   refuse(ask({ residual: zeros([4, 3], { dtype: "float64" }) }), "dtype", "linear", "float64");
   refuse(ask({ residual: 3 }), "argument", "linear", "found 3");
   refuse(ask({ activations: "relu" }), "argument", "did you mean activation?");
-  refuse(ask({ precision: "low" }), "argument", "linear", "precision is low");
+  refuse(ask({ precision: "low" }), "argument", "linear", 'precision is "low"');
 });
 
 cleanTest("linear under autocast takes its dtype, with all that is fused", () => {

@@ -186,7 +186,9 @@ cleanTest("schedules: a state that is none, or of others, changes nothing", () =
     assertEquals(JSON.stringify([made.stateDict(), optimizer.stateDict()]), before);
   };
   const linear = new schedule.LinearLR(optimizer);
-  for (const state of [undefined, null, {}, "state.json"]) refuse(linear, state, "no state");
+  for (const state of [undefined, null, {}, "state.json"]) {
+    refuse(linear, state, "what stateDict() gives");
+  }
   refuse(linear, { ...linear.stateDict(), count: null }, "count is null");
   refuse(linear, { ...linear.stateDict(), lrs: [NaN, 1] }, "lrs[0] is NaN");
   refuse(makes["sequential"]!(optimizer), makes["chained"]!(one).stateDict(), "of 3 schedules");

@@ -1,4 +1,5 @@
 import { ArgumentError } from "../native/errors.ts";
+import { refuse } from "./options.ts";
 
 /** An array of numbers of one kind, on any memory. */
 export type HostArray =
@@ -86,12 +87,9 @@ export function bytesOf(op: string, data: unknown): Uint8Array | undefined {
 export function fileBytes(op: string, data: unknown): Uint8Array {
   const bytes = bytesOf(op, data);
   if (bytes) return bytes;
-  const found = typeof data === "string" || data instanceof URL
-    ? `a path, ${data}`
-    : `${typeof data}`;
-  throw new ArgumentError(
-    `${op}: found ${found}; wanted are the bytes of a file, such as Deno.readFileSync(path) gives`,
-  );
+  const isPath = typeof data === "string" || data instanceof URL;
+  const hint = isPath ? "; read the file by await Deno.readFile(path)" : "";
+  refuse(op, "bytes", data, `a Uint8Array${hint}`);
 }
 
 function reachable<T>(op: string, view: () => T): T {

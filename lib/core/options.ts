@@ -35,14 +35,6 @@ export function checkList(
   if (wrong >= 0) refuse(op, `${name}[${wrong}]`, list[wrong], `one of ${wanted}`);
 }
 
-/** Throws unless bytes are a file's; a path is none. */
-export function checkBytes(op: string, bytes: unknown): void {
-  if (bytes instanceof Uint8Array) return;
-  const isPath = typeof bytes === "string" || bytes instanceof URL;
-  const hint = isPath ? "; read the file by await Deno.readFile(path)" : "";
-  refuse(op, "bytes", bytes, `a Uint8Array${hint}`);
-}
-
 /** Whether a value is a tensor, for what stands below the class. */
 export function isTensor(value: unknown): boolean {
   return typeof value === "object" && value !== null && "dtype" in value && "handle" in value;

@@ -2,7 +2,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { debugging } from "../native/environment.ts";
 import { DisposedError } from "../native/errors.ts";
-import { checkFunction } from "./options.ts";
+import { checkFunction, isTensor, refuse } from "./options.ts";
 
 /** What a scope looks after. */
 export interface Owned {
@@ -101,6 +101,7 @@ export function own(tensor: Owned): void {
  * ```
  */
 export function keep<T extends Owned>(tensor: T): T {
+  if (!isTensor(tensor)) refuse("keep", "the tensor", tensor, "a tensor");
   move(tensor, undefined);
   return tensor;
 }

@@ -1,5 +1,6 @@
 import { filePath } from "../native/environment.ts";
-import { ArgumentError, DataError } from "../native/errors.ts";
+import { refuse } from "../core/options.ts";
+import { DataError } from "../native/errors.ts";
 
 /** A regular file that is open for reading. */
 export interface OpenFile {
@@ -164,7 +165,7 @@ async function syncFolder(path: string): Promise<void> {
 function pathOf(path: string | URL): string {
   if (typeof path === "string") return path;
   if (!(path instanceof URL) || path.protocol !== "file:") {
-    throw new ArgumentError(`The path is ${path}; it must be a string or a file: URL`);
+    refuse("io", "the path", path, "a string or a file: URL");
   }
   return filePath(path);
 }

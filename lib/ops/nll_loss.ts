@@ -5,7 +5,7 @@ import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { div } from "./binary.ts";
 import { cast } from "./cast.ts";
-import { eq } from "./compare.ts";
+import { lt } from "./compare.ts";
 import {
   lossInFloat32,
   type LossOptions,
@@ -174,10 +174,12 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
   );
   const { shape } = losses;
   record(mean, "nllLoss", [losses], (grad) => {
-    const share = div(cast(grad, total.dtype), total);
-    return [broadcastTo(cast(where(eq(total, 0), 0, share), grad.dtype), shape)]; // of nothing: NaN, but no slope
+    return [broadcastTo(cast(div(cast(grad, total.dtype), total), grad.dtype), shape)];
   });
-  note(mean, () => ({ divisor: total, losses: losses.detach() }));
+  note(mean, () => ({
+    divisor: where(lt(total, Infinity), total, 0),
+    losses: losses.detach(),
+  }));
   return { mean, total };
 }
 

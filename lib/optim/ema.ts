@@ -98,7 +98,8 @@ export class EMA {
     if (this.applied) {
       throw new ArgumentError("EMA: the averages are applied to the model already");
     }
-    this.#trained = this.#parameters.map((p) => copyLike(p, p, p.dtype));
+    this.#trained = scope(() => this.#parameters.map((p) => copyLike(p, p, p.dtype)));
+    this.#trained.forEach(keep);
     this.#fill(this.#averages);
   }
 

@@ -1,5 +1,5 @@
 import { formatValue } from "../core/format.ts";
-import { computeDType, type DType } from "../core/dtype.ts";
+import { computeDType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
