@@ -1,5 +1,5 @@
 import { ArgumentError } from "../../native/errors.ts";
-import { checkNumber, checkState } from "../../core/options.ts";
+import { checkNumber, checkState, refuse } from "../../core/options.ts";
 import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
 import { checkOptimizer } from "../check.ts";
 
@@ -127,7 +127,7 @@ export abstract class Schedule {
     checkState(op, state);
     const { count, baseLrs, lastLr, lrs } = state as Partial<Saved>;
     if (![baseLrs, lastLr, lrs].every(Array.isArray)) {
-      throw new ArgumentError(`${op}: this is no state that a schedule's stateDict() has given`);
+      refuse(op, "the state", state, "what stateDict() gives");
     }
     const { length } = this.optimizer.groups;
     if (lrs!.length !== length || baseLrs!.length > length) {
