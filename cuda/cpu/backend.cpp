@@ -12,12 +12,11 @@
 #include <string>
 
 #include "../status.h"
+#include "memory_limit.h"
 #include "threads.h"
 
 namespace cdn {
 namespace backend {
-
-static int64_t physical_bytes() { return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
 
 static std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
@@ -71,7 +70,7 @@ void* raw_alloc(int32_t, int64_t bytes) {
   return posix_memalign(&p, 4096, static_cast<size_t>(bytes)) == 0 ? p : nullptr;
 }
 void raw_free(int32_t, void* p) { free(p); }
-int64_t default_limit(int32_t) { return physical_bytes(); }
+int64_t default_limit(int32_t) { return memory_limit(); }
 
 void device_sync(int32_t) noexcept {}
 
