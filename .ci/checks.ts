@@ -2,9 +2,9 @@
  * Runs every check and every test, two at a time, goes on after a failure, and ends with the line
  * `N passed, N failed`: each check counts as one, each Deno test as one. `make test` runs it.
  *
- *     deno run -A .ci/checks.ts [FUZZ]
+ *     deno run -A .ci/checks.ts [ASAN TSAN]
  *
- * FUZZ is the program that throws bad calls at the C ABI under the sanitizers.
+ * ASAN and TSAN are the programs that throw bad calls at the C ABI under the sanitizers.
  */
 
 const root = new URL("..", import.meta.url);
@@ -90,7 +90,7 @@ const code = present("mod.ts", "lib", "examples", "tests", "bench", ".ci");
 // With what mod.ts names as namespaces, which it does not look into by itself.
 const parts = ["nn", "optim", "optim/schedule", "data", "io", "models"];
 const modules = ["mod.ts", "lib/nn/init.ts", ...parts.map((part) => `lib/${part}/mod.ts`)];
-const fuzz = Deno.args[0];
+const [asan, tsan] = Deno.args;
 const table = "tests/ops_test.ts"; // as long as all others together
 
 async function statics(): Promise<number> {
@@ -98,12 +98,14 @@ async function statics(): Promise<number> {
   await check("lint (deno lint)", deno, "lint", "--quiet");
   await check("types (deno check)", deno, "check", "--quiet", ...code);
   await checkDocumentation();
-  if (fuzz) await check("fuzz of the C ABI", fuzz);
+  if (asan) await check("bad calls under AddressSanitizer", asan);
+  if (tsan) await check("bad calls under ThreadSanitizer", tsan, "--calls", "20000");
   return await test(`tests (deno test ${table})`, table);
 }
 
 async function others(): Promise<number> {
-  const run = await test("tests (deno test, the others)", `--ignore=${table}`);
+  // In parallel, so that isolates meet in one process.
+  const run = await test("tests (deno test, the others)", "--parallel", `--ignore=${table}`);
   await test(
     "examples in the documentation",
     "--doc",

@@ -220,3 +220,77 @@ test("a process may end while another thread is inside the library", async () =>
   );
   assertEquals(code, 0, err);
 });
+
+Deno.test("the memory of 300,000 training steps is flat after the first tenth", async () => {
+  const { code, out, err } = await program(
+    `import { init, mseLoss, nn, optim, rand, scope } from "${modUrl}";
+     init({ device: "cpu", seed: 1 });
+     const model = new nn.Sequential(new nn.Linear(4, 8), new nn.Tanh(), new nn.Linear(8, 1));
+     const optimizer = new optim.Adam(model.parameters());
+     const x = rand([16, 4]), y = rand([16, 1]);
+     let first = 0;
+     for (let i = 0; i < 300_000; i++) {
+       scope(() => {
+         const loss = mseLoss(model.forward(x), y);
+         optimizer.zeroGrad();
+         loss.backward();
+         optimizer.step();
+       });
+       if (i % 1000 === 0) await new Promise((resolve) => setTimeout(resolve));
+       if (i === 30_000) first = Deno.memoryUsage().rss;
+     }
+     console.log(Deno.memoryUsage().rss - first);`,
+    // V8 lets its heap of young objects grow by and by, which is not ours to measure.
+    { flags: ["-A", "--v8-flags=--max-semi-space-size=4"], env: { CUDENO_THREADS: "1" } },
+  );
+  assertEquals([code, err], [0, ""]);
+  assert(Number(out) < 4 << 20, `it has grown by ${out.trim()} bytes`);
+});
+
+// A cgroup of version 1 or 2 in which 600 MiB may be used, where this process may make one.
+function smallGroup(): string | undefined {
+  for (const [root, limit] of [["memory/", "memory.limit_in_bytes"], ["", "memory.max"]] as const) {
+    const group = `/sys/fs/cgroup/${root}cudeno-${crypto.randomUUID()}`;
+    try {
+      Deno.mkdirSync(group);
+      Deno.writeTextFileSync(`${group}/${limit}`, `${600 << 20}`);
+      return group;
+    } catch {
+      try {
+        Deno.removeSync(group);
+      } catch { /* it was not made */ }
+    }
+  }
+  return undefined;
+}
+const group = Deno.build.os === "linux" ? smallGroup() : undefined;
+
+Deno.test({
+  name: "a container's limit is an OutOfMemoryError, not the end of the process",
+  ignore: group === undefined,
+  async fn() {
+    const source = `import { init, memory, zeros } from "${modUrl}";
+      init({ device: "cpu" });
+      const all = [];
+      try {
+        for (;;) all.push(zeros([1 << 20]));
+      } catch (error) {
+        for (const x of all) x.dispose();
+        console.log(error.name, all.length > 50, memory().limit < ${
+      600 << 20
+    }, zeros([2]).add(1).sum().itemSync());
+      }`;
+    const file = await Deno.makeTempFile({ suffix: ".ts" });
+    try {
+      await Deno.writeTextFile(file, source);
+      const command =
+        `echo $$ > ${group}/cgroup.procs; exec "${Deno.execPath()}" run -A --no-check ${file}`;
+      const { code, stdout } = await new Deno.Command("sh", { args: ["-c", command] }).output();
+      const out = new TextDecoder().decode(stdout);
+      assertEquals([code, out], [0, "OutOfMemoryError true true 2\n"]);
+    } finally {
+      await Deno.remove(file);
+      await Deno.remove(group!);
+    }
+  },
+});
