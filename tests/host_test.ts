@@ -203,7 +203,7 @@ test("every kind of memory of bytes: values, or an error that says what to do", 
     assertThrows(
       () => io.fromSafetensors(form as Uint8Array),
       ArgumentError,
-      "wanted are the bytes",
+      "must be a Uint8Array",
     );
     await assertRejects(() => data.readIdx(form as unknown as Uint8Array), ArgumentError, "bytes");
   }

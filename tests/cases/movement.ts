@@ -168,7 +168,6 @@ const limits: Partial<Record<DType, [number, number]>> = {
 // Integers saturate, fractions are cut off, NaN is 0.
 function castTo(dtype: DType): (x: number) => number {
   if (dtype === "float64") return (x) => x;
-  if (halves.includes(dtype)) return (x) => rounding(Math.fround(x), dtype); // float64 comes by way of float32
   if (floats.includes(dtype)) return (x) => rounding(x, dtype);
   const [low, high] = limits[dtype]!;
   return (x) => Number.isNaN(x) ? 0 : Math.trunc(Math.min(Math.max(x, low), high));
