@@ -16,7 +16,6 @@ import {
   anything,
   type Case,
   floats,
-  halves,
   line,
   numbers,
   rounding,
