@@ -14,6 +14,12 @@ export interface Owned {
    * @ignore
    */
   owner: Scope | undefined;
+  /**
+   * Called when no scope is sure to free it: from then on the garbage collector is to.
+   *
+   * @ignore
+   */
+  watch(): void;
   /** Frees it; `at` is where and why. */
   dispose(at?: Error): void;
 }
@@ -24,6 +30,8 @@ export class Scope {
   outer: Scope | undefined;
   /** Whether it has ended; a flow that began in it may still go on. */
   closed = false;
+  /** Whether it waits for a promise, which may never be settled. */
+  pending = false;
   readonly #tensors = new Set<Owned>(); // in the order in which they were made
 
   /** Opens one. */
@@ -35,6 +43,13 @@ export class Scope {
   add(tensor: Owned): void {
     tensor.owner = this;
     this.#tensors.add(tensor);
+    if (this.pending) tensor.watch();
+  }
+
+  /** Says that the scope now waits for a promise. */
+  wait(): void {
+    this.pending = true;
+    for (const tensor of this.#tensors) tensor.watch();
   }
 
   /** Lets go of one of its tensors. */
@@ -65,7 +80,8 @@ export class Scope {
 
 function move(tensor: Owned, to: Scope | undefined): void {
   tensor.owner?.delete(tensor);
-  to?.add(tensor);
+  if (to) to.add(tensor);
+  else tensor.watch();
 }
 
 // A flow of control, which goes on after each await where it was, carries the innermost scope that was opened in it. Until
@@ -84,7 +100,9 @@ function openOf(scope: Scope | undefined): Scope | undefined {
 
 /** Gives a new tensor to the innermost scope, if there is one. */
 export function own(tensor: Owned): void {
-  innermost()?.add(tensor);
+  const scope = innermost();
+  if (scope) scope.add(tensor);
+  else tensor.watch();
 }
 
 /**
@@ -156,6 +174,7 @@ function opened<T>(fn: () => T, inFlow: boolean): T {
     own.close(result);
     return result;
   }
+  own.wait();
   return result.then((value) => {
     own.close(value);
     return value;

@@ -44,6 +44,7 @@ export abstract class TensorBase implements Owned, Disposable {
 
   #requiresGrad = false;
   #shared = false;
+  #watched = false;
   #handle: number;
   #disposedAt: Error | undefined;
 
@@ -58,9 +59,20 @@ export abstract class TensorBase implements Owned, Disposable {
     this.size = sizeOf(shape);
     this.code = dtypeInfo(dtype).code;
     this.#handle = handle;
-    const what = debugging() ? `a ${dtype} tensor of shape ${formatShape(shape)}` : "";
-    backend.forgotten.register(this, what ? { handle, what } : handle, this);
     own(this);
+  }
+
+  /**
+   * Frees the memory when the tensor is collected. One that a scope is sure to free needs it not, and it costs.
+   *
+   * @ignore
+   */
+  watch(): void {
+    if (this.#watched || this.#handle === 0) return;
+    this.#watched = true;
+    const handle = this.#handle, { dtype, shape } = this;
+    const what = debugging() ? `a ${dtype} tensor of shape ${formatShape(shape)}` : "";
+    this.backend.forgotten.register(this, what ? { handle, what } : handle, this);
   }
 
   // The names of methods have to be plain for an importer's isolatedDeclarations.
@@ -370,7 +382,7 @@ export abstract class TensorBase implements Owned, Disposable {
     this.#handle = 0;
     this.#disposedAt = at ?? (debugging() ? placeOf("disposed") : undefined);
     this.owner?.delete(this);
-    this.backend.forgotten.unregister(this);
+    if (this.#watched) this.backend.forgotten.unregister(this);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
 

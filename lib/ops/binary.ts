@@ -1,5 +1,5 @@
 import { formatValue } from "../core/format.ts";
-import { gradEnabled, record } from "../core/autograd.ts";
+import { gradEnabled, record, recorded } from "../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -58,9 +58,11 @@ export function broadcasted(
       `${op}: the second operand is ${formatValue(b)}; it must be a tensor or a number`,
     );
   }
-  checkSameDevice(op, a, b);
-  [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
-  checkSameDType(op, a, b);
+  if (b.backend !== a.backend) checkSameDevice(op, a, b);
+  if (b.dtype !== a.dtype) {
+    [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
+    checkSameDType(op, a, b);
+  }
   if (sameShape(a.shape, b.shape)) {
     const y = a.make(a.shape, dtype);
     const flat = writeFlat(a.size);
@@ -94,6 +96,7 @@ function differentiable(
   gradA: (grad: Tensor, wide: Wide) => Tensor,
   gradB: (grad: Tensor, wide: Wide) => Tensor,
 ): Tensor {
+  if (!recorded(a, b)) return y;
   const inputs = typeof b === "number" ? [a] : [a, b];
   const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
     const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);
