@@ -78,6 +78,7 @@ struct Block {
   Segment* segment;
   Block *previous = nullptr, *next = nullptr;  // neighbours in a large segment
   backend::Stream stream = nullptr;            // used it last
+  int64_t written = 0;                         // by which of the device's calls, last
   int32_t references = 0;                      // handles, tickets
   bool free = true;
   Free::node_type node;  // of a large block in use: its place among the free ones, so that release() allocates nothing

@@ -55,6 +55,7 @@ void stream_wait(Stream waiter, Stream other);  // what waiter is given from now
 struct Event;
 Event* event_create();
 void event_record(Event& event, Stream s);
+void event_wait(Stream waiter, Event& event);  // what waiter is given from now on follows the mark
 double event_elapsed(Event& first, Event& second);
 void event_destroy(Event* event) noexcept;
 

@@ -1,5 +1,7 @@
 #include "context.h"
 
+#include <algorithm>
+
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -90,6 +92,21 @@ void Device::wait() const {
   for (Stream s : streams) backend::stream_sync(s);
 }
 
+Milestones::Milestones() {
+  for (int64_t m = 0; QUEUED && m < KEPT; m++) kept_.emplace_back(backend::event_create(), backend::event_destroy);
+}
+
+void Milestones::pass(Stream stream) {
+  calls_++;
+  if (QUEUED && calls_ % EVERY == 0) backend::event_record(*kept_[calls_ / EVERY % KEPT], stream);
+}
+
+backend::Event* Milestones::first_after(int64_t call) const {
+  const int64_t wanted = (call + EVERY - 1) / EVERY, last = calls_ / EVERY;
+  if (!QUEUED || wanted > last) return nullptr;
+  return kept_[std::max(wanted, last - KEPT + 1) % KEPT].get();
+}
+
 Device& device_at(int32_t index) {
   auto& devices = context().devices;
   if (index < 0 || static_cast<size_t>(index) >= devices.size() || !devices[index]) {
@@ -118,8 +135,28 @@ char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) 
   if (offset < 0 || bytes < 0 || offset > buffer.bytes || bytes > buffer.bytes - offset)
     CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld", name, (long long)bytes,
              (long long)offset, (long long)buffer.bytes);
-  order_after(buffer.block, device_at(buffer.device).stream());
   return buffer.data + offset;
+}
+
+Stream stream_to_read(Device& device, Block* block) {
+  Stream stream = device.stream();
+  backend::Event* written = block && block->stream == device.streams[Device::DEFAULT]
+                                ? device.milestones.first_after(block->written)
+                                : nullptr;
+  if (!written) {
+    order_after(block, stream);
+    return stream;
+  }
+  block->stream = device.streams[Device::READING];  // so that what comes to write there waits for the read
+  backend::event_wait(block->stream, *written);
+  return block->stream;
+}
+
+void use(Device& device, Block* block, bool write) {
+  if (!block) return;
+  Stream stream = device.stream();
+  if (write || block->stream != stream) block->written = device.milestones.passed() + 1;
+  order_after(block, stream);
 }
 
 void order_after(Block* block, Stream stream) {

@@ -27,6 +27,26 @@ struct Mark {
   bool recorded = false;
 };
 
+// Marks on a stream after every few calls, so that a read need not wait for all that was queued since its tensor was
+// written. The CPU, where nothing is queued, has none.
+class Milestones {
+ public:
+  Milestones();
+  int64_t passed() const { return calls_; }
+  void pass(Stream stream);                          // a call has queued its work
+  backend::Event* first_after(int64_t call) const;  // that is kept; nullptr if there is none
+
+ private:
+#if defined(__CUDACC__)
+  static constexpr bool QUEUED = true;
+#else
+  static constexpr bool QUEUED = false;
+#endif
+  static constexpr int64_t KEPT = 64, EVERY = 8;
+  int64_t calls_ = 0;
+  std::vector<std::shared_ptr<backend::Event>> kept_;  // mark m, after EVERY * m calls, is at m % KEPT
+};
+
 // A device as one context has it.
 struct Device {
   enum : int32_t { DEFAULT, READING, WRITING, OWN };  // streams: two for what is waited for elsewhere, then the user's
@@ -41,6 +61,7 @@ struct Device {
   std::vector<Stream> streams;
   std::vector<bool> in_use;
   int32_t current = DEFAULT;
+  Milestones milestones;  // of the default stream
   Allocator memory;
 
   Stream stream() const { return streams[current]; }
@@ -65,10 +86,12 @@ void end_tickets(Context& context);  // waits for the threads that wait for them
 
 Device& device_at(int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
 Buffer& buffer_at(uint32_t handle, const char* name);  // throws CDN_BAD_HANDLE
-char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes);  // checked, ordered after its last use
+char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes);  // checked
 Block* allocate(Device& device, int64_t bytes);
 void release(Device& device, Block* block);
-void order_after(Block* block, Stream stream);  // work queued on stream from now on follows the block's last use
+Stream stream_to_read(Device& device, Block* block);   // one on which to copy from it
+void use(Device& device, Block* block, bool write);    // work queued on the current stream follows its last use
+void order_after(Block* block, Stream stream);         // work queued on stream from now on follows the block's last use
 void raise_fault(Device& device);               // throws what a kernel has reported since the last look
 
 template <class T> T* required(T* p, const char* name) {

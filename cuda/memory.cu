@@ -130,7 +130,11 @@ CDN_API int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t 
   return guard("cdn_write", [&] {
     Buffer& buffer = buffer_at(y, "y");
     char* data = range_of(buffer, "y", offset, bytes);
-    if (bytes) backend::copy_in(data, required(host, "host"), bytes, device_at(buffer.device).stream());
+    if (bytes == 0) return;
+    required(host, "host");
+    Device& d = device_at(buffer.device);
+    use(d, buffer.block, true);
+    backend::copy_in(data, host, bytes, d.stream());
   });
 }
 
@@ -138,8 +142,9 @@ CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) 
   return guard("cdn_read", [&] {
     Buffer& buffer = buffer_at(x, "x");
     char* data = range_of(buffer, "x", offset, bytes);
-    if (bytes) backend::copy_out(required(host, "host"), data, bytes, device_at(buffer.device).stream());
-    raise_fault(device_at(buffer.device));
+    Device& d = device_at(buffer.device);
+    if (bytes) backend::copy_out(required(host, "host"), data, bytes, stream_to_read(d, buffer.block));
+    raise_fault(d);
   });
 }
 
@@ -151,7 +156,11 @@ CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_off
     char* dst = range_of(to, "y", y_offset, bytes);
     char* src = range_of(from, "x", x_offset, bytes);
     if (bytes && dst < src + bytes && src < dst + bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
-    if (bytes) backend::copy(dst, src, bytes, device_at(to.device).stream());
+    if (bytes == 0) return;
+    Device& d = device_at(to.device);
+    use(d, to.block, true);
+    use(d, from.block, false);
+    backend::copy(dst, src, bytes, d.stream());
   });
 }
 

@@ -89,7 +89,7 @@ void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t eleme
     CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the view starts at a byte that is no multiple of its element size, %lld", name,
              (long long)element_bytes);
   check_overlap({buffer.data, buffer.data + bytes, write, name});
-  order_after(buffer.block, stream());
+  use(*device_, buffer.block, write);
   return buffer.data;
 }
 
@@ -118,8 +118,10 @@ Call::~Call() {
 }
 
 void Call::finish() {
-  if (device_) backend::check_launch(stream(), sync_each_call());
-  if (device_ && sync_each_call()) raise_fault(*device_);
+  if (!device_) return;
+  backend::check_launch(stream(), sync_each_call());
+  if (device_->current == Device::DEFAULT) device_->milestones.pass(stream());
+  if (sync_each_call()) raise_fault(*device_);
 }
 
 }  // namespace cdn

@@ -117,7 +117,8 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
     required(ticket, "ticket");
     Buffer& buffer = buffer_at(x, "x");
     char* data = range_of(buffer, "x", offset, bytes);
-    backend::ReadPointer read(backend::read_begin(data, bytes, device_at(buffer.device).stream()));
+    Stream stream = stream_to_read(device_at(buffer.device), buffer.block);
+    backend::ReadPointer read(backend::read_begin(data, bytes, stream));
     Ticket t;
     t.owner = &context(), t.device = buffer.device, t.block = buffer.block, t.bytes = bytes, t.read = read.get();
     *ticket = issue(t);
@@ -153,6 +154,7 @@ CDN_API int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, in
     Ticket t;
     t.target = range_of(buffer, "y", offset, bytes);
     Device& d = device_at(buffer.device);
+    use(d, buffer.block, true);
     t.stream = d.streams[Device::WRITING];
     backend::stream_wait(t.stream, d.stream());
     t.owner = &context(), t.device = buffer.device, t.block = buffer.block, t.bytes = bytes;

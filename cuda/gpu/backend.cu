@@ -170,6 +170,10 @@ Event* event_create() {
 }
 void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s))); }
 
+void event_wait(Stream waiter, Event& event) {
+  CUDA_CHECK(cudaStreamWaitEvent(cuda_stream(waiter), event.event, 0));
+}
+
 double event_elapsed(Event& first, Event& second) {
   for (;;) {
     CUDA_CHECK(cudaEventSynchronize(first.event));
