@@ -49,7 +49,7 @@ class Milestones {
 
 // A device as one context has it.
 struct Device {
-  enum : int32_t { DEFAULT, READING, WRITING, OWN };  // streams: two for what is waited for elsewhere, then the user's
+  enum : int32_t { DEFAULT, READING, WRITING, WAITING, OWN };  // streams: for calls, for tickets; then the user's
   explicit Device(int32_t index);
   ~Device();
   Device(const Device&) = delete;

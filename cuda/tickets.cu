@@ -101,10 +101,10 @@ CDN_API int32_t cdn_wait_begin(uint32_t* ticket, int32_t device) {
   return guard("cdn_wait_begin", [&] {
     required(ticket, "ticket");
     Device& d = device_at(device);
-    Stream reading = d.streams[Device::READING];
+    Stream waiting = d.streams[Device::WAITING];
     for (Stream s : d.streams)
-      if (s != reading) backend::stream_wait(reading, s);
-    backend::ReadPointer read(backend::read_begin(nullptr, 0, reading));
+      if (s != waiting) backend::stream_wait(waiting, s);
+    backend::ReadPointer read(backend::read_begin(nullptr, 0, waiting));
     Ticket t;
     t.owner = &context(), t.device = device, t.read = read.get();
     *ticket = issue(t);
