@@ -1,6 +1,6 @@
 import { type Backend, backendFor, type DeviceName } from "./backend.ts";
 
-/** The allocator's figures for one device, in bytes and counts. */
+/** The figures of this isolate's allocator for one device, in bytes and counts. */
 export interface MemoryInfo {
   /** Bytes in tensors that are alive, rounded up to the allocator's blocks. */
   readonly live: number;
@@ -39,7 +39,8 @@ const order: readonly (keyof MemoryInfo)[] = [
 ];
 
 /**
- * The memory that tensors take on a device, by default on the one of init().
+ * The memory that this isolate's tensors take on a device, by default on the one of init(). What a Worker takes is its own,
+ * and is freed when it ends.
  *
  * ```ts
  * import { memory, rand } from "@cudeno/cudeno";
