@@ -10,9 +10,12 @@ using namespace cdn;
 
 namespace {
 
-// An element normalised: RMS norm's mean is 0.
-template <class T> CDN_FN double normal(T x, double mean, double rstd) {
-  return (static_cast<double>(wide(x)) - mean) * rstd;
+// An element normalised: RMS norm's mean is 0. The mean in two parts, since on a GPU conversions of each element to
+// float64 take longer than the memory.
+template <class T> CDN_FN Compute<T> normal(T x, double mean, double rstd) {
+  using C = Compute<T>;
+  const C high = static_cast<C>(mean), low = static_cast<C>(mean - static_cast<double>(high));
+  return ((wide(x) - high) - low) * static_cast<C>(rstd);
 }
 
 // What both forward passes have; weight and bias may be null: then they are 1 and 0.
@@ -30,7 +33,7 @@ template <class T> struct Norm {
   CDN_FN double average(double sum) const { return sum / static_cast<double>(cols); }
   CDN_FN double reciprocal_root(double sum) const { return fn::rsqrt(average(sum) + eps); }
   CDN_FN void put(int64_t r, int64_t c, double mean, double rstd) const {
-    Compute<T> n = static_cast<Compute<T>>(normal(x[r * cols + c], mean, rstd));
+    Compute<T> n = normal(x[r * cols + c], mean, rstd);
     Compute<T> scaled = weight ? n * wide(weight[c]) : n;
     y[r * cols + c] = static_cast<T>(bias ? scaled + wide(bias[c]) : scaled);
   }
@@ -73,13 +76,14 @@ template <class T> struct NormGrad {
   const T *dy, *x, *weight;
   const double *mean, *rstd;
   int64_t cols;
-  CDN_FN double normal_at(int64_t r, int64_t c) const { return normal(x[r * cols + c], mean ? mean[r] : 0, rstd[r]); }
-  CDN_FN double scaled(int64_t r, int64_t c) const {
-    double upstream = wide(dy[r * cols + c]);
-    return weight ? upstream * static_cast<double>(wide(weight[c])) : upstream;
+  using C = Compute<T>;
+  CDN_FN C normal_at(int64_t r, int64_t c) const { return normal(x[r * cols + c], mean ? mean[r] : 0, rstd[r]); }
+  CDN_FN C scaled(int64_t r, int64_t c) const {
+    C upstream = wide(dy[r * cols + c]);
+    return weight ? upstream * wide(weight[c]) : upstream;
   }
   CDN_FN double start1() const { return 0; }
-  CDN_FN double load1(int64_t r, int64_t c) const { return scaled(r, c) * normal_at(r, c); }
+  CDN_FN double load1(int64_t r, int64_t c) const { return static_cast<double>(scaled(r, c)) * normal_at(r, c); }
   CDN_FN double join1(double a, double b) const { return a + b; }
   CDN_FN double load2(int64_t r, int64_t c, double) const { return mean ? scaled(r, c) : 0; }
   CDN_FN bool maps() const { return true; }
