@@ -56,7 +56,7 @@ Context::~Context() {
   buffers.each([&](uint32_t, Buffer& buffer) { release(*devices[buffer.device], buffer.block); });
 }
 
-Device::Device(int32_t index) : shared(shared_device(index)), index(index), memory(shared) {
+Device::Device(int32_t index) : Device(shared_device(index), index) {
   while (streams.size() < OWN) add_stream();
   fault = shared.faults.take(backend::fault_create);
 }
@@ -68,6 +68,7 @@ Device::~Device() {
   } catch (...) {  // a device that has failed altogether: the next context hears of it
   }
   for (Stream s : streams) shared.streams.give(s);
+  if (!fault) return;
   fault->op = FAULT_NONE;
   shared.faults.give(fault);
 }
