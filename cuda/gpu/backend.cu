@@ -37,15 +37,18 @@ class PinnedCache {
     }
     return p;
   }
-  void give(void* p, int64_t bytes) {
+  void give(void* p, int64_t bytes) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
     int64_t size = size_class(bytes);
-    if (held_ + size > KEEP) {
-      cudaFreeHost(p);
-      return;
+    try {
+      if (held_ + size <= KEEP) {
+        free_[size].push_back(p);
+        held_ += size;
+        return;
+      }
+    } catch (const std::bad_alloc&) {  // no room to remember it in
     }
-    free_[size].push_back(p);
-    held_ += size;
+    cudaFreeHost(p);
   }
 
  private:
@@ -82,9 +85,9 @@ int32_t count_devices(std::string* why) {
 }  // namespace
 
 int32_t device_count(const char** why_none) {
-  static std::string why;
-  static const int32_t count = count_devices(&why);
-  *why_none = why.c_str();
+  static auto* why = new std::string;  // never destroyed: at exit another thread may ask
+  static const int32_t count = count_devices(why);
+  *why_none = why->c_str();
   return count;
 }
 
@@ -171,18 +174,11 @@ Event* event_create() {
 void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s))); }
 
 double event_elapsed(Event& first, Event& second) {
-  for (;;) {
-    CUDA_CHECK(cudaEventSynchronize(first.event));
-    CUDA_CHECK(cudaEventSynchronize(second.event));
-    float milliseconds = 0;
-    cudaError_t status = cudaEventElapsedTime(&milliseconds, first.event, second.event);
-    if (status == cudaErrorNotReady) {  // another thread has recorded one of them again meanwhile
-      cudaGetLastError();
-      continue;
-    }
-    CUDA_CHECK(status);
-    return static_cast<double>(milliseconds) * 1000;
-  }
+  CUDA_CHECK(cudaEventSynchronize(first.event));
+  CUDA_CHECK(cudaEventSynchronize(second.event));
+  float milliseconds = 0;
+  CUDA_CHECK(cudaEventElapsedTime(&milliseconds, first.event, second.event));
+  return static_cast<double>(milliseconds) * 1000;
 }
 void event_destroy(Event* event) noexcept {
   cudaEventDestroy(event->event);
