@@ -38,7 +38,7 @@ export interface InitOptions {
   device?: "auto" | DeviceName | undefined;
   /** A native library's file, instead of the one found by itself. */
   library?: string | undefined;
-  /** The most bytes to take of the device's memory; by default all there is. */
+  /** The most bytes that this isolate may take of the device's memory; by default all there is. A Worker is another. */
   memoryLimit?: number | undefined;
   /** As {@linkcode manualSeed}. */
   seed?: number | undefined;

@@ -39,7 +39,7 @@ const order: readonly (keyof MemoryInfo)[] = [
 ];
 
 /**
- * The memory that tensors take on a device, by default on the one of init().
+ * The memory that this isolate's tensors take on a device, by default on the one of init(). A Worker has figures of its own.
  *
  * ```ts
  * import { memory, rand } from "@cudeno/cudeno";
@@ -57,7 +57,7 @@ export function memory(device?: DeviceName): MemoryInfo {
 }
 
 /**
- * Gives memory held for reuse back to the system.
+ * Gives memory that this isolate holds for reuse back to the system.
  *
  * ```ts
  * import { emptyCache } from "@cudeno/cudeno";
