@@ -31,24 +31,29 @@ bool on_main_thread() {
 #endif
 }
 
-struct Holder {
-  Context* context = nullptr;
-  void end() {
-    delete context;
-    context = nullptr;
-  }
-  ~Holder() {
-    if (!on_main_thread()) end();
-  }
-};
-thread_local Holder holder;
+thread_local Context* current = nullptr;  // a plain pointer, so that reaching it takes no check whether it was set up
+
+void end() {
+  delete current;
+  current = nullptr;
+}
+
+void begin(double isolate) {
+  struct WithThread {
+    ~WithThread() {
+      if (!on_main_thread()) end();
+    }
+  };
+  static thread_local WithThread ends;
+  (void)ends;
+  current = new Context(isolate);
+}
 
 }  // namespace
 
 Context& context() {
-  Holder& mine = holder;
-  if (!mine.context) mine.context = new Context(0);
-  return *mine.context;
+  if (!current) begin(0);
+  return *current;
 }
 
 Context::~Context() {
@@ -170,8 +175,8 @@ using namespace cdn;
 // A thread that serves one isolate after another gets a fresh context for each.
 CDN_API int32_t cdn_attach(double isolate) {
   return guard("cdn_attach", [&] {
-    if (holder.context && holder.context->isolate == isolate) return;
-    holder.end();
-    holder.context = new Context(isolate);
+    if (current && current->isolate == isolate) return;
+    end();
+    begin(isolate);
   });
 }
