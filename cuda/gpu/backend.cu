@@ -22,36 +22,40 @@ cudaStream_t cuda_stream(Stream s) { return static_cast<cudaStream_t>(s); }
 class PinnedCache {
  public:
   void* take(int64_t bytes) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    auto it = free_.find(size_class(bytes));
-    if (it != free_.end() && !it->second.empty()) {
-      void* p = it->second.back();
-      it->second.pop_back();
-      held_ -= it->first;
-      return p;
+    const int64_t size = size_class(bytes);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto it = free_.find(size);
+      if (it != free_.end() && !it->second.empty()) {
+        void* p = it->second.back();
+        it->second.pop_back();
+        held_ -= size;
+        return p;
+      }
     }
     void* p = nullptr;
-    if (cudaHostAlloc(&p, static_cast<size_t>(size_class(bytes)), cudaHostAllocDefault) != cudaSuccess) {
+    if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
       cudaGetLastError();
       CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes", (long long)bytes);
     }
     return p;
   }
   void give(void* p, int64_t bytes) noexcept {
-    std::lock_guard<std::mutex> lock(mutex_);
-    int64_t size = size_class(bytes);
-    try {
-      if (held_ + size <= KEEP) {
-        free_[size].push_back(p);
-        held_ += size;
-        return;
-      }
-    } catch (const std::bad_alloc&) {  // no room to remember it in
-    }
-    cudaFreeHost(p);
+    if (!keep(p, size_class(bytes))) cudaFreeHost(p);
   }
 
  private:
+  bool keep(void* p, int64_t size) noexcept {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (held_ + size > KEEP) return false;
+    try {
+      free_[size].push_back(p);
+    } catch (...) {  // no host memory to remember it in
+      return false;
+    }
+    held_ += size;
+    return true;
+  }
   static constexpr int64_t KEEP = 64 << 20;
   static int64_t size_class(int64_t bytes) {
     int64_t size = 4096;
