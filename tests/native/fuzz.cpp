@@ -487,6 +487,20 @@ void refuse_each() {
   }
 }
 
+// Indices that are all bad, so that the threads of a loop meet such at once.
+void bad_indices() {
+  constexpr int64_t N = 1 << 18, ROWS = 4, COLS = 8;
+  const std::vector<int32_t> bad(N, 9);
+  uint32_t y, x, index;
+  if (api.alloc(&y, 0, 4 * N * COLS) || api.alloc(&x, 0, 4 * ROWS * COLS) || api.alloc(&index, 0, 4 * N) ||
+      api.fill(x, ROWS * COLS, 1, CDN_FLOAT32) || api.write(index, bad.data(), 0, 4 * N))
+    die("bad indices: %s", api.last_error());
+  const bool late = api.gather_rows(y, x, index, N, COLS, ROWS, 1, 0, CDN_FLOAT32, CDN_FLOAT32) == CDN_OK;
+  if ((late && api.sync(0) != CDN_BAD_ARGUMENT) || !strstr(api.last_error(), "index 9") || api.sync(0) != CDN_OK)
+    die("bad indices are not reported, once: %s", api.last_error());
+  for (uint32_t handle : {y, x, index}) api.free(handle);
+}
+
 // More memory than there is, and more handles than there are.
 void exhaust() {
   uint32_t handle = 0, last = 0;
@@ -544,6 +558,7 @@ int main(int argc, char** argv) {
   std::vector<Entry> entries = computing_entries();
   for (size_t i = 0; i < entries.size() && calls >= 150000; i++)
     if (successes[i] == 0) die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
+  bad_indices();
   exhaust();
   return 0;
 }
