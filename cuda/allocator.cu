@@ -32,6 +32,17 @@ int32_t class_of(int64_t bytes) {
 
 }  // namespace
 
+// What is more than the limit is never counted, not even for a moment, in which others would find no room.
+void* SharedDevice::take(int64_t bytes) {
+  int64_t taken = reserved;
+  do {
+    if (bytes > limit - taken) return nullptr;
+  } while (!reserved.compare_exchange_weak(taken, taken + bytes));
+  void* base = backend::raw_alloc(index, bytes);
+  if (!base) reserved -= bytes;
+  return base;
+}
+
 Allocator::Allocator(SharedDevice& device) : device_(device), limit_(device.limit) {
   std::lock_guard<std::mutex> lock(device_.mutex);
   device_.allocators.push_back(this);
@@ -56,10 +67,11 @@ Block* Allocator::allocate(int64_t bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (Block* block = try_allocate(bytes)) return block;
   }
-  {  // what other contexts keep unused
+  {  // what other contexts keep unused, unless it is this one's own limit that is in the way
     std::lock_guard<std::mutex> lock(device_.mutex);
-    for (Allocator* other : device_.allocators)
-      if (other != this) other->trim();
+    if (round_up(bytes, ALIGNMENT) <= room())
+      for (Allocator* other : device_.allocators)
+        if (other != this) other->trim();
   }
   std::lock_guard<std::mutex> lock(mutex_);
   Block* block = try_allocate(bytes);
@@ -85,8 +97,8 @@ Block* Allocator::try_allocate(int64_t bytes) {
 
 Block* Allocator::allocate_small(int32_t size_class) {
   if (small_.size() <= static_cast<size_t>(size_class)) {
+    small_blocks_.resize(size_class + 1);  // first, so that it is never the shorter one
     small_.resize(size_class + 1);
-    small_blocks_.resize(small_.size());
   }
   auto& free = small_[size_class];
   if (free.empty()) {
@@ -147,13 +159,16 @@ Block* Allocator::allocate_large(int64_t bytes) {
   return block;
 }
 
+int64_t Allocator::room() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return limit_ - stats_.reserved;
+}
+
 Segment* Allocator::grow(int64_t bytes, int32_t size_class) {
   if (bytes > limit_ - stats_.reserved) return nullptr;
   segments_.push_front(Segment{nullptr, bytes, size_class});
-  void* base = device_.reserved.fetch_add(bytes) + bytes > device_.limit ? nullptr
-                                                                         : backend::raw_alloc(device_.index, bytes);
+  void* base = device_.take(bytes);
   if (!base) {
-    device_.reserved -= bytes;
     segments_.pop_front();
     return nullptr;
   }
@@ -203,6 +218,7 @@ void Allocator::absorb_next(Block* block) {
   if (block->next) block->next->previous = block;
   delete next;
 }
+
 void Allocator::trim() {
   std::list<Segment> idle;
   {

@@ -52,6 +52,7 @@ struct SharedDevice {
   const int32_t index;
   const int64_t limit;               // the most that all allocators together may take
   std::atomic<int64_t> reserved{0};  // and what they have taken
+  void* take(int64_t bytes);         // nullptr where it does not fit
   IdlePool<backend::Stream> streams;
   IdlePool<volatile Fault*> faults;
   std::mutex mutex;  // guards allocators
@@ -106,6 +107,7 @@ class Allocator {
   Block* try_allocate(int64_t bytes);
   Block* allocate_small(int32_t size_class);
   Block* allocate_large(int64_t bytes);
+  int64_t room() const;  // below this allocator's own limit
   Segment* grow(int64_t bytes, int32_t size_class);
   void absorb_next(Block* block);
   [[noreturn]] void out_of_memory(int64_t bytes) const;

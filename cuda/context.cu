@@ -33,24 +33,29 @@ bool on_main_thread() {
 #endif
 }
 
-struct Holder {
-  Context* context = nullptr;
-  void end() {
-    delete context;
-    context = nullptr;
-  }
-  ~Holder() {
-    if (!on_main_thread()) end();
-  }
-};
-thread_local Holder holder;
+thread_local Context* current = nullptr;  // a plain pointer, so that reaching it takes no check whether it was set up
+
+void end() {
+  delete current;
+  current = nullptr;
+}
+
+void begin(double isolate) {
+  struct WithThread {
+    ~WithThread() {
+      if (!on_main_thread()) end();
+    }
+  };
+  static thread_local WithThread ends;
+  (void)ends;
+  current = new Context(isolate);
+}
 
 }  // namespace
 
 Context& context() {
-  Holder& mine = holder;
-  if (!mine.context) mine.context = new Context(0);
-  return *mine.context;
+  if (!current) begin(0);
+  return *current;
 }
 
 Context::~Context() {
@@ -58,7 +63,7 @@ Context::~Context() {
   buffers.each([&](uint32_t, Buffer& buffer) { release(*devices[buffer.device], buffer.block); });
 }
 
-Device::Device(int32_t index) : shared(shared_device(index)), index(index), memory(shared) {
+Device::Device(int32_t index) : Device(shared_device(index), index) {
   while (streams.size() < OWN) add_stream();
   fault = shared.faults.take(backend::fault_create);
 }
@@ -70,6 +75,7 @@ Device::~Device() {
   } catch (...) {  // a device that has failed altogether: the next context hears of it
   }
   for (Stream s : streams) shared.streams.give(s);
+  if (!fault) return;
   fault->op = FAULT_NONE;
   shared.faults.give(fault);
 }
@@ -206,8 +212,8 @@ using namespace cdn;
 // A thread that serves one isolate after another gets a fresh context for each.
 CDN_API int32_t cdn_attach(double isolate) {
   return guard("cdn_attach", [&] {
-    if (holder.context && holder.context->isolate == isolate) return;
-    holder.end();
-    holder.context = new Context(isolate);
+    if (current && current->isolate == isolate) return;
+    end();
+    begin(isolate);
   });
 }

@@ -21,8 +21,11 @@ struct Buffer {
 struct StreamName {
   int32_t device = 0, index = 0;
 };
+struct EventDestroy {
+  void operator()(backend::Event* event) const { backend::event_destroy(event); }
+};
 struct Mark {
-  std::shared_ptr<backend::Event> event;
+  std::unique_ptr<backend::Event, EventDestroy> event;
   int32_t device = 0;
   bool recorded = false;
 };
@@ -51,13 +54,13 @@ class Milestones {
 struct Device {
   enum : int32_t { DEFAULT, READING, WRITING, WAITING, OWN };  // streams: for calls, for tickets; then the user's
   explicit Device(int32_t index);
-  ~Device();
+  ~Device();  // gives back what its constructor took, also when that fails
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
   SharedDevice& shared;
   const int32_t index;
-  volatile Fault* fault;  // what its kernels report
+  volatile Fault* fault = nullptr;  // what its kernels report
   std::vector<Stream> streams;
   std::vector<bool> in_use;
   int32_t current = DEFAULT;
@@ -67,6 +70,9 @@ struct Device {
   Stream stream() const { return streams[current]; }
   int32_t add_stream();
   void wait() const;  // until all its streams are done
+
+ private:
+  Device(SharedDevice& shared, int32_t index) : shared(shared), index(index), memory(shared) {}
 };
 
 struct Context {
@@ -77,7 +83,7 @@ struct Context {
   HandleTable<Buffer> buffers;
   HandleTable<StreamName> streams;
   HandleTable<Mark> marks;
-  std::vector<Range> ranges;     // of the call under way: kept, so that a call allocates nothing
+  std::vector<Range> ranges;  // of the call under way: kept, so that a call allocates nothing
   std::vector<Block*> scratch;
 };
 

@@ -50,12 +50,16 @@ struct Reach {
 Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach);
 
 CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64_t limit) {
+#if defined(__CUDA_ARCH__)
   fault->index = index;
   fault->limit = limit;
-#if defined(__CUDA_ARCH__)
   __threadfence_system();
-#endif
   fault->op = op;
+#else  // threads of a loop may meet bad indices at once
+  __atomic_store_n(&fault->index, index, __ATOMIC_RELAXED);
+  __atomic_store_n(&fault->limit, limit, __ATOMIC_RELAXED);
+  __atomic_store_n(&fault->op, op, __ATOMIC_RELAXED);
+#endif
 }
 
 template <class T> CDN_FN bool is_nan(T x) { return x != x; }

@@ -11,8 +11,8 @@ Mark& mark_at(uint32_t event, const char* name) {
   return *mark;
 }
 
-Mark recorded_mark(uint32_t event, const char* name) {
-  Mark mark = mark_at(event, name);
+Mark& recorded_mark(uint32_t event, const char* name) {
+  Mark& mark = mark_at(event, name);
   if (!mark.recorded) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the event was not recorded", name);
   return mark;
 }
@@ -23,8 +23,10 @@ CDN_API int32_t cdn_event_create(uint32_t* event, int32_t device) {
   return guard("cdn_event_create", [&] {
     required(event, "event");
     device_at(device);
-    std::shared_ptr<backend::Event> fresh(backend::event_create(), backend::event_destroy);
-    *event = context().marks.insert({fresh, device, false});
+    Mark mark;
+    mark.event.reset(backend::event_create());
+    mark.device = device;
+    *event = context().marks.insert(std::move(mark));
   });
 }
 
@@ -39,7 +41,7 @@ CDN_API int32_t cdn_event_record(uint32_t event) {
 CDN_API int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second) {
   return guard("cdn_event_elapsed", [&] {
     required(microseconds, "microseconds");
-    Mark from = recorded_mark(first, "first"), to = recorded_mark(second, "second");
+    Mark &from = recorded_mark(first, "first"), &to = recorded_mark(second, "second");
     if (from.device != to.device)
       CDN_FAIL(CDN_BAD_ARGUMENT, "first is of device %d, second of device %d", from.device, to.device);
     backend::activate(from.device);

@@ -121,8 +121,9 @@ CDN_API int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes)
 CDN_API int32_t cdn_free(uint32_t x) {
   return guard("cdn_free", [&] {
     Buffer buffer = buffer_at(x, "x");
+    Device& d = device_at(buffer.device);
     context().buffers.erase(x);
-    release(device_at(buffer.device), buffer.block);
+    release(d, buffer.block);
   });
 }
 

@@ -63,10 +63,12 @@ Ticket redeem(uint32_t handle, int64_t bytes, bool write) {
   return t;
 }
 
-// Waits for a ticket on any thread, without the lock. What fails is kept for the end, too.
-template <class F> void await(uint32_t handle, F&& f) {
+// Waits for a ticket on any thread, without the lock, once check finds nothing wrong. What fails then is kept for the
+// end, too.
+template <class C, class F> void await(uint32_t handle, C&& check, F&& f) {
   std::unique_lock<std::mutex> lock(tickets().mutex);
   Ticket& t = ticket_at(handle);
+  check(t);
   t.waiters++;
   const Ticket mine = t;
   lock.unlock();
@@ -91,9 +93,12 @@ void cdn::end_tickets(Context& owner) {
   tickets().table.each([&](uint32_t handle, Ticket& t) {
     if (t.owner != &owner) return;
     tickets().left.wait(lock, [&] { return t.waiters == 0; });
-    if (t.read) backend::read_free(t.read);
-    release(*owner.devices[t.device], t.block);
+    const Ticket mine = t;
     tickets().table.erase(handle);
+    lock.unlock();  // nobody else shall wait for this device
+    if (mine.read) backend::read_free(mine.read);
+    release(*owner.devices[mine.device], mine.block);
+    lock.lock();
   });
 }
 
@@ -129,10 +134,7 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
 
 CDN_API int32_t cdn_read_wait(uint32_t ticket) {
   return guard("cdn_read_wait", [&] {
-    await(ticket, [](const Ticket& t) {
-      check_kind(t, false);
-      backend::read_wait(t.read);
-    });
+    await(ticket, [](const Ticket& t) { check_kind(t, false); }, [](const Ticket& t) { backend::read_wait(t.read); });
   });
 }
 
@@ -140,9 +142,10 @@ CDN_API int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes) {
   return guard("cdn_read_end", [&] {
     if (bytes) required(host, "host");
     Ticket t = redeem(ticket, bytes, false);
+    backend::ReadPointer read(t.read);
     Device& d = device_at(t.device);
     release(d, t.block);  // its bytes were captured by begin
-    backend::read_end(host, t.read, bytes);
+    backend::read_end(host, read.release(), bytes);
     raise_fault(d);
   });
 }
@@ -165,11 +168,14 @@ CDN_API int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, in
 
 CDN_API int32_t cdn_write_wait(uint32_t ticket, const void* host, int64_t bytes) {
   return guard("cdn_write_wait", [&] {
-    await(ticket, [=](const Ticket& t) {
+    if (bytes) required(host, "host");
+    auto check = [=](const Ticket& t) {
       check_kind(t, true);
       check_bytes(t, bytes);
+    };
+    await(ticket, check, [=](const Ticket& t) {
       if (bytes == 0) return;
-      backend::copy_in(t.target, required(host, "host"), bytes, t.stream);
+      backend::copy_in(t.target, host, bytes, t.stream);
       backend::stream_sync(t.stream);
     });
   });

@@ -477,6 +477,27 @@ each("a read in three steps gives the values as they were at its beginning", asy
   free(y);
 });
 
+each("a wait that is refused leaves the ticket as it was", async (h) => {
+  const { f, check, floats, read, begin, end, free, fails } = h;
+  const out = new Uint32Array(1);
+  const x = floats([1, 2]), data = new Float32Array([3, 4]);
+  check(f.cdn_write_begin(out, x, 0n, 8n));
+  const write = out[0]!;
+  assertMatch(fails(f.cdn_write_wait(write, data, 4n), BAD_ARGUMENT), /4.*8/);
+  fails(f.cdn_write_wait(write, null, 8n), BAD_ARGUMENT);
+  fails(f.cdn_read_wait(write), BAD_ARGUMENT);
+  fails(f.cdn_read_end(data, write, 8n), BAD_ARGUMENT);
+  assertEquals(read(x, 2), [1, 2]);
+  assertEquals(await f.wait_for_write(write, data, 8n), OK);
+  check(f.cdn_write_end(write, 8n));
+  assertEquals(read(x, 2), [3, 4]);
+  const ticket = begin(x, 2);
+  fails(f.cdn_write_wait(ticket, data, 8n), BAD_ARGUMENT);
+  fails(f.cdn_write_end(ticket, 8n), BAD_ARGUMENT);
+  assertEquals(end(ticket, 2), [3, 4]);
+  free(x);
+});
+
 each("forty reads at once", async (h) => {
   const { f, floats, begin, end, free } = h;
   const n = 10000;

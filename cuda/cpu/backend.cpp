@@ -3,7 +3,6 @@
 
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -80,7 +79,7 @@ void stream_wait(Stream, Stream) {}
 
 // Work is done when its call returns, so that the clock's time at the call is the device's.
 struct Event {
-  std::atomic<int64_t> nanoseconds{0};
+  int64_t nanoseconds = 0;
 };
 Event* event_create() { return new Event; }
 void event_record(Event& event, Stream) {

@@ -66,10 +66,10 @@ Library open() {
 }
 
 const Library& opened() {
-  static const Library library = open();
-  if (!library.sgemm || !library.dgemm)
-    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s", library.why_none.c_str());
-  return library;
+  static const auto* library = new Library(open());  // never destroyed: at exit another thread may be multiplying
+  if (!library->sgemm || !library->dgemm)
+    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s", library->why_none.c_str());
+  return *library;
 }
 
 template <class T>

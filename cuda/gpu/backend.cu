@@ -22,33 +22,40 @@ cudaStream_t cuda_stream(Stream s) { return static_cast<cudaStream_t>(s); }
 class PinnedCache {
  public:
   void* take(int64_t bytes) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    auto it = free_.find(size_class(bytes));
-    if (it != free_.end() && !it->second.empty()) {
-      void* p = it->second.back();
-      it->second.pop_back();
-      held_ -= it->first;
-      return p;
+    const int64_t size = size_class(bytes);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto it = free_.find(size);
+      if (it != free_.end() && !it->second.empty()) {
+        void* p = it->second.back();
+        it->second.pop_back();
+        held_ -= size;
+        return p;
+      }
     }
     void* p = nullptr;
-    if (cudaHostAlloc(&p, static_cast<size_t>(size_class(bytes)), cudaHostAllocDefault) != cudaSuccess) {
+    if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
       cudaGetLastError();
       CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes", (long long)bytes);
     }
     return p;
   }
-  void give(void* p, int64_t bytes) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    int64_t size = size_class(bytes);
-    if (held_ + size > KEEP) {
-      cudaFreeHost(p);
-      return;
-    }
-    free_[size].push_back(p);
-    held_ += size;
+  void give(void* p, int64_t bytes) noexcept {
+    if (!keep(p, size_class(bytes))) cudaFreeHost(p);
   }
 
  private:
+  bool keep(void* p, int64_t size) noexcept {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (held_ + size > KEEP) return false;
+    try {
+      free_[size].push_back(p);
+    } catch (...) {  // no host memory to remember it in
+      return false;
+    }
+    held_ += size;
+    return true;
+  }
   static constexpr int64_t KEEP = 64 << 20;
   static int64_t size_class(int64_t bytes) {
     int64_t size = 4096;
@@ -82,9 +89,9 @@ int32_t count_devices(std::string* why) {
 }  // namespace
 
 int32_t device_count(const char** why_none) {
-  static std::string why;
-  static const int32_t count = count_devices(&why);
-  *why_none = why.c_str();
+  static auto* why = new std::string;  // never destroyed: at exit another thread may ask
+  static const int32_t count = count_devices(why);
+  *why_none = why->c_str();
   return count;
 }
 
@@ -175,18 +182,11 @@ void event_wait(Stream waiter, Event& event) {
 }
 
 double event_elapsed(Event& first, Event& second) {
-  for (;;) {
-    CUDA_CHECK(cudaEventSynchronize(first.event));
-    CUDA_CHECK(cudaEventSynchronize(second.event));
-    float milliseconds = 0;
-    cudaError_t status = cudaEventElapsedTime(&milliseconds, first.event, second.event);
-    if (status == cudaErrorNotReady) {  // another thread has recorded one of them again meanwhile
-      cudaGetLastError();
-      continue;
-    }
-    CUDA_CHECK(status);
-    return static_cast<double>(milliseconds) * 1000;
-  }
+  CUDA_CHECK(cudaEventSynchronize(first.event));
+  CUDA_CHECK(cudaEventSynchronize(second.event));
+  float milliseconds = 0;
+  CUDA_CHECK(cudaEventElapsedTime(&milliseconds, first.event, second.event));
+  return static_cast<double>(milliseconds) * 1000;
 }
 void event_destroy(Event* event) noexcept {
   cudaEventDestroy(event->event);

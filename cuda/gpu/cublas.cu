@@ -99,9 +99,11 @@ Cublas open_cublas() {
 }
 
 Cublas& cublas() {
-  static Cublas opened = open_cublas();
-  return opened;
+  static auto* opened = new Cublas(open_cublas());  // never destroyed: at exit another thread may be multiplying
+  return *opened;
 }
+
+std::mutex handles_mutex;  // a handle is for one stream, and one thread, at a time
 
 void check(int status, const char* what) {
   if (status != 0) CDN_FAIL(CDN_CUDA_FAILURE, "%s: cuBLAS status %d", what, status);
@@ -136,8 +138,7 @@ template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
   if (x.m > INT32_MAX || x.n > INT32_MAX || x.k > INT32_MAX || x.count > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: m = %lld, n = %lld, k = %lld, batch %lld; each must be below 2^31",
              (long long)x.m, (long long)x.n, (long long)x.k, (long long)x.count);
-  static std::mutex mutex;  // a handle is for one stream at a time
-  std::lock_guard<std::mutex> lock(mutex);
+  std::lock_guard<std::mutex> lock(handles_mutex);
   Handle handle = handle_of(library, call.device());
   check(library.set_stream(handle, call.stream()), "cublasSetStream");  // which forgets the workspace
   // Of the call, not of the handle: so the allocator sees to it that two streams never share one.

@@ -120,8 +120,8 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
   return best;
 }
 
-// A choice takes the host microseconds, and programs multiply the same shapes again and again: so plans are kept. Calls
-// hold the library's mutex.
+// A choice takes the host microseconds, and programs multiply the same shapes again and again: so plans are kept, by
+// each thread for itself.
 struct PlanKey {
   int64_t batch, m, n, k, kind;  // kind: whatever else the choice depends on
   bool operator==(const PlanKey& x) const {

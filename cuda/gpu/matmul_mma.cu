@@ -141,12 +141,12 @@ template <class Tile> MmaTileLaunch<typename Tile::T> tile(double rate, double a
           launch_mma<Tile>};
 }
 
-template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;
+template <class T> using MmaTiles = std::vector<MmaTileLaunch<T>>;  // never destroyed: at exit a thread may need them
 
 // MmaTile<T, METHOD, BM, BN, BK, WM, WN, SLICES, STAGES, MIN_BLOCKS>.
 template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
   constexpr MmaMethod HALF = MmaMethod::HALF;
-  static const MmaTiles<T> half = {
+  static const auto& half = *new MmaTiles<T>{
       tile<MmaTile<T, HALF, 128, 256, 32, 64, 64, 1, 4, 1>>(1150, 1.0),
       tile<MmaTile<T, HALF, 128, 128, 32, 64, 64, 1, 3, 2>>(950, 1.3),
       tile<MmaTile<T, HALF, 64, 64, 64, 32, 32, 1, 3, 3>>(600, 1.5),
@@ -158,13 +158,13 @@ template <class T> const MmaTiles<T>& tiles_of(T, MmaMethod) {
 
 const MmaTiles<float>& tiles_of(float, MmaMethod method) {
   constexpr MmaMethod TF32 = MmaMethod::TF32, FLOAT32 = MmaMethod::FLOAT32;
-  static const MmaTiles<float> tf32 = {
+  static const auto& tf32 = *new MmaTiles<float>{
       tile<MmaTile<float, TF32, 128, 256, 16, 64, 64, 1, 4, 1>>(560, 1.0),
       tile<MmaTile<float, TF32, 128, 128, 16, 64, 64, 1, 3, 2>>(480, 1.3),
       tile<MmaTile<float, TF32, 64, 64, 32, 32, 32, 1, 3, 3>>(320, 1.5),
       tile<MmaTile<float, TF32, 32, 32, 64, 32, 32, 4, 3, 3>>(140, 1.5),
   };
-  static const MmaTiles<float> float32 = {
+  static const auto& float32 = *new MmaTiles<float>{
       tile<MmaTile<float, FLOAT32, 128, 128, 32, 64, 32, 1, 3, 1>>(121, 1.0),
       tile<MmaTile<float, FLOAT32, 32, 64, 64, 32, 32, 2, 3, 2>>(103, 1.3),
       tile<MmaTile<float, FLOAT32, 32, 32, 64, 32, 32, 4, 4, 3>>(100, 1.5),
@@ -183,14 +183,14 @@ template <class T> struct MmaPlan : TileChoice<MmaTileLaunch<T>> {
 // Tiles of 16-bit operands that they make by shifting: their estimates.
 template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
   constexpr double SHIFT = 0.28, ALONE = 1.8;  // cycles for a number; how much longer with 4 warps alone
-  static const MmaTiles<T> shifting = [&] {
-    MmaTiles<T> some;
+  static const auto& shifting = *[&] {
+    auto* some = new MmaTiles<T>;
     for (MmaTileLaunch<T> tile : tiles_of(T{}, method))
       if (tile.any_place) {
         const double size = tile.bm * tile.bn;
         tile.rate = size / (size / tile.rate + SHIFT * (tile.bm + tile.bn));
         tile.alone = tile.threads <= 128 ? ALONE : 1.2;
-        some.push_back(tile);
+        some->push_back(tile);
       }
     return some;
   }();

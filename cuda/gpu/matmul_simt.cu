@@ -155,11 +155,11 @@ template <class Shape, int STAGES, int UNROLLED> SimtTile<float> specialized(dou
           launch_specialized<SpecializedTile<Shape, STAGES, UNROLLED>>};
 }
 
-template <class T> using SimtTiles = std::vector<SimtTile<T>>;
+template <class T> using SimtTiles = std::vector<SimtTile<T>>;  // never destroyed: at exit a thread may need them
 
 // In the order of SimtKernel. TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES, MIN_BLOCKS.
 const SimtTiles<float>& tiles_of(float) {
-  static const SimtTiles<float> tiles = {
+  static const auto& tiles = *new SimtTiles<float>{
       pipelined<TileShape<float, 256, 128, 8, 8, 16, 8, 1>, 4, 1>(0.735, 1.0),
       pipelined<TileShape<float, 128, 128, 16, 8, 8, 4, 1>, 3, 2>(0.77, 1.1),
       pipelined<TileShape<float, 128, 64, 16, 8, 8, 4, 2>, 3, 2>(0.65, 1.15),
@@ -175,7 +175,7 @@ const SimtTiles<double>& tiles_of(double) {
   using Large = TileShape<double, 128, 128, 8, 8, 8, 4, 1>;
   using Small = TileShape<double, 64, 64, 16, 4, 8, 8, 2>;
   using Tiny = TileShape<double, 32, 32, 32, 4, 8, 8, 4>;
-  static const SimtTiles<double> tiles = {
+  static const auto& tiles = *new SimtTiles<double>{
       pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Small, 3, 1>(0.42, 1.1),
       pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Tiny, 3, 2>(0.35, 1.3),
   };
@@ -184,18 +184,18 @@ const SimtTiles<double>& tiles_of(double) {
 
 // On Hopper: those, and ones that need its shared memory and clusters.
 const SimtTiles<float>& hopper_tiles(float) {
-  static const SimtTiles<float> tiles = [] {
-    SimtTiles<float> all = tiles_of(0.0f),
-                     more = {
-                         specialized<TileShape<float, 256, 128, 32, 8, 16, 8, 1>, 3, 8>(0.85, 1.0),
-                         specialized<TileShape<float, 128, 128, 32, 8, 16, 8, 2, Walk::COLUMNS>, 4, 8>(0.82, 1.08),
-                         specialized<TileShape<float, 64, 256, 32, 8, 16, 8, 2>, 4, 8>(0.83, 1.05),
-                         specialized<TileShape<float, 64, 128, 32, 8, 16, 8, 4, Walk::COLUMNS>, 4, 4>(0.76, 1.0),
-                         specialized<TileShape<float, 64, 64, 32, 8, 16, 8, 8, Walk::COLUMNS>, 4, 4>(0.64, 1.0),
-                         pipelined<TileShape<float, 32, 64, 32, 4, 8, 8, 4, Walk::COLUMNS>, 4, 2>(0.58, 1.1),
-                         pipelined<TileShape<float, 32, 32, 32, 4, 4, 8, 4, Walk::COLUMNS>, 4, 2>(0.44, 0.87),
-                     };
-    all.insert(all.end(), more.begin(), more.end());
+  static const auto& tiles = *[] {
+    auto* all = new SimtTiles<float>(tiles_of(0.0f));
+    const SimtTiles<float> more = {
+        specialized<TileShape<float, 256, 128, 32, 8, 16, 8, 1>, 3, 8>(0.85, 1.0),
+        specialized<TileShape<float, 128, 128, 32, 8, 16, 8, 2, Walk::COLUMNS>, 4, 8>(0.82, 1.08),
+        specialized<TileShape<float, 64, 256, 32, 8, 16, 8, 2>, 4, 8>(0.83, 1.05),
+        specialized<TileShape<float, 64, 128, 32, 8, 16, 8, 4, Walk::COLUMNS>, 4, 4>(0.76, 1.0),
+        specialized<TileShape<float, 64, 64, 32, 8, 16, 8, 8, Walk::COLUMNS>, 4, 4>(0.64, 1.0),
+        pipelined<TileShape<float, 32, 64, 32, 4, 8, 8, 4, Walk::COLUMNS>, 4, 2>(0.58, 1.1),
+        pipelined<TileShape<float, 32, 32, 32, 4, 4, 8, 4, Walk::COLUMNS>, 4, 2>(0.44, 0.87),
+    };
+    all->insert(all->end(), more.begin(), more.end());
     return all;
   }();
   return tiles;

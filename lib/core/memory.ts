@@ -58,7 +58,7 @@ export function memory(device?: DeviceName): MemoryInfo {
 }
 
 /**
- * Gives memory held for reuse back to the system.
+ * Gives memory that this isolate holds for reuse back to the system.
  *
  * ```ts
  * import { emptyCache } from "@cudeno/cudeno";

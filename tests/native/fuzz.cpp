@@ -1,15 +1,17 @@
 // Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up handles, sizes that are
 // negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, host
-// memory refused, and all of it from several threads at once. Nothing may crash, every failure must explain itself and
-// change nothing, and in the end all memory must have come back.
+// memory refused, tickets that other threads wait for, and all of it from several threads at once. Nothing may crash,
+// every failure must explain itself and change nothing, and in the end all memory must have come back.
 //
 //   fuzz [--seed N] [--calls N] [--threads N] [LIBRARY]
 //
 // `make asan` and `make tsan` link it with the CPU library under the sanitizers. For any other library, the CUDA one for instance:
 //   g++ -std=c++17 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
 //   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
+#include <atomic>
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <new>
 #include <thread>
 
@@ -83,6 +85,41 @@ std::vector<Entry> computing_entries() {
 
 // ---- functions that manage
 
+namespace {
+
+// Waits for a ticket on a thread of its own, which is about to do so when this returns.
+std::thread waiter(uint32_t ticket, int64_t bytes) {
+  auto begun = std::make_shared<std::atomic<bool>>(false);
+  std::thread thread([=] {
+    static const std::vector<char> host(HOST_BYTES);
+    *begun = true;
+    int32_t status = api.read_wait(ticket);
+    if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "one of a write"))
+      status = api.write_wait(ticket, host.data(), bytes);
+    if (status != CDN_OK && status != CDN_BAD_HANDLE) die("a wait on another thread: %s", api.last_error());
+  });
+  while (!*begun) std::this_thread::yield();
+  return thread;
+}
+
+// A context that ends while others wait for its tickets: some of them still find these, some no longer.
+void short_life(int64_t bytes) {
+  std::thread waiters[4];
+  std::thread([&] {
+    uint32_t x = 0, ticket = 0;
+    for (std::thread& each : waiters) {
+      const bool write = &each == &waiters[0];  // one alone, so that no two write at once
+      if (api.alloc(&x, 0, bytes) != CDN_OK ||
+          (write ? api.write_begin : api.read_begin)(&ticket, x, 0, bytes) != CDN_OK)
+        die("a short life: %s", api.last_error());
+      each = waiter(ticket, bytes);
+    }
+  }).join();
+  for (std::thread& each : waiters) each.join();
+}
+
+}  // namespace
+
 void Fuzzer::manage() {
   uint32_t y = 0, x;
   int64_t offset, bytes, other;
@@ -144,6 +181,7 @@ void Fuzzer::reads() {
   for (int step = 0; step < 4; step++) {
     Held ticket;
     if (!tickets_.empty()) ticket = tickets_[below(tickets_.size())];
+    const Held known = ticket;
     if (chance(5)) make(&ticket.handle);
     int64_t bytes = ticket.bytes;
     if (chance(10)) make(&bytes);
@@ -169,12 +207,16 @@ void Fuzzer::reads() {
     } else if (kind < 7) {
       check("write_wait", api.write_wait(ticket.handle, host_for(bytes), bytes));
     } else {
+      std::thread other;  // waits for it meanwhile
+      if (chance(10)) other = waiter(known.handle, known.bytes);
       int32_t status = end(ticket.handle, bytes, host_for(bytes));
+      if (other.joinable()) other.join();
       bool gone = status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
       auto same = [&](const Held& t) { return t.handle == ticket.handle; };
       if (gone) tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
     }
   }
+  if (chance(2)) short_life(1 + static_cast<int64_t>(below(static_cast<uint64_t>(limits_.largest))));
   while (tickets_.size() > 20) {
     end(tickets_[0].handle, tickets_[0].bytes, host_.data());
     tickets_.erase(tickets_.begin());
@@ -421,6 +463,44 @@ void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
     for (const Fuzzer& f : fuzzers) successes[i] += f.succeeded[i];
 }
 
+// Each host allocation of a call refused in turn, in a fresh context: then the same call must succeed.
+void refuse_each() {
+  static uint32_t y;
+  int32_t (*const calls[])() = {
+      [] { return api.alloc.function(&y, 0, 100); },
+      [] { return api.alloc.function(&y, 0, 3 * MIB); },
+      [] { return api.stream_create.function(&y, 0); },
+      [] { return api.event_create.function(&y, 0); },
+      [] { return api.wait_begin.function(&y, 0); },
+  };
+  for (auto call : calls) {
+    bool refused = true;
+    for (int i = 1; refused; i++)
+      std::thread([&] {
+        allocations_left = i;
+        int32_t status = call();
+        refused = allocations_left == 0;
+        allocations_left = 0;
+        if (status != CDN_OK && status != CDN_OUT_OF_MEMORY) die("allocation %d refused: %s", i, api.last_error());
+        if (call() != CDN_OK) die("after allocation %d was refused: %s", i, api.last_error());
+      }).join();
+  }
+}
+
+// Indices that are all bad, so that the threads of a loop meet such at once.
+void bad_indices() {
+  constexpr int64_t N = 1 << 18, ROWS = 4, COLS = 8;
+  const std::vector<int32_t> bad(N, 9);
+  uint32_t y, x, index;
+  if (api.alloc(&y, 0, 4 * N * COLS) || api.alloc(&x, 0, 4 * ROWS * COLS) || api.alloc(&index, 0, 4 * N) ||
+      api.fill(x, ROWS * COLS, 1, CDN_FLOAT32) || api.write(index, bad.data(), 0, 4 * N))
+    die("bad indices: %s", api.last_error());
+  const bool late = api.gather_rows(y, x, index, N, COLS, ROWS, 1, 0, CDN_FLOAT32, CDN_FLOAT32) == CDN_OK;
+  if ((late && api.sync(0) != CDN_BAD_ARGUMENT) || !strstr(api.last_error(), "index 9") || api.sync(0) != CDN_OK)
+    die("bad indices are not reported, once: %s", api.last_error());
+  for (uint32_t handle : {y, x, index}) api.free(handle);
+}
+
 // More memory than there is, and more handles than there are.
 void exhaust() {
   uint32_t handle = 0, last = 0;
@@ -471,12 +551,14 @@ int main(int argc, char** argv) {
   int32_t devices = 0;
   if (api.device_count(&devices) != CDN_OK || devices == 0) die("no device: %s", api.last_error());
   phase(TIGHT, seed, calls / 4, 1);
+  if (!library) refuse_each();
   if (!library) phase(REFUSED, seed + 3, calls / 4, 1);
   phase(ROOMY, seed + 1, calls / 4, 1);
   phase(ROOMY, seed + 2, calls / 4, threads);
   std::vector<Entry> entries = computing_entries();
   for (size_t i = 0; i < entries.size() && calls >= 150000; i++)
     if (successes[i] == 0) die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
+  bad_indices();
   exhaust();
   return 0;
 }
