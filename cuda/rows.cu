@@ -1,6 +1,7 @@
 // Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and a map, which suits
 // vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing. The sums are float64: in
-// float32 those of long rows, over a vocabulary for instance, lose digits with their length.
+// float32 those of long rows, over a vocabulary for instance, lose digits with their length. One of e^x is 1, so log1p of
+// the others keeps the digits of a logarithm near 0, that of a class which is almost certain.
 #include "functions.h"
 #include "target.h"
 
@@ -17,6 +18,7 @@ template <class T> struct MaxThenSumExp {
   CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
   CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
   CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const { return fn::exp(wide(x[r * cols + c]) - max); }
+  CDN_FN static Acc log_of(double sum) { return fn::log1p(static_cast<Acc>(sum - 1)); }
   CDN_FN bool maps() const { return true; }
   CDN_FN void finish(int64_t, Acc, double) const {}
 };
@@ -46,7 +48,7 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   T* y;
   CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     int64_t at = r * this->cols + c;
-    y[at] = static_cast<T>(wide(this->x[at]) - max - fn::log(static_cast<Acc>(sum)));
+    y[at] = static_cast<T>(wide(this->x[at]) - max - this->log_of(sum));
   }
 };
 
@@ -69,7 +71,7 @@ template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
       loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
     } else {
-      loss[r] = static_cast<T>(fn::log(static_cast<Acc>(sum)) + (max - wide(this->x[r * this->cols + t])));
+      loss[r] = static_cast<T>(this->log_of(sum) + (max - wide(this->x[r * this->cols + t])));
     }
   }
 };

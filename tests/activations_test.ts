@@ -133,6 +133,20 @@ for (const device of names) {
     assertAlmostEquals(slope!.view(0, [1]).itemSync(), 1 - n / total, 2e-6);
   });
 
+  test(`the logarithm of a class that is almost certain keeps its digits, on ${device}`, () => {
+    const target = zeros([1], { device, dtype: "int32" });
+    for (const cols of [2, 32, 100]) { // of which all but two count nothing
+      const values = Array.from({ length: cols }, (_, i) => [20, 0][i] ?? -1000);
+      const x = tensor([values], { device });
+      const wanted = Math.log1p(Math.exp(-20)); // 2e-9
+      for (
+        const found of [-logSoftmax(x).view(0, [1]).itemSync(), crossEntropy(x, target).itemSync()]
+      ) {
+        assert(Math.abs(found / wanted - 1) < 1e-6, `${found} of ${cols}`);
+      }
+    }
+  });
+
   // Against the value itself, where the table of cases allows errors relative to 1.
   test(`small results keep their digits, on ${device}`, () => {
     const near = (fn: (x: Tensor) => Tensor, wanted: (x: number) => number, values: number[]) => {

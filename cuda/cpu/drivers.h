@@ -231,9 +231,9 @@ template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {
             for (int l = 0; l < LANES; l++) sums[l] += op.load2(r, c + l, r1);
           for (int l = 0; l < LANES; l++) r2 += sums[l];
         }
-        T rest = 0;  // fewer than LANES: in T, which makes short rows vector code
-        for (; c < cols; c++) rest += op.load2(r, c, r1);
-        r2 += rest;
+        T rest[LANES];  // fewer: computed as vectors, then added
+        for (int64_t i = c; i < cols; i++) rest[i - c] = op.load2(r, i, r1);
+        for (int64_t i = c; i < cols; i++) r2 += rest[i - c];
       }
       if (op.maps()) {
         CDN_INDEPENDENT
