@@ -9,6 +9,8 @@ import {
   type DType,
   embedding,
   erf,
+  full,
+  full,
   gatherRows,
   grad,
   gradcheck,
@@ -516,6 +518,18 @@ Deno.test("grad: derivatives of any order", () => {
     [...y.dataSync()].forEach((found, i) =>
       assertAlmostEquals(found, wanted([0.5, 1.5][i]!), 1e-9)
     );
+  });
+});
+
+Deno.test("grad: where a norm or deviation is 0, so are derivatives of any order", () => {
+  scope(() => {
+    for (const fn of [norm, std, (x: Tensor) => norm(x, 0, { p: 3 })]) {
+      const x = full([3], fn === std ? 2 : 0, { requiresGrad: true });
+      const [first] = grad(fn(x), [x], { createGraph: true });
+      const weighed = first!.mul(tensor([1, 2, 3])).sum();
+      const [second] = grad(weighed, [x]);
+      for (const found of [first!, second!]) assertEquals([...found.dataSync()], [0, 0, 0]);
+    }
   });
 });
 
