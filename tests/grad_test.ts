@@ -10,7 +10,6 @@ import {
   embedding,
   erf,
   full,
-  full,
   gatherRows,
   grad,
   gradcheck,
@@ -148,6 +147,9 @@ const atKinks: [
   ],
 ];
 
+// Of the logistic function, with its digits.
+const slope = (x: number) => Math.exp(-x) / (1 + Math.exp(-x)) ** 2;
+
 // Where squares, products or results on the way overflow or vanish, but the gradient does not.
 const atEnds: [
   name: string,
@@ -200,6 +202,13 @@ const atEnds: [
     [[1 - 1 / 3072, ...new Array(3071).fill(-1 / 3072)]],
   ],
   ["logSumExp", (x) => logSumExp(x!), "float16", [[300, 300]], [[0.5, 0.5]]],
+  ["logSumExp", (x) => logSumExp(x!), "float32", [[1e8, 1e8]], [[0.5, 0.5]]],
+  ["softmax", (x) => softmax(x!).slice(0, 1, 2), "bfloat16", [[0, 4]], [
+    [-slope(4), slope(4)],
+  ]],
+  ["sigmoid", (x) => x!.sigmoid(), "bfloat16", [[-8, 8, 30]], [[slope(8), slope(8), slope(30)]]],
+  ["sigmoid", (x) => x!.sigmoid(), "float32", [[30]], [[slope(30)]]],
+  ["tanh", (x) => x!.tanh(), "float32", [[-8, 10]], [[4 * slope(16), 4 * slope(20)]]],
   [
     "cosineEmbeddingLoss",
     (x) => cosineEmbeddingLoss(x!, x!.detach().mul(0).add(1), ones([1], { device: x!.device })),
