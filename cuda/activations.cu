@@ -31,15 +31,22 @@ template <class T> struct EluGrad {
 struct Sigmoid {
   template <class T> CDN_FN T operator()(T x) const { return fn::sigmoid(x); }
 };
+// The slopes are of x: 1 - y would have lost its digits where y is near 1, all of them in 16 bits.
 struct SigmoidGrad {
-  template <class T> CDN_FN T operator()(T dy, T y) const { return dy * y * (T(1) - y); }
+  template <class T> CDN_FN T operator()(T dy, T x) const {
+    T e = fn::exp(-fn::abs(x)), sum = T(1) + e;
+    return dy * (e / (sum * sum));
+  }
 };
 
 struct Tanh {
   template <class T> CDN_FN T operator()(T x) const { return fn::tanh(x); }
 };
 struct TanhGrad {
-  template <class T> CDN_FN T operator()(T dy, T y) const { return dy * (T(1) - y * y); }
+  template <class T> CDN_FN T operator()(T dy, T x) const {
+    T e = fn::exp(T(-2) * fn::abs(x)), sum = T(1) + e;
+    return dy * (T(4) * e / (sum * sum));
+  }
 };
 
 template <class T> struct Softplus {
@@ -91,11 +98,11 @@ CDN_API int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, dou
 CDN_API int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
   return unary_grad("cdn_relu_grad", Floats{}, Just<ReluGrad>{}, dx, dy, y, n, dtype);
 }
-CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_sigmoid_grad", Floats{}, Just<SigmoidGrad>{}, dx, dy, y, n, dtype);
+CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_sigmoid_grad", Floats{}, Just<SigmoidGrad>{}, dx, dy, x, n, dtype);
 }
-CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_tanh_grad", Floats{}, Just<TanhGrad>{}, dx, dy, y, n, dtype);
+CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_tanh_grad", Floats{}, Just<TanhGrad>{}, dx, dy, x, n, dtype);
 }
 CDN_API int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
   return unary_grad("cdn_gelu_grad", Floats{}, Just<GeluGrad>{}, dx, dy, x, n, dtype);

@@ -133,8 +133,8 @@ int32_t cdn_rsqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t 
 int32_t cdn_erf_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low, double high, int32_t dtype);
 int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
-int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
-int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
+int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
@@ -214,7 +214,8 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
  * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float64.
  * variance_grad: y is 0 for the variance, and for the root what it gave. vector_norm: (sum |x|^p)^(1/p), for p = 0 the
- * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. */
+ * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. log_sum_exp gives,
+ * and its gradient takes, float64. */
 int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                      double correction, int32_t root, int32_t dtype);
 int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,

@@ -6,12 +6,22 @@ using namespace cdn;
 
 namespace {
 
+// The next number of T below x.
+template <class T> T below(T x) {
+  if constexpr (is_half<T>) {
+    x.bits = static_cast<uint16_t>(x.bits == 0 ? 0x8001 : x.bits & 0x8000 ? x.bits + 1 : x.bits - 1);
+    return x;
+  } else {
+    return std::nextafter(x, -std::numeric_limits<T>::infinity());
+  }
+}
+
 template <class T> struct Uniform {
   using C = Compute<T>;
   T* y;
   int64_t n;
   uint64_t seed, offset;
-  C low, high;
+  C low, high, last;
   CDN_FN void operator()(int64_t block) const {
     constexpr int PER = Unit<C>::PER_BLOCK;
     Words w = philox(seed, offset + static_cast<uint64_t>(block));
@@ -19,7 +29,7 @@ template <class T> struct Uniform {
       int64_t i = block * PER + j;
       if (i >= n) return;
       C value = wide(static_cast<T>(fn::fma(high - low, Unit<C>::draw(w, j), low)));  // the same on every device
-      y[i] = static_cast<T>(value < high || !(low < high) ? value : low);             // rounding must not reach high
+      y[i] = static_cast<T>(value < last ? value : last);                             // rounding must not reach high
     }
   }
 };
@@ -84,9 +94,10 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
       need_finite("high - low", static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
+      C from = wide(static_cast<T>(low)), end = wide(static_cast<T>(high));
+      C last = from < end ? wide(below(static_cast<T>(high))) : from;
       each(call, blocks,
-           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset),
-                      static_cast<C>(static_cast<T>(low)), static_cast<C>(static_cast<T>(high))});
+           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), from, end, last});
     });
   });
 }

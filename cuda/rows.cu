@@ -1,5 +1,7 @@
 // Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and a map, which suits
-// vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing.
+// vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing. The sums are float64: in
+// float32 those of long rows, over a vocabulary for instance, lose digits with their length. One of e^x is 1, so log1p of
+// the others keeps the digits of a logarithm near 0, that of a class which is almost certain.
 #include "functions.h"
 #include "target.h"
 
@@ -16,23 +18,24 @@ template <class T> struct MaxThenSumExp {
   CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
   CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
   CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const { return fn::exp(wide(x[r * cols + c]) - max); }
+  CDN_FN static Acc log_of(double sum) { return fn::log1p(static_cast<Acc>(sum - 1)); }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, Acc) const {}
+  CDN_FN void finish(int64_t, Acc, double) const {}
 };
 
 template <class T> struct Softmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     int64_t at = r * this->cols + c;
-    y[at] = static_cast<T>(fn::exp(wide(this->x[at]) - max) / sum);
+    y[at] = static_cast<T>(fn::exp(wide(this->x[at]) - max) / static_cast<Acc>(sum));
   }
 };
 
 // Where all of a row is -Infinity, nothing is chosen: 0.
 template <class T> struct MaskedSoftmax : Softmax<T> {
   using Acc = Compute<T>;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     if (max == this->start1())
       this->y[r * this->cols + c] = static_cast<T>(Acc(0));
     else
@@ -43,9 +46,9 @@ template <class T> struct MaskedSoftmax : Softmax<T> {
 template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     int64_t at = r * this->cols + c;
-    y[at] = static_cast<T>(wide(this->x[at]) - max - fn::log(sum));
+    y[at] = static_cast<T>(wide(this->x[at]) - max - this->log_of(sum));
   }
 };
 
@@ -55,12 +58,12 @@ template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
   Chosen<Target> chosen;
   volatile Fault* fault;
   CDN_FN bool maps() const { return dx != nullptr; }
-  CDN_FN void store(int64_t r, int64_t c, Acc max, Acc sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     int64_t at = r * this->cols + c, t = chosen.at(r);
-    Acc p = fn::exp(wide(this->x[at]) - max) / sum;
+    Acc p = fn::exp(wide(this->x[at]) - max) / static_cast<Acc>(sum);
     dx[at] = static_cast<T>(chosen.ignored(t) ? Acc(0) : p - (c == t ? Acc(1) : Acc(0)));
   }
-  CDN_FN void finish(int64_t r, Acc max, Acc sum) const {
+  CDN_FN void finish(int64_t r, Acc max, double sum) const {
     int64_t t = chosen.at(r);
     if (chosen.ignored(t)) {
       loss[r] = static_cast<T>(Acc(0));
@@ -68,43 +71,43 @@ template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
       loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
     } else {
-      loss[r] = static_cast<T>(fn::log(sum) + (max - wide(this->x[r * this->cols + t])));
+      loss[r] = static_cast<T>(this->log_of(sum) + (max - wide(this->x[r * this->cols + t])));
     }
   }
 };
 
 // One sum, then a map of dy and y.
 template <class T> struct RowGrad {
-  using Acc = Compute<T>;
+  using Acc = double;
   static constexpr bool SECOND = false;
   T* dx;
   const T *dy, *y;
   int64_t cols;
-  CDN_FN Acc start1() const { return Acc(0); }
-  CDN_FN Acc join1(Acc a, Acc b) const { return a + b; }
-  CDN_FN Acc load2(int64_t, int64_t, Acc) const { return Acc(0); }
+  CDN_FN double start1() const { return 0; }
+  CDN_FN double join1(double a, double b) const { return a + b; }
+  CDN_FN double load2(int64_t, int64_t, double) const { return 0; }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, Acc) const {}
+  CDN_FN void finish(int64_t, double, double) const {}
 };
 
 template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
-  using Acc = Compute<T>;
-  CDN_FN Acc load1(int64_t r, int64_t c) const {
-    return wide(this->dy[r * this->cols + c]) * wide(this->y[r * this->cols + c]);
+  using C = Compute<T>;
+  CDN_FN double load1(int64_t r, int64_t c) const {
+    return static_cast<double>(wide(this->dy[r * this->cols + c])) * static_cast<double>(wide(this->y[r * this->cols + c]));
   }
-  CDN_FN void store(int64_t r, int64_t c, Acc sum, Acc) const {
+  CDN_FN void store(int64_t r, int64_t c, double sum, double) const {
     int64_t at = r * this->cols + c;
-    this->dx[at] = static_cast<T>(wide(this->y[at]) * (wide(this->dy[at]) - sum));
+    this->dx[at] = static_cast<T>(wide(this->y[at]) * (wide(this->dy[at]) - static_cast<C>(sum)));
   }
 };
 
 template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
-  using Acc = Compute<T>;
-  CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
-  CDN_FN void store(int64_t r, int64_t c, Acc sum, Acc) const {
+  using C = Compute<T>;
+  CDN_FN double load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
+  CDN_FN void store(int64_t r, int64_t c, double total, double) const {
     int64_t at = r * this->cols + c;
-    Acc share = fn::exp(wide(this->y[at])) * sum;
-    this->dx[at] = static_cast<T>(wide(this->dy[at]) - (sum == Acc(0) ? Acc(0) : share));
+    C sum = static_cast<C>(total), share = fn::exp(wide(this->y[at])) * sum;
+    this->dx[at] = static_cast<T>(wide(this->dy[at]) - (sum == C(0) ? C(0) : share));
   }
 };
 

@@ -1,24 +1,29 @@
 // Activations beyond the table of cases: their layers, bad options, gradients at kinks, digits in the tails.
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
   clip,
+  crossEntropy,
   CudenoError,
   devices,
   type DType,
   elu,
   expm1,
+  full,
   gelu,
   grad,
   leakyRelu,
   log1p,
+  logSoftmax,
   nn,
   scope,
   sign,
   silu,
+  softmax,
   softplus,
   type Tensor,
   tensor,
+  zeros,
 } from "../mod.ts";
 import { erfc } from "./reference.ts";
 
@@ -110,6 +115,35 @@ for (const device of names) {
     assertEquals(gradient(softplus, [-Infinity, -1e4, 0, 30, 1e4]), [0, 0, 0.5, 1, 1]);
     for (const fn of [silu, gelu, (x: Tensor) => gelu(x, { approximate: "tanh" })]) {
       assertEquals(gradient(fn, [-1e4, 0, 1e4]).map(Math.abs), [0, 0.5, 1]);
+    }
+  });
+
+  test(`sums over long rows keep their digits, on ${device}`, () => {
+    const n = 2 ** 20;
+    const x = full([1, n], -0.1, { device });
+    x.view(0, [1]).fill(0);
+    x.requiresGrad = true;
+    const total = 1 + (n - 1) * Math.exp(Math.fround(-0.1)); // of addends that float32 rounds, one like the other
+    const logs = logSoftmax(x);
+    const target = zeros([1], { device, dtype: "int32" });
+    assertAlmostEquals(logs.view(0, [1]).itemSync(), -Math.log(total), 2e-6);
+    assertAlmostEquals(crossEntropy(x, target).itemSync(), Math.log(total), 2e-6);
+    assertAlmostEquals(softmax(x).view(0, [1]).itemSync() * total, 1, 1e-6);
+    const [slope] = grad(logs.sum(), [x]);
+    assertAlmostEquals(slope!.view(0, [1]).itemSync(), 1 - n / total, 2e-6);
+  });
+
+  test(`the logarithm of a class that is almost certain keeps its digits, on ${device}`, () => {
+    const target = zeros([1], { device, dtype: "int32" });
+    for (const cols of [2, 32, 100]) { // of which all but two count nothing
+      const values = Array.from({ length: cols }, (_, i) => [20, 0][i] ?? -1000);
+      const x = tensor([values], { device });
+      const wanted = Math.log1p(Math.exp(-20)); // 2e-9
+      for (
+        const found of [-logSoftmax(x).view(0, [1]).itemSync(), crossEntropy(x, target).itemSync()]
+      ) {
+        assert(Math.abs(found / wanted - 1) < 1e-6, `${found} of ${cols}`);
+      }
     }
   });
 

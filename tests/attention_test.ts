@@ -154,8 +154,9 @@ cleanTest("MultiHeadAttention: masks of either kind together", () => {
   const block = [[0, 1, 0], [0, 0, 0], [1, 0, 0]];
   const hide = [[0, 0, 0], [0, 0, 1]];
   const floats = (rows: number[][]) => tensor(rows.map((row) => row.map((b) => b ? -1e9 : 0)));
-  const results = [bits, floats].flatMap((a) =>
-    [bits, floats].map((b) =>
+  const doubles = (rows: number[][]) => floats(rows).to("float64");
+  const results = [bits, floats, doubles].flatMap((a) =>
+    [bits, floats, doubles].map((b) =>
       attention.forward(x, x, x, { mask: a(block), keyPaddingMask: b(hide) })
     )
   );

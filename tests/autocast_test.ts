@@ -222,6 +222,35 @@ cleanTest("autocast: a parameter is cast once, and again where the cast cannot s
   w.grad!.dispose();
 });
 
+cleanTest("autocast: a parameter that was changed is cast anew", () => {
+  const w = later(ones([2, 2], { requiresGrad: true }));
+  const optimizer = later(new optim.SGD([w], { lr: 1 }));
+  const ema = later(new optim.EMA([w]));
+  const x = ones([1, 2]);
+  autocast("bfloat16", () => {
+    const found = () => noGrad(() => linear(x, w)).to("float32").dataSync()[0];
+    const recorded = () => linear(x, w).to("float32").dataSync()[0];
+    assertEquals([found(), recorded()], [2, 2]);
+    w.fill(2);
+    assertEquals([found(), recorded()], [4, 4]);
+    ema.update();
+    w.copyFrom(Float32Array.of(1, 1, 1, 1));
+    assertEquals([recorded(), found()], [2, 2]);
+    w.view(0, [2]).fill(3);
+    assertEquals(found(), 6);
+    ema.apply();
+    assertEquals(found(), 4);
+    ema.restore();
+    assertEquals(found(), 6);
+    autocast("float16", () => nn.init.uniform(w, { low: 5, high: 5 }));
+    assertEquals(found(), 10);
+    w.sum().backward();
+    optimizer.step();
+    assertEquals(found(), 8);
+  });
+  w.grad!.dispose();
+});
+
 cleanTest("autocast: what is not recorded is freed at its end", () => {
   const w = later(ones([3, 3], { requiresGrad: true }));
   const x = ones([2, 3], { dtype: "bfloat16" });

@@ -9,6 +9,7 @@ import {
   type DType,
   embedding,
   erf,
+  full,
   gatherRows,
   grad,
   gradcheck,
@@ -146,6 +147,9 @@ const atKinks: [
   ],
 ];
 
+// Of the logistic function, with its digits.
+const slope = (x: number) => Math.exp(-x) / (1 + Math.exp(-x)) ** 2;
+
 // Where squares, products or results on the way overflow or vanish, but the gradient does not.
 const atEnds: [
   name: string,
@@ -198,6 +202,13 @@ const atEnds: [
     [[1 - 1 / 3072, ...new Array(3071).fill(-1 / 3072)]],
   ],
   ["logSumExp", (x) => logSumExp(x!), "float16", [[300, 300]], [[0.5, 0.5]]],
+  ["logSumExp", (x) => logSumExp(x!), "float32", [[1e8, 1e8]], [[0.5, 0.5]]],
+  ["softmax", (x) => softmax(x!).slice(0, 1, 2), "bfloat16", [[0, 4]], [
+    [-slope(4), slope(4)],
+  ]],
+  ["sigmoid", (x) => x!.sigmoid(), "bfloat16", [[-8, 8, 30]], [[slope(8), slope(8), slope(30)]]],
+  ["sigmoid", (x) => x!.sigmoid(), "float32", [[30]], [[slope(30)]]],
+  ["tanh", (x) => x!.tanh(), "float32", [[-8, 10]], [[4 * slope(16), 4 * slope(20)]]],
   [
     "cosineEmbeddingLoss",
     (x) => cosineEmbeddingLoss(x!, x!.detach().mul(0).add(1), ones([1], { device: x!.device })),
@@ -516,6 +527,18 @@ Deno.test("grad: derivatives of any order", () => {
     [...y.dataSync()].forEach((found, i) =>
       assertAlmostEquals(found, wanted([0.5, 1.5][i]!), 1e-9)
     );
+  });
+});
+
+Deno.test("grad: where a norm or deviation is 0, so are derivatives of any order", () => {
+  scope(() => {
+    for (const fn of [norm, std, (x: Tensor) => norm(x, 0, { p: 3 })]) {
+      const x = full([3], fn === std ? 2 : 0, { requiresGrad: true });
+      const [first] = grad(fn(x), [x], { createGraph: true });
+      const weighed = first!.mul(tensor([1, 2, 3])).sum();
+      const [second] = grad(weighed, [x]);
+      for (const found of [first!, second!]) assertEquals([...found.dataSync()], [0, 0, 0]);
+    }
   });
 });
 

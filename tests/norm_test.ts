@@ -119,6 +119,12 @@ for (const device of names) {
       const layer = new nn.BatchNorm1d(3, { device });
       assertEquals(layer.forward(zeros([0, 3], { device })).shape, [0, 3]);
       assertEquals([...layer.running_var!.dataSync()], [1, 1, 1]);
+      for (const createGraph of [false, true]) {
+        const x = zeros([0, 3], { device, requiresGrad: true });
+        layer.forward(x).sum().backward(undefined, { createGraph });
+        assertEquals(x.grad!.shape, [0, 3]);
+        assertEquals([...layer.weight!.grad!.dataSync()], [0, 0, 0]);
+      }
       assertEquals(layerNorm(zeros([0, 3], { device }), 3).shape, [0, 3]);
       layer.dispose();
     }));

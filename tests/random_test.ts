@@ -222,6 +222,14 @@ Deno.test("rand() does not round up to high", () => {
     const big = rand([n], { low: 2 ** 24, high: 2 ** 24 + 2 }).dataSync();
     assert(big.every((v) => v === 2 ** 24));
     assertEquals([...rand([3], { low: 4, high: 4 }).dataSync()], [4, 4, 4]);
+    // What rounds to high becomes the number below it: were it low, bfloat16's mean would be off by 1 / 256.
+    for (
+      const [low, below] of [[1, 2 - 2 ** -7], [-1, -(2 ** -133)], [-2, -1 - 2 ** -7]] as const
+    ) {
+      const x = rand([2 ** 20], { low, high: low + 1, dtype: "bfloat16" }).to("float32");
+      assert(x.max().itemSync() <= below && x.min().itemSync() >= low);
+      assert(Math.abs(x.mean().itemSync() - low - 0.5) < 0.0015); // of 5 deviations of a mean
+    }
   });
 });
 

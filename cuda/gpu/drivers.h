@@ -297,7 +297,8 @@ template <int G, class Op> __global__ void __launch_bounds__(BLOCK) rows_kernel(
   for (int64_t first = (int64_t)blockIdx.x * ROWS; first < rows; first += (int64_t)gridDim.x * ROWS) {
     int64_t r = first + threadIdx.x / G;
     int64_t width = r < rows ? cols : 0;
-    T r1 = op.start1(), r2 = T(0);
+    T r1 = op.start1();
+    double r2 = 0;
     for (int64_t c = lane; c < width; c += G) r1 = op.join1(r1, op.load1(r, c));
     r1 = join_group<G>(r1, Join1<Op>{op});
     if (Op::SECOND) {

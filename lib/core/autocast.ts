@@ -9,11 +9,19 @@ export type AutocastDType = "float16" | "bfloat16";
 /** What is known while a function runs under autocast(). */
 export interface AutocastRegion {
   readonly dtype: AutocastDType;
-  /** Parameters, and what they were cast to. */
-  readonly casts: Map<TensorBase, TensorBase>;
+  /** Parameters, and what they were cast to, after as many changes of parameters. */
+  readonly casts: Map<TensorBase, { cast: TensorBase; changes: number }>;
 }
 
 let region: AutocastRegion | undefined;
+
+/** How often parameters were written to. */
+export let parameterChanges = 0;
+
+/** Notes that parameters were written to: what they were cast to before is out of date. */
+export function parametersChanged(): void {
+  parameterChanges++;
+}
 
 /** The innermost region that is open, if any. */
 export function autocastRegion(): AutocastRegion | undefined {
@@ -29,7 +37,7 @@ export function autocastRegion(): AutocastRegion | undefined {
  * - Operations on several tensors (add, mul, where, concat, comparisons, …) take the widest dtype of theirs.
  * - All others compute in the dtype that they find.
  *
- * float64 stays as it is. A parameter is cast once, however often it is used; so do not change parameters inside. Gradients
+ * float64 stays as it is. A parameter is cast once, however often it is used, and again once parameters were changed. Gradients
  * come back in the dtype of what was cast: parameters stay float32, and so do their gradients. Call backward() outside; it
  * uses the dtypes of the forward pass either way. `fn` must be synchronous. Regions may be nested; the inner one counts.
  *
@@ -66,7 +74,7 @@ export function autocast<T>(dtype: AutocastDType, fn: () => T): T {
     });
   } finally {
     // Those that were recorded are needed by backward(), and live as long as other results do.
-    for (const cast of own.casts.values()) if (!cast.node) cast.dispose();
+    for (const { cast } of own.casts.values()) if (!cast.node) cast.dispose();
   }
 }
 

@@ -3,6 +3,7 @@ import { refuse } from "./options.ts";
 import { debugging } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
+import { parametersChanged } from "./autocast.ts";
 import { checkGradDType, type Node, record } from "./autograd.ts";
 import { backward, type BackwardOptions } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
@@ -174,6 +175,7 @@ export abstract class TensorBase implements Owned, Disposable {
     checkValue("fill", value, this.dtype);
     const { backend } = this;
     backend.check(backend.functions.cdn_fill(this.handle, BigInt(this.size), value, this.code));
+    this.#changed();
     return this;
   }
 
@@ -221,6 +223,7 @@ export abstract class TensorBase implements Owned, Disposable {
       if (source === this) return this;
       const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
       backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
+      this.#changed();
       return this;
     }
     const data = this.#plainData("copyFrom", source);
@@ -229,10 +232,16 @@ export abstract class TensorBase implements Owned, Disposable {
       const bytes = BigInt(this.#hostBytes);
       backend.check(backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, bytes));
       if (carrier !== this) carrier.#castInto(this);
+      this.#changed();
     } finally {
       if (carrier !== this) carrier.dispose();
     }
     return this;
+  }
+
+  // A view may be of a parameter.
+  #changed(): void {
+    if (this.#requiresGrad || this.#shared) parametersChanged();
   }
 
   // bfloat16, which has no typed array, goes to and from the host by way of a tensor of float32.
@@ -289,6 +298,7 @@ export abstract class TensorBase implements Owned, Disposable {
         backend.check(functions.cdn_write_end(ticket, count)); // what the wait met, too
       }
       if (carrier !== this) carrier.#castInto(this);
+      this.#changed();
     } finally {
       if (carrier !== this) carrier.dispose();
     }

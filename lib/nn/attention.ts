@@ -1,6 +1,6 @@
 import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
-import type { DType } from "../core/dtype.ts";
+import { computeDType, type DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
@@ -8,6 +8,7 @@ import { rand, zeros } from "../create.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { scaledDotProductAttention } from "../ops/attention.ts";
 import { add } from "../ops/binary.ts";
+import { cast } from "../ops/cast.ts";
 import { eq } from "../ops/compare.ts";
 import { probabilityOf } from "../ops/dropout.ts";
 import { linear } from "../ops/linear.ts";
@@ -156,7 +157,7 @@ export class MultiHeadAttention extends Module {
     const keys = k.shape[2]!;
     const wanted = mask.rank === 3 ? [batch * heads, queries, keys] : [queries, keys];
     checkShape("mask", mask, wanted);
-    return attended(reshape(mask, mask.rank === 3 ? [batch, heads, queries, keys] : wanted));
+    return attended(q, reshape(mask, mask.rank === 3 ? [batch, heads, queries, keys] : wanted));
   }
 
   #check(query: Tensor, key: Tensor, value: Tensor): void {
@@ -194,11 +195,13 @@ function paddingMask(k: Tensor, mask: Tensor | null | undefined): Tensor | undef
   checkMask("keyPaddingMask", mask);
   const [batch, , keys] = k.shape as [number, number, number];
   checkShape("keyPaddingMask", mask, [batch, keys]);
-  return attended(reshape(mask, [batch, 1, 1, keys]));
+  return attended(k, reshape(mask, [batch, 1, 1, keys]));
 }
 
-// PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take.
-const attended = (mask: Tensor) => (mask.dtype === "uint8" ? eq(mask, 0) : mask);
+// PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take. Floats become the scores' dtype, so
+// that two can be added.
+const attended = (x: Tensor, mask: Tensor) =>
+  mask.dtype === "uint8" ? eq(mask, 0) : cast(mask, computeDType(x.dtype));
 
 function joined(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
   if (!a || !b) return a ?? b;

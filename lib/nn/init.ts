@@ -1,5 +1,6 @@
 import { formatValue } from "../core/format.ts";
 import { dtypeInfo } from "../core/dtype.ts";
+import { parametersChanged } from "../core/autocast.ts";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
 import { takeRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
@@ -52,6 +53,7 @@ export function uniform(
   backend.check(
     backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
   );
+  parametersChanged();
   return x;
 }
 
@@ -77,6 +79,7 @@ export function normal(
   backend.check(
     backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
   );
+  parametersChanged();
   return x;
 }
 

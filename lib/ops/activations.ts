@@ -91,7 +91,7 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
 }
 
 /**
- * 1 / (1 + e^-x). Floats. With y the result, the gradient is y (1 - y). As torch.sigmoid.
+ * 1 / (1 + e^-x). Floats. With y the result, the gradient is y (1 - y), computed from x. As torch.sigmoid.
  *
  * ```ts
  * import { sigmoid, tensor } from "@cudeno/cudeno";
@@ -99,13 +99,13 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
  * ```
  */
 export function sigmoid(x: Tensor): Tensor {
-  return unary("sigmoid", x, floats, "cdn_sigmoid", (grad, y) => {
-    return sloped("sigmoid", "cdn_sigmoid_grad", grad, y, (y) => add(mul(y, -2), 1));
+  return unary("sigmoid", x, floats, "cdn_sigmoid", (grad) => {
+    return sloped("sigmoid", "cdn_sigmoid_grad", grad, x, (x) => mul(bell(x), tanh(mul(x, -0.5))));
   });
 }
 
 /**
- * The hyperbolic tangent of x. Floats. With y the result, the gradient is 1 - y^2. As torch.tanh.
+ * The hyperbolic tangent of x. Floats. With y the result, the gradient is 1 - y^2, computed from x. As torch.tanh.
  *
  * ```ts
  * import { tanh, tensor } from "@cudeno/cudeno";
@@ -113,8 +113,8 @@ export function sigmoid(x: Tensor): Tensor {
  * ```
  */
 export function tanh(x: Tensor): Tensor {
-  return unary("tanh", x, floats, "cdn_tanh", (grad, y) => {
-    return sloped("tanh", "cdn_tanh_grad", grad, y, (y) => mul(y, -2));
+  return unary("tanh", x, floats, "cdn_tanh", (grad) => {
+    return sloped("tanh", "cdn_tanh_grad", grad, x, (x) => mul(mul(bell(mul(x, 2)), tanh(x)), -8));
   });
 }
 

@@ -112,7 +112,11 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     return tensor ?? null;
   });
   const sizes = { batch, channels, inner, eps, weight: weight!, bias: bias! };
-  if (x.size === 0) return x.make(x.shape); // no elements, and nothing to learn from them
+  if (x.size === 0) { // no elements, and nothing to learn from them
+    const inputs = [x, weight, bias].filter((input) => !!input);
+    const zeros = () => inputs.map((input) => input.make(input.shape).fill(0));
+    return record(x.make(x.shape), op, inputs, zeros);
+  }
   if (!own) {
     const [mean, variance] = running!.map((tensor) => cast(tensor.detach(), "float64"));
     return normalized({ x, ...sizes, own, mean: mean!, variance: variance! });

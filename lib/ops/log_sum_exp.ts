@@ -2,6 +2,7 @@ import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
 import { maximum, mul, sub } from "./binary.ts";
+import { cast } from "./cast.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf, spread } from "./reduce_axes.ts";
@@ -22,24 +23,29 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
   checkDType("logSumExp", x, floats);
   [x] = autocasted("float32", x);
   checkOptions("logSumExp", options, ["keepDims"]);
-  const one = (part: Tensor, run: Run) => {
-    const y = part.make(run.out);
-    const { backend } = part;
-    backend.check(
-      backend.functions.cdn_log_sum_exp(y.handle, part.handle, ...sizesOf(run), part.code),
-    );
-    return record(y, "logSumExp", [part], (grad) => [
-      gradEnabled() ? composedGrad(grad, part, y, run) : fusedGrad(grad, part, y, run),
-    ]);
-  };
-  // The gradient wants the result unrounded.
-  return inFloat32([x], (x) => reduceTogether("logSumExp", x, axes, options.keepDims, one));
+  return inFloat32([x], (x) => reduceTogether("logSumExp", x, axes, options.keepDims, along));
+}
+
+function along(x: Tensor, run: Run): Tensor {
+  // In full for the gradient: next to a large x the logarithm of a sum is less than a float32's last place.
+  const exact = x.make(run.out, "float64");
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_log_sum_exp(exact.handle, x.handle, ...sizesOf(run), x.code),
+  );
+  const y = record(cast(exact, x.dtype), "logSumExp", [x], (grad) => [
+    gradEnabled() ? composedGrad(grad, x, run) : fusedGrad(grad, x, exact, run),
+  ]);
+  if (y !== exact && !y.requiresGrad) exact.dispose();
+  return y;
 }
 
 // dy e^(x - y). Where y is -Infinity so is every x: a finite y keeps the difference from being NaN.
-function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
-  const finite = maximum(y, y.dtype === "float64" ? -Number.MAX_VALUE : -3.4028234663852886e38);
-  return mul(exp(sub(x, spread(finite, x, run))), spread(grad, x, run));
+function composedGrad(grad: Tensor, x: Tensor, run: Run): Tensor {
+  const wide = cast(x, "float64");
+  const finite = maximum(along(wide, run), -Number.MAX_VALUE);
+  const share = exp(sub(wide, spread(finite, x, run)));
+  return cast(mul(share, spread(cast(grad, "float64"), x, run)), x.dtype);
 }
 
 function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {

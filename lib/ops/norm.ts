@@ -3,7 +3,7 @@ import { gradEnabled, record } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, div, mul, pow, weigh } from "./binary.ts";
+import { div, mul, pow, weigh } from "./binary.ts";
 import { eq } from "./compare.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
@@ -78,15 +78,17 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   return dx;
 }
 
-// dy sign(x) (|x| / y)^(p - 1), with a norm or a ratio of 1 instead of 0, which the sign then takes out.
+// dy sign(x) (|x| / y)^(p - 1), with a ratio of 1 instead of 0, which the sign then takes out; by an infinite norm instead of
+// 0, so that it is 0 whatever x does.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
-  const filled = (z: Tensor) => add(z, eq(z, 0).to(z.dtype));
-  if (p === 2) return mul(div(x, spread(filled(y), x, run)), spread(grad, x, run));
+  if (p === 2) {
+    return mul(div(x, spread(where(eq(y, 0), Infinity, y), x, run)), spread(grad, x, run));
+  }
   // The signs, or at an infinity the shares, do not change with x: for p = 1 they are all there is.
   const plain = Number.isFinite(p) && p !== 0 ? 1 : p;
   const signs = fusedGrad(y.make(y.shape).fill(1), x, y, run, plain);
   const linear = weigh(spread(grad, x, run), signs);
   if (plain !== 1 || p === 1) return linear;
-  const norms = spread(filled(y), x, run);
+  const norms = spread(where(eq(y, 0), 1, y), x, run);
   return mul(linear, pow(div(where(eq(x, 0), norms, abs(x)), norms), p - 1));
 }

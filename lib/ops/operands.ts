@@ -1,6 +1,6 @@
 import { formatValue } from "../core/format.ts";
 import { TensorBase } from "../core/tensor.ts";
-import { type AutocastRegion, autocastRegion } from "../core/autocast.ts";
+import { type AutocastRegion, autocastRegion, parameterChanges } from "../core/autocast.ts";
 import { gradEnabled } from "../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
 import { ArgumentError, DeviceError, DTypeError } from "../native/errors.ts";
@@ -107,16 +107,17 @@ function widest(dtypes: readonly DType[]): DType {
   }, dtypes[0] ?? "float32");
 }
 
-// Parameters are cast once, unless the cast is gone with its scope, or cannot take the gradient that is wanted now: made
-// under noGrad(), or used up by backward().
+// Parameters are cast once, unless they were changed, or the cast is gone with its scope, or cannot take the gradient that is
+// wanted now: made under noGrad(), or used up by backward().
 function castIn(region: AutocastRegion, x: Tensor, dtype: DType): Tensor {
   if (x.dtype === dtype || x.node || !x.requiresGrad) return cast(x, dtype);
-  const known = region.casts.get(x);
+  const { cast: known, changes } = region.casts.get(x) ?? {};
   if (known && !known.disposed && known.dtype === dtype) {
-    if (known.node ? !known.node.freed : !gradEnabled()) return known as Tensor;
+    const good = known.node ? !known.node.freed : !gradEnabled();
+    if (good && changes === parameterChanges) return known as Tensor;
     if (!known.node) known.dispose();
   }
   const made = cast(x, dtype);
-  region.casts.set(x, made);
+  region.casts.set(x, { cast: made, changes: parameterChanges });
   return made;
 }

@@ -68,7 +68,10 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
  * ```
  */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  return alongAxis("softmax", "cdn_softmax", x, axis);
+  checkDType("softmax", x, floats);
+  [x] = autocasted("float32", x);
+  // The gradient wants the result unrounded.
+  return inFloat32([x], (x) => alongAxis("softmax", "cdn_softmax", x, axis));
 }
 
 /** As {@linkcode softmax} along the last axis, but 0 where all of it is -Infinity: where a mask leaves nothing. */

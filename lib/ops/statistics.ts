@@ -1,13 +1,14 @@
 import { gradEnabled, record } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import type { Tensor } from "../tensor.ts";
-import { add, div, mul, sub } from "./binary.ts";
+import { div, mul, sub } from "./binary.ts";
 import { cast } from "./cast.ts";
 import { eq } from "./compare.ts";
 import { reshape } from "./movement.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "./operands.ts";
 import { mean, type ReduceOptions } from "./reduce.ts";
 import { type Axes, reduceTogether, type Run, sizesOf } from "./reduce_axes.ts";
+import { where } from "./where.ts";
 
 /** Options of {@linkcode variance} and {@linkcode std}. */
 export interface VarianceOptions extends ReduceOptions {
@@ -53,7 +54,8 @@ function statistic(
   return inFloat32([x], (x) => reduceTogether(op, x, axes, keepDims, one));
 }
 
-// dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean. Where y is 0 so is x - mean.
+// dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean: 0 where y is, whatever
+// x does.
 function composedGrad(
   grad: Tensor,
   x: Tensor,
@@ -64,7 +66,7 @@ function composedGrad(
   const cube = cast(reshape(x, [run.outer, run.axis, run.inner]), "float64");
   const centred = sub(cube, mean(cube, 1, { keepDims: true }));
   let scaled = mul(cast(grad, "float64"), 2 / Math.max(0, run.axis - correction));
-  if (root) scaled = div(scaled, mul(add(cast(root, "float64"), eq(root, 0).to("float64")), 2));
+  if (root) scaled = div(scaled, mul(where(eq(root, 0), Infinity, cast(root, "float64")), 2));
   const product = mul(centred, reshape(scaled, [run.outer, 1, run.inner]));
   return reshape(cast(product, x.dtype), x.shape);
 }

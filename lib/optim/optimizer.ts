@@ -1,4 +1,5 @@
 import { listOf } from "./lists.ts";
+import { parametersChanged } from "../core/autocast.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
@@ -157,6 +158,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       this.#batches = this.#groups.flatMap((group) => this.#batchesOf(group));
     }
     if (!this.#started) this.#start();
+    parametersChanged();
     noGrad(() =>
       syncScope(() => {
         for (const batch of this.#batches) {
