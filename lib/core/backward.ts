@@ -129,7 +129,9 @@ export function throughOps<T extends TensorBase>(
 function checkRecorded(op: string, root: TensorBase): void {
   if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
-    throw new GradientError(`${op}: the tensor needs no gradient; nothing was recorded`);
+    throw new GradientError(
+      `${op}: the tensor needs no gradient; nothing was recorded: compute it from one with requiresGrad, outside of noGrad()`,
+    );
   }
 }
 
