@@ -231,10 +231,10 @@ export function lineOf(at: Error | undefined): string | undefined {
 
 /** The error for using a tensor that is gone. */
 export function disposedError(what: string, at: Error | undefined): DisposedError {
-  const how = at?.message ?? "disposed";
+  const how = at ? `: ${at.message}` : "";
   const where = lineOf(at) ??
     "(run with CUDENO_DEBUG=1 and --allow-env=CUDENO_DEBUG to be told where)";
-  return new DisposedError(`${what} was used after it was disposed: ${how} ${where}`, {
+  return new DisposedError(`${what} was used after it was disposed${how} ${where}`, {
     cause: at,
   });
 }
