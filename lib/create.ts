@@ -27,7 +27,7 @@ export interface CreateOptions {
   dtype?: DType | undefined;
   /** Default: the device of init(). */
   device?: DeviceName | undefined;
-  /** Whether operations on it are recorded. Default false. */
+  /** Whether operations on it are recorded. Default false; `x.requiresGrad = true` says so later. */
   requiresGrad?: boolean | undefined;
 }
 
@@ -204,6 +204,7 @@ export function full(shape: Shape, value: number, options: CreateOptions = {}): 
  * import { arange } from "@cudeno/cudeno";
  * console.log(arange(4).dataSync()); // 0, 1, 2, 3
  * console.log(arange(1, 2, 0.25, { dtype: "float64" }).dataSync()); // 1, 1.25, 1.5, 1.75
+ * console.log(arange(0, 4, 1, { dtype: "int32" }).dataSync()); // for indices: options come fourth
  * ```
  */
 export function arange(

@@ -220,6 +220,9 @@ cleanTest("bad input: attention", () => {
   refuse(() => attend(x, x, zeros([2, 2, 4])), "shape", "as many keys as values");
   refuse(() => attend(zeros([4]), x, x), "shape", "two axes");
   refuse(() => attend(x, x, x, { mask: zeros([3, 3], { dtype: "int32" }) }), "dtype", "int32");
+  for (const dtype of ["float32", "uint8"] as const) {
+    refuse(() => attend(x, x, x, { mask: zeros([1, 2], { dtype }) }), "shape", "mask", "[1, 2]");
+  }
   refuse(() => attend(x, x, zeros([2, 3, 4], { dtype: "float64" })), "dtype", "float64");
   refuse(() => attend(x, x, x, { scale: NaN }), "argument", "scale");
   refuse(() => attend(x, x, x, { dropout: 2 }), "argument", "p is 2");

@@ -251,6 +251,8 @@ cleanTest("clipGradNorm: one tensor, none, and no gradients", () => {
   assertThrows(() => clipGradNorm(p, -1), ArgumentError, "maxNorm is -1");
   assertThrows(() => clipGradNorm(p, 1, { normType: 0 }), ArgumentError, "normType is 0");
   assertThrows(() => clipGradNorm(p, 1, { p: 2 } as never), ArgumentError, "no option p");
+  const model = { parameters: () => [p] } as never;
+  assertThrows(() => clipGradNorm(model, 1), ArgumentError, "what is clipped is { parameters }");
   assertThrows(() => clipGradNorm([1 as never], 1), ArgumentError, "wanted is a tensor");
   assertThrows(() => clipGradValue(p, NaN), ArgumentError, "value is NaN");
 });

@@ -109,6 +109,7 @@ test("arguments of another kind: what was found, what is wanted, what to write",
   refuse(() => model.to(any("gpu")), "dtype", 'the target is "gpu"', "cpu, cuda or cuda:N");
   refuse(() => zeros([]).softmax(), "shape", "softmax: axis is -1", "[] is one number");
   await reject(() => io.saveSafetensors("a", any(model)), "argument", "a Linear", "stateDict()");
+  await reject(() => io.saveSafetensors(any({}), any("a")), "argument", '"a"', "the path comes");
   await reject(() => data.readIdx(any("a.gz")), "argument", '"a.gz"', "Deno.readFile(path)");
   const loader = new data.DataLoader(set);
   await reject(() => trainer({}).fit(any(loader)), "argument", "a DataLoader", ".dataset");
@@ -198,6 +199,8 @@ test("arrays nested without end are errors like any other", () => {
 test("dtypes that do not fit", () => {
   const a = zeros([2, 2]);
   refuse(() => a.add(int(1, 2)), "dtype", "add", "float32 and int32", 'to("float32")');
+  refuse(() => int(1, 2).add(a), "dtype", "add", "int32 and float32", 'to("float32")');
+  refuse(() => int(1).add(zeros([1], { dtype: "uint8" })), "dtype", "uint8");
   refuse(() => a.matmul(zeros([2, 2], { dtype: "float64" })), "dtype", "float32 and float64");
   refuse(() => int(1).exp(), "dtype", "exp", "int32", "float32 or float64 or float16 or bfloat16");
   refuse(() => int(1).mean(), "dtype", "mean", "int32");
@@ -227,7 +230,7 @@ test("NaN and fractions where an integer belongs", () => {
   for (const bad of [NaN, 1.5, Infinity, 2 ** 31]) {
     refuse(() => int(bad), "dtype", `${bad} is no int32`, "a whole number");
     refuse(() => full([2], bad, { dtype: "uint8" }), "dtype", `${bad} is no uint8`, "0..255");
-    refuse(() => int(1).add(bad), "dtype", "add", `${bad} is no int32`);
+    refuse(() => int(1).add(bad), "dtype", "add", `${bad} is no int32`, "use a float dtype");
   }
   for (const bad of [NaN, 1.5]) {
     refuse(() => zeros([bad]), "shape", `[${bad}]`, "whole number");
@@ -243,6 +246,11 @@ test("NaN and fractions where an integer belongs", () => {
   }
   refuse(() => arange(NaN), "argument", "NaN", "finite");
   refuse(() => tensor(["1"] as unknown as number[]), "argument", '"1" is no number');
+  refuse(
+    () => tensor([true] as unknown as number[]),
+    "argument",
+    "true is no number; write 1 or 0",
+  );
   refuse(() => tensor([undefined] as unknown as number[]), "argument", "undefined is no number");
 });
 

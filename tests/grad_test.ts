@@ -408,7 +408,11 @@ Deno.test("backward: from a leaf itself", () => {
 
 Deno.test("backward: nothing was recorded", () => {
   scope(() => {
-    assertThrows(() => tensor([1]).sum().backward(), GradientError, "nothing was recorded");
+    assertThrows(
+      () => tensor([1]).sum().backward(),
+      GradientError,
+      "nothing was recorded: compute it from one with requiresGrad",
+    );
     const x = leaf(1);
     assertThrows(() => x.detach().sum().backward(), GradientError);
     assertThrows(() => noGrad(() => x.sum()).backward(), GradientError);

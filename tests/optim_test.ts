@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/ass
 import {
   ArgumentError,
   devices,
+  grad,
   GradientError,
   memory,
   nn,
@@ -164,6 +165,30 @@ test("nothing is said of parameters that are frozen, or another optimizer's", ()
   assertEquals(said, []);
   for (const net of [generator, critic, frozen]) net.dispose();
   assertThrows(() => new optim.Adam([]), ArgumentError, "none in #private fields");
+});
+
+test("an optimizer prints the options of its groups", () => {
+  const [a, b, c] = [parameter([1]), parameter([1]), parameter([1])];
+  const optimizer = new optim.Adam([{ params: [a, b] }, { params: [c], lr: 0.5 }], { lr: 0.25 });
+  const rest = "betas: [0.9, 0.999], eps: 1e-8, weightDecay: 0, amsgrad: false, maximize: false";
+  const wanted =
+    `Adam({ lr: 0.25, ${rest} }) of 2 parameters\nAdam({ lr: 0.5, ${rest} }) of 1 parameters`;
+  assertEquals([`${optimizer}`, Deno.inspect(optimizer)], [wanted, wanted]);
+});
+
+test("nothing is said of an input whose gradient is penalised", () => {
+  const model = new nn.Linear(2, 1);
+  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const x = parameter([1, 2]);
+  const said = warnings(() => {
+    const [g] = grad(model.forward(x.to("float32")).sum(), [x], { createGraph: true });
+    g!.mul(g!).sum().backward();
+    model.forward(x.to("float32")).sum().backward();
+    assert(x.grad);
+    optimizer.step();
+  });
+  assertEquals(said, []);
+  model.dispose();
 });
 
 test("parameters without a gradient stay as they are, and start when they have one", () => {

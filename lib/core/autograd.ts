@@ -102,7 +102,7 @@ export function checkNoGradient(name: string, ...inputs: TensorBase[]): void {
 export function checkGradDType(op: string, tensor: Pick<TensorBase, "dtype">): void {
   if (!isFloat(tensor.dtype)) {
     throw new GradientError(
-      `${op}: a ${tensor.dtype} tensor has no gradient; use a float`,
+      `${op}: a tensor of ${tensor.dtype} has no gradient; use a float`,
     );
   }
 }

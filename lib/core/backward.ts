@@ -25,13 +25,15 @@ export interface GradOptions<T extends TensorBase = TensorBase> extends Backward
 
 let watchers = 0;
 let reached: readonly TensorBase[] = [];
+// What grad() was asked about, to be differentiated again: a later backward() gives it a gradient that nobody misses.
+const asked = new WeakSet<TensorBase>();
 
 /** From now on, until unwatchLeaves(), the leaves of the last backward() are remembered. */
 export function watchLeaves(): void {
   watchers++;
 }
 
-/** The leaves that the last backward() gave gradients, while they are watched. */
+/** The leaves that the last backward() gave gradients, but for inputs of grad() with createGraph, while they are watched. */
 export function lastLeaves(): readonly TensorBase[] {
   return reached;
 }
@@ -52,7 +54,7 @@ export function backward(
   const pass = new Pass(options);
   pass.walk([[root, seedOf("backward", root, gradient, pass.create)]]);
   const leaves = pass.store();
-  if (watchers > 0) reached = [...leaves];
+  if (watchers > 0) reached = [...leaves].filter((leaf) => !asked.has(leaf));
 }
 
 /**
@@ -91,6 +93,7 @@ export function grad<T extends TensorBase>(
       throw new GradientError("grad: an input has no requiresGrad, so nothing was recorded of it");
     }
   }
+  if (options.createGraph) { for (const input of inputs) asked.add(input); }
   const pass = new Pass(options, new Set(inputs));
   pass.walk(roots.map((root, i) => [root, seedOf("grad", root, given[i], pass.create)]));
   return inputs.map((input, i) => {
@@ -126,7 +129,9 @@ export function throughOps<T extends TensorBase>(
 function checkRecorded(op: string, root: TensorBase): void {
   if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
-    throw new GradientError(`${op}: the tensor needs no gradient; nothing was recorded`);
+    throw new GradientError(
+      `${op}: the tensor needs no gradient; nothing was recorded: compute it from one with requiresGrad, outside of noGrad()`,
+    );
   }
 }
 

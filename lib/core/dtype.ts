@@ -102,11 +102,14 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
 /** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
 export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
-    throw new ArgumentError(`${op}: ${formatValue(value)} is no number`);
+    const hint = typeof value === "boolean" ? "; write 1 or 0" : "";
+    throw new ArgumentError(`${op}: ${formatValue(value)} is no number${hint}`);
   }
   if (isFloat(dtype)) return;
   const [low, high] = dtype === "uint8" ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
   if (!Number.isInteger(value) || value < low || value > high) {
-    throw new DTypeError(`${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}`);
+    throw new DTypeError(
+      `${op}: ${value} is no ${dtype}, a whole number in ${low}..${high}; use a float dtype for it`,
+    );
   }
 }

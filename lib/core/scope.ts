@@ -213,25 +213,28 @@ export const ownedMark: unique symbol = Symbol("owned by scopes");
 
 const scopeEnded = new Error("its scope ended");
 
-/** An Error that holds the place of the call. Few frames do, and cost far less than many. */
-export function placeOf(message: string): Error {
+/** An Error that holds the place of the call. Few frames do for most, and cost far less than many. */
+export function placeOf(message: string, frames = 6): Error {
   const limits = Error as ErrorConstructor & { stackTraceLimit?: number }; // V8's, which lib "dom" lacks
   const before = limits.stackTraceLimit;
-  limits.stackTraceLimit = 6;
+  limits.stackTraceLimit = frames;
   const at = new Error(message);
   if (before !== undefined) limits.stackTraceLimit = before;
   return at;
 }
 
+/** Of what placeOf() gave, the first line of the stack that is not the library's own. */
+export function lineOf(at: Error | undefined): string | undefined {
+  const own = new URL("../", import.meta.url).href;
+  return at?.stack?.split("\n").find((line) => line.includes("at ") && !line.includes(own))?.trim();
+}
+
 /** The error for using a tensor that is gone. */
 export function disposedError(what: string, at: Error | undefined): DisposedError {
-  // The first line of the stack that is not the library's own.
-  const own = new URL("../", import.meta.url).href;
-  const place = at?.stack?.split("\n").find((line) => line.includes("at ") && !line.includes(own));
-  const how = at?.message ?? "disposed";
-  const where = place?.trim() ??
+  const how = at ? `: ${at.message}` : "";
+  const where = lineOf(at) ??
     "(run with CUDENO_DEBUG=1 and --allow-env=CUDENO_DEBUG to be told where)";
-  return new DisposedError(`${what} was used after it was disposed: ${how} ${where}`, {
+  return new DisposedError(`${what} was used after it was disposed${how} ${where}`, {
     cause: at,
   });
 }

@@ -10,7 +10,7 @@ import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
 import { writeFlat } from "./layout.ts";
-import { disposedError, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
+import { disposedError, lineOf, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
 import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 
 const out = new Uint32Array(1);
@@ -72,7 +72,9 @@ export abstract class TensorBase implements Owned, Disposable {
     if (this.#watched || this.#handle === 0) return;
     this.#watched = true;
     const handle = this.#handle, { dtype, shape } = this;
-    const what = debugging() ? `a ${dtype} tensor of shape ${formatShape(shape)}` : "";
+    const what = debugging()
+      ? `a ${dtype} tensor of shape ${formatShape(shape)}, made ${lineOf(placeOf("", 30)) ?? ""},`
+      : "";
     this.backend.forgotten.register(this, what ? { handle, what } : handle, this);
   }
 

@@ -125,7 +125,7 @@ function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
       }
     }
     throw new DataError(
-      `${dir}/${name}.gz is missing; download MNIST with \`make data\`, or name its folder by MNIST_DIR`,
+      `${dir}/${name}.gz is missing; download MNIST with \`make data\`, or name its folder by { dir } or MNIST_DIR`,
       { cause },
     );
   };

@@ -19,11 +19,9 @@ export interface DataFile {
  * in the IDX format. Sizes and hashes are those of the uncompressed files, so they hold for every
  * mirror, however it compresses.
  *
- * @example
  * ```ts
- * import { mnistFiles } from "./mnist_files.ts";
- *
- * console.log(mnistFiles[0]?.name); // train-images-idx3-ubyte
+ * import { data } from "@cudeno/cudeno";
+ * console.log(data.mnistFiles[0]?.name); // train-images-idx3-ubyte
  * ```
  */
 export const mnistFiles: readonly DataFile[] = [

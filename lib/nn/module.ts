@@ -200,7 +200,7 @@ export abstract class Module {
     });
   }
 
-  /** One line for summary(), such as `Linear(784, 128)`: the call that makes such a layer. */
+  /** One line for summary(): the call that makes such a layer, as `Linear(784, 128)`, or the name of one made of others. */
   describe(): string {
     return this.constructor.name;
   }

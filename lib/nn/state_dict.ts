@@ -5,7 +5,9 @@ import type { StateDict } from "./module.ts";
 /** Throws unless state is tensors by name; what else may be meant is said. */
 export function checkStateDict(op: string, state: unknown): asserts state is StateDict {
   const hint = typeof state === "string" || state instanceof URL
-    ? "; read the file by await io.loadSafetensors(path)"
+    ? op === "saveSafetensors"
+      ? "; the path comes before it"
+      : "; read the file by await io.loadSafetensors(path)"
     : typeof (state as { stateDict?: unknown })?.stateDict === "function"
     ? "; give model.stateDict()"
     : "";

@@ -2,7 +2,7 @@ import { autocastRegion, withoutAutocast } from "../core/autocast.ts";
 import { dtypeInfo } from "../core/dtype.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { precisionOf } from "../core/precision.ts";
-import { formatShape } from "../core/shape.ts";
+import { broadcastShapes, formatShape } from "../core/shape.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { add, mul } from "./binary.ts";
@@ -72,6 +72,7 @@ export function scaledDotProductAttention(
   const attend = (query: Tensor, key: Tensor, value: Tensor, mask?: Tensor) => {
     // The queries are fewer numbers than the scores.
     let scores = matmul(mul(query, scale), key, { transposeB: true, precision });
+    if (mask) broadcastShapes(`${op}: scores and mask`, scores.shape, mask.shape);
     if (causal) scores = where(causalMask(scores), scores, -Infinity);
     if (mask?.dtype === "uint8") scores = where(mask, scores, -Infinity);
     else if (mask) scores = add(scores, cast(mask, scores.dtype));

@@ -34,8 +34,9 @@ export function checkSameDevice(op: string, first: Tensor, ...others: Tensor[]):
 export function checkSameDType(op: string, first: Tensor, ...others: Tensor[]): void {
   for (const other of others) {
     if (other.dtype !== first.dtype) {
+      const target = [first.dtype, other.dtype].find(isFloat) ?? "int32"; // what loses least
       throw new DTypeError(
-        `${op}: dtypes are ${first.dtype} and ${other.dtype}; cast one with to("${first.dtype}")`,
+        `${op}: dtypes are ${first.dtype} and ${other.dtype}; cast one with to("${target}")`,
       );
     }
   }

@@ -52,7 +52,7 @@ const isModel = (x: unknown) =>
 export function gradientsOf(op: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
   const list = isTensor(parameters)
     ? [parameters as Tensor]
-    : listOf(op, "the parameters", parameters as Iterable<Tensor>);
+    : listOf(op, "what is clipped", parameters as Iterable<Tensor>);
   return list.flatMap((p) => {
     checkTensor(op, p);
     return p.grad ? [p.grad as Tensor] : [];

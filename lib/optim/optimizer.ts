@@ -2,6 +2,7 @@ import { listOf } from "./lists.ts";
 import { parametersChanged } from "../core/autocast.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
+import { formatCall } from "../core/format.ts";
 import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -254,6 +255,22 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
 
   /** The step of parameters that are alike. */
   protected abstract update(batch: Batch<Group<O>>): void;
+
+  // What console.log shows. Names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
+      value(this: Optimizer): string {
+        return this.toString();
+      },
+    });
+  }
+
+  /** A line for each group: its options, and how many parameters it has. */
+  toString(): string {
+    return this.#groups.map(({ params, ...options }) =>
+      `${formatCall(this.#name, [], options)} of ${params.length} parameters`
+    ).join("\n");
+  }
 
   /** Frees the gradients of all parameters. */
   zeroGrad(): void {

@@ -121,7 +121,7 @@ export abstract class Schedule {
     this.optimizer.groups.forEach((group, i) => group.lr = lrs[i]!);
   }
 
-  /** Throws for a state that is not of this kind of schedule, or of another number of groups. */
+  /** Throws for a state that lacks what this schedule needs, or of another number of groups. */
   checkState(state: ScheduleState): void {
     const op = this.constructor.name;
     checkState(op, state);
