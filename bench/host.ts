@@ -17,7 +17,9 @@ const BATCHES = 300;
 interface Bench {
   name: string;
   /** What is timed. */
-  fn: () => void;
+  fn?: () => void;
+  /** Or how it is timed: microseconds. */
+  times?: () => Promise<number[]>;
   /** The native calls that it comes to, in memory that is there already. */
   bare?: () => number;
   /** How many they are. Default 1. */
@@ -105,6 +107,25 @@ const benches: Bench[] = [
   },
 ];
 
+// A number that was ready before long work was queued behind it.
+async function readsBeforeProducts(): Promise<number[]> {
+  const [big, other] = [randn([8192, 8192]), randn([8192, 8192])];
+  const times: number[] = [];
+  for (let i = -2; i < 10; i++) {
+    using number = x.sum();
+    for (let short = 0; short < 16; short++) x.relu().dispose();
+    for (let product = 0; product < 4; product++) big.matmul(other).dispose();
+    const start = performance.now();
+    await number.item();
+    if (i >= 0) times.push((performance.now() - start) * 1000);
+    await synchronize();
+  }
+  return times;
+}
+if (info.device !== "cpu") { // which has nothing queued
+  benches.push({ name: "item() before 4 products of 8192, queued", times: readsBeforeProducts });
+}
+
 /** Microseconds of a call in each of many batches, between which the device is waited for. */
 async function measure(fn: () => unknown, launches = 1): Promise<number[]> {
   const calls = BATCH / launches;
@@ -123,10 +144,10 @@ const peers = args.peer
   ? peerLines(Deno.readTextFileSync(args.peer))
   : await runPeer("torch_host.py", args.python, [info.device.split(":")[0]!, args.filter]);
 const results: object[] = [];
-for (const { name, fn, bare, launches } of benches) {
+for (const { name, fn, times: timed, bare, launches } of benches) {
   if (!name.includes(args.filter)) continue;
   if (bare && bare() !== 0) throw new Error(`${name}: the bare calls fail`);
-  const times = await measure(fn, launches);
+  const times = timed ? await timed() : await measure(fn!, launches);
   const floor = bare ? median(await measure(bare, launches)) : null;
   const peer: PeerLine | undefined = peers.find((line) => line.name === name);
   const result = row(name, median(times), peer?.peer ?? "torch", peer?.us ?? null, floor);

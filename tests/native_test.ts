@@ -596,29 +596,28 @@ Deno.test("opening the library prints nothing and a program that uses it ends by
   assertEquals((await deno(["eval", `import ${JSON.stringify(modUrl)}`])).code, 0);
 });
 
-each("a read waits for what its tensor needs, not for all that is queued", async (h, library) => {
-  const { f, check, alloc, fill, floats, read, free, begin, end } = h;
-  const n = 4096, bytes = 4 * n * n;
-  const x = floats([1, 2, 3]), y = alloc(4), [a, b, c] = [alloc(bytes), alloc(bytes), alloc(bytes)];
-  const layout = BigInt64Array.of(3n, 1n, 1n);
-  const product = () => check(f.cdn_matmul(c, a, b, null, 0, ...sizes, 0, 0, 0, 1, 0));
-  const sizes = [BigInt(n), BigInt(n), BigInt(n)] as const;
-  for (const z of [a, b]) fill(z, n * n, 0.5);
-  const rounds = library.kind === "cuda" ? 20 : 0; // the CPU has nothing queued
-  if (rounds) product(); // which makes its plan
-  check(f.cdn_sync(0));
-  check(f.cdn_add(x, x, x, layout, 1, 0, FLOAT32));
-  for (let i = 0; i < 20; i++) fill(y, 1, i); // other work, but short
-  for (let i = 0; i < rounds; i++) product();
-  const start = performance.now();
-  const ticket = begin(x, 3);
-  assertEquals(await f.wait_for_read(ticket), OK);
-  const readAfter = performance.now() - start;
-  check(f.cdn_add(x, x, x, layout, 1, 0, FLOAT32)); // must not change what was begun to be read
-  assertEquals(end(ticket, 3), [2, 4, 6]);
-  check(f.cdn_sync(0));
-  const allAfter = performance.now() - start;
-  if (rounds) assert(readAfter < allAfter / 2, `the read took ${readAfter} ms of ${allAfter}`);
-  assertEquals(read(x, 3), [4, 8, 12]);
-  free(x, y, a, b, c);
-});
+each(
+  "a read gives what its tensor was, though it waits for less than all that is queued",
+  async (h) => {
+    const { f, check, alloc, fill, floats, read, free, begin, end } = h;
+    const n = 1024, bytes = 4 * n * n;
+    const x = floats([1, 2, 3]),
+      y = alloc(4),
+      [a, b, c] = [alloc(bytes), alloc(bytes), alloc(bytes)];
+    const layout = BigInt64Array.of(3n, 1n, 1n);
+    const double = () => check(f.cdn_add(x, x, x, layout, 1, 0, FLOAT32));
+    const sizes = [BigInt(n), BigInt(n), BigInt(n)] as const;
+    for (const z of [a, b]) fill(z, n * n, 0.5);
+    for (let i = 0; i < 30; i++) {
+      double();
+      for (let j = 0; j <= i; j++) fill(y, 1, i); // until marks have passed, or not
+      check(f.cdn_matmul(c, a, b, null, 0, ...sizes, 0, 0, 0, 1, 0));
+      const ticket = begin(x, 3);
+      fill(x, 3, 1); // must not change what was begun to be read
+      assertEquals(await f.wait_for_read(ticket), OK);
+      assertEquals(end(ticket, 3), i === 0 ? [2, 4, 6] : [2, 2, 2]);
+      assertEquals(read(x, 3), [1, 1, 1]);
+    }
+    free(x, y, a, b, c);
+  },
+);
