@@ -88,8 +88,9 @@ template <class T> struct NormGrad {
   CDN_FN double load2(int64_t r, int64_t c, double) const { return mean ? scaled(r, c) : 0; }
   CDN_FN bool maps() const { return true; }
   CDN_FN void store(int64_t r, int64_t c, double along, double sum) const {
-    double n = static_cast<double>(cols);
-    dx[r * cols + c] = static_cast<T>(rstd[r] * (scaled(r, c) - sum / n - normal_at(r, c) * (along / n)));
+    const double n = static_cast<double>(cols);
+    const C centred = scaled(r, c) - static_cast<C>(sum / n);
+    dx[r * cols + c] = static_cast<T>(static_cast<C>(rstd[r]) * (centred - normal_at(r, c) * static_cast<C>(along / n)));
   }
   CDN_FN void finish(int64_t, double, double) const {}
 };
