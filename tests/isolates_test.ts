@@ -1,6 +1,6 @@
 // Each isolate is a context of its own: it ends at any moment without harm, what it owned is freed, and nobody sees its
 // faults or waits for its work. What could end the process runs in a process of its own, where main holds no library.
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { devices } from "../mod.ts";
 import { modUrl, program } from "./fixtures/helpers.ts";
 
@@ -83,31 +83,30 @@ for (const device of kinds) {
       await pause(300);`,
     ));
 
-  Deno.test(`${device}: what an isolate owned is freed when it ends`, async () => {
-    const out = await isolates(
+  Deno.test(`${device}: what an isolate owned is freed when it ends`, async () =>
+    void await isolates(
       device,
-      `const held = ${
-        device === "cpu"
-          ? "() => Deno.memoryUsage().rss"
-          : `(m => () => { const d = m.devices()[0]; return d.totalMemory - d.freeMemory; })(await import(${
-            JSON.stringify(modUrl)
-          }))`
+      `const m = await import(${JSON.stringify(modUrl)});
+      m.init({ device: ${JSON.stringify(device)}, memoryLimit: 1 << 20 });
+      const heldByOthers = () => { // the process knows, and says so when memory runs out
+        try {
+          m.zeros([1 << 22]);
+        } catch (error) {
+          return Number(/threads hold (\\d+)/.exec(error.message)[1]);
+        }
       };
-      const round = async () => {
+      for (const end of ["", "self.close();", "setTimeout(() => { throw new Error('on purpose') });"]) {
         const workers = Array.from({ length: 4 }, () =>
-          work("const x = m.ones([20 << 18]), y = m.ones([1000]); await x.data(); postMessage(m.memory().live)"));
+          work("const x = m.ones([20 << 18]), y = m.ones([1000]); await x.data(); postMessage(1);" +
+            "onmessage = () => {" + end + "};"));
+        for (const worker of workers) worker.onerror = (event) => event.preventDefault();
         await Promise.all(workers.map(message));
-        for (const worker of workers) worker.terminate();
-        await pause(300);
-      };
-      await round(); // what the first ones bring with them stays
-      const before = held();
-      for (let i = 0; i < 3; i++) await round();
-      console.log("grew by", Math.round((held() - before) / 2 ** 20));`,
-    );
-    const grown = Number(/grew by (-?\d+)/.exec(out)![1]);
-    assert(grown < 100, `3 times 4 isolates of 20 MiB leave ${grown} MiB`);
-  });
+        if (heldByOthers() < 80 << 20) throw new Error("4 isolates of 20 MiB hold " + heldByOthers());
+        for (const worker of workers) end ? worker.postMessage(1) : worker.terminate();
+        for (let i = 0; i < 200 && heldByOthers() > 0; i++) await pause(50);
+        if (heldByOthers() > 0) throw new Error("ended, they hold " + heldByOthers());
+      }`,
+    ));
 
   Deno.test(`${device}: faults, seeds, statistics and limits are an isolate's own`, async () =>
     void await isolates(
@@ -170,15 +169,18 @@ for (const device of kinds) {
       }) throw new Error("a read came after the other isolate's product");
       const large = m.zeros([32 << 20]), source = new Float32Array(large.size);
       await large.copyFromAsync(source);
-      const start = performance.now();
-      const copy = large.copyFromAsync(source);
-      await pause(1);
-      const begun = performance.now();
-      x.relu().dispose();
-      const relu = performance.now() - begun;
-      await copy;
-      const all = performance.now() - start;
-      if (relu > all / 2) throw new Error(\`relu took \${relu} ms of the copy's \${all}\`);`,
+let least = Infinity; // of several times, as the machine may be busy with other things
+      for (let i = 0; i < 5; i++) {
+        const start = performance.now();
+        const copy = large.copyFromAsync(source);
+        await pause(1);
+        const begun = performance.now();
+        x.relu().dispose();
+        const relu = performance.now() - begun;
+        await copy;
+        least = Math.min(least, relu / (performance.now() - start));
+      }
+      if (least > 0.5) throw new Error(\`relu took \${least} of a copy\`);`,
     ));
 }
 
