@@ -10,8 +10,8 @@ using namespace cdn;
 
 namespace {
 
-// An element normalised: RMS norm's mean is 0. The mean in two parts, since on a GPU conversions of each element to
-// float64 take longer than the memory.
+// An element normalised: RMS norm's mean is 0. The mean is taken off in two parts, which keeps its digits without
+// converting the element to float64.
 template <class T> CDN_FN Compute<T> normal(T x, double mean, double rstd) {
   using C = Compute<T>;
   const C high = static_cast<C>(mean), low = static_cast<C>(mean - static_cast<double>(high));
