@@ -292,8 +292,9 @@ Deno.test({
     try {
       await Deno.writeTextFile(file, source);
       const command =
-        `echo $$ > ${group}/cgroup.procs; exec "${Deno.execPath()}" run -A --no-check ${file}`;
+        `echo $$ > ${group}/cgroup.procs || exit 77; exec "${Deno.execPath()}" run -A --no-check ${file}`;
       const { code, stdout } = await new Deno.Command("sh", { args: ["-c", command] }).output();
+      if (code === 77) return; // the group may be made here, but not entered
       const out = new TextDecoder().decode(stdout);
       assertEquals([code, out], [0, "OutOfMemoryError true true 2\n"]);
     } finally {
