@@ -56,6 +56,7 @@ Deno.test("import: the examples' name, by the line of deno.json that the README 
   const readme = await Deno.readTextFile(new URL("README.md", root));
   const line = readme.match(/^\{ "imports": .*$/m)![0];
   const config = JSON.parse(line.replace("/path/to/cudeno/mod.ts", modUrl));
+  // It runs; that it type-checks is the matter of the tests below.
   const args = ["run", "--no-prompt", "--no-check", "--allow-ffi"];
   const { code, err } = await inProject(args, config, () => training("@cudeno/cudeno"));
   assertEquals(code, 0, err);

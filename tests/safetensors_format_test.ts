@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
-  decodeSafetensors,
+  decodeHeader,
   encodeSafetensors,
   type SafetensorsFile,
   type StoredTensor,
@@ -8,6 +8,16 @@ import {
 import { ArgumentError, DataError } from "../lib/native/errors.ts";
 
 const utf8 = new TextEncoder();
+
+/** What a whole file holds: each tensor's data are where the header says, not copied. */
+function decodeSafetensors(bytes: Uint8Array, file = "safetensors file"): SafetensorsFile {
+  const { entries, metadata, dataStart } = decodeHeader(bytes, bytes.length, file);
+  const data = bytes.subarray(dataStart);
+  const tensors = entries.map(({ name, dtype, shape, begin, end }) =>
+    [name, { dtype, shape, data: data.subarray(begin, end) }] as const
+  );
+  return { tensors: new Map(tensors), metadata };
+}
 
 /** A file with this header, as it stands, and so many bytes of data. */
 function raw(header: string | Uint8Array, dataBytes = 0, length?: bigint): Uint8Array {

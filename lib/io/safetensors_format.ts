@@ -104,30 +104,6 @@ export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer
   return bytes;
 }
 
-/**
- * Reads a safetensors file. Everything is checked before anything is returned.
- *
- * The tensors come in the order of their data. Each `data` is a view on `bytes`, not a copy, and
- * is aligned to its element size only if the writer saw to that (ours and the reference
- * implementation do): copy it where a typed array of wider elements needs alignment.
- *
- * @param bytes the whole file.
- * @param name what messages call the file.
- * @throws DataError when the file breaks a rule of the format; the message names the file, the
- * tensor, what was found and what was expected.
- */
-export function decodeSafetensors(bytes: Uint8Array, name = "safetensors file"): SafetensorsFile {
-  const { entries, metadata, dataStart } = decodeHeader(bytes, bytes.length, name);
-  const data = bytes.subarray(dataStart);
-  const tensors = new Map(
-    entries.map(({ name, dtype, shape, begin, end }) => [
-      name,
-      { dtype, shape, data: data.subarray(begin, end) },
-    ]),
-  );
-  return { tensors, metadata };
-}
-
 /** A tensor's place in a file: from `begin` to before `end`, counted from where the data start. */
 export type Entry = Omit<StoredTensor, "data"> & { name: string; begin: number; end: number };
 
@@ -141,7 +117,14 @@ export interface Header {
   dataStart: number;
 }
 
-/** Reads the header alone: `bytes` is the file's beginning, up to {@linkcode headerEnd} or further; `size` the whole's. */
+/**
+ * Reads the header: `bytes` is the file's beginning, up to {@linkcode headerEnd} or further; `size` the whole's. Everything is
+ * checked before anything is returned. A tensor's data are aligned to its element size only if the writer saw to that (ours
+ * and the reference implementation do).
+ *
+ * @throws DataError when the file breaks a rule of the format; the message names the file, the tensor, what was found and
+ * what was expected.
+ */
 export function decodeHeader(bytes: Uint8Array, size: number, name: string): Header {
   const fault = faultOf(name);
   const dataStart = headerEnd(bytes, size, name);
