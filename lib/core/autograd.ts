@@ -63,11 +63,6 @@ export function withRecording<T>(on: boolean, fn: () => T): T {
   }
 }
 
-/** Whether an operation on these is recorded: for those that would make closures for nothing otherwise. */
-export function recorded(x: TensorBase, y: unknown = undefined): boolean {
-  return enabled && (x.requiresGrad || (y as TensorBase | undefined)?.requiresGrad === true);
-}
-
 /** Records how `out` was made, when any input needs a gradient. Returns `out`. */
 export function record<T extends TensorBase>(
   out: T,

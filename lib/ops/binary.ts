@@ -1,5 +1,5 @@
 import { formatValue } from "../core/format.ts";
-import { gradEnabled, record, recorded } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../core/shape.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -96,7 +96,6 @@ function differentiable(
   gradA: (grad: Tensor, wide: Wide) => Tensor,
   gradB: (grad: Tensor, wide: Wide) => Tensor,
 ): Tensor {
-  if (!recorded(a, b)) return y;
   const inputs = typeof b === "number" ? [a] : [a, b];
   const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
     const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);

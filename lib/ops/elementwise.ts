@@ -1,4 +1,4 @@
-import { record, recorded } from "../core/autograd.ts";
+import { record } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
 import type { FusedActivation } from "../core/gate.ts";
 import { computeDType, type DType } from "../core/dtype.ts";
@@ -44,7 +44,6 @@ export function unary(
       ? functions[kernel](y.handle, x.handle, n, x.code)
       : kernel(functions, y.handle, x.handle, n, x.code),
   );
-  if (!recorded(x)) return y;
   return record(
     y,
     op,

@@ -1,4 +1,4 @@
-import { gradEnabled, record, recorded } from "../core/autograd.ts";
+import { gradEnabled, record } from "../core/autograd.ts";
 import { normalizeAxis } from "../core/shape.ts";
 import type { Tensor } from "../tensor.ts";
 import { mul, sub } from "./binary.ts";
@@ -40,7 +40,6 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
   backend.check(
     backend.functions[kernel](y.handle, x.handle, BigInt(rows), BigInt(cols), x.code),
   );
-  if (!recorded(x)) return y;
   const gradient = kernel === "cdn_masked_softmax" ? "cdn_softmax" : kernel;
   return record(y, op, [x], (grad) => {
     if (gradEnabled()) return [inFloat32([grad, y], composed[gradient])];
