@@ -2,11 +2,10 @@ import { formatCall } from "../core/format.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
-import { rand } from "../create.ts";
 import { linear } from "../ops/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
+import { uniform } from "./uniform.ts";
 
 /** Options of {@linkcode Linear}. */
 export interface LinearOptions {
@@ -38,14 +37,10 @@ export class Linear extends Module {
     checkInteger("Linear", "inFeatures", inFeatures, 1);
     checkInteger("Linear", "outFeatures", outFeatures, 1);
     checkOptions("Linear", options, ["bias", "device", "dtype"]);
-    const { bias = true, ...rest } = options;
-    const high = 1 / Math.sqrt(inFeatures);
-    const uniform = (shape: number[]) =>
-      keep(rand(shape, { ...rest, low: -high, high, requiresGrad: true }));
     using undo = new DisposableStack(); // frees what was made, should the rest fail
     undo.defer(() => super.dispose());
-    this.weight = uniform([outFeatures, inFeatures]);
-    this.bias = bias ? uniform([outFeatures]) : null;
+    this.weight = uniform([outFeatures, inFeatures], inFeatures, options);
+    this.bias = options.bias ?? true ? uniform([outFeatures], inFeatures, options) : null;
     undo.move();
   }
 

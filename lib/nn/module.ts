@@ -262,7 +262,7 @@ function* modulesIn(
   }
 }
 
-// The modules in a container, which stands within those `around` it.
+// The modules in a container, which stands within those `around` it. What is nested deeper than any model is data.
 function* containedIn(
   name: string,
   value: object | null,

@@ -2,8 +2,7 @@ import { isClass } from "../core/format.ts";
 import { refuse } from "../core/options.ts";
 import { CudenoError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { fusedActivationOf } from "./fused.ts";
-import { activated } from "./fused.ts";
+import { activated, fusedActivationOf } from "./fused.ts";
 import { Module } from "./module.ts";
 import { checkModule } from "./check.ts";
 

@@ -4,13 +4,13 @@ import { keep } from "../core/scope.ts";
 import { rand } from "../create.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** A parameter as recurrent layers start with, uniform in ±1/sqrt(hidden). */
+/** A parameter as linear and recurrent layers start with, uniform in ±1/sqrt(size). */
 export function uniform(
   shape: readonly number[],
-  hidden: number,
+  size: number,
   { device, dtype }: { device?: DeviceName | undefined; dtype?: DType | undefined },
 ): Tensor {
-  const high = 1 / Math.sqrt(hidden);
+  const high = 1 / Math.sqrt(size);
   const place = { ...(device && { device }), ...(dtype && { dtype }) };
   return keep(rand(shape, { ...place, low: -high, high, requiresGrad: true }));
 }
