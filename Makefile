@@ -153,17 +153,19 @@ LINK_cuda := -shared --cudart static $(HOST_COMPILER) -Xcompiler=-static-libstdc
 
 # ---- Compiling and linking ---------------------------------------------------------------------------------------
 
-# cuda/*.cu is compiled by both compilers, cuda/gpu/*.cu by nvcc only, cuda/cpu/*.cpp by the C++ compiler only.
-SHARED   := $(wildcard cuda/*.cu)
-KERNEL   := cpu/matmul_kernel.cpp
-CPU_SRC  := $(filter-out cuda/$(KERNEL),$(SHARED) $(wildcard cuda/cpu/*.cpp))
-CPU_O    := $(CPU_SRC:cuda/%=%.o) $(if $(wildcard cuda/$(KERNEL)),$(ISAS:%=$(KERNEL).%.o))
+# cuda/gpu/ is compiled by nvcc only, cuda/cpu/ by the C++ compiler only, all else by both.
+FILES    := $(shell find cuda -path $(BUILD) -prune -o \( -name '*.cu' -o -name '*.cpp' \) -print | LC_ALL=C sort)
+GPU_SRC  := $(filter cuda/gpu/%,$(FILES))
+SHARED   := $(filter-out cuda/gpu/% cuda/cpu/%,$(FILES))
+KERNEL   := cpu/gemm/kernel.cpp
+CPU_SRC  := $(filter-out cuda/$(KERNEL),$(SHARED) $(filter cuda/cpu/%,$(FILES)))
+CPU_O    := $(CPU_SRC:cuda/%=%.o) $(ISAS:%=$(KERNEL).%.o)
 CPU_OBJ  := $(CPU_O:%=$(OBJ)/cpu/%)
 ASAN_OBJ := $(CPU_O:%=$(OBJ)/asan/%)
 TSAN_OBJ := $(CPU_O:%=$(OBJ)/tsan/%)
 # Products take longest to compile: first, so that no processor waits for them at the end.
-PRODUCTS := $(wildcard cuda/gpu/matmul_*.cu)
-CUDA_OBJ := $(patsubst cuda/%,$(OBJ)/cuda/%.o,$(PRODUCTS) $(SHARED) $(filter-out $(PRODUCTS),$(wildcard cuda/gpu/*.cu)))
+PRODUCTS := $(filter cuda/gpu/gemm/%,$(GPU_SRC))
+CUDA_OBJ := $(patsubst cuda/%,$(OBJ)/cuda/%.o,$(PRODUCTS) $(SHARED) $(filter-out $(PRODUCTS),$(GPU_SRC)))
 
 VARIANT = $(word 4,$(subst /, ,$@))# cuda/build/obj/VARIANT/…
 ISA     = $(or $(filter avx2 avx512,$(subst ., ,$(@F))),base)
@@ -236,7 +238,7 @@ $(OBJ)/exports.txt:
 	@mkdir -p $(@D); echo '_cdn_*' > $@
 
 FORCE:
--include $(wildcard $(OBJ)/*/*.d $(OBJ)/*/*/*.d)
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
 # ---- What people ask for -----------------------------------------------------------------------------------------
 

@@ -90,30 +90,30 @@ export {
   softplus,
   type SoftplusOptions,
   tanh,
-} from "./lib/ops/activations.ts";
-export { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./lib/ops/binary.ts";
-export { eq, ge, gt, le, lt, ne } from "./lib/ops/compare.ts";
-export { concat, stack } from "./lib/ops/concat.ts";
-export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention.ts";
-export { einsum } from "./lib/ops/einsum.ts";
+} from "./lib/ops/elementwise/activations.ts";
+export { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./lib/ops/elementwise/binary.ts";
+export { eq, ge, gt, le, lt, ne } from "./lib/ops/elementwise/compare.ts";
+export { concat, stack } from "./lib/ops/shape/concat.ts";
+export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention/attention.ts";
+export { einsum } from "./lib/ops/linalg/einsum.ts";
 // Normalisation, dropout, losses.
-export { batchNorm, type BatchNormOptions } from "./lib/ops/batch_norm.ts";
+export { batchNorm, type BatchNormOptions } from "./lib/ops/norm/batch_norm.ts";
 export {
   bceLoss,
   type BCELossOptions,
   bceWithLogitsLoss,
   type BCEWithLogitsLossOptions,
-} from "./lib/ops/bce_loss.ts";
-export { crossEntropy, type CrossEntropyOptions } from "./lib/ops/cross_entropy.ts";
-export { klDivLoss, type KLDivLossOptions } from "./lib/ops/kl_div_loss.ts";
+} from "./lib/ops/loss/bce_loss.ts";
+export { crossEntropy, type CrossEntropyOptions } from "./lib/ops/loss/cross_entropy.ts";
+export { klDivLoss, type KLDivLossOptions } from "./lib/ops/loss/kl_div_loss.ts";
 export {
   huberLoss,
   type HuberLossOptions,
   l1Loss,
   smoothL1Loss,
   type SmoothL1LossOptions,
-} from "./lib/ops/l1_loss.ts";
-export type { LossOptions, Reduction } from "./lib/ops/loss.ts";
+} from "./lib/ops/loss/l1_loss.ts";
+export type { LossOptions, Reduction } from "./lib/ops/loss/_loss.ts";
 export {
   cosineEmbeddingLoss,
   type CosineEmbeddingLossOptions,
@@ -121,21 +121,21 @@ export {
   type HingeLossOptions,
   multiMarginLoss,
   type MultiMarginLossOptions,
-} from "./lib/ops/margin_loss.ts";
-export { mseLoss } from "./lib/ops/mse_loss.ts";
-export { type ClassLossOptions, nllLoss } from "./lib/ops/nll_loss.ts";
-export { dropout, type DropoutOptions } from "./lib/ops/dropout.ts";
+} from "./lib/ops/loss/margin_loss.ts";
+export { mseLoss } from "./lib/ops/loss/mse_loss.ts";
+export { type ClassLossOptions, nllLoss } from "./lib/ops/loss/nll_loss.ts";
+export { dropout, type DropoutOptions } from "./lib/ops/random/dropout.ts";
 export {
   layerNorm,
   type LayerNormOptions,
   rmsNorm,
   type RMSNormOptions,
-} from "./lib/ops/row_norm.ts";
-export { gatherRows, type GatherRowsOptions } from "./lib/ops/gather_rows.ts";
-export { gru } from "./lib/ops/gru.ts";
-export { type FusedLinearOptions, linear } from "./lib/ops/linear.ts";
-export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/lstm.ts";
-export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/matmul.ts";
+} from "./lib/ops/norm/row_norm.ts";
+export { gatherRows, type GatherRowsOptions } from "./lib/ops/index/gather_rows.ts";
+export { gru } from "./lib/ops/recurrent/gru.ts";
+export { type FusedLinearOptions, linear } from "./lib/ops/linalg/linear.ts";
+export { lstm, type LSTMOptions, type LSTMResult } from "./lib/ops/recurrent/lstm.ts";
+export { matmul, type MatmulOptions, matmulVariants } from "./lib/ops/linalg/matmul.ts";
 export {
   broadcastTo,
   flatten,
@@ -144,9 +144,9 @@ export {
   squeeze,
   transpose,
   unsqueeze,
-} from "./lib/ops/movement.ts";
-export { pad, type PadOptions, tile } from "./lib/ops/pad.ts";
-export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent.ts";
+} from "./lib/ops/shape/movement.ts";
+export { pad, type PadOptions, tile } from "./lib/ops/shape/pad.ts";
+export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent/_recurrent.ts";
 export {
   argmax,
   argmin,
@@ -156,15 +156,15 @@ export {
   min,
   type ReduceOptions,
   sum,
-} from "./lib/ops/reduce.ts";
+} from "./lib/ops/reduce/reduce.ts";
 // Statistics, scans, sorting, indexing.
-export { cumsum } from "./lib/ops/cumsum.ts";
-export { embedding, type EmbeddingOptions } from "./lib/ops/embedding.ts";
-export { gather, scatterAdd } from "./lib/ops/gather.ts";
-export { indexAdd, indexSelect } from "./lib/ops/index_select.ts";
-export { logSumExp } from "./lib/ops/log_sum_exp.ts";
-export { norm, type NormOptions } from "./lib/ops/norm.ts";
-export { oneHot, type OneHotOptions } from "./lib/ops/one_hot.ts";
+export { cumsum } from "./lib/ops/reduce/cumsum.ts";
+export { embedding, type EmbeddingOptions } from "./lib/ops/index/embedding.ts";
+export { gather, scatterAdd } from "./lib/ops/index/gather.ts";
+export { indexAdd, indexSelect } from "./lib/ops/index/index_select.ts";
+export { logSumExp } from "./lib/ops/reduce/log_sum_exp.ts";
+export { norm, type NormOptions } from "./lib/ops/reduce/norm.ts";
+export { oneHot, type OneHotOptions } from "./lib/ops/index/one_hot.ts";
 export {
   argsort,
   type Ordered,
@@ -172,11 +172,11 @@ export {
   type SortOptions,
   topK,
   type TopKOptions,
-} from "./lib/ops/sort.ts";
-export { std, variance, type VarianceOptions } from "./lib/ops/statistics.ts";
-export { chunk, flip, select, slice, split } from "./lib/ops/slice.ts";
-export { rnn, type RNNOptions } from "./lib/ops/rnn.ts";
-export { logSoftmax, softmax } from "./lib/ops/softmax.ts";
+} from "./lib/ops/index/sort.ts";
+export { std, variance, type VarianceOptions } from "./lib/ops/reduce/statistics.ts";
+export { chunk, flip, select, slice, split } from "./lib/ops/shape/slice.ts";
+export { rnn, type RNNOptions } from "./lib/ops/recurrent/rnn.ts";
+export { logSoftmax, softmax } from "./lib/ops/reduce/softmax.ts";
 export { clipGradNorm, type ClipGradNormOptions, clipGradValue } from "./lib/optim/clip_grad.ts";
 export type { Batch, ParameterState } from "./lib/optim/batch.ts";
 export type { EMA, EMAOptions, EMAState } from "./lib/optim/ema.ts";
@@ -190,7 +190,7 @@ export type {
   Trainable,
 } from "./lib/optim/optimizer.ts";
 export type { Schedule, ScheduleState } from "./lib/optim/schedule/schedule.ts";
-export { tril, triu } from "./lib/ops/triangle.ts";
+export { tril, triu } from "./lib/ops/shape/triangle.ts";
 export {
   abs,
   clip,
@@ -205,8 +205,8 @@ export {
   sign,
   sin,
   sqrt,
-} from "./lib/ops/unary.ts";
-export { where } from "./lib/ops/where.ts";
+} from "./lib/ops/elementwise/unary.ts";
+export { where } from "./lib/ops/elementwise/where.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export { Tensor } from "./lib/tensor.ts";

@@ -15,7 +15,7 @@ import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { allocate } from "./core/allocate.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
-import { write } from "./ops/window.ts";
+import { write } from "./ops/shape/_window.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */

@@ -20,11 +20,11 @@ import {
   softplus,
   type SoftplusOptions,
   tanh,
-} from "./ops/activations.ts";
-import { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./ops/binary.ts";
-import { cast } from "./ops/cast.ts";
-import { eq, ge, gt, le, lt, ne } from "./ops/compare.ts";
-import { matmul, type MatmulOptions } from "./ops/matmul.ts";
+} from "./ops/elementwise/activations.ts";
+import { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./ops/elementwise/binary.ts";
+import { cast } from "./ops/elementwise/cast.ts";
+import { eq, ge, gt, le, lt, ne } from "./ops/elementwise/compare.ts";
+import { matmul, type MatmulOptions } from "./ops/linalg/matmul.ts";
 import {
   broadcastTo,
   flatten,
@@ -33,8 +33,8 @@ import {
   squeeze,
   transpose,
   unsqueeze,
-} from "./ops/movement.ts";
-import { pad, type PadOptions, tile } from "./ops/pad.ts";
+} from "./ops/shape/movement.ts";
+import { pad, type PadOptions, tile } from "./ops/shape/pad.ts";
 import {
   argmax,
   argmin,
@@ -44,12 +44,12 @@ import {
   min,
   type ReduceOptions,
   sum,
-} from "./ops/reduce.ts";
-import { cumsum } from "./ops/cumsum.ts";
-import { gather, scatterAdd } from "./ops/gather.ts";
-import { indexAdd, indexSelect } from "./ops/index_select.ts";
-import { logSumExp } from "./ops/log_sum_exp.ts";
-import { norm, type NormOptions } from "./ops/norm.ts";
+} from "./ops/reduce/reduce.ts";
+import { cumsum } from "./ops/reduce/cumsum.ts";
+import { gather, scatterAdd } from "./ops/index/gather.ts";
+import { indexAdd, indexSelect } from "./ops/index/index_select.ts";
+import { logSumExp } from "./ops/reduce/log_sum_exp.ts";
+import { norm, type NormOptions } from "./ops/reduce/norm.ts";
 import {
   argsort,
   type Ordered,
@@ -57,11 +57,11 @@ import {
   type SortOptions,
   topK,
   type TopKOptions,
-} from "./ops/sort.ts";
-import { std, variance, type VarianceOptions } from "./ops/statistics.ts";
-import { chunk, flip, select, slice, split } from "./ops/slice.ts";
-import { logSoftmax, softmax } from "./ops/softmax.ts";
-import { tril, triu } from "./ops/triangle.ts";
+} from "./ops/index/sort.ts";
+import { std, variance, type VarianceOptions } from "./ops/reduce/statistics.ts";
+import { chunk, flip, select, slice, split } from "./ops/shape/slice.ts";
+import { logSoftmax, softmax } from "./ops/reduce/softmax.ts";
+import { tril, triu } from "./ops/shape/triangle.ts";
 import {
   abs,
   clip,
@@ -76,8 +76,8 @@ import {
   sign,
   sin,
   sqrt,
-} from "./ops/unary.ts";
-import { where } from "./ops/where.ts";
+} from "./ops/elementwise/unary.ts";
+import { where } from "./ops/elementwise/where.ts";
 
 /**
  * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a function of the same name

@@ -5,8 +5,8 @@ import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { empty } from "../create.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { gatherRows } from "../ops/gather_rows.ts";
-import { checkSameDevice, checkTensor } from "../ops/operands.ts";
+import { gatherRows } from "../ops/index/gather_rows.ts";
+import { checkSameDevice, checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** Samples that can be had in batches. */

@@ -9,7 +9,7 @@ import { Linear } from "../nn/linear.ts";
 import type { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
 import { Sequential } from "../nn/sequential.ts";
-import { probabilityOf } from "../ops/dropout.ts";
+import { probabilityOf } from "../ops/random/dropout.ts";
 import { type Activation } from "./activation.ts";
 import { activationLayer } from "./activation_layer.ts";
 

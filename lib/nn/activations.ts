@@ -13,8 +13,8 @@ import {
   softplus,
   type SoftplusOptions,
   tanh,
-} from "../ops/activations.ts";
-import { logSoftmax, softmax } from "../ops/softmax.ts";
+} from "../ops/elementwise/activations.ts";
+import { logSoftmax, softmax } from "../ops/reduce/softmax.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -1,5 +1,5 @@
 import { formatCall } from "../core/format.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
@@ -7,7 +7,7 @@ import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ones, zeros } from "../create.ts";
 import { ShapeError } from "../native/errors.ts";
-import { batchNorm, checkBatchNorm } from "../ops/batch_norm.ts";
+import { batchNorm, checkBatchNorm } from "../ops/norm/batch_norm.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -1,5 +1,5 @@
 import { checkOptions } from "../core/options.ts";
-import { dropout, probabilityOf } from "../ops/dropout.ts";
+import { dropout, probabilityOf } from "../ops/random/dropout.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -1,5 +1,5 @@
 import { checkOptions, refuse } from "../core/options.ts";
-import { flatten } from "../ops/movement.ts";
+import { flatten } from "../ops/shape/movement.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -1,6 +1,6 @@
 // What Sequential computes as one operation.
 import type { FusedActivation } from "../core/gate.ts";
-import { linear } from "../ops/linear.ts";
+import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { GELU, ReLU, SiLU } from "./activations.ts";
 import { Linear } from "./linear.ts";

@@ -1,4 +1,4 @@
-import { gru } from "../ops/gru.ts";
+import { gru } from "../ops/recurrent/gru.ts";
 import type { Tensor } from "../tensor.ts";
 import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 

@@ -1,4 +1,4 @@
-import { gru } from "../ops/gru.ts";
+import { gru } from "../ops/recurrent/gru.ts";
 import type { Tensor } from "../tensor.ts";
 import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 

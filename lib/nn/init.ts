@@ -5,7 +5,7 @@ import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
 import { takeRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { checkDType, checkTensor, floats } from "../ops/operands.ts";
+import { checkDType, checkTensor, floats } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { normalBelow, normalQuantile, orthonormalColumns, uniforms } from "./init_math.ts";
 

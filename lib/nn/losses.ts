@@ -3,15 +3,15 @@ import {
   type BCELossOptions,
   bceWithLogitsLoss,
   type BCEWithLogitsLossOptions,
-} from "../ops/bce_loss.ts";
+} from "../ops/loss/bce_loss.ts";
 import {
   crossEntropy,
   type CrossEntropyOptions,
   crossEntropyOptions,
-} from "../ops/cross_entropy.ts";
-import { klDivLoss, type KLDivLossOptions, klReductionOf } from "../ops/kl_div_loss.ts";
-import { reductionOf } from "../ops/loss.ts";
-import { type ClassLossOptions, nllLoss } from "../ops/nll_loss.ts";
+} from "../ops/loss/cross_entropy.ts";
+import { klDivLoss, type KLDivLossOptions, klReductionOf } from "../ops/loss/kl_div_loss.ts";
+import { reductionOf } from "../ops/loss/_loss.ts";
+import { type ClassLossOptions, nllLoss } from "../ops/loss/nll_loss.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a trainer calls: from the model's output and the target to the loss. */

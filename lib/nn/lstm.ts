@@ -1,4 +1,4 @@
-import { lstm } from "../ops/lstm.ts";
+import { lstm } from "../ops/recurrent/lstm.ts";
 import type { Tensor } from "../tensor.ts";
 import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 

@@ -1,4 +1,4 @@
-import { lstm } from "../ops/lstm.ts";
+import { lstm } from "../ops/recurrent/lstm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LSTMState } from "./lstm.ts";
 import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";

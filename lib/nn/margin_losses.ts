@@ -1,5 +1,5 @@
 import { isFloat } from "../core/dtype.ts";
-import { reductionOf } from "../ops/loss.ts";
+import { reductionOf } from "../ops/loss/_loss.ts";
 import {
   cosineEmbeddingLoss,
   type CosineEmbeddingLossOptions,
@@ -10,7 +10,7 @@ import {
   marginOf,
   multiMarginLoss,
   type MultiMarginLossOptions,
-} from "../ops/margin_loss.ts";
+} from "../ops/loss/margin_loss.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Loss } from "./losses.ts";
 

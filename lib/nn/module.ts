@@ -6,7 +6,7 @@ import { checkOptions, refuse } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
 
 /** Tensors by their PyTorch names, such as `0.weight`. */

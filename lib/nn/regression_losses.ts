@@ -6,9 +6,9 @@ import {
   l1Loss,
   smoothL1Loss,
   type SmoothL1LossOptions,
-} from "../ops/l1_loss.ts";
-import { type LossOptions, reductionOf } from "../ops/loss.ts";
-import { mseLoss } from "../ops/mse_loss.ts";
+} from "../ops/loss/l1_loss.ts";
+import { type LossOptions, reductionOf } from "../ops/loss/_loss.ts";
+import { mseLoss } from "../ops/loss/mse_loss.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Loss } from "./losses.ts";
 

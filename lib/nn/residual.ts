@@ -1,4 +1,4 @@
-import { add } from "../ops/binary.ts";
+import { add } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { checkModule } from "./check.ts";

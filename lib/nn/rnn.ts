@@ -1,4 +1,4 @@
-import { checkNonlinearity, rnn } from "../ops/rnn.ts";
+import { checkNonlinearity, rnn } from "../ops/recurrent/rnn.ts";
 import type { Tensor } from "../tensor.ts";
 import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 

@@ -1,15 +1,15 @@
 import { uniform } from "./uniform.ts";
 import { formatCall } from "../core/format.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
-import { concat } from "../ops/concat.ts";
-import { dropout, probabilityOf } from "../ops/dropout.ts";
-import type { RecurrentWeights } from "../ops/recurrent.ts";
-import { slice } from "../ops/slice.ts";
+import { concat } from "../ops/shape/concat.ts";
+import { dropout, probabilityOf } from "../ops/random/dropout.ts";
+import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
+import { slice } from "../ops/shape/slice.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

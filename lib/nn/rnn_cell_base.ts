@@ -1,11 +1,11 @@
 import { formatCall } from "../core/format.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
-import type { RecurrentWeights } from "../ops/recurrent.ts";
+import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./uniform.ts";

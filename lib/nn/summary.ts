@@ -5,7 +5,7 @@ import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
 import type { Module, SummaryOptions } from "./module.ts";
 

@@ -1,7 +1,7 @@
 import { checkChoice, checkInteger, checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { gelu, relu } from "../ops/activations.ts";
-import { add } from "../ops/binary.ts";
+import { gelu, relu } from "../ops/elementwise/activations.ts";
+import { add } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import {
   type AttentionMasks,

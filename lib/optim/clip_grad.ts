@@ -4,7 +4,7 @@ import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { checkSameDevice } from "../ops/operands.ts";
+import { checkSameDevice } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
 

@@ -5,7 +5,7 @@ import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Module } from "../nn/module.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { lerpAll, listOf } from "./lists.ts";
 import { copyLike } from "./state.ts";

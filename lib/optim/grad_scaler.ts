@@ -7,7 +7,7 @@ import {
 } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { mul } from "../ops/binary.ts";
+import { mul } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
 import { type Optimizer } from "./optimizer.ts";

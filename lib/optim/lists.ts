@@ -1,6 +1,6 @@
 import { isTensor, refuse } from "../core/options.ts";
 import type { Backend } from "../core/backend.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** The handles of tensors, as the library takes lists of them, in a list that is given. Throws for one that was disposed. */

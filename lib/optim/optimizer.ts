@@ -7,7 +7,7 @@ import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Batch, type ParameterState } from "./batch.ts";
 import { loadState, saveState } from "./state.ts";

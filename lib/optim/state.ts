@@ -3,7 +3,7 @@ import { checkInteger, checkNumber, checkState } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ParameterState } from "./batch.ts";
 import type { Group, OptimizerState } from "./optimizer.ts";

@@ -1,15 +1,15 @@
-import { checkTensor } from "../ops/operands.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import { noGrad } from "../core/autograd.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import { zeros } from "../create.ts";
-import { cast } from "../ops/cast.ts";
-import { eq, gt, ne } from "../ops/compare.ts";
-import { mul } from "../ops/binary.ts";
-import type { Answers, LossNote } from "../ops/loss.ts";
-import { argmax, sum } from "../ops/reduce.ts";
-import { where } from "../ops/where.ts";
+import { cast } from "../ops/elementwise/cast.ts";
+import { eq, gt, ne } from "../ops/elementwise/compare.ts";
+import { mul } from "../ops/elementwise/binary.ts";
+import type { Answers, LossNote } from "../ops/loss/_loss.ts";
+import { argmax, sum } from "../ops/reduce/reduce.ts";
+import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**

@@ -1,0 +1,95 @@
+// Copies of operands in the order in which a kernel reads them. Included by matmul_kernel.cpp only.
+#pragma once
+#include "cpu/gemm/vector.h"
+
+namespace cdn {
+namespace {
+
+// A square of SIDE x SIDE elements, in registers: to[p * to_stride + w] = x[w * x_stride + p].
+#if defined(__AVX__)
+template <class T> constexpr int SIDE = 4;
+#else
+template <class T> constexpr int SIDE = 16 / sizeof(T);
+#endif
+
+inline void transpose_square(float* to, int64_t to_stride, const float* x, int64_t x_stride) {
+  Float4 r0 = load<Float4>(x), r1 = load<Float4>(x + x_stride);
+  Float4 r2 = load<Float4>(x + 2 * x_stride), r3 = load<Float4>(x + 3 * x_stride);
+  Float4 low01 = CDN_SHUFFLE4(r0, r1, 0, 4, 1, 5), high01 = CDN_SHUFFLE4(r0, r1, 2, 6, 3, 7);
+  Float4 low23 = CDN_SHUFFLE4(r2, r3, 0, 4, 1, 5), high23 = CDN_SHUFFLE4(r2, r3, 2, 6, 3, 7);
+  store(to, CDN_SHUFFLE4(low01, low23, 0, 1, 4, 5));
+  store(to + to_stride, CDN_SHUFFLE4(low01, low23, 2, 3, 6, 7));
+  store(to + 2 * to_stride, CDN_SHUFFLE4(high01, high23, 0, 1, 4, 5));
+  store(to + 3 * to_stride, CDN_SHUFFLE4(high01, high23, 2, 3, 6, 7));
+}
+inline void transpose_square(double* to, int64_t to_stride, const double* x, int64_t x_stride) {
+#if defined(__AVX__)
+  __m256d r0 = _mm256_loadu_pd(x), r1 = _mm256_loadu_pd(x + x_stride);
+  __m256d r2 = _mm256_loadu_pd(x + 2 * x_stride), r3 = _mm256_loadu_pd(x + 3 * x_stride);
+  __m256d even01 = _mm256_unpacklo_pd(r0, r1), odd01 = _mm256_unpackhi_pd(r0, r1);
+  __m256d even23 = _mm256_unpacklo_pd(r2, r3), odd23 = _mm256_unpackhi_pd(r2, r3);
+  _mm256_storeu_pd(to, _mm256_permute2f128_pd(even01, even23, 0x20));
+  _mm256_storeu_pd(to + to_stride, _mm256_permute2f128_pd(odd01, odd23, 0x20));
+  _mm256_storeu_pd(to + 2 * to_stride, _mm256_permute2f128_pd(even01, even23, 0x31));
+  _mm256_storeu_pd(to + 3 * to_stride, _mm256_permute2f128_pd(odd01, odd23, 0x31));
+#else
+  Double2 r0 = load<Double2>(x), r1 = load<Double2>(x + x_stride);
+  store(to, CDN_SHUFFLE2(r0, r1, 0, 2));
+  store(to + to_stride, CDN_SHUFFLE2(r0, r1, 1, 3));
+#endif
+}
+
+// to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k: in registers, in slices of one cache line of each row
+// of x, so that rows a power of two apart do not evict each other half read.
+template <class T> void transpose(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width, int64_t k) {
+  constexpr int64_t SLICE = 64 / sizeof(T);
+  const int64_t w_done = width - width % SIDE<T>, p_done = k - k % SIDE<T>;
+  for (int64_t slice = 0; slice < p_done; slice += SLICE)
+    for (int64_t w = 0; w < w_done; w += SIDE<T>) {
+      T* target = to + slice * to_stride + w;
+      const T* from = x + w * x_stride + slice;
+      if (p_done - slice >= SLICE)
+#pragma GCC unroll 8
+        for (int64_t p = 0; p < SLICE; p += SIDE<T>)
+          transpose_square(target + p * to_stride, to_stride, from + p, x_stride);
+      else
+        for (int64_t p = 0; p < p_done - slice; p += SIDE<T>)
+          transpose_square(target + p * to_stride, to_stride, from + p, x_stride);
+    }
+  for (int64_t w = w_done; w < width; w++)
+    for (int64_t p = 0; p < p_done; p++) to[p * to_stride + w] = x[w * x_stride + p];
+  for (int64_t p = p_done; p < k; p++)
+    for (int64_t w = 0; w < width; w++) to[p * to_stride + w] = x[w * x_stride + p];
+}
+
+// Panels of `each` <= WIDTH elements, the last may have fewer: element (w, p) of a panel goes to p * WIDTH + w, and the
+// next panel is WIDTH * k further. Neighbours along w lie width_stride apart in x, those along k k_stride; one of the
+// strides is 1, or its extent is. Where it is width_stride, several panels take their parts of a row while it is at
+// hand: reading little from each of many rows would wait for memory.
+template <class T, int WIDTH>
+void pack(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride, int64_t k_stride) {
+  if (width_stride != 1) {
+    for (int64_t w = 0; w < width; w += each, packed += WIDTH * k)
+      transpose(packed, WIDTH, x + w * width_stride, width_stride, width - w < each ? width - w : each, k);
+    return;
+  }
+  constexpr int64_t AHEAD = 8, LINE = 64 / sizeof(T);
+  const int64_t group = 8 * each;
+  for (int64_t begin = 0; begin < width; begin += group, packed += 8 * WIDTH * k) {
+    const int64_t end = begin + group < width ? begin + group : width;
+    for (int64_t p = 0; p < k; p++) {
+      const T* row = x + p * k_stride;
+      if (p + AHEAD < k)
+        for (int64_t w = begin; w < end; w += LINE) __builtin_prefetch(row + AHEAD * k_stride + w);
+      T* to = packed + p * WIDTH;
+      for (int64_t w = begin; w < end; w += each, to += WIDTH * k)
+        if (width - w >= WIDTH)  // as many as fit: more than `each` is for nothing, but quicker
+          __builtin_memcpy(to, row + w, sizeof(T) * WIDTH);
+        else
+          for (int64_t i = 0; i < each && w + i < width; i++) to[i] = row[w + i];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cdn

@@ -1,0 +1,253 @@
+// An NVIDIA GPU as a device: the CUDA runtime behind the functions of backend.h.
+#include "runtime/backend.h"
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "gpu/device/check.h"
+
+namespace cdn {
+namespace backend {
+namespace {
+
+constexpr int MAX_DEVICES = 64;
+
+cudaStream_t cuda_stream(Stream s) { return static_cast<cudaStream_t>(s); }
+
+// Pinned host memory for reads, kept by size: making it costs far more than the copy it serves.
+class PinnedCache {
+ public:
+  void* take(int64_t bytes) {
+    const int64_t size = size_class(bytes);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      auto it = free_.find(size);
+      if (it != free_.end() && !it->second.empty()) {
+        void* p = it->second.back();
+        it->second.pop_back();
+        held_ -= size;
+        return p;
+      }
+    }
+    void* p = nullptr;
+    if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
+      cudaGetLastError();
+      CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes", (long long)bytes);
+    }
+    return p;
+  }
+  void give(void* p, int64_t bytes) noexcept {
+    if (!keep(p, size_class(bytes))) cudaFreeHost(p);
+  }
+
+ private:
+  bool keep(void* p, int64_t size) noexcept {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (held_ + size > KEEP) return false;
+    try {
+      free_[size].push_back(p);
+    } catch (...) {  // no host memory to remember it in
+      return false;
+    }
+    held_ += size;
+    return true;
+  }
+  static constexpr int64_t KEEP = 64 << 20;
+  static int64_t size_class(int64_t bytes) {
+    int64_t size = 4096;
+    while (size < bytes) size *= 2;
+    return size;
+  }
+  std::mutex mutex_;
+  std::map<int64_t, std::vector<void*>> free_;
+  int64_t held_ = 0;
+};
+
+PinnedCache& pinned() {
+  static auto* cache = new PinnedCache;  // outlives the driver's own tear-down
+  return *cache;
+}
+
+thread_local int32_t active_device = -1;
+
+int32_t count_devices(std::string* why) {
+  int count = 0;
+  cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess) {
+    cudaGetLastError();
+    *why = std::string("the CUDA driver says: ") + cudaGetErrorString(status);
+    return 0;
+  }
+  if (count == 0) *why = "the CUDA driver sees no GPU";
+  return count < MAX_DEVICES ? count : MAX_DEVICES;
+}
+
+}  // namespace
+
+int32_t device_count(const char** why_none) {
+  static auto* why = new std::string;  // never destroyed: at exit another thread may ask
+  static const int32_t count = count_devices(why);
+  *why_none = why->c_str();
+  return count;
+}
+
+DeviceInfo device_info(int32_t device) {
+  cudaDeviceProp p;
+  CUDA_CHECK(cudaGetDeviceProperties(&p, device));
+  size_t free = 0, total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  int driver = 0, runtime = 0;
+  CUDA_CHECK(cudaDriverGetVersion(&driver));
+  CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  DeviceInfo info{{}, (int64_t)total, (int64_t)free, p.major, p.minor, p.multiProcessorCount, driver, runtime, 1};
+  snprintf(info.name, sizeof info.name, "%s", p.name);
+  return info;
+}
+
+const char* build_info() {
+#define CDN_TEXT(x) #x
+#define CDN_TEXT_OF(x) CDN_TEXT(x)
+  return "cuda, nvcc " CDN_TEXT_OF(__CUDACC_VER_MAJOR__) "." CDN_TEXT_OF(__CUDACC_VER_MINOR__)
+#ifdef CDN_ARCHS
+      ", architectures " CDN_ARCHS
+#endif
+      ;
+}
+
+void activate(int32_t device) {
+  if (active_device == device) return;
+  CUDA_CHECK(cudaSetDevice(device));
+  active_device = device;
+}
+
+volatile Fault* fault_create() {
+  void* p = nullptr;
+  CUDA_CHECK(cudaHostAlloc(&p, sizeof(Fault), cudaHostAllocPortable | cudaHostAllocMapped));
+  memset(p, 0, sizeof(Fault));
+  return static_cast<Fault*>(p);
+}
+
+void* raw_alloc(int32_t, int64_t bytes) {
+  void* p = nullptr;
+  if (cudaMalloc(&p, static_cast<size_t>(bytes)) == cudaSuccess) return p;
+  cudaGetLastError();
+  return nullptr;
+}
+void raw_free(int32_t, void* p) { cudaFree(p); }
+
+int64_t default_limit(int32_t) {
+  size_t free = 0, total = 0;
+  CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return static_cast<int64_t>(total);
+}
+
+void device_sync(int32_t device) noexcept {
+  if (cudaSetDevice(device) == cudaSuccess) cudaDeviceSynchronize();
+  active_device = -1;
+}
+
+Stream stream_create() {
+  cudaStream_t s;
+  CUDA_CHECK(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+  return s;
+}
+void stream_sync(Stream s) { CUDA_CHECK(cudaStreamSynchronize(cuda_stream(s))); }
+
+void stream_wait(Stream waiter, Stream other) {
+  cudaEvent_t event;
+  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  cudaError_t status = cudaEventRecord(event, cuda_stream(other));
+  if (status == cudaSuccess) status = cudaStreamWaitEvent(cuda_stream(waiter), event, 0);
+  cudaEventDestroy(event);  // freed once it has happened
+  CUDA_CHECK(status);
+}
+
+struct Event {
+  cudaEvent_t event = nullptr;
+};
+
+Event* event_create() {
+  auto event = std::make_unique<Event>();
+  CUDA_CHECK(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync));
+  return event.release();
+}
+void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s))); }
+
+void event_wait(Stream waiter, Event& event) {
+  CUDA_CHECK(cudaStreamWaitEvent(cuda_stream(waiter), event.event, 0));
+}
+
+double event_elapsed(Event& first, Event& second) {
+  CUDA_CHECK(cudaEventSynchronize(first.event));
+  CUDA_CHECK(cudaEventSynchronize(second.event));
+  float milliseconds = 0;
+  CUDA_CHECK(cudaEventElapsedTime(&milliseconds, first.event, second.event));
+  return static_cast<double>(milliseconds) * 1000;
+}
+void event_destroy(Event* event) noexcept {
+  cudaEventDestroy(event->event);
+  delete event;
+}
+
+void copy_in(void* dst, const void* host, int64_t bytes, Stream s) {
+  CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, cuda_stream(s)));
+}
+void copy_out(void* host, const void* src, int64_t bytes, Stream s) {
+  CUDA_CHECK(cudaMemcpyAsync(host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, cuda_stream(s)));
+  CUDA_CHECK(cudaStreamSynchronize(cuda_stream(s)));
+}
+void copy(void* dst, const void* src, int64_t bytes, Stream s) {
+  CUDA_CHECK(cudaMemcpyAsync(dst, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, cuda_stream(s)));
+}
+
+void check_launch(Stream s, bool wait) {
+  cudaError_t status = cudaGetLastError();
+  if (status == cudaSuccess && wait) status = cudaStreamSynchronize(cuda_stream(s));
+  if (status != cudaSuccess) CDN_FAIL(CDN_CUDA_FAILURE, "the kernel failed: %s", cudaGetErrorString(status));
+}
+
+struct Read {
+  void* host = nullptr;
+  int64_t bytes = 0;
+  cudaEvent_t done = nullptr;
+  ~Read() {
+    if (done) cudaEventDestroy(done);
+    if (host) pinned().give(host, bytes);
+  }
+};
+
+Read* read_begin(const void* src, int64_t bytes, Stream s) {
+  auto* r = new Read;
+  try {
+    r->bytes = bytes;
+    if (bytes) {
+      r->host = pinned().take(bytes);
+      CUDA_CHECK(cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, cuda_stream(s)));
+    }
+    CUDA_CHECK(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming | cudaEventBlockingSync));
+    CUDA_CHECK(cudaEventRecord(r->done, cuda_stream(s)));
+  } catch (...) {
+    cudaStreamSynchronize(cuda_stream(s));
+    delete r;
+    throw;
+  }
+  return r;
+}
+void read_wait(Read* r) { CUDA_CHECK(cudaEventSynchronize(r->done)); }
+void read_end(void* host, Read* r, int64_t bytes) {
+  cudaError_t status = cudaEventSynchronize(r->done);
+  if (status == cudaSuccess && bytes) memcpy(host, r->host, static_cast<size_t>(bytes));
+  delete r;
+  CUDA_CHECK(status);
+}
+void read_free(Read* r) noexcept {
+  cudaEventSynchronize(r->done);
+  delete r;
+}
+
+}  // namespace backend
+}  // namespace cdn

@@ -1,0 +1,576 @@
+// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product
+// and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
+// STAGES ahead, and one or two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers
+// meet at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read
+// of b. Where c has few tiles, a cluster takes one of them, each
+// block a piece of k, and adds up the pieces through shared memory.
+//
+// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
+// cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
+// three products then give what a float product would, a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits
+// when they add, so that sums of more than 64 products are made by ordinary additions.
+#pragma once
+#include "gpu/tile/hopper.h"
+#include "gpu/gemm/fp32_emulation/split.h"
+
+namespace cdn {
+
+// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and
+// one of `splits` pieces of k; k counts in steps of 64.
+struct WgmmaWork {
+  TileGrid grid;  // a row of it has as many rows of tiles as a cluster has blocks
+  int32_t m, n, steps, splits, steps_per_split, batch;
+  int32_t cluster;  // blocks that share b: 1 or 2
+  int32_t joined;   // blocks that add up pieces of k: 1, or 2, 4 or 8
+  Divisor by_tiles, by_splits;
+  // In z: from matrix to matrix, 0 or 1; from plane to plane.
+  int32_t a_moves, b_moves, planes_apart_a, planes_apart_b;
+  void* c;         // of T, or float where float_out; pieces of k follow one another
+  bool float_out;  // else, where c's lines allow it, through TMA
+  bool boxes_out;
+  bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
+  bool float_in;  // the epilogue is of float operands
+  Epilogue epilogue;
+  CutOperands cut;  // of cut matrices
+};
+
+// Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the widest, which have
+// no registers to spare, nor those for small products as they are.
+CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) { return bn == 64 || (bm == 128 && bn == 128); }
+
+template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
+  using T = T_;
+  static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = BM / 64;
+  static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
+  static constexpr int THREADS = 128 * (CONSUMERS + 1);
+  static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
+  static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
+  static constexpr int OUT_COLS = BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
+  static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
+  static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
+  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
+  static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN);
+  static constexpr int PITCH = BN + 8;  // of sums that wait in the stages' place
+  static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
+};
+
+struct WgmmaPlace {
+  int32_t z, split, row, col, first_step, last_step;  // row and col of c
+};
+
+// rank: of the block in its cluster.
+CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_t item, int32_t rank) {
+  const uint32_t tiles = w.grid.rows * w.grid.cols, outer = w.by_tiles((uint32_t)item);
+  const TilePlace at = tile_place(w.grid, (uint32_t)item - outer * tiles);
+  WgmmaPlace p;
+  p.z = (int32_t)(w.joined > 1 ? outer : w.by_splits(outer));
+  p.split = w.joined > 1 ? rank : (int32_t)outer - p.z * w.splits;
+  p.row = ((int32_t)at.row * w.cluster + (w.cluster > 1 ? rank : 0)) * bm;
+  p.col = (int32_t)at.col * bn;
+  p.first_step = p.split * w.steps_per_split;
+  p.last_step = min(w.steps, p.first_step + w.steps_per_split);
+  return p;
+}
+
+#if defined(CDN_HOPPER)
+
+// The items that a block's cluster takes.
+struct WgmmaItems {
+  int first, count, step;
+  __device__ __forceinline__ explicit WgmmaItems(const WgmmaWork& w) {
+    first = (int)hopper::cluster_index();
+    step = (int)hopper::cluster_count();
+    count = (int)(w.grid.rows * w.grid.cols) * w.batch * (w.joined > 1 ? 1 : w.splits);
+  }
+};
+
+template <class T> __device__ __forceinline__ uint32_t pack(float low, float high);
+template <> __device__ __forceinline__ uint32_t pack<bfloat16>(float low, float high) {
+  uint32_t both;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+template <> __device__ __forceinline__ uint32_t pack<float16>(float low, float high) {
+  uint32_t both;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+
+// An operand's part of a stage, EXTENT rows or columns of 64 of k. Where two blocks share it, each asks for one half,
+// on behalf of both.
+template <int EXTENT, bool MN, class T>
+__device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint64_t* bar, int at, int k, int z,
+                                             bool shared, int half) {
+  constexpr uint16_t BOTH = 3;
+  if constexpr (MN) {
+#pragma unroll
+    for (int i = 0; i < EXTENT; i += 64) {
+      if (!shared)
+        hopper::load_box(to + i * 64, map, bar, at + i, k, z);
+      else if (i / (EXTENT / 2) == half)
+        hopper::load_box_to_all(to + i * 64, map, bar, at + i, k, z, BOTH);
+    }
+  } else {
+    const int from = half * (EXTENT / 2);
+    if (!shared)
+      hopper::load_box(to, map, bar, k, at, z);
+    else
+      hopper::load_box_to_all(to + from * 64, map, bar, k, at + from, z, BOTH);
+  }
+}
+
+// One thread's endless request for tiles.
+template <class Tile>
+__device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
+                                           typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
+  using namespace hopper;
+  int stage = 0, unused = Tile::STAGES;
+  uint32_t phase = 0;
+  const WgmmaItems items(w);
+  int item = items.first;
+  WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+  wait_for_previous_kernel();
+  for (; item < items.count; item += items.step, at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank)) {
+    const int row = at.row, col = at.col;
+    const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
+    for (int step = at.first_step; step < at.last_step; step++) {
+      const int k = step * Tile::BK;
+      if (unused > 0)
+        unused--;
+      else
+        barrier_wait(&empty[stage], phase ^ 1);
+      barrier_expect(&full[stage], Tile::STAGE_BYTES);
+      typename Tile::T* a = stages + stage * (Tile::STAGE_BYTES / 2);
+      typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
+#pragma unroll
+      for (int plane = 0; plane < Tile::PLANES; plane++) {
+        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], row, k,
+                                           za + plane * w.planes_apart_a, false, 0);
+      }
+#pragma unroll
+      for (int plane = 0; plane < Tile::PLANES; plane++) {
+        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, &full[stage], col, k,
+                                           zb + plane * w.planes_apart_b, w.cluster > 1, (int)rank);
+      }
+      if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
+    }
+  }
+}
+
+// The stages as a consumer walks them, and how it says that it has read one.
+template <class Tile> struct WgmmaStages {
+  const typename Tile::T* stages;
+  uint64_t *full, *empty;
+  int cluster, thread, stage = 0;
+  uint32_t phase = 0;
+
+  __device__ __forceinline__ void wait() { hopper::barrier_wait(&full[stage], phase); }
+  __device__ __forceinline__ void release(int s) {  // to every block that may write there
+    if (cluster == 1) {
+      if (thread == 0) hopper::barrier_arrive(&empty[s]);
+    } else if (thread < cluster) {
+      hopper::barrier_arrive_at(&empty[s], (uint32_t)thread);
+    }
+  }
+  __device__ __forceinline__ void next() {
+    if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
+  }
+  __device__ __forceinline__ const typename Tile::T* a(int plane, int consumer) const {
+    return stages + stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS + consumer * 64 * Tile::BK;
+  }
+  __device__ __forceinline__ const typename Tile::T* b(int plane) const {
+    return stages + stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS + plane * Tile::B_ELEMENTS;
+  }
+};
+
+// d (+)= a b over 16 of k, the kk-th 16 of a stage.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Tile::T* a, const typename Tile::T* b,
+                                            int kk, bool accumulate) {
+  constexpr int NEXT = 64 * Tile::BK * 2, ALONG_MN = 16 * 64, ALONG_K = 16;
+  uint64_t from_a = hopper::matrix_at(a + kk * (Tile::A_MN ? ALONG_MN : ALONG_K), Tile::A_MN, NEXT);
+  uint64_t from_b = hopper::matrix_at(b + kk * (Tile::B_MN ? ALONG_MN : ALONG_K), Tile::B_MN, NEXT);
+  hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
+}
+
+// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the
+// next one's products are queued.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+  using namespace hopper;
+  int previous = -1;
+  for (int step = 0; step < steps; step++) {
+    s.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++) multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
+    wgmma_commit();
+    wgmma_wait<1>();
+    if (previous >= 0) s.release(previous);
+    previous = s.stage;
+    s.next();
+  }
+  wgmma_wait<0>();
+  s.release(previous);
+}
+
+// sum = hi hi + 2^-11 (hi lo + lo hi); the first term is added up in the tensor cores for 64 of k only.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+  using namespace hopper;
+  float large[COUNT], small[COUNT];
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) sum[i] = 0;
+  for (int step = 0; step < steps; step++) {
+    s.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++) {
+      multiply_16<Tile>(large, s.a(0, consumer), s.b(0), kk, kk > 0);
+      multiply_16<Tile>(small, s.a(0, consumer), s.b(1), kk, step > 0 || kk > 0);
+      multiply_16<Tile>(small, s.a(1, consumer), s.b(0), kk, true);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+    s.release(s.stage);
+    s.next();
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) sum[i] += large[i];
+  }
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) sum[i] += small[i] * 0x1p-11f;
+}
+
+// Where a thread's accumulators lie in the tile: register i is row + 8 (i / 2 % 2), column 8 (i / 4) + col + i % 2.
+struct WgmmaLane {
+  int row, col;
+  __device__ __forceinline__ explicit WgmmaLane(int consumer)
+      : row(consumer * 64 + (int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4),
+        col((int)threadIdx.x % 4 * 2) {}
+};
+
+// Through shared memory, in boxes of 64 columns in TMA's swizzle.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUtensorMap* map_c, typename Tile::T* parts,
+                                            int consumer, int row, int col, int z) {
+  using namespace hopper;
+  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
+  const bool first = threadIdx.x % 128 == 0;
+  typename Tile::T* part = parts + consumer * 64 * Tile::OUT_COLS;
+#pragma unroll
+  for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
+    if (first) stores_have_read<0>();
+    warpgroup_sync(consumer);
+#pragma unroll
+    for (int j = 0; j < Tile::OUT_COLS; j += 16) {
+      const float* v = d + (from + j) / 2;
+      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
+                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
+      const int line = warp * 16 + lane % 16, piece = j % 64 / 8 + lane / 16;
+      store_matrices(part + j / 64 * 64 * 64 + line * 64 + (piece ^ line % 8) * 8, r);
+    }
+    fence_async();
+    warpgroup_sync(consumer);
+    if (first) {
+#pragma unroll
+      for (int j = 0; j < Tile::OUT_COLS; j += 64)
+        store_box(map_c, part + j * 64, col + from + j, row + consumer * 64, z);
+      stores_commit();
+    }
+  }
+}
+
+// The same where lines of c are not whole pieces of 16 bytes: neighbouring lanes store neighbouring numbers.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c, typename Tile::T* parts,
+                                            const WgmmaWork& w, int consumer, int row, int col) {
+  constexpr int COLS = Tile::OUT_COLS;
+  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
+  typename Tile::T* part = parts + consumer * 64 * COLS + warp * 16 * COLS;  // the warp's 16 lines
+  row += consumer * 64 + warp * 16;
+#pragma unroll
+  for (int from = 0; from < Tile::BN; from += COLS) {
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < COLS; j += 16) {
+      const float* v = d + (from + j) / 2;
+      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
+                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
+      const int line = lane % 16, piece = j / 8 + lane / 16;
+      hopper::store_matrices(part + line * COLS + (piece ^ line % 8) * 8, r);
+    }
+    __syncwarp();
+    const int last = min(COLS, w.n - col - from);
+    for (int line = 0; line < 16 && row + line < w.m; line++) {
+      typename Tile::T* to = c + (int64_t)(row + line) * w.n + col + from;
+#pragma unroll
+      for (int j = lane; j < COLS; j += 32)
+        if (j < last) to[j] = part[line * COLS + (j / 8 ^ line % 8) * 8 + j % 8];
+    }
+  }
+}
+
+// Floats, from the registers.
+template <int COUNT>
+__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w, int row, int col) {
+  const bool together = w.n % 2 == 0;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int i = row + 8 * h;
+    if (i >= w.m) continue;
+    float* line = c + (int64_t)i * w.n;
+#pragma unroll
+    for (int g = 0; g < COUNT / 4; g++) {
+      const int j = col + 8 * g;
+      if (j >= w.n) continue;
+      const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+      store_two(line + j, two, together, j + 1 < w.n);
+    }
+  }
+}
+
+__device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const WgmmaPlace& at) {
+  const int64_t first = (int64_t)at.first_step * 64, last = (int64_t)at.last_step * 64;
+  return {w.cut, at.z, w.m, w.n, first, min(w.cut.a.k, last)};
+}
+
+struct Nothing {
+  __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
+};
+
+// What the rows and columns of a cut tile are scaled back by. A thread asks for its share before the products, so that
+// it is there after them; from shared memory all threads then read what they need. Usually no row or column is marked,
+// and then a product with a power of two is all it takes.
+template <class Tile> struct WgmmaScales {
+  static constexpr int THREADS = Tile::CONSUMERS * 128, EACH = (Tile::SCALES + THREADS - 1) / THREADS;
+  int32_t info[EACH];
+
+  __device__ __forceinline__ WgmmaScales(const WgmmaWork& w, const WgmmaPlace& at) {
+    const int32_t *a = w.cut.a_info + (int64_t)at.z * w.cut.a_moves * w.m,
+                  *b = w.cut.b_info + (int64_t)at.z * w.cut.b_moves * w.n;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+      const int place = (int)threadIdx.x - 128 + i * THREADS, row = at.row + place, col = at.col + place - Tile::BM;
+      info[i] = 0;
+      if (place < Tile::BM) {
+        if (row < w.m) info[i] = a[row];
+      } else if (place < Tile::SCALES) {
+        if (col < w.n) info[i] = b[col];
+      }
+    }
+  }
+  // [row], [column] to shared memory; waits for all consumers. Whether they are all one needs.
+  __device__ __forceinline__ bool share(float* scales) const {
+    constexpr int32_t MOST = 60;  // two such, and sums beside them, are far from float's ends
+    bool special = false;
+#pragma unroll
+    for (int i = 0; i < EACH; i++) {
+      const int place = (int)threadIdx.x - 128 + i * THREADS;
+      const int32_t exponent = SplitInfo::exponent(info[i]);
+      if (place < Tile::SCALES) scales[place] = __int_as_float((127 - exponent) << 23);
+      special = special || SplitInfo::marks(info[i]) || exponent < -MOST || exponent > MOST;
+    }
+    return !hopper::consumers_any<THREADS>(special);
+  }
+};
+
+// A thread's accumulators to the block's sums.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, const WgmmaLane& lane) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2)
+    *reinterpret_cast<float2*>(&sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
+        float2{d[i], d[i + 1]};
+}
+
+// What a block does with the sums when it has only one item: the consumers of all blocks of the cluster add up theirs
+// in the order of k, each block for a part of the rows, and each(v, count, place in c, column) takes four at a time.
+template <int BM, int BN, class Each>
+__device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums,
+                                            Each&& each) {
+  constexpr int QUADS = BN / 4, PITCH = BN + 8, THREADS = BM / 64 * 128;
+  const int m = w.m, n = w.n, joined = w.joined, rows = BM / joined, first = joined > 1 ? rank * rows : 0;
+  for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += THREADS) {
+    const int line = first + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
+    if (i >= m || j >= n) continue;
+    const float4 sum = hopper::sum_of_blocks(&sums[line * PITCH + col], joined);
+    float v[4] = {sum.x, sum.y, sum.z, sum.w};
+    each(v, n - j < 4 ? n - j : 4, ((int64_t)at.z * m + i) * n + j, j);
+  }
+}
+
+template <int BM, int BN, class Y>
+__device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+  Y* c = static_cast<Y*>(w.c);
+  const bool by_fours = w.n % 4 == 0 && reinterpret_cast<uintptr_t>(c) % 16 == 0;
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](const float(&v)[4], int count, int64_t place, int) {
+    Y* to = c + place;
+    if (by_fours) {
+      if constexpr (sizeof(Y) == 4)
+        *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
+      else
+        *reinterpret_cast<uint2*>(to) = uint2{pack<Y>(v[0], v[1]), pack<Y>(v[2], v[3])};
+    } else {
+#pragma unroll
+      for (int e = 0; e < 4; e++)
+        if (e < count) to[e] = Y(v[e]);
+    }
+  });
+}
+
+// With the epilogue: a function of its own, as it takes long to compile and is the same for all operands.
+template <int BM, int BN, class In, class Y>
+__device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+  const Finish<float, In, Y> finish(w.epilogue, w.n);
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](float(&v)[4], int count, int64_t place, int j) {
+    if (count == 4)
+      finish(v, place, j, 4);
+    else
+      for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
+  });
+}
+
+#endif  // CDN_HOPPER
+
+// FUSED: with an epilogue, and one item a block.
+template <class Tile, bool FUSED>
+__global__ void __launch_bounds__(Tile::THREADS, 1)
+    matmul_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
+                 const __grid_constant__ CUtensorMap map_c, const __grid_constant__ WgmmaWork w) {
+#if defined(CDN_HOPPER)
+  using namespace hopper;
+  using T = typename Tile::T;
+  extern __shared__ char raw[];
+  char* shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(raw) + 1023) & ~static_cast<uintptr_t>(1023));
+  T* stages = reinterpret_cast<T*>(shared);
+  T* parts = reinterpret_cast<T*>(shared + Tile::STAGES * Tile::STAGE_BYTES);
+  float* sums = reinterpret_cast<float*>(shared);
+  uint64_t* full = reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
+  uint64_t* empty = full + Tile::STAGES;
+  float *first_scales = reinterpret_cast<float*>(empty + Tile::STAGES), *scales = first_scales;  // of items by turns
+  const bool alone = w.cluster * w.joined == 1;
+  const uint32_t rank = alone ? 0 : cluster_rank();
+  const int group = (int)threadIdx.x / 128;
+  if (threadIdx.x == 0) {
+    prefetch_map(&map_a);
+    prefetch_map(&map_b);
+    for (int s = 0; s < Tile::STAGES; s++) {
+      barrier_init(&full[s], 1);
+      barrier_init(&empty[s], Tile::CONSUMERS * w.cluster);
+    }
+    barriers_visible();
+  } else if (threadIdx.x == 128 && w.boxes_out) {
+    prefetch_map(&map_c);
+  }
+  if (w.cluster > 1)
+    cluster_sync();
+  else
+    __syncthreads();
+  let_next_kernel_start();
+  if (group == 0) {
+    if (Tile::CONSUMERS > 1) lower_registers<40>();
+    if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
+    __syncwarp();
+    if (w.joined > 1) cluster_sync_all();
+  } else {
+    if (Tile::CONSUMERS > 1) raise_registers<232>();
+    wait_for_previous_kernel();
+    const int consumer = group - 1;
+    WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
+    const WgmmaLane lane(consumer);
+    const WgmmaItems items(w);
+    for (int item = items.first; item < items.count; item += items.step) {
+      const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+      std::conditional_t<Tile::SCALED, WgmmaScales<Tile>, Nothing> own_scales(w, at);
+      float d[Tile::BN / 2];
+      if constexpr (Tile::PLANES == 2)
+        wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
+      else
+        wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
+      const int64_t matrix = (int64_t)w.m * w.n, piece = (at.z + (int64_t)at.split * w.batch) * matrix;
+      const bool one = FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
+      if constexpr (Tile::SCALED) {
+        const bool plain = own_scales.share(scales);
+        float* to = one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
+        const int64_t ld = one ? Tile::PITCH : w.n;
+        if (plain)
+          scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n, to, ld,
+                                      at.row + lane.row, at.col + lane.col);
+        else
+          scale_back<Tile::PLANES>(d, scaled_work(w, at), to, ld, at.row + lane.row, at.col + lane.col);
+        scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
+      } else if (one) {
+        consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages
+        keep_sums<Tile>(d, sums, lane);
+      }
+      if constexpr (Tile::ONE_ITEM) {
+        if (one) {
+          if (w.joined > 1)
+            cluster_sync_all();
+          else
+            consumers_sync<Tile::CONSUMERS * 128>();
+          constexpr int BM = Tile::BM, BN = Tile::BN;
+          if constexpr (FUSED) {
+            if (Tile::SCALED || (w.float_out && w.float_in))
+              finish_sums<BM, BN, float, float>(w, at, (int)rank, sums);
+            else if (w.float_out)
+              finish_sums<BM, BN, T, float>(w, at, (int)rank, sums);
+            else
+              finish_sums<BM, BN, T, T>(w, at, (int)rank, sums);
+          } else if (Tile::SCALED || w.float_out) {
+            store_sums<BM, BN, float>(w, at, (int)rank, sums);
+          } else {
+            store_sums<BM, BN, T>(w, at, (int)rank, sums);
+          }
+          break;
+        }
+      }
+      if constexpr (!Tile::SCALED && !FUSED) {
+        if (w.boxes_out)
+          store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
+        else if (w.float_out)
+          store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+        else
+          store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
+      }
+    }
+    if (threadIdx.x % 128 == 0) stores_have_read<0>();
+  }
+  if (!alone) cluster_sync();  // a block must not leave while others use its memory
+#endif
+}
+
+// The kernels, by their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+struct WgmmaKernel {
+  const void* function;
+  int threads, shared_bytes;
+};
+struct WgmmaExtent {
+  int bm, bn;
+};
+
+// Whether operands are contiguous across k, and whether there is an epilogue, which not all tiles have.
+struct WgmmaCase {
+  bool a_mn, b_mn, fused;
+};
+
+WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, WgmmaCase x);
+WgmmaKernel wgmma_float16(WgmmaExtent tile, WgmmaCase x);
+WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x);
+
+template <class Tile> WgmmaKernel wgmma_kernel(bool fused) {
+  const void* kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, false>);
+  if constexpr (Tile::ONE_ITEM)
+    if (fused) kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, true>);
+  return {kernel, Tile::THREADS, Tile::SHARED_BYTES};
+}
+
+template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(WgmmaCase x) {
+  if (x.a_mn)
+    return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>(x.fused)
+                  : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>(x.fused);
+  return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>(x.fused)
+                : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>(x.fused);
+}
+
+}  // namespace cdn

@@ -1,0 +1,181 @@
+// The scan driver as kernels. Included by drivers.h only.
+//
+// Along rows (inner is 1) a group of G threads takes tiles of 4 G neighbouring elements: a thread scans its own 4, the
+// group scans the threads' totals by shuffles, and a running total goes from tile to tile. Otherwise a thread walks
+// down a column, so that neighbours read neighbours. Where that is too little work for the device the axis is cut into
+// pieces: their totals, the scan of the totals, then each piece from where the one before it ended. Reading twice keeps
+// the order of joining fixed, which a chain of blocks that wait for one another does not.
+#pragma once
+#include "gpu/kernel/drivers.h"
+
+namespace cdn {
+
+constexpr int SCAN_ITEMS = 4;  // of a thread in a tile
+
+template <class T> __device__ T shuffle_up(T value, int delta, int width) {
+  static_assert(sizeof(T) % 4 == 0, "shuffles move words");
+  int words[sizeof(T) / 4];
+  memcpy(words, &value, sizeof(T));
+#pragma unroll
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = __shfl_up_sync(0xffffffffu, words[i], delta, width);
+  memcpy(&value, words, sizeof(T));
+  return value;
+}
+
+template <class T> __device__ T shuffle_from(T value, int lane, int width) {
+  static_assert(sizeof(T) % 4 == 0, "shuffles move words");
+  int words[sizeof(T) / 4];
+  memcpy(words, &value, sizeof(T));
+#pragma unroll
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = __shfl_sync(0xffffffffu, words[i], lane, width);
+  memcpy(&value, words, sizeof(T));
+  return value;
+}
+
+// The join of the values of the threads before this one in its group, and that of all. All threads of the block must
+// call it.
+template <int G, class Join, class Acc> __device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
+  constexpr int WIDTH = G < 32 ? G : 32;
+  int lane = threadIdx.x % WIDTH;
+#pragma unroll
+  for (int delta = 1; delta < WIDTH; delta *= 2) {
+    Acc earlier = shuffle_up(value, delta, WIDTH);
+    if (lane >= delta) value = op.join(earlier, value);
+  }
+  Acc before = shuffle_up(value, 1, WIDTH);
+  if (lane == 0) before = op.start();
+  if (G <= 32) {
+    *all = shuffle_from(value, WIDTH - 1, WIDTH);
+    return before;
+  }
+  __shared__ __align__(16) char memory[sizeof(Acc) * (BLOCK / 32)];
+  Acc* shared = reinterpret_cast<Acc*>(memory);
+  int warp = threadIdx.x / 32;
+  __syncthreads();  // an earlier use of the memory is over
+  if (lane == 31) shared[warp] = value;
+  __syncthreads();
+  Acc ahead = op.start(), total = op.start();
+  for (int w = 0; w < BLOCK / 32; w++) {
+    if (w == warp) ahead = total;
+    total = op.join(total, shared[w]);
+  }
+  *all = total;
+  return op.join(ahead, before);
+}
+
+// stores: the results, from the scanned totals of the pieces where there are several. Otherwise: those totals, of
+// pieces for whole blocks.
+template <int G, class Op, class Acc>
+__global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
+  constexpr int ROWS = BLOCK / G;
+  if (G < BLOCK) stores = true;
+  int lane = threadIdx.x % G;
+  int64_t tasks = s.outer * s.splits;
+  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks; first += (int64_t)gridDim.x * ROWS) {
+    int64_t task = first + threadIdx.x / G, o = task / s.splits, piece = task - o * s.splits, begin = piece * s.piece;
+    int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
+    if (task >= tasks) end = begin;
+    Acc carry = op.start();
+    if (stores && totals && end > begin && piece > 0) carry = totals[task - 1];
+    // All groups of a block take as many steps: they meet in shuffles and at barriers.
+    for (int64_t step = 0; step < s.piece; step += G * SCAN_ITEMS) {
+      int64_t from = begin + step + lane * SCAN_ITEMS;
+      Acc item[SCAN_ITEMS], total;
+#pragma unroll
+      for (int j = 0; j < SCAN_ITEMS; j++) {
+        int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
+        item[j] = from + j < end ? op.load(o * s.axis + k, k) : op.start();
+      }
+#pragma unroll
+      for (int j = 1; j < SCAN_ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
+      Acc before = op.join(carry, scan_group<G>(op, item[SCAN_ITEMS - 1], &total));
+      if (stores) {
+#pragma unroll
+        for (int j = 0; j < SCAN_ITEMS; j++) {
+          int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
+          if (from + j < end) op.store(o * s.axis + k, k, op.join(before, item[j]));
+        }
+      }
+      carry = op.join(carry, total);
+    }
+    if (!stores && lane == 0 && task < tasks) totals[task] = carry;
+  }
+}
+
+template <bool STORE, class Op, class Acc>
+__global__ void __launch_bounds__(BLOCK) scan_column_kernel(Split s, bool reverse, Op op, Acc* totals) {
+  constexpr int AHEAD = 8;  // loads under way at a time
+  int64_t columns = s.outer * s.splits * s.inner;
+  for (int64_t c = (int64_t)blockIdx.x * BLOCK + threadIdx.x; c < columns; c += (int64_t)gridDim.x * BLOCK) {
+    int64_t task = c / s.inner, i = c - task * s.inner, o = task / s.splits, piece = task - o * s.splits;
+    int64_t begin = piece * s.piece, end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
+    Acc carry = op.start();
+    if (STORE && totals && piece > 0) carry = totals[c - s.inner];
+    for (int64_t from = begin; from < end; from += AHEAD) {
+      Acc item[AHEAD];
+#pragma unroll
+      for (int j = 0; j < AHEAD; j++) {
+        int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
+        if (from + j < end) item[j] = op.load((o * s.axis + k) * s.inner + i, k);
+      }
+#pragma unroll
+      for (int j = 0; j < AHEAD; j++) {
+        int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
+        if (from + j >= end) break;
+        carry = op.join(carry, item[j]);
+        if (STORE) op.store((o * s.axis + k) * s.inner + i, k, carry);
+      }
+    }
+    if (!STORE) totals[c] = carry;
+  }
+}
+
+// The totals of the pieces, scanned in place.
+template <class Join> struct ScanTotals : Join {
+  using Base = Join;
+  using Acc = typename Join::Acc;
+  Acc* totals;
+  __device__ Acc load(int64_t at, int64_t) const { return totals[at]; }
+  __device__ void store(int64_t at, int64_t, Acc acc) const { totals[at] = acc; }
+};
+
+template <bool STORE, class Op, class Acc>
+void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
+  cudaStream_t stream = stream_of(call);
+  int64_t tasks = s.outer * s.splits;
+  if (s.inner > 1)
+    scan_column_kernel<STORE>
+        <<<grid_for((tasks * s.inner + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(s, reverse, op, totals);
+  else if (STORE && s.piece <= 64)
+    scan_row_kernel<8><<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+  else if (STORE && s.piece <= 1024)
+    scan_row_kernel<32><<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+  else
+    scan_row_kernel<BLOCK><<<grid_for(tasks), BLOCK, 0, stream>>>(s, reverse, STORE, op, totals);
+}
+
+template <class Op> void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
+  if (outer * axis * inner == 0) return;
+  // As many pieces as fill the device, by the sizes alone: blocks along rows, threads down columns.
+  constexpr int64_t WANTED_BLOCKS = 1024, WANTED_THREADS = WANTED_BLOCKS * BLOCK / 2;
+  int64_t natural = outer * inner, wanted = inner > 1 ? WANTED_THREADS : WANTED_BLOCKS, splits = 1;
+  int64_t least = inner > 1 ? 64 : 4 * BLOCK * SCAN_ITEMS;  // of a piece
+  if (natural <= wanted / 2 && axis >= 4 * least) {
+    splits = (wanted + natural - 1) / natural;
+    if (splits > axis / least) splits = axis / least;
+  }
+  int64_t piece = (axis + splits - 1) / splits;
+  splits = (axis + piece - 1) / piece;
+  Split s{outer, axis, inner, splits, piece};
+  using Join = typename Op::Base;
+  using Acc = typename Join::Acc;
+  if (splits == 1) return launch_scan<true, Op, Acc>(call, s, reverse, op, nullptr);
+  ScanTotals<Join> over;
+  static_cast<Join&>(over) = op;
+  over.totals = call.scratch<Acc>(outer * splits * inner);
+  launch_scan<false>(call, s, reverse, op, over.totals);
+  scan(call, outer, splits, inner, false, over);
+  launch_scan<true>(call, s, reverse, op, over.totals);
+}
+
+}  // namespace cdn

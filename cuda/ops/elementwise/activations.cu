@@ -1,0 +1,125 @@
+// The activation functions of networks, and their gradients, written as those of activations.h.
+#include "kernel/activations.h"
+
+#include "kernel/elementwise.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class T> struct LeakyRelu {
+  T slope;
+  CDN_FN T operator()(T x) const { return x > T(0) ? x : x * slope; }
+};
+template <class T> struct LeakyReluGrad {
+  T slope;
+  CDN_FN T operator()(T dy, T x) const { return x > T(0) ? dy : dy * slope; }
+};
+
+template <class T> struct Elu {
+  T alpha;
+  CDN_FN T operator()(T x) const { return fn::larger(x, T(0)) + alpha * fn::expm1(fn::smaller(x, T(0))); }
+};
+template <class T> struct EluGrad {
+  T alpha;
+  CDN_FN T operator()(T dy, T x) const {
+    T below = alpha * fn::exp(fn::smaller(x, T(0)));
+    return dy * (x > T(0) ? T(1) : below);
+  }
+};
+
+struct Sigmoid {
+  template <class T> CDN_FN T operator()(T x) const { return fn::sigmoid(x); }
+};
+// The slopes are of x: 1 - y would have lost its digits where y is near 1, all of them in 16 bits.
+struct SigmoidGrad {
+  template <class T> CDN_FN T operator()(T dy, T x) const {
+    T e = fn::exp(-fn::abs(x)), sum = T(1) + e;
+    return dy * (e / (sum * sum));
+  }
+};
+
+struct Tanh {
+  template <class T> CDN_FN T operator()(T x) const { return fn::tanh(x); }
+};
+struct TanhGrad {
+  template <class T> CDN_FN T operator()(T dy, T x) const {
+    T e = fn::exp(T(-2) * fn::abs(x)), sum = T(1) + e;
+    return dy * (T(4) * e / (sum * sum));
+  }
+};
+
+template <class T> struct Softplus {
+  T beta, threshold;
+  CDN_FN T operator()(T x) const {
+    T z = beta * x, size = z < T(0) ? z : -z;
+    T soft = (fn::larger(z, T(0)) + fn::log1p(fn::exp(size))) / beta;
+    return z > threshold ? x : soft;
+  }
+};
+template <class T> struct SoftplusGrad {
+  T beta, threshold;
+  CDN_FN T operator()(T dy, T x) const {
+    T z = beta * x, share = fn::sigmoid(z);
+    return dy * (z > threshold ? T(1) : share);
+  }
+};
+
+}  // namespace
+
+CDN_API int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_relu", Floats{}, Just<Relu>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_sigmoid", Floats{}, Just<Sigmoid>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_tanh", Floats{}, Just<Tanh>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_gelu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_gelu", Floats{}, Just<Gelu>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_gelu_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_gelu_tanh", Floats{}, Just<GeluTanh>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_silu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return unary("cdn_silu", Floats{}, Just<Silu>{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_leaky_relu(uint32_t y, uint32_t x, int64_t n, double slope, int32_t dtype) {
+  return unary("cdn_leaky_relu", Floats{}, with<LeakyRelu>(slope), y, x, n, dtype);
+}
+CDN_API int32_t cdn_elu(uint32_t y, uint32_t x, int64_t n, double alpha, int32_t dtype) {
+  return unary("cdn_elu", Floats{}, with<Elu>(alpha), y, x, n, dtype);
+}
+CDN_API int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold, int32_t dtype) {
+  return unary("cdn_softplus", Floats{}, with<Softplus>(beta, threshold), y, x, n, dtype);
+}
+
+CDN_API int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_relu_grad", Floats{}, Just<ReluGrad>{}, dx, dy, y, n, dtype);
+}
+CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_sigmoid_grad", Floats{}, Just<SigmoidGrad>{}, dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_tanh_grad", Floats{}, Just<TanhGrad>{}, dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_gelu_grad", Floats{}, Just<GeluGrad>{}, dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_gelu_tanh_grad", Floats{}, Just<GeluTanhGrad>{}, dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
+  return unary_grad("cdn_silu_grad", Floats{}, Just<SiluGrad>{}, dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope, int32_t dtype) {
+  return unary_grad("cdn_leaky_relu_grad", Floats{}, with<LeakyReluGrad>(slope), dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha, int32_t dtype) {
+  return unary_grad("cdn_elu_grad", Floats{}, with<EluGrad>(alpha), dx, dy, x, n, dtype);
+}
+CDN_API int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta, double threshold,
+                                  int32_t dtype) {
+  return unary_grad("cdn_softplus_grad", Floats{}, with<SoftplusGrad>(beta, threshold), dx, dy, x, n, dtype);
+}

@@ -1,0 +1,206 @@
+// y = f(a, b) with broadcasting: arithmetic, local derivatives, comparisons.
+#include "kernel/functions.h"
+
+using namespace cdn;
+
+namespace {
+
+// int32 arithmetic wraps, as in PyTorch and typed arrays.
+CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
+
+struct AddOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a + b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+  }
+};
+struct SubOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a - b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+  }
+};
+struct MulOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a * b; }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
+  }
+};
+struct WeighOp {  // b takes out what it weighs with 0, even NaN and infinity
+  template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : a * b; }
+};
+struct DivOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a / b; }
+};
+struct FloorDivideOp {
+  // By the exact remainder, as in PyTorch and Python: the floor of a rounded quotient may be one too large.
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    if (b == T(0)) return a / b;
+    T rest = fn::fmod(a, b), whole = (a - rest) / b;
+    if (rest != T(0) && (rest < T(0)) != (b < T(0))) whole -= T(1);
+    T floor = fn::floor(whole);
+    if (whole - floor > T(0.5)) floor += T(1);
+    return whole == T(0) ? T(0) * (a / b) : floor;  // a zero of the quotient's sign
+  }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    if (b == 0) return 0;
+    if (b == -1) return wrap(0u - static_cast<uint32_t>(a));  // the least number has no positive
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+  }
+};
+struct PowOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::pow(a, b); }
+};
+struct MaximumOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::larger(a, b); }
+};
+struct MinimumOp {
+  template <class T> CDN_FN T operator()(T a, T b) const { return fn::smaller(a, b); }
+};
+
+struct PowGradBase {
+  template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : b * fn::pow(a, b - T(1)); }
+};
+struct PowGradExponent {
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    return a == T(0) && b >= T(0) ? T(0) : fn::pow(a, b) * fn::log(a);
+  }
+};
+struct MaximumGrad {
+  template <class T> CDN_FN T operator()(T a, T b) const { return a == b ? T(0.5) : a < b ? T(0) : T(1); }
+};
+
+struct Eq {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a == b; }
+};
+struct Ne {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a != b; }
+};
+struct Lt {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a < b; }
+};
+struct Le {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a <= b; }
+};
+struct Gt {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a > b; }
+};
+struct Ge {
+  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a >= b; }
+};
+
+// f with its second input given.
+template <class F, class T> struct WithB {
+  F f;
+  T b;
+  CDN_FN auto operator()(T a) const { return f(a, b); }
+};
+
+struct Arguments {
+  uint32_t y, a, b;
+  const int64_t* layout;
+  int32_t rank;
+  double scalar;
+  int32_t dtype;
+};
+
+// Whether strides walk a contiguous tensor of the layout's extents.
+bool in_order(const Layout& l, const int64_t* strides) {
+  int64_t step = 1;
+  for (int32_t d = l.rank - 1; d >= 0; d--) {
+    if (strides[d] != step) return false;
+    step *= l.extent[d];
+  }
+  return true;
+}
+
+template <class F, class Y, class T> void apply(Call& call, const Arguments& x) {
+  Reach reach[2];
+  Layout l = read_layout(x.layout, x.rank, 2, reach);
+  if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+  Y* y = call.out<Y>(x.y, "y", l.n);
+  // y may be an input whose elements are each read for their own place alone.
+  auto input = [&](int i, uint32_t handle, const char* name) {
+    call.allow(sizeof(Y) == sizeof(T) && in_order(l, l.stride[i]) ? Call::IN_PLACE : Call::NONE);
+    return call.in<T>(handle, name, l.n > 0 ? reach[i].high + 1 : 0);
+  };
+  const T* a = input(0, x.a, "a");
+  if (x.b) return broadcast(call, l, F{}, y, a, input(1, x.b, "b"));
+  if (!in_order(l, l.stride[0])) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar for b, a is contiguous");
+  using C = Compute<T>;
+  map(call, l.n, WithB<F, C>{F{}, Converted<C>{}(x.scalar)}, y, a);
+}
+
+// The result has the inputs' type, or what f makes of it: a comparison's is uint8.
+template <class F, class DTypes> int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
+  return run(op, [&](Call& call) {
+    with_dtype(x.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using Result = decltype(F{}(wide(zero), wide(zero)));
+      using Y = typename std::conditional<std::is_same<Result, uint8_t>::value, uint8_t, T>::type;
+      apply<F, Y, T>(call, x);
+    });
+  });
+}
+
+}  // namespace
+
+#define CDN_BINARY_ARGUMENTS \
+  uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, int32_t dtype
+
+CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) {
+  return binary<AddOp>("cdn_add", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) {
+  return binary<SubOp>("cdn_sub", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) {
+  return binary<MulOp>("cdn_mul", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_weigh(CDN_BINARY_ARGUMENTS) {
+  return binary<WeighOp>("cdn_weigh", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
+  return binary<DivOp>("cdn_div", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_floor_divide(CDN_BINARY_ARGUMENTS) {
+  return binary<FloorDivideOp>("cdn_floor_divide", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
+  return binary<PowOp>("cdn_pow", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) {
+  return binary<MaximumOp>("cdn_maximum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) {
+  return binary<MinimumOp>("cdn_minimum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+}
+
+CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
+  return binary<PowGradBase>("cdn_pow_grad_base", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
+  return binary<PowGradExponent>("cdn_pow_grad_exponent", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
+  return binary<MaximumGrad>("cdn_maximum_grad", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+}
+
+CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) {
+  return binary<Eq>("cdn_eq", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) {
+  return binary<Ne>("cdn_ne", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) {
+  return binary<Lt>("cdn_lt", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) {
+  return binary<Le>("cdn_le", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) {
+  return binary<Gt>("cdn_gt", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}
+CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) {
+  return binary<Ge>("cdn_ge", Any{}, {y, a, b, layout, rank, scalar, dtype});
+}

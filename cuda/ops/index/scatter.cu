@@ -1,0 +1,230 @@
+// Sums of src by target place. The indices are sorted by the place they name, stably, and each run of equal ones is
+// added up by a segmented scan: in float64, in the order of their positions, so that results repeat bit by bit and a
+// place that thousands of elements go to is still work for many threads. index_add sorts its n indices alone and sums
+// whole slices of src; scatter_add sorts every element, but for the CPU, which adds them as they come.
+#include "kernel/row_walk.h"
+#include "kernel/sort.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class A> struct Segment {
+  A sum;
+  int32_t head;  // a segment begins here or before
+};
+template <class A> struct SegmentJoin {
+  using Acc = Segment<A>;
+  CDN_FN Acc start() const { return {A(0), 0}; }
+  CDN_FN Acc join(Acc a, Acc b) const { return {b.head ? b.sum : a.sum + b.sum, a.head | b.head}; }
+};
+template <class T> using Wide = typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type;
+
+// y[o, key[k], i] += the sum of src[o, place[k], i] over equal keys. Those from `limit` up are of no place.
+template <class T, class Key> struct SegmentSum : SegmentJoin<Wide<T>> {
+  using Base = SegmentJoin<Wide<T>>;
+  using Acc = typename Base::Acc;
+  T* y;
+  const T* src;
+  const Key* key;
+  const Place* place;
+  int64_t n, inner, limit;
+  CDN_FN Acc load(int64_t at, int64_t k) const {
+    int32_t head = k == 0 || key[k] != key[k - 1];
+    return {static_cast<Wide<T>>(src[at + (static_cast<int64_t>(place[k]) - k) * inner]), head};
+  }
+  CDN_FN void store(int64_t at, int64_t k, Acc acc) const {
+    int64_t to = static_cast<int64_t>(key[k]);
+    if (to >= limit || (k + 1 < n && key[k + 1] == key[k])) return;
+    int64_t o = quotient(at, n * inner);
+    to = (o * limit + to) * inner + (at - (o * n + k) * inner);
+    y[to] = static_cast<T>(static_cast<Wide<T>>(y[to]) + acc.sum);
+  }
+};
+
+template <class T, class Key>
+void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int64_t n, int64_t inner, int64_t limit) {
+  Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
+  SegmentSum<T, Key> op;
+  op.y = y;
+  op.src = src;
+  op.key = sorted.key;
+  op.place = sorted.place;
+  op.n = n;
+  op.inner = inner;
+  op.limit = limit;
+  scan(call, outer, n, inner, false, op);
+}
+
+// Elements in groups of n / count neighbours, each of which goes to `places` places of its own.
+struct Groups {
+  int64_t count, places;
+};
+Groups groups_of(const Layout& l, const Reach& reach, int64_t along, int64_t y_n) {
+  if (l.rank == 0) return {1, y_n};
+  int64_t count = l.extent[0], places = l.stride[0][0];
+  bool apart = places > 0 && reach.high - (count - 1) * places + along <= places;
+  if (apart && count * places <= y_n) return {count, places};
+  return {1, y_n};
+}
+
+// y[key[i]] += src[i]
+#if defined(__CUDACC__)
+template <class T, class Key>
+void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups, int64_t n, int64_t limit) {
+  sum_segments(call, y, src, keys, 1, n, 1, limit);
+}
+#else
+// A thread that has a group to itself adds one element after the other, which takes a CPU a fraction of the time of
+// sorting them.
+template <class T, class Key>
+void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int64_t n, int64_t limit) {
+  Wide<T>* sums = call.scratch<Wide<T>>(groups.count * groups.places);
+  const int64_t size = n / groups.count, places = groups.places;
+  parallel_for(groups.count, GRAIN / (size + places + 1) + 1, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin * places; i < end * places; i++) sums[i] = static_cast<Wide<T>>(-0.0);  // so that -0 stays
+    for (int64_t i = begin * size; i < end * size; i++)
+      if (static_cast<int64_t>(keys[i]) < limit) sums[keys[i]] += static_cast<Wide<T>>(src[i]);
+    for (int64_t i = begin * places; i < end * places; i++) y[i] = static_cast<T>(static_cast<Wide<T>>(y[i]) + sums[i]);
+  });
+}
+#endif
+
+struct Same {
+  template <class T> CDN_FN T operator()(T x) const { return x; }
+};
+template <class T> struct Zero {
+  T* y;
+  CDN_FN void operator()(int64_t i) const { y[i] = static_cast<T>(0.0f); }
+};
+
+// What is added to: x, or zeros where it has no handle.
+template <class T> void begin(Call& call, T* y, const T* x, int64_t n) {
+  if (x)
+    map(call, n, Same{}, y, x);
+  else
+    each(call, n, Zero<T>{y});
+}
+
+struct IndexKeys {
+  uint32_t* key;
+  const int32_t* index;
+  IndexedAxis axis;
+  int64_t skip;
+  CDN_FN void operator()(int64_t i) const {
+    int64_t at = index[i];
+    key[i] = static_cast<uint32_t>((at != skip || skip < 0) && axis.has(at) ? at : axis.extent);
+  }
+};
+
+// The place in y that each element of the index names.
+template <class Key> struct TargetKeys {
+  Key* key;
+  const int32_t* index;
+  RowWalk walk;
+  IndexedAxis axis;
+  int64_t none;
+  struct Row {
+    Key* key;
+    const int32_t* index;
+    int64_t count, at, step, none;
+    IndexedAxis axis;
+    CDN_FN void operator()(int64_t c) const {
+      int64_t i = index[c];
+      key[c] = static_cast<Key>(axis.has(i) ? at + c * step + i * axis.stride : none);
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    auto s = walk.start<1>(r);
+    return {key + s.i, index + s.i, s.count, s.at[0], s.step[0], none, axis};
+  }
+};
+
+// For indices that name each place once at most.
+template <class T> struct AddOnce {
+  T* y;
+  const T* src;
+  const int32_t* index;
+  RowWalk walk;
+  IndexedAxis axis;
+  struct Row {
+    T* y;
+    const T* src;
+    const int32_t* index;
+    int64_t count, step;
+    IndexedAxis axis;
+    CDN_FN void operator()(int64_t c) const {
+      int64_t i = index[c];
+      if (!axis.has(i)) return;
+      T& to = y[c * step + i * axis.stride];
+      to = static_cast<T>(static_cast<Wide<T>>(to) + static_cast<Wide<T>>(src[c]));
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    auto s = walk.start<1>(r);
+    return {y + s.at[0], src + s.i, index + s.i, s.count, s.step[0], axis};
+  }
+};
+
+}  // namespace
+
+CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
+                                int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
+                                int32_t dtype) {
+  return run("cdn_scatter_add", [&](Call& call) {
+    Reach reach;
+    Layout l = read_layout(layout, rank, 1, &reach);
+    if (reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+    IndexedAxis axis{extent, stride, FAULT_SCATTER_ADD, nullptr};
+    int64_t along = axis.reach();
+    checked_size("y_n", y_n);
+    if (l.n > 0 && along > 0 && reach.high + along > y_n)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches element %lld of y, which has %lld",
+               (long long)(reach.high + along - 1), (long long)y_n);
+    check_sortable("layout extents", l.n);
+    with_number(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(y, "y", y_n);
+      const T* base = x ? call.in<T>(x, "x", y_n) : nullptr;
+      const int32_t* chosen = call.in<int32_t>(index, "index", l.n);
+      const T* from = call.in<T>(src, "src", l.n);
+      begin(call, to, base, y_n);
+      if (l.n == 0) return;
+      axis.fault = call.fault();
+      RowWalk walk(l);
+      if (unique) return each_row(call, walk.rows(), walk.cols(), AddOnce<T>{to, from, chosen, walk, axis});
+      auto by = [&](auto key) {
+        using Key = decltype(key);
+        Key* keys = call.scratch<Key>(l.n);
+        each_row(call, walk.rows(), walk.cols(), TargetKeys<Key>{keys, chosen, walk, axis, y_n});
+        sum_elements(call, to, from, keys, groups_of(l, reach, along, y_n), l.n, y_n);
+      };
+      if (y_n < UINT32_MAX)
+        by(uint32_t{});
+      else
+        by(uint64_t{});
+    });
+  });
+}
+
+CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer, int64_t extent,
+                              int64_t inner, int64_t n, int64_t skip, int32_t dtype) {
+  return run("cdn_index_add", [&](Call& call) {
+    int64_t y_n = checked_product("outer, extent, inner", outer, extent, inner);
+    int64_t src_n = checked_product("outer, n, inner", outer, n, inner);
+    if (extent > INT32_MAX) CDN_FAIL(CDN_UNSUPPORTED, "extent is %lld; an index must fit int32", (long long)extent);
+    check_sortable("n", n);
+    with_number(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(y, "y", y_n);
+      const T* base = x ? call.in<T>(x, "x", y_n) : nullptr;
+      const int32_t* chosen = call.in<int32_t>(index, "index", n);
+      const T* from = call.in<T>(src, "src", src_n);
+      begin(call, to, base, y_n);
+      if (n == 0) return;
+      uint32_t* keys = call.scratch<uint32_t>(n);
+      each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault()}, skip});
+      if (src_n) sum_segments(call, to, from, keys, outer, n, inner, extent);
+    });
+  });
+}

@@ -1,0 +1,157 @@
+// Losses of one number against another, element by element: f(x, target), and for the gradient its slope by x, scaled
+// by the one number that is the gradient of a reduced loss, which is read where it lies, on the device. Each is one
+// launch of `map`. The formulas hold at extreme inputs: nothing overflows on the way to a result that does not.
+#include "kernel/functions.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class T> CDN_FN T size_of(T x) { return x < T(0) ? -x : x; }
+template <class T> CDN_FN T sign_of(T x) { return static_cast<T>((x > T(0)) - (x < T(0))); }
+
+// p is beta, delta or margin; the others have no use for it.
+struct Mse {
+  template <class T> CDN_FN static T value(T x, T t, T) { return (x - t) * (x - t); }
+  template <class T> CDN_FN static T slope(T x, T t, T) { return T(2) * (x - t); }
+};
+struct L1 {
+  template <class T> CDN_FN static T value(T x, T t, T) { return size_of(x - t); }
+  template <class T> CDN_FN static T slope(T x, T t, T) { return sign_of(x - t); }
+};
+struct SmoothL1 {  // quadratic up to beta, then of slope 1
+  template <class T> CDN_FN static T value(T x, T t, T beta) {
+    T far = size_of(x - t);
+    return far < beta ? T(0.5) * far * (far / beta) : far - T(0.5) * beta;
+  }
+  template <class T> CDN_FN static T slope(T x, T t, T beta) {
+    T d = x - t;
+    return size_of(d) < beta || is_nan(d) ? d / beta : sign_of(d);
+  }
+};
+struct Huber {  // quadratic up to delta, then of slope delta
+  template <class T> CDN_FN static T value(T x, T t, T delta) {
+    T far = size_of(x - t);
+    return far <= delta ? T(0.5) * far * far : delta * (far - T(0.5) * delta);
+  }
+  template <class T> CDN_FN static T slope(T x, T t, T delta) {
+    T d = x - t;
+    return size_of(d) <= delta || is_nan(d) ? d : delta * sign_of(d);
+  }
+};
+struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 100, not infinity
+  template <class T> CDN_FN static T value(T x, T t, T) {
+    T yes = fn::larger(fn::log(x), T(-100)), no = fn::larger(fn::log1p(-x), T(-100));
+    return (t - T(1)) * no - t * yes;
+  }
+  template <class T> CDN_FN static T slope(T x, T t, T) { return (x - t) / fn::larger((T(1) - x) * x, T(1e-12)); }
+};
+struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infinite and t agrees
+  template <class T> CDN_FN static T value(T x, T t, T) {
+    T share = x > T(0) ? T(1) - t : -t;
+    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-size_of(x)));
+  }
+  template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
+};
+struct Hinge {
+  template <class T> CDN_FN static T value(T x, T t, T margin) { return fn::larger(margin - x * t, T(0)); }
+  template <class T> CDN_FN static T slope(T x, T t, T margin) { return margin - x * t > T(0) ? -t : T(0); }
+};
+struct KlDiv {  // t (log t - x)
+  template <class T> CDN_FN static T value(T x, T t, T) { return t == T(0) ? T(0) : t * (fn::log(t) - x); }
+  template <class T> CDN_FN static T slope(T, T t, T) { return -t; }
+};
+struct KlDivLog {  // the same, from log t
+  template <class T> CDN_FN static T value(T x, T t, T) {
+    T p = fn::exp(t);
+    return p == T(0) ? T(0) : p * (t - x);
+  }
+  template <class T> CDN_FN static T slope(T, T t, T) { return -fn::exp(t); }
+};
+
+template <class F, class C> struct Value {
+  C parameter;
+  CDN_FN C operator()(C x, C t) const { return F::value(x, t, parameter); }
+};
+template <class F, class T> struct Slope {
+  using C = Compute<T>;
+  C parameter, scale;
+  const T* dy;  // may be null: 1
+  CDN_FN C operator()(C x, C t) const {
+    C factor = dy ? scale * wide(*dy) : scale;
+    return F::slope(x, t, parameter) * factor;
+  }
+};
+
+template <class F>
+int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype) {
+  return run(name, Call::IN_PLACE, [&](Call& call) {
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using C = Compute<T>;
+      T* to = call.out<T>(y, "y", n);
+      const T* from = call.in<T>(x, "x", n);
+      map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from, call.in<T>(target, "target", n));
+    });
+  });
+}
+
+template <class F>
+int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
+                  double scale, int32_t dtype) {
+  return run(name, [&](Call& call) {
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      using C = Compute<T>;
+      T* to = call.out<T>(dx, "dx", n);
+      const T* upstream = dy ? call.in<T>(dy, "dy", 1) : nullptr;
+      const T* from = call.in<T>(x, "x", n);
+      map(call, n, Slope<F, T>{static_cast<C>(parameter), static_cast<C>(scale), upstream}, to, from,
+          call.in<T>(target, "target", n));
+    });
+  });
+}
+
+// dy and the total that a mean was divided by, each one number.
+template <class T> struct Scaled {
+  using C = Compute<T>;
+  const T* dy;
+  const C* total;  // may be null: 1
+  CDN_FN C operator()(C x) const {
+    return x * (total ? wide(*dy) / *total : wide(*dy));
+  }
+};
+
+}  // namespace
+
+#define CDN_LOSS_ARGUMENTS uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype
+#define CDN_LOSS_GRAD_ARGUMENTS \
+  uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter, double scale, int32_t dtype
+#define CDN_LOSS(name, F)                                                                                             \
+  CDN_API int32_t cdn_##name(CDN_LOSS_ARGUMENTS) { return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype); } \
+  CDN_API int32_t cdn_##name##_grad(CDN_LOSS_GRAD_ARGUMENTS) {                                                        \
+    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype);                         \
+  }
+
+CDN_LOSS(mse_loss, Mse)
+CDN_LOSS(l1_loss, L1)
+CDN_LOSS(smooth_l1_loss, SmoothL1)
+CDN_LOSS(huber_loss, Huber)
+CDN_LOSS(bce_loss, Bce)
+CDN_LOSS(bce_with_logits_loss, BceWithLogits)
+CDN_LOSS(hinge_loss, Hinge)
+CDN_LOSS(kl_div_loss, KlDiv)
+CDN_LOSS(kl_div_log_loss, KlDivLog)
+
+CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n, int32_t dtype) {
+  return run("cdn_scale_grad", [&](Call& call) {
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(dx, "dx", n);
+      const T* from = call.in<T>(x, "x", n);
+      const T* upstream = call.in<T>(dy, "dy", 1);
+      const Compute<T>* divisor = total ? call.in<Compute<T>>(total, "total", 1) : nullptr;
+      map(call, n, Scaled<T>{upstream, divisor}, to, from);
+    });
+  });
+}

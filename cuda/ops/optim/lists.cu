@@ -1,0 +1,202 @@
+// What optimizers need of lists of gradients and parameters beside a step: the norm of all, limits, an exponential
+// moving average, and taking out the scale of a loss. A factor that was computed is read from device memory by the
+// kernel that needs it, so that nothing has to wait for it.
+#include "kernel/lists.h"
+
+using namespace cdn;
+
+namespace {
+
+constexpr int64_t CHUNK_SIZE = 1024;     // of what is done element by element
+constexpr int64_t PARTIAL_SIZE = 16384;  // elements of a partial sum; fixed, so that sums do not depend on the device
+
+// ---- the norm: a sum for each chunk, then the sum of those and its root
+
+enum class Power { ONE, TWO, ANY, LARGEST };
+
+template <Power POWER> struct PowerSum {
+  using Acc = double;
+  double p;
+  CDN_FN double start() const { return 0; }
+  CDN_FN double join(double a, double b) const { return POWER == Power::LARGEST ? fn::larger(a, b) : a + b; }
+  CDN_FN double of(double x) const {
+    if (POWER == Power::TWO) return x * x;
+    double size = x < 0 ? -x : x;
+    return POWER == Power::ANY ? fn::pow(size, p) : size;
+  }
+  CDN_FN double root(double sum) const {
+    return POWER == Power::TWO ? fn::sqrt(sum) : POWER == Power::ANY ? fn::pow(sum, 1 / p) : sum;
+  }
+};
+
+template <class T, Power POWER> struct PartialSums : PowerSum<POWER> {
+  Tensors<1> table;
+  double* partial;
+
+  struct Row {
+    const T* x;
+    int64_t count;
+    PowerSum<POWER> power;
+    CDN_FN double load(int64_t i) const { return power.of(static_cast<double>(wide(x[i]))); }
+  };
+  CDN_FN Row row(int64_t c) const {
+    Chunk<1> chunk = chunk_of<PARTIAL_SIZE>(table, c);
+    return {chunk.template list<T>(0), chunk.count, *this};
+  }
+  CDN_FN void store(int64_t c, double sum) const { partial[c] = sum; }
+};
+
+template <Power POWER> struct TotalNorm : PowerSum<POWER> {
+  const double* partial;
+  double* y;
+  CDN_FN double load(int64_t at, int64_t) const { return partial[at]; }
+  CDN_FN void store(int64_t, double sum) const { *y = this->root(sum); }
+};
+
+template <Power POWER, class T> void norm(Call& call, double* y, const std::vector<Tensors<1>>& tables, double p) {
+  const PowerSum<POWER> power{p};
+  int64_t chunks = 0;
+  for (const auto& table : tables) chunks += table.chunks();
+  double *partial = call.scratch<double>(chunks), *next = partial;
+  for (const auto& table : tables) {
+    reduce_each(call, table.chunks(), PartialSums<T, POWER>{power, table, next});
+    next += table.chunks();
+  }
+  reduce(call, 1, chunks, 1, TotalNorm<POWER>{power, partial, y});
+}
+
+// ---- element by element; the first list, which is written, is of type Y
+
+template <class T, class Y, int LISTS, class F> struct Elements {
+  Tensors<LISTS> table;
+  F f;
+
+  struct Row {
+    Chunk<LISTS> chunk;
+    int64_t count;
+    F f;
+    CDN_FN void operator()(int64_t i) const {
+      Compute<T> x[LISTS];
+      x[0] = wide(chunk.template list<Y>(0)[i]);
+      for (int l = 1; l < LISTS; l++) x[l] = wide(chunk.template list<T>(l)[i]);
+      chunk.template list<Y>(0)[i] = static_cast<Y>(f(x));
+    }
+  };
+  CDN_FN Row row(int64_t c) const {
+    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
+    Row row{chunk, 0, f};
+    if (row.f.begin()) row.count = chunk.count;
+    return row;
+  }
+};
+
+// begin() is called once for each chunk, and says whether there is anything to do.
+struct Always {
+  CDN_FN bool begin() const { return true; }
+};
+
+template <class C> struct Clip : Always {
+  C low, high;
+  CDN_FN C operator()(const C* x) const { return x[0] < low ? low : x[0] > high ? high : x[0]; }  // NaN stays
+};
+
+// Gradients within the limit, the usual case, are not even read. The factor may be less than a float holds.
+template <class C> struct ClipNorm {
+  const double* norm;
+  double limit, factor;
+  CDN_FN bool begin() {
+    factor = limit / (*norm + 1e-6);
+    return !(factor >= 1);
+  }
+  CDN_FN double operator()(const C* x) const { return static_cast<double>(x[0]) * factor; }
+};
+
+// From the nearer end, so that a weight of 1 gives the other number exactly.
+template <class C> struct Lerp : Always {
+  C weight, rest;
+  CDN_FN C operator()(const C* x) const {
+    C way = x[1] - x[0];
+    return weight < C(0.5) ? x[0] + weight * way : x[1] - way * rest;
+  }
+};
+
+template <class C> struct Unscale : Always {
+  C factor;
+  volatile int32_t* found;  // all threads that write it write a 1
+  CDN_FN C operator()(const C* x) const {
+    if (is_nan(x[0] - x[0])) *found = 1;  // infinity, NaN
+    return x[0] * factor;
+  }
+};
+
+// make(zero) gives the functor in the type of `zero`. WIDE: the first list is.
+template <bool WIDE = false, int LISTS, class Make>
+void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count, int32_t dtype, Make make) {
+  with_float(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
+    const auto f = make(Compute<T>{});
+    for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, sizes, count))
+      each_row(call, table.chunks(), CHUNK_SIZE, Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
+  });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p,
+                              int32_t dtype) {
+  return run("cdn_list_norm", Call::UNCHECKED, [&](Call& call) {
+    if (!(p > 0)) CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be above 0, or infinity", p);
+    double* to = call.out<double>(y, "y", 1);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const List lists[] = {{xs, "xs", false, false}};
+      const auto tables = read_lists<PARTIAL_SIZE, T>(call, lists, sizes, count);
+      if (p == 1) return norm<Power::ONE, T>(call, to, tables, p);
+      if (p == 2) return norm<Power::TWO, T>(call, to, tables, p);
+      if (std::isinf(p)) return norm<Power::LARGEST, T>(call, to, tables, p);
+      norm<Power::ANY, T>(call, to, tables, p);
+    });
+  });
+}
+
+CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,
+                                   int32_t dtype) {
+  return run("cdn_list_clip_norm", Call::UNCHECKED, [&](Call& call) {
+    const double* found = call.in<double>(norm, "norm", 1);
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
+      return ClipNorm<decltype(zero)>{found, limit, 0.0};
+    });
+  });
+}
+
+CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high,
+                              int32_t dtype) {
+  return run("cdn_list_clip", Call::UNCHECKED, [&](Call& call) {
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
+      using C = decltype(zero);
+      return Clip<C>{{}, static_cast<C>(low), static_cast<C>(high)};
+    });
+  });
+}
+
+CDN_API int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count,
+                              double weight, int32_t dtype) {
+  return run("cdn_list_lerp", Call::UNCHECKED, [&](Call& call) {
+    elements<true>(call, {{ys, "ys", true, true}, {xs, "xs", false, false}}, sizes, count, dtype, [&](auto zero) {
+      using C = decltype(zero);
+      return Lerp<C>{{}, static_cast<C>(weight), static_cast<C>(1 - weight)};
+    });
+  });
+}
+
+CDN_API int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count, double factor,
+                                 int32_t dtype) {
+  return run("cdn_list_unscale", Call::UNCHECKED, [&](Call& call) {
+    int32_t* flag = call.out<int32_t>(found, "found", 1);
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
+      using C = decltype(zero);
+      return Unscale<C>{{}, static_cast<C>(factor), flag};
+    });
+  });
+}

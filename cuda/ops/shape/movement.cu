@@ -1,0 +1,156 @@
+// Copies by strides, in both directions, and bands of matrices. Elements are moved as integers of their size. Strides
+// have neighbouring axes merged, so most slices come down to rows at equal distances.
+#include "kernel/functions.h"
+
+using namespace cdn;
+
+namespace {
+
+struct Same {
+  template <class T> CDN_FN T operator()(T x) const { return x; }
+};
+
+// The part of a buffer that a layout names: elements from `offset` on by strides, all before `end`.
+struct Window {
+  Layout layout;
+  int64_t offset, end;
+};
+
+Window read_window(const int64_t* numbers, int32_t rank, const char* buffer) {
+  Reach reach;
+  Window out;
+  if (!numbers) CDN_FAIL(CDN_BAD_ARGUMENT, "layout is null");
+  out.layout = read_layout(numbers, rank, 1, &reach);
+  out.offset = numbers[rank * 2];
+  if (out.offset < 0 || out.offset > MAX_BYTES)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in %s", (long long)out.offset, buffer);
+  if (out.offset + reach.low < 0)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of %s",
+             (long long)-(out.offset + reach.low), buffer);
+  bool any = out.layout.n > 0;
+  out.end = any ? out.offset + reach.high + 1 : 0;
+  if (!any) out.offset = 0;
+  return out;
+}
+
+// Two elements written to one place would make the result depend on the order of threads. They are apart for certain
+// where each stride goes further than all smaller ones together.
+void check_apart(const Layout& l) {
+  int64_t span = 0;
+  bool seen[MAX_RANK] = {};
+  auto size = [&](int32_t d) { return l.stride[0][d] < 0 ? -l.stride[0][d] : l.stride[0][d]; };
+  for (int32_t k = 0; k < l.rank; k++) {
+    int32_t least = -1;
+    for (int32_t d = 0; d < l.rank; d++)
+      if (!seen[d] && (least < 0 || size(d) < size(least))) least = d;
+    if (size(least) <= span)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: stride %lld may write an element twice", (long long)l.stride[0][least]);
+    seen[least] = true;
+    span += (l.extent[least] - 1) * size(least);
+  }
+}
+
+// One row of the innermost extent to places `stride` apart; the outer extents say where it begins.
+template <class T> struct WriteRows {
+  T* y;
+  const T* x;
+  Layout layout;
+  int64_t cols, stride;
+
+  struct Row {
+    T* to;
+    const T* from;
+    int64_t stride, count;
+    CDN_FN void operator()(int64_t c) const { to[c * stride] = from[c]; }
+  };
+  CDN_FN Row row(int64_t r) const {
+    bool narrow = r >> 31 == 0;  // 32-bit division where it serves
+    return {y + (narrow ? start(static_cast<uint32_t>(r)) : start(static_cast<uint64_t>(r))), x + r * cols, stride,
+            cols};
+  }
+  template <class Index> CDN_FN int64_t start(Index rest) const {
+    int64_t at = 0;
+    for (int d = MAX_RANK - 2; d >= 0;
+         d--) {  // a fixed count, so that it is unrolled and the layout stays in registers
+      if (d >= layout.rank - 1) continue;
+      Index extent = static_cast<Index>(layout.extent[d]), next = d > 0 ? rest / extent : 0;
+      at += static_cast<int64_t>(rest - next * extent) * layout.stride[0][d];
+      rest = next;
+    }
+    return at;
+  }
+};
+
+template <class T> struct WriteLine {
+  T* y;
+  const T* x;
+  int64_t stride;
+  CDN_FN void operator()(int64_t i) const { y[i * stride] = x[i]; }
+};
+
+template <class T> struct Band {
+  T* y;
+  const T* x;
+  int64_t rows, cols, low, high;
+
+  struct Row {
+    T* to;
+    const T* from;
+    int64_t first, last, count;
+    CDN_FN void operator()(int64_t c) const { to[c] = c >= first && c <= last ? from[c] : T(0); }
+  };
+  CDN_FN Row row(int64_t r) const {
+    int64_t k = r % rows;
+    return {y + r * cols, x + r * cols, k + low, k + high, cols};
+  }
+};
+
+int64_t clamped(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+
+}  // namespace
+
+CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run("cdn_strided_copy", [&](Call& call) {
+    Window from = read_window(layout, rank, "x");
+    with_word(dtype, [&](auto word) {
+      using T = decltype(word);
+      T* to = call.out<T>(y, "y", from.layout.n);
+      const T* data = call.in<T>(x, "x", from.end) + from.offset;
+      broadcast(call, from.layout, Same{}, to, data);
+    });
+  });
+}
+
+CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
+  return run("cdn_strided_write", [&](Call& call) {
+    Window to = read_window(layout, rank, "y");
+    const Layout& l = to.layout;
+    check_apart(l);
+    with_word(dtype, [&](auto word) {
+      using T = decltype(word);
+      T* data = call.out<T>(y, "y", to.end) + to.offset;
+      const T* from = call.in<T>(x, "x", l.n);
+      if (l.n == 0) return;
+      int64_t cols = l.rank ? l.extent[l.rank - 1] : 1, stride = l.rank ? l.stride[0][l.rank - 1] : 1;
+      if (l.rank > 1) return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
+      if (stride != 1) return each(call, cols, WriteLine<T>{data, from, stride});
+      map(call, cols, Same{}, data, from);
+    });
+  });
+}
+
+CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low, int64_t high,
+                         int32_t dtype) {
+  return run("cdn_band", Call::IN_PLACE, [&](Call& call) {
+    int64_t n = checked_product("batch, rows, cols", batch, rows, cols);
+    with_word(dtype, [&](auto word) {
+      using T = decltype(word);
+      T* to = call.out<T>(y, "y", n);
+      const T* from = call.in<T>(x, "x", n);
+      // Beyond the matrix a bound excludes all or nothing, wherever it is.
+      if (n)
+        each_row(call, batch * rows, cols,
+                 Band<T>{to, from, rows, cols, clamped(low, -rows, cols), clamped(high, -rows, cols)});
+    });
+  });
+}

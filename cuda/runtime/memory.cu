@@ -1,0 +1,193 @@
+// Devices, streams, buffers and copies: the exports that manage rather than compute.
+#include <cstdio>
+#include <cstring>
+
+#include "runtime/context.h"
+
+using namespace cdn;
+
+namespace {
+
+StreamName& stream_at(uint32_t stream) {
+  StreamName* name = context().streams.find(stream);
+  if (!name) CDN_FAIL(CDN_BAD_HANDLE, "stream: handle %#x is not live", stream);
+  return *name;
+}
+
+int32_t stream_index(int32_t device, uint32_t stream) {
+  if (stream == 0) return Device::DEFAULT;
+  const StreamName& name = stream_at(stream);
+  if (name.device != device) CDN_FAIL(CDN_BAD_ARGUMENT, "stream belongs to device %d, not %d", name.device, device);
+  return name.index;
+}
+
+}  // namespace
+
+CDN_API const char* cdn_build_info(void) { return backend::build_info(); }
+
+CDN_API int32_t cdn_device_count(int32_t* count) {
+  return guard("cdn_device_count", [&] {
+    const char* why = nullptr;
+    *required(count, "count") = backend::device_count(&why);
+    if (*count == 0) set_last_error(CDN_OK, "cdn_device_count", why);
+  });
+}
+
+CDN_API int32_t cdn_device_info(char* name, int64_t* info, int32_t device) {
+  return guard("cdn_device_info", [&] {
+    required(name, "name");
+    required(info, "info");
+    device_at(device);
+    DeviceInfo d = backend::device_info(device);
+    snprintf(name, 256, "%s", d.name);
+    const int64_t all[8] = {d.total, d.free, d.major, d.minor, d.processors, d.driver, d.runtime, d.is_gpu};
+    memcpy(info, all, sizeof all);
+  });
+}
+
+CDN_API int32_t cdn_sync(int32_t device) {
+  return guard("cdn_sync", [&] {
+    Device& d = device_at(device);
+    d.wait();
+    raise_fault(d);
+  });
+}
+
+CDN_API int32_t cdn_stream_create(uint32_t* stream, int32_t device) {
+  return guard("cdn_stream_create", [&] {
+    required(stream, "stream");
+    Device& d = device_at(device);
+    int32_t index = d.add_stream();
+    try {
+      *stream = context().streams.insert({device, index});
+    } catch (...) {
+      d.in_use[index] = false;
+      throw;
+    }
+  });
+}
+
+CDN_API int32_t cdn_stream_destroy(uint32_t stream) {
+  return guard("cdn_stream_destroy", [&] {
+    StreamName name = stream_at(stream);
+    Device& d = device_at(name.device);
+    backend::stream_sync(d.streams[name.index]);
+    d.in_use[name.index] = false;
+    if (d.current == name.index) d.current = Device::DEFAULT;
+    context().streams.erase(stream);
+  });
+}
+
+CDN_API int32_t cdn_stream_use(int32_t device, uint32_t stream) {
+  return guard("cdn_stream_use", [&] {
+    Device& d = device_at(device);
+    d.current = stream_index(device, stream);
+  });
+}
+
+CDN_API int32_t cdn_stream_sync(int32_t device, uint32_t stream) {
+  return guard("cdn_stream_sync", [&] {
+    Device& d = device_at(device);
+    backend::stream_sync(d.streams[stream_index(device, stream)]);
+    raise_fault(d);
+  });
+}
+
+CDN_API int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes) {
+  return guard("cdn_alloc", [&] {
+    required(y, "y");
+    Device& d = device_at(device);
+    checked_size("bytes", bytes);
+    Block* block = bytes ? allocate(d, bytes) : nullptr;
+    try {
+      *y = context().buffers.insert({block, block ? block->data : nullptr, bytes, device});
+    } catch (...) {
+      release(d, block);
+      throw;
+    }
+  });
+}
+
+CDN_API int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes) {
+  return guard("cdn_view", [&] {
+    required(y, "y");
+    Buffer parent = buffer_at(x, "x");
+    char* data = range_of(parent, "x", offset, bytes);
+    *y = context().buffers.insert({parent.block, data, bytes, parent.device});
+    if (parent.block) parent.block->references++;
+  });
+}
+
+CDN_API int32_t cdn_free(uint32_t x) {
+  return guard("cdn_free", [&] {
+    Buffer buffer = buffer_at(x, "x");
+    Device& d = device_at(buffer.device);
+    context().buffers.erase(x);
+    release(d, buffer.block);
+  });
+}
+
+CDN_API int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes) {
+  return guard("cdn_write", [&] {
+    Buffer& buffer = buffer_at(y, "y");
+    char* data = range_of(buffer, "y", offset, bytes);
+    if (bytes == 0) return;
+    required(host, "host");
+    Device& d = device_at(buffer.device);
+    use(d, buffer.block, true);
+    backend::copy_in(data, host, bytes, d.stream());
+  });
+}
+
+CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) {
+  return guard("cdn_read", [&] {
+    Buffer& buffer = buffer_at(x, "x");
+    char* data = range_of(buffer, "x", offset, bytes);
+    Device& d = device_at(buffer.device);
+    if (bytes) backend::copy_out(required(host, "host"), data, bytes, stream_to_read(d, buffer.block));
+    raise_fault(d);
+  });
+}
+
+CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes) {
+  return guard("cdn_copy", [&] {
+    Buffer &to = buffer_at(y, "y"), &from = buffer_at(x, "x");
+    if (to.device != from.device)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "x is on device %d, y on device %d", from.device, to.device);
+    char* dst = range_of(to, "y", y_offset, bytes);
+    char* src = range_of(from, "x", x_offset, bytes);
+    if (bytes && dst < src + bytes && src < dst + bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
+    if (bytes == 0) return;
+    Device& d = device_at(to.device);
+    use(d, to.block, true);
+    use(d, from.block, false);
+    backend::copy(dst, src, bytes, d.stream());
+  });
+}
+
+CDN_API int32_t cdn_memory_stats(int64_t* stats, int32_t device) {
+  return guard("cdn_memory_stats", [&] {
+    required(stats, "stats");
+    MemoryStats s = device_at(device).memory.stats();
+    const int64_t all[10] = {s.live,  s.reserved - s.live, s.reserved,    s.peak,     s.largest_free,
+                             s.limit, s.live_buffers,      s.allocations, s.segments, s.raw_allocations};
+    memcpy(stats, all, sizeof all);
+  });
+}
+
+CDN_API int32_t cdn_memory_limit(int32_t device, int64_t bytes) {
+  return guard("cdn_memory_limit", [&] {
+    checked_size("bytes", bytes);
+    device_at(device).memory.set_limit(bytes);
+  });
+}
+
+CDN_API int32_t cdn_memory_trim(int32_t device) {
+  return guard("cdn_memory_trim", [&] {
+    device_at(device).memory.trim();
+  });
+}
+
+CDN_API int32_t cdn_memory_reset_peak(int32_t device) {
+  return guard("cdn_memory_reset_peak", [&] { device_at(device).memory.reset_peak(); });
+}

@@ -1,0 +1,311 @@
+import { formatValue } from "../../core/format.ts";
+import { gradEnabled, record } from "../../core/autograd.ts";
+import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
+import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
+import { ArgumentError } from "../../native/errors.ts";
+import { TensorBase } from "../../core/tensor.ts";
+import { writeFlat, writeLayout } from "../../core/layout.ts";
+import type { Tensor } from "../../tensor.ts";
+import { cast } from "./cast.ts";
+import { eq, ge } from "./compare.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+  floats,
+  inFloat32,
+  numbers,
+} from "../_operands.ts";
+import { sumTo } from "../reduce/reduce.ts";
+import { log, neg } from "./unary.ts";
+import { where } from "./where.ts";
+
+type Kernel =
+  | `cdn_${
+    | "add"
+    | "sub"
+    | "mul"
+    | "weigh"
+    | "div"
+    | "floor_divide"
+    | "pow"
+    | "maximum"
+    | "minimum"}`
+  | `cdn_${"pow_grad_base" | "pow_grad_exponent" | "maximum_grad"}`
+  | `cdn_${"eq" | "ne" | "lt" | "le" | "gt" | "ge"}`;
+
+/** Runs a broadcasting kernel, unrecorded. A number stands for a tensor of a's dtype. */
+export function broadcasted(
+  op: string,
+  kernel: Kernel,
+  a: Tensor,
+  b: Tensor | number,
+  dtype: DType = a.dtype,
+): Tensor {
+  checkTensor(op, a);
+  const { backend } = a;
+  if (typeof b === "number") {
+    checkValue(op, b, a.dtype);
+    const y = a.make(a.shape, dtype);
+    const flat = writeFlat(a.size, 0n);
+    backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
+    return y;
+  }
+  if (!(b instanceof TensorBase)) {
+    throw new ArgumentError(
+      `${op}: the second operand is ${formatValue(b)}; it must be a tensor or a number`,
+    );
+  }
+  if (b.backend !== a.backend) checkSameDevice(op, a, b);
+  if (b.dtype !== a.dtype) {
+    [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
+    checkSameDType(op, a, b);
+  }
+  if (sameShape(a.shape, b.shape)) {
+    const y = a.make(a.shape, dtype);
+    const flat = writeFlat(a.size);
+    backend.check(backend.functions[kernel](y.handle, a.handle, b.handle, flat, 1, 0, a.code));
+    return y;
+  }
+  const shape = broadcastShapes(op, a.shape, b.shape);
+  const y = a.make(shape, dtype);
+  const layout = writeLayout(
+    shape,
+    broadcastStrides(a.shape, shape),
+    broadcastStrides(b.shape, shape),
+  );
+  backend.check(
+    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, 0, a.code),
+  );
+  return y;
+}
+
+const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;
+
+// 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
+type Wide = <T extends Tensor | number>(x: T) => T;
+
+// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its input's.
+function differentiable(
+  op: string,
+  y: Tensor,
+  a: Tensor,
+  b: Tensor | number,
+  gradA: (grad: Tensor, wide: Wide) => Tensor,
+  gradB: (grad: Tensor, wide: Wide) => Tensor,
+): Tensor {
+  const inputs = typeof b === "number" ? [a] : [a, b];
+  const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
+    const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);
+    const wide: Wide = (x) => (short && typeof x !== "number" ? cast(x, "float32") : x) as typeof x;
+    return cast(sumTo(f(grad, wide), shape), dtype);
+  };
+  return record(y, op, inputs, (grad) => [
+    a.requiresGrad ? part(gradA, grad, a) : null,
+    needs(b) ? part(gradB, grad, b) : null,
+  ]);
+}
+
+/**
+ * a + b, with broadcasting. Floats and int32, which wraps.
+ *
+ * ```ts
+ * import { add, tensor } from "@cudeno/cudeno";
+ * console.log(add(tensor([[1], [2]]), tensor([10, 20])).dataSync()); // 11, 21, 12, 22
+ * ```
+ */
+export function add(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("add", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("add", "cdn_add", a, b);
+  return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
+}
+
+/**
+ * a - b, with broadcasting. Floats and int32, which wraps.
+ *
+ * ```ts
+ * import { sub, tensor } from "@cudeno/cudeno";
+ * console.log(sub(tensor([5, 7]), 2).dataSync()); // 3, 5
+ * ```
+ */
+export function sub(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("sub", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("sub", "cdn_sub", a, b);
+  return differentiable("sub", y, a, b, (grad) => grad, neg);
+}
+
+/**
+ * a * b, element by element, with broadcasting. Floats and int32, which wraps.
+ *
+ * ```ts
+ * import { mul, tensor } from "@cudeno/cudeno";
+ * console.log(mul(tensor([1, 2]), tensor([3, 4])).dataSync()); // 3, 8
+ * ```
+ */
+export function mul(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("mul", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("mul", "cdn_mul", a, b);
+  return differentiable(
+    "mul",
+    y,
+    a,
+    b,
+    (grad, wide) => mul(wide(grad), wide(b)),
+    (grad, wide) => mul(wide(grad), wide(a)),
+  );
+}
+
+/**
+ * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back as NaN. Nor must its
+ * gradient.
+ */
+export function weigh(a: Tensor, b: Tensor): Tensor {
+  const y = broadcasted("mul", "cdn_weigh", a, b);
+  return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
+}
+
+/**
+ * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN where b is 0. As torch.div;
+ * {@linkcode floorDivide} gives whole numbers.
+ *
+ * ```ts
+ * import { div, tensor } from "@cudeno/cudeno";
+ * console.log(div(tensor([1, 2]), 4).dataSync()); // 0.25, 0.5
+ * ```
+ */
+export function div(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("div", a, numbers);
+  if (a.dtype === "int32" && (typeof b === "number" || b?.dtype === "int32")) {
+    [a, b] = [cast(a, "float32"), typeof b === "number" ? b : cast(b, "float32")];
+  }
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("div", "cdn_div", a, b);
+  return differentiable(
+    "div",
+    y,
+    a,
+    b,
+    (grad, wide) => div(wide(grad), wide(b)),
+    // Not grad a / b^2, whose parts overflow and vanish where the whole does not; of 16 bits y may too.
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, x, b) => {
+        return neg(mul(grad, div(x === a ? y : div(x, b), b)));
+      }),
+  );
+}
+
+/**
+ * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0 gives an infinity or
+ * NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps. The gradient is 0. As torch.floor_divide.
+ *
+ * ```ts
+ * import { floorDivide, tensor } from "@cudeno/cudeno";
+ * console.log(floorDivide(tensor([-7, 7], { dtype: "int32" }), 2).dataSync()); // -4, 3
+ * ```
+ */
+export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("floorDivide", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("floorDivide", "cdn_floor_divide", a, b);
+  const zeros = (grad: Tensor) => grad.make(grad.shape).fill(0);
+  return differentiable("floorDivide", y, a, b, zeros, zeros);
+}
+
+/**
+ * a to the power b, with broadcasting. Floats. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
+ * a^b ln a for b, which is 0 where a is 0 and b is not negative.
+ *
+ * ```ts
+ * import { pow, tensor } from "@cudeno/cudeno";
+ * console.log(pow(tensor([1, 2, 3]), 2).dataSync()); // 1, 4, 9
+ * ```
+ */
+export function pow(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("pow", a, floats);
+  [a, b] = autocasted("float32", a, b);
+  const y = broadcasted("pow", "cdn_pow", a, b);
+  return differentiable(
+    "pow",
+    y,
+    a,
+    b,
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b], (grad, a, b) => {
+        if (!gradEnabled() || b === 0) {
+          return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+        }
+        const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
+        return mul(grad, typeof b === "number" ? mul(local, b) : weigh(local, b));
+      }),
+    (grad, wide) =>
+      inFloat32([wide(grad), a, b as Tensor], (grad, a, b) =>
+        mul(
+          grad,
+          gradEnabled()
+            ? mul(pow(a, b), log(nonzero(a, ge(b, 0))))
+            : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+        )),
+  );
+}
+
+// a, but 1 for zeros where the mask holds: the other factor is 0 there, and its product with infinity would be NaN.
+function nonzero(a: Tensor, mask: Tensor): Tensor {
+  return where(mask, where(eq(a, 0), 1, a), a);
+}
+
+/**
+ * The larger of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ *
+ * ```ts
+ * import { maximum, tensor } from "@cudeno/cudeno";
+ * console.log(maximum(tensor([1, 5]), tensor([3, 2])).dataSync()); // 3, 5
+ * ```
+ */
+export function maximum(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("maximum", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("maximum", "cdn_maximum", a, b);
+  return differentiable(
+    "maximum",
+    y,
+    a,
+    b,
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
+    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
+  );
+}
+
+/**
+ * The smaller of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ *
+ * ```ts
+ * import { minimum, tensor } from "@cudeno/cudeno";
+ * console.log(minimum(tensor([1, 5]), 3).dataSync()); // 1, 3
+ * ```
+ */
+export function minimum(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("minimum", a, numbers);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("minimum", "cdn_minimum", a, b);
+  // a is the smaller where -a is the larger.
+  const share = (x: Tensor, other: Tensor | number) =>
+    broadcasted(
+      "minimum",
+      "cdn_maximum_grad",
+      neg(x),
+      typeof other === "number" ? -other : neg(other),
+    );
+  return differentiable(
+    "minimum",
+    y,
+    a,
+    b,
+    (grad) => weigh(grad, share(a, b)),
+    (grad) => weigh(grad, share(b as Tensor, a)),
+  );
+}

@@ -1,0 +1,18 @@
+import { record } from "../../core/autograd.ts";
+import { type DType, dtypeInfo, isFloat } from "../../core/dtype.ts";
+import type { Tensor } from "../../tensor.ts";
+
+/**
+ * The elements as another dtype. A float that does not fit an integer dtype saturates, fractions are cut off, NaN
+ * becomes 0. Gradients pass between float32 and float64.
+ */
+export function cast(x: Tensor, dtype: DType): Tensor {
+  const code = dtypeInfo(dtype).code;
+  if (dtype === x.dtype) return x;
+  const y = x.make(x.shape, dtype);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_cast(y.handle, x.handle, BigInt(x.size), code, x.code),
+  );
+  return isFloat(dtype) ? record(y, "to", [x], (grad) => [cast(grad, x.dtype)]) : y;
+}

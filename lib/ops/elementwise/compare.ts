@@ -1,0 +1,74 @@
+import type { Tensor } from "../../tensor.ts";
+import { broadcasted } from "./binary.ts";
+
+/**
+ * 1 where a equals b, else 0, as uint8. Any dtype. NaN equals nothing.
+ *
+ * ```ts
+ * import { eq, tensor } from "@cudeno/cudeno";
+ * console.log(eq(tensor([1, 2, 3]), 2).dataSync()); // 0, 1, 0
+ * ```
+ */
+export function eq(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("eq", "cdn_eq", a, b, "uint8");
+}
+
+/**
+ * 1 where a differs from b, else 0, as uint8. Any dtype. NaN differs from everything.
+ *
+ * ```ts
+ * import { ne, tensor } from "@cudeno/cudeno";
+ * console.log(ne(tensor([1, 2, 3]), 2).dataSync()); // 1, 0, 1
+ * ```
+ */
+export function ne(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("ne", "cdn_ne", a, b, "uint8");
+}
+
+/**
+ * 1 where a is less than b, else 0, as uint8. Any dtype.
+ *
+ * ```ts
+ * import { lt, tensor } from "@cudeno/cudeno";
+ * console.log(lt(tensor([1, 2, 3]), 2).dataSync()); // 1, 0, 0
+ * ```
+ */
+export function lt(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("lt", "cdn_lt", a, b, "uint8");
+}
+
+/**
+ * 1 where a is at most b, else 0, as uint8. Any dtype.
+ *
+ * ```ts
+ * import { le, tensor } from "@cudeno/cudeno";
+ * console.log(le(tensor([1, 2, 3]), 2).dataSync()); // 1, 1, 0
+ * ```
+ */
+export function le(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("le", "cdn_le", a, b, "uint8");
+}
+
+/**
+ * 1 where a is greater than b, else 0, as uint8. Any dtype.
+ *
+ * ```ts
+ * import { gt, tensor } from "@cudeno/cudeno";
+ * console.log(gt(tensor([1, 2, 3]), 2).dataSync()); // 0, 0, 1
+ * ```
+ */
+export function gt(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("gt", "cdn_gt", a, b, "uint8");
+}
+
+/**
+ * 1 where a is at least b, else 0, as uint8. Any dtype.
+ *
+ * ```ts
+ * import { ge, tensor } from "@cudeno/cudeno";
+ * console.log(ge(tensor([1, 2, 3]), 2).dataSync()); // 0, 1, 1
+ * ```
+ */
+export function ge(a: Tensor, b: Tensor | number): Tensor {
+  return broadcasted("ge", "cdn_ge", a, b, "uint8");
+}

@@ -1,0 +1,139 @@
+import { record } from "../../core/autograd.ts";
+import { checkInteger, checkOptions } from "../../core/options.ts";
+import { formatShape, normalizeAxis } from "../../core/shape.ts";
+import { ShapeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { scatterSum } from "./gather.ts";
+import { transpose } from "../shape/movement.ts";
+import { checkTensor } from "../_operands.ts";
+
+/** Options of {@linkcode topK}. */
+export interface TopKOptions {
+  /** The axis to choose along. Default -1, the last. */
+  axis?: number | undefined;
+  /** Whether the largest are wanted, not the smallest. Default true. */
+  largest?: boolean | undefined;
+}
+
+/** Options of {@linkcode sort} and {@linkcode argsort}. */
+export interface SortOptions {
+  /** The axis to sort along. Default -1, the last. */
+  axis?: number | undefined;
+  /** Whether the largest come first. Default false. */
+  descending?: boolean | undefined;
+}
+
+/** What {@linkcode topK} and {@linkcode sort} give. */
+export interface Ordered {
+  /** The elements in order. */
+  values: Tensor;
+  /** Where they were along the axis, int32. */
+  indices: Tensor;
+}
+
+function rowsOf(x: Tensor): [rows: number, cols: number] {
+  const cols = x.shape.at(-1)!;
+  return [cols === 0 ? 0 : x.size / cols, cols];
+}
+
+// Along the last axis. Without `values`, none but the indices are made.
+function inRows(op: string, x: Tensor, k: number, descending: boolean, values: boolean): Ordered {
+  const [rows, cols] = rowsOf(x);
+  const shape = x.shape.with(-1, k);
+  const indices = x.make(shape, "int32");
+  const y = values ? x.make(shape) : undefined;
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_topk(
+      y?.handle ?? 0,
+      indices.handle,
+      x.handle,
+      BigInt(rows),
+      BigInt(cols),
+      BigInt(k),
+      Number(descending),
+      x.code,
+    ),
+  );
+  if (!y) return { values: x, indices };
+  const last = x.rank - 1;
+  record(y, op, [x], (grad) => [scatterSum(grad, x.shape, last, indices, true)]);
+  return { values: y, indices };
+}
+
+// Another axis is brought to the back and taken home again.
+function ordered(
+  op: string,
+  x: Tensor,
+  axis: number,
+  k: (extent: number) => number,
+  descending: boolean,
+  values = true,
+): Ordered {
+  checkTensor(op, x);
+  const at = normalizeAxis(op, axis, x.rank);
+  const count = k(x.shape[at]!);
+  if (at === x.rank - 1) return inRows(op, x, count, descending, values);
+  const found = inRows(op, transpose(x, at, -1), count, descending, values);
+  return {
+    values: values ? transpose(found.values, at, -1) : x,
+    indices: transpose(found.indices, at, -1),
+  };
+}
+
+/**
+ * The k largest elements along an axis (or smallest, with `largest: false`), in order, and their int32 indices. Any dtype.
+ * Of equal elements the one with the lower index comes first; NaN counts as the largest. Gradients go back to where the
+ * values came from. As torch.topk with sorted = True.
+ *
+ * ```ts
+ * import { tensor, topK } from "@cudeno/cudeno";
+ * const { values, indices } = topK(tensor([[1, 9, 5], [7, 3, 7]]), 2);
+ * console.log(values.dataSync(), indices.dataSync()); // 9, 5, 7, 7; 1, 2, 0, 2
+ * ```
+ */
+export function topK(x: Tensor, k: number, options: TopKOptions = {}): Ordered {
+  checkOptions("topK", options, ["axis", "largest"]);
+  const { axis = -1, largest = true } = options;
+  checkInteger("topK", "k", k, 0);
+  return ordered("topK", x, axis, (extent) => {
+    if (k > extent) {
+      throw new ShapeError(
+        `topK: k is ${k}; axis ${axis} of shape ${formatShape(x.shape)} has ${extent} elements`,
+      );
+    }
+    return k;
+  }, largest);
+}
+
+/**
+ * The elements along an axis in ascending order (descending, if asked), and the int32 indices where they were. Any dtype.
+ * Stable in either direction: equal elements keep their order; NaN counts as the largest. Gradients go back to where the
+ * values came from. As torch.sort with stable = True.
+ *
+ * ```ts
+ * import { sort, tensor } from "@cudeno/cudeno";
+ * const { values, indices } = sort(tensor([3, 1, 2]));
+ * console.log(values.dataSync(), indices.dataSync()); // 1, 2, 3; 1, 2, 0
+ * ```
+ */
+export function sort(x: Tensor, options: SortOptions = {}): Ordered {
+  checkOptions("sort", options, ["axis", "descending"]);
+  const { axis = -1, descending = false } = options;
+  return ordered("sort", x, axis, (extent) => extent, descending);
+}
+
+/**
+ * The int32 indices of the elements along an axis in ascending order (descending, if asked), as {@linkcode sort} gives
+ * them. As torch.argsort with stable = True.
+ *
+ * ```ts
+ * import { argsort, tensor } from "@cudeno/cudeno";
+ * console.log(argsort(tensor([3, 1, 2]), { descending: true }).dataSync()); // 0, 2, 1
+ * ```
+ */
+export function argsort(x: Tensor, options: SortOptions = {}): Tensor {
+  checkOptions("argsort", options, ["axis", "descending"]);
+  const { axis = -1, descending = false } = options;
+  return ordered("argsort", x, axis, (extent) => extent, descending, false).indices;
+}

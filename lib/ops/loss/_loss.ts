@@ -1,0 +1,234 @@
+import { formatValue } from "../../core/format.ts";
+import { gradEnabled, record } from "../../core/autograd.ts";
+import { checkOptions } from "../../core/options.ts";
+import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
+import { ArgumentError, ShapeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { div, weigh } from "../elementwise/binary.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  floats,
+  inFloat32,
+} from "../_operands.ts";
+import { mean, sum } from "../reduce/reduce.ts";
+
+/** How the losses of a batch become one. */
+export type Reduction = "mean" | "sum" | "none";
+
+/** Options of losses. */
+export interface LossOptions {
+  /** `"mean"` (default) and `"sum"` give one number, `"none"` one an element or sample. */
+  reduction?: Reduction | undefined;
+}
+
+/** Throws for a reduction that is none, and for options that there are not. */
+export function reductionOf(
+  op: string,
+  options: LossOptions,
+  others: readonly string[] = [],
+): Reduction {
+  checkOptions(op, options, ["reduction", ...others]);
+  const { reduction = "mean" } = options;
+  if (!["mean", "sum", "none"].includes(reduction)) {
+    throw new ArgumentError(
+      `${op}: reduction is ${formatValue(reduction)}; it must be mean, sum or none`,
+    );
+  }
+  return reduction;
+}
+
+/** Losses reduced. */
+export function reduceLosses(losses: Tensor, reduction: Reduction): Tensor {
+  if (reduction === "none") return losses;
+  if (reduction === "sum") return note(sum(losses), () => ({ divisor: null }));
+  return note(mean(losses), () => ({ divisor: losses.size }));
+}
+
+/** What a loss has compared, and how to tell right answers by it. */
+export interface Answers {
+  /** As the loss saw it. */
+  output: Tensor;
+  /** As the loss saw it: class numbers, or values of the output's shape. */
+  target: Tensor;
+  /** Of the classes, where the loss is of classes. */
+  axis?: number | undefined;
+  /** Above which the output says yes, where the loss is of yes and no. */
+  threshold?: number | undefined;
+  /** A class number that does not count. */
+  ignoreIndex?: number | undefined;
+  /** The classes' weights, or null; then the mean's divisor is the number of targets that count. */
+  weight?: Tensor | null | undefined;
+}
+
+/** How a loss was made. */
+export interface LossNote {
+  /** What its mean was divided by; null of a sum. */
+  divisor?: Tensor | number | null | undefined;
+  /** What was divided, before it was added up. */
+  losses?: Tensor | undefined;
+  /** What it compared. */
+  answers?: Answers | undefined;
+}
+
+let notes: Map<Tensor, LossNote> | undefined; // while a trainer asks
+
+/** Adds to what is known of a loss, if someone asks; returns the loss. */
+export function note(loss: Tensor, more: () => LossNote): Tensor {
+  notes?.set(loss, { ...notes.get(loss), ...more() });
+  return loss;
+}
+
+/** {@linkcode inFloat32} for a loss: what is noted of the one inside goes with it. */
+export function lossInFloat32<T extends [Tensor, ...unknown[]]>(
+  operands: T,
+  fn: (...operands: T) => Tensor,
+): Tensor {
+  let inside: Tensor | undefined;
+  const loss = inFloat32(operands, (...wide) => inside = fn(...wide));
+  const known = notes?.get(inside!);
+  if (known && loss !== inside) {
+    notes!.delete(inside!);
+    notes!.set(loss, known);
+  }
+  return loss;
+}
+
+/**
+ * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or how the only one was made
+ * that it is made of, scaled or with a penalty.
+ */
+export function noted(fn: () => Tensor): { loss: Tensor; note: LossNote } {
+  const before = notes;
+  const own = notes = new Map<Tensor, LossNote>();
+  try {
+    const loss = fn();
+    const exact = own.get(loss);
+    const { divisor, answers } = own.size === 1 ? [...own.values()][0]! : {};
+    return { loss, note: exact ?? { ...(divisor && { divisor }), ...(answers && { answers }) } };
+  } finally {
+    notes = before;
+  }
+}
+
+/** Throws unless input and target are floats alike: of one shape, dtype and device. */
+export function checkAlike(op: string, x: Tensor, target: Tensor): void {
+  checkDType(op, x, floats);
+  checkSameDevice(op, x, target);
+  checkSameDType(op, x, target);
+  if (!sameShape(x.shape, target.shape)) {
+    throw new ShapeError(
+      `${op}: input is ${formatShape(x.shape)}, target ${
+        formatShape(target.shape)
+      }; they must be equal`,
+    );
+  }
+}
+
+/** Throws unless a weight, if there is one, is of x's device and dtype and broadcasts to its shape. */
+export function checkWeightShape(
+  op: string,
+  name: string,
+  weight: Tensor | null | undefined,
+  x: Tensor,
+): void {
+  if (!weight) return;
+  checkSameDevice(`${op}: ${name}`, x, weight);
+  checkSameDType(`${op}: ${name}`, x, weight);
+  if (!sameShape(broadcastShapes(`${op}: ${name}`, x.shape, weight.shape), x.shape)) {
+    throw new ShapeError(
+      `${op}: ${name} is ${formatShape(weight.shape)}; it must broadcast to the input, ${
+        formatShape(x.shape)
+      }`,
+    );
+  }
+}
+
+type Name = `${
+  | "mse"
+  | "l1"
+  | "smooth_l1"
+  | "huber"
+  | "bce"
+  | "bce_with_logits"
+  | "hinge"
+  | "kl_div"
+  | "kl_div_log"}_loss`;
+
+/** A loss of one number against another. */
+export interface Pointwise {
+  /** The function's name, for messages. */
+  op: string;
+  /** The kernel's name in cudeno.h, without `cdn_`. */
+  kernel: Name;
+  /** beta, delta or margin. */
+  parameter?: number | undefined;
+  /** d loss / d x in operations that can be differentiated again; null where it is constant but for jumps. */
+  slope: ((x: Tensor, target: Tensor) => Tensor) | null;
+  /** d loss / d target in operations, from x, target and d loss / d x. */
+  targetSlope: (x: Tensor, target: Tensor, slope: Tensor) => Tensor;
+}
+
+/** The losses of x against target, reduced: one launch for the losses, one for the gradient. */
+export function pointwise(
+  loss: Pointwise,
+  x: Tensor,
+  target: Tensor,
+  reduction: Reduction,
+): Tensor {
+  [x, target] = autocasted("float32", x, target);
+  checkAlike(loss.op, x, target);
+  return lossInFloat32([x, target], (x, target) => computed(loss, x, target, reduction));
+}
+
+function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
+  const { op, kernel, parameter = 0 } = loss;
+  const { backend } = x;
+  const losses = x.make(x.shape);
+  const n = BigInt(x.size);
+  backend.check(
+    backend.functions[`cdn_${kernel}`](
+      losses.handle,
+      x.handle,
+      target.handle,
+      n,
+      parameter,
+      x.code,
+    ),
+  );
+  const y = reduceLosses(losses, reduction);
+  if (y !== losses) losses.dispose();
+
+  // The slope, times the one number that is the gradient of a reduced loss.
+  const fused = (grad: Tensor | null, scale: number) => {
+    const dx = x.make(x.shape);
+    backend.check(
+      backend.functions[`cdn_${kernel}_grad`](
+        dx.handle,
+        grad?.handle ?? 0,
+        x.handle,
+        target.handle,
+        n,
+        parameter,
+        scale,
+        x.code,
+      ),
+    );
+    return dx;
+  };
+  const scale = reduction === "mean" ? 1 / x.size : 1;
+  return record(y, op, [x, target], (grad) => {
+    if (!gradEnabled() && reduction !== "none" && !target.requiresGrad) {
+      return [fused(grad, scale), null];
+    }
+    const upstream = reduction === "mean" ? div(grad, x.size) : grad;
+    const slope = gradEnabled() && loss.slope ? loss.slope(x, target) : fused(null, 1);
+    // Where the gradient is 0 the loss is not wanted, and its slope may be NaN.
+    return [
+      x.requiresGrad ? weigh(slope, upstream) : null,
+      target.requiresGrad ? weigh(loss.targetSlope(x, target, slope), upstream) : null,
+    ];
+  });
+}

@@ -1,0 +1,212 @@
+import { gradEnabled, record } from "../../core/autograd.ts";
+import { throughOps } from "../../core/backward.ts";
+import { isFloat } from "../../core/dtype.ts";
+import { checkNumber } from "../../core/options.ts";
+import { formatShape } from "../../core/shape.ts";
+import { ArgumentError, DTypeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { add, mul, weigh } from "../elementwise/binary.ts";
+import { cast } from "../elementwise/cast.ts";
+import { ne } from "../elementwise/compare.ts";
+import {
+  checkAlike,
+  lossInFloat32,
+  note,
+  reduceLosses,
+  type Reduction,
+  reductionOf,
+} from "./_loss.ts";
+import { permute, reshape, unsqueeze } from "../shape/movement.ts";
+import { autocasted, checkDType, checkTensor, floats } from "../_operands.ts";
+import {
+  checkClassWeight,
+  type Classes,
+  classesOf,
+  type ClassLossOptions,
+  classMean,
+  pick,
+  reduceClassLosses,
+  type Scores,
+  scoresOf,
+} from "./nll_loss.ts";
+import { sum } from "../reduce/reduce.ts";
+import { logSoftmax } from "../reduce/softmax.ts";
+import { neg } from "../elementwise/unary.ts";
+import { where } from "../elementwise/where.ts";
+
+/** Options of {@linkcode crossEntropy}. */
+export interface CrossEntropyOptions extends ClassLossOptions {
+  /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
+  labelSmoothing?: number | undefined;
+}
+
+const keys = ["weight", "ignoreIndex", "labelSmoothing"];
+
+/** The options, checked as far as they can be without tensors. */
+export function crossEntropyOptions(
+  op: string,
+  options: CrossEntropyOptions,
+): { reduction: Reduction; labelSmoothing: number } {
+  const reduction = reductionOf(op, options, keys);
+  const { labelSmoothing = 0 } = options;
+  checkNumber(op, "labelSmoothing", labelSmoothing, 0);
+  if (labelSmoothing > 1) {
+    throw new ArgumentError(`${op}: labelSmoothing is ${labelSmoothing}; it must be in [0, 1]`);
+  }
+  return { reduction, labelSmoothing };
+}
+
+/**
+ * The cross-entropy of class scores, as torch.nn.functional.cross_entropy: for logits x [n, classes] and class numbers
+ * [n] of int32 or uint8, log(sum(e^x)) - x[target], times the class's weight; then the reduction, whose mean divides by
+ * the sum of the targets' weights. Also [classes] and [], and [n, classes, d1, …] and [n, d1, …].
+ *
+ * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight * logSoftmax(x)),
+ * and the mean divides by the number of samples.
+ *
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one pass over the
+ * logits. A target out of range gives NaN and is reported by the next read.
+ *
+ * ```ts
+ * import { crossEntropy, tensor } from "@cudeno/cudeno";
+ * const logits = tensor([[2, 0, 0], [0, 2, 0]]);
+ * console.log(crossEntropy(logits, tensor([0, 1], { dtype: "int32" })).itemSync()); // 0.239
+ * console.log(crossEntropy(logits, tensor([[1, 0, 0], [0, 0.5, 0.5]])).itemSync()); // 0.739
+ * ```
+ */
+export function crossEntropy(
+  logits: Tensor,
+  target: Tensor,
+  options: CrossEntropyOptions = {},
+): Tensor {
+  const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
+  checkTensor("crossEntropy", logits);
+  checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
+  const [x, to, given] = autocasted("float32", logits, target, options.weight);
+  options = { ...options, weight: given ?? null };
+  if (isFloat(to.dtype)) return ofProbabilities(x, to, options, reduction, labelSmoothing);
+  const found = classesOf("crossEntropy", x, target, options);
+  return lossInFloat32([x, found.weight], (x, weight) => {
+    return ofClasses(x, { ...found, weight }, reduction, labelSmoothing);
+  });
+}
+
+function ofClasses(
+  logits: Tensor,
+  found: Classes,
+  reduction: Reduction,
+  labelSmoothing: number,
+): Tensor {
+  const { target } = found;
+  const rows = byRows(logits, found);
+  const classes = {
+    ...found,
+    target: target.rank === 1 ? target : target.view(0, [target.size]),
+    outer: target.size,
+    inner: 1,
+  };
+  const inOrder = (losses: Tensor) =>
+    note(reduction === "none" ? reshape(losses, target.shape) : losses, () => ({
+      answers: { ...classes, output: rows, axis: 1 },
+    }));
+  if (!classes.weight && labelSmoothing === 0) return inOrder(fused(rows, classes, reduction));
+  const logs = logSoftmax(rows);
+  let losses = pick(logs, classes);
+  if (labelSmoothing > 0) {
+    const even = neg(sum(classes.weight ? weigh(logs, classes.weight) : logs, 1));
+    // As int32, since the number that is ignored may be none of uint8.
+    const counts = ne(cast(classes.target, "int32"), classes.ignoreIndex);
+    losses = add(
+      mul(losses, 1 - labelSmoothing),
+      mul(where(counts, even, 0), labelSmoothing / classes.classes),
+    );
+  }
+  return inOrder(reduceClassLosses(losses, classes, reduction));
+}
+
+// [outer, classes, inner] as [outer * inner, classes].
+function byRows(x: Tensor, { outer, classes, inner }: Scores): Tensor {
+  const apart = inner === 1 ? x : permute(reshape(x, [outer, classes, inner]), [0, 2, 1]);
+  return reshape(apart, [outer * inner, classes]);
+}
+
+function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
+  const { target, ignoreIndex } = classes;
+  const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
+  const losses = rows.make(target.shape);
+  const { backend } = rows;
+  backend.check(
+    backend.functions.cdn_cross_entropy(
+      losses.handle,
+      slope?.handle ?? 0,
+      rows.handle,
+      target.handle,
+      BigInt(classes.outer),
+      BigInt(classes.classes),
+      ignoreIndex,
+      rows.code,
+      target.code,
+    ),
+  );
+  let y = losses;
+  let total: Tensor | null = null;
+  if (reduction === "mean") ({ mean: y, total } = classMean(losses, classes));
+  if (reduction === "sum") y = reduceLosses(losses, reduction);
+  if (y !== losses) losses.dispose();
+  return record(y, "crossEntropy", [rows], (grad) => {
+    if (gradEnabled()) {
+      const composed = (x: Tensor) =>
+        reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
+      return throughOps(composed, [rows], grad);
+    }
+    if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
+    const dx = rows.make(rows.shape);
+    backend.check(
+      backend.functions.cdn_scale_grad(
+        dx.handle,
+        slope!.handle,
+        grad.handle,
+        total?.handle ?? 0,
+        BigInt(dx.size),
+        dx.code,
+      ),
+    );
+    return [dx];
+  });
+}
+
+function ofProbabilities(
+  logits: Tensor,
+  target: Tensor,
+  options: CrossEntropyOptions,
+  reduction: Reduction,
+  labelSmoothing: number,
+): Tensor {
+  if (logits.rank !== target.rank && isFloat(logits.dtype)) {
+    throw new DTypeError(
+      `crossEntropy: target is ${target.dtype} ${formatShape(target.shape)}; class numbers are ` +
+        'int32 or uint8: cast them with to("int32"). A float target holds probabilities and must be ' +
+        formatShape(logits.shape),
+    );
+  }
+  checkAlike("crossEntropy", logits, target);
+  if (options.ignoreIndex !== undefined) {
+    throw new ArgumentError("crossEntropy: ignoreIndex is for class numbers, not probabilities");
+  }
+  const { others, ...scores } = scoresOf("crossEntropy", logits);
+  const { classes } = scores;
+  const weight = checkClassWeight("crossEntropy", logits, classes, options.weight);
+  return lossInFloat32([logits, target, weight], (logits, target, weight) => {
+    const answers = { output: byRows(logits, scores), target: byRows(target, scores), axis: 1 };
+    let share = answers.target;
+    if (labelSmoothing > 0) {
+      share = add(mul(share, 1 - labelSmoothing), labelSmoothing / classes);
+    }
+    if (weight) share = mul(share, weight);
+    const losses = neg(sum(weigh(logSoftmax(answers.output), share), 1));
+    return note(
+      reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction),
+      () => ({ answers }),
+    );
+  });
+}

@@ -1,0 +1,217 @@
+import { checkNoGradient, record } from "../../core/autograd.ts";
+import { checkInteger } from "../../core/options.ts";
+import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
+import { ArgumentError, ShapeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { div } from "../elementwise/binary.ts";
+import { cast } from "../elementwise/cast.ts";
+import { lt } from "../elementwise/compare.ts";
+import {
+  lossInFloat32,
+  type LossOptions,
+  note,
+  reduceLosses,
+  type Reduction,
+  reductionOf,
+} from "./_loss.ts";
+import { broadcastTo } from "../shape/movement.ts";
+import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
+import { where } from "../elementwise/where.ts";
+
+/** Options of losses against class numbers. */
+export interface ClassLossOptions extends LossOptions {
+  /**
+   * [classes]: what a sample of each class counts; the mean divides by their sum. Those of a class that counts 0 are left
+   * out, whatever their scores. Default: 1 each.
+   */
+  weight?: Tensor | null | undefined;
+  /** A target that counts nothing. Default -100. */
+  ignoreIndex?: number | undefined;
+}
+
+/** Scores as [outer, classes, inner]. */
+export interface Scores {
+  outer: number;
+  classes: number;
+  inner: number;
+}
+
+/** Scores with class numbers [outer, inner]. */
+export interface Classes extends Scores {
+  target: Tensor;
+  weight: Tensor | null;
+  ignoreIndex: number;
+}
+
+/** Scores [classes], [n, classes] or [n, classes, d1, …], and their shape without classes. */
+export function scoresOf(op: string, x: Tensor): Scores & { others: Shape } {
+  checkDType(op, x, floats);
+  if (x.rank === 0) throw new ShapeError(`${op}: input is []; it must have an axis of classes`);
+  const at = x.rank === 1 ? 0 : 1;
+  const classes = x.shape[at]!;
+  if (classes === 0) throw new ShapeError(`${op}: there are no classes`);
+  return {
+    outer: at === 0 ? 1 : x.shape[0]!,
+    classes,
+    inner: sizeOf(x.shape.slice(at + 1)),
+    others: x.shape.filter((_, d) => d !== at),
+  };
+}
+
+/** Scores, and class numbers of their shape without classes, checked. */
+export function classesOf(
+  op: string,
+  x: Tensor,
+  target: Tensor,
+  options: ClassLossOptions,
+): Classes {
+  const { others, ...scores } = scoresOf(op, x);
+  checkDType(`${op}: target`, target, ["int32", "uint8"]);
+  checkSameDevice(op, x, target);
+  if (!sameShape(target.shape, others)) {
+    throw new ShapeError(
+      `${op}: input is ${formatShape(x.shape)}, target ${formatShape(target.shape)}; ` +
+        "wanted are [n, classes] and [n], [classes] and [], or [n, classes, d1, …] and [n, d1, …]",
+    );
+  }
+  const ignoreIndex = options.ignoreIndex ?? -100;
+  checkInteger(op, "ignoreIndex", ignoreIndex, -(2 ** 31));
+  if (ignoreIndex >= 2 ** 31) {
+    throw new ArgumentError(`${op}: ignoreIndex is ${ignoreIndex}; it must fit int32`);
+  }
+  const weight = checkClassWeight(op, x, scores.classes, options.weight);
+  return { ...scores, target, weight, ignoreIndex };
+}
+
+/** The weights of classes, checked; null when there are none. */
+export function checkClassWeight(
+  op: string,
+  x: Tensor,
+  classes: number,
+  weight: Tensor | null | undefined,
+): Tensor | null {
+  if (!weight) return null;
+  checkSameDevice(`${op}: weight`, x, weight);
+  checkSameDType(`${op}: weight`, x, weight);
+  checkNoGradient(`${op}: weight`, weight);
+  if (!sameShape(weight.shape, [classes])) {
+    throw new ShapeError(
+      `${op}: weight is ${
+        formatShape(weight.shape)
+      }; there are ${classes} classes: it must be [${classes}]`,
+    );
+  }
+  return weight;
+}
+
+/** -x of each target times its weight, of the targets' shape; 0 for ignored ones. */
+export function pick(x: Tensor, classes: Classes): Tensor {
+  const { target, weight, ignoreIndex, outer, inner } = classes;
+  const y = x.make(target.shape);
+  const { backend } = x;
+  backend.check(
+    backend.functions.cdn_nll_loss(
+      y.handle,
+      x.handle,
+      target.handle,
+      weight?.handle ?? 0,
+      BigInt(outer),
+      BigInt(classes.classes),
+      BigInt(inner),
+      ignoreIndex,
+      x.code,
+      target.code,
+    ),
+  );
+  const { shape } = x;
+  return record(y, "nllLoss", [x], (grad) => [spread(grad, shape, classes)]);
+}
+
+/** The transpose of pick(): each goes, negative and weighted, to its target's place; the others are 0. */
+export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
+  const { target, weight, ignoreIndex, outer, inner } = classes;
+  const dx = dy.make(shape);
+  const { backend } = dy;
+  backend.check(
+    backend.functions.cdn_nll_loss_grad(
+      dx.handle,
+      dy.handle,
+      target.handle,
+      weight?.handle ?? 0,
+      BigInt(outer),
+      BigInt(classes.classes),
+      BigInt(inner),
+      ignoreIndex,
+      dy.code,
+      target.code,
+    ),
+  );
+  return record(dx, "nllLoss", [dy], (grad) => [pick(grad, classes)]);
+}
+
+/**
+ * The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded, and infinite where
+ * nothing counts, so that gradients are 0.
+ */
+export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; total: Tensor } {
+  const { target, weight, ignoreIndex } = classes;
+  const mean = losses.make([]);
+  const total = losses.make([], losses.dtype === "float64" ? "float64" : "float32");
+  const { backend } = losses;
+  backend.check(
+    backend.functions.cdn_nll_mean(
+      mean.handle,
+      total.handle,
+      losses.handle,
+      target.handle,
+      weight?.handle ?? 0,
+      BigInt(losses.size),
+      BigInt(classes.classes),
+      ignoreIndex,
+      losses.code,
+      target.code,
+    ),
+  );
+  const { shape } = losses;
+  record(mean, "nllLoss", [losses], (grad) => {
+    return [broadcastTo(cast(div(cast(grad, total.dtype), total), grad.dtype), shape)];
+  });
+  note(mean, () => ({
+    divisor: where(lt(total, Infinity), total, 0),
+    losses: losses.detach(),
+  }));
+  return { mean, total };
+}
+
+/** Losses of class numbers, reduced. */
+export function reduceClassLosses(
+  losses: Tensor,
+  classes: Classes,
+  reduction: Reduction,
+): Tensor {
+  return reduction === "mean" ? classMean(losses, classes).mean : reduceLosses(losses, reduction);
+}
+
+/**
+ * The negative log-likelihood of classes: -x[target] * weight[target] for logarithms of probabilities x, as of
+ * logSoftmax(), then the reduction: the mean divides by the sum of the targets' weights. x is [n, classes], [classes] or
+ * [n, classes, d1, …], target the same without classes, of int32 or uint8; as torch.nn.functional.nll_loss. A target
+ * out of range gives NaN and is reported by the next read.
+ *
+ * ```ts
+ * import { nllLoss, tensor } from "@cudeno/cudeno";
+ * const x = tensor([[0.5, 0.5], [0.1, 0.9]]).log();
+ * console.log(nllLoss(x, tensor([0, 1], { dtype: "int32" })).itemSync()); // 0.399
+ * ```
+ */
+export function nllLoss(x: Tensor, target: Tensor, options: ClassLossOptions = {}): Tensor {
+  const reduction = reductionOf("nllLoss", options, ["weight", "ignoreIndex"]);
+  const [input, weight] = autocasted("float32", x, options.weight);
+  const found = classesOf("nllLoss", input, target, { ...options, weight: weight ?? null });
+  return lossInFloat32([input, found.weight], (x, weight) => {
+    const classes = { ...found, weight };
+    return note(reduceClassLosses(pick(x, classes), classes, reduction), () => ({
+      answers: { ...classes, output: x, axis: x.rank === 1 ? 0 : 1 },
+    }));
+  });
+}
