@@ -1,5 +1,6 @@
 /**
- * cudeno trains and runs neural networks on NVIDIA GPUs from Deno, and on the CPU with the same program.
+ * cudeno trains and runs neural networks on NVIDIA GPUs from Deno, and on the CPU with the same
+ * program.
  *
  * ```ts
  * import { data, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
@@ -91,7 +92,16 @@ export {
   type SoftplusOptions,
   tanh,
 } from "./lib/ops/elementwise/activations.ts";
-export { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./lib/ops/elementwise/binary.ts";
+export {
+  add,
+  div,
+  floorDivide,
+  maximum,
+  minimum,
+  mul,
+  pow,
+  sub,
+} from "./lib/ops/elementwise/binary.ts";
 export { eq, ge, gt, le, lt, ne } from "./lib/ops/elementwise/compare.ts";
 export { concat, stack } from "./lib/ops/shape/concat.ts";
 export { type AttentionOptions, scaledDotProductAttention } from "./lib/ops/attention/attention.ts";
@@ -146,7 +156,11 @@ export {
   unsqueeze,
 } from "./lib/ops/shape/movement.ts";
 export { pad, type PadOptions, tile } from "./lib/ops/shape/pad.ts";
-export type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./lib/ops/recurrent/_recurrent.ts";
+export type {
+  RecurrentOptions,
+  RecurrentResult,
+  RecurrentWeights,
+} from "./lib/ops/recurrent/_recurrent.ts";
 export {
   argmax,
   argmin,

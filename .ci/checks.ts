@@ -70,7 +70,10 @@ async function test(name: string, ...args: string[]): Promise<number> {
   return ok + bad;
 }
 
-/** `deno doc --lint`, but that constructors need no text: without one, editors show the class's on hover. */
+/**
+ * `deno doc --lint`, but that constructors need no text: without one, editors show the class's on
+ * hover.
+ */
 async function checkDocumentation(): Promise<void> {
   const name = "documentation (deno doc --lint)";
   const { success, errors } = await run(name, deno, ["doc", "--lint", "--quiet", ...modules]);

@@ -133,7 +133,8 @@ async function fromNpm(): Promise<void> {
       if (name === "cli") { // the package lacks the data file of unicode_width
         await Deno.writeTextFile(`${here}/${version}/mod.js`, `export * from "./parse_args.js";\n`);
       }
-      // JSR's names of submodules: parse_args.js is @std/cli/parse-args, posix/mod.js @std/path/posix.
+      // JSR's names of submodules: parse_args.js is @std/cli/parse-args, posix/mod.js
+      // @std/path/posix.
       const exports = Object.fromEntries(
         files.filter((file) => !/(^|\/)_/.test(file)).map((file) => {
           const path = file.replace(/\/?mod\.js$|\.js$/, "").replaceAll("_", "-");

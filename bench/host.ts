@@ -1,7 +1,9 @@
-// What an operation costs the host: small tensors, forward, allocation and free, beside the same native calls alone (the
-// floor) and PyTorch.
-// deno run -A bench/host.ts [--device cuda] [--filter TEXT] [--python python3 | --peer FILE] [--out FILE]
-// --peer names what `python3 bench/peers/torch_host.py cuda|cpu` printed; without it the script is run.
+// What an operation costs the host: small tensors, forward, allocation and free, beside the same
+// native calls alone (the floor) and PyTorch.
+// deno run -A bench/host.ts [--device cuda] [--filter TEXT] [--python python3 | --peer FILE] [--out
+// FILE]
+// --peer names what `python3 bench/peers/torch_host.py cuda|cpu` printed; without it the script is
+// run.
 import { parseArgs } from "@std/cli/parse-args";
 import { init, nn, optim, randn, scope, softmax, synchronize, type Tensor, zeros } from "../mod.ts";
 import { median, type PeerLine, peerLines, rounded, row, runPeer, writeRows } from "./timing.ts";
@@ -11,7 +13,8 @@ const args = parseArgs(Deno.args, {
   default: { device: "auto", filter: "", python: "python3" },
 });
 const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
-const BATCH = 200; // launches in a row; the driver takes about a thousand before the host has to wait
+// launches in a row; the driver takes about a thousand before the host has to wait
+const BATCH = 200;
 const BATCHES = 300;
 
 interface Bench {

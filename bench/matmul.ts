@@ -1,10 +1,12 @@
-// The product of matrices beside the vendor's library: time, share of the peak, error against float64.
+// The product of matrices beside the vendor's library: time, share of the peak, error against
+// float64.
 //
 //   deno run -A bench/matmul.ts --device cuda --out bench/results/h200/matmul.json
 //
-// measures the products of bench/matmul/table.ts, the errors of every method and 200 random shapes; the last two go to
-// files beside it, matmul_accuracy.{json,md} and matmul_random.json. --only REGEX takes those whose names it matches
-// (random_float32, random_bfloat16 and accuracy are names too), --random N that many shapes.
+// measures the products of bench/matmul/table.ts, the errors of every method and 200 random shapes;
+// the last two go to files beside it, matmul_accuracy.{json,md} and matmul_random.json. --only
+// REGEX takes those whose names it matches (random_float32, random_bfloat16 and accuracy are names
+// too), --random N that many shapes.
 //
 //   deno run -A bench/matmul.ts --size 1024,4096 [--out FILE]
 //

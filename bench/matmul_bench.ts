@@ -1,6 +1,7 @@
-// `deno bench --allow-ffi`: the variants of the default device on square matrices, from plain loops to tensor cores and
-// the vendor's library. Each one's name says its rate by the device's clock, many calls back to back, and what part of the
-// peak of the unit used that is; the times that deno bench adds are of single calls that are waited for.
+// `deno bench --allow-ffi`: the variants of the default device on square matrices, from plain loops
+// to tensor cores and the vendor's library. Each one's name says its rate by the device's clock,
+// many calls back to back, and what part of the peak of the unit used that is; the times that deno
+// bench adds are of single calls that are waited for.
 import { type DType, init, randn, synchronize, type Tensor } from "../mod.ts";
 import { measureLadder, rungs } from "./matmul/ladder.ts";
 import { typescriptMatmul } from "./typescript_matmul.ts";

@@ -1,6 +1,7 @@
 // Operations, optimizers and layers beside PyTorch (eager) in the same run:
 // deno run -A bench/ops.ts [--device cuda] [--filter TEXT] [--python python3] [--out FILE]
-// The entries are those of bench/peers/torch_ops.py, by name. --device cpu takes sizes a sixteenth as large.
+// The entries are those of bench/peers/torch_ops.py, by name. --device cpu takes sizes a sixteenth
+// as large.
 import { parseArgs } from "@std/cli/parse-args";
 import {
   crossEntropy,
@@ -39,7 +40,8 @@ const args = parseArgs(Deno.args, {
 });
 const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
 const scale = info.device === "cpu" ? 16 : 1; // by which the first extent is smaller
-const bandwidth = info.computeCapability === "9.0" ? 4.25e6 : undefined; // bytes a microsecond, measured on an H200
+// bytes a microsecond, measured on an H200
+const bandwidth = info.computeCapability === "9.0" ? 4.25e6 : undefined;
 
 interface Bench {
   name: string;

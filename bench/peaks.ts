@@ -1,12 +1,19 @@
-// What devices can do at most, for floors: the least time that some arithmetic and some bytes can take.
+// What devices can do at most, for floors: the least time that some arithmetic and some bytes can
+// take.
 
-/** The units that multiply. `float32`: the ordinary ones, which round each product as IEEE 754 says; the others are tensor cores. */
+/**
+ * The units that multiply. `float32`: the ordinary ones, which round each product as IEEE 754 says;
+ * the others are tensor cores.
+ */
 export type Unit = "float32" | "float64" | "tf32" | "half";
 
 interface Peaks {
   /** Operations a second, a multiply-add being two: the data sheet's. */
   readonly flops: Readonly<Record<Unit, number>>;
-  /** Bytes a second, read and written together: measured on the H200, its part of the data sheet's on the others. */
+  /**
+   * Bytes a second, read and written together: measured on the H200, its part of the data sheet's
+   * on the others.
+   */
   readonly bandwidth: number;
 }
 
@@ -31,7 +38,10 @@ export function peakFlops(device: string, unit: Unit): number | undefined {
   return peaksOf(device)?.flops[unit];
 }
 
-/** The least microseconds for so many operations and bytes; null where the device's peaks are not written down. */
+/**
+ * The least microseconds for so many operations and bytes; null where the device's peaks are not
+ * written down.
+ */
 export function floorUs(device: string, unit: Unit, flops: number, bytes: number): number | null {
   const known = peaksOf(device);
   return known ? 1e6 * Math.max(flops / known.flops[unit], bytes / known.bandwidth) : null;

@@ -10,7 +10,10 @@ import {
   type Tensor,
 } from "../mod.ts";
 
-/** One line of bench/results/<machine>/<topic>.json; ratio = peer_us / ours_us, above 1 where ours is faster. */
+/**
+ * One line of bench/results/<machine>/<topic>.json; ratio = peer_us / ours_us, above 1 where ours
+ * is faster.
+ */
 export interface Row {
   name: string;
   ours_us: number;
@@ -55,8 +58,9 @@ export function median(values: number[]): number {
 }
 
 /**
- * Median microseconds of one call of `fn`, which queues work on `device`: rounds of as many calls as last about 30 ms,
- * after a warm-up, each waited for at its end. It is the host's time: for short work that of the calls.
+ * Median microseconds of one call of `fn`, which queues work on `device`: rounds of as many calls
+ * as last about 30 ms, after a warm-up, each waited for at its end. It is the host's time: for
+ * short work that of the calls.
  */
 export async function timeUs(fn: () => void, device: DeviceName, rounds = 7): Promise<number> {
   const run = async (calls: number) => {
@@ -72,20 +76,25 @@ export async function timeUs(fn: () => void, device: DeviceName, rounds = 7): Pr
   return median(times);
 }
 
-/** Queues the i-th call of what is measured, on the i-th of several copies of its inputs, over and over. */
+/**
+ * Queues the i-th call of what is measured, on the i-th of several copies of its inputs, over and
+ * over.
+ */
 export type Work = (i: number) => void;
 
 /** Options of {@linkcode deviceUs}. */
 export interface DeviceUsOptions {
   /** How often each is measured; the median counts. Default 7. */
   rounds?: number;
-  /** About how long one measurement takes, in microseconds. Default 5000 on a GPU, 30000 on the CPU. */
+  /**
+   * About how long one measurement takes, in microseconds. Default 5000 on a GPU, 30000 on the CPU.
+   */
   roundUs?: number;
 }
 
 /**
- * Microseconds that the device takes for one call of `work` among many, back to back: what lies between two launches
- * counts, what the host takes to queue them does not.
+ * Microseconds that the device takes for one call of `work` among many, back to back: what lies
+ * between two launches counts, what the host takes to queue them does not.
  */
 export async function deviceUs(
   work: Work,
@@ -96,7 +105,10 @@ export async function deviceUs(
   return us!;
 }
 
-/** The same for several, measured in turn, so that a clock or a temperature that drifts does so for all. */
+/**
+ * The same for several, measured in turn, so that a clock or a temperature that drifts does so for
+ * all.
+ */
 export async function deviceUsEach(
   works: Work[],
   device: DeviceName,
@@ -115,7 +127,8 @@ export async function deviceUsEach(
 
 const MOST_CALLS = 400; // the driver takes about a thousand launches before the host has to wait
 
-// One of the things measured: how many calls of it a round has, and how long the host takes to queue them.
+// One of the things measured: how many calls of it a round has, and how long the host takes to
+// queue them.
 class Meter {
   calls = 1;
   #work: Work;
@@ -147,7 +160,10 @@ class Meter {
     return meter;
   }
 
-  /** Microseconds of one call. The device gets other work first, and has not done it when the last call is queued. */
+  /**
+   * Microseconds of one call. The device gets other work first, and has not done it when the last
+   * call is queued.
+   */
   async measure(): Promise<number> {
     for (let attempt = 0;; attempt++) {
       const filledUs = this.#filler(this.#aheadUs);
@@ -164,7 +180,8 @@ class Meter {
   }
 }
 
-// Queues work that keeps the device busy for at least so many microseconds, and returns for how many.
+// Queues work that keeps the device busy for at least so many microseconds, and returns for how
+// many.
 type Filler = (us: number) => number;
 
 const fillers = new Map<DeviceName, Filler>();

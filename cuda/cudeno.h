@@ -1,17 +1,24 @@
 /* cudeno.h: the whole contract between the native library and everything above it.
  *
- * Two libraries implement it, libcudeno_cuda (nvcc) and libcudeno_cpu (g++ or clang++), and both export exactly this.
+ * Two libraries implement it, libcudeno_cuda (nvcc) and libcudeno_cpu (g++ or clang++), and both
+ * export exactly this.
  *
- * - Every function that can fail returns a status: 0, or a CDN_* code below, with the reason in cdn_last_error() of the
- *   calling thread. No argument makes it crash, print or exit; a call that fails before it queues work changes nothing.
- * - Memory is named by a 32-bit handle (slot and generation), never by an address. A handle that is stale, too short
- *   for the sizes given, or on another device than its companions is CDN_BAD_HANDLE or CDN_BAD_ARGUMENT.
- * - Each thread is a context: handles, streams, events, faults, memory statistics and limit are its own, and what it
- *   owns is freed when it ends. Threads neither see nor wait for one another, but for cdn_read_wait and cdn_write_wait.
- * - Outputs come first, then inputs, int64_t sizes, scalars, dtypes. Tensors are contiguous and row-major. An output of
- *   an elementwise function may be one of its inputs; otherwise outputs and inputs must not overlap.
- * - Work is queued on the device's current stream and the call returns; only reads and cdn_sync wait.
- * - Host pointers (host, layout, name, …) must be valid for the length stated: the library cannot check those.
+ * - Every function that can fail returns a status: 0, or a CDN_* code below, with the reason in
+ * cdn_last_error() of the calling thread. No argument makes it crash, print or exit; a call that
+ * fails before it queues work changes nothing.
+ * - Memory is named by a 32-bit handle (slot and generation), never by an address. A handle that is
+ * stale, too short for the sizes given, or on another device than its companions is CDN_BAD_HANDLE
+ * or CDN_BAD_ARGUMENT.
+ * - Each thread is a context: handles, streams, events, faults, memory statistics and limit are its
+ * own, and what it owns is freed when it ends. Threads neither see nor wait for one another, but
+ * for cdn_read_wait and cdn_write_wait.
+ * - Outputs come first, then inputs, int64_t sizes, scalars, dtypes. Tensors are contiguous and
+ * row-major. An output of an elementwise function may be one of its inputs; otherwise outputs and
+ * inputs must not overlap.
+ * - Work is queued on the device's current stream and the call returns; only reads and cdn_sync
+ * wait.
+ * - Host pointers (host, layout, name, …) must be valid for the length stated: the library cannot
+ * check those.
  */
 #ifndef CUDENO_H
 #define CUDENO_H
@@ -36,53 +43,69 @@ enum {
   CDN_INTERNAL = 7
 };
 
-/* Element types: the int32_t dtype arguments. A comparison's result is uint8, 0 or 1. What is said of floats holds for
- * all four; the 16-bit ones are stored so, and computed with in float32. */
-enum { CDN_FLOAT32 = 0, CDN_FLOAT64 = 1, CDN_INT32 = 2, CDN_UINT8 = 3, CDN_FLOAT16 = 4, CDN_BFLOAT16 = 5 };
+/* Element types: the int32_t dtype arguments. A comparison's result is uint8, 0 or 1. What is said
+ * of floats holds for all four; the 16-bit ones are stored so, and computed with in float32. */
+enum {
+  CDN_FLOAT32 = 0,
+  CDN_FLOAT64 = 1,
+  CDN_INT32 = 2,
+  CDN_UINT8 = 3,
+  CDN_FLOAT16 = 4,
+  CDN_BFLOAT16 = 5
+};
 
 /* The library. */
-int32_t cdn_abi_version(void);    /* CDN_ABI_VERSION of the build */
-const char* cdn_last_error(void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
+int32_t cdn_abi_version(void); /* CDN_ABI_VERSION of the build */
+const char* cdn_last_error(
+    void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
 const char* cdn_build_info(void); /* compiler, architectures, options */
 
-/* For a thread that serves one isolate after another: says which one it is by a number of its own. Another number than
- * before ends the context, and a fresh one begins. */
+/* For a thread that serves one isolate after another: says which one it is by a number of its own.
+ * Another number than before ends the context, and a fresh one begins. */
 int32_t cdn_attach(double isolate);
 
-/* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads), driver version, runtime
- * version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count of 0 leaves the reason in cdn_last_error().
+/* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads),
+ * driver version, runtime version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count
+ * of 0 leaves the reason in cdn_last_error().
  */
 int32_t cdn_device_count(int32_t* count);
 int32_t cdn_device_info(char* name, int64_t* info, int32_t device);
-int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such as a bad index */
+int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such
+                                     as a bad index */
 
-/* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as it was queued. */
+/* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as
+ * it was queued. */
 int32_t cdn_stream_create(uint32_t* stream, int32_t device);
 int32_t cdn_stream_destroy(uint32_t stream);             /* waits for its work first */
 int32_t cdn_stream_use(int32_t device, uint32_t stream); /* later calls on the device queue there */
 int32_t cdn_stream_sync(int32_t device, uint32_t stream);
 
-/* Events, for measuring. record marks the point that the device's current stream has come to; elapsed waits for both
- * marks and gives the device's time between them, an error where one was never recorded. On the CPU, whose work is done
- * when a call returns, the time is that of the calls. */
+/* Events, for measuring. record marks the point that the device's current stream has come to;
+ * elapsed waits for both marks and gives the device's time between them, an error where one was
+ * never recorded. On the CPU, whose work is done when a call returns, the time is that of the
+ * calls. */
 int32_t cdn_event_create(uint32_t* event, int32_t device);
 int32_t cdn_event_record(uint32_t event); /* again: the newer mark counts */
 int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second);
 int32_t cdn_event_destroy(uint32_t event);
 
-/* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is freed. */
-int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
+/* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is
+ * freed. */
+int32_t cdn_alloc(uint32_t* y, int32_t device,
+                  int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_free(uint32_t x);
-int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes); /* host may be reused on return */
-int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes);        /* waits */
+int32_t cdn_write(uint32_t y, const void* host, int64_t offset,
+                  int64_t bytes); /* host may be reused on return */
+int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes); /* waits */
 int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes);
 
-/* Reads and writes in three steps, so that an event loop can go on: begin gives a ticket, wait may be called on any
- * thread, end frees the ticket. A read's begin captures the bytes as they are at this point of the stream, its wait
- * returns when they have arrived, its end hands them over and reports faults. cdn_wait_begin gives a ticket for a read
- * of no bytes once all that was queued on the device is done. A write's wait copies, after what was queued before its
- * begin; what is queued between begin and end may see old bytes or new ones. */
+/* Reads and writes in three steps, so that an event loop can go on: begin gives a ticket, wait may
+ * be called on any thread, end frees the ticket. A read's begin captures the bytes as they are at
+ * this point of the stream, its wait returns when they have arrived, its end hands them over and
+ * reports faults. cdn_wait_begin gives a ticket for a read of no bytes once all that was queued on
+ * the device is done. A write's wait copies, after what was queued before its begin; what is queued
+ * between begin and end may see old bytes or new ones. */
 int32_t cdn_wait_begin(uint32_t* ticket, int32_t device);
 int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_read_wait(uint32_t ticket);
@@ -91,8 +114,9 @@ int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, int64_t by
 int32_t cdn_write_wait(uint32_t ticket, const void* host, int64_t bytes);
 int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
 
-/* The thread's caching allocator. stats: live, cached, reserved, peak live bytes, largest free bytes, limit, live buffers,
- * allocations so far, segments held, device allocations so far; 10 numbers. A limit of 0 restores the default. */
+/* The thread's caching allocator. stats: live, cached, reserved, peak live bytes, largest free
+ * bytes, limit, live buffers, allocations so far, segments held, device allocations so far; 10
+ * numbers. A limit of 0 restores the default. */
 int32_t cdn_memory_stats(int64_t* stats, int32_t device);
 int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
@@ -113,9 +137,9 @@ int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high, int32_t dtype);
 
-/* Activations. gelu: x times the normal distribution's share below x; gelu_tanh approximates it by tanh. leaky_relu:
- * slope is that below 0. elu: alpha (e^x - 1) below 0. softplus: log(1 + e^(beta x)) / beta, and x itself where beta x
- * > threshold. */
+/* Activations. gelu: x times the normal distribution's share below x; gelu_tanh approximates it by
+ * tanh. leaky_relu: slope is that below 0. elu: alpha (e^x - 1) below 0. softplus: log(1 + e^(beta
+ * x)) / beta, and x itself where beta x > threshold. */
 int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
@@ -124,289 +148,365 @@ int32_t cdn_gelu_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_silu(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_leaky_relu(uint32_t y, uint32_t x, int64_t n, double slope, int32_t dtype);
 int32_t cdn_elu(uint32_t y, uint32_t x, int64_t n, double alpha, int32_t dtype);
-int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold, int32_t dtype);
+int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold,
+                     int32_t dtype);
 
-/* Their gradients: dx = dy * f'(x), from x or from y = f(x). clip's is 1 from low to high, both included. */
+/* Their gradients: dx = dy * f'(x), from x or from y = f(x). clip's is 1 from low to high, both
+ * included. */
 int32_t cdn_abs_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
 int32_t cdn_rsqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
 int32_t cdn_erf_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
-int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low, double high, int32_t dtype);
+int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low, double high,
+                      int32_t dtype);
 int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype);
 int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
-int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope, int32_t dtype);
+int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope,
+                            int32_t dtype);
 int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha, int32_t dtype);
-int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta, double threshold,
-                          int32_t dtype);
+int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta,
+                          double threshold, int32_t dtype);
 
 /* Fill and cast, any dtype. A float that does not fit an integer type saturates; NaN becomes 0. */
 int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype);
 int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_dtype);
 
-/* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost first, strides in
- * elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then `scalar` stands for it, and the other one
- * is contiguous. Floats, int32; div, pow and the gradients only floats. */
-int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+/* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost
+ * first, strides in elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then
+ * `scalar` stands for it, and the other one is contiguous. Floats, int32; div, pow and the
+ * gradients only floats. */
+int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                double scalar, int32_t dtype);
+int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                double scalar, int32_t dtype);
+int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                double scalar, int32_t dtype);
 /* a * b, but 0 where b is 0, whatever a is: for weights and masks. Floats. */
-int32_t cdn_weigh(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                  int32_t dtype);
-int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_weigh(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                  double scalar, int32_t dtype);
+int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                double scalar, int32_t dtype);
 /* The floor of a / b; 0 for an int32 divided by 0. */
-int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                         int32_t dtype);
-int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                    int32_t dtype);
-int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                    int32_t dtype);
+int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                         double scalar, int32_t dtype);
+int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                double scalar, int32_t dtype);
+int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                    double scalar, int32_t dtype);
+int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                    double scalar, int32_t dtype);
 
 /* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, 1/2 where a = b,
  * 1 where either is NaN). */
-int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                          int32_t dtype);
-int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                              int32_t dtype);
-int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar,
-                         int32_t dtype);
+int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                          double scalar, int32_t dtype);
+int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout,
+                              int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                         double scalar, int32_t dtype);
 
 /* Comparisons: y is uint8; any dtype. Those with NaN are 0, but for ne. */
-int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
-int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, double scalar, int32_t dtype);
+int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
+int32_t cdn_ne(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
+int32_t cdn_lt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
+int32_t cdn_le(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
+int32_t cdn_gt(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
+int32_t cdn_ge(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+               double scalar, int32_t dtype);
 
-/* y = condition ? a : b with broadcasting, any dtype; condition is uint8. layout: rank quadruples (extent, stride of
- * condition, of a, of b). a or b may be 0: then a_scalar or b_scalar stands for it, whatever its strides. */
-int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                  double a_scalar, double b_scalar, int32_t dtype);
+/* y = condition ? a : b with broadcasting, any dtype; condition is uint8. layout: rank quadruples
+ * (extent, stride of condition, of a, of b). a or b may be 0: then a_scalar or b_scalar stands for
+ * it, whatever its strides. */
+int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b, const int64_t* layout,
+                  int32_t rank, double a_scalar, double b_scalar, int32_t dtype);
 
-/* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs (extent, stride of x)
- * and then, as the last number, the offset of the first element; strides may be 0 or negative. Covers expand, permute,
- * slice. strided_write is its inverse: y, where the strides point, from x (contiguous); the rest of y stays. Strides by
- * which two elements could go to one place are refused. band: the elements of x[batch, rows, cols] with low <= column -
- * row <= high, and 0 elsewhere. */
-int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype);
-int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low, int64_t high,
-                 int32_t dtype);
-int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int32_t dtype);
+/* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs
+ * (extent, stride of x) and then, as the last number, the offset of the first element; strides may
+ * be 0 or negative. Covers expand, permute, slice. strided_write is its inverse: y, where the
+ * strides point, from x (contiguous); the rest of y stays. Strides by which two elements could go
+ * to one place are refused. band: the elements of x[batch, rows, cols] with low <= column - row <=
+ * high, and 0 elsewhere. */
+int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
+                         int32_t dtype);
+int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
+                          int32_t dtype);
+int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low,
+                 int64_t high, int32_t dtype);
+int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
+                      int32_t dtype);
 
-/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64. Floats;
- * sum, max, min, argmax, argmin also int32. max and min keep NaN; an empty axis is an error for them. argmax and argmin
- * give the first index, as int32. max_grad serves max and min: dy shared evenly by the elements equal to y. */
+/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64.
+ * Floats; sum, max, min, argmax, argmin also int32. max and min keep NaN; an empty axis is an error
+ * for them. argmax and argmin give the first index, as int32. max_grad serves max and min: dy
+ * shared evenly by the elements equal to y. */
 int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis, int64_t inner,
-                     int32_t dtype);
+int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                   int32_t dtype);
+int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                   int32_t dtype);
+int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
+                     int64_t inner, int32_t dtype);
 
-/* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by max(0, axis -
- * correction), and with `root` the square root of that; unless mean is 0 the mean too, as float64.
- * variance_grad: y is 0 for the variance, and for the root what it gave. vector_norm: (sum |x|^p)^(1/p), for p = 0 the
- * count of what is not 0, for infinities the largest or smallest |x|; p < 0 and infinity need elements. log_sum_exp gives,
- * and its gradient takes, float64. */
-int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                     double correction, int32_t root, int32_t dtype);
-int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer, int64_t axis,
-                          int64_t inner, double correction, int32_t dtype);
-int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p, int32_t dtype);
-int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
-                             int64_t inner, double p, int32_t dtype);
-int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
-                             int64_t inner, int32_t dtype);
+/* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by
+ * max(0, axis - correction), and with `root` the square root of that; unless mean is 0 the mean
+ * too, as float64. variance_grad: y is 0 for the variance, and for the root what it gave.
+ * vector_norm: (sum |x|^p)^(1/p), for p = 0 the count of what is not 0, for infinities the largest
+ * or smallest |x|; p < 0 and infinity need elements. log_sum_exp gives, and its gradient takes,
+ * float64. */
+int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis,
+                     int64_t inner, double correction, int32_t root, int32_t dtype);
+int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y,
+                          int64_t outer, int64_t axis, int64_t inner, double correction,
+                          int32_t dtype);
+int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                        double p, int32_t dtype);
+int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
+                             int64_t axis, int64_t inner, double p, int32_t dtype);
+int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                        int32_t dtype);
+int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
+                             int64_t axis, int64_t inner, int32_t dtype);
 
-/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32. */
-int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t reverse, int32_t dtype);
+/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32.
+ */
+int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                   int32_t reverse, int32_t dtype);
 
-/* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as int32, [rows, k]
- * both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as the largest. */
-int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols, int64_t k,
-                 int32_t descending, int32_t dtype);
+/* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as
+ * int32, [rows, k] both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as
+ * the largest. */
+int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
+                 int64_t k, int32_t descending, int32_t dtype);
 
-/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad index gives 0, or
- * is left out, and is a fault that the next read or cdn_sync reports. gather: layout as of two inputs, x (with stride 0
- * along the axis) and index; any dtype. scatter_add: y = x (0: zeros) of y_n elements, plus those of src, which like
- * index is contiguous; layout: rank pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name
- * one place. index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer,
- * extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats, int32; sums
- * in float64, in the order of the index. */
-int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank, int64_t extent,
-                   int64_t stride, int32_t dtype);
-int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout, int32_t rank,
-                        int64_t extent, int64_t stride, int64_t y_n, int32_t unique, int32_t dtype);
-int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer, int64_t extent,
-                      int64_t inner, int64_t n, int64_t skip, int32_t dtype);
+/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad
+ * index gives 0, or is left out, and is a fault that the next read or cdn_sync reports. gather:
+ * layout as of two inputs, x (with stride 0 along the axis) and index; any dtype. scatter_add: y =
+ * x (0: zeros) of y_n elements, plus those of src, which like index is contiguous; layout: rank
+ * pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name one place.
+ * index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being
+ * [outer, extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is
+ * left out. Floats, int32; sums in float64, in the order of the index. */
+int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
+                   int64_t extent, int64_t stride, int32_t dtype);
+int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
+                        int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
+                        int32_t dtype);
+int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer,
+                      int64_t extent, int64_t inner, int64_t n, int64_t skip, int32_t dtype);
 
-/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. A bad index is a fault as above. */
+/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. A bad index is a fault as
+ * above. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
 /* Row-wise on x[rows, cols]; floats. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
-int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
+int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
+                         int32_t dtype);
 /* softmax, but 0 along rows of -Infinity alone. */
 int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
-int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype);
+int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
+                             int32_t dtype);
 
-/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx = softmax(x) - onehot; both 0
- * where the target is ignore_index. target: int32 or uint8. Another one outside 0..cols-1 gives NaN and a fault that
- * the next read or cdn_sync reports. */
-int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
-                          int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx =
+ * softmax(x) - onehot; both 0 where the target is ignore_index. target: int32 or uint8. Another one
+ * outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
+int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows,
+                          int64_t cols, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
-/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not scaled. uint8 images
- * become normalised floats in one pass. A bad index fills its row with 0 and is a fault that the next read or cdn_sync
- * reports. */
-int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
-                        double scale, double shift, int32_t y_dtype, int32_t x_dtype);
+/* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not
+ * scaled. uint8 images become normalised floats in one pass. A bad index fills its row with 0 and
+ * is a fault that the next read or cdn_sync reports. */
+int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols,
+                        int64_t x_rows, double scale, double shift, int32_t y_dtype,
+                        int32_t x_dtype);
 
-/* Recurrent layers, one time step of n rows and `hidden` units; floats. gates_x = x W_ih^T and gates_h = h_prev W_hh^T,
- * [n, gates, hidden], to which bias_ih and bias_hh [gates, hidden] are added; both may be 0. lstm, gates i, f, g, o,
- * which are left activated in `gates`: c = f c_prev + i g, h = o tanh(c). gru, gates r, z, n, with inner = gates_h +
- * bias_hh of n: n = tanh(gates_x + bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. */
-int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t c_prev,
-                      uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden, int32_t dtype);
-int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t h_prev,
-                     uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden, int32_t dtype);
-int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih, uint32_t bias_hh, int64_t n,
-                     int64_t hidden, int32_t relu, int32_t dtype);
+/* Recurrent layers, one time step of n rows and `hidden` units; floats. gates_x = x W_ih^T and
+ * gates_h = h_prev W_hh^T, [n, gates, hidden], to which bias_ih and bias_hh [gates, hidden] are
+ * added; both may be 0. lstm, gates i, f, g, o, which are left activated in `gates`: c = f c_prev +
+ * i g, h = o tanh(c). gru, gates r, z, n, with inner = gates_h + bias_hh of n: n = tanh(gates_x +
+ * bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. */
+int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h,
+                      uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n,
+                      int64_t hidden, int32_t dtype);
+int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h,
+                     uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden,
+                     int32_t dtype);
+int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih,
+                     uint32_t bias_hh, int64_t n, int64_t hidden, int32_t relu, int32_t dtype);
 
-/* Their gradients. dh of the state is dy, of the output, and dh, what the later step's product with W_hh gave back; for
- * gru also dh_past, what the later step gave back past its products, as dh_prev does here. dgates: of the sums. */
-int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc, uint32_t gates,
-                           uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden, int32_t dtype);
-int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy, uint32_t dh,
-                          uint32_t dh_past, uint32_t gates, uint32_t inner, uint32_t h_prev, int64_t n, int64_t hidden,
-                          int32_t dtype);
-int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n, int64_t hidden,
-                          int32_t relu, int32_t dtype);
+/* Their gradients. dh of the state is dy, of the output, and dh, what the later step's product with
+ * W_hh gave back; for gru also dh_past, what the later step gave back past its products, as dh_prev
+ * does here. dgates: of the sums. */
+int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc,
+                           uint32_t gates, uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden,
+                           int32_t dtype);
+int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy,
+                          uint32_t dh, uint32_t dh_past, uint32_t gates, uint32_t inner,
+                          uint32_t h_prev, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n,
+                          int64_t hidden, int32_t relu, int32_t dtype);
 
-/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words, uniforms and integers
- * on every device (normal: but for the last bits). One counter yields 4 float32 or int32, or 2 float64. uniform: [low,
- * high). normal: Box-Muller. randint: low..high-1, int32. */
-int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset, int32_t dtype);
-int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset, int32_t dtype);
+/* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words,
+ * uniforms and integers on every device (normal: but for the last bits). One counter yields 4
+ * float32 or int32, or 2 float64. uniform: [low, high). normal: Box-Muller. randint: low..high-1,
+ * int32. */
+int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset,
+                    int32_t dtype);
+int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset,
+                   int32_t dtype);
 int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
 
-/* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with rstd = 1 / sqrt(the
- * mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and bias may be 0: 1 and 0. mean[rows] and
- * rstd[rows], float64, are written for the gradients unless they are 0. In the gradients a mean of 0 stands for RMS
- * norm; dbias may be 0. */
-int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
-                       int64_t rows, int64_t cols, double eps, int32_t dtype);
-int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols, double eps,
-                     int32_t dtype);
-int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean, uint32_t rstd, int64_t rows,
-                      int64_t cols, int32_t dtype);
-int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t rstd,
-                            int64_t rows, int64_t cols, int32_t dtype);
+/* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with
+ * rstd = 1 / sqrt(the mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and
+ * bias may be 0: 1 and 0. mean[rows] and rstd[rows], float64, are written for the gradients unless
+ * they are 0. In the gradients a mean of 0 stands for RMS norm; dbias may be 0. */
+int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight,
+                       uint32_t bias, int64_t rows, int64_t cols, double eps, int32_t dtype);
+int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows,
+                     int64_t cols, double eps, int32_t dtype);
+int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean,
+                      uint32_t rstd, int64_t rows, int64_t cols, int32_t dtype);
+int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                            uint32_t mean, uint32_t rstd, int64_t rows, int64_t cols,
+                            int32_t dtype);
 
-/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are float64, and of channels.
- * stats: the mean and the biased variance of each channel. track: running = (1 - momentum) * running + momentum *
- * statistic, with the variance of a sample of count; cumulative: with 1 / (tracked + 1) for momentum; then tracked, one
- * int32, goes up by 1, unless it is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be 0: 1 and 0.
- * sums: the gradients of weight and bias. grad: that of x, by way of mean and var too unless dweight and dbias are 0.
+/* Batch normalisation of x[batch, channels, inner]; floats. mean, var, dweight and dbias are
+ * float64, and of channels. stats: the mean and the biased variance of each channel. track: running
+ * = (1 - momentum) * running + momentum * statistic, with the variance of a sample of count;
+ * cumulative: with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it
+ * is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(var + eps) *
+ * weight + bias; weight and bias may be 0: 1 and 0. sums: the gradients of weight and bias. grad:
+ * that of x, by way of mean and var too unless dweight and dbias are 0.
  */
-int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch, int64_t channels, int64_t inner,
-                             int32_t dtype);
-int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked, uint32_t mean, uint32_t var,
-                             int64_t channels, int64_t count, double momentum, int32_t cumulative, int32_t dtype);
-int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
-                       int64_t batch, int64_t channels, int64_t inner, double eps, int32_t dtype);
-int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var,
-                            int64_t batch, int64_t channels, int64_t inner, double eps, int32_t dtype);
-int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
-                            uint32_t dweight, uint32_t dbias, int64_t batch, int64_t channels, int64_t inner,
-                            double eps, int32_t dtype);
+int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch,
+                             int64_t channels, int64_t inner, int32_t dtype);
+int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
+                             uint32_t mean, uint32_t var, int64_t channels, int64_t count,
+                             double momentum, int32_t cumulative, int32_t dtype);
+int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
+                       uint32_t bias, int64_t batch, int64_t channels, int64_t inner, double eps,
+                       int32_t dtype);
+int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                            uint32_t mean, uint32_t var, int64_t batch, int64_t channels,
+                            int64_t inner, double eps, int32_t dtype);
+int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var,
+                            uint32_t weight, uint32_t dweight, uint32_t dbias, int64_t batch,
+                            int64_t channels, int64_t inner, double eps, int32_t dtype);
 
-/* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1, …; four a counter)
- * is below p * 2^32. The same elements for every dtype. Its own gradient, with the same seed and offset. */
-int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype);
+/* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
+ * …; four a counter) is below p * 2^32. The same elements for every dtype. Its own gradient, with
+ * the same seed and offset. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset,
+                    int32_t dtype);
 
-/* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge; the others have none.
- * bce takes probabilities, bce_with_logits logits; kl_div logarithms for x and probabilities for target, kl_div_log
- * logarithms for both. Their gradients by x: dx = dy[0] * scale * the slope; a dy of 0 stands for 1. */
-int32_t cdn_mse_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_smooth_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_huber_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_bce_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_bce_with_logits_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_hinge_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_kl_div_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_kl_div_log_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype);
-int32_t cdn_mse_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                          double scale, int32_t dtype);
-int32_t cdn_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                         double scale, int32_t dtype);
-int32_t cdn_smooth_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                                double scale, int32_t dtype);
-int32_t cdn_huber_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                            double scale, int32_t dtype);
-int32_t cdn_bce_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                          double scale, int32_t dtype);
-int32_t cdn_bce_with_logits_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                                      double parameter, double scale, int32_t dtype);
-int32_t cdn_hinge_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                            double scale, int32_t dtype);
-int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                             double scale, int32_t dtype);
-int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                                 double scale, int32_t dtype);
+/* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge;
+ * the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms for x
+ * and probabilities for target, kl_div_log logarithms for both. Their gradients by x: dx = dy[0] *
+ * scale * the slope; a dy of 0 stands for 1. */
+int32_t cdn_mse_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                     int32_t dtype);
+int32_t cdn_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                    int32_t dtype);
+int32_t cdn_smooth_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                           int32_t dtype);
+int32_t cdn_huber_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                       int32_t dtype);
+int32_t cdn_bce_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                     int32_t dtype);
+int32_t cdn_bce_with_logits_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n,
+                                 double parameter, int32_t dtype);
+int32_t cdn_hinge_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                       int32_t dtype);
+int32_t cdn_kl_div_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                        int32_t dtype);
+int32_t cdn_kl_div_log_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                            int32_t dtype);
+int32_t cdn_mse_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                          double parameter, double scale, int32_t dtype);
+int32_t cdn_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                         double parameter, double scale, int32_t dtype);
+int32_t cdn_smooth_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                                double parameter, double scale, int32_t dtype);
+int32_t cdn_huber_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                            double parameter, double scale, int32_t dtype);
+int32_t cdn_bce_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                          double parameter, double scale, int32_t dtype);
+int32_t cdn_bce_with_logits_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
+                                      int64_t n, double parameter, double scale, int32_t dtype);
+int32_t cdn_hinge_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                            double parameter, double scale, int32_t dtype);
+int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                             double parameter, double scale, int32_t dtype);
+int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                                 double parameter, double scale, int32_t dtype);
 
 /* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
  * total is float64 when dtype is that, else float32. */
-int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n, int32_t dtype);
+int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
+                       int32_t dtype);
 
-/* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is ignore_index
- * or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8. Another t outside 0..classes-1 gives NaN and a fault that the
- * next read or cdn_sync reports. nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses
- * over total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that gradients are 0; total as
- * of cdn_scale_grad. */
-int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,
-                     int64_t inner, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
-int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight, int64_t outer, int64_t classes,
-                          int64_t inner, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
-int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target, uint32_t weight, int64_t n,
-                     int64_t classes, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+/* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is
+ * ignore_index or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8.
+ * Another t outside 0..classes-1 gives NaN and a fault that the next read or cdn_sync reports.
+ * nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses over
+ * total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that
+ * gradients are 0; total as of cdn_scale_grad. */
+int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer,
+                     int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
+                     int32_t target_dtype);
+int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight, int64_t outer,
+                          int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
+                          int32_t target_dtype);
+int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target, uint32_t weight,
+                     int64_t n, int64_t classes, int32_t ignore_index, int32_t dtype,
+                     int32_t target_dtype);
 
-/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b is stored [n, k].
- * layout: rank triples (extent, stride of a, stride of b) of the batch's axes, strides in elements from one matrix to
- * the next and 0 where one is repeated; rank 0 (and layout NULL) for single matrices. Floats; 16-bit ones are
- * multiplied and added in float32. variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL
- * past the last).
+/* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b
+ * is stored [n, k]. layout: rank triples (extent, stride of a, stride of b) of the batch's axes,
+ * strides in elements from one matrix to the next and 0 where one is repeated; rank 0 (and layout
+ * NULL) for single matrices. Floats; 16-bit ones are multiplied and added in float32. variant: 0
+ * for the best, else a number whose name cdn_matmul_variant gives (NULL past the last).
  *
- * precision is that of float32 operands, and ignored for others. FLOAT32: by any method as exact as plain sums in
- * float32; IEEE: plain multiply-adds in float32; TF32 and BFLOAT16: the operands may be rounded to 10 or 7 bits of
- * fraction first, and the products are added in float32. */
-enum { CDN_PRECISION_FLOAT32 = 0, CDN_PRECISION_IEEE = 1, CDN_PRECISION_TF32 = 2, CDN_PRECISION_BFLOAT16 = 3 };
-int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
-                   int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t precision, int32_t variant);
+ * precision is that of float32 operands, and ignored for others. FLOAT32: by any method as exact as
+ * plain sums in float32; IEEE: plain multiply-adds in float32; TF32 and BFLOAT16: the operands may
+ * be rounded to 10 or 7 bits of fraction first, and the products are added in float32. */
+enum {
+  CDN_PRECISION_FLOAT32 = 0,
+  CDN_PRECISION_IEEE = 1,
+  CDN_PRECISION_TF32 = 2,
+  CDN_PRECISION_BFLOAT16 = 3
+};
+int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                   int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype,
+                   int32_t precision, int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
-/* The same product, and what follows it, in one pass where the backend can. For each element of c, in column j:
+/* The same product, and what follows it, in one pass where the backend can. For each element of c,
+ * in column j:
  *
  *   v = alpha * (op(a) op(b)) + beta * c + bias[j]      c is not read where beta is 0
  *   z = v
  *   v = activation(v), or with a mask v * activation'(mask)
  *   c = v + residual
  *
- * and a_sums[batch…, i] = the sum over k of op(a)[i, k], added in float64. A handle of 0: not wanted; then z and a_sums
- * are not stored. bias[n] and a_sums have dtype. c, z, residual and mask have out_dtype and c's shape; none of them may
- * overlap an output. mask: what activation' is taken at, but for relu what relu gave will do as well. out_dtype is
- * dtype, or float32 for 16-bit operands, or a 16-bit float for those of float32; each result is rounded once. */
+ * and a_sums[batch…, i] = the sum over k of op(a)[i, k], added in float64. A handle of 0: not
+ * wanted; then z and a_sums are not stored. bias[n] and a_sums have dtype. c, z, residual and mask
+ * have out_dtype and c's shape; none of them may overlap an output. mask: what activation' is taken
+ * at, but for relu what relu gave will do as well. out_dtype is dtype, or float32 for 16-bit
+ * operands, or a 16-bit float for those of float32; each result is rounded once. */
 enum {
   CDN_ACTIVATION_NONE = 0,
   CDN_ACTIVATION_RELU = 1,
@@ -414,56 +514,66 @@ enum {
   CDN_ACTIVATION_GELU_TANH = 3,
   CDN_ACTIVATION_SILU = 4
 };
-int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b, uint32_t bias,
-                         uint32_t residual, uint32_t mask, const int64_t* layout, int32_t rank, int64_t m, int64_t n,
-                         int64_t k, int32_t trans_a, int32_t trans_b, double alpha, double beta, int32_t activation,
+int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b,
+                         uint32_t bias, uint32_t residual, uint32_t mask, const int64_t* layout,
+                         int32_t rank, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+                         int32_t trans_b, double alpha, double beta, int32_t activation,
                          int32_t dtype, int32_t out_dtype, int32_t precision, int32_t variant);
 
-/* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count handles, and sizes,
- * their element counts. Floats; states are float32 where the parameters are of 16 bits, else of their dtype. First of all
- * g = maximize ? -grad : grad, then p *= shrink (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p
- * (coupled). Rates and corrections that depend on the number of the step are computed by the caller.
+/* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count
+ * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of
+ * 16 bits, else of their dtype. First of all g = maximize ? -grad : grad, then p *= shrink
+ * (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and
+ * corrections that depend on the number of the step are computed by the caller.
  *
- * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g + momentum * v : v).
- *   velocities may be NULL where momentum is 0; then p -= lr * g.
- * adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless largest is NULL; p -=
- *   rate * m / (sqrt(l or s) / root_correction + eps).
- * nadam: m, s as above; p -= (grad_rate * g + momentum_rate * m) / (sqrt(s / correction) + eps).
- * rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) * g, and s - m^2 for s
- * in what follows; d = g / (sqrt(s) + eps); unless velocities is NULL, d = v = momentum * v + d; p -= lr * d. adagrad:
- * s += g^2; p -= rate * g / (sqrt(s) + eps). muon: p -= rate * update; what makes the updates orthogonal is the
- * caller's. */
-int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities, const int64_t* sizes,
-                     int32_t count, double lr, double momentum, double dampening, double weight_decay, int32_t nesterov,
-                     int32_t first, int32_t maximize, int32_t dtype);
-int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
-                      const uint32_t* largest, const int64_t* sizes, int32_t count, double rate, double beta1,
-                      double beta2, double root_correction, double eps, double weight_decay, double shrink,
+ * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g +
+ * momentum * v : v). velocities may be NULL where momentum is 0; then p -= lr * g. adam: m = beta1
+ * * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless largest is NULL;
+ * p -= rate * m / (sqrt(l or s) / root_correction + eps). nadam: m, s as above; p -= (grad_rate * g
+ * + momentum_rate * m) / (sqrt(s / correction) + eps). rmsprop: s = alpha * s + (1 - alpha) * g^2;
+ * unless means is NULL, m = alpha * m + (1 - alpha) * g, and s - m^2 for s in what follows; d = g /
+ * (sqrt(s) + eps); unless velocities is NULL, d = v = momentum * v + d; p -= lr * d. adagrad: s +=
+ * g^2; p -= rate * g / (sqrt(s) + eps). muon: p -= rate * update; what makes the updates orthogonal
+ * is the caller's. */
+int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
+                     const int64_t* sizes, int32_t count, double lr, double momentum,
+                     double dampening, double weight_decay, int32_t nesterov, int32_t first,
+                     int32_t maximize, int32_t dtype);
+int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
+                      const uint32_t* squares, const uint32_t* largest, const int64_t* sizes,
+                      int32_t count, double rate, double beta1, double beta2,
+                      double root_correction, double eps, double weight_decay, double shrink,
                       int32_t maximize, int32_t dtype);
-int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means, const uint32_t* squares,
-                       const int64_t* sizes, int32_t count, double grad_rate, double momentum_rate, double beta1,
-                       double beta2, double correction, double eps, double weight_decay, double shrink,
+int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
+                       const uint32_t* squares, const int64_t* sizes, int32_t count,
+                       double grad_rate, double momentum_rate, double beta1, double beta2,
+                       double correction, double eps, double weight_decay, double shrink,
                        int32_t maximize, int32_t dtype);
-int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares, const uint32_t* means,
-                         const uint32_t* velocities, const int64_t* sizes, int32_t count, double lr, double alpha,
-                         double eps, double weight_decay, double momentum, int32_t maximize, int32_t dtype);
-int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums, const int64_t* sizes,
-                         int32_t count, double rate, double eps, double weight_decay, int32_t maximize, int32_t dtype);
-int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes, int32_t count, double rate,
-                      double shrink, int32_t dtype);
+int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares,
+                         const uint32_t* means, const uint32_t* velocities, const int64_t* sizes,
+                         int32_t count, double lr, double alpha, double eps, double weight_decay,
+                         double momentum, int32_t maximize, int32_t dtype);
+int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums,
+                         const int64_t* sizes, int32_t count, double rate, double eps,
+                         double weight_decay, int32_t maximize, int32_t dtype);
+int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes,
+                      int32_t count, double rate, double shrink, int32_t dtype);
 
-/* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the largest |x| for infinite
- * p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm + 1e-6)) for a norm on the device, one float64.
- * clip: x to low..high. lerp: y += weight * (x - y), y float32 where x is of 16 bits. unscale: x *= factor, and found, one int32, becomes 1 if any x was
- * NaN or infinite. */
-int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p, int32_t dtype);
-int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,
-                           int32_t dtype);
-int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high, int32_t dtype);
-int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count, double weight,
+/* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the
+ * largest |x| for infinite p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm +
+ * 1e-6)) for a norm on the device, one float64. clip: x to low..high. lerp: y += weight * (x - y),
+ * y float32 where x is of 16 bits. unscale: x *= factor, and found, one int32, becomes 1 if any x
+ * was NaN or infinite. */
+int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p,
                       int32_t dtype);
-int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count, double factor,
-                         int32_t dtype);
+int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count,
+                           double limit, int32_t dtype);
+int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low,
+                      double high, int32_t dtype);
+int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count,
+                      double weight, int32_t dtype);
+int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count,
+                         double factor, int32_t dtype);
 
 #if defined(__cplusplus)
 }

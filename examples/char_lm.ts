@@ -1,4 +1,5 @@
-// A language model of single characters: given some text, which character comes next? An LSTM, or a small transformer.
+// A language model of single characters: given some text, which character comes next? An LSTM, or a
+// small transformer.
 //
 //   deno run --allow-ffi examples/char_lm.ts --help
 import {
@@ -50,7 +51,8 @@ await program(help, defaults, async (options) => {
   const optimizer = new optim.AdamW(model.parameters(), { lr });
   const schedule = new optim.schedule.OneCycleLR(optimizer, { maxLr: lr, totalSteps: steps });
 
-  // Pieces from anywhere in a part of the text; each character is to be guessed from those before it.
+  // Pieces from anywhere in a part of the text; each character is to be guessed from those before
+  // it.
   const lossOn = (first: number, end: number) => {
     const starts = randint(first, end - context, [batch, 1]);
     const places = starts.add(arange(0, context + 1, 1, { dtype: "int32" })).flatten();

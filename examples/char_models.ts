@@ -1,7 +1,10 @@
 // The two networks of char_lm.ts.
 import { arange, nn, type Tensor } from "../mod.ts";
 
-/** From character numbers [n, steps] to the logits of the characters that follow, [n, steps, characters]. */
+/**
+ * From character numbers [n, steps] to the logits of the characters that follow, [n, steps,
+ * characters].
+ */
 export class LstmModel extends nn.Module {
   embedding: nn.Embedding;
   lstm: nn.LSTM;

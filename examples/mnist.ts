@@ -2,8 +2,8 @@
 //
 //   deno run --allow-ffi examples/mnist.ts --help
 //
-// No other permission is needed: the data is imported, not read. It is all of MNIST where `make data` has fetched it,
-// else a subset that comes with the repository.
+// No other permission is needed: the data is imported, not read. It is all of MNIST where `make
+// data` has fetched it, else a subset that comes with the repository.
 import { type Callback, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
 import { fail, MemoryWatch, program } from "./program.ts";

@@ -10,7 +10,10 @@ const help = `Trains one linear unit to separate two sets of points in the plane
   --steps N     steps at most, each with all points (1000)
   --lr X        learning rate (0.5)`;
 
-/** Points of a square, none near the line through them, and 1 or -1 for the side of it on which each lies. */
+/**
+ * Points of a square, none near the line through them, and 1 or -1 for the side of it on which each
+ * lies.
+ */
 function separable(n: number): data.TensorDataset {
   const [turn, shift] = rand([2]).dataSync();
   const angle = 2 * Math.PI * turn!;
@@ -43,7 +46,8 @@ await program(help, { points: 200, steps: 1000, lr: 0.5 }, async ({ points, step
   while (accuracy < 1 && step < steps) {
     accuracy = scope(() => {
       const output = unit.forward(inputs).squeeze(1);
-      // Hinge loss: 0 for a point on the right side and at some distance, growing the further it is on the wrong one.
+      // Hinge loss: 0 for a point on the right side and at some distance, growing the further it is
+      // on the wrong one.
       const loss = output.mul(targets).neg().add(1).relu().mean();
       optimizer.zeroGrad();
       loss.backward();

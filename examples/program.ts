@@ -1,4 +1,5 @@
-// What the examples have in common around their subjects: options, the device, errors in one line, a look at the memory.
+// What the examples have in common around their subjects: options, the device, errors in one line,
+// a look at the memory.
 import { parseArgs } from "@std/cli/parse-args";
 import { CudenoError, type DeviceName, init, memory } from "../mod.ts";
 
@@ -8,7 +9,10 @@ const common = `
   --seed N      random seed (1)
   --help        show this text`;
 
-/** Defaults by option; a number is wanted where the default is one. `undefined` stands for a text that may be left out. */
+/**
+ * Defaults by option; a number is wanted where the default is one. `undefined` stands for a text
+ * that may be left out.
+ */
 type Defaults = Record<string, number | string | boolean | undefined>;
 type Options<D extends Defaults> = {
   [K in keyof D]: D[K] extends number ? number
@@ -18,8 +22,8 @@ type Options<D extends Defaults> = {
 };
 
 /**
- * Reads the options, opens the device and says which it is, runs `body`, and ends with the line that it returns. What the
- * user got wrong is told in one line, with exit code 1.
+ * Reads the options, opens the device and says which it is, runs `body`, and ends with the line
+ * that it returns. What the user got wrong is told in one line, with exit code 1.
  */
 export async function program<D extends Defaults>(
   help: string,

@@ -1,4 +1,5 @@
-// Exclusive or: no line separates its two answers, so that one unit cannot learn it, and a hidden layer can.
+// Exclusive or: no line separates its two answers, so that one unit cannot learn it, and a hidden
+// layer can.
 //
 //   deno run --allow-ffi examples/xor.ts --help
 import { nn, noGrad, optim, scope, tensor } from "../mod.ts";

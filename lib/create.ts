@@ -27,7 +27,9 @@ export interface CreateOptions {
   dtype?: DType | undefined;
   /** Default: the device of init(). */
   device?: DeviceName | undefined;
-  /** Whether operations on it are recorded. Default false; `x.requiresGrad = true` says so later. */
+  /**
+   * Whether operations on it are recorded. Default false; `x.requiresGrad = true` says so later.
+   */
   requiresGrad?: boolean | undefined;
 }
 
@@ -58,8 +60,9 @@ export function empty(
 }
 
 /**
- * A tensor of given numbers: nested arrays, or a typed array (whose kind gives the dtype) with a `shape`. Throws a
- * ShapeError for rows of unequal length and a DTypeError for what the dtype cannot hold, such as NaN as int32.
+ * A tensor of given numbers: nested arrays, or a typed array (whose kind gives the dtype) with a
+ * `shape`. Throws a ShapeError for rows of unequal length and a DTypeError for what the dtype
+ * cannot hold, such as NaN as int32.
  *
  * ```ts
  * import { tensor } from "@cudeno/cudeno";
@@ -98,7 +101,10 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
   );
 }
 
-/** x, once `fill` has done its work on the host, which comes after x has found room; x is freed if it fails. */
+/**
+ * x, once `fill` has done its work on the host, which comes after x has found room; x is freed if
+ * it fails.
+ */
 function filled(x: Tensor, fill: () => unknown): Tensor {
   try {
     fill();
@@ -302,14 +308,16 @@ export interface RandnOptions extends CreateOptions {
 }
 
 /**
- * Random numbers of the normal distribution. The same on every device for one seed, but for the last bits.
+ * Random numbers of the normal distribution. The same on every device for one seed, but for the
+ * last bits.
  *
  * ```ts
  * import { manualSeed, randn } from "@cudeno/cudeno";
  * manualSeed(1);
  * const x = randn([2, 3], { std: 0.02 });
  * manualSeed(1);
- * console.log(x.eq(randn([2, 3], { std: 0.02 })).to("int32").sum().itemSync()); // 6: the same numbers
+ * console.log(x.eq(randn([2, 3], { std: 0.02 })).to("int32").sum().itemSync());
+ * // 6: the same numbers
  * ```
  */
 export function randn(shape: Shape, options: RandnOptions = {}): Tensor {

@@ -21,7 +21,16 @@ import {
   type SoftplusOptions,
   tanh,
 } from "./ops/elementwise/activations.ts";
-import { add, div, floorDivide, maximum, minimum, mul, pow, sub } from "./ops/elementwise/binary.ts";
+import {
+  add,
+  div,
+  floorDivide,
+  maximum,
+  minimum,
+  mul,
+  pow,
+  sub,
+} from "./ops/elementwise/binary.ts";
 import { cast } from "./ops/elementwise/cast.ts";
 import { eq, ge, gt, le, lt, ne } from "./ops/elementwise/compare.ts";
 import { matmul, type MatmulOptions } from "./ops/linalg/matmul.ts";
@@ -80,11 +89,11 @@ import {
 import { where } from "./ops/elementwise/where.ts";
 
 /**
- * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a function of the same name
- * in lib/ops/, which says more.
+ * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a
+ * function of the same name in lib/ops/, which says more.
  *
- * Operations only queue work and return at once; data() and item() wait for it. Made by tensor(), zeros(), rand() and
- * the like.
+ * Operations only queue work and return at once; data() and item() wait for it. Made by tensor(),
+ * zeros(), rand() and the like.
  *
  * ```ts
  * import { tensor } from "@cudeno/cudeno";
@@ -395,7 +404,10 @@ export class Tensor extends TensorBase {
     return where(condition, this, other);
   }
 
-  /** The same tensor on another device, or with another dtype; itself where nothing changes. Recorded. */
+  /**
+   * The same tensor on another device, or with another dtype; itself where nothing changes.
+   * Recorded.
+   */
   to(target: DType | DeviceName): Tensor {
     if (target === "cpu" || (typeof target === "string" && target.startsWith("cuda"))) {
       return moved(this, backendFor(target as DeviceName));

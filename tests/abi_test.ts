@@ -1,4 +1,5 @@
-// The TypeScript side of the C ABI held against cuda/cudeno.h: names, order, types, codes; and what the libraries export.
+// The TypeScript side of the C ABI held against cuda/cudeno.h: names, order, types, codes; and what
+// the libraries export.
 import { assert, assertEquals, assertGreater } from "@std/assert";
 import { type DType, dtypeInfo } from "../lib/core/dtype.ts";
 import { type MatmulPrecision, precisionCode } from "../lib/core/precision.ts";

@@ -1,4 +1,5 @@
-// Activations beyond the table of cases: their layers, bad options, gradients at kinks, digits in the tails.
+// Activations beyond the table of cases: their layers, bad options, gradients at kinks, digits in
+// the tails.
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
@@ -123,7 +124,8 @@ for (const device of names) {
     const x = full([1, n], -0.1, { device });
     x.view(0, [1]).fill(0);
     x.requiresGrad = true;
-    const total = 1 + (n - 1) * Math.exp(Math.fround(-0.1)); // of addends that float32 rounds, one like the other
+    // of addends that float32 rounds, one like the other
+    const total = 1 + (n - 1) * Math.exp(Math.fround(-0.1));
     const logs = logSoftmax(x);
     const target = zeros([1], { device, dtype: "int32" });
     assertAlmostEquals(logs.view(0, [1]).itemSync(), -Math.log(total), 2e-6);
@@ -173,7 +175,8 @@ for (const device of names) {
 
   test(`values and slopes reach their limits, and are never NaN there, on ${device}`, () => {
     const tanhGelu = (x: Tensor) => gelu(x, { approximate: "tanh" });
-    // At the far left and right: value (as a share of x where it grows), slope; second derivatives are all 0.
+    // At the far left and right: value (as a share of x where it grows), slope; second derivatives
+    // are all 0.
     const limits: [fn: (x: Tensor) => Tensor, left: number[], right: number[], grows: boolean][] = [
       [(x) => x.relu(), [0, 0], [1, 1], true],
       [elu, [-1, 0], [1, 1], true],

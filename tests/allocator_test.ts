@@ -1,4 +1,5 @@
-// The caching allocator: what its figures say, and that memory is reused, split, joined, limited and given back.
+// The caching allocator: what its figures say, and that memory is reused, split, joined, limited
+// and given back.
 import {
   assert,
   assertEquals,
@@ -197,7 +198,8 @@ each("the block that fits best is taken", (a) => {
   a.free(handles[0]!, handles[2]!); // leaves 12, 5 and 4 MiB free
   const raw = a.stats().raw;
   const five = a.alloc(4.5 * MIB);
-  assertEquals(a.stats().live, (1.5 + 1.5 + 8 + 5) * MIB); // a rest below 1 MiB stays with its block
+  // a rest below 1 MiB stays with its block
+  assertEquals(a.stats().live, (1.5 + 1.5 + 8 + 5) * MIB);
   const twelve = a.alloc(12 * MIB);
   assertEquals([a.stats().raw, a.stats().largestFree], [raw, 4 * MIB]);
   a.free(five, twelve, handles[1]!, handles[3]!, handles[4]!);

@@ -1,6 +1,7 @@
-// The table of operations: for each one how to call it, its float64 reference, the shapes and values to try, what it
-// may be off by. tests/ops_test.ts (values), tests/grad_test.ts (gradients), tests/parity_test.ts (devices) and the
-// benchmarks loop over it, so an operation that is listed here has all of them.
+// The table of operations: for each one how to call it, its float64 reference, the shapes and
+// values to try, what it may be off by. tests/ops_test.ts (values), tests/grad_test.ts (gradients),
+// tests/parity_test.ts (devices) and the benchmarks loop over it, so an operation that is listed
+// here has all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { attentionCases } from "./cases/attention.ts";
@@ -55,7 +56,10 @@ export function rounded(x: Grid, dtype: DType): Grid {
   return mapped(x, (value) => Math.abs(Math.trunc(value)) & 255);
 }
 
-/** Repeatable random numbers in [0, 1) with all 53 bits (mulberry32, twice), other ones for each text. */
+/**
+ * Repeatable random numbers in [0, 1) with all 53 bits (mulberry32, twice), other ones for each
+ * text.
+ */
 export function randomFor(text: string): () => number {
   let state = 0;
   for (const character of text) {

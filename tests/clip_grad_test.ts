@@ -125,7 +125,8 @@ for (const { device } of devices()) {
       ema.restore();
       assertEquals([...p.dataSync()], [2, 2, 2]);
       assertEquals([ema.averages[0]!.dtype, ema.averages[0]!.dataSync()], ["float32", average]);
-      const state = { tensors: { 0: tensor([1, 2, 3], { dtype, device }) }, updates: 5 }; // as it was once saved
+      // as it was once saved
+      const state = { tensors: { 0: tensor([1, 2, 3], { dtype, device }) }, updates: 5 };
       ema.loadStateDict(state);
       assertEquals([ema.averages[0]!.dtype, ...ema.averages[0]!.dataSync()], ["float32", 1, 2, 3]);
     }
@@ -143,7 +144,8 @@ for (const { device } of devices()) {
         assert(error < 4e-3, `${found}, wanted ${wanted}`);
       });
     near(clipped("float16", [60000, 60000], 1), [84852.8137, Math.SQRT1_2, Math.SQRT1_2]);
-    near(clipped("float16", [6e-5, 8e-5], 5e-5), [1e-4, 6e-5 / 2.02, 8e-5 / 2.02]); // 1e-6 is added to the norm
+    // 1e-6 is added to the norm
+    near(clipped("float16", [6e-5, 8e-5], 5e-5), [1e-4, 6e-5 / 2.02, 8e-5 / 2.02]);
     near(clipped("float32", [3e30, 4e30], 1e-15), [5e30, 6e-16, 8e-16]);
     near(clipped("bfloat16", [3e30, 4e30], 1), [5e30, 0.6, 0.8]);
   });

@@ -169,7 +169,8 @@ for (const device of names) {
   });
 }
 
-// The multiple of the unit in the last place that is nearest to x, of two the even one; bits: digits of the significand.
+// The multiple of the unit in the last place that is nearest to x, of two the even one; bits:
+// digits of the significand.
 const formats = {
   float16: { bits: 11, lowest: -14, largest: 65504 },
   bfloat16: { bits: 8, lowest: -126, largest: 2 ** 127 * (2 - 2 ** -7) },
@@ -199,7 +200,8 @@ for (const device of names) {
             values.push(middle, middle * (1 + 2 ** -45), middle * (1 - 2 ** -45), -middle);
           }
         }
-        const end = largest + half(Math.floor(Math.log2(largest))); // becomes infinite; below it nothing does
+        // becomes infinite; below it nothing does
+        const end = largest + half(Math.floor(Math.log2(largest)));
         values.push(end, end * (1 - 2 ** -45), -end, -end * (1 - 2 ** -45), largest);
         const wanted = values.map((x) => nearest(x, format));
         const found = (x: Tensor) => Array.from(x.dataSync());

@@ -1,4 +1,5 @@
-// Every public function and class shows an example; `deno test --doc` (part of `make test`) runs them all.
+// Every public function and class shows an example; `deno test --doc` (part of `make test`) runs
+// them all.
 import { assert, assertEquals } from "@std/assert";
 import * as cudeno from "../mod.ts";
 import { exists, root } from "./fixtures/helpers.ts";
@@ -59,7 +60,8 @@ Deno.test("deno doc of mod.ts shows what its namespaces hold", async () => {
   check(symbols, cudeno, "");
 });
 
-// What a name of the README's table stands for: an export, a member of a namespace, a method of Tensor or Trainer.
+// What a name of the README's table stands for: an export, a member of a namespace, a method of
+// Tensor or Trainer.
 function isThere(name: string): boolean {
   const places = [
     cudeno,

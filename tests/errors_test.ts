@@ -1,4 +1,5 @@
-// Bad input: each is a typed error that says what was found and what was wanted, and everything else stays usable.
+// Bad input: each is a typed error that says what was found and what was wanted, and everything
+// else stays usable.
 import {
   assert,
   assertEquals,

@@ -1,4 +1,5 @@
-// The examples beside mnist.ts, as a user runs them: with --allow-ffi alone, each to its end and in flat memory.
+// The examples beside mnist.ts, as a user runs them: with --allow-ffi alone, each to its end and in
+// flat memory.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deno, root } from "./fixtures/helpers.ts";
 

@@ -118,7 +118,9 @@ test("the file alone may be written", async (folder) => {
 
 type Method = (this: unknown, ...args: unknown[]) => unknown;
 
-/** Runs `fn` while a method of Deno, or of its files, is another; says how often that was called. */
+/**
+ * Runs `fn` while a method of Deno, or of its files, is another; says how often that was called.
+ */
 async function replacing(
   name: string,
   by: (original: Method) => Method,

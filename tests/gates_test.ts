@@ -1,5 +1,5 @@
-// The slope of an activation, applied by the gradient of the operation that reads its result: when that is done, and that
-// the gradients stay what they are.
+// The slope of an activation, applied by the gradient of the operation that reads its result: when
+// that is done, and that the gradients stay what they are.
 import { assert, assertEquals } from "@std/assert";
 import {
   type DeviceName,
@@ -101,7 +101,8 @@ for (const device of names) {
             return y.size === 1 ? y : y.mul(weights).sum();
           };
           const options = { allowUnused: true };
-          const wanted = grad(loss(false), inputs, { ...options, createGraph: true }); // nothing is fused
+          // nothing is fused
+          const wanted = grad(loss(false), inputs, { ...options, createGraph: true });
           const y = loss(true);
           for (const _ of ["once", "and again"]) {
             let found: Tensor[] = [];

@@ -46,7 +46,8 @@ const names = devices().map(({ device }) => device);
 
 const reversed = (x: { rank: number }) => Array.from({ length: x.rank }, (_, d) => x.rank - 1 - d);
 
-// Every derivative of every element, by inputs that follow the dtype; targets and the like are fixed.
+// Every derivative of every element, by inputs that follow the dtype; targets and the like are
+// fixed.
 function checkGradient(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
   const free = grids.flatMap((_, i) => (c.fixed?.[i] === undefined ? [i] : []));
   const leaves = (change: (x: Grid) => Grid) =>
@@ -66,7 +67,8 @@ function checkGradient(c: Case, grids: readonly Grid[], device: typeof names[num
   }, leaves(flip)));
 }
 
-// The derivatives of the gradient itself, for a fixed gradient of the result and weights that tell its elements apart.
+// The derivatives of the gradient itself, for a fixed gradient of the result and weights that tell
+// its elements apart.
 function checkSecond(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
   const free = grids.flatMap((_, i) => (c.fixed?.[i] === undefined ? [i] : []));
   const constants = grids.map((x, i) => upload(x, inputDType(c, i, "float64"), device));
@@ -88,7 +90,8 @@ function checkSecond(c: Case, grids: readonly Grid[], device: typeof names[numbe
 }
 
 for (const c of cases.filter((c) => c.gradShapes && c.dtypes.includes("float64"))) {
-  if (c.output && c.output !== "float64") continue; // too coarse for differences; see the test of casts below
+  // too coarse for differences; see the test of casts below
+  if (c.output && c.output !== "float64") continue;
   for (const device of names) {
     Deno.test(`${c.name}: gradients match differences on ${device}`, () => {
       for (const shapes of c.gradShapes!) {

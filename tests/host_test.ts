@@ -1,4 +1,5 @@
-// What comes from the host: arrays that lie about themselves, buffers that go away, more than there is room for.
+// What comes from the host: arrays that lie about themselves, buffers that go away, more than there
+// is room for.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Buffer } from "node:buffer";
 import { readFileSync } from "node:fs";
@@ -278,7 +279,9 @@ test("making a tensor fails without leaving one", () => {
   assertThrows(() => tensor(self as number[]), ShapeError, "8 dimensions");
 });
 
-/** Calls `make` until nothing fails that could; each time the next allocation or view finds no room. */
+/**
+ * Calls `make` until nothing fails that could; each time the next allocation or view finds no room.
+ */
 async function failingOnce(name: string, make: () => unknown): Promise<void> {
   const functions = zeros([]).backend.functions as unknown as Record<
     string,

@@ -1,4 +1,5 @@
-// The whole public API called with arguments of the wrong kinds: whatever is wrong, the error is one of cudeno's own.
+// The whole public API called with arguments of the wrong kinds: whatever is wrong, the error is
+// one of cudeno's own.
 import { assert, assertEquals } from "@std/assert";
 import * as cudeno from "../mod.ts";
 import { CudenoError, data, init, nn, ones, optim, tensor, Trainer } from "../mod.ts";

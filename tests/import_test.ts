@@ -88,7 +88,8 @@ const projects: Record<string, object> = {
 
 for (const [name, compilerOptions] of Object.entries(projects)) {
   Deno.test(`import: type-checks in a project with ${name}`, async () => {
-    const given = "optim.SGD([], { lr: 1, momentum: undefined })"; // options may always be undefined
+    // options may always be undefined
+    const given = "optim.SGD([], { lr: 1, momentum: undefined })";
     const { code, err } = await inProject(
       ["check"],
       { compilerOptions },

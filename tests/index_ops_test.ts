@@ -1,5 +1,5 @@
-// Scans, sorting and indexing beyond the case table: bad input, faults found on the device, the same bits on every run,
-// sizes that are cut into pieces, and the layer.
+// Scans, sorting and indexing beyond the case table: bad input, faults found on the device, the
+// same bits on every run, sizes that are cut into pieces, and the layer.
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   argsort,

@@ -1,12 +1,16 @@
-// Each isolate is a context of its own: it ends at any moment without harm, what it owned is freed, and nobody sees its
-// faults or waits for its work. What could end the process runs in a process of its own, where main holds no library.
+// Each isolate is a context of its own: it ends at any moment without harm, what it owned is freed,
+// and nobody sees its faults or waits for its work. What could end the process runs in a process of
+// its own, where main holds no library.
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { devices } from "../mod.ts";
 import { modUrl, program } from "./fixtures/helpers.ts";
 
 const kinds = new Set(devices().map(({ device }) => device === "cpu" ? "cpu" : "cuda"));
 
-/** Runs `main` in a process of its own; there `work(source)` starts a Worker of that source, which has `m`, `init`ed. */
+/**
+ * Runs `main` in a process of its own; there `work(source)` starts a Worker of that source, which
+ * has `m`, `init`ed.
+ */
 async function isolates(device: string, main: string, env: Record<string, string> = {}) {
   const prelude = `
     const head = 'import * as m from ${JSON.stringify(modUrl)}; m.init({ device: ${
@@ -26,8 +30,9 @@ async function isolates(device: string, main: string, env: Record<string, string
   return out;
 }
 
-// What an isolate may be in the middle of: what it needs, and what it does again and again. In between it lets the event
-// loop have its turn, as a Worker that never does so is never ended by Deno.
+// What an isolate may be in the middle of: what it needs, and what it does again and again. In
+// between it lets the event loop have its turn, as a Worker that never does so is never ended by
+// Deno.
 const busy: Record<string, [needs: string, does: string]> = {
   "data()": ["const x = m.randn([1 << 20])", "await x.add(1).data()"],
   "many data() at once": [

@@ -1,4 +1,5 @@
-// More than 2^31 elements: 32-bit counts or offsets anywhere would show here. Runs where a device has the memory.
+// More than 2^31 elements: 32-bit counts or offsets anywhere would show here. Runs where a device
+// has the memory.
 import { assertEquals } from "@std/assert";
 import { devices, full, gatherRows, ones, rand, scope, sum, tensor, zeros } from "../mod.ts";
 

@@ -126,7 +126,8 @@ Deno.test("cosineEmbeddingLoss refuses what does not fit", () =>
 const [inf, zero] = [Infinity, [0, 0]];
 const third = (1 / (1 + Math.exp(-1)) * 0.5 - 1 / (1 + Math.E)) / 3;
 
-// What counts nothing is left out, whatever stands there: the loss, and its gradient by the one tensor that is given.
+// What counts nothing is left out, whatever stands there: the loss, and its gradient by the one
+// tensor that is given.
 const leftOut: [
   name: string,
   loss: (x: Tensor, like: (values: number[] | number[][]) => Tensor, int: IntOf) => Tensor,

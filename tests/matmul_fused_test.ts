@@ -1,4 +1,5 @@
-// cdn_matmul_fused itself, with all that it can be asked for: the layers and gradients above use but a part of that.
+// cdn_matmul_fused itself, with all that it can be asked for: the layers and gradients above use
+// but a part of that.
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { devices, type DType, linear, randn, scope, type Tensor, tensor, zeros } from "../mod.ts";
 import { randomFor } from "./cases.ts";
@@ -187,7 +188,8 @@ for (const device of names) {
         const steps = u.matmul(v, { transposeB: true }).add(exact(bias)).relu().add(
           exact(residual),
         );
-        const size = u.abs().matmul(v.abs(), { transposeB: true }).add(10); // |x| |w| + |bias| + |residual|, about
+        // |x| |w| + |bias| + |residual|, about
+        const size = u.abs().matmul(v.abs(), { transposeB: true }).add(10);
         const off = exact(fused).sub(steps).abs().div(size).max().itemSync();
         assert(off <= 2 * roundoff[dtype]! + 1e-6, `${dtype}: off by ${off}`);
       });

@@ -1,5 +1,6 @@
-// 200 random products, each by a kernel by name or by the default, at a random precision: against float64 products of the
-// same numbers on the same device. Errors are measured by the sum of |a| |b|, as rounding makes them.
+// 200 random products, each by a kernel by name or by the default, at a random precision: against
+// float64 products of the same numbers on the same device. Errors are measured by the sum of |a|
+// |b|, as rounding makes them.
 import { assert } from "@std/assert";
 import {
   type DeviceName,

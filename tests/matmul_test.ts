@@ -95,7 +95,8 @@ function precisionsOf(device: DeviceName, fn: () => void): number[] {
   }
 }
 
-const precisions = ["float32", "ieee", "tf32", "bfloat16"] as const; // in the order of their numbers
+// in the order of their numbers
+const precisions = ["float32", "ieee", "tf32", "bfloat16"] as const;
 
 cleanTest("bad input: precisions", () => {
   const wrong = "high" as "tf32";

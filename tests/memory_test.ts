@@ -53,7 +53,8 @@ test("Trainer.fit takes the same memory from the second step on", async () => {
   const callbacks = [{ onEpochEnd: () => void afterEpoch.push(figures()) }];
   await trainer.fit(watched, { epochs: 13, batchSize: 8, validation: set, callbacks });
   assertEquals(inStep.length, 52);
-  // As each step begins there is what there was an epoch before; the peak counts from the first validation on.
+  // As each step begins there is what there was an epoch before; the peak counts from the first
+  // validation on.
   for (let step = 6; step < inStep.length; step++) {
     const [now, before] = [inStep[step]!, inStep[step - 4]!];
     assertEquals([now.live, now.tensors], [before.live, before.tensors], `step ${step + 1}`);

@@ -1,4 +1,5 @@
-// Files and states that are damaged at random: whatever they hold, only errors of the library's own come out, and no tensor stays.
+// Files and states that are damaged at random: whatever they hold, only errors of the library's own
+// come out, and no tensor stays.
 import { assert } from "@std/assert";
 import { CudenoError, data, devices, io, memory, nn, optim, tensor } from "../mod.ts";
 
@@ -20,7 +21,10 @@ function randomFrom(seed: number): (n: number) => number {
 type Random = ReturnType<typeof randomFrom>;
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** One to four of: a bit turned, a byte set, cut off, a piece taken out, repeated or moved, a number replaced. */
+/**
+ * One to four of: a bit turned, a byte set, cut off, a piece taken out, repeated or moved, a number
+ * replaced.
+ */
 function mutated(file: Bytes, random: Random): Bytes {
   let bytes = file.slice();
   for (let count = 1 + random(4); count > 0 && bytes.length > 0; count--) {
@@ -59,7 +63,10 @@ function mutated(file: Bytes, random: Random): Bytes {
   return bytes;
 }
 
-/** As {@linkcode mutated}, of JSON: values replaced by others of the wrong kind or size, keys taken out or renamed. */
+/**
+ * As {@linkcode mutated}, of JSON: values replaced by others of the wrong kind or size, keys taken
+ * out or renamed.
+ */
 function mutatedJson(value: unknown, random: Random): unknown {
   if (random(12) === 0) {
     const others = [null, -1, 0.5, 2 ** 53, 1e308, "", "F32", [], {}, [[]], [-1, 2], true, [
@@ -209,7 +216,8 @@ Deno.test("mutations of the states of modules, optimizers, averages, schedules a
       new optim.schedule.ReduceLROnPlateau(to),
     ]);
   const [scaler, ema, schedule] = [new optim.GradScaler(), new optim.EMA(model), plateau()];
-  to.loadStateDict(from.stateDict()); // so that what is there to be freed is as much as what is loaded
+  // so that what is there to be freed is as much as what is loaded
+  to.loadStateDict(from.stateDict());
   type Loads = [string, { loadStateDict(state: never): unknown }, unknown];
   const pairs: Loads[] = [
     ["module", model, model.stateDict()],
@@ -223,7 +231,8 @@ Deno.test("mutations of the states of modules, optimizers, averages, schedules a
       try {
         target.loadStateDict(mutant as never);
       } finally {
-        target.loadStateDict(state as never); // whatever was taken before, the whole one is taken now
+        // whatever was taken before, the whole one is taken now
+        target.loadStateDict(state as never);
       }
     };
     const counts = await attack(8, (random) => mutatedJson(state, random), load);

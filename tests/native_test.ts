@@ -1,4 +1,5 @@
-// The native library as lib/native sees it: how it is found and opened, and what the functions that manage promise.
+// The native library as lib/native sees it: how it is found and opened, and what the functions that
+// manage promise.
 import {
   assert,
   assertEquals,
@@ -27,7 +28,10 @@ const built = openLibrary("cpu").path;
 const OK = 0, BAD_ARGUMENT = 1, BAD_HANDLE = 2;
 const FLOAT32 = 0;
 
-/** The functions of a library with less to write: handles and values come back, statuses are checked. */
+/**
+ * The functions of a library with less to write: handles and values come back, statuses are
+ * checked.
+ */
 function helpers(library: Library) {
   const { functions: f } = library;
   const out = new Uint32Array(1);

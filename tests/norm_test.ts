@@ -1,4 +1,5 @@
-// Layers that normalise or drop: against PyTorch's recorded steps, and what the case table does not reach.
+// Layers that normalise or drop: against PyTorch's recorded steps, and what the case table does not
+// reach.
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
@@ -280,7 +281,8 @@ for (const device of names) {
             dtype as DType,
           );
           const x = [...start.dataSync()];
-          if (!x.every(Number.isFinite) || new Set(x).size === 1) continue; // not of this dtype's range
+          // not of this dtype's range
+          if (!x.every(Number.isFinite) || new Set(x).size === 1) continue;
           const check = (what: string, found: ArrayLike<number>, wanted: readonly number[]) => {
             const size = Math.max(...wanted.map(Math.abs));
             wanted.forEach((value, i) => {

@@ -24,13 +24,15 @@ import {
 import { floats, halves, leastFloat16, rounding, shapesFor } from "./cases/case.ts";
 import { difference, type Grid, mapped } from "./reference.ts";
 
-// At module level, since a library stays open once it is, and a test must not open anything that it does not close.
+// At module level, since a library stays open once it is, and a test must not open anything that it
+// does not close.
 const names = devices().map(({ device }) => device);
 
 /** CDN_UNSUPPORTED of cuda/cudeno.h. */
 const unsupported = 5;
 
-// What the reference gives, as the dtype of the result has it: the tolerance covers a float's rounding.
+// What the reference gives, as the dtype of the result has it: the tolerance covers a float's
+// rounding.
 function wantedOf(c: Case, dtype: DType, reference: Grid): Grid {
   const output = c.output ?? dtype;
   if (!floats.includes(output)) return rounded(reference, output);
@@ -96,7 +98,8 @@ for (const c of cases) {
   }
 }
 
-// The part of a special that a 16-bit float can hold: of elementwise ones, the elements that have no other input.
+// The part of a special that a 16-bit float can hold: of elementwise ones, the elements that have
+// no other input.
 function holdable(special: Special, dtype: DType): Special | undefined {
   if (!halves.includes(dtype)) return special;
   const { inputs, expected } = special;
@@ -152,7 +155,8 @@ for (const c of cases.filter(({ specials }) => specials?.length)) {
   }
 }
 
-// An error ten times as large as what is allowed must be found, in every dtype that has a tolerance.
+// An error ten times as large as what is allowed must be found, in every dtype that has a
+// tolerance.
 for (const c of cases.filter(({ tolerance }) => tolerance !== undefined)) {
   Deno.test(`${c.name}: tolerances are tight`, () => {
     for (const dtype of c.dtypes) {

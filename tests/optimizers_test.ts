@@ -1,5 +1,6 @@
-// Every optimizer against PyTorch's, recorded by tests/fixtures/make_optimizer_runs.py, and what they have in common:
-// groups, state, many parameters, 16-bit parameters. SGD's own rules are in tests/optim_test.ts.
+// Every optimizer against PyTorch's, recorded by tests/fixtures/make_optimizer_runs.py, and what
+// they have in common: groups, state, many parameters, 16-bit parameters. SGD's own rules are in
+// tests/optim_test.ts.
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,
@@ -75,7 +76,8 @@ const runs: Record<string, Make> = {
     }),
 };
 
-// The largest numbers are about 20 (SGD's, whose gradients are), and 20 steps add some roundings up.
+// The largest numbers are about 20 (SGD's, whose gradients are), and 20 steps add some roundings
+// up.
 const tolerances = { float32: 2e-6, float64: 1e-13 };
 const kept = [1, 2, 5, 10, 15, 20];
 
@@ -192,7 +194,8 @@ for (const { device } of found) {
   });
 
   cleanTest(`optimizers: states of 16-bit parameters are those of float32, on ${device}`, () => {
-    const rules: Record<string, Make> = { // without weight decay the states depend on the gradients alone
+    // without weight decay the states depend on the gradients alone
+    const rules: Record<string, Make> = {
       sgd: (p) => new optim.SGD(p, { lr: 0.01, momentum: 0.999, nesterov: true }),
       adam: (p) => new optim.Adam(p, { amsgrad: true }),
       adamw: (p) => new optim.AdamW(p, { weightDecay: 0 }),
@@ -492,7 +495,8 @@ cleanTest("optimizers: Muon's updates are nearly orthogonal, in bfloat16 too", (
       if (rows === 0) continue;
       const scale = Math.sqrt(Math.max(1, rows / cols));
       const small = rows > cols ? p.detach().transpose() : p.detach();
-      // The singular values are those of the Gram matrix, squared; the iteration leaves them in about 0.7..1.2.
+      // The singular values are those of the Gram matrix, squared; the iteration leaves them in
+      // about 0.7..1.2.
       const trace = noGrad(() => small.mul(small).sum().itemSync()) / scale ** 2;
       const least = Math.min(rows, cols);
       assert(trace > 0.4 * least && trace < 1.5 * least, `${shape}: ${trace}`);

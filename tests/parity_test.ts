@@ -60,7 +60,8 @@ function compare(c: Case, shapes: readonly Shape[], dtype: DType, device: Device
   assert(wrong === undefined, `${what}: ${wrong}`);
   here.gradients.forEach((wanted, i) => {
     if (wanted === null) return assertEquals(there.gradients[i], null);
-    // Against the largest one, since a gradient is a sum of products. Long sums of float64 have no wider type to add in.
+    // Against the largest one, since a gradient is a sum of products. Long sums of float64 have no
+    // wider type to add in.
     const largest = Array.from(wanted).reduce((a, b) => Math.max(a, Math.abs(b)), 1);
     const grid = {
       shape: shapes[i]!,

@@ -155,7 +155,10 @@ for (const device of names) {
   });
 }
 
-/** The largest distance between a sample's distribution and the one that it should have (Kolmogorov, Smirnov). */
+/**
+ * The largest distance between a sample's distribution and the one that it should have (Kolmogorov,
+ * Smirnov).
+ */
 function distance(sample: ArrayLike<number>, distribution: (x: number) => number): number {
   const sorted = Float64Array.from(sample).sort();
   return sorted.reduce((worst, x, i) => {
@@ -222,7 +225,8 @@ Deno.test("rand() does not round up to high", () => {
     const big = rand([n], { low: 2 ** 24, high: 2 ** 24 + 2 }).dataSync();
     assert(big.every((v) => v === 2 ** 24));
     assertEquals([...rand([3], { low: 4, high: 4 }).dataSync()], [4, 4, 4]);
-    // What rounds to high becomes the number below it: were it low, bfloat16's mean would be off by 1 / 256.
+    // What rounds to high becomes the number below it: were it low, bfloat16's mean would be off by
+    // 1 / 256.
     for (
       const [low, below] of [[1, 2 - 2 ** -7], [-1, -(2 ** -133)], [-2, -1 - 2 ** -7]] as const
     ) {

@@ -1,4 +1,5 @@
-// Recurrent layers beyond the table of cases and the recorded runs: PyTorch's shapes, names and modes, allocations, bad input.
+// Recurrent layers beyond the table of cases and the recorded runs: PyTorch's shapes, names and
+// modes, allocations, bad input.
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   ArgumentError,

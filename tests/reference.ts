@@ -1,13 +1,13 @@
-// Operations computed from their formulas in float64, over plain arrays, as slowly as is easy to read. Nothing here may
-// call the library: it is what the library is held against.
+// Operations computed from their formulas in float64, over plain arrays, as slowly as is easy to
+// read. Nothing here may call the library: it is what the library is held against.
 
 /** Numbers with a shape, in row-major order. */
 export interface Grid {
   readonly shape: readonly number[];
   readonly values: ArrayLike<number>;
   /**
-   * What an element's error is measured against, where that is not max(|value|, 1): for a sum, the sum of its terms'
-   * sizes.
+   * What an element's error is measured against, where that is not max(|value|, 1): for a sum, the
+   * sum of its terms' sizes.
    */
   readonly magnitudes?: ArrayLike<number> | undefined;
 }
@@ -63,7 +63,10 @@ export function broadcasted(a: Grid, b: Grid, f: (a: number, b: number) => numbe
   return build(shape, (index) => f(elementAt(a, index), elementAt(b, index)));
 }
 
-/** A sum with the rounding errors carried along (Neumaier), so that the reference has none to speak of. */
+/**
+ * A sum with the rounding errors carried along (Neumaier), so that the reference has none to speak
+ * of.
+ */
 export function total(terms: Iterable<number>): number {
   let sum = 0;
   let lost = 0;
@@ -78,8 +81,8 @@ export function total(terms: Iterable<number>): number {
 }
 
 /**
- * The error function: near 0 by the series of positive terms 2 / sqrt(pi) e^(-x^2) x (1 + 2 x^2 / 3 + 4 x^4 / 15 + …),
- * beyond from erfc.
+ * The error function: near 0 by the series of positive terms 2 / sqrt(pi) e^(-x^2) x (1 + 2 x^2 / 3
+ * + 4 x^4 / 15 + …), beyond from erfc.
  */
 export function erf(x: number): number {
   if (Math.abs(x) > 1.5) return Math.sign(x) * (1 - erfc(Math.abs(x)));
@@ -152,7 +155,10 @@ export function reduced(
   };
 }
 
-/** Along an axis, f turns each line of elements into a line of the same length; size gives its magnitudes. */
+/**
+ * Along an axis, f turns each line of elements into a line of the same length; size gives its
+ * magnitudes.
+ */
 export function alongAxis(
   x: Grid,
   axis: number,
@@ -188,8 +194,8 @@ export function transposed(x: Grid): Grid {
 }
 
 /**
- * c[i, j] = the sum over p of a[i, p] b[p, j]. The magnitude is the sum of |a b| times the root of k, since that is how
- * the error of k roundings in either direction grows.
+ * c[i, j] = the sum over p of a[i, p] b[p, j]. The magnitude is the sum of |a b| times the root of
+ * k, since that is how the error of k roundings in either direction grows.
  */
 export function matrixProduct(a: Grid, b: Grid): Grid {
   const [m, k] = a.shape as [number, number];
@@ -239,7 +245,10 @@ export function batchProduct(a: Grid, b: Grid): Grid {
   };
 }
 
-/** Says where `found` first differs from the reference by more than the tolerance; undefined when it does not. */
+/**
+ * Says where `found` first differs from the reference by more than the tolerance; undefined when it
+ * does not.
+ */
 export function difference(
   found: ArrayLike<number>,
   wanted: Grid,

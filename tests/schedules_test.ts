@@ -1,4 +1,5 @@
-// Learning rate schedules against PyTorch's over 100 steps, recorded by tests/fixtures/make_optimizer_runs.py.
+// Learning rate schedules against PyTorch's over 100 steps, recorded by
+// tests/fixtures/make_optimizer_runs.py.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ArgumentError, io, optim, type Tensor, tensor } from "../mod.ts";
 import { cleanTest } from "./fixtures/helpers.ts";

@@ -1,4 +1,5 @@
-// Slices, joins and selections beyond the table of cases: views, gradients past NaN, bad input, the native checks.
+// Slices, joins and selections beyond the table of cases: views, gradients past NaN, bad input, the
+// native checks.
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   arange,
@@ -82,7 +83,8 @@ for (const device of names) {
       const [both] = grad(where(x.gt(0), x, x).sum(), [x]);
       assertEquals([...both!.dataSync()], [1, 1, 1]);
       const [scaled] = grad(where(x.gt(0), x.mul(tensor([NaN, NaN, 3], { device })), 0).sum(), [x]);
-      assertEquals([...scaled!.dataSync()].map(Number.isNaN), [true, true, false]); // as PyTorch: 0 times NaN
+      // as PyTorch: 0 times NaN
+      assertEquals([...scaled!.dataSync()].map(Number.isNaN), [true, true, false]);
       assertEquals(scaled!.dataSync()[2], 3);
     },
   );

@@ -1,4 +1,5 @@
-// Training runs of recurrent layers against PyTorch's, recorded by tests/fixtures/make_recurrent_runs.py.
+// Training runs of recurrent layers against PyTorch's, recorded by
+// tests/fixtures/make_recurrent_runs.py.
 import { assert, assertEquals } from "@std/assert";
 import {
   type DeviceName,

@@ -1,4 +1,5 @@
-// What a Trainer does with gradients besides a plain step: schedules, clipping, accumulation, averages, scaled losses.
+// What a Trainer does with gradients besides a plain step: schedules, clipping, accumulation,
+// averages, scaled losses.
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   ArgumentError,
@@ -91,7 +92,10 @@ const steps = [few, one.toReversed(), few.map(() => -100), one].map((_, i, all) 
   all.map((row) => [row[i]!, row[i + 4]!])
 ).flatMap((rows) => [rows.slice(0, 2), rows.slice(2)]).map((pair) => pair.flat());
 
-/** Losses whose means are not over samples, the shape of the output and the targets of eight samples. */
+/**
+ * Losses whose means are not over samples, the shape of the output and the targets of eight
+ * samples.
+ */
 const uneven: Record<string, [loss: TrainerOptions["loss"], shape: number[], target: Tensor]> = {
   "ignored targets": [new nn.CrossEntropyLoss(), [3], tensor(few, int)],
   "an ignored class": [new nn.CrossEntropyLoss({ ignoreIndex: 1 }), [3], tensor(one, int)],
@@ -231,7 +235,8 @@ test("autocast trains in 16 bits, nearly as in 32", async () => {
   const plain = await trained(set, 16);
   const half = await trained(set, 16, () => ({
     autocast: "float16",
-    scaler: new optim.GradScaler({ initScale: 1024 }), // the default overflows once, and skips a step
+    // the default overflows once, and skips a step
+    scaler: new optim.GradScaler({ initScale: 1024 }),
   }));
   const brain = await trained(set, 16, () => ({ autocast: "bfloat16" }));
   assertNear(half.weights, plain.weights, 0.01);

@@ -1,4 +1,5 @@
-// The error of each method over the length of the sums, on data that is easy and on data that is not.
+// The error of each method over the length of the sums, on data that is easy and on data that is
+// not.
 import { type DeviceInfo, type MatmulOptions, rand, randn, scope, type Tensor } from "../../mod.ts";
 import { rounded } from "../timing.ts";
 import { Exact, type ProductError } from "./exact.ts";
@@ -79,7 +80,10 @@ function errors({ a, b }: Operands, device: DeviceInfo): [string, ProductError][
   return found;
 }
 
-/** The rows as tables for reading, one for each kind of data: relative errors, and the worst element's in brackets. */
+/**
+ * The rows as tables for reading, one for each kind of data: relative errors, and the worst
+ * element's in brackets.
+ */
 export function accuracyTables(rows: AccuracyRow[]): string {
   const methods = [...new Set(rows.map((r) => r.method))];
   const tables = kinds.map(({ name }) => {

@@ -1,4 +1,5 @@
-// How far a product is from the one in float64, which the device itself computes for some of its rows.
+// How far a product is from the one in float64, which the device itself computes for some of its
+// rows.
 import { gatherRows, type MatmulOptions, scope, type Tensor, tensor } from "../../mod.ts";
 import type { Operands } from "./product.ts";
 
@@ -6,7 +7,10 @@ import type { Operands } from "./product.ts";
 export interface ProductError {
   /** ||c - ab|| / ||ab||, Frobenius. */
   readonly relative: number;
-  /** The largest |c - ab| / (|a| |b|), element by element: the bound that rounding errors are measured by. */
+  /**
+   * The largest |c - ab| / (|a| |b|), element by element: the bound that rounding errors are
+   * measured by.
+   */
   readonly worst: number;
 }
 
@@ -18,7 +22,10 @@ export class Exact {
   readonly #product: Tensor;
   readonly #bound: Tensor;
 
-  /** Reads the transposes from the options. The rows are spread evenly, the first and the last among them. */
+  /**
+   * Reads the transposes from the options. The rows are spread evenly, the first and the last among
+   * them.
+   */
   constructor({ a, b }: Operands, { transposeA = false, transposeB = false }: MatmulOptions) {
     const options = { transposeA, transposeB };
     [this.#index, this.#product, this.#bound] = scope((): [Tensor, Tensor, Tensor] => {

@@ -1,4 +1,5 @@
-// All variants of the product of two n x n matrices beside one another, from plain loops to tensor cores.
+// All variants of the product of two n x n matrices beside one another, from plain loops to tensor
+// cores.
 import { type DeviceInfo, type MatmulOptions, matmulVariants, scope } from "../../mod.ts";
 import { deviceUsEach, type DeviceUsOptions, rounded, type Row, type Work } from "../timing.ts";
 import { typescriptMatmul } from "../typescript_matmul.ts";
@@ -21,7 +22,10 @@ export interface LadderRow extends Row {
   share: number | null;
 }
 
-/** The rungs that work on a device: the variants in their order, then the defaults and the vendor's library. */
+/**
+ * The rungs that work on a device: the variants in their order, then the defaults and the vendor's
+ * library.
+ */
 export function rungs(size: number, device: DeviceInfo): Rung[] {
   const peer = peerOf(device);
   const square = { m: size, k: size, n: size };
@@ -37,7 +41,8 @@ export function rungs(size: number, device: DeviceInfo): Rung[] {
   const small = (product: Product) => ({ ...product, m: 64, k: 64, n: 64 });
   const takes = (product: Product, variant: string) =>
     works(() => tried(small(product), { ...optionsOf(product), variant }), variant, device);
-  const kinds = (variant: string): Rung[] => { // float32's best and 16 bits on tensor cores, else the first that it takes
+  // float32's best and 16 bits on tensor cores, else the first that it takes
+  const kinds = (variant: string): Rung[] => {
     const taken = /mma/.test(variant)
       ? [kind("float32"), kind("bfloat16")].filter((product) => takes(product, variant))
       : [kind("ieee"), kind("float32")].filter((product) => takes(product, variant)).slice(0, 1);

@@ -55,8 +55,8 @@ export function bytesOf({ m, k, n, dtype }: Product): number {
 }
 
 /**
- * The unit that does it fastest, and how many operations of it each one of the product's takes: what is as exact as float32
- * takes at least three products of 16-bit parts.
+ * The unit that does it fastest, and how many operations of it each one of the product's takes:
+ * what is as exact as float32 takes at least three products of 16-bit parts.
  */
 export function unitOf({ dtype, precision = "float32" }: Product): { unit: Unit; times: number } {
   if (dtype === "float64") return { unit: "float64", times: 1 };
@@ -72,7 +72,10 @@ export function floorOf(x: Product, device: string): number | null {
   return floorUs(device, unit, times * flopsOf(x), bytesOf(x));
 }
 
-/** Its rate in operations a second, and what part that is of the peak of the unit used, where that is known. */
+/**
+ * Its rate in operations a second, and what part that is of the peak of the unit used, where that
+ * is known.
+ */
 export function rateOf(x: Product, us: number, device: string): { tflops: number; share?: number } {
   const { unit, times } = unitOf(x);
   const flops = 1e6 * flopsOf(x) / us;
@@ -82,7 +85,9 @@ export function rateOf(x: Product, us: number, device: string): { tflops: number
 
 const L2_TWICE = 120e6; // bytes: twice what the caches of these devices hold
 
-/** So many copies of random operands that a cache does not hold them all: products use them in turn. */
+/**
+ * So many copies of random operands that a cache does not hold them all: products use them in turn.
+ */
 export function operandsOf(x: Product): Operands[] {
   const shapes = storedShapes(x);
   const bytes = bytesOf(x);

@@ -1,10 +1,14 @@
-// Many random shapes, since a choice of kernels can be right at every round number and wrong between them.
+// Many random shapes, since a choice of kernels can be right at every round number and wrong
+// between them.
 import type { DeviceInfo } from "../../mod.ts";
 import { median, rounded } from "../timing.ts";
 import { line, type MatmulRow, measure } from "./measure.ts";
 import type { Product, Transposes } from "./product.ts";
 
-/** What is kept of all of a dtype's shapes. ours_us, peer_us and ratio are of the sums of their times. */
+/**
+ * What is kept of all of a dtype's shapes. ours_us, peer_us and ratio are of the sums of their
+ * times.
+ */
 export interface RandomSummary extends MatmulRow {
   count: number;
   median_ratio: number | null;

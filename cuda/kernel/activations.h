@@ -1,6 +1,6 @@
-// The activation functions that may end a product (matmul.h), y = f(x), and their gradients: dx = f(dy, y) where y
-// tells enough, else of x. Values that only one branch needs are computed for all elements, without overflow, so that
-// loops become vector code.
+// The activation functions that may end a product (matmul.h), y = f(x), and their gradients: dx =
+// f(dy, y) where y tells enough, else of x. Values that only one branch needs are computed for all
+// elements, without overflow, so that loops become vector code.
 #pragma once
 #include "kernel/functions.h"
 
@@ -13,13 +13,16 @@ struct ReluGrad {
   template <class T> CDN_FN T operator()(T dy, T y) const { return y <= T(0) ? T(0) : dy; }
 };
 
-// The activations below and their slopes are at their limits long before |x| is 1000 (gelu, silu: 0 below, x above), and at
-// the far end of a float's range infinity times 0 would be NaN.
+// The activations below and their slopes are at their limits long before |x| is 1000 (gelu, silu: 0
+// below, x above), and at the far end of a float's range infinity times 0 would be NaN.
 template <class T> CDN_FN T not_below(T x) { return fn::larger(x, T(-1000)); }
 template <class T> CDN_FN T within(T x) { return fn::smaller(not_below(x), T(1000)); }
 
-// x times the normal distribution's share below x; erfc keeps its digits where 1 + erf would lose them.
-template <class T> CDN_FN T normal_below(T x) { return T(0.5) * fn::erfc(x * T(-0.70710678118654752)); }
+// x times the normal distribution's share below x; erfc keeps its digits where 1 + erf would lose
+// them.
+template <class T> CDN_FN T normal_below(T x) {
+  return T(0.5) * fn::erfc(x * T(-0.70710678118654752));
+}
 struct Gelu {
   template <class T> CDN_FN T operator()(T x) const {
     x = not_below(x);
@@ -34,7 +37,8 @@ struct GeluGrad {
   }
 };
 
-// With u = sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh u) / 2 is sigmoid(2 u), which keeps its digits below 0.
+// With u = sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh u) / 2 is sigmoid(2 u), which keeps its
+// digits below 0.
 constexpr double TWO_ROOT = 1.5957691216057308, CUBIC = 0.044715;  // 2 sqrt(2 / pi)
 struct GeluTanh {
   template <class T> CDN_FN T operator()(T x) const {

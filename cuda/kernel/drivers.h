@@ -1,27 +1,31 @@
-// The loops behind every operation of cuda/*.cu. An operation is a small named functor; a driver runs it: as a kernel
-// when nvcc compiles this, as a loop over threads and vector lanes when a C++ compiler does. Same names, same meaning:
+// The loops behind every operation of cuda/*.cu. An operation is a small named functor; a driver
+// runs it: as a kernel when nvcc compiles this, as a loop over threads and vector lanes when a C++
+// compiler does. Same names, same meaning:
 //
 //   map(call, n, f, y, x...)                 y[i] = f(wide(x[i])...)
 //   each(call, n, f)                         f(i)
 //   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
-//   each_run(call, n, f)                     f.run<N>(i, count), count <= N, for runs of [0, n); N = 1 on GPUs
-//   reduce_each(call, rows, op)              row = op.row(r); op.store(r) of row.load(c) combined over c < row.count
-//   broadcast(call, layout, f, y, a, b, …)   y[i] = f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs
-//   reduce(call, outer, axis, inner, op)     op.store(o, i) of op.load(o, k, i) combined over k
-//   rows(call, rows, cols, op)               reduce, then reduce again, then map, along each row
-//   scan(call, outer, axis, inner, reverse, op)  op.store(o, k, …) of op.load(o, 0…k, …) combined, for each k
+//   each_run(call, n, f)                     f.run<N>(i, count), count <= N, for runs of [0, n); N
+//   = 1 on GPUs reduce_each(call, rows, op)              row = op.row(r); op.store(r) of
+//   row.load(c) combined over c < row.count broadcast(call, layout, f, y, a, b, …)   y[i] =
+//   f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs reduce(call, outer, axis,
+//   inner, op)     op.store(o, i) of op.load(o, k, i) combined over k rows(call, rows, cols, op)
+//   reduce, then reduce again, then map, along each row scan(call, outer, axis, inner, reverse, op)
+//   op.store(o, k, …) of op.load(o, 0…k, …) combined, for each k
 //
-// map and broadcast turn 16-bit floats into float (half.h) and round the result to the type of y; other functors do so
-// themselves, by wide() and static_cast.
+// map and broadcast turn 16-bit floats into float (half.h) and round the result to the type of y;
+// other functors do so themselves, by wide() and static_cast.
 //
-// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has row(r) for load.
-// Joining must not depend on grouping but for rounding; each backend groups in an order fixed by the sizes alone, so
-// results repeat bit by bit. rows's op: start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is
-// summed, in float64; MAP-time store(r, c, r1, r2), done where maps() is true; finish(r, r1, r2) once a row.
+// reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has
+// row(r) for load. Joining must not depend on grouping but for rounding; each backend groups in an
+// order fixed by the sizes alone, so results repeat bit by bit. rows's op: start1(), load1(r, c),
+// join1(a, b); SECOND and load2(r, c, r1), which is summed, in float64; MAP-time store(r, c, r1,
+// r2), done where maps() is true; finish(r, r1, r2) once a row.
 //
-// scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order is kept, so joining
-// need not commute, and start() must change nothing. load(offset, k) and store(offset, k, acc), which comes after all
-// loads of the same offset. With reverse the axis is walked from its end.
+// scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order
+// is kept, so joining need not commute, and start() must change nothing. load(offset, k) and
+// store(offset, k, acc), which comes after all loads of the same offset. With reverse the axis is
+// walked from its end.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -32,7 +36,8 @@
 
 namespace cdn {
 
-// Extents and strides of up to three inputs, outermost first; neighbours that can be walked as one are merged.
+// Extents and strides of up to three inputs, outermost first; neighbours that can be walked as one
+// are merged.
 constexpr int MAX_INPUTS = 3;
 struct Layout {
   int32_t rank = 0;
@@ -41,7 +46,8 @@ struct Layout {
   int64_t n = 1;
 };
 
-// The largest and smallest element offset that strides reach, so that a call can ask for a buffer long enough.
+// The largest and smallest element offset that strides reach, so that a call can ask for a buffer
+// long enough.
 struct Reach {
   int64_t low = 0, high = 0;
 };
@@ -64,9 +70,11 @@ CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64
 
 template <class T> CDN_FN bool is_nan(T x) { return x != x; }
 
-// a / b for a >= 0 and b > 0; in 32 bits where that serves, since a GPU's 64-bit division is several times as slow.
+// a / b for a >= 0 and b > 0; in 32 bits where that serves, since a GPU's 64-bit division is
+// several times as slow.
 CDN_FN int64_t quotient(int64_t a, int64_t b) {
-  if ((a | b) >> 31 == 0) return static_cast<int64_t>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));
+  if ((a | b) >> 31 == 0)
+    return static_cast<int64_t>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));
   return a / b;
 }
 

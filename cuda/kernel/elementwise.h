@@ -1,10 +1,12 @@
-// The host side of y = f(x) and dx = f(dy, saved): checks the arguments of an export and maps a functor over them.
+// The host side of y = f(x) and dx = f(dy, saved): checks the arguments of an export and maps a
+// functor over them.
 #pragma once
 #include "kernel/functions.h"
 
 namespace cdn {
 
-// Makes F for the type that it computes in: F without parameters, or F<T> from parameters that become Ts.
+// Makes F for the type that it computes in: F without parameters, or F<T> from parameters that
+// become Ts.
 template <class F> struct Just {
   template <class T> F operator()(T) const { return {}; }
 };
@@ -16,7 +18,8 @@ template <template <class> class F, class... P> auto with(P... parameters) {
 }
 
 template <class DTypes, class Make>
-int32_t unary(const char* op, DTypes with_dtype, Make make, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+int32_t unary(const char* op, DTypes with_dtype, Make make, uint32_t y, uint32_t x, int64_t n,
+              int32_t dtype) {
   return run(op, Call::IN_PLACE, [&](Call& call) {
     with_dtype(dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -27,8 +30,8 @@ int32_t unary(const char* op, DTypes with_dtype, Make make, uint32_t y, uint32_t
 }
 
 template <class DTypes, class Make>
-int32_t unary_grad(const char* op, DTypes with_dtype, Make make, uint32_t dx, uint32_t dy, uint32_t saved, int64_t n,
-                   int32_t dtype) {
+int32_t unary_grad(const char* op, DTypes with_dtype, Make make, uint32_t dx, uint32_t dy,
+                   uint32_t saved, int64_t n, int32_t dtype) {
   return run(op, Call::IN_PLACE, [&](Call& call) {
     with_dtype(dtype, [&](auto zero) {
       using T = decltype(zero);

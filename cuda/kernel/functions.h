@@ -1,11 +1,12 @@
-// Elementary functions by one name for float and double, in a form that g++ turns into vector code: glibc's libmvec
-// keeps NaN and infinity, which -ffast-math would not.
+// Elementary functions by one name for float and double, in a form that g++ turns into vector code:
+// glibc's libmvec keeps NaN and infinity, which -ffast-math would not.
 #pragma once
 #include <cmath>
 
 #include "kernel/drivers.h"
 
-#if !defined(__CUDACC__) && defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if !defined(__CUDACC__) && defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && \
+    defined(__GLIBC__)
 #define CDN_VECTOR __attribute__((simd("notinbranch"), const))
 extern "C" {
 CDN_VECTOR float expf(float) noexcept;
@@ -75,8 +76,8 @@ CDN_FN float rsqrt(float x) { return 1.0f / ::sqrtf(x); }
 CDN_FN double rsqrt(double x) { return 1.0 / ::sqrt(x); }
 #endif
 
-// Of e^-|x|, which does not overflow where the result is small; |x| by a comparison would be joined with the other one to
-// a branch, which is no vector code.
+// Of e^-|x|, which does not overflow where the result is small; |x| by a comparison would be joined
+// with the other one to a branch, which is no vector code.
 template <class T> CDN_FN T sigmoid(T x) {
   T e = exp(-abs(x));
   return (x < T(0) ? e : T(1)) / (T(1) + e);

@@ -1,5 +1,5 @@
-// The 16-bit floating-point types. They are for storage: operations compute in Compute<T>, which is float for them and
-// T itself for all others, and round once, to nearest even, when they store.
+// The 16-bit floating-point types. They are for storage: operations compute in Compute<T>, which is
+// float for them and T itself for all others, and round once, to nearest even, when they store.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -20,17 +20,19 @@ template <class To, class From> CDN_FN To bits_as(From from) {
   return to;
 }
 
-// The float next to x whose last bit is 1, unless x is a float: rounding that to fewer bits gives what rounding x itself
-// would, where by way of the nearest float a number just off the middle of two would be taken for the middle.
+// The float next to x whose last bit is 1, unless x is a float: rounding that to fewer bits gives
+// what rounding x itself would, where by way of the nearest float a number just off the middle of
+// two would be taken for the middle.
 CDN_FN float odd_float(double x) {
   float near = static_cast<float>(x);
   double back = static_cast<double>(near);
-  uint32_t bits = bits_as<uint32_t>(near), away = (back < 0 ? -back : back) > (x < 0 ? -x : x) ? ~0u : 1u;
+  uint32_t bits = bits_as<uint32_t>(near),
+           away = (back < 0 ? -back : back) > (x < 0 ? -x : x) ? ~0u : 1u;
   return bits_as<float>(back == x || bits & 1 ? bits : bits + away);
 }
 
-// IEEE 754 binary16: 5 bits of exponent, 10 of fraction. The portable conversions have no branches, so that loops over
-// them become vector code.
+// IEEE 754 binary16: 5 bits of exponent, 10 of fraction. The portable conversions have no branches,
+// so that loops over them become vector code.
 struct float16 {
   uint16_t bits;
 
@@ -47,9 +49,10 @@ struct float16 {
     asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
     return x;
 #else
-    // The fields at a float's places; a product with a power of two mends the exponent, also of denormals.
-    uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13, sign = static_cast<uint32_t>(bits & 0x8000u)
-                                                                             << 16;
+    // The fields at a float's places; a product with a power of two mends the exponent, also of
+    // denormals.
+    uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fffu) << 13,
+             sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
     uint32_t finite = bits_as<uint32_t>(bits_as<float>(magnitude) * 0x1p112f);
     return bits_as<float>(sign | (magnitude >= 0x0f800000u ? magnitude | 0x7f800000u : finite));
 #endif
@@ -61,7 +64,8 @@ struct float16 {
     return bits;
 #else
     uint32_t bits = bits_as<uint32_t>(x), magnitude = bits & 0x7fffffffu;
-    // Normal results: move the exponent, add just under half of the last place (and half for odd ones), cut.
+    // Normal results: move the exponent, add just under half of the last place (and half for odd
+    // ones), cut.
     uint32_t normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13;
     // Below 2^-14: adding 1/2 makes the float's own rounding cut at the right bit.
     uint32_t small = bits_as<uint32_t>(bits_as<float>(magnitude) + 0.5f) - 0x3f000000u;
@@ -91,12 +95,14 @@ struct bfloat16 {
 #else
     uint32_t bits = bits_as<uint32_t>(x);
     uint32_t rounded = bits + 0x7fffu + (bits >> 16 & 1);
-    return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u : rounded >> 16);
+    return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? bits >> 16 | 0x40u
+                                                                    : rounded >> 16);
 #endif
   }
 };
 
-template <class T> constexpr bool is_half = std::is_same<T, float16>::value || std::is_same<T, bfloat16>::value;
+template <class T>
+constexpr bool is_half = std::is_same<T, float16>::value || std::is_same<T, bfloat16>::value;
 template <class T> constexpr bool is_real = std::is_floating_point<T>::value || is_half<T>;
 
 // What operations on a stored type compute in.

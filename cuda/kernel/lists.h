@@ -1,6 +1,7 @@
-// Lists of tensors, each list of one type, handled together in one launch for each 64 of them. The addresses travel as a
-// kernel argument; each tensor is cut into chunks, and a chunk finds its tensor from their running count. A functor over the
-// chunks goes to the drivers each_row and reduce_each, whose rows the chunks are.
+// Lists of tensors, each list of one type, handled together in one launch for each 64 of them. The
+// addresses travel as a kernel argument; each tensor is cut into chunks, and a chunk finds its
+// tensor from their running count. A functor over the chunks goes to the drivers each_row and
+// reduce_each, whose rows the chunks are.
 #pragma once
 #include <vector>
 
@@ -27,7 +28,8 @@ template <int LISTS> struct Chunk {
   template <class T> CDN_FN T* list(int l) const { return static_cast<T*>(at[l]) + begin; }
 };
 
-template <int64_t SIZE, int LISTS> CDN_FN Chunk<LISTS> chunk_of(const Tensors<LISTS>& table, int64_t c) {
+template <int64_t SIZE, int LISTS>
+CDN_FN Chunk<LISTS> chunk_of(const Tensors<LISTS>& table, int64_t c) {
   int low = 0, high = table.count;  // first_chunk[low] <= c < first_chunk[high]
   while (high - low > 1) {
     int middle = (low + high) / 2;
@@ -44,17 +46,19 @@ template <int64_t SIZE, int LISTS> CDN_FN Chunk<LISTS> chunk_of(const Tensors<LI
   return chunk;
 }
 
-// A list as an argument of the ABI. What is kept from step to step is wide: Compute<T> where the parameters are T.
+// A list as an argument of the ABI. What is kept from step to step is wide: Compute<T> where the
+// parameters are T.
 struct List {
   const uint32_t* handles;
   const char* name;
   bool written, wide;
 };
 
-// The lists in portions for a launch each, all checked before the first of them. Functors only read what is not
-// `written`.
+// The lists in portions for a launch each, all checked before the first of them. Functors only read
+// what is not `written`.
 template <int64_t SIZE, class T, int LISTS>
-std::vector<Tensors<LISTS>> read_lists(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count) {
+std::vector<Tensors<LISTS>> read_lists(Call& call, const List (&lists)[LISTS], const int64_t* sizes,
+                                       int32_t count) {
   if (count < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "count is %d; it must be 0 or more", count);
   if (count && !sizes) CDN_FAIL(CDN_BAD_ARGUMENT, "sizes is null");
   for (const List& list : lists)

@@ -1,5 +1,6 @@
-// Random words from a counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2,
-// 3", 2011). A block of four words depends on seed and counter alone, so every device draws the same bits.
+// Random words from a counter: Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel random
+// numbers: as easy as 1, 2, 3", 2011). A block of four words depends on seed and counter alone, so
+// every device draws the same bits.
 #pragma once
 #include "kernel/drivers.h"
 
@@ -26,7 +27,9 @@ CDN_FN Words philox(uint64_t seed, uint64_t counter) {
 template <class T> struct Unit;
 template <> struct Unit<float> {
   static constexpr int PER_BLOCK = 4;
-  CDN_FN static float draw(const Words& w, int j) { return static_cast<float>(w.v[j] >> 8) * 0x1p-24f; }
+  CDN_FN static float draw(const Words& w, int j) {
+    return static_cast<float>(w.v[j] >> 8) * 0x1p-24f;
+  }
 };
 template <> struct Unit<double> {
   static constexpr int PER_BLOCK = 2;

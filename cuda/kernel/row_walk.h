@@ -1,5 +1,6 @@
-// The elements of a layout as rows along its innermost extent, cut into pieces so that a single long row is work for
-// many threads: what functors of each_row that index by strides start from. The divisions come once a row on the CPU.
+// The elements of a layout as rows along its innermost extent, cut into pieces so that a single
+// long row is work for many threads: what functors of each_row that index by strides start from.
+// The divisions come once a row on the CPU.
 #pragma once
 #include "kernel/spread.h"
 
@@ -11,12 +12,17 @@ struct RowWalk {
   int64_t width, pieces;
 
   explicit RowWalk(const Layout& layout)
-      : l(layout), width(layout.rank ? layout.extent[layout.rank - 1] : 1), pieces((width + WIDTH - 1) / WIDTH) {}
+      : l(layout),
+        width(layout.rank ? layout.extent[layout.rank - 1] : 1),
+        pieces((width + WIDTH - 1) / WIDTH) {}
   int64_t rows() const { return l.n / width * pieces; }
   int64_t cols() const { return width < WIDTH ? width : WIDTH; }
 
-  // The first element of row r and how many there are; of input j, where it is read and how far the next one is.
-  template <int INPUTS> struct Start { int64_t i, count, at[INPUTS], step[INPUTS]; };
+  // The first element of row r and how many there are; of input j, where it is read and how far the
+  // next one is.
+  template <int INPUTS> struct Start {
+    int64_t i, count, at[INPUTS], step[INPUTS];
+  };
   template <int INPUTS> CDN_FN Start<INPUTS> start(int64_t r) const {
     Start<INPUTS> out;
     int64_t rest = quotient(r, pieces), begin = (r - rest * pieces) * WIDTH, left = width - begin;

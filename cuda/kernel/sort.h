@@ -1,6 +1,6 @@
-// Sorting by integer keys, the one primitive behind topK, sort and the scatters that add: a stable radix sort, 8 bits
-// at a time from the lowest, in gpu/sort.cu and cpu/sort.cpp. The result of a stable sort is unique, so both agree, and
-// every run and every number of threads give the same.
+// Sorting by integer keys, the one primitive behind topK, sort and the scatters that add: a stable
+// radix sort, 8 bits at a time from the lowest, in gpu/sort.cu and cpu/sort.cpp. The result of a
+// stable sort is unique, so both agree, and every run and every number of threads give the same.
 #pragma once
 #include "kernel/functions.h"
 
@@ -14,17 +14,19 @@ template <class Key> struct Sorted {
   const Place* place;  // where each was before
 };
 
-// n keys, ascending, equal ones in the order of their places. They have `bits` bits at most. `keys` is used up.
+// n keys, ascending, equal ones in the order of their places. They have `bits` bits at most. `keys`
+// is used up.
 template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int bits);
 
-// The same within each of `rows` rows of `cols` keys, of which only the first `first` have to be right: the places
-// alone, counted through all rows.
-template <class Key> const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t first, int bits);
+// The same within each of `rows` rows of `cols` keys, of which only the first `first` have to be
+// right: the places alone, counted through all rows.
+template <class Key>
+const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t first, int bits);
 
 inline void check_sortable(const char* name, int64_t n) {
   if (n > MAX_SORTED)
-    CDN_FAIL(CDN_UNSUPPORTED, "%s: %lld elements are more than can be sorted, %lld", name, (long long)n,
-             (long long)MAX_SORTED);
+    CDN_FAIL(CDN_UNSUPPORTED, "%s: %lld elements are more than can be sorted, %lld", name,
+             (long long)n, (long long)MAX_SORTED);
 }
 
 // The bits that numbers up to and including `largest` need; at least 1.
@@ -34,15 +36,18 @@ inline int bits_of(uint64_t largest) {
   return bits;
 }
 
-// Keys that are ordered as the values are: NaN above all, whatever its sign, and the two zeros equal.
+// Keys that are ordered as the values are: NaN above all, whatever its sign, and the two zeros
+// equal.
 template <class T> struct SortKey {
   using Key = typename std::conditional<sizeof(T) == 8, uint64_t, uint32_t>::type;
   using Word = typename std::conditional<
       sizeof(T) == 8, uint64_t,
-      typename std::conditional<sizeof(T) == 4, uint32_t,
-                                typename std::conditional<sizeof(T) == 2, uint16_t, uint8_t>::type>::type>::type;
+      typename std::conditional<
+          sizeof(T) == 4, uint32_t,
+          typename std::conditional<sizeof(T) == 2, uint16_t, uint8_t>::type>::type>::type;
   static constexpr int BITS = 8 * sizeof(T);
-  static constexpr Word SIGN = static_cast<Word>(Word(1) << (BITS - 1)), ALL = static_cast<Word>(~Word(0));
+  static constexpr Word SIGN = static_cast<Word>(Word(1) << (BITS - 1)),
+                        ALL = static_cast<Word>(~Word(0));
 
   CDN_FN static Key of(T x, bool descending) {
     Word word = bits_as<Word>(x);

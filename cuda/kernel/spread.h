@@ -1,6 +1,7 @@
-// spread(call, outer, axis, inner, f): f(at, from) for each element of x[outer, axis, inner], `from` being the place in
-// y[outer, inner] of the result that it went into. What gradients of reductions walk by: no division an element on the
-// CPU, two narrow ones on the GPU. Rows are cut into pieces, so that a single long one is work for many threads.
+// spread(call, outer, axis, inner, f): f(at, from) for each element of x[outer, axis, inner],
+// `from` being the place in y[outer, inner] of the result that it went into. What gradients of
+// reductions walk by: no division an element on the CPU, two narrow ones on the GPU. Rows are cut
+// into pieces, so that a single long one is work for many threads.
 #pragma once
 #include "kernel/drivers.h"
 

@@ -1,5 +1,6 @@
-// The gradient of an extremum of x[outer, axis, inner] over axis: shared evenly by the elements that tie for it. Rule:
-// ties(x, y), whether x is the extremum y; grad(share, x), an element's gradient from its share.
+// The gradient of an extremum of x[outer, axis, inner] over axis: shared evenly by the elements
+// that tie for it. Rule: ties(x, y), whether x is the extremum y; grad(share, x), an element's
+// gradient from its share.
 #pragma once
 #include "kernel/spread.h"
 
@@ -13,7 +14,8 @@ template <class Rule, class T> struct CountTies {
   CDN_FN Acc start() const { return 0; }
   CDN_FN Acc load(int64_t at, int64_t k) const {
     int64_t first = at - k * inner;  // of its row or column
-    return Rule::ties(wide(x[at]), wide(y[first - quotient(first, axis * inner) * (axis - 1) * inner]));
+    return Rule::ties(wide(x[at]),
+                      wide(y[first - quotient(first, axis * inner) * (axis - 1) * inner]));
   }
   CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
   CDN_FN void store(int64_t at, Acc ties) const { count[at] = static_cast<Compute<T>>(ties); }
@@ -25,7 +27,9 @@ template <class Rule, class T> struct ShareGrad {
   const Compute<T>* count;
   CDN_FN void operator()(int64_t at, int64_t from) const {
     Compute<T> value = wide(x[at]);
-    dx[at] = Rule::ties(value, wide(y[from])) ? static_cast<T>(Rule::grad(wide(dy[from]) / count[from], value)) : T(0);
+    dx[at] = Rule::ties(value, wide(y[from]))
+                 ? static_cast<T>(Rule::grad(wide(dy[from]) / count[from], value))
+                 : T(0);
   }
 };
 

@@ -11,11 +11,13 @@ namespace {
 
 constexpr int64_t KIB = 1024, MIB = 1024 * KIB;
 constexpr int64_t ALIGNMENT = 256;
-constexpr int64_t SMALL_LIMIT = 1 * MIB, SLAB = 2 * MIB, LARGE_STEP = 2 * MIB, LARGE_SEGMENT = 32 * MIB;
+constexpr int64_t SMALL_LIMIT = 1 * MIB, SLAB = 2 * MIB, LARGE_STEP = 2 * MIB,
+                  LARGE_SEGMENT = 32 * MIB;
 
 int64_t round_up(int64_t x, int64_t step) { return (x + step - 1) / step * step; }
 
-// Classes: 256, 512, 768, 1024, then four to a doubling (1280, 1536, 1792, 2048, 2560, …) up to 1 MiB.
+// Classes: 256, 512, 768, 1024, then four to a doubling (1280, 1536, 1792, 2048, 2560, …) up to 1
+// MiB.
 int64_t class_bytes(int32_t size_class) {
   if (size_class < 4) return ALIGNMENT * (size_class + 1);
   int32_t doubling = size_class / 4 - 1, step = size_class % 4;
@@ -27,12 +29,14 @@ int32_t class_of(int64_t bytes) {
   int32_t doubling = 0;
   while ((KIB << (doubling + 1)) < bytes) doubling++;
   int64_t quarter = (KIB << doubling) / 4;
-  return 4 * (doubling + 1) + static_cast<int32_t>((bytes - (KIB << doubling) + quarter - 1) / quarter) - 1;
+  return 4 * (doubling + 1) +
+         static_cast<int32_t>((bytes - (KIB << doubling) + quarter - 1) / quarter) - 1;
 }
 
 }  // namespace
 
-// What is more than the limit is never counted, not even for a moment, in which others would find no room.
+// What is more than the limit is never counted, not even for a moment, in which others would find
+// no room.
 void* SharedDevice::take(int64_t bytes) {
   int64_t taken = reserved;
   do {
@@ -82,7 +86,8 @@ Block* Allocator::allocate(int64_t bytes) {
 Block* Allocator::try_allocate(int64_t bytes) {
   Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : nullptr;
   if (!block)
-    block = allocate_large(round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
+    block = allocate_large(
+        round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
   if (!block) return nullptr;
   block->free = false;
   block->references = 1;
@@ -107,7 +112,8 @@ Block* Allocator::allocate_small(int32_t size_class) {
     if (!slab) slab = grow(bytes, size_class);  // near the limit: a slab of one
     if (!slab) return nullptr;
     size_t count = static_cast<size_t>(slab->bytes / bytes);
-    free.reserve(small_blocks_[size_class] + count);  // for all of them, so that release() allocates nothing
+    free.reserve(small_blocks_[size_class] +
+                 count);  // for all of them, so that release() allocates nothing
     for (size_t at = count; at-- > 0;) {
       auto* block = new Block;
       block->data = slab->base + static_cast<int64_t>(at) * bytes;
@@ -203,7 +209,8 @@ void Allocator::release(Block* block) {
   large_.insert(std::move(node));
 }
 
-// The stream of the two waits for what the other's was given; if that fails the device has, and all calls will say so.
+// The stream of the two waits for what the other's was given; if that fails the device has, and all
+// calls will say so.
 void Allocator::absorb_next(Block* block) {
   Block* next = block->next;
   large_.erase(next);
@@ -275,16 +282,19 @@ MemoryStats Allocator::stats() const {
   s.limit = limit_;
   s.largest_free = large_.empty() ? 0 : (*large_.rbegin())->bytes;
   for (size_t c = 0; c < small_.size(); c++)
-    if (!small_[c].empty()) s.largest_free = std::max(s.largest_free, class_bytes(static_cast<int32_t>(c)));
+    if (!small_[c].empty())
+      s.largest_free = std::max(s.largest_free, class_bytes(static_cast<int32_t>(c)));
   return s;
 }
 
 void Allocator::out_of_memory(int64_t bytes) const {
   CDN_FAIL(CDN_OUT_OF_MEMORY,
-           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; other threads hold %lld of the "
+           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; other "
+           "threads hold %lld of the "
            "device's %lld; free some tensors, use a smaller batch or raise the memory limit",
-           device_.index, (long long)bytes, (long long)stats_.live, (long long)(stats_.reserved - stats_.live),
-           (long long)limit_, (long long)(device_.reserved - stats_.reserved), (long long)device_.limit);
+           device_.index, (long long)bytes, (long long)stats_.live,
+           (long long)(stats_.reserved - stats_.live), (long long)limit_,
+           (long long)(device_.reserved - stats_.reserved), (long long)device_.limit);
 }
 
 }  // namespace cdn

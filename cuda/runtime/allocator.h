@@ -1,11 +1,11 @@
-// The caching allocator: one for each device of a context, the same on both backends. Its lock is for other contexts,
-// which may ask it for what it keeps unused when the device has no more.
+// The caching allocator: one for each device of a context, the same on both backends. Its lock is
+// for other contexts, which may ask it for what it keeps unused when the device has no more.
 //
-// Small requests (up to 1 MiB) take a block of a size class, four classes to a doubling, from a 2-MiB slab of that
-// class. Large ones take the best fit among the free blocks of 32-MiB (or larger) segments; blocks split on use and
-// coalesce on release. Nothing goes back to the system until memory runs out or trim() is called. Reuse is
-// stream-ordered: a block remembers the stream that used it last, and another stream waits for that one before using
-// it.
+// Small requests (up to 1 MiB) take a block of a size class, four classes to a doubling, from a
+// 2-MiB slab of that class. Large ones take the best fit among the free blocks of 32-MiB (or
+// larger) segments; blocks split on use and coalesce on release. Nothing goes back to the system
+// until memory runs out or trim() is called. Reuse is stream-ordered: a block remembers the stream
+// that used it last, and another stream waits for that one before using it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -82,11 +82,13 @@ struct Block {
   int64_t written = 0;                         // by which of the device's calls, last
   int32_t references = 0;                      // handles, tickets
   bool free = true;
-  Free::node_type node;  // of a large block in use: its place among the free ones, so that release() allocates nothing
+  Free::node_type node;  // of a large block in use: its place among the free ones, so that
+                         // release() allocates nothing
 };
 
 struct MemoryStats {
-  int64_t live, reserved, peak, limit, live_buffers, allocations, segments, raw_allocations, largest_free;
+  int64_t live, reserved, peak, limit, live_buffers, allocations, segments, raw_allocations,
+      largest_free;
 };
 
 class Allocator {

@@ -1,5 +1,5 @@
-// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else in cuda/*.cu is
-// shared.
+// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else
+// in cuda/*.cu is shared.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -11,8 +11,8 @@ struct DeviceInfo {
   int64_t total, free, major, minor, processors, driver, runtime, is_gpu;
 };
 
-// What a kernel writes when it meets a bad index. It lies where host and device both see it, so that looking at it
-// after a wait costs nothing. op is a FaultOp.
+// What a kernel writes when it meets a bad index. It lies where host and device both see it, so
+// that looking at it after a wait costs nothing. op is a FaultOp.
 struct Fault {
   int32_t op;
   int32_t reserved;
@@ -44,14 +44,17 @@ void* raw_alloc(int32_t device, int64_t bytes);  // nullptr when there is no mem
 void raw_free(int32_t device, void* p);
 int64_t default_limit(int32_t device);
 
-void device_sync(int32_t device) noexcept;  // for all that it was given; what failed shows at the next call
+void device_sync(
+    int32_t device) noexcept;  // for all that it was given; what failed shows at the next call
 
 Stream stream_create();
 void stream_sync(Stream s);
-void stream_wait(Stream waiter, Stream other);  // what waiter is given from now on follows what other was given so far
+void stream_wait(
+    Stream waiter,
+    Stream other);  // what waiter is given from now on follows what other was given so far
 
-// A mark in a stream's work: when the device came by. Elapsed waits for both; microseconds, negative where `first` came
-// later.
+// A mark in a stream's work: when the device came by. Elapsed waits for both; microseconds,
+// negative where `first` came later.
 struct Event;
 Event* event_create();
 void event_record(Event& event, Stream s);
@@ -59,10 +62,11 @@ void event_wait(Stream waiter, Event& event);  // what waiter is given from now 
 double event_elapsed(Event& first, Event& second);
 void event_destroy(Event* event) noexcept;
 
-void copy_in(void* dst, const void* host, int64_t bytes, Stream s);   // host may be reused on return
+void copy_in(void* dst, const void* host, int64_t bytes, Stream s);  // host may be reused on return
 void copy_out(void* host, const void* src, int64_t bytes, Stream s);  // waits
 void copy(void* dst, const void* src, int64_t bytes, Stream s);
-void check_launch(Stream s, bool wait);  // throws what the last launch reported; waits for the work if asked
+void check_launch(Stream s,
+                  bool wait);  // throws what the last launch reported; waits for the work if asked
 
 // A read under way: the bytes on their way to memory that the host can wait for from any thread.
 struct Read;

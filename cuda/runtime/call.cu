@@ -37,8 +37,10 @@ int64_t dtype_bytes(int32_t dtype) {
     case CDN_FLOAT16:
     case CDN_BFLOAT16: return 2;
     default:
-      CDN_FAIL(CDN_BAD_ARGUMENT, "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8, 4 float16, 5 bfloat16",
-               dtype);
+      CDN_FAIL(
+          CDN_BAD_ARGUMENT,
+          "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8, 4 float16, 5 bfloat16",
+          dtype);
   }
 }
 
@@ -49,7 +51,8 @@ void unsupported(int32_t dtype, const char* wanted) {
 
 int64_t checked_size(const char* name, int64_t n) {
   if (n < 0 || n > MAX_BYTES)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have", name, (long long)n);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %lld; it must be 0 or more, and a size that memory can have",
+             name, (long long)n);
   return n;
 }
 
@@ -60,8 +63,8 @@ int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c) {
   __int128 product = static_cast<__int128>(a) * b;
   if (product <= MAX_BYTES) product *= c;
   if (product > MAX_BYTES)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld x %lld x %lld elements are more than any memory holds", names, (long long)a,
-             (long long)b, (long long)c);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld x %lld x %lld elements are more than any memory holds",
+             names, (long long)a, (long long)b, (long long)c);
   return static_cast<int64_t>(product);
 }
 
@@ -71,22 +74,25 @@ int32_t Call::device() const { return device_->index; }
 Stream Call::stream() const { return device_->stream(); }
 volatile Fault* Call::fault() const { return device_->fault; }
 
-void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write) {
+void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes,
+                 bool write) {
   Buffer& buffer = buffer_at(handle, name);
   if (count < 0 || count > MAX_BYTES / element_bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name, (long long)count);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name,
+             (long long)count);
   int64_t bytes = count * element_bytes;
   if (bytes > buffer.bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the buffer holds %lld bytes; %lld are needed", name, (long long)buffer.bytes,
-             (long long)bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the buffer holds %lld bytes; %lld are needed", name,
+             (long long)buffer.bytes, (long long)bytes);
   if (!device_)
     device_ = &device_at(buffer.device);
   else if (device_->index != buffer.device)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is on device %d; the other arguments are on device %d", name, buffer.device,
-             device_->index);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is on device %d; the other arguments are on device %d", name,
+             buffer.device, device_->index);
   if (bytes == 0) return buffer.data;
   if (reinterpret_cast<uintptr_t>(buffer.data) % element_bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the view starts at a byte that is no multiple of its element size, %lld", name,
+    CDN_FAIL(CDN_BAD_ARGUMENT,
+             "%s: the view starts at a byte that is no multiple of its element size, %lld", name,
              (long long)element_bytes);
   check_overlap({buffer.data, buffer.data + bytes, write, name});
   use(*device_, buffer.block, write);

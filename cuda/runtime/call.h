@@ -1,4 +1,5 @@
-// Call, through which every operation takes its arguments, and what checks them. What is behind it: context.h.
+// Call, through which every operation takes its arguments, and what checks them. What is behind it:
+// context.h.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -29,12 +30,13 @@ struct Range {
   const char* name;
 };
 
-// One operation's arguments and its place in the stream. Outputs and inputs are taken through it before any work is
-// queued, so that a call that throws has changed nothing.
+// One operation's arguments and its place in the stream. Outputs and inputs are taken through it
+// before any work is queued, so that a call that throws has changed nothing.
 class Call {
  public:
-  // May an output be exactly an input, element by element? UNCHECKED is for lists of tensors, where comparing all with
-  // all would take longer than the work: those that overlap give wrong numbers, nothing worse.
+  // May an output be exactly an input, element by element? UNCHECKED is for lists of tensors, where
+  // comparing all with all would take longer than the work: those that overlap give wrong numbers,
+  // nothing worse.
   enum Overlap { NONE, IN_PLACE, UNCHECKED };
   explicit Call(Overlap overlap);
   ~Call();
@@ -80,8 +82,9 @@ template <class F> int32_t run(const char* op, F&& body) noexcept {
   return run(op, Call::NONE, static_cast<F&&>(body));
 }
 
-int64_t checked_size(const char* name, int64_t n);                                // n >= 0 and countable
-int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c = 1);  // the same for a * b * c
+int64_t checked_size(const char* name, int64_t n);  // n >= 0 and countable
+int64_t checked_product(const char* names, int64_t a, int64_t b,
+                        int64_t c = 1);  // the same for a * b * c
 
 // dtype -> type: f is called with a value of the element type.
 template <class F> void with_float(int32_t dtype, F&& f) {

@@ -20,11 +20,13 @@ SharedDevice& shared_device(int32_t index) {
   static auto* devices = new std::vector<std::unique_ptr<SharedDevice>>;
   std::lock_guard<std::mutex> lock(devices_mutex());
   if (devices->size() <= static_cast<size_t>(index)) devices->resize(index + 1);
-  if (!(*devices)[index]) (*devices)[index] = std::make_unique<SharedDevice>(index, backend::default_limit(index));
+  if (!(*devices)[index])
+    (*devices)[index] = std::make_unique<SharedDevice>(index, backend::default_limit(index));
   return *(*devices)[index];
 }
 
-// The main thread ends with the process, when there is nothing left to give back to, and the driver may be gone.
+// The main thread ends with the process, when there is nothing left to give back to, and the driver
+// may be gone.
 bool on_main_thread() {
 #if defined(__linux__)
   return syscall(SYS_gettid) == getpid();
@@ -33,7 +35,8 @@ bool on_main_thread() {
 #endif
 }
 
-thread_local Context* current = nullptr;  // a plain pointer, so that reaching it takes no check whether it was set up
+thread_local Context* current =
+    nullptr;  // a plain pointer, so that reaching it takes no check whether it was set up
 
 void end() {
   delete current;
@@ -99,7 +102,8 @@ void Device::wait() const {
 }
 
 Milestones::Milestones() {
-  for (int64_t m = 0; QUEUED && m < KEPT; m++) kept_.emplace_back(backend::event_create(), backend::event_destroy);
+  for (int64_t m = 0; QUEUED && m < KEPT; m++)
+    kept_.emplace_back(backend::event_create(), backend::event_destroy);
 }
 
 void Milestones::pass(Stream stream) {
@@ -132,15 +136,16 @@ Device& device_at(int32_t index) {
 Buffer& buffer_at(uint32_t handle, const char* name) {
   Buffer* buffer = context().buffers.find(handle);
   if (!buffer)
-    CDN_FAIL(CDN_BAD_HANDLE, "%s: handle %#x is not live: it was freed, never given out, or is another thread's", name,
-             handle);
+    CDN_FAIL(CDN_BAD_HANDLE,
+             "%s: handle %#x is not live: it was freed, never given out, or is another thread's",
+             name, handle);
   return *buffer;
 }
 
 char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) {
   if (offset < 0 || bytes < 0 || offset > buffer.bytes || bytes > buffer.bytes - offset)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld", name, (long long)bytes,
-             (long long)offset, (long long)buffer.bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld",
+             name, (long long)bytes, (long long)offset, (long long)buffer.bytes);
   return buffer.data + offset;
 }
 
@@ -153,7 +158,8 @@ Stream stream_to_read(Device& device, Block* block) {
     order_after(block, stream);
     return stream;
   }
-  block->stream = device.streams[Device::READING];  // so that what comes to write there waits for the read
+  block->stream =
+      device.streams[Device::READING];  // so that what comes to write there waits for the read
   backend::event_wait(block->stream, *written);
   return block->stream;
 }
@@ -202,7 +208,8 @@ void raise_fault(Device& device) {
   const char* op = FAULT_NAMES[fault->op];
   long long index = fault->index, limit = fault->limit;
   fault->op = FAULT_NONE;
-  CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index, limit - 1);
+  CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index,
+           limit - 1);
 }
 
 }  // namespace cdn

@@ -1,6 +1,7 @@
-// A context is what one isolate (the main thread, a Worker) has of the library: its handles, and of each device the
-// memory, the streams and the faults. An isolate lives on one thread, so that nothing in a context needs a lock; what
-// threads share is in SharedDevice and in tickets.cu. What the functions that manage rather than compute use.
+// A context is what one isolate (the main thread, a Worker) has of the library: its handles, and of
+// each device the memory, the streams and the faults. An isolate lives on one thread, so that
+// nothing in a context needs a lock; what threads share is in SharedDevice and in tickets.cu. What
+// the functions that manage rather than compute use.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -30,13 +31,13 @@ struct Mark {
   bool recorded = false;
 };
 
-// Marks on a stream after every few calls, so that a read need not wait for all that was queued since its tensor was
-// written. The CPU, where nothing is queued, has none.
+// Marks on a stream after every few calls, so that a read need not wait for all that was queued
+// since its tensor was written. The CPU, where nothing is queued, has none.
 class Milestones {
  public:
   Milestones();
   int64_t passed() const { return calls_; }
-  void pass(Stream stream);                          // a call has queued its work
+  void pass(Stream stream);                         // a call has queued its work
   backend::Event* first_after(int64_t call) const;  // that is kept; nullptr if there is none
 
  private:
@@ -47,12 +48,19 @@ class Milestones {
 #endif
   static constexpr int64_t KEPT = 64, EVERY = 8;
   int64_t calls_ = 0;
-  std::vector<std::shared_ptr<backend::Event>> kept_;  // mark m, after EVERY * m calls, is at m % KEPT
+  std::vector<std::shared_ptr<backend::Event>>
+      kept_;  // mark m, after EVERY * m calls, is at m % KEPT
 };
 
 // A device as one context has it.
 struct Device {
-  enum : int32_t { DEFAULT, READING, WRITING, WAITING, OWN };  // streams: for calls, for tickets; then the user's
+  enum : int32_t {
+    DEFAULT,
+    READING,
+    WRITING,
+    WAITING,
+    OWN
+  };  // streams: for calls, for tickets; then the user's
   explicit Device(int32_t index);
   ~Device();  // gives back what its constructor took, also when that fails
   Device(const Device&) = delete;
@@ -90,15 +98,18 @@ struct Context {
 Context& context();  // the calling thread's; begins at first use and ends with the thread
 void end_tickets(Context& context);  // waits for the threads that wait for them
 
-Device& device_at(int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
+Device& device_at(
+    int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
 Buffer& buffer_at(uint32_t handle, const char* name);  // throws CDN_BAD_HANDLE
 char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes);  // checked
 Block* allocate(Device& device, int64_t bytes);
 void release(Device& device, Block* block);
-Stream stream_to_read(Device& device, Block* block);   // one on which to copy from it
-void use(Device& device, Block* block, bool write);    // work queued on the current stream follows its last use
-void order_after(Block* block, Stream stream);         // work queued on stream from now on follows the block's last use
-void raise_fault(Device& device);               // throws what a kernel has reported since the last look
+Stream stream_to_read(Device& device, Block* block);  // one on which to copy from it
+void use(Device& device, Block* block,
+         bool write);  // work queued on the current stream follows its last use
+void order_after(Block* block,
+                 Stream stream);   // work queued on stream from now on follows the block's last use
+void raise_fault(Device& device);  // throws what a kernel has reported since the last look
 
 template <class T> T* required(T* p, const char* name) {
   if (!p) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is null", name);

@@ -1,4 +1,5 @@
-// Events: marks in a device's work that remember when it came by, for measuring what its clock says, not the host's.
+// Events: marks in a device's work that remember when it came by, for measuring what its clock
+// says, not the host's.
 #include "runtime/context.h"
 
 using namespace cdn;
@@ -43,7 +44,8 @@ CDN_API int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t
     required(microseconds, "microseconds");
     Mark &from = recorded_mark(first, "first"), &to = recorded_mark(second, "second");
     if (from.device != to.device)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "first is of device %d, second of device %d", from.device, to.device);
+      CDN_FAIL(CDN_BAD_ARGUMENT, "first is of device %d, second of device %d", from.device,
+               to.device);
     backend::activate(from.device);
     *microseconds = backend::event_elapsed(*from.event, *to.event);
   });

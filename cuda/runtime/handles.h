@@ -9,9 +9,9 @@
 
 namespace cdn {
 
-// A freed slot waits behind at least MIN_FREE others before it is used again, so that a stale handle is caught for
-// millions of allocations to come; and tables start at different generations, so that a handle of one is hardly ever
-// live in another. Only insert() allocates.
+// A freed slot waits behind at least MIN_FREE others before it is used again, so that a stale
+// handle is caught for millions of allocations to come; and tables start at different generations,
+// so that a handle of one is hardly ever live in another. Only insert() allocates.
 template <class T> class HandleTable {
  public:
   HandleTable() {
@@ -21,7 +21,8 @@ template <class T> class HandleTable {
   uint32_t insert(T value) {
     uint32_t slot;
     if (free_ > MIN_FREE || slots_.size() == MAX_SLOTS) {
-      if (free_ == 0) CDN_FAIL(CDN_OUT_OF_MEMORY, "all %u handles are in use; free some tensors", MAX_SLOTS);
+      if (free_ == 0)
+        CDN_FAIL(CDN_OUT_OF_MEMORY, "all %u handles are in use; free some tensors", MAX_SLOTS);
       slot = first_free_;
       first_free_ = slots_[slot].next_free;
       free_--;
@@ -57,7 +58,8 @@ template <class T> class HandleTable {
   }
 
  private:
-  static constexpr uint32_t SLOT_BITS = 20, MAX_SLOTS = 1u << SLOT_BITS, MAX_GENERATION = 4095, MIN_FREE = 4096;
+  static constexpr uint32_t SLOT_BITS = 20, MAX_SLOTS = 1u << SLOT_BITS, MAX_GENERATION = 4095,
+                            MIN_FREE = 4096;
   struct Slot {
     uint32_t generation = 1, next_free = 0;
     bool live = false;

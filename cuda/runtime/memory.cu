@@ -17,7 +17,8 @@ StreamName& stream_at(uint32_t stream) {
 int32_t stream_index(int32_t device, uint32_t stream) {
   if (stream == 0) return Device::DEFAULT;
   const StreamName& name = stream_at(stream);
-  if (name.device != device) CDN_FAIL(CDN_BAD_ARGUMENT, "stream belongs to device %d, not %d", name.device, device);
+  if (name.device != device)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "stream belongs to device %d, not %d", name.device, device);
   return name.index;
 }
 
@@ -40,7 +41,8 @@ CDN_API int32_t cdn_device_info(char* name, int64_t* info, int32_t device) {
     device_at(device);
     DeviceInfo d = backend::device_info(device);
     snprintf(name, 256, "%s", d.name);
-    const int64_t all[8] = {d.total, d.free, d.major, d.minor, d.processors, d.driver, d.runtime, d.is_gpu};
+    const int64_t all[8] = {d.total,      d.free,   d.major,   d.minor,
+                            d.processors, d.driver, d.runtime, d.is_gpu};
     memcpy(info, all, sizeof all);
   });
 }
@@ -144,12 +146,14 @@ CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) 
     Buffer& buffer = buffer_at(x, "x");
     char* data = range_of(buffer, "x", offset, bytes);
     Device& d = device_at(buffer.device);
-    if (bytes) backend::copy_out(required(host, "host"), data, bytes, stream_to_read(d, buffer.block));
+    if (bytes)
+      backend::copy_out(required(host, "host"), data, bytes, stream_to_read(d, buffer.block));
     raise_fault(d);
   });
 }
 
-CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes) {
+CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset,
+                         int64_t bytes) {
   return guard("cdn_copy", [&] {
     Buffer &to = buffer_at(y, "y"), &from = buffer_at(x, "x");
     if (to.device != from.device)
@@ -169,8 +173,9 @@ CDN_API int32_t cdn_memory_stats(int64_t* stats, int32_t device) {
   return guard("cdn_memory_stats", [&] {
     required(stats, "stats");
     MemoryStats s = device_at(device).memory.stats();
-    const int64_t all[10] = {s.live,  s.reserved - s.live, s.reserved,    s.peak,     s.largest_free,
-                             s.limit, s.live_buffers,      s.allocations, s.segments, s.raw_allocations};
+    const int64_t all[10] = {
+        s.live,  s.reserved - s.live, s.reserved,    s.peak,     s.largest_free,
+        s.limit, s.live_buffers,      s.allocations, s.segments, s.raw_allocations};
     memcpy(stats, all, sizeof all);
   });
 }
@@ -183,9 +188,7 @@ CDN_API int32_t cdn_memory_limit(int32_t device, int64_t bytes) {
 }
 
 CDN_API int32_t cdn_memory_trim(int32_t device) {
-  return guard("cdn_memory_trim", [&] {
-    device_at(device).memory.trim();
-  });
+  return guard("cdn_memory_trim", [&] { device_at(device).memory.trim(); });
 }
 
 CDN_API int32_t cdn_memory_reset_peak(int32_t device) {

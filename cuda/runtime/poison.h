@@ -1,5 +1,5 @@
-// Under AddressSanitizer, memory that the allocator keeps for reuse is as forbidden as memory that was freed, and what
-// it gives out begins as NaN; elsewhere, nothing.
+// Under AddressSanitizer, memory that the allocator keeps for reuse is as forbidden as memory that
+// was freed, and what it gives out begins as NaN; elsewhere, nothing.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -18,12 +18,16 @@
 namespace cdn {
 
 #if defined(CDN_POISONS) && !defined(__CUDACC__)
-inline void poison(void* p, int64_t bytes) { __asan_poison_memory_region(p, static_cast<size_t>(bytes)); }
+inline void poison(void* p, int64_t bytes) {
+  __asan_poison_memory_region(p, static_cast<size_t>(bytes));
+}
 inline void unpoison(void* p, int64_t bytes) {
   __asan_unpoison_memory_region(p, static_cast<size_t>(bytes));
   memset(p, 0xff, static_cast<size_t>(bytes));
 }
-inline void forget_poison(void* p, int64_t bytes) { __asan_unpoison_memory_region(p, static_cast<size_t>(bytes)); }
+inline void forget_poison(void* p, int64_t bytes) {
+  __asan_unpoison_memory_region(p, static_cast<size_t>(bytes));
+}
 #else
 inline void poison(void*, int64_t) {}
 inline void unpoison(void*, int64_t) {}

@@ -26,7 +26,8 @@ void fail(int32_t code, const char* file, int line, const char* format, ...) {
   va_end(args);
   const char* base = strrchr(file, '/');
   length = std::min(std::max(length, 0), 767);
-  snprintf(error.text + length, sizeof error.text - length, " (%s:%d)", base ? base + 1 : file, line);
+  snprintf(error.text + length, sizeof error.text - length, " (%s:%d)", base ? base + 1 : file,
+           line);
   throw error;
 }
 

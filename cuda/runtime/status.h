@@ -9,8 +9,8 @@
 namespace cdn {
 
 // Throws an error of this code and text, after which comes (file:line).
-[[noreturn]] __attribute__((format(printf, 4, 5))) void fail(int32_t code, const char* file, int line,
-                                                             const char* format, ...);
+[[noreturn]] __attribute__((format(printf, 4, 5))) void fail(int32_t code, const char* file,
+                                                             int line, const char* format, ...);
 #define CDN_FAIL(code, ...) ::cdn::fail(code, __FILE__, __LINE__, __VA_ARGS__)
 
 int32_t set_last_error(int32_t code, const char* op, const char* text) noexcept;  // returns code

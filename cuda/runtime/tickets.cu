@@ -1,5 +1,5 @@
-// Tickets: what one thread begins and ends, and another waits for, so that an event loop can go on. A ticket is found
-// from any thread; all else of a context is its own thread's.
+// Tickets: what one thread begins and ends, and another waits for, so that an event loop can go on.
+// A ticket is found from any thread; all else of a context is its own thread's.
 #include <condition_variable>
 
 #include "runtime/context.h"
@@ -38,12 +38,14 @@ Ticket& ticket_at(uint32_t ticket) {
 }
 
 void check_kind(const Ticket& t, bool write) {
-  if (write != (t.read == nullptr)) CDN_FAIL(CDN_BAD_ARGUMENT, "ticket is one of a %s", t.read ? "read" : "write");
+  if (write != (t.read == nullptr))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "ticket is one of a %s", t.read ? "read" : "write");
 }
 
 void check_bytes(const Ticket& t, int64_t bytes) {
   if (bytes != t.bytes)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "bytes is %lld; the ticket is for %lld", (long long)bytes, (long long)t.bytes);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "bytes is %lld; the ticket is for %lld", (long long)bytes,
+             (long long)t.bytes);
 }
 
 uint32_t issue(Ticket ticket) {
@@ -55,7 +57,8 @@ uint32_t issue(Ticket ticket) {
 Ticket redeem(uint32_t handle, int64_t bytes, bool write) {
   std::lock_guard<std::mutex> lock(tickets().mutex);
   Ticket t = ticket_at(handle);
-  if (t.owner != &context()) CDN_FAIL(CDN_BAD_HANDLE, "ticket: handle %#x is another thread's", handle);
+  if (t.owner != &context())
+    CDN_FAIL(CDN_BAD_HANDLE, "ticket: handle %#x is another thread's", handle);
   check_kind(t, write);
   if (t.waiters) CDN_FAIL(CDN_BAD_ARGUMENT, "ticket is still being waited for");
   check_bytes(t, bytes);
@@ -63,8 +66,8 @@ Ticket redeem(uint32_t handle, int64_t bytes, bool write) {
   return t;
 }
 
-// Waits for a ticket on any thread, without the lock, once check finds nothing wrong. What fails then is kept for the
-// end, too.
+// Waits for a ticket on any thread, without the lock, once check finds nothing wrong. What fails
+// then is kept for the end, too.
 template <class C, class F> void await(uint32_t handle, C&& check, F&& f) {
   std::unique_lock<std::mutex> lock(tickets().mutex);
   Ticket& t = ticket_at(handle);
@@ -125,7 +128,8 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
     Stream stream = stream_to_read(device_at(buffer.device), buffer.block);
     backend::ReadPointer read(backend::read_begin(data, bytes, stream));
     Ticket t;
-    t.owner = &context(), t.device = buffer.device, t.block = buffer.block, t.bytes = bytes, t.read = read.get();
+    t.owner = &context(), t.device = buffer.device, t.block = buffer.block, t.bytes = bytes,
+    t.read = read.get();
     *ticket = issue(t);
     read.release();
     if (buffer.block) buffer.block->references++;
@@ -134,7 +138,9 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
 
 CDN_API int32_t cdn_read_wait(uint32_t ticket) {
   return guard("cdn_read_wait", [&] {
-    await(ticket, [](const Ticket& t) { check_kind(t, false); }, [](const Ticket& t) { backend::read_wait(t.read); });
+    await(
+        ticket, [](const Ticket& t) { check_kind(t, false); },
+        [](const Ticket& t) { backend::read_wait(t.read); });
   });
 }
 

@@ -1,5 +1,5 @@
-// MNIST for examples that have no permission to read: the files are imported. All of it where `make data` has fetched it,
-// else a subset that comes with the repository.
+// MNIST for examples that have no permission to read: the files are imported. All of it where `make
+// data` has fetched it, else a subset that comes with the repository.
 import { data } from "../../mod.ts";
 
 const whole: Record<string, () => Promise<{ default: Uint8Array }>> = {
@@ -41,7 +41,8 @@ export async function loadMnist(): Promise<data.Splits> {
   return await data.mnist({ read: from(whole) });
 }
 
-// MNIST_DIR, where the program may see it (--allow-env=MNIST_DIR --allow-read); the imports above need no permission.
+// MNIST_DIR, where the program may see it (--allow-env=MNIST_DIR --allow-read); the imports above
+// need no permission.
 function folder(): string | undefined {
   const seen = Deno.permissions.querySync({ name: "env", variable: "MNIST_DIR" }).state;
   return seen === "granted" ? Deno.env.get("MNIST_DIR") : undefined;

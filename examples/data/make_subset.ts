@@ -12,7 +12,9 @@ import { mnistFiles } from "../../lib/data/mnist_files.ts";
 const from = Deno.env.get("MNIST_DIR") || `${import.meta.dirname}/../../data/mnist`;
 const to = `${import.meta.dirname}/mnist_subset`;
 
-/** The first `count` items of an IDX file: big-endian sizes in the header, the first one replaced. */
+/**
+ * The first `count` items of an IDX file: big-endian sizes in the header, the first one replaced.
+ */
 function head(idx: Uint8Array, count: number): Uint8Array {
   const view = new DataView(idx.buffer, idx.byteOffset, idx.byteLength);
   const rank = view.getUint8(3);

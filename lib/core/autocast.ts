@@ -29,19 +29,24 @@ export function autocastRegion(): AutocastRegion | undefined {
 }
 
 /**
- * Runs `fn` with mixed precision, as torch.autocast: tensors keep their dtypes, and each operation casts what it is given.
+ * Runs `fn` with mixed precision, as torch.autocast: tensors keep their dtypes, and each operation
+ * casts what it is given.
  *
  * - Products (matmul, linear, einsum, convolutions, and what is made of them) take `dtype`.
- * - Operations that need range or precision take float32: exp, expm1, log, log1p, pow, rsqrt, softplus, sum, mean, cumsum,
- *   variance, std, norm, logSumExp, softmax, logSoftmax, layerNorm, rmsNorm, batchNorm, losses.
- * - Operations on several tensors (add, mul, where, concat, comparisons, …) take the widest dtype of theirs.
+ * - Operations that need range or precision take float32: exp, expm1, log, log1p, pow, rsqrt,
+ *   softplus, sum, mean, cumsum, variance, std, norm, logSumExp, softmax, logSoftmax, layerNorm,
+ *   rmsNorm, batchNorm, losses.
+ * - Operations on several tensors (add, mul, where, concat, comparisons, …) take the widest dtype
+ *   of theirs.
  * - All others compute in the dtype that they find.
  *
- * float64 stays as it is. A parameter is cast once, however often it is used, and again once parameters were changed. Gradients
- * come back in the dtype of what was cast: parameters stay float32, and so do their gradients. Call backward() outside; it
- * uses the dtypes of the forward pass either way. `fn` must be synchronous. Regions may be nested; the inner one counts.
+ * float64 stays as it is. A parameter is cast once, however often it is used, and again once
+ * parameters were changed. Gradients come back in the dtype of what was cast: parameters stay
+ * float32, and so do their gradients. Call backward() outside; it uses the dtypes of the forward
+ * pass either way. `fn` must be synchronous. Regions may be nested; the inner one counts.
  *
- * float16 has little range, so that small gradients vanish unless the loss is scaled; bfloat16 needs no scaling.
+ * float16 has little range, so that small gradients vanish unless the loss is scaled; bfloat16
+ * needs no scaling.
  *
  * @throws {DTypeError} for another dtype.
  * @throws {ArgumentError} when `fn` is async.

@@ -24,16 +24,17 @@ let enabled = true;
 let steps = 0;
 
 /**
- * Whether operations are recorded now. While the backward closure of an operation runs, this says whether the gradients
- * are to be differentiated again: then they must come from operations that are recorded.
+ * Whether operations are recorded now. While the backward closure of an operation runs, this says
+ * whether the gradients are to be differentiated again: then they must come from operations that
+ * are recorded.
  */
 export function gradEnabled(): boolean {
   return enabled;
 }
 
 /**
- * Runs `fn` without recording: its results need no gradients. For evaluation, and for changing parameters by hand.
- * `fn` must be synchronous.
+ * Runs `fn` without recording: its results need no gradients. For evaluation, and for changing
+ * parameters by hand. `fn` must be synchronous.
  *
  * ```ts
  * import { noGrad, tensor } from "@cudeno/cudeno";

@@ -38,7 +38,10 @@ export interface InitOptions {
   device?: "auto" | DeviceName | undefined;
   /** A native library's file, instead of the one found by itself. */
   library?: string | undefined;
-  /** The most bytes that this isolate takes of the device's memory; by default what the machine or its container has. */
+  /**
+   * The most bytes that this isolate takes of the device's memory; by default what the machine or
+   * its container has.
+   */
   memoryLimit?: number | undefined;
   /** As {@linkcode manualSeed}. */
   seed?: number | undefined;
@@ -63,7 +66,8 @@ export class Backend {
    */
   readonly functions: Library["functions"];
   /**
-   * The last net: memory of tensors that nobody disposed, by handle. It works whenever the garbage collector happens to.
+   * The last net: memory of tensors that nobody disposed, by handle. It works whenever the garbage
+   * collector happens to.
    *
    * @ignore
    */
@@ -115,10 +119,11 @@ const backends = new Map<string, Backend>();
 let current: Backend | undefined;
 
 /**
- * Chooses the device for tensors that are made without naming one, and says what it chose. Called by itself, with
- * `"auto"`, at first use.
+ * Chooses the device for tensors that are made without naming one, and says what it chose. Called
+ * by itself, with `"auto"`, at first use.
  *
- * @throws {DeviceError} when a GPU is asked for and there is none; never falls back to the CPU then.
+ * @throws {DeviceError} when a GPU is asked for and there is none; never falls back to the CPU
+ * then.
  * @throws {LibraryError} when the native library is missing or of another version.
  *
  * ```ts
@@ -203,8 +208,8 @@ export function devices(): DeviceInfo[] {
 }
 
 /**
- * Waits until all work queued so far is done, on the device named or on the default one, without holding up the event
- * loop. Reports faults that the device met, such as an index out of range.
+ * Waits until all work queued so far is done, on the device named or on the default one, without
+ * holding up the event loop. Reports faults that the device met, such as an index out of range.
  *
  * ```ts
  * import { rand, synchronize } from "@cudeno/cudeno";

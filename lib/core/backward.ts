@@ -11,7 +11,9 @@ import type { TensorBase } from "./tensor.ts";
 export interface BackwardOptions {
   /** Keep what was recorded, so that backward may be called again. Default: that of createGraph. */
   retainGraph?: boolean | undefined;
-  /** Record the gradients' own computation, so that they can be differentiated again. Default false. */
+  /**
+   * Record the gradients' own computation, so that they can be differentiated again. Default false.
+   */
   createGraph?: boolean | undefined;
 }
 
@@ -19,13 +21,16 @@ export interface BackwardOptions {
 export interface GradOptions<T extends TensorBase = TensorBase> extends BackwardOptions {
   /** The gradients of the outputs, of their shapes; an output of one element needs none. */
   gradOutputs?: T | readonly (T | undefined)[];
-  /** Give zeros for an input that the outputs do not depend on, instead of an error. Default false. */
+  /**
+   * Give zeros for an input that the outputs do not depend on, instead of an error. Default false.
+   */
   allowUnused?: boolean | undefined;
 }
 
 let watchers = 0;
 let reached: readonly TensorBase[] = [];
-// What grad() was asked about, to be differentiated again: a later backward() gives it a gradient that nobody misses.
+// What grad() was asked about, to be differentiated again: a later backward() gives it a gradient
+// that nobody misses.
 const asked = new WeakSet<TensorBase>();
 
 /** From now on, until unwatchLeaves(), the leaves of the last backward() are remembered. */
@@ -33,7 +38,10 @@ export function watchLeaves(): void {
   watchers++;
 }
 
-/** The leaves that the last backward() gave gradients, but for inputs of grad() with createGraph, while they are watched. */
+/**
+ * The leaves that the last backward() gave gradients, but for inputs of grad() with createGraph,
+ * while they are watched.
+ */
 export function lastLeaves(): readonly TensorBase[] {
   return reached;
 }
@@ -58,9 +66,10 @@ export function backward(
 }
 
 /**
- * The gradients of outputs with respect to inputs, returned and not added to `grad`; as torch.autograd.grad. Inputs may be
- * leaves or results on the way. With `createGraph` the gradients are recorded and can be differentiated again, for second
- * derivatives or a penalty on gradients; then all that was computed lives until its scope ends.
+ * The gradients of outputs with respect to inputs, returned and not added to `grad`; as
+ * torch.autograd.grad. Inputs may be leaves or results on the way. With `createGraph` the gradients
+ * are recorded and can be differentiated again, for second derivatives or a penalty on gradients;
+ * then all that was computed lives until its scope ends.
  *
  * @throws {GradientError} when an output was not recorded, or does not depend on an input.
  *
@@ -109,8 +118,9 @@ export function grad<T extends TensorBase>(
 }
 
 /**
- * For the backward closure of an operation whose gradient is one native call: the gradients of its inputs by way of `fn`,
- * the same operation written with differentiable ones, so that they are recorded. To be used when gradEnabled().
+ * For the backward closure of an operation whose gradient is one native call: the gradients of its
+ * inputs by way of `fn`, the same operation written with differentiable ones, so that they are
+ * recorded. To be used when gradEnabled().
  */
 export function throughOps<T extends TensorBase>(
   fn: (...inputs: T[]) => T,
@@ -163,8 +173,8 @@ function seedOf(
 const freedByBackward = new Error("freed by backward()");
 
 /**
- * One walk back. Gradients are freed as soon as the last operation that reads them has run, unless their computation is
- * recorded.
+ * One walk back. Gradients are freed as soon as the last operation that reads them has run, unless
+ * their computation is recorded.
  */
 class Pass implements Step {
   /** Whether the walk itself is recorded. */
@@ -234,7 +244,10 @@ class Pass implements Step {
     }
   }
 
-  /** As {@linkcode Step} says; nothing is fused where the walk is recorded, and targets get what is theirs. */
+  /**
+   * As {@linkcode Step} says; nothing is fused where the walk is recorded, and targets get what is
+   * theirs.
+   */
   takeGate(input: TensorBase): Gate | undefined {
     const gate = input.node?.gate;
     if (!gate || this.#users.get(input) !== 1 || this.#targets?.has(input)) return undefined;
@@ -285,7 +298,8 @@ class Pass implements Step {
     return this.#gradients.keys();
   }
 
-  // Users may write to a gradient, so it must not be the memory of another one or of what they gave.
+  // Users may write to a gradient, so it must not be the memory of another one or of what they
+  // gave.
   #own(grad: TensorBase): TensorBase {
     if (!this.create && this.#holders.get(grad) === 1 && !grad.shared) return grad;
     if (this.create && grad.node) return grad;

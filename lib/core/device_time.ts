@@ -9,13 +9,14 @@ export interface DeviceTimeOptions {
 }
 
 /**
- * The microseconds that a device takes for the work that `fn` queues, by the device's own clock: from when it has done
- * all that was queued before until it has done the last of `fn`'s. Tensors made in `fn` are freed. An async `fn` is
- * awaited.
+ * The microseconds that a device takes for the work that `fn` queues, by the device's own clock:
+ * from when it has done all that was queued before until it has done the last of `fn`'s. Tensors
+ * made in `fn` are freed. An async `fn` is awaited.
  *
- * A device that has nothing else to do waits for the host between short operations, and that counts too: to measure
- * what they take back to back, queue work that keeps the device busy first, and let `fn` repeat them. The first run of
- * an operation takes longer than the next. On the CPU, where work is done at once, it is the time of the calls.
+ * A device that has nothing else to do waits for the host between short operations, and that counts
+ * too: to measure what they take back to back, queue work that keeps the device busy first, and let
+ * `fn` repeat them. The first run of an operation takes longer than the next. On the CPU, where
+ * work is done at once, it is the time of the calls.
  *
  * PyTorch's counterpart is a pair of `torch.cuda.Event(enable_timing=True)`.
  *

@@ -2,12 +2,16 @@ import { formatValue } from "./format.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 
 /**
- * The element types of a tensor. float16 (IEEE binary16) and bfloat16 (the upper half of a float32) are for storage:
- * operations compute in float32 and round when they store. Comparisons give uint8, 0 or 1.
+ * The element types of a tensor. float16 (IEEE binary16) and bfloat16 (the upper half of a float32)
+ * are for storage: operations compute in float32 and round when they store. Comparisons give uint8,
+ * 0 or 1.
  */
 export type DType = "float32" | "float64" | "float16" | "bfloat16" | "int32" | "uint8";
 
-/** The typed array that holds a dtype's elements on the host: its own kind; for bfloat16, which has none, float32's. */
+/**
+ * The typed array that holds a dtype's elements on the host: its own kind; for bfloat16, which has
+ * none, float32's.
+ */
 export type DataOf<D extends DType = DType> = D extends "float32" | "bfloat16"
   ? Float32Array<ArrayBuffer>
   : D extends "float64" ? Float64Array<ArrayBuffer>
@@ -68,7 +72,10 @@ export function isFloat(dtype: DType): boolean {
   return dtypeInfo(dtype).float;
 }
 
-/** What operations on a float dtype compute in, and what is kept from one step to the next: float32 for the 16-bit ones. */
+/**
+ * What operations on a float dtype compute in, and what is kept from one step to the next: float32
+ * for the 16-bit ones.
+ */
 export function computeDType(dtype: DType): DType {
   return dtype === "float64" ? "float64" : "float32";
 }
@@ -77,8 +84,9 @@ const single = new Float32Array(1);
 const singleBits = new Uint32Array(single.buffer);
 
 /**
- * A number as the host's array for a dtype is to hold it. bfloat16 goes by way of float32, and to round once, not twice, a
- * number between two of float32 becomes the one of them whose last bit is 1.
+ * A number as the host's array for a dtype is to hold it. bfloat16 goes by way of float32, and to
+ * round once, not twice, a number between two of float32 becomes the one of them whose last bit is
+ * 1.
  */
 export function carried(value: number, dtype: DType): number {
   if (dtype !== "bfloat16") return value;
@@ -99,7 +107,10 @@ export function dtypeOf(data: ArrayBufferView): DType | undefined {
   return undefined;
 }
 
-/** Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an integer. */
+/**
+ * Throws when a number cannot be an element of a dtype: NaN, a fraction or too large a value for an
+ * integer.
+ */
 export function checkValue(op: string, value: number, dtype: DType): void {
   if (typeof value !== "number") {
     const hint = typeof value === "boolean" ? "; write 1 or 0" : "";

@@ -4,8 +4,8 @@
 export const isClass = (f: object): boolean => /^class\b/.test(Function.prototype.toString.call(f));
 
 /**
- * What a value is, in the words of someone who writes TypeScript: `"0.1"`, `the class Linear`, `a tensor of shape [2, 3]`,
- * `a Promise, which wants await`. Runs no code of the value's own.
+ * What a value is, in the words of someone who writes TypeScript: `"0.1"`, `the class Linear`, `a
+ * tensor of shape [2, 3]`, `a Promise, which wants await`. Runs no code of the value's own.
  */
 export function formatValue(value: unknown, depth: number = 0): string {
   switch (typeof value) {
@@ -38,7 +38,10 @@ function formatObject(value: object, depth: number): string {
   return `${/^[AEIOU]/.test(`${name}`) ? "an" : "a"} ${name}`;
 }
 
-/** The call that makes something, `Linear(784, 128, { bias: false })`; options that are undefined are left out. */
+/**
+ * The call that makes something, `Linear(784, 128, { bias: false })`; options that are undefined
+ * are left out.
+ */
 export function formatCall(
   name: string,
   args: readonly unknown[],
@@ -54,8 +57,9 @@ const EDGE = 3; // elements shown at each end of an axis that is not shown whole
 const WHOLE = 1000; // elements of a tensor that is shown whole
 
 /**
- * The elements of a tensor as nested brackets, as NumPy and PyTorch print them: numbers of one width, rounded to 4
- * decimals, and of a large tensor only the ends of each axis. `read` gives elements from a place on.
+ * The elements of a tensor as nested brackets, as NumPy and PyTorch print them: numbers of one
+ * width, rounded to 4 decimals, and of a large tensor only the ends of each axis. `read` gives
+ * elements from a place on.
  */
 export function formatElements(
   shape: readonly number[],
@@ -91,7 +95,8 @@ export function formatElements(
   return print(shown, 0);
 }
 
-// Of one width: whole where all are, else with 4 decimals, or with an exponent where their sizes are too different.
+// Of one width: whole where all are, else with 4 decimals, or with an exponent where their sizes
+// are too different.
 function formatNumbers(numbers: readonly number[]): string[] {
   const sizes = numbers.filter((x) => Number.isFinite(x) && x !== 0).map(Math.abs);
   const [low, high] = [Math.min(...sizes), Math.max(...sizes)];

@@ -21,9 +21,10 @@ export interface GradcheckOptions {
 }
 
 /**
- * Checks the gradient of `fn` against central differences, element by element: each derivative of each element of the
- * result with respect to each element of each input. Inputs are float64 tensors; those with requiresGrad are checked.
- * Returns true, or throws a GradientError that names the first wrong element.
+ * Checks the gradient of `fn` against central differences, element by element: each derivative of
+ * each element of the result with respect to each element of each input. Inputs are float64
+ * tensors; those with requiresGrad are checked. Returns true, or throws a GradientError that names
+ * the first wrong element.
  *
  * ```ts
  * import { gradcheck, rand } from "@cudeno/cudeno";

@@ -13,8 +13,9 @@ export type HostArray =
   | Float32Array
   | Float64Array;
 
-// What an object says of itself can be false: it may have a property of its own, or be of a subclass (node:fs reads into
-// one). Memory is reached by what these getters say, which look inside and are taken before anybody can replace them.
+// What an object says of itself can be false: it may have a property of its own, or be of a
+// subclass (node:fs reads into one). Memory is reached by what these getters say, which look inside
+// and are taken before anybody can replace them.
 const { apply, getOwnPropertyDescriptor, getPrototypeOf } = Reflect;
 const getter = <T>(prototype: object, key: PropertyKey): (of: unknown) => T => {
   const get = getOwnPropertyDescriptor(prototype, key)!.get!;
@@ -46,7 +47,8 @@ kinds.set("Uint8ClampedArray", Uint8Array);
 const Bytes = Uint8Array;
 
 /**
- * A plain typed array on the memory of one that may be anything: undefined for what is no typed array of numbers.
+ * A plain typed array on the memory of one that may be anything: undefined for what is no typed
+ * array of numbers.
  *
  * @throws {ArgumentError} when its buffer is detached.
  */
@@ -62,7 +64,10 @@ export function plainArray(op: string, data: unknown): HostArray | undefined {
 /** How many bytes a typed array has now: none once its buffer is detached or shrunk below it. */
 export const byteLengthOf: (array: unknown) => number = placeOf.bytes;
 
-/** The bytes of a typed array, a DataView or a buffer, which may be shared; undefined for anything else. Not a copy. */
+/**
+ * The bytes of a typed array, a DataView or a buffer, which may be shared; undefined for anything
+ * else. Not a copy.
+ */
 export function bytesOf(op: string, data: unknown): Uint8Array | undefined {
   const place = kindOf(data) ? placeOf : isView(data) ? viewPlace : undefined;
   if (place) {

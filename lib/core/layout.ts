@@ -1,6 +1,8 @@
 import type { Shape } from "./shape.ts";
 
-/** A part of a contiguous tensor: its element i is the one at `offset` + the sum of i[d] strides[d]. */
+/**
+ * A part of a contiguous tensor: its element i is the one at `offset` + the sum of i[d] strides[d].
+ */
 export interface Window {
   readonly shape: Shape;
   /** In elements; they may be 0 or negative. */
@@ -12,8 +14,9 @@ export interface Window {
 const layout = new BigInt64Array(32);
 
 /**
- * The layout argument of broadcasting kernels: (extent, a stride for each input) for each dimension, in one buffer that
- * the next call reuses. With one input it is that of strided copies too, at an offset of 0.
+ * The layout argument of broadcasting kernels: (extent, a stride for each input) for each
+ * dimension, in one buffer that the next call reuses. With one input it is that of strided copies
+ * too, at an offset of 0.
  */
 export function writeLayout(shape: Shape, ...strides: Shape[]): BigInt64Array<ArrayBuffer> {
   let at = 0;
@@ -25,7 +28,10 @@ export function writeLayout(shape: Shape, ...strides: Shape[]): BigInt64Array<Ar
   return layout;
 }
 
-/** That of a broadcasting kernel in one dimension: both inputs element by element, or a number, `stepB` 0, with each. */
+/**
+ * That of a broadcasting kernel in one dimension: both inputs element by element, or a number,
+ * `stepB` 0, with each.
+ */
 export function writeFlat(size: number, stepB: 0n | 1n = 1n): BigInt64Array<ArrayBuffer> {
   layout[0] = BigInt(size);
   layout[1] = 1n;
@@ -33,7 +39,10 @@ export function writeFlat(size: number, stepB: 0n | 1n = 1n): BigInt64Array<Arra
   return layout;
 }
 
-/** The layout argument of strided copies and writes: (extent, stride) for each dimension, then the offset. */
+/**
+ * The layout argument of strided copies and writes: (extent, stride) for each dimension, then the
+ * offset.
+ */
 export function writeWindow({ shape, strides, offset }: Window): BigInt64Array<ArrayBuffer> {
   const window = writeLayout(shape, strides);
   window[2 * shape.length] = BigInt(offset);

@@ -39,8 +39,8 @@ const order: readonly (keyof MemoryInfo)[] = [
 ];
 
 /**
- * The memory that this isolate's tensors take on a device, by default on the one of init(). What a Worker takes is its own,
- * and is freed when it ends.
+ * The memory that this isolate's tensors take on a device, by default on the one of init(). What a
+ * Worker takes is its own, and is freed when it ends.
  *
  * ```ts
  * import { memory, rand } from "@cudeno/cudeno";

@@ -1,7 +1,10 @@
 import { formatValue, isClass } from "./format.ts";
 import { ArgumentError } from "../native/errors.ts";
 
-/** Options with none left out or undefined, whether or not the importer's compiler tells the two apart. */
+/**
+ * Options with none left out or undefined, whether or not the importer's compiler tells the two
+ * apart.
+ */
 export type Complete<O> = { [K in keyof O]-?: Exclude<O[K], undefined> };
 
 /** Throws: says what was found and what is wanted. */
@@ -41,8 +44,9 @@ export function isTensor(value: unknown): boolean {
 }
 
 /**
- * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is not known, and names the
- * nearest one: an option that were ignored would train something else than was asked for.
+ * Throws when options are no object (a number, say, where PyTorch takes one), or have a key that is
+ * not known, and names the nearest one: an option that were ignored would train something else than
+ * was asked for.
  */
 export function checkOptions(op: string, options: object, known: readonly string[]): void {
   const plain = typeof options === "object" && options !== null && !Array.isArray(options) &&

@@ -10,18 +10,22 @@ const codes: Record<MatmulPrecision, number> = { float32: 0, ieee: 1, tf32: 2, b
 let current: MatmulPrecision = "float32";
 
 /**
- * Sets how matmul, linear, einsum, recurrent layers and all else that is made of products multiply float32 tensors from
- * now on. Products of other dtypes are not affected. Gradients are computed as their forward pass was, even if this is
- * called in between.
+ * Sets how matmul, linear, einsum, recurrent layers and all else that is made of products multiply
+ * float32 tensors from now on. Products of other dtypes are not affected. Gradients are computed as
+ * their forward pass was, even if this is called in between.
  *
- * - `"float32"` (the default): an error against the exact result no larger than that of plain sums in float32, by whatever
- *   method is fastest: on tensor cores, float32 numbers may be multiplied in parts.
- * - `"ieee"`: plain multiply-adds in float32. Numbers near the ends of float32's range keep their digits too.
- * - `"tf32"`: operands may be rounded to 10 bits of fraction (3 digits) first; products are added in float32.
- * - `"bfloat16"`: operands may be rounded to 7 bits of fraction (2 digits) first; products are added in float32.
+ * - `"float32"` (the default): an error against the exact result no larger than that of plain sums
+ *   in float32, by whatever method is fastest: on tensor cores, float32 numbers may be multiplied
+ *   in parts.
+ * - `"ieee"`: plain multiply-adds in float32. Numbers near the ends of float32's range keep their
+ *   digits too.
+ * - `"tf32"`: operands may be rounded to 10 bits of fraction (3 digits) first; products are added
+ *   in float32.
+ * - `"bfloat16"`: operands may be rounded to 7 bits of fraction (2 digits) first; products are
+ *   added in float32.
  *
- * On the CPU all of them are computed in plain float32. As torch.set_float32_matmul_precision, whose `"highest"`, `"high"`
- * and `"medium"` are `"float32"`, `"tf32"` and `"bfloat16"` here.
+ * On the CPU all of them are computed in plain float32. As torch.set_float32_matmul_precision,
+ * whose `"highest"`, `"high"` and `"medium"` are `"float32"`, `"tf32"` and `"bfloat16"` here.
  *
  * @throws {ArgumentError} for another name.
  *

@@ -1,14 +1,15 @@
 import { formatValue } from "./format.ts";
 import { ArgumentError } from "../native/errors.ts";
 
-// One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from it.
+// One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from
+// it.
 let seed = 0n;
 let drawn = 0n;
 let seeded = false;
 
 /**
- * Starts the random numbers anew: from the same seed come the same numbers, on every device. n is a whole number from
- * 0 to 2^53 - 1. Without a call the seed is drawn from the system.
+ * Starts the random numbers anew: from the same seed come the same numbers, on every device. n is a
+ * whole number from 0 to 2^53 - 1. Without a call the seed is drawn from the system.
  *
  * ```ts
  * import { manualSeed, rand } from "@cudeno/cudeno";

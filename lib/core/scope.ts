@@ -1,4 +1,5 @@
-// The only import from outside of lib/: Deno has no other way to tell flows of control apart that take turns.
+// The only import from outside of lib/: Deno has no other way to tell flows of control apart that
+// take turns.
 import { AsyncLocalStorage } from "node:async_hooks";
 import { debugging } from "../native/environment.ts";
 import { DisposedError } from "../native/errors.ts";
@@ -84,8 +85,9 @@ function move(tensor: Owned, to: Scope | undefined): void {
   else tensor.watch();
 }
 
-// A flow of control, which goes on after each await where it was, carries the innermost scope that was opened in it. Until
-// its first await that is `current` too, a plain stack, since looking there costs next to nothing.
+// A flow of control, which goes on after each await where it was, carries the innermost scope that
+// was opened in it. Until its first await that is `current` too, a plain stack, since looking there
+// costs next to nothing.
 const flow = new AsyncLocalStorage<Scope>();
 let current: Scope | undefined;
 
@@ -106,7 +108,8 @@ export function own(tensor: Owned): void {
 }
 
 /**
- * Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients, optimizer state.
+ * Takes a tensor out of the scopes, so that it lives until it is disposed: parameters, gradients,
+ * optimizer state.
  *
  * ```ts
  * import { keep, rand, scope } from "@cudeno/cudeno";
@@ -124,19 +127,24 @@ export function keep<T extends Owned>(tensor: T): T {
   return tensor;
 }
 
-/** Gives a tensor to the scope that owns another, or to none if none does: a gradient lives as long as its leaf. */
+/**
+ * Gives a tensor to the scope that owns another, or to none if none does: a gradient lives as long
+ * as its leaf.
+ */
 export function ownAs<T extends Owned>(tensor: T, other: Owned): T {
   move(tensor, other.owner);
   return tensor;
 }
 
 /**
- * Runs `fn` and frees every tensor made in it, but those that it returns, which pass to the scope around. An async `fn` is
- * awaited. Scopes may be nested, and async ones may overlap: a tensor belongs to the scope in whose flow it is made, before
- * or after an await, so that a server can open one for each request.
+ * Runs `fn` and frees every tensor made in it, but those that it returns, which pass to the scope
+ * around. An async `fn` is awaited. Scopes may be nested, and async ones may overlap: a tensor
+ * belongs to the scope in whose flow it is made, before or after an await, so that a server can
+ * open one for each request.
  *
- * What is returned may be a tensor, or arrays, objects, maps and sets that lead to tensors, however deep; instances of
- * classes are objects too, but for what is in their #private fields. A tensor's gradient goes with it.
+ * What is returned may be a tensor, or arrays, objects, maps and sets that lead to tensors, however
+ * deep; instances of classes are objects too, but for what is in their #private fields. A tensor's
+ * gradient goes with it.
  *
  * ```ts
  * import { rand, scope } from "@cudeno/cudeno";
@@ -152,7 +160,10 @@ export function scope<T>(fn: () => T): T {
   return opened(fn, true);
 }
 
-/** {@linkcode scope} for what is synchronous in any case: a stack is enough, and a flow of its own costs more. */
+/**
+ * {@linkcode scope} for what is synchronous in any case: a stack is enough, and a flow of its own
+ * costs more.
+ */
 export function syncScope<T>(fn: () => T): T {
   return opened(fn, false);
 }
@@ -213,7 +224,9 @@ export const ownedMark: unique symbol = Symbol("owned by scopes");
 
 const scopeEnded = new Error("its scope ended");
 
-/** An Error that holds the place of the call. Few frames do for most, and cost far less than many. */
+/**
+ * An Error that holds the place of the call. Few frames do for most, and cost far less than many.
+ */
 export function placeOf(message: string, frames = 6): Error {
   const limits = Error as ErrorConstructor & { stackTraceLimit?: number }; // V8's, which lib "dom" lacks
   const before = limits.stackTraceLimit;

@@ -20,7 +20,10 @@ export function formatShape(shape: Shape): string {
   return `[${shape.map((extent) => formatValue(extent)).join(", ")}]`;
 }
 
-/** The number of elements. Throws unless every extent is a whole number from 0 up, the rank at most 8 and the size countable. */
+/**
+ * The number of elements. Throws unless every extent is a whole number from 0 up, the rank at most
+ * 8 and the size countable.
+ */
 export function checkShape(op: string, shape: Shape): number {
   if (!Array.isArray(shape)) {
     throw new ArgumentError(
@@ -54,7 +57,10 @@ export function sameShape(a: Shape, b: Shape): boolean {
   return true;
 }
 
-/** The shape that two shapes broadcast to by NumPy's rule: extents are equal or one of them is 1, from the right. */
+/**
+ * The shape that two shapes broadcast to by NumPy's rule: extents are equal or one of them is 1,
+ * from the right.
+ */
 export function broadcastShapes(op: string, a: Shape, b: Shape): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -83,7 +89,9 @@ export function contiguousStrides(shape: Shape): number[] {
   return strides;
 }
 
-/** The strides by which a contiguous tensor of `shape` is read as `target`: 0 where it is repeated. */
+/**
+ * The strides by which a contiguous tensor of `shape` is read as `target`: 0 where it is repeated.
+ */
 export function broadcastStrides(shape: Shape, target: Shape): number[] {
   const own = contiguousStrides(shape);
   const missing = target.length - shape.length;

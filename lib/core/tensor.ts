@@ -18,8 +18,8 @@ const out = new Uint32Array(1);
 type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
 
 /**
- * A tensor without its operations: memory, reading and writing, lifetime, and its place on the tape. lib/tensor.ts adds
- * the methods that compute.
+ * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
+ * tape. lib/tensor.ts adds the methods that compute.
  */
 export abstract class TensorBase implements Owned, Disposable {
   /** The extents, outermost first; `[]` is a single number. */
@@ -64,7 +64,8 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * Frees the memory when the tensor is collected. One that a scope is sure to free needs it not, and it costs.
+   * Frees the memory when the tensor is collected. One that a scope is sure to free needs it not,
+   * and it costs.
    *
    * @ignore
    */
@@ -205,8 +206,8 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * Overwrites the elements with those of a typed array of this dtype, or of a tensor of this shape and dtype on the
-   * same device. What was recorded of the old values is not told.
+   * Overwrites the elements with those of a typed array of this dtype, or of a tensor of this shape
+   * and dtype on the same device. What was recorded of the old values is not told.
    */
   copyFrom(source: ArrayBufferView | TensorBase): this {
     const { backend } = this;
@@ -273,8 +274,9 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. Throws an ArgumentError when the
-   * array's buffer is transferred or shrunk before the end: part of the elements are overwritten then.
+   * As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. Throws an
+   * ArgumentError when the array's buffer is transferred or shrunk before the end: part of the
+   * elements are overwritten then.
    */
   async copyFromAsync(source: ArrayBufferView): Promise<this> {
     const data = bytesOf("copyFromAsync", this.#plainData("copyFromAsync", source))!;
@@ -283,7 +285,8 @@ export abstract class TensorBase implements Owned, Disposable {
     const bytes = this.#hostBytes;
     const carrier = this.#carrier();
     try {
-      // By way of memory that only we have: the caller's may be transferred or shrunk while another thread reads it.
+      // By way of memory that only we have: the caller's may be transferred or shrunk while another
+      // thread reads it.
       const most = Math.min(bytes, 1 << 22);
       const piece = new Uint8Array(most);
       for (let at = 0; at < bytes; at += most) {
@@ -326,8 +329,9 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * The elements, in row-major order, once the device has computed them; the event loop goes on meanwhile. What kind of
-   * typed array it is goes by the dtype: `x.data<"float32">()` tells TypeScript.
+   * The elements, in row-major order, once the device has computed them; the event loop goes on
+   * meanwhile. What kind of typed array it is goes by the dtype: `x.data<"float32">()` tells
+   * TypeScript.
    */
   async data<D extends DType = DType>(): Promise<DataOf<D>> {
     const { backend } = this;
@@ -380,8 +384,9 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * Computes the gradients of this tensor with respect to every leaf with requiresGrad that it was made from, and adds
-   * them to those leaves' `grad`. A tensor of several elements needs `gradient`, of its own shape.
+   * Computes the gradients of this tensor with respect to every leaf with requiresGrad that it was
+   * made from, and adds them to those leaves' `grad`. A tensor of several elements needs
+   * `gradient`, of its own shape.
    */
   backward(gradient?: this, options: BackwardOptions = {}): void {
     backward(this, gradient, options);
@@ -399,8 +404,8 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /**
-   * What console.log shows: shape, dtype, device, and the elements nested, rounded to 4 decimals; of a large tensor only
-   * those at the ends of each axis, which is all that is read.
+   * What console.log shows: shape, dtype, device, and the elements nested, rounded to 4 decimals;
+   * of a large tensor only those at the ends of each axis, which is all that is read.
    */
   toString(): string {
     const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
@@ -417,7 +422,10 @@ export abstract class TensorBase implements Owned, Disposable {
     return `${what}${elements.includes("\n") ? "\n" : " "}${elements}`;
   }
 
-  /** What JSON.stringify() writes: shape, dtype and all elements, in row-major order; NaN and infinities become null. */
+  /**
+   * What JSON.stringify() writes: shape, dtype and all elements, in row-major order; NaN and
+   * infinities become null.
+   */
   toJSON(): { shape: Shape; dtype: DType; data: number[] } {
     return { shape: this.shape, dtype: this.dtype, data: Array.from(this.dataSync()) };
   }

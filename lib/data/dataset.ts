@@ -28,9 +28,9 @@ export interface TensorDatasetOptions {
 }
 
 /**
- * A data set that lives on the device as it is given: inputs [n, ...] and targets [n, ...]. Inputs of uint8, such as
- * images, take a quarter of the memory and become float32, scaled, as a batch is gathered; targets of uint8 become
- * int32.
+ * A data set that lives on the device as it is given: inputs [n, ...] and targets [n, ...]. Inputs
+ * of uint8, such as images, take a quarter of the memory and become float32, scaled, as a batch is
+ * gathered; targets of uint8 become int32.
  *
  * ```ts
  * import { data, tensor } from "@cudeno/cudeno";
@@ -114,8 +114,8 @@ export interface DataLoaderOptions {
 }
 
 /**
- * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the next is asked for, or the
- * loop is left; clone() what is to stay.
+ * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the
+ * next is asked for, or the loop is left; clone() what is to stay.
  *
  * ```ts
  * import { data, rand, zeros } from "@cudeno/cudeno";
@@ -154,7 +154,8 @@ export class DataLoader {
   *indices(): Generator<Tensor> {
     const n = this.dataset.length;
     const { device } = this.dataset;
-    using all = keep(empty("DataLoader", [n], { dtype: "int32", device })); // asks for room before the work
+    // asks for room before the work
+    using all = keep(empty("DataLoader", [n], { dtype: "int32", device }));
     all.copyFrom(this.#shuffle ? permutation(n) : Int32Array.from({ length: n }, (_, i) => i));
     for (let b = 0; b < this.length; b++) {
       const begin = b * this.batchSize;

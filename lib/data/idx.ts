@@ -17,8 +17,8 @@ export type { IdxArray, IdxData, IdxDType } from "./idx_format.ts";
  * big-endian unsigned 32-bit numbers, then the elements in row-major order, big-endian. See
  * "The IDX file format" at <http://yann.lecun.com/exdb/mnist/>.
  *
- * A plain file of bytes is not copied: the array is then a view on `bytes`. A compressed one is inflated no further than its
- * header says, and to 2 GiB at most.
+ * A plain file of bytes is not copied: the array is then a view on `bytes`. A compressed one is
+ * inflated no further than its header says, and to 2 GiB at most.
  *
  * @param bytes the whole file; compressed when it begins with gzip's `1f 8b`.
  * @param name what messages call the file.

@@ -177,7 +177,10 @@ function readHeader(bytes: Uint8Array, name: string): Header {
   return { type, shape, count, start, end: start + count * type.size };
 }
 
-/** The header at the beginning of a file of `size` bytes; throws unless that is the size of which it speaks. */
+/**
+ * The header at the beginning of a file of `size` bytes; throws unless that is the size of which it
+ * speaks.
+ */
 export function checkSize(bytes: Uint8Array, size: number, name: string): Header {
   const header = readHeader(bytes, name);
   const { type, shape, end } = header;

@@ -15,13 +15,18 @@ import { sha256Hex } from "./sha256.ts";
 
 /** Options of {@linkcode mnist}. */
 export interface MnistOptions {
-  /** The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else where `make data` puts them. */
+  /**
+   * The folder of the four files, plain or .gz. Default: `MNIST_DIR`, else where `make data` puts
+   * them.
+   */
   dir?: string | undefined;
   /** Reads a file by name (without .gz) in place of the folder; may give it plain or gzipped. */
   read?: ((name: string) => Uint8Array | Promise<Uint8Array>) | undefined;
   /** Whether the files must be the real, whole MNIST, by their SHA-256. Default true. */
   verify?: boolean | undefined;
-  /** Whether to shift and scale pixels to mean 0 and deviation 1 instead of to 0..1. Default false. */
+  /**
+   * Whether to shift and scale pixels to mean 0 and deviation 1 instead of to 0..1. Default false.
+   */
   normalize?: boolean | undefined;
   /** Where to put the data. Default: the device of init(). */
   device?: DeviceName | undefined;
@@ -44,8 +49,8 @@ const MEAN = 0.1306604762738429;
 const STD = 0.3078108;
 
 /**
- * MNIST on the device: handwritten digits, images [n, 1, 28, 28] as uint8 that batches turn into float32, and class
- * numbers [n]. `make data` downloads the files.
+ * MNIST on the device: handwritten digits, images [n, 1, 28, 28] as uint8 that batches turn into
+ * float32, and class numbers [n]. `make data` downloads the files.
  *
  * @throws {DataError} that names the file which is missing, truncated or not MNIST's.
  *
@@ -71,7 +76,8 @@ export async function mnist(options: MnistOptions = {}): Promise<Splits> {
     tensor(images.data, { ...place, shape: images.shape.toSpliced(1, 0, 1) }),
     tensor(labels.data, place),
   ];
-  const tensors = scope(() => ({ train: toDevice(train), test: toDevice(test) })); // all of them or none
+  // all of them or none
+  const tensors = scope(() => ({ train: toDevice(train), test: toDevice(test) }));
   return {
     train: new TensorDataset(...tensors.train, scaling),
     test: new TensorDataset(...tensors.test, scaling),

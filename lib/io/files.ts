@@ -13,8 +13,8 @@ export interface OpenFile {
 }
 
 /**
- * Runs `use` with a file, and closes it. Nothing but a regular file is opened: a pipe would wait for a writer, and a device
- * such as /dev/zero never ends.
+ * Runs `use` with a file, and closes it. Nothing but a regular file is opened: a pipe would wait
+ * for a writer, and a device such as /dev/zero never ends.
  *
  * @throws {DataError} when it is missing, no regular file, or cannot be read.
  */
@@ -49,11 +49,13 @@ export async function withFile<T>(
 }
 
 /**
- * Writes a file so that it holds, whatever happens, either all of `bytes` or what it held before: to a new file in the same
- * folder that is synced and then renamed. Links are followed, and the mode of a file that is replaced stays.
+ * Writes a file so that it holds, whatever happens, either all of `bytes` or what it held before:
+ * to a new file in the same folder that is synced and then renamed. Links are followed, and the
+ * mode of a file that is replaced stays.
  *
- * That takes --allow-read and --allow-write of the folder. Where only the file itself may be written, it is overwritten in
- * place under a lock, cut to its length last: an error or a loss of power on the way leaves a mixture of old and new.
+ * That takes --allow-read and --allow-write of the folder. Where only the file itself may be
+ * written, it is overwritten in place under a lock, cut to its length last: an error or a loss of
+ * power on the way leaves a mixture of old and new.
  *
  * @throws {DataError} when it cannot be written.
  */
@@ -73,7 +75,8 @@ export async function replaceFile(path: string | URL, bytes: Uint8Array): Promis
     try {
       try {
         if (before?.mode != null) {
-          await Deno.chown(temporary, before.uid, before.gid).catch(() => {}); // as far as that is allowed
+          // as far as that is allowed
+          await Deno.chown(temporary, before.uid, before.gid).catch(() => {});
           await Deno.chmod(temporary, before.mode & 0o7777);
         }
         await writeAll(file, bytes);
@@ -94,7 +97,10 @@ function granted(name: "read" | "write", path: string): boolean {
   return Deno.permissions.querySync({ name, path }).state === "granted";
 }
 
-/** What a path stands for once links are followed as far as may be, also where the last one leads to nothing yet. */
+/**
+ * What a path stands for once links are followed as far as may be, also where the last one leads to
+ * nothing yet.
+ */
 async function targetOf(path: string, hops = 40): Promise<string> {
   const info = granted("read", path) ? await found(Deno.lstat(path)) : undefined;
   if (!info?.isSymlink) return path;
@@ -104,7 +110,8 @@ async function targetOf(path: string, hops = 40): Promise<string> {
   return await targetOf(absolute ? link : path.replace(/[^/\\]*$/, "") + link, hops - 1);
 }
 
-// No wider than the file that it is to replace. Undefined where the folder is read-only, but that file perhaps not.
+// No wider than the file that it is to replace. Undefined where the folder is read-only, but that
+// file perhaps not.
 async function create(path: string, before: Deno.FileInfo | undefined) {
   try {
     const mode = (before?.mode ?? 0o666) & 0o777;
@@ -133,7 +140,8 @@ async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
   });
   try {
     try {
-      await file.lock(true).catch(() => {}); // else two saves would mix; not every file system has locks
+      // else two saves would mix; not every file system has locks
+      await file.lock(true).catch(() => {});
       await writeAll(file, bytes);
       await file.truncate(bytes.length);
       await file.sync();
@@ -154,7 +162,8 @@ async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
   }
 }
 
-// The renaming is on the disk once its folder is. Not every system lets a folder be opened; the file is whole anyway.
+// The renaming is on the disk once its folder is. Not every system lets a folder be opened; the
+// file is whole anyway.
 async function syncFolder(path: string): Promise<void> {
   try {
     using folder = await Deno.open(path);

@@ -29,7 +29,9 @@ const fileTypes: Record<DType, string> = {
 
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveOptions {
-  /** Texts to store beside the tensors. PyTorch's own files have `{ format: "pt" }`, the default. */
+  /**
+   * Texts to store beside the tensors. PyTorch's own files have `{ format: "pt" }`, the default.
+   */
   metadata?: Record<string, string> | undefined;
 }
 
@@ -40,11 +42,12 @@ export interface LoadOptions {
 }
 
 /**
- * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch reads unchanged:
- * `saveSafetensors("model.safetensors", model.stateDict())`. The file appears whole or not at all, keeps the mode of the one
- * that it replaces, and is on the disk when the promise resolves; links are followed. That takes --allow-read and
- * --allow-write of the folder; with --allow-write of the file alone it is overwritten in place, and an error on the way
- * leaves it damaged.
+ * Writes tensors to a .safetensors file (https://github.com/huggingface/safetensors), which PyTorch
+ * reads unchanged: `saveSafetensors("model.safetensors", model.stateDict())`. The file appears
+ * whole or not at all, keeps the mode of the one that it replaces, and is on the disk when the
+ * promise resolves; links are followed. That takes --allow-read and
+ * --allow-write of the folder; with --allow-write of the file alone it is overwritten in place, and
+ * an error on the way leaves it damaged.
  *
  * @throws {DataError} when the file cannot be written; its `cause` says why.
  *
@@ -93,7 +96,8 @@ export async function toSafetensors(
 /**
  * Reads the tensors of a .safetensors file. Needs --allow-read.
  *
- * @throws {DataError} when the file is missing, no regular file, or damaged: bad header, holes, overlaps, wrong sizes.
+ * @throws {DataError} when the file is missing, no regular file, or damaged: bad header, holes,
+ * overlaps, wrong sizes.
  * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
  *
  * ```ts
@@ -157,7 +161,10 @@ export function fromSafetensors(
   });
 }
 
-/** A tensor for each entry, all of them before any is read: where there is no room, that is known at once. */
+/**
+ * A tensor for each entry, all of them before any is read: where there is no room, that is known at
+ * once.
+ */
 function roomFor(entries: readonly Entry[], { device }: LoadOptions, file: string) {
   const dtypes = entries.map((entry) => dtypeOf(entry, file));
   const place = device ? { device } : {};
@@ -188,12 +195,14 @@ function dtypeOf({ name, shape, ...stored }: Entry, file: string): DType {
   );
 }
 
-// bfloat16 is the upper half of a float32, and what a bfloat16 tensor reads back as has zeros below.
+// bfloat16 is the upper half of a float32, and what a bfloat16 tensor reads back as has zeros
+// below.
 function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
   return Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
 }
 
-// The elements of x as the host has them; copied to an address that suits their type where the file's does not.
+// The elements of x as the host has them; copied to an address that suits their type where the
+// file's does not.
 function hostArray({ name, dtype }: Entry, bytes: Uint8Array, x: Tensor): ArrayBufferView {
   const { buffer, byteOffset, length } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
   if (dtype === "I64") {

@@ -118,12 +118,12 @@ export interface Header {
 }
 
 /**
- * Reads the header: `bytes` is the file's beginning, up to {@linkcode headerEnd} or further; `size` the whole's. Everything is
- * checked before anything is returned. A tensor's data are aligned to its element size only if the writer saw to that (ours
- * and the reference implementation do).
+ * Reads the header: `bytes` is the file's beginning, up to {@linkcode headerEnd} or further; `size`
+ * the whole's. Everything is checked before anything is returned. A tensor's data are aligned to
+ * its element size only if the writer saw to that (ours and the reference implementation do).
  *
- * @throws DataError when the file breaks a rule of the format; the message names the file, the tensor, what was found and
- * what was expected.
+ * @throws DataError when the file breaks a rule of the format; the message names the file, the
+ * tensor, what was found and what was expected.
  */
 export function decodeHeader(bytes: Uint8Array, size: number, name: string): Header {
   const fault = faultOf(name);

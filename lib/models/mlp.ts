@@ -23,7 +23,10 @@ export interface MLPOptions {
   out: number;
   /** What follows each hidden layer. Default `"relu"`. */
   activation?: Activation | undefined;
-  /** The probability with which units of hidden layers are dropped in training. Default 0: no such layers. */
+  /**
+   * The probability with which units of hidden layers are dropped in training. Default 0: no such
+   * layers.
+   */
   dropout?: number | undefined;
   /** What normalises each hidden layer before its activation. Default none. */
   norm?: "layer" | "batch" | undefined;
@@ -36,8 +39,9 @@ export interface MLPOptions {
 }
 
 /**
- * A multilayer perceptron: for each hidden layer Linear, the norm, the activation and Dropout, as far as they are asked
- * for; then a last Linear, whose outputs are scores. Keys are those of a PyTorch nn.Sequential of the same layers.
+ * A multilayer perceptron: for each hidden layer Linear, the norm, the activation and Dropout, as
+ * far as they are asked for; then a last Linear, whose outputs are scores. Keys are those of a
+ * PyTorch nn.Sequential of the same layers.
  *
  * ```ts
  * import { models, rand } from "@cudeno/cudeno";

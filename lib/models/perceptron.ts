@@ -19,7 +19,8 @@ export interface PerceptronOptions {
 }
 
 /**
- * A perceptron: one layer of weights, and an activation where one is named. Keys: `0.weight`, `0.bias`.
+ * A perceptron: one layer of weights, and an activation where one is named. Keys: `0.weight`,
+ * `0.bias`.
  *
  * ```ts
  * import { models, rand } from "@cudeno/cudeno";

@@ -11,7 +11,10 @@ export class CudenoError extends Error {
   }
 }
 
-/** An argument that no shape or dtype rule covers: an unknown option, a number out of range, NaN for an integer. */
+/**
+ * An argument that no shape or dtype rule covers: an unknown option, a number out of range, NaN for
+ * an integer.
+ */
 export class ArgumentError extends CudenoError {
   constructor(message: string, options?: ErrorOptions) {
     super("argument", message, options);
@@ -46,14 +49,19 @@ export class DisposedError extends CudenoError {
   }
 }
 
-/** A gradient that cannot be computed: no graph, a graph already freed, an operation without a gradient. */
+/**
+ * A gradient that cannot be computed: no graph, a graph already freed, an operation without a
+ * gradient.
+ */
 export class GradientError extends CudenoError {
   constructor(message: string) {
     super("gradient", message);
   }
 }
 
-/** A native library that is missing, cannot be opened, or was built for another version of cudeno. */
+/**
+ * A native library that is missing, cannot be opened, or was built for another version of cudeno.
+ */
 export class LibraryError extends CudenoError {
   constructor(message: string, options?: ErrorOptions) {
     super("library", message, options);
@@ -68,8 +76,9 @@ export class DataError extends CudenoError {
 }
 
 /**
- * An index, or a class number in a target, that is out of range. The device finds it while it works, so that a later call
- * reports it: the next one that reads or waits. With `CUDENO_SYNC=1` in the environment it is the operation's own.
+ * An index, or a class number in a target, that is out of range. The device finds it while it
+ * works, so that a later call reports it: the next one that reads or waits. With `CUDENO_SYNC=1` in
+ * the environment it is the operation's own.
  */
 export class IndexError extends CudenoError {
   /** The index. */
@@ -85,8 +94,8 @@ export class IndexError extends CudenoError {
 }
 
 /**
- * Device memory ran out. All tensors stay usable: free some by dispose(), or let scope() do it for each step of a loop, or
- * use a smaller batch, and go on.
+ * Device memory ran out. All tensors stay usable: free some by dispose(), or let scope() do it for
+ * each step of a loop, or use a smaller batch, and go on.
  */
 export class OutOfMemoryError extends CudenoError {
   constructor(message: string) {

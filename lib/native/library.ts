@@ -59,7 +59,10 @@ export class Library {
   }
 }
 
-/** The error for a status and its text, "cdn_op: argument: cause (file:line)", in the words of whoever called from TypeScript. */
+/**
+ * The error for a status and its text, "cdn_op: argument: cause (file:line)", in the words of
+ * whoever called from TypeScript.
+ */
 export function errorOf(status: number, detail: string): CudenoError {
   const message = detail.replace(/ \(\w+\.\w+:\d+\)$/, "")
     .replace(/\bcdn_\w+/g, (name) => camelCase(name.slice("cdn_".length)));
@@ -100,8 +103,8 @@ function text(pointer: Deno.PointerValue): string {
 const open = new Map<LibraryKind, Library>();
 
 /**
- * Opens a library, once per kind. Looks at the path given, else at `CUDENO_LIBRARY` when it names a library of this
- * kind, else at `cuda/build/` beside this module; never further when one is named.
+ * Opens a library, once per kind. Looks at the path given, else at `CUDENO_LIBRARY` when it names a
+ * library of this kind, else at `cuda/build/` beside this module; never further when one is named.
  *
  * @throws {LibraryError} with every path tried, and the loader's own message as `cause`.
  */
@@ -118,14 +121,17 @@ export function openLibrary(kind: LibraryKind, path?: string): Library {
   return library;
 }
 
-/** The kind of library that a file name stands for: one with `cuda` in it is CUDA, all else the CPU. */
+/**
+ * The kind of library that a file name stands for: one with `cuda` in it is CUDA, all else the CPU.
+ */
 export function kindOf(path: string): LibraryKind {
   return path.split(/[\\/]/).pop()!.includes("cuda") ? "cuda" : "cpu";
 }
 
 function candidates(kind: LibraryKind): string[] {
   const named = environment("CUDENO_LIBRARY");
-  if (named && kindOf(named) === kind) return [named]; // another one would not be what was asked for
+  // another one would not be what was asked for
+  if (named && kindOf(named) === kind) return [named];
   const suffix = Deno.build.os === "darwin" ? "dylib" : Deno.build.os === "windows" ? "dll" : "so";
   const beside = new URL(`../../cuda/build/libcudeno_${kind}.${suffix}`, import.meta.url);
   return beside.protocol === "file:" ? [filePath(beside)] : [];
@@ -165,7 +171,8 @@ function load(kind: LibraryKind, path: string): Library {
   checkVersion(path);
   const opened = Deno.dlopen(path, { ...symbols, ...waiting });
   const library = new Library(kind, path, opened.symbols);
-  library.check(opened.symbols.cdn_attach(performance.timeOrigin)); // which no other isolate of this thread has
+  // which no other isolate of this thread has
+  library.check(opened.symbols.cdn_attach(performance.timeOrigin));
   if (!library.buildInfo().startsWith(kind)) {
     throw new LibraryError(
       `the library is one for ${library.buildInfo()}; a file with "cuda" in its name must be a CUDA build, any other a CPU build`,

@@ -98,7 +98,8 @@ export class SiLU extends Module {
  *
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";
- * console.log(new nn.LeakyReLU({ negativeSlope: 0.5 }).forward(tensor([-1, 2])).dataSync()); // -0.5, 2
+ * console.log(new nn.LeakyReLU({ negativeSlope: 0.5 }).forward(tensor([-1, 2])).dataSync());
+ * // -0.5, 2
  * ```
  */
 export class LeakyReLU extends Module {
@@ -150,7 +151,8 @@ export class ELU extends Module {
 }
 
 /**
- * x times the share of the normal distribution below x, exact or by tanh; see {@linkcode gelu}. As torch.nn.GELU.
+ * x times the share of the normal distribution below x, exact or by tanh; see {@linkcode gelu}. As
+ * torch.nn.GELU.
  *
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";

@@ -24,7 +24,10 @@ import { Module } from "./module.ts";
 export interface MultiHeadAttentionOptions {
   /** Whether the projections have biases. Default true. */
   bias?: boolean | undefined;
-  /** Tensors are [batch, sequence, features] instead of [sequence, batch, features]. Default false, as in PyTorch. */
+  /**
+   * Tensors are [batch, sequence, features] instead of [sequence, batch, features]. Default false,
+   * as in PyTorch.
+   */
   batchFirst?: boolean | undefined;
   /** The probability that an attention weight becomes 0 in training. Default 0. */
   dropout?: number | undefined;
@@ -37,21 +40,26 @@ export interface MultiHeadAttentionOptions {
 /** What {@linkcode MultiHeadAttention} may not look at. */
 export interface AttentionMasks {
   /**
-   * [queries, keys], or [batch · heads, queries, keys]: uint8, where anything but 0 keeps a query from a key (the other way
-   * round than in scaledDotProductAttention(), as in PyTorch); or a float that is added to the scores.
+   * [queries, keys], or [batch · heads, queries, keys]: uint8, where anything but 0 keeps a query
+   * from a key (the other way round than in scaledDotProductAttention(), as in PyTorch); or a float
+   * that is added to the scores.
    */
   mask?: Tensor | null | undefined;
-  /** [batch, keys], or [keys] without a batch: uint8, where anything but 0 hides a key; or a float that is added. */
+  /**
+   * [batch, keys], or [keys] without a batch: uint8, where anything but 0 hides a key; or a float
+   * that is added.
+   */
   keyPaddingMask?: Tensor | null | undefined;
   /** Keep query i from keys after i. Default false. */
   causal?: boolean | undefined;
 }
 
 /**
- * Attention by several heads, each of embedDim / heads features of linear projections of queries, keys and values, whose
- * results are joined and projected once more; as torch.nn.MultiheadAttention, of which it has the parameters:
- * in_proj_weight [3 embedDim, embedDim] (Xavier uniform), in_proj_bias [3 embedDim] (zeros), out_proj.weight and
- * out_proj.bias (zeros). The result is the output alone, without the weights of attention.
+ * Attention by several heads, each of embedDim / heads features of linear projections of queries,
+ * keys and values, whose results are joined and projected once more; as
+ * torch.nn.MultiheadAttention, of which it has the parameters: in_proj_weight [3 embedDim,
+ * embedDim] (Xavier uniform), in_proj_bias [3 embedDim] (zeros), out_proj.weight and out_proj.bias
+ * (zeros). The result is the output alone, without the weights of attention.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";
@@ -96,8 +104,8 @@ export class MultiHeadAttention extends Module {
   }
 
   /**
-   * What the queries find. query: [queries, batch, embedDim], or without a batch [queries, embedDim]; key and value
-   * likewise with as many keys. Default: key is query, and value is key.
+   * What the queries find. query: [queries, batch, embedDim], or without a batch [queries,
+   * embedDim]; key and value likewise with as many keys. Default: key is query, and value is key.
    */
   override forward(
     query: Tensor,
@@ -198,8 +206,8 @@ function paddingMask(k: Tensor, mask: Tensor | null | undefined): Tensor | undef
   return attended(k, reshape(mask, [batch, 1, 1, keys]));
 }
 
-// PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take. Floats become the scores' dtype, so
-// that two can be added.
+// PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take. Floats
+// become the scores' dtype, so that two can be added.
 const attended = (x: Tensor, mask: Tensor) =>
   mask.dtype === "uint8" ? eq(mask, 0) : cast(mask, computeDType(x.dtype));
 

@@ -15,11 +15,17 @@ import { Module } from "./module.ts";
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5. */
   eps?: number | undefined;
-  /** The share of the new statistics in the running ones; null for the average of all so far. Default 0.1. */
+  /**
+   * The share of the new statistics in the running ones; null for the average of all so far.
+   * Default 0.1.
+   */
   momentum?: number | null | undefined;
   /** Whether there are a weight and a bias to learn. Default true. */
   affine?: boolean | undefined;
-  /** Whether statistics are gathered in training for evaluation; else evaluation uses the batch's own. Default true. */
+  /**
+   * Whether statistics are gathered in training for evaluation; else evaluation uses the batch's
+   * own. Default true.
+   */
   trackRunningStats?: boolean | undefined;
   /** Default: the device of init(). */
   device?: DeviceName | undefined;

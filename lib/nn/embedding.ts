@@ -10,7 +10,10 @@ import { Module } from "./module.ts";
 
 /** Options of {@linkcode Embedding}. */
 export interface EmbeddingLayerOptions {
-  /** A row that starts as zeros and gets no gradient; negative ones count from the back. Default: none. */
+  /**
+   * A row that starts as zeros and gets no gradient; negative ones count from the back. Default:
+   * none.
+   */
   paddingIndex?: number | undefined;
   /** Default: the device of init(). */
   device?: DeviceName | undefined;
@@ -19,8 +22,9 @@ export interface EmbeddingLayerOptions {
 }
 
 /**
- * A table of `num` vectors of `dim` numbers, looked up by an int32 index of any shape: y [...index, dim]. The weight [num,
- * dim] starts normal, N(0, 1), with the padding row, if there is one, zero. As torch.nn.Embedding.
+ * A table of `num` vectors of `dim` numbers, looked up by an int32 index of any shape: y [...index,
+ * dim]. The weight [num, dim] starts normal, N(0, 1), with the padding row, if there is one, zero.
+ * As torch.nn.Embedding.
  *
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";

@@ -12,7 +12,8 @@ export interface FlattenOptions {
 }
 
 /**
- * Joins axes start..end, by default all but the first: [n, 1, 28, 28] becomes [n, 784]. As torch.nn.Flatten.
+ * Joins axes start..end, by default all but the first: [n, 1, 28, 28] becomes [n, 784]. As
+ * torch.nn.Flatten.
  *
  * ```ts
  * import { nn, zeros } from "@cudeno/cudeno";

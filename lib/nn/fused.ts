@@ -23,8 +23,8 @@ export function fusedActivationOf(module: Module | undefined): FusedActivation |
 }
 
 /**
- * activation(layer(x)) as one operation; or nothing if that is not the same, as the layer is another one than Linear, or
- * computes its output in a way of its own.
+ * activation(layer(x)) as one operation; or nothing if that is not the same, as the layer is
+ * another one than Linear, or computes its output in a way of its own.
  */
 export function activated(
   layer: Module,

@@ -3,10 +3,10 @@ import type { Tensor } from "../tensor.ts";
 import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 
 /**
- * Gated recurrent units over sequences, as torch.nn.GRU; the formulas stand at {@linkcode gru}. Input is [steps, n, in],
- * with batchFirst [n, steps, in], or [steps, in] for one sequence; output has hiddenSize features, twice as many where
- * bidirectional. The state is [layers * directions, n, hidden], zeros where it is not given. Parameters and their names
- * are {@linkcode RNNBase}'s.
+ * Gated recurrent units over sequences, as torch.nn.GRU; the formulas stand at {@linkcode gru}.
+ * Input is [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for one sequence; output
+ * has hiddenSize features, twice as many where bidirectional. The state is [layers * directions, n,
+ * hidden], zeros where it is not given. Parameters and their names are {@linkcode RNNBase}'s.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

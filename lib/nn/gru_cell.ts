@@ -3,8 +3,8 @@ import type { Tensor } from "../tensor.ts";
 import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 
 /**
- * One step of gated recurrent units, as torch.nn.GRUCell: x [n, in] or [in], the state [n, hidden] or [hidden], zeros
- * where it is not given. The formulas stand at {@linkcode gru}.
+ * One step of gated recurrent units, as torch.nn.GRUCell: x [n, in] or [in], the state [n, hidden]
+ * or [hidden], zeros where it is not given. The formulas stand at {@linkcode gru}.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

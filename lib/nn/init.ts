@@ -22,7 +22,10 @@ export type Nonlinearity =
 export interface KaimingOptions {
   /** The slope below 0 of leakyRelu. Default 0. */
   a?: number | undefined;
-  /** Whether to keep the variance forward (by the inputs of a unit) or backward (by its outputs). Default `"fanIn"`. */
+  /**
+   * Whether to keep the variance forward (by the inputs of a unit) or backward (by its outputs).
+   * Default `"fanIn"`.
+   */
   mode?: "fanIn" | "fanOut" | undefined;
   /** What follows the layer. Default `"leakyRelu"`. */
   nonlinearity?: Nonlinearity | undefined;
@@ -58,7 +61,8 @@ export function uniform(
 }
 
 /**
- * Fills with numbers of the normal distribution, by default with mean 0 and deviation 1. As torch.nn.init.normal_.
+ * Fills with numbers of the normal distribution, by default with mean 0 and deviation 1. As
+ * torch.nn.init.normal_.
  *
  * ```ts
  * import { nn, zeros } from "@cudeno/cudeno";
@@ -142,8 +146,8 @@ function write(x: Tensor, at: (i: number) => number): Tensor {
 }
 
 /**
- * By how much a nonlinearity's layers are to be scaled so that the variance stays; as torch.nn.init.calculate_gain.
- * `slope` is leakyRelu's below 0, default 0.01.
+ * By how much a nonlinearity's layers are to be scaled so that the variance stays; as
+ * torch.nn.init.calculate_gain. `slope` is leakyRelu's below 0, default 0.01.
  *
  * ```ts
  * import { nn } from "@cudeno/cudeno";
@@ -164,7 +168,8 @@ export function calculateGain(nonlinearity: Nonlinearity, slope = 0.01): number 
   return gains[nonlinearity];
 }
 
-// The inputs of a unit and its outputs, of weights [out, in, …] where the rest is the field of a convolution.
+// The inputs of a unit and its outputs, of weights [out, in, …] where the rest is the field of a
+// convolution.
 function fansOf(op: string, x: Tensor): { fanIn: number; fanOut: number } {
   checkDType(op, x, floats);
   if (x.rank < 2) {
@@ -183,8 +188,8 @@ function xavierStd(op: string, x: Tensor, options: { gain?: number | undefined }
 }
 
 /**
- * Fills weights [out, in, …] uniformly, with deviation gain sqrt(2 / (fanIn + fanOut)) (Glorot and Bengio, 2010). As
- * torch.nn.init.xavier_uniform_.
+ * Fills weights [out, in, …] uniformly, with deviation gain sqrt(2 / (fanIn + fanOut)) (Glorot and
+ * Bengio, 2010). As torch.nn.init.xavier_uniform_.
  *
  * ```ts
  * import { nn } from "@cudeno/cudeno";
@@ -239,7 +244,8 @@ export function kaimingUniform(x: Tensor, options: KaimingOptions = {}): Tensor 
  *
  * ```ts
  * import { nn, zeros } from "@cudeno/cudeno";
- * console.log(nn.init.kaimingNormal(zeros([4, 2]), { nonlinearity: "relu" }).dataSync()); // of deviation 1
+ * console.log(nn.init.kaimingNormal(zeros([4, 2]), { nonlinearity: "relu" }).dataSync());
+ * // of deviation 1
  * ```
  */
 export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
@@ -247,8 +253,9 @@ export function kaimingNormal(x: Tensor, options: KaimingOptions = {}): Tensor {
 }
 
 /**
- * Fills [rows, …], taken as a matrix, with orthonormal rows or columns, whichever are fewer, times the gain (Saxe et al.,
- * 2013); uniform among all such matrices. As torch.nn.init.orthogonal_. Computed on the host.
+ * Fills [rows, …], taken as a matrix, with orthonormal rows or columns, whichever are fewer, times
+ * the gain (Saxe et al., 2013); uniform among all such matrices. As torch.nn.init.orthogonal_.
+ * Computed on the host.
  *
  * ```ts
  * import { nn, zeros } from "@cudeno/cudeno";
@@ -289,8 +296,8 @@ export interface TruncNormalOptions {
 }
 
 /**
- * Fills with numbers of the normal distribution within [a, b]. As torch.nn.init.trunc_normal_. Computed on the host, from
- * uniform numbers by the inverse of the distribution.
+ * Fills with numbers of the normal distribution within [a, b]. As torch.nn.init.trunc_normal_.
+ * Computed on the host, from uniform numbers by the inverse of the distribution.
  *
  * ```ts
  * import { nn, zeros } from "@cudeno/cudeno";
@@ -305,7 +312,8 @@ export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor
   checkNumber("truncNormal", "std", std, 0);
   checkNumber("truncNormal", "b", b, a);
   if (std === 0) throw new ArgumentError("truncNormal: std is 0; it must be above");
-  // Above the mean the distribution is taken from its other end, where a small share has more digits.
+  // Above the mean the distribution is taken from its other end, where a small share has more
+  // digits.
   const flip = a > mean ? -1 : 1;
   const [from, to] = [a, b].map((edge) => normalBelow(flip * (edge - mean) / std)) as [
     number,

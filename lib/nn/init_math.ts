@@ -25,7 +25,10 @@ export function normals(n: number): Float64Array<ArrayBuffer> {
   return out.subarray(0, n);
 }
 
-/** The share of the normal distribution below z, by its series (Marsaglia, "Evaluating the Normal Distribution", 2004). */
+/**
+ * The share of the normal distribution below z, by its series (Marsaglia, "Evaluating the Normal
+ * Distribution", 2004).
+ */
 export function normalBelow(z: number): number {
   if (z < -8.3) return 0; // less than the roundoff of what is added below
   if (z > 8.3) return 1;
@@ -38,7 +41,10 @@ export function normalBelow(z: number): number {
 const horner = (x: number, ...coefficients: number[]) =>
   coefficients.reduceRight((sum, c) => sum * x + c, 0);
 
-/** The z below which a share p of the normal distribution lies, to 16 digits: Wichura's algorithm AS 241, 1988. */
+/**
+ * The z below which a share p of the normal distribution lies, to 16 digits: Wichura's algorithm AS
+ * 241, 1988.
+ */
 export function normalQuantile(p: number): number {
   const q = p - 0.5;
   if (Math.abs(q) <= 0.425) {
@@ -74,9 +80,10 @@ export function normalQuantile(p: number): number {
 }
 
 /**
- * Columns of length m that are orthonormal, and uniformly so: Q of a matrix of n <= m normal columns, by Householder's
- * reflections, each column with the sign that makes R's diagonal positive (Mezzadri, "How to generate random matrices
- * from the classical compact groups", 2007). Column j is at [j m, (j + 1) m).
+ * Columns of length m that are orthonormal, and uniformly so: Q of a matrix of n <= m normal
+ * columns, by Householder's reflections, each column with the sign that makes R's diagonal positive
+ * (Mezzadri, "How to generate random matrices from the classical compact groups", 2007). Column j
+ * is at [j m, (j + 1) m).
  */
 export function orthonormalColumns(m: number, n: number): Float64Array {
   const a = normals(m * n);
@@ -88,7 +95,8 @@ export function orthonormalColumns(m: number, n: number): Float64Array {
     let square = 0;
     for (let i = k; i < m; i++) square += v[i]! * v[i]!;
     const length = Math.sqrt(square);
-    signs[k] = v[k]! < 0 ? 1 : -1; // of R's diagonal, which is away from v[k] so that nothing cancels
+    // of R's diagonal, which is away from v[k] so that nothing cancels
+    signs[k] = v[k]! < 0 ? 1 : -1;
     v[k]! -= signs[k]! * length;
     const scale = Math.sqrt(2 / (square - (v[k]! + signs[k]! * length) ** 2 + v[k]! ** 2));
     for (let i = k; i < m; i++) v[i]! *= scale;

@@ -18,8 +18,8 @@ export interface LinearOptions {
 }
 
 /**
- * y = x w^T + b: x [..., in], weight [out, in], bias [out]. Both start uniform in ±1/sqrt(in), as torch.nn.Linear's do
- * (its Kaiming initialisation with a = sqrt(5) comes to that).
+ * y = x w^T + b: x [..., in], weight [out, in], bias [out]. Both start uniform in ±1/sqrt(in), as
+ * torch.nn.Linear's do (its Kaiming initialisation with a = sqrt(5) comes to that).
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";

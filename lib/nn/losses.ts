@@ -49,7 +49,8 @@ export class CrossEntropyLoss implements Loss {
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";
  * const loss = new nn.NLLLoss();
- * console.log(loss.forward(tensor([[-0.5, -1]]), tensor([0], { dtype: "int32" })).itemSync()); // 0.5
+ * console.log(loss.forward(tensor([[-0.5, -1]]), tensor([0], { dtype: "int32" })).itemSync());
+ * // 0.5
  * ```
  */
 export class NLLLoss implements Loss {

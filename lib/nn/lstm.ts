@@ -11,10 +11,10 @@ export interface LSTMState {
 }
 
 /**
- * Long short-term memory over sequences, as torch.nn.LSTM; the formulas stand at {@linkcode lstm}. Input is
- * [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for one sequence; output has hiddenSize features, twice
- * as many where bidirectional. States are [layers * directions, n, hidden]; those not given are zeros. Parameters and
- * their names are {@linkcode RNNBase}'s.
+ * Long short-term memory over sequences, as torch.nn.LSTM; the formulas stand at {@linkcode lstm}.
+ * Input is [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for one sequence; output
+ * has hiddenSize features, twice as many where bidirectional. States are [layers * directions, n,
+ * hidden]; those not given are zeros. Parameters and their names are {@linkcode RNNBase}'s.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

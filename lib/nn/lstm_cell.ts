@@ -4,8 +4,8 @@ import type { LSTMState } from "./lstm.ts";
 import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 
 /**
- * One step of long short-term memory, as torch.nn.LSTMCell: x [n, in] or [in], both states [n, hidden] or [hidden], zeros
- * where they are not given. The formulas stand at {@linkcode lstm}.
+ * One step of long short-term memory, as torch.nn.LSTMCell: x [n, in] or [in], both states [n,
+ * hidden] or [hidden], zeros where they are not given. The formulas stand at {@linkcode lstm}.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

@@ -32,7 +32,10 @@ export class HingeLoss implements Loss {
     this.#options = options;
   }
 
-  /** The loss of scores against 1 and -1 of the same shape, or of scores [n, classes] against class numbers [n]. */
+  /**
+   * The loss of scores against 1 and -1 of the same shape, or of scores [n, classes] against class
+   * numbers [n].
+   */
   forward(output: Tensor, target: Tensor): Tensor {
     if (isFloat(target.dtype)) return hingeLoss(output, target, this.#options);
     if (target.rank < output.rank) return multiMarginLoss(output, target, this.#options);
@@ -46,7 +49,8 @@ export class HingeLoss implements Loss {
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";
  * const loss = new nn.MultiMarginLoss();
- * console.log(loss.forward(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([3], { dtype: "int32" })).itemSync()); // 0.325
+ * console.log(loss.forward(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([3], { dtype: "int32" })).itemSync());
+ * // 0.325
  * ```
  */
 export class MultiMarginLoss implements Loss {

@@ -22,20 +22,25 @@ export interface LoadResult {
 
 /** Options of {@linkcode Module.summary}: one of them, for the shapes that modules give. */
 export interface SummaryOptions {
-  /** The shape of an input, with the batch: `[1, 784]`. The input is zeros, of the parameters' dtype and device. */
+  /**
+   * The shape of an input, with the batch: `[1, 784]`. The input is zeros, of the parameters' dtype
+   * and device.
+   */
   inputShape?: Shape | undefined;
   /** An input, for a model of whole numbers, say. */
   input?: Tensor | undefined;
 }
 
 /**
- * The base of layers and models. A subclass makes its tensors and child modules in the constructor, as properties, and
- * computes in forward(); properties that are tensors with requiresGrad are parameters, other tensors are buffers (saved
- * but not trained), and modules, alone or in arrays, plain objects, Maps and Sets, are children, named by their property
- * and key as in PyTorch's ModuleList and ModuleDict: `heads.0`, `blocks.left`.
+ * The base of layers and models. A subclass makes its tensors and child modules in the constructor,
+ * as properties, and computes in forward(); properties that are tensors with requiresGrad are
+ * parameters, other tensors are buffers (saved but not trained), and modules, alone or in arrays,
+ * plain objects, Maps and Sets, are children, named by their property and key as in PyTorch's
+ * ModuleList and ModuleDict: `heads.0`, `blocks.left`.
  *
- * What is in a #private field cannot be found: it is not trained, saved, moved or set to evaluation mode. An optimizer
- * warns at its first step where backward() gave gradients to tensors that no optimizer has.
+ * What is in a #private field cannot be found: it is not trained, saved, moved or set to evaluation
+ * mode. An optimizer warns at its first step where backward() gave gradients to tensors that no
+ * optimizer has.
  *
  * ```ts
  * import { nn, Tensor } from "@cudeno/cudeno";
@@ -45,11 +50,15 @@ export interface SummaryOptions {
  *     return this.inner.forward(x).relu().add(x);
  *   }
  * }
- * console.log([...new Residual().namedParameters()].map(([name]) => name)); // inner.weight, inner.bias
+ * console.log([...new Residual().namedParameters()].map(([name]) => name));
+ * // inner.weight, inner.bias
  * ```
  */
 export abstract class Module {
-  /** Whether the module is being trained; layers such as dropout behave by it. See train() and eval(). */
+  /**
+   * Whether the module is being trained; layers such as dropout behave by it. See train() and
+   * eval().
+   */
   training = true;
 
   /** The output for an input. */
@@ -63,7 +72,10 @@ export abstract class Module {
     }
   }
 
-  /** This module and all inside it, by name; its own name is empty. One that is there twice comes once, as in PyTorch. */
+  /**
+   * This module and all inside it, by name; its own name is empty. One that is there twice comes
+   * once, as in PyTorch.
+   */
   *namedModules(prefix = ""): Generator<[string, Module]> {
     if (typeof prefix !== "string") refuse("namedModules", "prefix", prefix, "a string");
     const seen = new Set<Module>();
@@ -83,7 +95,9 @@ export abstract class Module {
     }
   }
 
-  /** The parameters with their names, such as `0.weight`. One that several modules share comes once. */
+  /**
+   * The parameters with their names, such as `0.weight`. One that several modules share comes once.
+   */
   *namedParameters(): Generator<[string, Tensor]> {
     const seen = new Set<Tensor>();
     for (const [name, tensor] of this.#namedTensors()) {
@@ -109,8 +123,9 @@ export abstract class Module {
   }
 
   /**
-   * Copies values into parameters and buffers of the same names, from any device and float dtype. With `strict` (the
-   * default), throws when names are missing or unexpected; shapes must be equal. Nothing is changed if it throws.
+   * Copies values into parameters and buffers of the same names, from any device and float dtype.
+   * With `strict` (the default), throws when names are missing or unexpected; shapes must be equal.
+   * Nothing is changed if it throws.
    */
   loadStateDict(state: StateDict, options: { strict?: boolean | undefined } = {}): LoadResult {
     checkOptions("loadStateDict", options, ["strict"]);
@@ -166,8 +181,10 @@ export abstract class Module {
   /** Moves all parameters and buffers to a device. Do it before making an optimizer. */
   to(device: DeviceName): this {
     const own = [...this.#namedTensors()];
-    const all = new Set(own.map(([, tensor]) => tensor)); // a tensor that modules share stays shared
-    const moved = scope(() => noGrad(() => new Map([...all].map((x) => [x, x.to(device)])))); // all or none
+    // a tensor that modules share stays shared
+    const all = new Set(own.map(([, tensor]) => tensor));
+    // all or none
+    const moved = scope(() => noGrad(() => new Map([...all].map((x) => [x, x.to(device)]))));
     for (const [tensor, there] of moved) {
       if (there === tensor) moved.delete(tensor);
       else keep(there).requiresGrad = tensor.requiresGrad;
@@ -191,7 +208,8 @@ export abstract class Module {
     }
   }
 
-  // What console.log shows. Names of methods have to be plain for an importer's isolatedDeclarations.
+  // What console.log shows. Names of methods have to be plain for an importer's
+  // isolatedDeclarations.
   static {
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
       value(this: Module): string {
@@ -200,7 +218,10 @@ export abstract class Module {
     });
   }
 
-  /** One line for summary(): the call that makes such a layer, as `Linear(784, 128)`, or the name of one made of others. */
+  /**
+   * One line for summary(): the call that makes such a layer, as `Linear(784, 128)`, or the name of
+   * one made of others.
+   */
   describe(): string {
     return this.constructor.name;
   }
@@ -211,8 +232,9 @@ export abstract class Module {
   }
 
   /**
-   * A table of the modules with the shapes and counts of their parameters. With the shape of an input, or an input, also
-   * the shapes of what the modules give; the model then runs once, in evaluation mode.
+   * A table of the modules with the shapes and counts of their parameters. With the shape of an
+   * input, or an input, also the shapes of what the modules give; the model then runs once, in
+   * evaluation mode.
    *
    * ```ts
    * import { nn } from "@cudeno/cudeno";
@@ -228,7 +250,8 @@ export abstract class Module {
 
 const DEEPEST = 1000;
 
-// All modules under all their names, but for `skipped` ones and what is in them. Not by recursion, which ends sooner.
+// All modules under all their names, but for `skipped` ones and what is in them. Not by recursion,
+// which ends sooner.
 function* modulesIn(
   root: Module,
   prefix = "",
@@ -262,7 +285,8 @@ function* modulesIn(
   }
 }
 
-// The modules in a container, which stands within those `around` it. What is nested deeper than any model is data.
+// The modules in a container, which stands within those `around` it. What is nested deeper than any
+// model is data.
 function* containedIn(
   name: string,
   value: object | null,

@@ -6,8 +6,8 @@ import { Module } from "./module.ts";
 import { checkModule } from "./check.ts";
 
 /**
- * Modules in a list, named 0, 1, 2, …; as torch.nn.ModuleList. It computes nothing itself: the module that holds it calls
- * them.
+ * Modules in a list, named 0, 1, 2, …; as torch.nn.ModuleList. It computes nothing itself: the
+ * module that holds it calls them.
  *
  * ```ts
  * import { nn, rand, type Tensor } from "@cudeno/cudeno";

@@ -4,8 +4,8 @@ import { Module } from "./module.ts";
 import { checkModule } from "./check.ts";
 
 /**
- * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015). Its output must have
- * x's shape, or broadcast with it. Parameters are named `inner.…`.
+ * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015).
+ * Its output must have x's shape, or broadcast with it. Parameters are named `inner.…`.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";

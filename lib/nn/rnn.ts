@@ -9,10 +9,11 @@ export interface RNNOptions extends RNNBaseOptions {
 }
 
 /**
- * Plain recurrence over sequences, as torch.nn.RNN: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or with relu. Input
- * is [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for one sequence; output has hiddenSize features,
- * twice as many where bidirectional. The state is [layers * directions, n, hidden], zeros where it is not given.
- * Parameters and their names are {@linkcode RNNBase}'s.
+ * Plain recurrence over sequences, as torch.nn.RNN: h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) +
+ * b_hh), or with relu. Input is [steps, n, in], with batchFirst [n, steps, in], or [steps, in] for
+ * one sequence; output has hiddenSize features, twice as many where bidirectional. The state is
+ * [layers * directions, n, hidden], zeros where it is not given. Parameters and their names are
+ * {@linkcode RNNBase}'s.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

@@ -19,9 +19,14 @@ export interface RNNBaseOptions {
   numLayers?: number | undefined;
   /** Whether to add biases. Default true. */
   bias?: boolean | undefined;
-  /** Sequences are [n, steps, in] instead of [steps, n, in]; states stay as they are. Default false. */
+  /**
+   * Sequences are [n, steps, in] instead of [steps, n, in]; states stay as they are. Default false.
+   */
   batchFirst?: boolean | undefined;
-  /** The share of a layer's outputs that are zeroed in training before the next layer takes them. Default 0. */
+  /**
+   * The share of a layer's outputs that are zeroed in training before the next layer takes them.
+   * Default 0.
+   */
   dropout?: number | undefined;
   /** Walk each sequence in both directions, and give both outputs side by side. Default false. */
   bidirectional?: boolean | undefined;
@@ -33,7 +38,9 @@ export interface RNNBaseOptions {
 
 const keys = ["numLayers", "bias", "batchFirst", "dropout", "bidirectional", "device", "dtype"];
 
-/** One layer and direction: the output and the last states, from the initial ones if any are given. */
+/**
+ * One layer and direction: the output and the last states, from the initial ones if any are given.
+ */
 type Step = (
   x: Tensor,
   weights: RecurrentWeights,
@@ -42,10 +49,11 @@ type Step = (
 ) => [output: Tensor, ...last: Tensor[]];
 
 /**
- * What {@linkcode RNN}, {@linkcode LSTM} and {@linkcode GRU} share: parameters by PyTorch's names, `weight_ih_l0`,
- * `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then those of layer 1, and `_reverse` behind the names of the other direction;
- * uniform in ±1/sqrt(hiddenSize). `forward(x)` gives the output alone, so that a layer has its place in a Sequential;
- * `run(x, state)` of each class takes and gives states too.
+ * What {@linkcode RNN}, {@linkcode LSTM} and {@linkcode GRU} share: parameters by PyTorch's names,
+ * `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then those of layer 1, and `_reverse`
+ * behind the names of the other direction; uniform in ±1/sqrt(hiddenSize). `forward(x)` gives the
+ * output alone, so that a layer has its place in a Sequential; `run(x, state)` of each class takes
+ * and gives states too.
  *
  * ```ts
  * import { nn } from "@cudeno/cudeno";
@@ -118,7 +126,8 @@ export abstract class RNNBase extends Module {
   }
 
   /**
-   * All layers and directions by `step`: the output, and the last states in the order of the initial ones.
+   * All layers and directions by `step`: the output, and the last states in the order of the
+   * initial ones.
    *
    * @ignore
    */

@@ -9,8 +9,8 @@ export interface RNNCellOptions extends RNNCellBaseOptions {
 }
 
 /**
- * One step of plain recurrence, as torch.nn.RNNCell: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu; x [n, in] or
- * [in], the state [n, hidden] or [hidden], zeros where it is not given.
+ * One step of plain recurrence, as torch.nn.RNNCell: h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or
+ * with relu; x [n, in] or [in], the state [n, hidden] or [hidden], zeros where it is not given.
  *
  * ```ts
  * import { nn, randn } from "@cudeno/cudeno";

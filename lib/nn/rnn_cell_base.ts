@@ -21,8 +21,9 @@ export interface RNNCellBaseOptions {
 }
 
 /**
- * What {@linkcode RNNCell}, {@linkcode LSTMCell} and {@linkcode GRUCell} share: parameters by PyTorch's names, uniform in
- * ±1/sqrt(hiddenSize). A cell is one step: for whole sequences the layers are faster.
+ * What {@linkcode RNNCell}, {@linkcode LSTMCell} and {@linkcode GRUCell} share: parameters by
+ * PyTorch's names, uniform in ±1/sqrt(hiddenSize). A cell is one step: for whole sequences the
+ * layers are faster.
  *
  * ```ts
  * import { nn } from "@cudeno/cudeno";
@@ -66,7 +67,8 @@ export abstract class RNNCellBase extends Module {
   }
 
   /**
-   * One step as a sequence of one: x and states [n, ...] or [...] as `step` wants them, its states back in their shape.
+   * One step as a sequence of one: x and states [n, ...] or [...] as `step` wants them, its states
+   * back in their shape.
    *
    * @ignore
    */

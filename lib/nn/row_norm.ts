@@ -30,7 +30,8 @@ export interface LayerNormOptions extends RMSNormOptions {
 }
 
 /**
- * layerNorm() over the last axes, with a weight that starts at 1 and a bias that starts at 0; as torch.nn.LayerNorm.
+ * layerNorm() over the last axes, with a weight that starts at 1 and a bias that starts at 0; as
+ * torch.nn.LayerNorm.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";

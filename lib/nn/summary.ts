@@ -20,7 +20,10 @@ export function treeOf(module: Module): string {
   return `${name}(\n${lines.join("\n").replace(/^/gm, "  ")}\n)`;
 }
 
-/** A table of the modules with the shapes and counts of their parameters, and, from an input, of their outputs. */
+/**
+ * A table of the modules with the shapes and counts of their parameters, and, from an input, of
+ * their outputs.
+ */
 export function summaryOf(model: Module, options: SummaryOptions): string {
   checkOptions("summary", options, ["inputShape", "input"]);
   const outputs = outputsOf(model, options);

@@ -31,9 +31,10 @@ export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionO
 }
 
 /**
- * One layer of a transformer's encoder: attention of a sequence to itself, then two linear layers, each with a way around
- * and a normalisation. "Attention is all you need", Vaswani et al. 2017; as torch.nn.TransformerEncoderLayer, of which it
- * has the parameters: self_attn.*, linear1.*, linear2.*, norm1.*, norm2.*.
+ * One layer of a transformer's encoder: attention of a sequence to itself, then two linear layers,
+ * each with a way around and a normalisation. "Attention is all you need", Vaswani et al. 2017; as
+ * torch.nn.TransformerEncoderLayer, of which it has the parameters: self_attn.*, linear1.*,
+ * linear2.*, norm1.*, norm2.*.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";
@@ -88,7 +89,10 @@ export class TransformerEncoderLayer extends Module {
     this.#normFirst = normFirst;
   }
 
-  /** x [sequence, batch, dModel], or [batch, sequence, dModel] with batchFirst; the result is of the same shape. */
+  /**
+   * x [sequence, batch, dModel], or [batch, sequence, dModel] with batchFirst; the result is of the
+   * same shape.
+   */
   override forward(x: Tensor, masks: AttentionMasks = {}): Tensor {
     const attend = (x: Tensor) => this.dropout1.forward(this.self_attn.forward(x, x, x, masks));
     if (this.#normFirst) {
@@ -107,9 +111,9 @@ export class TransformerEncoderLayer extends Module {
 }
 
 /**
- * Layers of an encoder one after another, and a normalisation at the end if one is given. As torch.nn.TransformerEncoder,
- * with the parameters layers.0.*, layers.1.*, …, norm.*; but the layers are given, not copied, so that each starts from
- * random numbers of its own.
+ * Layers of an encoder one after another, and a normalisation at the end if one is given. As
+ * torch.nn.TransformerEncoder, with the parameters layers.0.*, layers.1.*, …, norm.*; but the
+ * layers are given, not copied, so that each starts from random numbers of its own.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";

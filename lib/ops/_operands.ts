@@ -62,15 +62,19 @@ export const numbers: readonly DType[] = [...floats, "int32"];
 /**
  * What an operation wants under autocast():
  *
- * - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum, convolutions);
- * - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax, norms, losses);
- * - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where, concat, …).
+ * - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum,
+ *   convolutions);
+ * - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax,
+ *   norms, losses);
+ * - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where,
+ *   concat, …).
  */
 export type AutocastPolicy = "lower" | "float32" | "widest";
 
 /**
- * The operands of an operation, cast as autocast() asks if it is on: one line at the head of the operation,
- * `[a, b] = autocasted("lower", a, b)`. What is no tensor passes through. The casts are recorded.
+ * The operands of an operation, cast as autocast() asks if it is on: one line at the head of the
+ * operation, `[a, b] = autocasted("lower", a, b)`. What is no tensor passes through. The casts are
+ * recorded.
  */
 export function autocasted<T extends unknown[]>(policy: AutocastPolicy, ...operands: T): T {
   const region = autocastRegion();
@@ -87,8 +91,9 @@ export function autocasted<T extends unknown[]>(policy: AutocastPolicy, ...opera
 }
 
 /**
- * `fn` of the operands, of which those of 16 bits become float32, and its result back in the first one's dtype: for what is
- * made of several passes, between which nothing may overflow or be rounded. The casts are recorded.
+ * `fn` of the operands, of which those of 16 bits become float32, and its result back in the first
+ * one's dtype: for what is made of several passes, between which nothing may overflow or be
+ * rounded. The casts are recorded.
  */
 export function inFloat32<T extends [Tensor, ...unknown[]]>(
   operands: T,
@@ -108,8 +113,8 @@ function widest(dtypes: readonly DType[]): DType {
   }, dtypes[0] ?? "float32");
 }
 
-// Parameters are cast once, unless they were changed, or the cast is gone with its scope, or cannot take the gradient that is
-// wanted now: made under noGrad(), or used up by backward().
+// Parameters are cast once, unless they were changed, or the cast is gone with its scope, or cannot
+// take the gradient that is wanted now: made under noGrad(), or used up by backward().
 function castIn(region: AutocastRegion, x: Tensor, dtype: DType): Tensor {
   if (x.dtype === dtype || x.node || !x.requiresGrad) return cast(x, dtype);
   const { cast: known, changes } = region.casts.get(x) ?? {};

@@ -20,8 +20,9 @@ export interface AdagradOptions {
 }
 
 /**
- * Adagrad (Duchi, Hazan, Singer 2011, https://jmlr.org/papers/v12/duchi11a.html), as torch.optim.Adagrad: with g = grad +
- * weightDecay p, the sum s grows by g^2, and p becomes p - lr / (1 + (t - 1) lrDecay) g / (sqrt(s) + eps).
+ * Adagrad (Duchi, Hazan, Singer 2011, https://jmlr.org/papers/v12/duchi11a.html), as
+ * torch.optim.Adagrad: with g = grad + weightDecay p, the sum s grows by g^2, and p becomes p - lr
+ * / (1 + (t - 1) lrDecay) g / (sqrt(s) + eps).
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

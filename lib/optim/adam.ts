@@ -20,7 +20,8 @@ export interface AdamOptions {
 }
 
 /**
- * Adam (Kingma, Ba 2015, https://arxiv.org/abs/1412.6980), as torch.optim.Adam. With g = grad + weightDecay p, at step t:
+ * Adam (Kingma, Ba 2015, https://arxiv.org/abs/1412.6980), as torch.optim.Adam. With g = grad +
+ * weightDecay p, at step t:
  *
  *     m = beta1 m + (1 - beta1) g        v = beta2 v + (1 - beta2) g^2
  *     p = p - lr m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + eps)

@@ -5,8 +5,9 @@ import type { Batch } from "./batch.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /**
- * Adam with decoupled weight decay (Loshchilov, Hutter 2019, https://arxiv.org/abs/1711.05101), as torch.optim.AdamW: p
- * first shrinks by 1 - lr weightDecay, by default 1 - 0.01 lr; then comes Adam's step by the gradient alone.
+ * Adam with decoupled weight decay (Loshchilov, Hutter 2019, https://arxiv.org/abs/1711.05101), as
+ * torch.optim.AdamW: p first shrinks by 1 - lr weightDecay, by default 1 - 0.01 lr; then comes
+ * Adam's step by the gradient alone.
  *
  * Biases and the weights of norms are often left to be as large as they need; groups say so:
  *

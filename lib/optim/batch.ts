@@ -8,15 +8,19 @@ import { handlesOf, sizesOf } from "./lists.ts";
 export interface ParameterState {
   /** How many steps it has taken: those in which it had a gradient. */
   step: number;
-  /** Tensors of the parameter's shape, by name; float32 for parameters of 16 bits, else of their dtype. */
+  /**
+   * Tensors of the parameter's shape, by name; float32 for parameters of 16 bits, else of their
+   * dtype.
+   */
   readonly tensors: Record<string, Tensor>;
   /** Numbers, by name. */
   readonly numbers: Record<string, number>;
 }
 
 /**
- * Parameters of one group that take the same step: of one device and dtype, and after as many steps. It serves for as many
- * steps as the same parameters have gradients, and fills the same lists at each.
+ * Parameters of one group that take the same step: of one device and dtype, and after as many
+ * steps. It serves for as many steps as the same parameters have gradients, and fills the same
+ * lists at each.
  */
 export class Batch<G> {
   /** The options they are trained with. */
@@ -72,7 +76,9 @@ export class Batch<G> {
     return this.#sizes;
   }
 
-  /** The state tensors of this name; where one is not there yet, one filled with `initial` is made. */
+  /**
+   * The state tensors of this name; where one is not there yet, one filled with `initial` is made.
+   */
   tensors(name: string, initial = 0): Tensor[] {
     return this.#stateOf(name, initial).tensors;
   }

@@ -15,10 +15,10 @@ export interface ClipGradNormOptions {
 }
 
 /**
- * Scales the gradients of all parameters by min(1, maxNorm / (norm + 1e-6)), where norm is that of all their elements
- * together: (sum of |g|^p)^(1/p). Returns the norm as it was before, one float64 on the device; nothing waits for it.
- * Sums are added in float64. A norm that is infinite or NaN makes the gradients 0 or NaN, as in
- * torch.nn.utils.clip_grad_norm_.
+ * Scales the gradients of all parameters by min(1, maxNorm / (norm + 1e-6)), where norm is that of
+ * all their elements together: (sum of |g|^p)^(1/p). Returns the norm as it was before, one float64
+ * on the device; nothing waits for it. Sums are added in float64. A norm that is infinite or NaN
+ * makes the gradients 0 or NaN, as in torch.nn.utils.clip_grad_norm_.
  *
  * ```ts
  * import { clipGradNorm, tensor } from "@cudeno/cudeno";
@@ -78,7 +78,8 @@ function clip(gradients: Tensor[], maxNorm: number, normType: number): Tensor {
 }
 
 /**
- * Brings every element of the gradients into -value..value; NaN stays. As torch.nn.utils.clip_grad_value_.
+ * Brings every element of the gradients into -value..value; NaN stays. As
+ * torch.nn.utils.clip_grad_value_.
  *
  * ```ts
  * import { clipGradValue, tensor } from "@cudeno/cudeno";

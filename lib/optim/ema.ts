@@ -16,7 +16,10 @@ export interface EMAOptions {
   decay?: number | undefined;
 }
 
-/** What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of updates. */
+/**
+ * What {@linkcode EMA.stateDict} returns: the averages by the parameters' numbers, and the count of
+ * updates.
+ */
 export interface EMAState {
   /** The averages, the EMA's own tensors: float32 for parameters of 16 bits. */
   tensors: Record<string, Tensor>;
@@ -25,13 +28,15 @@ export interface EMAState {
 }
 
 /**
- * An exponential moving average of a model's parameters, which often does better than the parameters themselves: average =
- * decay average + (1 - decay) p at each update(), and p itself at the first. As
- * torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay). Buffers, such as running means, are not averaged.
+ * An exponential moving average of a model's parameters, which often does better than the
+ * parameters themselves: average = decay average + (1 - decay) p at each update(), and p itself at
+ * the first. As torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay). Buffers, such
+ * as running means, are not averaged.
  *
  * The average of a parameter of 16 bits is float32, as one of 16 bits would stand still.
  *
- * apply() puts the averages into the model, for an evaluation or to save them; restore() puts the trained parameters back.
+ * apply() puts the averages into the model, for an evaluation or to save them; restore() puts the
+ * trained parameters back.
  *
  * ```ts
  * import { nn, optim } from "@cudeno/cudeno";

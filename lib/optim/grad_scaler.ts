@@ -43,9 +43,10 @@ interface Round {
 }
 
 /**
- * Scales losses so that small gradients survive float16, as torch.amp.GradScaler: the loss is multiplied before
- * backward(), the gradients are divided again before the step, and a step whose gradients are not all finite is left out and
- * lowers the scale. bfloat16 and float32 need none of this.
+ * Scales losses so that small gradients survive float16, as torch.amp.GradScaler: the loss is
+ * multiplied before backward(), the gradients are divided again before the step, and a step whose
+ * gradients are not all finite is left out and lowers the scale. bfloat16 and float32 need none of
+ * this.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -99,7 +100,10 @@ export class GradScaler {
     return this.#options.enabled ? mul(loss, this.#scale) : loss;
   }
 
-  /** Divides the gradients by the scale in place, so that they can be clipped before step(), which else does it. */
+  /**
+   * Divides the gradients by the scale in place, so that they can be clipped before step(), which
+   * else does it.
+   */
   unscale(optimizer: Optimizer): void {
     checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) return;
@@ -127,8 +131,8 @@ export class GradScaler {
   }
 
   /**
-   * Unscales the gradients, unless that was done, and lets the optimizer step if they are all finite. Returns whether it
-   * did. Waits for the device, to know.
+   * Unscales the gradients, unless that was done, and lets the optimizer step if they are all
+   * finite. Returns whether it did. Waits for the device, to know.
    */
   step(optimizer: Optimizer): boolean {
     checkOptimizer("GradScaler", optimizer);
@@ -147,7 +151,10 @@ export class GradScaler {
     return !round.bad;
   }
 
-  /** Ends a step: lowers the scale where gradients were not finite, raises it after growthInterval good steps. */
+  /**
+   * Ends a step: lowers the scale where gradients were not finite, raises it after growthInterval
+   * good steps.
+   */
   update(): void {
     if (!this.#options.enabled) return;
     if (this.#rounds.size === 0) {

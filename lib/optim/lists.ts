@@ -3,7 +3,10 @@ import type { Backend } from "../core/backend.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
-/** The handles of tensors, as the library takes lists of them, in a list that is given. Throws for one that was disposed. */
+/**
+ * The handles of tensors, as the library takes lists of them, in a list that is given. Throws for
+ * one that was disposed.
+ */
 export function handlesOf(
   tensors: readonly Tensor[],
   list: Uint32Array<ArrayBuffer> = new Uint32Array(tensors.length),

@@ -31,10 +31,14 @@ export interface MuonOptions {
   nsSteps?: number | undefined;
   /** Their coefficients; default [3.4445, -4.7750, 2.0315]. */
   nsCoefficients?: readonly [number, number, number] | undefined;
-  /** The dtype of their products; default float32, or float64 for parameters of float64. PyTorch's is bfloat16. */
+  /**
+   * The dtype of their products; default float32, or float64 for parameters of float64. PyTorch's
+   * is bfloat16.
+   */
   nsDType?: "float32" | "float64" | "bfloat16" | null | undefined;
   /**
-   * How the rate of a [rows, cols] matrix differs from lr: by sqrt(max(1, rows / cols)) (`"original"`, the default), or by
+   * How the rate of a [rows, cols] matrix differs from lr: by sqrt(max(1, rows / cols))
+   * (`"original"`, the default), or by
    * 0.2 sqrt(max(rows, cols)) (`"match_rms_adamw"`), so that rates found for AdamW serve.
    */
   adjustLrFn?: "original" | "match_rms_adamw" | undefined;
@@ -42,15 +46,16 @@ export interface MuonOptions {
 
 /**
  * Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon; rates: Liu et al. 2025,
- * https://arxiv.org/abs/2502.16982), as torch.optim.Muon: momentum whose update, a matrix, is made orthogonal. For
- * matrices, the hidden layers' weights; leave biases, embeddings and the last layer to AdamW.
+ * https://arxiv.org/abs/2502.16982), as torch.optim.Muon: momentum whose update, a matrix, is made
+ * orthogonal. For matrices, the hidden layers' weights; leave biases, embeddings and the last layer
+ * to AdamW.
  *
  *     b = b + (1 - momentum) (grad - b)
  *     U = orthogonal(nesterov ? grad + momentum (b - grad) : b)
  *     p = (1 - lr weightDecay) p - lr adjustment U
  *
- * orthogonal() brings the singular values near to 1 by Newton-Schulz steps on X = U / |U|: with A = X X^T, X becomes
- * a X + (b A + c A^2) X.
+ * orthogonal() brings the singular values near to 1 by Newton-Schulz steps on X = U / |U|: with A =
+ * X X^T, X becomes a X + (b A + c A^2) X.
  *
  * ```ts
  * import { nn, optim } from "@cudeno/cudeno";

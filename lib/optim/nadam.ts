@@ -22,11 +22,12 @@ export interface NAdamOptions {
 }
 
 /**
- * Adam with Nesterov's momentum (Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ), as
- * torch.optim.NAdam. With m and v as in Adam, mu(t) = beta1 (1 - 0.96^(t momentumDecay) / 2) and M(t) the product of
- * mu(1)…mu(t):
+ * Adam with Nesterov's momentum (Dozat 2016, https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ),
+ * as torch.optim.NAdam. With m and v as in Adam, mu(t) = beta1 (1 - 0.96^(t momentumDecay) / 2) and
+ * M(t) the product of mu(1)…mu(t):
  *
- *     p = p - lr ((1 - mu(t)) g / (1 - M(t)) + mu(t+1) m / (1 - M(t+1))) / (sqrt(v / (1 - beta2^t)) + eps)
+ *     p = p - lr ((1 - mu(t)) g / (1 - M(t)) + mu(t+1) m / (1 - M(t+1))) / (sqrt(v / (1 - beta2^t))
+ * + eps)
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

@@ -39,8 +39,8 @@ export type Group<O> = Complete<O> & {
 const known = new WeakSet<object>();
 
 /**
- * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a .safetensors file,
- * the rest is plain JSON:
+ * An optimizer's state. Parameters are numbered through all groups from 0. The tensors can go to a
+ * .safetensors file, the rest is plain JSON:
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -62,13 +62,16 @@ export interface OptimizerState {
 }
 
 /**
- * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own options, and what is
- * remembered of each parameter. Parameters without a gradient are left as they are, and count their own steps.
+ * The base of optimizers, after torch.optim.Optimizer: groups of parameters, each with its own
+ * options, and what is remembered of each parameter. Parameters without a gradient are left as they
+ * are, and count their own steps.
  *
- * Steps of 16-bit parameters are computed in float32, and so is what is remembered; only the parameters are rounded. A change
- * of less than half of a parameter's last place is lost, as in PyTorch: train float32 parameters under autocast() instead.
+ * Steps of 16-bit parameters are computed in float32, and so is what is remembered; only the
+ * parameters are rounded. A change of less than half of a parameter's last place is lost, as in
+ * PyTorch: train float32 parameters under autocast() instead.
  *
- * A subclass says in update() what a step does with parameters that are alike. It runs unrecorded and in a scope.
+ * A subclass says in update() what a step does with parameters that are alike. It runs unrecorded
+ * and in a scope.
  *
  * ```ts
  * import { optim, type Tensor, tensor } from "@cudeno/cudeno";
@@ -96,7 +99,9 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   #batches: Batch<Group<O>>[] = []; // of the last step
   #started = false;
 
-  /** Called by subclasses: `name` is for messages; `defaults` stand for options that are not given. */
+  /**
+   * Called by subclasses: `name` is for messages; `defaults` stand for options that are not given.
+   */
   constructor(name: string, trainable: Trainable<O>, options: O, defaults: Complete<O>) {
     const items: (Tensor | ParameterGroup<O>)[] = listOf(
       name,
@@ -126,7 +131,9 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     for (const group of this.#groups) (group as OptimizerOptions).lr = value;
   }
 
-  /** Adds parameters with options of their own, such as layers that are to be trained from now on. */
+  /**
+   * Adds parameters with options of their own, such as layers that are to be trained from now on.
+   */
   addGroup(group: ParameterGroup<O>): void {
     const name = this.#name;
     if (!isGroup(group)) refuse(name, "the group", group, "{ params, … } with options of its own");
@@ -189,12 +196,15 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     );
   }
 
-  // Whether the same parameters have gradients as at the last step, and those that were alike still are.
+  // Whether the same parameters have gradients as at the last step, and those that were alike still
+  // are.
   #batchesHold(): boolean {
     let others = 0;
     for (const { params } of this.#groups) {
       for (const p of params) {
-        void p.handle; // a parameter that was disposed, or replaced by model.to(), is an error and no reason to stand still
+        // a parameter that was disposed, or replaced by model.to(), is an error and no reason to
+        // stand still
+        void p.handle;
         if (!p.grad) continue;
         this.#checkGradient(p, p.grad);
         others++;
@@ -240,7 +250,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     }
   }
 
-  /** Throws for options out of range. Called for each group at every step too, since they may be changed. */
+  /**
+   * Throws for options out of range. Called for each group at every step too, since they may be
+   * changed.
+   */
   protected check(options: Complete<O>): void {
     checkNumber(this.#name, "lr", options.lr as number, 0);
   }
@@ -256,7 +269,8 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   /** The step of parameters that are alike. */
   protected abstract update(batch: Batch<Group<O>>): void;
 
-  // What console.log shows. Names of methods have to be plain for an importer's isolatedDeclarations.
+  // What console.log shows. Names of methods have to be plain for an importer's
+  // isolatedDeclarations.
   static {
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
       value(this: Optimizer): string {
@@ -277,12 +291,17 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     for (const group of this.#groups) zeroGrad(group.params);
   }
 
-  /** All that training needs to go on exactly so; the tensors are the optimizer's own, not copies. */
+  /**
+   * All that training needs to go on exactly so; the tensors are the optimizer's own, not copies.
+   */
   stateDict(): OptimizerState {
     return saveState(this.#groups, this.#states);
   }
 
-  /** Takes over options and state of an optimizer with as many groups and parameters; the tensors are copied. */
+  /**
+   * Takes over options and state of an optimizer with as many groups and parameters; the tensors
+   * are copied.
+   */
   loadStateDict(state: OptimizerState): void {
     const loaded = loadState(this.#name, state, this.#groups, (group) => {
       checkOptions(this.#name, group, [...Object.keys(this.#defaults), "initialLr", "params"]);

@@ -15,15 +15,17 @@ export interface RMSpropOptions {
   weightDecay?: number | undefined;
   /** Default 0. */
   momentum?: number | undefined;
-  /** Divide by the standard deviation of gradients instead of their root mean square. Default false. */
+  /**
+   * Divide by the standard deviation of gradients instead of their root mean square. Default false.
+   */
   centered?: boolean | undefined;
   /** Climb instead of descend. Default false. */
   maximize?: boolean | undefined;
 }
 
 /**
- * RMSprop (Hinton 2012; centered: Graves 2013, https://arxiv.org/abs/1308.0850), as torch.optim.RMSprop. With g = grad +
- * weightDecay p:
+ * RMSprop (Hinton 2012; centered: Graves 2013, https://arxiv.org/abs/1308.0850), as
+ * torch.optim.RMSprop. With g = grad + weightDecay p:
  *
  *     s = alpha s + (1 - alpha) g^2      m = alpha m + (1 - alpha) g (centered; else 0)
  *     d = g / (sqrt(s - m^2) + eps)      v = momentum v + d

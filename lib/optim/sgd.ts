@@ -21,9 +21,9 @@ export interface SGDOptions {
 }
 
 /**
- * Stochastic gradient descent, as torch.optim.SGD: with g = grad + weightDecay p, the velocity is v = momentum v +
- * (1 - dampening) g (g itself at the first step), and p becomes p - lr v, or p - lr (g + momentum v) with Nesterov.
- * All parameters of a dtype change in one launch.
+ * Stochastic gradient descent, as torch.optim.SGD: with g = grad + weightDecay p, the velocity is v
+ * = momentum v + (1 - dampening) g (g itself at the first step), and p becomes p - lr v, or p - lr
+ * (g + momentum v) with Nesterov. All parameters of a dtype change in one launch.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

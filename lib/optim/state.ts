@@ -33,7 +33,10 @@ export function saveState(groups: Groups, states: Map<Tensor, ParameterState>): 
   return saved;
 }
 
-/** The state of each parameter and the options of each group, in tensors of their own; throws before it makes any. */
+/**
+ * The state of each parameter and the options of each group, in tensors of their own; throws before
+ * it makes any.
+ */
 export function loadState<O>(
   op: string,
   saved: OptimizerState,

@@ -44,8 +44,8 @@ export interface ProgressBarOptions {
 }
 
 /**
- * Shows training as it goes: a bar on a terminal, one plain line an epoch elsewhere. Colours are left out where NO_COLOR
- * is set. Needs no permission.
+ * Shows training as it goes: a bar on a terminal, one plain line an epoch elsewhere. Colours are
+ * left out where NO_COLOR is set. Needs no permission.
  *
  * ```ts
  * import { data, nn, optim, ProgressBar, tensor, Trainer } from "@cudeno/cudeno";

@@ -1,4 +1,6 @@
-/** The figures of one epoch. Those of validation and accuracy are there when they were asked for. */
+/**
+ * The figures of one epoch. Those of validation and accuracy are there when they were asked for.
+ */
 export interface EpochResult {
   /** Counted from 1. */
   epoch: number;

@@ -43,7 +43,8 @@ const narrowestBar = 6;
 /**
  * A progress line: label, bar, percentage, count, fields, rate, time spent and time left.
  *
- *     Epoch 1/5 [=========>              ]  40% 24000/60000 loss 0.2931 53.2K images/s 0.5s ETA 0.7s
+ *     Epoch 1/5 [=========>              ]  40% 24000/60000 loss 0.2931 53.2K images/s 0.5s ETA
+ * 0.7s
  *
  * It is drawn when `update` is called, never by a timer: a synchronous training loop would not let
  * one run. On a terminal the line is redrawn in place, and never wraps: the bar takes the room

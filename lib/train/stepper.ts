@@ -20,9 +20,14 @@ import { Sum } from "./metrics.ts";
 export interface StepOptions {
   /** Needed by fit() only. */
   optimizer?: Optimizer | undefined;
-  /** Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation the training loss. */
+  /**
+   * Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation
+   * the training loss.
+   */
   schedule?: Schedule | undefined;
-  /** When to step the schedule: after each epoch (the default), or after each step of the optimizer. */
+  /**
+   * When to step the schedule: after each epoch (the default), or after each step of the optimizer.
+   */
   scheduleEvery?: "epoch" | "step" | undefined;
   /** The largest norm of all gradients together; see clipGradNorm(). */
   clipGradNorm?: number | undefined;
@@ -113,7 +118,10 @@ export class Stepper {
     return this.#options.schedule ? { lr: this.#lr } : {};
   }
 
-  /** Adds the gradients of a batch's loss, a mean with this divisor (null: a sum); steps when there are enough of them. */
+  /**
+   * Adds the gradients of a batch's loss, a mean with this divisor (null: a sum); steps when there
+   * are enough of them.
+   */
   add(loss: Tensor, samples: number, divisor: Tensor | number | null = samples): void {
     const { scaler } = this.#options;
     if (this.#done === 0) {
@@ -150,7 +158,8 @@ export class Stepper {
     const [here, there] = this.#weight.parts;
     if (there || (here > 0 && Math.abs(here - 1) > 1e-9)) {
       noGrad(() => {
-        const weight = there ? where(eq(there, 0), 1, there) : here; // of nothing the gradients are 0
+        // of nothing the gradients are 0
+        const weight = there ? where(eq(there, 0), 1, there) : here;
         for (const { grad } of this.#optimizer.groups.flatMap(({ params }) => params)) {
           if (!grad) continue;
           const wide = grad.dtype === "float64" ? "float64" : "float32";

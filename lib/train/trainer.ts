@@ -20,15 +20,18 @@ import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./step
 /** What a {@linkcode Trainer} trains with. */
 export interface TrainerOptions extends StepOptions {
   /**
-   * From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a function. A mean that
-   * the library's losses give, or a function makes of one of them by scaling it or adding a penalty, is weighed by what it
-   * is over (targets that are not ignored, by their classes' weights), and their sum is added up, so that several batches
-   * come to the same as one; any other number counts as a mean over samples.
+   * From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a
+   * function. A mean that the library's losses give, or a function makes of one of them by scaling
+   * it or adding a penalty, is weighed by what it is over (targets that are not ignored, by their
+   * classes' weights), and their sum is added up, so that several batches come to the same as one;
+   * any other number counts as a mean over samples.
    */
   loss: Loss | Loss["forward"];
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
   autocast?: AutocastDType | undefined;
-  /** What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is. */
+  /**
+   * What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is.
+   */
   metrics?: readonly MetricName[] | undefined;
 }
 
@@ -64,7 +67,8 @@ export interface Evaluation {
 const BREATH_MS = 100;
 
 /**
- * Trains a model: the loop over epochs and batches, measured and shown. Everything that a step makes is freed with it.
+ * Trains a model: the loop over epochs and batches, measured and shown. Everything that a step
+ * makes is freed with it.
  *
  * ```ts
  * import { data, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
@@ -98,7 +102,9 @@ export class Trainer {
     this.#options = options;
   }
 
-  /** Trains for some epochs and returns their figures. Leaves the model in the mode in which it was. */
+  /**
+   * Trains for some epochs and returns their figures. Leaves the model in the mode in which it was.
+   */
   async fit(train: Dataset, options: FitOptions = {}): Promise<History> {
     checkOptions("fit", options, ["epochs", "batchSize", "shuffle", "validation", "callbacks"]);
     const { epochs = 1, batchSize = 32, shuffle = true, validation } = options;
@@ -217,7 +223,10 @@ export class Trainer {
     return await meter.read();
   }
 
-  /** The model's output for inputs [n, ...] as the model takes them (test.batch(index).input, say), all at once, in evaluation mode and without recording. */
+  /**
+   * The model's output for inputs [n, ...] as the model takes them (test.batch(index).input, say),
+   * all at once, in evaluation mode and without recording.
+   */
   predict(input: Tensor): Tensor {
     return this.#inEvaluation(() => scope(() => this.#cast(() => this.model.forward(input))));
   }

@@ -21,7 +21,10 @@ export interface Special {
   readonly exact?: boolean | undefined;
 }
 
-/** An operation with its parameters, what it must compute, and on what to try it. Tests and benchmarks loop over these. */
+/**
+ * An operation with its parameters, what it must compute, and on what to try it. Tests and
+ * benchmarks loop over these.
+ */
 export interface Case {
   /** As a call: `softmax()`, `sum(axes 0, 2)`. */
   readonly name: string;
@@ -34,17 +37,28 @@ export interface Case {
   readonly dtypes: readonly DType[];
   /** By input; the last one serves those after it. Default: {@linkcode spiked}. */
   readonly fill?: readonly Fill[] | undefined;
-  /** The dtypes of inputs that do not follow `dtypes`, such as targets; undefined for the others. */
+  /**
+   * The dtypes of inputs that do not follow `dtypes`, such as targets; undefined for the others.
+   */
   readonly fixed?: readonly (DType | undefined)[];
   readonly output?: DType | undefined;
   /** Default 0: the result is exact. */
   readonly tolerance?: Tolerance | undefined;
-  /** How often a 16-bit float is rounded on the way to the result, by operations that follow one another. Default 1. */
+  /**
+   * How often a 16-bit float is rounded on the way to the result, by operations that follow one
+   * another. Default 1.
+   */
   readonly steps?: number | undefined;
-  /** The roundings by which gradients on two devices may differ, relative to the largest. Default 32. */
+  /**
+   * The roundings by which gradients on two devices may differ, relative to the largest. Default
+   * 32.
+   */
   readonly gradRoundings?: number | undefined;
   readonly specials?: readonly Special[] | undefined;
-  /** Small shapes for gradcheck, of first and second derivatives; none when the operation has no gradient. */
+  /**
+   * Small shapes for gradcheck, of first and second derivatives; none when the operation has no
+   * gradient.
+   */
   readonly gradShapes?: readonly (readonly Shape[])[] | undefined;
   /** Other ways to ask for the same: methods, kernels by name. */
   also?(device: DeviceName): readonly Variant[];
@@ -57,7 +71,10 @@ export interface Case {
 /** Another way to compute a case. */
 export interface Variant {
   readonly name: string;
-  /** Needs what a machine may lack, such as another library: skipped where it says that it is not supported. */
+  /**
+   * Needs what a machine may lack, such as another library: skipped where it says that it is not
+   * supported.
+   */
   readonly optional?: boolean | undefined;
   /** As the case's, where it is another one. */
   readonly tolerance?: Tolerance | undefined;
@@ -78,8 +95,8 @@ export const roundoff: Partial<Record<DType, number>> = {
 };
 
 /**
- * The error allowed in a result of a dtype; 0 for integers. The 16-bit floats compute in float32 and round once when they
- * store.
+ * The error allowed in a result of a dtype; 0 for integers. The 16-bit floats compute in float32
+ * and round once when they store.
  */
 export function toleranceOf({ tolerance, steps = 1 }: Case, dtype: DType): number {
   if (tolerance === undefined || !(dtype in roundoff)) return 0;
@@ -108,12 +125,15 @@ export function rounding(x: number, dtype: DType): number {
   return dtype === "bfloat16" ? toBfloat16(x) : x;
 }
 
-/** The least normal number of float16: below it, and so relative to it, errors do not shrink any more. */
+/**
+ * The least normal number of float16: below it, and so relative to it, errors do not shrink any
+ * more.
+ */
 export const leastFloat16 = 2 ** -14;
 
 /**
- * The shapes on which to try a dtype: the 16-bit floats, whose kernels are those of float32 but for loading and storing,
- * leave out the large ones.
+ * The shapes on which to try a dtype: the 16-bit floats, whose kernels are those of float32 but for
+ * loading and storing, leave out the large ones.
  */
 export function shapesFor({ shapes }: Case, dtype: DType): Case["shapes"] {
   if (!halves.includes(dtype)) return shapes;
@@ -125,7 +145,10 @@ export const floats: readonly DType[] = ["float32", "float64", ...halves];
 export const numbers: readonly DType[] = [...floats, "int32"];
 export const anything: readonly DType[] = [...numbers, "uint8"];
 
-/** Uniform, with one element in 13 a multiple of that, so that sizes differ and results are far from 0. */
+/**
+ * Uniform, with one element in 13 a multiple of that, so that sizes differ and results are far from
+ * 0.
+ */
 export function spiked(low: number, high: number, spike = 8): Fill {
   return (random, i) => (low + (high - low) * random()) * (i % 13 === 5 ? spike : 1);
 }
@@ -204,7 +227,10 @@ export function row(cols: number, value: number, but: Record<number, number> = {
   return Array.from({ length: cols }, (_, c) => but[c] ?? value);
 }
 
-/** Columns of numbers (the inputs, then the result) often enough to fill vector registers and leave a rest. */
+/**
+ * Columns of numbers (the inputs, then the result) often enough to fill vector registers and leave
+ * a rest.
+ */
 export function elementwise(
   name: string,
   table: readonly (readonly number[])[],

@@ -11,7 +11,8 @@ import {
 import { build, elementAt, type Grid } from "../reference.ts";
 import { anything, type Case, type Fill, numbers, roundings, spiked } from "./case.ts";
 
-// An index into the axis of the tensor that is input `which`; half of them among the first three, so that many meet.
+// An index into the axis of the tensor that is input `which`; half of them among the first three,
+// so that many meet.
 function into(axis: number, which = 0): Fill {
   return (random, _, shapes) => {
     const extent = shapes[which]!.at(axis)!;
@@ -188,7 +189,8 @@ function embedded(paddingIndex?: number): Case {
         (at) => elementAt(weight!, [elementAt(index!, at.slice(0, -1)), at.at(-1)!]),
       ),
     shapes: [[[4], [3, 2]], [[2, 3], [5, 4]], [[], [3, 5]], [[8, 33], [100, 65]], [[0], [3, 2]]],
-    // What goes to the padding row is no gradient, though the result depends on it: differences would see that.
+    // What goes to the padding row is no gradient, though the result depends on it: differences
+    // would see that.
     gradShapes: paddingIndex === undefined ? [[[4], [3, 2]], [[2, 3], [5, 2]]] : undefined,
     dtypes: numbers,
     fixed: ["int32", undefined],

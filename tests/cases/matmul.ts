@@ -52,7 +52,8 @@ function toleranceOf(variant: string) {
   return /mma/.test(variant) ? roundings(12, 3) : undefined;
 }
 
-// Neither a zero times NaN nor a zero times inf may be skipped. Each shape is stored as the transposes want it.
+// Neither a zero times NaN nor a zero times inf may be skipped. Each shape is stored as the
+// transposes want it.
 function specials(a: (x: Grid) => Grid, b: (x: Grid) => Grid): Special[] {
   const left = rows([NaN, 0], [0, 1], [Infinity, 1], [2, 3]);
   const right = rows([0, 1], [1, Infinity]);

@@ -43,7 +43,8 @@ function statisticsOf(terms: readonly number[], centred: boolean, eps: number): 
   return { mean, rstd: 1 / Math.sqrt(square + eps) };
 }
 
-// Rows of `cols` normalised. x and the mean are rounded before one is taken from the other, hence the magnitudes.
+// Rows of `cols` normalised. x and the mean are rounded before one is taken from the other, hence
+// the magnitudes.
 function normalized(
   x: Grid,
   cols: number,
@@ -69,7 +70,8 @@ function normalized(
 
 const last = (shape: Shape) => shape.at(-1)!;
 
-// A row without spread is 0: eps keeps it from being divided by nothing. NaN and inf spoil their row, and only that.
+// A row without spread is 0: eps keeps it from being divided by nothing. NaN and inf spoil their
+// row, and only that.
 const awkward = rows([5, 5, 5, 5], [NaN, 1, 2, 3], [1, Infinity, 2, 3], [-1, 1, -1, 1]);
 const unit = 1 / Math.sqrt(1 + 1e-5);
 
@@ -82,7 +84,8 @@ const layer: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  gradRoundings: 1024,
   bytes: ([x], output, dtype) => (sizeOf(x!) + sizeOf(output)) * (dtype === "float64" ? 8 : 4),
 };
 
@@ -95,7 +98,8 @@ const layerPlain: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  gradRoundings: 1024,
 };
 
 const layerDefault: Case = {
@@ -107,7 +111,8 @@ const layerDefault: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  gradRoundings: 1024,
   specials: [{
     name: "no spread, NaN and infinity",
     inputs: [awkward],
@@ -129,7 +134,8 @@ const rms: Case = {
   dtypes: floats,
   fill: [spiked(-2, 3, 4)],
   tolerance: roundings(8, 8),
-  gradRoundings: 1024, // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  // where there is no spread, what should cancel is multiplied by 1 / sqrt(eps) = 316
+  gradRoundings: 1024,
 };
 
 const rmsDefault: Case = {

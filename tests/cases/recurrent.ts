@@ -42,7 +42,9 @@ const fill: readonly Fill[] = [between, weight, weight, between];
 
 const sigmoid = (x: number) => 1 / (1 + Math.exp(-x));
 
-/** w v + b for one gate and unit, where v is row r of the matrix that starts at `from` in `values`. */
+/**
+ * w v + b for one gate and unit, where v is row r of the matrix that starts at `from` in `values`.
+ */
 function sumOf(
   w: Grid,
   b: Grid | undefined,
@@ -56,7 +58,10 @@ function sumOf(
   return sum;
 }
 
-/** One unit's next states from the sums of its gates, of the input and of the state, and its states before. */
+/**
+ * One unit's next states from the sums of its gates, of the input and of the state, and its states
+ * before.
+ */
 type Cell = (x: number[], u: number[], before: readonly number[]) => number[];
 
 const lstmCell: Cell = (x, u, [, c]) => {
@@ -181,7 +186,8 @@ const tanhKind: Kind = { gates: 1, states: 1, cell: tanhCell };
 const reluKind: Kind = { gates: 1, states: 1, cell: reluCell };
 const plain: Variation = { bias: false, given: false };
 const back: Variation = { reverse: true };
-// Rounded to 16 bits, a sum near relu's kink may lie on the other side: gradients are compared in full floats only.
+// Rounded to 16 bits, a sum near relu's kink may lie on the other side: gradients are compared in
+// full floats only.
 const full: Variation = { dtypes: ["float32", "float64"] };
 
 export const recurrentCases: readonly Case[] = [

@@ -69,7 +69,8 @@ const lastAxis: readonly Shape[] = [
 ];
 const otherAxis: readonly Shape[] = [[5, 3, 2], [33, 129, 1], [2, 33, 5], [1, 257, 65], [2, 0, 3]];
 
-// As PyTorch: a row with NaN or +inf, or of -inf alone, has no probabilities; a single -inf has probability 0.
+// As PyTorch: a row with NaN or +inf, or of -inf alone, has no probabilities; a single -inf has
+// probability 0.
 function specials(f: (terms: readonly number[]) => number[]): Special[] {
   return [3, 100].map((cols) => {
     const inputs = rows(
@@ -131,7 +132,8 @@ function crossEntropies(logits: Grid, target: Grid): Grid {
   return { shape: target.shape, values };
 }
 
-// Where the target is -inf the loss is inf, and where another is, that one does not count, as in PyTorch.
+// Where the target is -inf the loss is inf, and where another is, that one does not count, as in
+// PyTorch.
 const awkwardLogits = rows([0, 0, -Infinity], [0, 0, -Infinity], [NaN, 0, 0], [1e30, 0, 0], [
   0,
   0,

@@ -129,7 +129,8 @@ interface Ordering {
   methods: [values: (x: Tensor) => Tensor, places: (x: Tensor) => Tensor];
 }
 
-// The values, which have gradients where no two are equal, and the places, which tell equal ones apart.
+// The values, which have gradients where no two are equal, and the places, which tell equal ones
+// apart.
 function ordering({ name, axis, k, descending, values, places, methods }: Ordering): Case[] {
   const of = (x: Grid, wanted: boolean) => firstOf(x, axis, k, descending, wanted);
   const [, shapes, gradShapes] = byAxis.find(([a]) => a === axis)!;

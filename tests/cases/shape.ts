@@ -248,7 +248,8 @@ function stacking(axis: number, shapes: ShapeList): Case {
   }, shapes);
 }
 
-// The parts in the opposite order, joined: what parts there are shows, and gradients pass through both.
+// The parts in the opposite order, joined: what parts there are shows, and gradients pass through
+// both.
 function parting(
   name: string,
   part: (x: Tensor) => Tensor[],

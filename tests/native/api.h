@@ -1,4 +1,5 @@
-// The functions of cudeno.h behind one table, from the library linked in or from one opened by name.
+// The functions of cudeno.h behind one table, from the library linked in or from one opened by
+// name.
 #pragma once
 #include <dlfcn.h>
 
@@ -195,8 +196,8 @@
 COMPUTING(DECLARE)
 MANAGING(DECLARE)
 
-// While a thread is refusing, each call of the library is denied host memory at a random one of its first allocations,
-// by the operator new of fuzz.cpp.
+// While a thread is refusing, each call of the library is denied host memory at a random one of its
+// first allocations, by the operator new of fuzz.cpp.
 inline thread_local bool refusing = false;
 inline thread_local int allocations_left = 0;  // until the one that is refused; 0: none is
 inline thread_local int64_t refusals = 0;
@@ -233,8 +234,9 @@ inline struct Api {
 inline void load(const char* path) {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) die("%s", dlerror());
-#define RESOLVE(f) \
-  if (!(api.f.function = reinterpret_cast<decltype(api.f.function)>(dlsym(library, "cdn_" #f)))) die("%s lacks cdn_%s", path, #f);
+#define RESOLVE(f)                                                                               \
+  if (!(api.f.function = reinterpret_cast<decltype(api.f.function)>(dlsym(library, "cdn_" #f)))) \
+    die("%s lacks cdn_%s", path, #f);
   COMPUTING(RESOLVE)
   MANAGING(RESOLVE)
 }

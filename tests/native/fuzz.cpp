@@ -1,11 +1,13 @@
-// Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up handles, sizes that are
-// negative, huge or overflow when multiplied, unknown dtypes, outputs that overlap inputs, too little memory, host
-// memory refused, tickets that other threads wait for, and all of it from several threads at once. Nothing may crash,
-// every failure must explain itself and change nothing, and in the end all memory must have come back.
+// Throws random calls at every function of cudeno.h: live, stale, short, misaligned and made-up
+// handles, sizes that are negative, huge or overflow when multiplied, unknown dtypes, outputs that
+// overlap inputs, too little memory, host memory refused, tickets that other threads wait for, and
+// all of it from several threads at once. Nothing may crash, every failure must explain itself and
+// change nothing, and in the end all memory must have come back.
 //
 //   fuzz [--seed N] [--calls N] [--threads N] [LIBRARY]
 //
-// `make asan` and `make tsan` link it with the CPU library under the sanitizers. For any other library, the CUDA one for instance:
+// `make asan` and `make tsan` link it with the CPU library under the sanitizers. For any other
+// library, the CUDA one for instance:
 //   g++ -std=c++17 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
 //   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
 #include <atomic>
@@ -28,11 +30,14 @@ static void* allocated(size_t bytes, size_t alignment) {
     throw std::bad_alloc();
   }
   void* p = nullptr;
-  if (posix_memalign(&p, std::max(alignment, sizeof(void*)), bytes ? bytes : 1)) throw std::bad_alloc();
+  if (posix_memalign(&p, std::max(alignment, sizeof(void*)), bytes ? bytes : 1))
+    throw std::bad_alloc();
   return p;
 }
 void* operator new(size_t bytes) { return allocated(bytes, alignof(max_align_t)); }
-void* operator new(size_t bytes, std::align_val_t alignment) { return allocated(bytes, size_t(alignment)); }
+void* operator new(size_t bytes, std::align_val_t alignment) {
+  return allocated(bytes, size_t(alignment));
+}
 void operator delete(void* p) noexcept { free(p); }
 void operator delete(void* p, size_t) noexcept { free(p); }
 void operator delete(void* p, std::align_val_t) noexcept { free(p); }
@@ -55,7 +60,8 @@ template <class... A> Entry computing(const char* name, Function<int32_t(A...)> 
           }};
 }
 
-// cdn_matmul_fused has more arguments than are often right at once: some are left out, or chosen to fit.
+// cdn_matmul_fused has more arguments than are often right at once: some are left out, or chosen to
+// fit.
 int32_t fused_product(Fuzzer& fuzzer) {
   uint32_t c, a, b, optional[5];
   int64_t m, n, k;
@@ -63,7 +69,8 @@ int32_t fused_product(Fuzzer& fuzzer) {
   int32_t trans_a, trans_b, activation, dtype, out_dtype, precision, rank, variant = 0;
   double alpha, beta;
   auto make = [&](auto&... x) { (fuzzer.make(&x), ...); };
-  make(c, a, b, m, n, k, layout, trans_a, trans_b, activation, dtype, out_dtype, precision, rank, alpha, beta);
+  make(c, a, b, m, n, k, layout, trans_a, trans_b, activation, dtype, out_dtype, precision, rank,
+       alpha, beta);
   for (uint32_t& handle : optional) {
     make(handle);
     if (fuzzer.chance(60)) handle = 0;
@@ -71,9 +78,10 @@ int32_t fused_product(Fuzzer& fuzzer) {
   if (fuzzer.chance(60)) out_dtype = dtype;
   if (fuzzer.chance(30)) make(variant);
   auto [z, a_sums, bias, residual, mask] = optional;
-  return fuzzer.call("matmul_fused", api.matmul_fused,
-                     std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k, trans_a, trans_b,
-                                alpha, beta, activation, dtype, out_dtype, precision, variant));
+  return fuzzer.call(
+      "matmul_fused", api.matmul_fused,
+      std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k, trans_a, trans_b,
+                 alpha, beta, activation, dtype, out_dtype, precision, variant));
 }
 
 std::vector<Entry> computing_entries() {
@@ -96,13 +104,15 @@ std::thread waiter(uint32_t ticket, int64_t bytes) {
     int32_t status = api.read_wait(ticket);
     if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "one of a write"))
       status = api.write_wait(ticket, host.data(), bytes);
-    if (status != CDN_OK && status != CDN_BAD_HANDLE) die("a wait on another thread: %s", api.last_error());
+    if (status != CDN_OK && status != CDN_BAD_HANDLE)
+      die("a wait on another thread: %s", api.last_error());
   });
   while (!*begun) std::this_thread::yield();
   return thread;
 }
 
-// A context that ends while others wait for its tickets: some of them still find these, some no longer.
+// A context that ends while others wait for its tickets: some of them still find these, some no
+// longer.
 void short_life(int64_t bytes) {
   std::thread waiters[4];
   std::thread([&] {
@@ -138,7 +148,8 @@ void Fuzzer::manage() {
     case 3:
     case 4:
       range(x, &offset, &bytes);
-      if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK) buffers_.push_back({y, bytes});
+      if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK)
+        buffers_.push_back({y, bytes});
       break;
     case 5:
     case 6:
@@ -160,7 +171,9 @@ void Fuzzer::manage() {
       make(&y);
       range(x, &offset, &bytes);
       other = offset;
-      if (chance(70)) other = static_cast<int64_t>(below(static_cast<uint64_t>(std::max<int64_t>(bytes_of(y), 0)) + 1));
+      if (chance(70))
+        other = static_cast<int64_t>(
+            below(static_cast<uint64_t>(std::max<int64_t>(bytes_of(y), 0)) + 1));
       if (chance(5)) make(&other);
       check("copy", api.copy(y, x, other, offset, bytes));
       break;
@@ -193,12 +206,16 @@ void Fuzzer::reads() {
       range(x, &offset, &bytes);
       if (chance(10)) {
         bytes = 0;
-        if (check("wait_begin", api.wait_begin(chance(2) ? nullptr : &ticket.handle, device())) != CDN_OK) continue;
+        if (check("wait_begin", api.wait_begin(chance(2) ? nullptr : &ticket.handle, device())) !=
+            CDN_OK)
+          continue;
       } else if (kind == 0) {
-        if (check("write_begin", api.write_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) != CDN_OK)
+        if (check("write_begin", api.write_begin(chance(2) ? nullptr : &ticket.handle, x, offset,
+                                                 bytes)) != CDN_OK)
           continue;
       } else {
-        if (check("read_begin", api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) != CDN_OK)
+        if (check("read_begin",
+                  api.read_begin(chance(2) ? nullptr : &ticket.handle, x, offset, bytes)) != CDN_OK)
           continue;
       }
       tickets_.push_back({ticket.handle, bytes});
@@ -211,12 +228,15 @@ void Fuzzer::reads() {
       if (chance(10)) other = waiter(known.handle, known.bytes);
       int32_t status = end(ticket.handle, bytes, host_for(bytes));
       if (other.joinable()) other.join();
-      bool gone = status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
+      bool gone =
+          status == CDN_OK || (status == CDN_BAD_HANDLE && chance(50));  // some are used twice
       auto same = [&](const Held& t) { return t.handle == ticket.handle; };
-      if (gone) tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
+      if (gone)
+        tickets_.erase(std::remove_if(tickets_.begin(), tickets_.end(), same), tickets_.end());
     }
   }
-  if (chance(2)) short_life(1 + static_cast<int64_t>(below(static_cast<uint64_t>(limits_.largest))));
+  if (chance(2))
+    short_life(1 + static_cast<int64_t>(below(static_cast<uint64_t>(limits_.largest))));
   while (tickets_.size() > 20) {
     end(tickets_[0].handle, tickets_[0].bytes, host_.data());
     tickets_.erase(tickets_.begin());
@@ -238,7 +258,8 @@ void Fuzzer::streams() {
   switch (below(4)) {
     case 0:
       if (streams_.size() < 6 &&
-          check("stream_create", api.stream_create(chance(5) ? nullptr : &stream, device())) == CDN_OK)
+          check("stream_create", api.stream_create(chance(5) ? nullptr : &stream, device())) ==
+              CDN_OK)
         streams_.push_back(stream);
       break;
     case 1:
@@ -260,7 +281,8 @@ void Fuzzer::events() {
   switch (below(5)) {
     case 0:
       if (events_.size() < 8 &&
-          check("event_create", api.event_create(chance(5) ? nullptr : &pair[0], device())) == CDN_OK)
+          check("event_create", api.event_create(chance(5) ? nullptr : &pair[0], device())) ==
+              CDN_OK)
         events_.push_back(pair[0]);
       break;
     case 1:
@@ -268,7 +290,8 @@ void Fuzzer::events() {
         events_.erase(std::remove(events_.begin(), events_.end(), pair[0]), events_.end());
       break;
     case 2: {
-      int32_t status = check("event_elapsed", api.event_elapsed(chance(5) ? nullptr : &microseconds, pair[0], pair[1]));
+      int32_t status = check("event_elapsed", api.event_elapsed(chance(5) ? nullptr : &microseconds,
+                                                                pair[0], pair[1]));
       if (status == CDN_OK && !std::isfinite(microseconds)) die("event_elapsed: %g", microseconds);
       break;
     }
@@ -278,7 +301,8 @@ void Fuzzer::events() {
 
 void Fuzzer::memory() {
   int64_t stats[10];
-  constexpr int64_t LIMITS[] = {1, 256, 4096, 64 * KIB, MIB, -1, INT64_MIN, INT64_MAX, (1ll << 60) + 1};
+  constexpr int64_t LIMITS[] = {1,  256,       4096,      64 * KIB,       MIB,
+                                -1, INT64_MIN, INT64_MAX, (1ll << 60) + 1};
   switch (below(4)) {
     case 0:
       if (check("memory_stats", api.memory_stats(chance(5) ? nullptr : stats, device())) == CDN_OK)
@@ -297,8 +321,8 @@ void Fuzzer::information() {
   int32_t number;
   switch (below(6)) {
     case 0:
-      if (check("device_info", api.device_info(chance(5) ? nullptr : name, chance(5) ? nullptr : info, device())) ==
-              CDN_OK &&
+      if (check("device_info", api.device_info(chance(5) ? nullptr : name,
+                                               chance(5) ? nullptr : info, device())) == CDN_OK &&
           !memchr(name, 0, sizeof name))
         die("device_info: the name has no end");
       break;
@@ -312,7 +336,8 @@ void Fuzzer::information() {
       break;
     }
     default:
-      if (!*api.build_info() || api.abi_version() != CDN_ABI_VERSION) die("build_info or abi_version is wrong");
+      if (!*api.build_info() || api.abi_version() != CDN_ABI_VERSION)
+        die("build_info or abi_version is wrong");
   }
 }
 
@@ -335,7 +360,8 @@ void Fuzzer::lists() {
     for (int k = 0; k < LISTS; k++) {
       uint32_t& handle = handles[k][i];
       make(&handle);
-      if (valid && api.view(&handle, own.handle, 64 * (LISTS * i + k), 64) == CDN_OK) views.push_back(handle);
+      if (valid && api.view(&handle, own.handle, 64 * (LISTS * i + k), 64) == CDN_OK)
+        views.push_back(handle);
     }
     make(&sizes[i]);
     if (valid && chance(95)) sizes[i] = static_cast<int64_t>(below(9));
@@ -349,32 +375,37 @@ void Fuzzer::lists() {
   if (chance(2)) count = -count;
   const uint32_t* list[LISTS];
   bool null = chance(2);  // with null instead of a list any count will do
-  for (int k = 0; k < LISTS; k++) list[k] = (k == 0 && null) || (k > 1 && chance(10)) ? nullptr : handles[k];
+  for (int k = 0; k < LISTS; k++)
+    list[k] = (k == 0 && null) || (k > 1 && chance(10)) ? nullptr : handles[k];
   if (null) make(&count);
   switch (below(11)) {
     case 0:
-      check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2], s[3], flag[0], flag[1],
-                                     flag[2], dtype));
+      check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2],
+                                     s[3], flag[0], flag[1], flag[2], dtype));
       break;
     case 1:
-      check("adam_step", api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count, s[0], s[1], s[2],
-                                       s[3], s[4], s[5], s[6], flag[0], dtype));
+      check("adam_step", api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count,
+                                       s[0], s[1], s[2], s[3], s[4], s[5], s[6], flag[0], dtype));
       break;
     case 2:
-      check("nadam_step", api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, s[0], s[1], s[2], s[3], s[4],
-                                         s[5], s[6], s[0], flag[0], dtype));
+      check("nadam_step", api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, s[0],
+                                         s[1], s[2], s[3], s[4], s[5], s[6], s[0], flag[0], dtype));
       break;
     case 3:
-      check("rmsprop_step", api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes, count, s[0], s[1],
-                                             s[2], s[3], s[4], flag[0], dtype));
+      check("rmsprop_step", api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes,
+                                             count, s[0], s[1], s[2], s[3], s[4], flag[0], dtype));
       break;
     case 4:
-      check("adagrad_step",
-            api.adagrad_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2], flag[0], dtype));
+      check("adagrad_step", api.adagrad_step(list[0], list[1], list[2], sizes, count, s[0], s[1],
+                                             s[2], flag[0], dtype));
       break;
-    case 5: check("muon_step", api.muon_step(list[0], list[1], sizes, count, s[0], s[1], dtype)); break;
+    case 5:
+      check("muon_step", api.muon_step(list[0], list[1], sizes, count, s[0], s[1], dtype));
+      break;
     case 6: check("list_norm", api.list_norm(single, list[0], sizes, count, s[0], dtype)); break;
-    case 7: check("list_clip_norm", api.list_clip_norm(list[0], single, sizes, count, s[0], dtype)); break;
+    case 7:
+      check("list_clip_norm", api.list_clip_norm(list[0], single, sizes, count, s[0], dtype));
+      break;
     case 8: check("list_clip", api.list_clip(list[0], sizes, count, s[0], s[1], dtype)); break;
     case 9: check("list_lerp", api.list_lerp(list[0], list[1], sizes, count, s[0], dtype)); break;
     default: check("list_unscale", api.list_unscale(list[0], single, sizes, count, s[0], dtype));
@@ -424,10 +455,11 @@ void expect_empty(const char* when) {
     for (int i = 0; i < 8 && api.sync(d) != CDN_OK; i++) {
     }
     int64_t stats[10];
-    if (api.memory_trim(d) != CDN_OK || api.memory_stats(stats, d) != CDN_OK) die("%s: %s", when, api.last_error());
+    if (api.memory_trim(d) != CDN_OK || api.memory_stats(stats, d) != CDN_OK)
+      die("%s: %s", when, api.last_error());
     if (stats[0] || stats[1] || stats[2] || stats[6] || stats[8])
-      die("%s: %lld bytes are live in %lld buffers, %lld cached in %lld segments", when, (long long)stats[0],
-          (long long)stats[6], (long long)stats[1], (long long)stats[8]);
+      die("%s: %lld bytes are live in %lld buffers, %lld cached in %lld segments", when,
+          (long long)stats[0], (long long)stats[6], (long long)stats[1], (long long)stats[8]);
   }
 }
 
@@ -436,7 +468,8 @@ std::vector<int64_t> successes;
 
 void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
   std::vector<Fuzzer> fuzzers;
-  for (int i = 0; i < threads; i++) fuzzers.emplace_back(seed + static_cast<uint64_t>(i), limits, threads == 1);
+  for (int i = 0; i < threads; i++)
+    fuzzers.emplace_back(seed + static_cast<uint64_t>(i), limits, threads == 1);
   std::vector<std::thread> running;
   for (int i = 0; i < threads; i++)
     running.emplace_back([&fuzzers, i, limits, calls, threads] {
@@ -453,8 +486,8 @@ void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
     made += f.calls();
     for (size_t i = 0; i < counts.size(); i++) counts[i] += f.counts()[i];
   }
-  printf("%s, %d thread%s: %lld calls, %lld succeeded; by status:", limits.name, threads, threads == 1 ? "" : "s",
-         (long long)made, (long long)counts[0]);
+  printf("%s, %d thread%s: %lld calls, %lld succeeded; by status:", limits.name, threads,
+         threads == 1 ? "" : "s", (long long)made, (long long)counts[0]);
   for (size_t i = 1; i < counts.size(); i++) printf(" %lld", (long long)counts[i]);
   printf("\n");
   fflush(stdout);
@@ -463,7 +496,8 @@ void phase(Limits limits, uint64_t seed, int64_t calls, int threads) {
     for (const Fuzzer& f : fuzzers) successes[i] += f.succeeded[i];
 }
 
-// Each host allocation of a call refused in turn, in a fresh context: then the same call must succeed.
+// Each host allocation of a call refused in turn, in a fresh context: then the same call must
+// succeed.
 void refuse_each() {
   static uint32_t y;
   int32_t (*const calls[])() = {
@@ -481,7 +515,8 @@ void refuse_each() {
         int32_t status = call();
         refused = allocations_left == 0;
         allocations_left = 0;
-        if (status != CDN_OK && status != CDN_OUT_OF_MEMORY) die("allocation %d refused: %s", i, api.last_error());
+        if (status != CDN_OK && status != CDN_OUT_OF_MEMORY)
+          die("allocation %d refused: %s", i, api.last_error());
         if (call() != CDN_OK) die("after allocation %d was refused: %s", i, api.last_error());
       }).join();
   }
@@ -492,11 +527,14 @@ void bad_indices() {
   constexpr int64_t N = 1 << 18, ROWS = 4, COLS = 8;
   const std::vector<int32_t> bad(N, 9);
   uint32_t y, x, index;
-  if (api.alloc(&y, 0, 4 * N * COLS) || api.alloc(&x, 0, 4 * ROWS * COLS) || api.alloc(&index, 0, 4 * N) ||
-      api.fill(x, ROWS * COLS, 1, CDN_FLOAT32) || api.write(index, bad.data(), 0, 4 * N))
+  if (api.alloc(&y, 0, 4 * N * COLS) || api.alloc(&x, 0, 4 * ROWS * COLS) ||
+      api.alloc(&index, 0, 4 * N) || api.fill(x, ROWS * COLS, 1, CDN_FLOAT32) ||
+      api.write(index, bad.data(), 0, 4 * N))
     die("bad indices: %s", api.last_error());
-  const bool late = api.gather_rows(y, x, index, N, COLS, ROWS, 1, 0, CDN_FLOAT32, CDN_FLOAT32) == CDN_OK;
-  if ((late && api.sync(0) != CDN_BAD_ARGUMENT) || !strstr(api.last_error(), "index 9") || api.sync(0) != CDN_OK)
+  const bool late =
+      api.gather_rows(y, x, index, N, COLS, ROWS, 1, 0, CDN_FLOAT32, CDN_FLOAT32) == CDN_OK;
+  if ((late && api.sync(0) != CDN_BAD_ARGUMENT) || !strstr(api.last_error(), "index 9") ||
+      api.sync(0) != CDN_OK)
     die("bad indices are not reported, once: %s", api.last_error());
   for (uint32_t handle : {y, x, index}) api.free(handle);
 }
@@ -505,14 +543,16 @@ void bad_indices() {
 void exhaust() {
   uint32_t handle = 0, last = 0;
   if (api.memory_limit(0, 1ll << 60) != CDN_OK) die("%s", api.last_error());
-  if (api.alloc(&handle, 0, 1ll << 50) != CDN_OUT_OF_MEMORY) die("more was allocated than there is");
+  if (api.alloc(&handle, 0, 1ll << 50) != CDN_OUT_OF_MEMORY)
+    die("more was allocated than there is");
   api.memory_limit(0, 0);
   std::vector<uint32_t> handles;
   while (api.alloc(&handle, 0, 0) == CDN_OK) {
     handles.push_back(handle);
     if (handles.size() > 1u << 24) die("handles never run out");
   }
-  if (api.alloc(&last, 0, 256) != CDN_OUT_OF_MEMORY || last) die("without handles left: %s", api.last_error());
+  if (api.alloc(&last, 0, 256) != CDN_OUT_OF_MEMORY || last)
+    die("without handles left: %s", api.last_error());
   for (uint32_t h : handles)
     if (api.free(h) != CDN_OK) die("%s", api.last_error());
   if (api.alloc(&last, 0, 256) != CDN_OK || api.free(last) != CDN_OK)
@@ -557,7 +597,8 @@ int main(int argc, char** argv) {
   phase(ROOMY, seed + 2, calls / 4, threads);
   std::vector<Entry> entries = computing_entries();
   for (size_t i = 0; i < entries.size() && calls >= 150000; i++)
-    if (successes[i] == 0) die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
+    if (successes[i] == 0)
+      die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
   bad_indices();
   exhaust();
   return 0;

@@ -1,4 +1,5 @@
-// One stream of random calls: what it holds, how it makes up arguments, and what must be true after each call.
+// One stream of random calls: what it holds, how it makes up arguments, and what must be true after
+// each call.
 #pragma once
 #include <algorithm>
 #include <array>
@@ -37,7 +38,8 @@ constexpr int64_t EXTREMES[] = {-1,
 
 struct Limits {
   const char* name;
-  int64_t memory;   // with less than 2 MiB each buffer is an allocation of its own, which the sanitizers guard
+  int64_t memory;   // with less than 2 MiB each buffer is an allocation of its own, which the
+                    // sanitizers guard
   int64_t largest;  // buffer
   size_t buffers;   // at most this many at a time
   bool refuse;      // host memory, now and then
@@ -48,7 +50,8 @@ constexpr Limits REFUSED = {"refused", 96 * MIB, 3 * MIB, 60, true};
 
 class Fuzzer {
  public:
-  Fuzzer(uint64_t seed, Limits limits, bool alone) : random_(seed), limits_(limits), alone_(alone), host_(HOST_BYTES) {}
+  Fuzzer(uint64_t seed, Limits limits, bool alone)
+      : random_(seed), limits_(limits), alone_(alone), host_(HOST_BYTES) {}
 
   void run(int64_t calls);
   void clean_up();
@@ -158,24 +161,28 @@ class Fuzzer {
   }
 
   // Calls f(args), and for a sample looks at the memory around the output afterwards.
-  template <class... A> int32_t call(const char* name, Function<int32_t(A...)> f, std::tuple<A...> args) {
+  template <class... A>
+  int32_t call(const char* name, Function<int32_t(A...)> f, std::tuple<A...> args) {
     uint32_t y = std::get<0>(args);
     bool look = alone_ && chance(30);
     if (look && chance(50)) y = std::get<0>(args) = guarded_view();
     std::vector<char> before = look ? arena() : std::vector<char>();
     std::vector<char> output = look ? contents(y) : std::vector<char>();
     int32_t status = check(name, std::apply(f, args));
-    // With CUDENO_SYNC=1 a bad index in random data is an error of the call that met it; its results stand all the
-    // same.
+    // With CUDENO_SYNC=1 a bad index in random data is an error of the call that met it; its
+    // results stand all the same.
     if (status == CDN_BAD_ARGUMENT && strstr(api.last_error(), "called before")) return CDN_OK;
     if (!look) return status;
     if (status == CDN_OUT_OF_MEMORY && limits_.refuse) return status;  // it may have begun its work
     if (status != CDN_OK) {
-      if (contents(y) != output) die("%s failed and yet changed its output: %s", name, api.last_error());
+      if (contents(y) != output)
+        die("%s failed and yet changed its output: %s", name, api.last_error());
       if (arena() != before) die("%s failed and yet changed memory", name);
-    } else if (y == guarded_.handle && !several_outputs(name)) {  // another one may lie in the arena too
+    } else if (y == guarded_.handle &&
+               !several_outputs(name)) {  // another one may lie in the arena too
       std::vector<char> after = arena();
-      if (memcmp(after.data(), before.data(), guarded_offset_) != 0) die("%s wrote before its output", name);
+      if (memcmp(after.data(), before.data(), guarded_offset_) != 0)
+        die("%s wrote before its output", name);
       size_t end = guarded_offset_ + static_cast<size_t>(guarded_.bytes);
       if (memcmp(after.data() + end, before.data() + end, after.size() - end) != 0)
         die("%s wrote behind its output", name);
@@ -184,9 +191,10 @@ class Fuzzer {
   }
 
   static bool several_outputs(const char* name) {
-    for (const char* other : {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
-                              "nll_mean", "batch_norm_stats", "batch_norm_track", "batch_norm_sums", "lstm_cell",
-                              "gru_cell", "lstm_cell_grad", "gru_cell_grad", "matmul_fused"})
+    for (const char* other :
+         {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
+          "nll_mean", "batch_norm_stats", "batch_norm_track", "batch_norm_sums", "lstm_cell",
+          "gru_cell", "lstm_cell_grad", "gru_cell_grad", "matmul_fused"})
       if (strcmp(name, other) == 0) return true;
     return false;
   }
@@ -208,7 +216,8 @@ class Fuzzer {
   }
   int64_t bytes_to_allocate() {
     uint64_t kind = below(100);
-    if (kind < 30) return static_cast<int64_t>(256 * (1 + below(32)));  // fills its block to the last byte
+    if (kind < 30)
+      return static_cast<int64_t>(256 * (1 + below(32)));  // fills its block to the last byte
     if (kind < 45) return static_cast<int64_t>(below(2000));
     if (kind < 85) return static_cast<int64_t>(below(limits_.largest / 8));
     if (kind < 92) return static_cast<int64_t>(below(limits_.largest));
@@ -278,7 +287,8 @@ class Fuzzer {
     if (guarded_.handle && chance(80) && bytes_of(guarded_.handle) >= 0) return guarded_.handle;
     guarded_offset_ = 8 * (1 + below(1000));
     guarded_.bytes = static_cast<int64_t>(8 * below(chance(30) ? 6000 : 200));
-    if (api.view(&guarded_.handle, arena_, static_cast<int64_t>(guarded_offset_), guarded_.bytes) != CDN_OK)
+    if (api.view(&guarded_.handle, arena_, static_cast<int64_t>(guarded_offset_), guarded_.bytes) !=
+        CDN_OK)
       die("no view of the arena: %s", api.last_error());
     buffers_.push_back(guarded_);
     return guarded_.handle;

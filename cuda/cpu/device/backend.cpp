@@ -1,4 +1,5 @@
-// The CPU as a device: memory from the system, work done at once, so that streams and waits have nothing to do.
+// The CPU as a device: memory from the system, work done at once, so that streams and waits have
+// nothing to do.
 #include "runtime/backend.h"
 
 #include <unistd.h>
@@ -21,7 +22,8 @@ static std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {
     size_t colon = line.find(": ");
-    if (line.compare(0, 10, "model name") == 0 && colon != std::string::npos) return line.substr(colon + 2);
+    if (line.compare(0, 10, "model name") == 0 && colon != std::string::npos)
+      return line.substr(colon + 2);
   }
   return "CPU";
 }
@@ -29,7 +31,8 @@ static std::string processor_name() {
 static const char* missing_instructions() {
 #if defined(__x86_64__) && defined(__AVX2__)
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
-    return "this library was built for processors with AVX2 and FMA, and this one lacks them; build it with: make "
+    return "this library was built for processors with AVX2 and FMA, and this one lacks them; "
+           "build it with: make "
            "CPU_ARCH=x86-64";
 #endif
   return nullptr;
@@ -92,9 +95,15 @@ double event_elapsed(Event& first, Event& second) {
 }
 void event_destroy(Event* event) noexcept { delete event; }
 
-void copy_in(void* dst, const void* host, int64_t bytes, Stream) { memcpy(dst, host, static_cast<size_t>(bytes)); }
-void copy_out(void* host, const void* src, int64_t bytes, Stream) { memcpy(host, src, static_cast<size_t>(bytes)); }
-void copy(void* dst, const void* src, int64_t bytes, Stream) { memcpy(dst, src, static_cast<size_t>(bytes)); }
+void copy_in(void* dst, const void* host, int64_t bytes, Stream) {
+  memcpy(dst, host, static_cast<size_t>(bytes));
+}
+void copy_out(void* host, const void* src, int64_t bytes, Stream) {
+  memcpy(host, src, static_cast<size_t>(bytes));
+}
+void copy(void* dst, const void* src, int64_t bytes, Stream) {
+  memcpy(dst, src, static_cast<size_t>(bytes));
+}
 void check_launch(Stream, bool) {}
 
 struct Read {

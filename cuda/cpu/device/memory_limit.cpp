@@ -9,14 +9,18 @@
 
 namespace cdn {
 
-int64_t physical_bytes() { return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE); }
+int64_t physical_bytes() {
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+}
 
-// The least number in `file` in the folder `root` + `path` and those around it. In a container `path` may be the
-// host's, which is not to be seen; then root's own file is the container's.
-static int64_t least_in(const std::string& root, std::string path, const char* file, int64_t least) {
+// The least number in `file` in the folder `root` + `path` and those around it. In a container
+// `path` may be the host's, which is not to be seen; then root's own file is the container's.
+static int64_t least_in(const std::string& root, std::string path, const char* file,
+                        int64_t least) {
   for (;;) {
     int64_t bytes = 0;
-    if (std::ifstream(root + path + "/" + file) >> bytes && bytes > 0) least = std::min(least, bytes);
+    if (std::ifstream(root + path + "/" + file) >> bytes && bytes > 0)
+      least = std::min(least, bytes);
     if (path.empty()) return least;
     path.erase(path.rfind('/'));
   }

@@ -48,9 +48,9 @@ int32_t processor() {
 #endif
 }
 
-// Some systems wake a thread on the processor of who wakes it and leave it there for long, although others are idle.
-// This makes the calling thread go elsewhere, if there is a place for each worker, and leaves it free to be moved
-// again.
+// Some systems wake a thread on the processor of who wakes it and leave it there for long, although
+// others are idle. This makes the calling thread go elsewhere, if there is a place for each worker,
+// and leaves it free to be moved again.
 void leave(int32_t processor, int32_t workers) {
 #if defined(__linux__)
   cpu_set_t all, others;
@@ -71,7 +71,8 @@ struct Job {
   int32_t processor = -1;  // of who waits for it
 };
 
-// Workers spin for a short while after a loop, since the next usually follows within microseconds, then sleep.
+// Workers spin for a short while after a loop, since the next usually follows within microseconds,
+// then sleep.
 class Pool {
  public:
   explicit Pool(int32_t workers) {
@@ -118,7 +119,9 @@ class Pool {
   void work() {
     uint64_t seen = 0;
     for (;;) {
-      for (int32_t spins = 0; round_.load(std::memory_order_acquire) == seen && spins < SPINS; spins++) relax();
+      for (int32_t spins = 0; round_.load(std::memory_order_acquire) == seen && spins < SPINS;
+           spins++)
+        relax();
       std::unique_lock<std::mutex> lock(mutex_);
       if (round_.load() == seen) {
         sleepers_++;
@@ -126,7 +129,8 @@ class Pool {
         sleepers_--;
       }
       const int32_t caller = job_.processor;
-      if (caller >= 0 && caller == processor()) {  // before it takes part: nobody shall wait for one that moves
+      if (caller >= 0 &&
+          caller == processor()) {  // before it takes part: nobody shall wait for one that moves
         lock.unlock();
         leave(caller, count() - 1);
         lock.lock();
@@ -162,7 +166,8 @@ int32_t count() {
 
 void run(int64_t n, int64_t grain, Body body, void* context) {
   if (count() == 1) return body(context, 0, n);
-  static auto* pool = new Pool(count() - 1);  // never destroyed: at exit another thread may be in a loop
+  static auto* pool =
+      new Pool(count() - 1);  // never destroyed: at exit another thread may be in a loop
   // About two pieces a thread even out their speeds; none smaller than the grain.
   int64_t piece = std::max(grain, (n + 2 * count() - 1) / (2 * count()));
   if (!pool->try_run({n, piece, body, context, processor()})) body(context, 0, n);

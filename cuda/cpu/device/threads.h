@@ -13,8 +13,9 @@ void run(int64_t n, int64_t grain, Body body, void* context);
 
 }  // namespace threads
 
-// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw or call parallel_for.
-// While one thread's loop has the pool, those of others run where they are called: nobody waits.
+// Calls f(begin, end) over pieces of [0, n), on several threads when n > grain. f must not throw or
+// call parallel_for. While one thread's loop has the pool, those of others run where they are
+// called: nobody waits.
 template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   if (n <= 0) return;
   if (n <= grain) return f(int64_t{0}, n);

@@ -16,10 +16,11 @@ namespace {
 // From the C interface to BLAS; its integers are 32 bits wide in the libraries looked for here.
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 template <class T>
-using Gemm = void (*)(int order, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a, int lda,
-                      const T* b, int ldb, T beta, T* c, int ldc);
+using Gemm = void (*)(int order, int trans_a, int trans_b, int m, int n, int k, T alpha, const T* a,
+                      int lda, const T* b, int ldb, T beta, T* c, int ldc);
 
-// Not libblas: under that name lies, as often as not, the reference BLAS, which is slower than our own loops.
+// Not libblas: under that name lies, as often as not, the reference BLAS, which is slower than our
+// own loops.
 #if defined(__APPLE__)
 const char* const CANDIDATES[] = {"/System/Library/Frameworks/Accelerate.framework/Accelerate"};
 #else
@@ -66,28 +67,33 @@ Library open() {
 }
 
 const Library& opened() {
-  static const auto* library = new Library(open());  // never destroyed: at exit another thread may be multiplying
+  static const auto* library =
+      new Library(open());  // never destroyed: at exit another thread may be multiplying
   if (!library->sgemm || !library->dgemm)
-    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s", library->why_none.c_str());
+    CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s",
+             library->why_none.c_str());
   return *library;
 }
 
 template <class T>
-void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
+void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a,
+          bool trans_b) {
   if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED, "variant blas: a BLAS takes sizes up to %d", INT32_MAX);
   int rows = static_cast<int>(m), cols = static_cast<int>(n), depth = static_cast<int>(k);
   int lda = trans_a ? rows : depth, ldb = trans_b ? depth : cols;
-  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, rows, cols, depth, T(1), a, lda, b, ldb, T(0),
-       c, cols);
+  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, rows, cols, depth, T(1),
+       a, lda, b, ldb, T(0), c, cols);
 }
 
 }  // namespace
 
-void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
+void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a,
+            bool trans_b) {
   call(opened().sgemm, c, a, b, m, n, k, trans_a, trans_b);
 }
-void matmul(double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k, bool trans_a, bool trans_b) {
+void matmul(double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k,
+            bool trans_a, bool trans_b) {
   call(opened().dgemm, c, a, b, m, n, k, trans_a, trans_b);
 }
 

@@ -1,6 +1,6 @@
-// Products of few rows whose operands both run along k: dot products, which need no packing. R rows of a meet four of b
-// at a time, and a vector of sums for each pair is added up over its lanes at the end. Included by matmul_kernel.cpp
-// only.
+// Products of few rows whose operands both run along k: dot products, which need no packing. R rows
+// of a meet four of b at a time, and a vector of sums for each pair is added up over its lanes at
+// the end. Included by matmul_kernel.cpp only.
 #pragma once
 #include "cpu/gemm/kernel.h"
 #include "cpu/gemm/vector.h"
@@ -16,8 +16,8 @@ constexpr int DOT_ROWS = 2;
 #endif
 
 template <class T, int R>
-void dot_tile(const T* a, int64_t a_row, const T* const* b, int64_t k, T* c, int64_t c_row, int64_t c_col,
-              int64_t cols) {
+void dot_tile(const T* a, int64_t a_row, const T* const* b, int64_t k, T* c, int64_t c_row,
+              int64_t c_col, int64_t cols) {
   constexpr int CHAINS = R == 1 ? 2 : 1;  // enough sums to hide the latency of a multiply-add
   Vector<T> sum[CHAINS][R][DOT_COLS];
 #pragma GCC unroll 2
@@ -48,8 +48,7 @@ void dot_tile(const T* a, int64_t a_row, const T* const* b, int64_t k, T* c, int
   }
   if (k > 0) {
     const Part<T> part(k);
-    step(
-        [&](const T* p) __attribute__((always_inline)) { return part.load(p); }, CHAINS - 1);
+    step([&](const T* p) __attribute__((always_inline)) { return part.load(p); }, CHAINS - 1);
   }
   T y[R][DOT_COLS];
 #pragma GCC unroll 4

@@ -7,15 +7,15 @@
 namespace cdn {
 namespace {
 
-// default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads) it is as fast or
-// faster but for some products of a few microseconds, up to a quarter behind, and few rows times a large matrix, up to
-// a tenth; and it needs no library and no second thread pool.
+// default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads)
+// it is as fast or faster but for some products of a few microseconds, up to a quarter behind, and
+// few rows times a large matrix, up to a tenth; and it needs no library and no second thread pool.
 enum Variant : int32_t { DEFAULT, NAIVE, BLOCKED, BLAS };
 constexpr const char* VARIANTS[] = {"default", "naive", "blocked", "blas"};
 constexpr int32_t VARIANT_COUNT = sizeof VARIANTS / sizeof *VARIANTS;
 
-// The definition, on one thread: the reference that the others are read and tested against. Rows of c are built up from
-// rows of b, so that the inner loop runs along memory unless b is transposed.
+// The definition, on one thread: the reference that the others are read and tested against. Rows of
+// c are built up from rows of b, so that the inner loop runs along memory unless b is transposed.
 template <class T> void naive(const OneProduct<T>& x) {
   for (int64_t i = 0; i < x.m; i++) {
     for (int64_t j = 0; j < x.n; j++) x.c.at(i, j) = 0;
@@ -44,16 +44,28 @@ const char* matmul_variant(int32_t variant) {
 }
 
 // All precisions are float32 here.
-void matmul(Call&, const BatchProduct<float>& x, Precision, int32_t variant) { cdn::matmul(x, variant); }
-void matmul(Call&, const BatchProduct<double>& x, Precision, int32_t variant) { cdn::matmul(x, variant); }
+void matmul(Call&, const BatchProduct<float>& x, Precision, int32_t variant) {
+  cdn::matmul(x, variant);
+}
+void matmul(Call&, const BatchProduct<double>& x, Precision, int32_t variant) {
+  cdn::matmul(x, variant);
+}
 
 bool matmul_half(Call&, const BatchProduct<float16>&, int32_t) { return false; }
 bool matmul_half(Call&, const BatchProduct<bfloat16>&, int32_t) { return false; }
 
-bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<float16>&, const Epilogue&, Precision, int32_t) { return false; }
-bool matmul_fused(Call&, const BatchProduct<bfloat16>&, const Epilogue&, Precision, int32_t) { return false; }
+bool matmul_fused(Call&, const BatchProduct<float>&, const Epilogue&, Precision, int32_t) {
+  return false;
+}
+bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) {
+  return false;
+}
+bool matmul_fused(Call&, const BatchProduct<float16>&, const Epilogue&, Precision, int32_t) {
+  return false;
+}
+bool matmul_fused(Call&, const BatchProduct<bfloat16>&, const Epilogue&, Precision, int32_t) {
+  return false;
+}
 
 }  // namespace backend
 }  // namespace cdn

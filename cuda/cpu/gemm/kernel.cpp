@@ -1,7 +1,9 @@
-// The inner loops of the blocked matrix product, in GCC's and Clang's vector extensions: one source for AVX-512, AVX2,
-// NEON and plain SSE2. The Makefile compiles it once for each, with -DCDN_ISA=base|avx2|avx512 and the -march to match.
+// The inner loops of the blocked matrix product, in GCC's and Clang's vector extensions: one source
+// for AVX-512, AVX2, NEON and plain SSE2. The Makefile compiles it once for each, with
+// -DCDN_ISA=base|avx2|avx512 and the -march to match.
 //
-// Everything but the table is in an anonymous namespace, and no library header is included: see matmul_kernel.h.
+// Everything but the table is in an anonymous namespace, and no library header is included: see
+// matmul_kernel.h.
 #include "cpu/gemm/kernel.h"
 
 #include "cpu/gemm/dots.h"
@@ -25,7 +27,7 @@ constexpr TileKernel<T> KERNEL = {VECTOR_BYTES == 64 ? 1 : 2,
                                   ROWS,
                                   LANES<T>,
                                   LANES<T, HALF_BYTES>,
-                                  VECTORS* LANES<T>,
+                                  VECTORS * LANES<T>,
                                   pack<T, ROWS>,
                                   pack<T, VECTORS * LANES<T>>,
                                   transpose<T>,

@@ -39,9 +39,10 @@ inline void transpose_square(double* to, int64_t to_stride, const double* x, int
 #endif
 }
 
-// to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k: in registers, in slices of one cache line of each row
-// of x, so that rows a power of two apart do not evict each other half read.
-template <class T> void transpose(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width, int64_t k) {
+// to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k: in registers, in slices of one
+// cache line of each row of x, so that rows a power of two apart do not evict each other half read.
+template <class T>
+void transpose(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width, int64_t k) {
   constexpr int64_t SLICE = 64 / sizeof(T);
   const int64_t w_done = width - width % SIDE<T>, p_done = k - k % SIDE<T>;
   for (int64_t slice = 0; slice < p_done; slice += SLICE)
@@ -62,15 +63,18 @@ template <class T> void transpose(T* to, int64_t to_stride, const T* x, int64_t 
     for (int64_t w = 0; w < width; w++) to[p * to_stride + w] = x[w * x_stride + p];
 }
 
-// Panels of `each` <= WIDTH elements, the last may have fewer: element (w, p) of a panel goes to p * WIDTH + w, and the
-// next panel is WIDTH * k further. Neighbours along w lie width_stride apart in x, those along k k_stride; one of the
-// strides is 1, or its extent is. Where it is width_stride, several panels take their parts of a row while it is at
-// hand: reading little from each of many rows would wait for memory.
+// Panels of `each` <= WIDTH elements, the last may have fewer: element (w, p) of a panel goes to p
+// * WIDTH + w, and the next panel is WIDTH * k further. Neighbours along w lie width_stride apart
+// in x, those along k k_stride; one of the strides is 1, or its extent is. Where it is
+// width_stride, several panels take their parts of a row while it is at hand: reading little from
+// each of many rows would wait for memory.
 template <class T, int WIDTH>
-void pack(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride, int64_t k_stride) {
+void pack(T* packed, const T* x, int64_t width, int64_t k, int64_t each, int64_t width_stride,
+          int64_t k_stride) {
   if (width_stride != 1) {
     for (int64_t w = 0; w < width; w += each, packed += WIDTH * k)
-      transpose(packed, WIDTH, x + w * width_stride, width_stride, width - w < each ? width - w : each, k);
+      transpose(packed, WIDTH, x + w * width_stride, width_stride,
+                width - w < each ? width - w : each, k);
     return;
   }
   constexpr int64_t AHEAD = 8, LINE = 64 / sizeof(T);

@@ -1,5 +1,6 @@
-// How a product is computed: which way round, by which loops of matmul_kernel.h, and what is packed first. It follows
-// from the shape alone, never from the number of threads, so that results do not depend on that.
+// How a product is computed: which way round, by which loops of matmul_kernel.h, and what is packed
+// first. It follows from the shape alone, never from the number of threads, so that results do not
+// depend on that.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -19,7 +20,8 @@ constexpr int64_t K_BLOCK = 512;            // panels this deep stream from L1 a
 constexpr int64_t M_BLOCK = 384;            // rows of a and
 constexpr int64_t N_BLOCK = 3072;           // columns of b packed at a time
 constexpr int64_t CHUNK_BYTES = 256 << 10;  // columns of b that stay in L2 while rows of a pass by
-constexpr int64_t PERIOD = 4096, WAYS = 8;  // of the L1 cache: lines a period apart share a set of so many
+constexpr int64_t PERIOD = 4096,
+                  WAYS = 8;  // of the L1 cache: lines a period apart share a set of so many
 constexpr int64_t NEAR_BYTES = 512 << 10;   // an operand that stays in L2
 constexpr int64_t MEMORY_BYTES = 24 << 20;  // one that comes from memory each time
 constexpr int64_t FEW_USES = 4;             // panels of the other operand that one meets
@@ -31,8 +33,10 @@ template <class T> struct Plan {
   bool turned;            // c^T = b^T a^T is computed; what follows is of the turned product
   bool pack_a, pack_b;    // by panels for TILES, else whole
   int64_t height, width;  // of a tile
-  int64_t m_block, n_block, k_block, row_panels, col_panels, chunk;  // panels of a first block, and of b in a chunk
-  int64_t together;            // column panels that are packed just before they are used; 0: all are, by all threads
+  int64_t m_block, n_block, k_block, row_panels, col_panels,
+      chunk;         // panels of a first block, and of b in a chunk
+  int64_t together;  // column panels that are packed just before they are used; 0: all are, by all
+                     // threads
   int64_t a_packed, b_packed;  // elements of the packed copies, whole cache lines
   double cost;
 };
@@ -41,12 +45,14 @@ template <class T> OneProduct<T> turned(const OneProduct<T>& x) {
   return {x.c.turned(), x.b.turned(), x.a.turned(), x.n, x.m, x.k};
 }
 
-// How the elements lie that a panel needs at one step after the other: in its own long rows; in rows so far apart that
-// the L1 cache cannot hold a line of each; or a few of them side by side, and those of the next step elsewhere.
+// How the elements lie that a panel needs at one step after the other: in its own long rows; in
+// rows so far apart that the L1 cache cannot hold a line of each; or a few of them side by side,
+// and those of the next step elsewhere.
 enum class Runs { LONG, ALIASED, SHORT };
 
-// Whether an operand of so many bytes is better read where it lies, `uses` times. From afar, short runs take longer to
-// fetch than to copy, all but when memory itself is what all wait for; and narrow vectors fetch them more often.
+// Whether an operand of so many bytes is better read where it lies, `uses` times. From afar, short
+// runs take longer to fetch than to copy, all but when memory itself is what all wait for; and
+// narrow vectors fetch them more often.
 inline bool better_in_place(int64_t bytes, int64_t uses, Runs runs, int64_t vector_bytes) {
   if (runs == Runs::ALIASED) return uses <= FEW_USES;
   if (bytes <= (runs == Runs::SHORT ? NEAR_BYTES / 64 * vector_bytes : NEAR_BYTES)) return true;
@@ -73,7 +79,8 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   Plan<T> y{};
   y.method = Plan<T>::TILES;
   const int64_t row_panels = ceil_div(m, kernel.rows);
-  y.height = ceil_div(m, row_panels);  // panels of even height, as 7 + 6 rows are faster than 12 + 1
+  y.height =
+      ceil_div(m, row_panels);  // panels of even height, as 7 + 6 rows are faster than 12 + 1
   // Products of few rows take wider tiles.
   int64_t vectors = 2;
   if (x.b.col == 1)
@@ -84,7 +91,8 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   const Runs a_runs = x.a.row == 1 && k > 1 ? Runs::SHORT : a_aliased ? Runs::ALIASED : Runs::LONG;
   const Runs b_runs = vectors == 2 ? Runs::SHORT : Runs::LONG;
   y.pack_a = !better_in_place(m * k * bytes, ceil_div(n, y.width), a_runs, kernel.lanes * bytes);
-  y.pack_b = x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs, kernel.lanes * bytes);
+  y.pack_b =
+      x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs, kernel.lanes * bytes);
   if (y.pack_b) y.width = kernel.panel;
   const int64_t col_panels = ceil_div(n, y.width);
   y.row_panels = ceil_div(row_panels, ceil_div(m, M_BLOCK));  // blocks, too, are even
@@ -95,9 +103,11 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   y.chunk = std::max<int64_t>(1, CHUNK_BYTES / (y.width * y.k_block * bytes));
   if (y.pack_b && m <= y.m_block) y.together = std::min(y.chunk, col_panels);
   if (y.pack_a) y.a_packed = whole_lines<T>(y.row_panels * kernel.rows * y.k_block);
-  if (y.pack_b) y.b_packed = whole_lines<T>((y.together > 0 ? y.together * y.width : y.n_block) * y.k_block);
+  if (y.pack_b)
+    y.b_packed = whole_lines<T>((y.together > 0 ? y.together * y.width : y.n_block) * y.k_block);
 
-  const double vectors_at_once = static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
+  const double vectors_at_once =
+      static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
   const double tiles = static_cast<double>(row_panels * col_panels);
   y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
   if (y.pack_a)
@@ -120,9 +130,11 @@ template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProdu
   y.pack_b = x.b.row != 1 && x.k > 1;
   if (y.pack_a) y.a_packed = whole_lines<T>(x.m * x.k);
   if (y.pack_b) y.b_packed = whole_lines<T>(x.n * x.k);
-  if (x.m * x.k * static_cast<int64_t>(sizeof(T)) > NEAR_BYTES) return y;  // nothing keeps a in a cache
+  if (x.m * x.k * static_cast<int64_t>(sizeof(T)) > NEAR_BYTES)
+    return y;  // nothing keeps a in a cache
   const double products = static_cast<double>(x.m * ceil_div(x.n, 4) * 4);
-  y.cost = products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) * kernel.dot_cost + DOT_COST);
+  y.cost =
+      products * (static_cast<double>(ceil_div(x.k, kernel.lanes)) * kernel.dot_cost + DOT_COST);
   if (y.pack_a) y.cost += pack_cost(x.m, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
   if (y.pack_b) y.cost += pack_cost(x.n, x.k, sizeof(T), FAR_TRANSPOSE) + PACK_COST;
   return y;

@@ -1,6 +1,7 @@
-// Register tiles: R rows by V vectors of c stay in registers over the whole k loop. A step loads V vectors of b,
-// broadcasts R elements of a, and does R * V fused multiply-adds, so loads never limit it. Each element of c is the
-// same chain of operations wherever its tile lies and whichever thread computes it. Included by matmul_kernel.cpp only.
+// Register tiles: R rows by V vectors of c stay in registers over the whole k loop. A step loads V
+// vectors of b, broadcasts R elements of a, and does R * V fused multiply-adds, so loads never
+// limit it. Each element of c is the same chain of operations wherever its tile lies and whichever
+// thread computes it. Included by matmul_kernel.cpp only.
 #pragma once
 #include "cpu/gemm/kernel.h"
 #include "cpu/gemm/pack.h"
@@ -8,9 +9,9 @@
 namespace cdn {
 namespace {
 
-// Enough sums to hide the latency of a multiply-add, and few enough to leave registers for the vectors of b and the
-// elements of a: 24 of AVX-512's 32 registers, 16 of NEON's 32 (it keeps more of a at hand), 12 of AVX2's and
-// SSE2's 16.
+// Enough sums to hide the latency of a multiply-add, and few enough to leave registers for the
+// vectors of b and the elements of a: 24 of AVX-512's 32 registers, 16 of NEON's 32 (it keeps more
+// of a at hand), 12 of AVX2's and SSE2's 16.
 #if defined(__AVX512F__)
 constexpr int ROWS = 12;
 #elif defined(__aarch64__)
@@ -21,7 +22,9 @@ constexpr int ROWS = 6;
 constexpr int VECTORS = 2;
 
 // Products of few rows take wider tiles, which read b in longer runs.
-constexpr int most_rows(int vectors) { return vectors <= VECTORS ? ROWS : ROWS * VECTORS / vectors; }
+constexpr int most_rows(int vectors) {
+  return vectors <= VECTORS ? ROWS : ROWS * VECTORS / vectors;
+}
 
 // Where a tile finds its operands: at each k, elements of a that are a_row apart, and vectors of b.
 template <class T> struct Source {
@@ -29,18 +32,21 @@ template <class T> struct Source {
   int64_t a_row, a_step, b_step, k;
 };
 
-// At the last steps a tile goes row by row, so that its stores come between multiply-adds: all together, they would
-// hold up those of the next tile. As many steps as there are registers left for b; measured on Zen 4.
+// At the last steps a tile goes row by row, so that its stores come between multiply-adds: all
+// together, they would hold up those of the next tile. As many steps as there are registers left
+// for b; measured on Zen 4.
 constexpr int last_steps(int vectors) { return VECTOR_BYTES == 64 && vectors <= VECTORS ? 3 : 1; }
 
-// c (+)= R rows and V vectors (of BYTES) of the product, k >= last_steps(V). Of the last vector c has `last` columns; a
-// WHOLE tile knows that it has all, since masks cost a little at every step. The loops over r and v must vanish for the
-// sums to be registers; the pragmas see to it that they do before the compiler decides where the sums live.
+// c (+)= R rows and V vectors (of BYTES) of the product, k >= last_steps(V). Of the last vector c
+// has `last` columns; a WHOLE tile knows that it has all, since masks cost a little at every step.
+// The loops over r and v must vanish for the sums to be registers; the pragmas see to it that they
+// do before the compiler decides where the sums live.
 template <class T, int BYTES, int R, int V, bool WHOLE>
 void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
   using Vec = Vector<T, BYTES>;
   constexpr int WIDTH = LANES<T, BYTES>, STEPS = last_steps(V);
-  constexpr int GROUP = 4;  // rows of a that share a pointer: as many as an address can tell apart cheaply
+  constexpr int GROUP =
+      4;  // rows of a that share a pointer: as many as an address can tell apart cheaply
   const Part<T, BYTES> part(WHOLE ? WIDTH : last);
   auto get = [&part](const T* p, int v) __attribute__((always_inline)) {
     return WHOLE || v < V - 1 ? load<Vec>(p + v * WIDTH) : part.load(p + v * WIDTH);
@@ -82,7 +88,8 @@ void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
 #pragma GCC unroll 4
     for (int p = 0; p < STEPS; p++)
 #pragma GCC unroll 8
-      for (int v = 0; v < V; v++) sum[r][v] += a[r / GROUP][r % GROUP * a_row + p * a_step] * wide[p][v];
+      for (int v = 0; v < V; v++)
+        sum[r][v] += a[r / GROUP][r % GROUP * a_row + p * a_step] * wide[p][v];
 #pragma GCC unroll 8
     for (int v = 0; v < V; v++)
       if (WHOLE || v < V - 1)
@@ -93,17 +100,20 @@ void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
 }
 
 // The same for as few steps as a tile has no loop for.
-template <class T> void few_steps(int64_t rows, int64_t cols, const Source<T>& x, T* c, int64_t c_row, bool add) {
+template <class T>
+void few_steps(int64_t rows, int64_t cols, const Source<T>& x, T* c, int64_t c_row, bool add) {
   for (int64_t i = 0; i < rows; i++, c += c_row)
     for (int64_t j = 0; j < cols; j += LANES<T>) {
       const Part<T> part(cols - j < LANES<T> ? cols - j : LANES<T>);
       Vector<T> sum = {};
-      for (int64_t p = 0; p < x.k; p++) sum += x.a[i * x.a_row + p * x.a_step] * part.load(x.b + p * x.b_step + j);
+      for (int64_t p = 0; p < x.k; p++)
+        sum += x.a[i * x.a_row + p * x.a_step] * part.load(x.b + p * x.b_step + j);
       part.store(c + j, add ? part.load(c + j) + sum : sum);
     }
 }
 
-template <class T> using Tile = void (*)(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add);
+template <class T>
+using Tile = void (*)(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add);
 
 // The tiles of each number of rows.
 template <class T, int BYTES, int V, bool WHOLE> struct Tiles {
@@ -118,9 +128,10 @@ template <class T, int BYTES, int V, bool WHOLE> struct Tiles {
 };
 template <class T, int BYTES, int V, bool WHOLE> constexpr Tiles<T, BYTES, V, WHOLE> TILES;
 
-// `rows` rows and `cols` columns, in tiles as wide as can be. x is used up: a copy of it would have to wait until what
-// it copies is in the cache.
-template <class T> void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, T* c, int64_t c_row, bool add) {
+// `rows` rows and `cols` columns, in tiles as wide as can be. x is used up: a copy of it would have
+// to wait until what it copies is in the cache.
+template <class T>
+void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, T* c, int64_t c_row, bool add) {
   constexpr int BYTES = VECTOR_BYTES;
   if (x.k < last_steps(1)) return few_steps(rows, cols, x, c, c_row, add);
   auto take = [&](Tile<T> tile, int64_t vectors, int64_t last) __attribute__((always_inline)) {
@@ -129,8 +140,10 @@ template <class T> void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, 
     c += vectors * LANES<T>;
     cols -= vectors * LANES<T>;
   };
-  while (cols >= 8 * LANES<T> && rows <= most_rows(8)) take(TILES<T, BYTES, 8, true>.of[rows], 8, LANES<T>);
-  while (cols >= 4 * LANES<T> && rows <= most_rows(4)) take(TILES<T, BYTES, 4, true>.of[rows], 4, LANES<T>);
+  while (cols >= 8 * LANES<T> && rows <= most_rows(8))
+    take(TILES<T, BYTES, 8, true>.of[rows], 8, LANES<T>);
+  while (cols >= 4 * LANES<T> && rows <= most_rows(4))
+    take(TILES<T, BYTES, 4, true>.of[rows], 4, LANES<T>);
   while (cols >= 2 * LANES<T>) take(TILES<T, BYTES, 2, true>.of[rows], 2, LANES<T>);
   constexpr int64_t HALF = HALF_BYTES < BYTES ? LANES<T, HALF_BYTES> : 0;
   if (cols > LANES<T> + HALF) return take(TILES<T, BYTES, 2, false>.of[rows], 2, cols - LANES<T>);
@@ -138,24 +151,28 @@ template <class T> void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, 
   if (HALF > 0 && cols > 0) take(TILES<T, HALF_BYTES, 1, false>.of[rows], 1, cols);
 }
 
-// Tiles are numbered chunk of columns by chunk, in it row panel by row panel, in that column by column: a row panel is
-// used while it is in the L1 cache, the chunk's columns while they are in L2.
+// Tiles are numbered chunk of columns by chunk, in it row panel by row panel, in that column by
+// column: a row panel is used while it is in the L1 cache, the chunk's columns while they are in
+// L2.
 template <class T> void multiply(const TileProduct<T>& x, int64_t begin, int64_t end) {
   constexpr int64_t MOST_COLS = 8 * LANES<T>;
   while (begin < end) {
-    int64_t first = 0, width = x.col_panels;  // the chunk's first column panel and its number of them
+    int64_t first = 0,
+            width = x.col_panels;  // the chunk's first column panel and its number of them
     if (x.chunk < x.col_panels) {
       first = begin / (x.chunk * x.row_panels) * x.chunk;
       width = x.chunk < x.col_panels - first ? x.chunk : x.col_panels - first;
     }
-    const int64_t in_chunk = begin - first * x.row_panels, row = in_chunk < width ? 0 : in_chunk / width;
+    const int64_t in_chunk = begin - first * x.row_panels,
+                  row = in_chunk < width ? 0 : in_chunk / width;
     int64_t col = first + in_chunk - row * width;
     const int64_t stop = col + (end - begin) < first + width ? col + (end - begin) : first + width;
     begin += stop - col;
     const int64_t rows = x.m - row * x.height < x.height ? x.m - row * x.height : x.height;
     for (; col < stop; col++) {
       const int64_t cols = x.n - col * x.width < x.width ? x.n - col * x.width : x.width;
-      Source<T> source = {x.a + row * x.a_panel, x.b + col * x.b_panel, x.a_row, x.a_step, x.b_step, x.k};
+      Source<T> source = {
+          x.a + row * x.a_panel, x.b + col * x.b_panel, x.a_row, x.a_step, x.b_step, x.k};
       T* c = x.c + row * x.height * x.c_row + col * x.width * x.c_col;
       if (x.c_col == 1) {
         tiles_of_rows(rows, cols, source, c, x.c_row, x.add);

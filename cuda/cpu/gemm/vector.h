@@ -1,6 +1,7 @@
-// Vectors of the instruction set that the including file is compiled for, in GCC's and Clang's vector extensions, and
-// the two things those lack: loads and stores of the first few lanes, which touch no memory beyond, and sums over the
-// lanes. Included by matmul_kernel.cpp only; see there why all is in an anonymous namespace.
+// Vectors of the instruction set that the including file is compiled for, in GCC's and Clang's
+// vector extensions, and the two things those lack: loads and stores of the first few lanes, which
+// touch no memory beyond, and sums over the lanes. Included by matmul_kernel.cpp only; see there
+// why all is in an anonymous namespace.
 #pragma once
 #include <stdint.h>
 #if defined(__AVX__)
@@ -22,7 +23,9 @@ constexpr int VECTOR_BYTES = 16;
 constexpr int HALF_BYTES = VECTOR_BYTES == 64 ? 32 : VECTOR_BYTES;
 
 template <class T, int BYTES = VECTOR_BYTES> constexpr int LANES = BYTES / sizeof(T);
-template <class T, int BYTES> struct Wide { typedef T Type __attribute__((vector_size(BYTES))); };
+template <class T, int BYTES> struct Wide {
+  typedef T Type __attribute__((vector_size(BYTES)));
+};
 template <class T, int BYTES = VECTOR_BYTES> using Vector = typename Wide<T, BYTES>::Type;
 
 typedef float Float4 __attribute__((vector_size(16)));
@@ -74,7 +77,8 @@ template <> struct Part<float, 32> {
 };
 template <> struct Part<double, 32> {
   __m256i mask;
-  explicit Part(int64_t count) : mask(_mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3))) {}
+  explicit Part(int64_t count)
+      : mask(_mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3))) {}
   Vector<double> load(const double* p) const { return _mm256_maskload_pd(p, mask); }
   void store(double* p, Vector<double> v) const { _mm256_maskstore_pd(p, mask, v); }
 };
@@ -113,21 +117,28 @@ inline Double2 folded(Vector<double> v) {
   return _mm256_castpd256_pd128(half) + _mm256_extractf128_pd(half, 1);
 }
 #elif defined(__AVX__)
-inline Float4 folded(Vector<float> v) { return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1); }
-inline Double2 folded(Vector<double> v) { return _mm256_castpd256_pd128(v) + _mm256_extractf128_pd(v, 1); }
+inline Float4 folded(Vector<float> v) {
+  return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
+}
+inline Double2 folded(Vector<double> v) {
+  return _mm256_castpd256_pd128(v) + _mm256_extractf128_pd(v, 1);
+}
 #else
 inline Float4 folded(Vector<float> v) { return v; }
 inline Double2 folded(Vector<double> v) { return v; }
 #endif
 
 // y[j] = the sum of the j-th vector's lanes.
-inline void sums_of_lanes(float* y, Vector<float> v0, Vector<float> v1, Vector<float> v2, Vector<float> v3) {
+inline void sums_of_lanes(float* y, Vector<float> v0, Vector<float> v1, Vector<float> v2,
+                          Vector<float> v3) {
   Float4 a = folded(v0), b = folded(v1), c = folded(v2), d = folded(v3);
-  Float4 ab = CDN_SHUFFLE4(a, b, 0, 4, 1, 5) + CDN_SHUFFLE4(a, b, 2, 6, 3, 7);  // a0+a2 b0+b2 a1+a3 b1+b3
+  Float4 ab =
+      CDN_SHUFFLE4(a, b, 0, 4, 1, 5) + CDN_SHUFFLE4(a, b, 2, 6, 3, 7);  // a0+a2 b0+b2 a1+a3 b1+b3
   Float4 cd = CDN_SHUFFLE4(c, d, 0, 4, 1, 5) + CDN_SHUFFLE4(c, d, 2, 6, 3, 7);
   store(y, CDN_SHUFFLE4(ab, cd, 0, 1, 4, 5) + CDN_SHUFFLE4(ab, cd, 2, 3, 6, 7));
 }
-inline void sums_of_lanes(double* y, Vector<double> v0, Vector<double> v1, Vector<double> v2, Vector<double> v3) {
+inline void sums_of_lanes(double* y, Vector<double> v0, Vector<double> v1, Vector<double> v2,
+                          Vector<double> v3) {
   Double2 a = folded(v0), b = folded(v1), c = folded(v2), d = folded(v3);
   store(y, CDN_SHUFFLE2(a, b, 0, 2) + CDN_SHUFFLE2(a, b, 1, 3));
   store(y + 2, CDN_SHUFFLE2(c, d, 0, 2) + CDN_SHUFFLE2(c, d, 1, 3));

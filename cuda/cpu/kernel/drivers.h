@@ -18,8 +18,8 @@ constexpr int64_t PIECE = 4096;   // elements of a row or a tensor that one thre
 constexpr int64_t GRAIN = 32768;  // elements below which a second thread costs more than it brings
 
 template <class F, class Y, class... X> void map(Call&, int64_t n, F f, Y* y, const X*... x) {
-  // Whole runs of PIECE, so that it depends on n alone which elements the vector code takes: its exp and the scalar one
-  // may differ in the last bit.
+  // Whole runs of PIECE, so that it depends on n alone which elements the vector code takes: its
+  // exp and the scalar one may differ in the last bit.
   parallel_for((n + PIECE - 1) / PIECE, GRAIN / PIECE, [=](int64_t begin, int64_t end) {
     const int64_t last = end * PIECE < n ? end * PIECE : n;
     CDN_INDEPENDENT
@@ -53,10 +53,11 @@ template <class F> void each_run(Call&, int64_t n, F f) {
   });
 }
 
-// ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the compiler where all are
-// 1 or one of two is 0.
+// ---- broadcast: the innermost extent is a plain loop, with its strides of 0 and 1 known to the
+// compiler where all are 1 or one of two is 0.
 
-template <bool... STEP, class F, class Y, class... X> void broadcast_row(int64_t n, F f, Y* y, const X*... x) {
+template <bool... STEP, class F, class Y, class... X>
+void broadcast_row(int64_t n, F f, Y* y, const X*... x) {
   CDN_INDEPENDENT
   for (int64_t i = 0; i < n; i++) y[i] = static_cast<Y>(f(wide(x[STEP ? i : 0])...));
 }
@@ -78,8 +79,10 @@ void broadcast_rows(std::integer_sequence<int, J...>, const Layout& l, F f, Y* y
     }
     if (ones) return broadcast_row<(J >= 0)...>(n, f, y + i, (x + at[J])...);
     if constexpr (INPUTS == 2) {
-      if (step[0] == 1 && step[1] == 0) return broadcast_row<true, false>(n, f, y + i, (x + at[J])...);
-      if (step[0] == 0 && step[1] == 1) return broadcast_row<false, true>(n, f, y + i, (x + at[J])...);
+      if (step[0] == 1 && step[1] == 0)
+        return broadcast_row<true, false>(n, f, y + i, (x + at[J])...);
+      if (step[0] == 0 && step[1] == 1)
+        return broadcast_row<false, true>(n, f, y + i, (x + at[J])...);
     }
     for (int64_t j = 0; j < n; j++) y[i + j] = static_cast<Y>(f(wide(x[at[J] + j * step[J]])...));
   };
@@ -92,16 +95,20 @@ void broadcast_rows(std::integer_sequence<int, J...>, const Layout& l, F f, Y* y
   });
 }
 
-template <class F, class Y, class... X> void broadcast(Call&, const Layout& l, F f, Y* y, const X*... x) {
+template <class F, class Y, class... X>
+void broadcast(Call&, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n > 0) broadcast_rows(std::make_integer_sequence<int, sizeof...(X)>{}, l, f, y, x...);
 }
 
-// ---- reduce: LANES running results side by side, so that the compiler can keep them in vector registers.
+// ---- reduce: LANES running results side by side, so that the compiler can keep them in vector
+// registers.
 
 constexpr int LANES = 32;
-constexpr int64_t CHUNK = 65536;  // elements of a partial result; fixed, so that results do not depend on the threads
+constexpr int64_t CHUNK =
+    65536;  // elements of a partial result; fixed, so that results do not depend on the threads
 
-template <class Op> typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
+template <class Op>
+typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
   using Acc = typename Op::Acc;
   Acc result = op.start();
   int64_t k = begin;
@@ -140,22 +147,27 @@ template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, co
 }
 
 // Rows of `inner` columns added up in pieces of the axis; WIDTH columns at a time.
-template <class Op> void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
+template <class Op>
+void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
   using Acc = typename Op::Acc;
   constexpr int64_t WIDTH = 128, RUN = 256;
   const int64_t tiles = (inner + WIDTH - 1) / WIDTH;
-  int64_t piece = inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
+  int64_t piece =
+      inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
   if (piece < 1) piece = 1;
   const int64_t pieces = axis > piece ? (axis + piece - 1) / piece : 1;
   Acc* partial = pieces > 1 ? call.scratch<Acc>(outer * pieces * inner) : nullptr;
   int64_t work = (axis < piece ? axis : piece) * (inner < WIDTH ? inner : WIDTH);
   parallel_for(outer * pieces * tiles, GRAIN / (work + 1) + 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
-      int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces, from = rest % pieces * piece;
-      int64_t width = inner - first < WIDTH ? inner - first : WIDTH, to = from + piece < axis ? from + piece : axis;
+      int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces,
+              from = rest % pieces * piece;
+      int64_t width = inner - first < WIDTH ? inner - first : WIDTH,
+              to = from + piece < axis ? from + piece : axis;
       Acc acc[WIDTH], part[WIDTH];
       for (int64_t i = 0; i < width; i++) acc[i] = op.start();
-      for (int64_t k = from; k < to;) {  // in runs, since the rounding of a sum grows with the length of its chain
+      for (int64_t k = from;
+           k < to;) {  // in runs, since the rounding of a sum grows with the length of its chain
         for (int64_t i = 0; i < width; i++) part[i] = op.start();
         for (int64_t end = k + RUN < to ? k + RUN : to; k < end; k++) {
           int64_t at = (o * axis + k) * inner + first;
@@ -175,7 +187,8 @@ template <class Op> void reduce_columns(Call& call, int64_t outer, int64_t axis,
   for (int64_t o = 0; o < outer; o++)
     for (int64_t i = 0; i < inner; i++) {
       Acc result = partial[o * pieces * inner + i];
-      for (int64_t p = 1; p < pieces; p++) result = op.join(result, partial[(o * pieces + p) * inner + i]);
+      for (int64_t p = 1; p < pieces; p++)
+        result = op.join(result, partial[(o * pieces + p) * inner + i]);
       op.store(o * inner + i, result);
     }
 }

@@ -1,7 +1,7 @@
-// The radix sort as loops. Long rows are cut into chunks, one a task: each counts its digits, the counts are summed up
-// digit by digit and chunk by chunk, and each moves its keys to where its own begin. Of many rows each is a task; short
-// ones, and those of which only a few are wanted, are sorted by comparing. A pass whose keys all have one digit is left
-// out.
+// The radix sort as loops. Long rows are cut into chunks, one a task: each counts its digits, the
+// counts are summed up digit by digit and chunk by chunk, and each moves its keys to where its own
+// begin. Of many rows each is a task; short ones, and those of which only a few are wanted, are
+// sorted by comparing. A pass whose keys all have one digit is left out.
 #include "kernel/sort.h"
 
 #include <algorithm>
@@ -18,9 +18,12 @@ template <class Key> struct Pairs {
   Place* place;
 };
 
-template <class Key> int64_t digit_of(Key key, int shift) { return static_cast<int64_t>(key >> shift & (DIGITS - 1)); }
+template <class Key> int64_t digit_of(Key key, int shift) {
+  return static_cast<int64_t>(key >> shift & (DIGITS - 1));
+}
 
-// Turns counts[digit] or counts[chunk][digit] into where each begins. False: all keys have one digit.
+// Turns counts[digit] or counts[chunk][digit] into where each begins. False: all keys have one
+// digit.
 bool begin_digits(int64_t n, int64_t chunks, int64_t* counts) {
   int64_t sum = 0;
   for (int64_t d = 0; d < DIGITS; d++) {
@@ -35,12 +38,14 @@ bool begin_digits(int64_t n, int64_t chunks, int64_t* counts) {
   return true;
 }
 
-// One row by one thread. keys: those of all rows, by place. The result is in `from`, its first `first` at least.
+// One row by one thread. keys: those of all rows, by place. The result is in `from`, its first
+// `first` at least.
 template <class Key>
 void sort_row(const Key* keys, int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t first, int bits) {
   if (n <= SHORT || first < n / 16) {
-    std::partial_sort(from.place, from.place + first, from.place + n,
-                      [=](Place a, Place b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+    std::partial_sort(from.place, from.place + first, from.place + n, [=](Place a, Place b) {
+      return keys[a] != keys[b] ? keys[a] < keys[b] : a < b;
+    });
     return;
   }
   Place* const result = from.place;
@@ -60,11 +65,13 @@ void sort_row(const Key* keys, int64_t n, Pairs<Key> from, Pairs<Key> to, int64_
 
 // One row by all threads.
 template <class Key>
-Pairs<Key> sort_long(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts, int64_t chunks, int bits) {
+Pairs<Key> sort_long(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts, int64_t chunks,
+                     int bits) {
   auto each_chunk = [&](auto body) {
     parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; c++)
-        body(counts + c * DIGITS, c * SORT_CHUNK, (c + 1) * SORT_CHUNK < n ? (c + 1) * SORT_CHUNK : n);
+        body(counts + c * DIGITS, c * SORT_CHUNK,
+             (c + 1) * SORT_CHUNK < n ? (c + 1) * SORT_CHUNK : n);
     });
   };
   for (int shift = 0; shift < bits; shift += 8) {
@@ -85,7 +92,9 @@ Pairs<Key> sort_long(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts,
   return from;
 }
 
-template <class Key> Pairs<Key> pairs(Call& call, int64_t n) { return {call.scratch<Key>(n), call.scratch<Place>(n)}; }
+template <class Key> Pairs<Key> pairs(Call& call, int64_t n) {
+  return {call.scratch<Key>(n), call.scratch<Place>(n)};
+}
 
 void count_up(int64_t n, Place* place) {
   parallel_for(n, GRAIN, [=](int64_t begin, int64_t end) {
@@ -113,7 +122,8 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_
     Pairs<Key> to = pairs<Key>(call, rows * cols);
     parallel_for(rows, GRAIN / 8 / cols + 1, [=](int64_t begin, int64_t end) {
       for (int64_t at = begin * cols; at < end * cols; at += cols)
-        sort_row<Key>(keys, cols, {from.key + at, from.place + at}, {to.key + at, to.place + at}, first, bits);
+        sort_row<Key>(keys, cols, {from.key + at, from.place + at}, {to.key + at, to.place + at},
+                      first, bits);
     });
     return from.place;
   }

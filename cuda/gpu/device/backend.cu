@@ -36,7 +36,8 @@ class PinnedCache {
     void* p = nullptr;
     if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
       cudaGetLastError();
-      CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes", (long long)bytes);
+      CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes",
+               (long long)bytes);
     }
     return p;
   }
@@ -103,7 +104,9 @@ DeviceInfo device_info(int32_t device) {
   int driver = 0, runtime = 0;
   CUDA_CHECK(cudaDriverGetVersion(&driver));
   CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
-  DeviceInfo info{{}, (int64_t)total, (int64_t)free, p.major, p.minor, p.multiProcessorCount, driver, runtime, 1};
+  DeviceInfo info{{},      (int64_t)total, (int64_t)free,
+                  p.major, p.minor,        p.multiProcessorCount,
+                  driver,  runtime,        1};
   snprintf(info.name, sizeof info.name, "%s", p.name);
   return info;
 }
@@ -175,7 +178,9 @@ Event* event_create() {
   CUDA_CHECK(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync));
   return event.release();
 }
-void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s))); }
+void event_record(Event& event, Stream s) {
+  CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s)));
+}
 
 void event_wait(Stream waiter, Event& event) {
   CUDA_CHECK(cudaStreamWaitEvent(cuda_stream(waiter), event.event, 0));
@@ -194,20 +199,24 @@ void event_destroy(Event* event) noexcept {
 }
 
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
+                             cuda_stream(s)));
 }
 void copy_out(void* host, const void* src, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                             cuda_stream(s)));
   CUDA_CHECK(cudaStreamSynchronize(cuda_stream(s)));
 }
 void copy(void* dst, const void* src, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(dst, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(dst, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice,
+                             cuda_stream(s)));
 }
 
 void check_launch(Stream s, bool wait) {
   cudaError_t status = cudaGetLastError();
   if (status == cudaSuccess && wait) status = cudaStreamSynchronize(cuda_stream(s));
-  if (status != cudaSuccess) CDN_FAIL(CDN_CUDA_FAILURE, "the kernel failed: %s", cudaGetErrorString(status));
+  if (status != cudaSuccess)
+    CDN_FAIL(CDN_CUDA_FAILURE, "the kernel failed: %s", cudaGetErrorString(status));
 }
 
 struct Read {
@@ -226,7 +235,8 @@ Read* read_begin(const void* src, int64_t bytes, Stream s) {
     r->bytes = bytes;
     if (bytes) {
       r->host = pinned().take(bytes);
-      CUDA_CHECK(cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, cuda_stream(s)));
+      CUDA_CHECK(cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
+                                 cuda_stream(s)));
     }
     CUDA_CHECK(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming | cudaEventBlockingSync));
     CUDA_CHECK(cudaEventRecord(r->done, cuda_stream(s)));

@@ -19,7 +19,8 @@ const DeviceFacts& device_facts(const Call& call) {
 }
 
 void allow_shared(const Call& call, const void* kernel, int bytes) {
-  static thread_local std::unordered_map<const void*, uint64_t> asked;  // by kernel, a bit for each device
+  static thread_local std::unordered_map<const void*, uint64_t>
+      asked;  // by kernel, a bit for each device
   if (bytes <= 48 * 1024) return;
   uint64_t device = uint64_t{1} << call.device() % 64;
   uint64_t& devices = asked[kernel];

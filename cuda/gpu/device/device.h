@@ -1,4 +1,5 @@
-// What kernels' launches ask of the device, asked of CUDA once. Known to each thread by itself, so that no launch takes a lock.
+// What kernels' launches ask of the device, asked of CUDA once. Known to each thread by itself, so
+// that no launch takes a lock.
 #pragma once
 #include "runtime/call.h"
 #include "gpu/device/check.h"

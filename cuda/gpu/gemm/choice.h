@@ -1,7 +1,7 @@
-// The choice of a tile and of the number of pieces of k, by an estimate of clock cycles: for the kernels that have a
-// block for each tile and piece, on tensor cores (matmul_mma.cu) or without (matmul_simt.cu). The estimate is of the
-// H200 with its 132 multiprocessors. Of the device in use only its kind is asked, so that all of a kind cut k in the
-// same places and add in the same order.
+// The choice of a tile and of the number of pieces of k, by an estimate of clock cycles: for the
+// kernels that have a block for each tile and piece, on tensor cores (matmul_mma.cu) or without
+// (matmul_simt.cu). The estimate is of the H200 with its 132 multiprocessors. Of the device in use
+// only its kind is asked, so that all of a kind cut k in the same places and add in the same order.
 #pragma once
 #include <unordered_map>
 
@@ -9,9 +9,11 @@
 
 namespace cdn {
 
-constexpr double PROCESSORS = 132, ALL_BYTES_PER_CYCLE = 3000;  // of the H200; from memory, or the L2 cache
+constexpr double PROCESSORS = 132,
+                 ALL_BYTES_PER_CYCLE = 3000;  // of the H200; from memory, or the L2 cache
 
-// The sizes of clusters, and how many of each find their place at once, with a block for each multiprocessor.
+// The sizes of clusters, and how many of each find their place at once, with a block for each
+// multiprocessor.
 struct Cluster {
   int64_t blocks;
   double most;
@@ -23,10 +25,10 @@ inline double most_clusters(int64_t blocks) {
   return PROCESSORS;
 }
 
-// Whether a launch can be chained to the one before it, and its shared memory then. Blocks that come while others still
-// run find their places unevenly: a multiprocessor that is free early takes more than its share. With so much shared
-// memory that only a share fits, it cannot. most: blocks to a multiprocessor; what does not find place at once is not
-// chained.
+// Whether a launch can be chained to the one before it, and its shared memory then. Blocks that
+// come while others still run find their places unevenly: a multiprocessor that is free early takes
+// more than its share. With so much shared memory that only a share fits, it cannot. most: blocks
+// to a multiprocessor; what does not find place at once is not chained.
 struct ChainedLaunch {
   static constexpr int MOST_SHARED = 114 * 1024;  // as much as it may take, or the kernel's own
   bool chained;
@@ -41,36 +43,37 @@ inline ChainedLaunch chained_launch(double blocks, int64_t cluster, int most, in
   return {fits, fits && shared_bytes < enough ? enough : shared_bytes};
 }
 
-// A tile as the choice sees it. rate: multiply-adds per cycle of a multiprocessor that is full; alone: how much longer
-// a block takes when it has the multiprocessor for itself and too few warps to keep it busy; end: cycles for each
-// number of the tile when the sums leave.
+// A tile as the choice sees it. rate: multiply-adds per cycle of a multiprocessor that is full;
+// alone: how much longer a block takes when it has the multiprocessor for itself and too few warps
+// to keep it busy; end: cycles for each number of the tile when the sums leave.
 struct TileCost {
   int bm, bn, bk, blocks_per_processor;
   double rate, alone, end = 0;
   bool joins = true;  // whether a cluster's blocks can add up pieces
 };
 
-// What the tiles of a family have in common: the cycles of a block's start and of the pass that adds up pieces, the
-// bytes of an operand's number and of a piece's. chained: cycles that a chained launch saves, on Hopper, where the
-// blocks of a cluster can add up pieces, too; else 0.
+// What the tiles of a family have in common: the cycles of a block's start and of the pass that
+// adds up pieces, the bytes of an operand's number and of a piece's. chained: cycles that a chained
+// launch saves, on Hopper, where the blocks of a cluster can add up pieces, too; else 0.
 struct FamilyCost {
   double start, second_pass, number_bytes, piece_bytes, chained;
 };
 
-// How k is cut: into pieces of `piece` numbers, a multiple of BK, or all of k, a block each. Where they are joined, the
-// blocks of a cluster add them up, of which there is one for each of `splits`, also where k ends before the last.
+// How k is cut: into pieces of `piece` numbers, a multiple of BK, or all of k, a block each. Where
+// they are joined, the blocks of a cluster add them up, of which there is one for each of `splits`,
+// also where k ends before the last.
 struct Splitting {
   int64_t piece, splits;
   bool joined;
   bool second_pass() const { return splits > 1 && !joined; }  // which adds up the pieces
 };
 
-inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m, int64_t n,
-                          const Splitting& k) {
+inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double batch, int64_t m,
+                          int64_t n, const Splitting& k) {
   constexpr double L2_BYTES_PER_CYCLE = 24, JOIN = 900, JOIN_EACH = 200, JOIN_BYTES_PER_CYCLE = 48;
   double splits = static_cast<double>(k.splits);
-  double blocks =
-      batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn)) * splits;
+  double blocks = batch * static_cast<double>(ceil_div(m, tile.bm)) *
+                  static_cast<double>(ceil_div(n, tile.bn)) * splits;
   double each = ceil(blocks / PROCESSORS);  // of the busiest multiprocessor
   double multiply = tile.bm * tile.bn / tile.rate * (each == 1 ? tile.alone : 1);
   double load = (tile.bm + tile.bn) * family.number_bytes / L2_BYTES_PER_CYCLE;
@@ -78,11 +81,14 @@ inline double tile_cycles(const TileCost& tile, const FamilyCost& family, double
                   family.start * ceil(each / tile.blocks_per_processor) +
                   each * tile.bm * tile.bn * tile.end / (k.joined ? splits : 1);
   if (k.joined)
-    cycles += JOIN + splits * JOIN_EACH + each * tile.bm * tile.bn * family.piece_bytes / JOIN_BYTES_PER_CYCLE;
+    cycles += JOIN + splits * JOIN_EACH +
+              each * tile.bm * tile.bn * family.piece_bytes / JOIN_BYTES_PER_CYCLE;
   else if (splits > 1)
-    cycles += family.second_pass + 2 * splits * batch * static_cast<double>(m) * static_cast<double>(n) *
-                                       family.piece_bytes / ALL_BYTES_PER_CYCLE;
-  if (family.chained > 0 && chained_launch(blocks, k.joined ? k.splits : 1, tile.blocks_per_processor, 0).chained)
+    cycles += family.second_pass + 2 * splits * batch * static_cast<double>(m) *
+                                       static_cast<double>(n) * family.piece_bytes /
+                                       ALL_BYTES_PER_CYCLE;
+  if (family.chained > 0 &&
+      chained_launch(blocks, k.joined ? k.splits : 1, tile.blocks_per_processor, 0).chained)
     cycles -= family.chained;
   return cycles;
 }
@@ -93,15 +99,18 @@ template <class Tile> struct TileChoice {
   double cycles = 0;
 };
 
-// The one with the least estimate. Cutting k pays where the output alone has too few tiles for the multiprocessors.
-// tiles: of a type that is a TileCost.
+// The one with the least estimate. Cutting k pays where the output alone has too few tiles for the
+// multiprocessors. tiles: of a type that is a TileCost.
 template <class Tiles>
-auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int64_t m, int64_t n, int64_t k) {
-  constexpr int64_t SPLITS[] = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
+auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int64_t m, int64_t n,
+                 int64_t k) {
+  constexpr int64_t SPLITS[] = {1,  2,  3,  4,  5,  6,  7,  8,  10, 12,
+                                14, 16, 20, 24, 32, 40, 48, 64, 96, 128},
                     MOST_BLOCKS = 264;
   TileChoice<typename Tiles::value_type> best;
   for (const auto& tile : tiles) {
-    double places = batch * static_cast<double>(ceil_div(m, tile.bm)) * static_cast<double>(ceil_div(n, tile.bn));
+    double places = batch * static_cast<double>(ceil_div(m, tile.bm)) *
+                    static_cast<double>(ceil_div(n, tile.bn));
     auto consider = [&](int64_t splits, bool joined) {
       int64_t piece = ceil_div(ceil_div(k, splits), tile.bk) * tile.bk;
       Splitting splitting{piece, joined ? splits : ceil_div(k, piece), joined};
@@ -109,7 +118,9 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
       if (!best.tile || cycles < best.cycles) best = {&tile, splitting, cycles};
     };
     for (int64_t splits : SPLITS) {
-      if (splits > 1 && (places * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk)) break;
+      if (splits > 1 &&
+          (places * static_cast<double>(splits) > MOST_BLOCKS || k < splits * tile.bk))
+        break;
       consider(splits, false);
     }
     for (const Cluster& cluster : CLUSTERS)
@@ -120,8 +131,8 @@ auto choose_tile(const Tiles& tiles, const FamilyCost& family, double batch, int
   return best;
 }
 
-// A choice takes the host microseconds, and programs multiply the same shapes again and again: so plans are kept, by
-// each thread for itself.
+// A choice takes the host microseconds, and programs multiply the same shapes again and again: so
+// plans are kept, by each thread for itself.
 struct PlanKey {
   int64_t batch, m, n, k, kind;  // kind: whatever else the choice depends on
   bool operator==(const PlanKey& x) const {
@@ -131,7 +142,8 @@ struct PlanKey {
 struct PlanHash {
   size_t operator()(const PlanKey& x) const {
     uint64_t hash = 0;
-    for (int64_t v : {x.batch, x.m, x.n, x.k, x.kind}) hash = (hash ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15u;
+    for (int64_t v : {x.batch, x.m, x.n, x.k, x.kind})
+      hash = (hash ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15u;
     return hash ^ hash >> 32;
   }
 };

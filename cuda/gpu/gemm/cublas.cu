@@ -12,27 +12,29 @@
 namespace cdn {
 namespace {
 
-// The part of cuBLAS's C interface that is used. Only the C ABI matters, so that no header of cuBLAS is needed to
-// build.
+// The part of cuBLAS's C interface that is used. Only the C ABI matters, so that no header of
+// cuBLAS is needed to build.
 using Handle = void*;
 using Create = int (*)(Handle*);
 using SetStream = int (*)(Handle, void*);
 using SetWorkspace = int (*)(Handle, void*, size_t bytes);
 using SetMathMode = int (*)(Handle, int);
 template <class T>
-using Gemm = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const T* alpha, const T* a, int lda,
-                     const T* b, int ldb, const T* beta, T* c, int ldc);
-using GemmEx = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const void* alpha, const void* a,
-                       int a_type, int lda, const void* b, int b_type, int ldb, const void* beta, void* c, int c_type,
-                       int ldc, int compute, int algorithm);
-using GemmBatch = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const void* alpha, const void* a,
-                          int a_type, int lda, long long a_distance, const void* b, int b_type, int ldb,
-                          long long b_distance, const void* beta, void* c, int c_type, int ldc, long long c_distance,
-                          int count, int compute, int algorithm);
+using Gemm = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const T* alpha,
+                     const T* a, int lda, const T* b, int ldb, const T* beta, T* c, int ldc);
+using GemmEx = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const void* alpha,
+                       const void* a, int a_type, int lda, const void* b, int b_type, int ldb,
+                       const void* beta, void* c, int c_type, int ldc, int compute, int algorithm);
+using GemmBatch = int (*)(Handle, int trans_a, int trans_b, int m, int n, int k, const void* alpha,
+                          const void* a, int a_type, int lda, long long a_distance, const void* b,
+                          int b_type, int ldb, long long b_distance, const void* beta, void* c,
+                          int c_type, int ldc, long long c_distance, int count, int compute,
+                          int algorithm);
 
 constexpr int NO_TRANSPOSE = 0, TRANSPOSE = 1, DEFAULT_MATH = 0, DEFAULT_ALGORITHM = -1;
 constexpr int COMPUTE_32F = 68, COMPUTE_64F = 70, COMPUTE_32F_FAST_TF32 = 77;
-constexpr int64_t WORKSPACE = 32 << 20;  // what its documentation recommends for Hopper; others need less
+constexpr int64_t WORKSPACE =
+    32 << 20;  // what its documentation recommends for Hopper; others need less
 
 // cudaDataType
 constexpr int type_code(float) { return 0; }
@@ -54,7 +56,8 @@ struct Cublas {
   std::map<int32_t, Handle> handles;  // by device; kept until the process ends
 };
 
-// Where to look: CUDENO_CUBLAS (the library, or the directory it is in) if set, else the usual names and places.
+// Where to look: CUDENO_CUBLAS (the library, or the directory it is in) if set, else the usual
+// names and places.
 std::vector<std::string> candidates() {
   const std::vector<std::string> names = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
   std::vector<std::string> paths;
@@ -99,7 +102,8 @@ Cublas open_cublas() {
 }
 
 Cublas& cublas() {
-  static auto* opened = new Cublas(open_cublas());  // never destroyed: at exit another thread may be multiplying
+  static auto* opened =
+      new Cublas(open_cublas());  // never destroyed: at exit another thread may be multiplying
   return *opened;
 }
 
@@ -120,8 +124,8 @@ Handle handle_of(Cublas& library, int32_t device) {
   return handle;
 }
 
-// Products of one shape, `count` of them at the distances given. cuBLAS is column-major, where our row-major c is c
-// transposed: c^T[n, m] = op(b)^T op(a)^T, so that a and b change places.
+// Products of one shape, `count` of them at the distances given. cuBLAS is column-major, where our
+// row-major c is c transposed: c^T[n, m] = op(b)^T op(a)^T, so that a and b change places.
 template <class T> struct Products {
   T* c;
   const T *a, *b;
@@ -133,44 +137,53 @@ template <class T> struct Products {
 template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
   Cublas& library = cublas();
   if (!library.why_not.empty())
-    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: cuBLAS could not be opened (CUDENO_CUBLAS can name it): %s",
+    CDN_FAIL(CDN_UNSUPPORTED,
+             "variant cublas: cuBLAS could not be opened (CUDENO_CUBLAS can name it): %s",
              library.why_not.c_str());
   if (x.m > INT32_MAX || x.n > INT32_MAX || x.k > INT32_MAX || x.count > INT32_MAX)
-    CDN_FAIL(CDN_UNSUPPORTED, "variant cublas: m = %lld, n = %lld, k = %lld, batch %lld; each must be below 2^31",
+    CDN_FAIL(CDN_UNSUPPORTED,
+             "variant cublas: m = %lld, n = %lld, k = %lld, batch %lld; each must be below 2^31",
              (long long)x.m, (long long)x.n, (long long)x.k, (long long)x.count);
   std::lock_guard<std::mutex> lock(handles_mutex);
   Handle handle = handle_of(library, call.device());
-  check(library.set_stream(handle, call.stream()), "cublasSetStream");  // which forgets the workspace
+  check(library.set_stream(handle, call.stream()),
+        "cublasSetStream");  // which forgets the workspace
   // Of the call, not of the handle: so the allocator sees to it that two streams never share one.
-  check(library.set_workspace(handle, call.scratch<char>(WORKSPACE), WORKSPACE), "cublasSetWorkspace");
+  check(library.set_workspace(handle, call.scratch<char>(WORKSPACE), WORKSPACE),
+        "cublasSetWorkspace");
 
-  const int m = (int)x.m, n = (int)x.n, k = (int)x.k, lda = x.trans_a ? m : k, ldb = x.trans_b ? k : n;
-  const int trans_a = x.trans_a ? TRANSPOSE : NO_TRANSPOSE, trans_b = x.trans_b ? TRANSPOSE : NO_TRANSPOSE;
+  const int m = (int)x.m, n = (int)x.n, k = (int)x.k, lda = x.trans_a ? m : k,
+            ldb = x.trans_b ? k : n;
+  const int trans_a = x.trans_a ? TRANSPOSE : NO_TRANSPOSE,
+            trans_b = x.trans_b ? TRANSPOSE : NO_TRANSPOSE;
   const Compute<T> one = 1, zero = 0;
-  constexpr int TYPE = type_code(T{}), PLAIN = std::is_same_v<T, double> ? COMPUTE_64F : COMPUTE_32F;
+  constexpr int TYPE = type_code(T{}),
+                PLAIN = std::is_same_v<T, double> ? COMPUTE_64F : COMPUTE_32F;
   const int compute = std::is_same_v<T, float> && tf32 ? COMPUTE_32F_FAST_TF32 : PLAIN;
   if (x.count > 1)
-    return check(
-        library.gemm_batch(handle, trans_b, trans_a, n, m, k, &one, x.b, TYPE, ldb, x.b_distance, x.a, TYPE, lda,
-                           x.a_distance, &zero, x.c, TYPE, n, x.m * x.n, (int)x.count, compute, DEFAULT_ALGORITHM),
-        "cublasGemmStridedBatchedEx");
+    return check(library.gemm_batch(handle, trans_b, trans_a, n, m, k, &one, x.b, TYPE, ldb,
+                                    x.b_distance, x.a, TYPE, lda, x.a_distance, &zero, x.c, TYPE, n,
+                                    x.m * x.n, (int)x.count, compute, DEFAULT_ALGORITHM),
+                 "cublasGemmStridedBatchedEx");
   if constexpr (std::is_same_v<T, double>)
-    return check(library.dgemm(handle, trans_b, trans_a, n, m, k, &one, x.b, ldb, x.a, lda, &zero, x.c, n),
-                 "cublasDgemm");
+    return check(
+        library.dgemm(handle, trans_b, trans_a, n, m, k, &one, x.b, ldb, x.a, lda, &zero, x.c, n),
+        "cublasDgemm");
   if constexpr (std::is_same_v<T, float>)
     if (!tf32)
-      return check(library.sgemm(handle, trans_b, trans_a, n, m, k, &one, x.b, ldb, x.a, lda, &zero, x.c, n),
-                   "cublasSgemm");
-  check(library.gemm_ex(handle, trans_b, trans_a, n, m, k, &one, x.b, TYPE, ldb, x.a, TYPE, lda, &zero, x.c, TYPE, n,
-                        compute, DEFAULT_ALGORITHM),
+      return check(
+          library.sgemm(handle, trans_b, trans_a, n, m, k, &one, x.b, ldb, x.a, lda, &zero, x.c, n),
+          "cublasSgemm");
+  check(library.gemm_ex(handle, trans_b, trans_a, n, m, k, &one, x.b, TYPE, ldb, x.a, TYPE, lda,
+                        &zero, x.c, TYPE, n, compute, DEFAULT_ALGORITHM),
         "cublasGemmEx");
 }
 
 }  // namespace
 
 template <class T>
-void cublas_matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a,
-                   bool trans_b, bool tf32) {
+void cublas_matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k,
+                   bool trans_a, bool trans_b, bool tf32) {
   multiply(call, Products<T>{c, a, b, m, n, k, trans_a, trans_b}, tf32);
 }
 
@@ -193,8 +206,9 @@ template <class T> void cublas_matmul(Call& call, const BatchProduct<T>& x, bool
   }
 }
 
-#define CUBLAS_MATMUL(T)                                                                                        \
-  template void cublas_matmul(Call&, T*, const T*, const T*, int64_t, int64_t, int64_t, bool, bool, bool tf32); \
+#define CUBLAS_MATMUL(T)                                                                      \
+  template void cublas_matmul(Call&, T*, const T*, const T*, int64_t, int64_t, int64_t, bool, \
+                              bool, bool tf32);                                               \
   template void cublas_matmul(Call&, const BatchProduct<T>&, bool tf32);
 CUBLAS_MATMUL(float)
 CUBLAS_MATMUL(double)

@@ -1,7 +1,7 @@
-// cdn_matmul on the GPU: the variants by name, and the choice among the families of kernels by device, type, precision
-// and shape: thin products' first, which are bound by memory, then Hopper's, then the older tensor cores', then plain
-// multiply-adds, which take all. A family estimates
-// its own time, as only it knows its tiles.
+// cdn_matmul on the GPU: the variants by name, and the choice among the families of kernels by
+// device, type, precision and shape: thin products' first, which are bound by memory, then
+// Hopper's, then the older tensor cores', then plain multiply-adds, which take all. A family
+// estimates its own time, as only it knows its tiles.
 #include "gpu/gemm/cublas.h"
 #include "gpu/device/device.h"
 #include "gpu/gemm/wgmma/wgmma.h"
@@ -46,10 +46,14 @@ const Variant VARIANTS[] = {
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
 
 // For a product that is not thin, that variant is the default.
-const Variant& if_not_thin(const Variant& variant) { return variant.family == Variant::THIN ? VARIANTS[0] : variant; }
+const Variant& if_not_thin(const Variant& variant) {
+  return variant.family == Variant::THIN ? VARIANTS[0] : variant;
+}
 
-template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
-  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) && try_matmul_thin(call, p, batch);
+template <class T>
+bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
+  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) &&
+         try_matmul_thin(call, p, batch);
 }
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
@@ -83,41 +87,46 @@ struct Families {
   bool wgmma, mma;
 };
 
-// Whether tensor cores are worth their preparations. In place of float's own products they are as exact as plain sums
-// only for long k. Three TF32 products in place of one of float pay only on GPUs made for computing: the others
-// multiply floats nearly as fast. apart: cycles more for what is not wgmma.
+// Whether tensor cores are worth their preparations. In place of float's own products they are as
+// exact as plain sums only for long k. Three TF32 products in place of one of float pay only on
+// GPUs made for computing: the others multiply floats nearly as fast. apart: cycles more for what
+// is not wgmma.
 Families families_for(Call& call, const Product<float>& p, const Layout& batch, Precision precision,
                       const Variant& variant, double apart = 0) {
   constexpr int64_t LEAST_K = 256;
   constexpr double NEVER = 1e300, MARGIN = 100;
   const bool exact = precision == PRECISION_FLOAT32;
-  if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
+  if (variant.family != Variant::DEFAULT)
+    return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
   if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
-  const bool hopper = hopper_device(call), mma = mma_supported(call) && (!exact || is_computing_gpu(call));
+  const bool hopper = hopper_device(call),
+             mma = mma_supported(call) && (!exact || is_computing_gpu(call));
   if (!hopper && !mma) return {false, false};
   const double by_wgmma = hopper ? hopper_cycles(p, batch, method_of(precision)) : NEVER,
                by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
                by_simt = simt_cycles(call, p, batch);
   return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
 }
-// Of 16 bits: small products, and those that wgmma could not read without a copy, may be better off with mma.
+// Of 16 bits: small products, and those that wgmma could not read without a copy, may be better off
+// with mma.
 template <class T>
-Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision, const Variant& variant,
-                      double apart = 0) {
-  if (variant.family != Variant::DEFAULT) return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
-  const bool wgmma =
-      hopper_device(call) && hopper_cycles(p, batch) <= mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
+Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision,
+                      const Variant& variant, double apart = 0) {
+  if (variant.family != Variant::DEFAULT)
+    return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
+  const bool wgmma = hopper_device(call) &&
+                     hopper_cycles(p, batch) <= mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
   return {wgmma, true};
 }
 
 // True if the family did it.
-bool by_wgmma(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue, Precision precision,
-              const Variant& variant) {
+bool by_wgmma(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue,
+              Precision precision, const Variant& variant) {
   return matmul_hopper(call, p, batch, epilogue, method_of(precision), variant.tile);
 }
 template <class T>
-bool by_wgmma(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue, Precision,
-              const Variant& variant) {
+bool by_wgmma(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue,
+              Precision, const Variant& variant) {
   return matmul_hopper(call, p, batch, epilogue, variant.tile);
 }
 bool by_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
@@ -136,16 +145,21 @@ bool by_tensor_cores(Call& call, const Product<T>& p, const Layout& batch, Preci
   return (families.wgmma && by_wgmma(call, p, batch, nullptr, precision, variant)) ||
          (families.mma && by_mma(call, p, batch, precision));
 }
-bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, const Variant&) { return false; }
+bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, const Variant&) {
+  return false;
+}
 
-template <class T> void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
+template <class T>
+void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
   Product<T> p = product_of(x);
-  if (!try_thin(call, p, x.batch, variant) && !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
+  if (!try_thin(call, p, x.batch, variant) &&
+      !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
     matmul_simt(call, p, x.batch, variant.simt);
 }
 
-template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
+template <class T>
+bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
   if (variant.family == Variant::CUBLAS) {
     cublas_matmul(call, x);
     return true;
@@ -157,8 +171,8 @@ template <class T> bool multiply_half(Call& call, const BatchProduct<T>& x, cons
 
 // Only wgmma's kernels have an epilogue.
 template <class T>
-bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue, Precision precision,
-                    const Variant& variant) {
+bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue,
+                    Precision precision, const Variant& variant) {
   constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
   Product<T> p = product_of(x);
   return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
@@ -187,17 +201,20 @@ bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
   return multiply_half(call, x, VARIANTS[variant]);
 }
 
-bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant) {
-  return epilogue.out_dtype == CDN_FLOAT32 && multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
+bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant) {
+  return epilogue.out_dtype == CDN_FLOAT32 &&
+         multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
-bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) { return false; }
-bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant) {
+bool matmul_fused(Call&, const BatchProduct<double>&, const Epilogue&, Precision, int32_t) {
+  return false;
+}
+bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant) {
   return multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
-bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant) {
+bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant) {
   return multiply_fused(call, x, epilogue, precision, VARIANTS[variant]);
 }
 

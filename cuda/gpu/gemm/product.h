@@ -1,22 +1,28 @@
-// What every matmul kernel shares: operands that hide the transposition, and the way from a block to its tile. c is
-// [m, n] and dense; a and b are seen as vectors of length k, so that a product is all dot products of the one's vectors
-// with the other's, and the four transpositions are two flags. Tiles are numbered in bands, for the L2 cache.
+// What every matmul kernel shares: operands that hide the transposition, and the way from a block
+// to its tile. c is [m, n] and dense; a and b are seen as vectors of length k, so that a product is
+// all dot products of the one's vectors with the other's, and the four transpositions are two
+// flags. Tiles are numbered in bands, for the L2 cache.
 #pragma once
 #include "ops/linalg/matmul.h"
 #include "gpu/device/check.h"
 
 namespace cdn {
 
-// op(a) or op(b) as `extent` vectors of length k: the rows of op(a), the columns of op(b). One of the two directions is
-// contiguous in memory and ld is the distance along the other, so the four transpositions are two flags.
+// op(a) or op(b) as `extent` vectors of length k: the rows of op(a), the columns of op(b). One of
+// the two directions is contiguous in memory and ld is the distance along the other, so the four
+// transpositions are two flags.
 template <class T> struct Operand {
   const T* data;
   int64_t extent, k;
   bool k_contiguous;
 
   CDN_FN int64_t ld() const { return k_contiguous ? k : extent; }
-  CDN_FN T at(int64_t i, int64_t kk) const { return k_contiguous ? data[i * k + kk] : data[kk * extent + i]; }
-  CDN_FN T at_or_zero(int64_t i, int64_t kk) const { return i < extent && kk < k ? at(i, kk) : T(0); }
+  CDN_FN T at(int64_t i, int64_t kk) const {
+    return k_contiguous ? data[i * k + kk] : data[kk * extent + i];
+  }
+  CDN_FN T at_or_zero(int64_t i, int64_t kk) const {
+    return i < extent && kk < k ? at(i, kk) : T(0);
+  }
 };
 
 // c[m, n] = a b. m = a.extent, n = b.extent.
@@ -38,7 +44,8 @@ template <class T> struct Product {
   }
 };
 
-// A batch as kernels see it that have a block of the grid's z for each matrix; one launch has at most Z_LIMIT of them.
+// A batch as kernels see it that have a block of the grid's z for each matrix; one launch has at
+// most Z_LIMIT of them.
 struct Batch {
   Layout layout;
   int64_t first;  // the place that z = 0 of this launch stands for
@@ -48,10 +55,12 @@ constexpr int64_t Z_LIMIT = 65535;
 // launch(batch, z) for all of a batch, in as many launches as it takes.
 template <class F> void in_launches(const Layout& layout, F&& launch) {
   for (int64_t first = 0; first < layout.n; first += Z_LIMIT)
-    launch(Batch{layout, first}, static_cast<unsigned>(layout.n - first < Z_LIMIT ? layout.n - first : Z_LIMIT));
+    launch(Batch{layout, first},
+           static_cast<unsigned>(layout.n - first < Z_LIMIT ? layout.n - first : Z_LIMIT));
 }
 
-// Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other line.
+// Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other
+// line.
 template <class T> bool wide_lines(const T* data, int64_t ld) {
   return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
 }
@@ -59,7 +68,8 @@ template <class T> bool wide_lines(const T* data, int64_t ld) {
 // The same for the matrices of a batch: input 0 (a) or 1 (b) of the layout.
 template <class T> bool wide_lines(const Operand<T>& x, const Layout& batch, int input) {
   bool wide = wide_lines(x.data, x.ld());
-  for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[input][d]);
+  for (int32_t d = 0; d < batch.rank; d++)
+    wide = wide && wide_lines(x.data, batch.stride[input][d]);
   return wide;
 }
 
@@ -68,10 +78,11 @@ template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
   return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
 }
 
-// Division of numbers below 2^31 by one that is known before a kernel starts. A GPU divides integers by some 30
-// instructions that wait for one another, and a small kernel can load nothing before it knows its tile. Instead
-// n / d = n f / 2^s, rounded down, with f = 2^s / d, rounded up: with 2^s >= 2^31 d, n f / 2^s is less than 1 / d above
-// n / d, too little to reach the next integer.
+// Division of numbers below 2^31 by one that is known before a kernel starts. A GPU divides
+// integers by some 30 instructions that wait for one another, and a small kernel can load nothing
+// before it knows its tile. Instead n / d = n f / 2^s, rounded down, with f = 2^s / d, rounded up:
+// with 2^s >= 2^31 d, n f / 2^s is less than 1 / d above n / d, too little to reach the next
+// integer.
 struct Divisor {
   uint32_t factor = 0x80000000u, shift = 31;
 
@@ -85,8 +96,9 @@ struct Divisor {
   }
 };
 
-// The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band` rows of tiles are
-// walked column by column, and L2 then serves most reads of b's columns and a's rows. The last band may be lower.
+// The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band`
+// rows of tiles are walked column by column, and L2 then serves most reads of b's columns and a's
+// rows. The last band may be lower.
 struct TileGrid {
   uint32_t rows, cols, band;
   Divisor by_band_tiles, by_band, by_last_band;
@@ -96,7 +108,8 @@ inline TileGrid tile_grid(int64_t m, int64_t n, int64_t bm, int64_t bn) {
   constexpr uint32_t BAND = 8;
   int64_t rows = (m + bm - 1) / bm, cols = (n + bn - 1) / bn;
   if (rows > 0x7fffffff / cols)
-    CDN_FAIL(CDN_UNSUPPORTED, "m = %lld, n = %lld: the output has more than 2^31 tiles", (long long)m, (long long)n);
+    CDN_FAIL(CDN_UNSUPPORTED, "m = %lld, n = %lld: the output has more than 2^31 tiles",
+             (long long)m, (long long)n);
   TileGrid grid{static_cast<uint32_t>(rows), static_cast<uint32_t>(cols),
                 rows < BAND ? static_cast<uint32_t>(rows) : BAND};
   const uint32_t last = grid.rows % grid.band;

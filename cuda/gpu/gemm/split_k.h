@@ -1,5 +1,6 @@
-// The second pass where k was cut over blocks: pieces [piece][matrix][m][n] are added, a thread taking 16 bytes of
-// each. A pass of its own instead of atomics, so that the order is fixed and results repeat bit by bit.
+// The second pass where k was cut over blocks: pieces [piece][matrix][m][n] are added, a thread
+// taking 16 bytes of each. A pass of its own instead of atomics, so that the order is fixed and
+// results repeat bit by bit.
 #pragma once
 #include "gpu/gemm/product.h"
 
@@ -7,10 +8,12 @@ namespace cdn {
 
 // y[i] = sum over s of pieces[s][i], in the order of s.
 template <int W, class Y, class T>
-__global__ void __launch_bounds__(BLOCK, 4) sum_pieces(Y* y, const T* pieces, int64_t count, int64_t splits) {
+__global__ void __launch_bounds__(BLOCK, 4)
+    sum_pieces(Y* y, const T* pieces, int64_t count, int64_t splits) {
   using Part = Pack<T, W>;
   int64_t packs = count / W;
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs; i += (int64_t)gridDim.x * BLOCK) {
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs;
+       i += (int64_t)gridDim.x * BLOCK) {
     Part sum = reinterpret_cast<const Part*>(pieces)[i];
 #pragma unroll 8
     for (int64_t s = 1; s < splits; s++) {
@@ -25,13 +28,16 @@ __global__ void __launch_bounds__(BLOCK, 4) sum_pieces(Y* y, const T* pieces, in
   }
 }
 
-template <class Y, class T> void sum_all_pieces(Call& call, Y* y, const T* pieces, int64_t count, int64_t splits) {
+template <class Y, class T>
+void sum_all_pieces(Call& call, Y* y, const T* pieces, int64_t count, int64_t splits) {
   constexpr int W = 16 / sizeof(T);
   cudaStream_t stream = stream_of(call);
   if (aligned16(y) && aligned16(pieces) && count % W == 0)
-    sum_pieces<W><<<grid_for((count / W + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
+    sum_pieces<W>
+        <<<grid_for((count / W + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
   else
-    sum_pieces<1><<<grid_for((count + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
+    sum_pieces<1>
+        <<<grid_for((count + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
 }
 
 }  // namespace cdn

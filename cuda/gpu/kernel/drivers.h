@@ -10,19 +10,26 @@ constexpr int BLOCK = 256;
 
 inline cudaStream_t stream_of(const Call& call) { return static_cast<cudaStream_t>(call.stream()); }
 
-// Kernels walk their blocks with a stride of the grid, so a count beyond the grid's limit is still covered.
-inline unsigned grid_for(int64_t blocks) { return static_cast<unsigned>(blocks < 0x7fffffff ? blocks : 0x7fffffff); }
+// Kernels walk their blocks with a stride of the grid, so a count beyond the grid's limit is still
+// covered.
+inline unsigned grid_for(int64_t blocks) {
+  return static_cast<unsigned>(blocks < 0x7fffffff ? blocks : 0x7fffffff);
+}
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
-// ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per operand. What is left
-// after the packs, or all where operands are not aligned, comes one by one.
+// ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
+// operand. What is left after the packs, or all where operands are not aligned, comes one by one.
 
-template <class T, int W> struct alignas(sizeof(T) * W) Pack { T v[W]; };
+template <class T, int W> struct alignas(sizeof(T) * W) Pack {
+  T v[W];
+};
 
 template <int W, class F, class Y, class... X>
-__global__ void __launch_bounds__(BLOCK) map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
-  const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x, stride = (int64_t)gridDim.x * BLOCK;
+__global__ void __launch_bounds__(BLOCK)
+    map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
+  const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x,
+                stride = (int64_t)gridDim.x * BLOCK;
   for (int64_t i = first; i < packs; i += stride) {
     auto apply = [&](const Pack<X, W>... in) {
       Pack<Y, W> out;
@@ -47,13 +54,16 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
   int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
-  map_kernel<W><<<grid_for((threads + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, packs, f, y, x...);
+  map_kernel<W><<<grid_for((threads + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, packs, f,
+                                                                                        y, x...);
 }
 
 // ---- each
 
 template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (int64_t)gridDim.x * BLOCK) f(i);
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n;
+       i += (int64_t)gridDim.x * BLOCK)
+    f(i);
 }
 
 template <class F> void each(Call& call, int64_t n, F f) {
@@ -103,7 +113,8 @@ __device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F 
 template <class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X*... x) {
   constexpr int INPUTS = sizeof...(X);
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n; i += (int64_t)gridDim.x * BLOCK) {
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n;
+       i += (int64_t)gridDim.x * BLOCK) {
     int64_t rest = i, at[INPUTS] = {};
     for (int d = l.rank - 1; d >= 0; d--) {
       int64_t next = d ? quotient(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
@@ -115,12 +126,14 @@ __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, c
   }
 }
 
-template <class F, class Y, class... X> void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
+template <class F, class Y, class... X>
+void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n == 0) return;
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
-  broadcast_kernel<<<grid_for((l.n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(l, f, y, x...);
+  broadcast_kernel<<<grid_for((l.n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(l, f, y,
+                                                                                       x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
@@ -130,7 +143,8 @@ template <class T> __device__ T shuffle_xor(T value, int mask, int width) {
   int words[sizeof(T) / 4];
   memcpy(words, &value, sizeof(T));
 #pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = __shfl_xor_sync(0xffffffffu, words[i], mask, width);
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
+    words[i] = __shfl_xor_sync(0xffffffffu, words[i], mask, width);
   memcpy(&value, words, sizeof(T));
   return value;
 }
@@ -139,7 +153,8 @@ template <class T> __device__ T shuffle_xor(T value, int mask, int width) {
 template <int G, class T, class Join> __device__ T join_group(T value, Join join) {
   constexpr int WIDTH = G < 32 ? G : 32;
 #pragma unroll
-  for (int mask = WIDTH / 2; mask > 0; mask /= 2) value = join(value, shuffle_xor(value, mask, WIDTH));
+  for (int mask = WIDTH / 2; mask > 0; mask /= 2)
+    value = join(value, shuffle_xor(value, mask, WIDTH));
   if (G > 32) {
     __shared__ __align__(16) char memory[sizeof(T) * (BLOCK / 32)];
     T* shared = reinterpret_cast<T*>(memory);
@@ -154,8 +169,8 @@ template <int G, class T, class Join> __device__ T join_group(T value, Join join
 
 // ---- reduce
 
-// What a block does: `splits` pieces of the axis, each by its own block; more than one leave partial results, which go
-// to `partial`, else null, of the kernels.
+// What a block does: `splits` pieces of the axis, each by its own block; more than one leave
+// partial results, which go to `partial`, else null, of the kernels.
 struct Split {
   int64_t outer, axis, inner, splits, piece;
 };
@@ -167,17 +182,20 @@ template <class Op> struct JoinOf {
 
 // inner == 1: G threads stride along a row.
 template <int G, class Op>
-__global__ void __launch_bounds__(BLOCK) reduce_row_kernel(Split s, Op op, typename Op::Acc* partial) {
+__global__ void __launch_bounds__(BLOCK)
+    reduce_row_kernel(Split s, Op op, typename Op::Acc* partial) {
   constexpr int ROWS = BLOCK / G;
   int lane = threadIdx.x % G;
   int64_t tasks = s.outer * s.splits;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks; first += (int64_t)gridDim.x * ROWS) {
+  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks;
+       first += (int64_t)gridDim.x * ROWS) {
     int64_t task = first + threadIdx.x / G;
     auto acc = op.start();
     if (task < tasks) {
       int64_t o = task / s.splits, begin = task % s.splits * s.piece;
       int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
-      for (int64_t k = begin + lane; k < end; k += G) acc = op.join(acc, op.load(o * s.axis + k, k));
+      for (int64_t k = begin + lane; k < end; k += G)
+        acc = op.join(acc, op.load(o * s.axis + k, k));
     }
     acc = join_group<G>(acc, JoinOf<Op>{op});
     if (lane == 0 && task < tasks) {
@@ -191,14 +209,16 @@ __global__ void __launch_bounds__(BLOCK) reduce_row_kernel(Split s, Op op, typen
 
 // inner > 1: 32 neighbouring columns by 8 threads down the axis.
 template <class Op>
-__global__ void __launch_bounds__(BLOCK) reduce_column_kernel(Split s, Op op, typename Op::Acc* partial) {
+__global__ void __launch_bounds__(BLOCK)
+    reduce_column_kernel(Split s, Op op, typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
   __shared__ __align__(16) char memory[sizeof(Acc) * BLOCK];
   Acc(*shared)[32] = reinterpret_cast<Acc(*)[32]>(memory);
   int x = threadIdx.x % 32, down = threadIdx.x / 32;
   int64_t tiles = (s.inner + 31) / 32, tasks = s.outer * s.splits * tiles;
   for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
-    int64_t i = task % tiles * 32 + x, rest = task / tiles, o = rest / s.splits, begin = rest % s.splits * s.piece;
+    int64_t i = task % tiles * 32 + x, rest = task / tiles, o = rest / s.splits,
+            begin = rest % s.splits * s.piece;
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
     Acc acc = op.start();
     if (i < s.inner)
@@ -229,20 +249,22 @@ template <class Op> struct OverPartial {
 };
 
 // Blocks for columns, or for rows with G threads each.
-template <int G, class Op> void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
+template <int G, class Op>
+void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
   constexpr int ROWS = BLOCK / G;
   int64_t tasks = s.outer * s.splits;
   cudaStream_t stream = stream_of(call);
   if (s.inner > 1)
-    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op, partial);
+    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op,
+                                                                                        partial);
   else
     reduce_row_kernel<G><<<grid_for((tasks + ROWS - 1) / ROWS), BLOCK, 0, stream>>>(s, op, partial);
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
   if (outer * inner == 0) return;
-  // Enough blocks to fill the device, each with enough of the axis to be worth a second pass. The number depends on the
-  // sizes only (not on the device), so that every GPU adds in the same order.
+  // Enough blocks to fill the device, each with enough of the axis to be worth a second pass. The
+  // number depends on the sizes only (not on the device), so that every GPU adds in the same order.
   constexpr int64_t BLOCKS_WANTED = 1024;
   int64_t natural = inner > 1 ? outer * ((inner + 31) / 32) : outer;
   int64_t least = inner > 1 ? 64 : 4096, splits = 1;
@@ -266,7 +288,8 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
 
 // ---- reduce_each: a block for each row.
 
-template <class Op> __global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op) {
+template <class Op>
+__global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op) {
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const auto row = op.row(r);
     auto acc = op.start();
@@ -290,11 +313,13 @@ struct Add {
   template <class T> __device__ T operator()(T a, T b) const { return a + b; }
 };
 
-template <int G, class Op> __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
+template <int G, class Op>
+__global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Acc;
   constexpr int ROWS = BLOCK / G;
   int lane = threadIdx.x % G;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < rows; first += (int64_t)gridDim.x * ROWS) {
+  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < rows;
+       first += (int64_t)gridDim.x * ROWS) {
     int64_t r = first + threadIdx.x / G;
     int64_t width = r < rows ? cols : 0;
     T r1 = op.start1();

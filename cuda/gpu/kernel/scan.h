@@ -1,10 +1,11 @@
 // The scan driver as kernels. Included by drivers.h only.
 //
-// Along rows (inner is 1) a group of G threads takes tiles of 4 G neighbouring elements: a thread scans its own 4, the
-// group scans the threads' totals by shuffles, and a running total goes from tile to tile. Otherwise a thread walks
-// down a column, so that neighbours read neighbours. Where that is too little work for the device the axis is cut into
-// pieces: their totals, the scan of the totals, then each piece from where the one before it ended. Reading twice keeps
-// the order of joining fixed, which a chain of blocks that wait for one another does not.
+// Along rows (inner is 1) a group of G threads takes tiles of 4 G neighbouring elements: a thread
+// scans its own 4, the group scans the threads' totals by shuffles, and a running total goes from
+// tile to tile. Otherwise a thread walks down a column, so that neighbours read neighbours. Where
+// that is too little work for the device the axis is cut into pieces: their totals, the scan of the
+// totals, then each piece from where the one before it ended. Reading twice keeps the order of
+// joining fixed, which a chain of blocks that wait for one another does not.
 #pragma once
 #include "gpu/kernel/drivers.h"
 
@@ -17,7 +18,8 @@ template <class T> __device__ T shuffle_up(T value, int delta, int width) {
   int words[sizeof(T) / 4];
   memcpy(words, &value, sizeof(T));
 #pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = __shfl_up_sync(0xffffffffu, words[i], delta, width);
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
+    words[i] = __shfl_up_sync(0xffffffffu, words[i], delta, width);
   memcpy(&value, words, sizeof(T));
   return value;
 }
@@ -27,14 +29,16 @@ template <class T> __device__ T shuffle_from(T value, int lane, int width) {
   int words[sizeof(T) / 4];
   memcpy(words, &value, sizeof(T));
 #pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = __shfl_sync(0xffffffffu, words[i], lane, width);
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
+    words[i] = __shfl_sync(0xffffffffu, words[i], lane, width);
   memcpy(&value, words, sizeof(T));
   return value;
 }
 
-// The join of the values of the threads before this one in its group, and that of all. All threads of the block must
-// call it.
-template <int G, class Join, class Acc> __device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
+// The join of the values of the threads before this one in its group, and that of all. All threads
+// of the block must call it.
+template <int G, class Join, class Acc>
+__device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
   constexpr int WIDTH = G < 32 ? G : 32;
   int lane = threadIdx.x % WIDTH;
 #pragma unroll
@@ -63,16 +67,19 @@ template <int G, class Join, class Acc> __device__ Acc scan_group(const Join& op
   return op.join(ahead, before);
 }
 
-// stores: the results, from the scanned totals of the pieces where there are several. Otherwise: those totals, of
-// pieces for whole blocks.
+// stores: the results, from the scanned totals of the pieces where there are several. Otherwise:
+// those totals, of pieces for whole blocks.
 template <int G, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
+__global__ void __launch_bounds__(BLOCK)
+    scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G;
   if (G < BLOCK) stores = true;
   int lane = threadIdx.x % G;
   int64_t tasks = s.outer * s.splits;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks; first += (int64_t)gridDim.x * ROWS) {
-    int64_t task = first + threadIdx.x / G, o = task / s.splits, piece = task - o * s.splits, begin = piece * s.piece;
+  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks;
+       first += (int64_t)gridDim.x * ROWS) {
+    int64_t task = first + threadIdx.x / G, o = task / s.splits, piece = task - o * s.splits,
+            begin = piece * s.piece;
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
     if (task >= tasks) end = begin;
     Acc carry = op.start();
@@ -103,11 +110,14 @@ __global__ void __launch_bounds__(BLOCK) scan_row_kernel(Split s, bool reverse, 
 }
 
 template <bool STORE, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK) scan_column_kernel(Split s, bool reverse, Op op, Acc* totals) {
+__global__ void __launch_bounds__(BLOCK)
+    scan_column_kernel(Split s, bool reverse, Op op, Acc* totals) {
   constexpr int AHEAD = 8;  // loads under way at a time
   int64_t columns = s.outer * s.splits * s.inner;
-  for (int64_t c = (int64_t)blockIdx.x * BLOCK + threadIdx.x; c < columns; c += (int64_t)gridDim.x * BLOCK) {
-    int64_t task = c / s.inner, i = c - task * s.inner, o = task / s.splits, piece = task - o * s.splits;
+  for (int64_t c = (int64_t)blockIdx.x * BLOCK + threadIdx.x; c < columns;
+       c += (int64_t)gridDim.x * BLOCK) {
+    int64_t task = c / s.inner, i = c - task * s.inner, o = task / s.splits,
+            piece = task - o * s.splits;
     int64_t begin = piece * s.piece, end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
     Acc carry = op.start();
     if (STORE && totals && piece > 0) carry = totals[c - s.inner];
@@ -145,16 +155,20 @@ void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
   int64_t tasks = s.outer * s.splits;
   if (s.inner > 1)
     scan_column_kernel<STORE>
-        <<<grid_for((tasks * s.inner + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(s, reverse, op, totals);
+        <<<grid_for((tasks * s.inner + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(s, reverse, op,
+                                                                                totals);
   else if (STORE && s.piece <= 64)
-    scan_row_kernel<8><<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+    scan_row_kernel<8>
+        <<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
   else if (STORE && s.piece <= 1024)
-    scan_row_kernel<32><<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+    scan_row_kernel<32>
+        <<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
   else
     scan_row_kernel<BLOCK><<<grid_for(tasks), BLOCK, 0, stream>>>(s, reverse, STORE, op, totals);
 }
 
-template <class Op> void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
+template <class Op>
+void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
   if (outer * axis * inner == 0) return;
   // As many pieces as fill the device, by the sizes alone: blocks along rows, threads down columns.
   constexpr int64_t WANTED_BLOCKS = 1024, WANTED_THREADS = WANTED_BLOCKS * BLOCK / 2;

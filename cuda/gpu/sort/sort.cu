@@ -1,8 +1,9 @@
-// The radix sort as kernels. A block takes a tile of up to 4096 keys (2048 of 64 bits): each warp a stretch of it,
-// whose keys it ranks by their digit in order, peers finding one another by ballots; then the tile is put in order in
-// shared memory, so that what goes out to one digit's place in memory goes out side by side. Where a tile is all there
-// is, or one row of many, every pass happens in shared memory and the sort is one launch. Otherwise a pass is: count
-// digits by block, scan the counts (digit by digit, block by block), and move. No atomic decides an order.
+// The radix sort as kernels. A block takes a tile of up to 4096 keys (2048 of 64 bits): each warp a
+// stretch of it, whose keys it ranks by their digit in order, peers finding one another by ballots;
+// then the tile is put in order in shared memory, so that what goes out to one digit's place in
+// memory goes out side by side. Where a tile is all there is, or one row of many, every pass
+// happens in shared memory and the sort is one launch. Otherwise a pass is: count digits by block,
+// scan the counts (digit by digit, block by block), and move. No atomic decides an order.
 #include "kernel/sort.h"
 
 namespace cdn {
@@ -12,10 +13,11 @@ constexpr int DIGITS = 256, WARPS = BLOCK / 32;
 static_assert(BLOCK == DIGITS, "a thread for each digit");
 
 template <class Key> constexpr int ITEMS = sizeof(Key) == 4 ? 16 : 8;  // of a thread
-template <class Key> constexpr int TILE = BLOCK* ITEMS<Key>;
+template <class Key> constexpr int TILE = BLOCK * ITEMS<Key>;
 
 template <class Key> struct Tile {
-  uint32_t count[WARPS][DIGITS];  // keys of a warp by digit, then where those of the warp begin among the digit's
+  uint32_t count[WARPS][DIGITS];  // keys of a warp by digit, then where those of the warp begin
+                                  // among the digit's
   uint32_t start[DIGITS];         // where a digit's keys begin in the tile
   Key key[TILE<Key>];
   Place place[TILE<Key>];
@@ -32,10 +34,11 @@ template <class Key> __device__ int item_at(int j) {
   return threadIdx.x / 32 * (32 * ITEMS<Key>)+j * 32 + threadIdx.x % 32;
 }
 
-// Puts the first n keys of a tile, given by item_at, in order of a digit into tile.key and tile.place.
+// Puts the first n keys of a tile, given by item_at, in order of a digit into tile.key and
+// tile.place.
 template <class Key>
-__device__ void order_tile(Tile<Key>& tile, const Key (&key)[ITEMS<Key>], const Place (&place)[ITEMS<Key>], int n,
-                           int shift) {
+__device__ void order_tile(Tile<Key>& tile, const Key (&key)[ITEMS<Key>],
+                           const Place (&place)[ITEMS<Key>], int n, int shift) {
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int d = lane; d < DIGITS; d += 32) tile.count[warp][d] = 0;
   __syncwarp();
@@ -91,7 +94,9 @@ __global__ void __launch_bounds__(BLOCK)
       for (int j = 0; j < ITEMS<Key>; j++) {
         int i = item_at<Key>(j);
         key[j] = i >= cols ? Key(0) : pass == 0 ? keys[row * cols + i] : tile.key[i];
-        place[j] = i >= cols ? Place(0) : pass == 0 ? static_cast<Place>(row * cols + i) : tile.place[i];
+        place[j] = i >= cols   ? Place(0)
+                   : pass == 0 ? static_cast<Place>(row * cols + i)
+                               : tile.place[i];
       }
       order_tile<Key>(tile, key, place, cols, 8 * pass);
     }
@@ -118,7 +123,8 @@ __global__ void __launch_bounds__(BLOCK)
     __syncthreads();
     int size = tile_size<Key>(n, block);
     for (int i = threadIdx.x; i < size; i += BLOCK)
-      atomicAdd(&count[threadIdx.x / 32][static_cast<uint32_t>(keys[block * TILE<Key> + i] >> shift) & (DIGITS - 1)],
+      atomicAdd(&count[threadIdx.x / 32]
+                      [static_cast<uint32_t>(keys[block * TILE<Key> + i] >> shift) & (DIGITS - 1)],
                 1u);  // whole numbers: the order does not matter
     __syncthreads();
     uint32_t total = 0;
@@ -131,8 +137,8 @@ __global__ void __launch_bounds__(BLOCK)
 // places: nullptr stands for 0, 1, 2, …
 template <class Key>
 __global__ void __launch_bounds__(BLOCK)
-    move_keys_kernel(int64_t n, const Key* keys, const Place* places, Key* to_keys, Place* to_places,
-                     const uint32_t* offsets, int64_t blocks, int shift) {
+    move_keys_kernel(int64_t n, const Key* keys, const Place* places, Key* to_keys,
+                     Place* to_places, const uint32_t* offsets, int64_t blocks, int shift) {
   __shared__ Tile<Key> tile;
   __shared__ uint32_t shift_by[DIGITS];  // from a place in the tile to one in memory, modulo 2^32
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
@@ -172,10 +178,11 @@ template <class Key> struct Pairs {
   Place* place;
 };
 
-// `from` and `to` change places after every pass; the last `to` is returned. counted: from.place is 0, 1, 2, …
-// unwritten.
+// `from` and `to` change places after every pass; the last `to` is returned. counted: from.place is
+// 0, 1, 2, … unwritten.
 template <class Key>
-Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, bool counted, int passes) {
+Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, bool counted,
+                      int passes) {
   int64_t blocks = (n + TILE<Key> - 1) / TILE<Key>;
   uint32_t* counts = call.scratch<uint32_t>(2 * DIGITS * blocks);
   Offsets scanned;
@@ -183,16 +190,20 @@ Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, boo
   scanned.offsets = counts + DIGITS * blocks;
   unsigned grid = grid_for(blocks);
   for (int pass = 0; pass < passes; pass++) {
-    count_digits_kernel<Key><<<grid, BLOCK, 0, stream_of(call)>>>(n, from.key, counts, blocks, 8 * pass);
+    count_digits_kernel<Key>
+        <<<grid, BLOCK, 0, stream_of(call)>>>(n, from.key, counts, blocks, 8 * pass);
     scan(call, 1, DIGITS * blocks, 1, false, scanned);
-    move_keys_kernel<Key><<<grid, BLOCK, 0, stream_of(call)>>>(n, from.key, counted && pass == 0 ? nullptr : from.place,
-                                                               to.key, to.place, scanned.offsets, blocks, 8 * pass);
+    move_keys_kernel<Key><<<grid, BLOCK, 0, stream_of(call)>>>(
+        n, from.key, counted && pass == 0 ? nullptr : from.place, to.key, to.place, scanned.offsets,
+        blocks, 8 * pass);
     std::swap(from, to);
   }
   return from;
 }
 
-template <class Key> Pairs<Key> pairs(Call& call, int64_t n) { return {call.scratch<Key>(n), call.scratch<Place>(n)}; }
+template <class Key> Pairs<Key> pairs(Call& call, int64_t n) {
+  return {call.scratch<Key>(n), call.scratch<Place>(n)};
+}
 
 struct RowOf {
   const Place* place;
@@ -208,21 +219,24 @@ template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int
   int passes = (bits + 7) / 8;
   Pairs<Key> from{keys, call.scratch<Place>(n)};
   if (n <= TILE<Key>) {
-    sort_tiles_kernel<Key><<<1, BLOCK, 0, stream_of(call)>>>(1, static_cast<int>(n), keys, from.place, passes);
+    sort_tiles_kernel<Key>
+        <<<1, BLOCK, 0, stream_of(call)>>>(1, static_cast<int>(n), keys, from.place, passes);
   } else {
     from = sort_pairs<Key>(call, n, from, pairs<Key>(call, n), true, passes);
   }
   return {from.key, from.place};
 }
 
-template <class Key> const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t, int bits) {
+template <class Key>
+const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t, int bits) {
   int64_t n = rows * cols;
   if (rows <= 1 || n == 0) return sort_keys(call, n, keys, bits).place;
-  // A block a row, unless the rows are so short that most of its threads would idle, and so many that it matters.
+  // A block a row, unless the rows are so short that most of its threads would idle, and so many
+  // that it matters.
   if (cols <= TILE<Key> && (cols >= 128 || rows <= 4096)) {
     Place* places = call.scratch<Place>(n);
-    sort_tiles_kernel<Key>
-        <<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(rows, static_cast<int>(cols), keys, places, (bits + 7) / 8);
+    sort_tiles_kernel<Key><<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(
+        rows, static_cast<int>(cols), keys, places, (bits + 7) / 8);
     return places;
   }
   // All keys at once, then by row, which the order of the keys within a row survives.

@@ -1,20 +1,24 @@
-// Copies from global to shared memory that go on in the background (cp.async, sm_80 and later). On older GPUs they are
-// plain copies, done on return, and the waits do nothing: the same program, without the overlap.
+// Copies from global to shared memory that go on in the background (cp.async, sm_80 and later). On
+// older GPUs they are plain copies, done on return, and the waits do nothing: the same program,
+// without the overlap.
 #pragma once
 #include "kernel/drivers.h"
 
 namespace cdn {
 
-// The two addresses are aligned to BYTES (4, 8 or 16). Copies of 16 bytes pass by L1. L2::128B lets L2 fetch the line
-// that neighbouring copies, or the next tile, will want.
+// The two addresses are aligned to BYTES (4, 8 or 16). Copies of 16 bytes pass by L1. L2::128B lets
+// L2 fetch the line that neighbouring copies, or the next tile, will want.
 template <int BYTES> __device__ __forceinline__ void copy_async(void* shared, const void* global) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "the sizes of cp.async");
 #if __CUDA_ARCH__ >= 800
   uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(global) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(global)
+                 : "memory");
   else
-    asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], %2;" ::"r"(to), "l"(global), "n"(BYTES) : "memory");
+    asm volatile("cp.async.ca.shared.global.L2::128B [%0], [%1], %2;" ::"r"(to), "l"(global),
+                 "n"(BYTES)
+                 : "memory");
 #else
   using Word = Pack<uint32_t, BYTES / 4>;
   *static_cast<Word*>(shared) = *static_cast<const Word*>(global);
@@ -22,14 +26,17 @@ template <int BYTES> __device__ __forceinline__ void copy_async(void* shared, co
 }
 
 // The same, or zeros when not valid: global is not read then, and may be any address.
-template <int BYTES> __device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool valid) {
+template <int BYTES>
+__device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool valid) {
 #if __CUDA_ARCH__ >= 800
   uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   int bytes = valid ? BYTES : 0;
   if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
+                 : "memory");
   else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(BYTES), "r"(bytes)
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(BYTES),
+                 "r"(bytes)
                  : "memory");
 #else
   using Word = Pack<uint32_t, BYTES / 4>;

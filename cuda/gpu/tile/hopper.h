@@ -1,6 +1,7 @@
-// Hopper's own instructions, a function each: barriers in shared memory, copies of tiles by the tensor memory
-// accelerator (TMA), and products by warpgroups of 128 threads (wgmma). They exist for sm_90a only; every other target
-// compiles to nothing, and the host never launches what uses them there.
+// Hopper's own instructions, a function each: barriers in shared memory, copies of tiles by the
+// tensor memory accelerator (TMA), and products by warpgroups of 128 threads (wgmma). They exist
+// for sm_90a only; every other target compiles to nothing, and the host never launches what uses
+// them there.
 #pragma once
 #include <cuda.h>
 #include <cuda_runtime.h>
@@ -33,14 +34,15 @@ __device__ __forceinline__ void barriers_visible() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 __device__ __forceinline__ void barrier_expect(uint64_t* bar, uint32_t bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)), "r"(bytes)
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(bar)),
+               "r"(bytes)
                : "memory");
 }
 __device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
 }
-// At the same barrier of another block of the cluster. Without .release, which would cost some 600 cycles: what it
-// guards was only read.
+// At the same barrier of another block of the cluster. Without .release, which would cost some 600
+// cycles: what it guards was only read.
 __device__ __forceinline__ void barrier_arrive_at(uint64_t* bar, uint32_t block) {
   asm volatile(
       "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
@@ -58,7 +60,8 @@ __device__ __forceinline__ void barrier_wait(uint64_t* bar, uint32_t parity) {
 
 // Once all cp.async that the thread has begun are done, without waiting for them.
 __device__ __forceinline__ void barrier_arrive_after_copies(uint64_t* bar) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(bar)) : "memory");
+  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(bar))
+               : "memory");
 }
 
 // ---- clusters
@@ -79,23 +82,27 @@ __device__ __forceinline__ uint32_t cluster_count() {
   asm volatile("mov.u32 %0, %%nclusterid.x;" : "=r"(count));
   return count;
 }
-// All blocks of the cluster wait for one another; what they wrote need not be seen by the others. Both are for whole
-// warps.
+// All blocks of the cluster wait for one another; what they wrote need not be seen by the others.
+// Both are for whole warps.
 __device__ __forceinline__ void cluster_arrive() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
 }
-__device__ __forceinline__ void cluster_wait() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
+__device__ __forceinline__ void cluster_wait() {
+  asm volatile("barrier.cluster.wait.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void cluster_sync() {
   cluster_arrive();
   cluster_wait();
 }
 
-// The same, and what was written to shared memory before it is seen by all after it. It waits for writes to the
-// device's memory too, which takes some 600 cycles: messages do not.
+// The same, and what was written to shared memory before it is seen by all after it. It waits for
+// writes to the device's memory too, which takes some 600 cycles: messages do not.
 __device__ __forceinline__ void cluster_sync_all() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+                   : "memory");
 }
-// The same place in another block's shared memory, for reads that a cluster_sync_all() has made safe.
+// The same place in another block's shared memory, for reads that a cluster_sync_all() has made
+// safe.
 __device__ __forceinline__ uint32_t address_in_block(const void* here, int block) {
   uint32_t there;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(block));
@@ -108,31 +115,38 @@ __device__ __forceinline__ float4 read_four(uint32_t there) {
                : "r"(there));
   return v;
 }
-// Messages: numbers written to a place in another block's shared memory, and counted in bytes by a barrier there.
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, uint32_t x, uint32_t y, uint32_t z,
-                                     uint32_t w) {
+// Messages: numbers written to a place in another block's shared memory, and counted in bytes by a
+// barrier there.
+__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, uint32_t x, uint32_t y,
+                                     uint32_t z, uint32_t w) {
   asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, [%1];" ::"r"(there),
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, "
+      "[%1];" ::"r"(there),
       "r"(barrier_there), "r"(x), "r"(y), "r"(z), "r"(w)
       : "memory");
 }
 __device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float4 x) {
-  send(there, barrier_there, __float_as_uint(x.x), __float_as_uint(x.y), __float_as_uint(x.z), __float_as_uint(x.w));
+  send(there, barrier_there, __float_as_uint(x.x), __float_as_uint(x.y), __float_as_uint(x.z),
+       __float_as_uint(x.w));
 }
 __device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float2 x) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%2, %3}, [%1];" ::"r"(there),
-               "r"(barrier_there), "r"(__float_as_uint(x.x)), "r"(__float_as_uint(x.y))
-               : "memory");
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%2, %3}, [%1];" ::"r"(
+          there),
+      "r"(barrier_there), "r"(__float_as_uint(x.x)), "r"(__float_as_uint(x.y))
+      : "memory");
 }
 __device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float x) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %2, [%1];" ::"r"(there),
-               "r"(barrier_there), "r"(__float_as_uint(x))
-               : "memory");
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %2, [%1];" ::"r"(there),
+      "r"(barrier_there), "r"(__float_as_uint(x))
+      : "memory");
 }
 __device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, double x) {
-  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%0], %2, [%1];" ::"r"(there),
-               "r"(barrier_there), "l"(__double_as_longlong(x))
-               : "memory");
+  asm volatile(
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%0], %2, [%1];" ::"r"(there),
+      "r"(barrier_there), "l"(__double_as_longlong(x))
+      : "memory");
 }
 
 // The sum over the cluster's first BLOCKS blocks of four numbers, in the order of the blocks.
@@ -141,7 +155,8 @@ template <int BLOCKS> __device__ __forceinline__ float4 sum_of_blocks(const floa
 #pragma unroll
   for (int r = 0; r < BLOCKS; r++) v[r] = read_four(address_in_block(here, r));
 #pragma unroll
-  for (int r = 1; r < BLOCKS; r++) v[0].x += v[r].x, v[0].y += v[r].y, v[0].z += v[r].z, v[0].w += v[r].w;
+  for (int r = 1; r < BLOCKS; r++)
+    v[0].x += v[r].x, v[0].y += v[r].y, v[0].z += v[r].z, v[0].w += v[r].w;
   return v[0];
 }
 __device__ __forceinline__ float4 sum_of_blocks(const float* here, int blocks) {
@@ -153,36 +168,49 @@ __device__ __forceinline__ float4 sum_of_blocks(const float* here, int blocks) {
   }
 }
 
-// ---- One kernel after another in a stream, its start overlapping the other's end (programmatic dependent launch)
+// ---- One kernel after another in a stream, its start overlapping the other's end (programmatic
+// dependent launch)
 
-__device__ __forceinline__ void wait_for_previous_kernel() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
-__device__ __forceinline__ void let_next_kernel_start() { asm volatile("griddepcontrol.launch_dependents;"); }
+__device__ __forceinline__ void wait_for_previous_kernel() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+  asm volatile("griddepcontrol.launch_dependents;");
+}
 
-// ---- TMA: boxes of a tensor of three axes, x the innermost; what lies outside is read as 0 and not written
+// ---- TMA: boxes of a tensor of three axes, x the innermost; what lies outside is read as 0 and
+// not written
 
-__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z) {
+__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint64_t* bar, int x,
+                                         int y, int z) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];" ::
-          "r"(shared_address(to)),
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+      "%4, %5}], [%2];" ::"r"(shared_address(to)),
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
-// To the same place in every block of the cluster whose bit is set, each of which counts the bytes at its own barrier.
-__device__ __forceinline__ void load_box_to_all(void* to, const CUtensorMap* map, uint64_t* bar, int x, int y, int z,
-                                                uint16_t blocks) {
+// To the same place in every block of the cluster whose bit is set, each of which counts the bytes
+// at its own barrier.
+__device__ __forceinline__ void load_box_to_all(void* to, const CUtensorMap* map, uint64_t* bar,
+                                                int x, int y, int z, uint16_t blocks) {
   asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, "
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::"
+      "cluster [%0], [%1, {%3, "
       "%4, "
       "%5}], [%2], %6;" ::"r"(shared_address(to)),
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z), "h"(blocks)
       : "memory");
 }
-__device__ __forceinline__ void store_box(const CUtensorMap* map, const void* from, int x, int y, int z) {
-  asm volatile("cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
-               "r"(shared_address(from)), "r"(x), "r"(y), "r"(z)
-               : "memory");
+__device__ __forceinline__ void store_box(const CUtensorMap* map, const void* from, int x, int y,
+                                          int z) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [%0, {%2, %3, %4}], [%1];" ::"l"(map),
+      "r"(shared_address(from)), "r"(x), "r"(y), "r"(z)
+      : "memory");
 }
-__device__ __forceinline__ void stores_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void stores_commit() {
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
 // All but the thread's latest LEFT groups of stores have read their shared memory.
 template <int LEFT> __device__ __forceinline__ void stores_have_read() {
   asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(LEFT) : "memory");
@@ -191,13 +219,17 @@ __device__ __forceinline__ void prefetch_map(const CUtensorMap* map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 // Between ordinary writes to shared memory and TMA's or wgmma's reads of them.
-__device__ __forceinline__ void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ __forceinline__ void fence_async() {
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
 
-// Four 8 x 8 blocks of 16-bit values from a warp's registers to shared memory; each thread gives a row's address.
+// Four 8 x 8 blocks of 16-bit values from a warp's registers to shared memory; each thread gives a
+// row's address.
 __device__ __forceinline__ void store_matrices(void* to, const uint32_t (&r)[4]) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(to)), "r"(r[0]),
-               "r"(r[1]), "r"(r[2]), "r"(r[3])
-               : "memory");
+  asm volatile(
+      "stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(to)),
+      "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+      : "memory");
 }
 
 // ---- Registers between warpgroups; threads of one warpgroup wait for one another
@@ -214,31 +246,38 @@ template <int THREADS> __device__ __forceinline__ void consumers_sync() {
 // The same, and whether x holds for any of them.
 template <int THREADS> __device__ __forceinline__ bool consumers_any(bool x) {
   int any;
-  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, 3, %2, p;\nselp.b32 %0, 1, 0, p;\n}"
-               : "=r"(any)
-               : "r"(static_cast<int>(x)), "n"(THREADS)
-               : "memory");
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, 3, %2, p;\nselp.b32 %0, 1, 0, "
+      "p;\n}"
+      : "=r"(any)
+      : "r"(static_cast<int>(x)), "n"(THREADS)
+      : "memory");
   return any != 0;
 }
 __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }
 
-// ---- wgmma: d[64, N] += a[64, 16] b[16, N], both from shared memory, queued; d is ready after wgmma_wait
+// ---- wgmma: d[64, N] += a[64, 16] b[16, N], both from shared memory, queued; d is ready after
+// wgmma_wait
 
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+__device__ __forceinline__ void wgmma_fence() {
+  asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+__device__ __forceinline__ void wgmma_commit() {
+  asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+}
 template <int N> __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-// Where a matrix lies: lines of 128 bytes, 8 of them a group of 1024 bytes in which TMA's 128-byte swizzle has
-// exchanged 16-byte pieces. A line holds 64 values of k of one row (K_MAJOR), or 64 rows of one k (MN_MAJOR): then
-// `next` is the distance in bytes to the following 64 rows.
+// Where a matrix lies: lines of 128 bytes, 8 of them a group of 1024 bytes in which TMA's 128-byte
+// swizzle has exchanged 16-byte pieces. A line holds 64 values of k of one row (K_MAJOR), or 64
+// rows of one k (MN_MAJOR): then `next` is the distance in bytes to the following 64 rows.
 __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int next) {
   uint64_t d = (shared_address(p) & 0x3ffff) >> 4;
-  return d | static_cast<uint64_t>(mn_major ? next >> 4 : 1) << 16 | static_cast<uint64_t>(1024 >> 4) << 32 |
-         static_cast<uint64_t>(1) << 62;
+  return d | static_cast<uint64_t>(mn_major ? next >> 4 : 1) << 16 |
+         static_cast<uint64_t>(1024 >> 4) << 32 | static_cast<uint64_t>(1) << 62;
 }
 
 // The accumulators as asm operands: their numbers, and their places.
@@ -281,10 +320,11 @@ CDN_WGMMA_ALL(float16, "f16")
 
 }  // namespace hopper
 
-// A kernel in clusters of blocks. Chained, one that begins with wait_for_previous_kernel() may take its place on the
-// device while the one before it in the stream, if that has called let_next_kernel_start(), still runs.
-inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster, bool chained,
-                           cudaStream_t stream, void** arguments) {
+// A kernel in clusters of blocks. Chained, one that begins with wait_for_previous_kernel() may take
+// its place on the device while the one before it in the stream, if that has called
+// let_next_kernel_start(), still runs.
+inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int shared_bytes,
+                           int cluster, bool chained, cudaStream_t stream, void** arguments) {
   cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config = {};
   if (chained) {
@@ -306,21 +346,24 @@ inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int 
   CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
 }
 // The same by a kernel's own type, to whose parameters the arguments are converted.
-template <class T> struct As { using type = T; };
+template <class T> struct As {
+  using type = T;
+};
 template <class... P>
-void launch_cluster(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster, bool chained,
-                    cudaStream_t stream, typename As<P>::type... arguments) {
+void launch_cluster(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes,
+                    int cluster, bool chained, cudaStream_t stream,
+                    typename As<P>::type... arguments) {
   void* pointers[] = {&arguments...};
-  launch_cluster(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster, chained, stream,
-                 pointers);
+  launch_cluster(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster,
+                 chained, stream, pointers);
 }
-inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes, int cluster,
-                           cudaStream_t stream, void** arguments) {
+inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes,
+                           int cluster, cudaStream_t stream, void** arguments) {
   launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments);
 }
 template <class... P>
-void launch_chained(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes, int cluster,
-                    cudaStream_t stream, typename As<P>::type... arguments) {
+void launch_chained(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes,
+                    int cluster, cudaStream_t stream, typename As<P>::type... arguments) {
   launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments...);
 }
 

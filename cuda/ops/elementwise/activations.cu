@@ -18,7 +18,9 @@ template <class T> struct LeakyReluGrad {
 
 template <class T> struct Elu {
   T alpha;
-  CDN_FN T operator()(T x) const { return fn::larger(x, T(0)) + alpha * fn::expm1(fn::smaller(x, T(0))); }
+  CDN_FN T operator()(T x) const {
+    return fn::larger(x, T(0)) + alpha * fn::expm1(fn::smaller(x, T(0)));
+  }
 };
 template <class T> struct EluGrad {
   T alpha;
@@ -91,7 +93,8 @@ CDN_API int32_t cdn_leaky_relu(uint32_t y, uint32_t x, int64_t n, double slope, 
 CDN_API int32_t cdn_elu(uint32_t y, uint32_t x, int64_t n, double alpha, int32_t dtype) {
   return unary("cdn_elu", Floats{}, with<Elu>(alpha), y, x, n, dtype);
 }
-CDN_API int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold, int32_t dtype) {
+CDN_API int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, double threshold,
+                             int32_t dtype) {
   return unary("cdn_softplus", Floats{}, with<Softplus>(beta, threshold), y, x, n, dtype);
 }
 
@@ -113,13 +116,17 @@ CDN_API int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t
 CDN_API int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
   return unary_grad("cdn_silu_grad", Floats{}, Just<SiluGrad>{}, dx, dy, x, n, dtype);
 }
-CDN_API int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope, int32_t dtype) {
-  return unary_grad("cdn_leaky_relu_grad", Floats{}, with<LeakyReluGrad>(slope), dx, dy, x, n, dtype);
+CDN_API int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope,
+                                    int32_t dtype) {
+  return unary_grad("cdn_leaky_relu_grad", Floats{}, with<LeakyReluGrad>(slope), dx, dy, x, n,
+                    dtype);
 }
-CDN_API int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha, int32_t dtype) {
+CDN_API int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha,
+                             int32_t dtype) {
   return unary_grad("cdn_elu_grad", Floats{}, with<EluGrad>(alpha), dx, dy, x, n, dtype);
 }
-CDN_API int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta, double threshold,
-                                  int32_t dtype) {
-  return unary_grad("cdn_softplus_grad", Floats{}, with<SoftplusGrad>(beta, threshold), dx, dy, x, n, dtype);
+CDN_API int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double beta,
+                                  double threshold, int32_t dtype) {
+  return unary_grad("cdn_softplus_grad", Floats{}, with<SoftplusGrad>(beta, threshold), dx, dy, x,
+                    n, dtype);
 }

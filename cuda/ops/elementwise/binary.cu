@@ -33,7 +33,8 @@ struct DivOp {
   template <class T> CDN_FN T operator()(T a, T b) const { return a / b; }
 };
 struct FloorDivideOp {
-  // By the exact remainder, as in PyTorch and Python: the floor of a rounded quotient may be one too large.
+  // By the exact remainder, as in PyTorch and Python: the floor of a rounded quotient may be one
+  // too large.
   template <class T> CDN_FN T operator()(T a, T b) const {
     if (b == T(0)) return a / b;
     T rest = fn::fmod(a, b), whole = (a - rest) / b;
@@ -59,7 +60,9 @@ struct MinimumOp {
 };
 
 struct PowGradBase {
-  template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : b * fn::pow(a, b - T(1)); }
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    return b == T(0) ? T(0) : b * fn::pow(a, b - T(1));
+  }
 };
 struct PowGradExponent {
   template <class T> CDN_FN T operator()(T a, T b) const {
@@ -67,7 +70,9 @@ struct PowGradExponent {
   }
 };
 struct MaximumGrad {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a == b ? T(0.5) : a < b ? T(0) : T(1); }
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    return a == b ? T(0.5) : a < b ? T(0) : T(1);
+  }
 };
 
 struct Eq {
@@ -117,7 +122,8 @@ bool in_order(const Layout& l, const int64_t* strides) {
 template <class F, class Y, class T> void apply(Call& call, const Arguments& x) {
   Reach reach[2];
   Layout l = read_layout(x.layout, x.rank, 2, reach);
-  if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+  if (reach[0].low < 0 || reach[1].low < 0)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
   Y* y = call.out<Y>(x.y, "y", l.n);
   // y may be an input whose elements are each read for their own place alone.
   auto input = [&](int i, uint32_t handle, const char* name) {
@@ -126,13 +132,15 @@ template <class F, class Y, class T> void apply(Call& call, const Arguments& x) 
   };
   const T* a = input(0, x.a, "a");
   if (x.b) return broadcast(call, l, F{}, y, a, input(1, x.b, "b"));
-  if (!in_order(l, l.stride[0])) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar for b, a is contiguous");
+  if (!in_order(l, l.stride[0]))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: with a scalar for b, a is contiguous");
   using C = Compute<T>;
   map(call, l.n, WithB<F, C>{F{}, Converted<C>{}(x.scalar)}, y, a);
 }
 
 // The result has the inputs' type, or what f makes of it: a comparison's is uint8.
-template <class F, class DTypes> int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
+template <class F, class DTypes>
+int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
   return run(op, [&](Call& call) {
     with_dtype(x.dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -145,8 +153,9 @@ template <class F, class DTypes> int32_t binary(const char* op, DTypes with_dtyp
 
 }  // namespace
 
-#define CDN_BINARY_ARGUMENTS \
-  uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, int32_t dtype
+#define CDN_BINARY_ARGUMENTS                                                              \
+  uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, \
+      int32_t dtype
 
 CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) {
   return binary<AddOp>("cdn_add", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
@@ -164,7 +173,8 @@ CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
   return binary<DivOp>("cdn_div", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_floor_divide(CDN_BINARY_ARGUMENTS) {
-  return binary<FloorDivideOp>("cdn_floor_divide", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
+  return binary<FloorDivideOp>("cdn_floor_divide", Numbers{},
+                               {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
   return binary<PowOp>("cdn_pow", Floats{}, {y, a, b, layout, rank, scalar, dtype});
@@ -180,7 +190,8 @@ CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
   return binary<PowGradBase>("cdn_pow_grad_base", Floats{}, {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
-  return binary<PowGradExponent>("cdn_pow_grad_exponent", Floats{}, {y, a, b, layout, rank, scalar, dtype});
+  return binary<PowGradExponent>("cdn_pow_grad_exponent", Floats{},
+                                 {y, a, b, layout, rank, scalar, dtype});
 }
 CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
   return binary<MaximumGrad>("cdn_maximum_grad", Floats{}, {y, a, b, layout, rank, scalar, dtype});

@@ -1,4 +1,5 @@
-// y = f(x) for the functions of arithmetic and analysis, and their gradients where those are one pass; fill and cast.
+// y = f(x) for the functions of arithmetic and analysis, and their gradients where those are one
+// pass; fill and cast.
 #include "kernel/elementwise.h"
 
 using namespace cdn;
@@ -7,14 +8,20 @@ namespace {
 
 struct Neg {
   template <class T> CDN_FN T operator()(T x) const { return -x; }
-  CDN_FN int32_t operator()(int32_t x) const { return static_cast<int32_t>(0u - static_cast<uint32_t>(x)); }
+  CDN_FN int32_t operator()(int32_t x) const {
+    return static_cast<int32_t>(0u - static_cast<uint32_t>(x));
+  }
 };
 struct Abs {
   template <class T> CDN_FN T operator()(T x) const { return x < T(0) || x == T(0) ? T(0) - x : x; }
-  CDN_FN int32_t operator()(int32_t x) const { return x < 0 ? static_cast<int32_t>(0u - static_cast<uint32_t>(x)) : x; }
+  CDN_FN int32_t operator()(int32_t x) const {
+    return x < 0 ? static_cast<int32_t>(0u - static_cast<uint32_t>(x)) : x;
+  }
 };
 struct Sign {  // 0 for NaN, as in PyTorch
-  template <class T> CDN_FN T operator()(T x) const { return static_cast<T>((x > T(0)) - (x < T(0))); }
+  template <class T> CDN_FN T operator()(T x) const {
+    return static_cast<T>((x > T(0)) - (x < T(0)));
+  }
 };
 struct Exp {
   template <class T> CDN_FN T operator()(T x) const { return fn::exp(x); }
@@ -52,7 +59,9 @@ template <class T> struct Clip {  // NaN stays NaN; the upper bound wins where i
 };
 
 struct AbsGrad {
-  template <class T> CDN_FN T operator()(T dy, T x) const { return x > T(0) ? dy : x < T(0) ? -dy : x * T(0); }
+  template <class T> CDN_FN T operator()(T dy, T x) const {
+    return x > T(0) ? dy : x < T(0) ? -dy : x * T(0);
+  }
 };
 struct SqrtGrad {
   template <class T> CDN_FN T operator()(T dy, T y) const { return dy / (y + y); }
@@ -115,7 +124,8 @@ CDN_API int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
 CDN_API int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
   return unary("cdn_erf", Floats{}, Just<Erf>{}, y, x, n, dtype);
 }
-CDN_API int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high, int32_t dtype) {
+CDN_API int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high,
+                         int32_t dtype) {
   return unary("cdn_clip", Numbers{}, with<Clip>(low, high), y, x, n, dtype);
 }
 
@@ -131,7 +141,8 @@ CDN_API int32_t cdn_rsqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, 
 CDN_API int32_t cdn_erf_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
   return unary_grad("cdn_erf_grad", Floats{}, Just<ErfGrad>{}, dx, dy, x, n, dtype);
 }
-CDN_API int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low, double high, int32_t dtype) {
+CDN_API int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low,
+                              double high, int32_t dtype) {
   return unary_grad("cdn_clip_grad", Floats{}, with<ClipGrad>(low, high), dx, dy, x, n, dtype);
 }
 

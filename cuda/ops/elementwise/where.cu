@@ -1,4 +1,5 @@
-// y = condition ? a : b with broadcasting. Elements are moved as integers of their size; a number becomes one first.
+// y = condition ? a : b with broadcasting. Elements are moved as integers of their size; a number
+// becomes one first.
 #include "kernel/functions.h"
 
 using namespace cdn;
@@ -6,7 +7,9 @@ using namespace cdn;
 namespace {
 
 struct Select {
-  template <class T> CDN_FN T operator()(uint8_t condition, T a, T b) const { return condition ? a : b; }
+  template <class T> CDN_FN T operator()(uint8_t condition, T a, T b) const {
+    return condition ? a : b;
+  }
 };
 // The same with one or both of a and b given.
 template <class T> struct SelectA {
@@ -27,15 +30,17 @@ template <class Word> Word word_of(double value, int32_t dtype) {
   Word word{};
   with_any(dtype, [&](auto zero) {
     using T = decltype(zero);
-    if constexpr (sizeof(T) == sizeof(Word)) word = bits_as<Word>(static_cast<T>(Converted<Compute<T>>{}(value)));
+    if constexpr (sizeof(T) == sizeof(Word))
+      word = bits_as<Word>(static_cast<T>(Converted<Compute<T>>{}(value)));
   });
   return word;
 }
 
 }  // namespace
 
-CDN_API int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                          double a_scalar, double b_scalar, int32_t dtype) {
+CDN_API int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b,
+                          const int64_t* layout, int32_t rank, double a_scalar, double b_scalar,
+                          int32_t dtype) {
   return run("cdn_where", [&](Call& call) {
     Reach reach[3];
     Layout l = read_layout(layout, rank, 3, reach);
@@ -49,7 +54,8 @@ CDN_API int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b
       const T* from_a = a ? call.in<T>(a, "a", count(1)) : nullptr;
       const T* from_b = b ? call.in<T>(b, "b", count(2)) : nullptr;
       if (a && b) return broadcast(call, l, Select{}, to, chosen, from_a, from_b);
-      T a_word = a ? T(0) : word_of<T>(a_scalar, dtype), b_word = b ? T(0) : word_of<T>(b_scalar, dtype);
+      T a_word = a ? T(0) : word_of<T>(a_scalar, dtype),
+        b_word = b ? T(0) : word_of<T>(b_scalar, dtype);
       if (a) return broadcast(call, l, SelectB<T>{b_word}, to, chosen, from_a);
       if (!b) return broadcast(call, l, SelectBoth<T>{a_word, b_word}, to, chosen);
       for (int32_t d = 0; d < l.rank; d++) l.stride[1][d] = l.stride[2][d];

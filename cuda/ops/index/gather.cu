@@ -1,5 +1,6 @@
-// y[…] = x[…] with one axis indexed: gather, indexSelect and embedding by one kernel, since they differ only in the
-// strides of the index. Also one-hot rows. A bad index reads nothing, gives 0 and is reported.
+// y[…] = x[…] with one axis indexed: gather, indexSelect and embedding by one kernel, since they
+// differ only in the strides of the index. Also one-hot rows. A bad index reads nothing, gives 0
+// and is reported.
 #include "kernel/row_walk.h"
 
 using namespace cdn;
@@ -68,12 +69,13 @@ template <class T> struct OneHot {
 
 }  // namespace
 
-CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank, int64_t extent,
-                           int64_t stride, int32_t dtype) {
+CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
+                           int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
   return run("cdn_gather", [&](Call& call) {
     Reach reach[2];
     Layout l = read_layout(layout, rank, 2, reach);
-    if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+    if (reach[0].low < 0 || reach[1].low < 0)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
     IndexedAxis axis{extent, stride, FAULT_GATHER, nullptr};
     int64_t along = axis.reach();
     with_word(dtype, [&](auto word) {

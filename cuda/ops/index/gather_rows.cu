@@ -22,7 +22,8 @@ template <class Y, class X> struct GatherRows {
     CDN_FN Y convert(X value) const {
       using C = Compute<Y>;
       if constexpr (is_real<Y>)
-        return static_cast<Y>(static_cast<C>(value) * static_cast<C>(scale) + static_cast<C>(shift));
+        return static_cast<Y>(static_cast<C>(value) * static_cast<C>(scale) +
+                              static_cast<C>(shift));
       else
         return static_cast<Y>(value);
     }
@@ -37,12 +38,15 @@ template <class Y, class X> struct GatherRows {
 
 }  // namespace
 
-CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols, int64_t x_rows,
-                                double scale, double shift, int32_t y_dtype, int32_t x_dtype) {
+CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols,
+                                int64_t x_rows, double scale, double shift, int32_t y_dtype,
+                                int32_t x_dtype) {
   return run("cdn_gather_rows", [&](Call& call) {
     if ((y_dtype == CDN_INT32 || y_dtype == CDN_UINT8) && (scale != 1 || shift != 0))
-      CDN_FAIL(CDN_UNSUPPORTED, "%s is not scaled: scale must be 1 and shift 0", dtype_name(y_dtype));
-    int64_t n = checked_product("rows, cols", rows, cols), x_n = checked_product("x_rows, cols", x_rows, cols);
+      CDN_FAIL(CDN_UNSUPPORTED, "%s is not scaled: scale must be 1 and shift 0",
+               dtype_name(y_dtype));
+    int64_t n = checked_product("rows, cols", rows, cols),
+            x_n = checked_product("x_rows, cols", x_rows, cols);
     auto launch = [&](auto y_zero, auto x_zero) {
       using Y = decltype(y_zero);
       using X = decltype(x_zero);
@@ -59,8 +63,8 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
     };
     if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });
     if (x_dtype != CDN_UINT8)
-      CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way", dtype_name(x_dtype),
-               dtype_name(y_dtype));
+      CDN_FAIL(CDN_UNSUPPORTED, "from %s to %s: only uint8 is converted on the way",
+               dtype_name(x_dtype), dtype_name(y_dtype));
     with_number(y_dtype, [&](auto zero) { launch(zero, uint8_t{}); });
   });
 }

@@ -1,7 +1,8 @@
-// Sums of src by target place. The indices are sorted by the place they name, stably, and each run of equal ones is
-// added up by a segmented scan: in float64, in the order of their positions, so that results repeat bit by bit and a
-// place that thousands of elements go to is still work for many threads. index_add sorts its n indices alone and sums
-// whole slices of src; scatter_add sorts every element, but for the CPU, which adds them as they come.
+// Sums of src by target place. The indices are sorted by the place they name, stably, and each run
+// of equal ones is added up by a segmented scan: in float64, in the order of their positions, so
+// that results repeat bit by bit and a place that thousands of elements go to is still work for
+// many threads. index_add sorts its n indices alone and sums whole slices of src; scatter_add sorts
+// every element, but for the CPU, which adds them as they come.
 #include "kernel/row_walk.h"
 #include "kernel/sort.h"
 
@@ -18,9 +19,11 @@ template <class A> struct SegmentJoin {
   CDN_FN Acc start() const { return {A(0), 0}; }
   CDN_FN Acc join(Acc a, Acc b) const { return {b.head ? b.sum : a.sum + b.sum, a.head | b.head}; }
 };
-template <class T> using Wide = typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type;
+template <class T>
+using Wide = typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type;
 
-// y[o, key[k], i] += the sum of src[o, place[k], i] over equal keys. Those from `limit` up are of no place.
+// y[o, key[k], i] += the sum of src[o, place[k], i] over equal keys. Those from `limit` up are of
+// no place.
 template <class T, class Key> struct SegmentSum : SegmentJoin<Wide<T>> {
   using Base = SegmentJoin<Wide<T>>;
   using Acc = typename Base::Acc;
@@ -43,7 +46,8 @@ template <class T, class Key> struct SegmentSum : SegmentJoin<Wide<T>> {
 };
 
 template <class T, class Key>
-void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int64_t n, int64_t inner, int64_t limit) {
+void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int64_t n,
+                  int64_t inner, int64_t limit) {
   Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
   SegmentSum<T, Key> op;
   op.y = y;
@@ -75,17 +79,20 @@ void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups, int64_t n, 
   sum_segments(call, y, src, keys, 1, n, 1, limit);
 }
 #else
-// A thread that has a group to itself adds one element after the other, which takes a CPU a fraction of the time of
-// sorting them.
+// A thread that has a group to itself adds one element after the other, which takes a CPU a
+// fraction of the time of sorting them.
 template <class T, class Key>
-void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int64_t n, int64_t limit) {
+void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int64_t n,
+                  int64_t limit) {
   Wide<T>* sums = call.scratch<Wide<T>>(groups.count * groups.places);
   const int64_t size = n / groups.count, places = groups.places;
   parallel_for(groups.count, GRAIN / (size + places + 1) + 1, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin * places; i < end * places; i++) sums[i] = static_cast<Wide<T>>(-0.0);  // so that -0 stays
+    for (int64_t i = begin * places; i < end * places; i++)
+      sums[i] = static_cast<Wide<T>>(-0.0);  // so that -0 stays
     for (int64_t i = begin * size; i < end * size; i++)
       if (static_cast<int64_t>(keys[i]) < limit) sums[keys[i]] += static_cast<Wide<T>>(src[i]);
-    for (int64_t i = begin * places; i < end * places; i++) y[i] = static_cast<T>(static_cast<Wide<T>>(y[i]) + sums[i]);
+    for (int64_t i = begin * places; i < end * places; i++)
+      y[i] = static_cast<T>(static_cast<Wide<T>>(y[i]) + sums[i]);
   });
 }
 #endif
@@ -168,9 +175,9 @@ template <class T> struct AddOnce {
 
 }  // namespace
 
-CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
-                                int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
-                                int32_t dtype) {
+CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src,
+                                const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
+                                int64_t y_n, int32_t unique, int32_t dtype) {
   return run("cdn_scatter_add", [&](Call& call) {
     Reach reach;
     Layout l = read_layout(layout, rank, 1, &reach);
@@ -192,7 +199,8 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
       if (l.n == 0) return;
       axis.fault = call.fault();
       RowWalk walk(l);
-      if (unique) return each_row(call, walk.rows(), walk.cols(), AddOnce<T>{to, from, chosen, walk, axis});
+      if (unique)
+        return each_row(call, walk.rows(), walk.cols(), AddOnce<T>{to, from, chosen, walk, axis});
       auto by = [&](auto key) {
         using Key = decltype(key);
         Key* keys = call.scratch<Key>(l.n);
@@ -207,12 +215,14 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
   });
 }
 
-CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer, int64_t extent,
-                              int64_t inner, int64_t n, int64_t skip, int32_t dtype) {
+CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer,
+                              int64_t extent, int64_t inner, int64_t n, int64_t skip,
+                              int32_t dtype) {
   return run("cdn_index_add", [&](Call& call) {
     int64_t y_n = checked_product("outer, extent, inner", outer, extent, inner);
     int64_t src_n = checked_product("outer, n, inner", outer, n, inner);
-    if (extent > INT32_MAX) CDN_FAIL(CDN_UNSUPPORTED, "extent is %lld; an index must fit int32", (long long)extent);
+    if (extent > INT32_MAX)
+      CDN_FAIL(CDN_UNSUPPORTED, "extent is %lld; an index must fit int32", (long long)extent);
     check_sortable("n", n);
     with_number(dtype, [&](auto zero) {
       using T = decltype(zero);

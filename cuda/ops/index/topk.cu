@@ -1,5 +1,6 @@
-// The first k of each row of x[rows, cols] in order, and where they were: a stable sort of the keys of a row, of which
-// k are looked up. Equal elements keep their order in either direction; NaN counts as the largest.
+// The first k of each row of x[rows, cols] in order, and where they were: a stable sort of the keys
+// of a row, of which k are looked up. Equal elements keep their order in either direction; NaN
+// counts as the largest.
 #include "kernel/sort.h"
 #include "kernel/spread.h"
 
@@ -29,13 +30,14 @@ template <class T> struct TakeFirst {
 
 }  // namespace
 
-CDN_API int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols, int64_t k,
-                         int32_t descending, int32_t dtype) {
+CDN_API int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
+                         int64_t k, int32_t descending, int32_t dtype) {
   return run("cdn_topk", [&](Call& call) {
     int64_t n = checked_product("rows, cols", rows, cols);
     if (k < 0 || k > cols)
       CDN_FAIL(CDN_BAD_ARGUMENT, "k is %lld; it must be in 0..%lld", (long long)k, (long long)cols);
-    if (cols > INT32_MAX) CDN_FAIL(CDN_UNSUPPORTED, "cols is %lld; an index must fit int32", (long long)cols);
+    if (cols > INT32_MAX)
+      CDN_FAIL(CDN_UNSUPPORTED, "cols is %lld; an index must fit int32", (long long)cols);
     check_sortable("rows, cols", n);
     with_any(dtype, [&](auto zero) {
       using T = decltype(zero);

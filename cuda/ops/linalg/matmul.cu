@@ -1,5 +1,5 @@
-// cdn_matmul and cdn_matmul_fused: their arguments, checked once for both backends, the types that are multiplied as
-// others, and the fused product in steps, for where a backend has nothing better.
+// cdn_matmul and cdn_matmul_fused: their arguments, checked once for both backends, the types that
+// are multiplied as others, and the fused product in steps, for where a backend has nothing better.
 #include "ops/linalg/matmul.h"
 
 #include <string>
@@ -18,10 +18,11 @@ struct Counts {
   int64_t c, a, b;
 };
 
-// The product as it is computed. 16-bit floats are multiplied as float, into which the operands are widened.
+// The product as it is computed. 16-bit floats are multiplied as float, into which the operands are
+// widened.
 template <class T>
-void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, const Counts& counts, Precision precision,
-              int32_t variant) {
+void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, const Counts& counts,
+              Precision precision, int32_t variant) {
   using C = Compute<T>;
   BatchProduct<C> product{c, nullptr, nullptr, x.m, x.n, x.k, x.trans_a, x.trans_b, x.batch};
   if constexpr (is_half<T>) {
@@ -47,7 +48,8 @@ template <class C, class In, class Out> struct FinishRuns {
   }
 };
 
-// Over k of op(a), by the offset that it would have if each matrix of the batch were there for itself.
+// Over k of op(a), by the offset that it would have if each matrix of the batch were there for
+// itself.
 template <class T> struct SumA {
   using Acc = double;
   const T* a;
@@ -73,8 +75,8 @@ template <class T> void sum_a(Call& call, T* sums, const BatchProduct<T>& x) {
 }
 
 template <class T, class Out>
-void matmul_in_steps(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue, const Counts& counts,
-                     Precision precision, int32_t variant) {
+void matmul_in_steps(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue,
+                     const Counts& counts, Precision precision, int32_t variant) {
   using C = Compute<T>;
   Finish<C, T, Out> finish(epilogue, x.n);
   C* product = nullptr;
@@ -95,7 +97,8 @@ void check_flag(const char* name, int32_t flag) {
 }
 
 void check_choice(const char* name, int32_t value, int32_t last) {
-  if (value < 0 || value > last) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be in 0..%d", name, value, last);
+  if (value < 0 || value > last)
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %d; it must be in 0..%d", name, value, last);
 }
 
 void check_variant(int32_t variant) {
@@ -114,8 +117,8 @@ struct Request {
   Counts counts;
   Precision precision;
 
-  Request(const int64_t* layout, int32_t rank, int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b,
-          int32_t precision, int32_t variant)
+  Request(const int64_t* layout, int32_t rank, int64_t m, int64_t n, int64_t k, int32_t trans_a,
+          int32_t trans_b, int32_t precision, int32_t variant)
       : m(m), n(n), k(k), trans_a(trans_a == 1), trans_b(trans_b == 1) {
     check_flag("trans_a", trans_a);
     check_flag("trans_b", trans_b);
@@ -124,9 +127,11 @@ struct Request {
     this->precision = static_cast<Precision>(precision);
     Reach reach[2];
     batch = read_layout(layout, rank, 2, reach);
-    if (reach[0].low < 0 || reach[1].low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+    if (reach[0].low < 0 || reach[1].low < 0)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
     counts = {checked_product("batch, m, n", batch.n, checked_product("m, n", m, n)),
-              checked_product("m, k", m, k) + reach[0].high, checked_product("k, n", k, n) + reach[1].high};
+              checked_product("m, k", m, k) + reach[0].high,
+              checked_product("k, n", k, n) + reach[1].high};
     if (batch.n == 0) counts.a = counts.b = 0;
   }
   template <class T> BatchProduct<T> of(T* c, const T* a, const T* b) const {
@@ -145,15 +150,16 @@ template <class T, class F> void with_output(int32_t dtype, int32_t out_dtype, F
     if (out_dtype == CDN_BFLOAT16) return f(bfloat16{});
   }
   dtype_bytes(out_dtype);  // throws for one that does not exist
-  CDN_FAIL(CDN_UNSUPPORTED, "out_dtype is %s for operands of %s; it must be the same, or one of them float32",
+  CDN_FAIL(CDN_UNSUPPORTED,
+           "out_dtype is %s for operands of %s; it must be the same, or one of them float32",
            dtype_name(out_dtype), dtype_name(dtype));
 }
 
 }  // namespace
 
-CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank, int64_t m,
-                           int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t precision,
-                           int32_t variant) {
+CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                           int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b,
+                           int32_t dtype, int32_t precision, int32_t variant) {
   return run("cdn_matmul", [&](Call& call) {
     Request request(layout, rank, m, n, k, trans_a, trans_b, precision, variant);
     const Counts& counts = request.counts;
@@ -178,11 +184,12 @@ CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* la
 
 CDN_API const char* cdn_matmul_variant(int32_t variant) { return backend::matmul_variant(variant); }
 
-CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b, uint32_t bias,
-                                 uint32_t residual, uint32_t mask, const int64_t* layout, int32_t rank, int64_t m,
-                                 int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, double alpha, double beta,
-                                 int32_t activation, int32_t dtype, int32_t out_dtype, int32_t precision,
-                                 int32_t variant) {
+CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b,
+                                 uint32_t bias, uint32_t residual, uint32_t mask,
+                                 const int64_t* layout, int32_t rank, int64_t m, int64_t n,
+                                 int64_t k, int32_t trans_a, int32_t trans_b, double alpha,
+                                 double beta, int32_t activation, int32_t dtype, int32_t out_dtype,
+                                 int32_t precision, int32_t variant) {
   return run("cdn_matmul_fused", [&](Call& call) {
     Request request(layout, rank, m, n, k, trans_a, trans_b, precision, variant);
     check_choice("activation", activation, ACTIVATION_SILU);
@@ -198,7 +205,9 @@ CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32
         Epilogue epilogue;
         epilogue.c = call.out<Out>(c, "c", counts.c);
         if (z) epilogue.z = call.out<Out>(z, "z", counts.c);
-        T* sums = a_sums ? call.out<T>(a_sums, "a_sums", checked_product("batch, m", request.batch.n, m)) : nullptr;
+        T* sums =
+            a_sums ? call.out<T>(a_sums, "a_sums", checked_product("batch, m", request.batch.n, m))
+                   : nullptr;
         const T* left = call.in<T>(a, "a", counts.a);
         BatchProduct<T> x = request.of<T>(nullptr, left, call.in<T>(b, "b", counts.b));
         if (bias) epilogue.bias = call.in<T>(bias, "bias", n);
@@ -209,7 +218,8 @@ CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32
         epilogue.out_dtype = out_dtype;
         bool empty = counts.c == 0 || k == 0;
         bool done = !empty && backend::matmul_fused(call, x, epilogue, request.precision, variant);
-        if (!done && counts.c > 0) matmul_in_steps<T, Out>(call, x, epilogue, counts, request.precision, variant);
+        if (!done && counts.c > 0)
+          matmul_in_steps<T, Out>(call, x, epilogue, counts, request.precision, variant);
         if (sums) sum_a(call, sums, x);
       });
     });

@@ -1,5 +1,5 @@
-// What a backend provides for cdn_matmul and cdn_matmul_fused, gpu/matmul.cu and cpu/matmul.cpp; and what becomes of a
-// product before it is stored, written once for all of them.
+// What a backend provides for cdn_matmul and cdn_matmul_fused, gpu/matmul.cu and cpu/matmul.cpp;
+// and what becomes of a product before it is stored, written once for all of them.
 #pragma once
 #include "kernel/activations.h"
 
@@ -21,8 +21,9 @@ enum Activation : int32_t {
   ACTIVATION_SILU = CDN_ACTIVATION_SILU
 };
 
-// c = op(a) op(b) for each place of a batch. The matrices are dense; those of c follow one another, those of a and b
-// lie as far apart as the layout's strides say, in elements: 0 where one is used again. No extent is 0.
+// c = op(a) op(b) for each place of a batch. The matrices are dense; those of c follow one another,
+// those of a and b lie as far apart as the layout's strides say, in elements: 0 where one is used
+// again. No extent is 0.
 template <class T> struct BatchProduct {
   T* c;
   const T *a, *b;
@@ -31,8 +32,9 @@ template <class T> struct BatchProduct {
   Layout batch;
 };
 
-// What becomes of a product before it is stored, as cdn_matmul_fused says. bias has the operands' type; the others have
-// that of the output, out_dtype, and lie as c does. nullptr where one is not wanted.
+// What becomes of a product before it is stored, as cdn_matmul_fused says. bias has the operands'
+// type; the others have that of the output, out_dtype, and lie as c does. nullptr where one is not
+// wanted.
 struct Epilogue {
   void *c = nullptr, *z = nullptr;
   const void *bias = nullptr, *residual = nullptr, *mask = nullptr;
@@ -46,11 +48,12 @@ struct Epilogue {
   }
 };
 
-// The epilogue for one value of the product, or for a run of neighbours. C is what it computes in, In and Out are the
-// types of the operands and of the output. It goes step by step over the whole run, so that a long one is vector code,
-// and one of a single value costs a thread nothing.
+// The epilogue for one value of the product, or for a run of neighbours. C is what it computes in,
+// In and Out are the types of the operands and of the output. It goes step by step over the whole
+// run, so that a long one is vector code, and one of a single value costs a thread nothing.
 template <class C, class In, class Out> struct Finish {
-  static_assert(std::is_same<C, Compute<In>>::value && std::is_same<C, Compute<Out>>::value, "one computing type");
+  static_assert(std::is_same<C, Compute<In>>::value && std::is_same<C, Compute<Out>>::value,
+                "one computing type");
   Out *c, *z;
   const In* bias;
   const Out *residual, *mask;
@@ -75,7 +78,8 @@ template <class C, class In, class Out> struct Finish {
     (*this)(run, i, j, 1);
   }
 
-  // The first n of v belong at places i, i + 1, … of c, from column j on; the run may go over into further rows.
+  // The first n of v belong at places i, i + 1, … of c, from column j on; the run may go over into
+  // further rows.
   template <int N> CDN_FN void operator()(C (&v)[N], int64_t i, int64_t j, int n) const {
     for (int t = 0; t < n; t++) v[t] *= alpha;
     if (beta != C(0))
@@ -102,7 +106,8 @@ template <class C, class In, class Out> struct Finish {
       for (; t < last; t++, j++) v[t] += wide(bias[j]);
     }
   }
-  template <class F, class G, int N> CDN_FN void activate(F f, G gradient, C (&v)[N], int64_t i, int n) const {
+  template <class F, class G, int N>
+  CDN_FN void activate(F f, G gradient, C (&v)[N], int64_t i, int n) const {
     if (mask)
       for (int t = 0; t < n; t++) v[t] = gradient(v[t], wide(mask[i + t]));
     else
@@ -133,20 +138,21 @@ const char* matmul_variant(int32_t variant);  // nullptr for a number that is no
 void matmul(Call& call, const BatchProduct<float>& x, Precision precision, int32_t variant);
 void matmul(Call& call, const BatchProduct<double>& x, Precision precision, int32_t variant);
 
-// The two below may leave the work undone and return false; then it is done in steps: of matmul above, and passes.
+// The two below may leave the work undone and return false; then it is done in steps: of matmul
+// above, and passes.
 
 bool matmul_half(Call& call, const BatchProduct<float16>& x, int32_t variant);
 bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant);
 
 // The output is the epilogue's c; that of x is nullptr.
-bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<double>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant);
-bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue, Precision precision,
-                  int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<double>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<float16>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant);
+bool matmul_fused(Call& call, const BatchProduct<bfloat16>& x, const Epilogue& epilogue,
+                  Precision precision, int32_t variant);
 
 }  // namespace backend
 }  // namespace cdn

@@ -1,6 +1,7 @@
-// Losses of one number against another, element by element: f(x, target), and for the gradient its slope by x, scaled
-// by the one number that is the gradient of a reduced loss, which is read where it lies, on the device. Each is one
-// launch of `map`. The formulas hold at extreme inputs: nothing overflows on the way to a result that does not.
+// Losses of one number against another, element by element: f(x, target), and for the gradient its
+// slope by x, scaled by the one number that is the gradient of a reduced loss, which is read where
+// it lies, on the device. Each is one launch of `map`. The formulas hold at extreme inputs: nothing
+// overflows on the way to a result that does not.
 #include "kernel/functions.h"
 
 using namespace cdn;
@@ -44,7 +45,9 @@ struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 1
     T yes = fn::larger(fn::log(x), T(-100)), no = fn::larger(fn::log1p(-x), T(-100));
     return (t - T(1)) * no - t * yes;
   }
-  template <class T> CDN_FN static T slope(T x, T t, T) { return (x - t) / fn::larger((T(1) - x) * x, T(1e-12)); }
+  template <class T> CDN_FN static T slope(T x, T t, T) {
+    return (x - t) / fn::larger((T(1) - x) * x, T(1e-12));
+  }
 };
 struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infinite and t agrees
   template <class T> CDN_FN static T value(T x, T t, T) {
@@ -54,11 +57,17 @@ struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infini
   template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
 };
 struct Hinge {
-  template <class T> CDN_FN static T value(T x, T t, T margin) { return fn::larger(margin - x * t, T(0)); }
-  template <class T> CDN_FN static T slope(T x, T t, T margin) { return margin - x * t > T(0) ? -t : T(0); }
+  template <class T> CDN_FN static T value(T x, T t, T margin) {
+    return fn::larger(margin - x * t, T(0));
+  }
+  template <class T> CDN_FN static T slope(T x, T t, T margin) {
+    return margin - x * t > T(0) ? -t : T(0);
+  }
 };
 struct KlDiv {  // t (log t - x)
-  template <class T> CDN_FN static T value(T x, T t, T) { return t == T(0) ? T(0) : t * (fn::log(t) - x); }
+  template <class T> CDN_FN static T value(T x, T t, T) {
+    return t == T(0) ? T(0) : t * (fn::log(t) - x);
+  }
   template <class T> CDN_FN static T slope(T, T t, T) { return -t; }
 };
 struct KlDivLog {  // the same, from log t
@@ -84,21 +93,23 @@ template <class F, class T> struct Slope {
 };
 
 template <class F>
-int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype) {
+int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+             int32_t dtype) {
   return run(name, Call::IN_PLACE, [&](Call& call) {
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       using C = Compute<T>;
       T* to = call.out<T>(y, "y", n);
       const T* from = call.in<T>(x, "x", n);
-      map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from, call.in<T>(target, "target", n));
+      map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from,
+          call.in<T>(target, "target", n));
     });
   });
 }
 
 template <class F>
-int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter,
-                  double scale, int32_t dtype) {
+int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
+                  int64_t n, double parameter, double scale, int32_t dtype) {
   return run(name, [&](Call& call) {
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
@@ -106,8 +117,8 @@ int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32
       T* to = call.out<T>(dx, "dx", n);
       const T* upstream = dy ? call.in<T>(dy, "dy", 1) : nullptr;
       const T* from = call.in<T>(x, "x", n);
-      map(call, n, Slope<F, T>{static_cast<C>(parameter), static_cast<C>(scale), upstream}, to, from,
-          call.in<T>(target, "target", n));
+      map(call, n, Slope<F, T>{static_cast<C>(parameter), static_cast<C>(scale), upstream}, to,
+          from, call.in<T>(target, "target", n));
     });
   });
 }
@@ -117,20 +128,22 @@ template <class T> struct Scaled {
   using C = Compute<T>;
   const T* dy;
   const C* total;  // may be null: 1
-  CDN_FN C operator()(C x) const {
-    return x * (total ? wide(*dy) / *total : wide(*dy));
-  }
+  CDN_FN C operator()(C x) const { return x * (total ? wide(*dy) / *total : wide(*dy)); }
 };
 
 }  // namespace
 
-#define CDN_LOSS_ARGUMENTS uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype
-#define CDN_LOSS_GRAD_ARGUMENTS \
-  uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter, double scale, int32_t dtype
-#define CDN_LOSS(name, F)                                                                                             \
-  CDN_API int32_t cdn_##name(CDN_LOSS_ARGUMENTS) { return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype); } \
-  CDN_API int32_t cdn_##name##_grad(CDN_LOSS_GRAD_ARGUMENTS) {                                                        \
-    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype);                         \
+#define CDN_LOSS_ARGUMENTS \
+  uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype
+#define CDN_LOSS_GRAD_ARGUMENTS                                                       \
+  uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter, \
+      double scale, int32_t dtype
+#define CDN_LOSS(name, F)                                                                     \
+  CDN_API int32_t cdn_##name(CDN_LOSS_ARGUMENTS) {                                            \
+    return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype);                          \
+  }                                                                                           \
+  CDN_API int32_t cdn_##name##_grad(CDN_LOSS_GRAD_ARGUMENTS) {                                \
+    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype); \
   }
 
 CDN_LOSS(mse_loss, Mse)
@@ -143,7 +156,8 @@ CDN_LOSS(hinge_loss, Hinge)
 CDN_LOSS(kl_div_loss, KlDiv)
 CDN_LOSS(kl_div_log_loss, KlDivLog)
 
-CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n, int32_t dtype) {
+CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
+                               int32_t dtype) {
   return run("cdn_scale_grad", [&](Call& call) {
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);

@@ -1,6 +1,7 @@
-// The negative log-likelihood of chosen classes: x[outer, classes, inner] are scores, target[outer, inner] class
-// numbers. A target equal to ignore_index, or of a class whose weight is 0, costs nothing, whatever its score. The gradient is written whole, element by element: no two
-// threads meet.
+// The negative log-likelihood of chosen classes: x[outer, classes, inner] are scores, target[outer,
+// inner] class numbers. A target equal to ignore_index, or of a class whose weight is 0, costs
+// nothing, whatever its score. The gradient is written whole, element by element: no two threads
+// meet.
 #include "kernel/functions.h"
 #include "kernel/target.h"
 
@@ -37,8 +38,8 @@ template <class T, class Target> struct NllLossGrad {
   Chosen<Target> chosen;
   int64_t inner;
   CDN_FN void operator()(int64_t at) const {
-    int64_t row = quotient(at, inner), o = quotient(row, chosen.classes), c = row - o * chosen.classes,
-            r = o * inner + (at - row * inner);
+    int64_t row = quotient(at, inner), o = quotient(row, chosen.classes),
+            c = row - o * chosen.classes, r = o * inner + (at - row * inner);
     int64_t t = chosen.at(r);
     C share = weight ? wide(weight[c]) : C(1);
     bool counts = t == c && !chosen.ignored(t) && share != C(0);
@@ -61,7 +62,8 @@ template <class T, class Target> struct NllMean {
   CDN_FN Acc load(int64_t r, int64_t) const {
     int64_t t = chosen.at(r);
     bool counts = !chosen.ignored(t) && chosen.valid(t);
-    return {static_cast<double>(wide(losses[r])), counts ? (weight ? static_cast<double>(wide(weight[t])) : 1.0) : 0.0};
+    return {static_cast<double>(wide(losses[r])),
+            counts ? (weight ? static_cast<double>(wide(weight[t])) : 1.0) : 0.0};
   }
   CDN_FN Acc join(Acc a, Acc b) const { return {a.loss + b.loss, a.weight + b.weight}; }
   CDN_FN void store(int64_t, Acc sums) const {
@@ -73,9 +75,9 @@ template <class T, class Target> struct NllMean {
 
 }  // namespace
 
-CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer,
-                             int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
-                             int32_t target_dtype) {
+CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight,
+                             int64_t outer, int64_t classes, int64_t inner, int32_t ignore_index,
+                             int32_t dtype, int32_t target_dtype) {
   return run("cdn_nll_loss", [&](Call& call) {
     int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
     int64_t n_rows = checked_product("outer, inner", outer, inner);
@@ -96,9 +98,9 @@ CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_
   });
 }
 
-CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight, int64_t outer,
-                                  int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
-                                  int32_t target_dtype) {
+CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight,
+                                  int64_t outer, int64_t classes, int64_t inner,
+                                  int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
   return run("cdn_nll_loss_grad", [&](Call& call) {
     int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
     int64_t n_rows = checked_product("outer, inner", outer, inner);
@@ -118,8 +120,9 @@ CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uin
   });
 }
 
-CDN_API int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target, uint32_t weight, int64_t n,
-                             int64_t classes, int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
+CDN_API int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target,
+                             uint32_t weight, int64_t n, int64_t classes, int32_t ignore_index,
+                             int32_t dtype, int32_t target_dtype) {
   return run("cdn_nll_mean", [&](Call& call) {
     checked_size("n", n);
     checked_size("classes", classes);

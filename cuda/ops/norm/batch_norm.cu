@@ -1,7 +1,10 @@
-// Batch normalisation of x[batch, channels, inner]: statistics of each channel, the map, the running statistics, and
-// the gradients. Sums run in float64, in an order that the sizes fix, and the variance sums differences from an element
-// of the channel, so that a large mean costs no digits; for the same reason mean and var are float64. Where inner is more than 1 they take two passes, along inner
-// and then down the batch: both read neighbours, and neither divides to find its channel. In evaluation the running ones stand for them, so that one map and one gradient serve both.
+// Batch normalisation of x[batch, channels, inner]: statistics of each channel, the map, the
+// running statistics, and the gradients. Sums run in float64, in an order that the sizes fix, and
+// the variance sums differences from an element of the channel, so that a large mean costs no
+// digits; for the same reason mean and var are float64. Where inner is more than 1 they take two
+// passes, along inner and then down the batch: both read neighbours, and neither divides to find
+// its channel. In evaluation the running ones stand for them, so that one map and one gradient
+// serve both.
 #include "kernel/functions.h"
 
 using namespace cdn;
@@ -11,7 +14,9 @@ namespace {
 // Sums of differences, of their squares, and of the squares within the rows of a first pass.
 struct Moments {
   double sum, squares, within;
-  CDN_FN Moments operator+(Moments b) const { return {sum + b.sum, squares + b.squares, within + b.within}; }
+  CDN_FN Moments operator+(Moments b) const {
+    return {sum + b.sum, squares + b.squares, within + b.within};
+  }
 };
 struct Row {
   double mean, within;
@@ -42,7 +47,9 @@ template <class T> struct ChannelMoments {
   const Row* rows;  // null: inner is 1
   double *mean, *var;
   int64_t batch, channels, inner;
-  CDN_FN double value(int64_t at) const { return rows ? rows[at].mean : static_cast<double>(wide(x[at])); }
+  CDN_FN double value(int64_t at) const {
+    return rows ? rows[at].mean : static_cast<double>(wide(x[at]));
+  }
   CDN_FN Acc start() const { return {0, 0, 0}; }
   CDN_FN Acc load(int64_t at, int64_t k) const {
     double d = value(at) - value(at - k * channels);
@@ -57,7 +64,8 @@ template <class T> struct ChannelMoments {
   }
 };
 
-// running = (1 - momentum) * running + momentum * statistic; cumulative: momentum is 1 over the batches so far.
+// running = (1 - momentum) * running + momentum * statistic; cumulative: momentum is 1 over the
+// batches so far.
 template <class S> struct Track {
   S *running_mean, *running_var;
   const int32_t* tracked;
@@ -65,14 +73,19 @@ template <class S> struct Track {
   double momentum, unbiased;
   bool cumulative;
   CDN_FN void operator()(int64_t c) const {
-    double share = cumulative ? 1 / (static_cast<double>(*tracked) + 1) : momentum, rest = 1 - share;
-    running_mean[c] = static_cast<S>(rest * static_cast<double>(wide(running_mean[c])) + share * mean[c]);
-    running_var[c] = static_cast<S>(rest * static_cast<double>(wide(running_var[c])) + share * var[c] * unbiased);
+    double share = cumulative ? 1 / (static_cast<double>(*tracked) + 1) : momentum,
+           rest = 1 - share;
+    running_mean[c] =
+        static_cast<S>(rest * static_cast<double>(wide(running_mean[c])) + share * mean[c]);
+    running_var[c] = static_cast<S>(rest * static_cast<double>(wide(running_var[c])) +
+                                    share * var[c] * unbiased);
   }
 };
 struct Count {
   int32_t* tracked;
-  CDN_FN void operator()(int64_t) const { *tracked = static_cast<int32_t>(static_cast<uint32_t>(*tracked) + 1u); }
+  CDN_FN void operator()(int64_t) const {
+    *tracked = static_cast<int32_t>(static_cast<uint32_t>(*tracked) + 1u);
+  }
 };
 
 // What the map and its gradient know of a channel; weight and bias may be null: 1 and 0.
@@ -82,13 +95,18 @@ template <class T> struct Channel {
   const T *weight, *bias;
   double eps;
   CDN_FN double rstd(int64_t c) const { return fn::rsqrt(var[c] + eps); }
-  CDN_FN double scale(int64_t c) const { return weight ? rstd(c) * static_cast<double>(wide(weight[c])) : rstd(c); }
+  CDN_FN double scale(int64_t c) const {
+    return weight ? rstd(c) * static_cast<double>(wide(weight[c])) : rstd(c);
+  }
   CDN_FN C shift(int64_t c) const { return bias ? wide(bias[c]) : C(0); }
 };
 
-CDN_FN int64_t channel_of(int64_t r, int64_t channels) { return r - quotient(r, channels) * channels; }
+CDN_FN int64_t channel_of(int64_t r, int64_t channels) {
+  return r - quotient(r, channels) * channels;
+}
 
-// LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a sample.
+// LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a
+// sample.
 template <class T, bool LAST> struct Normalize {
   using C = Compute<T>;
   Channel<T> channel;
@@ -105,7 +123,8 @@ template <class T, bool LAST> struct Normalize {
     CDN_FN void operator()(int64_t i) const {
       double value = wide(x[i]);
       if constexpr (LAST)
-        y[i] = static_cast<T>(static_cast<C>((value - channel.mean[i]) * channel.scale(i)) + channel.shift(i));
+        y[i] = static_cast<T>(static_cast<C>((value - channel.mean[i]) * channel.scale(i)) +
+                              channel.shift(i));
       else
         y[i] = static_cast<T>(static_cast<C>((value - mean) * scale) + shift);
     }
@@ -113,12 +132,14 @@ template <class T, bool LAST> struct Normalize {
   CDN_FN Row row(int64_t r) const {
     if constexpr (LAST) return {channel, y + r * channels, x + r * channels, 0, 0, C(0), channels};
     int64_t c = channel_of(r, channels);
-    return {channel, y + r * inner, x + r * inner, channel.mean[c], channel.scale(c), channel.shift(c), inner};
+    return {channel,          y + r * inner,    x + r * inner, channel.mean[c],
+            channel.scale(c), channel.shift(c), inner};
   }
 };
 
-// dx = weight * rstd * (dy - (dbias + n * dweight) / count), with n the normalised x; in evaluation, where the
-// statistics do not depend on x, dweight and dbias are null and count for nothing.
+// dx = weight * rstd * (dy - (dbias + n * dweight) / count), with n the normalised x; in
+// evaluation, where the statistics do not depend on x, dweight and dbias are null and count for
+// nothing.
 template <class T, bool LAST> struct NormalizeGrad {
   Channel<T> channel;
   T* dx;
@@ -131,7 +152,8 @@ template <class T, bool LAST> struct NormalizeGrad {
   };
   CDN_FN Slope slope(int64_t c) const {
     if (!dweight) return {0, channel.scale(c), 0, 0};
-    return {channel.mean[c], channel.scale(c), dbias[c] * share, channel.rstd(c) * (dweight[c] * share)};
+    return {channel.mean[c], channel.scale(c), dbias[c] * share,
+            channel.rstd(c) * (dweight[c] * share)};
   }
   struct Row {
     NormalizeGrad op;
@@ -140,7 +162,8 @@ template <class T, bool LAST> struct NormalizeGrad {
     CDN_FN void operator()(int64_t i) const {
       Slope s = known;
       if constexpr (LAST) s = op.slope(i);
-      double centred = static_cast<double>(wide(op.x[first + i])) - s.mean, upstream = wide(op.dy[first + i]);
+      double centred = static_cast<double>(wide(op.x[first + i])) - s.mean,
+             upstream = wide(op.dy[first + i]);
       op.dx[first + i] = static_cast<T>(s.scale * (upstream - s.offset - centred * s.along));
     }
   };
@@ -154,7 +177,8 @@ struct Sums {
   double along, sum;  // of dy * (x - mean), and of dy
 };
 
-// Along inner, with x taken from the row's first element; what that is off from the mean is made good at the end.
+// Along inner, with x taken from the row's first element; what that is off from the mean is made
+// good at the end.
 template <class T> struct RowSums {
   using Acc = Sums;
   const T *dy, *x;
@@ -164,7 +188,8 @@ template <class T> struct RowSums {
   CDN_FN Acc start() const { return {0, 0}; }
   CDN_FN Acc load(int64_t at, int64_t k) const {
     double upstream = wide(dy[at]);
-    return {upstream * (static_cast<double>(wide(x[at])) - static_cast<double>(wide(x[at - k]))), upstream};
+    return {upstream * (static_cast<double>(wide(x[at])) - static_cast<double>(wide(x[at - k]))),
+            upstream};
   }
   CDN_FN Acc join(Acc a, Acc b) const { return {a.along + b.along, a.sum + b.sum}; }
   CDN_FN void store(int64_t r, Acc s) const {
@@ -211,8 +236,8 @@ template <class T> const T* optional(Call& call, uint32_t handle, const char* na
 }
 
 template <class T>
-Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias, int64_t channels,
-                      double eps) {
+Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
+                      int64_t channels, double eps) {
   Channel<T> out;
   out.mean = call.in<double>(mean, "mean", channels);
   out.var = call.in<double>(var, "var", channels);
@@ -224,11 +249,12 @@ Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, 
 
 }  // namespace
 
-CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch, int64_t channels,
-                                     int64_t inner, int32_t dtype) {
+CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch,
+                                     int64_t channels, int64_t inner, int32_t dtype) {
   return run("cdn_batch_norm_stats", [&](Call& call) {
     Extents e(batch, channels, inner);
-    if (e.n == 0 && channels > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
+    if (e.n == 0 && channels > 0)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       double* mean_to = call.out<double>(mean, "mean", channels);
@@ -237,18 +263,20 @@ CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, in
       if (e.n == 0) return;
       Row* by_row = inner > 1 ? call.scratch<Row>(e.rows()) : nullptr;
       if (by_row) reduce(call, e.rows(), inner, 1, RowMoments<T>{from, by_row, inner});
-      reduce(call, 1, batch, channels, ChannelMoments<T>{from, by_row, mean_to, var_to, batch, channels, inner});
+      reduce(call, 1, batch, channels,
+             ChannelMoments<T>{from, by_row, mean_to, var_to, batch, channels, inner});
     });
   });
 }
 
-CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked, uint32_t mean,
-                                     uint32_t var, int64_t channels, int64_t count, double momentum, int32_t cumulative,
-                                     int32_t dtype) {
+CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
+                                     uint32_t mean, uint32_t var, int64_t channels, int64_t count,
+                                     double momentum, int32_t cumulative, int32_t dtype) {
   return run("cdn_batch_norm_track", [&](Call& call) {
     checked_size("channels", channels);
     checked_size("count", count);
-    if (cumulative && !tracked) CDN_FAIL(CDN_BAD_HANDLE, "tracked is 0: a cumulative average needs the count");
+    if (cumulative && !tracked)
+      CDN_FAIL(CDN_BAD_HANDLE, "tracked is 0: a cumulative average needs the count");
     with_float(dtype, [&](auto zero) {
       using S = decltype(zero);
       Track<S> op;
@@ -267,8 +295,9 @@ CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var
   });
 }
 
-CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
-                               int64_t batch, int64_t channels, int64_t inner, double eps, int32_t dtype) {
+CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
+                               uint32_t bias, int64_t batch, int64_t channels, int64_t inner,
+                               double eps, int32_t dtype) {
   return run("cdn_batch_norm", [&](Call& call) {
     Extents e(batch, channels, inner);
     with_float(dtype, [&](auto zero) {
@@ -285,9 +314,9 @@ CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t v
   });
 }
 
-CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean,
-                                    uint32_t var, int64_t batch, int64_t channels, int64_t inner, double eps,
-                                    int32_t dtype) {
+CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                                    uint32_t mean, uint32_t var, int64_t batch, int64_t channels,
+                                    int64_t inner, double eps, int32_t dtype) {
   return run("cdn_batch_norm_sums", [&](Call& call) {
     Extents e(batch, channels, inner);
     with_float(dtype, [&](auto zero) {
@@ -301,18 +330,22 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t d
       op.channels = channels;
       Sums* by_row = inner > 1 && e.n > 0 ? call.scratch<Sums>(e.rows()) : nullptr;
       op.rows = by_row;
-      if (by_row) reduce(call, e.rows(), inner, 1, RowSums<T>{op.dy, op.x, op.channel.mean, by_row, channels, inner});
+      if (by_row)
+        reduce(call, e.rows(), inner, 1,
+               RowSums<T>{op.dy, op.x, op.channel.mean, by_row, channels, inner});
       reduce(call, 1, e.n > 0 ? batch : 0, channels, op);
     });
   });
 }
 
-CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
-                                    uint32_t dweight, uint32_t dbias, int64_t batch, int64_t channels, int64_t inner,
-                                    double eps, int32_t dtype) {
+CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
+                                    uint32_t var, uint32_t weight, uint32_t dweight, uint32_t dbias,
+                                    int64_t batch, int64_t channels, int64_t inner, double eps,
+                                    int32_t dtype) {
   return run("cdn_batch_norm_grad", [&](Call& call) {
     Extents e(batch, channels, inner);
-    if (!dweight != !dbias) CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
+    if (!dweight != !dbias)
+      CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* to = call.out<T>(dx, "dx", e.n);
@@ -325,10 +358,12 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
       double share = 1 / static_cast<double>(batch * inner);
       if (inner == 1)
         each_row(call, batch, channels,
-                 NormalizeGrad<T, true>{channel, to, upstream, from, along, sum, channels, inner, share});
+                 NormalizeGrad<T, true>{channel, to, upstream, from, along, sum, channels, inner,
+                                        share});
       else
         each_row(call, e.rows(), inner,
-                 NormalizeGrad<T, false>{channel, to, upstream, from, along, sum, channels, inner, share});
+                 NormalizeGrad<T, false>{channel, to, upstream, from, along, sum, channels, inner,
+                                         share});
     });
   });
 }

@@ -1,8 +1,9 @@
-// Normalisation along the rows of x[rows, cols]: layer norm (mean and deviation) and RMS norm (root of the mean
-// square). Each is one launch of the `rows` driver: a sum, for layer norm a second one of squared differences (two
-// passes keep the digits of a small variance around a large mean; the row is in a cache by then), and the map. Sums and
-// what they are sums of, mean and rstd, the reciprocal of the deviation, are float64: a mean in float32 is off by more
-// than the deviation where that is small, and squares leave float32's range. The gradients of weight and bias are sums
+// Normalisation along the rows of x[rows, cols]: layer norm (mean and deviation) and RMS norm (root
+// of the mean square). Each is one launch of the `rows` driver: a sum, for layer norm a second one
+// of squared differences (two passes keep the digits of a small variance around a large mean; the
+// row is in a cache by then), and the map. Sums and what they are sums of, mean and rstd, the
+// reciprocal of the deviation, are float64: a mean in float32 is off by more than the deviation
+// where that is small, and squares leave float32's range. The gradients of weight and bias are sums
 // down the columns, in an order that the sizes fix.
 #include "kernel/functions.h"
 
@@ -10,8 +11,8 @@ using namespace cdn;
 
 namespace {
 
-// An element normalised: RMS norm's mean is 0. The mean is taken off in two parts, which keeps its digits without
-// converting the element to float64.
+// An element normalised: RMS norm's mean is 0. The mean is taken off in two parts, which keeps its
+// digits without converting the element to float64.
 template <class T> CDN_FN Compute<T> normal(T x, double mean, double rstd) {
   using C = Compute<T>;
   const C high = static_cast<C>(mean), low = static_cast<C>(mean - static_cast<double>(high));
@@ -26,7 +27,9 @@ template <class T> struct Norm {
   const T *x, *weight, *bias;
   int64_t cols;
   double eps;
-  CDN_FN double at(int64_t r, int64_t c) const { return static_cast<double>(wide(x[r * cols + c])); }
+  CDN_FN double at(int64_t r, int64_t c) const {
+    return static_cast<double>(wide(x[r * cols + c]));
+  }
   CDN_FN double start1() const { return 0; }
   CDN_FN double join1(double a, double b) const { return a + b; }
   CDN_FN bool maps() const { return true; }
@@ -67,8 +70,8 @@ template <class T> struct RmsNorm : Norm<T> {
   }
 };
 
-// With n the normalised row and g = dy * weight: dx = rstd * (g - mean(g) - n * mean(g * n)). RMS norm, whose mean is
-// null, has no mean(g).
+// With n the normalised row and g = dy * weight: dx = rstd * (g - mean(g) - n * mean(g * n)). RMS
+// norm, whose mean is null, has no mean(g).
 template <class T> struct NormGrad {
   using Acc = double;
   static constexpr bool SECOND = true;
@@ -77,20 +80,25 @@ template <class T> struct NormGrad {
   const double *mean, *rstd;
   int64_t cols;
   using C = Compute<T>;
-  CDN_FN C normal_at(int64_t r, int64_t c) const { return normal(x[r * cols + c], mean ? mean[r] : 0, rstd[r]); }
+  CDN_FN C normal_at(int64_t r, int64_t c) const {
+    return normal(x[r * cols + c], mean ? mean[r] : 0, rstd[r]);
+  }
   CDN_FN C scaled(int64_t r, int64_t c) const {
     C upstream = wide(dy[r * cols + c]);
     return weight ? upstream * wide(weight[c]) : upstream;
   }
   CDN_FN double start1() const { return 0; }
-  CDN_FN double load1(int64_t r, int64_t c) const { return static_cast<double>(scaled(r, c)) * normal_at(r, c); }
+  CDN_FN double load1(int64_t r, int64_t c) const {
+    return static_cast<double>(scaled(r, c)) * normal_at(r, c);
+  }
   CDN_FN double join1(double a, double b) const { return a + b; }
   CDN_FN double load2(int64_t r, int64_t c, double) const { return mean ? scaled(r, c) : 0; }
   CDN_FN bool maps() const { return true; }
   CDN_FN void store(int64_t r, int64_t c, double along, double sum) const {
     const double n = static_cast<double>(cols);
     const C centred = scaled(r, c) - static_cast<C>(sum / n);
-    dx[r * cols + c] = static_cast<T>(static_cast<C>(rstd[r]) * (centred - normal_at(r, c) * static_cast<C>(along / n)));
+    dx[r * cols + c] = static_cast<T>(static_cast<C>(rstd[r]) *
+                                      (centred - normal_at(r, c) * static_cast<C>(along / n)));
   }
   CDN_FN void finish(int64_t, double, double) const {}
 };
@@ -123,8 +131,9 @@ template <class T> const T* optional(Call& call, uint32_t handle, const char* na
 }
 
 template <template <class> class Op>
-int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
-             int64_t n_rows, int64_t cols, double eps, int32_t dtype) {
+int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
+             uint32_t weight, uint32_t bias, int64_t n_rows, int64_t cols, double eps,
+             int32_t dtype) {
   return run(name, [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     with_float(dtype, [&](auto zero) {
@@ -145,17 +154,18 @@ int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_
 
 }  // namespace
 
-CDN_API int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight, uint32_t bias,
-                               int64_t rows, int64_t cols, double eps, int32_t dtype) {
+CDN_API int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
+                               uint32_t weight, uint32_t bias, int64_t rows, int64_t cols,
+                               double eps, int32_t dtype) {
   return norm<LayerNorm>("cdn_layer_norm", y, mean, rstd, x, weight, bias, rows, cols, eps, dtype);
 }
-CDN_API int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows, int64_t cols,
-                             double eps, int32_t dtype) {
+CDN_API int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows,
+                             int64_t cols, double eps, int32_t dtype) {
   return norm<RmsNorm>("cdn_rms_norm", y, 0, rstd, x, weight, 0, rows, cols, eps, dtype);
 }
 
-CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean, uint32_t rstd,
-                              int64_t n_rows, int64_t cols, int32_t dtype) {
+CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean,
+                              uint32_t rstd, int64_t n_rows, int64_t cols, int32_t dtype) {
   return run("cdn_norm_grad", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     with_float(dtype, [&](auto zero) {
@@ -173,8 +183,9 @@ CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t wei
   });
 }
 
-CDN_API int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x, uint32_t mean,
-                                    uint32_t rstd, int64_t n_rows, int64_t cols, int32_t dtype) {
+CDN_API int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                                    uint32_t mean, uint32_t rstd, int64_t n_rows, int64_t cols,
+                                    int32_t dtype) {
   return run("cdn_norm_param_grad", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     with_float(dtype, [&](auto zero) {

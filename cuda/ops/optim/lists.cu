@@ -1,14 +1,15 @@
-// What optimizers need of lists of gradients and parameters beside a step: the norm of all, limits, an exponential
-// moving average, and taking out the scale of a loss. A factor that was computed is read from device memory by the
-// kernel that needs it, so that nothing has to wait for it.
+// What optimizers need of lists of gradients and parameters beside a step: the norm of all, limits,
+// an exponential moving average, and taking out the scale of a loss. A factor that was computed is
+// read from device memory by the kernel that needs it, so that nothing has to wait for it.
 #include "kernel/lists.h"
 
 using namespace cdn;
 
 namespace {
 
-constexpr int64_t CHUNK_SIZE = 1024;     // of what is done element by element
-constexpr int64_t PARTIAL_SIZE = 16384;  // elements of a partial sum; fixed, so that sums do not depend on the device
+constexpr int64_t CHUNK_SIZE = 1024;  // of what is done element by element
+constexpr int64_t PARTIAL_SIZE =
+    16384;  // elements of a partial sum; fixed, so that sums do not depend on the device
 
 // ---- the norm: a sum for each chunk, then the sum of those and its root
 
@@ -18,7 +19,9 @@ template <Power POWER> struct PowerSum {
   using Acc = double;
   double p;
   CDN_FN double start() const { return 0; }
-  CDN_FN double join(double a, double b) const { return POWER == Power::LARGEST ? fn::larger(a, b) : a + b; }
+  CDN_FN double join(double a, double b) const {
+    return POWER == Power::LARGEST ? fn::larger(a, b) : a + b;
+  }
   CDN_FN double of(double x) const {
     if (POWER == Power::TWO) return x * x;
     double size = x < 0 ? -x : x;
@@ -53,7 +56,8 @@ template <Power POWER> struct TotalNorm : PowerSum<POWER> {
   CDN_FN void store(int64_t, double sum) const { *y = this->root(sum); }
 };
 
-template <Power POWER, class T> void norm(Call& call, double* y, const std::vector<Tensors<1>>& tables, double p) {
+template <Power POWER, class T>
+void norm(Call& call, double* y, const std::vector<Tensors<1>>& tables, double p) {
   const PowerSum<POWER> power{p};
   int64_t chunks = 0;
   for (const auto& table : tables) chunks += table.chunks();
@@ -97,10 +101,13 @@ struct Always {
 
 template <class C> struct Clip : Always {
   C low, high;
-  CDN_FN C operator()(const C* x) const { return x[0] < low ? low : x[0] > high ? high : x[0]; }  // NaN stays
+  CDN_FN C operator()(const C* x) const {
+    return x[0] < low ? low : x[0] > high ? high : x[0];
+  }  // NaN stays
 };
 
-// Gradients within the limit, the usual case, are not even read. The factor may be less than a float holds.
+// Gradients within the limit, the usual case, are not even read. The factor may be less than a
+// float holds.
 template <class C> struct ClipNorm {
   const double* norm;
   double limit, factor;
@@ -131,20 +138,22 @@ template <class C> struct Unscale : Always {
 
 // make(zero) gives the functor in the type of `zero`. WIDE: the first list is.
 template <bool WIDE = false, int LISTS, class Make>
-void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count, int32_t dtype, Make make) {
+void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count,
+              int32_t dtype, Make make) {
   with_float(dtype, [&](auto zero) {
     using T = decltype(zero);
     using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
     const auto f = make(Compute<T>{});
     for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, sizes, count))
-      each_row(call, table.chunks(), CHUNK_SIZE, Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
+      each_row(call, table.chunks(), CHUNK_SIZE,
+               Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
   });
 }
 
 }  // namespace
 
-CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p,
-                              int32_t dtype) {
+CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count,
+                              double p, int32_t dtype) {
   return run("cdn_list_norm", Call::UNCHECKED, [&](Call& call) {
     if (!(p > 0)) CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be above 0, or infinity", p);
     double* to = call.out<double>(y, "y", 1);
@@ -160,18 +169,17 @@ CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* siz
   });
 }
 
-CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count, double limit,
-                                   int32_t dtype) {
+CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes,
+                                   int32_t count, double limit, int32_t dtype) {
   return run("cdn_list_clip_norm", Call::UNCHECKED, [&](Call& call) {
     const double* found = call.in<double>(norm, "norm", 1);
-    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
-      return ClipNorm<decltype(zero)>{found, limit, 0.0};
-    });
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype,
+             [&](auto zero) { return ClipNorm<decltype(zero)>{found, limit, 0.0}; });
   });
 }
 
-CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low, double high,
-                              int32_t dtype) {
+CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low,
+                              double high, int32_t dtype) {
   return run("cdn_list_clip", Call::UNCHECKED, [&](Call& call) {
     elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
       using C = decltype(zero);
@@ -180,18 +188,19 @@ CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t 
   });
 }
 
-CDN_API int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count,
-                              double weight, int32_t dtype) {
+CDN_API int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes,
+                              int32_t count, double weight, int32_t dtype) {
   return run("cdn_list_lerp", Call::UNCHECKED, [&](Call& call) {
-    elements<true>(call, {{ys, "ys", true, true}, {xs, "xs", false, false}}, sizes, count, dtype, [&](auto zero) {
-      using C = decltype(zero);
-      return Lerp<C>{{}, static_cast<C>(weight), static_cast<C>(1 - weight)};
-    });
+    elements<true>(call, {{ys, "ys", true, true}, {xs, "xs", false, false}}, sizes, count, dtype,
+                   [&](auto zero) {
+                     using C = decltype(zero);
+                     return Lerp<C>{{}, static_cast<C>(weight), static_cast<C>(1 - weight)};
+                   });
   });
 }
 
-CDN_API int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count, double factor,
-                                 int32_t dtype) {
+CDN_API int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes,
+                                 int32_t count, double factor, int32_t dtype) {
   return run("cdn_list_unscale", Call::UNCHECKED, [&](Call& call) {
     int32_t* flag = call.out<int32_t>(found, "found", 1);
     elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {

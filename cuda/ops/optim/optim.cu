@@ -1,6 +1,8 @@
-// Optimizer steps over many parameters in one launch (lists.h). A rule is the formula for one element: from the
-// parameter, its gradient and up to three numbers of state to their new values, computed and, but for the parameter,
-// kept in Compute<T>: a mean stored in 16 bits would stand still or vanish. What depends on the number of the step comes in as a scalar, so the kernels need no counters.
+// Optimizer steps over many parameters in one launch (lists.h). A rule is the formula for one
+// element: from the parameter, its gradient and up to three numbers of state to their new values,
+// computed and, but for the parameter, kept in Compute<T>: a mean stored in 16 bits would stand
+// still or vanish. What depends on the number of the step comes in as a scalar, so the kernels need
+// no counters.
 #include "kernel/lists.h"
 
 using namespace cdn;
@@ -36,8 +38,8 @@ template <class T, class Rule> struct Step {
   }
 };
 
-// The gradient with the coupled weight decay, an L2 penalty. Not computed where it is 0, or an infinite p would give
-// NaN.
+// The gradient with the coupled weight decay, an L2 penalty. Not computed where it is 0, or an
+// infinite p would give NaN.
 template <class C> CDN_FN C decayed(C g, C p, C weight_decay) {
   return weight_decay != C(0) ? g + weight_decay * p : g;
 }
@@ -65,7 +67,8 @@ template <class C> struct Moments {
   }
 };
 template <class C> Moments<C> moments(double beta1, double beta2) {
-  return {static_cast<C>(beta1), static_cast<C>(beta2), static_cast<C>(1 - beta1), static_cast<C>(1 - beta2)};
+  return {static_cast<C>(beta1), static_cast<C>(beta2), static_cast<C>(1 - beta1),
+          static_cast<C>(1 - beta2)};
 }
 
 template <class C, bool AMSGRAD> struct Adam {
@@ -105,7 +108,8 @@ template <class C, bool CENTERED, bool MOMENTUM> struct RmsProp {
     if (CENTERED) {
       s[1] = alpha * s[1] + rest * g;
       square -= s[1] * s[1];
-      if (square < C(0)) square = C(0);  // rounding may make it so where the gradient hardly changes
+      if (square < C(0))
+        square = C(0);  // rounding may make it so where the gradient hardly changes
     }
     C change = g / (fn::sqrt(square) + eps);
     if (MOMENTUM) {
@@ -142,13 +146,16 @@ struct Parameters {
 
 constexpr int MAX_STATES = 3;
 
-// make(zero) gives the rule in the type of `zero`; states are the lists that it needs, in its order.
-template <class Make> void step(Call& call, const Parameters& with, const List (&states)[MAX_STATES], Make make) {
+// make(zero) gives the rule in the type of `zero`; states are the lists that it needs, in its
+// order.
+template <class Make>
+void step(Call& call, const Parameters& with, const List (&states)[MAX_STATES], Make make) {
   with_float(with.dtype, [&](auto zero) {
     using T = decltype(zero);
     const auto rule = make(Compute<T>{});
     using Rule = std::decay_t<decltype(rule)>;
-    List lists[2 + Rule::STATES] = {{with.params, "params", true, false}, {with.grads, "grads", false, false}};
+    List lists[2 + Rule::STATES] = {{with.params, "params", true, false},
+                                    {with.grads, "grads", false, false}};
     for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
     static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
     for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count))
@@ -158,20 +165,22 @@ template <class Make> void step(Call& call, const Parameters& with, const List (
 
 }  // namespace
 
-CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
-                             const int64_t* sizes, int32_t count, double lr, double momentum, double dampening,
-                             double weight_decay, int32_t nesterov, int32_t first, int32_t maximize, int32_t dtype) {
+CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads,
+                             const uint32_t* velocities, const int64_t* sizes, int32_t count,
+                             double lr, double momentum, double dampening, double weight_decay,
+                             int32_t nesterov, int32_t first, int32_t maximize, int32_t dtype) {
   return run("cdn_sgd_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto has_momentum) {
-      step(call, {params, grads, sizes, count, maximize, dtype}, {{velocities, "velocities", true, true}}, [&](auto zero) {
-        using C = decltype(zero);
-        return Sgd<C, decltype(has_momentum)::value>{static_cast<C>(lr),
-                                                     static_cast<C>(momentum),
-                                                     static_cast<C>(1 - dampening),
-                                                     static_cast<C>(weight_decay),
-                                                     nesterov != 0,
-                                                     first != 0};
-      });
+      step(call, {params, grads, sizes, count, maximize, dtype},
+           {{velocities, "velocities", true, true}}, [&](auto zero) {
+             using C = decltype(zero);
+             return Sgd<C, decltype(has_momentum)::value>{static_cast<C>(lr),
+                                                          static_cast<C>(momentum),
+                                                          static_cast<C>(1 - dampening),
+                                                          static_cast<C>(weight_decay),
+                                                          nesterov != 0,
+                                                          first != 0};
+           });
     };
     if (momentum != 0)
       with(std::true_type{});
@@ -181,17 +190,20 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, cons
 }
 
 CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
-                              const uint32_t* squares, const uint32_t* largest, const int64_t* sizes, int32_t count,
-                              double rate, double beta1, double beta2, double root_correction, double eps,
-                              double weight_decay, double shrink, int32_t maximize, int32_t dtype) {
+                              const uint32_t* squares, const uint32_t* largest,
+                              const int64_t* sizes, int32_t count, double rate, double beta1,
+                              double beta2, double root_correction, double eps, double weight_decay,
+                              double shrink, int32_t maximize, int32_t dtype) {
   return run("cdn_adam_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto amsgrad) {
-      const List states[MAX_STATES] = {{means, "means", true, true}, {squares, "squares", true, true}, {largest, "largest", true, true}};
+      const List states[MAX_STATES] = {{means, "means", true, true},
+                                       {squares, "squares", true, true},
+                                       {largest, "largest", true, true}};
       step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
         using C = decltype(zero);
-        return Adam<C, decltype(amsgrad)::value>{moments<C>(beta1, beta2),        static_cast<C>(rate),
-                                                 static_cast<C>(root_correction), static_cast<C>(eps),
-                                                 static_cast<C>(weight_decay),    static_cast<C>(shrink)};
+        return Adam<C, decltype(amsgrad)::value>{
+            moments<C>(beta1, beta2), static_cast<C>(rate),         static_cast<C>(root_correction),
+            static_cast<C>(eps),      static_cast<C>(weight_decay), static_cast<C>(shrink)};
       });
     };
     if (largest)
@@ -202,29 +214,34 @@ CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, con
 }
 
 CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
-                               const uint32_t* squares, const int64_t* sizes, int32_t count, double grad_rate,
-                               double momentum_rate, double beta1, double beta2, double correction, double eps,
-                               double weight_decay, double shrink, int32_t maximize, int32_t dtype) {
+                               const uint32_t* squares, const int64_t* sizes, int32_t count,
+                               double grad_rate, double momentum_rate, double beta1, double beta2,
+                               double correction, double eps, double weight_decay, double shrink,
+                               int32_t maximize, int32_t dtype) {
   return run("cdn_nadam_step", Call::UNCHECKED, [&](Call& call) {
-    const List states[MAX_STATES] = {{means, "means", true, true}, {squares, "squares", true, true}};
+    const List states[MAX_STATES] = {{means, "means", true, true},
+                                     {squares, "squares", true, true}};
     step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
       using C = decltype(zero);
-      return NAdam<C>{moments<C>(beta1, beta2),   static_cast<C>(grad_rate), static_cast<C>(momentum_rate),
-                      static_cast<C>(correction), static_cast<C>(eps),       static_cast<C>(weight_decay),
+      return NAdam<C>{moments<C>(beta1, beta2),      static_cast<C>(grad_rate),
+                      static_cast<C>(momentum_rate), static_cast<C>(correction),
+                      static_cast<C>(eps),           static_cast<C>(weight_decay),
                       static_cast<C>(shrink)};
     });
   });
 }
 
-CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares,
-                                 const uint32_t* means, const uint32_t* velocities, const int64_t* sizes, int32_t count,
-                                 double lr, double alpha, double eps, double weight_decay, double momentum,
-                                 int32_t maximize, int32_t dtype) {
+CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads,
+                                 const uint32_t* squares, const uint32_t* means,
+                                 const uint32_t* velocities, const int64_t* sizes, int32_t count,
+                                 double lr, double alpha, double eps, double weight_decay,
+                                 double momentum, int32_t maximize, int32_t dtype) {
   return run("cdn_rmsprop_step", Call::UNCHECKED, [&](Call& call) {
     auto with = [&](auto centered, auto has_momentum) {
       const List velocity{velocities, "velocities", true, true};
-      const List states[MAX_STATES] = {
-          {squares, "squares", true, true}, means ? List{means, "means", true, true} : velocity, velocity};
+      const List states[MAX_STATES] = {{squares, "squares", true, true},
+                                       means ? List{means, "means", true, true} : velocity,
+                                       velocity};
       step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
         using C = decltype(zero);
         return RmsProp<C, decltype(centered)::value, decltype(has_momentum)::value>{
@@ -243,19 +260,22 @@ CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, 
   });
 }
 
-CDN_API int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums,
-                                 const int64_t* sizes, int32_t count, double rate, double eps, double weight_decay,
-                                 int32_t maximize, int32_t dtype) {
+CDN_API int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads,
+                                 const uint32_t* sums, const int64_t* sizes, int32_t count,
+                                 double rate, double eps, double weight_decay, int32_t maximize,
+                                 int32_t dtype) {
   return run("cdn_adagrad_step", Call::UNCHECKED, [&](Call& call) {
-    step(call, {params, grads, sizes, count, maximize, dtype}, {{sums, "sums", true, true}}, [&](auto zero) {
-      using C = decltype(zero);
-      return Adagrad<C>{static_cast<C>(rate), static_cast<C>(eps), static_cast<C>(weight_decay)};
-    });
+    step(call, {params, grads, sizes, count, maximize, dtype}, {{sums, "sums", true, true}},
+         [&](auto zero) {
+           using C = decltype(zero);
+           return Adagrad<C>{static_cast<C>(rate), static_cast<C>(eps),
+                             static_cast<C>(weight_decay)};
+         });
   });
 }
 
-CDN_API int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes, int32_t count,
-                              double rate, double shrink, int32_t dtype) {
+CDN_API int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes,
+                              int32_t count, double rate, double shrink, int32_t dtype) {
   return run("cdn_muon_step", Call::UNCHECKED, [&](Call& call) {
     step(call, {params, updates, sizes, count, 0, dtype}, {}, [&](auto zero) {
       using C = decltype(zero);

@@ -1,6 +1,7 @@
-// Dropout: y = x * scale where a random word says so, else 0. No mask is stored: the words come from Philox by seed and
-// counter, so that the gradient is the same function of the gradient. A block of four words serves four neighbouring
-// elements whatever their type; a thread takes them with one access where x and y are aligned to it.
+// Dropout: y = x * scale where a random word says so, else 0. No mask is stored: the words come
+// from Philox by seed and counter, so that the gradient is the same function of the gradient. A
+// block of four words serves four neighbouring elements whatever their type; a thread takes them
+// with one access where x and y are aligned to it.
 #include "kernel/functions.h"
 #include "kernel/philox.h"
 
@@ -8,7 +9,9 @@ using namespace cdn;
 
 namespace {
 
-template <class T> struct alignas(4 * sizeof(T)) Four { T v[4]; };
+template <class T> struct alignas(4 * sizeof(T)) Four {
+  T v[4];
+};
 
 template <class T, bool ALIGNED> struct Dropout {
   T* y;
@@ -34,9 +37,11 @@ template <class T, bool ALIGNED> struct Dropout {
 
 }  // namespace
 
-CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed,
+                            int64_t offset, int32_t dtype) {
   return run("cdn_dropout", Call::IN_PLACE, [&](Call& call) {
-    if (!(p >= 0 && p <= 1)) CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
+    if (!(p >= 0 && p <= 1))
+      CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", n);
@@ -44,7 +49,9 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t
       uint64_t threshold = static_cast<uint64_t>(p * 0x1p32);  // 2^32, above every word, for p = 1
       auto scale = static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0);
       auto key = static_cast<uint64_t>(seed), counter = static_cast<uint64_t>(offset);
-      bool aligned = (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % sizeof(Four<T>) == 0;
+      bool aligned =
+          (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % sizeof(Four<T>) ==
+          0;
       int64_t blocks = n / 4 + (n % 4 != 0);
       if (aligned)
         each(call, blocks, Dropout<T, true>{to, from, n, key, counter, threshold, scale});

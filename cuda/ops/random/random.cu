@@ -9,7 +9,9 @@ namespace {
 // The next number of T below x.
 template <class T> T below(T x) {
   if constexpr (is_half<T>) {
-    x.bits = static_cast<uint16_t>(x.bits == 0 ? 0x8001 : x.bits & 0x8000 ? x.bits + 1 : x.bits - 1);
+    x.bits = static_cast<uint16_t>(x.bits == 0       ? 0x8001
+                                   : x.bits & 0x8000 ? x.bits + 1
+                                                     : x.bits - 1);
     return x;
   } else {
     return std::nextafter(x, -std::numeric_limits<T>::infinity());
@@ -28,8 +30,9 @@ template <class T> struct Uniform {
     for (int j = 0; j < PER; j++) {
       int64_t i = block * PER + j;
       if (i >= n) return;
-      C value = wide(static_cast<T>(fn::fma(high - low, Unit<C>::draw(w, j), low)));  // the same on every device
-      y[i] = static_cast<T>(value < last ? value : last);                             // rounding must not reach high
+      C value = wide(static_cast<T>(
+          fn::fma(high - low, Unit<C>::draw(w, j), low)));  // the same on every device
+      y[i] = static_cast<T>(value < last ? value : last);   // rounding must not reach high
     }
   }
 };
@@ -82,8 +85,8 @@ void need_finite(const char* name, double value) {
 
 }  // namespace
 
-CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset,
-                            int32_t dtype) {
+CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed,
+                            int64_t offset, int32_t dtype) {
   return run("cdn_uniform", [&](Call& call) {
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&](auto zero) {
@@ -91,19 +94,21 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
       using C = Compute<T>;
       need_finite("low", static_cast<C>(static_cast<T>(low)));
       need_finite("high", static_cast<C>(static_cast<T>(high)));
-      need_finite("high - low", static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
+      need_finite("high - low",
+                  static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
       T* to = call.out<T>(y, "y", n);
       int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
       C from = wide(static_cast<T>(low)), end = wide(static_cast<T>(high));
       C last = from < end ? wide(below(static_cast<T>(high))) : from;
       each(call, blocks,
-           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), from, end, last});
+           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), from, end,
+                      last});
     });
   });
 }
 
-CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset,
-                           int32_t dtype) {
+CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed,
+                           int64_t offset, int32_t dtype) {
   return run("cdn_normal", [&](Call& call) {
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&](auto zero) {
@@ -120,7 +125,8 @@ CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64
   });
 }
 
-CDN_API int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset) {
+CDN_API int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed,
+                            int64_t offset) {
   return run("cdn_randint", [&](Call& call) {
     if (low >= high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %d; it must be below high, %d", low, high);
     int32_t* to = call.out<int32_t>(y, "y", n);

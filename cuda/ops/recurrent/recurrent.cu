@@ -1,7 +1,8 @@
-// The pointwise part of recurrent layers, one time step a call: what follows the products x W_ih^T and h W_hh^T, and
-// its gradient. A thread takes one unit of one row and all gates of it, which lie `hidden` apart, so neighbours read
-// neighbours, each number is read once and nothing in between is stored. The biases are added here: that spares a pass
-// over the products of all steps. Gates stand in PyTorch's order: i, f, g, o and r, z, n.
+// The pointwise part of recurrent layers, one time step a call: what follows the products x W_ih^T
+// and h W_hh^T, and its gradient. A thread takes one unit of one row and all gates of it, which lie
+// `hidden` apart, so neighbours read neighbours, each number is read once and nothing in between is
+// stored. The biases are added here: that spares a pass over the products of all steps. Gates stand
+// in PyTorch's order: i, f, g, o and r, z, n.
 #include "kernel/functions.h"
 
 using namespace cdn;
@@ -57,10 +58,12 @@ template <class T> struct LstmCellGrad {
 
   CDN_FN LstmCellGrad row(int64_t r) const {
     int64_t at = r * count;
-    return {dgates + 4 * at, dc_prev + at, dy + at, dh + at, dc + at, gates + 4 * at, c + at, c_prev + at, count};
+    return {dgates + 4 * at, dc_prev + at, dy + at,     dh + at, dc + at,
+            gates + 4 * at,  c + at,       c_prev + at, count};
   }
   CDN_FN void operator()(int64_t j) const {
-    C i = wide(gates[j]), f = wide(gates[j + count]), g = wide(gates[j + 2 * count]), o = wide(gates[j + 3 * count]);
+    C i = wide(gates[j]), f = wide(gates[j + count]), g = wide(gates[j + 2 * count]),
+      o = wide(gates[j + 3 * count]);
     C tanh_c = fn::tanh(wide(c[j])), dout = wide(dy[j]) + wide(dh[j]);
     C dcell = wide(dc[j]) + tanh_grad(dout * o, tanh_c), before = wide(c_prev[j]);
     dgates[j] = static_cast<T>(sigmoid_grad(dcell * g, i));
@@ -105,9 +108,11 @@ template <class T> struct GruCellGrad {
             dh_past + at,      gates + 3 * at,    inner + at,   h_prev + at, count};
   }
   CDN_FN void operator()(int64_t j) const {
-    C r = wide(gates[j]), z = wide(gates[j + count]), n = wide(gates[j + 2 * count]), q = wide(inner[j]);
+    C r = wide(gates[j]), z = wide(gates[j + count]), n = wide(gates[j + 2 * count]),
+      q = wide(inner[j]);
     C dout = wide(dy[j]) + wide(dh[j]) + wide(dh_past[j]), before = wide(h_prev[j]);
-    C dn = tanh_grad(dout * (C(1) - z), n), dr = sigmoid_grad(dn * q, r), dz = sigmoid_grad(dout * (before - n), z);
+    C dn = tanh_grad(dout * (C(1) - z), n), dr = sigmoid_grad(dn * q, r),
+      dz = sigmoid_grad(dout * (before - n), z);
     dgates_x[j] = dgates_h[j] = static_cast<T>(dr);
     dgates_x[j + count] = dgates_h[j + count] = static_cast<T>(dz);
     dgates_x[j + 2 * count] = static_cast<T>(dn);
@@ -146,9 +151,10 @@ struct Cells {
 
 // f(products) with the biases or without.
 template <class T, class F>
-void with_products(Call& call, int64_t gates, const Cells& size, uint32_t x, uint32_t h, uint32_t bias_ih,
-                   uint32_t bias_hh, F&& f) {
-  if (!bias_ih != !bias_hh) CDN_FAIL(CDN_BAD_HANDLE, "bias_ih and bias_hh: one is 0; both may be, or none");
+void with_products(Call& call, int64_t gates, const Cells& size, uint32_t x, uint32_t h,
+                   uint32_t bias_ih, uint32_t bias_hh, F&& f) {
+  if (!bias_ih != !bias_hh)
+    CDN_FAIL(CDN_BAD_HANDLE, "bias_ih and bias_hh: one is 0; both may be, or none");
   const T* of_x = call.in<T>(x, "gates_x", gates * size.units);
   const T* of_h = call.in<T>(h, "gates_h", gates * size.units);
   if (!bias_ih) return f(Products<T, false>{of_x, of_h, nullptr, nullptr});
@@ -159,9 +165,9 @@ void with_products(Call& call, int64_t gates, const Cells& size, uint32_t x, uin
 
 }  // namespace
 
-CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                              uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden,
-                              int32_t dtype) {
+CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x,
+                              uint32_t gates_h, uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh,
+                              int64_t n, int64_t hidden, int32_t dtype) {
   return run("cdn_lstm_cell", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 4);
     with_float(dtype, [&](auto zero) {
@@ -178,9 +184,9 @@ CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t g
   });
 }
 
-CDN_API int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc,
-                                   uint32_t gates, uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden,
-                                   int32_t dtype) {
+CDN_API int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh,
+                                   uint32_t dc, uint32_t gates, uint32_t c, uint32_t c_prev,
+                                   int64_t n, int64_t hidden, int32_t dtype) {
   return run("cdn_lstm_cell_grad", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 4);
     with_float(dtype, [&](auto zero) {
@@ -200,9 +206,9 @@ CDN_API int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t d
   });
 }
 
-CDN_API int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                             uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden,
-                             int32_t dtype) {
+CDN_API int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x,
+                             uint32_t gates_h, uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh,
+                             int64_t n, int64_t hidden, int32_t dtype) {
   return run("cdn_gru_cell", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 3);
     with_float(dtype, [&](auto zero) {
@@ -219,9 +225,10 @@ CDN_API int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_
   });
 }
 
-CDN_API int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy, uint32_t dh,
-                                  uint32_t dh_past, uint32_t gates, uint32_t inner, uint32_t h_prev, int64_t n,
-                                  int64_t hidden, int32_t dtype) {
+CDN_API int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev,
+                                  uint32_t dy, uint32_t dh, uint32_t dh_past, uint32_t gates,
+                                  uint32_t inner, uint32_t h_prev, int64_t n, int64_t hidden,
+                                  int32_t dtype) {
   return run("cdn_gru_cell_grad", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 3);
     with_float(dtype, [&](auto zero) {
@@ -242,8 +249,9 @@ CDN_API int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t
   });
 }
 
-CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih, uint32_t bias_hh,
-                             int64_t n, int64_t hidden, int32_t relu, int32_t dtype) {
+CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih,
+                             uint32_t bias_hh, int64_t n, int64_t hidden, int32_t relu,
+                             int32_t dtype) {
   return run("cdn_rnn_cell", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 1);
     with_float(dtype, [&](auto zero) {
@@ -260,8 +268,8 @@ CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uin
   });
 }
 
-CDN_API int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n, int64_t hidden,
-                                  int32_t relu, int32_t dtype) {
+CDN_API int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n,
+                                  int64_t hidden, int32_t relu, int32_t dtype) {
   return run("cdn_rnn_cell_grad", Call::IN_PLACE, [&](Call& call) {
     Cells size(n, hidden, 1);
     with_float(dtype, [&](auto zero) {

@@ -1,4 +1,5 @@
-// Cumulative sums of x[outer, axis, inner] along axis, in float64 (int32: in int64, which wraps as int32 does).
+// Cumulative sums of x[outer, axis, inner] along axis, in float64 (int32: in int64, which wraps as
+// int32 does).
 #include "kernel/drivers.h"
 
 using namespace cdn;
@@ -12,8 +13,10 @@ template <class A> struct SumUp {
 };
 
 template <class T>
-struct CumSum : SumUp<typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type> {
-  using Base = SumUp<typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type>;
+struct CumSum
+    : SumUp<typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type> {
+  using Base =
+      SumUp<typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type>;
   using Acc = typename Base::Acc;
   const T* x;
   T* y;
@@ -23,8 +26,8 @@ struct CumSum : SumUp<typename std::conditional<std::is_same<T, int32_t>::value,
 
 }  // namespace
 
-CDN_API int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t reverse,
-                           int32_t dtype) {
+CDN_API int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                           int32_t reverse, int32_t dtype) {
   return run("cdn_cumsum", [&](Call& call) {
     int64_t n = checked_product("outer, axis, inner", outer, axis, inner);
     with_number(dtype, [&](auto zero) {

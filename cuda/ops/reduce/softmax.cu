@@ -1,7 +1,8 @@
-// Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and a map, which suits
-// vector lanes as well as warps; subtracting the row's maximum first keeps exp from overflowing. The sums are float64: in
-// float32 those of long rows, over a vocabulary for instance, lose digits with their length. One of e^x is 1, so log1p of
-// the others keeps the digits of a logarithm near 0, that of a class which is almost certain.
+// Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and
+// a map, which suits vector lanes as well as warps; subtracting the row's maximum first keeps exp
+// from overflowing. The sums are float64: in float32 those of long rows, over a vocabulary for
+// instance, lose digits with their length. One of e^x is 1, so log1p of the others keeps the digits
+// of a logarithm near 0, that of a class which is almost certain.
 #include "kernel/functions.h"
 #include "kernel/target.h"
 
@@ -17,7 +18,9 @@ template <class T> struct MaxThenSumExp {
   CDN_FN Acc start1() const { return -std::numeric_limits<Acc>::infinity(); }
   CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
   CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
-  CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const { return fn::exp(wide(x[r * cols + c]) - max); }
+  CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const {
+    return fn::exp(wide(x[r * cols + c]) - max);
+  }
   CDN_FN static Acc log_of(double sum) { return fn::log1p(static_cast<Acc>(sum - 1)); }
   CDN_FN bool maps() const { return true; }
   CDN_FN void finish(int64_t, Acc, double) const {}
@@ -93,7 +96,8 @@ template <class T> struct RowGrad {
 template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
   using C = Compute<T>;
   CDN_FN double load1(int64_t r, int64_t c) const {
-    return static_cast<double>(wide(this->dy[r * this->cols + c])) * static_cast<double>(wide(this->y[r * this->cols + c]));
+    return static_cast<double>(wide(this->dy[r * this->cols + c])) *
+           static_cast<double>(wide(this->y[r * this->cols + c]));
   }
   CDN_FN void store(int64_t r, int64_t c, double sum, double) const {
     int64_t at = r * this->cols + c;
@@ -101,7 +105,9 @@ template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy *
   }
 };
 
-template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
+template <class T>
+struct LogSoftmaxGrad
+    : RowGrad<T> {  // dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
   using C = Compute<T>;
   CDN_FN double load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
   CDN_FN void store(int64_t r, int64_t c, double total, double) const {
@@ -112,7 +118,8 @@ template <class T> struct LogSoftmaxGrad : RowGrad<T> {  // dx = dy - exp(y) * s
 };
 
 template <template <class> class Op>
-int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_t cols, int32_t dtype) {
+int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_t cols,
+                int32_t dtype) {
   return run(name, Call::IN_PLACE, [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     with_float(dtype, [&](auto zero) {
@@ -127,7 +134,8 @@ int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_
 }
 
 template <template <class> class Op>
-int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t n_rows, int64_t cols, int32_t dtype) {
+int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t n_rows,
+                 int64_t cols, int32_t dtype) {
   return run(name, Call::IN_PLACE, [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     with_float(dtype, [&](auto zero) {
@@ -147,24 +155,29 @@ int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t
 CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
   return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype);
 }
-CDN_API int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
+CDN_API int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols,
+                                   int32_t dtype) {
   return row_map<MaskedSoftmax>("cdn_masked_softmax", y, x, rows, cols, dtype);
 }
 CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
   return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype);
 }
-CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) {
+CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
+                                 int32_t dtype) {
   return row_grad<SoftmaxGrad>("cdn_softmax_grad", dx, dy, y, rows, cols, dtype);
 }
-CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols, int32_t dtype) {
+CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
+                                     int64_t cols, int32_t dtype) {
   return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype);
 }
 
-CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t n_rows, int64_t cols,
-                                  int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
+CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target,
+                                  int64_t n_rows, int64_t cols, int32_t ignore_index, int32_t dtype,
+                                  int32_t target_dtype) {
   return run("cdn_cross_entropy", [&](Call& call) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
-    if (cols == 0 && n_rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
+    if (cols == 0 && n_rows > 0)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
     with_float(dtype, [&](auto zero) {
       with_target(target_dtype, [&](auto target_zero) {
         using T = decltype(zero);

@@ -1,7 +1,8 @@
-// Variance, norms and log-sum-exp of x[outer, axis, inner] over axis, each in one pass over memory, and their
-// gradients. The variance is made of sums in float64 of x - x0 and its square, x0 being the first element along the
-// axis: near the data, so that a large mean cancels before it is squared. Log-sum-exp carries the largest element and
-// the sum of e^(x - largest), at one exp an element.
+// Variance, norms and log-sum-exp of x[outer, axis, inner] over axis, each in one pass over memory,
+// and their gradients. The variance is made of sums in float64 of x - x0 and its square, x0 being
+// the first element along the axis: near the data, so that a large mean cancels before it is
+// squared. Log-sum-exp carries the largest element and the sum of e^(x - largest), at one exp an
+// element.
 #include "kernel/functions.h"
 #include "kernel/ties.h"
 
@@ -63,7 +64,8 @@ double divisor_for(int64_t n, double correction) {
   return divisor > 0 ? divisor : 0;
 }
 
-// ---- norms: rules for (sum |x|^p)^(1/p) and its limits; `term` of each element, `result` of what they join to
+// ---- norms: rules for (sum |x|^p)^(1/p) and its limits; `term` of each element, `result` of what
+// they join to
 
 struct Adding {
   using Acc = double;
@@ -109,7 +111,9 @@ template <class T, class Rule> struct Norm {
   CDN_FN void store(int64_t at, Acc acc) const { y[at] = static_cast<T>(rule.result(acc)); }
 };
 
-template <class C> CDN_FN C with_sign(C size, C x) { return x > C(0) ? size : x < C(0) ? -size : x * C(0); }
+template <class C> CDN_FN C with_sign(C size, C x) {
+  return x > C(0) ? size : x < C(0) ? -size : x * C(0);
+}
 
 // dy sign(x) (|x| / y)^(p - 1); 0 where y is 0, and for p < 1 where x is.
 template <class T> struct NormGrad {
@@ -127,7 +131,8 @@ template <class T> struct NormGrad {
       result = C(0);
     } else {
       double ratio = static_cast<double>(value < C(0) ? -value : value) / static_cast<double>(norm);
-      result = with_sign(static_cast<C>(static_cast<double>(upstream) * fn::pow(ratio, p - 1)), value);
+      result =
+          with_sign(static_cast<C>(static_cast<double>(upstream) * fn::pow(ratio, p - 1)), value);
     }
     dx[at] = static_cast<T>(result);
   }
@@ -162,7 +167,8 @@ template <class T> struct LogSumExp {
     // Equal ones may be infinite, and their difference NaN.
     C apart = a.largest == b.largest ? C(0) : a.largest - b.largest;
     C scale = fn::exp(apart > C(0) ? -apart : apart);
-    return {fn::larger(a.largest, b.largest), apart > C(0) ? a.sum + b.sum * scale : a.sum * scale + b.sum};
+    return {fn::larger(a.largest, b.largest),
+            apart > C(0) ? a.sum + b.sum * scale : a.sum * scale + b.sum};
   }
   CDN_FN void store(int64_t at, Acc acc) const {
     y[at] = static_cast<double>(acc.largest) + static_cast<double>(fn::log(acc.sum));
@@ -177,14 +183,15 @@ template <class T> struct LogSumExpGrad {
   CDN_FN void operator()(int64_t at, int64_t from) const {
     using C = Compute<T>;
     double total = y[from], base = total == -std::numeric_limits<double>::infinity() ? 0 : total;
-    dx[at] = static_cast<T>(wide(dy[from]) * fn::exp(static_cast<C>(static_cast<double>(wide(x[at])) - base)));
+    dx[at] = static_cast<T>(wide(dy[from]) *
+                            fn::exp(static_cast<C>(static_cast<double>(wide(x[at])) - base)));
   }
 };
 
 }  // namespace
 
-CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                             double correction, int32_t root, int32_t dtype) {
+CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis,
+                             int64_t inner, double correction, int32_t root, int32_t dtype) {
   return run("cdn_variance", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
@@ -198,8 +205,9 @@ CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t oute
   });
 }
 
-CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y, int64_t outer,
-                                  int64_t axis, int64_t inner, double correction, int32_t dtype) {
+CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y,
+                                  int64_t outer, int64_t axis, int64_t inner, double correction,
+                                  int32_t dtype) {
   return run("cdn_variance_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
@@ -209,16 +217,18 @@ CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t
       const double* middle = call.in<double>(mean, "mean", n.out);
       const double divisor = divisor_for(axis, correction);
       if (y)
-        spread(call, outer, axis, inner,
-               VarianceGrad<T, true>{to, upstream, from, call.in<T>(y, "y", n.out), middle, divisor});
+        spread(
+            call, outer, axis, inner,
+            VarianceGrad<T, true>{to, upstream, from, call.in<T>(y, "y", n.out), middle, divisor});
       else
-        spread(call, outer, axis, inner, VarianceGrad<T, false>{to, upstream, from, nullptr, middle, divisor});
+        spread(call, outer, axis, inner,
+               VarianceGrad<T, false>{to, upstream, from, nullptr, middle, divisor});
     });
   });
 }
 
-CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, double p,
-                                int32_t dtype) {
+CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                                double p, int32_t dtype) {
   return run("cdn_vector_norm", [&](Call& call) {
     Sizes n(outer, axis, inner);
     need_identity(n, p);
@@ -226,7 +236,9 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
       using T = decltype(zero);
       T* to = call.out<T>(y, "y", n.out);
       const T* from = call.in<T>(x, "x", n.in);
-      auto by = [&](auto rule) { reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{from, to, rule}); };
+      auto by = [&](auto rule) {
+        reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{from, to, rule});
+      };
       if (p == 2) return by(Norm2{});
       if (p == 1) return by(Norm1{});
       if (p == 0) return by(Norm0{});
@@ -239,8 +251,9 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
   });
 }
 
-CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
-                                     int64_t inner, double p, int32_t dtype) {
+CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
+                                     int64_t outer, int64_t axis, int64_t inner, double p,
+                                     int32_t dtype) {
   return run("cdn_vector_norm_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
@@ -256,7 +269,8 @@ CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint3
   });
 }
 
-CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
+CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                                int32_t dtype) {
   return run("cdn_log_sum_exp", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
@@ -268,15 +282,16 @@ CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t a
   });
 }
 
-CDN_API int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer, int64_t axis,
-                                     int64_t inner, int32_t dtype) {
+CDN_API int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
+                                     int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
   return run("cdn_log_sum_exp_grad", [&](Call& call) {
     Sizes n(outer, axis, inner);
     with_float(dtype, [&](auto zero) {
       using T = decltype(zero);
       T* to = call.out<T>(dx, "dx", n.in);
       const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
-      spread(call, outer, axis, inner, LogSumExpGrad<T>{to, upstream, from, call.in<double>(y, "y", n.out)});
+      spread(call, outer, axis, inner,
+             LogSumExpGrad<T>{to, upstream, from, call.in<double>(y, "y", n.out)});
     });
   });
 }

@@ -1,5 +1,6 @@
-// Copies by strides, in both directions, and bands of matrices. Elements are moved as integers of their size. Strides
-// have neighbouring axes merged, so most slices come down to rows at equal distances.
+// Copies by strides, in both directions, and bands of matrices. Elements are moved as integers of
+// their size. Strides have neighbouring axes merged, so most slices come down to rows at equal
+// distances.
 #include "kernel/functions.h"
 
 using namespace cdn;
@@ -23,7 +24,8 @@ Window read_window(const int64_t* numbers, int32_t rank, const char* buffer) {
   out.layout = read_layout(numbers, rank, 1, &reach);
   out.offset = numbers[rank * 2];
   if (out.offset < 0 || out.offset > MAX_BYTES)
-    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in %s", (long long)out.offset, buffer);
+    CDN_FAIL(CDN_BAD_ARGUMENT, "layout: offset is %lld; it must be a place in %s",
+             (long long)out.offset, buffer);
   if (out.offset + reach.low < 0)
     CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches %lld elements before the start of %s",
              (long long)-(out.offset + reach.low), buffer);
@@ -33,8 +35,8 @@ Window read_window(const int64_t* numbers, int32_t rank, const char* buffer) {
   return out;
 }
 
-// Two elements written to one place would make the result depend on the order of threads. They are apart for certain
-// where each stride goes further than all smaller ones together.
+// Two elements written to one place would make the result depend on the order of threads. They are
+// apart for certain where each stride goes further than all smaller ones together.
 void check_apart(const Layout& l) {
   int64_t span = 0;
   bool seen[MAX_RANK] = {};
@@ -44,7 +46,8 @@ void check_apart(const Layout& l) {
     for (int32_t d = 0; d < l.rank; d++)
       if (!seen[d] && (least < 0 || size(d) < size(least))) least = d;
     if (size(least) <= span)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: stride %lld may write an element twice", (long long)l.stride[0][least]);
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: stride %lld may write an element twice",
+               (long long)l.stride[0][least]);
     seen[least] = true;
     span += (l.extent[least] - 1) * size(least);
   }
@@ -65,8 +68,8 @@ template <class T> struct WriteRows {
   };
   CDN_FN Row row(int64_t r) const {
     bool narrow = r >> 31 == 0;  // 32-bit division where it serves
-    return {y + (narrow ? start(static_cast<uint32_t>(r)) : start(static_cast<uint64_t>(r))), x + r * cols, stride,
-            cols};
+    return {y + (narrow ? start(static_cast<uint32_t>(r)) : start(static_cast<uint64_t>(r))),
+            x + r * cols, stride, cols};
   }
   template <class Index> CDN_FN int64_t start(Index rest) const {
     int64_t at = 0;
@@ -105,11 +108,14 @@ template <class T> struct Band {
   }
 };
 
-int64_t clamped(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+int64_t clamped(int64_t value, int64_t low, int64_t high) {
+  return value < low ? low : value > high ? high : value;
+}
 
 }  // namespace
 
-CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
+CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
+                                 int32_t dtype) {
   return run("cdn_strided_copy", [&](Call& call) {
     Window from = read_window(layout, rank, "x");
     with_word(dtype, [&](auto word) {
@@ -121,7 +127,8 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
   });
 }
 
-CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank, int32_t dtype) {
+CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
+                                  int32_t dtype) {
   return run("cdn_strided_write", [&](Call& call) {
     Window to = read_window(layout, rank, "y");
     const Layout& l = to.layout;
@@ -131,16 +138,18 @@ CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout,
       T* data = call.out<T>(y, "y", to.end) + to.offset;
       const T* from = call.in<T>(x, "x", l.n);
       if (l.n == 0) return;
-      int64_t cols = l.rank ? l.extent[l.rank - 1] : 1, stride = l.rank ? l.stride[0][l.rank - 1] : 1;
-      if (l.rank > 1) return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
+      int64_t cols = l.rank ? l.extent[l.rank - 1] : 1,
+              stride = l.rank ? l.stride[0][l.rank - 1] : 1;
+      if (l.rank > 1)
+        return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
       if (stride != 1) return each(call, cols, WriteLine<T>{data, from, stride});
       map(call, cols, Same{}, data, from);
     });
   });
 }
 
-CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low, int64_t high,
-                         int32_t dtype) {
+CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
+                         int64_t low, int64_t high, int32_t dtype) {
   return run("cdn_band", Call::IN_PLACE, [&](Call& call) {
     int64_t n = checked_product("batch, rows, cols", batch, rows, cols);
     with_word(dtype, [&](auto word) {
@@ -149,8 +158,9 @@ CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, in
       const T* from = call.in<T>(x, "x", n);
       // Beyond the matrix a bound excludes all or nothing, wherever it is.
       if (n)
-        each_row(call, batch * rows, cols,
-                 Band<T>{to, from, rows, cols, clamped(low, -rows, cols), clamped(high, -rows, cols)});
+        each_row(
+            call, batch * rows, cols,
+            Band<T>{to, from, rows, cols, clamped(low, -rows, cols), clamped(high, -rows, cols)});
     });
   });
 }

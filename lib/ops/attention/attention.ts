@@ -25,8 +25,8 @@ import { where } from "../elementwise/where.ts";
 /** Options of {@linkcode scaledDotProductAttention}. */
 export interface AttentionOptions {
   /**
-   * Which keys each query attends to, broadcast to the scores [..., queries, keys]: uint8, where 0 keeps a query from a key;
-   * or a float that is added to the scores. Default: all.
+   * Which keys each query attends to, broadcast to the scores [..., queries, keys]: uint8, where 0
+   * keeps a query from a key; or a float that is added to the scores. Default: all.
    */
   mask?: Tensor | null | undefined;
   /** Keep query i from keys after i. Default false. */
@@ -38,10 +38,10 @@ export interface AttentionOptions {
 }
 
 /**
- * Attention: softmax(scale · query keyᵀ + mask) value, over queries [..., queries, features], keys [..., keys, features]
- * and values [..., keys, out]; the result is [..., queries, out]. Leading axes broadcast. Floats. As
- * torch.nn.functional.scaled_dot_product_attention. A query that is kept from all keys gives 0, and gets no gradient. The
- * scores and weights of 16-bit floats are float32.
+ * Attention: softmax(scale · query keyᵀ + mask) value, over queries [..., queries, features], keys
+ * [..., keys, features] and values [..., keys, out]; the result is [..., queries, out]. Leading
+ * axes broadcast. Floats. As torch.nn.functional.scaled_dot_product_attention. A query that is kept
+ * from all keys gives 0, and gets no gradient. The scores and weights of 16-bit floats are float32.
  *
  * @throws {ShapeError} when the shapes do not go together.
  * @throws {DTypeError} when the dtypes differ, or are no floats.

@@ -23,8 +23,8 @@ export type GradKernel =
   | ((f: Functions, dx: number, dy: number, saved: number, n: bigint, dtype: number) => number);
 
 /**
- * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under which products know f, if
- * they do.
+ * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under
+ * which products know f, if they do.
  */
 export function unary(
   op: string,
@@ -68,8 +68,9 @@ export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
 }
 
 /**
- * dx = dy f'(x) by one kernel, recorded. It is linear in dy, whose gradient the same kernel gives again; `second` is what dx / dy
- * changes by with what was saved, made of operations, for which that is widened as kernels widen it. Left out: by nothing.
+ * dx = dy f'(x) by one kernel, recorded. It is linear in dy, whose gradient the same kernel gives
+ * again; `second` is what dx / dy changes by with what was saved, made of operations, for which
+ * that is widened as kernels widen it. Left out: by nothing.
  */
 export function sloped(
   op: string,

@@ -91,7 +91,8 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
 }
 
 /**
- * 1 / (1 + e^-x). Floats. With y the result, the gradient is y (1 - y), computed from x. As torch.sigmoid.
+ * 1 / (1 + e^-x). Floats. With y the result, the gradient is y (1 - y), computed from x. As
+ * torch.sigmoid.
  *
  * ```ts
  * import { sigmoid, tensor } from "@cudeno/cudeno";
@@ -105,7 +106,8 @@ export function sigmoid(x: Tensor): Tensor {
 }
 
 /**
- * The hyperbolic tangent of x. Floats. With y the result, the gradient is 1 - y^2, computed from x. As torch.tanh.
+ * The hyperbolic tangent of x. Floats. With y the result, the gradient is 1 - y^2, computed from x.
+ * As torch.tanh.
  *
  * ```ts
  * import { tanh, tensor } from "@cudeno/cudeno";
@@ -120,14 +122,17 @@ export function tanh(x: Tensor): Tensor {
 
 /** Options of {@linkcode gelu}. */
 export interface GeluOptions {
-  /** `"none"` (default) is exact; `"tanh"` is the approximation that some published networks were trained with. */
+  /**
+   * `"none"` (default) is exact; `"tanh"` is the approximation that some published networks were
+   * trained with.
+   */
   approximate?: "none" | "tanh" | undefined;
 }
 
 /**
- * x times the share of the standard normal distribution below x: x (1 + erf(x / sqrt(2))) / 2. With `approximate`
- * `"tanh"`, x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. Floats. As torch.nn.functional.gelu; Hendrycks and Gimpel,
- * https://arxiv.org/abs/1606.08415.
+ * x times the share of the standard normal distribution below x: x (1 + erf(x / sqrt(2))) / 2. With
+ * `approximate` `"tanh"`, x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2. Floats. As
+ * torch.nn.functional.gelu; Hendrycks and Gimpel, https://arxiv.org/abs/1606.08415.
  *
  * ```ts
  * import { gelu, tensor } from "@cudeno/cudeno";
@@ -163,7 +168,8 @@ function geluSecond(x: Tensor): Tensor {
   return mul(mul(exp(mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI)), add(mul(square, -1), 2));
 }
 
-// With s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3): s (1 - s) (2 u' + x (u'' + (1 - 2 s) u'^2)).
+// With s = sigmoid(u), u = 2 sqrt(2 / pi) (x + 0.044715 x^3): s (1 - s) (2 u' + x (u'' + (1 - 2 s)
+// u'^2)).
 function geluTanhSecond(x: Tensor): Tensor {
   x = near(x);
   const scale = 2 * Math.sqrt(2 / Math.PI);
@@ -187,7 +193,8 @@ export function silu(x: Tensor): Tensor {
   return unary("silu", x, floats, "cdn_silu", (grad) => {
     return sloped("silu", "cdn_silu_grad", grad, x, (x) => {
       x = near(x);
-      return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2)); // s (1 - s) (2 + x (1 - 2 s))
+      // s (1 - s) (2 + x (1 - 2 s))
+      return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2));
     });
   }, "silu");
 }
@@ -201,8 +208,8 @@ export interface SoftplusOptions {
 }
 
 /**
- * log(1 + e^(beta x)) / beta, a smooth max(x, 0), without overflow; x itself where beta x > threshold. Floats. As
- * torch.nn.functional.softplus.
+ * log(1 + e^(beta x)) / beta, a smooth max(x, 0), without overflow; x itself where beta x >
+ * threshold. Floats. As torch.nn.functional.softplus.
  *
  * ```ts
  * import { softplus, tensor } from "@cudeno/cudeno";

@@ -60,7 +60,8 @@ export function broadcasted(
   }
   if (b.backend !== a.backend) checkSameDevice(op, a, b);
   if (b.dtype !== a.dtype) {
-    [a, b] = autocasted("widest", a, b); // for comparisons; other operations have done so, and recorded it
+    // for comparisons; other operations have done so, and recorded it
+    [a, b] = autocasted("widest", a, b);
     checkSameDType(op, a, b);
   }
   if (sameShape(a.shape, b.shape)) {
@@ -87,7 +88,8 @@ const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.re
 // 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
 type Wide = <T extends Tensor | number>(x: T) => T;
 
-// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its input's.
+// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its
+// input's.
 function differentiable(
   op: string,
   y: Tensor,
@@ -161,8 +163,8 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back as NaN. Nor must its
- * gradient.
+ * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back
+ * as NaN. Nor must its gradient.
  */
 export function weigh(a: Tensor, b: Tensor): Tensor {
   const y = broadcasted("mul", "cdn_weigh", a, b);
@@ -170,8 +172,8 @@ export function weigh(a: Tensor, b: Tensor): Tensor {
 }
 
 /**
- * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN where b is 0. As torch.div;
- * {@linkcode floorDivide} gives whole numbers.
+ * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN
+ * where b is 0. As torch.div; {@linkcode floorDivide} gives whole numbers.
  *
  * ```ts
  * import { div, tensor } from "@cudeno/cudeno";
@@ -191,7 +193,8 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
     a,
     b,
     (grad, wide) => div(wide(grad), wide(b)),
-    // Not grad a / b^2, whose parts overflow and vanish where the whole does not; of 16 bits y may too.
+    // Not grad a / b^2, whose parts overflow and vanish where the whole does not; of 16 bits y may
+    // too.
     (grad, wide) =>
       inFloat32([wide(grad), a, b], (grad, x, b) => {
         return neg(mul(grad, div(x === a ? y : div(x, b), b)));
@@ -200,8 +203,9 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0 gives an infinity or
- * NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps. The gradient is 0. As torch.floor_divide.
+ * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0
+ * gives an infinity or NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps.
+ * The gradient is 0. As torch.floor_divide.
  *
  * ```ts
  * import { floorDivide, tensor } from "@cudeno/cudeno";
@@ -217,8 +221,8 @@ export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a to the power b, with broadcasting. Floats. The gradient is b a^(b-1) for a, which is 0 where b is 0, and
- * a^b ln a for b, which is 0 where a is 0 and b is not negative.
+ * a to the power b, with broadcasting. Floats. The gradient is b a^(b-1) for a, which is 0 where b
+ * is 0, and a^b ln a for b, which is 0 where a is 0 and b is not negative.
  *
  * ```ts
  * import { pow, tensor } from "@cudeno/cudeno";
@@ -253,13 +257,15 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
   );
 }
 
-// a, but 1 for zeros where the mask holds: the other factor is 0 there, and its product with infinity would be NaN.
+// a, but 1 for zeros where the mask holds: the other factor is 0 there, and its product with
+// infinity would be NaN.
 function nonzero(a: Tensor, mask: Tensor): Tensor {
   return where(mask, where(eq(a, 0), 1, a), a);
 }
 
 /**
- * The larger of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ * The larger of a and b, element by element; NaN where either is. Where they are equal each gets
+ * half the gradient.
  *
  * ```ts
  * import { maximum, tensor } from "@cudeno/cudeno";
@@ -281,7 +287,8 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * The smaller of a and b, element by element; NaN where either is. Where they are equal each gets half the gradient.
+ * The smaller of a and b, element by element; NaN where either is. Where they are equal each gets
+ * half the gradient.
  *
  * ```ts
  * import { minimum, tensor } from "@cudeno/cudeno";

@@ -3,8 +3,8 @@ import { type DType, dtypeInfo, isFloat } from "../../core/dtype.ts";
 import type { Tensor } from "../../tensor.ts";
 
 /**
- * The elements as another dtype. A float that does not fit an integer dtype saturates, fractions are cut off, NaN
- * becomes 0. Gradients pass between float32 and float64.
+ * The elements as another dtype. A float that does not fit an integer dtype saturates, fractions
+ * are cut off, NaN becomes 0. Gradients pass between float32 and float64.
  */
 export function cast(x: Tensor, dtype: DType): Tensor {
   const code = dtypeInfo(dtype).code;

@@ -31,7 +31,8 @@ export function abs(x: Tensor): Tensor {
 }
 
 /**
- * -1, 0 or 1 as x is negative, 0 or positive; 0 for NaN. Floats and int32. The gradient is 0. As torch.sign.
+ * -1, 0 or 1 as x is negative, 0 or positive; 0 for NaN. Floats and int32. The gradient is 0. As
+ * torch.sign.
  *
  * ```ts
  * import { sign, tensor } from "@cudeno/cudeno";
@@ -156,7 +157,8 @@ export function cos(x: Tensor): Tensor {
 }
 
 /**
- * The error function of x, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Floats. As torch.erf.
+ * The error function of x, 2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. Floats. As
+ * torch.erf.
  *
  * ```ts
  * import { erf, tensor } from "@cudeno/cudeno";
@@ -178,8 +180,9 @@ export function erf(x: Tensor): Tensor {
 }
 
 /**
- * x, but `min` where it is less and `max` where it is more; one of them may be left out. NaN stays NaN; `max` wins where
- * it is less than `min`. Floats and int32. The gradient is 1 from min to max, both included, else 0. As torch.clamp.
+ * x, but `min` where it is less and `max` where it is more; one of them may be left out. NaN stays
+ * NaN; `max` wins where it is less than `min`. Floats and int32. The gradient is 1 from min to max,
+ * both included, else 0. As torch.clamp.
  *
  * @throws {ArgumentError} when neither is given, or one is NaN.
  *

@@ -14,9 +14,10 @@ import {
 import { sumTo } from "../reduce/reduce.ts";
 
 /**
- * a where the condition holds, else b, element by element, with broadcasting of all three. The condition is uint8, as
- * comparisons give it: anything but 0 holds. a and b have one dtype, any; one of them may be a number. The gradient goes
- * to the one that was taken; the other gets 0, whatever stands there, NaN too. As torch.where.
+ * a where the condition holds, else b, element by element, with broadcasting of all three. The
+ * condition is uint8, as comparisons give it: anything but 0 holds. a and b have one dtype, any;
+ * one of them may be a number. The gradient goes to the one that was taken; the other gets 0,
+ * whatever stands there, NaN too. As torch.where.
  *
  * ```ts
  * import { tensor, where } from "@cudeno/cudeno";

@@ -12,15 +12,18 @@ import { checkDType, checkSameDevice, numbers } from "../_operands.ts";
 
 /** Options of {@linkcode embedding}. */
 export interface EmbeddingOptions {
-  /** The row of the weight that gets no gradient; negative ones count from the back. Default: none. */
+  /**
+   * The row of the weight that gets no gradient; negative ones count from the back. Default: none.
+   */
   paddingIndex?: number | undefined;
 }
 
 /**
- * The rows of weight [num, dim] that an int32 index of any shape names: y [...index, dim]. Floats, int32. The gradient of a
- * row is the sum over the places that name it, in their order, so that training repeats to the last bit; the row
- * `paddingIndex` gets none. An index that is negative or too large is found on the device and reported by the next read or
- * synchronize(). As torch.nn.functional.embedding, but with the index first there too.
+ * The rows of weight [num, dim] that an int32 index of any shape names: y [...index, dim]. Floats,
+ * int32. The gradient of a row is the sum over the places that name it, in their order, so that
+ * training repeats to the last bit; the row `paddingIndex` gets none. An index that is negative or
+ * too large is found on the device and reported by the next read or synchronize(). As
+ * torch.nn.functional.embedding, but with the index first there too.
  *
  * ```ts
  * import { embedding, randn, tensor } from "@cudeno/cudeno";

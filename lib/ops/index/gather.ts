@@ -12,10 +12,11 @@ import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "../_operands.ts";
 
 /**
- * Elements of x by their place along an axis: y[i][j][k] = x[i][index[i][j][k]][k] for axis 1, and so for any rank. The
- * int32 index has the rank of x and, but for the axis, at most its extents; y has the shape of the index. Any dtype; the
- * gradient is added up where elements came from. An index that is negative or too large is found on the device and
- * reported by the next read or synchronize(). As torch.gather.
+ * Elements of x by their place along an axis: y[i][j][k] = x[i][index[i][j][k]][k] for axis 1, and
+ * so for any rank. The int32 index has the rank of x and, but for the axis, at most its extents; y
+ * has the shape of the index. Any dtype; the gradient is added up where elements came from. An
+ * index that is negative or too large is found on the device and reported by the next read or
+ * synchronize(). As torch.gather.
  *
  * ```ts
  * import { gather, tensor } from "@cudeno/cudeno";
@@ -45,10 +46,11 @@ export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
 }
 
 /**
- * x with the elements of src added to places along an axis: x[i][index[i][j][k]][k] += src[i][j][k] for axis 1, and so for
- * any rank, as a new tensor. The int32 index has the shape of src, and but for the axis at most the extents of x. Elements
- * that meet in one place add up, in float64 and in their order, so that results repeat to the last bit. Floats, int32. A
- * bad index is left out and reported by the next read or synchronize(). As torch.scatter_add.
+ * x with the elements of src added to places along an axis: x[i][index[i][j][k]][k] += src[i][j][k]
+ * for axis 1, and so for any rank, as a new tensor. The int32 index has the shape of src, and but
+ * for the axis at most the extents of x. Elements that meet in one place add up, in float64 and in
+ * their order, so that results repeat to the last bit. Floats, int32. A bad index is left out and
+ * reported by the next read or synchronize(). As torch.scatter_add.
  *
  * ```ts
  * import { scatterAdd, tensor, zeros } from "@cudeno/cudeno";
@@ -74,8 +76,8 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor):
 }
 
 /**
- * Zeros of a shape with the elements of src added: the transpose of gather. `unique` promises that no two elements go to
- * one place, which saves the sorting.
+ * Zeros of a shape with the elements of src added: the transpose of gather. `unique` promises that
+ * no two elements go to one place, which saves the sorting.
  */
 export function scatterSum(
   src: Tensor,

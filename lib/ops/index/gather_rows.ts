@@ -17,9 +17,9 @@ export interface GatherRowsOptions {
 }
 
 /**
- * y[i] = x[index[i]] * scale + shift: the entries of x [rows, ...] that an int32 index [n] names, as [n, ...]. Turns a
- * batch of uint8 images into normalised floats in one pass. No gradient. An index out of range is found on the device
- * and reported by the next read or synchronize().
+ * y[i] = x[index[i]] * scale + shift: the entries of x [rows, ...] that an int32 index [n] names,
+ * as [n, ...]. Turns a batch of uint8 images into normalised floats in one pass. No gradient. An
+ * index out of range is found on the device and reported by the next read or synchronize().
  *
  * ```ts
  * import { gatherRows, tensor } from "@cudeno/cudeno";

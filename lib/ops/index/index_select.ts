@@ -6,9 +6,10 @@ import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "../_operands.ts";
 
 /**
- * The slices of x along an axis that an int32 index [n] names: y[i][j][k] = x[i][index[j]][k] for axis 1, and so for any
- * rank. Any dtype; the gradient is added up where slices came from ({@linkcode indexAdd}). An index that is negative or
- * too large is found on the device and reported by the next read or synchronize(). As torch.index_select.
+ * The slices of x along an axis that an int32 index [n] names: y[i][j][k] = x[i][index[j]][k] for
+ * axis 1, and so for any rank. Any dtype; the gradient is added up where slices came from
+ * ({@linkcode indexAdd}). An index that is negative or too large is found on the device and
+ * reported by the next read or synchronize(). As torch.index_select.
  *
  * ```ts
  * import { indexSelect, tensor } from "@cudeno/cudeno";
@@ -24,10 +25,11 @@ export function indexSelect(x: Tensor, axis: number, index: Tensor): Tensor {
 }
 
 /**
- * x with the slices of src added to those that an int32 index [n] names: x[i][index[j]][k] += src[i][j][k] for axis 1, as a
- * new tensor. src has the shape of x, with n along the axis. Slices that meet in one place add up, in float64 and in their
- * order, so that results repeat to the last bit. Floats, int32. A bad index is left out and reported by the next read or
- * synchronize(). As torch.index_add.
+ * x with the slices of src added to those that an int32 index [n] names: x[i][index[j]][k] +=
+ * src[i][j][k] for axis 1, as a new tensor. src has the shape of x, with n along the axis. Slices
+ * that meet in one place add up, in float64 and in their order, so that results repeat to the last
+ * bit. Floats, int32. A bad index is left out and reported by the next read or synchronize(). As
+ * torch.index_add.
  *
  * ```ts
  * import { indexAdd, tensor, zeros } from "@cudeno/cudeno";
@@ -86,7 +88,10 @@ export function selectSlices(x: Tensor, axis: number, index: Tensor, shape: Shap
   return y;
 }
 
-/** Unrecorded: x (by its handle, 0 for zeros) and the slices of src, but for those whose index is `skip`. */
+/**
+ * Unrecorded: x (by its handle, 0 for zeros) and the slices of src, but for those whose index is
+ * `skip`.
+ */
 export function addSlices(
   base: number,
   shape: Shape,

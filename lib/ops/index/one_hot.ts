@@ -11,9 +11,10 @@ export interface OneHotOptions {
 }
 
 /**
- * Rows of zeros with a 1 at the place that the int32 index names: y [...index, classes]. Any dtype, int32 by default. No
- * gradient. An index that is negative or too large gives a row of zeros, and is found on the device and reported by the
- * next read or synchronize(). As torch.nn.functional.one_hot.
+ * Rows of zeros with a 1 at the place that the int32 index names: y [...index, classes]. Any dtype,
+ * int32 by default. No gradient. An index that is negative or too large gives a row of zeros, and
+ * is found on the device and reported by the next read or synchronize(). As
+ * torch.nn.functional.one_hot.
  *
  * ```ts
  * import { oneHot, tensor } from "@cudeno/cudeno";

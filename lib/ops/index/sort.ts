@@ -82,9 +82,10 @@ function ordered(
 }
 
 /**
- * The k largest elements along an axis (or smallest, with `largest: false`), in order, and their int32 indices. Any dtype.
- * Of equal elements the one with the lower index comes first; NaN counts as the largest. Gradients go back to where the
- * values came from. As torch.topk with sorted = True.
+ * The k largest elements along an axis (or smallest, with `largest: false`), in order, and their
+ * int32 indices. Any dtype. Of equal elements the one with the lower index comes first; NaN counts
+ * as the largest. Gradients go back to where the values came from. As torch.topk with sorted =
+ * True.
  *
  * ```ts
  * import { tensor, topK } from "@cudeno/cudeno";
@@ -107,9 +108,9 @@ export function topK(x: Tensor, k: number, options: TopKOptions = {}): Ordered {
 }
 
 /**
- * The elements along an axis in ascending order (descending, if asked), and the int32 indices where they were. Any dtype.
- * Stable in either direction: equal elements keep their order; NaN counts as the largest. Gradients go back to where the
- * values came from. As torch.sort with stable = True.
+ * The elements along an axis in ascending order (descending, if asked), and the int32 indices where
+ * they were. Any dtype. Stable in either direction: equal elements keep their order; NaN counts as
+ * the largest. Gradients go back to where the values came from. As torch.sort with stable = True.
  *
  * ```ts
  * import { sort, tensor } from "@cudeno/cudeno";
@@ -124,8 +125,8 @@ export function sort(x: Tensor, options: SortOptions = {}): Ordered {
 }
 
 /**
- * The int32 indices of the elements along an axis in ascending order (descending, if asked), as {@linkcode sort} gives
- * them. As torch.argsort with stable = True.
+ * The int32 indices of the elements along an axis in ascending order (descending, if asked), as
+ * {@linkcode sort} gives them. As torch.argsort with stable = True.
  *
  * ```ts
  * import { argsort, tensor } from "@cudeno/cudeno";

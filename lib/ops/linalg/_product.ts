@@ -29,7 +29,10 @@ export interface Product {
   readonly variant?: number | undefined;
 }
 
-/** What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the product's dtype. */
+/**
+ * What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the
+ * product's dtype.
+ */
 export interface Epilogue {
   /** Added to each row: [n]. */
   readonly bias?: Tensor | null | undefined;
@@ -57,7 +60,10 @@ function distances(own: Shape, batch: Shape, size: number): number[] {
   return broadcastStrides(own, batch).map((stride) => stride * size);
 }
 
-/** The product, unrecorded. The tensors are taken as matrices of these extents, whatever their shapes. */
+/**
+ * The product, unrecorded. The tensors are taken as matrices of these extents, whatever their
+ * shapes.
+ */
 export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue): Tensor {
   const { m, n, k, transposeA = false, transposeB = false, batchA = [], batchB = [] } = x;
   const batch = broadcastShapes("matmul", batchA, batchB);
@@ -113,7 +119,10 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
   return c;
 }
 
-/** The product, recorded. Its gradients are products again, summed over the axes along which an input was repeated. */
+/**
+ * The product, recorded. Its gradients are products again, summed over the axes along which an
+ * input was repeated.
+ */
 export function product(a: Tensor, b: Tensor, x: Product): Tensor {
   return record(multiplied(a, b, x), "matmul", [a, b], (grad) => [
     a.requiresGrad ? gradOfA(grad, b, x, a.shape) : null,

@@ -15,12 +15,14 @@ interface Term {
 }
 
 /**
- * Products and sums by Einstein's convention, as torch.einsum, for one or two tensors. Each axis has a letter; axes with the
- * same letter are gone through together, and letters that the output lacks are summed over. Without `->` the output has
- * the letters that occur once, in alphabetical order (capitals first). Spaces mean nothing.
+ * Products and sums by Einstein's convention, as torch.einsum, for one or two tensors. Each axis
+ * has a letter; axes with the same letter are gone through together, and letters that the output
+ * lacks are summed over. Without `->` the output has the letters that occur once, in alphabetical
+ * order (capitals first). Spaces mean nothing.
  *
- * Two tensors are multiplied as a batch of matrices; axes are only permuted where their order asks for it. Floats. Under
- * autocast() two tensors are multiplied in its dtype. There is no `...`, and no letter twice in one tensor (diagonals).
+ * Two tensors are multiplied as a batch of matrices; axes are only permuted where their order asks
+ * for it. Floats. Under autocast() two tensors are multiplied in its dtype. There is no `...`, and
+ * no letter twice in one tensor (diagonals).
  *
  * @throws {ArgumentError} for an equation that cannot be read.
  * @throws {ShapeError} when letters and axes do not match, or a letter stands for two extents.
@@ -138,7 +140,8 @@ const without = (letters: string, gone: string) =>
 const only = (x: Term, other: Term) => without(x.letters, other.letters);
 const extentOf = ({ x, letters }: Term, letter: string) => x.shape[letters.indexOf(letter)];
 
-// The tensor as [batch, rows, cols], each several letters as one, or with the last two exchanged if that spares a copy.
+// The tensor as [batch, rows, cols], each several letters as one, or with the last two exchanged if
+// that spares a copy.
 function matrices(term: Term, batch: string, rows: string, cols: string) {
   const transposed = rows !== "" && term.letters === batch + cols + rows && cols !== "";
   const [first, second] = transposed ? [cols, rows] : [rows, cols];

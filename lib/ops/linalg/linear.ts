@@ -19,16 +19,20 @@ export interface FusedLinearOptions {
   activation?: FusedActivation | undefined;
   /** Added after the activation: [..., out], as the result. Default none. */
   residual?: Tensor | null | undefined;
-  /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
+  /**
+   * How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set
+   * it.
+   */
   precision?: MatmulPrecision | undefined;
 }
 
 /**
- * y = activation(x w^T + b) + residual: x [..., in], weight [out, in], bias [out], y [..., out]. Without options it is
- * torch.nn.functional.linear; with them it is one kernel for what would otherwise be several, and rounds once. Floats; under
- * autocast() its dtype is used.
+ * y = activation(x w^T + b) + residual: x [..., in], weight [out, in], bias [out], y [..., out].
+ * Without options it is torch.nn.functional.linear; with them it is one kernel for what would
+ * otherwise be several, and rounds once. Floats; under autocast() its dtype is used.
  *
- * @throws {ShapeError} when x's last axis is not weight's, bias is not [out], or residual is not [..., out].
+ * @throws {ShapeError} when x's last axis is not weight's, bias is not [out], or residual is not
+ * [..., out].
  * @throws {DTypeError} when the dtypes differ or are no floats.
  * @throws {ArgumentError} for an activation that there is not.
  *
@@ -95,8 +99,8 @@ const slopes = {
   silu: "cdn_silu_grad",
 } as const;
 
-// With dz that of the sums: dx = dz w, times the slope of what made x if that is left to us; dw = dz^T x, and beside it db,
-// the sums of dz^T's rows.
+// With dz that of the sums: dx = dz w, times the slope of what made x if that is left to us; dw =
+// dz^T x, and beside it db, the sums of dz^T's rows.
 function fusedGradients(
   x: Tensor,
   weight: Tensor,

@@ -21,25 +21,33 @@ export interface MatmulOptions {
   transposeA?: boolean | undefined;
   /** Read the matrices of b as their transposes: b is stored [..., n, k]. Default false. */
   transposeB?: boolean | undefined;
-  /** How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set it. */
+  /**
+   * How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set
+   * it.
+   */
   precision?: MatmulPrecision | undefined;
-  /** A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the shape. */
+  /**
+   * A kernel by name, to compare them; see matmulVariants(). Default `"default"`, the best for the
+   * shape.
+   */
   variant?: string | undefined;
 }
 
 /**
- * The matrix product op(a) op(b), as torch.matmul: c[..., i, j] = the sum over p of a[..., i, p] b[..., p, j], where op
- * transposes the last two axes if asked to.
+ * The matrix product op(a) op(b), as torch.matmul: c[..., i, j] = the sum over p of a[..., i, p]
+ * b[..., p, j], where op transposes the last two axes if asked to.
  *
  * - Matrices [m, k] and [k, n] give [m, n].
- * - A vector [k] counts as [1, k] on the left and as [k, 1] on the right, and that axis is dropped from the result; two
- *   vectors give one number.
+ * - A vector [k] counts as [1, k] on the left and as [k, 1] on the right, and that axis is dropped
+ *   from the result; two vectors give one number.
  * - Axes in front of the matrices are a batch; those of a and b broadcast, without copies.
  *
- * Floats. How exact float32 is says {@linkcode setMatmulPrecision}; the 16-bit ones are multiplied and added in float32
- * and rounded once. Under autocast() its dtype is used. Over no elements (k = 0) the sum is 0.
+ * Floats. How exact float32 is says {@linkcode setMatmulPrecision}; the 16-bit ones are multiplied
+ * and added in float32 and rounded once. Under autocast() its dtype is used. Over no elements (k =
+ * 0) the sum is 0.
  *
- * @throws {ShapeError} when the inner extents differ, the leading axes do not broadcast, or an operand has no axes.
+ * @throws {ShapeError} when the inner extents differ, the leading axes do not broadcast, or an
+ * operand has no axes.
  * @throws {DTypeError} when the dtypes differ or are no floats.
  *
  * ```ts
@@ -126,7 +134,8 @@ function variantNumber(a: Tensor, name: string | undefined): number {
 }
 
 /**
- * The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the default.
+ * The names of the matmul kernels on a device, which MatmulOptions.variant takes; the first is the
+ * default.
  *
  * ```ts
  * import { matmulVariants } from "@cudeno/cudeno";

@@ -97,8 +97,8 @@ export function lossInFloat32<T extends [Tensor, ...unknown[]]>(
 }
 
 /**
- * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or how the only one was made
- * that it is made of, scaled or with a penalty.
+ * The loss that `fn` returns, and how it was made, if one of the library's functions made it; or
+ * how the only one was made that it is made of, scaled or with a penalty.
  */
 export function noted(fn: () => Tensor): { loss: Tensor; note: LossNote } {
   const before = notes;
@@ -127,7 +127,9 @@ export function checkAlike(op: string, x: Tensor, target: Tensor): void {
   }
 }
 
-/** Throws unless a weight, if there is one, is of x's device and dtype and broadcasts to its shape. */
+/**
+ * Throws unless a weight, if there is one, is of x's device and dtype and broadcasts to its shape.
+ */
 export function checkWeightShape(
   op: string,
   name: string,
@@ -165,7 +167,10 @@ export interface Pointwise {
   kernel: Name;
   /** beta, delta or margin. */
   parameter?: number | undefined;
-  /** d loss / d x in operations that can be differentiated again; null where it is constant but for jumps. */
+  /**
+   * d loss / d x in operations that can be differentiated again; null where it is constant but for
+   * jumps.
+   */
   slope: ((x: Tensor, target: Tensor) => Tensor) | null;
   /** d loss / d target in operations, from x, target and d loss / d x. */
   targetSlope: (x: Tensor, target: Tensor, slope: Tensor) => Tensor;

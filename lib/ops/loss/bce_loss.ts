@@ -17,13 +17,18 @@ import { log, log1p, neg } from "../elementwise/unary.ts";
 
 /** Options of {@linkcode bceLoss}. */
 export interface BCELossOptions extends LossOptions {
-  /** What each element counts; of the input's shape or broadcast to it. 0 takes it out, even if it is NaN. Default 1. */
+  /**
+   * What each element counts; of the input's shape or broadcast to it. 0 takes it out, even if it
+   * is NaN. Default 1.
+   */
   weight?: Tensor | null | undefined;
 }
 
 /** Options of {@linkcode bceWithLogitsLoss}. */
 export interface BCEWithLogitsLossOptions extends BCELossOptions {
-  /** What a target of 1 counts against one of 0; of the input's shape or broadcast to it. Default 1. */
+  /**
+   * What a target of 1 counts against one of 0; of the input's shape or broadcast to it. Default 1.
+   */
   posWeight?: Tensor | null | undefined;
 }
 
@@ -43,9 +48,11 @@ const ofLogits: Pointwise = {
 };
 
 /**
- * The binary cross-entropy of probabilities: -(target log(x) + (1 - target) log(1 - x)) with logarithms that end at
- * -100, times the weight; then the reduction. x and target are in [0, 1] and of one shape; outside of it x gives NaN. As
- * torch.nn.functional.binary_cross_entropy. Floats. bceWithLogitsLoss() is more exact for what a sigmoid would give.
+ * The binary cross-entropy of probabilities: -(target log(x) + (1 - target) log(1 - x)) with
+ * logarithms that end at
+ * -100, times the weight; then the reduction. x and target are in [0, 1] and of one shape; outside
+ * of it x gives NaN. As torch.nn.functional.binary_cross_entropy. Floats. bceWithLogitsLoss() is
+ * more exact for what a sigmoid would give.
  *
  * ```ts
  * import { bceLoss, tensor } from "@cudeno/cudeno";
@@ -71,9 +78,9 @@ export function bceLoss(x: Tensor, target: Tensor, options: BCELossOptions = {})
 }
 
 /**
- * The binary cross-entropy of logits, without overflow: log(1 + e^x) - target x, times the weight; then the reduction.
- * With posWeight p: (1 - target) log(1 + e^x) + p target log(1 + e^-x). x and target are of one shape; as
- * torch.nn.functional.binary_cross_entropy_with_logits. Floats.
+ * The binary cross-entropy of logits, without overflow: log(1 + e^x) - target x, times the weight;
+ * then the reduction. With posWeight p: (1 - target) log(1 + e^x) + p target log(1 + e^-x). x and
+ * target are of one shape; as torch.nn.functional.binary_cross_entropy_with_logits. Floats.
  *
  * ```ts
  * import { bceWithLogitsLoss, tensor } from "@cudeno/cudeno";

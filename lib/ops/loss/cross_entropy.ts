@@ -57,15 +57,16 @@ export function crossEntropyOptions(
 }
 
 /**
- * The cross-entropy of class scores, as torch.nn.functional.cross_entropy: for logits x [n, classes] and class numbers
- * [n] of int32 or uint8, log(sum(e^x)) - x[target], times the class's weight; then the reduction, whose mean divides by
- * the sum of the targets' weights. Also [classes] and [], and [n, classes, d1, …] and [n, d1, …].
+ * The cross-entropy of class scores, as torch.nn.functional.cross_entropy: for logits x [n,
+ * classes] and class numbers [n] of int32 or uint8, log(sum(e^x)) - x[target], times the class's
+ * weight; then the reduction, whose mean divides by the sum of the targets' weights. Also [classes]
+ * and [], and [n, classes, d1, …] and [n, d1, …].
  *
- * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight * logSoftmax(x)),
- * and the mean divides by the number of samples.
+ * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight
+ * * logSoftmax(x)), and the mean divides by the number of samples.
  *
- * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one pass over the
- * logits. A target out of range gives NaN and is reported by the next read.
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one
+ * pass over the logits. A target out of range gives NaN and is reported by the next read.
  *
  * ```ts
  * import { crossEntropy, tensor } from "@cudeno/cudeno";

@@ -11,7 +11,10 @@ import { where } from "../elementwise/where.ts";
 
 /** Options of {@linkcode klDivLoss}. */
 export interface KLDivLossOptions {
-  /** As of other losses, or `"batchmean"`: the sum over the first extent, which is the divergence itself. Default `"mean"`. */
+  /**
+   * As of other losses, or `"batchmean"`: the sum over the first extent, which is the divergence
+   * itself. Default `"mean"`.
+   */
   reduction?: Reduction | "batchmean" | undefined;
   /** Whether the target holds logarithms too. Default false. */
   logTarget?: boolean | undefined;
@@ -47,9 +50,9 @@ const ofLogarithms: Pointwise = {
 };
 
 /**
- * The divergence of Kullback and Leibler from x, logarithms of probabilities, to target: target (log(target) - x), 0
- * where target is 0, and so its gradient; then the reduction. As torch.nn.functional.kl_div, but that shapes must be equal.
- * Floats.
+ * The divergence of Kullback and Leibler from x, logarithms of probabilities, to target: target
+ * (log(target) - x), 0 where target is 0, and so its gradient; then the reduction. As
+ * torch.nn.functional.kl_div, but that shapes must be equal. Floats.
  *
  * ```ts
  * import { klDivLoss, tensor } from "@cudeno/cudeno";

@@ -31,8 +31,8 @@ export function deltaOf(op: string, { delta = 1 }: HuberLossOptions): number {
 }
 
 /**
- * The mean absolute error: |x - target|, then the reduction; as torch.nn.functional.l1_loss, but that shapes must be
- * equal. Floats. The gradient is 0 where they are equal.
+ * The mean absolute error: |x - target|, then the reduction; as torch.nn.functional.l1_loss, but
+ * that shapes must be equal. Floats. The gradient is 0 where they are equal.
  *
  * ```ts
  * import { l1Loss, tensor } from "@cudeno/cudeno";

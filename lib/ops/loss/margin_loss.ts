@@ -71,8 +71,9 @@ export function exponentOf(op: string, { p = 1 }: MultiMarginLossOptions): numbe
 }
 
 /**
- * The hinge loss of two classes: max(0, margin - target x) for scores x and targets of 1 and -1 of one shape, then the
- * reduction. Floats. PyTorch has it for several classes only: multiMarginLoss().
+ * The hinge loss of two classes: max(0, margin - target x) for scores x and targets of 1 and -1 of
+ * one shape, then the reduction. Floats. PyTorch has it for several classes only:
+ * multiMarginLoss().
  *
  * ```ts
  * import { hingeLoss, tensor } from "@cudeno/cudeno";
@@ -99,10 +100,11 @@ export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions =
 }
 
 /**
- * The hinge loss of several classes: the sum over classes j other than the target y of max(0, margin - x[y] + x[j])^p,
- * divided by the number of classes, times the weight of y; then the reduction. x is [n, classes] or [classes], target
- * [n] or [] of int32 or uint8; as torch.nn.functional.multi_margin_loss. A target out of range gives NaN and is reported
- * by the next read.
+ * The hinge loss of several classes: the sum over classes j other than the target y of max(0,
+ * margin - x[y] + x[j])^p, divided by the number of classes, times the weight of y; then the
+ * reduction. x is [n, classes] or [classes], target [n] or [] of int32 or uint8; as
+ * torch.nn.functional.multi_margin_loss. A target out of range gives NaN and is reported by the
+ * next read.
  *
  * ```ts
  * import { multiMarginLoss, tensor } from "@cudeno/cudeno";
@@ -130,7 +132,8 @@ export function multiMarginLoss(
   return lossInFloat32([input, all.weight], (x, weight) => {
     const rows = reshape(x, [outer, classes]);
     const wanted = reshape(pick(rows, unweighted), [outer, 1]); // -x[y]
-    const others = add(spread(x.make(target.shape).fill(1), rows.shape, unweighted), 1); // 0 at y, else 1
+    // 0 at y, else 1
+    const others = add(spread(x.make(target.shape).fill(1), rows.shape, unweighted), 1);
     const over = weigh(relu(add(add(rows, wanted), margin)), others);
     let losses = div(reshape(sum(p === 2 ? mul(over, over) : over, 1), target.shape), classes);
     if (weight) {
@@ -143,9 +146,9 @@ export function multiMarginLoss(
 }
 
 /**
- * For pairs x1, x2 of [n, features] or [features] with the cosine c of the angle between them: 1 - c where the target is
- * 1, max(0, c - margin) where it is -1; then the reduction. The target is [n] or [], of int32 or a float; as
- * torch.nn.functional.cosine_embedding_loss.
+ * For pairs x1, x2 of [n, features] or [features] with the cosine c of the angle between them: 1 -
+ * c where the target is 1, max(0, c - margin) where it is -1; then the reduction. The target is [n]
+ * or [], of int32 or a float; as torch.nn.functional.cosine_embedding_loss.
  *
  * ```ts
  * import { cosineEmbeddingLoss, tensor } from "@cudeno/cudeno";

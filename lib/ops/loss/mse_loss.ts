@@ -4,8 +4,8 @@ import { type LossOptions, pointwise, reductionOf } from "./_loss.ts";
 import { neg } from "../elementwise/unary.ts";
 
 /**
- * The mean squared error: (x - target)^2, then the reduction over all elements; as torch.nn.functional.mse_loss, but
- * that shapes must be equal. Floats.
+ * The mean squared error: (x - target)^2, then the reduction over all elements; as
+ * torch.nn.functional.mse_loss, but that shapes must be equal. Floats.
  *
  * ```ts
  * import { mseLoss, tensor } from "@cudeno/cudeno";

@@ -21,8 +21,8 @@ import { where } from "../elementwise/where.ts";
 /** Options of losses against class numbers. */
 export interface ClassLossOptions extends LossOptions {
   /**
-   * [classes]: what a sample of each class counts; the mean divides by their sum. Those of a class that counts 0 are left
-   * out, whatever their scores. Default: 1 each.
+   * [classes]: what a sample of each class counts; the mean divides by their sum. Those of a class
+   * that counts 0 are left out, whatever their scores. Default: 1 each.
    */
   weight?: Tensor | null | undefined;
   /** A target that counts nothing. Default -100. */
@@ -127,7 +127,10 @@ export function pick(x: Tensor, classes: Classes): Tensor {
   return record(y, "nllLoss", [x], (grad) => [spread(grad, shape, classes)]);
 }
 
-/** The transpose of pick(): each goes, negative and weighted, to its target's place; the others are 0. */
+/**
+ * The transpose of pick(): each goes, negative and weighted, to its target's place; the others are
+ * 0.
+ */
 export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
   const { target, weight, ignoreIndex, outer, inner } = classes;
   const dx = dy.make(shape);
@@ -150,8 +153,8 @@ export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
 }
 
 /**
- * The sum of losses over the sum of the weights of the targets that count; that sum too, unrecorded, and infinite where
- * nothing counts, so that gradients are 0.
+ * The sum of losses over the sum of the weights of the targets that count; that sum too,
+ * unrecorded, and infinite where nothing counts, so that gradients are 0.
  */
 export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; total: Tensor } {
   const { target, weight, ignoreIndex } = classes;
@@ -193,10 +196,11 @@ export function reduceClassLosses(
 }
 
 /**
- * The negative log-likelihood of classes: -x[target] * weight[target] for logarithms of probabilities x, as of
- * logSoftmax(), then the reduction: the mean divides by the sum of the targets' weights. x is [n, classes], [classes] or
- * [n, classes, d1, …], target the same without classes, of int32 or uint8; as torch.nn.functional.nll_loss. A target
- * out of range gives NaN and is reported by the next read.
+ * The negative log-likelihood of classes: -x[target] * weight[target] for logarithms of
+ * probabilities x, as of logSoftmax(), then the reduction: the mean divides by the sum of the
+ * targets' weights. x is [n, classes], [classes] or [n, classes, d1, …], target the same without
+ * classes, of int32 or uint8; as torch.nn.functional.nll_loss. A target out of range gives NaN and
+ * is reported by the next read.
  *
  * ```ts
  * import { nllLoss, tensor } from "@cudeno/cudeno";

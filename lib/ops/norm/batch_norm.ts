@@ -25,7 +25,10 @@ export interface BatchNormOptions {
   weight?: Tensor | null | undefined;
   /** [channels]; added to the result. Default: 0. */
   bias?: Tensor | null | undefined;
-  /** [channels]; updated in training, used in evaluation. Without them the batch's own statistics serve both. */
+  /**
+   * [channels]; updated in training, used in evaluation. Without them the batch's own statistics
+   * serve both.
+   */
   runningMean?: Tensor | null | undefined;
   /** [channels]; with runningMean. */
   runningVar?: Tensor | null | undefined;
@@ -33,7 +36,10 @@ export interface BatchNormOptions {
   numBatchesTracked?: Tensor | null | undefined;
   /** Whether to take the statistics of the batch, and to update the running ones. Default false. */
   training?: boolean | undefined;
-  /** The share of the new statistics in the running ones; null for the average of all so far. Default 0.1. */
+  /**
+   * The share of the new statistics in the running ones; null for the average of all so far.
+   * Default 0.1.
+   */
   momentum?: number | null | undefined;
   /** Added to the variance. Default 1e-5. */
   eps?: number | undefined;
@@ -75,10 +81,11 @@ interface Batch {
 }
 
 /**
- * (x - mean) / sqrt(variance + eps) * weight + bias by channel, which is axis 1 of x [n, channels, …]; as
- * torch.nn.functional.batch_norm. In training mean and (biased) variance are the batch's, and the running statistics
- * move towards them (the variance as an estimate without bias) on the device; in evaluation the running ones are used.
- * Floats; 16-bit ones compute in float32, and their running statistics may be float32.
+ * (x - mean) / sqrt(variance + eps) * weight + bias by channel, which is axis 1 of x [n, channels,
+ * …]; as torch.nn.functional.batch_norm. In training mean and (biased) variance are the batch's,
+ * and the running statistics move towards them (the variance as an estimate without bias) on the
+ * device; in evaluation the running ones are used. Floats; 16-bit ones compute in float32, and
+ * their running statistics may be float32.
  *
  * @throws {ShapeError} in training with a single value a channel: it has no variance.
  *

@@ -24,7 +24,10 @@ import { sqrt } from "../elementwise/unary.ts";
 export interface RMSNormOptions {
   /** Of normalizedShape; multiplies the result. Default: 1. */
   weight?: Tensor | null | undefined;
-  /** Added to the mean square, so that a row of zeros stays one. Default: the machine epsilon of x's dtype. */
+  /**
+   * Added to the mean square, so that a row of zeros stays one. Default: the machine epsilon of x's
+   * dtype.
+   */
   eps?: number | undefined;
 }
 
@@ -188,14 +191,16 @@ function saved({ x, weight, bias, rows }: Rows): () => Tensor | null {
 }
 
 /**
- * (x - mean) / sqrt(variance + eps) * weight + bias, with mean and (biased) variance over the last axes, which are
- * `normalizedShape`; as torch.nn.functional.layer_norm. Floats; 16-bit ones compute in float32.
+ * (x - mean) / sqrt(variance + eps) * weight + bias, with mean and (biased) variance over the last
+ * axes, which are `normalizedShape`; as torch.nn.functional.layer_norm. Floats; 16-bit ones compute
+ * in float32.
  *
  * @throws {ShapeError} when x does not end in normalizedShape, or weight or bias are not of it.
  *
  * ```ts
  * import { layerNorm, tensor } from "@cudeno/cudeno";
- * console.log(layerNorm(tensor([[1, 2, 3], [4, 6, 8]]), 3).dataSync()); // twice about -1.22, 0, 1.22
+ * console.log(layerNorm(tensor([[1, 2, 3], [4, 6, 8]]), 3).dataSync());
+ * // twice about -1.22, 0, 1.22
  * ```
  */
 export function layerNorm(
@@ -231,8 +236,8 @@ export function layerNorm(
 
 /**
  * x / sqrt(mean(x^2) + eps) * weight, the mean over the last axes, which are `normalizedShape`; as
- * torch.nn.functional.rms_norm (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019). Floats; 16-bit ones
- * compute in float32.
+ * torch.nn.functional.rms_norm (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
+ * Floats; 16-bit ones compute in float32.
  *
  * @throws {ShapeError} when x does not end in normalizedShape, or weight is not of it.
  *

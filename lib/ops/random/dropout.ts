@@ -21,9 +21,10 @@ export function probabilityOf(op: string, p = 0.5): number {
 }
 
 /**
- * Elements at random become 0, with probability p; the others are divided by 1 - p, so that the mean stays. As
- * torch.nn.functional.dropout. Not training, or with p = 0, it returns x itself. Floats. The random numbers follow
- * manualSeed(): the same elements on every device and for every dtype. No mask is stored.
+ * Elements at random become 0, with probability p; the others are divided by 1 - p, so that the
+ * mean stays. As torch.nn.functional.dropout. Not training, or with p = 0, it returns x itself.
+ * Floats. The random numbers follow manualSeed(): the same elements on every device and for every
+ * dtype. No mask is stored.
  *
  * ```ts
  * import { dropout, ones } from "@cudeno/cudeno";

@@ -1,6 +1,7 @@
-// What lstm(), gru() and rnn() share. One layer and direction is one node of the tape: the input's product is taken for
-// all steps at once, each step is a product with the state before and one kernel, and backward() goes through the steps by
-// hand, so that the gradients of the weights are one product each over all steps.
+// What lstm(), gru() and rnn() share. One layer and direction is one node of the tape: the input's
+// product is taken for all steps at once, each step is a product with the state before and one
+// kernel, and backward() goes through the steps by hand, so that the gradients of the weights are
+// one product each over all steps.
 import { refuse } from "../../core/options.ts";
 import type { Backend } from "../../core/backend.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
@@ -13,7 +14,10 @@ import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from 
 import { multiplied } from "../linalg/_product.ts";
 import { sum } from "../reduce/reduce.ts";
 
-/** The parameters of one layer and direction, named as PyTorch names them. The gates lie one below the other. */
+/**
+ * The parameters of one layer and direction, named as PyTorch names them. The gates lie one below
+ * the other.
+ */
 export interface RecurrentWeights {
   /** [gates * hidden, in]. */
   readonly weightIh: Tensor;
@@ -42,9 +46,10 @@ export interface RecurrentResult {
 }
 
 /**
- * Sizes, and where things lie. The states are rows of one buffer in the order of time, with the initial state before the
- * first step: before all rows, or behind them when time is walked in reverse. So the states that the steps began with are
- * one matrix too. An extra row at the other end takes what shall be an output beside them.
+ * Sizes, and where things lie. The states are rows of one buffer in the order of time, with the
+ * initial state before the first step: before all rows, or behind them when time is walked in
+ * reverse. So the states that the steps began with are one matrix too. An extra row at the other
+ * end takes what shall be an output beside them.
  */
 export interface Plan {
   readonly op: string;
@@ -59,7 +64,10 @@ export interface Plan {
   /** The times in the order in which they are walked. */
   readonly order: readonly number[];
   readonly rows: number;
-  /** The rows of the initial state, of the output of time 0, of the state that time 0 begins with, of the extra. */
+  /**
+   * The rows of the initial state, of the output of time 0, of the state that time 0 begins with,
+   * of the extra.
+   */
   readonly initial: number;
   readonly first: number;
   readonly before: number;
@@ -153,7 +161,10 @@ export function makeStates(h0: Tensor, { rows, n, hidden, initial }: Plan): Tens
   return states;
 }
 
-/** Handles to the entries of a buffer along its first axis, as lean as a time step wants them; freed by `using`. */
+/**
+ * Handles to the entries of a buffer along its first axis, as lean as a time step wants them; freed
+ * by `using`.
+ */
 export class Rows implements Disposable {
   /** By index. */
   readonly at: number[] = [];
@@ -240,8 +251,9 @@ function multiplyInto(
 }
 
 /**
- * The gradients of x, weightIh, weightHh and of the biases if there are any, from those of the gates' sums: of what comes
- * from the input and what comes from the state, which are the same tensor where both are only added.
+ * The gradients of x, weightIh, weightHh and of the biases if there are any, from those of the
+ * gates' sums: of what comes from the input and what comes from the state, which are the same
+ * tensor where both are only added.
  */
 export function parameterGradients(
   x: Tensor,

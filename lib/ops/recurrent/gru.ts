@@ -26,8 +26,8 @@ import { slice } from "../shape/slice.ts";
 import { sigmoid, tanh } from "../elementwise/activations.ts";
 
 /**
- * Gated recurrent units: one layer and direction over a sequence x [steps, n, in]. With the gates' sums
- * a = W_ih x_t + b_ih and u = W_hh h_(t-1) + b_hh, each split into three in the order r, z, n:
+ * Gated recurrent units: one layer and direction over a sequence x [steps, n, in]. With the gates'
+ * sums a = W_ih x_t + b_ih and u = W_hh h_(t-1) + b_hh, each split into three in the order r, z, n:
  *
  *     r = sigmoid(a_r + u_r)      z = sigmoid(a_z + u_z)
  *     n = tanh(a_n + r u_n)       h_t = (1 - z) n + z h_(t-1)

@@ -44,13 +44,14 @@ export interface LSTMResult {
 }
 
 /**
- * Long short-term memory: one layer and direction over a sequence x [steps, n, in]. With the gates' sums
- * a = W_ih x_t + b_ih + W_hh h_(t-1) + b_hh, split into four in the order i, f, g, o:
+ * Long short-term memory: one layer and direction over a sequence x [steps, n, in]. With the gates'
+ * sums a = W_ih x_t + b_ih + W_hh h_(t-1) + b_hh, split into four in the order i, f, g, o:
  *
  *     i, f, o = sigmoid(a_i, a_f, a_o)   g = tanh(a_g)
  *     c_t = f c_(t-1) + i g              h_t = o tanh(c_t)
  *
- * Floats. What torch.nn.LSTM computes for one layer. Gradients go to x, the weights and both states.
+ * Floats. What torch.nn.LSTM computes for one layer. Gradients go to x, the weights and both
+ * states.
  *
  * @throws {ShapeError} when shapes do not fit, or there are no steps.
  *
@@ -90,7 +91,8 @@ function recorded(
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   const gates = inputProduct(x, weights, plan); // each step leaves its gates here, activated
-  const cells = x.make([steps - 1, n, hidden]); // those between c0 and the last, which goes to the extra row
+  // those between c0 and the last, which goes to the extra row
+  const cells = x.make([steps - 1, n, hidden]);
   walk(weights, states, gates, cells, c0, plan);
 
   const y = states.view(plan.pack * n * hidden, [steps + 1, n, hidden]);

@@ -38,7 +38,8 @@ export interface RNNOptions extends RecurrentOptions {
  *
  *     h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh)
  *
- * or with relu. Floats. What torch.nn.RNN computes for one layer. Gradients go to x, the weights and h0.
+ * or with relu. Floats. What torch.nn.RNN computes for one layer. Gradients go to x, the weights
+ * and h0.
  *
  * @throws {ShapeError} when shapes do not fit, or there are no steps.
  *

@@ -42,8 +42,8 @@ export function sizesOf({ outer, axis, inner }: Run): [bigint, bigint, bigint] {
 }
 
 /**
- * Reduces neighbouring axes as one, and one such run after the other: for what may be done in steps. The last run goes
- * first, so that the axes of the others keep their numbers.
+ * Reduces neighbouring axes as one, and one such run after the other: for what may be done in
+ * steps. The last run goes first, so that the axes of the others keep their numbers.
  */
 export function reduceAxes(
   op: string,
@@ -60,7 +60,8 @@ export function reduceAxes(
   if (list.length === 0) {
     return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
   }
-  if (apart(list) && dtypeInfo(x.dtype).bytes === 2) { // between the passes nothing is rounded to 16 bits
+  // between the passes nothing is rounded to 16 bits
+  if (apart(list) && dtypeInfo(x.dtype).bytes === 2) {
     return inFloat32([x], (wide) => reduceAxes(op, wide, axes, keepDims, one));
   }
   const out = keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
@@ -74,7 +75,10 @@ export function reduceAxes(
   return y;
 }
 
-/** Reduces all axes as one: those that are not neighbours are brought together behind the others first. */
+/**
+ * Reduces all axes as one: those that are not neighbours are brought together behind the others
+ * first.
+ */
 export function reduceTogether(
   op: string,
   x: Tensor,

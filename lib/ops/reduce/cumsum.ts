@@ -4,8 +4,9 @@ import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, numbers } from "../_operands.ts";
 
 /**
- * Cumulative sums along an axis: y[k] = x[0] + … + x[k]. Floats and int32, which wraps; adds in float64 (int64), in an
- * order fixed by the shape. The gradient is the cumulative sum from the end. As torch.cumsum.
+ * Cumulative sums along an axis: y[k] = x[0] + … + x[k]. Floats and int32, which wraps; adds in
+ * float64 (int64), in an order fixed by the shape. The gradient is the cumulative sum from the end.
+ * As torch.cumsum.
  *
  * ```ts
  * import { cumsum, tensor } from "@cudeno/cudeno";

@@ -9,9 +9,10 @@ import { type Axes, reduceTogether, type Run, sizesOf, spread } from "./_axes.ts
 import { exp } from "../elementwise/unary.ts";
 
 /**
- * log(sum(e^x)) over the axes, computed from x - max(x) so that nothing overflows. Floats. -Infinity over no elements or
- * -Infinity alone, Infinity where one is. The gradient is softmax(x), and 0 where the result is -Infinity. As
- * torch.logsumexp.
+ * log(sum(e^x)) over the axes, computed from x - max(x) so that nothing overflows. Floats.
+ * -Infinity over no elements or
+ * -Infinity alone, Infinity where one is. The gradient is softmax(x), and 0 where the result is
+ * -Infinity. As torch.logsumexp.
  *
  * ```ts
  * import { logSumExp, tensor } from "@cudeno/cudeno";
@@ -27,7 +28,8 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
 }
 
 function along(x: Tensor, run: Run): Tensor {
-  // In full for the gradient: next to a large x the logarithm of a sum is less than a float32's last place.
+  // In full for the gradient: next to a large x the logarithm of a sum is less than a float32's
+  // last place.
   const exact = x.make(run.out, "float64");
   const { backend } = x;
   backend.check(

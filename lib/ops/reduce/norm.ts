@@ -7,14 +7,7 @@ import { div, mul, pow, weigh } from "../elementwise/binary.ts";
 import { eq } from "../elementwise/compare.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
 import type { ReduceOptions } from "./reduce.ts";
-import {
-  type Axes,
-  checkNotEmpty,
-  reduceTogether,
-  type Run,
-  sizesOf,
-  spread,
-} from "./_axes.ts";
+import { type Axes, checkNotEmpty, reduceTogether, type Run, sizesOf, spread } from "./_axes.ts";
 import { abs } from "../elementwise/unary.ts";
 import { where } from "../elementwise/where.ts";
 
@@ -25,10 +18,11 @@ export interface NormOptions extends ReduceOptions {
 }
 
 /**
- * The norm over the axes of x as a vector: (sum |x|^p)^(1/p), by default Euclid's, p = 2. p = Infinity (-Infinity) is the
- * largest (smallest) |x|, p = 0 the number of elements that are not 0. Floats; adds in float64, so that squares of float32
- * do not overflow. Over no elements it is 0, or a ShapeError where p is negative or infinite. The gradient is 0 where the
- * norm is; elements of the same extreme size share it evenly. As torch.linalg.vector_norm.
+ * The norm over the axes of x as a vector: (sum |x|^p)^(1/p), by default Euclid's, p = 2. p =
+ * Infinity (-Infinity) is the largest (smallest) |x|, p = 0 the number of elements that are not 0.
+ * Floats; adds in float64, so that squares of float32 do not overflow. Over no elements it is 0, or
+ * a ShapeError where p is negative or infinite. The gradient is 0 where the norm is; elements of
+ * the same extreme size share it evenly. As torch.linalg.vector_norm.
  *
  * ```ts
  * import { norm, tensor } from "@cudeno/cudeno";
@@ -78,8 +72,8 @@ function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Ten
   return dx;
 }
 
-// dy sign(x) (|x| / y)^(p - 1), with a ratio of 1 instead of 0, which the sign then takes out; by an infinite norm instead of
-// 0, so that it is 0 whatever x does.
+// dy sign(x) (|x| / y)^(p - 1), with a ratio of 1 instead of 0, which the sign then takes out; by
+// an infinite norm instead of 0, so that it is 0 whatever x does.
 function composedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   if (p === 2) {
     return mul(div(x, spread(where(eq(y, 0), Infinity, y), x, run)), spread(grad, x, run));

@@ -34,8 +34,8 @@ function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype):
 }
 
 /**
- * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the shape; int32 in int64, but
- * the result wraps, where PyTorch's is int64.
+ * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the
+ * shape; int32 in int64, but the result wraps, where PyTorch's is int64.
  *
  * ```ts
  * import { sum, tensor } from "@cudeno/cudeno";
@@ -58,7 +58,8 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The mean over the axes; NaN over none. Floats; cast whole numbers first. Adds in float64, in an order fixed by the shape.
+ * The mean over the axes; NaN over none. Floats; cast whole numbers first. Adds in float64, in an
+ * order fixed by the shape.
  *
  * ```ts
  * import { mean, tensor } from "@cudeno/cudeno";
@@ -119,7 +120,8 @@ function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
 }
 
 /**
- * The largest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amax.
+ * The largest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as
+ * in torch.amax.
  *
  * ```ts
  * import { max, tensor } from "@cudeno/cudeno";
@@ -131,7 +133,8 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The smallest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as in torch.amin.
+ * The smallest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as
+ * in torch.amin.
  *
  * ```ts
  * import { min, tensor } from "@cudeno/cudeno";
@@ -157,7 +160,8 @@ function argExtremum(
 }
 
 /**
- * The index of the largest element along the axis (of all elements when none is given), the first of equal ones; int32.
+ * The index of the largest element along the axis (of all elements when none is given), the first
+ * of equal ones; int32.
  *
  * ```ts
  * import { argmax, tensor } from "@cudeno/cudeno";
@@ -169,7 +173,8 @@ export function argmax(x: Tensor, axis?: number, options: ReduceOptions = {}): T
 }
 
 /**
- * The index of the smallest element along the axis (of all elements when none is given), the first of equal ones; int32.
+ * The index of the smallest element along the axis (of all elements when none is given), the first
+ * of equal ones; int32.
  *
  * ```ts
  * import { argmin, tensor } from "@cudeno/cudeno";

@@ -12,7 +12,8 @@ import { where } from "../elementwise/where.ts";
 type Kernel = "cdn_softmax" | "cdn_masked_softmax" | "cdn_log_softmax";
 type GradKernel = "cdn_softmax" | "cdn_log_softmax";
 
-// The gradients, from that of the result and the result, in operations that can be differentiated again.
+// The gradients, from that of the result and the result, in operations that can be differentiated
+// again.
 const composed: Record<GradKernel, (grad: Tensor, y: Tensor) => Tensor> = {
   cdn_softmax: (grad, y) => mul(y, sub(grad, sum(mul(grad, y), -1, { keepDims: true }))),
   cdn_log_softmax: (grad, y) => {
@@ -59,7 +60,8 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
 }
 
 /**
- * e^x / sum(e^x) along the axis (default: the last), computed from x - max(x); as torch.softmax. Floats.
+ * e^x / sum(e^x) along the axis (default: the last), computed from x - max(x); as torch.softmax.
+ * Floats.
  *
  * ```ts
  * import { softmax, tensor } from "@cudeno/cudeno";
@@ -73,13 +75,17 @@ export function softmax(x: Tensor, axis = -1): Tensor {
   return inFloat32([x], (x) => alongAxis("softmax", "cdn_softmax", x, axis));
 }
 
-/** As {@linkcode softmax} along the last axis, but 0 where all of it is -Infinity: where a mask leaves nothing. */
+/**
+ * As {@linkcode softmax} along the last axis, but 0 where all of it is -Infinity: where a mask
+ * leaves nothing.
+ */
 export function maskedSoftmax(x: Tensor): Tensor {
   return alongAxis("softmax", "cdn_masked_softmax", x, -1);
 }
 
 /**
- * x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x); as torch.log_softmax. Floats.
+ * x - log(sum(e^x)) along the axis (default: the last), computed from x - max(x); as
+ * torch.log_softmax. Floats.
  *
  * ```ts
  * import { logSoftmax, tensor } from "@cudeno/cudeno";

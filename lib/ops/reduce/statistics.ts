@@ -12,7 +12,10 @@ import { where } from "../elementwise/where.ts";
 
 /** Options of {@linkcode variance} and {@linkcode std}. */
 export interface VarianceOptions extends ReduceOptions {
-  /** What is taken off the number of elements before dividing by it: 1 (the default) for a sample, 0 for the whole. */
+  /**
+   * What is taken off the number of elements before dividing by it: 1 (the default) for a sample, 0
+   * for the whole.
+   */
   correction?: number | undefined;
 }
 
@@ -31,7 +34,8 @@ function statistic(
   const one = (part: Tensor, run: Run) => {
     const { backend } = part;
     const y = part.make(run.out);
-    // Only the gradient wants the mean, and in full: where it is large a narrower float would lose the differences.
+    // Only the gradient wants the mean, and in full: where it is large a narrower float would lose
+    // the differences.
     const center = gradEnabled() && part.requiresGrad ? part.make(run.out, "float64") : undefined;
     backend.check(
       backend.functions.cdn_variance(
@@ -54,8 +58,8 @@ function statistic(
   return inFloat32([x], (x) => reduceTogether(op, x, axes, keepDims, one));
 }
 
-// dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean: 0 where y is, whatever
-// x does.
+// dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean: 0
+// where y is, whatever x does.
 function composedGrad(
   grad: Tensor,
   x: Tensor,
@@ -97,10 +101,10 @@ function fusedGrad(
 }
 
 /**
- * The variance over the axes: sum((x - mean)^2) / max(0, n - correction), n being the number of elements along the axes.
- * Computed in one pass, in float64. Floats. Options: `correction` (default 1, Bessel's; 0 gives that of the whole
- * population) and `keepDims`. NaN where n is not above the correction and nothing is spread, as for no element or one.
- * As torch.var.
+ * The variance over the axes: sum((x - mean)^2) / max(0, n - correction), n being the number of
+ * elements along the axes. Computed in one pass, in float64. Floats. Options: `correction` (default
+ * 1, Bessel's; 0 gives that of the whole population) and `keepDims`. NaN where n is not above the
+ * correction and nothing is spread, as for no element or one. As torch.var.
  *
  * ```ts
  * import { tensor, variance } from "@cudeno/cudeno";
@@ -114,8 +118,8 @@ export function variance(x: Tensor, axes?: Axes, options: VarianceOptions = {}):
 }
 
 /**
- * The standard deviation over the axes: the square root of {@linkcode variance}, with the same options. Its gradient is 0
- * where it is 0. As torch.std.
+ * The standard deviation over the axes: the square root of {@linkcode variance}, with the same
+ * options. Its gradient is 0 where it is 0. As torch.std.
  *
  * ```ts
  * import { std, tensor } from "@cudeno/cudeno";

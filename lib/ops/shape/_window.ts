@@ -3,10 +3,13 @@ import { type Window, writeWindow } from "../../core/layout.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../../core/shape.ts";
 import type { Tensor } from "../../tensor.ts";
 
-// Reading a part of a tensor and putting a part into a larger one are each other's gradients; slices, pads and the like
-// are made of them.
+// Reading a part of a tensor and putting a part into a larger one are each other's gradients;
+// slices, pads and the like are made of them.
 
-/** The elements of x that a window names: without a copy where they lie one after another. Recorded as `op`. */
+/**
+ * The elements of x that a window names: without a copy where they lie one after another. Recorded
+ * as `op`.
+ */
 export function take(op: string, x: Tensor, window: Window): Tensor {
   const { shape: whole } = x;
   return record(taken(x, window), op, [x], (grad) => [put(op, grad, whole, window)]);

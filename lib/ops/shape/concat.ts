@@ -26,7 +26,8 @@ function alike(op: string, tensors: readonly Tensor[]): [Tensor, ...Tensor[]] {
 }
 
 /**
- * Tensors one after another along an axis, in which alone their shapes may differ. One dtype, any. As torch.cat.
+ * Tensors one after another along an axis, in which alone their shapes may differ. One dtype, any.
+ * As torch.cat.
  *
  * ```ts
  * import { concat, tensor } from "@cudeno/cudeno";

@@ -148,7 +148,8 @@ export function permute(x: Tensor, order: readonly number[]): Tensor {
 
 function permuted(x: Tensor, axes: readonly number[]): Tensor {
   const shape = axes.map((axis) => x.shape[axis]!);
-  // Two blocks of axes changing places is a batch of matrix transposes, which has a kernel of its own.
+  // Two blocks of axes changing places is a batch of matrix transposes, which has a kernel of its
+  // own.
   const batch = axes.findIndex((axis, d) => axis !== d);
   const first = axes[batch]!;
   const swapped = axes.slice(batch).every((axis, i) =>

@@ -15,8 +15,9 @@ export interface PadOptions {
 }
 
 /**
- * x with elements added before and after along each axis, `[before, after]` for each, outermost first; negative numbers
- * take elements away. Any dtype. As torch.nn.functional.pad, whose list of numbers starts at the last axis.
+ * x with elements added before and after along each axis, `[before, after]` for each, outermost
+ * first; negative numbers take elements away. Any dtype. As torch.nn.functional.pad, whose list of
+ * numbers starts at the last axis.
  *
  * ```ts
  * import { pad, tensor } from "@cudeno/cudeno";
@@ -70,8 +71,8 @@ export function pad(
 }
 
 /**
- * x repeated, reps[d] times along axis d. The shorter one of reps and x's shape has ones put in front of it. Any dtype. As
- * torch.tile.
+ * x repeated, reps[d] times along axis d. The shorter one of reps and x's shape has ones put in
+ * front of it. Any dtype. As torch.tile.
  *
  * ```ts
  * import { tensor, tile } from "@cudeno/cudeno";
@@ -88,7 +89,8 @@ export function tile(x: Tensor, reps: readonly number[]): Tensor {
   const before = [...new Array<number>(rank - x.rank).fill(1), ...x.shape];
   const shape = before.map((extent, d) => extent * counts[d]!);
   checkShape("tile", shape);
-  // The last axis first, while there is least to copy; one axis at a time needs no more than three axes.
+  // The last axis first, while there is least to copy; one axis at a time needs no more than three
+  // axes.
   let y = x;
   for (let d = rank - 1; d >= 0; d--) {
     if (counts[d] === 1) continue;

@@ -9,10 +9,11 @@ import { checkTensor } from "../_operands.ts";
 import { gathered, take } from "./_window.ts";
 
 /**
- * The elements of x along an axis from `start` up to, but without, `stop`, in steps of `step`: Python's x[start:stop:step].
- * Negative places count from the end, places outside are moved to the ends, and a negative step goes backwards, by default
- * from the last element to the first. Any dtype. Where the result lies in one piece in x (step 1, along the first axis
- * for instance), it is a view: it has x's memory and sees what is written there.
+ * The elements of x along an axis from `start` up to, but without, `stop`, in steps of `step`:
+ * Python's x[start:stop:step]. Negative places count from the end, places outside are moved to the
+ * ends, and a negative step goes backwards, by default from the last element to the first. Any
+ * dtype. Where the result lies in one piece in x (step 1, along the first axis for instance), it is
+ * a view: it has x's memory and sees what is written there.
  *
  * ```ts
  * import { arange, slice } from "@cudeno/cudeno";
@@ -48,8 +49,8 @@ export function slice(x: Tensor, axis: number, start?: number, stop?: number, st
 }
 
 /**
- * x at one place of an axis, without that axis; a negative index counts from the end. A view, as with {@linkcode slice},
- * where it can be. Any dtype. As torch.select.
+ * x at one place of an axis, without that axis; a negative index counts from the end. A view, as
+ * with {@linkcode slice}, where it can be. Any dtype. As torch.select.
  *
  * ```ts
  * import { select, tensor } from "@cudeno/cudeno";
@@ -76,8 +77,8 @@ export function select(x: Tensor, axis: number, index: number): Tensor {
 }
 
 /**
- * x in parts along an axis: parts of `sizes` elements, the last one with what is left, or of the sizes listed. Views where
- * they can be. Any dtype. As torch.split.
+ * x in parts along an axis: parts of `sizes` elements, the last one with what is left, or of the
+ * sizes listed. Views where they can be. Any dtype. As torch.split.
  *
  * ```ts
  * import { arange, split } from "@cudeno/cudeno";
@@ -116,8 +117,8 @@ function evenly(size: number, extent: number): number[] {
 }
 
 /**
- * x in at most `chunks` parts along an axis, all of one size but for the last; fewer, where that size fills the axis
- * sooner. Views where they can be. Any dtype. As torch.chunk.
+ * x in at most `chunks` parts along an axis, all of one size but for the last; fewer, where that
+ * size fills the axis sooner. Views where they can be. Any dtype. As torch.chunk.
  *
  * ```ts
  * import { arange, chunk } from "@cudeno/cudeno";
@@ -136,7 +137,8 @@ export function chunk(x: Tensor, chunks: number, axis = 0): Tensor[] {
 }
 
 /**
- * x with the order of elements reversed along the axes; along all of them when none are given. Any dtype. As torch.flip.
+ * x with the order of elements reversed along the axes; along all of them when none are given. Any
+ * dtype. As torch.flip.
  *
  * ```ts
  * import { flip, tensor } from "@cudeno/cudeno";

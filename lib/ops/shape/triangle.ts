@@ -38,8 +38,8 @@ function check(op: string, x: Tensor, diagonal: number): void {
 }
 
 /**
- * The lower triangle of matrices, the last two axes: elements with column - row <= diagonal; the others are 0. Any
- * dtype. As torch.tril.
+ * The lower triangle of matrices, the last two axes: elements with column - row <= diagonal; the
+ * others are 0. Any dtype. As torch.tril.
  *
  * ```ts
  * import { ones, tril } from "@cudeno/cudeno";
@@ -52,8 +52,8 @@ export function tril(x: Tensor, diagonal = 0): Tensor {
 }
 
 /**
- * The upper triangle of matrices, the last two axes: elements with column - row >= diagonal; the others are 0. Any
- * dtype. As torch.triu.
+ * The upper triangle of matrices, the last two axes: elements with column - row >= diagonal; the
+ * others are 0. Any dtype. As torch.triu.
  *
  * ```ts
  * import { ones, triu } from "@cudeno/cudeno";

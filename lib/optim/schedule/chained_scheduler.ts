@@ -3,8 +3,8 @@ import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /**
  * Several schedules at once: each changes the rate that the one before it has left. As
- * torch.optim.lr_scheduler.ChainedScheduler. Those that compute from the base rate alone (LambdaLR, OneCycleLR,
- * CosineAnnealingWarmRestarts) come first, or they undo the others.
+ * torch.optim.lr_scheduler.ChainedScheduler. Those that compute from the base rate alone (LambdaLR,
+ * OneCycleLR, CosineAnnealingWarmRestarts) come first, or they undo the others.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

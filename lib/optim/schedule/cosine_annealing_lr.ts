@@ -12,8 +12,9 @@ export interface CosineAnnealingLROptions {
 }
 
 /**
- * Half a cosine from the base rate to etaMin: lr = etaMin + (base - etaMin) (1 + cos(pi t / tMax)) / 2 (Loshchilov, Hutter
- * 2017, https://arxiv.org/abs/1608.03983, without restarts). As torch.optim.lr_scheduler.CosineAnnealingLR.
+ * Half a cosine from the base rate to etaMin: lr = etaMin + (base - etaMin) (1 + cos(pi t / tMax))
+ * / 2 (Loshchilov, Hutter 2017, https://arxiv.org/abs/1608.03983, without restarts). As
+ * torch.optim.lr_scheduler.CosineAnnealingLR.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

@@ -14,9 +14,9 @@ export interface CosineAnnealingWarmRestartsOptions {
 }
 
 /**
- * Half a cosine from the base rate to etaMin, again and again: lr = etaMin + (base - etaMin) (1 + cos(pi t / T)) / 2, t
- * counting within a cycle of T steps (Loshchilov, Hutter 2017, https://arxiv.org/abs/1608.03983). As
- * torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.
+ * Half a cosine from the base rate to etaMin, again and again: lr = etaMin + (base - etaMin) (1 +
+ * cos(pi t / T)) / 2, t counting within a cycle of T steps (Loshchilov, Hutter 2017,
+ * https://arxiv.org/abs/1608.03983). As torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

@@ -14,7 +14,8 @@ export interface LambdaLROptions {
 }
 
 /**
- * lr = base lrLambda(t). As torch.optim.lr_scheduler.LambdaLR. The functions are not part of stateDict().
+ * lr = base lrLambda(t). As torch.optim.lr_scheduler.LambdaLR. The functions are not part of
+ * stateDict().
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

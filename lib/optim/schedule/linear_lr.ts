@@ -15,8 +15,8 @@ export interface LinearLROptions {
 }
 
 /**
- * The rate times a factor that goes in a straight line from startFactor to endFactor over totalIters steps, and stays there.
- * As torch.optim.lr_scheduler.LinearLR.
+ * The rate times a factor that goes in a straight line from startFactor to endFactor over
+ * totalIters steps, and stays there. As torch.optim.lr_scheduler.LinearLR.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -63,8 +63,8 @@ export interface LinearWarmupOptions {
 }
 
 /**
- * A warm-up: lr = base min(1, (t + 1) / steps), so that no step is lost at a rate of 0. To go on with another schedule
- * after it, see {@linkcode SequentialLR}.
+ * A warm-up: lr = base min(1, (t + 1) / steps), so that no step is lost at a rate of 0. To go on
+ * with another schedule after it, see {@linkcode SequentialLR}.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

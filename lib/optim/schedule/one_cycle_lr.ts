@@ -45,9 +45,10 @@ interface Phase {
 }
 
 /**
- * One cycle: up from maxLr / divFactor to maxLr, down to nearly 0, and the momentum the other way round (Smith, Topin 2018,
- * https://arxiv.org/abs/1708.07120). As torch.optim.lr_scheduler.OneCycleLR; meant to be stepped after each batch. After
- * the cycle the last rate stays.
+ * One cycle: up from maxLr / divFactor to maxLr, down to nearly 0, and the momentum the other way
+ * round (Smith, Topin 2018, https://arxiv.org/abs/1708.07120). As
+ * torch.optim.lr_scheduler.OneCycleLR; meant to be stepped after each batch. After the cycle the
+ * last rate stays.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

@@ -7,7 +7,9 @@ import { checkAtLeast0, optionsOf } from "./check.ts";
 
 /** Options of {@linkcode ReduceLROnPlateau}. */
 export interface ReduceLROnPlateauOptions {
-  /** Whether the metric is to fall (`"min"`, the default), as a loss, or to rise, as an accuracy. */
+  /**
+   * Whether the metric is to fall (`"min"`, the default), as a loss, or to rise, as an accuracy.
+   */
   mode?: "min" | "max" | undefined;
   /** What the rate is multiplied with; default 0.1. */
   factor?: number | undefined;
@@ -26,9 +28,10 @@ export interface ReduceLROnPlateauOptions {
 }
 
 /**
- * Lowers the rate when a metric has stopped improving. step() takes the metric, after each validation; a Trainer gives it the
- * validation loss, or without validation the training loss. As torch.optim.lr_scheduler.ReduceLROnPlateau, but that the
- * share of a negative metric is no bonus. Groups that the optimizer got later are lowered too.
+ * Lowers the rate when a metric has stopped improving. step() takes the metric, after each
+ * validation; a Trainer gives it the validation loss, or without validation the training loss. As
+ * torch.optim.lr_scheduler.ReduceLROnPlateau, but that the share of a negative metric is no bonus.
+ * Groups that the optimizer got later are lowered too.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";

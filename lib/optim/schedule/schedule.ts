@@ -7,15 +7,16 @@ import { checkOptimizer } from "../check.ts";
 export type ScheduleState = Record<string, unknown>;
 
 /**
- * The base of learning rate schedules, after torch.optim.lr_scheduler.LRScheduler. Making one sets the rates of step 0;
- * step() goes on to the next. Each group of the optimizer has its own rates, from its own first rate, which the first
- * schedule notes in the group as `initialLr`. A group added to the optimizer later keeps its own rate, until a schedule is
- * made that knows it.
+ * The base of learning rate schedules, after torch.optim.lr_scheduler.LRScheduler. Making one sets
+ * the rates of step 0; step() goes on to the next. Each group of the optimizer has its own rates,
+ * from its own first rate, which the first schedule notes in the group as `initialLr`. A group
+ * added to the optimizer later keeps its own rate, until a schedule is made that knows it.
  *
- * Schedules count steps; whether a step is an epoch or a batch is for the caller, or for the Trainer's `scheduleEvery`.
+ * Schedules count steps; whether a step is an epoch or a batch is for the caller, or for the
+ * Trainer's `scheduleEvery`.
  *
- * A subclass computes in rate() a group's next rate. Those that do so from the present one, as in PyTorch, may be
- * chained: their factors multiply.
+ * A subclass computes in rate() a group's next rate. Those that do so from the present one, as in
+ * PyTorch, may be chained: their factors multiply.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -109,8 +110,9 @@ export abstract class Schedule {
   }
 
   /**
-   * Goes on from the state of a schedule that was made with the same options, at the rates that the optimizer had: whether
-   * the optimizer's state is loaded before the schedule is made, before this or after it. Nothing is changed if it throws.
+   * Goes on from the state of a schedule that was made with the same options, at the rates that the
+   * optimizer had: whether the optimizer's state is loaded before the schedule is made, before this
+   * or after it. Nothing is changed if it throws.
    */
   loadStateDict(state: ScheduleState): void {
     this.checkState(state);

@@ -5,7 +5,9 @@ import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /** Options of {@linkcode SequentialLR}. */
 export interface SequentialLROptions {
-  /** The steps at which the second, third, … schedule takes over; one less than there are schedules. */
+  /**
+   * The steps at which the second, third, … schedule takes over; one less than there are schedules.
+   */
   milestones: readonly number[];
 }
 

@@ -1,12 +1,14 @@
-// The cutting of float matrices (matmul_split.h), both operands by one kernel. What has one scale is shared out among
-// threads in pieces of four neighbours, which they keep in registers between two looks: the first, over all pieces, for
-// the scale, the second to cut. So numbers are read once, and a block has 32 KiB of loads on their way.
+// The cutting of float matrices (matmul_split.h), both operands by one kernel. What has one scale
+// is shared out among threads in pieces of four neighbours, which they keep in registers between
+// two looks: the first, over all pieces, for the scale, the second to cut. So numbers are read
+// once, and a block has 32 KiB of loads on their way.
 //
 //   rows     lie along memory: 8 to 256 threads for each, or a cluster of blocks
 //   columns  lie across it: strips of 16 or 32, of which a cluster's blocks take the lines in turn
 //
-// Blocks of a cluster tell each other what they have seen through shared memory. Pieces that find no register (past
-// 65536 numbers of a row, 4096 of a column) are read a second time, those seen last first: L2 may still have them.
+// Blocks of a cluster tell each other what they have seen through shared memory. Pieces that find
+// no register (past 65536 numbers of a row, 4096 of a column) are read a second time, those seen
+// last first: L2 may still have them.
 #include "gpu/gemm/fp32_emulation/split.h"
 
 #include <cuda_fp16.h>
@@ -20,9 +22,9 @@ namespace {
 
 constexpr uint32_t LOG_THREADS = 8, THREADS = 256, MOST_BLOCKS = 8;  // of a block, of a cluster
 
-// An operand: lines of `length` numbers, of one or more matrices, step elements apart. A unit is what a block, or
-// blocks() of a cluster, work on together: some of the lines (rows), or a strip of columns across them. The callers'
-// limits let all of them be counted in 32 bits.
+// An operand: lines of `length` numbers, of one or more matrices, step elements apart. A unit is
+// what a block, or blocks() of a cluster, work on together: some of the lines (rows), or a strip of
+// columns across them. The callers' limits let all of them be counted in 32 bits.
 struct SplitWork {
   const float* x;
   uint32_t matrices, lines, length, ld;  // lines of a matrix; ld of the planes
@@ -40,17 +42,22 @@ struct SplitWork {
   CDN_FN uint32_t threads() const { return 1u << log_threads; }
   CDN_FN uint32_t groups() const { return THREADS >> log_threads; }
   CDN_FN uint32_t blocks() const { return 1u << log_blocks; }
-  CDN_FN uint32_t units() const { return rows ? (matrices * lines + groups() - 1) / groups() : matrices * strips; }
+  CDN_FN uint32_t units() const {
+    return rows ? (matrices * lines + groups() - 1) / groups() : matrices * strips;
+  }
   // Pieces of a row or column, and how many of them a unit's blocks take at once.
   CDN_FN uint32_t pieces() const { return rows ? ld / 4 : lines; }
-  CDN_FN uint32_t log_step() const { return (rows ? log_threads : LOG_THREADS - log_threads) + log_blocks; }
+  CDN_FN uint32_t log_step() const {
+    return (rows ? log_threads : LOG_THREADS - log_threads) + log_blocks;
+  }
 };
 
 struct SplitBoth {
   SplitWork of[2];
 };
 
-// A thread's pieces: first, first + step, … below count. Those below `whole` lie wholly in the line.
+// A thread's pieces: first, first + step, … below count. Those below `whole` lie wholly in the
+// line.
 struct Share {
   uint32_t first, step, count, whole;
   const float* x;  // the first piece
@@ -97,8 +104,8 @@ __device__ __forceinline__ uint32_t log_slots(const SplitWork& s) {
   return s.rows ? LOG_THREADS - s.log_threads : s.log_threads + 2;
 }
 
-// What has been seen of a row: the largest magnitude, and the smallest but 0 less 1, as bits, which order like the
-// numbers; and all bits that are set in any.
+// What has been seen of a row: the largest magnitude, and the smallest but 0 less 1, as bits, which
+// order like the numbers; and all bits that are set in any.
 struct alignas(16) Extremes {
   uint32_t largest = 0, below_smallest = 0xffffffff, bits = 0;
 };
@@ -106,7 +113,8 @@ struct alignas(16) Extremes {
 __device__ __forceinline__ void see(Extremes& seen, float x) {
   const uint32_t magnitude = __float_as_uint(x) & 0x7fffffff;
   seen.largest = max(seen.largest, magnitude);
-  seen.below_smallest = __viaddmin_u32(magnitude, 0xffffffff, seen.below_smallest);  // 0 - 1 is never the minimum
+  seen.below_smallest =
+      __viaddmin_u32(magnitude, 0xffffffff, seen.below_smallest);  // 0 - 1 is never the minimum
   seen.bits |= magnitude;
 }
 __device__ __forceinline__ void join(Extremes& seen, const Extremes& other) {
@@ -122,7 +130,8 @@ __device__ __forceinline__ Extremes shuffled(const Extremes& seen, int apart) {
   return other;
 }
 // Of two, a lane keeps the one that `second` says, with what the lane across has seen of it.
-__device__ __forceinline__ Extremes halved(const Extremes& x, const Extremes& y, bool second, int apart) {
+__device__ __forceinline__ Extremes halved(const Extremes& x, const Extremes& y, bool second,
+                                           int apart) {
   Extremes kept = x, given = y;
   if (second) kept = y, given = x;
   join(kept, shuffled(given, apart));
@@ -146,7 +155,8 @@ __device__ __forceinline__ int32_t info_of(const Extremes& x) {
 
 // A thread's pieces number turn, turn + 1, …; zeros past the end of a line.
 template <int HELD>
-__device__ __forceinline__ void load_pieces(const Share& mine, uint32_t turn, bool wide, float (&v)[HELD][4]) {
+__device__ __forceinline__ void load_pieces(const Share& mine, uint32_t turn, bool wide,
+                                            float (&v)[HELD][4]) {
   const float* x = mine.x + turn * mine.x_step;
   uint32_t p = mine.first + turn * mine.step;
   if (wide) {
@@ -168,8 +178,8 @@ __device__ __forceinline__ void load_pieces(const Share& mine, uint32_t turn, bo
 
 // x 2^e as hi + 2^-11 lo.
 template <int PLANES>
-__device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo (&powers)[4], float16* hi,
-                                           int64_t to_lo) {
+__device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo (&powers)[4],
+                                           float16* hi, int64_t to_lo) {
   uint32_t high[2], low[2];
 #pragma unroll
   for (int i = 0; i < 2; i++) {
@@ -179,8 +189,8 @@ __device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo
     const float2 taken = __half22float2(cut);
     high[i] = bits_as<uint32_t>(cut);
     if (PLANES == 2)
-      low[i] =
-          bits_as<uint32_t>(__float22half2_rn(float2{(scaled.x - taken.x) * 0x1p11f, (scaled.y - taken.y) * 0x1p11f}));
+      low[i] = bits_as<uint32_t>(__float22half2_rn(
+          float2{(scaled.x - taken.x) * 0x1p11f, (scaled.y - taken.y) * 0x1p11f}));
   }
   *reinterpret_cast<uint2*>(hi) = uint2{high[0], high[1]};
   if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = uint2{low[0], low[1]};
@@ -188,9 +198,10 @@ __device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo
 
 // ---- The blocks of a cluster tell one another what they have seen
 
-__device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block, const Extremes& x) {
-  hopper::send(hopper::address_in_block(here, (int)block), hopper::address_in_block(bar, (int)block), x.largest,
-               x.below_smallest, x.bits, 0);
+__device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block,
+                                     const Extremes& x) {
+  hopper::send(hopper::address_in_block(here, (int)block),
+               hopper::address_in_block(bar, (int)block), x.largest, x.below_smallest, x.bits, 0);
 }
 
 struct Scales {
@@ -199,9 +210,11 @@ struct Scales {
   uint64_t received;
 };
 
-// From what each thread has seen of its four numbers to the exponents of all rows or columns of the unit, in shared
-// memory and, once, in global memory. Joining is idempotent, so loops are of fixed length.
-__device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Extremes (&seen)[4], Scales& scales) {
+// From what each thread has seen of its four numbers to the exponents of all rows or columns of the
+// unit, in shared memory and, once, in global memory. Joining is idempotent, so loops are of fixed
+// length.
+__device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Extremes (&seen)[4],
+                                           Scales& scales) {
   const uint32_t thread = threadIdx.x, lane = thread % 32, slots = 1u << log_slots(s);
   const bool alone = s.log_blocks == 0;
   const uint32_t rank = alone ? 0 : hopper::cluster_rank();
@@ -210,13 +223,15 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
   if (s.rows) {
     join(seen[0], seen[1]), join(seen[2], seen[3]), join(seen[0], seen[2]);
     one = seen[0];
-    slot = thread >> s.log_threads, warp = (thread & (s.threads() - 1)) / 32, warps = (s.threads() + 31) / 32;
+    slot = thread >> s.log_threads, warp = (thread & (s.threads() - 1)) / 32,
+    warps = (s.threads() + 31) / 32;
     apart = min(s.threads(), 32) / 2, least_apart = 1;
   } else {
     // Lanes 8 and 16 apart have the same columns: each is left with one of the four.
     const bool third = lane & 16, odd = lane & 8;
     one = halved(halved(seen[0], seen[2], third, 16), halved(seen[1], seen[3], third, 16), odd, 8);
-    slot = (lane & (s.threads() - 1)) * 4 + third * 2 + odd, warp = thread / 32, warps = THREADS / 32;
+    slot = (lane & (s.threads() - 1)) * 4 + third * 2 + odd, warp = thread / 32,
+    warps = THREADS / 32;
     apart = 4, least_apart = s.threads();
   }
 #pragma unroll 1
@@ -241,11 +256,13 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
   if (thread < slots) {
     one = scales.of_blocks[0][thread];
 #pragma unroll 3
-    for (uint32_t i = 1; i < MOST_BLOCKS; i++) join(one, scales.of_blocks[i & (s.blocks() - 1)][thread]);
+    for (uint32_t i = 1; i < MOST_BLOCKS; i++)
+      join(one, scales.of_blocks[i & (s.blocks() - 1)][thread]);
     const int32_t info = info_of(one);
     scales.infos[thread] = info;
     // Their place among the rows of all matrices, or among the columns of one.
-    const uint32_t z = s.rows || s.matrices == 1 ? 0 : unit / s.strips, at = (unit - z * s.strips) * slots + thread;
+    const uint32_t z = s.rows || s.matrices == 1 ? 0 : unit / s.strips,
+                   at = (unit - z * s.strips) * slots + thread;
     if (rank == 0 && unit < s.units() && at < (s.rows ? s.matrices * s.lines : s.length))
       s.info[static_cast<int64_t>(z) * s.length + at] = info;
   }
@@ -256,7 +273,8 @@ __device__ __forceinline__ void find_infos(const SplitWork& s, uint32_t unit, Ex
 
 // The first operand's blocks, then the second's. HELD pieces of a thread stay in registers.
 template <int PLANES, int HELD>
-__global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid_constant__ SplitBoth both) {
+__global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3)
+    split(const __grid_constant__ SplitBoth both) {
 #if defined(CDN_HOPPER)
   const bool later = blockIdx.x >= both.of[0].grid;
   const SplitWork& s = both.of[later];
@@ -266,7 +284,8 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid
     if (threadIdx.x == 0) {
       hopper::barrier_init(&scales.received, 1);
       hopper::barriers_visible();
-      hopper::barrier_expect(&scales.received, (uint32_t)sizeof(Extremes) << log_slots(s) << s.log_blocks);
+      hopper::barrier_expect(&scales.received, (uint32_t)sizeof(Extremes)
+                                                   << log_slots(s) << s.log_blocks);
     }
     __syncwarp();
     hopper::cluster_arrive();
@@ -289,16 +308,19 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid
   }
   find_infos(s, unit, seen, scales);
   const int apart = s.rows ? 0 : 1;
-  const int32_t* infos = scales.infos + (s.rows ? threadIdx.x >> s.log_threads : (threadIdx.x & (s.threads() - 1)) * 4);
-  const PowerOfTwo powers[4] = {
-      PowerOfTwo(SplitInfo::exponent(infos[0])), PowerOfTwo(SplitInfo::exponent(infos[apart])),
-      PowerOfTwo(SplitInfo::exponent(infos[2 * apart])), PowerOfTwo(SplitInfo::exponent(infos[3 * apart]))};
+  const int32_t* infos = scales.infos + (s.rows ? threadIdx.x >> s.log_threads
+                                                : (threadIdx.x & (s.threads() - 1)) * 4);
+  const PowerOfTwo powers[4] = {PowerOfTwo(SplitInfo::exponent(infos[0])),
+                                PowerOfTwo(SplitInfo::exponent(infos[apart])),
+                                PowerOfTwo(SplitInfo::exponent(infos[2 * apart])),
+                                PowerOfTwo(SplitInfo::exponent(infos[3 * apart]))};
   for (uint32_t turn = 0; turn < turns; turn += HELD) {
     if (turn > 0) load_pieces(mine, turn, s.wide, held);
     float16* hi = mine.hi + turn * mine.hi_step;
 #pragma unroll
     for (int h = 0; h < HELD; h++, hi += mine.hi_step)
-      if (mine.first + (turn + h) * mine.step < mine.count) store_four<PLANES>(held[h], powers, hi, s.to_lo);
+      if (mine.first + (turn + h) * mine.step < mine.count)
+        store_four<PLANES>(held[h], powers, hi, s.to_lo);
   }
 #endif
 }
@@ -307,20 +329,23 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3) split(const __grid
 
 constexpr uint64_t FEW = 100;  // blocks that leave many multiprocessors without work
 
-// As few threads as hold a row, or more where there are few rows. Returns the logarithm of a unit's blocks.
+// As few threads as hold a row, or more where there are few rows. Returns the logarithm of a unit's
+// blocks.
 uint32_t share_rows(SplitWork* s, uint32_t held) {
   auto fits = [&](uint32_t threads, uint32_t pieces) { return threads * pieces * 4 >= s->ld; };
   const uint64_t rows = static_cast<uint64_t>(s->matrices) * s->lines;
   while (s->threads() < THREADS &&
-         (!fits(s->threads(), held) || (!fits(s->threads(), 1) && rows << s->log_threads < FEW * THREADS)))
+         (!fits(s->threads(), held) ||
+          (!fits(s->threads(), 1) && rows << s->log_threads < FEW * THREADS)))
     s->log_threads++;
   uint32_t log_blocks = 0;
   while (1u << log_blocks < MOST_BLOCKS && !fits(THREADS << log_blocks, held)) log_blocks++;
   return log_blocks;
 }
 
-// Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit. Where there has to be
-// a cluster, a larger one costs nothing. Returns the logarithm of a unit's blocks.
+// Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit.
+// Where there has to be a cluster, a larger one costs nothing. Returns the logarithm of a unit's
+// blocks.
 uint32_t share_columns(SplitWork* s, uint32_t held) {
   uint32_t log_blocks = 0;
   auto fits = [&] { return s->groups() * held << log_blocks >= s->lines; };
@@ -334,7 +359,8 @@ uint32_t share_columns(SplitWork* s, uint32_t held) {
   return log_blocks;
 }
 
-CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_t step, int planes, SplitWork* s) {
+CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_t step, int planes,
+                   SplitWork* s) {
   CutOperand out;
   out.matrices = matrices;
   out.lines = x.k_contiguous ? x.extent : x.k;
@@ -373,7 +399,8 @@ uint32_t share(SplitBoth* both, uint32_t held) {
 }  // namespace
 
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes) {
-  constexpr int64_t SHORT_K = 128;  // for which few registers are enough, and more blocks find their place
+  constexpr int64_t SHORT_K =
+      128;  // for which few registers are enough, and more blocks find their place
   SplitBoth both;
   CutProduct out;
   out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &both.of[0]);
@@ -382,8 +409,8 @@ CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& b
   const bool few = p.k() <= SHORT_K;
   auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);
   const uint32_t cluster = share(&both, few ? 4 : 8);
-  launch_chained(kernel, both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster), stream_of(call),
-                 both);
+  launch_chained(kernel, both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster),
+                 stream_of(call), both);
   return out;
 }
 

@@ -1,22 +1,27 @@
-// Float matrices for tensor cores that multiply 16-bit numbers. Every row of op(a) and every column of op(b) is scaled
-// by a power of two, so that its largest number lies in [2^14, 2^15), and cut into float16:
+// Float matrices for tensor cores that multiply 16-bit numbers. Every row of op(a) and every column
+// of op(b) is scaled by a power of two, so that its largest number lies in [2^14, 2^15), and cut
+// into float16:
 //
-//   x 2^e = hi + 2^-11 lo     hi holds the first 11 bits, lo the next 11 (with one plane there is only hi)
+//   x 2^e = hi + 2^-11 lo     hi holds the first 11 bits, lo the next 11 (with one plane there is
+//   only hi)
 //
-// Tensor cores cut off what does not fit when they add, half a unit of the last place on average: that much is given
-// back at the end, unless both rows were so short that probably nothing was cut off.
+// Tensor cores cut off what does not fit when they add, half a unit of the last place on average:
+// that much is given back at the end, unless both rows were so short that probably nothing was cut
+// off.
 //
-// Numbers more than 2^28 times smaller than their row's largest lose bits, and infinities and NaN cannot be scaled.
-// Rows with such numbers are marked, and matmul_wgmma computes the elements of c that they may have spoilt in plain
-// float.
+// Numbers more than 2^28 times smaller than their row's largest lose bits, and infinities and NaN
+// cannot be scaled. Rows with such numbers are marked, and matmul_wgmma computes the elements of c
+// that they may have spoilt in plain float.
 #pragma once
 #include "gpu/gemm/product.h"
 
 namespace cdn {
 
-// One word a row of op(a) or column of op(b). With NOT_FINITE the exponent is 0, and nothing else is marked.
+// One word a row of op(a) or column of op(b). With NOT_FINITE the exponent is 0, and nothing else
+// is marked.
 struct SplitInfo {
-  static constexpr int32_t LOST = 1, NOT_FINITE = 2, SHORT = 4;  // SHORT: hi alone holds all of the row
+  static constexpr int32_t LOST = 1, NOT_FINITE = 2,
+                           SHORT = 4;  // SHORT: hi alone holds all of the row
   CDN_FN static int32_t make(int32_t exponent, int32_t marks) { return exponent * 8 + marks; }
   CDN_FN static int32_t exponent(int32_t info) { return info >> 3; }
   CDN_FN static int32_t marks(int32_t info) { return info & 7; }
@@ -30,8 +35,8 @@ struct CutOperands {
   int32_t a_moves, b_moves;        // the same in numbers of matrices, 0 or 1
 };
 
-// A cut operand: planes [plane][matrix][lines][ld], of which lines and ld are (extent, k) or (k, extent), as in memory
-// before; ld is rounded up to whole pieces of 16 bytes, as TMA wants it.
+// A cut operand: planes [plane][matrix][lines][ld], of which lines and ld are (extent, k) or (k,
+// extent), as in memory before; ld is rounded up to whole pieces of 16 bytes, as TMA wants it.
 struct CutOperand {
   float16* planes;
   int32_t* info;
@@ -69,10 +74,12 @@ struct ScaledWork {
   int64_t first_k, last_k;
 };
 
-// Measured on an H200: what tensor cores cut off is, on average, this part of a sum, whether of 16 or of 64 products.
+// Measured on an H200: what tensor cores cut off is, on average, this part of a sum, whether of 16
+// or of 64 products.
 template <int PLANES> constexpr float CUT_OFF = PLANES == 2 ? 9.4e-8f : 0.0f;
 
-// Stores two numbers of neighbouring columns: wide, by 8 bytes; else the second only where both are inside.
+// Stores two numbers of neighbouring columns: wide, by 8 bytes; else the second only where both are
+// inside.
 __device__ __forceinline__ void store_two(float* to, const float (&d)[2], bool wide, bool both) {
   if (wide) {
     *reinterpret_cast<float2*>(to) = float2{d[0], d[1]};
@@ -82,11 +89,12 @@ __device__ __forceinline__ void store_two(float* to, const float (&d)[2], bool w
   }
 }
 
-// As scale_back(), where no row or column is marked and none is scaled by much. rows, cols: what the thread's are
-// multiplied by.
+// As scale_back(), where no row or column is marked and none is scaled by much. rows, cols: what
+// the thread's are multiplied by.
 template <int PLANES, int COUNT>
-__device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const float* rows, const float* cols, int32_t m,
-                                              int32_t n, float* c, int64_t ld, int32_t row, int32_t col) {
+__device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const float* rows,
+                                              const float* cols, int32_t m, int32_t n, float* c,
+                                              int64_t ld, int32_t row, int32_t col) {
   const bool wide = ld % 2 == 0 && n % 2 == 0;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
@@ -98,29 +106,31 @@ __device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const flo
       if (col + 8 * g >= n) continue;
       const float2 of_col = *reinterpret_cast<const float2*>(cols + 8 * g);
       float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
-      if (PLANES == 2) two[0] = fmaf(two[0], CUT_OFF<2>, two[0]), two[1] = fmaf(two[1], CUT_OFF<2>, two[1]);
+      if (PLANES == 2)
+        two[0] = fmaf(two[0], CUT_OFF<2>, two[0]), two[1] = fmaf(two[1], CUT_OFF<2>, two[1]);
       two[0] *= of_row * of_col.x, two[1] *= of_row * of_col.y;
       store_two(line + 8 * g, two, wide, col + 8 * g + 1 < n);
     }
   }
 }
 
-// Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2 % 2), column
-// col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may have spoilt. All threads of a warp
-// call it together. Line i of the output is at c + i ld.
+// Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2
+// % 2), column col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may
+// have spoilt. All threads of a warp call it together. Line i of the output is at c + i ld.
 template <int PLANES, int COUNT>
-__device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& work, float* c, int64_t ld, int32_t row,
-                                           int32_t col) {
+__device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& work, float* c,
+                                           int64_t ld, int32_t row, int32_t col) {
   const CutOperands& cut = work.cut;
   const int32_t z = work.z, m = work.m, n = work.n;
   const int64_t first_k = work.first_k, last_k = work.last_k;
-  // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15 with one; it must not
-  // show in float's, or tf32's, last place.
+  // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15
+  // with one; it must not show in float's, or tf32's, last place.
   const float least = static_cast<float>(last_k - first_k) * (PLANES == 2 ? 0x1p5f : 0x1p2f);
   uint32_t spoilt[(COUNT + 31) / 32] = {};
   int32_t info_a[2];
 #pragma unroll
-  for (int h = 0; h < 2; h++) info_a[h] = row + 8 * h < m ? cut.a_info[(int64_t)z * cut.a_moves * m + row + 8 * h] : 0;
+  for (int h = 0; h < 2; h++)
+    info_a[h] = row + 8 * h < m ? cut.a_info[(int64_t)z * cut.a_moves * m + row + 8 * h] : 0;
   const bool wide = ld % 2 == 0 && n % 2 == 0;
 #pragma unroll
   for (int g = 0; g < COUNT / 4; g++) {

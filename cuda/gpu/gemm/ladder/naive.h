@@ -1,18 +1,21 @@
-// The first two steps: a thread per output, then tiles in shared memory. The first reads each number from the caches m
-// or n times; the second brings a 32 x 32 tile of both operands to shared memory, [k][i], and reads it there, so that
-// global memory is asked a 32nd as often.
+// The first two steps: a thread per output, then tiles in shared memory. The first reads each
+// number from the caches m or n times; the second brings a 32 x 32 tile of both operands to shared
+// memory, [k][i], and reads it there, so that global memory is asked a 32nd as often.
 #pragma once
 #include "gpu/gemm/product.h"
 
 namespace cdn {
 
-// One thread computes one output: k multiply-adds, each with two loads. Neighbouring threads take neighbouring columns,
-// so that the loads of b (when it is not transposed) and the stores of c are coalesced, and the loads of a are the same
-// address for the whole warp. Every input element is read from the caches m or n times: that is what the later kernels
-// avoid. The outputs of a whole batch are counted through: with matrices smaller than a tile no thread is idle.
-template <class T> __global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p, Layout batch) {
+// One thread computes one output: k multiply-adds, each with two loads. Neighbouring threads take
+// neighbouring columns, so that the loads of b (when it is not transposed) and the stores of c are
+// coalesced, and the loads of a are the same address for the whole warp. Every input element is
+// read from the caches m or n times: that is what the later kernels avoid. The outputs of a whole
+// batch are counted through: with matrices smaller than a tile no thread is idle.
+template <class T>
+__global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p, Layout batch) {
   int64_t count = batch.n * p.size();
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += (int64_t)gridDim.x * BLOCK) {
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count;
+       i += (int64_t)gridDim.x * BLOCK) {
     int64_t z = batch.n == 1 ? 0 : i / p.size(), in_matrix = i - z * p.size();
     int64_t row = in_matrix / p.n(), col = in_matrix - row * p.n();
     Product<T> x = p;
@@ -23,11 +26,13 @@ template <class T> __global__ void __launch_bounds__(BLOCK) matmul_naive(Product
   }
 }
 
-// Copies `EXTENT` vectors by `DEPTH` of an operand into shared memory as shared[k][i], with zeros outside the operand.
-// Neighbouring threads read along the direction that is contiguous in memory. PITCH is odd or padded by the caller.
+// Copies `EXTENT` vectors by `DEPTH` of an operand into shared memory as shared[k][i], with zeros
+// outside the operand. Neighbouring threads read along the direction that is contiguous in memory.
+// PITCH is odd or padded by the caller.
 template <int EXTENT, int DEPTH, int PITCH, class T>
 __device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first, int64_t k_first) {
-  static_assert(PITCH >= EXTENT && EXTENT * DEPTH % BLOCK == 0, "every thread loads the same number");
+  static_assert(PITCH >= EXTENT && EXTENT * DEPTH % BLOCK == 0,
+                "every thread loads the same number");
 #pragma unroll
   for (int e = threadIdx.x; e < EXTENT * DEPTH; e += BLOCK) {
     int i = x.k_contiguous ? e / DEPTH : e % EXTENT;
@@ -36,11 +41,12 @@ __device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first
   }
 }
 
-// A block computes a 32x32 tile of c. It walks along k in steps of 32: all threads copy a tile of a and one of b into
-// shared memory, wait, and take their dot products from there, so that each element is read from global memory once per
-// tile instead of once per output. A thread has 4 rows of one column. The pitch of 33 keeps the transposing stores of
-// load_tile free of bank conflicts.
-template <class T> __global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, Batch batch, TileGrid grid) {
+// A block computes a 32x32 tile of c. It walks along k in steps of 32: all threads copy a tile of a
+// and one of b into shared memory, wait, and take their dot products from there, so that each
+// element is read from global memory once per tile instead of once per output. A thread has 4 rows
+// of one column. The pitch of 33 keeps the transposing stores of load_tile free of bank conflicts.
+template <class T>
+__global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, Batch batch, TileGrid grid) {
   constexpr int TILE = 32, ROWS = TILE * TILE / BLOCK;
   __shared__ T a[TILE][TILE + 1], b[TILE][TILE + 1];  // [k][row], [k][column]
   p.move_to(batch.layout, batch.first + blockIdx.z);

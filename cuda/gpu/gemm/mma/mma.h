@@ -1,6 +1,7 @@
-// Products on the tensor cores of sm_80 and all later GPUs: cp.async into shared memory, ldmatrix from there, mma.sync.
-// The pipeline is that of matmul_pipelined: a warp's sums in registers, two sets of fragments, STAGES tiles. Floats are
-// rounded, or cut into two TF32 parts, in registers: no pass prepares the operands, and there is no scale to keep.
+// Products on the tensor cores of sm_80 and all later GPUs: cp.async into shared memory, ldmatrix
+// from there, mma.sync. The pipeline is that of matmul_pipelined: a warp's sums in registers, two
+// sets of fragments, STAGES tiles. Floats are rounded, or cut into two TF32 parts, in registers: no
+// pass prepares the operands, and there is no scale to keep.
 #pragma once
 #include "gpu/gemm/mma/sums.h"
 
@@ -10,25 +11,30 @@ namespace cdn {
 bool mma_supported(Call& call);
 
 // c = a b for each place of the batch. T is float16 or bfloat16 with HALF, float with the others.
-template <class T> void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
+template <class T>
+void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
 // How long that takes, estimated in clock cycles of an H200.
-template <class T> double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
+template <class T>
+double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
-// Whether a and b have had numbers of more bits than TF32's: then the tensor cores have cut off some of their sums.
+// Whether a and b have had numbers of more bits than TF32's: then the tensor cores have cut off
+// some of their sums.
 struct LowBits {
   uint32_t a = 0, b = 0;
 };
 
 // One step: sum += a b over the STEP of k that a set of the fragments holds. FIRST: sum = a b.
 template <class Tile, bool FIRST, int M, int N, class A, class B>
-__device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, B& b, int set, LowBits& seen) {
+__device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, B& b, int set,
+                                                   LowBits& seen) {
   using T = typename Tile::T;
   auto& u = a.words[set];
   auto& v = b.words[set];
   if constexpr (Tile::METHOD == MmaMethod::FLOAT32) {
-    // x = high + low exactly, and both fit tf32 but for the last bit of low: x y = low high + high low + high high,
-    // less what is beyond float. The small products come first. Below 2^-115 or so low has fewer bits, being denormal.
+    // x = high + low exactly, and both fit tf32 but for the last bit of low: x y = low high + high
+    // low + high high, less what is beyond float. The small products come first. Below 2^-115 or so
+    // low has fewer bits, being denormal.
     uint32_t u_low[2 * M][2], v_low[N][2];
     auto split = [](uint32_t& x, uint32_t& low, uint32_t& any) {
       uint32_t high = (x + 0x1000) & 0xffffe000;
@@ -37,9 +43,11 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
       x = high;
     };
 #pragma unroll
-    for (int g = 0; g < 2 * M; g++) split(u[g][0], u_low[g][0], seen.a), split(u[g][1], u_low[g][1], seen.a);
+    for (int g = 0; g < 2 * M; g++)
+      split(u[g][0], u_low[g][0], seen.a), split(u[g][1], u_low[g][1], seen.a);
 #pragma unroll
-    for (int g = 0; g < N; g++) split(v[g][0], v_low[g][0], seen.b), split(v[g][1], v_low[g][1], seen.b);
+    for (int g = 0; g < N; g++)
+      split(v[g][0], v_low[g][0], seen.b), split(v[g][1], v_low[g][1], seen.b);
     auto products = [&](auto& uu, auto& vv, auto first) {
 #pragma unroll
       for (int i = 0; i < M; i++)
@@ -78,14 +86,16 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
 }
 
 struct MmaPieces {
-  int64_t k;            // of k per piece, a multiple of BK but for the last
-  int32_t joined;       // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is the piece
+  int64_t k;       // of k per piece, a multiple of BK but for the last
+  int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is
+                   // the piece
   int32_t barrier_at;   // where joined: in shared memory, behind all else
   int64_t ld_a, ld_b;   // see MmaLoader
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // the lines of c (or of sums) allow stores of 4 numbers
   bool shifts;          // see MmaLoader; needs MmaMemory's SHIFTING_BYTES
-  float* sums;          // where the sums go, as float, [piece][z][m][n]; null: to c, which is of 16-bit floats
+  float*
+      sums;  // where the sums go, as float, [piece][z][m][n]; null: to c, which is of 16-bit floats
 };
 
 // A block's part of the work; k_count may be 0 where pieces are joined.
@@ -107,11 +117,13 @@ template <class Tile> struct MmaPart {
   }
 };
 
-// Shared memory: [stage][a's tile, b's tile]; or, with shifts, stages as they came and two tiles made of them.
+// Shared memory: [stage][a's tile, b's tile]; or, with shifts, stages as they came and two tiles
+// made of them.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct MmaMemory {
   static constexpr int RAW_A = MmaLoader<Tile, Tile::BM, A_K_CONTIGUOUS>::RAW_BYTES,
                        RAW_STAGE = RAW_A + MmaLoader<Tile, Tile::BN, B_K_CONTIGUOUS>::RAW_BYTES,
-                       TILES_AT = Tile::STAGES * RAW_STAGE, SHIFTED = TILES_AT + 2 * Tile::STAGE_BYTES,
+                       TILES_AT = Tile::STAGES * RAW_STAGE,
+                       SHIFTED = TILES_AT + 2 * Tile::STAGE_BYTES,
                        SHIFTING_BYTES = SHIFTED > Tile::END_BYTES ? SHIFTED : Tile::END_BYTES;
 };
 
@@ -120,12 +132,12 @@ template <int LIMIT> __device__ __forceinline__ int clipped(int64_t left) {
   return left < 0 ? 0 : left < LIMIT ? static_cast<int>(left) : LIMIT;
 }
 
-// The last part of FLOAT32. A number that is not finite, or that rounds up to infinity, has no two parts: every sum it
-// is in comes out as NaN. A tile with a sum that is not finite is summed again by plain multiply-adds, which give what
-// IEEE says.
+// The last part of FLOAT32. A number that is not finite, or that rounds up to infinity, has no two
+// parts: every sum it is in comes out as NaN. A tile with a sum that is not finite is summed again
+// by plain multiply-adds, which give what IEEE says.
 template <class Tile, class PartA, class PartB, int M, int N, class LoadA, class LoadB>
-__device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, LoadB load_b, int64_t k_count, int row,
-                            int col, bool mine) {
+__device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, LoadB load_b,
+                            int64_t k_count, int row, int col, bool mine) {
   int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   char* b = shared + LoadA::Shared::BYTES;
 #pragma unroll
@@ -145,7 +157,8 @@ __device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, L
       auto number = [](const char* at) { return *reinterpret_cast<const float*>(at); };
       float u[2 * M], v[N][2];
 #pragma unroll
-      for (int i = 0; i < 2 * M; i++) u[i] = number(shared + LoadA::Shared::place_of(row + PartA::vector(i, g), kk));
+      for (int i = 0; i < 2 * M; i++)
+        u[i] = number(shared + LoadA::Shared::place_of(row + PartA::vector(i, g), kk));
 #pragma unroll
       for (int j = 0; j < N; j++)
 #pragma unroll
@@ -156,15 +169,17 @@ __device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, L
 #pragma unroll
         for (int j = 0; j < N; j++)
 #pragma unroll
-          for (int e = 0; e < 4; e++) sum[i][j][e] = fmaf(u[2 * i + e / 2], v[j][e % 2], sum[i][j][e]);
+          for (int e = 0; e < 4; e++)
+            sum[i][j][e] = fmaf(u[2 * i + e / 2], v[j][e % 2], sum[i][j][e]);
     }
   }
 }
 
-// c = a b. While the block works on one tile, cp.async brings the next STAGES - 1, with one barrier a tile; while the
-// tensor cores work on one step of k, the words of the next are on their way to the other set of registers. With
-// FLOAT32 the tensor core sums one tile's k at a time and a thread adds that to its sums, rounded: the core cuts its
-// sums, and over a long k that would be the largest error by far.
+// c = a b. While the block works on one tile, cp.async brings the next STAGES - 1, with one barrier
+// a tile; while the tensor cores work on one step of k, the words of the next are on their way to
+// the other set of registers. With FLOAT32 the tensor core sums one tile's k at a time and a thread
+// adds that to its sums, rounded: the core cuts its sums, and over a long k that would be the
+// largest error by far.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     multiply_by_mma(Product<typename Tile::T> p, Batch batch, TileGrid grid, MmaPieces pieces) {
@@ -175,7 +190,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   using PartA = Fragments<Tile, Tile::BM, Tile::WM, A_K_CONTIGUOUS, true>;
   using PartB = Fragments<Tile, Tile::BN, Tile::WN, B_K_CONTIGUOUS, false>;
   using Memory = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  constexpr int M = Tile::WM / 16, N = Tile::WN / 8, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH, BK = Tile::BK;
+  constexpr int M = Tile::WM / 16, N = Tile::WN / 8, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH,
+                BK = Tile::BK;
   constexpr bool PROMOTES = Tile::METHOD == MmaMethod::FLOAT32;
   extern __shared__ __align__(16) char memory[];  // see MmaMemory
 #if defined(CDN_HOPPER)
@@ -198,7 +214,9 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   LoadA load_a(p.a, offsets.a, pieces.ld_a, pieces.wide_a, part.first_row, part.k_first);
   LoadB load_b(p.b, offsets.b, pieces.ld_b, pieces.wide_b, part.first_col, part.k_first);
   auto load_stage = [&](int stage, int tiles_left) {
-    int k = tiles_left > 1 ? BK : tiles_left == 1 ? last : 0;  // past the end: zeros, which nobody reads
+    int k = tiles_left > 1    ? BK
+            : tiles_left == 1 ? last
+                              : 0;  // past the end: zeros, which nobody reads
     if (shifts) {
       char* a = memory + stage * Memory::RAW_STAGE;
       load_a.load_raw(a, k);
@@ -217,14 +235,17 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     load_b.shift(raw + Memory::RAW_A, a + LoadA::Shared::BYTES);
   };
 
-  int warp = threadIdx.x / 32 % Tile::WARPS, slice = Tile::SLICES > 1 ? threadIdx.x / 32 / Tile::WARPS : 0;
-  int row = warp / Tile::WARPS_N * Tile::WM, col = warp % Tile::WARPS_N * Tile::WN;  // of the warp's part in the tile
+  int warp = threadIdx.x / 32 % Tile::WARPS,
+      slice = Tile::SLICES > 1 ? threadIdx.x / 32 / Tile::WARPS : 0;
+  int row = warp / Tile::WARPS_N * Tile::WM,
+      col = warp % Tile::WARPS_N * Tile::WN;  // of the warp's part in the tile
   PartA a(row, slice);
   PartB b(col, slice);
-  int stage = 0, turn = 0;  // where the tile at hand is; turn counts the tiles made by shifting, modulo 2
+  int stage = 0,
+      turn = 0;  // where the tile at hand is; turn counts the tiles made by shifting, modulo 2
   auto read_parts = [&](int set, int step) {
-    uint32_t tile =
-        shared_address(memory) + (shifts ? Memory::TILES_AT + turn * Tile::STAGE_BYTES : stage * Tile::STAGE_BYTES);
+    uint32_t tile = shared_address(memory) + (shifts ? Memory::TILES_AT + turn * Tile::STAGE_BYTES
+                                                     : stage * Tile::STAGE_BYTES);
     a.read(set, tile, step);
     b.read(set, tile + LoadA::Shared::BYTES, step);
   };
@@ -238,7 +259,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   for (int s = 0; s < STAGES - 1; s++) load_stage(s, tiles - s);
   wait_copies<STAGES - 2>();
   __syncthreads();
-  if (shifts) {  // shifting is one tile ahead of multiplying, and so is loading, one more than without
+  if (shifts) {  // shifting is one tile ahead of multiplying, and so is loading, one more than
+                 // without
     shift_stage(0, 0);
     load_stage(STAGES - 1, tiles - (STAGES - 1));
     wait_copies<STAGES - 2>();
@@ -251,7 +273,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   for (int tiles_left = tiles; tiles_left > 0; tiles_left--) {
 #pragma unroll
     for (int step = 0; step < DEPTH; step++) {
-      if (step == DEPTH - 1) {  // all reads of this tile are done; the next has arrived, or been made, for all threads
+      if (step == DEPTH - 1) {  // all reads of this tile are done; the next has arrived, or been
+                                // made, for all threads
         stage = next_of(stage), turn ^= 1;
         wait_copies<STAGES - 2>();
         __syncthreads();
@@ -274,15 +297,18 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     }
     if constexpr (PROMOTES) {
 #pragma unroll
-      for (int e = 0; e < M * N * 4; e++) sum[e / 4 / N][e / 4 % N][e % 4] += tile_sum[e / 4 / N][e / 4 % N][e % 4];
+      for (int e = 0; e < M * N * 4; e++)
+        sum[e / 4 / N][e / 4 % N][e % 4] += tile_sum[e / 4 / N][e / 4 % N][e % 4];
     }
   }
 
   wait_copies<0>();
   if constexpr (PROMOTES) {
-    // Measured: what is cut off is, on average, this part of a sum. It is given back, unless all products were short.
+    // Measured: what is cut off is, on average, this part of a sum. It is given back, unless all
+    // products were short.
     constexpr float CUT_OFF = BK / Tile::SLICES <= 16 ? 8.5e-8f : 1.85e-7f;
-    const bool a_long = __syncthreads_or(seen.a << 1 != 0), b_long = __syncthreads_or(seen.b << 1 != 0);
+    const bool a_long = __syncthreads_or(seen.a << 1 != 0),
+               b_long = __syncthreads_or(seen.b << 1 != 0);
     if (a_long && b_long) {
 #pragma unroll
       for (int e = 0; e < M * N * 4; e++) {
@@ -292,25 +318,31 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     }
     bool special = false;
 #pragma unroll
-    for (int e = 0; e < M * N * 4; e++) special = special || !(fabsf(sum[e / 4 / N][e / 4 % N][e % 4]) < INFINITY);
+    for (int e = 0; e < M * N * 4; e++)
+      special = special || !(fabsf(sum[e / 4 / N][e / 4 % N][e % 4]) < INFINITY);
     if (__syncthreads_or(special)) {
       load_a.move(-(tiles + STAGES - 1)), load_b.move(-(tiles + STAGES - 1));
-      sum_plainly<Tile, PartA, PartB>(sum, memory, load_a, load_b, (tiles - 1LL) * BK + last, row, col, slice == 0);
+      sum_plainly<Tile, PartA, PartB>(sum, memory, load_a, load_b, (tiles - 1LL) * BK + last, row,
+                                      col, slice == 0);
     }
   }
 
   using Sums = MmaSums<Tile, PartA, PartB>;
   int64_t at = ((batch.first + blockIdx.z) * p.m() + part.first_row) * p.n() + part.first_col;
-  Sums sums{reinterpret_cast<float*>(memory),
-            {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr, p.n(),
-             clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col), pieces.wide_c}};
+  Sums sums{
+      reinterpret_cast<float*>(memory),
+      {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr,
+       p.n(), clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col),
+       pieces.wide_c}};
   if constexpr (Tile::JOINS) {
-    if (pieces.joined > 1) return sums.join(sum, slice, row, col, pieces.joined, part.rank, received);
+    if (pieces.joined > 1)
+      return sums.join(sum, slice, row, col, pieces.joined, part.rank, received);
   }
 #pragma unroll 1
   for (int first = 0; first < Tile::BM; first += Sums::ROWS) {
     __syncthreads();  // the memory is free
-    if (Tile::HALVES == 1 || row / Sums::ROWS == first / Sums::ROWS) sums.put(sum, slice, row - first, col);
+    if (Tile::HALVES == 1 || row / Sums::ROWS == first / Sums::ROWS)
+      sums.put(sum, slice, row - first, col);
     sums.store(first);
   }
 #endif

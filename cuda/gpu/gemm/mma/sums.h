@@ -1,13 +1,15 @@
-// The end of matmul_mma.h: the sums of a tile on their way from the warps' registers to c, through shared memory. There
-// the slices of a block and the blocks of a cluster add up theirs, in their order, and lines of c are put together for
-// stores of neighbouring numbers, of 16 bytes where c allows it.
+// The end of matmul_mma.h: the sums of a tile on their way from the warps' registers to c, through
+// shared memory. There the slices of a block and the blocks of a cluster add up theirs, in their
+// order, and lines of c are put together for stores of neighbouring numbers, of 16 bytes where c
+// allows it.
 #pragma once
 #include "gpu/tile/hopper.h"
 #include "gpu/gemm/mma/tile.h"
 
 namespace cdn {
 
-// Where a tile of the product goes: as float to sums or, if that is null, as T to c; both point to the tile's first.
+// Where a tile of the product goes: as float to sums or, if that is null, as T to c; both point to
+// the tile's first.
 template <class T> struct MmaOutput {
   T* c;
   float* sums;
@@ -15,7 +17,8 @@ template <class T> struct MmaOutput {
   int rows, cols;  // of the tile that are inside
   bool wide;       // lines allow stores of 4 numbers
 
-  template <int W> __device__ __forceinline__ void store(int row, int col, const Pack<float, W>& x) const {
+  template <int W>
+  __device__ __forceinline__ void store(int row, int col, const Pack<float, W>& x) const {
     int64_t at = row * ld + col;
     if (is_half<T> && !sums) {
       Pack<T, W> y;
@@ -28,11 +31,12 @@ template <class T> struct MmaOutput {
   }
 };
 
-// All threads take part. shared: [slice][row][BN], of which nothing is used for anything else any more; rows are those
-// of one of the tile's HALVES, if it has two.
+// All threads take part. shared: [slice][row][BN], of which nothing is used for anything else any
+// more; rows are those of one of the tile's HALVES, if it has two.
 template <class Tile, class PartA, class PartB> struct MmaSums {
   using Four = Pack<float, 4>;
-  static constexpr int ROWS = Tile::BM / Tile::HALVES, PACKS = Tile::BN / 4, SLICE = ROWS * Tile::BN;
+  static constexpr int ROWS = Tile::BM / Tile::HALVES, PACKS = Tile::BN / 4,
+                       SLICE = ROWS * Tile::BN;
   static_assert(ROWS % Tile::WM == 0, "a warp's part lies in one half");
 
   float* shared;
@@ -52,12 +56,12 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
     store_rows(first, ROWS, Tile::SLICES, SLICE);
   }
 
-  // In place of both, where the pieces of a tile are the blocks of a cluster, 2, 4 or 8: each of them stores some rows,
-  // for which all send it their sums, [block][row][BN], to the memory's beginning or behind the slices. received: a
-  // barrier for one thread, elsewhere.
+  // In place of both, where the pieces of a tile are the blocks of a cluster, 2, 4 or 8: each of
+  // them stores some rows, for which all send it their sums, [block][row][BN], to the memory's
+  // beginning or behind the slices. received: a barrier for one thread, elsewhere.
   template <int M, int N>
-  __device__ __forceinline__ void join(const float (&sum)[M][N][4], int slice, int row, int col, int blocks, int rank,
-                                       uint64_t* received) {
+  __device__ __forceinline__ void join(const float (&sum)[M][N][4], int slice, int row, int col,
+                                       int blocks, int rank, uint64_t* received) {
 #if defined(CDN_HOPPER)
     constexpr int PARTS = Tile::SLICES > 1 ? Tile::SLICES * SLICE : 0;
     MmaSums parts{shared + PARTS, to};
@@ -68,7 +72,8 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
     hopper::cluster_arrive();
     auto send = [&](int r, int c, const auto& x) {
       const int block = r >> log_rows;
-      const uint32_t there = hopper::address_in_block(parts.shared + rank * apart + place(r & (rows - 1), c), block);
+      const uint32_t there =
+          hopper::address_in_block(parts.shared + rank * apart + place(r & (rows - 1), c), block);
       hopper::send(there, hopper::address_in_block(received, block), vector_of(x));
     };
     if constexpr (Tile::SLICES > 1) {
@@ -76,7 +81,8 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
       __syncthreads();
       hopper::cluster_wait();
       for (int q = (int)threadIdx.x; q < ROWS * PACKS; q += Tile::THREADS)
-        send(q / PACKS, q % PACKS * 4, sum_of(place(q / PACKS, q % PACKS * 4), Tile::SLICES, SLICE));
+        send(q / PACKS, q % PACKS * 4,
+             sum_of(place(q / PACKS, q % PACKS * 4), Tile::SLICES, SLICE));
     } else {
       hopper::cluster_wait();
       each_pack(sum, row, col, send);
@@ -89,7 +95,8 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
  private:
   // put(row, column, pack) for what a thread has: packs of 4, or of 2.
   template <int M, int N, class Put>
-  __device__ __forceinline__ void each_pack(const float (&sum)[M][N][4], int row, int col, Put&& put) {
+  __device__ __forceinline__ void each_pack(const float (&sum)[M][N][4], int row, int col,
+                                            Put&& put) {
     int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
 #pragma unroll
     for (int i = 0; i < M; i++)
@@ -104,22 +111,29 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
               put(r, col + PartB::vector(j, 2 * t + e % 2),
                   Four{sum[i][j][e], sum[i][j + 1][e], sum[i][j + 2][e], sum[i][j + 3][e]});
           } else {
-            put(r, col + PartB::vector(j, 2 * t), Pack<float, 2>{sum[i][j][2 * half], sum[i][j][2 * half + 1]});
+            put(r, col + PartB::vector(j, 2 * t),
+                Pack<float, 2>{sum[i][j][2 * half], sum[i][j][2 * half + 1]});
           }
         }
   }
 
-  // Packs of a line are exchanged so that the rows that lanes write at once, neighbours or, where a's groups are
-  // spread, fours apart, lie in different banks.
+  // Packs of a line are exchanged so that the rows that lanes write at once, neighbours or, where
+  // a's groups are spread, fours apart, lie in different banks.
   static __device__ __forceinline__ int place(int row, int col) {
     int r = PartA::SPREAD ? row / 4 : row;
     return row * Tile::BN + (col / 4 ^ (r % 4 * 2 + r % 2)) * 4 + col % 4;
   }
 
-  __device__ __forceinline__ Four& four(int at) const { return *reinterpret_cast<Four*>(shared + at); }
+  __device__ __forceinline__ Four& four(int at) const {
+    return *reinterpret_cast<Four*>(shared + at);
+  }
 
-  static __device__ __forceinline__ float4 vector_of(const Four& x) { return {x.v[0], x.v[1], x.v[2], x.v[3]}; }
-  static __device__ __forceinline__ float2 vector_of(const Pack<float, 2>& x) { return {x.v[0], x.v[1]}; }
+  static __device__ __forceinline__ float4 vector_of(const Four& x) {
+    return {x.v[0], x.v[1], x.v[2], x.v[3]};
+  }
+  static __device__ __forceinline__ float2 vector_of(const Pack<float, 2>& x) {
+    return {x.v[0], x.v[1]};
+  }
 
   // Of a pack and those `apart` from it, in their order.
   __device__ __forceinline__ Four sum_of(int at, int count, int apart) const {
@@ -133,8 +147,9 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
     return sum;
   }
 
-  // Adds up `count` parts of `rows` rows, which are `apart` in the memory, in their order. Where lines of c don't allow
-  // packs, neighbouring threads store neighbouring numbers; the sums go back to the first part for that.
+  // Adds up `count` parts of `rows` rows, which are `apart` in the memory, in their order. Where
+  // lines of c don't allow packs, neighbouring threads store neighbouring numbers; the sums go back
+  // to the first part for that.
   __device__ __forceinline__ void store_rows(int first, int rows, int count, int apart) {
     if (to.wide || count > 1) {
 #pragma unroll 2

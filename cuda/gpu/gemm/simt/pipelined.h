@@ -1,18 +1,20 @@
-// The last step of plain multiply-adds for every GPU: tiles for the block, the warp and the thread, and loads that run
-// while the multiply-adds do. STAGES tiles of both operands, [k][i], are in shared memory or on their way there; two
-// sets of registers hold the numbers of this k and of the next. Nothing waits for memory, and the widths are
-// parameters, as no tile suits all shapes.
+// The last step of plain multiply-adds for every GPU: tiles for the block, the warp and the thread,
+// and loads that run while the multiply-adds do. STAGES tiles of both operands, [k][i], are in
+// shared memory or on their way there; two sets of registers hold the numbers of this k and of the
+// next. Nothing waits for memory, and the widths are parameters, as no tile suits all shapes.
 #pragma once
 #include "gpu/gemm/simt/sums.h"
 
 namespace cdn {
 
-// STAGES tiles are in shared memory or on their way there. MIN_BLOCKS per multiprocessor bounds the registers.
+// STAGES tiles are in shared memory or on their way there. MIN_BLOCKS per multiprocessor bounds the
+// registers.
 template <class Shape, int STAGES_, int MIN_BLOCKS_> struct BlockTile : Shape {
   using T = typename Shape::T;
   static constexpr int STAGES = STAGES_, MIN_BLOCKS = MIN_BLOCKS_;
   static constexpr int STAGE_BYTES = STAGES * Shape::STAGE * (int)sizeof(T);
-  static constexpr int SUMS_BYTES = TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
+  static constexpr int SUMS_BYTES =
+      TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
   static_assert(STAGES >= 2, "one is read while others come");
 
   // Whether the sums leave through shared memory.
@@ -22,7 +24,8 @@ template <class Shape, int STAGES_, int MIN_BLOCKS_> struct BlockTile : Shape {
   static constexpr int shared_bytes(bool joined, bool wide_c) {
     return through_shared(joined, wide_c) && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES;
   }
-  static_assert((Shape::SLICES > 1 && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES) <= 64 * 1024,
+  static_assert((Shape::SLICES > 1 && SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES) <=
+                    64 * 1024,
                 "fits the shared memory of sm_75");
 };
 
@@ -31,8 +34,8 @@ template <class Tile>
 __device__ __forceinline__ void store_packs(const Product<typename Tile::T>& p,
                                             const BlockPart<typename Tile::Shape>& at,
                                             const TileThread<typename Tile::Shape>& own,
-                                            const typename Tile::T (&sum)[Tile::TM][Tile::TN], typename Tile::T* c,
-                                            bool wide) {
+                                            const typename Tile::T (&sum)[Tile::TM][Tile::TN],
+                                            typename Tile::T* c, bool wide) {
   using T = typename Tile::T;
   constexpr int W = Tile::W;
 #pragma unroll
@@ -55,12 +58,13 @@ __device__ __forceinline__ void store_packs(const Product<typename Tile::T>& p,
     }
 }
 
-// c = a b by tiles in three layers (block in shared memory, warp, thread in registers) and in a pipeline of two: while
-// a thread multiplies the numbers of one k, those of the next are on their way from shared memory to its other
-// registers; while the block works on one tile, cp.async brings the next STAGES - 1 tiles, and one barrier a tile keeps
-// all in step. FFMA needs every issue slot on Hopper, so a thread's part is large (8 x 8 or 8 x 16): 4 or 6 loads per
-// 64 or 128 multiply-adds. Piece y of k writes its sums to c + y (batch) m n, and sum_pieces adds them when there is
-// more than one; or the pieces are the blocks of a cluster, which adds them itself.
+// c = a b by tiles in three layers (block in shared memory, warp, thread in registers) and in a
+// pipeline of two: while a thread multiplies the numbers of one k, those of the next are on their
+// way from shared memory to its other registers; while the block works on one tile, cp.async brings
+// the next STAGES - 1 tiles, and one barrier a tile keeps all in step. FFMA needs every issue slot
+// on Hopper, so a thread's part is large (8 x 8 or 8 x 16): 4 or 6 loads per 64 or 128
+// multiply-adds. Piece y of k writes its sums to c + y (batch) m n, and sum_pieces adds them when
+// there is more than one; or the pieces are the blocks of a cluster, which adds them itself.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     matmul_pipelined(Product<typename Tile::T> p, Batch batch, TileGrid grid, Pieces pieces) {
@@ -74,10 +78,10 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 
   p.move_to(batch.layout, batch.first + blockIdx.z);
   const BlockPart<typename Tile::Shape> part(p, grid, pieces);
-  Loader<Tile, Tile::BM, Tile::THREADS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row, part.k_first,
-                                                               pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::THREADS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col, part.k_first,
-                                                               pieces.wide_b);
+  Loader<Tile, Tile::BM, Tile::THREADS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row,
+                                                               part.k_first, pieces.wide_a);
+  Loader<Tile, Tile::BN, Tile::THREADS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col,
+                                                               part.k_first, pieces.wide_b);
   auto load_stage = [&](int stage, int64_t k_left) {
     T* a = shared + stage * Tile::STAGE;
     T* b = a + BK * Tile::PITCH_A;
@@ -108,14 +112,18 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   for (int64_t k_left = part.k_count; k_left > 0; k_left -= BK) {
 #pragma unroll
     for (int kk = 0; kk < DEPTH; kk++) {
-      if (kk == DEPTH - 1) {  // all reads of this tile are done; the next tile has arrived, for all threads
+      if (kk ==
+          DEPTH -
+              1) {  // all reads of this tile are done; the next tile has arrived, for all threads
         stage = stage + 1 == STAGES ? 0 : stage + 1;
         wait_copies<STAGES - 2>();
         __syncthreads();
       }
-      x[(kk + 1) % 2].read(a_at + stage * Tile::STAGE, b_at + stage * Tile::STAGE, (kk + 1) % DEPTH);
+      x[(kk + 1) % 2].read(a_at + stage * Tile::STAGE, b_at + stage * Tile::STAGE,
+                           (kk + 1) % DEPTH);
       if (kk == 0)
-        load_stage(stage == 0 ? STAGES - 1 : stage - 1, k_left - (STAGES - 1) * BK);  // where the last tile was
+        load_stage(stage == 0 ? STAGES - 1 : stage - 1,
+                   k_left - (STAGES - 1) * BK);  // where the last tile was
       multiply<typename Tile::Shape>(sum, x[kk % 2]);
     }
   }
@@ -124,7 +132,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   if (Tile::through_shared(pieces.joined > 1, pieces.wide_c)) {
     wait_copies<0>();
     __syncthreads();
-    TileSums<typename Tile::Shape> sums{p, part, c, shared, (int)threadIdx.x, pieces.joined, pieces.wide_c};
+    TileSums<typename Tile::Shape> sums{
+        p, part, c, shared, (int)threadIdx.x, pieces.joined, pieces.wide_c};
     sums.template put<false>(sum, own);
     sums.store([] { __syncthreads(); });
   } else {

@@ -1,6 +1,7 @@
-// Choosing among the kernels of matmul_simt.h, and launching them. The choice is by estimated clock cycles, over all
-// tiles and numbers of pieces of k: no tile suits all shapes, and where c has few tiles, pieces of k keep the
-// multiprocessors busy. Nothing is timed at run time, so that results do not depend on the day.
+// Choosing among the kernels of matmul_simt.h, and launching them. The choice is by estimated clock
+// cycles, over all tiles and numbers of pieces of k: no tile suits all shapes, and where c has few
+// tiles, pieces of k keep the multiprocessors busy. Nothing is timed at run time, so that results
+// do not depend on the day.
 #include "gpu/gemm/simt/simt.h"
 
 #include <vector>
@@ -29,16 +30,19 @@ template <class T> struct SimtProduct {
   Layout batch;
   int64_t ld_a, ld_b;
 
-  SimtProduct(const Product<T>& p, const Layout& batch) : p(p), batch(batch), ld_a(p.a.ld()), ld_b(p.b.ld()) {}
+  SimtProduct(const Product<T>& p, const Layout& batch)
+      : p(p), batch(batch), ld_a(p.a.ld()), ld_b(p.b.ld()) {}
   bool wide(int input) const {
     const Operand<T>& x = input == 0 ? p.a : p.b;
     bool wide = wide_lines(x.data, input == 0 ? ld_a : ld_b);
-    for (int32_t d = 0; d < batch.rank; d++) wide = wide && wide_lines(x.data, batch.stride[input][d]);
+    for (int32_t d = 0; d < batch.rank; d++)
+      wide = wide && wide_lines(x.data, batch.stride[input][d]);
     return wide;
   }
 };
 
-// Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of 4 bytes cost more.
+// Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of
+// 4 bytes cost more.
 template <class T> double narrow_cycles(const SimtProduct<T>& x, int input) {
   constexpr double EACH = 0.7, TILE = 128;
   const Operand<T>&here = input == 0 ? x.p.a : x.p.b, &other = input == 0 ? x.p.b : x.p.a;
@@ -55,7 +59,8 @@ template <class T> double widen(Call* call, SimtProduct<T>* x) {
   double bytes = 0;
   for (int input : {0, 1}) {
     const Operand<T>& here = input == 0 ? x->p.a : x->p.b;
-    if (narrow[input] > 0) bytes += 2.0 * sizeof(T) * static_cast<double>(x->batch.n * here.extent * here.k);
+    if (narrow[input] > 0)
+      bytes += 2.0 * sizeof(T) * static_cast<double>(x->batch.n * here.extent * here.k);
   }
   const double cost = LAUNCH + bytes / BYTES_PER_CYCLE;
   if (x->batch.rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
@@ -65,7 +70,8 @@ template <class T> double widen(Call* call, SimtProduct<T>* x) {
     if (narrow[input] == 0) continue;
     Operand<T>& here = input == 0 ? x->p.a : x->p.b;
     int64_t& ld = input == 0 ? x->ld_a : x->ld_b;
-    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0, count = step ? x->batch.n : 1;
+    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0,
+                  count = step ? x->batch.n : 1;
     ld = ceil_div(here.extent, W) * W;
     T* to = call->scratch<T>(count * here.k * ld);
     copies[input] = lines_copy(to, here.data, count, here.k, here.extent, ld, step);
@@ -86,13 +92,14 @@ dim3 grid_of(const TileGrid& grid, const Splitting& k, unsigned z) {
 }
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch, const TileGrid& grid,
-                 const Pieces& pieces, const Splitting& k) {
+void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch,
+                 const TileGrid& grid, const Pieces& pieces, const Splitting& k) {
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c), most = Tile::shared_bytes(hopper_device(call), false);
+  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c),
+            most = Tile::shared_bytes(hopper_device(call), false);
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_blocks(call, kernel, grid_of(grid, k, z), Tile::THREADS, bytes, most, pieces.joined, Tile::MIN_BLOCKS, p,
-                  part, grid, pieces);
+    launch_blocks(call, kernel, grid_of(grid, k, z), Tile::THREADS, bytes, most, pieces.joined,
+                  Tile::MIN_BLOCKS, p, part, grid, pieces);
   });
 }
 
@@ -115,49 +122,62 @@ void in_pieces(Call& call, const SimtProduct<T>& x, const Splitting& k, F&& laun
   if (second_pass) sum_all_pieces(call, p.c, out.c, count, k.splits);
 }
 
-template <class Tile> void launch_pipelined(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
+template <class Tile>
+void launch_pipelined(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
   using T = typename Tile::T;
   const Product<T>& p = x.p;
   const Layout& batch = x.batch;
-  in_pieces<Tile>(call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-    if (p.a.k_contiguous)
-      p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, k)
-                       : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, k);
-    else
-      p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, k)
-                       : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, k);
-  });
+  in_pieces<Tile>(
+      call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+        if (p.a.k_contiguous)
+          p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, k)
+                           : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, k);
+        else
+          p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, k)
+                           : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, k);
+      });
 }
 
-template <class Tile> void launch_specialized(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
+template <class Tile>
+void launch_specialized(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
   using T = typename Tile::T;
-  in_pieces<Tile>(call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-    in_launches(x.batch, [&](const Batch& part, unsigned z) {
-      allow_shared(call, reinterpret_cast<const void*>(matmul_specialized<Tile>), Tile::SHARED_BYTES);
-      launch_chained(matmul_specialized<Tile>, grid_of(grid, k, z), Tile::BLOCK_THREADS, Tile::SHARED_BYTES,
-                     pieces.joined, stream_of(call), out, part, grid, pieces);
-    });
-  });
+  in_pieces<Tile>(call, x, k,
+                  [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+                    in_launches(x.batch, [&](const Batch& part, unsigned z) {
+                      allow_shared(call, reinterpret_cast<const void*>(matmul_specialized<Tile>),
+                                   Tile::SHARED_BYTES);
+                      launch_chained(matmul_specialized<Tile>, grid_of(grid, k, z),
+                                     Tile::BLOCK_THREADS, Tile::SHARED_BYTES, pieces.joined,
+                                     stream_of(call), out, part, grid, pieces);
+                    });
+                  });
 }
 
-template <class T> struct SimtTile : TileCost { void (*launch)(Call&, const SimtProduct<T>&, const Splitting&); };
+template <class T> struct SimtTile : TileCost {
+  void (*launch)(Call&, const SimtProduct<T>&, const Splitting&);
+};
 
 // Both are given the tile's part of the peak rate.
-// Sums leave as whole lines through shared memory, or, without slices, from registers in pieces of them.
+// Sums leave as whole lines through shared memory, or, without slices, from registers in pieces of
+// them.
 constexpr double FMA_PER_CYCLE = 128, STORE = 0.5, STORE_APART = 0.87;
-template <class Shape, int STAGES, int MIN_BLOCKS> SimtTile<typename Shape::T> pipelined(double rate, double alone) {
+template <class Shape, int STAGES, int MIN_BLOCKS>
+SimtTile<typename Shape::T> pipelined(double rate, double alone) {
   const double end = Shape::SLICES > 1 ? STORE : STORE_APART;
   return {{Shape::BM, Shape::BN, Shape::BK, MIN_BLOCKS, FMA_PER_CYCLE * rate, alone, end},
           launch_pipelined<BlockTile<Shape, STAGES, MIN_BLOCKS>>};
 }
-template <class Shape, int STAGES, int UNROLLED> SimtTile<float> specialized(double rate, double alone) {
+template <class Shape, int STAGES, int UNROLLED>
+SimtTile<float> specialized(double rate, double alone) {
   return {{Shape::BM, Shape::BN, Shape::BK, 1, FMA_PER_CYCLE * rate, alone, STORE},
           launch_specialized<SpecializedTile<Shape, STAGES, UNROLLED>>};
 }
 
-template <class T> using SimtTiles = std::vector<SimtTile<T>>;  // never destroyed: at exit a thread may need them
+template <class T>
+using SimtTiles = std::vector<SimtTile<T>>;  // never destroyed: at exit a thread may need them
 
-// In the order of SimtKernel. TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES, MIN_BLOCKS.
+// In the order of SimtKernel. TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES,
+// MIN_BLOCKS.
 const SimtTiles<float>& tiles_of(float) {
   static const auto& tiles = *new SimtTiles<float>{
       pipelined<TileShape<float, 256, 128, 8, 8, 16, 8, 1>, 4, 1>(0.735, 1.0),
@@ -176,8 +196,9 @@ const SimtTiles<double>& tiles_of(double) {
   using Small = TileShape<double, 64, 64, 16, 4, 8, 8, 2>;
   using Tiny = TileShape<double, 32, 32, 32, 4, 8, 8, 4>;
   static const auto& tiles = *new SimtTiles<double>{
-      pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Small, 3, 1>(0.42, 1.1),
-      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Tiny, 3, 2>(0.35, 1.3),
+      pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Large, 3, 1>(0.45, 1.0),
+      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Small, 3, 1>(0.42, 1.1),
+      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Tiny, 3, 2>(0.35, 1.3),
   };
   return tiles;
 }
@@ -204,15 +225,17 @@ const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
 
 // ---- The default
 
-// The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the device.
-template <class T> TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
+// The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the
+// device.
+template <class T>
+TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
   constexpr double START = 3800, SECOND_PASS = 4000, CHAINED = 1900;
   static thread_local Plans<TileChoice<SimtTile<T>>> plans;
   const bool hopper = hopper_device(call);
   return plans.at({batch.n, p.m(), p.n(), p.k(), hopper}, [&] {
     return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}),
-                       {START, SECOND_PASS, sizeof(T), sizeof(T), hopper ? CHAINED : 0}, static_cast<double>(batch.n),
-                       p.m(), p.n(), p.k());
+                       {START, SECOND_PASS, sizeof(T), sizeof(T), hopper ? CHAINED : 0},
+                       static_cast<double>(batch.n), p.m(), p.n(), p.k());
   });
 }
 
@@ -224,13 +247,16 @@ template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const L
 }
 
 template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
-  matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p, batch);
+  matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p,
+                                                                                             batch);
 }
 
-template <class T> void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
+template <class T>
+void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
   cudaStream_t stream = stream_of(call);
   switch (kernel) {
-    case SimtKernel::BY_SHAPE: return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
+    case SimtKernel::BY_SHAPE:
+      return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
     case SimtKernel::NAIVE: return launch_naive(call, p, batch);
     case SimtKernel::TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
@@ -241,18 +267,21 @@ template <class T> void multiply(Call& call, const Product<T>& p, const Layout& 
     case SimtKernel::REGISTER_TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
       return in_launches(batch, [&](const Batch& part, unsigned z) {
-        matmul_register_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
+        matmul_register_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part,
+                                                                                       grid);
       });
     }
     case SimtKernel::VECTORIZED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1), wide_c = wide_lines(p.c, p.n());
+      bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1),
+           wide_c = wide_lines(p.c, p.n());
       auto vectorized = wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>;
       return in_launches(batch, [&](const Batch& part, unsigned z) {
         vectorized<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
       });
     }
-    case SimtKernel::DOUBLE_BUFFERED: return tiles_of(T{})[TILE_128X128].launch(call, {p, batch}, {p.k(), 1, false});
+    case SimtKernel::DOUBLE_BUFFERED:
+      return tiles_of(T{})[TILE_128X128].launch(call, {p, batch}, {p.k(), 1, false});
     default: {
       int place = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
       return tiles_of(T{})[place].launch(call, {p, batch}, {p.k(), 1, false});

@@ -1,4 +1,5 @@
-// Products by plain multiply-adds, one of each thread's at a time: for float and double, on every GPU.
+// Products by plain multiply-adds, one of each thread's at a time: for float and double, on every
+// GPU.
 #pragma once
 #include "gpu/gemm/product.h"
 
@@ -23,7 +24,8 @@ enum class SimtKernel {
 void matmul_simt(Call& call, const Product<float>& p, const Layout& batch, SimtKernel kernel);
 void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, SimtKernel kernel);
 
-// How long BY_SHAPE takes on an H200, estimated in its clock cycles; 0 for shapes that are best left to it.
+// How long BY_SHAPE takes on an H200, estimated in its clock cycles; 0 for shapes that are best
+// left to it.
 double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch);
 
 }  // namespace cdn

@@ -1,23 +1,28 @@
-// matmul_specialized: float products by plain multiply-adds, for Hopper. Four warps do nothing but copy the tiles of a
-// and b to shared memory, and eight others nothing but multiply: their loop has few instructions that are no
-// multiply-adds, each of them has 232 registers, and they wait only for the tile they need next, not for one another.
-// Where c has few tiles, the blocks of a cluster each take a piece of k and add up their sums.
+// matmul_specialized: float products by plain multiply-adds, for Hopper. Four warps do nothing but
+// copy the tiles of a and b to shared memory, and eight others nothing but multiply: their loop has
+// few instructions that are no multiply-adds, each of them has 232 registers, and they wait only
+// for the tile they need next, not for one another. Where c has few tiles, the blocks of a cluster
+// each take a piece of k and add up their sums.
 #pragma once
 #include "gpu/gemm/simt/sums.h"
 
 namespace cdn {
 
-// STAGES tiles are in shared memory or on their way there. UNROLLED k are written out in the multiplying loop.
+// STAGES tiles are in shared memory or on their way there. UNROLLED k are written out in the
+// multiplying loop.
 template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH, bool BY_PACKS_ = false>
 struct SpecializedTile : Shape {
   using T = typename Shape::T;
   static constexpr bool BY_PACKS = BY_PACKS_;
-  static constexpr int STAGES = STAGES_, UNROLLED = UNROLLED_, LOADERS = 128, BLOCK_THREADS = LOADERS + Shape::THREADS;
+  static constexpr int STAGES = STAGES_, UNROLLED = UNROLLED_, LOADERS = 128,
+                       BLOCK_THREADS = LOADERS + Shape::THREADS;
   static constexpr int STAGE_BYTES = STAGES * Shape::STAGE * (int)sizeof(T);
-  static constexpr int SUMS_BYTES = TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
+  static constexpr int SUMS_BYTES =
+      TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
   static constexpr int BARRIERS_AT = SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES;
   static constexpr int SHARED_BYTES = BARRIERS_AT + 2 * STAGES * 8;
-  static_assert(Shape::DEPTH % UNROLLED == 0 && UNROLLED % 2 == 0, "fragments alternate between two sets of registers");
+  static_assert(Shape::DEPTH % UNROLLED == 0 && UNROLLED % 2 == 0,
+                "fragments alternate between two sets of registers");
   static_assert(Shape::THREADS == 256, "two warpgroups multiply: as many registers as there are");
   static_assert(SHARED_BYTES <= 227 * 1024, "fits a multiprocessor of sm_90");
 };
@@ -35,13 +40,14 @@ struct StageWalk {
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
-                                            const BlockPart<typename Tile::Shape>& part, const Pieces& pieces,
-                                            typename Tile::T* shared, uint64_t* full, uint64_t* empty) {
+                                            const BlockPart<typename Tile::Shape>& part,
+                                            const Pieces& pieces, typename Tile::T* shared,
+                                            uint64_t* full, uint64_t* empty) {
   using T = typename Tile::T;
-  Loader<Tile, Tile::BM, Tile::LOADERS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row, part.k_first,
-                                                               pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::LOADERS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col, part.k_first,
-                                                               pieces.wide_b);
+  Loader<Tile, Tile::BM, Tile::LOADERS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row,
+                                                               part.k_first, pieces.wide_a);
+  Loader<Tile, Tile::BN, Tile::LOADERS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col,
+                                                               part.k_first, pieces.wide_b);
   StageWalk at;
   for (int64_t k_left = part.k_count; k_left > 0; k_left -= Tile::BK) {
     hopper::barrier_wait(&empty[at.stage], at.phase ^ 1);
@@ -59,13 +65,13 @@ __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
   }
 }
 
-// sum = the products of the piece's k. A fragment is read while the one before it is multiplied, also where it is the
-// first of the next stage.
+// sum = the products of the piece's k. A fragment is read while the one before it is multiplied,
+// also where it is the first of the next stage.
 template <class Tile>
 __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM][Tile::TN],
                                                 const TileThread<typename Tile::Shape>& own,
-                                                const typename Tile::T* shared, uint64_t* full, uint64_t* empty,
-                                                int64_t k_count) {
+                                                const typename Tile::T* shared, uint64_t* full,
+                                                uint64_t* empty, int64_t k_count) {
   using T = typename Tile::T;
   constexpr int UNROLLED = Tile::UNROLLED;
   const T *a_at = shared + own.a_at(), *b_at = shared + own.b_at();
@@ -85,7 +91,8 @@ __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM
           b += UNROLLED * Tile::PITCH_B;
           if (k + UNROLLED == Tile::DEPTH) {  // on to the next stage
             __syncwarp();
-            if (first_lane) hopper::barrier_arrive(&empty[at.stage]);  // what the warp read, it read before
+            if (first_lane)
+              hopper::barrier_arrive(&empty[at.stage]);  // what the warp read, it read before
             at.template next<Tile::STAGES>();
             if (steps > 1) hopper::barrier_wait(&full[at.stage], at.phase);
             a = a_at + at.stage * Tile::STAGE;
@@ -109,7 +116,8 @@ __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
   using T = typename Tile::T;
   extern __shared__ __align__(16) char memory[];
   T* shared = reinterpret_cast<T*>(memory);  // [stage][a: BK][PITCH_A], then [b: BK][PITCH_B]
-  uint64_t *full = reinterpret_cast<uint64_t*>(memory + Tile::BARRIERS_AT), *empty = full + Tile::STAGES;
+  uint64_t *full = reinterpret_cast<uint64_t*>(memory + Tile::BARRIERS_AT),
+           *empty = full + Tile::STAGES;
   let_next_kernel_start();
   if (threadIdx.x == 0) {
     for (int s = 0; s < Tile::STAGES; s++) {

@@ -1,13 +1,15 @@
-// The sums of a tile on their way from the threads' registers to c, through shared memory: there the slices of a block
-// and the blocks of a cluster add up theirs, and lines of c are put together for stores of neighbouring numbers.
+// The sums of a tile on their way from the threads' registers to c, through shared memory: there
+// the slices of a block and the blocks of a cluster add up theirs, and lines of c are put together
+// for stores of neighbouring numbers.
 #pragma once
 #include "gpu/tile/hopper.h"
 #include "gpu/gemm/simt/tile.h"
 
 namespace cdn {
 
-// All THREADS that computed the tile take part; thread is the place among them, and sync() makes them wait for one
-// another. `shared` has room for NUMBERS numbers, which nothing else uses any more.
+// All THREADS that computed the tile take part; thread is the place among them, and sync() makes
+// them wait for one another. `shared` has room for NUMBERS numbers, which nothing else uses any
+// more.
 template <class Tile> struct TileSums {
   using T = typename Tile::T;
   static constexpr int W = Tile::W, TM = Tile::TM, TN = Tile::TN, THREADS = Tile::THREADS;
@@ -22,8 +24,8 @@ template <class Tile> struct TileSums {
   int thread, joined;
   bool wide;
 
-  // BY_PACKS: 16 bytes at a time. Else single numbers, which leaves the compiler free to place the sums in any
-  // registers: it finds places with fewer conflicts then.
+  // BY_PACKS: 16 bytes at a time. Else single numbers, which leaves the compiler free to place the
+  // sums in any registers: it finds places with fewer conflicts then.
   template <bool BY_PACKS>
   __device__ __forceinline__ void put(const T (&sum)[TM][TN], const TileThread<Tile>& own) const {
     T* to = shared + own.slice * SLICE;
@@ -44,11 +46,13 @@ template <class Tile> struct TileSums {
       }
   }
 
-  // After put(): adds up the slices in their order, then the cluster's blocks in theirs, and stores.
+  // After put(): adds up the slices in their order, then the cluster's blocks in theirs, and
+  // stores.
   template <class Sync> __device__ __forceinline__ void store(Sync sync) const {
     sync();
     if (joined == 1) {
-      for (int q = thread; q < Tile::BM * PACKS; q += THREADS) store_part(q, sum_of_slices(place_of(q)));
+      for (int q = thread; q < Tile::BM * PACKS; q += THREADS)
+        store_part(q, sum_of_slices(place_of(q)));
       store_lines(sync, 0, Tile::BM);
       return;
     }
@@ -71,8 +75,8 @@ template <class Tile> struct TileSums {
   }
 
  private:
-  // Packs of a line are exchanged, so that the lanes of a warp, which hold packs below one another, write to different
-  // banks.
+  // Packs of a line are exchanged, so that the lanes of a warp, which hold packs below one another,
+  // write to different banks.
   static __device__ __forceinline__ int place_of(int row, int pack) {
     return row * Tile::BN + (pack ^ row / W % 8) * W;
   }
@@ -81,7 +85,8 @@ template <class Tile> struct TileSums {
   __device__ __forceinline__ Part sum_of_slices(int place) const {
     Part v[Tile::SLICES];
 #pragma unroll
-    for (int s = 0; s < Tile::SLICES; s++) v[s] = *reinterpret_cast<const Part*>(shared + s * SLICE + place);
+    for (int s = 0; s < Tile::SLICES; s++)
+      v[s] = *reinterpret_cast<const Part*>(shared + s * SLICE + place);
 #pragma unroll
     for (int s = 1; s < Tile::SLICES; s++)
 #pragma unroll
@@ -89,7 +94,8 @@ template <class Tile> struct TileSums {
     return v[0];
   }
 
-  // q: of the tile's packs, row by row. Where lines of c do not allow packs, they wait for store_lines().
+  // q: of the tile's packs, row by row. Where lines of c do not allow packs, they wait for
+  // store_lines().
   __device__ __forceinline__ void store_part(int q, const Part& part) const {
     int64_t r = at.first_row + q / PACKS, j = at.first_col + q % PACKS * W;
     if (!wide)
@@ -99,7 +105,8 @@ template <class Tile> struct TileSums {
   }
 
   // Neighbouring threads store neighbouring numbers; a thread stays in its column.
-  template <class Sync> __device__ __forceinline__ void store_lines(Sync sync, int first, int last) const {
+  template <class Sync>
+  __device__ __forceinline__ void store_lines(Sync sync, int first, int last) const {
     constexpr int STEP = THREADS / Tile::BN;
     static_assert(STEP * Tile::BN == THREADS, "threads fill lines");
     if (wide) return;
@@ -115,7 +122,8 @@ template <class Tile> struct TileSums {
   }
 
 #if defined(CDN_HOPPER)
-  // The parts of a pack come from all blocks at once, and two packs at a time: what takes long is the way there.
+  // The parts of a pack come from all blocks at once, and two packs at a time: what takes long is
+  // the way there.
   template <int BLOCKS> __device__ __forceinline__ void store_rows() const {
     constexpr int SHARE = Tile::BM / BLOCKS * PACKS;
     static_assert(Tile::BM % BLOCKS == 0, "whole rows");
@@ -123,7 +131,8 @@ template <class Tile> struct TileSums {
     for (int q = at.piece * SHARE + thread; q < (at.piece + 1) * SHARE; q += THREADS) {
       float4 four[BLOCKS];
 #pragma unroll
-      for (int r = 0; r < BLOCKS; r++) four[r] = hopper::read_four(hopper::address_in_block(shared + place_of(q), r));
+      for (int r = 0; r < BLOCKS; r++)
+        four[r] = hopper::read_four(hopper::address_in_block(shared + place_of(q), r));
       Part sum, part;
       memcpy(&sum, &four[0], sizeof(Part));
 #pragma unroll

@@ -1,24 +1,28 @@
-// What the kernels of plain multiply-adds share: how a tile of c is cut for warps and threads, what a thread reads and
-// multiplies for one k, and the two ways in which the tiles of an operand come to shared memory, [k][i] in both. All is
-// by cp.async, without a register between, so that a block can have many tiles on their way.
+// What the kernels of plain multiply-adds share: how a tile of c is cut for warps and threads, what
+// a thread reads and multiplies for one k, and the two ways in which the tiles of an operand come
+// to shared memory, [k][i] in both. All is by cp.async, without a register between, so that a block
+// can have many tiles on their way.
 #pragma once
 #include "gpu/tile/async_copy.h"
 #include "gpu/gemm/product.h"
 
 namespace cdn {
 
-// In which order a thread multiplies its TM x TN pairs. Neighbours in that order share a number, which then need not be
-// read from the registers again; it is also what the compiler starts from when it hands out registers.
+// In which order a thread multiplies its TM x TN pairs. Neighbours in that order share a number,
+// which then need not be read from the registers again; it is also what the compiler starts from
+// when it hands out registers.
 enum class Walk {
   ROWS,     // along the rows, to and fro
   COLUMNS,  // down the columns, to and fro
   STRIPS,   // down strips of two columns
 };
 
-// The block computes a BM x BN tile of c, walking along k in steps of BK. Its warps form SLICES groups; each group
-// covers the whole tile with WARPS_M x WARPS_N warps and takes BK / SLICES of each step's k, so that a small tile still
-// has 8 warps to hide latency with. A thread computes TM x TN outputs, a warp LANES_M x LANES_N threads.
-template <class T_, int BM_, int BN_, int BK_, int TM_, int TN_, int LANES_M_, int SLICES_, Walk WALK_ = Walk::ROWS>
+// The block computes a BM x BN tile of c, walking along k in steps of BK. Its warps form SLICES
+// groups; each group covers the whole tile with WARPS_M x WARPS_N warps and takes BK / SLICES of
+// each step's k, so that a small tile still has 8 warps to hide latency with. A thread computes TM
+// x TN outputs, a warp LANES_M x LANES_N threads.
+template <class T_, int BM_, int BN_, int BK_, int TM_, int TN_, int LANES_M_, int SLICES_,
+          Walk WALK_ = Walk::ROWS>
 struct TileShape {
   using T = T_;
   using Shape = TileShape;
@@ -28,24 +32,28 @@ struct TileShape {
   static constexpr int WM = LANES_M * TM, WN = LANES_N * TN;  // a warp's part of the tile
   static constexpr int WARPS_M = BM / WM, WARPS_N = BN / WN, SLICE_THREADS = 32 * WARPS_M * WARPS_N;
   static constexpr int THREADS = SLICE_THREADS * SLICES, DEPTH = BK / SLICES;
-  static constexpr int W = 16 / sizeof(T);                  // numbers in a 16-byte access
-  static constexpr int PITCH_A = BM + W, PITCH_B = BN + W;  // one access of padding: see LoadTransposed
-  static constexpr int STAGE = BK * (PITCH_A + PITCH_B);    // numbers per stage: a's tile, then b's
+  static constexpr int W = 16 / sizeof(T);  // numbers in a 16-byte access
+  static constexpr int PITCH_A = BM + W,
+                       PITCH_B = BN + W;  // one access of padding: see LoadTransposed
+  static constexpr int STAGE = BK * (PITCH_A + PITCH_B);  // numbers per stage: a's tile, then b's
 
-  static_assert(LANES_M == 4 || LANES_M == 8, "4 x 8 or 8 x 4 lanes, for TileThread's numbering of them");
+  static_assert(LANES_M == 4 || LANES_M == 8,
+                "4 x 8 or 8 x 4 lanes, for TileThread's numbering of them");
   static_assert(BM % WM == 0 && BN % WN == 0 && TM % W == 0 && TN % W == 0,
                 "warps fill the tile, packs fill a thread's part");
-  static_assert(BK % SLICES == 0 && DEPTH % 2 == 0, "fragments alternate between two sets of registers");
+  static_assert(BK % SLICES == 0 && DEPTH % 2 == 0,
+                "fragments alternate between two sets of registers");
 };
 
-// The place of a thread, of Tile::THREADS that compute. Lanes are numbered in pairs along the side of 8, so that each
-// half of a warp reads 128 bytes or fewer at a time.
+// The place of a thread, of Tile::THREADS that compute. Lanes are numbered in pairs along the side
+// of 8, so that each half of a warp reads 128 bytes or fewer at a time.
 template <class Tile> struct TileThread {
   using T = typename Tile::T;
   static constexpr int W = Tile::W, TM = Tile::TM, TN = Tile::TN;
   using Part = Pack<T, W>;
   int slice, row,
-      col;  // of the thread's first pack in the tile; the next ones are LANES_M W rows, LANES_N W columns on
+      col;  // of the thread's first pack in the tile; the next ones are LANES_M W rows, LANES_N W
+            // columns on
 
   __device__ __forceinline__ explicit TileThread(int thread) {
     int lane = thread % 32, warp = thread % Tile::SLICE_THREADS / 32;
@@ -54,8 +62,12 @@ template <class Tile> struct TileThread {
     row = warp / Tile::WARPS_N * Tile::WM + (Tile::LANES_M == 8 ? of8 : of4) * W;
     col = warp % Tile::WARPS_N * Tile::WN + (Tile::LANES_M == 8 ? of4 : of8) * W;
   }
-  __device__ __forceinline__ int row_of(int i) const { return row + i / W * Tile::LANES_M * W + i % W; }
-  __device__ __forceinline__ int col_of(int j) const { return col + j / W * Tile::LANES_N * W + j % W; }
+  __device__ __forceinline__ int row_of(int i) const {
+    return row + i / W * Tile::LANES_M * W + i % W;
+  }
+  __device__ __forceinline__ int col_of(int j) const {
+    return col + j / W * Tile::LANES_N * W + j % W;
+  }
 
   // Where the thread begins to read in a stage.
   __device__ __forceinline__ int a_at() const { return slice * Tile::DEPTH * Tile::PITCH_A + row; }
@@ -82,9 +94,12 @@ template <class Tile> struct Fragment {
 };
 
 template <class Tile>
-__device__ __forceinline__ void multiply(typename Tile::T (&sum)[Tile::TM][Tile::TN], const Fragment<Tile>& x) {
+__device__ __forceinline__ void multiply(typename Tile::T (&sum)[Tile::TM][Tile::TN],
+                                         const Fragment<Tile>& x) {
   constexpr int TM = Tile::TM, TN = Tile::TN, W = Tile::W;
-  auto add = [&](int i, int j) { sum[i][j] = fma(x.a[i / W].v[i % W], x.b[j / W].v[j % W], sum[i][j]); };
+  auto add = [&](int i, int j) {
+    sum[i][j] = fma(x.a[i / W].v[i % W], x.b[j / W].v[j % W], sum[i][j]);
+  };
   if (Tile::WALK == Walk::ROWS) {
 #pragma unroll
     for (int i = 0; i < TM; i++)
@@ -107,14 +122,15 @@ __device__ __forceinline__ void multiply(typename Tile::T (&sum)[Tile::TM][Tile:
   }
 }
 
-// The loaders: the share of one of LOADERS threads, the block's first, of copying EXTENT vectors by BK of an operand to
-// shared[k][i]. Each call of load() takes the next tile along k. In place of vectors past the operand's last, whose
-// products nobody stores, the last is read again, so that tiles at the edge cost no more than others. Where k ends
-// within the tile (ENDS, and k_left are there), zeros take its place.
+// The loaders: the share of one of LOADERS threads, the block's first, of copying EXTENT vectors by
+// BK of an operand to shared[k][i]. Each call of load() takes the next tile along k. In place of
+// vectors past the operand's last, whose products nobody stores, the last is read again, so that
+// tiles at the edge cost no more than others. Where k ends within the tile (ENDS, and k_left are
+// there), zeros take its place.
 
-// From an operand contiguous along k: single numbers, transposed on the way. 8 neighbouring lanes read 8 neighbouring k
-// (a whole 32-byte sector of floats) and the next 8 lanes the next vector; with PITCH = EXTENT + W their words then lie
-// in different banks.
+// From an operand contiguous along k: single numbers, transposed on the way. 8 neighbouring lanes
+// read 8 neighbouring k (a whole 32-byte sector of floats) and the next 8 lanes the next vector;
+// with PITCH = EXTENT + W their words then lie in different banks.
 template <class Tile, int EXTENT, int LOADERS> struct LoadTransposed {
   using T = typename Tile::T;
   static constexpr int PITCH = EXTENT + Tile::W, STEP = LOADERS / 8, COPIES = EXTENT / STEP;
@@ -124,7 +140,8 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadTransposed {
   int last;   // of the copies, that of another vector than the one before
   int place;  // of the first copy in the tile
 
-  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t ld, int64_t first, int64_t k_first, bool) {
+  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t ld, int64_t first,
+                                            int64_t k_first, bool) {
     const int64_t left = x.extent - 1 - (first + i());
     from = x.data + (left < 0 ? x.extent - 1 : first + i()) * ld + k_first + k();
     step = STEP * ld;
@@ -151,14 +168,17 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadTransposed {
   }
 };
 
-// From an operand contiguous along i, as shared memory is: 16 bytes at a time where the operand's lines allow it
-// (wide), else single numbers; neighbouring threads copy neighbouring places.
+// From an operand contiguous along i, as shared memory is: 16 bytes at a time where the operand's
+// lines allow it (wide), else single numbers; neighbouring threads copy neighbouring places.
 template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
   using T = typename Tile::T;
   static constexpr int PITCH = EXTENT + Tile::W, W = Tile::W;
-  // By copies of WIDTH numbers: so many k lie between a thread's copies, and so many copies in one k are its own.
-  template <int WIDTH> static constexpr int K_STEP = LOADERS* WIDTH > EXTENT ? LOADERS* WIDTH / EXTENT : 1;
-  template <int WIDTH> static constexpr int PER_K = LOADERS* WIDTH > EXTENT ? 1 : EXTENT / (LOADERS * WIDTH);
+  // By copies of WIDTH numbers: so many k lie between a thread's copies, and so many copies in one
+  // k are its own.
+  template <int WIDTH>
+  static constexpr int K_STEP = LOADERS * WIDTH > EXTENT ? LOADERS * WIDTH / EXTENT : 1;
+  template <int WIDTH>
+  static constexpr int PER_K = LOADERS * WIDTH > EXTENT ? 1 : EXTENT / (LOADERS * WIDTH);
   static_assert(PER_K<1> <= 2 && PER_K<W> == 1, "one place between, at most");
   const T* from;
   int64_t ld;
@@ -166,7 +186,8 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
   int apart;  // of the second copy in one k, if there is one
   bool wide;
 
-  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t ld_, int64_t first, int64_t k_first, bool wide_)
+  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t ld_, int64_t first,
+                                          int64_t k_first, bool wide_)
       : ld(ld_), wide(wide_) {
     const int width = wide ? W : 1;
     const int k = threadIdx.x / (EXTENT / width), i = threadIdx.x % (EXTENT / width) * width;
@@ -185,8 +206,10 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
     from += Tile::BK * ld;
   }
   template <bool ENDS, int WIDTH> __device__ __forceinline__ void copy(T* shared, int64_t k_left) {
-    constexpr int STEP = K_STEP<WIDTH>, EACH = PER_K<WIDTH>, COPIES = STEP < Tile::BK ? Tile::BK / STEP : 1;
-    static_assert((EXTENT / WIDTH) % LOADERS == 0 || LOADERS % (EXTENT / WIDTH) == 0, "threads fill lines evenly");
+    constexpr int STEP = K_STEP<WIDTH>, EACH = PER_K<WIDTH>,
+                  COPIES = STEP < Tile::BK ? Tile::BK / STEP : 1;
+    static_assert((EXTENT / WIDTH) % LOADERS == 0 || LOADERS % (EXTENT / WIDTH) == 0,
+                  "threads fill lines evenly");
     static_assert(STEP >= Tile::BK || Tile::BK % STEP == 0, "and the tile");
     const T* at = from;
     const int k = threadIdx.x / (EXTENT / WIDTH);
@@ -208,24 +231,27 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
 };
 
 template <class Tile, int EXTENT, int LOADERS, bool K_CONTIGUOUS>
-using Loader =
-    std::conditional_t<K_CONTIGUOUS, LoadTransposed<Tile, EXTENT, LOADERS>, LoadStraight<Tile, EXTENT, LOADERS>>;
+using Loader = std::conditional_t<K_CONTIGUOUS, LoadTransposed<Tile, EXTENT, LOADERS>,
+                                  LoadStraight<Tile, EXTENT, LOADERS>>;
 
 // How the work is shared out beyond tiles.
 struct Pieces {
-  int64_t k;            // of k per piece, a multiple of BK but for the last
-  int32_t joined;       // > 1: the pieces of a tile are so many blocks of a cluster, which adds up their sums
+  int64_t k;       // of k per piece, a multiple of BK but for the last
+  int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster, which adds up their
+                   // sums
   int64_t ld_a, ld_b;   // from line to line of an operand
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // 16-byte stores
 };
 
-// A block's part: the piece of k is blockIdx.y or, where pieces are joined, the block's place in its cluster.
+// A block's part: the piece of k is blockIdx.y or, where pieces are joined, the block's place in
+// its cluster.
 template <class Tile> struct BlockPart {
   int64_t first_row, first_col, k_first, k_count;  // k_count may be 0 or less
   int piece;
 
-  __device__ __forceinline__ BlockPart(const Product<typename Tile::T>& p, const TileGrid& grid, const Pieces& pieces) {
+  __device__ __forceinline__ BlockPart(const Product<typename Tile::T>& p, const TileGrid& grid,
+                                       const Pieces& pieces) {
     const int joined = pieces.joined;  // a power of two
     const unsigned tile = blockIdx.x >> (31 - __clz(joined));
     piece = static_cast<int>(joined > 1 ? blockIdx.x & (joined - 1) : blockIdx.y);

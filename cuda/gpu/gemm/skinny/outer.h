@@ -1,8 +1,9 @@
-// Products with k <= 16: sums of a few outer products, bound by the stores of c. A block has some columns of b in
-// shared memory, all of k at once, and goes down its tiles of rows: while it multiplies and stores one, the next one's
-// numbers of a are on their way. Both come in packs whatever their alignment. A thread has ROWS rows by W columns, 16
-// bytes of c of each row: stored as a pack, or, where c's lines are not aligned, with neighbouring threads side by
-// side, 16-bit numbers in pairs.
+// Products with k <= 16: sums of a few outer products, bound by the stores of c. A block has some
+// columns of b in shared memory, all of k at once, and goes down its tiles of rows: while it
+// multiplies and stores one, the next one's numbers of a are on their way. Both come in packs
+// whatever their alignment. A thread has ROWS rows by W columns, 16 bytes of c of each row: stored
+// as a pack, or, where c's lines are not aligned, with neighbouring threads side by side, 16-bit
+// numbers in pairs.
 #pragma once
 #include "gpu/gemm/skinny/vector.h"
 #include "gpu/tile/mma.h"
@@ -11,7 +12,8 @@ namespace cdn {
 
 constexpr int MOST_OUTER_K = 16, OUTER_BLOCKS = 3;  // blocks to a multiprocessor
 
-// 2^log threads lie side by side; the others take further rows. tiles: of rows, that a block goes down.
+// 2^log threads lie side by side; the others take further rows. tiles: of rows, that a block goes
+// down.
 struct OuterWork {
   int log, tiles;
   uint32_t column_blocks;
@@ -31,7 +33,8 @@ template <int N, class T> struct OuterTile {
   bool along_k;
 
   __device__ OuterTile(const Operand<T>& x, int64_t first, int count)
-      : reader(x.data + (x.k_contiguous ? first * x.k : first), x.extent, x.k_contiguous ? 1 : static_cast<int>(x.k),
+      : reader(x.data + (x.k_contiguous ? first * x.k : first), x.extent,
+               x.k_contiguous ? 1 : static_cast<int>(x.k),
                x.k_contiguous ? count * static_cast<int>(x.k) : count),
         k(static_cast<int>(x.k)),
         along_k(x.k_contiguous) {}
@@ -56,16 +59,18 @@ template <int N, class T> struct OuterTile {
 
 template <class T> __device__ __forceinline__ uint32_t pair_of(float low, float high) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  if constexpr (std::is_same<T, bfloat16>::value) return bfloat16_pair(__float_as_uint(low), __float_as_uint(high));
+  if constexpr (std::is_same<T, bfloat16>::value)
+    return bfloat16_pair(__float_as_uint(low), __float_as_uint(high));
 #endif
   return T(low).bits | static_cast<uint32_t>(T(high).bits) << 16;
 }
 
-// `count` numbers of a line of c by `lanes` threads, of which this one is tx: numbers 2 (tx + lanes i) and the next,
-// v[i]. If c is not at a word's boundary, words are put together of two threads' numbers. All threads of a warp call
-// it.
+// `count` numbers of a line of c by `lanes` threads, of which this one is tx: numbers 2 (tx + lanes
+// i) and the next, v[i]. If c is not at a word's boundary, words are put together of two threads'
+// numbers. All threads of a warp call it.
 template <int PAIRS, class T>
-__device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes, const uint32_t (&v)[PAIRS]) {
+__device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes,
+                                            const uint32_t (&v)[PAIRS]) {
   const bool odd = reinterpret_cast<uintptr_t>(c) & 2;
   const int width = lanes < 32 ? lanes : 32, lane = tx & (width - 1);
 #pragma unroll
@@ -90,7 +95,8 @@ __device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes, 
 }
 
 template <bool WIDE, class T>
-__global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS) outer_products(Product<T> p, Batch batch, OuterWork work) {
+__global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS)
+    outer_products(Product<T> p, Batch batch, OuterWork work) {
   using C = Compute<T>;
   constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4;
   extern __shared__ __align__(32) char memory[];
@@ -101,22 +107,29 @@ __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS) outer_products(Product<T>
   p.move_to(batch.layout, batch.first + blockIdx.z);
   const int lanes = 1 << work.log, down = BLOCK >> work.log, tx = threadIdx.x & (lanes - 1),
             ty = threadIdx.x >> work.log;
-  const int rows = down * ROWS, columns = lanes * W, a_pitch = outer_pitch(rows), b_pitch = outer_pitch(columns);
+  const int rows = down * ROWS, columns = lanes * W, a_pitch = outer_pitch(rows),
+            b_pitch = outer_pitch(columns);
   const int k = static_cast<int>(p.k());
   const uint32_t block_row = work.by_column_blocks(blockIdx.x);
-  const int64_t n = p.n(), first_column = static_cast<int64_t>(blockIdx.x - block_row * work.column_blocks) * columns;
+  const int64_t n = p.n(),
+                first_column =
+                    static_cast<int64_t>(blockIdx.x - block_row * work.column_blocks) * columns;
   int64_t first_row = static_cast<int64_t>(block_row) * work.tiles * rows;
   C *a = reinterpret_cast<C*>(memory), *b = a + k * a_pitch;  // [k][row], [k][column]
   auto least = [](int64_t x, int most) { return x < most ? static_cast<int>(x) : most; };
   const int columns_left = least(n - first_column, columns);
-  auto a_tile = [&](int64_t row) { return OuterTile < is_half<T> ? 1 : 2, T > (p.a, row, least(p.m() - row, rows)); };
+  auto a_tile = [&](int64_t row) {
+    return OuterTile<is_half<T> ? 1 : 2, T>(p.a, row, least(p.m() - row, rows));
+  };
   auto next = a_tile(first_row);
   next.read();
   {
     OuterTile<is_half<T> ? 2 : 3, T> b_tile(p.b, first_column, columns_left);
     b_tile.read();
     // Pieces of four of the threads' packs beside one another, for the sake of the banks.
-    b_tile.write(b, b_pitch, [&](int i) { return WIDE && W == 8 ? i / 4 % 2 * 4 * lanes + i / 8 * 4 + i % 4 : i; });
+    b_tile.write(b, b_pitch, [&](int i) {
+      return WIDE && W == 8 ? i / 4 % 2 * 4 * lanes + i / 8 * 4 + i % 4 : i;
+    });
   }
 
   const int tiles = work.tiles;
@@ -177,7 +190,8 @@ __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS) outer_products(Product<T>
         if constexpr (WIDE) {
           Pack<T, W> pack;
           memcpy(&pack, pairs, sizeof pack);
-          if (r < rows_left && tx * W < columns_left) *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
+          if (r < rows_left && tx * W < columns_left)
+            *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
         } else {
           store_pairs(c, r < rows_left ? columns_left : 0, tx, lanes, pairs);
         }
@@ -185,7 +199,8 @@ __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS) outer_products(Product<T>
         Pack<T, W> pack;
 #pragma unroll
         for (int w = 0; w < W; w++) pack.v[w] = sum[r][w];
-        if (r < rows_left && tx * W < columns_left) *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
+        if (r < rows_left && tx * W < columns_left)
+          *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
       } else {
 #pragma unroll
         for (int w = 0; w < W; w++)

@@ -1,8 +1,9 @@
-// The thin products: which they are, and the launches of matmul_outer.h (short k) and of matmul_vector.h and
-// matmul_vector_mma.h (few rows or columns). An H200 brings 4.8 TB in the time of some 30 T multiply-adds of float: up
-// to about 25 for each float that comes or goes. So a product with at most 16 multiply-adds for each number of the
-// larger operand, or of c, is bound by memory, and needs enough bytes on their way and few steps one after another, not
-// tiles. How k is cut depends on the shape only, so that all GPUs add in the same order.
+// The thin products: which they are, and the launches of matmul_outer.h (short k) and of
+// matmul_vector.h and matmul_vector_mma.h (few rows or columns). An H200 brings 4.8 TB in the time
+// of some 30 T multiply-adds of float: up to about 25 for each float that comes or goes. So a
+// product with at most 16 multiply-adds for each number of the larger operand, or of c, is bound by
+// memory, and needs enough bytes on their way and few steps one after another, not tiles. How k is
+// cut depends on the shape only, so that all GPUs add in the same order.
 #include "gpu/gemm/skinny/skinny.h"
 
 #include <algorithm>
@@ -19,20 +20,23 @@
 namespace cdn {
 namespace {
 
-constexpr int64_t MOST_FEW = 16, MOST_COLUMNS = 8, MOST_K = int64_t{1} << 30, MOST_BLOCKS = INT32_MAX;
+constexpr int64_t MOST_FEW = 16, MOST_COLUMNS = 8, MOST_K = int64_t{1} << 30,
+                  MOST_BLOCKS = INT32_MAX;
 
 // What all GPUs from sm_80 on have, and others.
-int64_t most_shared(const Call& call) { return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024; }
+int64_t most_shared(const Call& call) {
+  return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024;
+}
 
 // A grid of `blocks` by the batch, in clusters; `most` of them to a multiprocessor.
 template <class T, class Work>
-void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch, const Work& work,
-                 int64_t blocks, int most, int shared, int cluster) {
+void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch,
+                 const Work& work, int64_t blocks, int most, int shared, int cluster) {
   // A kernel asks once, whatever it takes at that time.
   const int asked = shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared;
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_blocks(call, kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, asked, cluster, most, p, part,
-                  work);
+    launch_blocks(call, kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, asked,
+                  cluster, most, p, part, work);
   });
 }
 
@@ -54,18 +58,23 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   constexpr int64_t BLOCKS_AT_ONCE = 396, BLOCKS_WANTED = 132;
   if (p.k() == 1) p.a.k_contiguous = p.b.k_contiguous = false;  // which is the same
   int lanes = 4;
-  while (lanes < 32 && (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < BLOCKS_WANTED / 2))
+  while (lanes < 32 &&
+         (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < BLOCKS_WANTED / 2))
     lanes *= 2;
-  while (lanes < BLOCK && lanes * W * BLOCKS_WANTED < p.n() * batch.n && BLOCK / lanes * ROWS >= 2 * p.m()) lanes *= 2;
+  while (lanes < BLOCK && lanes * W * BLOCKS_WANTED < p.n() * batch.n &&
+         BLOCK / lanes * ROWS >= 2 * p.m())
+    lanes *= 2;
   const int rows = BLOCK / lanes * ROWS, columns = lanes * W;
   // All blocks at once, with as many tiles as it takes.
   const int64_t column_blocks = ceil_div(p.n(), columns), row_tiles = ceil_div(p.m(), rows);
-  const int64_t wanted = std::max<int64_t>(1, BLOCKS_AT_ONCE / std::min(column_blocks * batch.n, BLOCKS_AT_ONCE));
+  const int64_t wanted =
+      std::max<int64_t>(1, BLOCKS_AT_ONCE / std::min(column_blocks * batch.n, BLOCKS_AT_ONCE));
   const int64_t tiles = ceil_div(row_tiles, std::min(wanted, row_tiles));
   const int64_t blocks = ceil_div(row_tiles, tiles) * column_blocks;
   if (blocks > MOST_BLOCKS || tiles > MOST_BLOCKS) return false;
   const bool wide = reinterpret_cast<uintptr_t>(p.c) % 16 == 0 && p.n() % W == 0;
-  const int shared = static_cast<int>(p.k()) * (outer_pitch(rows) + outer_pitch(columns)) * sizeof(Compute<T>);
+  const int shared =
+      static_cast<int>(p.k()) * (outer_pitch(rows) + outer_pitch(columns)) * sizeof(Compute<T>);
   auto kernel = wide ? outer_products<true, T> : outer_products<false, T>;
   const auto across = static_cast<uint32_t>(column_blocks);
   OuterWork work{log2_of(lanes), static_cast<int>(tiles), across, Divisor(across)};
@@ -75,8 +84,8 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
 
 // ---- Few rows or columns
 
-// A product's work as one plan cuts it, and the cycles that takes an H200. Plans are compared, and depend on the shape
-// and the alignment only.
+// A product's work as one plan cuts it, and the cycles that takes an H200. Plans are compared, and
+// depend on the shape and the alignment only.
 struct Plan {
   int64_t blocks;  // of the batch, for each piece of k
   int64_t splits;
@@ -87,13 +96,18 @@ struct Plan {
   // work: of the multiply-adds, for a byte of the matrix.
   double cycles(double work) const {
     // What fits the ring comes at BLOCK_RATE; then the ways there and back set the pace.
-    constexpr double AT_ONCE = 264, ALONE = 132, LATENCY = 2500, BLOCK_RATE = 50, VECTOR_RATE = 15, RATE = 2400,
-                     JOIN = 1500, PASS = 4000, UNEVEN = 1500, RING = RING_STAGES * RING_STAGE_BYTES;
-    const double cut = static_cast<double>(splits), all_blocks = static_cast<double>(blocks) * cut, own = bytes / cut;
-    const double at_once = splits > 2 && splits <= MOST_JOINED ? AT_ONCE * 0.9 : AT_ONCE;  // clusters leave gaps
-    const bool two = all_blocks > ALONE;                                                   // to a multiprocessor
-    const double reads = (own + std::max(0.0, own - RING)) / BLOCK_RATE + vectors / cut / VECTOR_RATE;
-    const double waves = std::ceil(all_blocks / at_once), start = waves > 1 ? LATENCY + UNEVEN : LATENCY;
+    constexpr double AT_ONCE = 264, ALONE = 132, LATENCY = 2500, BLOCK_RATE = 50, VECTOR_RATE = 15,
+                     RATE = 2400, JOIN = 1500, PASS = 4000, UNEVEN = 1500,
+                     RING = RING_STAGES * RING_STAGE_BYTES;
+    const double cut = static_cast<double>(splits), all_blocks = static_cast<double>(blocks) * cut,
+                 own = bytes / cut;
+    const double at_once =
+        splits > 2 && splits <= MOST_JOINED ? AT_ONCE * 0.9 : AT_ONCE;  // clusters leave gaps
+    const bool two = all_blocks > ALONE;                                // to a multiprocessor
+    const double reads =
+        (own + std::max(0.0, own - RING)) / BLOCK_RATE + vectors / cut / VECTOR_RATE;
+    const double waves = std::ceil(all_blocks / at_once),
+                 start = waves > 1 ? LATENCY + UNEVEN : LATENCY;
     const double block = start + std::max(reads * (two ? 1.1 : 1), own * work * (two ? 2 : 1));
     const double meeting = splits > MOST_JOINED ? PASS : splits > 1 ? JOIN + 100 * cut : 0;
     return std::max(waves * block, LATENCY + all / RATE) + meeting;
@@ -128,24 +142,28 @@ double best_splits(Plan& plan, int64_t k, double work) {
 
 // The kernel, with the sums of its pieces. blocks: of each matrix and piece.
 template <class T, class Kernel, class Work>
-bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel kernel, const Work& work,
-                    int64_t blocks, const Cut& cut, int64_t shared) {
+bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel kernel,
+                    const Work& work, int64_t blocks, const Cut& cut, int64_t shared) {
   if (blocks > MOST_BLOCKS / cut.splits || shared > most_shared(call)) return false;
-  p.piece = cut.piece, p.splits = cut.splits, p.by_splits = Divisor(static_cast<uint32_t>(cut.splits));
+  p.piece = cut.piece, p.splits = cut.splits,
+  p.by_splits = Divisor(static_cast<uint32_t>(cut.splits));
   p.joined = p.splits > 1 && p.splits <= MOST_JOINED && hopper_device(call);
   const int64_t count = batch.n * p.matrix.extent * p.few.extent;
   if (p.splits > 1 && !p.joined) p.pieces = call.scratch<Compute<T>>(p.splits * count);
-  launch_thin(call, kernel, p, batch, work, blocks * p.splits, VECTOR_BLOCKS, static_cast<int>(shared),
-              p.joined ? p.splits : 1);
+  launch_thin(call, kernel, p, batch, work, blocks * p.splits, VECTOR_BLOCKS,
+              static_cast<int>(shared), p.joined ? p.splits : 1);
   if (!p.pieces) return true;
   const dim3 blocks_of_sums = grid_for(ceil_div(count, 32));
   constexpr unsigned FEW = 66;
-  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1, hopper_device(call) && blocks_of_sums.x <= FEW,
-                 stream_of(call), p.y, p.pieces, count, p.splits);
+  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1,
+                 hopper_device(call) && blocks_of_sums.x <= FEW, stream_of(call), p.y, p.pieces,
+                 count, p.splits);
   return true;
 }
 
-int64_t ring_bytes(int64_t steps) { return std::min<int64_t>(RING_STAGES, steps) * RING_STAGE_BYTES; }
+int64_t ring_bytes(int64_t steps) {
+  return std::min<int64_t>(RING_STAGES, steps) * RING_STAGE_BYTES;
+}
 int64_t in_packs(int64_t bytes) { return ceil_div(bytes, 32) * 32; }
 
 // After how many rows of k numbers the place within a pack of W repeats.
@@ -154,7 +172,8 @@ int64_t rows_apart(int64_t k, int64_t w) {
   return w;
 }
 
-// Rows, of which a group of lanes has `rows`. A warp's step is `deep` times `abreast` packs of each.
+// Rows, of which a group of lanes has `rows`. A warp's step is `deep` times `abreast` packs of
+// each.
 struct RowPlan {
   RowWork work;
   int64_t blocks, shared;
@@ -163,11 +182,13 @@ struct RowPlan {
 };
 // chunk: packs of the few vectors that there is room for; vector: bytes of a pack of all of them
 template <class T>
-RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int abreast, int deep, int64_t chunk,
-                  double vector, double work) {
+RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int abreast, int deep,
+                  int64_t chunk, double vector, double work) {
   constexpr int W = PACK<T>, MOST_SUM = 256;
-  constexpr double LATENCY = 2500, STEP = 100, WAIT = 250;  // for a warp's packs that did not fit the ring
-  const int64_t k = p.matrix.k, extent = p.matrix.extent, stride = rows_apart(k, W), classes = std::min(stride, extent);
+  constexpr double LATENCY = 2500, STEP = 100,
+                   WAIT = 250;  // for a warp's packs that did not fit the ring
+  const int64_t k = p.matrix.k, extent = p.matrix.extent, stride = rows_apart(k, W),
+                classes = std::min(stride, extent);
   const int64_t of_class = ceil_div(extent, stride);
   RowPlan best = {};
   for (int lanes = 32; lanes <= BLOCK; lanes *= 2) {
@@ -175,21 +196,24 @@ RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int 
     const int per_block = BLOCK / lanes * rows;
     const int64_t blocks = classes * ceil_div(of_class, per_block);
     const double packs = static_cast<double>(ceil_div(k, W));
-    Plan plan{blocks * batch.n, 1, static_cast<double>(std::min<int64_t>(per_block, of_class)) * packs * 16,
+    Plan plan{blocks * batch.n, 1,
+              static_cast<double>(std::min<int64_t>(per_block, of_class)) * packs * 16,
               packs * vector, static_cast<double>(batch.n * extent) * packs * 16};
     double cycles = best_splits(plan, k, work);
     const Cut cut = cut_of(k, plan.splits);
     const int64_t steps = ceil_div(ceil_div(cut.piece, W), across * deep);
-    cycles = std::max(cycles, LATENCY + static_cast<double>(steps) * STEP +
-                                  static_cast<double>(std::max<int64_t>(steps - RING_STAGES, 0)) * WAIT);
+    cycles =
+        std::max(cycles, LATENCY + static_cast<double>(steps) * STEP +
+                             static_cast<double>(std::max<int64_t>(steps - RING_STAGES, 0)) * WAIT);
     // For exactness no lane's sum should be of many products.
     if (cut.piece > lanes * MOST_SUM) cycles *= 1.2;
     if (best.blocks && cycles >= best.cycles * 0.97) continue;
     // All of the few vectors' piece in one chunk, or whole steps.
     const int64_t step = across * deep, needed = ceil_div(ceil_div(cut.piece, W) + 1, 8) * 8;
     if (needed > chunk && step > chunk) break;
-    best = {{log2_of(lanes), static_cast<int>(needed <= chunk ? needed : chunk / step * step), static_cast<int>(stride),
-             static_cast<int>(classes), Divisor(static_cast<uint32_t>(classes)), 0},
+    best = {{log2_of(lanes), static_cast<int>(needed <= chunk ? needed : chunk / step * step),
+             static_cast<int>(stride), static_cast<int>(classes),
+             Divisor(static_cast<uint32_t>(classes)), 0},
             blocks,
             ring_bytes(ceil_div(needed, step)),
             cut,
@@ -198,9 +222,11 @@ RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int 
   return best;
 }
 
-template <int F, int ROWS, class T> RowPlan plan_plain_rows(const VectorProduct<T>& p, const Layout& batch) {
+template <int F, int ROWS, class T>
+RowPlan plan_plain_rows(const VectorProduct<T>& p, const Layout& batch) {
   constexpr int CHUNK_BYTES = 32 * 1024;
-  return plan_rows(p, batch, ROWS, 32, RING_PACKS / ROWS, CHUNK_BYTES / (16 * F), 16.0 * F, F / 280.0);
+  return plan_rows(p, batch, ROWS, 32, RING_PACKS / ROWS, CHUNK_BYTES / (16 * F), 16.0 * F,
+                   F / 280.0);
 }
 
 template <int F, int ROWS, class T>
@@ -212,13 +238,16 @@ bool launch_rows(Call& call, const VectorProduct<T>& p, const Layout& batch, Row
                         std::max(plan.work.ring + plan.shared, sums));
 }
 
-template <int EIGHTS, class T> bool launch_rows_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
+template <int EIGHTS, class T>
+bool launch_rows_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 256 / EIGHTS;
   RowPlan plan = plan_rows(p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
-  plan.work.ring = static_cast<int>(in_packs(F * mma_row_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T))));
-  int64_t sums = ((BLOCK / 32 + (BLOCK >> plan.work.log)) * MMA_ROWS * F + SPARE_TOTALS) * sizeof(float);
-  return launch_vectors(call, p, batch, vector_rows_mma<EIGHTS, T>, plan.work, plan.blocks, plan.cut,
-                        std::max(plan.work.ring + plan.shared, sums));
+  plan.work.ring = static_cast<int>(
+      in_packs(F * mma_row_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T))));
+  int64_t sums =
+      ((BLOCK / 32 + (BLOCK >> plan.work.log)) * MMA_ROWS * F + SPARE_TOTALS) * sizeof(float);
+  return launch_vectors(call, p, batch, vector_rows_mma<EIGHTS, T>, plan.work, plan.blocks,
+                        plan.cut, std::max(plan.work.ring + plan.shared, sums));
 }
 
 // Columns, with 2^log lanes side by side, from least_log to most_log.
@@ -228,18 +257,23 @@ struct ColumnPlan {
   Cut cut;
 };
 template <class T>
-ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int least_log, int most_log, double work) {
+ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int least_log, int most_log,
+                        double work) {
   constexpr int W = PACK<T>;
   const int64_t extent = p.matrix.extent, k = p.matrix.k;
   const bool aligned = wide_lines(p.matrix, batch, p.input);
-  const double all = static_cast<double>(batch.n) * static_cast<double>(k) * static_cast<double>(extent) * sizeof(T);
+  const double all = static_cast<double>(batch.n) * static_cast<double>(k) *
+                     static_cast<double>(extent) * sizeof(T);
   ColumnPlan best = {};
   double best_cycles = 0;
   for (int log = most_log; log >= least_log; log--) {
     const int lanes = 1 << log, own = (aligned ? lanes : lanes - 1) * W;
     const int64_t blocks = ceil_div(extent, own);
     // Memory is read in pieces of 64 bytes, and better in longer ones.
-    const double apart = blocks == 1 ? 1 : own * sizeof(T) >= 112 ? 1 : own * sizeof(T) >= 64 ? 1.15 : 1.6;
+    const double apart = blocks == 1              ? 1
+                         : own * sizeof(T) >= 112 ? 1
+                         : own * sizeof(T) >= 64  ? 1.15
+                                                  : 1.6;
     Plan plan{blocks * batch.n, 1, static_cast<double>(lanes * 16) * static_cast<double>(k),
               static_cast<double>(p.few.extent * k * static_cast<int64_t>(sizeof(T))), all * apart};
     const double cycles = best_splits(plan, k, work);
@@ -253,23 +287,29 @@ ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int leas
   return best;
 }
 
-template <int F, class T> bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) {
+template <int F, class T>
+bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   using C = Compute<T>;
   constexpr int W = PACK<T>, CHUNK_BYTES = (F * sizeof(C) > 64 ? 24 : 32) * 1024;
   // As few lanes as leave room for a step of the few vectors, as many as for the warps' sums.
   constexpr int LEAST_LOG = F * sizeof(C) > 64 ? 2 : 1, MOST_LOG = F * W < 64 ? 5 : 4;
-  ColumnPlan plan = plan_columns(p, batch, LEAST_LOG, MOST_LOG, is_half<T> ? (F + 1) / 140.0 : F / 280.0);
+  ColumnPlan plan =
+      plan_columns(p, batch, LEAST_LOG, MOST_LOG, is_half<T> ? (F + 1) / 140.0 : F / 280.0);
   const int lanes = 1 << plan.work.log, step = 8 * RING_PACKS << (5 - plan.work.log);
   const int64_t room = CHUNK_BYTES / (F * static_cast<int64_t>(sizeof(C)));
-  plan.work.chunk = static_cast<int>(std::min(std::max<int64_t>(room / step, 1), plan.stages) * step);
+  plan.work.chunk =
+      static_cast<int>(std::min(std::max<int64_t>(room / step, 1), plan.stages) * step);
   const int64_t xs = F * (plan.work.chunk + RING_PACKS), totals = F * lanes * W + SPARE_TOTALS;
-  plan.work.ring = static_cast<int>(in_packs(std::max(xs, totals) * static_cast<int64_t>(sizeof(C))));
-  const int64_t parts = BLOCK / 32 * F * W * column_sums_pitch(lanes) * static_cast<int64_t>(sizeof(C));
+  plan.work.ring =
+      static_cast<int>(in_packs(std::max(xs, totals) * static_cast<int64_t>(sizeof(C))));
+  const int64_t parts =
+      BLOCK / 32 * F * W * column_sums_pitch(lanes) * static_cast<int64_t>(sizeof(C));
   return launch_vectors(call, p, batch, vector_columns<F, T>, plan.work, plan.blocks, plan.cut,
                         plan.work.ring + std::max(ring_bytes(plan.stages), parts));
 }
 
-template <int EIGHTS, class T> bool launch_columns_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
+template <int EIGHTS, class T>
+bool launch_columns_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 1024, STEP = 32 * RING_PACKS;
   ColumnPlan plan = plan_columns(p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
   plan.work.chunk = static_cast<int>(std::min<int64_t>(CHUNK, plan.stages * STEP));
@@ -277,11 +317,12 @@ template <int EIGHTS, class T> bool launch_columns_mma(Call& call, const VectorP
   const int64_t totals = (F * MMA_COLUMNS + SPARE_TOTALS) * static_cast<int64_t>(sizeof(float));
   plan.work.ring = static_cast<int>(in_packs(std::max(xs, totals)));
   const int64_t parts = BLOCK / 32 * F * MMA_SUMS_PITCH * static_cast<int64_t>(sizeof(float));
-  return launch_vectors(call, p, batch, vector_columns_mma<EIGHTS, T>, plan.work, plan.blocks, plan.cut,
-                        plan.work.ring + std::max(ring_bytes(plan.stages), parts));
+  return launch_vectors(call, p, batch, vector_columns_mma<EIGHTS, T>, plan.work, plan.blocks,
+                        plan.cut, plan.work.ring + std::max(ring_bytes(plan.stages), parts));
 }
 
-template <int F, class T> bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
+template <int F, class T>
+bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   if constexpr (F <= MOST_COLUMNS)
     if (!p.matrix.k_contiguous) return launch_columns<F>(call, p, batch);
   // Some rows at a time save reads of the few vectors; where that leaves threads idle, one.
@@ -315,8 +356,10 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
     constexpr int64_t SMALL = 1 << 20;
     if (vectors == 1) return launch_columns<1>(call, p, batch);
     if (vectors <= 4) return launch_columns<4>(call, p, batch);
-    if (vectors <= 8 && batch.n * p.matrix.extent * p.matrix.k <= SMALL) return launch_columns<8>(call, p, batch);
-    return vectors <= 8 ? launch_columns_mma<1>(call, p, batch) : launch_columns_mma<2>(call, p, batch);
+    if (vectors <= 8 && batch.n * p.matrix.extent * p.matrix.k <= SMALL)
+      return launch_columns<8>(call, p, batch);
+    return vectors <= 8 ? launch_columns_mma<1>(call, p, batch)
+                        : launch_columns_mma<2>(call, p, batch);
   } else {
     if (vectors == 1) return launch_few<1>(call, p, batch);
     if (vectors <= 4) return launch_few<4>(call, p, batch);
@@ -330,17 +373,28 @@ template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& 
   const int64_t vectors = std::min(p.m(), p.n());
   if (vectors > MOST_FEW || (is_half<T> && !mma_supported(call))) return false;
   // Tiles on tensor cores are faster, measured, where they can read the operands as they lie.
-  if (is_half<T> && vectors > 2 && wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1)) return false;
-  // So are tiles for many vectors, if the matrix is contiguous across k: each number is multiplied apart there.
-  if (!is_half<T> && vectors > MOST_COLUMNS && !(p.n() <= p.m() ? p.a : p.b).k_contiguous) return false;
+  if (is_half<T> && vectors > 2 && wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1))
+    return false;
+  // So are tiles for many vectors, if the matrix is contiguous across k: each number is multiplied
+  // apart there.
+  if (!is_half<T> && vectors > MOST_COLUMNS && !(p.n() <= p.m() ? p.a : p.b).k_contiguous)
+    return false;
   return few(call, p, batch);
 }
 
 }  // namespace
 
-bool try_matmul_thin(Call& call, const Product<float>& p, const Layout& batch) { return try_thin(call, p, batch); }
-bool try_matmul_thin(Call& call, const Product<double>& p, const Layout& batch) { return try_thin(call, p, batch); }
-bool try_matmul_thin(Call& call, const Product<float16>& p, const Layout& batch) { return try_thin(call, p, batch); }
-bool try_matmul_thin(Call& call, const Product<bfloat16>& p, const Layout& batch) { return try_thin(call, p, batch); }
+bool try_matmul_thin(Call& call, const Product<float>& p, const Layout& batch) {
+  return try_thin(call, p, batch);
+}
+bool try_matmul_thin(Call& call, const Product<double>& p, const Layout& batch) {
+  return try_thin(call, p, batch);
+}
+bool try_matmul_thin(Call& call, const Product<float16>& p, const Layout& batch) {
+  return try_thin(call, p, batch);
+}
+bool try_matmul_thin(Call& call, const Product<bfloat16>& p, const Layout& batch) {
+  return try_thin(call, p, batch);
+}
 
 }  // namespace cdn

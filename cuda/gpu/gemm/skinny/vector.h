@@ -1,10 +1,12 @@
-// Products with few rows or columns, by plain multiply-adds (matmul_vector_mma.h has 16-bit numbers on tensor cores).
-// The larger operand, the matrix, is read once, so what counts is having enough of it on its way; the other one, of up
-// to F vectors, is in shared memory. Every read of the matrix is an aligned pack of 16 bytes, whatever the alignment of
-// its lines: a block of rows (or a warp, of columns) works on lines that begin at the same place within a pack, which
-// repeats after at most a pack's number of lines, and the vectors (or the sums) are shifted to match. A thread's packs
-// come to shared memory in the background, and only that thread reads them, so that there is nothing to wait for but
-// the packs themselves. Sums over the threads, warps and blocks that share k are added in a fixed order.
+// Products with few rows or columns, by plain multiply-adds (matmul_vector_mma.h has 16-bit numbers
+// on tensor cores). The larger operand, the matrix, is read once, so what counts is having enough
+// of it on its way; the other one, of up to F vectors, is in shared memory. Every read of the
+// matrix is an aligned pack of 16 bytes, whatever the alignment of its lines: a block of rows (or a
+// warp, of columns) works on lines that begin at the same place within a pack, which repeats after
+// at most a pack's number of lines, and the vectors (or the sums) are shifted to match. A thread's
+// packs come to shared memory in the background, and only that thread reads them, so that there is
+// nothing to wait for but the packs themselves. Sums over the threads, warps and blocks that share
+// k are added in a fixed order.
 #pragma once
 #include "gpu/tile/hopper.h"
 #include "gpu/tile/async_copy.h"
@@ -15,9 +17,9 @@ namespace cdn {
 template <class T> constexpr int PACK = 16 / static_cast<int>(sizeof(T));
 constexpr int VECTOR_BLOCKS = 2;  // to a multiprocessor
 
-// y[i i_step + f f_step] = vector i of the matrix . vector f of the few, at each place of a batch. A block sums a piece
-// of k, a multiple of 8 but for the last. The pieces are added up by the blocks of a cluster (joined), or left in
-// `pieces`, [piece][y], for a second pass.
+// y[i i_step + f f_step] = vector i of the matrix . vector f of the few, at each place of a batch.
+// A block sums a piece of k, a multiple of 8 but for the last. The pieces are added up by the
+// blocks of a cluster (joined), or left in `pieces`, [piece][y], for a second pass.
 template <class T> struct VectorProduct {
   T* y;
   Compute<T>* pieces;
@@ -55,15 +57,17 @@ template <int W, class T> __device__ __forceinline__ int phase_of(const T* p) {
   return static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % W);
 }
 
-// The aligned pack at `at`, in which there is a number of the operand. The others may be those beside it, or lie beside
-// the operand, but not beside its memory, which the allocator gives out in multiples of 256 bytes.
+// The aligned pack at `at`, in which there is a number of the operand. The others may be those
+// beside it, or lie beside the operand, but not beside its memory, which the allocator gives out in
+// multiples of 256 bytes.
 template <int W, class T> __device__ __forceinline__ Pack<T, W> read_pack(const T* at) {
   return *reinterpret_cast<const Pack<T, W>*>(at);
 }
 
 // Runs of `count` neighbouring numbers, `apart` from one another: a block reads them in packs
-// whatever their alignment, N packs a thread and round, all on their way at once. read() and write() are two steps, so
-// that other reads can be begun between them. store(run, place in the run, number).
+// whatever their alignment, N packs a thread and round, all on their way at once. read() and
+// write() are two steps, so that other reads can be begun between them. store(run, place in the
+// run, number).
 template <int N, class T> struct RunReader {
   static constexpr int W = PACK<T>;
   const T* start;
@@ -91,7 +95,8 @@ template <int N, class T> struct RunReader {
   template <class Store> __device__ void write(Store&& store) {
 #pragma unroll
     for (int j = 0; j < N; j++) {
-      int q = first + j * BLOCK, run = q / each, e = (q - run * each) * W - phase_of<W>(start + run * apart);
+      int q = first + j * BLOCK, run = q / each,
+          e = (q - run * each) * W - phase_of<W>(start + run * apart);
       if (q >= packs) continue;
 #pragma unroll
       for (int w = 0; w < W; w++)
@@ -111,11 +116,14 @@ template <int N, class T> struct RunReader {
 struct SmallDivisor {
   uint32_t magic;
   __device__ explicit SmallDivisor(int d) : magic(0xffffffffu / static_cast<uint32_t>(d) + 1) {}
-  __device__ int operator()(int x) const { return static_cast<int>(__umulhi(static_cast<uint32_t>(x), magic)); }
+  __device__ int operator()(int x) const {
+    return static_cast<int>(__umulhi(static_cast<uint32_t>(x), magic));
+  }
 };
 
-// Packs of the matrix on their way to a thread: RING_STAGES times RING_PACKS, 64 KB of a block, so that one block to a
-// multiprocessor is enough. Stages that a short piece leaves out need no memory.
+// Packs of the matrix on their way to a thread: RING_STAGES times RING_PACKS, 64 KB of a block, so
+// that one block to a multiprocessor is enough. Stages that a short piece leaves out need no
+// memory.
 constexpr int RING_PACKS = 4, RING_STAGES = 4, RING_STAGE_BYTES = RING_PACKS * BLOCK * 16;
 
 template <class T> struct PackRing {
@@ -125,9 +133,9 @@ template <class T> struct PackRing {
 
   __device__ explicit PackRing(void* memory) : own(static_cast<Part*>(memory) + threadIdx.x) {}
 
-  // Begins a pack: `from` is aligned; zeros where it is not valid. As for reads, a pack holds a number of the operand
-  // at least; the others may be those beside it, or lie beside the operand, but not beside its memory, which the
-  // allocator gives out in multiples of 256 bytes.
+  // Begins a pack: `from` is aligned; zeros where it is not valid. As for reads, a pack holds a
+  // number of the operand at least; the others may be those beside it, or lie beside the operand,
+  // but not beside its memory, which the allocator gives out in multiples of 256 bytes.
   __device__ void begin(int stage, int pack, const T* from, bool valid) {
     copy_async_or_zero<16>(own + (stage * RING_PACKS + pack) * BLOCK, from, valid);
   }
@@ -154,13 +162,16 @@ template <class T> struct PackRing {
 };
 
 // A thread's reads of the few vectors at a time, as its sums leave registers for them.
-template <int F, class T> constexpr int PACKS_READ = F * sizeof(T) <= 16 ? 4 : F * sizeof(T) <= 32 ? 2 : 1;
+template <int F, class T>
+constexpr int PACKS_READ = F * sizeof(T) <= 16   ? 4
+                           : F * sizeof(T) <= 32 ? 2
+                                                 : 1;
 
-// Numbers [e, e + count) of the piece of all of the few vectors, F at most (one is always contiguous along k): put(f,
-// number of these, value).
+// Numbers [e, e + count) of the piece of all of the few vectors, F at most (one is always
+// contiguous along k): put(f, number of these, value).
 template <int F, int N, class T, class Put>
-__device__ __forceinline__ void read_few(const VectorProduct<T>& p, const VectorPart<T>& part, int e, int count,
-                                         Put put) {
+__device__ __forceinline__ void read_few(const VectorProduct<T>& p, const VectorPart<T>& part,
+                                         int e, int count, Put put) {
   int few = static_cast<int>(p.few.extent);
   int64_t k = part.begin + e;
   if (F == 1 || p.few.k_contiguous) {
@@ -177,19 +188,23 @@ __device__ __forceinline__ void read_few(const VectorProduct<T>& p, const Vector
 constexpr int MOST_JOINED = 8;                      // blocks of a cluster
 constexpr int SPARE_TOTALS = 32 * MOST_JOINED + 4;  // see store_totals
 
-// The block's sums to where they belong: number t is value(t), which goes to place(t) in y, or nowhere if that is -1.
-// totals: shared memory for `count` of them and SPARE_TOTALS. Where pieces are joined, a block adds up each
-// splits-th run of 32 numbers, for which all blocks send it theirs.
+// The block's sums to where they belong: number t is value(t), which goes to place(t) in y, or
+// nowhere if that is -1. totals: shared memory for `count` of them and SPARE_TOTALS. Where pieces
+// are joined, a block adds up each splits-th run of 32 numbers, for which all blocks send it
+// theirs.
 template <class T, class Value, class Place>
-__device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Batch& batch, Compute<T>* totals,
-                                             int count, Value value, Place place) {
-  const int split = static_cast<int>(blockIdx.x - p.by_splits(blockIdx.x) * static_cast<unsigned>(p.splits));
+__device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Batch& batch,
+                                             Compute<T>* totals, int count, Value value,
+                                             Place place) {
+  const int split =
+      static_cast<int>(blockIdx.x - p.by_splits(blockIdx.x) * static_cast<unsigned>(p.splits));
   const int64_t z = batch.first + blockIdx.z, size = p.matrix.extent * p.few.extent;
 #if defined(CDN_HOPPER)
   auto quotient = [&](int x) { return static_cast<int>(p.by_splits(static_cast<unsigned>(x))); };
   auto turns = [&](int runs) { return quotient(runs + p.splits - 1); };
   if (p.joined) {
-    const int runs = (count + 31) / 32, most = turns(runs), own = runs > split ? turns(runs - split) : 0;
+    const int runs = (count + 31) / 32, most = turns(runs),
+              own = runs > split ? turns(runs - split) : 0;
     uint64_t& received = *reinterpret_cast<uint64_t*>(totals + p.splits * most * 32);
     if (threadIdx.x == 0) {
       hopper::barrier_init(&received, 1);
@@ -201,7 +216,8 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
     for (int t = threadIdx.x; t < runs * 32; t += BLOCK) {
       const int run = t / 32, turn = quotient(run), block = run - turn * p.splits;
       hopper::send(hopper::address_in_block(totals + (split * most + turn) * 32 + t % 32, block),
-                   hopper::address_in_block(&received, block), t < count ? value(t) : Compute<T>(0));
+                   hopper::address_in_block(&received, block),
+                   t < count ? value(t) : Compute<T>(0));
     }
     hopper::barrier_wait(&received, 0);
     for (int i = threadIdx.x; i < own * 32; i += BLOCK) {
@@ -227,9 +243,11 @@ __device__ __forceinline__ void store_totals(const VectorProduct<T>& p, const Ba
   }
 }
 
-// The second pass: y[i] = the sum of its pieces, [piece][i]. A block has 32 numbers, and a warp every eighth piece.
+// The second pass: y[i] = the sum of its pieces, [piece][i]. A block has 32 numbers, and a warp
+// every eighth piece.
 template <class T>
-__global__ void __launch_bounds__(BLOCK) sum_vector_pieces(T* y, const Compute<T>* pieces, int64_t count, int splits) {
+__global__ void __launch_bounds__(BLOCK)
+    sum_vector_pieces(T* y, const Compute<T>* pieces, int64_t count, int splits) {
   constexpr int WARPS = BLOCK / 32;
   __shared__ Compute<T> parts[WARPS][32];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -252,8 +270,9 @@ __global__ void __launch_bounds__(BLOCK) sum_vector_pieces(T* y, const Compute<T
 
 // ---- Rows: the matrix is contiguous along k
 
-// The rows of a block begin at the same place within a pack: they are `stride` apart. lanes: threads that share the
-// rows of a group, 2^log of them; chunk: packs of the few vectors that are in shared memory at a time.
+// The rows of a block begin at the same place within a pack: they are `stride` apart. lanes:
+// threads that share the rows of a group, 2^log of them; chunk: packs of the few vectors that are
+// in shared memory at a time.
 struct RowWork {
   int log, chunk;
   int stride, classes;  // classes: min(stride, rows)
@@ -271,10 +290,12 @@ struct RowWork {
   }
 };
 
-// Sums over the warp of N values a thread: over the threads that are a multiple of `least` apart. The values are halved
-// with the lanes, so that it takes about N exchanges in place of 5 N. A thread is left with `left` of them, or with
-// one, which others then have too, in v[0] and on; the result is the number of the first.
-template <int N, int MASK = 16, class T> __device__ __forceinline__ int fold_warp(T* v, int least, int& left) {
+// Sums over the warp of N values a thread: over the threads that are a multiple of `least` apart.
+// The values are halved with the lanes, so that it takes about N exchanges in place of 5 N. A
+// thread is left with `left` of them, or with one, which others then have too, in v[0] and on; the
+// result is the number of the first.
+template <int N, int MASK = 16, class T>
+__device__ __forceinline__ int fold_warp(T* v, int least, int& left) {
   left = N;
   if (MASK < least) return 0;
   int at = 0;
@@ -297,25 +318,29 @@ template <int N, int MASK = 16, class T> __device__ __forceinline__ int fold_war
   return at;
 }
 
-// The few vectors as the rows' packs see them: vector f at xs + f * pitch, packs [q0, q0 + chunk) of the piece, shifted
-// by the rows' phase, with zeros beside the piece in its first and last pack.
+// The few vectors as the rows' packs see them: vector f at xs + f * pitch, packs [q0, q0 + chunk)
+// of the piece, shifted by the rows' phase, with zeros beside the piece in its first and last pack.
 template <int F, int N, class T>
-__device__ __forceinline__ void stage_along_rows(T* xs, int pitch, const VectorProduct<T>& p, const VectorPart<T>& part,
-                                                 int phase, int q0, int chunk) {
+__device__ __forceinline__ void stage_along_rows(T* xs, int pitch, const VectorProduct<T>& p,
+                                                 const VectorPart<T>& part, int phase, int q0,
+                                                 int chunk) {
   constexpr int W = PACK<T>;
   int start = q0 * W - phase, first = start < 0 ? 0 : start;
-  int end = start + chunk * W < part.length ? start + chunk * W : part.length, before = first - start;
+  int end = start + chunk * W < part.length ? start + chunk * W : part.length,
+      before = first - start;
   if (threadIdx.x < p.few.extent) {
     T* x = xs + threadIdx.x * pitch;
     for (int e = 0; e < before; e++) x[e] = T(0.0f);
     for (int e = end - start; e % W != 0; e++) x[e] = T(0.0f);
   }
-  read_few<F, N>(p, part, first, end - first, [&](int f, int e, T value) { xs[f * pitch + before + e] = value; });
+  read_few<F, N>(p, part, first, end - first,
+                 [&](int f, int e, T value) { xs[f * pitch + before + e] = value; });
 }
 
 // A group of threads has ROWS rows; a thread takes DEEP packs of each at a time.
 template <int F, int ROWS, class T>
-__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
+    vector_rows(VectorProduct<T> p, Batch batch, RowWork work) {
   constexpr int W = PACK<T>, N = ROWS * F, DEEP = RING_PACKS / ROWS;
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
@@ -325,8 +350,10 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows(VectorProduc
             groups = BLOCK >> work.log;
   const int64_t extent = p.matrix.extent, k = p.matrix.k, apart = work.stride * k;
   const int64_t first_row = work.row(part.group, groups, group, ROWS, 0);
-  const int phase = phase_of<W>(part.matrix + work.class_of(part.group) * k);  // begin is a multiple of W
-  const int packs = (part.length + phase + W - 1) / W, step = lanes * DEEP, pitch = (work.chunk + 1) * W;
+  const int phase =
+      phase_of<W>(part.matrix + work.class_of(part.group) * k);  // begin is a multiple of W
+  const int packs = (part.length + phase + W - 1) / W, step = lanes * DEEP,
+            pitch = (work.chunk + 1) * W;
   const T* line = part.matrix + first_row * k + part.begin - phase;
 
   int rows = 0;  // that there are
@@ -372,7 +399,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows(VectorProduc
 #pragma unroll
           for (int r = 0; r < ROWS; r++)
 #pragma unroll
-            for (int w = 0; w < W; w++) sum[r * F + f] = fma(u[d * ROWS + r].v[w], x.v[w], sum[r * F + f]);
+            for (int w = 0; w < W; w++)
+              sum[r * F + f] = fma(u[d * ROWS + r].v[w], x.v[w], sum[r * F + f]);
         }
       }
       int next = q + RING_STAGES * step;
@@ -406,19 +434,23 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows(VectorProduc
 
 // ---- Columns: the matrix is contiguous across k
 
-// A block has `own` columns, 2^log lanes side by side with a pack each; warp w takes lines w, w + 8, … of the piece,
-// which all begin at the same place within a pack. In a step a thread takes four of them, each by turns with the
-// threads of the warp that are below one another. Where lines are not aligned a lane has to spare for the shift. chunk:
-// lines of the few vectors in shared memory at a time; ring: where the packs are, and later the warps' sums; the
-// vectors, and later the block's sums, are before them.
+// A block has `own` columns, 2^log lanes side by side with a pack each; warp w takes lines w, w +
+// 8, … of the piece, which all begin at the same place within a pack. In a step a thread takes four
+// of them, each by turns with the threads of the warp that are below one another. Where lines are
+// not aligned a lane has to spare for the shift. chunk: lines of the few vectors in shared memory
+// at a time; ring: where the packs are, and later the warps' sums; the vectors, and later the
+// block's sums, are before them.
 struct ColumnWork {
   int log, own, chunk, ring;
 
   __device__ int step() const { return 8 * RING_PACKS << (5 - log); }
-  __device__ int steps(int lines) const { return (lines + step() - 1) / (8 * RING_PACKS) >> (5 - log); }
+  __device__ int steps(int lines) const {
+    return (lines + step() - 1) / (8 * RING_PACKS) >> (5 - log);
+  }
 };
 
-// Where line e of the few vectors lies: those of a warp beside one another, and of these those of a thread.
+// Where line e of the few vectors lies: those of a warp beside one another, and of these those of a
+// thread.
 __device__ __forceinline__ int line_place(int e, int log) {
   const int below = 32 >> log, step = below * 8 * RING_PACKS, line = (e & (step - 1)) / 8;
   return (e & -step) | (e % 8) * (step / 8) | (line & (below - 1)) * RING_PACKS | line >> (5 - log);
@@ -427,15 +459,18 @@ __device__ __forceinline__ int line_place(int e, int log) {
 // Lines of the few vectors to xs, [f][line], with zeros up to whole steps.
 template <int F, int N, class T, class X>
 __device__ __forceinline__ void stage_along_columns(X* xs, int pitch, const VectorProduct<T>& p,
-                                                    const VectorPart<T>& part, int first, int count, int log) {
+                                                    const VectorPart<T>& part, int first, int count,
+                                                    int log) {
   const int few = static_cast<int>(p.few.extent), step = 32 * RING_PACKS * 8 >> log;
   for (int e = count + threadIdx.x; e < ((count + step - 1) & -step); e += BLOCK)
     for (int f = 0; f < few; f++) xs[f * pitch + line_place(e, log)] = X(0.0f);
-  read_few<F, N>(p, part, first, count,
-                 [&](int f, int e, T value) { xs[f * pitch + line_place(e, log)] = static_cast<X>(value); });
+  read_few<F, N>(p, part, first, count, [&](int f, int e, T value) {
+    xs[f * pitch + line_place(e, log)] = static_cast<X>(value);
+  });
 }
 
-// Of a warp's sums by vector and place in a pack, [f][w][lane], so that neither writes nor reads meet in banks.
+// Of a warp's sums by vector and place in a pack, [f][w][lane], so that neither writes nor reads
+// meet in banks.
 CDN_FN constexpr int column_sums_pitch(int lanes) { return lanes > 8 ? lanes + 8 : 8; }
 
 template <int F, class T>
@@ -443,17 +478,22 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
     vector_columns(VectorProduct<T> p, Batch batch, ColumnWork work) {
   using C = Compute<T>;
   constexpr int W = PACK<T>, WARPS = BLOCK / 32, N = F * W;
-  constexpr int AT_ONCE = sizeof(T) == 2 && N >= 64 ? 1 : N * sizeof(C) >= 256 ? 2 : 4;  // lines, as registers allow
+  constexpr int AT_ONCE = sizeof(T) == 2 && N >= 64 ? 1
+                          : N * sizeof(C) >= 256    ? 2
+                                                    : 4;  // lines, as registers allow
   using Part = Pack<T, W>;
   using Factors = Pack<C, AT_ONCE>;
   extern __shared__ __align__(32) char memory[];
-  const int lanes = 1 << work.log, columns = lanes * W, step = work.step(), pitch = work.chunk + RING_PACKS;
+  const int lanes = 1 << work.log, columns = lanes * W, step = work.step(),
+            pitch = work.chunk + RING_PACKS;
   C *xs = reinterpret_cast<C*>(memory), *totals = xs;   // [f][line], [f][column]
   C* parts = reinterpret_cast<C*>(memory + work.ring);  // [warp][f][w][lane]
   const VectorPart<T> part(p, batch);
-  const int warp = threadIdx.x / 32, tx = threadIdx.x & (lanes - 1), ty = threadIdx.x % 32 >> work.log;
+  const int warp = threadIdx.x / 32, tx = threadIdx.x & (lanes - 1),
+            ty = threadIdx.x % 32 >> work.log;
   const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
-  const int first_phase = phase_of<W>(part.matrix), shift = static_cast<int>(extent % W);  // begin is a multiple of 8
+  const int first_phase = phase_of<W>(part.matrix),
+            shift = static_cast<int>(extent % W);  // begin is a multiple of 8
   const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * ty;
   const int apart = 256 >> work.log;  // of a thread's lines
   const bool active = c0 - phase + tx * W < extent;
@@ -463,7 +503,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
   auto load = [&](int stage, int line) {  // steps come in order
 #pragma unroll
     for (int j = 0; j < RING_PACKS; j++)
-      ring.begin(stage, j, from + j * apart * extent, active && line + own_line + j * apart < part.length);
+      ring.begin(stage, j, from + j * apart * extent,
+                 active && line + own_line + j * apart < part.length);
     from += step * extent;
   };
 
@@ -489,7 +530,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
 #pragma unroll
           for (int j = 0; j < AT_ONCE; j++)
 #pragma unroll
-            for (int w = 0; w < W; w++) sum[f * W + w] = fma(wide(u[j0 + j].v[w]), x.v[j], sum[f * W + w]);
+            for (int w = 0; w < W; w++)
+              sum[f * W + w] = fma(wide(u[j0 + j].v[w]), x.v[j], sum[f * W + w]);
         }
       }
       int next = first + line + RING_STAGES * step;

@@ -1,18 +1,22 @@
-// Products with few rows or columns of 16-bit numbers: matmul_vector.h's ways to read the matrix, with tensor cores for
-// the sums. Not for their speed at multiplying: a 2-byte number that comes from memory leaves time for 13 multiply-adds
-// of plain floats, conversions included, and a product with 8 vectors would be bound by those. mma.sync takes its
-// operands from registers, and which numbers of k meet in one instruction is free as long as both operands agree. So a
-// thread's 16-byte packs go there as they come from memory, 16 vectors of the matrix by 8 of the few at a time.
+// Products with few rows or columns of 16-bit numbers: matmul_vector.h's ways to read the matrix,
+// with tensor cores for the sums. Not for their speed at multiplying: a 2-byte number that comes
+// from memory leaves time for 13 multiply-adds of plain floats, conversions included, and a product
+// with 8 vectors would be bound by those. mma.sync takes its operands from registers, and which
+// numbers of k meet in one instruction is free as long as both operands agree. So a thread's
+// 16-byte packs go there as they come from memory, 16 vectors of the matrix by 8 of the few at a
+// time.
 #pragma once
 #include "gpu/gemm/skinny/vector.h"
 #include "gpu/tile/mma.h"
 
 namespace cdn {
 
-__device__ __forceinline__ void multiply_add_halves(float (&sum)[4], const MmaA& a, const MmaB& b, float16) {
+__device__ __forceinline__ void multiply_add_halves(float (&sum)[4], const MmaA& a, const MmaB& b,
+                                                    float16) {
   multiply_add<float16>(sum, a, b, sum);
 }
-__device__ __forceinline__ void multiply_add_halves(float (&sum)[4], const MmaA& a, const MmaB& b, bfloat16) {
+__device__ __forceinline__ void multiply_add_halves(float (&sum)[4], const MmaA& a, const MmaB& b,
+                                                    bfloat16) {
   multiply_add<bfloat16>(sum, a, b, sum);
 }
 
@@ -20,17 +24,19 @@ template <class T> __device__ __forceinline__ uint4 words_of(const Pack<T, 8>& p
   return *reinterpret_cast<const uint4*>(&pack);
 }
 
-// ---- Rows: the matrix is contiguous along k. A warp has 16 rows; thread (g, t) reads packs t, t + 4, … of rows g and
-// g + 8 (the warps of a group taking turns), and the same packs of vector g of the few: pairs 0 and 1 of a pack are one
-// product's k, 2 and 3 the next one's.
+// ---- Rows: the matrix is contiguous along k. A warp has 16 rows; thread (g, t) reads packs t, t +
+// 4, … of rows g and g + 8 (the warps of a group taking turns), and the same packs of vector g of
+// the few: pairs 0 and 1 of a pack are one product's k, 2 and 3 the next one's.
 
 constexpr int MMA_ROWS = 16, MMA_DEEP = RING_PACKS / 2;
 
-// Vectors a few packs apart in shared memory, so that the 8 threads that read at once do so from different banks.
+// Vectors a few packs apart in shared memory, so that the 8 threads that read at once do so from
+// different banks.
 CDN_FN constexpr int mma_row_pitch(int chunk) { return (chunk + 4) * 8; }
 
 template <int EIGHTS, class T>
-__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorProduct<T> p, Batch batch, RowWork work) {
+__global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
+    vector_rows_mma(VectorProduct<T> p, Batch batch, RowWork work) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   constexpr int W = 8, N = MMA_ROWS * 8 * EIGHTS, DEEP = MMA_DEEP, WARPS = BLOCK / 32;
   using Part = Pack<T, W>;
@@ -40,7 +46,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorPr
   const int warp = threadIdx.x / 32, log = work.log - 5, warps = 1 << log, groups = WARPS >> log;
   const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int64_t extent = p.matrix.extent, k = p.matrix.k;
-  const int64_t low_row = work.row(part.group, groups, warp >> log, MMA_ROWS, g), high_row = low_row + 8 * work.stride;
+  const int64_t low_row = work.row(part.group, groups, warp >> log, MMA_ROWS, g),
+                high_row = low_row + 8 * work.stride;
   const int phase = phase_of<W>(part.matrix + work.class_of(part.group) * k);
   const int packs = (part.length + phase + W - 1) / W, abreast = warps * 4, step = abreast * DEEP;
   const int pitch = mma_row_pitch(work.chunk);
@@ -73,7 +80,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorPr
 #pragma unroll
       for (int d = 0; d < DEEP; d++) {
         int at = q + d * abreast, e = at * W - phase;
-        if (at < packs && (e < 0 || e + W > part.length))  // beside the piece: of other rows, or of other pieces
+        if (at < packs &&
+            (e < 0 || e + W > part.length))  // beside the piece: of other rows, or of other pieces
 #pragma unroll
           for (int w = 0; w < W; w++)
             if (e + w < 0 || e + w >= part.length) u[2 * d].v[w] = u[2 * d + 1].v[w] = T(0.0f);
@@ -81,7 +89,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorPr
 #pragma unroll
         for (int f = 0; f < EIGHTS; f++) {
           uint4 b = {};
-          if (at < packs) b = *reinterpret_cast<const uint4*>(xs + (f * 8 + g) * pitch + (at - q0) * W);
+          if (at < packs)
+            b = *reinterpret_cast<const uint4*>(xs + (f * 8 + g) * pitch + (at - q0) * W);
           multiply_add_halves(sum[f][0], MmaA{a.x, a8.x, a.y, a8.y}, MmaB{b.x, b.y}, T{});
           multiply_add_halves(sum[f][1], MmaA{a.z, a8.z, a.w, a8.w}, MmaB{b.z, b.w}, T{});
         }
@@ -91,13 +100,15 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorPr
     }
   }
 
-  float *parts = reinterpret_cast<float*>(memory), *totals = parts + WARPS * N;  // [warp][row][f], [group][row][f]
+  float *parts = reinterpret_cast<float*>(memory),
+        *totals = parts + WARPS * N;  // [warp][row][f], [group][row][f]
   __syncthreads();
 #pragma unroll
   for (int f = 0; f < EIGHTS; f++)
 #pragma unroll
     for (int i = 0; i < 4; i++)
-      parts[warp * N + (g + i / 2 * 8) * 8 * EIGHTS + f * 8 + 2 * t + i % 2] = sum[f][0][i] + sum[f][1][i];
+      parts[warp * N + (g + i / 2 * 8) * 8 * EIGHTS + f * 8 + 2 * t + i % 2] =
+          sum[f][0][i] + sum[f][1][i];
   __syncthreads();
   store_totals(
       p, batch, totals, groups * N,
@@ -115,13 +126,14 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS) vector_rows_mma(VectorPr
 #endif
 }
 
-// ---- Columns: the matrix is contiguous across k. As in vector_columns, with 8 lanes: thread (g, t) reads 4 lines, of
-// 8 neighbouring columns at 8 g. Words of two lines are put together, column by column; columns 2 m and 2 m + 1 of all
-// threads are rows g and g + 8 of product m.
+// ---- Columns: the matrix is contiguous across k. As in vector_columns, with 8 lanes: thread (g,
+// t) reads 4 lines, of 8 neighbouring columns at 8 g. Words of two lines are put together, column
+// by column; columns 2 m and 2 m + 1 of all threads are rows g and g + 8 of product m.
 
 constexpr int MMA_COLUMNS = 64, MMA_COLUMNS_LOG = 3;
 
-// Vectors 32 bytes apart for the sake of the banks; and the sums, [warp][f][column in a pack][pack], 16.
+// Vectors 32 bytes apart for the sake of the banks; and the sums, [warp][f][column in a
+// pack][pack], 16.
 CDN_FN constexpr int mma_column_pitch(int chunk) { return chunk + 16; }
 constexpr int MMA_SUMS_PITCH = MMA_COLUMNS + 4;
 
@@ -133,12 +145,14 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
   using Part = Pack<T, W>;
   extern __shared__ __align__(32) char memory[];
   T* xs = reinterpret_cast<T*>(memory);  // [f][line]
-  float *parts = reinterpret_cast<float*>(memory + work.ring), *totals = reinterpret_cast<float*>(memory);
+  float *parts = reinterpret_cast<float*>(memory + work.ring),
+        *totals = reinterpret_cast<float*>(memory);
   const VectorPart<T> part(p, batch);
   const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
   const int pitch = mma_column_pitch(work.chunk);
   const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
-  const int first_phase = phase_of<W>(part.matrix), shift = static_cast<int>(extent % W);  // begin is a multiple of 8
+  const int first_phase = phase_of<W>(part.matrix),
+            shift = static_cast<int>(extent % W);  // begin is a multiple of 8
   const int phase = (first_phase + warp * shift) % W, own_line = warp + 8 * t;
   const bool active = c0 - phase + g * W < extent;
   const T* from = part.matrix + (part.begin + own_line) * extent + c0 - phase + g * W;
@@ -147,7 +161,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
   auto load = [&](int stage, int line) {  // steps come in order
 #pragma unroll
     for (int j = 0; j < RING_PACKS; j++)
-      ring.begin(stage, j, from + j * 32 * extent, active && line + own_line + j * 32 < part.length);
+      ring.begin(stage, j, from + j * 32 * extent,
+                 active && line + own_line + j * 32 < part.length);
     from += STEP * extent;
   };
 
@@ -173,8 +188,10 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
         memcpy(&b, __builtin_assume_aligned(x, 8), 8);
 #pragma unroll
         for (int m = 0; m < 4; m++) {
-          MmaA a{__byte_perm(words[0][m], words[1][m], 0x5410), __byte_perm(words[0][m], words[1][m], 0x7632),
-                 __byte_perm(words[2][m], words[3][m], 0x5410), __byte_perm(words[2][m], words[3][m], 0x7632)};
+          MmaA a{__byte_perm(words[0][m], words[1][m], 0x5410),
+                 __byte_perm(words[0][m], words[1][m], 0x7632),
+                 __byte_perm(words[2][m], words[3][m], 0x5410),
+                 __byte_perm(words[2][m], words[3][m], 0x7632)};
           multiply_add_halves(sum[f][m], a, b, T{});
         }
       }
@@ -190,7 +207,8 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
     for (int m = 0; m < 4; m++)
 #pragma unroll
       for (int i = 0; i < 4; i++)
-        parts[(warp * F + f * 8 + 2 * t + i % 2) * MMA_SUMS_PITCH + (2 * m + i / 2) * 8 + g] = sum[f][m][i];
+        parts[(warp * F + f * 8 + 2 * t + i % 2) * MMA_SUMS_PITCH + (2 * m + i / 2) * 8 + g] =
+            sum[f][m][i];
   __syncthreads();
   store_totals(
       p, batch, totals, static_cast<int>(p.few.extent) * MMA_COLUMNS,

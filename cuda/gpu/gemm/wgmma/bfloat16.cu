@@ -1,4 +1,5 @@
-// matmul_wgmma for bfloat16: of that type, or floats rounded to it. With each tile as many stages as fit.
+// matmul_wgmma for bfloat16: of that type, or floats rounded to it. With each tile as many stages
+// as fit.
 #include "gpu/gemm/wgmma/kernel.h"
 
 namespace cdn {

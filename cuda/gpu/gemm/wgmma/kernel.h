@@ -1,22 +1,24 @@
-// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for the whole product
-// and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for the next 64 of k of both operands,
-// STAGES ahead, and one or two warpgroups of 128 threads multiply what has landed, 64 rows each (producer and consumers
-// meet at one pair of barriers a stage). Blocks in a cluster of two work on neighbouring rows and share what they read
-// of b. Where c has few tiles, a cluster takes one of them, each
-// block a piece of k, and adds up the pieces through shared memory.
+// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for
+// the whole product and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for
+// the next 64 of k of both operands, STAGES ahead, and one or two warpgroups of 128 threads
+// multiply what has landed, 64 rows each (producer and consumers meet at one pair of barriers a
+// stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b. Where
+// c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces
+// through shared memory.
 //
-// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float matrices that were
-// cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a row of op(a) and a column of op(b):
-// three products then give what a float product would, a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits
-// when they add, so that sums of more than 64 products are made by ordinary additions.
+// T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float
+// matrices that were cut into two float16 each (matmul_split.h), x 2^e = hi + 2^-11 lo with one e a
+// row of op(a) and a column of op(b): three products then give what a float product would, a b = hi
+// hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when they add, so that sums of more than
+// 64 products are made by ordinary additions.
 #pragma once
 #include "gpu/tile/hopper.h"
 #include "gpu/gemm/fp32_emulation/split.h"
 
 namespace cdn {
 
-// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix of the batch, and
-// one of `splits` pieces of k; k counts in steps of 64.
+// What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix
+// of the batch, and one of `splits` pieces of k; k counts in steps of 64.
 struct WgmmaWork {
   TileGrid grid;  // a row of it has as many rows of tiles as a cluster has blocks
   int32_t m, n, steps, splits, steps_per_split, batch;
@@ -34,21 +36,28 @@ struct WgmmaWork {
   CutOperands cut;  // of cut matrices
 };
 
-// Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the widest, which have
-// no registers to spare, nor those for small products as they are.
-CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) { return bn == 64 || (bm == 128 && bn == 128); }
+// Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the
+// widest, which have no registers to spare, nor those for small products as they are.
+CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) {
+  return bn == 64 || (bm == 128 && bn == 128);
+}
 
-template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_, bool B_MN_> struct WgmmaTile {
+template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_,
+          bool B_MN_>
+struct WgmmaTile {
   using T = T_;
-  static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_, CONSUMERS = BM / 64;
+  static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_,
+                       CONSUMERS = BM / 64;
   static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
   static constexpr int THREADS = 128 * (CONSUMERS + 1);
   static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
   static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
-  static constexpr int OUT_COLS = BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
+  static constexpr int OUT_COLS =
+      BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
   static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
   static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
-  static constexpr int SHARED_BYTES = STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
+  static constexpr int SHARED_BYTES =
+      STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
   static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN);
   static constexpr int PITCH = BN + 8;  // of sums that wait in the stages' place
   static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
@@ -59,7 +68,8 @@ struct WgmmaPlace {
 };
 
 // rank: of the block in its cluster.
-CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_t item, int32_t rank) {
+CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_t item,
+                              int32_t rank) {
   const uint32_t tiles = w.grid.rows * w.grid.cols, outer = w.by_tiles((uint32_t)item);
   const TilePlace at = tile_place(w.grid, (uint32_t)item - outer * tiles);
   WgmmaPlace p;
@@ -96,11 +106,11 @@ template <> __device__ __forceinline__ uint32_t pack<float16>(float low, float h
   return both;
 }
 
-// An operand's part of a stage, EXTENT rows or columns of 64 of k. Where two blocks share it, each asks for one half,
-// on behalf of both.
+// An operand's part of a stage, EXTENT rows or columns of 64 of k. Where two blocks share it, each
+// asks for one half, on behalf of both.
 template <int EXTENT, bool MN, class T>
-__device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint64_t* bar, int at, int k, int z,
-                                             bool shared, int half) {
+__device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint64_t* bar, int at,
+                                             int k, int z, bool shared, int half) {
   constexpr uint16_t BOTH = 3;
   if constexpr (MN) {
 #pragma unroll
@@ -121,8 +131,9 @@ __device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint
 
 // One thread's endless request for tiles.
 template <class Tile>
-__device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b, const WgmmaWork& w,
-                                           typename Tile::T* stages, uint64_t* full, uint64_t* empty, uint32_t rank) {
+__device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b,
+                                           const WgmmaWork& w, typename Tile::T* stages,
+                                           uint64_t* full, uint64_t* empty, uint32_t rank) {
   using namespace hopper;
   int stage = 0, unused = Tile::STAGES;
   uint32_t phase = 0;
@@ -130,7 +141,8 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
   int item = items.first;
   WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
   wait_for_previous_kernel();
-  for (; item < items.count; item += items.step, at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank)) {
+  for (; item < items.count;
+       item += items.step, at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank)) {
     const int row = at.row, col = at.col;
     const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
     for (int step = at.first_step; step < at.last_step; step++) {
@@ -144,13 +156,14 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
       typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], row, k,
-                                           za + plane * w.planes_apart_a, false, 0);
+        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], row,
+                                           k, za + plane * w.planes_apart_a, false, 0);
       }
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, &full[stage], col, k,
-                                           zb + plane * w.planes_apart_b, w.cluster > 1, (int)rank);
+        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, &full[stage], col,
+                                           k, zb + plane * w.planes_apart_b, w.cluster > 1,
+                                           (int)rank);
       }
       if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
     }
@@ -176,34 +189,38 @@ template <class Tile> struct WgmmaStages {
     if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
   }
   __device__ __forceinline__ const typename Tile::T* a(int plane, int consumer) const {
-    return stages + stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS + consumer * 64 * Tile::BK;
+    return stages + stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS +
+           consumer * 64 * Tile::BK;
   }
   __device__ __forceinline__ const typename Tile::T* b(int plane) const {
-    return stages + stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS + plane * Tile::B_ELEMENTS;
+    return stages + stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS +
+           plane * Tile::B_ELEMENTS;
   }
 };
 
 // d (+)= a b over 16 of k, the kk-th 16 of a stage.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Tile::T* a, const typename Tile::T* b,
-                                            int kk, bool accumulate) {
+__device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Tile::T* a,
+                                            const typename Tile::T* b, int kk, bool accumulate) {
   constexpr int NEXT = 64 * Tile::BK * 2, ALONG_MN = 16 * 64, ALONG_K = 16;
   uint64_t from_a = hopper::matrix_at(a + kk * (Tile::A_MN ? ALONG_MN : ALONG_K), Tile::A_MN, NEXT);
   uint64_t from_b = hopper::matrix_at(b + kk * (Tile::B_MN ? ALONG_MN : ALONG_K), Tile::B_MN, NEXT);
   hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
 }
 
-// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is given back when the
-// next one's products are queued.
+// sum = the products of all steps, of which there is at least one, in one accumulator. A stage is
+// given back when the next one's products are queued.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+__device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer,
+                                          int steps) {
   using namespace hopper;
   int previous = -1;
   for (int step = 0; step < steps; step++) {
     s.wait();
     wgmma_fence();
 #pragma unroll
-    for (int kk = 0; kk < Tile::BK / 16; kk++) multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
+    for (int kk = 0; kk < Tile::BK / 16; kk++)
+      multiply_16<Tile>(sum, s.a(0, consumer), s.b(0), kk, step > 0 || kk > 0);
     wgmma_commit();
     wgmma_wait<1>();
     if (previous >= 0) s.release(previous);
@@ -214,9 +231,11 @@ __device__ __forceinline__ void wgmma_sum(float (&sum)[COUNT], WgmmaStages<Tile>
   s.release(previous);
 }
 
-// sum = hi hi + 2^-11 (hi lo + lo hi); the first term is added up in the tensor cores for 64 of k only.
+// sum = hi hi + 2^-11 (hi lo + lo hi); the first term is added up in the tensor cores for 64 of k
+// only.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s, int consumer, int steps) {
+__device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages<Tile>& s,
+                                                int consumer, int steps) {
   using namespace hopper;
   float large[COUNT], small[COUNT];
 #pragma unroll
@@ -241,7 +260,8 @@ __device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages
   for (int i = 0; i < COUNT; i++) sum[i] += small[i] * 0x1p-11f;
 }
 
-// Where a thread's accumulators lie in the tile: register i is row + 8 (i / 2 % 2), column 8 (i / 4) + col + i % 2.
+// Where a thread's accumulators lie in the tile: register i is row + 8 (i / 2 % 2), column 8 (i /
+// 4) + col + i % 2.
 struct WgmmaLane {
   int row, col;
   __device__ __forceinline__ explicit WgmmaLane(int consumer)
@@ -251,8 +271,9 @@ struct WgmmaLane {
 
 // Through shared memory, in boxes of 64 columns in TMA's swizzle.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUtensorMap* map_c, typename Tile::T* parts,
-                                            int consumer, int row, int col, int z) {
+__device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUtensorMap* map_c,
+                                            typename Tile::T* parts, int consumer, int row, int col,
+                                            int z) {
   using namespace hopper;
   const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
   const bool first = threadIdx.x % 128 == 0;
@@ -280,10 +301,12 @@ __device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUten
   }
 }
 
-// The same where lines of c are not whole pieces of 16 bytes: neighbouring lanes store neighbouring numbers.
+// The same where lines of c are not whole pieces of 16 bytes: neighbouring lanes store neighbouring
+// numbers.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c, typename Tile::T* parts,
-                                            const WgmmaWork& w, int consumer, int row, int col) {
+__device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c,
+                                            typename Tile::T* parts, const WgmmaWork& w,
+                                            int consumer, int row, int col) {
   constexpr int COLS = Tile::OUT_COLS;
   const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
   typename Tile::T* part = parts + consumer * 64 * COLS + warp * 16 * COLS;  // the warp's 16 lines
@@ -312,7 +335,8 @@ __device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Ti
 
 // Floats, from the registers.
 template <int COUNT>
-__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w, int row, int col) {
+__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w,
+                                             int row, int col) {
   const bool together = w.n % 2 == 0;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
@@ -338,11 +362,12 @@ struct Nothing {
   __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
 };
 
-// What the rows and columns of a cut tile are scaled back by. A thread asks for its share before the products, so that
-// it is there after them; from shared memory all threads then read what they need. Usually no row or column is marked,
-// and then a product with a power of two is all it takes.
+// What the rows and columns of a cut tile are scaled back by. A thread asks for its share before
+// the products, so that it is there after them; from shared memory all threads then read what they
+// need. Usually no row or column is marked, and then a product with a power of two is all it takes.
 template <class Tile> struct WgmmaScales {
-  static constexpr int THREADS = Tile::CONSUMERS * 128, EACH = (Tile::SCALES + THREADS - 1) / THREADS;
+  static constexpr int THREADS = Tile::CONSUMERS * 128,
+                       EACH = (Tile::SCALES + THREADS - 1) / THREADS;
   int32_t info[EACH];
 
   __device__ __forceinline__ WgmmaScales(const WgmmaWork& w, const WgmmaPlace& at) {
@@ -350,7 +375,8 @@ template <class Tile> struct WgmmaScales {
                   *b = w.cut.b_info + (int64_t)at.z * w.cut.b_moves * w.n;
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-      const int place = (int)threadIdx.x - 128 + i * THREADS, row = at.row + place, col = at.col + place - Tile::BM;
+      const int place = (int)threadIdx.x - 128 + i * THREADS, row = at.row + place,
+                col = at.col + place - Tile::BM;
       info[i] = 0;
       if (place < Tile::BM) {
         if (row < w.m) info[i] = a[row];
@@ -376,22 +402,27 @@ template <class Tile> struct WgmmaScales {
 
 // A thread's accumulators to the block's sums.
 template <class Tile, int COUNT>
-__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums, const WgmmaLane& lane) {
+__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums,
+                                          const WgmmaLane& lane) {
 #pragma unroll
   for (int i = 0; i < COUNT; i += 2)
-    *reinterpret_cast<float2*>(&sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
+    *reinterpret_cast<float2*>(
+        &sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
         float2{d[i], d[i + 1]};
 }
 
-// What a block does with the sums when it has only one item: the consumers of all blocks of the cluster add up theirs
-// in the order of k, each block for a part of the rows, and each(v, count, place in c, column) takes four at a time.
+// What a block does with the sums when it has only one item: the consumers of all blocks of the
+// cluster add up theirs in the order of k, each block for a part of the rows, and each(v, count,
+// place in c, column) takes four at a time.
 template <int BM, int BN, class Each>
-__device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums,
-                                            Each&& each) {
+__device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
+                                            const float* sums, Each&& each) {
   constexpr int QUADS = BN / 4, PITCH = BN + 8, THREADS = BM / 64 * 128;
-  const int m = w.m, n = w.n, joined = w.joined, rows = BM / joined, first = joined > 1 ? rank * rows : 0;
+  const int m = w.m, n = w.n, joined = w.joined, rows = BM / joined,
+            first = joined > 1 ? rank * rows : 0;
   for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += THREADS) {
-    const int line = first + part / QUADS, col = part % QUADS * 4, i = at.row + line, j = at.col + col;
+    const int line = first + part / QUADS, col = part % QUADS * 4, i = at.row + line,
+              j = at.col + col;
     if (i >= m || j >= n) continue;
     const float4 sum = hopper::sum_of_blocks(&sums[line * PITCH + col], joined);
     float v[4] = {sum.x, sum.y, sum.z, sum.w};
@@ -400,10 +431,11 @@ __device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace
 }
 
 template <int BM, int BN, class Y>
-__device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+__device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
+                                           const float* sums) {
   Y* c = static_cast<Y*>(w.c);
   const bool by_fours = w.n % 4 == 0 && reinterpret_cast<uintptr_t>(c) % 16 == 0;
-  add_up_sums<BM, BN>(w, at, rank, sums, [&](const float(&v)[4], int count, int64_t place, int) {
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](const float (&v)[4], int count, int64_t place, int) {
     Y* to = c + place;
     if (by_fours) {
       if constexpr (sizeof(Y) == 4)
@@ -418,11 +450,13 @@ __device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace&
   });
 }
 
-// With the epilogue: a function of its own, as it takes long to compile and is the same for all operands.
+// With the epilogue: a function of its own, as it takes long to compile and is the same for all
+// operands.
 template <int BM, int BN, class In, class Y>
-__device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank, const float* sums) {
+__device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
+                                         const float* sums) {
   const Finish<float, In, Y> finish(w.epilogue, w.n);
-  add_up_sums<BM, BN>(w, at, rank, sums, [&](float(&v)[4], int count, int64_t place, int j) {
+  add_up_sums<BM, BN>(w, at, rank, sums, [&](float (&v)[4], int count, int64_t place, int j) {
     if (count == 4)
       finish(v, place, j, 4);
     else
@@ -435,19 +469,23 @@ __device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& a
 // FUSED: with an epilogue, and one item a block.
 template <class Tile, bool FUSED>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
-    matmul_wgmma(const __grid_constant__ CUtensorMap map_a, const __grid_constant__ CUtensorMap map_b,
+    matmul_wgmma(const __grid_constant__ CUtensorMap map_a,
+                 const __grid_constant__ CUtensorMap map_b,
                  const __grid_constant__ CUtensorMap map_c, const __grid_constant__ WgmmaWork w) {
 #if defined(CDN_HOPPER)
   using namespace hopper;
   using T = typename Tile::T;
   extern __shared__ char raw[];
-  char* shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(raw) + 1023) & ~static_cast<uintptr_t>(1023));
+  char* shared = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(raw) + 1023) &
+                                         ~static_cast<uintptr_t>(1023));
   T* stages = reinterpret_cast<T*>(shared);
   T* parts = reinterpret_cast<T*>(shared + Tile::STAGES * Tile::STAGE_BYTES);
   float* sums = reinterpret_cast<float*>(shared);
-  uint64_t* full = reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
+  uint64_t* full =
+      reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
   uint64_t* empty = full + Tile::STAGES;
-  float *first_scales = reinterpret_cast<float*>(empty + Tile::STAGES), *scales = first_scales;  // of items by turns
+  float *first_scales = reinterpret_cast<float*>(empty + Tile::STAGES),
+        *scales = first_scales;  // of items by turns
   const bool alone = w.cluster * w.joined == 1;
   const uint32_t rank = alone ? 0 : cluster_rank();
   const int group = (int)threadIdx.x / 128;
@@ -487,17 +525,21 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
-      const int64_t matrix = (int64_t)w.m * w.n, piece = (at.z + (int64_t)at.split * w.batch) * matrix;
-      const bool one = FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
+      const int64_t matrix = (int64_t)w.m * w.n,
+                    piece = (at.z + (int64_t)at.split * w.batch) * matrix;
+      const bool one =
+          FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
       if constexpr (Tile::SCALED) {
         const bool plain = own_scales.share(scales);
-        float* to = one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
+        float* to =
+            one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
         const int64_t ld = one ? Tile::PITCH : w.n;
         if (plain)
-          scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n, to, ld,
-                                      at.row + lane.row, at.col + lane.col);
+          scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n,
+                                      to, ld, at.row + lane.row, at.col + lane.col);
         else
-          scale_back<Tile::PLANES>(d, scaled_work(w, at), to, ld, at.row + lane.row, at.col + lane.col);
+          scale_back<Tile::PLANES>(d, scaled_work(w, at), to, ld, at.row + lane.row,
+                                   at.col + lane.col);
         scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
       } else if (one) {
         consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages
@@ -529,7 +571,8 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
         if (w.boxes_out)
           store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
         else if (w.float_out)
-          store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+          store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row,
+                       at.col + lane.col);
         else
           store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
       }
@@ -549,7 +592,8 @@ struct WgmmaExtent {
   int bm, bn;
 };
 
-// Whether operands are contiguous across k, and whether there is an epilogue, which not all tiles have.
+// Whether operands are contiguous across k, and whether there is an epilogue, which not all tiles
+// have.
 struct WgmmaCase {
   bool a_mn, b_mn, fused;
 };
@@ -565,10 +609,12 @@ template <class Tile> WgmmaKernel wgmma_kernel(bool fused) {
   return {kernel, Tile::THREADS, Tile::SHARED_BYTES};
 }
 
-template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED> WgmmaKernel wgmma_kernel(WgmmaCase x) {
+template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED>
+WgmmaKernel wgmma_kernel(WgmmaCase x) {
   if (x.a_mn)
-    return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>(x.fused)
-                  : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>(x.fused);
+    return x.b_mn
+               ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>(x.fused)
+               : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>(x.fused);
   return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>(x.fused)
                 : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>(x.fused);
 }

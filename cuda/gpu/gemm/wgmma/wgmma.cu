@@ -1,7 +1,7 @@
-// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that TMA can read (copied
-// where lines are not multiples of 16 bytes, rounded or cut where they are float), the tile and the pieces of k are
-// chosen by estimated clock cycles, and a launch is made for each row of the batch at even distances, as TMA walks no
-// others.
+// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that
+// TMA can read (copied where lines are not multiples of 16 bytes, rounded or cut where they are
+// float), the tile and the pieces of k are chosen by estimated clock cycles, and a launch is made
+// for each row of the batch at even distances, as TMA walks no others.
 #include "gpu/gemm/wgmma/wgmma.h"
 
 #include <algorithm>
@@ -17,7 +17,8 @@
 namespace cdn {
 namespace {
 
-// ---- Batches: TMA walks matrices at a fixed distance; for other layouts there is a launch for each such row of them
+// ---- Batches: TMA walks matrices at a fixed distance; for other layouts there is a launch for
+// each such row of them
 
 constexpr int64_t MOST_LAUNCHES = 64;
 
@@ -28,7 +29,8 @@ bool walkable(const Layout& batch) {
 
 Matrices last_row(const Layout& batch) {
   const int32_t last = batch.rank - 1;
-  return last < 0 ? Matrices{} : Matrices{batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
+  return last < 0 ? Matrices{}
+                  : Matrices{batch.extent[last], batch.stride[0][last], batch.stride[1][last]};
 }
 
 // f(the product at a row's first place, its matrices, the number of places before it)
@@ -46,25 +48,27 @@ template <class T, class F> void for_each_row(const Product<T>& p, const Layout&
 
 // ---- Tensor maps
 
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*,
-                            const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
-                            CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
+                            const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
+                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
+                            CUtensorMapFloatOOBfill);
 
-// The driver's function, found at run time: the library is not linked with the driver, so that it loads without one.
+// The driver's function, found at run time: the library is not linked with the driver, so that it
+// loads without one.
 Encode encode_function() {
   static Encode found = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult result;
-    CUDA_CHECK(
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &result));
+    CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                                cudaEnableDefault, &result));
     if (!function) CDN_FAIL(CDN_UNSUPPORTED, "the CUDA driver has no cuTensorMapEncodeTiled");
     return reinterpret_cast<Encode>(function);
   }();
   return found;
 }
 
-// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld apart; in boxes of
-// 64 columns and `height` lines.
+// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld
+// apart; in boxes of 64 columns and `height` lines.
 struct Lines {
   const void* data;
   int64_t cols, lines, ld, count, step;
@@ -82,12 +86,14 @@ CUtensorMap tensor_map(const Lines& x, int height) {
   int64_t step = x.step ? x.step : x.lines * x.ld;
   cuuint64_t bytes[2] = {(cuuint64_t)x.ld * 2, (cuuint64_t)step * 2};
   cuuint32_t box[3] = {64, (cuuint32_t)height, 1}, ones[3] = {1, 1, 1};
-  CUresult status = encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(x.data), extents,
-                                      bytes, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  CUresult status =
+      encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(x.data), extents,
+                        bytes, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
-    CDN_FAIL(CDN_INTERNAL, "cuTensorMapEncodeTiled: status %d for %lld x %lld x %lld, %lld apart", (int)status,
-             (long long)x.count, (long long)x.lines, (long long)x.cols, (long long)x.ld);
+    CDN_FAIL(CDN_INTERNAL, "cuTensorMapEncodeTiled: status %d for %lld x %lld x %lld, %lld apart",
+             (int)status, (long long)x.count, (long long)x.lines, (long long)x.cols,
+             (long long)x.ld);
   return map;
 }
 
@@ -106,7 +112,8 @@ template <class T> Lines as_they_lie(const Operand<T>& x, int64_t count, int64_t
 
 // As T, in lines of whole 16-byte pieces; to be copied if they are not so already.
 template <class T, class From>
-Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step, LinesCopy<T, From>* copy) {
+Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int64_t step,
+                  LinesCopy<T, From>* copy) {
   int64_t count = step ? batch.count : 1;
   Lines lines = as_they_lie(x, count, step);
   if (!std::is_same<T, From>::value || !fits(lines)) {
@@ -123,12 +130,14 @@ Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int
 struct Operands {
   Readable a, b;
 };
-template <class T, class From> Operands readable(Call& call, const Product<From>& p, const Matrices& batch) {
+template <class T, class From>
+Operands readable(Call& call, const Product<From>& p, const Matrices& batch) {
   LinesCopy<T, From> a, b;
-  Operands out{readable<T>(call, p.a, batch, batch.a_step, &a), readable<T>(call, p.b, batch, batch.b_step, &b)};
+  Operands out{readable<T>(call, p.a, batch, batch.a_step, &a),
+               readable<T>(call, p.b, batch, batch.b_step, &b)};
   if (a.chunks + b.chunks > 0)
-    launch_chained(copy_lines<T, From>, grid_for(ceil_div(a.chunks + b.chunks, BLOCK)), BLOCK, 0, 1, stream_of(call), a,
-                   b);
+    launch_chained(copy_lines<T, From>, grid_for(ceil_div(a.chunks + b.chunks, BLOCK)), BLOCK, 0, 1,
+                   stream_of(call), a, b);
   return out;
 }
 
@@ -148,7 +157,9 @@ struct Plan {
   int64_t splits, steps_per_split;
   bool joined;
   double cycles;
-  bool second_pass() const { return splits > 1 && !joined; }  // which adds up the pieces, and has the epilogue
+  bool second_pass() const {
+    return splits > 1 && !joined;
+  }  // which adds up the pieces, and has the epilogue
 };
 
 // A product as the choice sees it. planes: 2 where float was cut.
@@ -156,7 +167,9 @@ struct PlanFor {
   double batch;
   int64_t m, n, k;
   int planes;
-  double tiles(WgmmaExtent tile) const { return batch * (double)ceil_div(m, tile.bm) * (double)ceil_div(n, tile.bn); }
+  double tiles(WgmmaExtent tile) const {
+    return batch * (double)ceil_div(m, tile.bm) * (double)ceil_div(n, tile.bn);
+  }
 };
 
 // The tiles that there are, those with most reuse first.
@@ -178,11 +191,13 @@ std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
 Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
   constexpr double START = 1900, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 130;
   const int products = p.planes == 2 ? 3 : 1;
-  const double busy = p.planes == 2 ? 0.78 : 0.92;  // tensor cores; with two planes sums are added up in between
-  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of a and all of b, and
-  // what comes is written.
+  const double busy =
+      p.planes == 2 ? 0.78 : 0.92;  // tensor cores; with two planes sums are added up in between
+  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of
+  // a and all of b, and what comes is written.
   double multiply = tile.bm * tile.bn / 32.0 * products / busy;
-  double bytes = BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
+  double bytes =
+      BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
   double step = std::max(multiply, bytes / SHARED_BYTES), end = 500 + tile.bn * 4;
   int64_t steps = ceil_div(p.k, BK), each = ceil_div(steps, splits), pieces = ceil_div(steps, each);
   while (joined && pieces < splits) {  // every block of a cluster needs a step
@@ -215,20 +230,24 @@ Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, c
     }
     consider(tile, 1, false);
     for (Cluster cluster : CLUSTERS)
-      if (wgmma_has_one_item(tile.bm, tile.bn) && p.tiles(tile) <= cluster.most && p.k > (cluster.blocks - 1) * BK)
+      if (wgmma_has_one_item(tile.bm, tile.bn) && p.tiles(tile) <= cluster.most &&
+          p.k > (cluster.blocks - 1) * BK)
         consider(tile, cluster.blocks, true);
     for (int64_t splits : SPLITS)
-      if (p.tiles(tile) * (double)splits <= MOST_BLOCKS && p.k >= splits * 2 * BK) consider(tile, splits, false);
+      if (p.tiles(tile) * (double)splits <= MOST_BLOCKS && p.k >= splits * 2 * BK)
+        consider(tile, splits, false);
   }
   return best;
 }
 
 // By the tile that is wanted, or the first that is no wider.
 template <class T>
-Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch, HopperMethod method, bool fused) {
+Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch,
+             HopperMethod method, bool fused) {
   static thread_local Plans<Plan> plans;
-  const int64_t kind = ((((int64_t)wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
-                       static_cast<int64_t>(method) * 2 + fused;
+  const int64_t kind =
+      ((((int64_t)wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
+      static_cast<int64_t>(method) * 2 + fused;
   return plans.at({batch.count, p.m(), p.n(), p.k(), kind}, [&] {
     std::vector<WgmmaExtent> tiles = tiles_of(method, fused);
     if (wanted.bn) {
@@ -237,30 +256,37 @@ Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batc
         if (!found.bn && tile.bm <= wanted.bm && tile.bn <= wanted.bn) found = tile;
       tiles = {found.bn ? found : tiles.back()};
     }
-    return plan_for(wanted, tiles, {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
+    return plan_for(
+        wanted, tiles,
+        {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
   });
 }
 
-// What it takes to cut an operand, or to round it, but for the launch, which both share: its bytes, of which clusters
-// read what they cannot hold twice; and for long columns the messages within clusters.
+// What it takes to cut an operand, or to round it, but for the launch, which both share: its bytes,
+// of which clusters read what they cannot hold twice; and for long columns the messages within
+// clusters.
 double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod method) {
   constexpr double BYTES_PER_CYCLE = 1700, MESSAGES = 1000;
   const bool cuts = method != HopperMethod::BFLOAT16, columns = !x.k_contiguous;
-  const double held = columns ? 4096 : 65536, k = (double)x.k, twice = cuts && k > held ? 1 - held / k : 0;
+  const double held = columns ? 4096 : 65536, k = (double)x.k,
+               twice = cuts && k > held ? 1 - held / k : 0;
   const double bytes = 4 + 4 * twice + (method == HopperMethod::SPLIT ? 4 : 2);
-  return matrices * (double)x.extent * k * bytes / BYTES_PER_CYCLE + (cuts && columns && k > 256 ? MESSAGES : 0);
+  return matrices * (double)x.extent * k * bytes / BYTES_PER_CYCLE +
+         (cuts && columns && k > 256 ? MESSAGES : 0);
 }
 
 // ---- The launch
 
-void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c, WgmmaWork work,
-            int64_t items) {
+void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b, CUtensorMap c,
+            WgmmaWork work, int64_t items) {
   int cluster = work.cluster * work.joined;
-  int64_t wanted = items * cluster, most = work.one_item ? wanted : device_facts(call).processors / cluster * cluster;
+  int64_t wanted = items * cluster,
+          most = work.one_item ? wanted : device_facts(call).processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
   allow_shared(call, kernel.function, kernel.shared_bytes);
   launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
-                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster, stream_of(call), arguments);
+                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster,
+                 stream_of(call), arguments);
 }
 
 // Adds up pieces of k that lie one after another, and does what is to follow.
@@ -277,7 +303,8 @@ template <class In, class Out> struct FinishPieces {
 
 bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
 
-template <class T> WgmmaCase case_of(const Product<T>& p, const Epilogue* epilogue, const Plan& plan) {
+template <class T>
+WgmmaCase case_of(const Product<T>& p, const Epilogue* epilogue, const Plan& plan) {
   return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && !plan.second_pass()};
 }
 
@@ -300,10 +327,11 @@ struct Prepared {
   WgmmaKernel kernel;
 };
 
-// In is the operands' type, of which the epilogue's bias is; first: places of the batch before these.
+// In is the operands' type, of which the epilogue's bias is; first: places of the batch before
+// these.
 template <class In, class Out>
-void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, int64_t first, const Prepared& x,
-              const Plan& plan, const Epilogue* epilogue) {
+void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, int64_t first,
+              const Prepared& x, const Plan& plan, const Epilogue* epilogue) {
   int64_t m = p.m(), n = p.n(), count = batch.count * m * n, before = first * m * n;
   WgmmaWork w{};
   int64_t rows = ceil_div(m, plan.tile.bm), cols = ceil_div(n, plan.tile.bn);
@@ -334,7 +362,8 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   w.float_out = pieces || std::is_same<Out, float>::value;
   Lines out{c, n, m, n, batch.count, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
-  int64_t items = static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch * (plan.joined ? 1 : w.splits);
+  int64_t items =
+      static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch * (plan.joined ? 1 : w.splits);
   CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? plan.tile.bm : 64),
               map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.tile.bn / w.cluster : 64),
               map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
@@ -354,8 +383,8 @@ template <class T> bool countable(const Product<T>& p, const Layout& batch) {
 }
 
 template <class T>
-bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, const Epilogue* epilogue,
-                   const HopperTile& wanted) {
+bool multiply_half(Call& call, const Product<T>& product, const Layout& layout,
+                   const Epilogue* epilogue, const HopperTile& wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
     Plan plan = plan_of(wanted, p, batch, HopperMethod::HALF, fuses(epilogue));
@@ -365,7 +394,8 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, 
                operands.b,
                {},
                1,
-               std::is_same<T, float16>::value ? wgmma_float16(plan.tile, kind) : wgmma_bfloat16(plan.tile, kind)};
+               std::is_same<T, float16>::value ? wgmma_float16(plan.tile, kind)
+                                               : wgmma_bfloat16(plan.tile, kind)};
     if (epilogue && epilogue->out_dtype == CDN_FLOAT32)
       multiply<T, float>(call, nullptr, p, batch, first, x, plan, epilogue);
     else
@@ -376,7 +406,8 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout, 
 
 }  // namespace
 
-// The kernels are in the library only if it was built for sm_90a; in code for other architectures they are empty.
+// The kernels are in the library only if it was built for sm_90a; in code for other architectures
+// they are empty.
 bool hopper_device(const Call& call) {
 #ifdef CDN_ARCHS
   static const bool built = strstr(CDN_ARCHS, "90a") != nullptr;
@@ -386,17 +417,17 @@ bool hopper_device(const Call& call) {
   return built && device_facts(call).capability == 90;
 }
 
-bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,
-                   HopperTile tile) {
+bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch,
+                   const Epilogue* epilogue, HopperTile tile) {
   return multiply_half(call, p, batch, epilogue, tile);
 }
-bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, const Epilogue* epilogue,
-                   HopperTile tile) {
+bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch,
+                   const Epilogue* epilogue, HopperTile tile) {
   return multiply_half(call, p, batch, epilogue, tile);
 }
 
-bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layout, const Epilogue* epilogue,
-                   HopperMethod method, HopperTile wanted) {
+bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layout,
+                   const Epilogue* epilogue, HopperMethod method, HopperTile wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<float>& p, const Matrices& batch, int64_t first) {
     Plan plan = plan_of(wanted, p, batch, method, fuses(epilogue));
@@ -423,7 +454,8 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
   constexpr double LAUNCH = 3000;
   Matrices row = last_row(batch);
-  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, method, false).cycles;
+  double launches = (double)batch.n / (double)row.count,
+         each = plan_of({}, p, row, method, false).cycles;
   each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
           preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + LAUNCH;
   return launches * each;
@@ -432,13 +464,18 @@ double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod 
 template <class T> double hopper_half_cycles(const Product<T>& p, const Layout& batch) {
   constexpr double LAUNCH = 5600, BYTES_PER_CYCLE = 1500;
   Matrices row = last_row(batch);
-  double launches = (double)batch.n / (double)row.count, each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
+  double launches = (double)batch.n / (double)row.count,
+         each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
   double copied = (fits(as_they_lie(p.a, row.count, row.a_step)) ? 0 : (double)p.m()) +
                   (fits(as_they_lie(p.b, row.count, row.b_step)) ? 0 : (double)p.n());
   if (copied > 0) each += LAUNCH + (double)row.count * copied * (double)p.k() * 4 / BYTES_PER_CYCLE;
   return launches * each;
 }
-double hopper_cycles(const Product<float16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
-double hopper_cycles(const Product<bfloat16>& p, const Layout& batch) { return hopper_half_cycles(p, batch); }
+double hopper_cycles(const Product<float16>& p, const Layout& batch) {
+  return hopper_half_cycles(p, batch);
+}
+double hopper_cycles(const Product<bfloat16>& p, const Layout& batch) {
+  return hopper_half_cycles(p, batch);
+}
 
 }  // namespace cdn

@@ -1,5 +1,5 @@
-// Products by matmul_wgmma, for devices of compute capability 9.0: what may take that way, and the choice of a tile and
-// of pieces of k.
+// Products by matmul_wgmma, for devices of compute capability 9.0: what may take that way, and the
+// choice of a tile and of pieces of k.
 #pragma once
 #include "gpu/gemm/product.h"
 
@@ -12,8 +12,8 @@ enum class HopperMethod {
   BFLOAT16,  // float rounded to bfloat16
 };
 
-// A tile and the number of pieces of k, 0 where they are to be chosen. Pieces are added up within clusters (joined: 2,
-// 4 or 8 pieces), or by a second kernel.
+// A tile and the number of pieces of k, 0 where they are to be chosen. Pieces are added up within
+// clusters (joined: 2, 4 or 8 pieces), or by a second kernel.
 struct HopperTile {
   int bn = 0;
   int64_t splits = 0;
@@ -23,14 +23,14 @@ struct HopperTile {
 
 bool hopper_device(const Call& call);  // whether the kernels run on the call's device
 
-// c = a b, or what the epilogue makes of it, where there is one: then c is its own. False where extents or the batch's
-// layout do not fit TMA, and nothing was done.
-bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch, const Epilogue* epilogue,
-                   HopperTile tile);
-bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch, const Epilogue* epilogue,
-                   HopperTile tile);
-bool matmul_hopper(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue,
-                   HopperMethod method, HopperTile tile);
+// c = a b, or what the epilogue makes of it, where there is one: then c is its own. False where
+// extents or the batch's layout do not fit TMA, and nothing was done.
+bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch,
+                   const Epilogue* epilogue, HopperTile tile);
+bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch,
+                   const Epilogue* epilogue, HopperTile tile);
+bool matmul_hopper(Call& call, const Product<float>& p, const Layout& batch,
+                   const Epilogue* epilogue, HopperMethod method, HopperTile tile);
 
 // How long that takes, preparations included, estimated in clock cycles of an H200.
 double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method);
