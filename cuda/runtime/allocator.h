@@ -48,9 +48,11 @@ template <class T> class IdlePool {
 
 // What all contexts share of a device. That streams live for ever lets a block name one.
 struct SharedDevice {
-  SharedDevice(int32_t index, int64_t limit) : index(index), limit(limit) {}
+  SharedDevice(int32_t index, int64_t limit)
+      : index(index), limit(limit), model(backend::device_model(index)) {}
   const int32_t index;
-  const int64_t limit;               // the most that all allocators together may take
+  const int64_t limit;  // the most that all allocators together may take
+  const DeviceModel model;
   std::atomic<int64_t> reserved{0};  // and what they have taken
   void* take(int64_t bytes);         // nullptr where it does not fit
   IdlePool<backend::Stream> streams;

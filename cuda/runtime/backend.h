@@ -11,6 +11,16 @@ struct DeviceInfo {
   int64_t total, free, major, minor, processors, driver, runtime, is_gpu;
 };
 
+// What decides how work is cut, asked of the device once. Devices of one model answer alike, so
+// that they add in the same order.
+struct DeviceModel {
+  int processors = 1;            // multiprocessors; threads of the CPU
+  int capability = 0;            // 90 is compute capability 9.0; 0 for a CPU
+  int shared_per_block = 0;      // bytes that a block may ask for
+  int shared_per_processor = 0;  // bytes of a multiprocessor
+  double bytes_per_cycle = 0;    // from memory, to all multiprocessors
+};
+
 // What a kernel writes when it meets a bad index. It lies where host and device both see it, so
 // that looking at it after a wait costs nothing. op is a FaultOp.
 struct Fault {
@@ -35,6 +45,7 @@ using Stream = void*;  // cudaStream_t; nullptr on the CPU
 
 int32_t device_count(const char** why_none);  // says why where there is none
 DeviceInfo device_info(int32_t device);
+DeviceModel device_model(int32_t device);
 const char* build_info();
 
 void activate(int32_t device);  // later calls of this thread concern this device

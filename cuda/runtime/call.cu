@@ -71,6 +71,7 @@ int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c) {
 Call::Call(Overlap overlap) : overlap_(overlap), context_(context()) { context_.ranges.clear(); }
 
 int32_t Call::device() const { return device_->index; }
+const DeviceModel& Call::model() const { return device_->shared.model; }
 Stream Call::stream() const { return device_->stream(); }
 volatile Fault* Call::fault() const { return device_->fault; }
 

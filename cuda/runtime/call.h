@@ -57,6 +57,7 @@ class Call {
     return static_cast<T*>(scratch_bytes(count * static_cast<int64_t>(sizeof(T))));
   }
   int32_t device() const;
+  const DeviceModel& model() const;
   Stream stream() const;
   volatile Fault* fault() const;  // where its kernels report a bad index
   void finish();

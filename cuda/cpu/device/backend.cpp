@@ -55,6 +55,12 @@ DeviceInfo device_info(int32_t) {
   return info;
 }
 
+DeviceModel device_model(int32_t) {
+  DeviceModel model;
+  model.processors = threads::count();
+  return model;
+}
+
 const char* build_info() {
 #if defined(__clang__)
   return "cpu, clang " __clang_version__;

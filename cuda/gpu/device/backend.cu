@@ -111,6 +111,24 @@ DeviceInfo device_info(int32_t device) {
   return info;
 }
 
+DeviceModel device_model(int32_t device) {
+  auto ask = [&](cudaDeviceAttr what) {
+    int value = 0;
+    CUDA_CHECK(cudaDeviceGetAttribute(&value, what, device));
+    return value;
+  };
+  DeviceModel model;
+  model.processors = ask(cudaDevAttrMultiProcessorCount);
+  model.capability =
+      ask(cudaDevAttrComputeCapabilityMajor) * 10 + ask(cudaDevAttrComputeCapabilityMinor);
+  model.shared_per_block = ask(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  model.shared_per_processor = ask(cudaDevAttrMaxSharedMemoryPerMultiprocessor);
+  // Two transfers for each of the memory's clocks.
+  model.bytes_per_cycle = 2.0 * ask(cudaDevAttrMemoryClockRate) *
+                          ask(cudaDevAttrGlobalMemoryBusWidth) / 8 / ask(cudaDevAttrClockRate);
+  return model;
+}
+
 const char* build_info() {
 #define CDN_TEXT(x) #x
 #define CDN_TEXT_OF(x) CDN_TEXT(x)

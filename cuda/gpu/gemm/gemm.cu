@@ -3,7 +3,7 @@
 // Hopper's, then the older tensor cores', then plain multiply-adds, which take all. A family
 // estimates its own time, as only it knows its tiles.
 #include "gpu/gemm/cublas.h"
-#include "gpu/device/device.h"
+#include "gpu/device/launch.h"
 #include "gpu/gemm/wgmma/wgmma.h"
 #include "gpu/gemm/mma/mma.h"
 #include "gpu/gemm/simt/simt.h"
@@ -57,14 +57,16 @@ bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Varian
 }
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
-  return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
+  return {x.c,
+          {x.a, x.m, x.k, !x.trans_a, x.trans_a ? x.m : x.k},
+          {x.b, x.n, x.k, x.trans_b, x.trans_b ? x.k : x.n}};
 }
 
 HopperMethod method_of(Precision precision) {
   switch (precision) {
     case PRECISION_TF32: return HopperMethod::TF32;
     case PRECISION_BFLOAT16: return HopperMethod::BFLOAT16;
-    default: return HopperMethod::SPLIT;
+    default: return HopperMethod::FP32;
   }
 }
 
@@ -78,7 +80,7 @@ MmaMethod mma_method_of(Precision precision) {
 
 // A100, H100, B200 and the like, with four times the rate of TF32 or more.
 bool is_computing_gpu(const Call& call) {
-  int capability = device_facts(call).capability;
+  int capability = call.model().capability;
   return capability == 80 || capability == 90 || capability == 100 || capability == 103;
 }
 
@@ -102,7 +104,7 @@ Families families_for(Call& call, const Product<float>& p, const Layout& batch, 
   const bool hopper = hopper_device(call),
              mma = mma_supported(call) && (!exact || is_computing_gpu(call));
   if (!hopper && !mma) return {false, false};
-  const double by_wgmma = hopper ? hopper_cycles(p, batch, method_of(precision)) : NEVER,
+  const double by_wgmma = hopper ? hopper_cycles(call, p, batch, method_of(precision)) : NEVER,
                by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
                by_simt = simt_cycles(call, p, batch);
   return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
@@ -114,8 +116,8 @@ Families families_for(Call& call, const Product<T>& p, const Layout& batch, Prec
                       const Variant& variant, double apart = 0) {
   if (variant.family != Variant::DEFAULT)
     return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
-  const bool wgmma = hopper_device(call) &&
-                     hopper_cycles(p, batch) <= mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
+  const bool wgmma = hopper_device(call) && hopper_cycles(call, p, batch) <=
+                                                mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
   return {wgmma, true};
 }
 

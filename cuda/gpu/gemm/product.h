@@ -4,7 +4,7 @@
 // flags. Tiles are numbered in bands, for the L2 cache.
 #pragma once
 #include "ops/linalg/matmul.h"
-#include "gpu/device/check.h"
+#include "gpu/device/launch.h"
 
 namespace cdn {
 
@@ -15,10 +15,16 @@ template <class T> struct Operand {
   const T* data;
   int64_t extent, k;
   bool k_contiguous;
+  int64_t ld;
 
-  CDN_FN int64_t ld() const { return k_contiguous ? k : extent; }
+  Operand() = default;
+  CDN_FN Operand(const T* data, int64_t extent, int64_t k, bool k_contiguous, int64_t ld)
+      : data(data), extent(extent), k(k), k_contiguous(k_contiguous), ld(ld) {}
+  CDN_FN bool dense() const { return ld == length(); }
+  CDN_FN int64_t lines() const { return k_contiguous ? extent : k; }
+  CDN_FN int64_t length() const { return k_contiguous ? k : extent; }  // of a line
   CDN_FN T at(int64_t i, int64_t kk) const {
-    return k_contiguous ? data[i * k + kk] : data[kk * extent + i];
+    return k_contiguous ? data[i * ld + kk] : data[kk * ld + i];
   }
   CDN_FN T at_or_zero(int64_t i, int64_t kk) const {
     return i < extent && kk < k ? at(i, kk) : T(0);
@@ -65,9 +71,11 @@ template <class T> bool wide_lines(const T* data, int64_t ld) {
   return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
 }
 
-// The same for the matrices of a batch: input 0 (a) or 1 (b) of the layout.
+// The same for the matrices of a batch: input 0 (a) or 1 (b) of the layout. Where k is contiguous,
+// what lies between lines must not be taken for some of it.
 template <class T> bool wide_lines(const Operand<T>& x, const Layout& batch, int input) {
-  bool wide = wide_lines(x.data, x.ld());
+  bool wide = wide_lines(x.data, x.ld) &&
+              (!x.k_contiguous || x.k % (16 / static_cast<int64_t>(sizeof(T))) == 0);
   for (int32_t d = 0; d < batch.rank; d++)
     wide = wide && wide_lines(x.data, batch.stride[input][d]);
   return wide;

@@ -7,23 +7,26 @@
 
 namespace cdn {
 
-// `count` matrices of lines x length numbers, step apart (0: the same one), to lines of ld numbers.
-// Nothing to do where chunks is 0.
+// The matrices of a layout's input 0, of lines x length numbers, to lines of to_ld numbers that
+// follow one another. Nothing to do where chunks is 0.
 template <class To, class From> struct LinesCopy {
   static constexpr int W = 16 / sizeof(To);
   To* to = nullptr;
-  const From* from = nullptr;
-  int64_t count = 0, lines = 0, length = 0, ld = 0, step = 0,
-          chunks = 0;  // chunks: pieces of W numbers, of all lines
-  bool wide = false;   // `from` allows reads of 16 bytes
+  Operand<From> from = {};
+  Layout matrices = {};
+  int64_t to_ld = 0, chunks = 0;  // chunks: pieces of W numbers, of all lines
+  bool wide = false;              // `from` allows reads of 16 bytes
 };
 
 template <class To, class From>
-LinesCopy<To, From> lines_copy(To* to, const From* from, int64_t count, int64_t lines,
-                               int64_t length, int64_t ld, int64_t step) {
-  bool wide = wide_lines(from, length) && step % (16 / (int64_t)sizeof(From)) == 0;
-  return {to,  from, count, lines, length, ld, step, count * lines * (ld / LinesCopy<To, From>::W),
-          wide};
+LinesCopy<To, From> lines_copy(To* to, const Operand<From>& from, const Layout& matrices,
+                               int64_t to_ld) {
+  return {to,
+          from,
+          matrices,
+          to_ld,
+          matrices.n * from.lines() * (to_ld / LinesCopy<To, From>::W),
+          wide_lines(from, matrices, 0)};
 }
 
 // W numbers from x on, of which those from `left` on are 0.
@@ -59,11 +62,12 @@ __device__ __forceinline__ void read_numbers(const From* x, int64_t left, bool w
 template <class To, class From>
 __device__ __forceinline__ void copy_chunk(const LinesCopy<To, From>& s, int64_t i) {
   constexpr int W = LinesCopy<To, From>::W;
-  const int64_t per_line = s.ld / W, line = quotient(i, per_line), col = (i - line * per_line) * W,
-                z = s.count == 1 ? 0 : quotient(line, s.lines);
+  const int64_t per_line = s.to_ld / W, lines = s.from.lines(), line = quotient(i, per_line),
+                col = (i - line * per_line) * W, z = s.matrices.n == 1 ? 0 : quotient(line, lines);
   From v[W];
-  read_numbers<From, W>(s.from + z * s.step + (line - z * s.lines) * s.length + col, s.length - col,
-                        s.wide, v);
+  read_numbers<From, W>(
+      s.from.data + batch_offsets(s.matrices, z).a + (line - z * lines) * s.from.ld + col,
+      s.from.length() - col, s.wide, v);
   Pack<To, W> out;
 #pragma unroll
   for (int w = 0; w < W; w++) {
@@ -85,6 +89,15 @@ __global__ void __launch_bounds__(BLOCK) copy_lines(const __grid_constant__ Line
   const int64_t count = a.chunks + b.chunks, apart = (int64_t)gridDim.x * BLOCK;
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count; i += apart)
     i < a.chunks ? copy_chunk(a, i) : copy_chunk(b, i - a.chunks);
+}
+
+// Either may have nothing to do.
+template <class To, class From>
+void repack(Call& call, const LinesCopy<To, From>& a, const LinesCopy<To, From>& b) {
+  if (a.chunks + b.chunks == 0) return;
+  Launch how = for_each_of(a.chunks + b.chunks);
+  how.pdl = hopper_device(call);
+  launch(call, copy_lines<To, From>, how, a, b);
 }
 
 }  // namespace cdn

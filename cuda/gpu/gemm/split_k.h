@@ -31,13 +31,10 @@ __global__ void __launch_bounds__(BLOCK, 4)
 template <class Y, class T>
 void sum_all_pieces(Call& call, Y* y, const T* pieces, int64_t count, int64_t splits) {
   constexpr int W = 16 / sizeof(T);
-  cudaStream_t stream = stream_of(call);
   if (aligned16(y) && aligned16(pieces) && count % W == 0)
-    sum_pieces<W>
-        <<<grid_for((count / W + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
+    launch(call, sum_pieces<W, Y, T>, for_each_of(count / W), y, pieces, count, splits);
   else
-    sum_pieces<1>
-        <<<grid_for((count + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(y, pieces, count, splits);
+    launch(call, sum_pieces<1, Y, T>, for_each_of(count), y, pieces, count, splits);
 }
 
 }  // namespace cdn

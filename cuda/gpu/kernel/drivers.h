@@ -2,19 +2,9 @@
 #pragma once
 #include <utility>
 
-#include "runtime/backend.h"
+#include "gpu/device/launch.h"
 
 namespace cdn {
-
-constexpr int BLOCK = 256;
-
-inline cudaStream_t stream_of(const Call& call) { return static_cast<cudaStream_t>(call.stream()); }
-
-// Kernels walk their blocks with a stride of the grid, so a count beyond the grid's limit is still
-// covered.
-inline unsigned grid_for(int64_t blocks) {
-  return static_cast<unsigned>(blocks < 0x7fffffff ? blocks : 0x7fffffff);
-}
 
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
@@ -54,8 +44,7 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
   int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
-  map_kernel<W><<<grid_for((threads + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, packs, f,
-                                                                                        y, x...);
+  launch(call, map_kernel<W, F, Y, X...>, for_each_of(threads), n, packs, f, y, x...);
 }
 
 // ---- each
@@ -67,7 +56,7 @@ template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t 
 }
 
 template <class F> void each(Call& call, int64_t n, F f) {
-  if (n > 0) each_kernel<<<grid_for((n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(n, f);
+  if (n > 0) launch(call, each_kernel<F>, for_each_of(n), n, f);
 }
 
 template <class F> struct RowAndColumn {
@@ -91,7 +80,7 @@ template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int6
 template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   bool fills_blocks = cols >= 4 * BLOCK || (cols >= BLOCK && cols % BLOCK == 0);
   if (rows >= 2 * BLOCK && fills_blocks)
-    each_row_kernel<<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(rows, f);
+    launch(call, each_row_kernel<F>, {grid_for(rows)}, rows, f);
   else
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
@@ -132,8 +121,7 @@ void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
-  broadcast_kernel<<<grid_for((l.n + BLOCK - 1) / BLOCK), BLOCK, 0, stream_of(call)>>>(l, f, y,
-                                                                                       x...);
+  launch(call, broadcast_kernel<F, Y, X...>, for_each_of(l.n), l, f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
@@ -253,12 +241,11 @@ template <int G, class Op>
 void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
   constexpr int ROWS = BLOCK / G;
   int64_t tasks = s.outer * s.splits;
-  cudaStream_t stream = stream_of(call);
   if (s.inner > 1)
-    reduce_column_kernel<<<grid_for(tasks * ((s.inner + 31) / 32)), BLOCK, 0, stream>>>(s, op,
-                                                                                        partial);
+    launch(call, reduce_column_kernel<Op>, {grid_for(tasks * ((s.inner + 31) / 32))}, s, op,
+           partial);
   else
-    reduce_row_kernel<G><<<grid_for((tasks + ROWS - 1) / ROWS), BLOCK, 0, stream>>>(s, op, partial);
+    launch(call, reduce_row_kernel<G, Op>, {grid_for((tasks + ROWS - 1) / ROWS)}, s, op, partial);
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
@@ -300,7 +287,7 @@ __global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op)
 }
 
 template <class Op> void reduce_each(Call& call, int64_t rows, Op op) {
-  if (rows > 0) reduce_each_kernel<<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(rows, op);
+  if (rows > 0) launch(call, reduce_each_kernel<Op>, {grid_for(rows)}, rows, op);
 }
 
 // ---- rows
@@ -338,13 +325,12 @@ __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols,
 
 template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   if (rows == 0) return;
-  cudaStream_t stream = stream_of(call);
   if (cols <= 16)
-    rows_kernel<8><<<grid_for((rows + 31) / 32), BLOCK, 0, stream>>>(rows, cols, op);
+    launch(call, rows_kernel<8, Op>, {grid_for((rows + 31) / 32)}, rows, cols, op);
   else if (cols <= 1024)
-    rows_kernel<32><<<grid_for((rows + 7) / 8), BLOCK, 0, stream>>>(rows, cols, op);
+    launch(call, rows_kernel<32, Op>, {grid_for((rows + 7) / 8)}, rows, cols, op);
   else
-    rows_kernel<BLOCK><<<grid_for(rows), BLOCK, 0, stream>>>(rows, cols, op);
+    launch(call, rows_kernel<BLOCK, Op>, {grid_for(rows)}, rows, cols, op);
 }
 
 }  // namespace cdn

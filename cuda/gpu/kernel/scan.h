@@ -151,20 +151,18 @@ template <class Join> struct ScanTotals : Join {
 
 template <bool STORE, class Op, class Acc>
 void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
-  cudaStream_t stream = stream_of(call);
   int64_t tasks = s.outer * s.splits;
   if (s.inner > 1)
-    scan_column_kernel<STORE>
-        <<<grid_for((tasks * s.inner + BLOCK - 1) / BLOCK), BLOCK, 0, stream>>>(s, reverse, op,
-                                                                                totals);
+    launch(call, scan_column_kernel<STORE, Op, Acc>, for_each_of(tasks * s.inner), s, reverse, op,
+           totals);
   else if (STORE && s.piece <= 64)
-    scan_row_kernel<8>
-        <<<grid_for((tasks + 31) / 32), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+    launch(call, scan_row_kernel<8, Op, Acc>, {grid_for((tasks + 31) / 32)}, s, reverse, true, op,
+           totals);
   else if (STORE && s.piece <= 1024)
-    scan_row_kernel<32>
-        <<<grid_for((tasks + 7) / 8), BLOCK, 0, stream>>>(s, reverse, true, op, totals);
+    launch(call, scan_row_kernel<32, Op, Acc>, {grid_for((tasks + 7) / 8)}, s, reverse, true, op,
+           totals);
   else
-    scan_row_kernel<BLOCK><<<grid_for(tasks), BLOCK, 0, stream>>>(s, reverse, STORE, op, totals);
+    launch(call, scan_row_kernel<BLOCK, Op, Acc>, {grid_for(tasks)}, s, reverse, STORE, op, totals);
 }
 
 template <class Op>

@@ -64,26 +64,21 @@ __global__ void __launch_bounds__(BLOCK)
 template <class T>
 void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_t cols) {
   constexpr int TILE = sizeof(T) == 8 ? 32 : 64, THIN = 16;
-  cudaStream_t stream = stream_of(call);
   int64_t width = rows < cols ? rows : cols, length = rows < cols ? cols : rows;
   if (width <= THIN && length >= 2 * width) {
-    unsigned grid = grid_for((batch * length + BLOCK - 1) / BLOCK);
-    if (cols <= rows)
-      transpose_thin<<<grid, BLOCK, 0, stream>>>(y, x, batch, length, width, cols, int64_t{1},
-                                                 int64_t{1}, rows);
-    else
-      transpose_thin<<<grid, BLOCK, 0, stream>>>(y, x, batch, length, width, int64_t{1}, cols, rows,
-                                                 int64_t{1});
+    const bool tall = cols <= rows;
+    launch(call, transpose_thin<T>, for_each_of(batch * length), y, x, batch, length, width,
+           tall ? cols : 1, tall ? 1 : cols, tall ? 1 : rows, tall ? rows : 1);
     return;
   }
   int64_t row_tiles = (rows + TILE - 1) / TILE, col_tiles = (cols + TILE - 1) / TILE;
   int64_t tiles = checked_product("tiles", batch, row_tiles, col_tiles);
-  if (tiles <= UINT32_MAX)
-    transpose_tiles<uint32_t, TILE><<<grid_for(tiles), BLOCK, 0, stream>>>(
-        y, x, tiles, rows, cols, (uint32_t)row_tiles, (uint32_t)col_tiles);
-  else
-    transpose_tiles<uint64_t, TILE><<<grid_for(tiles), BLOCK, 0, stream>>>(
-        y, x, tiles, rows, cols, (uint64_t)row_tiles, (uint64_t)col_tiles);
+  auto move = [&](auto index) {
+    using Index = decltype(index);
+    launch(call, transpose_tiles<Index, TILE, T>, {grid_for(tiles)}, y, x, tiles, rows, cols,
+           static_cast<Index>(row_tiles), static_cast<Index>(col_tiles));
+  };
+  tiles <= UINT32_MAX ? move(uint32_t{}) : move(uint64_t{});
 }
 
 template <class T>

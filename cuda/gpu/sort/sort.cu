@@ -190,12 +190,11 @@ Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, boo
   scanned.offsets = counts + DIGITS * blocks;
   unsigned grid = grid_for(blocks);
   for (int pass = 0; pass < passes; pass++) {
-    count_digits_kernel<Key>
-        <<<grid, BLOCK, 0, stream_of(call)>>>(n, from.key, counts, blocks, 8 * pass);
+    launch(call, count_digits_kernel<Key>, {grid}, n, from.key, counts, blocks, 8 * pass);
     scan(call, 1, DIGITS * blocks, 1, false, scanned);
-    move_keys_kernel<Key><<<grid, BLOCK, 0, stream_of(call)>>>(
-        n, from.key, counted && pass == 0 ? nullptr : from.place, to.key, to.place, scanned.offsets,
-        blocks, 8 * pass);
+    launch(call, move_keys_kernel<Key>, {grid}, n, from.key,
+           counted && pass == 0 ? nullptr : from.place, to.key, to.place, scanned.offsets, blocks,
+           8 * pass);
     std::swap(from, to);
   }
   return from;
@@ -218,12 +217,10 @@ template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int
   if (n == 0) return {keys, nullptr};
   int passes = (bits + 7) / 8;
   Pairs<Key> from{keys, call.scratch<Place>(n)};
-  if (n <= TILE<Key>) {
-    sort_tiles_kernel<Key>
-        <<<1, BLOCK, 0, stream_of(call)>>>(1, static_cast<int>(n), keys, from.place, passes);
-  } else {
+  if (n <= TILE<Key>)
+    launch(call, sort_tiles_kernel<Key>, {1}, 1, static_cast<int>(n), keys, from.place, passes);
+  else
     from = sort_pairs<Key>(call, n, from, pairs<Key>(call, n), true, passes);
-  }
   return {from.key, from.place};
 }
 
@@ -235,8 +232,8 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_
   // that it matters.
   if (cols <= TILE<Key> && (cols >= 128 || rows <= 4096)) {
     Place* places = call.scratch<Place>(n);
-    sort_tiles_kernel<Key><<<grid_for(rows), BLOCK, 0, stream_of(call)>>>(
-        rows, static_cast<int>(cols), keys, places, (bits + 7) / 8);
+    launch(call, sort_tiles_kernel<Key>, {grid_for(rows)}, rows, static_cast<int>(cols), keys,
+           places, (bits + 7) / 8);
     return places;
   }
   // All keys at once, then by row, which the order of the keys within a row survives.

@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "kernel/half.h"
-#include "gpu/device/check.h"
+#include "gpu/device/launch.h"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define CDN_HOPPER 1
@@ -319,52 +319,5 @@ CDN_WGMMA_ALL(float16, "f16")
 #endif
 
 }  // namespace hopper
-
-// A kernel in clusters of blocks. Chained, one that begins with wait_for_previous_kernel() may take
-// its place on the device while the one before it in the stream, if that has called
-// let_next_kernel_start(), still runs.
-inline void launch_cluster(const void* kernel, dim3 grid, unsigned threads, int shared_bytes,
-                           int cluster, bool chained, cudaStream_t stream, void** arguments) {
-  cudaLaunchAttribute attributes[2];
-  cudaLaunchConfig_t config = {};
-  if (chained) {
-    cudaLaunchAttribute& chain = attributes[config.numAttrs++];
-    chain.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    chain.val.programmaticStreamSerializationAllowed = 1;
-  }
-  if (cluster > 1) {
-    cudaLaunchAttribute& blocks = attributes[config.numAttrs++];
-    blocks.id = cudaLaunchAttributeClusterDimension;
-    blocks.val.clusterDim.x = static_cast<unsigned>(cluster);
-    blocks.val.clusterDim.y = blocks.val.clusterDim.z = 1;
-  }
-  config.gridDim = grid;
-  config.blockDim = threads;
-  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
-  config.stream = stream;
-  config.attrs = attributes;
-  CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
-}
-// The same by a kernel's own type, to whose parameters the arguments are converted.
-template <class T> struct As {
-  using type = T;
-};
-template <class... P>
-void launch_cluster(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes,
-                    int cluster, bool chained, cudaStream_t stream,
-                    typename As<P>::type... arguments) {
-  void* pointers[] = {&arguments...};
-  launch_cluster(reinterpret_cast<const void*>(kernel), grid, threads, shared_bytes, cluster,
-                 chained, stream, pointers);
-}
-inline void launch_chained(const void* kernel, dim3 grid, unsigned threads, int shared_bytes,
-                           int cluster, cudaStream_t stream, void** arguments) {
-  launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments);
-}
-template <class... P>
-void launch_chained(void (*kernel)(P...), dim3 grid, unsigned threads, int shared_bytes,
-                    int cluster, cudaStream_t stream, typename As<P>::type... arguments) {
-  launch_cluster(kernel, grid, threads, shared_bytes, cluster, true, stream, arguments...);
-}
 
 }  // namespace cdn

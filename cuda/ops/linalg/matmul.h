@@ -123,7 +123,7 @@ struct BatchOffsets {
 CDN_FN BatchOffsets batch_offsets(const Layout& batch, int64_t z) {
   BatchOffsets at;
   for (int32_t d = batch.rank - 1; d >= 0; d--) {
-    int64_t rest = z / batch.extent[d], i = z - rest * batch.extent[d];
+    int64_t rest = d ? z / batch.extent[d] : 0, i = z - rest * batch.extent[d];
     at.a += i * batch.stride[0][d];
     at.b += i * batch.stride[1][d];
     z = rest;

@@ -28,6 +28,7 @@ constexpr uint32_t LOG_THREADS = 8, THREADS = 256, MOST_BLOCKS = 8;  // of a blo
 struct SplitWork {
   const float* x;
   uint32_t matrices, lines, length, ld;  // lines of a matrix; ld of the planes
+  int64_t x_ld;
   int64_t step;
   bool wide;
   float16* hi;
@@ -74,7 +75,7 @@ struct Share {
       first = (rank << s.log_threads) + inside;
       count = there ? s.pieces() : 0;
       whole = there ? s.length / 4 : 0;
-      x = s.x + z * s.step + static_cast<int64_t>(row - z * s.lines) * s.length + first * 4;
+      x = s.x + z * s.step + static_cast<int64_t>(row - z * s.lines) * s.x_ld + first * 4;
       hi = s.hi + static_cast<int64_t>(row) * s.ld + first * 4;
       x_step = hi_step = step * 4;
       room = static_cast<int32_t>(s.length);
@@ -85,9 +86,9 @@ struct Share {
       first = rank * s.groups() + group;
       count = unit < s.units() && col < s.ld ? s.pieces() : 0;
       whole = col + 4 <= s.length ? count : 0;
-      x = s.x + z * s.step + static_cast<int64_t>(first) * s.length + col;
+      x = s.x + z * s.step + static_cast<int64_t>(first) * s.x_ld + col;
       hi = s.hi + (static_cast<int64_t>(z) * s.lines + first) * s.ld + col;
-      x_step = static_cast<int64_t>(step) * s.length;
+      x_step = static_cast<int64_t>(step) * s.x_ld;
       hi_step = static_cast<int64_t>(step) * s.ld;
       room = static_cast<int32_t>(s.length - col);
       fewer = 0;
@@ -363,18 +364,19 @@ CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_
                    SplitWork* s) {
   CutOperand out;
   out.matrices = matrices;
-  out.lines = x.k_contiguous ? x.extent : x.k;
-  out.ld = ceil_div(x.ld(), 8) * 8;
+  out.lines = x.lines();
+  out.ld = ceil_div(x.length(), 8) * 8;
   int64_t plane = matrices * out.lines * out.ld;
   out.planes = call.scratch<float16>(planes * plane);
   out.info = call.scratch<int32_t>(matrices * x.extent);
   *s = SplitWork{x.data,
                  static_cast<uint32_t>(matrices),
                  static_cast<uint32_t>(out.lines),
-                 static_cast<uint32_t>(x.ld()),
+                 static_cast<uint32_t>(x.length()),
                  static_cast<uint32_t>(out.ld),
+                 x.ld,
                  step,
-                 wide_lines(x.data, x.ld()) && step % 4 == 0,
+                 wide_lines(x.data, x.ld) && step % 4 == 0,
                  out.planes,
                  plane,
                  out.info,
@@ -409,8 +411,8 @@ CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& b
   const bool few = p.k() <= SHORT_K;
   auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);
   const uint32_t cluster = share(&both, few ? 4 : 8);
-  launch_chained(kernel, both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster),
-                 stream_of(call), both);
+  launch(call, kernel,
+         {both.of[0].grid + both.of[1].grid, THREADS, 0, static_cast<int>(cluster), true}, both);
   return out;
 }
 

@@ -66,8 +66,8 @@ __device__ void load_tile_wide(T (*shared)[PITCH], const Operand<T>& x, int64_t 
     if (first + i < x.extent &&
         k_first + kk < x.k)  // a pack is inside or outside as a whole: ld is a multiple of W
       pack = *reinterpret_cast<const Pack<T, W>*>(
-          x.data + (x.k_contiguous ? (first + i) * x.k + k_first + kk
-                                   : (k_first + kk) * x.extent + first + i));
+          x.data +
+          (x.k_contiguous ? (first + i) * x.ld + k_first + kk : (k_first + kk) * x.ld + first + i));
     if (x.k_contiguous) {
 #pragma unroll
       for (int j = 0; j < W; j++) shared[kk + j][i] = pack.v[j];

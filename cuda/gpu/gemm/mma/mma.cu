@@ -6,10 +6,9 @@
 
 #include <vector>
 
-#include "gpu/device/device.h"
-#include "gpu/gemm/choice.h"
+#include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/wgmma/wgmma.h"
-#include "gpu/gemm/launch.h"
+#include "gpu/gemm/repack.h"
 #include "gpu/gemm/split_k.h"
 #include "gpu/gemm/simt/pipelined.h"
 
@@ -25,46 +24,11 @@ template <class T> struct MmaProduct {
 
 // ---- Operands
 
-// Copies matrices to lines that are multiples of 16 bytes, with zeros at their end; 16 bytes for
-// each i.
-template <class To, class From> struct CopyLines {
-  static constexpr int W = 16 / sizeof(To),
-                       PACK = W < 16 / (int)sizeof(From) ? W : 16 / sizeof(From);
-  To* to;
-  const From* from;
-  Layout matrices;  // input 0
-  int64_t lines, length, chunks;
-  bool packed;  // 16-byte reads
-
-  __device__ void operator()(int64_t i) const {
-    int64_t row = quotient(i, chunks), z = matrices.n == 1 ? 0 : quotient(row, lines),
-            at = (i - row * chunks) * W;
-    const From* line = from + batch_offsets(matrices, z).a + (row - z * lines) * length;
-    Pack<To, W> out;
-#pragma unroll
-    for (int w = 0; w < W; w += PACK) {
-      Pack<From, PACK> in = {};
-      if (packed && at + w < length) {
-        in = *reinterpret_cast<const Pack<From, PACK>*>(line + at + w);
-      } else {
-#pragma unroll
-        for (int j = 0; j < PACK; j++)
-          if (at + w + j < length) in.v[j] = line[at + w + j];
-      }
-#pragma unroll
-      for (int j = 0; j < PACK; j++) out.v[w + j] = static_cast<To>(wide(in.v[j]));
-    }
-    reinterpret_cast<Pack<To, W>*>(to)[i] = out;
-  }
-};
-
-// A copy of an operand as To, of each matrix once; its strides go to the layout.
+// A copy of an operand as To, of each matrix once, to be made; its strides go to the layout.
 template <class To, class From>
-Operand<To> copy_lines(Call& call, const Operand<From>& x, const Layout& batch, int input,
-                       Layout* strides, int64_t* ld) {
-  int64_t length = x.ld(), lines = x.k_contiguous ? x.extent : x.k,
-          chunks = ceil_div(length * sizeof(To), 16);
-  *ld = chunks * (16 / sizeof(To));
+LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& batch, int input,
+                            Operand<To>* to, Layout* strides) {
+  const int64_t ld = ceil_div(x.length() * sizeof(To), 16) * (16 / sizeof(To));
   Layout matrices;  // those that differ
   for (int32_t d = 0; d < batch.rank; d++) {
     if (batch.stride[input][d] == 0) continue;
@@ -72,32 +36,31 @@ Operand<To> copy_lines(Call& call, const Operand<From>& x, const Layout& batch, 
     matrices.stride[0][matrices.rank++] = batch.stride[input][d];
     matrices.n *= batch.extent[d];
   }
-  int64_t distance = lines * *ld;
+  int64_t distance = x.lines() * ld;
   for (int32_t d = batch.rank - 1; d >= 0; d--) {
     if (batch.stride[input][d] == 0) continue;
     strides->stride[input][d] = distance;
     distance *= batch.extent[d];
   }
-  To* to = call.scratch<To>(distance);
-  CopyLines<To, From> copy{
-      to, x.data, matrices, lines, length, chunks, wide_lines(x, batch, input)};
-  each(call, matrices.n * lines * chunks, copy);
-  return {to, x.extent, x.k, x.k_contiguous};
+  To* copy = call.scratch<To>(distance);
+  *to = {copy, x.extent, x.k, x.k_contiguous, ld};
+  return lines_copy(copy, x, matrices, ld);
 }
 
-// Makes an operand one that a tile can read: anywhere, or by lines of whole chunks. It may be one
-// already.
-template <class T> void align(Call& call, MmaProduct<T>* x, int input, bool any_place) {
-  Operand<T>& operand = input == 0 ? x->p.a : x->p.b;
-  int64_t& ld = input == 0 ? x->pieces.ld_a : x->pieces.ld_b;
-  bool& wide = input == 0 ? x->pieces.wide_a : x->pieces.wide_b;
-  if (wide) return;
-  ld = operand.ld();
-  wide = wide_lines(operand, x->batch, input);
-  if (wide || any_place) return;
-  Layout batch = x->batch;
-  operand = copy_lines<T>(call, operand, batch, input, &x->batch, &ld);
-  wide = true;
+// Makes the operands ones that a tile can read: anywhere, or by lines of whole chunks. They may be
+// so already.
+template <class T> void align(Call& call, MmaProduct<T>* x, bool any_place) {
+  const MmaProduct<T> was = *x;
+  LinesCopy<T, T> copies[2];
+  for (int input : {0, 1}) {
+    const Operand<T>& from = input == 0 ? was.p.a : was.p.b;
+    bool& wide = input == 0 ? x->pieces.wide_a : x->pieces.wide_b;
+    if (wide || (wide = wide_lines(from, was.batch, input)) || any_place) continue;
+    copies[input] =
+        copy_of(call, from, was.batch, input, input == 0 ? &x->p.a : &x->p.b, &x->batch);
+    wide = true;
+  }
+  repack(call, copies[0], copies[1]);
 }
 
 // Whether stores of 4 numbers can be used.
@@ -111,12 +74,9 @@ template <class T> bool by_fours(const T* c, int64_t ld) {
 
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
-  constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES,
-                MOST =
-                    Tile::SHIFTS && SHIFTING > Tile::SHARED_BYTES ? SHIFTING : Tile::SHARED_BYTES;
+  constexpr int SHIFTING = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>::SHIFTING_BYTES;
   auto kernel = multiply_by_mma<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  constexpr int BARRIER = 16;  // where pieces are joined; chained launches ask for more anyway
-  static_assert(MOST + BARRIER <= ChainedLaunch::MOST_SHARED, "it fits");
+  constexpr int BARRIER = 16;  // where pieces are joined
   const unsigned joined = static_cast<unsigned>(x.pieces.joined);
   const int own = x.pieces.shifts ? SHIFTING : Tile::SHARED_BYTES,
             bytes = joined > 1 ? own + BARRIER : own;
@@ -126,8 +86,8 @@ void launch_tile(Call& call, const MmaProduct<typename Tile::T>& x) {
   in_launches(x.batch, [&](const Batch& part, unsigned z) {
     const unsigned pieces = joined > 1 ? 1 : static_cast<unsigned>(ceil_div(x.p.k(), x.pieces.k));
     const dim3 blocks(grid.rows * grid.cols * joined, pieces, z);
-    launch_blocks(call, kernel, blocks, Tile::THREADS, bytes, MOST, x.pieces.joined,
-                  Tile::MIN_BLOCKS, x.p, part, grid, work);
+    launch_blocks(call, kernel, {blocks, Tile::THREADS, bytes, x.pieces.joined}, Tile::MIN_BLOCKS,
+                  x.p, part, grid, work);
   });
 }
 
@@ -212,12 +172,14 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
 }
 
 template <class T>
-MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch, int64_t m,
-                     int64_t n, int64_t k) {
-  constexpr double START = 2600, CHAINED = 1200;
-  const FamilyCost family{START, LAUNCH, sizeof(T), sizeof(float), hopper ? CHAINED : 0};
-  const double count = static_cast<double>(batch);
-  MmaPlan<T> plan{choose_tile(tiles_of(T{}, method), family, count, m, n, k)};
+MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, MmaMethod method, bool aligned,
+                     const Problem& x) {
+  constexpr double START = 2600, PDL = 1200;
+  FamilyCost family{START, sizeof(T), sizeof(float)};
+  family.second_pass = LAUNCH;
+  family.pdl = hopper ? PDL : 0;
+  family.clusters = hopper;
+  MmaPlan<T> plan{choose_tile(device, tiles_of(T{}, method), family, x)};
   if (aligned) return plan;
   if (!is_half<T>) {  // they come 4 bytes at a time
     constexpr double LONGER = 1.33;
@@ -225,30 +187,25 @@ MmaPlan<T> make_plan(bool hopper, MmaMethod method, bool aligned, int64_t batch,
     return plan;
   }
   plan.copies = true;
-  plan.cycles += 2 * LAUNCH + 4.0 * count * static_cast<double>(m + n) * static_cast<double>(k) /
-                                  ALL_BYTES_PER_CYCLE;
-  MmaPlan<T> shifting{choose_tile(shifting_tiles_of(T{}, method), family, count, m, n, k)};
-  constexpr double FEW = 132,
-                   MANY_LONGER = 1.5;  // blocks that have their multiprocessors for themselves
-  const auto& tile = *shifting.tile;
-  if (count * static_cast<double>(ceil_div(m, tile.bm) * ceil_div(n, tile.bn) * shifting.k.splits) >
-      FEW)
+  plan.cycles += 2 * LAUNCH + 4.0 * x.operands() / pass_bytes_per_cycle(device);
+  MmaPlan<T> shifting{choose_tile(device, shifting_tiles_of(T{}, method), family, x)};
+  constexpr double MANY_LONGER = 1.5;  // than blocks that have their multiprocessors for themselves
+  if (x.tiles(*shifting.tile) * static_cast<double>(shifting.k.splits) > device.processors)
     shifting.cycles *= MANY_LONGER;
   return shifting.cycles < plan.cycles ? shifting : plan;
 }
 // aligned: both operands lie in lines of whole chunks.
 template <class T>
-MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, int64_t batch, int64_t m, int64_t n,
-                   int64_t k) {
+MmaPlan<T> plan_of(Call& call, MmaMethod method, bool aligned, const Problem& x) {
   static thread_local Plans<MmaPlan<T>> plans;
   const bool hopper = hopper_device(call);
-  return plans.at({batch, m, n, k, static_cast<int64_t>(method) * 4 + aligned * 2 + hopper},
-                  [&] { return make_plan<T>(hopper, method, aligned, batch, m, n, k); });
+  return plans.at({call.device(), x, static_cast<int64_t>(method) * 4 + aligned * 2 + hopper},
+                  [&] { return make_plan<T>(call.model(), hopper, method, aligned, x); });
 }
 template <class T>
 MmaPlan<T> plan_of(Call& call, MmaMethod method, const Product<T>& p, const Layout& batch) {
   const bool aligned = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1);
-  return plan_of<T>(call, method, aligned, batch.n, p.m(), p.n(), p.k());
+  return plan_of<T>(call, method, aligned, Problem{batch.n, p.m(), p.n(), p.k()});
 }
 
 // c: x.p.c, or floats.
@@ -256,8 +213,7 @@ template <class T, class Y>
 void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
   const int64_t count = x.batch.n * x.p.size();
   const bool any_place = plan.tile->any_place && !plan.copies, second_pass = plan.k.second_pass();
-  align(call, &x, 0, any_place);
-  align(call, &x, 1, any_place);
+  align(call, &x, any_place);
   x.pieces.shifts = is_half<T> && !(x.pieces.wide_a && x.pieces.wide_b);
   x.pieces.k = plan.k.piece;
   x.pieces.joined = plan.k.joined ? static_cast<int32_t>(plan.k.splits) : 1;
@@ -275,13 +231,14 @@ void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
 // faster. Where it is not, TF32 is as fast as rounding wherever a number is read, and more exact.
 bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& batch, double cycles) {
   MmaPlan<bfloat16> plan =
-      plan_of<bfloat16>(call, MmaMethod::HALF, true, batch.n, p.m(), p.n(), p.k());
+      plan_of<bfloat16>(call, MmaMethod::HALF, true, Problem{batch.n, p.m(), p.n(), p.k()});
   double bytes = 6.0 * static_cast<double>(batch.n) * static_cast<double>(p.m() + p.n()) *
                  static_cast<double>(p.k());
-  if (plan.cycles + 2 * LAUNCH + bytes / ALL_BYTES_PER_CYCLE > cycles) return false;
+  if (plan.cycles + 2 * LAUNCH + bytes / pass_bytes_per_cycle(call.model()) > cycles) return false;
   MmaProduct<bfloat16> x{{}, batch, {}};
-  x.p.a = copy_lines<bfloat16>(call, p.a, batch, 0, &x.batch, &x.pieces.ld_a);
-  x.p.b = copy_lines<bfloat16>(call, p.b, batch, 1, &x.batch, &x.pieces.ld_b);
+  const auto a = copy_of(call, p.a, batch, 0, &x.p.a, &x.batch),
+             b = copy_of(call, p.b, batch, 1, &x.p.b, &x.batch);
+  repack(call, a, b);
   x.pieces.wide_a = x.pieces.wide_b = true;
   multiply(call, x, plan, p.c);
   return true;
@@ -299,7 +256,7 @@ bool mma_supported(Call& call) {
     CUDA_CHECK(cudaFuncGetAttributes(
         &code, multiply_by_mma<MmaTile<float16, MmaMethod::HALF, 64, 64, 64, 32, 32, 1, 3, 3>, true,
                                true>));
-    here = device_facts(call).capability >= 80 && code.ptxVersion >= 80 ? 1 : -1;
+    here = call.model().capability >= 80 && code.ptxVersion >= 80 ? 1 : -1;
   }
   return here > 0;
 }

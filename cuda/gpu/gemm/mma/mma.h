@@ -89,8 +89,8 @@ struct MmaPieces {
   int64_t k;       // of k per piece, a multiple of BK but for the last
   int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is
                    // the piece
-  int32_t barrier_at;   // where joined: in shared memory, behind all else
-  int64_t ld_a, ld_b;   // see MmaLoader
+  int32_t barrier_at;  // where joined: in shared memory, behind all else
+
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // the lines of c (or of sums) allow stores of 4 numbers
   bool shifts;          // see MmaLoader; needs MmaMemory's SHIFTING_BYTES
@@ -211,8 +211,8 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   int last = static_cast<int>(part.k_count - (tiles - 1LL) * BK);
 
   BatchOffsets offsets = batch_offsets(batch.layout, batch.first + blockIdx.z);
-  LoadA load_a(p.a, offsets.a, pieces.ld_a, pieces.wide_a, part.first_row, part.k_first);
-  LoadB load_b(p.b, offsets.b, pieces.ld_b, pieces.wide_b, part.first_col, part.k_first);
+  LoadA load_a(p.a, offsets.a, pieces.wide_a, part.first_row, part.k_first);
+  LoadB load_b(p.b, offsets.b, pieces.wide_b, part.first_col, part.k_first);
   auto load_stage = [&](int stage, int tiles_left) {
     int k = tiles_left > 1    ? BK
             : tiles_left == 1 ? last

@@ -129,11 +129,11 @@ template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   static __device__ int line() { return threadIdx.x / CHUNKS; }
   static __device__ int chunk() { return threadIdx.x % CHUNKS; }
 
-  __device__ MmaLoader(const Operand<T>& x, int64_t offset, int64_t ld_, bool wide_, int64_t first,
+  __device__ MmaLoader(const Operand<T>& x, int64_t offset, bool wide_, int64_t first,
                        int64_t k_first)
-      : at(x.data + offset + (K_CONTIGUOUS ? first * ld_ + k_first : k_first * ld_ + first) +
-           line() * ld_ + chunk() * W),
-        ld(ld_),
+      : at(x.data + offset + (K_CONTIGUOUS ? first * x.ld + k_first : k_first * x.ld + first) +
+           line() * x.ld + chunk() * W),
+        ld(x.ld),
         extent_left(static_cast<int>(x.extent - first < EXTENT ? x.extent - first : EXTENT)),
         wide(wide_) {}
 

@@ -78,10 +78,10 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 
   p.move_to(batch.layout, batch.first + blockIdx.z);
   const BlockPart<typename Tile::Shape> part(p, grid, pieces);
-  Loader<Tile, Tile::BM, Tile::THREADS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row,
-                                                               part.k_first, pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::THREADS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col,
-                                                               part.k_first, pieces.wide_b);
+  Loader<Tile, Tile::BM, Tile::THREADS, A_K_CONTIGUOUS> load_a(p.a, part.first_row, part.k_first,
+                                                               pieces.wide_a);
+  Loader<Tile, Tile::BN, Tile::THREADS, B_K_CONTIGUOUS> load_b(p.b, part.first_col, part.k_first,
+                                                               pieces.wide_b);
   auto load_stage = [&](int stage, int64_t k_left) {
     T* a = shared + stage * Tile::STAGE;
     T* b = a + BK * Tile::PITCH_A;

@@ -6,10 +6,8 @@
 
 #include <vector>
 
-#include "gpu/device/device.h"
-#include "gpu/gemm/choice.h"
+#include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/wgmma/wgmma.h"
-#include "gpu/gemm/launch.h"
 #include "gpu/gemm/repack.h"
 #include "gpu/gemm/ladder/naive.h"
 #include "gpu/gemm/split_k.h"
@@ -24,62 +22,53 @@ constexpr int TILE_128X128 = 1;
 
 // ---- Operands
 
-// A product as a launch takes it: operands may lie in lines longer than the matrix.
+// A product as a launch takes it.
 template <class T> struct SimtProduct {
   Product<T> p;
   Layout batch;
-  int64_t ld_a, ld_b;
-
-  SimtProduct(const Product<T>& p, const Layout& batch)
-      : p(p), batch(batch), ld_a(p.a.ld()), ld_b(p.b.ld()) {}
-  bool wide(int input) const {
-    const Operand<T>& x = input == 0 ? p.a : p.b;
-    bool wide = wide_lines(x.data, input == 0 ? ld_a : ld_b);
-    for (int32_t d = 0; d < batch.rank; d++)
-      wide = wide && wide_lines(x.data, batch.stride[input][d]);
-    return wide;
-  }
+  bool wide(int input) const { return wide_lines(input == 0 ? p.a : p.b, batch, input); }
 };
 
 // Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of
 // 4 bytes cost more.
-template <class T> double narrow_cycles(const SimtProduct<T>& x, int input) {
+template <class T>
+double narrow_cycles(const DeviceModel& device, const SimtProduct<T>& x, int input) {
   constexpr double EACH = 0.7, TILE = 128;
   const Operand<T>&here = input == 0 ? x.p.a : x.p.b, &other = input == 0 ? x.p.b : x.p.a;
   if (here.k_contiguous || x.wide(input)) return 0;
   return static_cast<double>(x.batch.n) * static_cast<double>(here.extent * here.k) * EACH *
-         ceil(static_cast<double>(other.extent) / TILE) / PROCESSORS;
+         ceil(static_cast<double>(other.extent) / TILE) / device.processors;
 }
 
 // Copies such operands to lines that do, where that costs less. Returns what is left of the cost.
-template <class T> double widen(Call* call, SimtProduct<T>* x) {
-  constexpr double LAUNCH = 5500, BYTES_PER_CYCLE = 2500;
+template <class T> double widen(Call& call, SimtProduct<T>* x, bool copies) {
+  constexpr double LAUNCH = 5500;
+  const DeviceModel& device = call.model();
   constexpr int64_t W = 16 / sizeof(T);
-  const double narrow[2] = {narrow_cycles(*x, 0), narrow_cycles(*x, 1)};
+  const double narrow[2] = {narrow_cycles(device, *x, 0), narrow_cycles(device, *x, 1)};
   double bytes = 0;
   for (int input : {0, 1}) {
     const Operand<T>& here = input == 0 ? x->p.a : x->p.b;
     if (narrow[input] > 0)
       bytes += 2.0 * sizeof(T) * static_cast<double>(x->batch.n * here.extent * here.k);
   }
-  const double cost = LAUNCH + bytes / BYTES_PER_CYCLE;
+  const double cost = LAUNCH + bytes / device.bytes_per_cycle;
   if (x->batch.rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
-  if (!call) return cost;
-  LinesCopy<T, T> copies[2];
+  if (!copies) return cost;
+  LinesCopy<T, T> lines[2];
   for (int input : {0, 1}) {
     if (narrow[input] == 0) continue;
     Operand<T>& here = input == 0 ? x->p.a : x->p.b;
-    int64_t& ld = input == 0 ? x->ld_a : x->ld_b;
-    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0,
-                  count = step ? x->batch.n : 1;
-    ld = ceil_div(here.extent, W) * W;
-    T* to = call->scratch<T>(count * here.k * ld);
-    copies[input] = lines_copy(to, here.data, count, here.k, here.extent, ld, step);
-    here.data = to;
+    Layout matrices;  // those that differ
+    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0;
+    if (step) matrices = x->batch, matrices.stride[0][0] = step;
+    const int64_t ld = ceil_div(here.extent, W) * W;
+    T* to = call.scratch<T>(matrices.n * here.k * ld);
+    lines[input] = lines_copy(to, here, matrices, ld);
+    here.data = to, here.ld = ld;
     if (step) x->batch.stride[input][0] = here.k * ld;
   }
-  const dim3 blocks = grid_for(ceil_div(copies[0].chunks + copies[1].chunks, BLOCK));
-  copy_lines<T, T><<<blocks, BLOCK, 0, stream_of(*call)>>>(copies[0], copies[1]);
+  repack(call, lines[0], lines[1]);
   return cost;
 }
 
@@ -95,10 +84,9 @@ template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch,
                  const TileGrid& grid, const Pieces& pieces, const Splitting& k) {
   auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c),
-            most = Tile::shared_bytes(hopper_device(call), false);
+  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_blocks(call, kernel, grid_of(grid, k, z), Tile::THREADS, bytes, most, pieces.joined,
+    launch_blocks(call, kernel, {grid_of(grid, k, z), Tile::THREADS, bytes, pieces.joined},
                   Tile::MIN_BLOCKS, p, part, grid, pieces);
   });
 }
@@ -111,12 +99,7 @@ void in_pieces(Call& call, const SimtProduct<T>& x, const Splitting& k, F&& laun
   bool second_pass = k.second_pass();
   Product<T> out = p;
   if (second_pass) out.c = call.scratch<T>(k.splits * count);
-  Pieces pieces{k.piece,
-                k.joined ? static_cast<int32_t>(k.splits) : 1,
-                x.ld_a,
-                x.ld_b,
-                x.wide(0),
-                x.wide(1),
+  Pieces pieces{k.piece, k.joined ? static_cast<int32_t>(k.splits) : 1, x.wide(0), x.wide(1),
                 wide_lines(out.c, p.n())};
   launch(out, tile_grid(p.m(), p.n(), Tile::BM, Tile::BN), pieces);
   if (second_pass) sum_all_pieces(call, p.c, out.c, count, k.splits);
@@ -141,16 +124,15 @@ void launch_pipelined(Call& call, const SimtProduct<typename Tile::T>& x, const 
 template <class Tile>
 void launch_specialized(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
   using T = typename Tile::T;
-  in_pieces<Tile>(call, x, k,
-                  [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-                    in_launches(x.batch, [&](const Batch& part, unsigned z) {
-                      allow_shared(call, reinterpret_cast<const void*>(matmul_specialized<Tile>),
-                                   Tile::SHARED_BYTES);
-                      launch_chained(matmul_specialized<Tile>, grid_of(grid, k, z),
-                                     Tile::BLOCK_THREADS, Tile::SHARED_BYTES, pieces.joined,
-                                     stream_of(call), out, part, grid, pieces);
-                    });
-                  });
+  in_pieces<Tile>(
+      call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
+        in_launches(x.batch, [&](const Batch& part, unsigned z) {
+          launch(
+              call, matmul_specialized<Tile>,
+              {grid_of(grid, k, z), Tile::BLOCK_THREADS, Tile::SHARED_BYTES, pieces.joined, true},
+              out, part, grid, pieces);
+        });
+      });
 }
 
 template <class T> struct SimtTile : TileCost {
@@ -229,31 +211,32 @@ const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
 // device.
 template <class T>
 TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
-  constexpr double START = 3800, SECOND_PASS = 4000, CHAINED = 1900;
+  constexpr double START = 3800, SECOND_PASS = 4000, PDL = 1900;
   static thread_local Plans<TileChoice<SimtTile<T>>> plans;
   const bool hopper = hopper_device(call);
-  return plans.at({batch.n, p.m(), p.n(), p.k(), hopper}, [&] {
-    return choose_tile(hopper ? hopper_tiles(T{}) : tiles_of(T{}),
-                       {START, SECOND_PASS, sizeof(T), sizeof(T), hopper ? CHAINED : 0},
-                       static_cast<double>(batch.n), p.m(), p.n(), p.k());
+  const Problem x{batch.n, p.m(), p.n(), p.k()};
+  return plans.at({call.device(), x, hopper}, [&] {
+    FamilyCost family{START, sizeof(T), sizeof(T)};
+    family.second_pass = SECOND_PASS;
+    family.pdl = hopper ? PDL : 0;
+    family.clusters = hopper;
+    return choose_tile(call.model(), hopper ? hopper_tiles(T{}) : tiles_of(T{}), family, x);
   });
 }
 
 template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
   TileChoice<SimtTile<T>> best = choose(call, p, batch);
-  SimtProduct<T> x(p, batch);
-  widen(&call, &x);
+  SimtProduct<T> x{p, batch};
+  widen(call, &x, true);
   best.tile->launch(call, x, best.k);
 }
 
 template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
-  matmul_naive<<<grid_for(ceil_div(batch.n * p.size(), BLOCK)), BLOCK, 0, stream_of(call)>>>(p,
-                                                                                             batch);
+  launch(call, matmul_naive<T>, for_each_of(batch.n * p.size()), p, batch);
 }
 
 template <class T>
 void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
-  cudaStream_t stream = stream_of(call);
   switch (kernel) {
     case SimtKernel::BY_SHAPE:
       return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
@@ -261,14 +244,13 @@ void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel k
     case SimtKernel::TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
       return in_launches(batch, [&](const Batch& part, unsigned z) {
-        matmul_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid);
+        launch(call, matmul_tiled<T>, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid);
       });
     }
     case SimtKernel::REGISTER_TILED: {
       TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
       return in_launches(batch, [&](const Batch& part, unsigned z) {
-        matmul_register_tiled<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part,
-                                                                                       grid);
+        launch(call, matmul_register_tiled<T>, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid);
       });
     }
     case SimtKernel::VECTORIZED: {
@@ -277,7 +259,7 @@ void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel k
            wide_c = wide_lines(p.c, p.n());
       auto vectorized = wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>;
       return in_launches(batch, [&](const Batch& part, unsigned z) {
-        vectorized<<<dim3(grid.rows * grid.cols, 1, z), BLOCK, 0, stream>>>(p, part, grid, wide_c);
+        launch(call, vectorized, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid, wide_c);
       });
     }
     case SimtKernel::DOUBLE_BUFFERED:
@@ -298,10 +280,10 @@ void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, Simt
   multiply(call, p, batch, kernel);
 }
 
-double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch) {
+double simt_cycles(Call& call, const Product<float>& p, const Layout& batch) {
   if (tiny(p, batch) || p.n() == 1 || p.m() == 1) return 0;  // they have kernels of their own
-  SimtProduct<float> x(p, batch);
-  return choose(call, p, batch).cycles + widen<float>(nullptr, &x);
+  SimtProduct<float> x{p, batch};
+  return choose(call, p, batch).cycles + widen(call, &x, false);
 }
 
 }  // namespace cdn

@@ -26,6 +26,6 @@ void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, Simt
 
 // How long BY_SHAPE takes on an H200, estimated in its clock cycles; 0 for shapes that are best
 // left to it.
-double simt_cycles(const Call& call, const Product<float>& p, const Layout& batch);
+double simt_cycles(Call& call, const Product<float>& p, const Layout& batch);
 
 }  // namespace cdn

@@ -44,10 +44,10 @@ __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
                                             const Pieces& pieces, typename Tile::T* shared,
                                             uint64_t* full, uint64_t* empty) {
   using T = typename Tile::T;
-  Loader<Tile, Tile::BM, Tile::LOADERS, A_K_CONTIGUOUS> load_a(p.a, pieces.ld_a, part.first_row,
-                                                               part.k_first, pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::LOADERS, B_K_CONTIGUOUS> load_b(p.b, pieces.ld_b, part.first_col,
-                                                               part.k_first, pieces.wide_b);
+  Loader<Tile, Tile::BM, Tile::LOADERS, A_K_CONTIGUOUS> load_a(p.a, part.first_row, part.k_first,
+                                                               pieces.wide_a);
+  Loader<Tile, Tile::BN, Tile::LOADERS, B_K_CONTIGUOUS> load_b(p.b, part.first_col, part.k_first,
+                                                               pieces.wide_b);
   StageWalk at;
   for (int64_t k_left = part.k_count; k_left > 0; k_left -= Tile::BK) {
     hopper::barrier_wait(&empty[at.stage], at.phase ^ 1);

@@ -140,11 +140,11 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadTransposed {
   int last;   // of the copies, that of another vector than the one before
   int place;  // of the first copy in the tile
 
-  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t ld, int64_t first,
-                                            int64_t k_first, bool) {
+  __device__ __forceinline__ LoadTransposed(const Operand<T>& x, int64_t first, int64_t k_first,
+                                            bool) {
     const int64_t left = x.extent - 1 - (first + i());
-    from = x.data + (left < 0 ? x.extent - 1 : first + i()) * ld + k_first + k();
-    step = STEP * ld;
+    from = x.data + (left < 0 ? x.extent - 1 : first + i()) * x.ld + k_first + k();
+    step = STEP * x.ld;
     last = left < 0 ? 0 : left >= EXTENT ? COPIES : static_cast<int>(left) / STEP;
     place = k() * PITCH + i();
   }
@@ -186,9 +186,9 @@ template <class Tile, int EXTENT, int LOADERS> struct LoadStraight {
   int apart;  // of the second copy in one k, if there is one
   bool wide;
 
-  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t ld_, int64_t first,
-                                          int64_t k_first, bool wide_)
-      : ld(ld_), wide(wide_) {
+  __device__ __forceinline__ LoadStraight(const Operand<T>& x, int64_t first, int64_t k_first,
+                                          bool wide_)
+      : ld(x.ld), wide(wide_) {
     const int width = wide ? W : 1;
     const int k = threadIdx.x / (EXTENT / width), i = threadIdx.x % (EXTENT / width) * width;
     const int64_t last = wide ? (x.extent - 1) & ~static_cast<int64_t>(W - 1) : x.extent - 1,
@@ -239,7 +239,6 @@ struct Pieces {
   int64_t k;       // of k per piece, a multiple of BK but for the last
   int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster, which adds up their
                    // sums
-  int64_t ld_a, ld_b;   // from line to line of an operand
   bool wide_a, wide_b;  // the operand allows 16-byte reads
   bool wide_c;          // 16-byte stores
 };

@@ -9,9 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "gpu/device/device.h"
 #include "gpu/gemm/wgmma/wgmma.h"
-#include "gpu/gemm/launch.h"
+#include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/mma/mma.h"
 #include "gpu/gemm/skinny/outer.h"
 #include "gpu/gemm/skinny/vector.h"
@@ -23,20 +22,16 @@ namespace {
 constexpr int64_t MOST_FEW = 16, MOST_COLUMNS = 8, MOST_K = int64_t{1} << 30,
                   MOST_BLOCKS = INT32_MAX;
 
-// What all GPUs from sm_80 on have, and others.
-int64_t most_shared(const Call& call) {
-  return device_facts(call).capability >= 80 ? 99 * 1024 : 64 * 1024;
-}
+// At least two blocks to a multiprocessor.
+int64_t most_shared(const Call& call) { return std::min(call.model().shared_per_block, 99 * 1024); }
 
 // A grid of `blocks` by the batch, in clusters; `most` of them to a multiprocessor.
 template <class T, class Work>
 void launch_thin(Call& call, void (*kernel)(T, Batch, Work), const T& p, const Layout& batch,
                  const Work& work, int64_t blocks, int most, int shared, int cluster) {
-  // A kernel asks once, whatever it takes at that time.
-  const int asked = shared > 48 * 1024 ? static_cast<int>(most_shared(call)) : shared;
   in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_blocks(call, kernel, dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, asked,
-                  cluster, most, p, part, work);
+    launch_blocks(call, kernel, {dim3(static_cast<unsigned>(blocks), 1, z), BLOCK, shared, cluster},
+                  most, p, part, work);
   });
 }
 
@@ -44,6 +39,14 @@ int log2_of(int power) {
   int log = 0;
   while (1 << log < power) log++;
   return log;
+}
+
+// One number of k: the operand as one that is contiguous across it, and the other way round.
+template <class T> Operand<T> across(const Operand<T>& x) {
+  return {x.data, x.extent, x.k, false, x.extent};
+}
+template <class T> Operand<T> along(const Operand<T>& x) {
+  return {x.data, x.extent, x.k, true, x.k};
 }
 
 // ---- Short k
@@ -55,20 +58,20 @@ template <class T> bool outer_is_thin(const Product<T>& p, const Layout& batch) 
 
 template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS;
-  constexpr int64_t BLOCKS_AT_ONCE = 396, BLOCKS_WANTED = 132;
-  if (p.k() == 1) p.a.k_contiguous = p.b.k_contiguous = false;  // which is the same
+  const int64_t blocks_wanted = call.model().processors, at_once = OUTER_BLOCKS * blocks_wanted;
+  if (p.k() == 1)  // which is the same
+    p.a = across(p.a), p.b = across(p.b);
   int lanes = 4;
   while (lanes < 32 &&
-         (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < BLOCKS_WANTED / 2))
+         (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < blocks_wanted / 2))
     lanes *= 2;
-  while (lanes < BLOCK && lanes * W * BLOCKS_WANTED < p.n() * batch.n &&
+  while (lanes < BLOCK && lanes * W * blocks_wanted < p.n() * batch.n &&
          BLOCK / lanes * ROWS >= 2 * p.m())
     lanes *= 2;
   const int rows = BLOCK / lanes * ROWS, columns = lanes * W;
   // All blocks at once, with as many tiles as it takes.
   const int64_t column_blocks = ceil_div(p.n(), columns), row_tiles = ceil_div(p.m(), rows);
-  const int64_t wanted =
-      std::max<int64_t>(1, BLOCKS_AT_ONCE / std::min(column_blocks * batch.n, BLOCKS_AT_ONCE));
+  const int64_t wanted = std::max<int64_t>(1, at_once / std::min(column_blocks * batch.n, at_once));
   const int64_t tiles = ceil_div(row_tiles, std::min(wanted, row_tiles));
   const int64_t blocks = ceil_div(row_tiles, tiles) * column_blocks;
   if (blocks > MOST_BLOCKS || tiles > MOST_BLOCKS) return false;
@@ -76,16 +79,16 @@ template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
   const int shared =
       static_cast<int>(p.k()) * (outer_pitch(rows) + outer_pitch(columns)) * sizeof(Compute<T>);
   auto kernel = wide ? outer_products<true, T> : outer_products<false, T>;
-  const auto across = static_cast<uint32_t>(column_blocks);
-  OuterWork work{log2_of(lanes), static_cast<int>(tiles), across, Divisor(across)};
+  const auto side = static_cast<uint32_t>(column_blocks);
+  OuterWork work{log2_of(lanes), static_cast<int>(tiles), side, Divisor(side)};
   launch_thin(call, kernel, p, batch, work, blocks, OUTER_BLOCKS, shared, 1);
   return true;
 }
 
 // ---- Few rows or columns
 
-// A product's work as one plan cuts it, and the cycles that takes an H200. Plans are compared, and
-// depend on the shape and the alignment only.
+// A product's work as one plan cuts it, and the cycles that takes. Plans depend
+// on the shape, the alignment and the model of the device.
 struct Plan {
   int64_t blocks;  // of the batch, for each piece of k
   int64_t splits;
@@ -94,23 +97,23 @@ struct Plan {
   double all;      // bytes that come from memory
 
   // work: of the multiply-adds, for a byte of the matrix.
-  double cycles(double work) const {
+  double cycles(const DeviceModel& device, double work) const {
     // What fits the ring comes at BLOCK_RATE; then the ways there and back set the pace.
-    constexpr double AT_ONCE = 264, ALONE = 132, LATENCY = 2500, BLOCK_RATE = 50, VECTOR_RATE = 15,
-                     RATE = 2400, JOIN = 1500, PASS = 4000, UNEVEN = 1500,
-                     RING = RING_STAGES * RING_STAGE_BYTES;
+    constexpr double LATENCY = 2500, BLOCK_RATE = 50, VECTOR_RATE = 15, JOIN = 1500, PASS = 4000,
+                     UNEVEN = 1500, RING = RING_STAGES * RING_STAGE_BYTES;
+    const double alone = device.processors, places = VECTOR_BLOCKS * alone;
     const double cut = static_cast<double>(splits), all_blocks = static_cast<double>(blocks) * cut,
                  own = bytes / cut;
     const double at_once =
-        splits > 2 && splits <= MOST_JOINED ? AT_ONCE * 0.9 : AT_ONCE;  // clusters leave gaps
-    const bool two = all_blocks > ALONE;                                // to a multiprocessor
+        splits > 2 && splits <= MOST_JOINED ? places * 0.9 : places;  // clusters leave gaps
+    const bool two = all_blocks > alone;                              // to a multiprocessor
     const double reads =
         (own + std::max(0.0, own - RING)) / BLOCK_RATE + vectors / cut / VECTOR_RATE;
     const double waves = std::ceil(all_blocks / at_once),
                  start = waves > 1 ? LATENCY + UNEVEN : LATENCY;
     const double block = start + std::max(reads * (two ? 1.1 : 1), own * work * (two ? 2 : 1));
     const double meeting = splits > MOST_JOINED ? PASS : splits > 1 ? JOIN + 100 * cut : 0;
-    return std::max(waves * block, LATENCY + all / RATE) + meeting;
+    return std::max(waves * block, LATENCY + all / device.bytes_per_cycle) + meeting;
   }
 };
 
@@ -126,14 +129,14 @@ Cut cut_of(int64_t k, int64_t splits) {
 }
 
 // The best splits for a plan, and its cycles then.
-double best_splits(Plan& plan, int64_t k, double work) {
-  constexpr int64_t MANY_BLOCKS = 600;
+double best_splits(const DeviceModel& device, Plan& plan, int64_t k, double work) {
+  const int64_t many_blocks = 9 * device.processors / 2;
   double best = 0;
   int64_t best_of = 0;
   for (int64_t splits : SPLITS) {
-    if (best_of && (splits * LEAST_PIECE > k || plan.blocks * splits > MANY_BLOCKS)) break;
+    if (best_of && (splits * LEAST_PIECE > k || plan.blocks * splits > many_blocks)) break;
     plan.splits = splits;
-    const double cycles = plan.cycles(work);
+    const double cycles = plan.cycles(device, work);
     if (!best_of || cycles < best) best = cycles, best_of = splits;
   }
   plan.splits = best_of;
@@ -153,11 +156,10 @@ bool launch_vectors(Call& call, VectorProduct<T> p, const Layout& batch, Kernel 
   launch_thin(call, kernel, p, batch, work, blocks * p.splits, VECTOR_BLOCKS,
               static_cast<int>(shared), p.joined ? p.splits : 1);
   if (!p.pieces) return true;
-  const dim3 blocks_of_sums = grid_for(ceil_div(count, 32));
-  constexpr unsigned FEW = 66;
-  launch_cluster(sum_vector_pieces<T>, blocks_of_sums, BLOCK, 0, 1,
-                 hopper_device(call) && blocks_of_sums.x <= FEW, stream_of(call), p.y, p.pieces,
-                 count, p.splits);
+
+  Launch how{grid_for(ceil_div(count, 32))};
+  how.pdl = hopper_device(call) && how.grid.x <= call.model().processors / 2u;
+  launch(call, sum_vector_pieces<T>, how, p.y, p.pieces, count, p.splits);
   return true;
 }
 
@@ -182,8 +184,8 @@ struct RowPlan {
 };
 // chunk: packs of the few vectors that there is room for; vector: bytes of a pack of all of them
 template <class T>
-RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int abreast, int deep,
-                  int64_t chunk, double vector, double work) {
+RowPlan plan_rows(const DeviceModel& device, const VectorProduct<T>& p, const Layout& batch,
+                  int rows, int abreast, int deep, int64_t chunk, double vector, double work) {
   constexpr int W = PACK<T>, MOST_SUM = 256;
   constexpr double LATENCY = 2500, STEP = 100,
                    WAIT = 250;  // for a warp's packs that did not fit the ring
@@ -199,7 +201,7 @@ RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int 
     Plan plan{blocks * batch.n, 1,
               static_cast<double>(std::min<int64_t>(per_block, of_class)) * packs * 16,
               packs * vector, static_cast<double>(batch.n * extent) * packs * 16};
-    double cycles = best_splits(plan, k, work);
+    double cycles = best_splits(device, plan, k, work);
     const Cut cut = cut_of(k, plan.splits);
     const int64_t steps = ceil_div(ceil_div(cut.piece, W), across * deep);
     cycles =
@@ -223,9 +225,9 @@ RowPlan plan_rows(const VectorProduct<T>& p, const Layout& batch, int rows, int 
 }
 
 template <int F, int ROWS, class T>
-RowPlan plan_plain_rows(const VectorProduct<T>& p, const Layout& batch) {
+RowPlan plan_plain_rows(const DeviceModel& device, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int CHUNK_BYTES = 32 * 1024;
-  return plan_rows(p, batch, ROWS, 32, RING_PACKS / ROWS, CHUNK_BYTES / (16 * F), 16.0 * F,
+  return plan_rows(device, p, batch, ROWS, 32, RING_PACKS / ROWS, CHUNK_BYTES / (16 * F), 16.0 * F,
                    F / 280.0);
 }
 
@@ -241,7 +243,7 @@ bool launch_rows(Call& call, const VectorProduct<T>& p, const Layout& batch, Row
 template <int EIGHTS, class T>
 bool launch_rows_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 256 / EIGHTS;
-  RowPlan plan = plan_rows(p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
+  RowPlan plan = plan_rows(call.model(), p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
   plan.work.ring = static_cast<int>(
       in_packs(F * mma_row_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T))));
   int64_t sums =
@@ -257,8 +259,8 @@ struct ColumnPlan {
   Cut cut;
 };
 template <class T>
-ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int least_log, int most_log,
-                        double work) {
+ColumnPlan plan_columns(const DeviceModel& device, const VectorProduct<T>& p, const Layout& batch,
+                        int least_log, int most_log, double work) {
   constexpr int W = PACK<T>;
   const int64_t extent = p.matrix.extent, k = p.matrix.k;
   const bool aligned = wide_lines(p.matrix, batch, p.input);
@@ -276,7 +278,7 @@ ColumnPlan plan_columns(const VectorProduct<T>& p, const Layout& batch, int leas
                                                   : 1.6;
     Plan plan{blocks * batch.n, 1, static_cast<double>(lanes * 16) * static_cast<double>(k),
               static_cast<double>(p.few.extent * k * static_cast<int64_t>(sizeof(T))), all * apart};
-    const double cycles = best_splits(plan, k, work);
+    const double cycles = best_splits(device, plan, k, work);
     if (best.blocks && cycles >= best_cycles * 0.97) continue;
     best_cycles = cycles;
     const Cut cut = cut_of(k, plan.splits);
@@ -293,8 +295,8 @@ bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) 
   constexpr int W = PACK<T>, CHUNK_BYTES = (F * sizeof(C) > 64 ? 24 : 32) * 1024;
   // As few lanes as leave room for a step of the few vectors, as many as for the warps' sums.
   constexpr int LEAST_LOG = F * sizeof(C) > 64 ? 2 : 1, MOST_LOG = F * W < 64 ? 5 : 4;
-  ColumnPlan plan =
-      plan_columns(p, batch, LEAST_LOG, MOST_LOG, is_half<T> ? (F + 1) / 140.0 : F / 280.0);
+  ColumnPlan plan = plan_columns(call.model(), p, batch, LEAST_LOG, MOST_LOG,
+                                 is_half<T> ? (F + 1) / 140.0 : F / 280.0);
   const int lanes = 1 << plan.work.log, step = 8 * RING_PACKS << (5 - plan.work.log);
   const int64_t room = CHUNK_BYTES / (F * static_cast<int64_t>(sizeof(C)));
   plan.work.chunk =
@@ -311,7 +313,7 @@ bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) 
 template <int EIGHTS, class T>
 bool launch_columns_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 1024, STEP = 32 * RING_PACKS;
-  ColumnPlan plan = plan_columns(p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
+  ColumnPlan plan = plan_columns(call.model(), p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
   plan.work.chunk = static_cast<int>(std::min<int64_t>(CHUNK, plan.stages * STEP));
   const int64_t xs = F * mma_column_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T));
   const int64_t totals = (F * MMA_COLUMNS + SPARE_TOTALS) * static_cast<int64_t>(sizeof(float));
@@ -327,7 +329,8 @@ bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
     if (!p.matrix.k_contiguous) return launch_columns<F>(call, p, batch);
   // Some rows at a time save reads of the few vectors; where that leaves threads idle, one.
   constexpr int MANY = F * sizeof(T) > 64 ? 2 : 4;  // sums that fit the registers
-  const RowPlan many = plan_plain_rows<F, MANY>(p, batch), one = plan_plain_rows<F, 1>(p, batch);
+  const RowPlan many = plan_plain_rows<F, MANY>(call.model(), p, batch),
+                one = plan_plain_rows<F, 1>(call.model(), p, batch);
   return many.cycles <= one.cycles ? launch_rows<F, MANY>(call, p, batch, many)
                                    : launch_rows<F, 1>(call, p, batch, one);
 }
@@ -347,8 +350,8 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
                      false,
                      {}};
   const int64_t vectors = p.few.extent;
-  if (vectors == 1) p.few.k_contiguous = true;  // which is the same
-  if (p.matrix.extent == 1) p.matrix.k_contiguous = true;
+  if (vectors == 1) p.few = along(p.few);  // which is the same
+  if (p.matrix.extent == 1) p.matrix = along(p.matrix);
   if constexpr (is_half<T>) {
     if (p.matrix.k_contiguous)
       return vectors <= 8 ? launch_rows_mma<1>(call, p, batch) : launch_rows_mma<2>(call, p, batch);
@@ -368,6 +371,7 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
 }
 
 template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& batch) {
+  if (!p.a.dense() || !p.b.dense()) return false;
   if (p.k() > MOST_K || (!is_half<T> && tiny(p, batch))) return false;
   if (outer_is_thin(p, batch)) return outer(call, p, batch);
   const int64_t vectors = std::min(p.m(), p.n());

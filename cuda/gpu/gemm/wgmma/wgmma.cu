@@ -8,8 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "gpu/device/device.h"
-#include "gpu/gemm/choice.h"
+#include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/repack.h"
 #include "gpu/gemm/split_k.h"
 #include "gpu/gemm/wgmma/kernel.h"
@@ -107,7 +106,15 @@ struct Readable {
 };
 
 template <class T> Lines as_they_lie(const Operand<T>& x, int64_t count, int64_t step) {
-  return {x.data, x.ld(), x.k_contiguous ? x.extent : x.k, x.ld(), count, step};
+  return {x.data, x.length(), x.lines(), x.ld, count, step};
+}
+
+// `count` matrices at a distance.
+Layout in_a_row(int64_t count, int64_t step) {
+  Layout layout;
+  if (count > 1) layout.rank = 1, layout.extent[0] = count, layout.stride[0][0] = step;
+  layout.n = count;
+  return layout;
 }
 
 // As T, in lines of whole 16-byte pieces; to be copied if they are not so already.
@@ -117,12 +124,11 @@ Readable readable(Call& call, const Operand<From>& x, const Matrices& batch, int
   int64_t count = step ? batch.count : 1;
   Lines lines = as_they_lie(x, count, step);
   if (!std::is_same<T, From>::value || !fits(lines)) {
-    int64_t ld = (lines.cols + 7) / 8 * 8;
-    T* to = call.scratch<T>(count * lines.lines * ld);
-    *copy = lines_copy(to, x.data, count, lines.lines, lines.cols, ld, step);
+    lines.ld = ceil_div(lines.cols, 8) * 8;
+    lines.step = lines.lines * lines.ld;
+    T* to = call.scratch<T>(count * lines.step);
+    *copy = lines_copy(to, x, in_a_row(count, step), lines.ld);
     lines.data = to;
-    lines.ld = ld;
-    lines.step = lines.lines * ld;
   }
   return {lines, step ? 1 : 0, 0};
 }
@@ -135,9 +141,7 @@ Operands readable(Call& call, const Product<From>& p, const Matrices& batch) {
   LinesCopy<T, From> a, b;
   Operands out{readable<T>(call, p.a, batch, batch.a_step, &a),
                readable<T>(call, p.b, batch, batch.b_step, &b)};
-  if (a.chunks + b.chunks > 0)
-    launch_chained(copy_lines<T, From>, grid_for(ceil_div(a.chunks + b.chunks, BLOCK)), BLOCK, 0, 1,
-                   stream_of(call), a, b);
+  repack(call, a, b);
   return out;
 }
 
@@ -154,111 +158,73 @@ constexpr int64_t BK = 64;
 
 struct Plan {
   WgmmaExtent tile;
-  int64_t splits, steps_per_split;
-  bool joined;
+  Splitting k;
   double cycles;
-  bool second_pass() const {
-    return splits > 1 && !joined;
-  }  // which adds up the pieces, and has the epilogue
 };
 
-// A product as the choice sees it. planes: 2 where float was cut.
-struct PlanFor {
-  double batch;
-  int64_t m, n, k;
-  int planes;
-  double tiles(WgmmaExtent tile) const {
-    return batch * (double)ceil_div(m, tile.bm) * (double)ceil_div(n, tile.bn);
-  }
-};
-
-// The tiles that there are, those with most reuse first.
-std::vector<WgmmaExtent> tiles_of(HopperMethod method) {
-  switch (method) {
-    case HopperMethod::SPLIT: return {{128, 128}, {128, 64}};
-    case HopperMethod::TF32: return {{128, 256}, {128, 64}};
-    default: return {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
-  }
+TileCost cost_of(WgmmaExtent tile, int planes) {
+  constexpr double SHARED_BYTES = 130;
+  const int products = planes == 2 ? 3 : 1;
+  // Of the tensor cores' rate; with two planes sums are added up in between.
+  const double busy = planes == 2 ? 0.78 : 0.92;
+  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of
+  // a and all of b, and what comes is written.
+  const double size = tile.bm * tile.bn, multiply = size / 32 * products / busy;
+  const double bytes =
+      BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * planes);
+  return {tile.bm,
+          tile.bn,
+          BK,
+          1,
+          size * BK / std::max(multiply, bytes / SHARED_BYTES),
+          1,
+          (500 + tile.bn * 4) / size,
+          wgmma_has_one_item(tile.bm, tile.bn)};
 }
-std::vector<WgmmaExtent> tiles_of(HopperMethod method, bool fused) {
-  std::vector<WgmmaExtent> some;
-  for (WgmmaExtent tile : tiles_of(method))
-    if (!fused || wgmma_has_one_item(tile.bm, tile.bn)) some.push_back(tile);
+
+// The tiles that there are, those with most reuse first; with an epilogue not all.
+std::vector<TileCost> tiles_of(HopperMethod method, bool fused) {
+  std::vector<WgmmaExtent> all = {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
+  if (method == HopperMethod::FP32) all = {{128, 128}, {128, 64}};
+  if (method == HopperMethod::TF32) all = {{128, 256}, {128, 64}};
+  std::vector<TileCost> some;
+  for (WgmmaExtent tile : all)
+    if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
+      some.push_back(cost_of(tile, method == HopperMethod::FP32 ? 2 : 1));
   return some;
 }
 
-// Clock cycles of an H200. Other devices are not asked, so that all cut k in the same places.
-Plan estimate(WgmmaExtent tile, int64_t splits, bool joined, const PlanFor& p) {
-  constexpr double START = 1900, SECOND_PASS = 3500, PASS_BYTES = 2500, SHARED_BYTES = 130;
-  const int products = p.planes == 2 ? 3 : 1;
-  const double busy =
-      p.planes == 2 ? 0.78 : 0.92;  // tensor cores; with two planes sums are added up in between
-  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of
-  // a and all of b, and what comes is written.
-  double multiply = tile.bm * tile.bn / 32.0 * products / busy;
-  double bytes =
-      BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * p.planes);
-  double step = std::max(multiply, bytes / SHARED_BYTES), end = 500 + tile.bn * 4;
-  int64_t steps = ceil_div(p.k, BK), each = ceil_div(steps, splits), pieces = ceil_div(steps, each);
-  while (joined && pieces < splits) {  // every block of a cluster needs a step
-    splits /= 2;
-    each = ceil_div(steps, splits);
-    pieces = ceil_div(steps, each);
-  }
-  joined = joined && pieces > 1;
-  double items = p.tiles(tile) * (double)pieces;
-  double cycles = START + ceil(items / PROCESSORS) * ((double)each * step + end);
-  if (joined)
-    cycles += 2500 + tile.bn * 16;
-  else if (pieces > 1)
-    cycles += SECOND_PASS + (double)pieces * p.batch * (double)p.m * (double)p.n * 8 / PASS_BYTES;
-  return {tile, pieces, each, joined, cycles};
-}
-
-Plan plan_for(const HopperTile& wanted, const std::vector<WgmmaExtent>& tiles, const PlanFor& p) {
-  constexpr int64_t SPLITS[] = {2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64};
-  constexpr double MOST_BLOCKS = 264;
-  Plan best{{0, 0}, 0, 0, false, 0};
-  auto consider = [&](WgmmaExtent tile, int64_t splits, bool joined) {
-    Plan plan = estimate(tile, splits, joined, p);
-    if (best.splits == 0 || plan.cycles < best.cycles) best = plan;
-  };
-  for (WgmmaExtent tile : tiles) {
-    if (wanted.splits) {
-      consider(tile, wanted.splits, wanted.joined);
-      continue;
-    }
-    consider(tile, 1, false);
-    for (Cluster cluster : CLUSTERS)
-      if (wgmma_has_one_item(tile.bm, tile.bn) && p.tiles(tile) <= cluster.most &&
-          p.k > (cluster.blocks - 1) * BK)
-        consider(tile, cluster.blocks, true);
-    for (int64_t splits : SPLITS)
-      if (p.tiles(tile) * (double)splits <= MOST_BLOCKS && p.k >= splits * 2 * BK)
-        consider(tile, splits, false);
-  }
-  return best;
+FamilyCost family_cost() {
+  FamilyCost family{1900, 2, sizeof(float)};
+  family.l2_rate = 1e9;  // by multicast and TMA: never what limits
+  family.second_pass = 3500;
+  family.join = 2500, family.join_each = 0, family.join_rate = 32;
+  family.clusters = family.persistent = true;
+  return family;
 }
 
 // By the tile that is wanted, or the first that is no wider.
 template <class T>
-Plan plan_of(const HopperTile& wanted, const Product<T>& p, const Matrices& batch,
+Plan plan_of(Call& call, const HopperTile& wanted, const Product<T>& p, const Matrices& batch,
              HopperMethod method, bool fused) {
   static thread_local Plans<Plan> plans;
   const int64_t kind =
-      ((((int64_t)wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
+      (((wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
       static_cast<int64_t>(method) * 2 + fused;
-  return plans.at({batch.count, p.m(), p.n(), p.k(), kind}, [&] {
-    std::vector<WgmmaExtent> tiles = tiles_of(method, fused);
+  const Problem x{batch.count, p.m(), p.n(), p.k()};
+  return plans.at({call.device(), x, kind}, [&] {
+    std::vector<TileCost> tiles = tiles_of(method, fused);
     if (wanted.bn) {
-      WgmmaExtent found{0, 0};
-      for (WgmmaExtent tile : tiles)
-        if (!found.bn && tile.bm <= wanted.bm && tile.bn <= wanted.bn) found = tile;
-      tiles = {found.bn ? found : tiles.back()};
+      size_t at = 0;
+      while (at + 1 < tiles.size() && (tiles[at].bm > wanted.bm || tiles[at].bn > wanted.bn)) at++;
+      tiles = {tiles[at]};
     }
-    return plan_for(
-        wanted, tiles,
-        {(double)batch.count, p.m(), p.n(), p.k(), method == HopperMethod::SPLIT ? 2 : 1});
+    auto best = choose_tile(call.model(), tiles, family_cost(), x);
+    const int64_t steps = ceil_div(x.k, BK);
+    if (wanted.splits &&
+        (!wanted.joined || ceil_div(steps, ceil_div(steps, wanted.splits)) == wanted.splits))
+      best.k = split(*best.tile, x.k, wanted.splits, wanted.joined);
+    return Plan{{best.tile->bm, best.tile->bn}, best.k, best.cycles};
   });
 }
 
@@ -270,7 +236,7 @@ double preparing_cycles(const Operand<float>& x, double matrices, HopperMethod m
   const bool cuts = method != HopperMethod::BFLOAT16, columns = !x.k_contiguous;
   const double held = columns ? 4096 : 65536, k = (double)x.k,
                twice = cuts && k > held ? 1 - held / k : 0;
-  const double bytes = 4 + 4 * twice + (method == HopperMethod::SPLIT ? 4 : 2);
+  const double bytes = 4 + 4 * twice + (method == HopperMethod::FP32 ? 4 : 2);
   return matrices * (double)x.extent * k * bytes / BYTES_PER_CYCLE +
          (cuts && columns && k > 256 ? MESSAGES : 0);
 }
@@ -281,12 +247,13 @@ void launch(Call& call, const WgmmaKernel& kernel, CUtensorMap a, CUtensorMap b,
             WgmmaWork work, int64_t items) {
   int cluster = work.cluster * work.joined;
   int64_t wanted = items * cluster,
-          most = work.one_item ? wanted : device_facts(call).processors / cluster * cluster;
+          most = work.one_item ? wanted : call.model().processors / cluster * cluster;
   void* arguments[] = {&a, &b, &c, &work};
-  allow_shared(call, kernel.function, kernel.shared_bytes);
-  launch_chained(kernel.function, static_cast<unsigned>(wanted < most ? wanted : most),
-                 static_cast<unsigned>(kernel.threads), kernel.shared_bytes, cluster,
-                 stream_of(call), arguments);
+
+  launch(call, kernel.function,
+         {static_cast<unsigned>(std::min(wanted, most)), static_cast<unsigned>(kernel.threads),
+          kernel.shared_bytes, cluster, true},
+         arguments);
 }
 
 // Adds up pieces of k that lie one after another, and does what is to follow.
@@ -305,7 +272,7 @@ bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
 
 template <class T>
 WgmmaCase case_of(const Product<T>& p, const Epilogue* epilogue, const Plan& plan) {
-  return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && !plan.second_pass()};
+  return {!p.a.k_contiguous, !p.b.k_contiguous, fuses(epilogue) && !plan.k.second_pass()};
 }
 
 // The epilogue of the matrices from one on: `before` elements of c lie in front of it.
@@ -336,19 +303,20 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   WgmmaWork w{};
   int64_t rows = ceil_div(m, plan.tile.bm), cols = ceil_div(n, plan.tile.bn);
   bool fused = fuses(epilogue);
-  float* pieces = plan.second_pass() ? call.scratch<float>(plan.splits * count) : nullptr;
-  w.joined = plan.joined ? static_cast<int32_t>(plan.splits) : 1;
+  float* pieces = plan.k.second_pass() ? call.scratch<float>(plan.k.splits * count) : nullptr;
+  w.joined = plan.k.joined ? static_cast<int32_t>(plan.k.splits) : 1;
   w.one_item = (fused && !pieces) || w.joined > 1;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
   const bool shares_b = w.joined == 1 && plan.tile.bm * plan.tile.bn >= 128 * 128 && rows >= 2;
-  w.cluster = shares_b && rows * cols * batch.count * plan.splits > 66 ? 2 : 1;
+  w.cluster =
+      shares_b && rows * cols * batch.count * plan.k.splits > call.model().processors / 2 ? 2 : 1;
   w.grid = tile_grid(rows, cols, w.cluster, 1);
   w.by_tiles = Divisor(w.grid.rows * w.grid.cols);
-  w.by_splits = Divisor(static_cast<uint32_t>(plan.splits));
+  w.by_splits = Divisor(static_cast<uint32_t>(plan.k.splits));
   w.steps = static_cast<int32_t>(ceil_div(p.k(), BK));
-  w.splits = static_cast<int32_t>(plan.splits);
-  w.steps_per_split = static_cast<int32_t>(plan.steps_per_split);
+  w.splits = static_cast<int32_t>(plan.k.splits);
+  w.steps_per_split = static_cast<int32_t>(plan.k.piece / BK);
   w.batch = static_cast<int32_t>(batch.count);
   w.a_moves = x.a.moves;
   w.b_moves = x.b.moves;
@@ -363,16 +331,16 @@ void multiply(Call& call, Out* c, const Product<In>& p, const Matrices& batch, i
   Lines out{c, n, m, n, batch.count, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
   int64_t items =
-      static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch * (plan.joined ? 1 : w.splits);
+      static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch * (plan.k.joined ? 1 : w.splits);
   CUtensorMap map_a = tensor_map(x.a.lines, p.a.k_contiguous ? plan.tile.bm : 64),
               map_b = tensor_map(x.b.lines, p.b.k_contiguous ? plan.tile.bn / w.cluster : 64),
               map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
   launch(call, x.kernel, map_a, map_b, map_c, w, items);
   if (!pieces) return;
   if (fused)
-    each(call, count, FinishPieces<In, Out>{{w.epilogue, n}, pieces, count, plan.splits});
+    each(call, count, FinishPieces<In, Out>{{w.epilogue, n}, pieces, count, plan.k.splits});
   else
-    sum_all_pieces(call, c, pieces, count, plan.splits);
+    sum_all_pieces(call, c, pieces, count, plan.k.splits);
 }
 
 // Extents that the kernel counts in 32 bits.
@@ -387,7 +355,7 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout,
                    const Epilogue* epilogue, const HopperTile& wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
-    Plan plan = plan_of(wanted, p, batch, HopperMethod::HALF, fuses(epilogue));
+    Plan plan = plan_of(call, wanted, p, batch, HopperMethod::HALF, fuses(epilogue));
     const WgmmaCase kind = case_of(p, epilogue, plan);
     Operands operands = readable<T>(call, p, batch);
     Prepared x{operands.a,
@@ -406,17 +374,6 @@ bool multiply_half(Call& call, const Product<T>& product, const Layout& layout,
 
 }  // namespace
 
-// The kernels are in the library only if it was built for sm_90a; in code for other architectures
-// they are empty.
-bool hopper_device(const Call& call) {
-#ifdef CDN_ARCHS
-  static const bool built = strstr(CDN_ARCHS, "90a") != nullptr;
-#else
-  constexpr bool built = true;
-#endif
-  return built && device_facts(call).capability == 90;
-}
-
 bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch,
                    const Epilogue* epilogue, HopperTile tile) {
   return multiply_half(call, p, batch, epilogue, tile);
@@ -430,10 +387,10 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
                    const Epilogue* epilogue, HopperMethod method, HopperTile wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<float>& p, const Matrices& batch, int64_t first) {
-    Plan plan = plan_of(wanted, p, batch, method, fuses(epilogue));
+    Plan plan = plan_of(call, wanted, p, batch, method, fuses(epilogue));
     const WgmmaCase kind = case_of(p, epilogue, plan);
     Prepared x{};
-    x.planes = method == HopperMethod::SPLIT ? 2 : 1;
+    x.planes = method == HopperMethod::FP32 ? 2 : 1;
     if (method == HopperMethod::BFLOAT16) {
       Operands operands = readable<bfloat16>(call, p, batch);
       x.a = operands.a;
@@ -441,8 +398,8 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
       x.kernel = wgmma_bfloat16(plan.tile, kind);
     } else {
       CutProduct cut = split_operands(call, p, batch, x.planes);
-      x.a = readable(cut.a, p.a.ld(), batch.a_step, x.planes);
-      x.b = readable(cut.b, p.b.ld(), batch.b_step, x.planes);
+      x.a = readable(cut.a, p.a.length(), batch.a_step, x.planes);
+      x.b = readable(cut.b, p.b.length(), batch.b_step, x.planes);
       x.cut = {x.a.info, x.b.info, p.a, p.b, batch.a_step, batch.b_step, x.a.moves, x.b.moves};
       x.kernel = wgmma_split(x.planes, plan.tile, kind);
     }
@@ -451,31 +408,32 @@ bool matmul_hopper(Call& call, const Product<float>& product, const Layout& layo
   return true;
 }
 
-double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method) {
+double hopper_cycles(Call& call, const Product<float>& p, const Layout& batch,
+                     HopperMethod method) {
   constexpr double LAUNCH = 3000;
   Matrices row = last_row(batch);
   double launches = (double)batch.n / (double)row.count,
-         each = plan_of({}, p, row, method, false).cycles;
+         each = plan_of(call, {}, p, row, method, false).cycles;
   each += preparing_cycles(p.a, row.a_step ? (double)row.count : 1, method) +
           preparing_cycles(p.b, row.b_step ? (double)row.count : 1, method) + LAUNCH;
   return launches * each;
 }
 
-template <class T> double hopper_half_cycles(const Product<T>& p, const Layout& batch) {
+template <class T> double hopper_half_cycles(Call& call, const Product<T>& p, const Layout& batch) {
   constexpr double LAUNCH = 5600, BYTES_PER_CYCLE = 1500;
   Matrices row = last_row(batch);
   double launches = (double)batch.n / (double)row.count,
-         each = plan_of({}, p, row, HopperMethod::HALF, false).cycles;
+         each = plan_of(call, {}, p, row, HopperMethod::HALF, false).cycles;
   double copied = (fits(as_they_lie(p.a, row.count, row.a_step)) ? 0 : (double)p.m()) +
                   (fits(as_they_lie(p.b, row.count, row.b_step)) ? 0 : (double)p.n());
   if (copied > 0) each += LAUNCH + (double)row.count * copied * (double)p.k() * 4 / BYTES_PER_CYCLE;
   return launches * each;
 }
-double hopper_cycles(const Product<float16>& p, const Layout& batch) {
-  return hopper_half_cycles(p, batch);
+double hopper_cycles(Call& call, const Product<float16>& p, const Layout& batch) {
+  return hopper_half_cycles(call, p, batch);
 }
-double hopper_cycles(const Product<bfloat16>& p, const Layout& batch) {
-  return hopper_half_cycles(p, batch);
+double hopper_cycles(Call& call, const Product<bfloat16>& p, const Layout& batch) {
+  return hopper_half_cycles(call, p, batch);
 }
 
 }  // namespace cdn

@@ -7,7 +7,7 @@ namespace cdn {
 
 enum class HopperMethod {
   HALF,      // 16-bit operands as they are
-  SPLIT,     // float as two float16 each: as exact as float sums
+  FP32,      // float as two float16 each: as exact as float sums
   TF32,      // float as one float16 each with its row's scale: 11 bits, as tf32 has
   BFLOAT16,  // float rounded to bfloat16
 };
@@ -21,8 +21,6 @@ struct HopperTile {
   int bm = 128;
 };
 
-bool hopper_device(const Call& call);  // whether the kernels run on the call's device
-
 // c = a b, or what the epilogue makes of it, where there is one: then c is its own. False where
 // extents or the batch's layout do not fit TMA, and nothing was done.
 bool matmul_hopper(Call& call, const Product<float16>& p, const Layout& batch,
@@ -32,9 +30,9 @@ bool matmul_hopper(Call& call, const Product<bfloat16>& p, const Layout& batch,
 bool matmul_hopper(Call& call, const Product<float>& p, const Layout& batch,
                    const Epilogue* epilogue, HopperMethod method, HopperTile tile);
 
-// How long that takes, preparations included, estimated in clock cycles of an H200.
-double hopper_cycles(const Product<float>& p, const Layout& batch, HopperMethod method);
-double hopper_cycles(const Product<float16>& p, const Layout& batch);
-double hopper_cycles(const Product<bfloat16>& p, const Layout& batch);
+// How long that takes, preparations included, estimated in clock cycles.
+double hopper_cycles(Call& call, const Product<float>& p, const Layout& batch, HopperMethod method);
+double hopper_cycles(Call& call, const Product<float16>& p, const Layout& batch);
+double hopper_cycles(Call& call, const Product<bfloat16>& p, const Layout& batch);
 
 }  // namespace cdn
