@@ -15,6 +15,9 @@ const skinny: [number, number, number][] = [
   [512, 512, 65536],
 ];
 
+// Large outputs of few multiply-adds each; in 16 bits, lines that begin at any place.
+const short: [number, number, number][] = [[696, 35, 5811], [1304, 70, 2940], [1547, 128, 5102]];
+
 const all: Product[] = [
   ...(["bfloat16", "float16"] as const).flatMap((dtype) =>
     sizes.map((size): Product => ({ name: `matmul_${dtype}_${size}`, dtype, ...square(size) }))
@@ -39,6 +42,9 @@ const all: Product[] = [
       transposes,
       ...square(4096),
     }))
+  ),
+  ...(["bfloat16", "float32"] as const).flatMap((dtype) =>
+    short.map(([m, k, n]): Product => ({ name: `matmul_${dtype}_${m}x${k}x${n}`, dtype, m, k, n }))
   ),
   ...skinny.map(([m, k, n]): Product => ({
     name: `matmul_float32_${m}x${k}x${n}`,

@@ -174,6 +174,14 @@ int64_t rows_apart(int64_t k, int64_t w) {
   return w;
 }
 
+// What plans depend on.
+template <class T>
+PlanKey key_of(const Call& call, const VectorProduct<T>& p, const Layout& batch) {
+  return {call.device(),
+          {batch.n, p.matrix.extent, p.few.extent, p.matrix.k},
+          wide_lines(p.matrix, batch, p.input)};
+}
+
 // Rows, of which a group of lanes has `rows`. A warp's step is `deep` times `abreast` packs of
 // each.
 struct RowPlan {
@@ -243,7 +251,10 @@ bool launch_rows(Call& call, const VectorProduct<T>& p, const Layout& batch, Row
 template <int EIGHTS, class T>
 bool launch_rows_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 256 / EIGHTS;
-  RowPlan plan = plan_rows(call.model(), p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
+  static thread_local Plans<RowPlan> plans;
+  RowPlan plan = plans.at(key_of(call, p, batch), [&] {
+    return plan_rows(call.model(), p, batch, MMA_ROWS, 4, MMA_DEEP, CHUNK, 16.0 * F, 0.01);
+  });
   plan.work.ring = static_cast<int>(
       in_packs(F * mma_row_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T))));
   int64_t sums =
@@ -295,8 +306,11 @@ bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) 
   constexpr int W = PACK<T>, CHUNK_BYTES = (F * sizeof(C) > 64 ? 24 : 32) * 1024;
   // As few lanes as leave room for a step of the few vectors, as many as for the warps' sums.
   constexpr int LEAST_LOG = F * sizeof(C) > 64 ? 2 : 1, MOST_LOG = F * W < 64 ? 5 : 4;
-  ColumnPlan plan = plan_columns(call.model(), p, batch, LEAST_LOG, MOST_LOG,
-                                 is_half<T> ? (F + 1) / 140.0 : F / 280.0);
+  static thread_local Plans<ColumnPlan> plans;
+  ColumnPlan plan = plans.at(key_of(call, p, batch), [&] {
+    return plan_columns(call.model(), p, batch, LEAST_LOG, MOST_LOG,
+                        is_half<T> ? (F + 1) / 140.0 : F / 280.0);
+  });
   const int lanes = 1 << plan.work.log, step = 8 * RING_PACKS << (5 - plan.work.log);
   const int64_t room = CHUNK_BYTES / (F * static_cast<int64_t>(sizeof(C)));
   plan.work.chunk =
@@ -313,7 +327,10 @@ bool launch_columns(Call& call, const VectorProduct<T>& p, const Layout& batch) 
 template <int EIGHTS, class T>
 bool launch_columns_mma(Call& call, const VectorProduct<T>& p, const Layout& batch) {
   constexpr int F = 8 * EIGHTS, CHUNK = 1024, STEP = 32 * RING_PACKS;
-  ColumnPlan plan = plan_columns(call.model(), p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
+  static thread_local Plans<ColumnPlan> plans;
+  ColumnPlan plan = plans.at(key_of(call, p, batch), [&] {
+    return plan_columns(call.model(), p, batch, MMA_COLUMNS_LOG, MMA_COLUMNS_LOG, 0.01);
+  });
   plan.work.chunk = static_cast<int>(std::min<int64_t>(CHUNK, plan.stages * STEP));
   const int64_t xs = F * mma_column_pitch(plan.work.chunk) * static_cast<int64_t>(sizeof(T));
   const int64_t totals = (F * MMA_COLUMNS + SPARE_TOTALS) * static_cast<int64_t>(sizeof(float));
@@ -329,10 +346,18 @@ bool launch_few(Call& call, const VectorProduct<T>& p, const Layout& batch) {
     if (!p.matrix.k_contiguous) return launch_columns<F>(call, p, batch);
   // Some rows at a time save reads of the few vectors; where that leaves threads idle, one.
   constexpr int MANY = F * sizeof(T) > 64 ? 2 : 4;  // sums that fit the registers
-  const RowPlan many = plan_plain_rows<F, MANY>(call.model(), p, batch),
-                one = plan_plain_rows<F, 1>(call.model(), p, batch);
-  return many.cycles <= one.cycles ? launch_rows<F, MANY>(call, p, batch, many)
-                                   : launch_rows<F, 1>(call, p, batch, one);
+  struct Choice {
+    RowPlan plan;
+    bool many;
+  };
+  static thread_local Plans<Choice> plans;
+  const Choice& best = plans.at(key_of(call, p, batch), [&]() -> Choice {
+    const RowPlan many = plan_plain_rows<F, MANY>(call.model(), p, batch),
+                  one = plan_plain_rows<F, 1>(call.model(), p, batch);
+    return many.cycles <= one.cycles ? Choice{many, true} : Choice{one, false};
+  });
+  return best.many ? launch_rows<F, MANY>(call, p, batch, best.plan)
+                   : launch_rows<F, 1>(call, p, batch, best.plan);
 }
 
 template <class T> bool few(Call& call, const Product<T>& product, const Layout& batch) {

@@ -162,8 +162,8 @@ struct Plan {
   double cycles;
 };
 
-TileCost cost_of(WgmmaExtent tile, int planes) {
-  constexpr double SHARED_BYTES = 130;
+TileCost cost_of(WgmmaExtent tile, int planes, bool boxes_out) {
+  constexpr double SHARED_BYTES = 130, BY_WORDS = 0.5;
   const int products = planes == 2 ? 3 : 1;
   // Of the tensor cores' rate; with two planes sums are added up in between.
   const double busy = planes == 2 ? 0.78 : 0.92;
@@ -178,19 +178,19 @@ TileCost cost_of(WgmmaExtent tile, int planes) {
           1,
           size * BK / std::max(multiply, bytes / SHARED_BYTES),
           1,
-          (500 + tile.bn * 4) / size,
+          (500 + tile.bn * 4) / size + (boxes_out ? 0 : BY_WORDS),
           wgmma_has_one_item(tile.bm, tile.bn)};
 }
 
 // The tiles that there are, those with most reuse first; with an epilogue not all.
-std::vector<TileCost> tiles_of(HopperMethod method, bool fused) {
+std::vector<TileCost> tiles_of(HopperMethod method, bool fused, bool boxes_out) {
   std::vector<WgmmaExtent> all = {{128, 256}, {128, 128}, {128, 64}, {64, 128}, {64, 64}};
   if (method == HopperMethod::FP32) all = {{128, 128}, {128, 64}};
   if (method == HopperMethod::TF32) all = {{128, 256}, {128, 64}};
   std::vector<TileCost> some;
   for (WgmmaExtent tile : all)
     if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
-      some.push_back(cost_of(tile, method == HopperMethod::FP32 ? 2 : 1));
+      some.push_back(cost_of(tile, method == HopperMethod::FP32 ? 2 : 1, boxes_out));
   return some;
 }
 
@@ -208,12 +208,16 @@ template <class T>
 Plan plan_of(Call& call, const HopperTile& wanted, const Product<T>& p, const Matrices& batch,
              HopperMethod method, bool fused) {
   static thread_local Plans<Plan> plans;
+  // 16-bit results leave by TMA where their lines allow it.
+  const bool boxes_out = method != HopperMethod::HALF || fused || p.n() % 8 == 0;
   const int64_t kind =
-      (((wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
-      static_cast<int64_t>(method) * 2 + fused;
+      ((((wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
+       static_cast<int64_t>(method) * 2 + fused) *
+          2 +
+      boxes_out;
   const Problem x{batch.count, p.m(), p.n(), p.k()};
   return plans.at({call.device(), x, kind}, [&] {
-    std::vector<TileCost> tiles = tiles_of(method, fused);
+    std::vector<TileCost> tiles = tiles_of(method, fused, boxes_out);
     if (wanted.bn) {
       size_t at = 0;
       while (at + 1 < tiles.size() && (tiles[at].bm > wanted.bm || tiles[at].bn > wanted.bn)) at++;
