@@ -6,16 +6,21 @@
 namespace cdn {
 namespace {
 
-// Above this much shared memory a kernel must ask, on each device. For no more than it needs: the
-// rest stays a cache.
+// Above this much shared memory a kernel must ask, once on each device: for all that it may have,
+// as threads share what was asked for.
 constexpr int UNASKED = 48 * 1024;
 
-void allow_shared(const Call& call, const void* kernel, int bytes) {
-  static thread_local std::unordered_map<const void*, std::unordered_map<int32_t, int>> allowed;
-  int& most = allowed[kernel][call.device()];
-  if (bytes <= most) return;
-  CUDA_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
-  most = bytes;
+void allow_shared(const Call& call, const void* kernel) {
+  static thread_local std::unordered_map<const void*, uint64_t> asked;  // a bit for each device
+  const uint64_t device = uint64_t{1} << call.device() % 64;
+  uint64_t& devices = asked[kernel];
+  if (devices & device) return;
+  cudaFuncAttributes own;
+  CUDA_CHECK(cudaFuncGetAttributes(&own, kernel));
+  CUDA_CHECK(cudaFuncSetAttribute(
+      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+      call.model().shared_per_block - static_cast<int>(own.sharedSizeBytes)));
+  devices |= device;
 }
 
 }  // namespace
@@ -32,7 +37,7 @@ bool hopper_device(const Call& call) {
 }
 
 void launch(Call& call, const void* kernel, const Launch& how, void** arguments) {
-  if (how.shared_bytes > UNASKED) allow_shared(call, kernel, how.shared_bytes);
+  if (how.shared_bytes > UNASKED) allow_shared(call, kernel);
   cudaLaunchAttribute attributes[2];
   cudaLaunchConfig_t config = {};
   if (how.pdl) {

@@ -61,8 +61,9 @@ struct FamilyCost {
   double l2_rate = 24;                                 // bytes per cycle and multiprocessor
   double second_pass = 0;                              // which adds up pieces of k
   double join = 900, join_each = 200, join_rate = 48;  // cluster reduction: once, a block, bytes
-  double pdl = 0;                                      // what a dependent launch saves
-  bool clusters = false;                               // whether there are any
+  double end = 0;           // cycles for each number of a tile, beside the tile's own
+  double pdl = 0;           // what a dependent launch saves
+  bool clusters = false;    // whether there are any
   bool persistent = false;  // a block takes tile after tile, and needs some of k
 };
 
@@ -103,9 +104,10 @@ inline double tile_cycles(const DeviceModel& device, const TileCost& tile, const
   const double multiply = size / tile.rate * (each == 1 ? tile.alone : 1);
   const double load = (tile.bm + tile.bn) * family.number_bytes / family.l2_rate;
   const double starts = family.persistent ? 1 : ceil(each / tile.blocks_per_processor);
-  double cycles = each * static_cast<double>(k.piece) * (multiply > load ? multiply : load) +
-                  family.start * starts +
-                  each * size * tile.end / (k.joined && !family.persistent ? splits : 1);
+  double cycles =
+      each * static_cast<double>(k.piece) * (multiply > load ? multiply : load) +
+      family.start * starts +
+      each * size * (tile.end + family.end) / (k.joined && !family.persistent ? splits : 1);
   if (k.joined)
     cycles += family.join + splits * family.join_each +
               each * size * family.piece_bytes / family.join_rate;

@@ -174,9 +174,10 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
 template <class T>
 MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, MmaMethod method, bool aligned,
                      const Problem& x) {
-  constexpr double START = 2600, PDL = 1200;
+  constexpr double START = 2600, PDL = 1200, NARROW_STORE = 0.37;
   FamilyCost family{START, sizeof(T), sizeof(float)};
   family.second_pass = LAUNCH;
+  if (is_half<T> && x.n % 4) family.end = NARROW_STORE;
   family.pdl = hopper ? PDL : 0;
   family.clusters = hopper;
   MmaPlan<T> plan{choose_tile(device, tiles_of(T{}, method), family, x)};

@@ -163,7 +163,7 @@ struct Plan {
 };
 
 TileCost cost_of(WgmmaExtent tile, int planes, bool boxes_out) {
-  constexpr double SHARED_BYTES = 130, BY_WORDS = 0.5;
+  constexpr double SHARED_BYTES = 130, STORE_WORDS = 1500, EACH_WORD = 0.22;
   const int products = planes == 2 ? 3 : 1;
   // Of the tensor cores' rate; with two planes sums are added up in between.
   const double busy = planes == 2 ? 0.78 : 0.92;
@@ -178,7 +178,7 @@ TileCost cost_of(WgmmaExtent tile, int planes, bool boxes_out) {
           1,
           size * BK / std::max(multiply, bytes / SHARED_BYTES),
           1,
-          (500 + tile.bn * 4) / size + (boxes_out ? 0 : BY_WORDS),
+          (500 + tile.bn * 4 + (boxes_out ? 0 : STORE_WORDS + EACH_WORD * size)) / size,
           wgmma_has_one_item(tile.bm, tile.bn)};
 }
 
