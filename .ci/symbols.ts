@@ -3,7 +3,8 @@
  *
  *     deno run --allow-read --allow-write .ci/symbols.ts
  *
- * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing else.
+ * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing
+ * else.
  */
 
 export interface Prototype {
@@ -69,7 +70,8 @@ export async function generate(): Promise<string> {
   const aliases = Object.entries(elsewhere).map(([alias, name]) =>
     line(prototypes.find((prototype) => prototype.name === name)!, alias)
   );
-  return `// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
+  return `\
+// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
 // compares the two.
 
 /**

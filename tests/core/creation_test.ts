@@ -342,7 +342,7 @@ for (const [name, make, kind, says] of refused) {
   });
 }
 
-Deno.test("a tensor cannot be used once it is disposed, and disposing it again is harmless", async () => {
+Deno.test("a tensor cannot be used once disposed; disposing it again is harmless", async () => {
   const x = ones([2]);
   assert(!x.disposed);
   x.dispose();

@@ -88,12 +88,13 @@ const makers: (() => unknown)[] = [
 ];
 // epochs are left out: a large number of them is no error, but takes long.
 const keys = [
-  ..."lr momentum bias dtype device axis axes keepDims shape p loss optimizer model dim weight params"
+  ..."lr momentum bias dtype device axis axes keepDims shape p loss optimizer model dim weight"
     .split(" "),
-  ..."requiresGrad reduction batchSize shuffle eps betas mask causal low high mean std strict start end"
+  ..."params requiresGrad reduction batchSize shuffle eps betas mask causal low high mean std"
     .split(" "),
-  ..."callbacks validation metrics schedule accumulate labelSmoothing ignoreIndex a length batch size"
+  ..."strict start end callbacks validation metrics schedule accumulate labelSmoothing ignoreIndex"
     .split(" "),
+  ..."a length batch size".split(" "),
 ];
 
 function value(): unknown {

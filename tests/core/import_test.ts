@@ -52,7 +52,7 @@ Deno.test("import: nothing happens by it, and no permission is needed", async ()
   assertEquals([code, out, err], [0, "function function function device\n", ""]);
 });
 
-Deno.test("import: the examples' name, by the line of deno.json that the README gives", async () => {
+Deno.test("import: the examples' name, by the README's line of deno.json", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", root));
   const line = readme.match(/^\{ "imports": .*$/m)![0];
   const config = JSON.parse(line.replace("/path/to/cudeno/mod.ts", modUrl));

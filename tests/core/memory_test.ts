@@ -167,7 +167,8 @@ Deno.test("CUDENO_DEBUG=1 warns of tensors that nobody disposed", async () => {
   });
   assertEquals([code, out], [0, "left 0\n"]);
   const line = (column: string) =>
-    `cudeno: a float32 tensor of shape [10, 10], made at ${column}, was collected without dispose(); use scope() or \`using\``;
+    `cudeno: a float32 tensor of shape [10, 10], made at ${column}, was collected without ` +
+    "dispose(); use scope() or `using`";
   // rand() and exp() by their columns in line 3, of a file of any name.
   const lines = err.trim().split("\n").map((said) =>
     said.replace(/made at \S+:(3:\d+),/, "made at $1,")
@@ -187,7 +188,8 @@ Deno.test("more memory than there is; all tensors stay usable", async () => {
     const small = ones([1000]);
     const big = ones([10, mib]);
     const live = memory().live;
-    for (const op of [() => big.add(1), () => big.exp(), () => ones([2 ** 50]), () => big.to("float64")]) {
+    const ops = [() => big.add(1), () => big.exp(), () => ones([2 ** 50]), () => big.to("float64")];
+    for (const op of ops) {
       try {
         op();
         console.log("that was no error");
@@ -292,8 +294,8 @@ Deno.test({
     const file = await Deno.makeTempFile({ suffix: ".ts" });
     try {
       await Deno.writeTextFile(file, source);
-      const command =
-        `echo $$ > ${group}/cgroup.procs || exit 77; exec "${Deno.execPath()}" run -A --no-check ${file}`;
+      const command = `echo $$ > ${group}/cgroup.procs || exit 77; ` +
+        `exec "${Deno.execPath()}" run -A --no-check ${file}`;
       const { code, stdout } = await new Deno.Command("sh", { args: ["-c", command] }).output();
       if (code === 77) return; // the group may be made here, but not entered
       const out = new TextDecoder().decode(stdout);

@@ -161,7 +161,8 @@ test("using a disposed tensor is an error that says how to learn where it was di
       assertEquals(error.code, "disposed");
       assertStringIncludes(
         error.message,
-        `A float32 tensor of shape [2, 3] was used after it was disposed${how} (run with CUDENO_DEBUG=1`,
+        `A float32 tensor of shape [2, 3] was used after it was disposed${how} (run with ` +
+          "CUDENO_DEBUG=1",
       );
     }
   }
@@ -277,7 +278,7 @@ test("scope: noGrad() and autocast() in one flow do not reach into others", asyn
   seen.forEach((found, i) => assertEquals([...found], [wanted[i % 3]]));
 });
 
-test("scope: what goes on after its scope has ended makes tensors for the scope around", async () => {
+test("scope: what goes on after its scope's end makes tensors for the scope around", async () => {
   const go = Promise.withResolvers<void>();
   let late: Promise<Tensor> | undefined;
   let lost: Tensor | undefined;
@@ -295,7 +296,7 @@ test("scope: what goes on after its scope has ended makes tensors for the scope 
   assert(lost!.disposed);
 });
 
-test("scope: keep() finds the owner from another flow, and a returned tensor leaves its own scope alone", async () => {
+test("scope: keep() finds the owner from another flow, and a result leaves its scope", async () => {
   const go = Promise.withResolvers<void>();
   const shared: Tensor[] = [];
   const first = scope(async () => {

@@ -28,7 +28,7 @@ const bytes = (text: string) => new TextEncoder().encode(text);
 const names = (folder: string) => Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
 const modeOf = (path: string) => Deno.statSync(path).mode! & 0o7777;
 
-test("a file appears, and is replaced with its mode, beside whatever else is there", async (folder) => {
+test("a file appears, and is replaced with its mode, beside what else is there", async (folder) => {
   const path = `${folder}/w`;
   await Deno.writeTextFile(`${path}.part`, "the user's own");
   await replaceFile(path, bytes("first"));
@@ -178,7 +178,7 @@ test("every call that fails leaves the old file, nothing else, and a DataError",
   }
 });
 
-test("in place, too: a new file that fails is taken away, an old one may be mixed", async (folder) => {
+test("in place: a new file that fails is taken away, an old one may be mixed", async (folder) => {
   const path = `${folder}/w`;
   const inPlace = (original: Method): Method =>
     function (asked) {

@@ -202,7 +202,7 @@ Deno.test("mutations of MNIST's files", async () => {
   );
 });
 
-Deno.test("mutations of the states of modules, optimizers, averages, schedules and scalers", async () => {
+Deno.test("mutations of states: modules, optimizers, averages, schedules and scalers", async () => {
   const model = new nn.Sequential(new nn.Linear(2, 3), new nn.BatchNorm1d(3));
   const make = () => new optim.Adam(model.parameters(), { lr: 0.1 });
   const [from, to] = [make(), make()];

@@ -213,7 +213,7 @@ test("a missing file is an error that names it", async (folder) => {
   assert(error.cause instanceof Deno.errors.NotFound);
 });
 
-test("a bad header, holes, overlaps or missing bytes are errors that name the file", async (folder) => {
+test("bad headers, holes, overlaps, missing bytes are errors naming the file", async (folder) => {
   const path = `${folder}/model.safetensors`;
   const floats = { dtype: "F32", shape: [2], data: new Uint8Array(8) };
   const good = encodeSafetensors({

@@ -17,9 +17,11 @@ async function isolates(device: string, main: string, env: Record<string, string
     JSON.stringify(device)
   } });';
     function work(source) {
-      return new Worker("data:application/javascript," + encodeURIComponent(head + source), { type: "module" });
+      const url = "data:application/javascript," + encodeURIComponent(head + source);
+      return new Worker(url, { type: "module" });
     }
-    const message = (worker) => new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+    const message = (worker) =>
+      new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));`;
   const { code, out, err } = await program(`${prelude}\n${main}\nconsole.log("ended well");`, {
     flags: ["-A"],
@@ -51,7 +53,8 @@ const busy: Record<string, [needs: string, does: string]> = {
   "dataSync()": ["const x = m.randn([1 << 22])", "x.dataSync()"],
   "allocation": ["", "for (let i = 0; i < 10000; i++) m.zeros([1 << 14]).dispose()"],
   "training": [
-    "const net = new m.nn.Linear(64, 64), o = new m.optim.Adam(net.parameters()), x = m.randn([64, 64])",
+    "const net = new m.nn.Linear(64, 64), o = new m.optim.Adam(net.parameters());" +
+    "const x = m.randn([64, 64])",
     "m.scope(() => { o.zeroGrad(); net.forward(x).sum().backward(); o.step(); })",
   ],
   "deviceTime()": ["const x = m.randn([100, 100])", "await m.deviceTime(() => x.matmul(x))"],
@@ -61,7 +64,7 @@ const loops = Object.values(busy).map(([needs, does]) =>
 );
 
 for (const device of kinds) {
-  Deno.test(`${device}: an isolate that alone holds the library is terminated in the middle of a call`, async () =>
+  Deno.test(`${device}: an isolate that alone holds the library ends during a call`, async () =>
     void await isolates(
       device,
       `for (const source of ${JSON.stringify(loops)}) {
@@ -75,11 +78,12 @@ for (const device of kinds) {
       await pause(300);`,
     ));
 
-  Deno.test(`${device}: an isolate ends by close() or an error while calls are under way`, async () =>
+  Deno.test(`${device}: an isolate ends by close() or an error while calls go on`, async () =>
     void await isolates(
       device,
       `for (const end of ["self.close()", "setTimeout(() => { throw new Error('on purpose') })"]) {
-        for (const call of ["x.data()", "x.copyFromAsync(new Float32Array(x.size))", "m.synchronize()"]) {
+        const copy = "x.copyFromAsync(new Float32Array(x.size))";
+        for (const call of ["x.data()", copy, "m.synchronize()"]) {
           const worker = work("const x = m.randn([1 << 22]);" + call + ";" + call + ";" + end);
           worker.onerror = (event) => event.preventDefault();
           await pause(150);
@@ -100,13 +104,16 @@ for (const device of kinds) {
           return Number(/threads hold (\\d+)/.exec(error.message)[1]);
         }
       };
-      for (const end of ["", "self.close();", "setTimeout(() => { throw new Error('on purpose') });"]) {
+      const fail = "setTimeout(() => { throw new Error('on purpose') });";
+      for (const end of ["", "self.close();", fail]) {
         const workers = Array.from({ length: 4 }, () =>
           work("const x = m.ones([20 << 18]), y = m.ones([1000]); await x.data(); postMessage(1);" +
             "onmessage = () => {" + end + "};"));
         for (const worker of workers) worker.onerror = (event) => event.preventDefault();
         await Promise.all(workers.map(message));
-        if (heldByOthers() < 80 << 20) throw new Error("4 isolates of 20 MiB hold " + heldByOthers());
+        if (heldByOthers() < 80 << 20) {
+          throw new Error("4 isolates of 20 MiB hold " + heldByOthers());
+        }
         for (const worker of workers) end ? worker.postMessage(1) : worker.terminate();
         for (let i = 0; i < 200 && heldByOthers() > 0; i++) await pause(50);
         if (heldByOthers() > 0) throw new Error("ended, they hold " + heldByOthers());
@@ -134,13 +141,17 @@ for (const device of kinds) {
           } catch (error) {
             if (!(error instanceof m.OutOfMemoryError)) throw error;
           }
-          for (let i = 0; i < 2; i++) await m.synchronize().catch((error) => faults.push(error.message));
+          for (let i = 0; i < 2; i++) {
+            await m.synchronize().catch((error) => faults.push(error.message));
+          }
           postMessage({ faults, live: m.memory().tensors });
         };\`);
       await message(worker);
       const healthy = m.tensor([1, 2, 3]);
       await m.synchronize();
-      const same = (a, b) => { if (String([...a]) !== String([...b])) throw new Error(a + " is not " + b); };
+      const same = (a, b) => {
+        if (String([...a]) !== String([...b])) throw new Error(a + " is not " + b);
+      };
       same(await healthy.data(), [1, 2, 3]);
       same(m.rand([2]).dataSync(), first);
       m.zeros([40 << 18]).dispose(); // more than the worker's limit
@@ -160,7 +171,8 @@ for (const device of kinds) {
       `const m = await import(${JSON.stringify(modUrl)});
       m.init({ device: ${JSON.stringify(device)} });
       const x = m.ones([10]);
-      const product = work("const x = m.randn([1500, 1500]); postMessage(1); x.matmul(x).dataSync(); postMessage(2);");
+      const product = work("const x = m.randn([1500, 1500]);" +
+        "postMessage(1); x.matmul(x).dataSync(); postMessage(2);");
       let ended = false;
       await message(product);
       product.onmessage = () => ended = true;
@@ -189,7 +201,7 @@ let least = Infinity; // of several times, as the machine may be busy with other
     ));
 }
 
-Deno.test("what is another isolate's by number is an error, and so is a second copy's never", async () =>
+Deno.test("what is another isolate's by number is an error, a second copy's never", async () =>
   void await isolates(
     "cpu",
     `const { openLibrary } = await import(${
@@ -201,7 +213,8 @@ Deno.test("what is another isolate's by number is an error, and so is a second c
     again.init({ device: "cpu" }); // the same isolate opens the library once more, and nothing ends
     if (x.dataSync()[1] !== 2) throw new Error("lost");
     const worker = work("onmessage = ({ data }) => { const { functions } = m.zeros([1]).backend;" +
-      "const y = new Float32Array(2); postMessage(functions.cdn_read(y, data, 0n, 8n)); };postMessage(0)");
+      "const y = new Float32Array(2); postMessage(functions.cdn_read(y, data, 0n, 8n)); };" +
+      "postMessage(0)");
     await message(worker);
     worker.postMessage(x.handle);
     const status = await message(worker);

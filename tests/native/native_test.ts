@@ -277,9 +277,10 @@ Deno.test({
   async fn() {
     const { code, out, err } = await program(
       `import { init, ones } from ${JSON.stringify(modUrl)};
-      for (const f of [() => init({ device: "cuda" }), () => init({ device: "cuda:1" }), () => ones([1], { device: "cuda" })]) {
+      const uses = ["cuda", "cuda:1"].map((device) => () => init({ device }));
+      for (const use of [...uses, () => ones([1], { device: "cuda" })]) {
         try {
-          f();
+          use();
           console.log("none");
         } catch (error) {
           console.log(error.name + " " + (error.message.length > 20));
@@ -592,7 +593,7 @@ cleanTest("synchronize() and data() reject when the device met a bad index", asy
   await synchronize();
 });
 
-Deno.test("opening the library prints nothing and a program that uses it ends by itself", async () => {
+Deno.test("opening the library prints nothing; a program that uses it ends by itself", async () => {
   const source = `import { ones } from ${JSON.stringify(modUrl)};
     ones([300, 300]).matmul(ones([300, 300])).sum().itemSync();`;
   const { code, out, err } = await program(source);

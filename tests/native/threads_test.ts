@@ -11,8 +11,12 @@ const compute = `
   };
   const x = rand([1000003]), m = rand([999, 1005]), row = rand([1005]), a = rand([300, 257]),
     small = rand([1001, 7, 9]), large = rand([3, 130, 140]);
-  for (const y of [x.exp(), x.tanh(), x.sum(), x.mean(), m.pow(row), m.sum(0), m.softmax(), a.matmul(a, { transposeB: true }),
-    small.matmul(small, { transposeB: true }), large.matmul(large, { transposeA: true }), large.matmul(rand([3, 140]).mean(0))]) {
+  const results = [
+    x.exp(), x.tanh(), x.sum(), x.mean(), m.pow(row), m.sum(0), m.softmax(),
+    a.matmul(a, { transposeB: true }), small.matmul(small, { transposeB: true }),
+    large.matmul(large, { transposeA: true }), large.matmul(rand([3, 140]).mean(0)),
+  ];
+  for (const y of results) {
     console.log(await hash(y));
   }`;
 

@@ -135,7 +135,7 @@ test("a subclass of Sequential or ModuleList has its own layers too", () => {
   for (const model of models) model.dispose();
 });
 
-test("a parameter that two modules share is trained once, and named twice in the state dict", () => {
+test("a parameter of two modules is trained once, and named twice in the state dict", () => {
   const [a, b] = [new nn.Linear(3, 3), new nn.Linear(3, 3)];
   b.weight.dispose();
   b.weight = a.weight;
@@ -248,7 +248,7 @@ test("summary() lists modules, shapes and counts", () => {
   model.dispose();
 });
 
-test("summary() of an input shape, or an input, tells the shapes of outputs, and changes nothing", () => {
+test("summary() of an input shape, or an input, tells outputs' shapes, changes nothing", () => {
   const norm = new nn.BatchNorm1d(4);
   const model = new nn.Sequential(new nn.Flatten(), new nn.Linear(6, 4), new nn.ReLU(), norm);
   model.train();
@@ -431,7 +431,7 @@ test("Sequential takes a linear layer and its activation as one, and nobody can 
   for (const model of [wrong, short]) model.dispose();
 });
 
-test("an encoder layer takes its first linear layer and activation as one, unless it was changed", () => {
+test("an encoder layer takes its linear layer and activation as one, unless changed", () => {
   for (const activation of ["relu", "gelu"] as const) {
     const layer = new nn.TransformerEncoderLayer(4, 2, { feedForward: 6, activation }).eval();
     const x = randn([3, 2, 4]);

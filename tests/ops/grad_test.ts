@@ -240,7 +240,7 @@ for (const device of names) {
     });
   }
 
-  Deno.test(`gradient: infinity does not come back as NaN from what is left out, on ${device}`, () => {
+  Deno.test(`gradient: infinity that is left out does not come back as NaN, on ${device}`, () => {
     scope(() => {
       const x = tensor([[1, 5]], { device, requiresGrad: true });
       const y = tensor([[3, 2]], { device, requiresGrad: true });

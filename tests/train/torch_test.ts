@@ -152,7 +152,7 @@ for (const { device } of found) {
     }
   }
 
-  Deno.test(`torch: a state dict saved by PyTorch loads on ${device} without renaming`, async () => {
+  Deno.test(`torch: a state dict of PyTorch's loads on ${device} without renaming`, async () => {
     const state = await io.loadSafetensors(new URL("model.safetensors", folder), { device });
     assertEquals(Object.keys(state).sort(), ["0.bias", "0.weight", "2.bias", "2.weight"]);
     const model = reluModel({ device });
@@ -166,7 +166,7 @@ for (const { device } of found) {
   });
 }
 
-Deno.test("torch: a state dict is saved byte by byte as PyTorch's safetensors writes it", async () => {
+Deno.test("torch: a state dict is saved byte by byte as PyTorch's safetensors does", async () => {
   const file = await Deno.readFile(new URL("model.safetensors", folder));
   const state = io.fromSafetensors(file);
   const model = reluModel({});

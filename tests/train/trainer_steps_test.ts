@@ -62,7 +62,7 @@ function assertNear(found: number[], wanted: number[], tolerance = 2e-6) {
   found.forEach((x, i) => assertAlmostEquals(x, wanted[i]!, tolerance));
 }
 
-test("accumulated batches make the step of one large batch, also at an epoch's uneven end", async () => {
+test("accumulated batches step as one large batch, also at an epoch's uneven end", async () => {
   for (const n of [64, 50, 51]) {
     const set = halves(n);
     const whole = await trained(set, 16);
@@ -331,7 +331,7 @@ test("an error in the middle of accumulated batches leaves the next fit whole", 
   assertNear(weights(model), (await trained(set, 32)).weights);
 });
 
-test("an error between the parts of a step leaves nothing behind and the next fit whole", async () => {
+test("an error between a step's parts leaves nothing behind and the next fit whole", async () => {
   const inputs = rand([8, 2]);
   const set = later(new data.TensorDataset(inputs, tensor(few.map((t) => t === 2 ? 1 : t), int)));
   const options = { batchSize: 2, shuffle: false, ...quiet };

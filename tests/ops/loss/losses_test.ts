@@ -355,7 +355,7 @@ for (const device of names) {
       assertEquals(dx!.shape, [0, 3]);
     }));
 
-  Deno.test(`a mean over targets of which all are ignored is NaN, its gradient 0, on ${device}`, () =>
+  Deno.test(`a mean over ignored targets only is NaN, its gradient 0, on ${device}`, () =>
     scope(() => {
       const x = rand([2, 3], { device, requiresGrad: true });
       const target = tensor([-100, -100], { dtype: "int32", device });

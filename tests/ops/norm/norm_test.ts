@@ -267,7 +267,7 @@ function naive(x: readonly number[], g: readonly number[], eps: number, centred:
 }
 
 for (const device of names) {
-  Deno.test(`norms and statistics: large means, squares out of range, tiny values, on ${device}`, () =>
+  Deno.test(`norms, statistics: large means, squares out of range, tiny values, on ${device}`, () =>
     scope(() => {
       const cols = 16;
       const inputs: [at: (i: number) => number, eps: number][] = [
