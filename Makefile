@@ -1,6 +1,8 @@
 # cudeno's native libraries, data and tests. `make help` lists what can be made; V=1 shows the commands.
 
-DENO_VERSION       := 2.9.6
+DENO_VERSION         := 2.9.6
+# Another version of clang-format lays some lines out in another way.
+CLANG_FORMAT_VERSION := 23
 
 BUILD    := cuda/build
 OBJ      := $(BUILD)/obj
@@ -9,7 +11,7 @@ CUDA_OUT := $(BUILD)/libcudeno_cuda
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all cpu cuda mnist data test bench asan tsan vendor deno clean distclean help FORCE
+.PHONY: all cpu cuda mnist data test quick lint bench asan tsan vendor deno clean distclean help FORCE
 all:
 
 # As many jobs as cores, unless the user said how many.
@@ -110,7 +112,7 @@ ifndef NVCC
 endif
 
 # A plain make builds CUDA only for a GPU that is here; only goals that include `all` look for one.
-ifneq ($(filter all test mnist bench,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter all test quick mnist bench,$(or $(MAKECMDGOALS),all)),)
   GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | \
     sed -nE 's/^([0-9]+)\.([0-9])$$/\1\2/p' | sort -nu)
   ifeq ($(GPUS),)
@@ -263,6 +265,18 @@ mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
 
 test: all $(FUZZ) $(TSAN) ## every check and every test
 	$(Q)"$(DENO)" run -A .ci/checks.ts $(FUZZ) $(TSAN)
+
+quick: all ## format, lint, types, and the tests of what changed since the last commit
+	$(Q)"$(DENO)" run -A .ci/quick.ts $(ARGS)
+
+lint: $(DENO_DEP) ## format and lint, of native code too where clang-format is found
+	$(Q)"$(DENO)" fmt --check
+	$(Q)"$(DENO)" lint
+	$(Q)"$(DENO)" run --allow-read .ci/columns.ts
+	$(Q)if clang-format --version 2>/dev/null | grep -q 'version $(CLANG_FORMAT_VERSION)\.'; then \
+	  find cuda tests/native -path $(BUILD) -prune -o -name '*.cu' -print -o -name '*.h' -print \
+	    -o -name '*.cpp' -print | xargs clang-format --dry-run -Werror; \
+	else echo "no clang-format $(CLANG_FORMAT_VERSION): the format of native code was not checked"; fi
 
 bench: all ## the benchmarks
 	$(Q)"$(DENO)" bench --allow-ffi
