@@ -41,8 +41,8 @@ __device__ __forceinline__ void barrier_expect(uint64_t* bar, uint32_t bytes) {
 __device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
 }
-// At the same barrier of another block of the cluster. Without .release, which would cost some 600
-// cycles: what it guards was only read.
+// At the same barrier of another block of the cluster. Without .release, which would wait for
+// writes to the device's memory: what it guards was only read.
 __device__ __forceinline__ void barrier_arrive_at(uint64_t* bar, uint32_t block) {
   asm volatile(
       "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
@@ -96,7 +96,7 @@ __device__ __forceinline__ void cluster_sync() {
 }
 
 // The same, and what was written to shared memory before it is seen by all after it. It waits for
-// writes to the device's memory too, which takes some 600 cycles: messages do not.
+// writes to the device's memory too, which takes long: messages do not.
 __device__ __forceinline__ void cluster_sync_all() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
