@@ -1,7 +1,7 @@
 /** Lists the lines of code that are longer than 100 columns, and fails if there are any. */
 
 const limit = 100;
-const code = /\.(ts|cu|h|cpp|py)$/;
+const code = /\.(ts|cu|h|cpp|py)$|^run$/;
 const folders = ["lib", "cuda", "tests", "bench", "examples", ".ci"];
 /** What is built or written by a program. */
 const generated = ["cuda/build", "lib/native/symbols.ts"];
@@ -17,7 +17,7 @@ function* files(path: string): Generator<string> {
 
 Deno.chdir(new URL("..", import.meta.url));
 let found = 0;
-for (const file of ["mod.ts", ...folders.flatMap((folder) => [...files(folder)])]) {
+for (const file of ["mod.ts", "Makefile", ...folders.flatMap((folder) => [...files(folder)])]) {
   Deno.readTextFileSync(file).split("\n").forEach((line, i) => {
     const columns = [...line].length;
     if (columns <= limit || /https?:\/\/\S+$/.test(line)) return; // an address cannot be broken
