@@ -94,11 +94,12 @@ const code = present("mod.ts", "lib", "examples", "tests", "bench", ".ci");
 const parts = ["nn", "optim", "optim/schedule", "data", "io", "models"];
 const modules = ["mod.ts", "lib/nn/init.ts", ...parts.map((part) => `lib/${part}/mod.ts`)];
 const [asan, tsan] = Deno.args;
-const table = "tests/ops_test.ts"; // as long as all others together
+const table = "tests/ops/ops_test.ts"; // as long as all others together
 
 async function statics(): Promise<number> {
   await check("format (deno fmt)", deno, "fmt", "--check");
   await check("lint (deno lint)", deno, "lint", "--quiet");
+  await check("lines of at most 100 columns", deno, "run", "--allow-read", ".ci/columns.ts");
   await check("types (deno check)", deno, "check", "--quiet", ...code);
   await checkDocumentation();
   if (asan) await check("bad calls under AddressSanitizer", asan);

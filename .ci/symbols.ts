@@ -3,7 +3,8 @@
  *
  *     deno run --allow-read --allow-write .ci/symbols.ts
  *
- * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing else.
+ * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing
+ * else.
  */
 
 export interface Prototype {
@@ -69,9 +70,14 @@ export async function generate(): Promise<string> {
   const aliases = Object.entries(elsewhere).map(([alias, name]) =>
     line(prototypes.find((prototype) => prototype.name === name)!, alias)
   );
-  return `// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this, which tests/abi_test.ts compares.
+  return `\
+// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
+// compares the two.
 
-/** Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a scalar. */
+/**
+ * Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a
+ * scalar.
+ */
 // deno-fmt-ignore
 export const symbols = {
 ${prototypes.map((prototype) => line(prototype)).join("\n")}

@@ -63,13 +63,25 @@ export class AssertionError extends Error {
   constructor(message: string, options?: ErrorOptions);
 }
 export function assert(expr: unknown, msg?: string): asserts expr;
-export function assertFalse(expr: unknown, msg?: string): asserts expr is false | 0 | "" | null | undefined;
+export function assertFalse(
+  expr: unknown,
+  msg?: string,
+): asserts expr is false | 0 | "" | null | undefined;
 export function equal(a: unknown, b: unknown): boolean;
 export function assertEquals<T>(actual: T, expected: T, msg?: string): void;
 export function assertNotEquals<T>(actual: T, expected: T, msg?: string): void;
-export function assertStrictEquals<T>(actual: unknown, expected: T, msg?: string): asserts actual is T;
+export function assertStrictEquals<T>(
+  actual: unknown,
+  expected: T,
+  msg?: string,
+): asserts actual is T;
 export function assertNotStrictEquals<T>(actual: T, expected: T, msg?: string): void;
-export function assertAlmostEquals(actual: number, expected: number, tolerance?: number, msg?: string): void;
+export function assertAlmostEquals(
+  actual: number,
+  expected: number,
+  tolerance?: number,
+  msg?: string,
+): void;
 export function assertExists<T>(actual: T, msg?: string): asserts actual is NonNullable<T>;
 export function assertGreater<T>(actual: T, expected: T, msg?: string): void;
 export function assertGreaterOrEqual<T>(actual: T, expected: T, msg?: string): void;
@@ -78,15 +90,46 @@ export function assertLessOrEqual<T>(actual: T, expected: T, msg?: string): void
 export function assertMatch(actual: string, expected: RegExp, msg?: string): void;
 export function assertNotMatch(actual: string, expected: RegExp, msg?: string): void;
 export function assertStringIncludes(actual: string, expected: string, msg?: string): void;
-export function assertArrayIncludes<T>(actual: ArrayLikeArg<T>, expected: ArrayLikeArg<T>, msg?: string): void;
-export function assertObjectMatch(actual: Record<PropertyKey, any>, expected: Record<PropertyKey, unknown>, msg?: string): void;
-export function assertInstanceOf<T extends Newable>(actual: unknown, expectedType: T, msg?: string): asserts actual is InstanceType<T>;
-export function assertNotInstanceOf<A, T>(actual: A, unexpectedType: abstract new (...args: any[]) => T, msg?: string): asserts actual is Exclude<A, T>;
-export function assertIsError<E extends Error = Error>(error: unknown, errorClass?: ErrorClass<E>, msgMatches?: string | RegExp, msg?: string): asserts error is E;
+export function assertArrayIncludes<T>(
+  actual: ArrayLikeArg<T>,
+  expected: ArrayLikeArg<T>,
+  msg?: string,
+): void;
+export function assertObjectMatch(
+  actual: Record<PropertyKey, any>,
+  expected: Record<PropertyKey, unknown>,
+  msg?: string,
+): void;
+export function assertInstanceOf<T extends Newable>(
+  actual: unknown,
+  expectedType: T,
+  msg?: string,
+): asserts actual is InstanceType<T>;
+export function assertNotInstanceOf<A, T>(
+  actual: A,
+  unexpectedType: abstract new (...args: any[]) => T,
+  msg?: string,
+): asserts actual is Exclude<A, T>;
+export function assertIsError<E extends Error = Error>(
+  error: unknown,
+  errorClass?: ErrorClass<E>,
+  msgMatches?: string | RegExp,
+  msg?: string,
+): asserts error is E;
 export function assertThrows(fn: () => unknown, msg?: string): unknown;
-export function assertThrows<E extends Error = Error>(fn: () => unknown, errorClass: ErrorClass<E>, msgIncludes?: string, msg?: string): E;
+export function assertThrows<E extends Error = Error>(
+  fn: () => unknown,
+  errorClass: ErrorClass<E>,
+  msgIncludes?: string,
+  msg?: string,
+): E;
 export function assertRejects(fn: () => PromiseLike<unknown>, msg?: string): Promise<unknown>;
-export function assertRejects<E extends Error = Error>(fn: () => PromiseLike<unknown>, errorClass: ErrorClass<E>, msgIncludes?: string, msg?: string): Promise<E>;
+export function assertRejects<E extends Error = Error>(
+  fn: () => PromiseLike<unknown>,
+  errorClass: ErrorClass<E>,
+  msgIncludes?: string,
+  msg?: string,
+): Promise<E>;
 export function fail(msg?: string): never;
 export function unimplemented(msg?: string): never;
 export function unreachable(msg?: string): never;
@@ -110,10 +153,18 @@ type Values<S extends string, B extends string, C extends string, D> =
   & { [K in Exclude<C, S | B>]: unknown[] }
   & { [K in B]: K extends keyof D ? boolean | D[K] : boolean };
 export type Args<T = Record<string, any>> = T & { _: Array<string | number>; "--"?: string[] };
-export function parseArgs<S extends string = never, B extends string = never, C extends string = never, D extends Record<string, unknown> = Record<never, never>>(
+export function parseArgs<
+  S extends string = never,
+  B extends string = never,
+  C extends string = never,
+  D extends Record<string, unknown> = Record<never, never>,
+>(
   args: string[],
   options?: ParseOptions<S, B, C, D>,
-): Args<[S | B | C] extends [never] ? Record<string, any> : Values<S, B, C, D> & Record<string, unknown>>;
+): Args<
+  [S | B | C] extends [never] ? Record<string, any>
+    : Values<S, B, C, D> & Record<string, unknown>
+>;
 `,
 };
 

@@ -62,8 +62,9 @@ async function table(): Promise<void> {
     console.log(`\n${tables}`);
     save(beside("_accuracy.json"), accuracy);
     const text =
-      `# Errors of matmul\n\nOn ${device.name}, op(a) [256, k] by op(b) [k, 256]: the relative error ` +
-      "||c - ab|| / ||ab|| against float64, and in brackets the largest |c - ab| / (|a| |b|) of an element.\n\n";
+      `# Errors of matmul\n\nOn ${device.name}, op(a) [256, k] by op(b) [k, 256]: the relative ` +
+      "error ||c - ab|| / ||ab|| against float64, and in brackets the largest " +
+      "|c - ab| / (|a| |b|) of an element.\n\n";
     const path = beside("_accuracy.md");
     if (path !== undefined) Deno.writeTextFileSync(path, text + tables);
   }

@@ -76,8 +76,8 @@ export function tensor(data: NestedNumbers | ArrayBufferView, options: TensorOpt
   const own = array ? dtypeOf(array) : bytesOf("tensor", data) ? undefined : "float32";
   if (own === undefined) {
     throw new DTypeError(
-      "tensor: this kind of typed array or buffer has no dtype; use a Float16Array, Float32Array, Float64Array, " +
-        "Int32Array or Uint8Array, such as new Float32Array(buffer)",
+      "tensor: this kind of typed array or buffer has no dtype; use a Float16Array, " +
+        "Float32Array, Float64Array, Int32Array or Uint8Array, such as new Float32Array(buffer)",
     );
   }
   const shape = array
@@ -132,7 +132,8 @@ function shapeOf(data: NestedNumbers): number[] {
   for (let at: NestedNumbers | undefined = data; Array.isArray(at); at = at[0]) {
     if (shape.length === MAX_RANK) {
       throw new ShapeError(
-        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} dimensions`,
+        `tensor: arrays are nested more than ${MAX_RANK} deep; a tensor has at most ${MAX_RANK} ` +
+          "dimensions",
       );
     }
     shape.push(at.length);

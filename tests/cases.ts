@@ -1,7 +1,7 @@
 // The table of operations: for each one how to call it, its float64 reference, the shapes and
-// values to try, what it may be off by. tests/ops_test.ts (values), tests/grad_test.ts (gradients),
-// tests/parity_test.ts (devices) and the benchmarks loop over it, so an operation that is listed
-// here has all of them.
+// values to try, what it may be off by. tests/ops/ops_test.ts (values), grad_test.ts (gradients),
+// parity_test.ts (devices) and the benchmarks loop over it, so an operation that is listed here has
+// all of them.
 import type { DeviceName, DType, Shape, Tensor } from "../mod.ts";
 import { tensor } from "../mod.ts";
 import { attentionCases } from "./cases/attention.ts";

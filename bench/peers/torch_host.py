@@ -1,4 +1,8 @@
-"""The entries of bench/host.ts in PyTorch, eager: one JSON line each. python3 torch_host.py cuda|cpu [FILTER]"""
+"""The entries of bench/host.ts in PyTorch, eager: one JSON line each.
+
+    python3 torch_host.py cuda|cpu [FILTER]
+"""
+
 import json
 import sys
 import time
@@ -20,7 +24,8 @@ def sync():
 
 
 def measure(fn, launches=1):
-    calls = BATCH // launches  # in a row; the driver takes about a thousand launches before the host has to wait
+    # In a row: the driver takes only so many launches before the host has to wait.
+    calls = BATCH // launches
     times = []
     for i in range(-50, BATCHES):  # the first ones warm up
         start = time.perf_counter()

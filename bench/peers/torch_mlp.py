@@ -1,9 +1,10 @@
 """One epoch of MNIST, 784-128-10, ReLU, cross-entropy, SGD with learning rate 0.1, in PyTorch.
 
 torch_mlp.py DIR cpu|cuda BATCH      DIR holds the four MNIST files, plain or .gz
-Prints one JSON object a line: {"peer", "seconds": [one an epoch], "accuracy"}. On a GPU the data lies on the device, and
-the step runs eagerly and as a replayed CUDA graph.
+Prints one JSON object a line: {"peer", "seconds": [one an epoch], "accuracy"}. On a GPU the data
+lies on the device, and the step runs eagerly and as a replayed CUDA graph.
 """
+
 import gzip
 import json
 import os
@@ -39,7 +40,9 @@ def wait():
 
 def make():
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)).to(device)
+    model = torch.nn.Sequential(
+        torch.nn.Linear(784, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
+    ).to(device)
     return model, torch.optim.SGD(model.parameters(), lr=0.1)
 
 
@@ -48,6 +51,7 @@ def eager_step(model, optimizer):
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(model(x[index]), y[index]).backward()
         optimizer.step()
+
     return step
 
 
@@ -80,6 +84,7 @@ def graph_step(model, optimizer):
             g.zero_()
         index.copy_(chosen)
         graph.replay()
+
     return step
 
 
@@ -91,7 +96,7 @@ def train(peer, make_step):
         start = time.perf_counter()
         order = torch.randperm(len(x), device=device)
         for i in range(0, len(x), batch):
-            step(order[i:i + batch])
+            step(order[i : i + batch])
         wait()
         seconds.append(time.perf_counter() - start)
     with torch.no_grad():

@@ -1,4 +1,8 @@
-"""The entries of bench/ops.ts in PyTorch, eager: one JSON line each. python3 torch_ops.py cuda|cpu [FILTER]"""
+"""The entries of bench/ops.ts in PyTorch, eager: one JSON line each.
+
+    python3 torch_ops.py cuda|cpu [FILTER]
+"""
+
 import json
 import sys
 import time
@@ -195,4 +199,7 @@ ENTRIES = {
 for name, setup in ENTRIES.items():
     if wanted in name:
         us = time_us(setup())
-        print(json.dumps({"name": name, "us": us, "peer": f"torch {torch.__version__} eager"}), flush=True)
+        print(
+            json.dumps({"name": name, "us": us, "peer": f"torch {torch.__version__} eager"}),
+            flush=True,
+        )

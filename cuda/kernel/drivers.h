@@ -71,7 +71,7 @@ CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64
 template <class T> CDN_FN bool is_nan(T x) { return x != x; }
 
 // a / b for a >= 0 and b > 0; in 32 bits where that serves, since a GPU's 64-bit division is
-// several times as slow.
+// far slower.
 CDN_FN int64_t quotient(int64_t a, int64_t b) {
   if ((a | b) >> 31 == 0)
     return static_cast<int64_t>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));

@@ -36,16 +36,16 @@ export async function verify(file: DataFile, gz: Uint8Array<ArrayBuffer>): Promi
     plain = await through(gz, new DecompressionStream("gzip"));
   } catch (cause) {
     throw new Error(
-      `${file.name}.gz is no complete gzip file: found ${gz.length} bytes that do not decompress, ` +
-        `expected SHA-256 ${file.sha256}`,
+      `${file.name}.gz is no complete gzip file: found ${gz.length} bytes that do not ` +
+        `decompress, expected SHA-256 ${file.sha256}`,
       { cause },
     );
   }
   const sha256 = await sha256Hex(plain);
   if (sha256 !== file.sha256) {
     throw new Error(
-      `${file.name}.gz is not the right file: found ${plain.length} bytes with SHA-256 ${sha256}, ` +
-        `expected ${file.bytes} bytes with SHA-256 ${file.sha256}`,
+      `${file.name}.gz is not the right file: found ${plain.length} bytes with SHA-256 ` +
+        `${sha256}, expected ${file.bytes} bytes with SHA-256 ${file.sha256}`,
     );
   }
 }

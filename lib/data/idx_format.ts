@@ -99,8 +99,8 @@ export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Arr
       return (await reader.read()).value;
     } catch (cause) {
       throw new DataError(
-        `${name}: found ${bytes.length} bytes of gzip that are damaged or truncated, expected one ` +
-          `whole gzip file`,
+        `${name}: found ${bytes.length} bytes of gzip that are damaged or truncated, ` +
+          "expected one whole gzip file",
         { cause },
       );
     }
@@ -116,8 +116,8 @@ export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Arr
         end = readHeader(whole, name).end;
         if (end > maxInflated) {
           throw fault(
-            `its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at most; inflate it before ` +
-              "reading it",
+            `its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at ` +
+              "most; inflate it before reading it",
           );
         }
         if (end > bytes.length * maxRatio) {

@@ -56,7 +56,8 @@ const STD = 0.3078108;
  *
  * ```ts
  * import { data } from "@cudeno/cudeno";
- * const dir = "examples/data/mnist_subset"; // a part that the repository has; { } takes what `make data` fetched
+ * // A part that the repository has; { } takes what `make data` fetched.
+ * const dir = "examples/data/mnist_subset";
  * const { train } = await data.mnist({ dir, verify: false });
  * console.log(train.length); // 5000
  * ```
@@ -131,7 +132,8 @@ function fromFolder(dir: string): (name: string) => Promise<Uint8Array> {
       }
     }
     throw new DataError(
-      `${dir}/${name}.gz is missing; download MNIST with \`make data\`, or name its folder by { dir } or MNIST_DIR`,
+      `${dir}/${name}.gz is missing; download MNIST with \`make data\`, or name its folder by ` +
+        "{ dir } or MNIST_DIR",
       { cause },
     );
   };

@@ -162,7 +162,8 @@ function openFirst(kind: LibraryKind, paths: string[]): Library {
 
 function permissionError(path: string, cause: Error): LibraryError {
   return new LibraryError(
-    `Opening ${path} needs the permission to call native code; run with --allow-ffi (all of it, not --allow-ffi=FILE)`,
+    `Opening ${path} needs the permission to call native code; run with --allow-ffi (all of it, ` +
+      "not --allow-ffi=FILE)",
     { cause },
   );
 }
@@ -175,7 +176,8 @@ function load(kind: LibraryKind, path: string): Library {
   library.check(opened.symbols.cdn_attach(performance.timeOrigin));
   if (!library.buildInfo().startsWith(kind)) {
     throw new LibraryError(
-      `the library is one for ${library.buildInfo()}; a file with "cuda" in its name must be a CUDA build, any other a CPU build`,
+      `the library is one for ${library.buildInfo()}; a file with "cuda" in its name must be a ` +
+        "CUDA build, any other a CPU build",
     );
   }
   return library;
@@ -188,7 +190,8 @@ function checkVersion(path: string): void {
   probe.close();
   if (version !== abiVersion) {
     throw new LibraryError(
-      `the library has ABI version ${version}, this module needs ${abiVersion}; rebuild it with \`make\``,
+      `the library has ABI version ${version}, this module needs ${abiVersion}; rebuild it with ` +
+        "`make`",
     );
   }
 }

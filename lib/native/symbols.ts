@@ -1,6 +1,10 @@
-// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this, which tests/abi_test.ts compares.
+// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
+// compares the two.
 
-/** Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a scalar. */
+/**
+ * Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a
+ * scalar.
+ */
 // deno-fmt-ignore
 export const symbols = {
   cdn_abi_version: { parameters: [], result: "i32" },

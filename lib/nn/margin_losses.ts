@@ -49,8 +49,8 @@ export class HingeLoss implements Loss {
  * ```ts
  * import { nn, tensor } from "@cudeno/cudeno";
  * const loss = new nn.MultiMarginLoss();
- * console.log(loss.forward(tensor([[0.1, 0.2, 0.4, 0.8]]), tensor([3], { dtype: "int32" })).itemSync());
- * // 0.325
+ * const target = tensor([3], { dtype: "int32" });
+ * console.log(loss.forward(tensor([[0.1, 0.2, 0.4, 0.8]]), target).itemSync()); // 0.325
  * ```
  */
 export class MultiMarginLoss implements Loss {

@@ -271,8 +271,8 @@ function* modulesIn(
     const name = level.name ? `${level.name}.${key}` : key;
     if (around.has(module)) {
       throw new ArgumentError(
-        `${module.constructor.name}: ${name} is a module that it is in itself; keep a reference to a module around in a ` +
-          "#private field, where it is not looked for",
+        `${module.constructor.name}: ${name} is a module that it is in itself; keep a reference ` +
+          "to a module around in a #private field, where it is not looked for",
       );
     }
     if (path.length === DEEPEST) {

@@ -24,7 +24,8 @@ export function checkSameDevice(op: string, first: Tensor, ...others: Tensor[]):
     checkTensor(op, other);
     if (other.backend !== first.backend) {
       throw new DeviceError(
-        `${op}: one tensor is on ${first.device}, another on ${other.device}; move one with to("${first.device}")`,
+        `${op}: one tensor is on ${first.device}, another on ${other.device}; move one with ` +
+          `to("${first.device}")`,
       );
     }
   }

@@ -11,7 +11,8 @@
 
 // A name a line.
 // clang-format off
-// Functions that take handles, sizes and scalars, the output first: their arguments are made up by type.
+// Functions that take handles, sizes and scalars, the output first: their arguments are made up by
+// type.
 #define COMPUTING(X) \
   X(neg) \
   X(abs) \

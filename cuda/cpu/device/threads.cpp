@@ -71,8 +71,7 @@ struct Job {
   int32_t processor = -1;  // of who waits for it
 };
 
-// Workers spin for a short while after a loop, since the next usually follows within microseconds,
-// then sleep.
+// Workers spin for a short while after a loop, since the next usually follows soon, then sleep.
 class Pool {
  public:
   explicit Pool(int32_t workers) {
@@ -145,7 +144,7 @@ class Pool {
     }
   }
 
-  static constexpr int32_t SPINS = 4000;  // some tens of microseconds
+  static constexpr int32_t SPINS = 4000;  // longer than the next loop usually takes to come
   std::vector<std::thread> threads_;
   std::mutex taken_;  // by the loop under way
   std::mutex mutex_;  // guards job_, open_

@@ -1,4 +1,4 @@
-// The product by packed panels and register tiles, or by dot products: as matmul_plan.h says.
+// The product by packed panels and register tiles, or by dot products: as plan.h says.
 #include "cpu/gemm/blocked.h"
 
 #include <cstdlib>
@@ -68,12 +68,11 @@ class Scratch {
 };
 thread_local Scratch scratch;
 
-constexpr int64_t SERIAL_PRODUCTS =
-    500000;  // below as many multiply-adds, waking a thread costs more than it saves
-constexpr int64_t SERIAL_PACK = 16384;  // the same for elements to pack
-constexpr int64_t SMALL_PRODUCTS =
-    1 << 20;  // up to as many, threads of a batch take whole matrices, each with
-constexpr int64_t SMALL_BYTES = 1 << 20;  // so much memory at most to pack them in
+// Below as many multiply-adds, or elements to pack, waking a thread costs more than it saves.
+constexpr int64_t SERIAL_PRODUCTS = 500000, SERIAL_PACK = 16384;
+// Up to as many, threads of a batch take whole matrices, each with so much memory at most to pack
+// them in.
+constexpr int64_t SMALL_PRODUCTS = 1 << 20, SMALL_BYTES = 1 << 20;
 
 // Plans of the shapes met last, since making one takes as long as a product of 16 x 16 matrices.
 template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {

@@ -1,4 +1,4 @@
-// The blocked product of matmul.cpp's variants, and the matrices that these work on.
+// The blocked product of gemm.cpp's variants, and the matrices that these work on.
 #pragma once
 #include "ops/linalg/matmul.h"
 

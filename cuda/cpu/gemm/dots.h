@@ -1,6 +1,6 @@
 // Products of few rows whose operands both run along k: dot products, which need no packing. R rows
 // of a meet four of b at a time, and a vector of sums for each pair is added up over its lanes at
-// the end. Included by matmul_kernel.cpp only.
+// the end. Included by kernel.cpp only.
 #pragma once
 #include "cpu/gemm/kernel.h"
 #include "cpu/gemm/vector.h"

@@ -7,9 +7,8 @@
 namespace cdn {
 namespace {
 
-// default is blocked, always: measured against OpenBLAS (Zen 4; AVX-512 and AVX2; 1 and 2 threads)
-// it is as fast or faster but for some products of a few microseconds, up to a quarter behind, and
-// few rows times a large matrix, up to a tenth; and it needs no library and no second thread pool.
+// default is blocked, always: it keeps up with OpenBLAS (bench/results/cpu) but for tiny products
+// and few rows times a large matrix, and needs no library and no second thread pool.
 enum Variant : int32_t { DEFAULT, NAIVE, BLOCKED, BLAS };
 constexpr const char* VARIANTS[] = {"default", "naive", "blocked", "blas"};
 constexpr int32_t VARIANT_COUNT = sizeof VARIANTS / sizeof *VARIANTS;

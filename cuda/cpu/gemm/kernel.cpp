@@ -3,7 +3,7 @@
 // -DCDN_ISA=base|avx2|avx512 and the -march to match.
 //
 // Everything but the table is in an anonymous namespace, and no library header is included: see
-// matmul_kernel.h.
+// kernel.h.
 #include "cpu/gemm/kernel.h"
 
 #include "cpu/gemm/dots.h"

@@ -1,4 +1,4 @@
-// What matmul_kernel.cpp, compiled once for each instruction set, offers matmul.cpp. Only plain
+// What kernel.cpp, compiled once for each instruction set, offers gemm.cpp. Only plain
 // data lives here: an inline function could be compiled with AVX-512, and the linker could then
 // keep that copy for everyone.
 #pragma once
@@ -29,16 +29,16 @@ template <class T> struct DotProducts {
 
 template <class T> struct TileKernel {
   // Packs panels of `each` elements. Element (w, p) of the source is x[w * width_stride + p *
-  // k_stride], 0 <= w < width; one of the strides is 1. See matmul_pack.h.
+  // k_stride], 0 <= w < width; one of the strides is 1. See pack.h.
   using Pack = void (*)(T* packed, const T* x, int64_t width, int64_t k, int64_t each,
                         int64_t width_stride, int64_t k_stride);
 
-  double per_cycle;  // vectors multiplied and added in a cycle, about,
-  double dot_cost;   // and the cycles that one takes in dot products, which load more
-  int64_t rows,
-      lanes;      // a tile has up to `rows` rows of 2 vectors, or fewer of 4 or 8: see most_rows
-  int64_t half;   // columns of the smallest tile: a whole or half a vector
-  int64_t panel;  // columns of a packed panel of b: 2 vectors
+  // For the plan's cost model: vectors multiplied and added in a cycle, and the cycles that one
+  // takes in dot products, which load more.
+  double per_cycle, dot_cost;
+  int64_t rows, lanes;  // a tile has up to `rows` rows of 2 vectors, or fewer of 4 or 8: most_rows
+  int64_t half;         // columns of the smallest tile: a whole or half a vector
+  int64_t panel;        // columns of a packed panel of b: 2 vectors
   Pack pack_rows, pack_cols;  // a panel's elements next in k are `rows` or `panel` further
   // to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k
   void (*transpose)(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width,

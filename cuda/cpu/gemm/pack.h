@@ -1,4 +1,4 @@
-// Copies of operands in the order in which a kernel reads them. Included by matmul_kernel.cpp only.
+// Copies of operands in the order in which a kernel reads them. Included by kernel.cpp only.
 #pragma once
 #include "cpu/gemm/vector.h"
 

@@ -1,4 +1,4 @@
-// How a product is computed: which way round, by which loops of matmul_kernel.h, and what is packed
+// How a product is computed: which way round, by which loops of kernel.h, and what is packed
 // first. It follows from the shape alone, never from the number of threads, so that results do not
 // depend on that.
 #pragma once
@@ -59,7 +59,8 @@ inline bool better_in_place(int64_t bytes, int64_t uses, Runs runs, int64_t vect
   return runs == Runs::LONG ? uses <= SOME_USES : uses <= FEW_USES && bytes > MEMORY_BYTES;
 }
 
-// Costs in cycles, as measured on small products; for large ones packing and the like hardly count.
+// The cost model, in cycles. It matters for small products; for large ones packing and the like
+// hardly count.
 constexpr double PACK_BYTES = 12;      // packed a cycle
 constexpr double PACK_COST = 25;       // of one panel more
 constexpr double TILE_COST = 60;       // of one tile more: its first and last instructions
@@ -79,8 +80,7 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
   Plan<T> y{};
   y.method = Plan<T>::TILES;
   const int64_t row_panels = ceil_div(m, kernel.rows);
-  y.height =
-      ceil_div(m, row_panels);  // panels of even height, as 7 + 6 rows are faster than 12 + 1
+  y.height = ceil_div(m, row_panels);  // even panels: 7 + 6 rows are faster than 12 + 1
   // Products of few rows take wider tiles.
   int64_t vectors = 2;
   if (x.b.col == 1)

@@ -1,7 +1,7 @@
 // Register tiles: R rows by V vectors of c stay in registers over the whole k loop. A step loads V
 // vectors of b, broadcasts R elements of a, and does R * V fused multiply-adds, so loads never
 // limit it. Each element of c is the same chain of operations wherever its tile lies and whichever
-// thread computes it. Included by matmul_kernel.cpp only.
+// thread computes it. Included by kernel.cpp only.
 #pragma once
 #include "cpu/gemm/kernel.h"
 #include "cpu/gemm/pack.h"
@@ -34,7 +34,7 @@ template <class T> struct Source {
 
 // At the last steps a tile goes row by row, so that its stores come between multiply-adds: all
 // together, they would hold up those of the next tile. As many steps as there are registers left
-// for b; measured on Zen 4.
+// for b.
 constexpr int last_steps(int vectors) { return VECTOR_BYTES == 64 && vectors <= VECTORS ? 3 : 1; }
 
 // c (+)= R rows and V vectors (of BYTES) of the product, k >= last_steps(V). Of the last vector c
@@ -45,8 +45,8 @@ template <class T, int BYTES, int R, int V, bool WHOLE>
 void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
   using Vec = Vector<T, BYTES>;
   constexpr int WIDTH = LANES<T, BYTES>, STEPS = last_steps(V);
-  constexpr int GROUP =
-      4;  // rows of a that share a pointer: as many as an address can tell apart cheaply
+  // Rows of a that share a pointer: as many as an address can tell apart cheaply.
+  constexpr int GROUP = 4;
   const Part<T, BYTES> part(WHOLE ? WIDTH : last);
   auto get = [&part](const T* p, int v) __attribute__((always_inline)) {
     return WHOLE || v < V - 1 ? load<Vec>(p + v * WIDTH) : part.load(p + v * WIDTH);

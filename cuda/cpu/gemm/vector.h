@@ -1,6 +1,6 @@
 // Vectors of the instruction set that the including file is compiled for, in GCC's and Clang's
 // vector extensions, and the two things those lack: loads and stores of the first few lanes, which
-// touch no memory beyond, and sums over the lanes. Included by matmul_kernel.cpp only; see there
+// touch no memory beyond, and sums over the lanes. Included by kernel.cpp only; see there
 // why all is in an anonymous namespace.
 #pragma once
 #include <stdint.h>
@@ -19,7 +19,7 @@ constexpr int VECTOR_BYTES = 32;
 constexpr int VECTOR_BYTES = 16;
 #endif
 
-// Few columns take half vectors where these are twice as fast.
+// Few columns take half vectors where a whole one is of AVX-512: more of these start at once.
 constexpr int HALF_BYTES = VECTOR_BYTES == 64 ? 32 : VECTOR_BYTES;
 
 template <class T, int BYTES = VECTOR_BYTES> constexpr int LANES = BYTES / sizeof(T);

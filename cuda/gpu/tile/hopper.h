@@ -41,8 +41,8 @@ __device__ __forceinline__ void barrier_expect(uint64_t* bar, uint32_t bytes) {
 __device__ __forceinline__ void barrier_arrive(uint64_t* bar) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(bar)) : "memory");
 }
-// At the same barrier of another block of the cluster. Without .release, which would cost some 600
-// cycles: what it guards was only read.
+// At the same barrier of another block of the cluster. Without .release, which would wait for
+// writes to the device's memory: what it guards was only read.
 __device__ __forceinline__ void barrier_arrive_at(uint64_t* bar, uint32_t block) {
   asm volatile(
       "{\n.reg .b32 remote;\nmapa.shared::cluster.u32 remote, %0, %1;\n"
@@ -96,7 +96,7 @@ __device__ __forceinline__ void cluster_sync() {
 }
 
 // The same, and what was written to shared memory before it is seen by all after it. It waits for
-// writes to the device's memory too, which takes some 600 cycles: messages do not.
+// writes to the device's memory too, which takes long: messages do not.
 __device__ __forceinline__ void cluster_sync_all() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
@@ -293,13 +293,17 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
   ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95" \
   ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111" \
   ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, %127"
-#define CDN_AT8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
+#define CDN_AT8(i) \
+  "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), \
+  "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define CDN_AT32(i) CDN_AT8(i), CDN_AT8(i + 8), CDN_AT8(i + 16), CDN_AT8(i + 24)
 #define CDN_WGMMA(T, TYPE, N, COUNT, D, AT, A, B, P, A_MAJOR, B_MAJOR) \
   template <bool A_MN, bool B_MN> \
-  __device__ __forceinline__ void wgmma(T, float (&d)[COUNT], uint64_t a, uint64_t b, bool accumulate) { \
+  __device__ __forceinline__ void wgmma(T, float (&d)[COUNT], uint64_t a, uint64_t b, \
+                                        bool accumulate) { \
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P ", 0;\n" \
-                 "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE " {" D "}, " A ", " B ", p, 1, 1, " \
+                 "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE \
+                 " {" D "}, " A ", " B ", p, 1, 1, " \
                  A_MAJOR ", " B_MAJOR ";\n}" \
                  : AT \
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(A_MN)), \
@@ -307,8 +311,10 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
   }
 #define CDN_WGMMA_ALL(T, TYPE) \
   CDN_WGMMA(T, TYPE, "64", 32, CDN_D32, CDN_AT32(0), "%32", "%33", "%34", "%35", "%36") \
-  CDN_WGMMA(T, TYPE, "128", 64, CDN_D64, CDN_AT32(0) COMMA CDN_AT32(32), "%64", "%65", "%66", "%67", "%68") \
-  CDN_WGMMA(T, TYPE, "256", 128, CDN_D128, CDN_AT32(0) COMMA CDN_AT32(32) COMMA CDN_AT32(64) COMMA CDN_AT32(96), \
+  CDN_WGMMA(T, TYPE, "128", 64, CDN_D64, CDN_AT32(0) COMMA CDN_AT32(32), \
+            "%64", "%65", "%66", "%67", "%68") \
+  CDN_WGMMA(T, TYPE, "256", 128, CDN_D128, \
+            CDN_AT32(0) COMMA CDN_AT32(32) COMMA CDN_AT32(64) COMMA CDN_AT32(96), \
             "%128", "%129", "%130", "%131", "%132")
 #define COMMA ,
 CDN_WGMMA_ALL(bfloat16, "bf16")

@@ -1,5 +1,5 @@
-// What a backend provides for cdn_matmul and cdn_matmul_fused, gpu/matmul.cu and cpu/matmul.cpp;
-// and what becomes of a product before it is stored, written once for all of them.
+// What a backend provides for cdn_matmul and cdn_matmul_fused, in gpu/gemm/gemm.cu and
+// cpu/gemm/gemm.cpp; and what becomes of a product before it is stored, written once for all.
 #pragma once
 #include "kernel/activations.h"
 

@@ -19,7 +19,8 @@ export function neg(x: Tensor): Tensor {
 }
 
 /**
- * |x|. Floats and int32, whose least number stays. The gradient is the sign of x, 0 at 0. As torch.abs.
+ * |x|. Floats and int32, whose least number stays. The gradient is the sign of x, 0 at 0. As
+ * torch.abs.
  *
  * ```ts
  * import { abs, tensor } from "@cudeno/cudeno";

@@ -62,7 +62,8 @@ function parse(equation: string, operands: readonly Tensor[]) {
   if (bad) throw refuse(`${bad[0]} is no letter`);
   if (inputs.length !== operands.length) {
     throw refuse(
-      `it has ${inputs.length} operands, but ${operands.length} tensors were given; one or two are possible`,
+      `it has ${inputs.length} operands, but ${operands.length} tensors were given; one or two ` +
+        "are possible",
     );
   }
   const extents = new Map<string, number>();

@@ -72,7 +72,8 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
   if (k !== kOfB) {
     const fix = k === n ? `; did you mean transposeB: ${!transposeB}?` : "";
     throw new ShapeError(
-      `matmul: op(a) is [${m}, ${k}] and op(b) is [${kOfB}, ${n}]; the inner extents, ${k} and ${kOfB}, must be equal${fix}`,
+      `matmul: op(a) is [${m}, ${k}] and op(b) is [${kOfB}, ${n}]; the inner extents, ${k} and ` +
+        `${kOfB}, must be equal${fix}`,
     );
   }
   const precision = precisionOf("matmul", options.precision);

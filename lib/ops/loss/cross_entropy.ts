@@ -186,8 +186,8 @@ function ofProbabilities(
   if (logits.rank !== target.rank && isFloat(logits.dtype)) {
     throw new DTypeError(
       `crossEntropy: target is ${target.dtype} ${formatShape(target.shape)}; class numbers are ` +
-        'int32 or uint8: cast them with to("int32"). A float target holds probabilities and must be ' +
-        formatShape(logits.shape),
+        'int32 or uint8: cast them with to("int32"). A float target holds probabilities and must ' +
+        `be ${formatShape(logits.shape)}`,
     );
   }
   checkAlike("crossEntropy", logits, target);
