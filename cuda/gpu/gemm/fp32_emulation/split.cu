@@ -1,4 +1,4 @@
-// The cutting of float matrices (matmul_split.h), both operands by one kernel. What has one scale
+// The cutting of float matrices (fp32_emulation/split.h), both operands by one kernel. What has one scale
 // is shared out among threads in pieces of four neighbours, which they keep in registers between
 // two looks: the first, over all pieces, for the scale, the second to cut. So numbers are read
 // once, and a block has 32 KiB of loads on their way.

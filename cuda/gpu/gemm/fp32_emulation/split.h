@@ -52,7 +52,7 @@ struct CutProduct {
   CutOperand a, b;
 };
 
-// planes is 1 or 2. (matmul_split.cu)
+// planes is 1 or 2. (split.cu)
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes);
 
 // 2^exponent for -252 <= exponent <= 254, as two factors.
@@ -74,7 +74,7 @@ struct ScaledWork {
   int64_t first_k, last_k;
 };
 
-// Measured on an H200: what tensor cores cut off is, on average, this part of a sum, whether of 16
+// What tensor cores cut off is, on average, this part of a sum, whether of 16
 // or of 64 products.
 template <int PLANES> constexpr float CUT_OFF = PLANES == 2 ? 9.4e-8f : 0.0f;
 

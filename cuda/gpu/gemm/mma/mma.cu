@@ -1,5 +1,5 @@
 // matmul_mma: its tiles, the choice among them for a shape, and copies of operands for large tiles.
-// The choice is matmul_simt.cu's, by estimated clock cycles, with the tiles' rates on tensor cores.
+// The choice is simt.cu's, by estimated clock cycles, with the tiles' rates on tensor cores.
 // Small tiles read operands wherever they lie, see MmaLoader. Large ones, where a number is read by
 // many blocks, want lines of whole 16-byte chunks: it pays to copy an operand to such.
 #include "gpu/gemm/mma/mma.h"
@@ -147,7 +147,7 @@ const MmaTiles<float>& tiles_of(float, MmaMethod method) {
 
 // ---- The choice
 
-constexpr double LAUNCH = 5000;  // cycles of the H200
+constexpr double LAUNCH = 5000;  // cycles
 
 template <class T> struct MmaPlan : TileChoice<MmaTileLaunch<T>> {
   bool copies = false;  // operands that don't lie in whole chunks

@@ -14,7 +14,7 @@ bool mma_supported(Call& call);
 template <class T>
 void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
-// How long that takes, estimated in clock cycles of an H200.
+// How long that takes, estimated in clock cycles.
 template <class T>
 double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
 
@@ -304,7 +304,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 
   wait_copies<0>();
   if constexpr (PROMOTES) {
-    // Measured: what is cut off is, on average, this part of a sum. It is given back, unless all
+    // What is cut off is, on average, this part of a sum. It is given back, unless all
     // products were short.
     constexpr float CUT_OFF = BK / Tile::SLICES <= 16 ? 8.5e-8f : 1.85e-7f;
     const bool a_long = __syncthreads_or(seen.a << 1 != 0),

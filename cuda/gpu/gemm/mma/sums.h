@@ -1,4 +1,4 @@
-// The end of matmul_mma.h: the sums of a tile on their way from the warps' registers to c, through
+// The end of mma/mma.h: the sums of a tile on their way from the warps' registers to c, through
 // shared memory. There the slices of a block and the blocks of a cluster add up theirs, in their
 // order, and lines of c are put together for stores of neighbouring numbers, of 16 bytes where c
 // allows it.

@@ -1,4 +1,4 @@
-// The parts of matmul_mma.h: how a product is cut, and the way of an operand through shared memory
+// The parts of mma/mma.h: how a product is cut, and the way of an operand through shared memory
 // to the registers. Tiles keep the operand's own direction, in lines of 16-byte chunks that are
 // permuted, so that neither the copies nor ldmatrix meet bank conflicts and no memory goes to
 // padding; transposing is left to ldmatrix.

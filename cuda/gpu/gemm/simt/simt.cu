@@ -1,4 +1,4 @@
-// Choosing among the kernels of matmul_simt.h, and launching them. The choice is by estimated clock
+// Choosing among the kernels of simt.h, and launching them. The choice is by estimated clock
 // cycles, over all tiles and numbers of pieces of k: no tile suits all shapes, and where c has few
 // tiles, pieces of k keep the multiprocessors busy. Nothing is timed at run time, so that results
 // do not depend on the day.

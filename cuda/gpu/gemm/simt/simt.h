@@ -24,7 +24,7 @@ enum class SimtKernel {
 void matmul_simt(Call& call, const Product<float>& p, const Layout& batch, SimtKernel kernel);
 void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, SimtKernel kernel);
 
-// How long BY_SHAPE takes on an H200, estimated in its clock cycles; 0 for shapes that are best
+// How long BY_SHAPE takes, estimated in clock cycles; 0 for shapes that are best
 // left to it.
 double simt_cycles(Call& call, const Product<float>& p, const Layout& batch);
 

@@ -1,9 +1,9 @@
-// The thin products: which they are, and the launches of matmul_outer.h (short k) and of
-// matmul_vector.h and matmul_vector_mma.h (few rows or columns). An H200 brings 4.8 TB in the time
-// of some 30 T multiply-adds of float: up to about 25 for each float that comes or goes. So a
-// product with at most 16 multiply-adds for each number of the larger operand, or of c, is bound by
-// memory, and needs enough bytes on their way and few steps one after another, not tiles. How k is
-// cut depends on the shape only, so that all GPUs add in the same order.
+// The thin products: which they are, and the launches of outer.h (short k) and of
+// vector.h and vector_mma.h (few rows or columns). A GPU has time
+// for some tens of multiply-adds for each float that comes or goes. So a product with at most 16
+// multiply-adds for each number of the larger operand, or of c, is bound by memory, and needs
+// enough bytes on their way and few steps one after another, not tiles. How k is cut depends on the
+// shape and the model of the device.
 #include "gpu/gemm/skinny/skinny.h"
 
 #include <algorithm>
@@ -401,7 +401,7 @@ template <class T> bool try_thin(Call& call, const Product<T>& p, const Layout& 
   if (outer_is_thin(p, batch)) return outer(call, p, batch);
   const int64_t vectors = std::min(p.m(), p.n());
   if (vectors > MOST_FEW || (is_half<T> && !mma_supported(call))) return false;
-  // Tiles on tensor cores are faster, measured, where they can read the operands as they lie.
+  // Tiles on tensor cores are faster where they can read the operands as they lie.
   if (is_half<T> && vectors > 2 && wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1))
     return false;
   // So are tiles for many vectors, if the matrix is contiguous across k: each number is multiplied

@@ -1,4 +1,4 @@
-// Products with few rows or columns, by plain multiply-adds (matmul_vector_mma.h has 16-bit numbers
+// Products with few rows or columns, by plain multiply-adds (vector_mma.h has 16-bit numbers
 // on tensor cores). The larger operand, the matrix, is read once, so what counts is having enough
 // of it on its way; the other one, of up to F vectors, is in shared memory. Every read of the
 // matrix is an aligned pack of 16 bytes, whatever the alignment of its lines: a block of rows (or a

@@ -1,4 +1,4 @@
-// Products with few rows or columns of 16-bit numbers: matmul_vector.h's ways to read the matrix,
+// Products with few rows or columns of 16-bit numbers: vector.h's ways to read the matrix,
 // with tensor cores for the sums. Not for their speed at multiplying: a 2-byte number that comes
 // from memory leaves time for 13 multiply-adds of plain floats, conversions included, and a product
 // with 8 vectors would be bound by those. mma.sync takes its operands from registers, and which
