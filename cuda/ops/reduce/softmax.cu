@@ -1,30 +1,10 @@
-// Along the rows of x[rows, cols]: softmax, log-softmax, cross-entropy. Each is two reductions and
-// a map, which suits vector lanes as well as warps; subtracting the row's maximum first keeps exp
-// from overflowing. The sums are float64: in float32 those of long rows, over a vocabulary for
-// instance, lose digits with their length. One of e^x is 1, so log1p of the others keeps the digits
-// of a logarithm near 0, that of a class which is almost certain.
-#include "kernel/functions.h"
-#include "kernel/target.h"
+// Along the rows of x[rows, cols]: softmax, log-softmax and their gradients, two reductions and a
+// map each.
+#include "ops/reduce/softmax.h"
 
 using namespace cdn;
 
 namespace {
-
-template <class T> struct MaxThenSumExp {
-  using Acc = Compute<T>;
-  static constexpr bool SECOND = true;
-  const T* x;
-  int64_t cols;
-  CDN_FN Acc start1() const { return -std::numeric_limits<Acc>::infinity(); }
-  CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
-  CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
-  CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const {
-    return fn::exp(wide(x[r * cols + c]) - max);
-  }
-  CDN_FN static Acc log_of(double sum) { return fn::log1p(static_cast<Acc>(sum - 1)); }
-  CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, double) const {}
-};
 
 template <class T> struct Softmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
@@ -52,30 +32,6 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
     int64_t at = r * this->cols + c;
     y[at] = static_cast<T>(wide(this->x[at]) - max - this->log_of(sum));
-  }
-};
-
-template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
-  using Acc = Compute<T>;
-  T *loss, *dx;
-  Chosen<Target> chosen;
-  volatile Fault* fault;
-  CDN_FN bool maps() const { return dx != nullptr; }
-  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
-    int64_t at = r * this->cols + c, t = chosen.at(r);
-    Acc p = fn::exp(wide(this->x[at]) - max) / static_cast<Acc>(sum);
-    dx[at] = static_cast<T>(chosen.ignored(t) ? Acc(0) : p - (c == t ? Acc(1) : Acc(0)));
-  }
-  CDN_FN void finish(int64_t r, Acc max, double sum) const {
-    int64_t t = chosen.at(r);
-    if (chosen.ignored(t)) {
-      loss[r] = static_cast<T>(Acc(0));
-    } else if (!chosen.valid(t)) {
-      report_fault(fault, FAULT_CROSS_ENTROPY, t, this->cols);
-      loss[r] = static_cast<T>(std::numeric_limits<Acc>::quiet_NaN());
-    } else {
-      loss[r] = static_cast<T>(this->log_of(sum) + (max - wide(this->x[r * this->cols + t])));
-    }
   }
 };
 
@@ -169,28 +125,4 @@ CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t r
 CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
                                      int64_t cols, int32_t dtype) {
   return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype);
-}
-
-CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target,
-                                  int64_t n_rows, int64_t cols, int32_t ignore_index, int32_t dtype,
-                                  int32_t target_dtype) {
-  return run("cdn_cross_entropy", [&](Call& call) {
-    int64_t n = checked_product("rows, cols", n_rows, cols);
-    if (cols == 0 && n_rows > 0)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
-    with_float(dtype, [&](auto zero) {
-      with_target(target_dtype, [&](auto target_zero) {
-        using T = decltype(zero);
-        using Target = decltype(target_zero);
-        CrossEntropy<T, Target> op;
-        op.loss = call.out<T>(loss, "loss", n_rows);
-        op.dx = dx ? call.out<T>(dx, "dx", n) : nullptr;
-        op.x = call.in<T>(x, "x", n);
-        op.chosen = {call.in<Target>(target, "target", n_rows), cols, ignore_index};
-        op.cols = cols;
-        op.fault = call.fault();
-        if (n) rows(call, n_rows, cols, op);
-      });
-    });
-  });
 }

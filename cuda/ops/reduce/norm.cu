@@ -1,0 +1,138 @@
+// Norms of x[outer, axis, inner] over axis, and their gradient.
+#include "kernel/functions.h"
+#include "kernel/ties.h"
+
+using namespace cdn;
+
+namespace {
+
+// Rules for (sum |x|^p)^(1/p) and its limits; `term` of each element, `result` of what they join
+// to.
+
+struct Adding {
+  using Acc = double;
+  CDN_FN Acc start() const { return 0; }
+  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
+};
+struct Norm0 : Adding {
+  CDN_FN double term(double x) const { return x != 0; }
+  CDN_FN double result(double sum) const { return sum; }
+};
+struct Norm1 : Adding {
+  CDN_FN double term(double x) const { return ::fabs(x); }
+  CDN_FN double result(double sum) const { return sum; }
+};
+struct Norm2 : Adding {
+  CDN_FN double term(double x) const { return x * x; }
+  CDN_FN double result(double sum) const { return fn::sqrt(sum); }
+};
+struct NormP : Adding {
+  double p;
+  CDN_FN double term(double x) const { return fn::pow(::fabs(x), p); }
+  CDN_FN double result(double sum) const { return fn::pow(sum, 1 / p); }
+};
+// The smallest |x| is the largest -|x|, so that one kernel finds either.
+struct NormInf {
+  using Acc = double;
+  bool smallest;
+  CDN_FN double in_order(double x) const { return smallest ? -x : x; }
+  CDN_FN Acc start() const { return smallest ? -std::numeric_limits<double>::infinity() : 0; }
+  CDN_FN double term(double x) const { return in_order(::fabs(x)); }
+  CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
+  CDN_FN double result(double value) const { return in_order(value); }
+};
+
+template <class T, class Rule> struct Norm {
+  using Acc = typename Rule::Acc;
+  const T* x;
+  T* y;
+  Rule rule;
+  CDN_FN Acc start() const { return rule.start(); }
+  CDN_FN Acc load(int64_t at, int64_t) const { return rule.term(static_cast<double>(x[at])); }
+  CDN_FN Acc join(Acc a, Acc b) const { return rule.join(a, b); }
+  CDN_FN void store(int64_t at, Acc acc) const { y[at] = static_cast<T>(rule.result(acc)); }
+};
+
+template <class C> CDN_FN C with_sign(C size, C x) {
+  return x > C(0) ? size : x < C(0) ? -size : x * C(0);
+}
+
+// dy sign(x) (|x| / y)^(p - 1); 0 where y is 0, and for p < 1 where x is.
+template <class T> struct NormGrad {
+  T* dx;
+  const T *dy, *x, *y;
+  double p;
+  CDN_FN void operator()(int64_t at, int64_t from) const {
+    using C = Compute<T>;
+    C upstream = wide(dy[from]), value = wide(x[at]), norm = wide(y[from]), result;
+    if (p == 2) {
+      result = norm == C(0) ? C(0) : upstream * (value / norm);
+    } else if (p == 1) {
+      result = with_sign(upstream, value);
+    } else if (p == 0 || norm == C(0) || value == C(0)) {
+      result = C(0);
+    } else {
+      double ratio = static_cast<double>(value < C(0) ? -value : value) / static_cast<double>(norm);
+      result =
+          with_sign(static_cast<C>(static_cast<double>(upstream) * fn::pow(ratio, p - 1)), value);
+    }
+    dx[at] = static_cast<T>(result);
+  }
+};
+
+// For p = Infinity and -Infinity: the elements of the extreme size.
+struct EqualSize {
+  template <class C> CDN_FN static bool ties(C x, C norm) {
+    return x == norm || -x == norm || (is_nan(x) && is_nan(norm));
+  }
+  template <class C> CDN_FN static C grad(C share, C x) { return with_sign(share, x); }
+};
+
+void need_identity(const Sizes& n, double p) {
+  if (n.axis == 0 && n.out > 0 && (p < 0 || p == std::numeric_limits<double>::infinity()))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "axis has no elements, so there is no norm for p = %g", p);
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                                double p, int32_t dtype) {
+  return run("cdn_vector_norm", [&](Call& call) {
+    Sizes n(outer, axis, inner);
+    need_identity(n, p);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(y, "y", n.out);
+      const T* from = call.in<T>(x, "x", n.in);
+      auto by = [&](auto rule) {
+        reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{from, to, rule});
+      };
+      if (p == 2) return by(Norm2{});
+      if (p == 1) return by(Norm1{});
+      if (p == 0) return by(Norm0{});
+      if (p == std::numeric_limits<double>::infinity()) return by(NormInf{false});
+      if (p == -std::numeric_limits<double>::infinity()) return by(NormInf{true});
+      NormP rule;
+      rule.p = p;
+      by(rule);
+    });
+  });
+}
+
+CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
+                                     int64_t outer, int64_t axis, int64_t inner, double p,
+                                     int32_t dtype) {
+  return run("cdn_vector_norm_grad", [&](Call& call) {
+    Sizes n(outer, axis, inner);
+    with_float(dtype, [&](auto zero) {
+      using T = decltype(zero);
+      T* to = call.out<T>(dx, "dx", n.in);
+      const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
+      const T* norm = call.in<T>(y, "y", n.out);
+      if (::fabs(p) == std::numeric_limits<double>::infinity())
+        share_among_ties<EqualSize>(call, n, to, upstream, from, norm);
+      else
+        spread(call, outer, axis, inner, NormGrad<T>{to, upstream, from, norm, p});
+    });
+  });
+}
