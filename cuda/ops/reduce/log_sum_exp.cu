@@ -46,27 +46,21 @@ template <class T> struct LogSumExpGrad {
 
 CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                                 int32_t dtype) {
-  return run("cdn_log_sum_exp", [&](Call& call) {
+  return run("cdn_log_sum_exp", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      double* to = call.out<double>(y, "y", n.out);
-      const T* from = call.in<T>(x, "x", n.in);
-      reduce(call, outer, axis, inner, LogSumExp<T>{from, to});
-    });
+    double* to = call.out<double>(y, "y", n.out);
+    reduce(call, outer, axis, inner, LogSumExp<T>{call.in<T>(x, "x", n.in), to});
   });
 }
 
 CDN_API int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
                                      int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return run("cdn_log_sum_exp_grad", [&](Call& call) {
+  return run("cdn_log_sum_exp_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(dx, "dx", n.in);
-      const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
-      spread(call, outer, axis, inner,
-             LogSumExpGrad<T>{to, upstream, from, call.in<double>(y, "y", n.out)});
-    });
+    LogSumExpGrad<T> op{call.out<T>(dx, "dx", n.in), call.in<T>(dy, "dy", n.out),
+                        call.in<T>(x, "x", n.in), call.in<double>(y, "y", n.out)};
+    spread(call, outer, axis, inner, op);
   });
 }

@@ -1,5 +1,5 @@
 // Norms of x[outer, axis, inner] over axis, and their gradient.
-#include "kernel/functions.h"
+#include "kernel/sum.h"
 #include "kernel/ties.h"
 
 using namespace cdn;
@@ -9,26 +9,21 @@ namespace {
 // Rules for (sum |x|^p)^(1/p) and its limits; `term` of each element, `result` of what they join
 // to.
 
-struct Adding {
-  using Acc = double;
-  CDN_FN Acc start() const { return 0; }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
+template <class T> struct Norm0 : Adding<Sum<T>> {
+  CDN_FN Compute<T> term(Compute<T> x) const { return x != 0; }
+  CDN_FN Sum<T> result(Sum<T> sum) const { return sum; }
 };
-struct Norm0 : Adding {
-  CDN_FN double term(double x) const { return x != 0; }
-  CDN_FN double result(double sum) const { return sum; }
+template <class T> struct Norm1 : Adding<Sum<T>> {
+  CDN_FN Compute<T> term(Compute<T> x) const { return fn::abs(x); }
+  CDN_FN Sum<T> result(Sum<T> sum) const { return sum; }
 };
-struct Norm1 : Adding {
-  CDN_FN double term(double x) const { return ::fabs(x); }
-  CDN_FN double result(double sum) const { return sum; }
-};
-struct Norm2 : Adding {
+struct Norm2 : Adding<double> {
   CDN_FN double term(double x) const { return x * x; }
   CDN_FN double result(double sum) const { return fn::sqrt(sum); }
 };
-struct NormP : Adding {
+struct NormP : Adding<double> {
   double p;
-  CDN_FN double term(double x) const { return fn::pow(::fabs(x), p); }
+  CDN_FN double term(double x) const { return fn::pow(fn::abs(x), p); }
   CDN_FN double result(double sum) const { return fn::pow(sum, 1 / p); }
 };
 // The smallest |x| is the largest -|x|, so that one kernel finds either.
@@ -37,20 +32,17 @@ struct NormInf {
   bool smallest;
   CDN_FN double in_order(double x) const { return smallest ? -x : x; }
   CDN_FN Acc start() const { return smallest ? -std::numeric_limits<double>::infinity() : 0; }
-  CDN_FN double term(double x) const { return in_order(::fabs(x)); }
+  CDN_FN double term(double x) const { return in_order(fn::abs(x)); }
   CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
   CDN_FN double result(double value) const { return in_order(value); }
 };
 
-template <class T, class Rule> struct Norm {
+template <class T, class Rule> struct Norm : Rule {
   using Acc = typename Rule::Acc;
   const T* x;
   T* y;
-  Rule rule;
-  CDN_FN Acc start() const { return rule.start(); }
-  CDN_FN Acc load(int64_t at, int64_t) const { return rule.term(static_cast<double>(x[at])); }
-  CDN_FN Acc join(Acc a, Acc b) const { return rule.join(a, b); }
-  CDN_FN void store(int64_t at, Acc acc) const { y[at] = static_cast<T>(rule.result(acc)); }
+  CDN_FN auto load(int64_t at, int64_t) const { return this->term(wide(x[at])); }
+  CDN_FN void store(int64_t at, Acc acc) const { y[at] = static_cast<T>(this->result(acc)); }
 };
 
 template <class C> CDN_FN C with_sign(C size, C x) {
@@ -97,42 +89,35 @@ void need_identity(const Sizes& n, double p) {
 
 CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                                 double p, int32_t dtype) {
-  return run("cdn_vector_norm", [&](Call& call) {
+  return run("cdn_vector_norm", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
     need_identity(n, p);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", n.out);
-      const T* from = call.in<T>(x, "x", n.in);
-      auto by = [&](auto rule) {
-        reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{from, to, rule});
-      };
-      if (p == 2) return by(Norm2{});
-      if (p == 1) return by(Norm1{});
-      if (p == 0) return by(Norm0{});
-      if (p == std::numeric_limits<double>::infinity()) return by(NormInf{false});
-      if (p == -std::numeric_limits<double>::infinity()) return by(NormInf{true});
-      NormP rule;
-      rule.p = p;
-      by(rule);
-    });
+    T* to = call.out<T>(y, "y", n.out);
+    const T* from = call.in<T>(x, "x", n.in);
+    auto by = [&](auto rule) {
+      reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{rule, from, to});
+    };
+    if (p == 2) return by(Norm2{});
+    if (p == 1) return by(Norm1<T>{});
+    if (p == 0) return by(Norm0<T>{});
+    if (::fabs(p) == std::numeric_limits<double>::infinity()) return by(NormInf{p < 0});
+    by(NormP{{}, p});
   });
 }
 
 CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
                                      int64_t outer, int64_t axis, int64_t inner, double p,
                                      int32_t dtype) {
-  return run("cdn_vector_norm_grad", [&](Call& call) {
+  return run("cdn_vector_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(dx, "dx", n.in);
-      const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
-      const T* norm = call.in<T>(y, "y", n.out);
-      if (::fabs(p) == std::numeric_limits<double>::infinity())
-        share_among_ties<EqualSize>(call, n, to, upstream, from, norm);
-      else
-        spread(call, outer, axis, inner, NormGrad<T>{to, upstream, from, norm, p});
-    });
+    T* to = call.out<T>(dx, "dx", n.in);
+    const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
+    const T* norm = call.in<T>(y, "y", n.out);
+    if (::fabs(p) == std::numeric_limits<double>::infinity())
+      share_among_ties<EqualSize>(call, n, to, upstream, from, norm);
+    else
+      spread(call, outer, axis, inner, NormGrad<T>{to, upstream, from, norm, p});
   });
 }

@@ -9,7 +9,7 @@ namespace {
 template <class T> struct Softmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Sum<T> sum) const {
     int64_t at = r * this->cols + c;
     y[at] = static_cast<T>(fn::exp(wide(this->x[at]) - max) / static_cast<Acc>(sum));
   }
@@ -18,7 +18,7 @@ template <class T> struct Softmax : MaxThenSumExp<T> {
 // Where all of a row is -Infinity, nothing is chosen: 0.
 template <class T> struct MaskedSoftmax : Softmax<T> {
   using Acc = Compute<T>;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Sum<T> sum) const {
     if (max == this->start1())
       this->y[r * this->cols + c] = static_cast<T>(Acc(0));
     else
@@ -29,7 +29,7 @@ template <class T> struct MaskedSoftmax : Softmax<T> {
 template <class T> struct LogSoftmax : MaxThenSumExp<T> {
   using Acc = Compute<T>;
   T* y;
-  CDN_FN void store(int64_t r, int64_t c, Acc max, double sum) const {
+  CDN_FN void store(int64_t r, int64_t c, Acc max, Sum<T> sum) const {
     int64_t at = r * this->cols + c;
     y[at] = static_cast<T>(wide(this->x[at]) - max - this->log_of(sum));
   }
@@ -37,36 +37,37 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
 
 // One sum, then a map of dy and y.
 template <class T> struct RowGrad {
-  using Acc = double;
+  using C = Compute<T>;
+  using Acc = Sum<T>;
+  using Acc2 = Acc;
   static constexpr bool SECOND = false;
   T* dx;
   const T *dy, *y;
   int64_t cols;
-  CDN_FN double start1() const { return 0; }
-  CDN_FN double join1(double a, double b) const { return a + b; }
-  CDN_FN double load2(int64_t, int64_t, double) const { return 0; }
+  CDN_FN Acc start1() const { return Acc{}; }
+  template <class B> CDN_FN Acc join1(Acc a, B b) const { return a + b; }
+  CDN_FN Acc load2(int64_t, int64_t, Acc) const { return Acc{}; }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, double, double) const {}
+  CDN_FN void finish(int64_t, Acc, Acc) const {}
 };
 
 template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
   using C = Compute<T>;
-  CDN_FN double load1(int64_t r, int64_t c) const {
-    return static_cast<double>(wide(this->dy[r * this->cols + c])) *
-           static_cast<double>(wide(this->y[r * this->cols + c]));
+  CDN_FN Sum<T> load1(int64_t r, int64_t c) const {
+    int64_t at = r * this->cols + c;
+    return Sum<T>(wide(this->dy[at])) * wide(this->y[at]);
   }
-  CDN_FN void store(int64_t r, int64_t c, double sum, double) const {
+  CDN_FN void store(int64_t r, int64_t c, Sum<T> sum, Sum<T>) const {
     int64_t at = r * this->cols + c;
     this->dx[at] = static_cast<T>(wide(this->y[at]) * (wide(this->dy[at]) - static_cast<C>(sum)));
   }
 };
 
-template <class T>
-struct LogSoftmaxGrad
-    : RowGrad<T> {  // dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
+// dx = dy - exp(y) * sum(dy); a row of NaN has no say where its gradient is 0
+template <class T> struct LogSoftmaxGrad : RowGrad<T> {
   using C = Compute<T>;
-  CDN_FN double load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
-  CDN_FN void store(int64_t r, int64_t c, double total, double) const {
+  CDN_FN C load1(int64_t r, int64_t c) const { return wide(this->dy[r * this->cols + c]); }
+  CDN_FN void store(int64_t r, int64_t c, Sum<T> total, Sum<T>) const {
     int64_t at = r * this->cols + c;
     C sum = static_cast<C>(total), share = fn::exp(wide(this->y[at])) * sum;
     this->dx[at] = static_cast<T>(wide(this->dy[at]) - (sum == C(0) ? C(0) : share));
@@ -76,33 +77,29 @@ struct LogSoftmaxGrad
 template <template <class> class Op>
 int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_t cols,
                 int32_t dtype) {
-  return run(name, Call::IN_PLACE, [&](Call& call) {
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     int64_t n = checked_product("rows, cols", n_rows, cols);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      Op<T> op;
-      op.y = call.out<T>(y, "y", n);
-      op.x = call.in<T>(x, "x", n);
-      op.cols = cols;
-      if (n) rows(call, n_rows, cols, op);
-    });
+    Op<T> op;
+    op.y = call.out<T>(y, "y", n);
+    op.x = call.in<T>(x, "x", n);
+    op.cols = cols;
+    if (n) rows(call, n_rows, cols, op);
   });
 }
 
 template <template <class> class Op>
 int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t n_rows,
                  int64_t cols, int32_t dtype) {
-  return run(name, Call::IN_PLACE, [&](Call& call) {
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     int64_t n = checked_product("rows, cols", n_rows, cols);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      Op<T> op;
-      op.dx = call.out<T>(dx, "dx", n);
-      op.dy = call.in<T>(dy, "dy", n);
-      op.y = call.in<T>(y, "y", n);
-      op.cols = cols;
-      if (n) rows(call, n_rows, cols, op);
-    });
+    Op<T> op;
+    op.dx = call.out<T>(dx, "dx", n);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.y = call.in<T>(y, "y", n);
+    op.cols = cols;
+    if (n) rows(call, n_rows, cols, op);
   });
 }
 

@@ -1,15 +1,15 @@
 // What softmax, log-softmax and cross-entropy along the rows of x[rows, cols] begin with: the row's
 // maximum, whose subtraction keeps exp from overflowing, and the sum of e^(x - maximum), which
-// suits vector lanes as well as warps. The sum is float64: in float32 those of long rows, over a
-// vocabulary for instance, lose digits with their length. One of e^x is 1, so log1p of the others
+// suits vector lanes as well as warps. One of e^x is 1, so log1p of the others
 // keeps the digits of a logarithm near 0, that of a class which is almost certain.
 #pragma once
-#include "kernel/functions.h"
+#include "kernel/sum.h"
 
 namespace cdn {
 
 template <class T> struct MaxThenSumExp {
   using Acc = Compute<T>;
+  using Acc2 = Sum<T>;
   static constexpr bool SECOND = true;
   const T* x;
   int64_t cols;
@@ -19,9 +19,9 @@ template <class T> struct MaxThenSumExp {
   CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const {
     return fn::exp(wide(x[r * cols + c]) - max);
   }
-  CDN_FN static Acc log_of(double sum) { return fn::log1p(static_cast<Acc>(sum - 1)); }
+  CDN_FN static Acc log_of(Acc2 sum) { return fn::log1p(static_cast<Acc>(sum + Acc(-1))); }
   CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, double) const {}
+  CDN_FN void finish(int64_t, Acc, Acc2) const {}
 };
 
 }  // namespace cdn
