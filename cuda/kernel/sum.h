@@ -84,6 +84,18 @@ template <class A> struct Adding {
   template <class B> CDN_FN Acc join(Acc a, B b) const { return a + b; }
 };
 
+// The same of a functor for rows; the second sum and what ends a row may be left out.
+template <class A, class A2 = A> struct AddingRows {
+  using Acc = A;
+  using Acc2 = A2;
+  static constexpr bool SECOND = false;
+  CDN_FN Acc start1() const { return Acc{}; }
+  template <class B> CDN_FN Acc join1(Acc a, B b) const { return a + b; }
+  CDN_FN Acc2 load2(int64_t, int64_t, Acc) const { return Acc2{}; }
+  CDN_FN bool maps() const { return true; }
+  CDN_FN void finish(int64_t, Acc, Acc2) const {}
+};
+
 // Sums of the differences from an element near the data, and of their squares.
 using Moments = Pair<double>;
 template <class T> CDN_FN Moments moments(T x, T near) {

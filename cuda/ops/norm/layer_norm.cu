@@ -12,19 +12,14 @@ using namespace cdn;
 namespace {
 
 // What both forward passes have; weight and bias may be null: then they are 1 and 0.
-template <class T, class S> struct Norm {
+template <class T, class S> struct Norm : AddingRows<S, double> {
   using C = Compute<T>;
-  using Acc = S;
-  using Acc2 = double;
   T* y;
   double *mean, *rstd;  // null when no gradient will ask for them
   const T *x, *weight, *bias;
   int64_t cols;
   double eps;
-  CDN_FN Acc start1() const { return Acc{}; }
-  template <class B> CDN_FN Acc join1(Acc a, B b) const { return a + b; }
-  CDN_FN bool maps() const { return true; }
-  CDN_FN double average(Acc sum) const {
+  CDN_FN double average(S sum) const {
     return static_cast<double>(sum) / static_cast<double>(cols);
   }
   CDN_FN double reciprocal_root(double squares) const {
@@ -54,12 +49,10 @@ template <class T> struct LayerNorm : Norm<T, Sum<T>> {
 };
 
 template <class T> struct RmsNorm : Norm<T, double> {
-  static constexpr bool SECOND = false;
   CDN_FN double load1(int64_t r, int64_t c) const {
     double value = wide(this->x[r * this->cols + c]);
     return value * value;
   }
-  CDN_FN double load2(int64_t, int64_t, double) const { return 0; }
   CDN_FN void store(int64_t r, int64_t c, double squares, double) const {
     this->put(r, c, 0, this->reciprocal_root(squares));
   }
@@ -70,10 +63,9 @@ template <class T> struct RmsNorm : Norm<T, double> {
 
 // With n the normalised row and g = dy * weight: dx = rstd * (g - mean(g) - n * mean(g * n)). RMS
 // norm, whose mean is null, has no mean(g).
-template <class T> struct NormGrad {
+template <class T> struct NormGrad : AddingRows<Sum<T>> {
   using C = Compute<T>;
   using Acc = Sum<T>;
-  using Acc2 = Sum<T>;
   static constexpr bool SECOND = true;
   T* dx;
   const T *dy, *x, *weight;
@@ -87,16 +79,12 @@ template <class T> struct NormGrad {
     return weight ? upstream * wide(weight[c]) : upstream;
   }
   CDN_FN C average(Acc sum) const { return static_cast<C>(sum) / static_cast<C>(cols); }
-  CDN_FN Acc start1() const { return Acc{}; }
   CDN_FN Acc load1(int64_t r, int64_t c) const { return Acc(scaled(r, c)) * normal(r, c); }
-  CDN_FN Acc join1(Acc a, Acc b) const { return a + b; }
   CDN_FN C load2(int64_t r, int64_t c, Acc) const { return mean ? scaled(r, c) : C(0); }
-  CDN_FN bool maps() const { return true; }
   CDN_FN void store(int64_t r, int64_t c, Acc along, Acc sum) const {
     dx[r * cols + c] = static_cast<T>(
         static_cast<C>(rstd[r]) * (scaled(r, c) - average(sum) - normal(r, c) * average(along)));
   }
-  CDN_FN void finish(int64_t, Acc, Acc) const {}
 };
 
 // dweight = the sum over rows of dy * n, dbias that of dy.
@@ -152,13 +140,14 @@ CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t wei
   return run("cdn_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
     int64_t n = checked_product("rows, cols", n_rows, cols);
-    NormGrad<T> op{call.out<T>(dx, "dx", n),
-                   call.in<T>(dy, "dy", n),
-                   call.in<T>(x, "x", n),
-                   call.optional<T>(weight, "weight", cols),
-                   call.optional<double>(mean, "mean", n_rows),
-                   call.in<double>(rstd, "rstd", n_rows),
-                   cols};
+    NormGrad<T> op;
+    op.dx = call.out<T>(dx, "dx", n);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.x = call.in<T>(x, "x", n);
+    op.weight = call.optional<T>(weight, "weight", cols);
+    op.mean = call.optional<double>(mean, "mean", n_rows);
+    op.rstd = call.in<double>(rstd, "rstd", n_rows);
+    op.cols = cols;
     if (n) rows(call, n_rows, cols, op);
   });
 }

@@ -36,19 +36,10 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
 };
 
 // One sum, then a map of dy and y.
-template <class T> struct RowGrad {
-  using C = Compute<T>;
-  using Acc = Sum<T>;
-  using Acc2 = Acc;
-  static constexpr bool SECOND = false;
+template <class T> struct RowGrad : AddingRows<Sum<T>> {
   T* dx;
   const T *dy, *y;
   int64_t cols;
-  CDN_FN Acc start1() const { return Acc{}; }
-  template <class B> CDN_FN Acc join1(Acc a, B b) const { return a + b; }
-  CDN_FN Acc load2(int64_t, int64_t, Acc) const { return Acc{}; }
-  CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, Acc) const {}
 };
 
 template <class T> struct SoftmaxGrad : RowGrad<T> {  // dx = y * (dy - sum(dy * y))
@@ -105,21 +96,18 @@ int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t
 
 }  // namespace
 
-CDN_API int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
-  return row_map<Softmax>("cdn_softmax", y, x, rows, cols, dtype);
-}
-CDN_API int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols,
-                                   int32_t dtype) {
-  return row_map<MaskedSoftmax>("cdn_masked_softmax", y, x, rows, cols, dtype);
-}
-CDN_API int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) {
-  return row_map<LogSoftmax>("cdn_log_softmax", y, x, rows, cols, dtype);
-}
-CDN_API int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
-                                 int32_t dtype) {
-  return row_grad<SoftmaxGrad>("cdn_softmax_grad", dx, dy, y, rows, cols, dtype);
-}
-CDN_API int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
-                                     int64_t cols, int32_t dtype) {
-  return row_grad<LogSoftmaxGrad>("cdn_log_softmax_grad", dx, dy, y, rows, cols, dtype);
-}
+#define CDN_ROW_MAP(name, F)                                                                      \
+  CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype) { \
+    return row_map<F>("cdn_" #name, y, x, rows, cols, dtype);                                     \
+  }
+#define CDN_ROW_GRAD(name, F)                                                           \
+  CDN_API int32_t cdn_##name##_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, \
+                                    int64_t cols, int32_t dtype) {                      \
+    return row_grad<F>("cdn_" #name "_grad", dx, dy, y, rows, cols, dtype);             \
+  }
+
+CDN_ROW_MAP(softmax, Softmax)
+CDN_ROW_MAP(masked_softmax, MaskedSoftmax)
+CDN_ROW_MAP(log_softmax, LogSoftmax)
+CDN_ROW_GRAD(softmax, SoftmaxGrad)
+CDN_ROW_GRAD(log_softmax, LogSoftmaxGrad)
