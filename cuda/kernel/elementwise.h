@@ -43,6 +43,14 @@ int32_t unary_grad(const char* op, DTypes with_dtype, Make make, uint32_t dx, ui
   CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t n, int32_t dtype) { \
     return unary("cdn_" #name, DTypes{}, Just<F>{}, y, x, n, dtype);             \
   }
+// A function of functions.h, and its export.
+#define CDN_FUNCTION(name, F)                                                 \
+  namespace {                                                                 \
+  struct F {                                                                  \
+    template <class T> CDN_FN T operator()(T x) const { return fn::name(x); } \
+  };                                                                          \
+  }                                                                           \
+  CDN_UNARY(name, F, Floats)
 #define CDN_UNARY_GRAD(name, F)                                                            \
   CDN_API int32_t cdn_##name##_grad(uint32_t dx, uint32_t dy, uint32_t saved, int64_t n,   \
                                     int32_t dtype) {                                       \

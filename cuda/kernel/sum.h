@@ -14,8 +14,6 @@ struct TwoFloat {
 
   TwoFloat() = default;
   CDN_FN TwoFloat(float high, float low = 0) : high(high), low(low) {}
-  CDN_FN explicit TwoFloat(double x)
-      : high(static_cast<float>(x)), low(static_cast<float>(x - static_cast<double>(high))) {}
 
   CDN_FN friend TwoFloat operator+(TwoFloat a, float b) {
     float sum = a.high + b, part = sum - a.high;

@@ -30,9 +30,6 @@ template <class T> struct EluGrad {
   }
 };
 
-struct Sigmoid {
-  template <class T> CDN_FN T operator()(T x) const { return fn::sigmoid(x); }
-};
 // The slopes are of x: 1 - y would have lost its digits where y is near 1, all of them in 16 bits.
 struct SigmoidGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
@@ -41,9 +38,6 @@ struct SigmoidGrad {
   }
 };
 
-struct Tanh {
-  template <class T> CDN_FN T operator()(T x) const { return fn::tanh(x); }
-};
 struct TanhGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
     T e = fn::exp(T(-2) * fn::abs(x)), sum = T(1) + e;
@@ -70,8 +64,8 @@ template <class T> struct SoftplusGrad {
 }  // namespace
 
 CDN_UNARY(relu, Relu, Floats)
-CDN_UNARY(sigmoid, Sigmoid, Floats)
-CDN_UNARY(tanh, Tanh, Floats)
+CDN_FUNCTION(sigmoid, Sigmoid)
+CDN_FUNCTION(tanh, Tanh)
 CDN_UNARY(gelu, Gelu, Floats)
 CDN_UNARY(gelu_tanh, GeluTanh, Floats)
 CDN_UNARY(silu, Silu, Floats)

@@ -65,14 +65,6 @@ CDN_UNARY(neg, Neg, Numbers)
 CDN_UNARY(abs, Abs, Numbers)
 CDN_UNARY(sign, Sign, Numbers)
 
-// The functions of functions.h.
-#define CDN_FUNCTION(name, F)                                                 \
-  namespace {                                                                 \
-  struct F {                                                                  \
-    template <class T> CDN_FN T operator()(T x) const { return fn::name(x); } \
-  };                                                                          \
-  }                                                                           \
-  CDN_UNARY(name, F, Floats)
 CDN_FUNCTION(exp, Exp)
 CDN_FUNCTION(expm1, Expm1)
 CDN_FUNCTION(log, Log)

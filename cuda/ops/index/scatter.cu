@@ -17,7 +17,7 @@ template <class A> struct Segment {
 };
 template <class A> struct SegmentJoin {
   using Acc = Segment<A>;
-  CDN_FN Acc start() const { return {A(0), 0}; }
+  CDN_FN Acc start() const { return {A{}, 0}; }
   CDN_FN Acc join(Acc a, Acc b) const { return {b.head ? b.sum : a.sum + b.sum, a.head | b.head}; }
 };
 // y[o, key[k], i] += the sum of src[o, place[k], i] over equal keys. Those from `limit` up are of

@@ -179,18 +179,6 @@ template <class T> struct OverRowSums : Adding<Pair<double>> {
   }
 };
 
-struct Extents {
-  int64_t batch, channels, inner, n;
-  Extents(int64_t batch, int64_t channels, int64_t inner)
-      : batch(batch),
-        channels(channels),
-        inner(inner),
-        n(checked_product("batch, channels, inner", batch, channels, inner)) {
-    checked_product("batch, channels", batch, channels);
-  }
-  int64_t rows() const { return batch * channels; }
-};
-
 template <class T>
 Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
                       int64_t channels, double eps) {
@@ -205,16 +193,16 @@ CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, in
                                      int64_t channels, int64_t inner, int32_t dtype) {
   return run("cdn_batch_norm_stats", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
-    Extents e(batch, channels, inner);
-    if (e.n == 0 && channels > 0)
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
+    if (n == 0 && channels > 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
     Statistics<T> op;
     OverRows over;
     over.mean = op.mean = call.out<double>(mean, "mean", channels);
     over.var = op.var = call.out<double>(var, "var", channels);
-    op.x = call.in<T>(x, "x", e.n);
+    op.x = call.in<T>(x, "x", n);
     op.inner = inner;
-    if (e.n == 0) return;
+    if (n == 0) return;
     if (inner == 1) {
       op.count = batch;
       op.step = channels;
@@ -222,11 +210,11 @@ CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, in
     }
     op.count = inner;
     op.step = 1;
-    over.row_mean = op.mean = call.scratch<double>(e.rows());
-    over.row_var = op.var = call.scratch<double>(e.rows());
+    over.row_mean = op.mean = call.scratch<double>(batch * channels);
+    over.row_var = op.var = call.scratch<double>(batch * channels);
     over.batch = batch;
     over.channels = channels;
-    reduce(call, e.rows(), inner, 1, op);
+    reduce(call, batch * channels, inner, 1, op);
     reduce(call, 1, batch, channels, over);
   });
 }
@@ -261,15 +249,16 @@ CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t v
                                double eps, int32_t dtype) {
   return run("cdn_batch_norm", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
-    Extents e(batch, channels, inner);
-    T* to = call.out<T>(y, "y", e.n);
-    const T* from = call.in<T>(x, "x", e.n);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(x, "x", n);
     Channel<T> channel = channel_of<T>(call, mean, var, weight, bias, channels, eps);
-    if (e.n == 0) return;
+    if (n == 0) return;
     if (inner == 1)
       each_row(call, batch, channels, Normalize<T, true>{channel, to, from, channels, inner});
     else
-      each_row(call, e.rows(), inner, Normalize<T, false>{channel, to, from, channels, inner});
+      each_row(call, batch * channels, inner,
+               Normalize<T, false>{channel, to, from, channels, inner});
   });
 }
 
@@ -278,22 +267,22 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t d
                                     int64_t inner, double eps, int32_t dtype) {
   return run("cdn_batch_norm_sums", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
-    Extents e(batch, channels, inner);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     GradSums<T> op;
     OverRowSums<T> over;
     over.dweight = op.along = call.out<double>(dweight, "dweight", channels);
     over.dbias = op.sum = call.out<double>(dbias, "dbias", channels);
-    op.dy = call.in<T>(dy, "dy", e.n);
-    op.x = call.in<T>(x, "x", e.n);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.x = call.in<T>(x, "x", n);
     over.channel = op.channel = channel_of<T>(call, mean, var, 0, 0, channels, eps);
     op.channels = channels;
     op.inner = inner;
     op.step = inner == 1 ? channels : 1;
     if (inner == 1 && batch > 0) return reduce(call, 1, batch, channels, op);
-    over.row_along = op.along = call.scratch<double>(e.n > 0 ? e.rows() : 0);
-    over.row_sum = op.sum = call.scratch<double>(e.n > 0 ? e.rows() : 0);
-    if (e.n > 0) reduce(call, e.rows(), inner, 1, op);
-    reduce(call, 1, e.n > 0 ? batch : 0, channels, over);
+    over.row_along = op.along = call.scratch<double>(n > 0 ? batch * channels : 0);
+    over.row_sum = op.sum = call.scratch<double>(n > 0 ? batch * channels : 0);
+    if (n > 0) reduce(call, batch * channels, inner, 1, op);
+    reduce(call, 1, n > 0 ? batch : 0, channels, over);
   });
 }
 
@@ -303,15 +292,15 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
                                     int32_t dtype) {
   return run("cdn_batch_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
-    Extents e(batch, channels, inner);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     if (!dweight != !dbias)
       CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
-    T* to = call.out<T>(dx, "dx", e.n);
-    const T *upstream = call.in<T>(dy, "dy", e.n), *from = call.in<T>(x, "x", e.n);
+    T* to = call.out<T>(dx, "dx", n);
+    const T *upstream = call.in<T>(dy, "dy", n), *from = call.in<T>(x, "x", n);
     Channel<T> channel = channel_of<T>(call, mean, var, weight, 0, channels, eps);
     const double* along = call.optional<double>(dweight, "dweight", channels);
     const double* sum = call.optional<double>(dbias, "dbias", channels);
-    if (e.n == 0) return;
+    if (n == 0) return;
     double share = 1 / static_cast<double>(batch * inner);
     auto by = [&](auto last, int64_t rows, int64_t cols) {
       each_row(call, rows, cols,
@@ -321,6 +310,6 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
     if (inner == 1)
       by(std::true_type{}, batch, channels);
     else
-      by(std::false_type{}, e.rows(), inner);
+      by(std::false_type{}, batch * channels, inner);
   });
 }

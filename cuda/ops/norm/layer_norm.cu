@@ -36,7 +36,7 @@ template <class T> struct LayerNorm : Norm<T, Sum<T>> {
   static constexpr bool SECOND = true;
   CDN_FN Compute<T> load1(int64_t r, int64_t c) const { return wide(this->x[r * this->cols + c]); }
   CDN_FN double load2(int64_t r, int64_t c, Sum<T> sum) const {
-    double difference = centred(this->x[r * this->cols + c], this->average(sum));
+    double difference = static_cast<double>(wide(this->x[r * this->cols + c])) - this->average(sum);
     return difference * difference;
   }
   CDN_FN void store(int64_t r, int64_t c, Sum<T> sum, double squares) const {

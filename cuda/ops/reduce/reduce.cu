@@ -92,14 +92,15 @@ void need_elements(int64_t outer, int64_t axis, int64_t inner) {
     CDN_FAIL(CDN_BAD_ARGUMENT, "axis has no elements, so there is no extremum");
 }
 
-int32_t extremum(const char* op, bool smallest, uint32_t y, uint32_t x, int64_t outer, int64_t axis,
-                 int64_t inner, int32_t dtype) {
+template <bool SMALLEST>
+int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                 int32_t dtype) {
   return run(op, Numbers{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     T* to = call.out<T>(y, "y", n.out);
-    reduce(call, outer, axis, inner, Extremum<T>(call.in<T>(x, "x", n.in), to, smallest));
+    reduce(call, outer, axis, inner, Extremum<T>(call.in<T>(x, "x", n.in), to, SMALLEST));
   });
 }
 
@@ -127,22 +128,15 @@ CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, in
                          int32_t dtype) {  // an empty mean is 0 / 0
   return total("cdn_mean", Floats{}, y, x, outer, axis, inner, static_cast<double>(axis), dtype);
 }
-CDN_API int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                        int32_t dtype) {
-  return extremum("cdn_max", false, y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                        int32_t dtype) {
-  return extremum("cdn_min", true, y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                           int32_t dtype) {
-  return arg_extremum<false>("cdn_argmax", y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                           int32_t dtype) {
-  return arg_extremum<true>("cdn_argmin", y, x, outer, axis, inner, dtype);
-}
+#define CDN_EXTREMUM(name, find)                                                                 \
+  CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, \
+                             int32_t dtype) {                                                    \
+    return find("cdn_" #name, y, x, outer, axis, inner, dtype);                                  \
+  }
+CDN_EXTREMUM(max, extremum<false>)
+CDN_EXTREMUM(min, extremum<true>)
+CDN_EXTREMUM(argmax, arg_extremum<false>)
+CDN_EXTREMUM(argmin, arg_extremum<true>)
 
 CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
                              int64_t axis, int64_t inner, int32_t dtype) {
