@@ -17,10 +17,11 @@
 // other functors do so themselves, by wide() and static_cast.
 //
 // reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has
-// row(r) for load. Joining must not depend on grouping but for rounding; each backend groups in an
-// order fixed by the sizes alone, so results repeat bit by bit. rows's op: start1(), load1(r, c),
-// join1(a, b); SECOND and load2(r, c, r1), which is summed, in float64; MAP-time store(r, c, r1,
-// r2), done where maps() is true; finish(r, r1, r2) once a row.
+// row(r) for load. load may give what join takes as its b. Joining must not depend on grouping but
+// for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by
+// bit. rows's op: Acc, start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is
+// summed in an Acc2; MAP-time store(r, c, r1, r2), done where maps() is true; finish(r, r1, r2)
+// once a row.
 //
 // scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order
 // is kept, so joining need not commute, and start() must change nothing. load(offset, k) and

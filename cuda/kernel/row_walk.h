@@ -59,4 +59,36 @@ struct IndexedAxis {
   }
 };
 
+// A functor of each_row: f(i, at, along) for each element i of a layout, `at` being its place by
+// the strides of the first input, and `along` what its index adds to that; -1 where the index is
+// bad. The index lies by the strides of the second input, or in order where there is but one.
+template <int INPUTS, class F> struct IndexedRows {
+  F f;
+  const int32_t* index;
+  RowWalk walk;
+  IndexedAxis axis;
+  struct Row {
+    F f;
+    const int32_t* index;
+    IndexedAxis axis;
+    int64_t i, at, step, index_step, count;
+    CDN_FN void operator()(int64_t c) const {
+      int64_t chosen = index[INPUTS == 1 ? c : c * index_step];
+      f(i + c, at + c * step, axis.has(chosen) ? chosen * axis.stride : -1);
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    auto s = walk.template start<INPUTS>(r);
+    constexpr int LAST = INPUTS - 1;
+    return {f,      index + (LAST ? s.at[LAST] : s.i), axis, s.i, s.at[0], s.step[0], s.step[LAST],
+            s.count};
+  }
+};
+
+template <int INPUTS, class F>
+void each_indexed(Call& call, const Layout& l, const int32_t* index, const IndexedAxis& axis, F f) {
+  RowWalk walk(l);
+  each_row(call, walk.rows(), walk.cols(), IndexedRows<INPUTS, F>{f, index, walk, axis});
+}
+
 }  // namespace cdn

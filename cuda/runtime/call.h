@@ -49,6 +49,13 @@ class Call {
   template <class T> const T* in(uint32_t handle, const char* name, int64_t count) {
     return static_cast<const T*>(take(handle, name, count, sizeof(T), false));
   }
+  // An argument that may be left out, by the handle 0: then it is null.
+  template <class T> T* optional_out(uint32_t handle, const char* name, int64_t count) {
+    return handle ? out<T>(handle, name, count) : nullptr;
+  }
+  template <class T> const T* optional(uint32_t handle, const char* name, int64_t count) {
+    return handle ? in<T>(handle, name, count) : nullptr;
+  }
   void* take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes, bool write);
   void allow(Overlap overlap) { overlap_ = overlap; }  // for the arguments taken from now on
 
@@ -123,6 +130,22 @@ template <class F> void with_word(int32_t dtype, F&& f) {
     case 4: return f(uint32_t{});
     default: return f(uint64_t{});
   }
+}
+struct AnyWord {
+  template <class F> void operator()(int32_t dtype, F&& f) const { with_word(dtype, f); }
+};
+
+// The body of an operation that is written once for several dtypes, Floats for instance:
+// run(name, Floats{}, dtype, [&](Call& call, auto zero) { using T = decltype(zero); … }).
+template <class DTypes, class F>
+int32_t run(const char* op, Call::Overlap overlap, DTypes with_dtype, int32_t dtype,
+            F&& body) noexcept {
+  return run(op, overlap,
+             [&](Call& call) { with_dtype(dtype, [&](auto zero) { body(call, zero); }); });
+}
+template <class DTypes, class F>
+int32_t run(const char* op, DTypes with_dtype, int32_t dtype, F&& body) noexcept {
+  return run(op, Call::NONE, with_dtype, dtype, static_cast<F&&>(body));
 }
 
 }  // namespace cdn

@@ -310,11 +310,11 @@ __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols,
     int64_t r = first + threadIdx.x / G;
     int64_t width = r < rows ? cols : 0;
     T r1 = op.start1();
-    double r2 = 0;
+    typename Op::Acc2 r2{};
     for (int64_t c = lane; c < width; c += G) r1 = op.join1(r1, op.load1(r, c));
     r1 = join_group<G>(r1, Join1<Op>{op});
     if (Op::SECOND) {
-      for (int64_t c = lane; c < width; c += G) r2 += op.load2(r, c, r1);
+      for (int64_t c = lane; c < width; c += G) r2 = r2 + op.load2(r, c, r1);
       r2 = join_group<G>(r2, Add{});
     }
     if (op.maps())

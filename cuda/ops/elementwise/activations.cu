@@ -30,9 +30,6 @@ template <class T> struct EluGrad {
   }
 };
 
-struct Sigmoid {
-  template <class T> CDN_FN T operator()(T x) const { return fn::sigmoid(x); }
-};
 // The slopes are of x: 1 - y would have lost its digits where y is near 1, all of them in 16 bits.
 struct SigmoidGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
@@ -41,9 +38,6 @@ struct SigmoidGrad {
   }
 };
 
-struct Tanh {
-  template <class T> CDN_FN T operator()(T x) const { return fn::tanh(x); }
-};
 struct TanhGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
     T e = fn::exp(T(-2) * fn::abs(x)), sum = T(1) + e;
@@ -69,24 +63,12 @@ template <class T> struct SoftplusGrad {
 
 }  // namespace
 
-CDN_API int32_t cdn_relu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_relu", Floats{}, Just<Relu>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_sigmoid(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_sigmoid", Floats{}, Just<Sigmoid>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_tanh", Floats{}, Just<Tanh>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_gelu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_gelu", Floats{}, Just<Gelu>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_gelu_tanh(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_gelu_tanh", Floats{}, Just<GeluTanh>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_silu(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_silu", Floats{}, Just<Silu>{}, y, x, n, dtype);
-}
+CDN_UNARY(relu, Relu, Floats)
+CDN_FUNCTION(sigmoid, Sigmoid)
+CDN_FUNCTION(tanh, Tanh)
+CDN_UNARY(gelu, Gelu, Floats)
+CDN_UNARY(gelu_tanh, GeluTanh, Floats)
+CDN_UNARY(silu, Silu, Floats)
 CDN_API int32_t cdn_leaky_relu(uint32_t y, uint32_t x, int64_t n, double slope, int32_t dtype) {
   return unary("cdn_leaky_relu", Floats{}, with<LeakyRelu>(slope), y, x, n, dtype);
 }
@@ -98,24 +80,12 @@ CDN_API int32_t cdn_softplus(uint32_t y, uint32_t x, int64_t n, double beta, dou
   return unary("cdn_softplus", Floats{}, with<Softplus>(beta, threshold), y, x, n, dtype);
 }
 
-CDN_API int32_t cdn_relu_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_relu_grad", Floats{}, Just<ReluGrad>{}, dx, dy, y, n, dtype);
-}
-CDN_API int32_t cdn_sigmoid_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_sigmoid_grad", Floats{}, Just<SigmoidGrad>{}, dx, dy, x, n, dtype);
-}
-CDN_API int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_tanh_grad", Floats{}, Just<TanhGrad>{}, dx, dy, x, n, dtype);
-}
-CDN_API int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_gelu_grad", Floats{}, Just<GeluGrad>{}, dx, dy, x, n, dtype);
-}
-CDN_API int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_gelu_tanh_grad", Floats{}, Just<GeluTanhGrad>{}, dx, dy, x, n, dtype);
-}
-CDN_API int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_silu_grad", Floats{}, Just<SiluGrad>{}, dx, dy, x, n, dtype);
-}
+CDN_UNARY_GRAD(relu, ReluGrad)
+CDN_UNARY_GRAD(sigmoid, SigmoidGrad)
+CDN_UNARY_GRAD(tanh, TanhGrad)
+CDN_UNARY_GRAD(gelu, GeluGrad)
+CDN_UNARY_GRAD(gelu_tanh, GeluTanhGrad)
+CDN_UNARY_GRAD(silu, SiluGrad)
 CDN_API int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope,
                                     int32_t dtype) {
   return unary_grad("cdn_leaky_relu_grad", Floats{}, with<LeakyReluGrad>(slope), dx, dy, x, n,

@@ -75,25 +75,6 @@ struct MaximumGrad {
   }
 };
 
-struct Eq {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a == b; }
-};
-struct Ne {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a != b; }
-};
-struct Lt {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a < b; }
-};
-struct Le {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a <= b; }
-};
-struct Gt {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a > b; }
-};
-struct Ge {
-  template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a >= b; }
-};
-
 // f with its second input given.
 template <class F, class T> struct WithB {
   F f;
@@ -141,77 +122,47 @@ template <class F, class Y, class T> void apply(Call& call, const Arguments& x) 
 // The result has the inputs' type, or what f makes of it: a comparison's is uint8.
 template <class F, class DTypes>
 int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
-  return run(op, [&](Call& call) {
-    with_dtype(x.dtype, [&](auto zero) {
-      using T = decltype(zero);
-      using Result = decltype(F{}(wide(zero), wide(zero)));
-      using Y = typename std::conditional<std::is_same<Result, uint8_t>::value, uint8_t, T>::type;
-      apply<F, Y, T>(call, x);
-    });
+  return run(op, with_dtype, x.dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    using Result = decltype(F{}(wide(zero), wide(zero)));
+    using Y = typename std::conditional<std::is_same<Result, uint8_t>::value, uint8_t, T>::type;
+    apply<F, Y, T>(call, x);
   });
 }
 
 }  // namespace
 
-#define CDN_BINARY_ARGUMENTS                                                              \
-  uint32_t y, uint32_t a, uint32_t b, const int64_t *layout, int32_t rank, double scalar, \
-      int32_t dtype
+#define CDN_BINARY(name, F, DTypes)                                                     \
+  CDN_API int32_t cdn_##name(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, \
+                             int32_t rank, double scalar, int32_t dtype) {              \
+    return binary<F>("cdn_" #name, DTypes{}, {y, a, b, layout, rank, scalar, dtype});   \
+  }
 
-CDN_API int32_t cdn_add(CDN_BINARY_ARGUMENTS) {
-  return binary<AddOp>("cdn_add", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_sub(CDN_BINARY_ARGUMENTS) {
-  return binary<SubOp>("cdn_sub", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_mul(CDN_BINARY_ARGUMENTS) {
-  return binary<MulOp>("cdn_mul", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_weigh(CDN_BINARY_ARGUMENTS) {
-  return binary<WeighOp>("cdn_weigh", Floats{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_div(CDN_BINARY_ARGUMENTS) {
-  return binary<DivOp>("cdn_div", Floats{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_floor_divide(CDN_BINARY_ARGUMENTS) {
-  return binary<FloorDivideOp>("cdn_floor_divide", Numbers{},
-                               {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_pow(CDN_BINARY_ARGUMENTS) {
-  return binary<PowOp>("cdn_pow", Floats{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_maximum(CDN_BINARY_ARGUMENTS) {
-  return binary<MaximumOp>("cdn_maximum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_minimum(CDN_BINARY_ARGUMENTS) {
-  return binary<MinimumOp>("cdn_minimum", Numbers{}, {y, a, b, layout, rank, scalar, dtype});
-}
+CDN_BINARY(add, AddOp, Numbers)
+CDN_BINARY(sub, SubOp, Numbers)
+CDN_BINARY(mul, MulOp, Numbers)
+CDN_BINARY(weigh, WeighOp, Floats)
+CDN_BINARY(div, DivOp, Floats)
+CDN_BINARY(floor_divide, FloorDivideOp, Numbers)
+CDN_BINARY(pow, PowOp, Floats)
+CDN_BINARY(maximum, MaximumOp, Numbers)
+CDN_BINARY(minimum, MinimumOp, Numbers)
 
-CDN_API int32_t cdn_pow_grad_base(CDN_BINARY_ARGUMENTS) {
-  return binary<PowGradBase>("cdn_pow_grad_base", Floats{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_pow_grad_exponent(CDN_BINARY_ARGUMENTS) {
-  return binary<PowGradExponent>("cdn_pow_grad_exponent", Floats{},
-                                 {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_maximum_grad(CDN_BINARY_ARGUMENTS) {
-  return binary<MaximumGrad>("cdn_maximum_grad", Floats{}, {y, a, b, layout, rank, scalar, dtype});
-}
+CDN_BINARY(pow_grad_base, PowGradBase, Floats)
+CDN_BINARY(pow_grad_exponent, PowGradExponent, Floats)
+CDN_BINARY(maximum_grad, MaximumGrad, Floats)
 
-CDN_API int32_t cdn_eq(CDN_BINARY_ARGUMENTS) {
-  return binary<Eq>("cdn_eq", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_ne(CDN_BINARY_ARGUMENTS) {
-  return binary<Ne>("cdn_ne", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_lt(CDN_BINARY_ARGUMENTS) {
-  return binary<Lt>("cdn_lt", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_le(CDN_BINARY_ARGUMENTS) {
-  return binary<Le>("cdn_le", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_gt(CDN_BINARY_ARGUMENTS) {
-  return binary<Gt>("cdn_gt", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
-CDN_API int32_t cdn_ge(CDN_BINARY_ARGUMENTS) {
-  return binary<Ge>("cdn_ge", Any{}, {y, a, b, layout, rank, scalar, dtype});
-}
+#define CDN_COMPARISON(name, F, sign)                                                 \
+  namespace {                                                                         \
+  struct F {                                                                          \
+    template <class T> CDN_FN uint8_t operator()(T a, T b) const { return a sign b; } \
+  };                                                                                  \
+  }                                                                                   \
+  CDN_BINARY(name, F, Any)
+
+CDN_COMPARISON(eq, Eq, ==)
+CDN_COMPARISON(ne, Ne, !=)
+CDN_COMPARISON(lt, Lt, <)
+CDN_COMPARISON(le, Le, <=)
+CDN_COMPARISON(gt, Gt, >)
+CDN_COMPARISON(ge, Ge, >=)

@@ -23,33 +23,6 @@ struct Sign {  // 0 for NaN, as in PyTorch
     return static_cast<T>((x > T(0)) - (x < T(0)));
   }
 };
-struct Exp {
-  template <class T> CDN_FN T operator()(T x) const { return fn::exp(x); }
-};
-struct Expm1 {
-  template <class T> CDN_FN T operator()(T x) const { return fn::expm1(x); }
-};
-struct Log {
-  template <class T> CDN_FN T operator()(T x) const { return fn::log(x); }
-};
-struct Log1p {
-  template <class T> CDN_FN T operator()(T x) const { return fn::log1p(x); }
-};
-struct Sqrt {
-  template <class T> CDN_FN T operator()(T x) const { return fn::sqrt(x); }
-};
-struct Rsqrt {
-  template <class T> CDN_FN T operator()(T x) const { return fn::rsqrt(x); }
-};
-struct Sin {
-  template <class T> CDN_FN T operator()(T x) const { return fn::sin(x); }
-};
-struct Cos {
-  template <class T> CDN_FN T operator()(T x) const { return fn::cos(x); }
-};
-struct Erf {
-  template <class T> CDN_FN T operator()(T x) const { return fn::erf(x); }
-};
 template <class T> struct Clip {  // NaN stays NaN; the upper bound wins where it is the lesser one
   T low, high;
   CDN_FN T operator()(T x) const {
@@ -88,83 +61,47 @@ template <class T> struct Constant {
 
 }  // namespace
 
-CDN_API int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_neg", Numbers{}, Just<Neg>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_abs", Numbers{}, Just<Abs>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_sign(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_sign", Numbers{}, Just<Sign>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_exp(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_exp", Floats{}, Just<Exp>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_expm1(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_expm1", Floats{}, Just<Expm1>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_log(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_log", Floats{}, Just<Log>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_log1p(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_log1p", Floats{}, Just<Log1p>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_sqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_sqrt", Floats{}, Just<Sqrt>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_rsqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_rsqrt", Floats{}, Just<Rsqrt>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_sin(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_sin", Floats{}, Just<Sin>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_cos", Floats{}, Just<Cos>{}, y, x, n, dtype);
-}
-CDN_API int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
-  return unary("cdn_erf", Floats{}, Just<Erf>{}, y, x, n, dtype);
-}
+CDN_UNARY(neg, Neg, Numbers)
+CDN_UNARY(abs, Abs, Numbers)
+CDN_UNARY(sign, Sign, Numbers)
+
+CDN_FUNCTION(exp, Exp)
+CDN_FUNCTION(expm1, Expm1)
+CDN_FUNCTION(log, Log)
+CDN_FUNCTION(log1p, Log1p)
+CDN_FUNCTION(sqrt, Sqrt)
+CDN_FUNCTION(rsqrt, Rsqrt)
+CDN_FUNCTION(sin, Sin)
+CDN_FUNCTION(cos, Cos)
+CDN_FUNCTION(erf, Erf)
+
 CDN_API int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high,
                          int32_t dtype) {
   return unary("cdn_clip", Numbers{}, with<Clip>(low, high), y, x, n, dtype);
 }
 
-CDN_API int32_t cdn_abs_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_abs_grad", Floats{}, Just<AbsGrad>{}, dx, dy, x, n, dtype);
-}
-CDN_API int32_t cdn_sqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_sqrt_grad", Floats{}, Just<SqrtGrad>{}, dx, dy, y, n, dtype);
-}
-CDN_API int32_t cdn_rsqrt_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_rsqrt_grad", Floats{}, Just<RsqrtGrad>{}, dx, dy, y, n, dtype);
-}
-CDN_API int32_t cdn_erf_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype) {
-  return unary_grad("cdn_erf_grad", Floats{}, Just<ErfGrad>{}, dx, dy, x, n, dtype);
-}
+CDN_UNARY_GRAD(abs, AbsGrad)
+CDN_UNARY_GRAD(sqrt, SqrtGrad)
+CDN_UNARY_GRAD(rsqrt, RsqrtGrad)
+CDN_UNARY_GRAD(erf, ErfGrad)
 CDN_API int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double low,
                               double high, int32_t dtype) {
   return unary_grad("cdn_clip_grad", Floats{}, with<ClipGrad>(low, high), dx, dy, x, n, dtype);
 }
 
 CDN_API int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype) {
-  return run("cdn_fill", [&](Call& call) {
-    with_any(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", n);
-      each(call, n, Constant<T>{Converted<T>{}(value), to});
-    });
+  return run("cdn_fill", Any{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    each(call, n, Constant<T>{Converted<T>{}(value), call.out<T>(y, "y", n)});
   });
 }
 
 CDN_API int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_dtype) {
-  return run("cdn_cast", Call::IN_PLACE, [&](Call& call) {
-    with_any(y_dtype, [&](auto y_zero) {
-      with_any(x_dtype, [&](auto x_zero) {
-        using Y = decltype(y_zero);
-        using X = decltype(x_zero);
-        Y* to = call.out<Y>(y, "y", n);
-        map(call, n, Converted<Y>{}, to, call.in<X>(x, "x", n));
-      });
+  return run("cdn_cast", Call::IN_PLACE, Any{}, y_dtype, [&](Call& call, auto y_zero) {
+    with_any(x_dtype, [&](auto x_zero) {
+      using Y = decltype(y_zero);
+      Y* to = call.out<Y>(y, "y", n);
+      map(call, n, Converted<Y>{}, to, call.in<decltype(x_zero)>(x, "x", n));
     });
   });
 }

@@ -41,25 +41,23 @@ template <class Word> Word word_of(double value, int32_t dtype) {
 CDN_API int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b,
                           const int64_t* layout, int32_t rank, double a_scalar, double b_scalar,
                           int32_t dtype) {
-  return run("cdn_where", [&](Call& call) {
+  return run("cdn_where", AnyWord{}, dtype, [&](Call& call, auto word) {
+    using T = decltype(word);
     Reach reach[3];
     Layout l = read_layout(layout, rank, 3, reach);
     for (const Reach& r : reach)
       if (r.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
     auto count = [&](int i) { return l.n > 0 ? reach[i].high + 1 : 0; };
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* to = call.out<T>(y, "y", l.n);
-      const uint8_t* chosen = call.in<uint8_t>(condition, "condition", count(0));
-      const T* from_a = a ? call.in<T>(a, "a", count(1)) : nullptr;
-      const T* from_b = b ? call.in<T>(b, "b", count(2)) : nullptr;
-      if (a && b) return broadcast(call, l, Select{}, to, chosen, from_a, from_b);
-      T a_word = a ? T(0) : word_of<T>(a_scalar, dtype),
-        b_word = b ? T(0) : word_of<T>(b_scalar, dtype);
-      if (a) return broadcast(call, l, SelectB<T>{b_word}, to, chosen, from_a);
-      if (!b) return broadcast(call, l, SelectBoth<T>{a_word, b_word}, to, chosen);
-      for (int32_t d = 0; d < l.rank; d++) l.stride[1][d] = l.stride[2][d];
-      broadcast(call, l, SelectA<T>{a_word}, to, chosen, from_b);
-    });
+    T* to = call.out<T>(y, "y", l.n);
+    const uint8_t* chosen = call.in<uint8_t>(condition, "condition", count(0));
+    const T *from_a = call.optional<T>(a, "a", count(1)),
+            *from_b = call.optional<T>(b, "b", count(2));
+    if (a && b) return broadcast(call, l, Select{}, to, chosen, from_a, from_b);
+    T a_word = a ? T(0) : word_of<T>(a_scalar, dtype),
+      b_word = b ? T(0) : word_of<T>(b_scalar, dtype);
+    if (a) return broadcast(call, l, SelectB<T>{b_word}, to, chosen, from_a);
+    if (!b) return broadcast(call, l, SelectBoth<T>{a_word, b_word}, to, chosen);
+    for (int32_t d = 0; d < l.rank; d++) l.stride[1][d] = l.stride[2][d];
+    broadcast(call, l, SelectA<T>{a_word}, to, chosen, from_b);
   });
 }

@@ -10,24 +10,8 @@ namespace {
 template <class T> struct Gather {
   T* y;
   const T* x;
-  const int32_t* index;
-  RowWalk walk;
-  IndexedAxis axis;
-
-  struct Row {
-    T* to;
-    const T* from;
-    const int32_t* index;
-    int64_t count, x_step, index_step;
-    IndexedAxis axis;
-    CDN_FN void operator()(int64_t c) const {
-      int64_t i = index[c * index_step];
-      to[c] = axis.has(i) ? from[c * x_step + i * axis.stride] : T(0);
-    }
-  };
-  CDN_FN Row row(int64_t r) const {
-    auto s = walk.start<2>(r);
-    return {y + s.i, x + s.at[0], index + s.at[1], s.count, s.step[0], s.step[1], axis};
+  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
+    y[i] = along < 0 ? T(0) : x[at + along];
   }
 };
 
@@ -71,38 +55,34 @@ template <class T> struct OneHot {
 
 CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
                            int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
-  return run("cdn_gather", [&](Call& call) {
+  return run("cdn_gather", AnyWord{}, dtype, [&](Call& call, auto word) {
+    using T = decltype(word);
     Reach reach[2];
     Layout l = read_layout(layout, rank, 2, reach);
     if (reach[0].low < 0 || reach[1].low < 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
     IndexedAxis axis{extent, stride, FAULT_GATHER, nullptr};
     int64_t along = axis.reach();
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* to = call.out<T>(y, "y", l.n);
-      const T* from = call.in<T>(x, "x", l.n > 0 && along > 0 ? reach[0].high + along : 0);
-      const int32_t* chosen = call.in<int32_t>(index, "index", l.n > 0 ? reach[1].high + 1 : 0);
-      if (l.n == 0) return;
-      axis.fault = call.fault();
-      RowWalk walk(l);
-      if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
-        each_row(call, walk.rows(), walk.cols(), GatherRows<T>{to, from, chosen, walk, axis});
-      else
-        each_row(call, walk.rows(), walk.cols(), Gather<T>{to, from, chosen, walk, axis});
-    });
+    T* to = call.out<T>(y, "y", l.n);
+    const T* from = call.in<T>(x, "x", l.n > 0 && along > 0 ? reach[0].high + along : 0);
+    const int32_t* chosen = call.in<int32_t>(index, "index", l.n > 0 ? reach[1].high + 1 : 0);
+    if (l.n == 0) return;
+    axis.fault = call.fault();
+    RowWalk walk(l);
+    if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
+      each_row(call, walk.rows(), walk.cols(), GatherRows<T>{to, from, chosen, walk, axis});
+    else
+      each_indexed<2>(call, l, chosen, axis, Gather<T>{to, from});
   });
 }
 
 CDN_API int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype) {
-  return run("cdn_one_hot", [&](Call& call) {
+  return run("cdn_one_hot", Any{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     int64_t size = checked_product("n, classes", n, classes);
-    with_any(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", size);
-      const int32_t* hot = call.in<int32_t>(index, "index", n);
-      volatile Fault* fault = call.fault();
-      if (size) each_row(call, n, classes, OneHot<T>{to, hot, {classes, 1, FAULT_ONE_HOT, fault}});
-    });
+    T* to = call.out<T>(y, "y", size);
+    const int32_t* hot = call.in<int32_t>(index, "index", n);
+    IndexedAxis axis{classes, 1, FAULT_ONE_HOT, call.fault()};
+    if (size) each_row(call, n, classes, OneHot<T>{to, hot, axis});
   });
 }

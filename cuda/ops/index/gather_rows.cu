@@ -1,5 +1,5 @@
 // Rows by index.
-#include "kernel/functions.h"
+#include "kernel/row_walk.h"
 
 using namespace cdn;
 
@@ -9,9 +9,9 @@ template <class Y, class X> struct GatherRows {
   Y* y;
   const X* x;
   const int32_t* index;
-  int64_t cols, x_rows;
+  int64_t cols;
   double scale, shift;
-  volatile Fault* fault;
+  IndexedAxis rows;
 
   struct Row {
     Y* to;
@@ -30,9 +30,7 @@ template <class Y, class X> struct GatherRows {
   };
   CDN_FN Row row(int64_t r) const {
     int64_t from = index[r];
-    bool bad = from < 0 || from >= x_rows;
-    if (bad) report_fault(fault, FAULT_GATHER_ROWS, from, x_rows);
-    return {y + r * cols, bad ? nullptr : x + from * cols, cols, scale, shift};
+    return {y + r * cols, rows.has(from) ? x + from * cols : nullptr, cols, scale, shift};
   }
 };
 
@@ -50,15 +48,13 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
     auto launch = [&](auto y_zero, auto x_zero) {
       using Y = decltype(y_zero);
       using X = decltype(x_zero);
-      GatherRows<Y, X> op;
-      op.y = call.out<Y>(y, "y", n);
-      op.x = call.in<X>(x, "x", x_n);
-      op.index = call.in<int32_t>(index, "index", rows);
-      op.cols = cols;
-      op.x_rows = x_rows;
-      op.scale = scale;
-      op.shift = shift;
-      op.fault = call.fault();
+      GatherRows<Y, X> op{call.out<Y>(y, "y", n),
+                          call.in<X>(x, "x", x_n),
+                          call.in<int32_t>(index, "index", rows),
+                          cols,
+                          scale,
+                          shift,
+                          {x_rows, cols, FAULT_GATHER_ROWS, call.fault()}};
       if (n) each_row(call, rows, cols, op);
     };
     if (y_dtype == x_dtype) return with_any(y_dtype, [&](auto zero) { launch(zero, zero); });

@@ -1,10 +1,11 @@
 // Sums of src by target place. The indices are sorted by the place they name, stably, and each run
-// of equal ones is added up by a segmented scan: in float64, in the order of their positions, so
+// of equal ones is added up by a segmented scan, in the order of their positions, so
 // that results repeat bit by bit and a place that thousands of elements go to is still work for
 // many threads. index_add sorts its n indices alone and sums whole slices of src; scatter_add sorts
 // every element, but for the CPU, which adds them as they come.
 #include "kernel/row_walk.h"
 #include "kernel/sort.h"
+#include "kernel/sum.h"
 
 using namespace cdn;
 
@@ -16,16 +17,13 @@ template <class A> struct Segment {
 };
 template <class A> struct SegmentJoin {
   using Acc = Segment<A>;
-  CDN_FN Acc start() const { return {A(0), 0}; }
+  CDN_FN Acc start() const { return {A{}, 0}; }
   CDN_FN Acc join(Acc a, Acc b) const { return {b.head ? b.sum : a.sum + b.sum, a.head | b.head}; }
 };
-template <class T>
-using Wide = typename std::conditional<std::is_same<T, int32_t>::value, int64_t, double>::type;
-
 // y[o, key[k], i] += the sum of src[o, place[k], i] over equal keys. Those from `limit` up are of
 // no place.
-template <class T, class Key> struct SegmentSum : SegmentJoin<Wide<T>> {
-  using Base = SegmentJoin<Wide<T>>;
+template <class T, class Key> struct SegmentSum : SegmentJoin<Sum<T>> {
+  using Base = SegmentJoin<Sum<T>>;
   using Acc = typename Base::Acc;
   T* y;
   const T* src;
@@ -34,14 +32,14 @@ template <class T, class Key> struct SegmentSum : SegmentJoin<Wide<T>> {
   int64_t n, inner, limit;
   CDN_FN Acc load(int64_t at, int64_t k) const {
     int32_t head = k == 0 || key[k] != key[k - 1];
-    return {static_cast<Wide<T>>(src[at + (static_cast<int64_t>(place[k]) - k) * inner]), head};
+    return {Sum<T>(wide(src[at + (static_cast<int64_t>(place[k]) - k) * inner])), head};
   }
   CDN_FN void store(int64_t at, int64_t k, Acc acc) const {
     int64_t to = static_cast<int64_t>(key[k]);
     if (to >= limit || (k + 1 < n && key[k + 1] == key[k])) return;
     int64_t o = quotient(at, n * inner);
     to = (o * limit + to) * inner + (at - (o * n + k) * inner);
-    y[to] = static_cast<T>(static_cast<Wide<T>>(y[to]) + acc.sum);
+    y[to] = static_cast<T>(acc.sum + wide(y[to]));
   }
 };
 
@@ -84,22 +82,19 @@ void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups, int64_t n, 
 template <class T, class Key>
 void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int64_t n,
                   int64_t limit) {
-  Wide<T>* sums = call.scratch<Wide<T>>(groups.count * groups.places);
+  Sum<T>* sums = call.scratch<Sum<T>>(groups.count * groups.places);
   const int64_t size = n / groups.count, places = groups.places;
   parallel_for(groups.count, GRAIN / (size + places + 1) + 1, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin * places; i < end * places; i++)
-      sums[i] = static_cast<Wide<T>>(-0.0);  // so that -0 stays
+      sums[i] = static_cast<Sum<T>>(-0.0);  // so that -0 stays
     for (int64_t i = begin * size; i < end * size; i++)
-      if (static_cast<int64_t>(keys[i]) < limit) sums[keys[i]] += static_cast<Wide<T>>(src[i]);
+      if (static_cast<int64_t>(keys[i]) < limit) sums[keys[i]] += wide(src[i]);
     for (int64_t i = begin * places; i < end * places; i++)
-      y[i] = static_cast<T>(static_cast<Wide<T>>(y[i]) + sums[i]);
+      y[i] = static_cast<T>(sums[i] + wide(y[i]));
   });
 }
 #endif
 
-struct Same {
-  template <class T> CDN_FN T operator()(T x) const { return x; }
-};
 template <class T> struct Zero {
   T* y;
   CDN_FN void operator()(int64_t i) const { y[i] = static_cast<T>(0.0f); }
@@ -127,23 +122,9 @@ struct IndexKeys {
 // The place in y that each element of the index names.
 template <class Key> struct TargetKeys {
   Key* key;
-  const int32_t* index;
-  RowWalk walk;
-  IndexedAxis axis;
   int64_t none;
-  struct Row {
-    Key* key;
-    const int32_t* index;
-    int64_t count, at, step, none;
-    IndexedAxis axis;
-    CDN_FN void operator()(int64_t c) const {
-      int64_t i = index[c];
-      key[c] = static_cast<Key>(axis.has(i) ? at + c * step + i * axis.stride : none);
-    }
-  };
-  CDN_FN Row row(int64_t r) const {
-    auto s = walk.start<1>(r);
-    return {key + s.i, index + s.i, s.count, s.at[0], s.step[0], none, axis};
+  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
+    key[i] = static_cast<Key>(along < 0 ? none : at + along);
   }
 };
 
@@ -151,25 +132,10 @@ template <class Key> struct TargetKeys {
 template <class T> struct AddOnce {
   T* y;
   const T* src;
-  const int32_t* index;
-  RowWalk walk;
-  IndexedAxis axis;
-  struct Row {
-    T* y;
-    const T* src;
-    const int32_t* index;
-    int64_t count, step;
-    IndexedAxis axis;
-    CDN_FN void operator()(int64_t c) const {
-      int64_t i = index[c];
-      if (!axis.has(i)) return;
-      T& to = y[c * step + i * axis.stride];
-      to = static_cast<T>(static_cast<Wide<T>>(to) + static_cast<Wide<T>>(src[c]));
-    }
-  };
-  CDN_FN Row row(int64_t r) const {
-    auto s = walk.start<1>(r);
-    return {y + s.at[0], src + s.i, index + s.i, s.count, s.step[0], axis};
+  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
+    if (along < 0) return;
+    T& to = y[at + along];
+    to = static_cast<T>(Sum<T>(wide(to)) + wide(src[i]));
   }
 };
 
@@ -178,7 +144,8 @@ template <class T> struct AddOnce {
 CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src,
                                 const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
                                 int64_t y_n, int32_t unique, int32_t dtype) {
-  return run("cdn_scatter_add", [&](Call& call) {
+  return run("cdn_scatter_add", Numbers{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Reach reach;
     Layout l = read_layout(layout, rank, 1, &reach);
     if (reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
@@ -189,52 +156,42 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches element %lld of y, which has %lld",
                (long long)(reach.high + along - 1), (long long)y_n);
     check_sortable("layout extents", l.n);
-    with_number(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", y_n);
-      const T* base = x ? call.in<T>(x, "x", y_n) : nullptr;
-      const int32_t* chosen = call.in<int32_t>(index, "index", l.n);
-      const T* from = call.in<T>(src, "src", l.n);
-      begin(call, to, base, y_n);
-      if (l.n == 0) return;
-      axis.fault = call.fault();
-      RowWalk walk(l);
-      if (unique)
-        return each_row(call, walk.rows(), walk.cols(), AddOnce<T>{to, from, chosen, walk, axis});
-      auto by = [&](auto key) {
-        using Key = decltype(key);
-        Key* keys = call.scratch<Key>(l.n);
-        each_row(call, walk.rows(), walk.cols(), TargetKeys<Key>{keys, chosen, walk, axis, y_n});
-        sum_elements(call, to, from, keys, groups_of(l, reach, along, y_n), l.n, y_n);
-      };
-      if (y_n < UINT32_MAX)
-        by(uint32_t{});
-      else
-        by(uint64_t{});
-    });
+    T* to = call.out<T>(y, "y", y_n);
+    const T* base = call.optional<T>(x, "x", y_n);
+    const int32_t* chosen = call.in<int32_t>(index, "index", l.n);
+    const T* from = call.in<T>(src, "src", l.n);
+    begin(call, to, base, y_n);
+    if (l.n == 0) return;
+    axis.fault = call.fault();
+    if (unique) return each_indexed<1>(call, l, chosen, axis, AddOnce<T>{to, from});
+    auto by = [&](auto key) {
+      using Key = decltype(key);
+      Key* keys = call.scratch<Key>(l.n);
+      each_indexed<1>(call, l, chosen, axis, TargetKeys<Key>{keys, y_n});
+      sum_elements(call, to, from, keys, groups_of(l, reach, along, y_n), l.n, y_n);
+    };
+    y_n < UINT32_MAX ? by(uint32_t{}) : by(uint64_t{});
   });
 }
 
 CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer,
                               int64_t extent, int64_t inner, int64_t n, int64_t skip,
                               int32_t dtype) {
-  return run("cdn_index_add", [&](Call& call) {
+  return run("cdn_index_add", Numbers{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     int64_t y_n = checked_product("outer, extent, inner", outer, extent, inner);
     int64_t src_n = checked_product("outer, n, inner", outer, n, inner);
     if (extent > INT32_MAX)
       CDN_FAIL(CDN_UNSUPPORTED, "extent is %lld; an index must fit int32", (long long)extent);
     check_sortable("n", n);
-    with_number(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", y_n);
-      const T* base = x ? call.in<T>(x, "x", y_n) : nullptr;
-      const int32_t* chosen = call.in<int32_t>(index, "index", n);
-      const T* from = call.in<T>(src, "src", src_n);
-      begin(call, to, base, y_n);
-      if (n == 0) return;
-      uint32_t* keys = call.scratch<uint32_t>(n);
-      each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault()}, skip});
-      if (src_n) sum_segments(call, to, from, keys, outer, n, inner, extent);
-    });
+    T* to = call.out<T>(y, "y", y_n);
+    const T* base = call.optional<T>(x, "x", y_n);
+    const int32_t* chosen = call.in<int32_t>(index, "index", n);
+    const T* from = call.in<T>(src, "src", src_n);
+    begin(call, to, base, y_n);
+    if (n == 0) return;
+    uint32_t* keys = call.scratch<uint32_t>(n);
+    each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault()}, skip});
+    if (src_n) sum_segments(call, to, from, keys, outer, n, inner, extent);
   });
 }

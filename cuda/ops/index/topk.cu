@@ -32,26 +32,24 @@ template <class T> struct TakeFirst {
 
 CDN_API int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
                          int64_t k, int32_t descending, int32_t dtype) {
-  return run("cdn_topk", [&](Call& call) {
+  return run("cdn_topk", Any{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     int64_t n = checked_product("rows, cols", rows, cols);
     if (k < 0 || k > cols)
       CDN_FAIL(CDN_BAD_ARGUMENT, "k is %lld; it must be in 0..%lld", (long long)k, (long long)cols);
     if (cols > INT32_MAX)
       CDN_FAIL(CDN_UNSUPPORTED, "cols is %lld; an index must fit int32", (long long)cols);
     check_sortable("rows, cols", n);
-    with_any(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      TakeFirst<T> take;
-      take.indices = call.out<int32_t>(indices, "indices", rows * k);
-      take.values = values ? call.out<T>(values, "values", rows * k) : nullptr;
-      take.x = call.in<T>(x, "x", n);
-      take.cols = cols;
-      take.k = k;
-      if (rows * k == 0) return;
-      auto* keys = call.scratch<typename SortKey<T>::Key>(n);
-      each(call, n, KeyOf<T>{keys, take.x, descending != 0});
-      take.place = sort_rows(call, rows, cols, keys, k, SortKey<T>::BITS);
-      each(call, rows * k, take);
-    });
+    TakeFirst<T> take;
+    take.indices = call.out<int32_t>(indices, "indices", rows * k);
+    take.values = call.optional_out<T>(values, "values", rows * k);
+    take.x = call.in<T>(x, "x", n);
+    take.cols = cols;
+    take.k = k;
+    if (rows * k == 0) return;
+    auto* keys = call.scratch<typename SortKey<T>::Key>(n);
+    each(call, n, KeyOf<T>{keys, take.x, descending != 0});
+    take.place = sort_rows(call, rows, cols, keys, k, SortKey<T>::BITS);
+    each(call, rows * k, take);
   });
 }

@@ -95,31 +95,26 @@ template <class F, class T> struct Slope {
 template <class F>
 int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
              int32_t dtype) {
-  return run(name, Call::IN_PLACE, [&](Call& call) {
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      using C = Compute<T>;
-      T* to = call.out<T>(y, "y", n);
-      const T* from = call.in<T>(x, "x", n);
-      map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from,
-          call.in<T>(target, "target", n));
-    });
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    using C = Compute<T>;
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(x, "x", n);
+    map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from, call.in<T>(target, "target", n));
   });
 }
 
 template <class F>
 int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
                   int64_t n, double parameter, double scale, int32_t dtype) {
-  return run(name, [&](Call& call) {
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      using C = Compute<T>;
-      T* to = call.out<T>(dx, "dx", n);
-      const T* upstream = dy ? call.in<T>(dy, "dy", 1) : nullptr;
-      const T* from = call.in<T>(x, "x", n);
-      map(call, n, Slope<F, T>{static_cast<C>(parameter), static_cast<C>(scale), upstream}, to,
-          from, call.in<T>(target, "target", n));
-    });
+  return run(name, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    using C = Compute<T>;
+    T* to = call.out<T>(dx, "dx", n);
+    Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale),
+                      call.optional<T>(dy, "dy", 1)};
+    const T* from = call.in<T>(x, "x", n);
+    map(call, n, slope, to, from, call.in<T>(target, "target", n));
   });
 }
 
@@ -133,17 +128,14 @@ template <class T> struct Scaled {
 
 }  // namespace
 
-#define CDN_LOSS_ARGUMENTS \
-  uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t dtype
-#define CDN_LOSS_GRAD_ARGUMENTS                                                       \
-  uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n, double parameter, \
-      double scale, int32_t dtype
-#define CDN_LOSS(name, F)                                                                     \
-  CDN_API int32_t cdn_##name(CDN_LOSS_ARGUMENTS) {                                            \
-    return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype);                          \
-  }                                                                                           \
-  CDN_API int32_t cdn_##name##_grad(CDN_LOSS_GRAD_ARGUMENTS) {                                \
-    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype); \
+#define CDN_LOSS(name, F)                                                                          \
+  CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, \
+                             int32_t dtype) {                                                      \
+    return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype);                               \
+  }                                                                                                \
+  CDN_API int32_t cdn_##name##_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,         \
+                                    int64_t n, double parameter, double scale, int32_t dtype) {    \
+    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype);      \
   }
 
 CDN_LOSS(mse_loss, Mse)
@@ -158,14 +150,11 @@ CDN_LOSS(kl_div_log_loss, KlDivLog)
 
 CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
                                int32_t dtype) {
-  return run("cdn_scale_grad", [&](Call& call) {
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(dx, "dx", n);
-      const T* from = call.in<T>(x, "x", n);
-      const T* upstream = call.in<T>(dy, "dy", 1);
-      const Compute<T>* divisor = total ? call.in<Compute<T>>(total, "total", 1) : nullptr;
-      map(call, n, Scaled<T>{upstream, divisor}, to, from);
-    });
+  return run("cdn_scale_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    T* to = call.out<T>(dx, "dx", n);
+    const T* from = call.in<T>(x, "x", n);
+    const T* upstream = call.in<T>(dy, "dy", 1);
+    map(call, n, Scaled<T>{upstream, call.optional<Compute<T>>(total, "total", 1)}, to, from);
   });
 }

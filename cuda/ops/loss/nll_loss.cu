@@ -2,7 +2,7 @@
 // inner] class numbers. A target equal to ignore_index, or of a class whose weight is 0, costs
 // nothing, whatever its score. The gradient is written whole, element by element: no two threads
 // meet.
-#include "kernel/functions.h"
+#include "kernel/sum.h"
 #include "kernel/target.h"
 
 using namespace cdn;
@@ -47,97 +47,87 @@ template <class T, class Target> struct NllLossGrad {
   }
 };
 
-struct LossAndWeight {
-  double loss, weight;
-};
-
 // The sum of losses over the sum of their targets' weights.
-template <class T, class Target> struct NllMean {
-  using Acc = LossAndWeight;
+template <class T, class Target> struct NllMean : Adding<Pair<Sum<T>>> {
+  using C = Compute<T>;
   T* y;
-  Compute<T>* total;
+  C* total;
   const T *losses, *weight;
   Chosen<Target> chosen;
-  CDN_FN Acc start() const { return {0, 0}; }
-  CDN_FN Acc load(int64_t r, int64_t) const {
+  CDN_FN Pair<Sum<T>> load(int64_t r, int64_t) const {
     int64_t t = chosen.at(r);
     bool counts = !chosen.ignored(t) && chosen.valid(t);
-    return {static_cast<double>(wide(losses[r])),
-            counts ? (weight ? static_cast<double>(wide(weight[t])) : 1.0) : 0.0};
+    return {Sum<T>(wide(losses[r])), Sum<T>(!counts ? C(0) : weight ? wide(weight[t]) : C(1))};
   }
-  CDN_FN Acc join(Acc a, Acc b) const { return {a.loss + b.loss, a.weight + b.weight}; }
-  CDN_FN void store(int64_t, Acc sums) const {
-    y[0] = static_cast<T>(sums.loss / sums.weight);
+  CDN_FN void store(int64_t, Pair<Sum<T>> sums) const {
+    double weights = static_cast<double>(sums.second);
+    y[0] = static_cast<T>(static_cast<double>(sums.first) / weights);
     double none = std::numeric_limits<double>::infinity();  // to divide gradients by
-    total[0] = static_cast<Compute<T>>(sums.weight == 0 ? none : sums.weight);
+    total[0] = static_cast<C>(weights == 0 ? none : weights);
   }
 };
+
+// f(T, target's type) with both dtypes, of a call.
+template <class F> int32_t run_nll(const char* op, int32_t dtype, int32_t target_dtype, F&& body) {
+  return run(op, Floats{}, dtype, [&](Call& call, auto zero) {
+    with_target(target_dtype, [&](auto target) { body(call, zero, target); });
+  });
+}
 
 }  // namespace
 
 CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight,
                              int64_t outer, int64_t classes, int64_t inner, int32_t ignore_index,
                              int32_t dtype, int32_t target_dtype) {
-  return run("cdn_nll_loss", [&](Call& call) {
+  return run_nll("cdn_nll_loss", dtype, target_dtype, [&](Call& call, auto zero, auto target_zero) {
+    using T = decltype(zero);
+    using Target = decltype(target_zero);
     int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
     int64_t n_rows = checked_product("outer, inner", outer, inner);
-    with_float(dtype, [&](auto zero) {
-      with_target(target_dtype, [&](auto target_zero) {
-        using T = decltype(zero);
-        using Target = decltype(target_zero);
-        NllLoss<T, Target> op;
-        op.loss = call.out<T>(loss, "loss", n_rows);
-        op.x = call.in<T>(x, "x", n);
-        op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
-        op.weight = weight ? call.in<T>(weight, "weight", classes) : nullptr;
-        op.inner = inner;
-        op.fault = call.fault();
-        each(call, n_rows, op);
-      });
-    });
+    NllLoss<T, Target> op;
+    op.loss = call.out<T>(loss, "loss", n_rows);
+    op.x = call.in<T>(x, "x", n);
+    op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
+    op.weight = call.optional<T>(weight, "weight", classes);
+    op.inner = inner;
+    op.fault = call.fault();
+    each(call, n_rows, op);
   });
 }
 
 CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight,
                                   int64_t outer, int64_t classes, int64_t inner,
                                   int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
-  return run("cdn_nll_loss_grad", [&](Call& call) {
-    int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
-    int64_t n_rows = checked_product("outer, inner", outer, inner);
-    with_float(dtype, [&](auto zero) {
-      with_target(target_dtype, [&](auto target_zero) {
-        using T = decltype(zero);
-        using Target = decltype(target_zero);
-        NllLossGrad<T, Target> op;
-        op.dx = call.out<T>(dx, "dx", n);
-        op.dy = call.in<T>(dy, "dy", n_rows);
-        op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
-        op.weight = weight ? call.in<T>(weight, "weight", classes) : nullptr;
-        op.inner = inner;
-        each(call, n, op);
-      });
-    });
-  });
+  return run_nll("cdn_nll_loss_grad", dtype, target_dtype,
+                 [&](Call& call, auto zero, auto target_zero) {
+                   using T = decltype(zero);
+                   using Target = decltype(target_zero);
+                   int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
+                   int64_t n_rows = checked_product("outer, inner", outer, inner);
+                   NllLossGrad<T, Target> op;
+                   op.dx = call.out<T>(dx, "dx", n);
+                   op.dy = call.in<T>(dy, "dy", n_rows);
+                   op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
+                   op.weight = call.optional<T>(weight, "weight", classes);
+                   op.inner = inner;
+                   each(call, n, op);
+                 });
 }
 
 CDN_API int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target,
                              uint32_t weight, int64_t n, int64_t classes, int32_t ignore_index,
                              int32_t dtype, int32_t target_dtype) {
-  return run("cdn_nll_mean", [&](Call& call) {
+  return run_nll("cdn_nll_mean", dtype, target_dtype, [&](Call& call, auto zero, auto target_zero) {
+    using T = decltype(zero);
+    using Target = decltype(target_zero);
     checked_size("n", n);
     checked_size("classes", classes);
-    with_float(dtype, [&](auto zero) {
-      with_target(target_dtype, [&](auto target_zero) {
-        using T = decltype(zero);
-        using Target = decltype(target_zero);
-        NllMean<T, Target> op;
-        op.y = call.out<T>(y, "y", 1);
-        op.total = call.out<Compute<T>>(total, "total", 1);
-        op.losses = call.in<T>(losses, "losses", n);
-        op.chosen = {call.in<Target>(target, "target", n), classes, ignore_index};
-        op.weight = weight ? call.in<T>(weight, "weight", classes) : nullptr;
-        reduce(call, 1, n, 1, op);
-      });
-    });
+    NllMean<T, Target> op;
+    op.y = call.out<T>(y, "y", 1);
+    op.total = call.out<Compute<T>>(total, "total", 1);
+    op.losses = call.in<T>(losses, "losses", n);
+    op.chosen = {call.in<Target>(target, "target", n), classes, ignore_index};
+    op.weight = call.optional<T>(weight, "weight", classes);
+    reduce(call, 1, n, 1, op);
   });
 }

@@ -1,66 +1,45 @@
 // Batch normalisation of x[batch, channels, inner]: statistics of each channel, the map, the
-// running statistics, and the gradients. Sums run in float64, in an order that the sizes fix, and
-// the variance sums differences from an element of the channel, so that a large mean costs no
-// digits; for the same reason mean and var are float64. Where inner is more than 1 they take two
-// passes, along inner and then down the batch: both read neighbours, and neither divides to find
-// its channel. In evaluation the running ones stand for them, so that one map and one gradient
-// serve both.
-#include "kernel/functions.h"
+// running statistics, and the gradients. The variance sums differences from an element of the
+// channel, so that a large mean costs no digits; for the same reason mean and var are float64, and
+// their sums, as variance.cu's. Where inner is more than 1 sums take two passes, along inner and
+// then down the batch: both read neighbours, and neither divides to find its channel. In evaluation
+// the running statistics stand for those of the batch, so that one map and one gradient serve both.
+#include "kernel/sum.h"
 
 using namespace cdn;
 
 namespace {
 
-// Sums of differences, of their squares, and of the squares within the rows of a first pass.
-struct Moments {
-  double sum, squares, within;
-  CDN_FN Moments operator+(Moments b) const {
-    return {sum + b.sum, squares + b.squares, within + b.within};
-  }
-};
-struct Row {
-  double mean, within;
-};
+CDN_FN int64_t channel_of(int64_t r, int64_t channels) {
+  return r - quotient(r, channels) * channels;
+}
 
-// Along inner: differences from the row's first element.
-template <class T> struct RowMoments {
-  using Acc = Moments;
+// Of each row along inner, or where that is 1 of each channel.
+template <class T> struct Statistics : Adding<Moments> {
   const T* x;
-  Row* rows;
-  int64_t inner;
-  CDN_FN Acc start() const { return {0, 0, 0}; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    double d = static_cast<double>(wide(x[at])) - static_cast<double>(wide(x[at - k]));
-    return {d, d * d, 0};
-  }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t r, Acc m) const {
-    double n = static_cast<double>(inner);
-    rows[r] = {static_cast<double>(wide(x[r * inner])) + m.sum / n, m.squares - m.sum * m.sum / n};
-  }
-};
-
-// Down the batch: differences from the channel's first element, or from the mean of its first row.
-template <class T> struct ChannelMoments {
-  using Acc = Moments;
-  const T* x;
-  const Row* rows;  // null: inner is 1
   double *mean, *var;
-  int64_t batch, channels, inner;
-  CDN_FN double value(int64_t at) const {
-    return rows ? rows[at].mean : static_cast<double>(wide(x[at]));
+  int64_t count, inner, step;  // step: from one element to the next
+  CDN_FN Moments load(int64_t at, int64_t k) const { return moments(x[at], x[at - k * step]); }
+  CDN_FN void store(int64_t i, Moments sums) const {
+    double n = static_cast<double>(count);
+    mean[i] = static_cast<double>(wide(x[i * inner])) + sums.first / n;
+    var[i] = squares_about_mean(sums, n) / n;
   }
-  CDN_FN Acc start() const { return {0, 0, 0}; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    double d = value(at) - value(at - k * channels);
-    return {d, d * d, rows ? rows[at].within : 0};
+};
+
+// Of each channel, from those of its rows.
+struct OverRows : Adding<Moments> {
+  const double *row_mean, *row_var;
+  double *mean, *var;
+  int64_t batch, channels;
+  CDN_FN Moments load(int64_t at, int64_t k) const {
+    double d = row_mean[at] - row_mean[at - k * channels];
+    return {d, d * d + row_var[at]};
   }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t c, Acc m) const {
-    double n = static_cast<double>(batch), each = static_cast<double>(inner);
-    mean[c] = value(c) + m.sum / n;
-    double squares = m.within + each * (m.squares - m.sum * m.sum / n);
-    var[c] = fn::larger(squares / (n * each), 0.0);
+  CDN_FN void store(int64_t c, Moments sums) const {
+    double n = static_cast<double>(batch);
+    mean[c] = row_mean[c] + sums.first / n;
+    var[c] = squares_about_mean(sums, n) / n;
   }
 };
 
@@ -95,15 +74,11 @@ template <class T> struct Channel {
   const T *weight, *bias;
   double eps;
   CDN_FN double rstd(int64_t c) const { return fn::rsqrt(var[c] + eps); }
-  CDN_FN double scale(int64_t c) const {
-    return weight ? rstd(c) * static_cast<double>(wide(weight[c])) : rstd(c);
+  CDN_FN C scale(int64_t c) const {
+    return static_cast<C>(weight ? rstd(c) * static_cast<double>(wide(weight[c])) : rstd(c));
   }
   CDN_FN C shift(int64_t c) const { return bias ? wide(bias[c]) : C(0); }
 };
-
-CDN_FN int64_t channel_of(int64_t r, int64_t channels) {
-  return r - quotient(r, channels) * channels;
-}
 
 // LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a
 // sample.
@@ -117,20 +92,18 @@ template <class T, bool LAST> struct Normalize {
     Channel<T> channel;
     T* y;
     const T* x;
-    double mean, scale;
-    C shift;
+    double mean;
+    C scale, shift;
     int64_t count;
     CDN_FN void operator()(int64_t i) const {
-      double value = wide(x[i]);
       if constexpr (LAST)
-        y[i] = static_cast<T>(static_cast<C>((value - channel.mean[i]) * channel.scale(i)) +
-                              channel.shift(i));
+        y[i] = static_cast<T>(centred(x[i], channel.mean[i]) * channel.scale(i) + channel.shift(i));
       else
-        y[i] = static_cast<T>(static_cast<C>((value - mean) * scale) + shift);
+        y[i] = static_cast<T>(centred(x[i], mean) * scale + shift);
     }
   };
   CDN_FN Row row(int64_t r) const {
-    if constexpr (LAST) return {channel, y + r * channels, x + r * channels, 0, 0, C(0), channels};
+    if constexpr (LAST) return {channel, y + r * channels, x + r * channels, 0, 0, 0, channels};
     int64_t c = channel_of(r, channels);
     return {channel,          y + r * inner,    x + r * inner, channel.mean[c],
             channel.scale(c), channel.shift(c), inner};
@@ -141,6 +114,7 @@ template <class T, bool LAST> struct Normalize {
 // evaluation, where the statistics do not depend on x, dweight and dbias are null and count for
 // nothing.
 template <class T, bool LAST> struct NormalizeGrad {
+  using C = Compute<T>;
   Channel<T> channel;
   T* dx;
   const T *dy, *x;
@@ -148,12 +122,13 @@ template <class T, bool LAST> struct NormalizeGrad {
   int64_t channels, inner;
   double share;  // 1 / count: a division of float64 costs more than all the rest
   struct Slope {
-    double mean, scale, offset, along;
+    double mean;
+    C scale, offset, along;
   };
   CDN_FN Slope slope(int64_t c) const {
-    if (!dweight) return {0, channel.scale(c), 0, 0};
-    return {channel.mean[c], channel.scale(c), dbias[c] * share,
-            channel.rstd(c) * (dweight[c] * share)};
+    if (!dweight) return {0, channel.scale(c), C(0), C(0)};
+    return {channel.mean[c], channel.scale(c), static_cast<C>(dbias[c] * share),
+            static_cast<C>(channel.rstd(c) * (dweight[c] * share))};
   }
   struct Row {
     NormalizeGrad op;
@@ -162,9 +137,8 @@ template <class T, bool LAST> struct NormalizeGrad {
     CDN_FN void operator()(int64_t i) const {
       Slope s = known;
       if constexpr (LAST) s = op.slope(i);
-      double centred = static_cast<double>(wide(op.x[first + i])) - s.mean,
-             upstream = wide(op.dy[first + i]);
-      op.dx[first + i] = static_cast<T>(s.scale * (upstream - s.offset - centred * s.along));
+      C along = centred(op.x[first + i], s.mean) * s.along;
+      op.dx[first + i] = static_cast<T>(s.scale * (wide(op.dy[first + i]) - s.offset - along));
     }
   };
   CDN_FN Row row(int64_t r) const {
@@ -173,168 +147,142 @@ template <class T, bool LAST> struct NormalizeGrad {
   }
 };
 
-struct Sums {
-  double along, sum;  // of dy * (x - mean), and of dy
-};
-
-// Along inner, with x taken from the row's first element; what that is off from the mean is made
-// good at the end.
-template <class T> struct RowSums {
-  using Acc = Sums;
+// The sums of dy * (x - mean) and of dy: of each row along inner, or where that is 1 of each
+// channel and then the gradients of weight and bias. x is taken from the first element; what that
+// is off from the mean is made good at the end.
+template <class T> struct GradSums : Adding<Pair<Sum<T>>> {
   const T *dy, *x;
-  const double* mean;
-  Sums* rows;
-  int64_t channels, inner;
-  CDN_FN Acc start() const { return {0, 0}; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    double upstream = wide(dy[at]);
-    return {upstream * (static_cast<double>(wide(x[at])) - static_cast<double>(wide(x[at - k]))),
-            upstream};
-  }
-  CDN_FN Acc join(Acc a, Acc b) const { return {a.along + b.along, a.sum + b.sum}; }
-  CDN_FN void store(int64_t r, Acc s) const {
-    double off = static_cast<double>(wide(x[r * inner])) - mean[channel_of(r, channels)];
-    rows[r] = {s.along + off * s.sum, s.sum};
-  }
-};
-
-template <class T> struct ChannelSums {
-  using Acc = Sums;
-  double *dweight, *dbias;
-  const T *dy, *x;
-  const Sums* rows;  // null: inner is 1
   Channel<T> channel;
-  int64_t channels;
-  CDN_FN Acc start() const { return {0, 0}; }
-  CDN_FN Acc load(int64_t at, int64_t k) const {
-    if (rows) return rows[at];
-    double upstream = wide(dy[at]);
-    double centred = static_cast<double>(wide(x[at])) - channel.mean[at - k * channels];
-    return {upstream * centred, upstream};
+  double *along, *sum;
+  int64_t channels, inner, step;
+  CDN_FN Pair<Sum<T>> load(int64_t at, int64_t k) const {
+    Sum<T> upstream(wide(dy[at]));
+    return {(Sum<T>(wide(x[at])) + -wide(x[at - k * step])) * wide(dy[at]), upstream};
   }
-  CDN_FN Acc join(Acc a, Acc b) const { return {a.along + b.along, a.sum + b.sum}; }
-  CDN_FN void store(int64_t c, Acc s) const {
-    dweight[c] = s.along * channel.rstd(c);
-    dbias[c] = s.sum;
+  CDN_FN void store(int64_t i, Pair<Sum<T>> sums) const {
+    int64_t c = channel_of(i, channels);
+    double off = static_cast<double>(wide(x[i * inner])) - channel.mean[c];
+    sum[i] = static_cast<double>(sums.second);
+    along[i] = static_cast<double>(sums.first) + off * sum[i];
+    if (inner == 1) along[i] *= channel.rstd(c);
   }
 };
 
-struct Extents {
-  int64_t batch, channels, inner, n;
-  Extents(int64_t batch, int64_t channels, int64_t inner)
-      : batch(batch),
-        channels(channels),
-        inner(inner),
-        n(checked_product("batch, channels, inner", batch, channels, inner)) {
-    checked_product("batch, channels", batch, channels);
+template <class T> struct OverRowSums : Adding<Pair<double>> {
+  const double *row_along, *row_sum;
+  Channel<T> channel;
+  double *dweight, *dbias;
+  CDN_FN Pair<double> load(int64_t at, int64_t) const { return {row_along[at], row_sum[at]}; }
+  CDN_FN void store(int64_t c, Pair<double> sums) const {
+    dweight[c] = sums.first * channel.rstd(c);
+    dbias[c] = sums.second;
   }
-  int64_t rows() const { return batch * channels; }
 };
-
-template <class T> const T* optional(Call& call, uint32_t handle, const char* name, int64_t count) {
-  return handle ? call.in<T>(handle, name, count) : nullptr;
-}
 
 template <class T>
 Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, uint32_t bias,
                       int64_t channels, double eps) {
-  Channel<T> out;
-  out.mean = call.in<double>(mean, "mean", channels);
-  out.var = call.in<double>(var, "var", channels);
-  out.weight = optional<T>(call, weight, "weight", channels);
-  out.bias = optional<T>(call, bias, "bias", channels);
-  out.eps = eps;
-  return out;
+  return {call.in<double>(mean, "mean", channels), call.in<double>(var, "var", channels),
+          call.optional<T>(weight, "weight", channels), call.optional<T>(bias, "bias", channels),
+          eps};
 }
 
 }  // namespace
 
 CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch,
                                      int64_t channels, int64_t inner, int32_t dtype) {
-  return run("cdn_batch_norm_stats", [&](Call& call) {
-    Extents e(batch, channels, inner);
-    if (e.n == 0 && channels > 0)
+  return run("cdn_batch_norm_stats", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
+    if (n == 0 && channels > 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      double* mean_to = call.out<double>(mean, "mean", channels);
-      double* var_to = call.out<double>(var, "var", channels);
-      const T* from = call.in<T>(x, "x", e.n);
-      if (e.n == 0) return;
-      Row* by_row = inner > 1 ? call.scratch<Row>(e.rows()) : nullptr;
-      if (by_row) reduce(call, e.rows(), inner, 1, RowMoments<T>{from, by_row, inner});
-      reduce(call, 1, batch, channels,
-             ChannelMoments<T>{from, by_row, mean_to, var_to, batch, channels, inner});
-    });
+    Statistics<T> op;
+    OverRows over;
+    over.mean = op.mean = call.out<double>(mean, "mean", channels);
+    over.var = op.var = call.out<double>(var, "var", channels);
+    op.x = call.in<T>(x, "x", n);
+    op.inner = inner;
+    if (n == 0) return;
+    if (inner == 1) {
+      op.count = batch;
+      op.step = channels;
+      return reduce(call, 1, batch, channels, op);
+    }
+    op.count = inner;
+    op.step = 1;
+    over.row_mean = op.mean = call.scratch<double>(batch * channels);
+    over.row_var = op.var = call.scratch<double>(batch * channels);
+    over.batch = batch;
+    over.channels = channels;
+    reduce(call, batch * channels, inner, 1, op);
+    reduce(call, 1, batch, channels, over);
   });
 }
 
 CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
                                      uint32_t mean, uint32_t var, int64_t channels, int64_t count,
                                      double momentum, int32_t cumulative, int32_t dtype) {
-  return run("cdn_batch_norm_track", [&](Call& call) {
+  return run("cdn_batch_norm_track", Floats{}, dtype, [&](Call& call, auto zero) {
+    using S = decltype(zero);
     checked_size("channels", channels);
     checked_size("count", count);
     if (cumulative && !tracked)
       CDN_FAIL(CDN_BAD_HANDLE, "tracked is 0: a cumulative average needs the count");
-    with_float(dtype, [&](auto zero) {
-      using S = decltype(zero);
-      Track<S> op;
-      op.running_mean = call.out<S>(running_mean, "running_mean", channels);
-      op.running_var = call.out<S>(running_var, "running_var", channels);
-      int32_t* batches = tracked ? call.out<int32_t>(tracked, "tracked", 1) : nullptr;
-      op.tracked = batches;
-      op.mean = call.in<double>(mean, "mean", channels);
-      op.var = call.in<double>(var, "var", channels);
-      op.momentum = momentum;
-      op.unbiased = static_cast<double>(count) / static_cast<double>(count - 1);
-      op.cumulative = cumulative != 0;
-      each(call, channels, op);
-      if (batches) each(call, 1, Count{batches});
-    });
+    S* mean_to = call.out<S>(running_mean, "running_mean", channels);
+    S* var_to = call.out<S>(running_var, "running_var", channels);
+    int32_t* batches = call.optional_out<int32_t>(tracked, "tracked", 1);
+    Track<S> op{mean_to,
+                var_to,
+                batches,
+                call.in<double>(mean, "mean", channels),
+                call.in<double>(var, "var", channels),
+                momentum,
+                static_cast<double>(count) / static_cast<double>(count - 1),
+                cumulative != 0};
+    each(call, channels, op);
+    if (batches) each(call, 1, Count{batches});
   });
 }
 
 CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
                                uint32_t bias, int64_t batch, int64_t channels, int64_t inner,
                                double eps, int32_t dtype) {
-  return run("cdn_batch_norm", [&](Call& call) {
-    Extents e(batch, channels, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", e.n);
-      const T* from = call.in<T>(x, "x", e.n);
-      Channel<T> channel = channel_of<T>(call, mean, var, weight, bias, channels, eps);
-      if (e.n == 0) return;
-      if (inner == 1)
-        each_row(call, batch, channels, Normalize<T, true>{channel, to, from, channels, inner});
-      else
-        each_row(call, e.rows(), inner, Normalize<T, false>{channel, to, from, channels, inner});
-    });
+  return run("cdn_batch_norm", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(x, "x", n);
+    Channel<T> channel = channel_of<T>(call, mean, var, weight, bias, channels, eps);
+    if (n == 0) return;
+    if (inner == 1)
+      each_row(call, batch, channels, Normalize<T, true>{channel, to, from, channels, inner});
+    else
+      each_row(call, batch * channels, inner,
+               Normalize<T, false>{channel, to, from, channels, inner});
   });
 }
 
 CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
                                     uint32_t mean, uint32_t var, int64_t batch, int64_t channels,
                                     int64_t inner, double eps, int32_t dtype) {
-  return run("cdn_batch_norm_sums", [&](Call& call) {
-    Extents e(batch, channels, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      ChannelSums<T> op;
-      op.dweight = call.out<double>(dweight, "dweight", channels);
-      op.dbias = call.out<double>(dbias, "dbias", channels);
-      op.dy = call.in<T>(dy, "dy", e.n);
-      op.x = call.in<T>(x, "x", e.n);
-      op.channel = channel_of<T>(call, mean, var, 0, 0, channels, eps);
-      op.channels = channels;
-      Sums* by_row = inner > 1 && e.n > 0 ? call.scratch<Sums>(e.rows()) : nullptr;
-      op.rows = by_row;
-      if (by_row)
-        reduce(call, e.rows(), inner, 1,
-               RowSums<T>{op.dy, op.x, op.channel.mean, by_row, channels, inner});
-      reduce(call, 1, e.n > 0 ? batch : 0, channels, op);
-    });
+  return run("cdn_batch_norm_sums", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
+    GradSums<T> op;
+    OverRowSums<T> over;
+    over.dweight = op.along = call.out<double>(dweight, "dweight", channels);
+    over.dbias = op.sum = call.out<double>(dbias, "dbias", channels);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.x = call.in<T>(x, "x", n);
+    over.channel = op.channel = channel_of<T>(call, mean, var, 0, 0, channels, eps);
+    op.channels = channels;
+    op.inner = inner;
+    op.step = inner == 1 ? channels : 1;
+    if (inner == 1 && batch > 0) return reduce(call, 1, batch, channels, op);
+    over.row_along = op.along = call.scratch<double>(n > 0 ? batch * channels : 0);
+    over.row_sum = op.sum = call.scratch<double>(n > 0 ? batch * channels : 0);
+    if (n > 0) reduce(call, batch * channels, inner, 1, op);
+    reduce(call, 1, n > 0 ? batch : 0, channels, over);
   });
 }
 
@@ -342,28 +290,26 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
                                     uint32_t var, uint32_t weight, uint32_t dweight, uint32_t dbias,
                                     int64_t batch, int64_t channels, int64_t inner, double eps,
                                     int32_t dtype) {
-  return run("cdn_batch_norm_grad", [&](Call& call) {
-    Extents e(batch, channels, inner);
+  return run("cdn_batch_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     if (!dweight != !dbias)
       CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(dx, "dx", e.n);
-      const T* upstream = call.in<T>(dy, "dy", e.n);
-      const T* from = call.in<T>(x, "x", e.n);
-      Channel<T> channel = channel_of<T>(call, mean, var, weight, 0, channels, eps);
-      const double* along = optional<double>(call, dweight, "dweight", channels);
-      const double* sum = optional<double>(call, dbias, "dbias", channels);
-      if (e.n == 0) return;
-      double share = 1 / static_cast<double>(batch * inner);
-      if (inner == 1)
-        each_row(call, batch, channels,
-                 NormalizeGrad<T, true>{channel, to, upstream, from, along, sum, channels, inner,
-                                        share});
-      else
-        each_row(call, e.rows(), inner,
-                 NormalizeGrad<T, false>{channel, to, upstream, from, along, sum, channels, inner,
-                                         share});
-    });
+    T* to = call.out<T>(dx, "dx", n);
+    const T *upstream = call.in<T>(dy, "dy", n), *from = call.in<T>(x, "x", n);
+    Channel<T> channel = channel_of<T>(call, mean, var, weight, 0, channels, eps);
+    const double* along = call.optional<double>(dweight, "dweight", channels);
+    const double* sum = call.optional<double>(dbias, "dbias", channels);
+    if (n == 0) return;
+    double share = 1 / static_cast<double>(batch * inner);
+    auto by = [&](auto last, int64_t rows, int64_t cols) {
+      each_row(call, rows, cols,
+               NormalizeGrad<T, last.value>{channel, to, upstream, from, along, sum, channels,
+                                            inner, share});
+    };
+    if (inner == 1)
+      by(std::true_type{}, batch, channels);
+    else
+      by(std::false_type{}, batch * channels, inner);
   });
 }

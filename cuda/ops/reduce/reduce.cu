@@ -1,28 +1,21 @@
 // Reductions of x[outer, axis, inner] over axis.
-#include "kernel/functions.h"
+#include "kernel/sum.h"
 #include "kernel/ties.h"
 
 using namespace cdn;
 
 namespace {
 
-// Sums run in float64 (int32: int64), so that a mean over millions of float32 keeps its digits.
-template <class T> struct Wide {
-  using type = double;
-};
-template <> struct Wide<int32_t> {
-  using type = int64_t;
-};
-
-template <class T> struct Sum {
-  using Acc = typename Wide<T>::type;
+template <class T> struct Total : Adding<Sum<T>> {
   const T* x;
   T* y;
-  Acc divisor;
-  CDN_FN Acc start() const { return Acc(0); }
-  CDN_FN Acc load(int64_t at, int64_t) const { return static_cast<Acc>(x[at]); }
-  CDN_FN Acc join(Acc a, Acc b) const { return a + b; }
-  CDN_FN void store(int64_t at, Acc sum) const { y[at] = static_cast<T>(sum / divisor); }
+  double divisor;  // the number of elements for their mean, else 1
+  CDN_FN auto load(int64_t at, int64_t) const { return wide(x[at]); }
+  CDN_FN void store(int64_t at, Sum<T> sum) const {
+    y[at] = static_cast<T>(sum);
+    if constexpr (is_real<T>)
+      if (divisor != 1) y[at] = static_cast<T>(static_cast<double>(sum) / divisor);
+  }
 };
 
 // The minimum is the maximum in the opposite order, so that one kernel finds either: floats change
@@ -80,15 +73,18 @@ struct Equal {
   template <class C> CDN_FN static C grad(C share, C) { return share; }
 };
 
-template <class T>
-void sum(Call& call, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-         bool mean) {
-  Sizes n(outer, axis, inner);
-  T* to = call.out<T>(y, "y", n.out);
-  const T* from = call.in<T>(x, "x", n.in);
-  using Acc = typename Sum<T>::Acc;
-  reduce(call, outer, axis, inner,
-         Sum<T>{from, to, static_cast<Acc>(mean ? axis : 1)});  // an empty mean is 0 / 0
+template <class DTypes>
+int32_t total(const char* op, DTypes with_dtype, uint32_t y, uint32_t x, int64_t outer,
+              int64_t axis, int64_t inner, double divisor, int32_t dtype) {
+  return run(op, with_dtype, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    Sizes n(outer, axis, inner);
+    Total<T> sum;
+    sum.y = call.out<T>(y, "y", n.out);
+    sum.x = call.in<T>(x, "x", n.in);
+    sum.divisor = divisor;
+    reduce(call, outer, axis, inner, sum);
+  });
 }
 
 void need_elements(int64_t outer, int64_t axis, int64_t inner) {
@@ -96,34 +92,29 @@ void need_elements(int64_t outer, int64_t axis, int64_t inner) {
     CDN_FAIL(CDN_BAD_ARGUMENT, "axis has no elements, so there is no extremum");
 }
 
-int32_t extremum(const char* op, bool smallest, uint32_t y, uint32_t x, int64_t outer, int64_t axis,
-                 int64_t inner, int32_t dtype) {
-  return run(op, [&](Call& call) {
+template <bool SMALLEST>
+int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                 int32_t dtype) {
+  return run(op, Numbers{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
-    with_number(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(y, "y", n.out);
-      const T* from = call.in<T>(x, "x", n.in);
-      reduce(call, outer, axis, inner, Extremum<T>(from, to, smallest));
-    });
+    T* to = call.out<T>(y, "y", n.out);
+    reduce(call, outer, axis, inner, Extremum<T>(call.in<T>(x, "x", n.in), to, SMALLEST));
   });
 }
 
 template <bool SMALLEST>
 int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis,
                      int64_t inner, int32_t dtype) {
-  return run(op, [&](Call& call) {
+  return run(op, Numbers{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     if (axis > INT32_MAX)
       CDN_FAIL(CDN_UNSUPPORTED, "axis is %lld; an index must fit int32", (long long)axis);
-    with_number(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      int32_t* to = call.out<int32_t>(y, "y", n.out);
-      const T* from = call.in<T>(x, "x", n.in);
-      reduce(call, outer, axis, inner, ArgExtremum<SMALLEST, T>{from, to});
-    });
+    int32_t* to = call.out<int32_t>(y, "y", n.out);
+    reduce(call, outer, axis, inner, ArgExtremum<SMALLEST, T>{call.in<T>(x, "x", n.in), to});
   });
 }
 
@@ -131,46 +122,29 @@ int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int6
 
 CDN_API int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                         int32_t dtype) {
-  return run("cdn_sum", [&](Call& call) {
-    with_number(dtype,
-                [&](auto zero) { sum<decltype(zero)>(call, y, x, outer, axis, inner, false); });
-  });
+  return total("cdn_sum", Numbers{}, y, x, outer, axis, inner, 1, dtype);
 }
 CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                         int32_t dtype) {
-  return run("cdn_mean", [&](Call& call) {
-    with_float(dtype,
-               [&](auto zero) { sum<decltype(zero)>(call, y, x, outer, axis, inner, true); });
-  });
+                         int32_t dtype) {  // an empty mean is 0 / 0
+  return total("cdn_mean", Floats{}, y, x, outer, axis, inner, static_cast<double>(axis), dtype);
 }
-CDN_API int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                        int32_t dtype) {
-  return extremum("cdn_max", false, y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                        int32_t dtype) {
-  return extremum("cdn_min", true, y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                           int32_t dtype) {
-  return arg_extremum<false>("cdn_argmax", y, x, outer, axis, inner, dtype);
-}
-CDN_API int32_t cdn_argmin(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                           int32_t dtype) {
-  return arg_extremum<true>("cdn_argmin", y, x, outer, axis, inner, dtype);
-}
+#define CDN_EXTREMUM(name, find)                                                                 \
+  CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, \
+                             int32_t dtype) {                                                    \
+    return find("cdn_" #name, y, x, outer, axis, inner, dtype);                                  \
+  }
+CDN_EXTREMUM(max, extremum<false>)
+CDN_EXTREMUM(min, extremum<true>)
+CDN_EXTREMUM(argmax, arg_extremum<false>)
+CDN_EXTREMUM(argmin, arg_extremum<true>)
 
 CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
                              int64_t axis, int64_t inner, int32_t dtype) {
-  return run("cdn_max_grad", [&](Call& call) {
+  return run("cdn_max_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
     Sizes n(outer, axis, inner);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
-      T* to = call.out<T>(dx, "dx", n.in);
-      const T* upstream = call.in<T>(dy, "dy", n.out);
-      const T* from = call.in<T>(x, "x", n.in);
-      const T* best = call.in<T>(y, "y", n.out);
-      share_among_ties<Equal>(call, n, to, upstream, from, best);
-    });
+    T* to = call.out<T>(dx, "dx", n.in);
+    const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
+    share_among_ties<Equal>(call, n, to, upstream, from, call.in<T>(y, "y", n.out));
   });
 }

@@ -7,10 +7,6 @@ using namespace cdn;
 
 namespace {
 
-struct Same {
-  template <class T> CDN_FN T operator()(T x) const { return x; }
-};
-
 // The part of a buffer that a layout names: elements from `offset` on by strides, all before `end`.
 struct Window {
   Layout layout;
@@ -116,51 +112,41 @@ int64_t clamped(int64_t value, int64_t low, int64_t high) {
 
 CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
                                  int32_t dtype) {
-  return run("cdn_strided_copy", [&](Call& call) {
+  return run("cdn_strided_copy", AnyWord{}, dtype, [&](Call& call, auto word) {
+    using T = decltype(word);
     Window from = read_window(layout, rank, "x");
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* to = call.out<T>(y, "y", from.layout.n);
-      const T* data = call.in<T>(x, "x", from.end) + from.offset;
-      broadcast(call, from.layout, Same{}, to, data);
-    });
+    T* to = call.out<T>(y, "y", from.layout.n);
+    broadcast(call, from.layout, Same{}, to, call.in<T>(x, "x", from.end) + from.offset);
   });
 }
 
 CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
                                   int32_t dtype) {
-  return run("cdn_strided_write", [&](Call& call) {
+  return run("cdn_strided_write", AnyWord{}, dtype, [&](Call& call, auto word) {
+    using T = decltype(word);
     Window to = read_window(layout, rank, "y");
     const Layout& l = to.layout;
     check_apart(l);
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* data = call.out<T>(y, "y", to.end) + to.offset;
-      const T* from = call.in<T>(x, "x", l.n);
-      if (l.n == 0) return;
-      int64_t cols = l.rank ? l.extent[l.rank - 1] : 1,
-              stride = l.rank ? l.stride[0][l.rank - 1] : 1;
-      if (l.rank > 1)
-        return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
-      if (stride != 1) return each(call, cols, WriteLine<T>{data, from, stride});
-      map(call, cols, Same{}, data, from);
-    });
+    T* data = call.out<T>(y, "y", to.end) + to.offset;
+    const T* from = call.in<T>(x, "x", l.n);
+    if (l.n == 0) return;
+    int64_t cols = l.rank ? l.extent[l.rank - 1] : 1, stride = l.rank ? l.stride[0][l.rank - 1] : 1;
+    if (l.rank > 1)
+      return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
+    if (stride != 1) return each(call, cols, WriteLine<T>{data, from, stride});
+    map(call, cols, Same{}, data, from);
   });
 }
 
 CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
                          int64_t low, int64_t high, int32_t dtype) {
-  return run("cdn_band", Call::IN_PLACE, [&](Call& call) {
+  return run("cdn_band", Call::IN_PLACE, AnyWord{}, dtype, [&](Call& call, auto word) {
+    using T = decltype(word);
     int64_t n = checked_product("batch, rows, cols", batch, rows, cols);
-    with_word(dtype, [&](auto word) {
-      using T = decltype(word);
-      T* to = call.out<T>(y, "y", n);
-      const T* from = call.in<T>(x, "x", n);
-      // Beyond the matrix a bound excludes all or nothing, wherever it is.
-      if (n)
-        each_row(
-            call, batch * rows, cols,
-            Band<T>{to, from, rows, cols, clamped(low, -rows, cols), clamped(high, -rows, cols)});
-    });
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(x, "x", n);
+    // Beyond the matrix a bound excludes all or nothing, wherever it is.
+    Band<T> op{to, from, rows, cols, clamped(low, -rows, cols), clamped(high, -rows, cols)};
+    if (n) each_row(call, batch * rows, cols, op);
   });
 }

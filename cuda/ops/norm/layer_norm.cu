@@ -1,0 +1,170 @@
+// Normalisation along the rows of x[rows, cols]: layer norm (mean and deviation) and RMS norm (root
+// of the mean square). Each is one launch of the `rows` driver: a sum, for layer norm a second one
+// of squared differences (two passes keep the digits of a small variance around a large mean; the
+// row is in a cache by then), and the map. Squares leave float32's range, so they are added in
+// float64; mean and rstd, the reciprocal of the deviation, are float64 too, since a mean in float32
+// is off by more than the deviation where that is small. The gradients of weight and bias are sums
+// down the columns, in an order that the sizes fix.
+#include "kernel/sum.h"
+
+using namespace cdn;
+
+namespace {
+
+// What both forward passes have; weight and bias may be null: then they are 1 and 0.
+template <class T, class S> struct Norm : AddingRows<S, double> {
+  using C = Compute<T>;
+  T* y;
+  double *mean, *rstd;  // null when no gradient will ask for them
+  const T *x, *weight, *bias;
+  int64_t cols;
+  double eps;
+  CDN_FN double average(S sum) const {
+    return static_cast<double>(sum) / static_cast<double>(cols);
+  }
+  CDN_FN double reciprocal_root(double squares) const {
+    return fn::rsqrt(squares / static_cast<double>(cols) + eps);
+  }
+  CDN_FN void put(int64_t r, int64_t c, double mean, double rstd) const {
+    C n = centred(x[r * cols + c], mean) * static_cast<C>(rstd);
+    C scaled = weight ? n * wide(weight[c]) : n;
+    y[r * cols + c] = static_cast<T>(bias ? scaled + wide(bias[c]) : scaled);
+  }
+};
+
+template <class T> struct LayerNorm : Norm<T, Sum<T>> {
+  static constexpr bool SECOND = true;
+  CDN_FN Compute<T> load1(int64_t r, int64_t c) const { return wide(this->x[r * this->cols + c]); }
+  CDN_FN double load2(int64_t r, int64_t c, Sum<T> sum) const {
+    double difference = static_cast<double>(wide(this->x[r * this->cols + c])) - this->average(sum);
+    return difference * difference;
+  }
+  CDN_FN void store(int64_t r, int64_t c, Sum<T> sum, double squares) const {
+    this->put(r, c, this->average(sum), this->reciprocal_root(squares));
+  }
+  CDN_FN void finish(int64_t r, Sum<T> sum, double squares) const {
+    if (this->mean) this->mean[r] = this->average(sum);
+    if (this->rstd) this->rstd[r] = this->reciprocal_root(squares);
+  }
+};
+
+template <class T> struct RmsNorm : Norm<T, double> {
+  CDN_FN double load1(int64_t r, int64_t c) const {
+    double value = wide(this->x[r * this->cols + c]);
+    return value * value;
+  }
+  CDN_FN void store(int64_t r, int64_t c, double squares, double) const {
+    this->put(r, c, 0, this->reciprocal_root(squares));
+  }
+  CDN_FN void finish(int64_t r, double squares, double) const {
+    if (this->rstd) this->rstd[r] = this->reciprocal_root(squares);
+  }
+};
+
+// With n the normalised row and g = dy * weight: dx = rstd * (g - mean(g) - n * mean(g * n)). RMS
+// norm, whose mean is null, has no mean(g).
+template <class T> struct NormGrad : AddingRows<Sum<T>> {
+  using C = Compute<T>;
+  using Acc = Sum<T>;
+  static constexpr bool SECOND = true;
+  T* dx;
+  const T *dy, *x, *weight;
+  const double *mean, *rstd;
+  int64_t cols;
+  CDN_FN C normal(int64_t r, int64_t c) const {
+    return centred(x[r * cols + c], mean ? mean[r] : 0) * static_cast<C>(rstd[r]);
+  }
+  CDN_FN C scaled(int64_t r, int64_t c) const {
+    C upstream = wide(dy[r * cols + c]);
+    return weight ? upstream * wide(weight[c]) : upstream;
+  }
+  CDN_FN C average(Acc sum) const { return static_cast<C>(sum) / static_cast<C>(cols); }
+  CDN_FN Acc load1(int64_t r, int64_t c) const { return Acc(scaled(r, c)) * normal(r, c); }
+  CDN_FN C load2(int64_t r, int64_t c, Acc) const { return mean ? scaled(r, c) : C(0); }
+  CDN_FN void store(int64_t r, int64_t c, Acc along, Acc sum) const {
+    dx[r * cols + c] = static_cast<T>(
+        static_cast<C>(rstd[r]) * (scaled(r, c) - average(sum) - normal(r, c) * average(along)));
+  }
+};
+
+// dweight = the sum over rows of dy * n, dbias that of dy.
+template <class T> struct NormParamGrad : Adding<Pair<Sum<T>>> {
+  using C = Compute<T>;
+  T *dweight, *dbias;  // dbias may be null
+  const T *dy, *x;
+  const double *mean, *rstd;
+  CDN_FN Pair<Sum<T>> load(int64_t at, int64_t r) const {
+    Sum<T> upstream(wide(dy[at]));
+    return {upstream * (centred(x[at], mean ? mean[r] : 0) * static_cast<C>(rstd[r])), upstream};
+  }
+  CDN_FN void store(int64_t c, Pair<Sum<T>> sums) const {
+    dweight[c] = static_cast<T>(sums.first);
+    if (dbias) dbias[c] = static_cast<T>(sums.second);
+  }
+};
+
+template <template <class> class Op>
+int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
+             uint32_t weight, uint32_t bias, int64_t n_rows, int64_t cols, double eps,
+             int32_t dtype) {
+  return run(name, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    Op<T> op;
+    op.y = call.out<T>(y, "y", n);
+    op.mean = call.optional_out<double>(mean, "mean", n_rows);
+    op.rstd = call.optional_out<double>(rstd, "rstd", n_rows);
+    op.x = call.in<T>(x, "x", n);
+    op.weight = call.optional<T>(weight, "weight", cols);
+    op.bias = call.optional<T>(bias, "bias", cols);
+    op.cols = cols;
+    op.eps = eps;
+    if (n) rows(call, n_rows, cols, op);
+  });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
+                               uint32_t weight, uint32_t bias, int64_t rows, int64_t cols,
+                               double eps, int32_t dtype) {
+  return norm<LayerNorm>("cdn_layer_norm", y, mean, rstd, x, weight, bias, rows, cols, eps, dtype);
+}
+CDN_API int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows,
+                             int64_t cols, double eps, int32_t dtype) {
+  return norm<RmsNorm>("cdn_rms_norm", y, 0, rstd, x, weight, 0, rows, cols, eps, dtype);
+}
+
+CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean,
+                              uint32_t rstd, int64_t n_rows, int64_t cols, int32_t dtype) {
+  return run("cdn_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    NormGrad<T> op;
+    op.dx = call.out<T>(dx, "dx", n);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.x = call.in<T>(x, "x", n);
+    op.weight = call.optional<T>(weight, "weight", cols);
+    op.mean = call.optional<double>(mean, "mean", n_rows);
+    op.rstd = call.in<double>(rstd, "rstd", n_rows);
+    op.cols = cols;
+    if (n) rows(call, n_rows, cols, op);
+  });
+}
+
+CDN_API int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                                    uint32_t mean, uint32_t rstd, int64_t n_rows, int64_t cols,
+                                    int32_t dtype) {
+  return run("cdn_norm_param_grad", Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    int64_t n = checked_product("rows, cols", n_rows, cols);
+    NormParamGrad<T> op;
+    op.dweight = call.out<T>(dweight, "dweight", cols);
+    op.dbias = call.optional_out<T>(dbias, "dbias", cols);
+    op.dy = call.in<T>(dy, "dy", n);
+    op.x = call.in<T>(x, "x", n);
+    op.mean = call.optional<double>(mean, "mean", n_rows);
+    op.rstd = call.in<double>(rstd, "rstd", n_rows);
+    reduce(call, 1, n_rows, cols, op);
+  });
+}

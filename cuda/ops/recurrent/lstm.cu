@@ -1,0 +1,89 @@
+// The LSTM cell. Its gates are i, f, g, o.
+#include "ops/recurrent/recurrent.h"
+
+using namespace cdn;
+
+namespace {
+
+template <class T, bool BIAS> struct LstmCell {
+  using C = Compute<T>;
+  T *gates, *c, *h;
+  Products<T, BIAS> in;
+  const T* c_prev;
+  int64_t count;
+
+  CDN_FN LstmCell row(int64_t r) const {
+    int64_t at = r * count;
+    return {gates + 4 * at, c + at, h + at, in.at(4 * at), c_prev + at, count};
+  }
+  CDN_FN void operator()(int64_t j) const {
+    C i = sigmoid(in.sum(j)), f = sigmoid(in.sum(j + count));
+    C g = fn::tanh(in.sum(j + 2 * count)), o = sigmoid(in.sum(j + 3 * count));
+    C cell = f * wide(c_prev[j]) + i * g;
+    gates[j] = static_cast<T>(i);
+    gates[j + count] = static_cast<T>(f);
+    gates[j + 2 * count] = static_cast<T>(g);
+    gates[j + 3 * count] = static_cast<T>(o);
+    c[j] = static_cast<T>(cell);
+    h[j] = static_cast<T>(o * fn::tanh(cell));
+  }
+};
+
+template <class T> struct LstmCellGrad {
+  using C = Compute<T>;
+  T *dgates, *dc_prev;
+  const T *dy, *dh, *dc, *gates, *c, *c_prev;
+  int64_t count;
+
+  CDN_FN LstmCellGrad row(int64_t r) const {
+    int64_t at = r * count;
+    return {dgates + 4 * at, dc_prev + at, dy + at,     dh + at, dc + at,
+            gates + 4 * at,  c + at,       c_prev + at, count};
+  }
+  CDN_FN void operator()(int64_t j) const {
+    C i = wide(gates[j]), f = wide(gates[j + count]), g = wide(gates[j + 2 * count]),
+      o = wide(gates[j + 3 * count]);
+    C tanh_c = fn::tanh(wide(c[j])), dout = wide(dy[j]) + wide(dh[j]);
+    C dcell = wide(dc[j]) + tanh_grad(dout * o, tanh_c), before = wide(c_prev[j]);
+    dgates[j] = static_cast<T>(sigmoid_grad(dcell * g, i));
+    dgates[j + count] = static_cast<T>(sigmoid_grad(dcell * before, f));
+    dgates[j + 2 * count] = static_cast<T>(tanh_grad(dcell * i, g));
+    dgates[j + 3 * count] = static_cast<T>(sigmoid_grad(dout * tanh_c, o));
+    dc_prev[j] = static_cast<T>(dcell * f);
+  }
+};
+
+}  // namespace
+
+CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x,
+                              uint32_t gates_h, uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh,
+                              int64_t n, int64_t hidden, int32_t dtype) {
+  return run("cdn_lstm_cell", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    Step<T> step(call, n, hidden, 4);
+    T *to_gates = step.out(gates, "gates", 4), *to_c = step.out(c, "c"), *to_h = step.out(h, "h");
+    const T* before = step.in(c_prev, "c_prev");
+    step.each_row_of(gates_x, gates_h, bias_ih, bias_hh, [&](auto in) {
+      return LstmCell<T, decltype(in)::HAS_BIAS>{to_gates, to_c, to_h, in, before, hidden};
+    });
+  });
+}
+
+CDN_API int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh,
+                                   uint32_t dc, uint32_t gates, uint32_t c, uint32_t c_prev,
+                                   int64_t n, int64_t hidden, int32_t dtype) {
+  return run("cdn_lstm_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
+    using T = decltype(zero);
+    Step<T> step(call, n, hidden, 4);
+    LstmCellGrad<T> op{step.out(dgates, "dgates", 4),
+                       step.out(dc_prev, "dc_prev"),
+                       step.in(dy, "dy"),
+                       step.in(dh, "dh"),
+                       step.in(dc, "dc"),
+                       step.in(gates, "gates", 4),
+                       step.in(c, "c"),
+                       step.in(c_prev, "c_prev"),
+                       hidden};
+    each_row(call, n, hidden, op);
+  });
+}
