@@ -1,4 +1,4 @@
-// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this, which tests/abi_test.ts compares.
+// Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.
 
 /** Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a scalar. */
 // deno-fmt-ignore
