@@ -14,6 +14,7 @@ import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { allocate } from "./core/allocate.ts";
+import { call } from "./native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { write } from "./ops/shape/_window.ts";
 import { Tensor } from "./tensor.ts";
@@ -292,10 +293,7 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
   checkFloat("rand", rest.dtype);
   const x = empty("rand", shape, rest);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
-  );
+  call("cdn_uniform", x, x.size, low, high, seed, offset, x.code);
   return x;
 }
 
@@ -328,10 +326,7 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   checkFloat("randn", rest.dtype);
   const x = empty("randn", shape, rest);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
-  );
+  call("cdn_normal", x, x.size, mean, std, seed, offset, x.code);
   return x;
 }
 
@@ -356,9 +351,6 @@ export function randint(
   if (high > 2 ** 31 - 1) throw new ArgumentError(`randint: high is ${high}; it must fit int32`);
   const x = empty("randint", shape, { ...options, dtype: "int32" });
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_randint(x.handle, BigInt(x.size), low, high, seed, offset),
-  );
+  call("cdn_randint", x, x.size, low, high, seed, offset);
   return x;
 }

@@ -2,6 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { TensorBase } from "../../core/tensor.ts";
 import { writeFlat, writeLayout } from "../../core/layout.ts";
@@ -45,12 +46,11 @@ export function broadcasted(
   dtype: DType = a.dtype,
 ): Tensor {
   checkTensor(op, a);
-  const { backend } = a;
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
     const y = a.make(a.shape, dtype);
     const flat = writeFlat(a.size, 0n);
-    backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
+    call(kernel, y, a, null, flat, 1, b, a.code);
     return y;
   }
   if (!(b instanceof TensorBase)) {
@@ -67,7 +67,7 @@ export function broadcasted(
   if (sameShape(a.shape, b.shape)) {
     const y = a.make(a.shape, dtype);
     const flat = writeFlat(a.size);
-    backend.check(backend.functions[kernel](y.handle, a.handle, b.handle, flat, 1, 0, a.code));
+    call(kernel, y, a, b, flat, 1, 0, a.code);
     return y;
   }
   const shape = broadcastShapes(op, a.shape, b.shape);
@@ -77,9 +77,7 @@ export function broadcasted(
     broadcastStrides(a.shape, shape),
     broadcastStrides(b.shape, shape),
   );
-  backend.check(
-    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, 0, a.code),
-  );
+  call(kernel, y, a, b, layout, shape.length, 0, a.code);
   return y;
 }
 

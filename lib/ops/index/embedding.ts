@@ -48,7 +48,7 @@ export function embedding(index: Tensor, weight: Tensor, options: EmbeddingOptio
   const y = selectSlices(weight, 0, index, shape);
   return record(y, "embedding", [weight], (grad) => {
     const rows = reshape(grad, [index.size, dim]);
-    if (!gradEnabled()) return [addSlices(0, weight.shape, 0, index, rows, skip)];
+    if (!gradEnabled()) return [addSlices(null, weight.shape, 0, index, rows, skip)];
     const flat = reshape(index, [index.size]);
     const counted = skip < 0
       ? rows

@@ -7,6 +7,7 @@ import {
   sameShape,
   type Shape,
 } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "../_operands.ts";
@@ -28,19 +29,18 @@ import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from
 export function gather(x: Tensor, axis: number, index: Tensor): Tensor {
   const at = checkIndex("gather", x, axis, index);
   const y = x.make(index.shape);
-  const { backend, shape } = x;
+  const { shape } = x;
   const strides = contiguousStrides(shape);
-  backend.check(
-    backend.functions.cdn_gather(
-      y.handle,
-      x.handle,
-      index.handle,
-      writeLayout(index.shape, strides.with(at, 0), contiguousStrides(index.shape)),
-      index.rank,
-      BigInt(shape[at]!),
-      BigInt(strides[at]!),
-      x.code,
-    ),
+  call(
+    "cdn_gather",
+    y,
+    x,
+    index,
+    writeLayout(index.shape, strides.with(at, 0), contiguousStrides(index.shape)),
+    index.rank,
+    shape[at]!,
+    strides[at]!,
+    x.code,
   );
   return record(y, "gather", [x], (grad) => [scatterSum(grad, shape, at, index)]);
 }
@@ -71,7 +71,7 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor):
       }; their shapes must be the same`,
     );
   }
-  const y = scatter(x.handle, x.shape, at, index, src, false);
+  const y = scatter(x, x.shape, at, index, src, false);
   return record(y, "scatterAdd", [x, src], (grad) => [grad, gather(grad, at, index)]);
 }
 
@@ -86,12 +86,12 @@ export function scatterSum(
   index: Tensor,
   unique = false,
 ): Tensor {
-  const y = scatter(0, shape, axis, index, src, unique);
+  const y = scatter(null, shape, axis, index, src, unique);
   return record(y, "scatterAdd", [src], (grad) => [gather(grad, axis, index)]);
 }
 
 function scatter(
-  base: number,
+  base: Tensor | null,
   shape: Shape,
   axis: number,
   index: Tensor,
@@ -99,22 +99,20 @@ function scatter(
   unique: boolean,
 ): Tensor {
   const y = src.make(shape);
-  const { backend } = src;
   const strides = contiguousStrides(shape);
-  backend.check(
-    backend.functions.cdn_scatter_add(
-      y.handle,
-      base,
-      index.handle,
-      src.handle,
-      writeLayout(index.shape, strides.with(axis, 0)),
-      index.rank,
-      BigInt(shape[axis]!),
-      BigInt(strides[axis]!),
-      BigInt(y.size),
-      Number(unique),
-      src.code,
-    ),
+  call(
+    "cdn_scatter_add",
+    y,
+    base,
+    index,
+    src,
+    writeLayout(index.shape, strides.with(axis, 0)),
+    index.rank,
+    shape[axis]!,
+    strides[axis]!,
+    y.size,
+    Number(unique),
+    src.code,
   );
   return y;
 }

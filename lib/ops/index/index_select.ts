@@ -1,6 +1,7 @@
 import { record } from "../../core/autograd.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { formatShape, normalizeAxis, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "../_operands.ts";
@@ -53,37 +54,35 @@ export function indexAdd(x: Tensor, axis: number, index: Tensor, src: Tensor): T
         `indices along axis ${at} it must be ${formatShape(wanted)}`,
     );
   }
-  const y = addSlices(x.handle, x.shape, at, index, src, -1);
+  const y = addSlices(x, x.shape, at, index, src, -1);
   return record(y, "indexAdd", [x, src], (grad) => [grad, indexSelect(grad, at, index)]);
 }
 
 /** Zeros of a shape with the slices of src added: the transpose of indexSelect. */
 export function sumSlices(src: Tensor, shape: Shape, axis: number, index: Tensor): Tensor {
-  const y = addSlices(0, shape, axis, index, src, -1);
+  const y = addSlices(null, shape, axis, index, src, -1);
   return record(y, "indexAdd", [src], (grad) => [indexSelect(grad, axis, index)]);
 }
 
 /** Unrecorded: the slices that the elements of the index name, whatever its shape, as `shape`. */
 export function selectSlices(x: Tensor, axis: number, index: Tensor, shape: Shape): Tensor {
   const y = x.make(shape);
-  const { backend } = x;
   const extent = x.shape[axis]!;
   const inner = sizeOf(x.shape.slice(axis + 1));
-  backend.check(
-    backend.functions.cdn_gather(
-      y.handle,
-      x.handle,
-      index.handle,
-      writeLayout(
-        [sizeOf(x.shape.slice(0, axis)), index.size, inner],
-        [extent * inner, 0, 1],
-        [0, 1, 0],
-      ),
-      3,
-      BigInt(extent),
-      BigInt(inner),
-      x.code,
+  call(
+    "cdn_gather",
+    y,
+    x,
+    index,
+    writeLayout(
+      [sizeOf(x.shape.slice(0, axis)), index.size, inner],
+      [extent * inner, 0, 1],
+      [0, 1, 0],
     ),
+    3,
+    extent,
+    inner,
+    x.code,
   );
   return y;
 }
@@ -93,7 +92,7 @@ export function selectSlices(x: Tensor, axis: number, index: Tensor, shape: Shap
  * `skip`.
  */
 export function addSlices(
-  base: number,
+  base: Tensor | null,
   shape: Shape,
   axis: number,
   index: Tensor,
@@ -101,20 +100,18 @@ export function addSlices(
   skip: number,
 ): Tensor {
   const y = src.make(shape);
-  const { backend } = src;
-  backend.check(
-    backend.functions.cdn_index_add(
-      y.handle,
-      base,
-      index.handle,
-      src.handle,
-      BigInt(sizeOf(shape.slice(0, axis))),
-      BigInt(shape[axis]!),
-      BigInt(sizeOf(shape.slice(axis + 1))),
-      BigInt(index.size),
-      BigInt(skip),
-      src.code,
-    ),
+  call(
+    "cdn_index_add",
+    y,
+    base,
+    index,
+    src,
+    sizeOf(shape.slice(0, axis)),
+    shape[axis]!,
+    sizeOf(shape.slice(axis + 1)),
+    index.size,
+    skip,
+    src.code,
   );
   return y;
 }

@@ -2,6 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div, weigh } from "../elementwise/binary.ts";
@@ -190,37 +191,15 @@ export function pointwise(
 
 function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
   const { op, kernel, parameter = 0 } = loss;
-  const { backend } = x;
   const losses = x.make(x.shape);
-  const n = BigInt(x.size);
-  backend.check(
-    backend.functions[`cdn_${kernel}`](
-      losses.handle,
-      x.handle,
-      target.handle,
-      n,
-      parameter,
-      x.code,
-    ),
-  );
+  call(`cdn_${kernel}`, losses, x, target, x.size, parameter, x.code);
   const y = reduceLosses(losses, reduction);
   if (y !== losses) losses.dispose();
 
   // The slope, times the one number that is the gradient of a reduced loss.
   const fused = (grad: Tensor | null, scale: number) => {
     const dx = x.make(x.shape);
-    backend.check(
-      backend.functions[`cdn_${kernel}_grad`](
-        dx.handle,
-        grad?.handle ?? 0,
-        x.handle,
-        target.handle,
-        n,
-        parameter,
-        scale,
-        x.code,
-      ),
-    );
+    call(`cdn_${kernel}_grad`, dx, grad, x, target, x.size, parameter, scale, x.code);
     return dx;
   };
   const scale = reduction === "mean" ? 1 / x.size : 1;

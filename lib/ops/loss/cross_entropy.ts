@@ -3,6 +3,7 @@ import { throughOps } from "../../core/backward.ts";
 import { isFloat } from "../../core/dtype.ts";
 import { checkNumber } from "../../core/options.ts";
 import { formatShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul, weigh } from "../elementwise/binary.ts";
@@ -135,19 +136,17 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
   const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
   const losses = rows.make(target.shape);
-  const { backend } = rows;
-  backend.check(
-    backend.functions.cdn_cross_entropy(
-      losses.handle,
-      slope?.handle ?? 0,
-      rows.handle,
-      target.handle,
-      BigInt(classes.outer),
-      BigInt(classes.classes),
-      ignoreIndex,
-      rows.code,
-      target.code,
-    ),
+  call(
+    "cdn_cross_entropy",
+    losses,
+    slope,
+    rows,
+    target,
+    classes.outer,
+    classes.classes,
+    ignoreIndex,
+    rows.code,
+    target.code,
   );
   let y = losses;
   let total: Tensor | null = null;
@@ -162,16 +161,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
     }
     if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
     const dx = rows.make(rows.shape);
-    backend.check(
-      backend.functions.cdn_scale_grad(
-        dx.handle,
-        slope!.handle,
-        grad.handle,
-        total?.handle ?? 0,
-        BigInt(dx.size),
-        dx.code,
-      ),
-    );
+    call("cdn_scale_grad", dx, slope!, grad, total, dx.size, dx.code);
     return [dx];
   });
 }

@@ -1,6 +1,7 @@
 import { checkNoGradient, record } from "../../core/autograd.ts";
 import { checkInteger } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div } from "../elementwise/binary.ts";
@@ -108,20 +109,18 @@ export function checkClassWeight(
 export function pick(x: Tensor, classes: Classes): Tensor {
   const { target, weight, ignoreIndex, outer, inner } = classes;
   const y = x.make(target.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_nll_loss(
-      y.handle,
-      x.handle,
-      target.handle,
-      weight?.handle ?? 0,
-      BigInt(outer),
-      BigInt(classes.classes),
-      BigInt(inner),
-      ignoreIndex,
-      x.code,
-      target.code,
-    ),
+  call(
+    "cdn_nll_loss",
+    y,
+    x,
+    target,
+    weight,
+    outer,
+    classes.classes,
+    inner,
+    ignoreIndex,
+    x.code,
+    target.code,
   );
   const { shape } = x;
   return record(y, "nllLoss", [x], (grad) => [spread(grad, shape, classes)]);
@@ -134,20 +133,18 @@ export function pick(x: Tensor, classes: Classes): Tensor {
 export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
   const { target, weight, ignoreIndex, outer, inner } = classes;
   const dx = dy.make(shape);
-  const { backend } = dy;
-  backend.check(
-    backend.functions.cdn_nll_loss_grad(
-      dx.handle,
-      dy.handle,
-      target.handle,
-      weight?.handle ?? 0,
-      BigInt(outer),
-      BigInt(classes.classes),
-      BigInt(inner),
-      ignoreIndex,
-      dy.code,
-      target.code,
-    ),
+  call(
+    "cdn_nll_loss_grad",
+    dx,
+    dy,
+    target,
+    weight,
+    outer,
+    classes.classes,
+    inner,
+    ignoreIndex,
+    dy.code,
+    target.code,
   );
   return record(dx, "nllLoss", [dy], (grad) => [pick(grad, classes)]);
 }
@@ -160,20 +157,18 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
   const { target, weight, ignoreIndex } = classes;
   const mean = losses.make([]);
   const total = losses.make([], losses.dtype === "float64" ? "float64" : "float32");
-  const { backend } = losses;
-  backend.check(
-    backend.functions.cdn_nll_mean(
-      mean.handle,
-      total.handle,
-      losses.handle,
-      target.handle,
-      weight?.handle ?? 0,
-      BigInt(losses.size),
-      BigInt(classes.classes),
-      ignoreIndex,
-      losses.code,
-      target.code,
-    ),
+  call(
+    "cdn_nll_mean",
+    mean,
+    total,
+    losses,
+    target,
+    weight,
+    losses.size,
+    classes.classes,
+    ignoreIndex,
+    losses.code,
+    target.code,
   );
   const { shape } = losses;
   record(mean, "nllLoss", [losses], (grad) => {

@@ -3,6 +3,7 @@ import { throughOps } from "../../core/backward.ts";
 import type { DType } from "../../core/dtype.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { formatShape, sameShape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul, sub } from "../elementwise/binary.ts";
@@ -182,22 +183,12 @@ function checkChannels(
 type Sizes = Pick<Batch, "batch" | "channels" | "inner">;
 type Statistics = Pick<Batch, "mean" | "variance">;
 
-const counts = ({ batch, channels, inner }: Sizes) =>
-  [BigInt(batch), BigInt(channels), BigInt(inner)] as const;
+const counts = ({ batch, channels, inner }: Sizes) => [batch, channels, inner] as const;
 
 function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
   const mean = x.make([sizes.channels], "float64");
   const variance = x.make([sizes.channels], "float64");
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_batch_norm_stats(
-      mean.handle,
-      variance.handle,
-      x.handle,
-      ...counts(sizes),
-      x.code,
-    ),
-  );
+  call("cdn_batch_norm_stats", mean, variance, x, ...counts(sizes), x.code);
   return { mean, variance };
 }
 
@@ -208,40 +199,25 @@ function update(
   count: number,
   momentum: number | null,
 ): void {
-  const { backend } = mean;
-  backend.check(
-    backend.functions.cdn_batch_norm_track(
-      runningMean.handle,
-      runningVar.handle,
-      tracked?.handle ?? 0,
-      mean.handle,
-      variance.handle,
-      BigInt(mean.size),
-      BigInt(count),
-      momentum ?? 0,
-      momentum === null ? 1 : 0,
-      runningMean.code,
-    ),
+  call(
+    "cdn_batch_norm_track",
+    runningMean,
+    runningVar,
+    tracked,
+    mean,
+    variance,
+    mean.size,
+    count,
+    momentum ?? 0,
+    momentum === null ? 1 : 0,
+    runningMean.code,
   );
 }
 
 function normalized(all: Batch): Tensor {
   const { x, weight, bias, mean, variance, own, eps } = all;
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_batch_norm(
-      y.handle,
-      x.handle,
-      mean.handle,
-      variance.handle,
-      weight?.handle ?? 0,
-      bias?.handle ?? 0,
-      ...counts(all),
-      eps,
-      x.code,
-    ),
-  );
+  call("cdn_batch_norm", y, x, mean, variance, weight, bias, ...counts(all), eps, x.code);
   const inputs = [x, weight, bias].filter((input) => input !== null);
   return record(y, "batchNorm", inputs, (grad) => {
     if (!gradEnabled()) return fusedGradients(all, grad);
@@ -260,41 +236,38 @@ function normalized(all: Batch): Tensor {
 
 function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   const { x, weight, bias, mean, variance, own, channels, eps } = all;
-  const { backend } = x;
   const wanted = weight?.requiresGrad || bias?.requiresGrad || (own && x.requiresGrad);
   const [dweight, dbias] = wanted ? [mean.make([channels]), mean.make([channels])] : [null, null];
   if (dweight && dbias) {
-    backend.check(
-      backend.functions.cdn_batch_norm_sums(
-        dweight.handle,
-        dbias.handle,
-        grad.handle,
-        x.handle,
-        mean.handle,
-        variance.handle,
-        ...counts(all),
-        eps,
-        x.code,
-      ),
+    call(
+      "cdn_batch_norm_sums",
+      dweight,
+      dbias,
+      grad,
+      x,
+      mean,
+      variance,
+      ...counts(all),
+      eps,
+      x.code,
     );
   }
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
     dx = x.make(x.shape);
-    backend.check(
-      backend.functions.cdn_batch_norm_grad(
-        dx.handle,
-        grad.handle,
-        x.handle,
-        mean.handle,
-        variance.handle,
-        weight?.handle ?? 0,
-        (own ? dweight?.handle : 0) ?? 0,
-        (own ? dbias?.handle : 0) ?? 0,
-        ...counts(all),
-        eps,
-        x.code,
-      ),
+    call(
+      "cdn_batch_norm_grad",
+      dx,
+      grad,
+      x,
+      mean,
+      variance,
+      weight,
+      own ? dweight : null,
+      own ? dbias : null,
+      ...counts(all),
+      eps,
+      x.code,
     );
   }
   const gradients = [dx];

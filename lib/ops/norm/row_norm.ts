@@ -4,6 +4,7 @@ import { throughOps } from "../../core/backward.ts";
 import type { DType } from "../../core/dtype.ts";
 import { checkInteger, checkNumber, checkOptions } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul, sub } from "../elementwise/binary.ts";
@@ -138,43 +139,17 @@ function fusedGradients(
   mean: Tensor | null,
   rstd: Tensor,
 ): (Tensor | null)[] {
-  const { backend } = x;
-  const [n, width] = [BigInt(rows), BigInt(cols)];
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
     dx = x.make(x.shape);
-    backend.check(
-      backend.functions.cdn_norm_grad(
-        dx.handle,
-        grad.handle,
-        x.handle,
-        weight?.handle ?? 0,
-        mean?.handle ?? 0,
-        rstd.handle,
-        n,
-        width,
-        x.code,
-      ),
-    );
+    call("cdn_norm_grad", dx, grad, x, weight, mean, rstd, rows, cols, x.code);
   }
   const gradients = [dx];
   if (weight?.requiresGrad || bias?.requiresGrad) {
     // Both come of one pass; one that nobody asked for costs its columns.
     const dweight = x.make((weight ?? bias)!.shape);
     const dbias = bias ? x.make(bias.shape) : null;
-    backend.check(
-      backend.functions.cdn_norm_param_grad(
-        dweight.handle,
-        dbias?.handle ?? 0,
-        grad.handle,
-        x.handle,
-        mean?.handle ?? 0,
-        rstd.handle,
-        n,
-        width,
-        x.code,
-      ),
-    );
+    call("cdn_norm_param_grad", dweight, dbias, grad, x, mean, rstd, rows, cols, x.code);
     if (weight) gradients.push(dweight);
     if (bias) gradients.push(dbias);
   } else {
@@ -216,21 +191,7 @@ export function layerNorm(
   const save = saved(all);
   const [mean, rstd] = [save(), save()];
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_layer_norm(
-      y.handle,
-      mean?.handle ?? 0,
-      rstd?.handle ?? 0,
-      x.handle,
-      weight?.handle ?? 0,
-      bias?.handle ?? 0,
-      BigInt(all.rows),
-      BigInt(all.cols),
-      eps,
-      x.code,
-    ),
-  );
+  call("cdn_layer_norm", y, mean, rstd, x, weight, bias, all.rows, all.cols, eps, x.code);
   return recorded(all, y, mean, rstd);
 }
 
@@ -259,18 +220,6 @@ export function rmsNorm(
   const all = rowsOf("rmsNorm", x, normalizedShape, { weight }, eps);
   const rstd = saved(all)();
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_rms_norm(
-      y.handle,
-      rstd?.handle ?? 0,
-      x.handle,
-      all.weight?.handle ?? 0,
-      BigInt(all.rows),
-      BigInt(all.cols),
-      eps,
-      x.code,
-    ),
-  );
+  call("cdn_rms_norm", y, rstd, x, all.weight, all.rows, all.cols, eps, x.code);
   return recorded(all, y, null, rstd);
 }

@@ -1,6 +1,7 @@
 import { record } from "../../core/autograd.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { takeRandom } from "../../core/random.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
@@ -43,9 +44,6 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
 // Linear in x, and so its own gradient.
 function drop(x: Tensor, p: number, seed: bigint, offset: bigint): Tensor {
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_dropout(y.handle, x.handle, BigInt(x.size), p, seed, offset, x.code),
-  );
+  call("cdn_dropout", y, x, x.size, p, seed, offset, x.code);
   return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset)]);
 }

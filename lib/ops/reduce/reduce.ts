@@ -2,19 +2,12 @@ import { gradEnabled, record } from "../../core/autograd.ts";
 import type { DType } from "../../core/dtype.ts";
 import { checkOptions } from "../../core/options.ts";
 import { sameShape, type Shape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div, weigh } from "../elementwise/binary.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
-import {
-  type Axes,
-  checkNotEmpty,
-  reduceAxes,
-  reduceTogether,
-  type Run,
-  sizesOf,
-  spread,
-} from "./_axes.ts";
+import { type Axes, checkNotEmpty, reduceAxes, reduceTogether, type Run, spread } from "./_axes.ts";
 
 export type { Axes };
 
@@ -28,8 +21,7 @@ type Kernel = `cdn_${"sum" | "mean" | "max" | "min" | "argmax" | "argmin"}`;
 
 function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype): Tensor {
   const y = x.make(run.out, dtype);
-  const { backend } = x;
-  backend.check(backend.functions[kernel](y.handle, x.handle, ...sizesOf(run), x.code));
+  call(kernel, y, x, run.outer, run.axis, run.inner, x.code);
   return y;
 }
 
@@ -105,17 +97,7 @@ function extremum(
 
 function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
   const dx = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_max_grad(
-      dx.handle,
-      grad.handle,
-      x.handle,
-      y.handle,
-      ...sizesOf(run),
-      x.code,
-    ),
-  );
+  call("cdn_max_grad", dx, grad, x, y, run.outer, run.axis, run.inner, x.code);
   return dx;
 }
 

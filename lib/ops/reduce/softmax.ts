@@ -1,5 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { normalizeAxis } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul, sub } from "../elementwise/binary.ts";
 import { eq } from "../elementwise/compare.ts";
@@ -37,24 +38,12 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
   const cols = x.shape.at(-1)!;
   const rows = cols === 0 ? 0 : x.size / cols;
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions[kernel](y.handle, x.handle, BigInt(rows), BigInt(cols), x.code),
-  );
+  call(kernel, y, x, rows, cols, x.code);
   const gradient = kernel === "cdn_masked_softmax" ? "cdn_softmax" : kernel;
   return record(y, op, [x], (grad) => {
     if (gradEnabled()) return [inFloat32([grad, y], composed[gradient])];
     const dx = x.make(x.shape);
-    backend.check(
-      backend.functions[`${gradient}_grad`](
-        dx.handle,
-        grad.handle,
-        y.handle,
-        BigInt(rows),
-        BigInt(cols),
-        x.code,
-      ),
-    );
+    call(`${gradient}_grad`, dx, grad, y, rows, cols, x.code);
     return [dx];
   });
 }
