@@ -26,6 +26,13 @@ export function handleOf(x: Argument): number {
 
 type Calls = typeof calls;
 
+/** The names of the functions with exactly these parameters. */
+export type FunctionOf<List extends unknown[]> = {
+  [Name in keyof Calls]: [List, Parameters<Calls[Name]>] extends [Parameters<Calls[Name]>, List]
+    ? Name
+    : never;
+}[keyof Calls];
+
 // A look into a Map costs less than into an object of as many names.
 const table = new Map(Object.entries(calls)) as Map<string, (...args: never[]) => void>;
 

@@ -8,7 +8,7 @@ import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { checkDType, checkTensor, floats } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { normalBelow, normalQuantile, orthonormalColumns, uniforms } from "./init_math.ts";
+import { normalBelow, normalQuantile, orthonormalColumns, uniforms } from "./_init_math.ts";
 
 /** Functions whose gain {@linkcode calculateGain} knows. */
 export type Nonlinearity =

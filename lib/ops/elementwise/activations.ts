@@ -5,7 +5,7 @@ import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "./binary.ts";
 import { gt } from "./compare.ts";
-import { sloped, unary } from "./_elementwise.ts";
+import { sloped, unary } from "./_unary.ts";
 import { autocasted, floats } from "../_operands.ts";
 import { clip, exp, neg } from "./unary.ts";
 import { where } from "./where.ts";

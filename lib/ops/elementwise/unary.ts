@@ -4,7 +4,7 @@ import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul } from "./binary.ts";
-import { fused, sloped, unary } from "./_elementwise.ts";
+import { fused, sloped, unary } from "./_unary.ts";
 import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
 
 /**

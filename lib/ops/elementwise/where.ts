@@ -12,7 +12,7 @@ import {
   checkSameDType,
   checkTensor,
 } from "../_operands.ts";
-import { sumTo } from "../reduce/reduce.ts";
+import { sumTo } from "../reduce/_reduce.ts";
 
 /**
  * a where the condition holds, else b, element by element, with broadcasting of all three. The

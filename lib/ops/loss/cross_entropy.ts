@@ -1,60 +1,38 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { isFloat } from "../../core/dtype.ts";
-import { checkNumber } from "../../core/options.ts";
 import { formatShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add, mul, weigh } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
-import { ne } from "../elementwise/compare.ts";
-import {
-  checkAlike,
-  lossInFloat32,
-  note,
-  reduceLosses,
-  type Reduction,
-  reductionOf,
-} from "./_loss.ts";
-import { permute, reshape, unsqueeze } from "../shape/movement.ts";
 import { autocasted, checkDType, checkTensor, floats } from "../_operands.ts";
+import { weigh } from "../elementwise/_binary.ts";
+import { cast } from "../elementwise/_cast.ts";
+import { add, mul } from "../elementwise/binary.ts";
+import { ne } from "../elementwise/compare.ts";
+import { neg } from "../elementwise/unary.ts";
+import { where } from "../elementwise/where.ts";
+import { checkAlike, lossInFloat32, note, reduceLosses, type Reduction } from "./_loss.ts";
+import { crossEntropyOptions } from "./_options.ts";
 import {
   checkClassWeight,
   type Classes,
   classesOf,
-  type ClassLossOptions,
   classMean,
   pick,
   reduceClassLosses,
   type Scores,
   scoresOf,
-} from "./nll_loss.ts";
-import { sum } from "../reduce/reduce.ts";
+} from "./_classes.ts";
+import type { ClassLossOptions } from "./nll_loss.ts";
+import { sum } from "../reduce/sum.ts";
 import { logSoftmax } from "../reduce/softmax.ts";
-import { neg } from "../elementwise/unary.ts";
-import { where } from "../elementwise/where.ts";
+import { permute, reshape, unsqueeze } from "../shape/movement.ts";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
   labelSmoothing?: number | undefined;
-}
-
-const keys = ["weight", "ignoreIndex", "labelSmoothing"];
-
-/** The options, checked as far as they can be without tensors. */
-export function crossEntropyOptions(
-  op: string,
-  options: CrossEntropyOptions,
-): { reduction: Reduction; labelSmoothing: number } {
-  const reduction = reductionOf(op, options, keys);
-  const { labelSmoothing = 0 } = options;
-  checkNumber(op, "labelSmoothing", labelSmoothing, 0);
-  if (labelSmoothing > 1) {
-    throw new ArgumentError(`${op}: labelSmoothing is ${labelSmoothing}; it must be in [0, 1]`);
-  }
-  return { reduction, labelSmoothing };
 }
 
 /**

@@ -1,10 +1,10 @@
 import { record } from "../../core/autograd.ts";
-import { checkNumber, checkOptions } from "../../core/options.ts";
+import { checkOptions } from "../../core/options.ts";
 import { takeRandom } from "../../core/random.ts";
 import { call } from "../../native/call.ts";
-import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
+import { probabilityOf } from "./_probability.ts";
 
 /** Options of {@linkcode dropout}. */
 export interface DropoutOptions {
@@ -12,13 +12,6 @@ export interface DropoutOptions {
   p?: number | undefined;
   /** Without it x is returned as it is. Default true. */
   training?: boolean | undefined;
-}
-
-/** p, checked. */
-export function probabilityOf(op: string, p = 0.5): number {
-  checkNumber(op, "p", p, 0);
-  if (p > 1) throw new ArgumentError(`${op}: p is ${p}; it must be a probability, in [0, 1]`);
-  return p;
 }
 
 /**

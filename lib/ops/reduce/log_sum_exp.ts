@@ -3,9 +3,9 @@ import { checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { maximum, mul, sub } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import type { ReduceOptions } from "./reduce.ts";
+import type { ReduceOptions } from "./_reduce.ts";
 import { type Axes, reduceTogether, type Run, spread } from "./_axes.ts";
 import { exp } from "../elementwise/unary.ts";
 

@@ -14,7 +14,7 @@ import {
 import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { sumTo } from "../reduce/reduce.ts";
+import { sumTo } from "../reduce/_reduce.ts";
 import { gathered } from "./_window.ts";
 
 /**

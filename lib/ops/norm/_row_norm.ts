@@ -1,52 +1,18 @@
-import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import type { DType } from "../../core/dtype.ts";
-import { checkInteger, checkNumber, checkOptions } from "../../core/options.ts";
+import { formatValue } from "../../core/format.ts";
+import { checkInteger, checkNumber } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
+import { checkDType, checkSameDevice, checkSameDType, floats, inFloat32 } from "../_operands.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { add, div, mul, sub } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
-import { reshape } from "../shape/movement.ts";
-import {
-  autocasted,
-  checkDType,
-  checkSameDevice,
-  checkSameDType,
-  floats,
-  inFloat32,
-} from "../_operands.ts";
-import { mean as meanOf } from "../reduce/reduce.ts";
 import { sqrt } from "../elementwise/unary.ts";
-
-/** Options of {@linkcode rmsNorm}. */
-export interface RMSNormOptions {
-  /** Of normalizedShape; multiplies the result. Default: 1. */
-  weight?: Tensor | null | undefined;
-  /**
-   * Added to the mean square, so that a row of zeros stays one. Default: the machine epsilon of x's
-   * dtype.
-   */
-  eps?: number | undefined;
-}
-
-/** Options of {@linkcode layerNorm}. */
-export interface LayerNormOptions extends RMSNormOptions {
-  /** Of normalizedShape; added to the result. Default: 0. */
-  bias?: Tensor | null | undefined;
-  /** Added to the variance. Default 1e-5. */
-  eps?: number | undefined;
-}
-
-/** The distance from 1 to the next number of a float dtype. */
-const machineEpsilon: Partial<Record<DType, number>> = {
-  float32: 2 ** -23,
-  float64: 2 ** -52,
-  float16: 2 ** -10,
-  bfloat16: 2 ** -7,
-};
+import type { LayerNormOptions } from "./layer_norm.ts";
+import { mean as meanOf } from "../reduce/mean.ts";
+import { reshape } from "../shape/movement.ts";
 
 // x as rows, each to be normalised by itself, and what scales and shifts them.
 interface Rows {
@@ -72,7 +38,7 @@ export function normalizedShapeOf(op: string, shape: number | Shape): Shape {
   return [...list];
 }
 
-function rowsOf(
+export function rowsOf(
   op: string,
   x: Tensor,
   normalizedShape: number | Shape,
@@ -88,7 +54,8 @@ function rowsOf(
   }
   checkNumber(op, "eps", eps, 0);
   const { weight = null, bias = null } = options;
-  for (const [name, tensor] of Object.entries({ weight, bias })) {
+  for (const name of ["weight", "bias"] as const) {
+    const tensor = options[name];
     if (!tensor) continue;
     checkSameDevice(op, x, tensor);
     checkSameDType(op, x, tensor);
@@ -115,7 +82,7 @@ function composed({ x, rows, cols, shape, eps }: Rows, centred: boolean) {
   };
 }
 
-function recorded(all: Rows, y: Tensor, mean: Tensor | null, rstd: Tensor | null): Tensor {
+export function recorded(all: Rows, y: Tensor, mean: Tensor | null, rstd: Tensor | null): Tensor {
   const { op, x, weight, bias } = all;
   const inputs = [x, weight, bias].filter((input) => input !== null);
   return record(y, op, inputs, (grad) => {
@@ -160,66 +127,7 @@ function fusedGradients(
 }
 
 // What the gradient needs of each row; nothing where none will be asked for.
-function saved({ x, weight, bias, rows }: Rows): () => Tensor | null {
+export function saved({ x, weight, bias, rows }: Rows): () => Tensor | null {
   const wanted = gradEnabled() && [x, weight, bias].some((input) => input?.requiresGrad);
   return () => wanted ? x.make([rows], "float64") : null;
-}
-
-/**
- * (x - mean) / sqrt(variance + eps) * weight + bias, with mean and (biased) variance over the last
- * axes, which are `normalizedShape`; as torch.nn.functional.layer_norm. Floats; 16-bit ones compute
- * in float32.
- *
- * @throws {ShapeError} when x does not end in normalizedShape, or weight or bias are not of it.
- *
- * ```ts
- * import { layerNorm, tensor } from "@cudeno/cudeno";
- * console.log(layerNorm(tensor([[1, 2, 3], [4, 6, 8]]), 3).dataSync());
- * // twice about -1.22, 0, 1.22
- * ```
- */
-export function layerNorm(
-  x: Tensor,
-  normalizedShape: number | Shape,
-  options: LayerNormOptions = {},
-): Tensor {
-  checkOptions("layerNorm", options, ["weight", "bias", "eps"]);
-  const [input, w, b] = autocasted("float32", x, options.weight, options.bias);
-  x = input;
-  const all = rowsOf("layerNorm", x, normalizedShape, { weight: w, bias: b }, options.eps ?? 1e-5);
-  const { weight, bias, eps } = all;
-  const save = saved(all);
-  const [mean, rstd] = [save(), save()];
-  const y = x.make(x.shape);
-  call("cdn_layer_norm", y, mean, rstd, x, weight, bias, all.rows, all.cols, eps, x.code);
-  return recorded(all, y, mean, rstd);
-}
-
-/**
- * x / sqrt(mean(x^2) + eps) * weight, the mean over the last axes, which are `normalizedShape`; as
- * torch.nn.functional.rms_norm (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
- * Floats; 16-bit ones compute in float32.
- *
- * @throws {ShapeError} when x does not end in normalizedShape, or weight is not of it.
- *
- * ```ts
- * import { rmsNorm, tensor } from "@cudeno/cudeno";
- * console.log(rmsNorm(tensor([[3, 4]]), 2).dataSync()); // about 0.849, 1.131
- * ```
- */
-export function rmsNorm(
-  x: Tensor,
-  normalizedShape: number | Shape,
-  options: RMSNormOptions = {},
-): Tensor {
-  checkOptions("rmsNorm", options, ["weight", "eps"]);
-  checkDType("rmsNorm", x, floats);
-  const [input, weight] = autocasted("float32", x, options.weight);
-  x = input;
-  const eps = options.eps ?? machineEpsilon[x.dtype]!;
-  const all = rowsOf("rmsNorm", x, normalizedShape, { weight }, eps);
-  const rstd = saved(all)();
-  const y = x.make(x.shape);
-  call("cdn_rms_norm", y, rstd, x, all.weight, all.rows, all.cols, eps, x.code);
-  return recorded(all, y, null, rstd);
 }

@@ -3,11 +3,12 @@ import { checkNumber, checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div, mul, sub } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { eq } from "../elementwise/compare.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import { mean, type ReduceOptions } from "./reduce.ts";
+import { mean } from "./mean.ts";
+import type { ReduceOptions } from "./_reduce.ts";
 import { type Axes, reduceTogether, type Run } from "./_axes.ts";
 import { where } from "../elementwise/where.ts";
 

@@ -1,23 +1,20 @@
 import { record } from "../../core/autograd.ts";
 import type { FusedActivation } from "../../core/gate.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
-import { call } from "../../native/call.ts";
+import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "./binary.ts";
-import { cast } from "./cast.ts";
+import { cast } from "./_cast.ts";
 import { checkDType } from "../_operands.ts";
 
 /** A kernel of y = f(x) by name, or a call of one that has parameters. */
 export type Kernel =
-  | `cdn_${"neg" | "abs" | "sign" | "exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt"}`
-  | `cdn_${"sin" | "cos" | "erf"}`
-  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}`
+  | FunctionOf<[Argument, Argument, Size, number]>
   | ((y: Tensor, x: Tensor) => void);
 
 /** The same for dx = dy f'(x), from dy and either x or y. */
 export type GradKernel =
-  | `cdn_${"abs" | "sqrt" | "rsqrt" | "erf"}_grad`
-  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}_grad`
+  | FunctionOf<[Argument, Argument, Argument, Size, number]>
   | ((dx: Tensor, dy: Tensor, saved: Tensor) => void);
 
 /**
