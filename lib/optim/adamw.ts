@@ -1,5 +1,5 @@
 import type { Complete } from "../core/options.ts";
-import type { AdamOptions } from "./adam.ts";
+import { type AdamOptions } from "./adam.ts";
 import { checkAdam, updateAdam } from "./adam_step.ts";
 import type { Batch } from "./batch.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";

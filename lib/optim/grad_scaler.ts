@@ -10,7 +10,7 @@ import { ArgumentError } from "../native/errors.ts";
 import { mul } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { type Optimizer } from "./optimizer.ts";
 import { checkOptimizer } from "./check.ts";
 
 /** Options of {@linkcode GradScaler}. */

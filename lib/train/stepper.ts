@@ -9,7 +9,7 @@ import { where } from "../ops/elementwise/where.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
 import { EMA } from "../optim/ema.ts";
 import { GradScaler } from "../optim/grad_scaler.ts";
-import type { Optimizer } from "../optim/optimizer.ts";
+import { type Optimizer } from "../optim/optimizer.ts";
 import { checkOptimizer } from "../optim/check.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";

@@ -7,7 +7,7 @@ import { DataLoader, type Dataset } from "../data/dataset.ts";
 import { checkDataset, checkedBatch } from "../data/_check.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
-import type { Module } from "../nn/module.ts";
+import { type Module } from "../nn/module.ts";
 import { checkModule } from "../nn/_check.ts";
 import { noted } from "../ops/loss/_loss.ts";
 import { checkTensor } from "../ops/_operands.ts";

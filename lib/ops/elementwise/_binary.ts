@@ -63,8 +63,10 @@ const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.re
 // 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
 type Wide = <T extends Tensor | number>(x: T) => T;
 
-// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its
-// input's.
+/**
+ * Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its
+ * input's.
+ */
 export function differentiable(
   op: string,
   y: Tensor,

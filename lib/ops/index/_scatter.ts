@@ -22,6 +22,7 @@ export function scatterSum(
   return record(y, "scatterAdd", [src], (grad) => [gather(grad, axis, index)]);
 }
 
+/** Unrecorded: the base, or zeros, plus src where the index says. */
 export function scatter(
   base: Tensor | null,
   shape: Shape,
@@ -49,7 +50,7 @@ export function scatter(
   return y;
 }
 
-// The axis from the front, after checking that the index fits x.
+/** The axis from the front, after checking that the index fits x. */
 export function checkIndex(op: string, x: Tensor, axis: number, index: Tensor): number {
   checkSameDevice(op, x, index);
   checkDType(`${op}: index`, index, ["int32"]);

@@ -65,7 +65,7 @@ export function addSlices(
   return y;
 }
 
-// The axis from the front, after checking the index.
+/** The axis from the front, after checking the index. */
 export function checkIndex(op: string, x: Tensor, axis: number, index: Tensor): number {
   checkSameDevice(op, x, index);
   checkDType(`${op}: index`, index, ["int32"]);

@@ -50,6 +50,7 @@ interface Batch {
   eps: number;
 }
 
+/** The running statistics, both or neither. */
 export function runningOf(
   op: string,
   x: Tensor,
@@ -77,6 +78,7 @@ export function runningOf(
   return [runningMean, runningVar];
 }
 
+/** Throws unless a tensor has one element a channel. */
 export function checkChannels(
   op: string,
   name: string,
@@ -103,6 +105,7 @@ type Statistics = Pick<Batch, "mean" | "variance">;
 
 const counts = ({ batch, channels, inner }: Sizes) => [batch, channels, inner] as const;
 
+/** The statistics of x's channels. */
 export function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
   const mean = x.make([sizes.channels], "float64");
   const variance = x.make([sizes.channels], "float64");
@@ -110,6 +113,7 @@ export function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
   return { mean, variance };
 }
 
+/** Moves the running statistics towards those of a batch. */
 export function update(
   [runningMean, runningVar]: [Tensor, Tensor],
   tracked: Tensor | null,
@@ -132,6 +136,7 @@ export function update(
   );
 }
 
+/** The result, recorded. */
 export function normalized(all: Batch): Tensor {
   const { x, weight, bias, mean, variance, own, eps } = all;
   const y = x.make(x.shape);

@@ -38,6 +38,7 @@ export function normalizedShapeOf(op: string, shape: number | Shape): Shape {
   return [...list];
 }
 
+/** x as rows of normalizedShape, and the options, checked. */
 export function rowsOf(
   op: string,
   x: Tensor,
@@ -82,6 +83,7 @@ function composed({ x, rows, cols, shape, eps }: Rows, centred: boolean) {
   };
 }
 
+/** Records y, with what was saved of each row. */
 export function recorded(all: Rows, y: Tensor, mean: Tensor | null, rstd: Tensor | null): Tensor {
   const { op, x, weight, bias } = all;
   const inputs = [x, weight, bias].filter((input) => input !== null);
@@ -126,7 +128,7 @@ function fusedGradients(
   return gradients;
 }
 
-// What the gradient needs of each row; nothing where none will be asked for.
+/** What the gradient needs of each row; nothing where none will be asked for. */
 export function saved({ x, weight, bias, rows }: Rows): () => Tensor | null {
   const wanted = gradEnabled() && [x, weight, bias].some((input) => input?.requiresGrad);
   return () => wanted ? x.make([rows], "float64") : null;

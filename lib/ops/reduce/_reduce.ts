@@ -14,6 +14,7 @@ export interface ReduceOptions {
 
 type Kernel = `cdn_${"sum" | "mean" | "max" | "min" | "argmax" | "argmin"}`;
 
+/** Runs a reducing kernel, unrecorded. */
 export function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype): Tensor {
   const y = x.make(run.out, dtype);
   call(kernel, y, x, run.outer, run.axis, run.inner, x.code);

@@ -25,7 +25,7 @@ const composed: Record<GradKernel, (grad: Tensor, y: Tensor) => Tensor> = {
   },
 };
 
-// The kernels work along rows: another axis is brought to the back and taken home again.
+/** The kernels work along rows: another axis is brought to the back and taken home again. */
 export function alongAxis(op: string, kernel: Kernel, x: Tensor, axis: number): Tensor {
   checkDType(op, x, floats);
   [x] = autocasted("float32", x);

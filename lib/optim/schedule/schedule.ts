@@ -1,6 +1,6 @@
 import { ArgumentError } from "../../native/errors.ts";
 import { checkNumber, checkState, refuse } from "../../core/options.ts";
-import type { Group, Optimizer, OptimizerOptions } from "../optimizer.ts";
+import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
 import { checkOptimizer } from "../check.ts";
 
 /** What a schedule needs to go on later; plain JSON. */
