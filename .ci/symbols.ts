@@ -1,15 +1,18 @@
 /**
- * Writes lib/native/symbols.ts, the functions of cuda/cudeno.h as Deno sees them:
+ * Writes what is made of cuda/cudeno.h, which tests/abi_test.ts compares:
  *
  *     deno run --allow-read --allow-write .ci/symbols.ts
  *
- * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing
- * else.
+ * - lib/native/symbols.ts: its functions as Deno sees them,
+ * - lib/native/calls.ts: those that take tensors, as operations call them,
+ * - tests/native/table.h: their names, as the fuzzer sorts them.
+ *
+ * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing else.
  */
 
 export interface Prototype {
   name: string;
-  parameters: string[];
+  parameters: { name: string; type: string }[];
   result: string;
 }
 
@@ -28,9 +31,11 @@ function ffiType(type: string, pointer: string): string {
   return known;
 }
 
-// The type alone: a parameter's name is its last word.
-function parameterType(parameter: string): string {
-  return ffiType(parameter.trim().replace(/\w+$/, "").trim(), "buffer");
+// A parameter's name is its last word. A list of handles is told from other buffers.
+function parameterOf(text: string): Prototype["parameters"][number] {
+  const [, type, name] = text.trim().match(/^(.*?)(\w+)$/)!;
+  const pointer = /^const uint32_t ?\*/.test(type!) ? "handles" : "buffer";
+  return { name: name!, type: ffiType(type!.trim(), pointer) };
 }
 
 /** The functions that a header without comments declares, in its order. */
@@ -38,7 +43,7 @@ export function parse(text: string): Prototype[] {
   return [...text.matchAll(/([\w ]+?[\s*]+)(cdn_\w+) ?\(([^)]*)\)/g)].map(
     ([, result, name, list]) => ({
       name: name!,
-      parameters: list!.trim() === "void" ? [] : list!.split(",").map(parameterType),
+      parameters: list!.trim() === "void" ? [] : list!.split(",").map(parameterOf),
       result: ffiType(result!.trim(), "pointer"),
     }),
   );
@@ -57,22 +62,56 @@ const elsewhere = {
   wait_for_write: "cdn_write_wait",
 };
 
-function line({ name, parameters, result }: Prototype, alias?: string): string {
-  const list = parameters.map((type) => `"${type}"`).join(", ");
+function symbol({ name, parameters, result }: Prototype, alias?: string): string {
+  const list = parameters.map(({ type }) => type === "handles" ? `"buffer"` : `"${type}"`);
   const [before, after] = alias ? [`name: "${name}", `, ", nonblocking: true"] : ["", ""];
-  return `  ${alias ?? name}: { ${before}parameters: [${list}], result: "${result}"${after} },`;
+  return `  ${alias ?? name}: { ${before}parameters: [${
+    list.join(", ")
+  }], result: "${result}"${after} },`;
 }
 
-/** The text of lib/native/symbols.ts. */
-export async function generate(): Promise<string> {
+// Handles that are no tensor's.
+const others = ["stream", "event", "ticket", "first", "second"];
+const isTensor = ({ name, type }: Prototype["parameters"][number]) =>
+  type === "u32" && !others.includes(name);
+
+// Each is a function of its own, in which V8 finds one native function, and calls it directly.
+function call({ name, parameters }: Prototype): string {
+  const types: Record<string, string> = { i32: "number", f64: "number", i64: "Size" };
+  const tensors = parameters.filter(isTensor).map((p) => p.name);
+  const typed = parameters.map((p) => `${p.name}: ${isTensor(p) ? "T" : types[p.type] ?? "Host"}`);
+  const given = parameters.map((p) =>
+    isTensor(p) ? `handleOf(${p.name})` : p.type === "i64" ? `BigInt(${p.name})` : p.name
+  );
+  const on = tensors.length === 1 ? tensors[0] : `(${tensors.join(" ?? ")})`;
+  return `  ${name}(${typed.join(", ")}): void { const { backend } = ${on}!; ` +
+    `backend.check(backend.functions.${name}(${given.join(", ")})); },`;
+}
+
+// Those that the fuzzer calls with arguments made up by type alone: sizes and scalars, and handles,
+// the output's first. What has a `bytes` manages memory; what has more than is often right at once
+// has a place of its own.
+function isComputing({ name, parameters }: Prototype): boolean {
+  return parameters.length > 1 && isTensor(parameters[0]!) && name !== "cdn_matmul_fused" &&
+    !parameters.some((p) => p.name === "bytes" || p.type === "handles");
+}
+
+function names(macro: string, prototypes: Prototype[]): string {
+  const list = prototypes.map(({ name }) => `  X(${name.slice("cdn_".length)})`);
+  return `#define ${macro}(X) \\\n${list.join(" \\\n")}`;
+}
+
+/** The texts of the files, by path. */
+export async function generate(): Promise<Record<string, string>> {
   const { header, statements } = await readHeader();
   const prototypes = parse(statements);
   const aliases = Object.entries(elsewhere).map(([alias, name]) =>
-    line(prototypes.find((prototype) => prototype.name === name)!, alias)
+    symbol(prototypes.find((prototype) => prototype.name === name)!, alias)
   );
-  return `\
-// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
-// compares the two.
+  const written = "// Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.";
+  const tensors = prototypes.filter((p) => p.result === "i32" && p.parameters.some(isTensor));
+  return {
+    "lib/native/symbols.ts": `${written}
 
 /**
  * Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a
@@ -80,7 +119,7 @@ export async function generate(): Promise<string> {
  */
 // deno-fmt-ignore
 export const symbols = {
-${prototypes.map((prototype) => line(prototype)).join("\n")}
+${prototypes.map((prototype) => symbol(prototype)).join("\n")}
 } as const;
 
 /** The same functions called on another thread, for waiting without holding up the event loop. */
@@ -91,9 +130,28 @@ ${aliases.join("\n")}
 
 /** The version of the ABI that this table describes. */
 export const abiVersion = ${header.match(/#define CDN_ABI_VERSION (\d+)/)![1]};
-`;
+`,
+    "lib/native/calls.ts": `${written}
+import { type Argument as T, handleOf, type Host, type Size } from "./call.ts";
+
+/** The functions that take tensors. Each finds its library by the first of them, and checks the status. */
+// deno-fmt-ignore
+export const calls = {
+${tensors.map(call).join("\n")}
+};
+`,
+    "tests/native/table.h": `${written}
+#pragma once
+// clang-format off
+${names("COMPUTING", prototypes.filter(isComputing))}
+${names("MANAGING", prototypes.filter((prototype) => !isComputing(prototype)))}
+// clang-format on
+`,
+  };
 }
 
 if (import.meta.main) {
-  await Deno.writeTextFile(new URL("../lib/native/symbols.ts", import.meta.url), await generate());
+  for (const [path, text] of Object.entries(await generate())) {
+    await Deno.writeTextFile(new URL(`../${path}`, import.meta.url), text);
+  }
 }

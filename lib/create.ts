@@ -1,5 +1,4 @@
-import { backendFor, type DeviceName } from "./core/backend.ts";
-import { checkGradDType } from "./core/autograd.ts";
+import type { DeviceName } from "./core/backend.ts";
 import {
   carried,
   checkValue,
@@ -13,10 +12,11 @@ import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
 import { takeRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
-import { allocate } from "./core/allocate.ts";
+import { call } from "./native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
-import { write } from "./ops/shape/_window.ts";
 import { Tensor } from "./tensor.ts";
+import { createKeys, empty } from "./_empty.ts";
+import { write } from "./ops/shape/_window.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */
 export type NestedNumbers = number | readonly NestedNumbers[];
@@ -37,26 +37,6 @@ export interface CreateOptions {
 export interface TensorOptions extends CreateOptions {
   /** For flat data: the shape to give it. Default [length]. */
   shape?: Shape | undefined;
-}
-
-const createKeys = ["dtype", "device", "requiresGrad"];
-
-/** A tensor whose elements are still to be written. */
-export function empty(
-  op: string,
-  shape: Shape,
-  options: CreateOptions,
-  keys: readonly string[] = createKeys,
-): Tensor {
-  checkOptions(op, options, keys);
-  checkShape(op, shape);
-  const { dtype = "float32", device, requiresGrad = false } = options;
-  dtypeInfo(dtype);
-  if (requiresGrad) checkGradDType("requiresGrad", { dtype });
-  const backend = backendFor(device);
-  const x = new Tensor(backend, shape, dtype, allocate(backend, shape, dtype));
-  if (requiresGrad) x.requiresGrad = true;
-  return x;
 }
 
 /**
@@ -293,10 +273,7 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
   checkFloat("rand", rest.dtype);
   const x = empty("rand", shape, rest);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
-  );
+  call("cdn_uniform", x, x.size, low, high, seed, offset, x.code);
   return x;
 }
 
@@ -329,10 +306,7 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   checkFloat("randn", rest.dtype);
   const x = empty("randn", shape, rest);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
-  );
+  call("cdn_normal", x, x.size, mean, std, seed, offset, x.code);
   return x;
 }
 
@@ -357,9 +331,6 @@ export function randint(
   if (high > 2 ** 31 - 1) throw new ArgumentError(`randint: high is ${high}; it must fit int32`);
   const x = empty("randint", shape, { ...options, dtype: "int32" });
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_randint(x.handle, BigInt(x.size), low, high, seed, offset),
-  );
+  call("cdn_randint", x, x.size, low, high, seed, offset);
   return x;
 }

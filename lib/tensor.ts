@@ -31,7 +31,7 @@ import {
   pow,
   sub,
 } from "./ops/elementwise/binary.ts";
-import { cast } from "./ops/elementwise/cast.ts";
+import { cast } from "./ops/elementwise/_cast.ts";
 import { eq, ge, gt, le, lt, ne } from "./ops/elementwise/compare.ts";
 import { matmul, type MatmulOptions } from "./ops/linalg/matmul.ts";
 import {
@@ -43,32 +43,28 @@ import {
   transpose,
   unsqueeze,
 } from "./ops/shape/movement.ts";
-import { pad, type PadOptions, tile } from "./ops/shape/pad.ts";
-import {
-  argmax,
-  argmin,
-  type Axes,
-  max,
-  mean,
-  min,
-  type ReduceOptions,
-  sum,
-} from "./ops/reduce/reduce.ts";
+import { pad, type PadOptions } from "./ops/shape/pad.ts";
+import { tile } from "./ops/shape/tile.ts";
+import { argmax, argmin } from "./ops/reduce/argmax.ts";
+import type { Axes } from "./ops/reduce/_axes.ts";
+import { max, min } from "./ops/reduce/max.ts";
+import { mean } from "./ops/reduce/mean.ts";
+import type { ReduceOptions } from "./ops/reduce/_reduce.ts";
+import { sum } from "./ops/reduce/sum.ts";
 import { cumsum } from "./ops/reduce/cumsum.ts";
-import { gather, scatterAdd } from "./ops/index/gather.ts";
-import { indexAdd, indexSelect } from "./ops/index/index_select.ts";
+import { gather } from "./ops/index/gather.ts";
+import { scatterAdd } from "./ops/index/scatter_add.ts";
+import { indexAdd } from "./ops/index/index_add.ts";
+import { indexSelect } from "./ops/index/index_select.ts";
 import { logSumExp } from "./ops/reduce/log_sum_exp.ts";
 import { norm, type NormOptions } from "./ops/reduce/norm.ts";
-import {
-  argsort,
-  type Ordered,
-  sort,
-  type SortOptions,
-  topK,
-  type TopKOptions,
-} from "./ops/index/sort.ts";
-import { std, variance, type VarianceOptions } from "./ops/reduce/statistics.ts";
-import { chunk, flip, select, slice, split } from "./ops/shape/slice.ts";
+import { argsort, type Ordered, sort, type SortOptions } from "./ops/index/sort.ts";
+import { topK, type TopKOptions } from "./ops/index/topk.ts";
+import { std, variance, type VarianceOptions } from "./ops/reduce/variance.ts";
+import { chunk, split } from "./ops/shape/split.ts";
+import { flip } from "./ops/shape/flip.ts";
+import { select } from "./ops/shape/select.ts";
+import { slice } from "./ops/shape/slice.ts";
 import { logSoftmax, softmax } from "./ops/reduce/softmax.ts";
 import { tril, triu } from "./ops/shape/triangle.ts";
 import {

@@ -9,7 +9,7 @@
  */
 
 import { type DataFile, mnistFiles } from "../../lib/data/mnist_files.ts";
-import { sha256Hex } from "../../lib/data/sha256.ts";
+import { sha256Hex } from "../../lib/data/_sha256.ts";
 
 const mirrors = [
   "https://ossci-datasets.s3.amazonaws.com/mnist/",

@@ -1,9 +1,9 @@
-import { checkDataset, checkedBatch } from "./check.ts";
+import { checkDataset, checkedBatch } from "./_check.ts";
 import { permutation } from "../core/random.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
-import { empty } from "../create.ts";
+import { empty } from "../_empty.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/index/gather_rows.ts";
 import { checkSameDevice, checkTensor } from "../ops/_operands.ts";

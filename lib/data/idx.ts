@@ -6,9 +6,9 @@
 
 import { fileBytes } from "../core/host.ts";
 import { refuse } from "../core/options.ts";
-import { type IdxArray, inflate, isGzip, parseIdx } from "./idx_format.ts";
+import { type IdxArray, inflate, isGzip, parseIdx } from "./_idx_format.ts";
 
-export type { IdxArray, IdxData, IdxDType } from "./idx_format.ts";
+export type { IdxArray, IdxData, IdxDType } from "./_idx_format.ts";
 
 /**
  * Reads an IDX file, plain or gzip-compressed.

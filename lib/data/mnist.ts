@@ -3,15 +3,15 @@ import { checkFunction, checkOptions } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { fileBytes } from "../core/host.ts";
 import { scope } from "../core/scope.ts";
-import { withFile } from "../io/files.ts";
+import { withFile } from "../io/_files.ts";
 import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { TensorDataset } from "./dataset.ts";
 import { type IdxArray, readIdx } from "./idx.ts";
-import { checkSize, inflate, isGzip, maxHeader } from "./idx_format.ts";
+import { checkSize, inflate, isGzip, maxHeader } from "./_idx_format.ts";
 import { mnistFiles } from "./mnist_files.ts";
-import { sha256Hex } from "./sha256.ts";
+import { sha256Hex } from "./_sha256.ts";
 
 /** Options of {@linkcode mnist}. */
 export interface MnistOptions {

@@ -4,19 +4,19 @@ import { checkOptions, refuse } from "../core/options.ts";
 import { fileBytes } from "../core/host.ts";
 import { scope } from "../core/scope.ts";
 import { MAX_RANK } from "../core/shape.ts";
-import { empty } from "../create.ts";
+import { empty } from "../_empty.ts";
 import { DataError, DTypeError } from "../native/errors.ts";
 import type { StateDict } from "../nn/module.ts";
-import { checkStateDict } from "../nn/state_dict.ts";
+import { checkStateDict } from "../nn/_state_dict.ts";
 import type { Tensor } from "../tensor.ts";
-import { replaceFile, withFile } from "./files.ts";
+import { replaceFile, withFile } from "./_files.ts";
 import {
   decodeHeader,
   encodeSafetensors,
   type Entry,
   headerEnd,
   type StoredTensor,
-} from "./safetensors_format.ts";
+} from "./_safetensors_format.ts";
 
 const fileTypes: Record<DType, string> = {
   float32: "F32",

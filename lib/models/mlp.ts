@@ -9,9 +9,9 @@ import { Linear } from "../nn/linear.ts";
 import type { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
 import { Sequential } from "../nn/sequential.ts";
-import { probabilityOf } from "../ops/random/dropout.ts";
-import { type Activation } from "./activation.ts";
-import { activationLayer } from "./activation_layer.ts";
+import { probabilityOf } from "../ops/random/_probability.ts";
+import type { Activation } from "./activation.ts";
+import { activationLayer } from "./_activation_layer.ts";
 
 /** Options of {@linkcode mlp}. */
 export interface MLPOptions {

@@ -3,8 +3,8 @@ import type { DType } from "../core/dtype.ts";
 import { checkOptions } from "../core/options.ts";
 import { Linear } from "../nn/linear.ts";
 import { Sequential } from "../nn/sequential.ts";
-import { type Activation } from "./activation.ts";
-import { activationLayer } from "./activation_layer.ts";
+import type { Activation } from "./activation.ts";
+import { activationLayer } from "./_activation_layer.ts";
 
 /** Options of {@linkcode perceptron}. */
 export interface PerceptronOptions {

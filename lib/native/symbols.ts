@@ -1,5 +1,4 @@
-// Written by .ci/symbols.ts from cuda/cudeno.h; change that and run this. tests/native/abi_test.ts
-// compares the two.
+// Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.
 
 /**
  * Every exported function, in the header's order: u32 is a handle, i64 a size (a BigInt), f64 a

@@ -7,7 +7,8 @@ import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ones, zeros } from "../create.ts";
 import { ShapeError } from "../native/errors.ts";
-import { batchNorm, checkBatchNorm } from "../ops/norm/batch_norm.ts";
+import { batchNorm } from "../ops/norm/batch_norm.ts";
+import { checkBatchNorm } from "../ops/norm/_batch_norm.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -1,5 +1,6 @@
 import { checkOptions } from "../core/options.ts";
-import { dropout, probabilityOf } from "../ops/random/dropout.ts";
+import { dropout } from "../ops/random/dropout.ts";
+import { probabilityOf } from "../ops/random/_probability.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

@@ -4,7 +4,8 @@ import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { randn } from "../create.ts";
-import { checkPadding, embedding } from "../ops/index/embedding.ts";
+import { checkPadding } from "../ops/index/_padding.ts";
+import { embedding } from "../ops/index/embedding.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

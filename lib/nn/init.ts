@@ -4,10 +4,11 @@ import { parametersChanged } from "../core/autocast.ts";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
 import { takeRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
+import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { checkDType, checkTensor, floats } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { normalBelow, normalQuantile, orthonormalColumns, uniforms } from "./init_math.ts";
+import { normalBelow, normalQuantile, orthonormalColumns, uniforms } from "./_init_math.ts";
 
 /** Functions whose gain {@linkcode calculateGain} knows. */
 export type Nonlinearity =
@@ -52,10 +53,7 @@ export function uniform(
   checkNumber("uniform", "low", low);
   checkNumber("uniform", "high", high, low);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
-  );
+  call("cdn_uniform", x, x.size, low, high, seed, offset, x.code);
   parametersChanged();
   return x;
 }
@@ -79,10 +77,7 @@ export function normal(
   checkNumber("normal", "mean", mean);
   checkNumber("normal", "std", std, 0);
   const { seed, offset } = takeFor(x);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
-  );
+  call("cdn_normal", x, x.size, mean, std, seed, offset, x.code);
   parametersChanged();
   return x;
 }

@@ -5,7 +5,7 @@ import { checkInteger, checkOptions } from "../core/options.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
-import { uniform } from "./uniform.ts";
+import { uniform } from "./_uniform.ts";
 
 /** Options of {@linkcode Linear}. */
 export interface LinearOptions {

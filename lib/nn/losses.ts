@@ -1,15 +1,12 @@
+import { bceLoss, type BCELossOptions } from "../ops/loss/bce_loss.ts";
 import {
-  bceLoss,
-  type BCELossOptions,
   bceWithLogitsLoss,
   type BCEWithLogitsLossOptions,
-} from "../ops/loss/bce_loss.ts";
-import {
-  crossEntropy,
-  type CrossEntropyOptions,
-  crossEntropyOptions,
-} from "../ops/loss/cross_entropy.ts";
-import { klDivLoss, type KLDivLossOptions, klReductionOf } from "../ops/loss/kl_div_loss.ts";
+} from "../ops/loss/bce_with_logits_loss.ts";
+import { crossEntropy, type CrossEntropyOptions } from "../ops/loss/cross_entropy.ts";
+import { crossEntropyOptions } from "../ops/loss/_options.ts";
+import { klDivLoss, type KLDivLossOptions } from "../ops/loss/kl_div_loss.ts";
+import { klReductionOf } from "../ops/loss/_options.ts";
 import { reductionOf } from "../ops/loss/_loss.ts";
 import { type ClassLossOptions, nllLoss } from "../ops/loss/nll_loss.ts";
 import type { Tensor } from "../tensor.ts";

@@ -3,14 +3,10 @@ import { reductionOf } from "../ops/loss/_loss.ts";
 import {
   cosineEmbeddingLoss,
   type CosineEmbeddingLossOptions,
-  cosineMarginOf,
-  exponentOf,
-  hingeLoss,
-  type HingeLossOptions,
-  marginOf,
-  multiMarginLoss,
-  type MultiMarginLossOptions,
-} from "../ops/loss/margin_loss.ts";
+} from "../ops/loss/cosine_embedding_loss.ts";
+import { cosineMarginOf, exponentOf, marginOf } from "../ops/loss/_options.ts";
+import { hingeLoss, type HingeLossOptions } from "../ops/loss/hinge_loss.ts";
+import { multiMarginLoss, type MultiMarginLossOptions } from "../ops/loss/multi_margin_loss.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Loss } from "./losses.ts";
 

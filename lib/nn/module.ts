@@ -1,5 +1,5 @@
-import { checkStateDict } from "./state_dict.ts";
-import { summaryOf, treeOf } from "./summary.ts";
+import { checkStateDict } from "./_state_dict.ts";
+import { summaryOf, treeOf } from "./_summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad, zeroGrad } from "../core/autograd.ts";
 import { checkOptions, refuse } from "../core/options.ts";

@@ -3,7 +3,7 @@ import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
-import { checkModule } from "./check.ts";
+import { checkModule } from "./_check.ts";
 
 /**
  * Modules in a list, named 0, 1, 2, …; as torch.nn.ModuleList. It computes nothing itself: the

@@ -1,12 +1,7 @@
-import {
-  betaOf,
-  deltaOf,
-  huberLoss,
-  type HuberLossOptions,
-  l1Loss,
-  smoothL1Loss,
-  type SmoothL1LossOptions,
-} from "../ops/loss/l1_loss.ts";
+import { betaOf, deltaOf } from "../ops/loss/_options.ts";
+import { huberLoss, type HuberLossOptions } from "../ops/loss/huber_loss.ts";
+import { l1Loss } from "../ops/loss/l1_loss.ts";
+import { smoothL1Loss, type SmoothL1LossOptions } from "../ops/loss/smooth_l1_loss.ts";
 import { type LossOptions, reductionOf } from "../ops/loss/_loss.ts";
 import { mseLoss } from "../ops/loss/mse_loss.ts";
 import type { Tensor } from "../tensor.ts";

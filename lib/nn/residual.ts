@@ -1,7 +1,7 @@
 import { add } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
-import { checkModule } from "./check.ts";
+import { checkModule } from "./_check.ts";
 
 /**
  * x + inner(x): what `inner` learns is what to change (He et al., "Deep Residual Learning", 2015).

@@ -1,4 +1,4 @@
-import { uniform } from "./uniform.ts";
+import { uniform } from "./_uniform.ts";
 import { formatCall } from "../core/format.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { DeviceName } from "../core/backend.ts";
@@ -7,7 +7,8 @@ import { checkInteger, checkOptions, type Complete } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import { concat } from "../ops/shape/concat.ts";
-import { dropout, probabilityOf } from "../ops/random/dropout.ts";
+import { dropout } from "../ops/random/dropout.ts";
+import { probabilityOf } from "../ops/random/_probability.ts";
 import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
 import { slice } from "../ops/shape/slice.ts";
 import type { Tensor } from "../tensor.ts";

@@ -8,7 +8,7 @@ import { ShapeError } from "../native/errors.ts";
 import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
-import { uniform } from "./uniform.ts";
+import { uniform } from "./_uniform.ts";
 
 /** Options of {@linkcode LSTMCell} and {@linkcode GRUCell}. */
 export interface RNNCellBaseOptions {

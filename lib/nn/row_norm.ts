@@ -5,7 +5,9 @@ import { checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import type { Shape } from "../core/shape.ts";
 import { ones, zeros } from "../create.ts";
-import { layerNorm, normalizedShapeOf, rmsNorm } from "../ops/norm/row_norm.ts";
+import { layerNorm } from "../ops/norm/layer_norm.ts";
+import { normalizedShapeOf } from "../ops/norm/_row_norm.ts";
+import { rmsNorm } from "../ops/norm/rms_norm.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 

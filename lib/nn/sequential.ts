@@ -2,9 +2,9 @@ import { isClass } from "../core/format.ts";
 import { refuse } from "../core/options.ts";
 import { CudenoError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { activated, fusedActivationOf } from "./fused.ts";
+import { activated, fusedActivationOf } from "./_fused.ts";
 import { Module } from "./module.ts";
-import { checkModule } from "./check.ts";
+import { checkModule } from "./_check.ts";
 
 /**
  * Modules one after another. Children are named 0, 1, 2, …

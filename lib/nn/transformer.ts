@@ -10,7 +10,7 @@ import {
 } from "./attention.ts";
 import { Dropout } from "./dropout.ts";
 import { Linear } from "./linear.ts";
-import { activated } from "./fused.ts";
+import { activated } from "./_fused.ts";
 import { Module } from "./module.ts";
 import { LayerNorm } from "./row_norm.ts";
 

@@ -5,7 +5,7 @@ import { gradEnabled } from "../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
 import { ArgumentError, DeviceError, DTypeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { cast } from "./elementwise/cast.ts";
+import { cast } from "./elementwise/_cast.ts";
 
 /** Throws unless x is a tensor, for callers whom no type check has told. */
 export function checkTensor(op: string, x: unknown): asserts x is Tensor {

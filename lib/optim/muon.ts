@@ -5,7 +5,7 @@ import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { add, div, maximum, mul } from "../ops/elementwise/binary.ts";
-import { cast } from "../ops/elementwise/cast.ts";
+import { cast } from "../ops/elementwise/_cast.ts";
 import { matmul } from "../ops/linalg/matmul.ts";
 import { transpose } from "../ops/shape/movement.ts";
 import { norm } from "../ops/reduce/norm.ts";

@@ -4,11 +4,12 @@ import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
 import { zeros } from "../create.ts";
-import { cast } from "../ops/elementwise/cast.ts";
+import { cast } from "../ops/elementwise/_cast.ts";
 import { eq, gt, ne } from "../ops/elementwise/compare.ts";
 import { mul } from "../ops/elementwise/binary.ts";
 import type { Answers, LossNote } from "../ops/loss/_loss.ts";
-import { argmax, sum } from "../ops/reduce/reduce.ts";
+import { argmax } from "../ops/reduce/argmax.ts";
+import { sum } from "../ops/reduce/sum.ts";
 import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
 

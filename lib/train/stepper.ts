@@ -3,7 +3,7 @@ import { checkInteger, checkNumber, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { div, mul } from "../ops/elementwise/binary.ts";
-import { cast } from "../ops/elementwise/cast.ts";
+import { cast } from "../ops/elementwise/_cast.ts";
 import { eq } from "../ops/elementwise/compare.ts";
 import { where } from "../ops/elementwise/where.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";

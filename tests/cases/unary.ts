@@ -50,19 +50,19 @@ export function unary(
   return parametric(name, "", op, (x) => x[name](), f, { dtypes, fill, tolerance, specials });
 }
 
-/** The same with parameters, as `call` and `method` give them. */
+/** The same with parameters, as `call` and, if tensors have one, `method` give them. */
 export function parametric(
   name: string,
   parameters: string,
   call: (x: Tensor) => Tensor,
-  method: (x: Tensor) => Tensor,
+  method: ((x: Tensor) => Tensor) | null,
   f: (x: number) => number,
   { fill, ...options }: Pick<Case, "dtypes" | "tolerance" | "specials"> & { fill: Fill },
 ): Case {
   return {
     name: `${name}(${parameters})`,
     call: (x: Tensor) => call(x),
-    also: () => [{ name: `x.${name}(${parameters})`, call: (x: Tensor) => method(x) }],
+    also: () => method ? [{ name: `x.${name}(${parameters})`, call: (x) => method(x!) }] : [],
     reference: (x) => mapped(x!, f),
     shapes: unaryShapes,
     gradShapes: unaryGradShapes,

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { type IdxArray, type IdxDType, readIdx } from "../../lib/data/idx.ts";
-import { sha256Hex } from "../../lib/data/sha256.ts";
+import { sha256Hex } from "../../lib/data/_sha256.ts";
 import { DataError } from "../../lib/native/errors.ts";
 
 /** For each type: its code, its size in bytes, and how an element is written. */

@@ -118,6 +118,24 @@ Deno.test("import: the first use without --allow-ffi says what is missing", asyn
   assertStringIncludes(err, "--allow-ffi");
 });
 
+Deno.test("import: mod.ts is `export *` lines", async () => {
+  const text = await Deno.readTextFile(new URL("mod.ts", root));
+  assert(text.split("\n").length < 80);
+  const statements = text.replace(/\/\*[\s\S]*?\*\//g, "").trim().split(/\n+/);
+  assertEquals(statements.filter((line) => !/^export \* (as \w+ )?from ".*";$/.test(line)), []);
+});
+
+Deno.test("import: no name that was public once is gone, value or type", async () => {
+  const { code, out } = await deno(["doc", "--json", modUrl], { cwd: root });
+  assertEquals(code, 0);
+  const { nodes } = JSON.parse(out) as { nodes: Record<string, { symbols: { name: string }[] }> };
+  const names = Object.values(nodes).flatMap(({ symbols }) => symbols.map(({ name }) => name));
+  const file = new URL("tests/fixtures/public_names.txt", root);
+  const wanted = (await Deno.readTextFile(file)).trim().split(/\s+/);
+  assert(wanted.length > 240);
+  assertEquals(wanted.filter((name) => !names.includes(name)), []);
+});
+
 Deno.test("import: lib/ and mod.ts import by relative paths alone, but for scope.ts", async () => {
   const { code, out } = await deno(["info", "--json", modUrl], { cwd: root });
   assertEquals(code, 0);

@@ -6,7 +6,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
-import { replaceFile, withFile } from "../../lib/io/files.ts";
+import { replaceFile, withFile } from "../../lib/io/_files.ts";
 import { ArgumentError, data, DataError, devices, io, memory, zeros } from "../../mod.ts";
 import { modUrl, program } from "../fixtures/helpers.ts";
 
@@ -96,7 +96,7 @@ test("the file alone may be written", async (folder) => {
   await Deno.writeFile(longer, new Uint8Array(2_000_000).fill(77), { mode: 0o640 });
   const source = `
     import { DataError, io } from "${modUrl}";
-    import { replaceFile } from "${new URL("../../lib/io/files.ts", import.meta.url)}";
+    import { replaceFile } from "${new URL("../../lib/io/_files.ts", import.meta.url)}";
     for (const path of ${JSON.stringify([path, longer])}) {
       await Promise.all([1, 2, 3].map((i) => replaceFile(path, new Uint8Array(1e6 + i).fill(i))));
     }

@@ -4,7 +4,7 @@ import {
   encodeSafetensors,
   type SafetensorsFile,
   type StoredTensor,
-} from "../../lib/io/safetensors_format.ts";
+} from "../../lib/io/_safetensors_format.ts";
 import { ArgumentError, DataError } from "../../lib/native/errors.ts";
 
 const utf8 = new TextEncoder();

@@ -21,7 +21,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { encodeSafetensors } from "../../lib/io/safetensors_format.ts";
+import { encodeSafetensors } from "../../lib/io/_safetensors_format.ts";
 
 devices(); // opens the library before the sanitizers look
 

@@ -1,9 +1,11 @@
 // The TypeScript side of the C ABI held against cuda/cudeno.h: names, order, types, codes; and what
 // the libraries export.
-import { assert, assertEquals, assertGreater } from "@std/assert";
+import { assert, assertEquals, assertGreater, assertThrows } from "@std/assert";
 import { type DType, dtypeInfo } from "../../lib/core/dtype.ts";
 import { type MatmulPrecision, precisionCode } from "../../lib/core/precision.ts";
+import { call } from "../../lib/native/call.ts";
 import { abiVersion, symbols, waiting } from "../../lib/native/symbols.ts";
+import { DisposedError, NativeError, tensor, zeros } from "../../mod.ts";
 import { generate, parse, readHeader } from "../../.ci/symbols.ts";
 
 const { header, statements } = await readHeader();
@@ -24,14 +26,25 @@ Deno.test("the header is read in full", () => {
     parse("const char *cdn_x(void); int32_t cdn_y(const uint32_t *a,\n int64_t n, double b);"),
     [
       { name: "cdn_x", parameters: [], result: "pointer" },
-      { name: "cdn_y", parameters: ["buffer", "i64", "f64"], result: "i32" },
+      {
+        name: "cdn_y",
+        parameters: [
+          { name: "a", type: "handles" },
+          { name: "n", type: "i64" },
+          { name: "b", type: "f64" },
+        ],
+        result: "i32",
+      },
     ],
   );
 });
 
-Deno.test("the symbol table is the one that .ci/symbols.ts writes from the header", async () => {
-  const written = await Deno.readTextFile(new URL("../../lib/native/symbols.ts", import.meta.url));
-  assertEquals(written, await generate());
+const here = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+
+Deno.test("the tables are those that .ci/symbols.ts writes from the header", async () => {
+  for (const [path, text] of Object.entries(await generate())) {
+    assertEquals(await here(path), text, `${path}: run .ci/symbols.ts`);
+  }
   assertEquals(Object.keys(symbols), names);
   assertEquals(symbols.cdn_free, { parameters: ["u32"], result: "i32" });
 });
@@ -70,10 +83,35 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
   for (const [, name, value] of written) assertEquals(Number(value), codes[name!], name);
 });
 
-Deno.test("the fuzzer calls every function", async () => {
-  const table = await Deno.readTextFile(new URL("api.h", import.meta.url));
-  const called = [...table.matchAll(/\bX\((\w+)\)/g)].map(([, name]) => `cdn_${name}`);
-  assertEquals(called.sort(), names.toSorted());
+Deno.test("the fuzzer has a place for every function", async () => {
+  const [computing, managing] = (await here("tests/native/table.h")).split("#define MANAGING")
+    .map((part) => [...part.matchAll(/\bX\((\w+)\)/g)].map(([, name]) => name!));
+  assertEquals([...computing!, ...managing!].map((name) => `cdn_${name}`).sort(), names.toSorted());
+  assert(computing!.includes("relu") && managing!.includes("alloc"));
+  const fuzzer = await here("tests/native/fuzz.cpp") + await here("tests/native/fuzzer.h");
+  assertEquals(managing!.filter((name) => !new RegExp(`api\\.${name}\\b`).test(fuzzer)), []);
+});
+
+Deno.test("call: numbers become sizes, tensors handles, and a status an error", () => {
+  const [x, y] = [tensor([-1, 2], { device: "cpu" }), zeros([2], { device: "cpu" })];
+  call("cdn_relu", y, x, 2, y.code);
+  assertEquals([...y.dataSync()], [0, 2]);
+  call("cdn_add", y, x, null, new BigInt64Array([2n, 1n, 0n]), 1, 3, y.code);
+  assertEquals([...y.dataSync()], [2, 5]);
+  assertThrows(() => call("cdn_relu", y, x, 3, y.code), NativeError, "relu: ");
+  assertThrows(() => call("cdn_relu", y, null, 2, y.code), NativeError, "relu: ");
+  x.dispose();
+  assertThrows(() => call("cdn_relu", y, x, 2, y.code), DisposedError, "after it was disposed");
+  (() => {
+    // @ts-expect-error there is no such function
+    call("cdn_relo", y, x, 2, y.code);
+    // @ts-expect-error the dtype is missing
+    call("cdn_relu", y, x, 2);
+    // @ts-expect-error a number is no tensor
+    call("cdn_relu", y, 5, 2, y.code);
+    // @ts-expect-error no tensor says on which library
+    call("cdn_sync", 0);
+  });
 });
 
 const build = new URL("../../cuda/build/", import.meta.url);

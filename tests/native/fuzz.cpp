@@ -149,7 +149,7 @@ void Fuzzer::manage() {
     case 4:
       range(x, &offset, &bytes);
       if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK)
-        buffers_.push_back({y, bytes});
+        buffers_.push_back({y, bytes, is_guarded(x)});
       break;
     case 5:
     case 6:

@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "api.h"
@@ -178,8 +179,7 @@ class Fuzzer {
       if (contents(y) != output)
         die("%s failed and yet changed its output: %s", name, api.last_error());
       if (arena() != before) die("%s failed and yet changed memory", name);
-    } else if (y == guarded_.handle &&
-               !several_outputs(name)) {  // another one may lie in the arena too
+    } else if (y == guarded_.handle && !others_guarded(args)) {
       std::vector<char> after = arena();
       if (memcmp(after.data(), before.data(), guarded_offset_) != 0)
         die("%s wrote before its output", name);
@@ -190,15 +190,6 @@ class Fuzzer {
     return status;
   }
 
-  static bool several_outputs(const char* name) {
-    for (const char* other :
-         {"cross_entropy", "variance", "topk", "layer_norm", "rms_norm", "norm_param_grad",
-          "nll_mean", "batch_norm_stats", "batch_norm_track", "batch_norm_sums", "lstm_cell",
-          "gru_cell", "lstm_cell_grad", "gru_cell_grad", "matmul_fused"})
-      if (strcmp(name, other) == 0) return true;
-    return false;
-  }
-
   int64_t calls() const { return calls_; }
   const std::array<int64_t, 8>& counts() const { return counts_; }
   std::vector<int64_t> succeeded;  // by index into computing_entries()
@@ -207,7 +198,22 @@ class Fuzzer {
   struct Held {
     uint32_t handle = 0;
     int64_t bytes = 0;
+    bool guarded = false;  // part of the arena
   };
+
+  // Whether an argument but the first lies in the arena too, where it may be another output.
+  template <class... A> bool others_guarded(std::tuple<A...> args) const {
+    auto guarded = [this](auto x) {
+      if constexpr (std::is_same_v<decltype(x), uint32_t>) return is_guarded(x);
+      return false;
+    };
+    return std::apply([&](auto, auto... rest) { return (guarded(rest) || ...); }, args);
+  }
+  bool is_guarded(uint32_t handle) const {
+    for (const Held& b : buffers_)
+      if (b.handle == handle) return b.guarded;
+    return false;
+  }
 
   int32_t device() {
     int32_t d = 0;
@@ -274,7 +280,7 @@ class Fuzzer {
         while (!buffers_.empty()) give_up(buffers_.size() - 1);
         continue;
       }
-      buffers_.push_back({arena_, ARENA_BYTES});
+      buffers_.push_back({arena_, ARENA_BYTES, true});
       fill_host();
       if (api.write(arena_, host_.data(), 0, ARENA_BYTES) != CDN_OK)
         die("the arena cannot be written: %s", api.last_error());
@@ -290,6 +296,7 @@ class Fuzzer {
     if (api.view(&guarded_.handle, arena_, static_cast<int64_t>(guarded_offset_), guarded_.bytes) !=
         CDN_OK)
       die("no view of the arena: %s", api.last_error());
+    guarded_.guarded = true;
     buffers_.push_back(guarded_);
     return guarded_.handle;
   }

@@ -11,7 +11,7 @@ import {
   type Tensor,
   zeros,
 } from "../../mod.ts";
-import { normalBelow, normalQuantile } from "../../lib/nn/init_math.ts";
+import { normalBelow, normalQuantile } from "../../lib/nn/_init_math.ts";
 
 const { init } = nn;
 const names = devices().map(({ device }) => device);

@@ -6,7 +6,7 @@ import { broadcastShapes, formatShape } from "../../core/shape.ts";
 import { DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { dropout } from "../random/dropout.ts";
 import { matmul } from "../linalg/matmul.ts";
 import {
@@ -18,7 +18,7 @@ import {
   floats,
   inFloat32,
 } from "../_operands.ts";
-import { maskedSoftmax } from "../reduce/softmax.ts";
+import { maskedSoftmax } from "../reduce/_softmax.ts";
 import { tril } from "../shape/triangle.ts";
 import { where } from "../elementwise/where.ts";
 

@@ -1,10 +1,11 @@
 import { formatValue } from "../../core/format.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "./binary.ts";
 import { gt } from "./compare.ts";
-import { sloped, unary } from "./_elementwise.ts";
+import { sloped, unary } from "./_unary.ts";
 import { autocasted, floats } from "../_operands.ts";
 import { clip, exp, neg } from "./unary.ts";
 import { where } from "./where.ts";
@@ -41,15 +42,19 @@ export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
   checkOptions("leakyRelu", options, ["negativeSlope"]);
   const { negativeSlope: slope = 0.01 } = options;
   checkNumber("leakyRelu", "negativeSlope", slope);
-  return unary("leakyRelu", x, floats, (f, y, x, n, dtype) => {
-    return f.cdn_leaky_relu(y, x, n, slope, dtype);
-  }, (grad) =>
-    sloped(
-      "leakyRelu",
-      (f, dx, dy, x, n, dtype) => f.cdn_leaky_relu_grad(dx, dy, x, n, slope, dtype),
-      grad,
-      x,
-    ));
+  return unary(
+    "leakyRelu",
+    x,
+    floats,
+    (y, x) => call("cdn_leaky_relu", y, x, x.size, slope, x.code),
+    (grad) =>
+      sloped(
+        "leakyRelu",
+        (dx, dy, x) => call("cdn_leaky_relu_grad", dx, dy, x, x.size, slope, x.code),
+        grad,
+        x,
+      ),
+  );
 }
 
 /** Options of {@linkcode elu}. */
@@ -74,11 +79,11 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
     "elu",
     x,
     floats,
-    (f, y, x, n, dtype) => f.cdn_elu(y, x, n, alpha, dtype),
+    (y, x) => call("cdn_elu", y, x, x.size, alpha, x.code),
     (grad) =>
       sloped(
         "elu",
-        (f, dx, dy, x, n, dtype) => f.cdn_elu_grad(dx, dy, x, n, alpha, dtype),
+        (dx, dy, x) => call("cdn_elu_grad", dx, dy, x, x.size, alpha, x.code),
         grad,
         x,
         (x) => {
@@ -223,17 +228,21 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
   checkNumber("softplus", "threshold", threshold);
   if (beta === 0) throw new ArgumentError("softplus: beta is 0; it must be another number");
   [x] = autocasted("float32", x);
-  return unary("softplus", x, floats, (f, y, x, n, dtype) => {
-    return f.cdn_softplus(y, x, n, beta, threshold, dtype);
-  }, (grad) =>
-    sloped(
-      "softplus",
-      (f, dx, dy, x, n, dtype) => f.cdn_softplus_grad(dx, dy, x, n, beta, threshold, dtype),
-      grad,
-      x,
-      (x) => {
-        const z = mul(x, beta);
-        return where(gt(z, threshold), 0, mul(bell(z), beta));
-      },
-    ));
+  return unary(
+    "softplus",
+    x,
+    floats,
+    (y, x) => call("cdn_softplus", y, x, x.size, beta, threshold, x.code),
+    (grad) =>
+      sloped(
+        "softplus",
+        (dx, dy, x) => call("cdn_softplus_grad", dx, dy, x, x.size, beta, threshold, x.code),
+        grad,
+        x,
+        (x) => {
+          const z = mul(x, beta);
+          return where(gt(z, threshold), 0, mul(bell(z), beta));
+        },
+      ),
+  );
 }

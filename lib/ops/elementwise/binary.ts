@@ -1,114 +1,11 @@
-import { formatValue } from "../../core/format.ts";
-import { gradEnabled, record } from "../../core/autograd.ts";
-import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
-import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
-import { ArgumentError } from "../../native/errors.ts";
-import { TensorBase } from "../../core/tensor.ts";
-import { writeFlat, writeLayout } from "../../core/layout.ts";
+import { gradEnabled } from "../../core/autograd.ts";
 import type { Tensor } from "../../tensor.ts";
-import { cast } from "./cast.ts";
+import { autocasted, checkDType, floats, inFloat32, numbers } from "../_operands.ts";
+import { broadcasted, differentiable, weigh } from "./_binary.ts";
+import { cast } from "./_cast.ts";
 import { eq, ge } from "./compare.ts";
-import {
-  autocasted,
-  checkDType,
-  checkSameDevice,
-  checkSameDType,
-  checkTensor,
-  floats,
-  inFloat32,
-  numbers,
-} from "../_operands.ts";
-import { sumTo } from "../reduce/reduce.ts";
 import { log, neg } from "./unary.ts";
 import { where } from "./where.ts";
-
-type Kernel =
-  | `cdn_${
-    | "add"
-    | "sub"
-    | "mul"
-    | "weigh"
-    | "div"
-    | "floor_divide"
-    | "pow"
-    | "maximum"
-    | "minimum"}`
-  | `cdn_${"pow_grad_base" | "pow_grad_exponent" | "maximum_grad"}`
-  | `cdn_${"eq" | "ne" | "lt" | "le" | "gt" | "ge"}`;
-
-/** Runs a broadcasting kernel, unrecorded. A number stands for a tensor of a's dtype. */
-export function broadcasted(
-  op: string,
-  kernel: Kernel,
-  a: Tensor,
-  b: Tensor | number,
-  dtype: DType = a.dtype,
-): Tensor {
-  checkTensor(op, a);
-  const { backend } = a;
-  if (typeof b === "number") {
-    checkValue(op, b, a.dtype);
-    const y = a.make(a.shape, dtype);
-    const flat = writeFlat(a.size, 0n);
-    backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
-    return y;
-  }
-  if (!(b instanceof TensorBase)) {
-    throw new ArgumentError(
-      `${op}: the second operand is ${formatValue(b)}; it must be a tensor or a number`,
-    );
-  }
-  if (b.backend !== a.backend) checkSameDevice(op, a, b);
-  if (b.dtype !== a.dtype) {
-    // for comparisons; other operations have done so, and recorded it
-    [a, b] = autocasted("widest", a, b);
-    checkSameDType(op, a, b);
-  }
-  if (sameShape(a.shape, b.shape)) {
-    const y = a.make(a.shape, dtype);
-    const flat = writeFlat(a.size);
-    backend.check(backend.functions[kernel](y.handle, a.handle, b.handle, flat, 1, 0, a.code));
-    return y;
-  }
-  const shape = broadcastShapes(op, a.shape, b.shape);
-  const y = a.make(shape, dtype);
-  const layout = writeLayout(
-    shape,
-    broadcastStrides(a.shape, shape),
-    broadcastStrides(b.shape, shape),
-  );
-  backend.check(
-    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, 0, a.code),
-  );
-  return y;
-}
-
-const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;
-
-// 16-bit floats as float32 where a sum follows, which they might overflow or vanish before.
-type Wide = <T extends Tensor | number>(x: T) => T;
-
-// Records y = f(a, b) by its two partial gradients, each of y's shape and then summed to its
-// input's.
-function differentiable(
-  op: string,
-  y: Tensor,
-  a: Tensor,
-  b: Tensor | number,
-  gradA: (grad: Tensor, wide: Wide) => Tensor,
-  gradB: (grad: Tensor, wide: Wide) => Tensor,
-): Tensor {
-  const inputs = typeof b === "number" ? [a] : [a, b];
-  const part = (f: typeof gradA, grad: Tensor, { shape, dtype }: Tensor) => {
-    const short = dtypeInfo(dtype).bytes === 2 && !sameShape(shape, y.shape);
-    const wide: Wide = (x) => (short && typeof x !== "number" ? cast(x, "float32") : x) as typeof x;
-    return cast(sumTo(f(grad, wide), shape), dtype);
-  };
-  return record(y, op, inputs, (grad) => [
-    a.requiresGrad ? part(gradA, grad, a) : null,
-    needs(b) ? part(gradB, grad, b) : null,
-  ]);
-}
 
 /**
  * a + b, with broadcasting. Floats and int32, which wraps.
@@ -160,15 +57,6 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
     (grad, wide) => mul(wide(grad), wide(b)),
     (grad, wide) => mul(wide(grad), wide(a)),
   );
-}
-
-/**
- * a * b, but 0 where b is 0, whatever a is: what a weight or a mask leaves out must not come back
- * as NaN. Nor must its gradient.
- */
-export function weigh(a: Tensor, b: Tensor): Tensor {
-  const y = broadcasted("mul", "cdn_weigh", a, b);
-  return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
 }
 
 /**

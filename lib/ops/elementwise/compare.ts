@@ -1,5 +1,5 @@
 import type { Tensor } from "../../tensor.ts";
-import { broadcasted } from "./binary.ts";
+import { broadcasted } from "./_binary.ts";
 
 /**
  * 1 where a equals b, else 0, as uint8. Any dtype. NaN equals nothing.

@@ -1,9 +1,10 @@
 import { gradEnabled } from "../../core/autograd.ts";
 import { checkValue } from "../../core/dtype.ts";
 import { ArgumentError } from "../../native/errors.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul } from "./binary.ts";
-import { fused, sloped, unary } from "./_elementwise.ts";
+import { fused, sloped, unary } from "./_unary.ts";
 import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
 
 /**
@@ -202,13 +203,17 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
   if (Number.isNaN(low) || Number.isNaN(high)) {
     throw new ArgumentError(`clip: min is ${min}, max is ${max}; neither may be NaN`);
   }
-  return unary("clip", x, numbers, (f, y, x, n, dtype) => {
-    return f.cdn_clip(y, x, n, low, high, dtype);
-  }, (grad) =>
-    sloped(
-      "clip",
-      (f, dx, dy, x, n, dtype) => f.cdn_clip_grad(dx, dy, x, n, low, high, dtype),
-      grad,
-      x,
-    ));
+  return unary(
+    "clip",
+    x,
+    numbers,
+    (y, x) => call("cdn_clip", y, x, x.size, low, high, x.code),
+    (grad) =>
+      sloped(
+        "clip",
+        (dx, dy, x) => call("cdn_clip_grad", dx, dy, x, x.size, low, high, x.code),
+        grad,
+        x,
+      ),
+  );
 }

@@ -2,6 +2,7 @@ import { record } from "../../core/autograd.ts";
 import { checkValue } from "../../core/dtype.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { broadcastShapes, broadcastStrides } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import {
@@ -11,7 +12,7 @@ import {
   checkSameDType,
   checkTensor,
 } from "../_operands.ts";
-import { sumTo } from "../reduce/reduce.ts";
+import { sumTo } from "../reduce/_reduce.ts";
 
 /**
  * a where the condition holds, else b, element by element, with broadcasting of all three. The
@@ -41,22 +42,20 @@ export function where(condition: Tensor, a: Tensor | number, b: Tensor | number)
   for (const x of operands) shape = broadcastShapes("where", shape, x.shape);
   const strides = (x: Tensor | number) =>
     broadcastStrides(typeof x === "number" ? [] : x.shape, shape);
-  const handle = (x: Tensor | number) => (typeof x === "number" ? 0 : x.handle);
+  const given = (x: Tensor | number) => (typeof x === "number" ? null : x);
   const number = (x: Tensor | number) => (typeof x === "number" ? x : 0);
   const y = like.make(shape);
-  const { backend } = like;
-  backend.check(
-    backend.functions.cdn_where(
-      y.handle,
-      condition.handle,
-      handle(a),
-      handle(b),
-      writeLayout(shape, strides(condition), strides(a), strides(b)),
-      shape.length,
-      number(a),
-      number(b),
-      y.code,
-    ),
+  call(
+    "cdn_where",
+    y,
+    condition,
+    given(a),
+    given(b),
+    writeLayout(shape, strides(condition), strides(a), strides(b)),
+    shape.length,
+    number(a),
+    number(b),
+    y.code,
   );
   return record(y, "where", operands, (grad) =>
     [a, b].flatMap((x, i) => {

@@ -1,14 +1,14 @@
-import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
-import { checkInteger, checkOptions } from "../../core/options.ts";
+import { checkOptions } from "../../core/options.ts";
 import { checkShape, formatShape } from "../../core/shape.ts";
-import { ArgumentError, ShapeError } from "../../native/errors.ts";
+import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { weigh } from "../elementwise/binary.ts";
-import { ne } from "../elementwise/compare.ts";
-import { addSlices, selectSlices, sumSlices } from "./index_select.ts";
-import { reshape } from "../shape/movement.ts";
 import { checkDType, checkSameDevice, numbers } from "../_operands.ts";
+import { weigh } from "../elementwise/_binary.ts";
+import { ne } from "../elementwise/compare.ts";
+import { checkPadding } from "./_padding.ts";
+import { addSlices, selectSlices, sumSlices } from "./_slices.ts";
+import { reshape } from "../shape/movement.ts";
 
 /** Options of {@linkcode embedding}. */
 export interface EmbeddingOptions {
@@ -48,25 +48,11 @@ export function embedding(index: Tensor, weight: Tensor, options: EmbeddingOptio
   const y = selectSlices(weight, 0, index, shape);
   return record(y, "embedding", [weight], (grad) => {
     const rows = reshape(grad, [index.size, dim]);
-    if (!gradEnabled()) return [addSlices(0, weight.shape, 0, index, rows, skip)];
+    if (!gradEnabled()) return [addSlices(null, weight.shape, 0, index, rows, skip)];
     const flat = reshape(index, [index.size]);
     const counted = skip < 0
       ? rows
       : weigh(rows, reshape(ne(flat, skip).to(rows.dtype), [index.size, 1]));
     return [sumSlices(counted, weight.shape, 0, flat)];
   });
-}
-
-/** The padding row counted from the front; -1 for none. */
-export function checkPadding(op: string, paddingIndex: number | undefined, num: number): number {
-  if (paddingIndex === undefined) return -1;
-  checkInteger(op, "paddingIndex", paddingIndex, -num);
-  if (paddingIndex >= num) {
-    throw new ArgumentError(
-      `${op}: paddingIndex is ${
-        formatValue(paddingIndex)
-      }; with ${num} rows it must be in ${-num}..${num - 1}`,
-    );
-  }
-  return paddingIndex < 0 ? paddingIndex + num : paddingIndex;
 }

@@ -2,6 +2,7 @@ import { checkNoGradient } from "../../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../../core/dtype.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { formatShape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, checkSameDevice, checkTensor } from "../_operands.ts";
@@ -52,20 +53,18 @@ export function gatherRows(x: Tensor, index: Tensor, options: GatherRowsOptions 
   }
   const rest = x.shape.slice(1);
   const y = x.make([index.size, ...rest], dtype);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_gather_rows(
-      y.handle,
-      x.handle,
-      index.handle,
-      BigInt(index.size),
-      BigInt(sizeOf(rest)),
-      BigInt(x.shape[0]!),
-      scale,
-      shift,
-      code,
-      x.code,
-    ),
+  call(
+    "cdn_gather_rows",
+    y,
+    x,
+    index,
+    index.size,
+    sizeOf(rest),
+    x.shape[0]!,
+    scale,
+    shift,
+    code,
+    x.code,
   );
   return y;
 }

@@ -1,6 +1,7 @@
 import { type DType, dtypeInfo } from "../../core/dtype.ts";
 import { checkInteger, checkOptions } from "../../core/options.ts";
 import { checkShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType } from "../_operands.ts";
 
@@ -31,15 +32,6 @@ export function oneHot(index: Tensor, classes: number, options: OneHotOptions = 
   const shape = [...index.shape, classes];
   checkShape("oneHot", shape);
   const y = index.make(shape, dtype);
-  const { backend } = index;
-  backend.check(
-    backend.functions.cdn_one_hot(
-      y.handle,
-      index.handle,
-      BigInt(index.size),
-      BigInt(classes),
-      code,
-    ),
-  );
+  call("cdn_one_hot", y, index, index.size, classes, code);
   return y;
 }

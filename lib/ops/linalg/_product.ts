@@ -7,7 +7,7 @@ import { broadcastShapes, broadcastStrides, type Shape } from "../../core/shape.
 import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
 import { inFloat32 } from "../_operands.ts";
-import { sumTo } from "../reduce/reduce.ts";
+import { sumTo } from "../reduce/_reduce.ts";
 
 /** What {@linkcode product} multiplies: op(a) [m, k] by op(b) [k, n], at each place of a batch. */
 export interface Product {

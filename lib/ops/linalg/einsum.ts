@@ -6,7 +6,7 @@ import { mul } from "../elementwise/binary.ts";
 import { matmul } from "./matmul.ts";
 import { permute, reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
-import { sum } from "../reduce/reduce.ts";
+import { sum } from "../reduce/sum.ts";
 
 /** A tensor with a letter for each axis. */
 interface Term {

@@ -7,11 +7,11 @@ import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts"
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { gelu, relu, silu } from "../elementwise/activations.ts";
-import { fused } from "../elementwise/_elementwise.ts";
+import { fused } from "../elementwise/_unary.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
 import { gradOfA, gradOfB, multiplied, type Product } from "./_product.ts";
-import { sum } from "../reduce/reduce.ts";
+import { sum } from "../reduce/sum.ts";
 
 /** Options of {@linkcode linear}. */
 export interface FusedLinearOptions {

@@ -2,9 +2,11 @@ import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
+import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { div, weigh } from "../elementwise/binary.ts";
+import { div } from "../elementwise/binary.ts";
+import { weigh } from "../elementwise/_binary.ts";
 import {
   autocasted,
   checkDType,
@@ -13,7 +15,8 @@ import {
   floats,
   inFloat32,
 } from "../_operands.ts";
-import { mean, sum } from "../reduce/reduce.ts";
+import { mean } from "../reduce/mean.ts";
+import { sum } from "../reduce/sum.ts";
 
 /** How the losses of a batch become one. */
 export type Reduction = "mean" | "sum" | "none";
@@ -148,23 +151,17 @@ export function checkWeightShape(
   }
 }
 
-type Name = `${
-  | "mse"
-  | "l1"
-  | "smooth_l1"
-  | "huber"
-  | "bce"
-  | "bce_with_logits"
-  | "hinge"
-  | "kl_div"
-  | "kl_div_log"}_loss`;
+type Kernel = Extract<
+  FunctionOf<[Argument, Argument, Argument, Size, number, number]>,
+  `${string}_loss`
+>;
 
 /** A loss of one number against another. */
 export interface Pointwise {
   /** The function's name, for messages. */
   op: string;
-  /** The kernel's name in cudeno.h, without `cdn_`. */
-  kernel: Name;
+  /** The kernel's name in cudeno.h. */
+  kernel: Kernel;
   /** beta, delta or margin. */
   parameter?: number | undefined;
   /**
@@ -190,37 +187,15 @@ export function pointwise(
 
 function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
   const { op, kernel, parameter = 0 } = loss;
-  const { backend } = x;
   const losses = x.make(x.shape);
-  const n = BigInt(x.size);
-  backend.check(
-    backend.functions[`cdn_${kernel}`](
-      losses.handle,
-      x.handle,
-      target.handle,
-      n,
-      parameter,
-      x.code,
-    ),
-  );
+  call(kernel, losses, x, target, x.size, parameter, x.code);
   const y = reduceLosses(losses, reduction);
   if (y !== losses) losses.dispose();
 
   // The slope, times the one number that is the gradient of a reduced loss.
   const fused = (grad: Tensor | null, scale: number) => {
     const dx = x.make(x.shape);
-    backend.check(
-      backend.functions[`cdn_${kernel}_grad`](
-        dx.handle,
-        grad?.handle ?? 0,
-        x.handle,
-        target.handle,
-        n,
-        parameter,
-        scale,
-        x.code,
-      ),
-    );
+    call(`${kernel}_grad`, dx, grad, x, target, x.size, parameter, scale, x.code);
     return dx;
   };
   const scale = reduction === "mean" ? 1 / x.size : 1;

@@ -1,59 +1,38 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { isFloat } from "../../core/dtype.ts";
-import { checkNumber } from "../../core/options.ts";
 import { formatShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add, mul, weigh } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
-import { ne } from "../elementwise/compare.ts";
-import {
-  checkAlike,
-  lossInFloat32,
-  note,
-  reduceLosses,
-  type Reduction,
-  reductionOf,
-} from "./_loss.ts";
-import { permute, reshape, unsqueeze } from "../shape/movement.ts";
 import { autocasted, checkDType, checkTensor, floats } from "../_operands.ts";
+import { weigh } from "../elementwise/_binary.ts";
+import { cast } from "../elementwise/_cast.ts";
+import { add, mul } from "../elementwise/binary.ts";
+import { ne } from "../elementwise/compare.ts";
+import { neg } from "../elementwise/unary.ts";
+import { where } from "../elementwise/where.ts";
+import { checkAlike, lossInFloat32, note, reduceLosses, type Reduction } from "./_loss.ts";
+import { crossEntropyOptions } from "./_options.ts";
 import {
   checkClassWeight,
   type Classes,
   classesOf,
-  type ClassLossOptions,
   classMean,
   pick,
   reduceClassLosses,
   type Scores,
   scoresOf,
-} from "./nll_loss.ts";
-import { sum } from "../reduce/reduce.ts";
+} from "./_classes.ts";
+import type { ClassLossOptions } from "./nll_loss.ts";
+import { sum } from "../reduce/sum.ts";
 import { logSoftmax } from "../reduce/softmax.ts";
-import { neg } from "../elementwise/unary.ts";
-import { where } from "../elementwise/where.ts";
+import { permute, reshape, unsqueeze } from "../shape/movement.ts";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
   /** The part of each target that is shared evenly by all classes, in [0, 1]. Default 0. */
   labelSmoothing?: number | undefined;
-}
-
-const keys = ["weight", "ignoreIndex", "labelSmoothing"];
-
-/** The options, checked as far as they can be without tensors. */
-export function crossEntropyOptions(
-  op: string,
-  options: CrossEntropyOptions,
-): { reduction: Reduction; labelSmoothing: number } {
-  const reduction = reductionOf(op, options, keys);
-  const { labelSmoothing = 0 } = options;
-  checkNumber(op, "labelSmoothing", labelSmoothing, 0);
-  if (labelSmoothing > 1) {
-    throw new ArgumentError(`${op}: labelSmoothing is ${labelSmoothing}; it must be in [0, 1]`);
-  }
-  return { reduction, labelSmoothing };
 }
 
 /**
@@ -135,19 +114,17 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
   const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
   const losses = rows.make(target.shape);
-  const { backend } = rows;
-  backend.check(
-    backend.functions.cdn_cross_entropy(
-      losses.handle,
-      slope?.handle ?? 0,
-      rows.handle,
-      target.handle,
-      BigInt(classes.outer),
-      BigInt(classes.classes),
-      ignoreIndex,
-      rows.code,
-      target.code,
-    ),
+  call(
+    "cdn_cross_entropy",
+    losses,
+    slope,
+    rows,
+    target,
+    classes.outer,
+    classes.classes,
+    ignoreIndex,
+    rows.code,
+    target.code,
   );
   let y = losses;
   let total: Tensor | null = null;
@@ -162,16 +139,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
     }
     if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
     const dx = rows.make(rows.shape);
-    backend.check(
-      backend.functions.cdn_scale_grad(
-        dx.handle,
-        slope!.handle,
-        grad.handle,
-        total?.handle ?? 0,
-        BigInt(dx.size),
-        dx.code,
-      ),
-    );
+    call("cdn_scale_grad", dx, slope!, grad, total, dx.size, dx.code);
     return [dx];
   });
 }

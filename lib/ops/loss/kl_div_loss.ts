@@ -1,13 +1,12 @@
-import { formatValue } from "../../core/format.ts";
-import { checkOptions } from "../../core/options.ts";
-import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add, div, sub, weigh } from "../elementwise/binary.ts";
-import { ne } from "../elementwise/compare.ts";
-import { checkAlike, lossInFloat32, type Pointwise, pointwise, type Reduction } from "./_loss.ts";
 import { autocasted } from "../_operands.ts";
+import { weigh } from "../elementwise/_binary.ts";
+import { add, div, sub } from "../elementwise/binary.ts";
+import { ne } from "../elementwise/compare.ts";
 import { exp, log, neg } from "../elementwise/unary.ts";
 import { where } from "../elementwise/where.ts";
+import { checkAlike, lossInFloat32, type Pointwise, pointwise, type Reduction } from "./_loss.ts";
+import { klReductionOf } from "./_options.ts";
 
 /** Options of {@linkcode klDivLoss}. */
 export interface KLDivLossOptions {
@@ -20,21 +19,9 @@ export interface KLDivLossOptions {
   logTarget?: boolean | undefined;
 }
 
-/** The reduction asked for, checked. */
-export function klReductionOf(op: string, options: KLDivLossOptions): Reduction | "batchmean" {
-  checkOptions(op, options, ["reduction", "logTarget"]);
-  const { reduction = "mean" } = options;
-  if (!["mean", "sum", "none", "batchmean"].includes(reduction)) {
-    throw new ArgumentError(
-      `${op}: reduction is ${formatValue(reduction)}; it must be mean, batchmean, sum or none`,
-    );
-  }
-  return reduction;
-}
-
 const ofProbabilities: Pointwise = {
   op: "klDivLoss",
-  kernel: "kl_div_loss",
+  kernel: "cdn_kl_div_loss",
   slope: (_x, target) => neg(target),
   targetSlope: (x, target) => {
     const counts = ne(target, 0);
@@ -44,7 +31,7 @@ const ofProbabilities: Pointwise = {
 
 const ofLogarithms: Pointwise = {
   op: "klDivLoss",
-  kernel: "kl_div_log_loss",
+  kernel: "cdn_kl_div_log_loss",
   slope: (_x, target) => neg(exp(target)),
   targetSlope: (x, target) => weigh(add(sub(target, x), 1), exp(target)),
 };

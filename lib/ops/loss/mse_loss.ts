@@ -17,7 +17,7 @@ export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): T
   return pointwise(
     {
       op: "mseLoss",
-      kernel: "mse_loss",
+      kernel: "cdn_mse_loss",
       slope: (x, target) => mul(sub(x, target), 2),
       targetSlope: (_x, _target, slope) => neg(slope),
     },

@@ -1,9 +1,10 @@
 import { record } from "../../core/autograd.ts";
-import { checkNumber, checkOptions } from "../../core/options.ts";
+import { checkOptions } from "../../core/options.ts";
 import { takeRandom } from "../../core/random.ts";
-import { ArgumentError } from "../../native/errors.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
+import { probabilityOf } from "./_probability.ts";
 
 /** Options of {@linkcode dropout}. */
 export interface DropoutOptions {
@@ -11,13 +12,6 @@ export interface DropoutOptions {
   p?: number | undefined;
   /** Without it x is returned as it is. Default true. */
   training?: boolean | undefined;
-}
-
-/** p, checked. */
-export function probabilityOf(op: string, p = 0.5): number {
-  checkNumber(op, "p", p, 0);
-  if (p > 1) throw new ArgumentError(`${op}: p is ${p}; it must be a probability, in [0, 1]`);
-  return p;
 }
 
 /**
@@ -43,9 +37,6 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
 // Linear in x, and so its own gradient.
 function drop(x: Tensor, p: number, seed: bigint, offset: bigint): Tensor {
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_dropout(y.handle, x.handle, BigInt(x.size), p, seed, offset, x.code),
-  );
+  call("cdn_dropout", y, x, x.size, p, seed, offset, x.code);
   return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset)]);
 }

@@ -12,7 +12,7 @@ import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
 import { multiplied } from "../linalg/_product.ts";
-import { sum } from "../reduce/reduce.ts";
+import { sum } from "../reduce/sum.ts";
 
 /**
  * The parameters of one layer and direction, named as PyTorch names them. The gates lie one below

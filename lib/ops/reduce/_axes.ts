@@ -36,11 +36,6 @@ function apart(list: readonly number[]): boolean {
   return list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
 }
 
-/** The sizes as kernels take them. */
-export function sizesOf({ outer, axis, inner }: Run): [bigint, bigint, bigint] {
-  return [BigInt(outer), BigInt(axis), BigInt(inner)];
-}
-
 /**
  * Reduces neighbouring axes as one, and one such run after the other: for what may be done in
  * steps. The last run goes first, so that the axes of the others keep their numbers.

@@ -1,5 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { normalizeAxis, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, numbers } from "../_operands.ts";
 
@@ -21,17 +22,15 @@ export function cumsum(x: Tensor, axis: number): Tensor {
 
 function cumulate(x: Tensor, axis: number, reverse: boolean): Tensor {
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_cumsum(
-      y.handle,
-      x.handle,
-      BigInt(sizeOf(x.shape.slice(0, axis))),
-      BigInt(x.shape[axis]!),
-      BigInt(sizeOf(x.shape.slice(axis + 1))),
-      Number(reverse),
-      x.code,
-    ),
+  call(
+    "cdn_cumsum",
+    y,
+    x,
+    sizeOf(x.shape.slice(0, axis)),
+    x.shape[axis]!,
+    sizeOf(x.shape.slice(axis + 1)),
+    Number(reverse),
+    x.code,
   );
   return record(y, "cumsum", [x], (grad) => [cumulate(grad, axis, !reverse)]);
 }

@@ -1,11 +1,12 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { maximum, mul, sub } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import type { ReduceOptions } from "./reduce.ts";
-import { type Axes, reduceTogether, type Run, sizesOf, spread } from "./_axes.ts";
+import type { ReduceOptions } from "./_reduce.ts";
+import { type Axes, reduceTogether, type Run, spread } from "./_axes.ts";
 import { exp } from "../elementwise/unary.ts";
 
 /**
@@ -31,10 +32,7 @@ function along(x: Tensor, run: Run): Tensor {
   // In full for the gradient: next to a large x the logarithm of a sum is less than a float32's
   // last place.
   const exact = x.make(run.out, "float64");
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_log_sum_exp(exact.handle, x.handle, ...sizesOf(run), x.code),
-  );
+  call("cdn_log_sum_exp", exact, x, run.outer, run.axis, run.inner, x.code);
   const y = record(cast(exact, x.dtype), "logSumExp", [x], (grad) => [
     gradEnabled() ? composedGrad(grad, x, run) : fusedGrad(grad, x, exact, run),
   ]);
@@ -52,16 +50,6 @@ function composedGrad(grad: Tensor, x: Tensor, run: Run): Tensor {
 
 function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
   const dx = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_log_sum_exp_grad(
-      dx.handle,
-      grad.handle,
-      x.handle,
-      y.handle,
-      ...sizesOf(run),
-      x.code,
-    ),
-  );
+  call("cdn_log_sum_exp_grad", dx, grad, x, y, run.outer, run.axis, run.inner, x.code);
   return dx;
 }

@@ -1,13 +1,15 @@
 import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { div, mul, pow, weigh } from "../elementwise/binary.ts";
+import { div, mul, pow } from "../elementwise/binary.ts";
+import { weigh } from "../elementwise/_binary.ts";
 import { eq } from "../elementwise/compare.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import type { ReduceOptions } from "./reduce.ts";
-import { type Axes, checkNotEmpty, reduceTogether, type Run, sizesOf, spread } from "./_axes.ts";
+import type { ReduceOptions } from "./_reduce.ts";
+import { type Axes, checkNotEmpty, reduceTogether, type Run, spread } from "./_axes.ts";
 import { abs } from "../elementwise/unary.ts";
 import { where } from "../elementwise/where.ts";
 
@@ -43,10 +45,7 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
   const one = (part: Tensor, run: Run) => {
     if (p < 0 || p === Infinity) checkNotEmpty("norm", part, run);
     const y = part.make(run.out);
-    const { backend } = part;
-    backend.check(
-      backend.functions.cdn_vector_norm(y.handle, part.handle, ...sizesOf(run), p, part.code),
-    );
+    call("cdn_vector_norm", y, part, run.outer, run.axis, run.inner, p, part.code);
     return record(y, "norm", [part], (grad) => [
       gradEnabled() ? composedGrad(grad, part, y, run, p) : fusedGrad(grad, part, y, run, p),
     ]);
@@ -57,18 +56,7 @@ export function norm(x: Tensor, axes?: Axes, options: NormOptions = {}): Tensor 
 
 function fusedGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run, p: number): Tensor {
   const dx = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_vector_norm_grad(
-      dx.handle,
-      grad.handle,
-      x.handle,
-      y.handle,
-      ...sizesOf(run),
-      p,
-      x.code,
-    ),
-  );
+  call("cdn_vector_norm_grad", dx, grad, x, y, run.outer, run.axis, run.inner, p, x.code);
   return dx;
 }
 

@@ -1,6 +1,7 @@
 import { record } from "../../core/autograd.ts";
 import { type Window, writeWindow } from "../../core/layout.ts";
 import { contiguousStrides, type Shape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 
 // Reading a part of a tensor and putting a part into a larger one are each other's gradients;
@@ -26,16 +27,7 @@ function taken(x: Tensor, window: Window): Tensor {
 /** As {@linkcode take}, but always a copy and not recorded. */
 export function gathered(x: Tensor, window: Window): Tensor {
   const y = x.make(window.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_strided_copy(
-      y.handle,
-      x.handle,
-      writeWindow(window),
-      window.shape.length,
-      x.code,
-    ),
-  );
+  call("cdn_strided_copy", y, x, writeWindow(window), window.shape.length, x.code);
   return y;
 }
 
@@ -48,14 +40,5 @@ export function put(op: string, x: Tensor, whole: Shape, window: Window, value =
 
 /** Overwrites a window of y with x, which has the window's shape. Not recorded. */
 export function write(y: Tensor, x: Tensor, window: Window): void {
-  const { backend } = y;
-  backend.check(
-    backend.functions.cdn_strided_write(
-      y.handle,
-      x.handle,
-      writeWindow(window),
-      window.shape.length,
-      y.code,
-    ),
-  );
+  call("cdn_strided_write", y, x, writeWindow(window), window.shape.length, y.code);
 }

@@ -11,9 +11,10 @@ import {
   type Shape,
   sizeOf,
 } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { sumTo } from "../reduce/reduce.ts";
+import { sumTo } from "../reduce/_reduce.ts";
 import { gathered } from "./_window.ts";
 
 /**
@@ -160,16 +161,14 @@ function permuted(x: Tensor, axes: readonly number[]): Tensor {
     return gathered(x, { shape, strides: axes.map((axis) => strides[axis]!), offset: 0 });
   }
   const y = x.make(shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_transpose(
-      y.handle,
-      x.handle,
-      BigInt(sizeOf(x.shape.slice(0, batch))),
-      BigInt(sizeOf(x.shape.slice(batch, first))),
-      BigInt(sizeOf(x.shape.slice(first))),
-      x.code,
-    ),
+  call(
+    "cdn_transpose",
+    y,
+    x,
+    sizeOf(x.shape.slice(0, batch)),
+    sizeOf(x.shape.slice(batch, first)),
+    sizeOf(x.shape.slice(first)),
+    x.code,
   );
   return y;
 }

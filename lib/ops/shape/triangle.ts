@@ -1,6 +1,7 @@
 import { formatValue } from "../../core/format.ts";
 import { record } from "../../core/autograd.ts";
 import { formatShape, sizeOf } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkTensor } from "../_operands.ts";
@@ -9,18 +10,16 @@ import { checkTensor } from "../_operands.ts";
 function band(op: string, x: Tensor, low: number, high: number): Tensor {
   const [rows, cols] = x.shape.slice(-2) as [number, number];
   const y = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_band(
-      y.handle,
-      x.handle,
-      BigInt(sizeOf(x.shape.slice(0, -2))),
-      BigInt(rows),
-      BigInt(cols),
-      BigInt(Math.max(low, -rows)),
-      BigInt(Math.min(high, cols)),
-      x.code,
-    ),
+  call(
+    "cdn_band",
+    y,
+    x,
+    sizeOf(x.shape.slice(0, -2)),
+    rows,
+    cols,
+    Math.max(low, -rows),
+    Math.min(high, cols),
+    x.code,
   );
   return record(y, op, [x], (grad) => [band(op, grad, low, high)]);
 }

@@ -1,13 +1,15 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div, mul, sub } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/cast.ts";
+import { cast } from "../elementwise/_cast.ts";
 import { eq } from "../elementwise/compare.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import { mean, type ReduceOptions } from "./reduce.ts";
-import { type Axes, reduceTogether, type Run, sizesOf } from "./_axes.ts";
+import { mean } from "./mean.ts";
+import type { ReduceOptions } from "./_reduce.ts";
+import { type Axes, reduceTogether, type Run } from "./_axes.ts";
 import { where } from "../elementwise/where.ts";
 
 /** Options of {@linkcode variance} and {@linkcode std}. */
@@ -32,21 +34,21 @@ function statistic(
   checkNumber(op, "correction", correction);
   const root = op === "std";
   const one = (part: Tensor, run: Run) => {
-    const { backend } = part;
     const y = part.make(run.out);
     // Only the gradient wants the mean, and in full: where it is large a narrower float would lose
     // the differences.
     const center = gradEnabled() && part.requiresGrad ? part.make(run.out, "float64") : undefined;
-    backend.check(
-      backend.functions.cdn_variance(
-        y.handle,
-        center?.handle ?? 0,
-        part.handle,
-        ...sizesOf(run),
-        correction,
-        Number(root),
-        part.code,
-      ),
+    call(
+      "cdn_variance",
+      y,
+      center,
+      part,
+      run.outer,
+      run.axis,
+      run.inner,
+      correction,
+      Number(root),
+      part.code,
     );
     return record(y, op, [part], (grad) => [
       gradEnabled()
@@ -84,18 +86,18 @@ function fusedGrad(
   correction: number,
 ): Tensor {
   const dx = x.make(x.shape);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_variance_grad(
-      dx.handle,
-      grad.handle,
-      x.handle,
-      center.handle,
-      root?.handle ?? 0,
-      ...sizesOf(run),
-      correction,
-      x.code,
-    ),
+  call(
+    "cdn_variance_grad",
+    dx,
+    grad,
+    x,
+    center,
+    root,
+    run.outer,
+    run.axis,
+    run.inner,
+    correction,
+    x.code,
   );
   return dx;
 }

@@ -1,5 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { type DType, dtypeInfo, isFloat } from "../../core/dtype.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 
 /**
@@ -10,9 +11,6 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   const code = dtypeInfo(dtype).code;
   if (dtype === x.dtype) return x;
   const y = x.make(x.shape, dtype);
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_cast(y.handle, x.handle, BigInt(x.size), code, x.code),
-  );
+  call("cdn_cast", y, x, x.size, code, x.code);
   return isFloat(dtype) ? record(y, "to", [x], (grad) => [cast(grad, x.dtype)]) : y;
 }

@@ -1,26 +1,21 @@
 import { record } from "../../core/autograd.ts";
-import type { Backend } from "../../core/backend.ts";
 import type { FusedActivation } from "../../core/gate.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
+import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "./binary.ts";
-import { cast } from "./cast.ts";
+import { cast } from "./_cast.ts";
 import { checkDType } from "../_operands.ts";
-
-type Functions = Backend["functions"];
 
 /** A kernel of y = f(x) by name, or a call of one that has parameters. */
 export type Kernel =
-  | `cdn_${"neg" | "abs" | "sign" | "exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt"}`
-  | `cdn_${"sin" | "cos" | "erf"}`
-  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}`
-  | ((f: Functions, y: number, x: number, n: bigint, dtype: number) => number);
+  | FunctionOf<[Argument, Argument, Size, number]>
+  | ((y: Tensor, x: Tensor) => void);
 
 /** The same for dx = dy f'(x), from dy and either x or y. */
 export type GradKernel =
-  | `cdn_${"abs" | "sqrt" | "rsqrt" | "erf"}_grad`
-  | `cdn_${"relu" | "sigmoid" | "tanh" | "gelu" | "gelu_tanh" | "silu"}_grad`
-  | ((f: Functions, dx: number, dy: number, saved: number, n: bigint, dtype: number) => number);
+  | FunctionOf<[Argument, Argument, Argument, Size, number]>
+  | ((dx: Tensor, dy: Tensor, saved: Tensor) => void);
 
 /**
  * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under
@@ -36,14 +31,8 @@ export function unary(
 ): Tensor {
   checkDType(op, x, dtypes);
   const y = x.make(x.shape);
-  const { backend } = x;
-  const { functions } = backend;
-  const n = BigInt(x.size);
-  backend.check(
-    typeof kernel === "string"
-      ? functions[kernel](y.handle, x.handle, n, x.code)
-      : kernel(functions, y.handle, x.handle, n, x.code),
-  );
+  if (typeof kernel === "string") call(kernel, y, x, x.size, x.code);
+  else kernel(y, x);
   return record(
     y,
     op,
@@ -56,14 +45,8 @@ export function unary(
 /** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */
 export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
   const dx = grad.make(grad.shape);
-  const { backend } = grad;
-  const { functions } = backend;
-  const n = BigInt(dx.size);
-  backend.check(
-    typeof kernel === "string"
-      ? functions[kernel](dx.handle, grad.handle, saved.handle, n, dx.code)
-      : kernel(functions, dx.handle, grad.handle, saved.handle, n, dx.code),
-  );
+  if (typeof kernel === "string") call(kernel, dx, grad, saved, dx.size, dx.code);
+  else kernel(dx, grad, saved);
   return dx;
 }
 

@@ -1,0 +1,68 @@
+import { record } from "../../core/autograd.ts";
+import { writeLayout } from "../../core/layout.ts";
+import { contiguousStrides, formatShape, normalizeAxis, type Shape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
+import { ShapeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { checkDType, checkSameDevice } from "../_operands.ts";
+import { gather } from "./gather.ts";
+
+/**
+ * Zeros of a shape with the elements of src added: the transpose of gather. `unique` promises that
+ * no two elements go to one place, which saves the sorting.
+ */
+export function scatterSum(
+  src: Tensor,
+  shape: Shape,
+  axis: number,
+  index: Tensor,
+  unique = false,
+): Tensor {
+  const y = scatter(null, shape, axis, index, src, unique);
+  return record(y, "scatterAdd", [src], (grad) => [gather(grad, axis, index)]);
+}
+
+/** Unrecorded: the base, or zeros, plus src where the index says. */
+export function scatter(
+  base: Tensor | null,
+  shape: Shape,
+  axis: number,
+  index: Tensor,
+  src: Tensor,
+  unique: boolean,
+): Tensor {
+  const y = src.make(shape);
+  const strides = contiguousStrides(shape);
+  call(
+    "cdn_scatter_add",
+    y,
+    base,
+    index,
+    src,
+    writeLayout(index.shape, strides.with(axis, 0)),
+    index.rank,
+    shape[axis]!,
+    strides[axis]!,
+    y.size,
+    Number(unique),
+    src.code,
+  );
+  return y;
+}
+
+/** The axis from the front, after checking that the index fits x. */
+export function checkIndex(op: string, x: Tensor, axis: number, index: Tensor): number {
+  checkSameDevice(op, x, index);
+  checkDType(`${op}: index`, index, ["int32"]);
+  const at = normalizeAxis(op, axis, x.rank);
+  const fits = index.rank === x.rank &&
+    index.shape.every((extent, d) => d === at || extent <= x.shape[d]!);
+  if (!fits) {
+    throw new ShapeError(
+      `${op}: x is ${formatShape(x.shape)}, index ${
+        formatShape(index.shape)
+      }; their ranks must be the same, and but for axis ${at} no extent of the index larger`,
+    );
+  }
+  return at;
+}

@@ -1,0 +1,3 @@
+export * from "./einsum.ts";
+export * from "./linear.ts";
+export * from "./matmul.ts";

@@ -1,0 +1,13 @@
+export * from "./bce_loss.ts";
+export * from "./bce_with_logits_loss.ts";
+export * from "./cosine_embedding_loss.ts";
+export * from "./cross_entropy.ts";
+export * from "./hinge_loss.ts";
+export * from "./huber_loss.ts";
+export * from "./kl_div_loss.ts";
+export * from "./l1_loss.ts";
+export * from "./mse_loss.ts";
+export * from "./multi_margin_loss.ts";
+export * from "./nll_loss.ts";
+export * from "./smooth_l1_loss.ts";
+export type { LossOptions, Reduction } from "./_loss.ts";

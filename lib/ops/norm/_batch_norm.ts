@@ -1,0 +1,214 @@
+import { gradEnabled, record } from "../../core/autograd.ts";
+import { throughOps } from "../../core/backward.ts";
+import type { DType } from "../../core/dtype.ts";
+import { checkNumber } from "../../core/options.ts";
+import { formatShape, sameShape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../../native/errors.ts";
+import type { Tensor } from "../../tensor.ts";
+import { checkDType, checkSameDevice, checkSameDType, inFloat32 } from "../_operands.ts";
+import { cast } from "../elementwise/_cast.ts";
+import { add, div, mul, sub } from "../elementwise/binary.ts";
+import { sqrt } from "../elementwise/unary.ts";
+import type { BatchNormOptions } from "./batch_norm.ts";
+import { mean as meanOf } from "../reduce/mean.ts";
+import { reshape } from "../shape/movement.ts";
+
+/** The names of the options. */
+export const keys: readonly string[] = [
+  "weight",
+  "bias",
+  "runningMean",
+  "runningVar",
+  "numBatchesTracked",
+  "training",
+  "momentum",
+  "eps",
+];
+
+/** momentum and eps, checked. */
+export function checkBatchNorm(
+  op: string,
+  { momentum, eps }: { momentum: number | null; eps: number },
+): void {
+  if (momentum !== null) checkNumber(op, "momentum", momentum);
+  checkNumber(op, "eps", eps, 0);
+}
+
+// x as [batch, channels, inner], what scales and shifts it, and by which statistics.
+interface Batch {
+  x: Tensor;
+  weight: Tensor | null;
+  bias: Tensor | null;
+  mean: Tensor;
+  variance: Tensor;
+  /** Whether the statistics are x's own. */
+  own: boolean;
+  batch: number;
+  channels: number;
+  inner: number;
+  eps: number;
+}
+
+/** The running statistics, both or neither. */
+export function runningOf(
+  op: string,
+  x: Tensor,
+  options: BatchNormOptions,
+): [Tensor, Tensor] | null {
+  const { runningMean, runningVar, numBatchesTracked, momentum } = options;
+  if (!runningMean !== !runningVar) {
+    throw new ArgumentError(`${op}: runningMean and runningVar are given together or not at all`);
+  }
+  if (!runningMean || !runningVar) return null;
+  const dtypes: DType[] = x.dtype === "float64" ? ["float64"] : ["float32", x.dtype];
+  checkChannels(op, "runningMean", x, runningMean, dtypes);
+  checkChannels(op, "runningVar", x, runningVar, [runningMean.dtype]);
+  if (numBatchesTracked) {
+    checkDType(`${op}: numBatchesTracked`, numBatchesTracked, ["int32"]);
+    checkSameDevice(`${op}: numBatchesTracked`, x, numBatchesTracked);
+    if (numBatchesTracked.size !== 1) {
+      throw new ShapeError(`${op}: numBatchesTracked must be one number`);
+    }
+  } else if (momentum === null && options.training) {
+    throw new ArgumentError(
+      `${op}: momentum is null, for an average of all batches; numBatchesTracked must count them`,
+    );
+  }
+  return [runningMean, runningVar];
+}
+
+/** Throws unless a tensor has one element a channel. */
+export function checkChannels(
+  op: string,
+  name: string,
+  x: Tensor,
+  tensor: Tensor,
+  dtypes: readonly DType[],
+): void {
+  checkSameDevice(`${op}: ${name}`, x, tensor);
+  if (dtypes.length === 1 && dtypes[0] === x.dtype) checkSameDType(`${op}: ${name}`, x, tensor);
+  if (!dtypes.includes(tensor.dtype)) {
+    throw new DTypeError(`${op}: ${name} is ${tensor.dtype}; it must be ${dtypes.join(" or ")}`);
+  }
+  if (!sameShape(tensor.shape, [x.shape[1]!])) {
+    throw new ShapeError(
+      `${op}: ${name} is ${formatShape(tensor.shape)}; x ${formatShape(x.shape)} has ${
+        x.shape[1]
+      } channels, axis 1`,
+    );
+  }
+}
+
+type Sizes = Pick<Batch, "batch" | "channels" | "inner">;
+type Statistics = Pick<Batch, "mean" | "variance">;
+
+const counts = ({ batch, channels, inner }: Sizes) => [batch, channels, inner] as const;
+
+/** The statistics of x's channels. */
+export function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
+  const mean = x.make([sizes.channels], "float64");
+  const variance = x.make([sizes.channels], "float64");
+  call("cdn_batch_norm_stats", mean, variance, x, ...counts(sizes), x.code);
+  return { mean, variance };
+}
+
+/** Moves the running statistics towards those of a batch. */
+export function update(
+  [runningMean, runningVar]: [Tensor, Tensor],
+  tracked: Tensor | null,
+  { mean, variance }: Statistics,
+  count: number,
+  momentum: number | null,
+): void {
+  call(
+    "cdn_batch_norm_track",
+    runningMean,
+    runningVar,
+    tracked,
+    mean,
+    variance,
+    mean.size,
+    count,
+    momentum ?? 0,
+    momentum === null ? 1 : 0,
+    runningMean.code,
+  );
+}
+
+/** The result, recorded. */
+export function normalized(all: Batch): Tensor {
+  const { x, weight, bias, mean, variance, own, eps } = all;
+  const y = x.make(x.shape);
+  call("cdn_batch_norm", y, x, mean, variance, weight, bias, ...counts(all), eps, x.code);
+  const inputs = [x, weight, bias].filter((input) => input !== null);
+  return record(y, "batchNorm", inputs, (grad) => {
+    if (!gradEnabled()) return fusedGradients(all, grad);
+    return throughOps(
+      (input, ...rest) => {
+        const [w, b] = [weight ? rest[0]! : null, bias ? rest.at(-1)! : null];
+        return inFloat32([input!, w, b], (x, weight, bias) => {
+          return composed({ ...all, x, weight, bias }, own);
+        });
+      },
+      inputs,
+      grad,
+    );
+  });
+}
+
+function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
+  const { x, weight, bias, mean, variance, own, channels, eps } = all;
+  const wanted = weight?.requiresGrad || bias?.requiresGrad || (own && x.requiresGrad);
+  const [dweight, dbias] = wanted ? [mean.make([channels]), mean.make([channels])] : [null, null];
+  if (dweight && dbias) {
+    call(
+      "cdn_batch_norm_sums",
+      dweight,
+      dbias,
+      grad,
+      x,
+      mean,
+      variance,
+      ...counts(all),
+      eps,
+      x.code,
+    );
+  }
+  let dx: Tensor | null = null;
+  if (x.requiresGrad) {
+    dx = x.make(x.shape);
+    call(
+      "cdn_batch_norm_grad",
+      dx,
+      grad,
+      x,
+      mean,
+      variance,
+      weight,
+      own ? dweight : null,
+      own ? dbias : null,
+      ...counts(all),
+      eps,
+      x.code,
+    );
+  }
+  const gradients = [dx];
+  if (weight) gradients.push(dweight && cast(dweight, weight.dtype));
+  if (bias) gradients.push(dbias && cast(dbias, bias.dtype));
+  return gradients;
+}
+
+// The formula in operations, for gradients of gradients; in float64, as kernels compute it.
+function composed(all: Batch, own: boolean): Tensor {
+  const { x, weight, bias, batch, channels, inner, eps } = all;
+  const column = (tensor: Tensor) => reshape(tensor, [1, channels, 1]);
+  const flat = cast(reshape(x, [batch, channels, inner]), "float64");
+  const average = (tensor: Tensor) => meanOf(tensor, [0, 2], { keepDims: true });
+  const centred = sub(flat, own ? average(flat) : column(all.mean));
+  const variance = own ? average(mul(centred, centred)) : column(all.variance);
+  let y = cast(div(centred, sqrt(add(variance, eps))), x.dtype);
+  if (weight) y = mul(y, column(weight));
+  if (bias) y = add(y, column(bias));
+  return reshape(y, x.shape);
+}

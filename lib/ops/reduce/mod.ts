@@ -1,0 +1,11 @@
+export * from "./argmax.ts";
+export * from "./cumsum.ts";
+export * from "./log_sum_exp.ts";
+export * from "./max.ts";
+export * from "./mean.ts";
+export * from "./norm.ts";
+export * from "./softmax.ts";
+export * from "./sum.ts";
+export * from "./variance.ts";
+export type { Axes } from "./_axes.ts";
+export type { ReduceOptions } from "./_reduce.ts";

@@ -1,0 +1,30 @@
+import { record } from "../../core/autograd.ts";
+import { checkOptions } from "../../core/options.ts";
+import type { Tensor } from "../../tensor.ts";
+import { autocasted, checkDType, numbers } from "../_operands.ts";
+import { type Axes, reduceAxes, spread } from "./_axes.ts";
+import { type ReduceOptions, reduceRun } from "./_reduce.ts";
+
+/**
+ * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the
+ * shape; int32 in int64, but the result wraps, where PyTorch's is int64.
+ *
+ * ```ts
+ * import { sum, tensor } from "@cudeno/cudeno";
+ * const x = tensor([[1, 2], [3, 4]]);
+ * console.log(sum(x).itemSync(), sum(x, 0).dataSync()); // 10, and 4, 6
+ * ```
+ */
+export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
+  checkDType("sum", x, numbers);
+  [x] = autocasted("float32", x);
+  checkOptions("sum", options, ["keepDims"]);
+  return reduceAxes(
+    "sum",
+    x,
+    axes,
+    options.keepDims,
+    (part, run) =>
+      record(reduceRun("cdn_sum", part, run), "sum", [part], (grad) => [spread(grad, part, run)]),
+  );
+}
