@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 5
+#define CDN_ABI_VERSION 6
 
 /* Status codes. */
 enum {
@@ -362,12 +362,15 @@ int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h,
 /* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words,
  * uniforms and integers on every device (normal: but for the last bits). One counter yields 4
  * float32 or int32, or 2 float64. uniform: [low, high). normal: Box-Muller. randint: low..high-1,
- * int32. */
-int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset,
-                    int32_t dtype);
-int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset,
-                   int32_t dtype);
-int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
+ * int32. state: 0, or two int64 on the device, a seed that stands for the one given and what is
+ * added to the offset; random_advance adds to the latter. */
+int32_t cdn_uniform(uint32_t y, uint32_t state, int64_t n, double low, double high, int64_t seed,
+                    int64_t offset, int32_t dtype);
+int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, double std, int64_t seed,
+                   int64_t offset, int32_t dtype);
+int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, int32_t high, int64_t seed,
+                    int64_t offset);
+int32_t cdn_random_advance(uint32_t state, int64_t blocks);
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with
  * rstd = 1 / sqrt(the mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and
@@ -407,10 +410,10 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
                             int64_t channels, int64_t inner, double eps, int32_t dtype);
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
- * …; four a counter) is below p * 2^32. The same elements for every dtype. Its own gradient, with
- * the same seed and offset. */
-int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset,
-                    int32_t dtype);
+ * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
+ * Its own gradient, with the same seed, offset and state. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
+                    int64_t offset, int32_t dtype);
 
 /* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge;
  * the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms for x

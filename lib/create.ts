@@ -11,7 +11,7 @@ import {
 } from "./core/dtype.ts";
 import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
-import { takeRandom } from "./core/random.ts";
+import { drawRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { allocate } from "./core/allocate.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
@@ -266,7 +266,7 @@ export interface RandOptions extends CreateOptions {
 
 // A Philox block makes four numbers of 32 bits or two of 64.
 function takeFor(x: Tensor) {
-  return takeRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
+  return drawRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
 }
 
 function checkFloat(op: string, dtype: DType | undefined): void {
@@ -291,10 +291,10 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
   checkNumber("rand", "high", high, low);
   checkFloat("rand", rest.dtype);
   const x = empty("rand", shape, rest);
-  const { seed, offset } = takeFor(x);
+  const { state, seed, offset } = takeFor(x);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
+    backend.functions.cdn_uniform(x.handle, state, BigInt(x.size), low, high, seed, offset, x.code),
   );
   return x;
 }
@@ -327,10 +327,10 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   checkNumber("randn", "std", std, 0);
   checkFloat("randn", rest.dtype);
   const x = empty("randn", shape, rest);
-  const { seed, offset } = takeFor(x);
+  const { state, seed, offset } = takeFor(x);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
+    backend.functions.cdn_normal(x.handle, state, BigInt(x.size), mean, std, seed, offset, x.code),
   );
   return x;
 }
@@ -355,10 +355,10 @@ export function randint(
   checkInteger("randint", "high", high, low + 1);
   if (high > 2 ** 31 - 1) throw new ArgumentError(`randint: high is ${high}; it must fit int32`);
   const x = empty("randint", shape, { ...options, dtype: "int32" });
-  const { seed, offset } = takeFor(x);
+  const { state, seed, offset } = takeFor(x);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_randint(x.handle, BigInt(x.size), low, high, seed, offset),
+    backend.functions.cdn_randint(x.handle, state, BigInt(x.size), low, high, seed, offset),
   );
   return x;
 }

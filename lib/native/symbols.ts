@@ -128,9 +128,10 @@ export const symbols = {
   cdn_lstm_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
   cdn_gru_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
   cdn_rnn_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i32", "i32"], result: "i32" },
-  cdn_uniform: { parameters: ["u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
-  cdn_normal: { parameters: ["u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
-  cdn_randint: { parameters: ["u32", "i64", "i32", "i32", "i64", "i64"], result: "i32" },
+  cdn_uniform: { parameters: ["u32", "u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_normal: { parameters: ["u32", "u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_randint: { parameters: ["u32", "u32", "i64", "i32", "i32", "i64", "i64"], result: "i32" },
+  cdn_random_advance: { parameters: ["u32", "i64"], result: "i32" },
   cdn_layer_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_rms_norm: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
@@ -140,7 +141,7 @@ export const symbols = {
   cdn_batch_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_sums: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
-  cdn_dropout: { parameters: ["u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_dropout: { parameters: ["u32", "u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
   cdn_mse_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
   cdn_l1_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
   cdn_smooth_l1_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
@@ -187,4 +188,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 5;
+export const abiVersion = 6;

@@ -109,6 +109,7 @@
   X(uniform) \
   X(normal) \
   X(randint) \
+  X(random_advance) \
   X(layer_norm) \
   X(rms_norm) \
   X(norm_grad) \

@@ -1,6 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
-import { takeRandom } from "../../core/random.ts";
+import { drawRandom } from "../../core/random.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
@@ -36,16 +36,25 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   const p = probabilityOf("dropout", options.p);
   checkDType("dropout", x, floats);
   if (!(options.training ?? true) || p === 0) return x;
-  const { seed, offset } = takeRandom(Math.ceil(x.size / 4));
-  return drop(x, p, seed, offset);
+  const { state, seed, offset } = drawRandom(Math.ceil(x.size / 4));
+  return drop(x, p, state, seed, offset);
 }
 
 // Linear in x, and so its own gradient.
-function drop(x: Tensor, p: number, seed: bigint, offset: bigint): Tensor {
+function drop(x: Tensor, p: number, state: number, seed: bigint, offset: bigint): Tensor {
   const y = x.make(x.shape);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_dropout(y.handle, x.handle, BigInt(x.size), p, seed, offset, x.code),
+    backend.functions.cdn_dropout(
+      y.handle,
+      x.handle,
+      state,
+      BigInt(x.size),
+      p,
+      seed,
+      offset,
+      x.code,
+    ),
   );
-  return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset)]);
+  return record(y, "dropout", [x], (grad) => [drop(grad, p, state, seed, offset)]);
 }
