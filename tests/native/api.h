@@ -184,12 +184,13 @@
   X(nadam_step) \
   X(rmsprop_step) \
   X(adagrad_step) \
-  X(muon_step) \
   X(list_norm) \
   X(list_clip_norm) \
   X(list_clip) \
+  X(list_zero) \
   X(list_lerp) \
-  X(list_unscale)
+  X(list_unscale) \
+  X(scale_update)
 // clang-format on
 
 // Weak, so that the program also links without a library, to be given one by name.
