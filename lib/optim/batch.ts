@@ -7,7 +7,10 @@ import { handlesOf, sizesOf } from "./lists.ts";
 
 /** What an optimizer remembers of one parameter. */
 export interface ParameterState {
-  /** How many steps it has taken: those in which it had a gradient. */
+  /**
+   * How many steps it has taken: those in which it had a gradient. Optimizers whose steps are
+   * counted on the device set it in stateDict().
+   */
   step: number;
   /**
    * Tensors of the parameter's shape, by name; float32 for parameters of 16 bits, else of their
