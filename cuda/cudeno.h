@@ -29,7 +29,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 5
+#define CDN_ABI_VERSION 6
 
 /* Status codes. */
 enum {
@@ -362,12 +362,15 @@ int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h,
 /* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words,
  * uniforms and integers on every device (normal: but for the last bits). One counter yields 4
  * float32 or int32, or 2 float64. uniform: [low, high). normal: Box-Muller. randint: low..high-1,
- * int32. */
-int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed, int64_t offset,
-                    int32_t dtype);
-int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed, int64_t offset,
-                   int32_t dtype);
-int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed, int64_t offset);
+ * int32. state: 0, or two int64 on the device, a seed that stands for the one given and what is
+ * added to the offset; random_advance adds to the latter. */
+int32_t cdn_uniform(uint32_t y, uint32_t state, int64_t n, double low, double high, int64_t seed,
+                    int64_t offset, int32_t dtype);
+int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, double std, int64_t seed,
+                   int64_t offset, int32_t dtype);
+int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, int32_t high, int64_t seed,
+                    int64_t offset);
+int32_t cdn_random_advance(uint32_t state, int64_t blocks);
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with
  * rstd = 1 / sqrt(the mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and
@@ -407,10 +410,10 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
                             int64_t channels, int64_t inner, double eps, int32_t dtype);
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
- * …; four a counter) is below p * 2^32. The same elements for every dtype. Its own gradient, with
- * the same seed and offset. */
-int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed, int64_t offset,
-                    int32_t dtype);
+ * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
+ * Its own gradient, with the same seed, offset and state. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
+                    int64_t offset, int32_t dtype);
 
 /* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge;
  * the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms for x
@@ -522,58 +525,77 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count
  * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of
- * 16 bits, else of their dtype. First of all g = maximize ? -grad : grad, then p *= shrink
- * (decoupled weight decay: 1 - lr * decay) and g += weight_decay * p (coupled). Rates and
- * corrections that depend on the number of the step are computed by the caller.
+ * 16 bits, else of their dtype.
  *
- * sgd: v = momentum * v + (1 - dampening) * g (v = g where first); p -= lr * (nesterov ? g +
- * momentum * v : v). velocities may be NULL where momentum is 0; then p -= lr * g. adam: m = beta1
- * * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless largest is NULL;
- * p -= rate * m / (sqrt(l or s) / root_correction + eps). nadam: m, s as above; p -= (grad_rate * g
- * + momentum_rate * m) / (sqrt(s / correction) + eps). rmsprop: s = alpha * s + (1 - alpha) * g^2;
- * unless means is NULL, m = alpha * m + (1 - alpha) * g, and s - m^2 for s in what follows; d = g /
- * (sqrt(s) + eps); unless velocities is NULL, d = v = momentum * v + d; p -= lr * d. adagrad: s +=
- * g^2; p -= rate * g / (sqrt(s) + eps). muon: p -= rate * update; what makes the updates orthogonal
- * is the caller's. */
+ * clock: 8 float64 on the device: the steps taken, lr, and a number that nadam (the product of its
+ * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on; the others are
+ * the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
+ * not 0 the step is left out and does not count.
+ *
+ * First of all g = maximize ? -grad : grad, then p *= 1 - lr * weight_decay where it is decoupled,
+ * or else g += weight_decay * p.
+ *
+ * sgd: v = momentum * v + (1 - dampening) * g (v = g where there was none); p -= lr * (nesterov ? g
+ * + momentum * v : v). velocities may be NULL where momentum is 0; then p -= lr * g.
+ *
+ * adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
+ * largest is NULL; p -= lr / (1 - beta1^t) * m / (sqrt(l or s) / sqrt(1 - beta2^t) + eps).
+ *
+ * nadam: m, s as of adam; p -= lr * ((1 - mu(t)) / (1 - M(t)) * g + mu(t+1) / (1 - M(t+1)) * m) /
+ * (sqrt(s / (1 - beta2^t)) + eps), mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2), M(t) the
+ * product of mu(1)…mu(t).
+ *
+ * rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) *
+ * g, and s - m^2 for s in what follows; d = g / (sqrt(s) + eps); unless velocities is NULL, d = v =
+ * momentum * v + d; p -= lr * d.
+ *
+ * adagrad: s += g^2; p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps). */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
-                     const int64_t* sizes, int32_t count, double lr, double momentum,
-                     double dampening, double weight_decay, int32_t nesterov, int32_t first,
+                     const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
+                     double momentum, double dampening, double weight_decay, int32_t nesterov,
                      int32_t maximize, int32_t dtype);
 int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                       const uint32_t* squares, const uint32_t* largest, const int64_t* sizes,
-                      int32_t count, double rate, double beta1, double beta2,
-                      double root_correction, double eps, double weight_decay, double shrink,
-                      int32_t maximize, int32_t dtype);
+                      int32_t count, uint32_t clock, uint32_t skip, double beta1, double beta2,
+                      double eps, double weight_decay, int32_t decoupled, int32_t maximize,
+                      int32_t dtype);
 int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
-                       const uint32_t* squares, const int64_t* sizes, int32_t count,
-                       double grad_rate, double momentum_rate, double beta1, double beta2,
-                       double correction, double eps, double weight_decay, double shrink,
-                       int32_t maximize, int32_t dtype);
+                       const uint32_t* squares, const int64_t* sizes, int32_t count, uint32_t clock,
+                       uint32_t skip, double beta1, double beta2, double eps, double weight_decay,
+                       double momentum_decay, int32_t decoupled, int32_t maximize, int32_t dtype);
 int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares,
                          const uint32_t* means, const uint32_t* velocities, const int64_t* sizes,
-                         int32_t count, double lr, double alpha, double eps, double weight_decay,
-                         double momentum, int32_t maximize, int32_t dtype);
+                         int32_t count, uint32_t clock, uint32_t skip, double alpha, double eps,
+                         double weight_decay, double momentum, int32_t maximize, int32_t dtype);
 int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums,
-                         const int64_t* sizes, int32_t count, double rate, double eps,
-                         double weight_decay, int32_t maximize, int32_t dtype);
-int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes,
-                      int32_t count, double rate, double shrink, int32_t dtype);
+                         const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
+                         double lr_decay, double eps, double weight_decay, int32_t maximize,
+                         int32_t dtype);
 
 /* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the
  * largest |x| for infinite p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm +
- * 1e-6)) for a norm on the device, one float64. clip: x to low..high. lerp: y += weight * (x - y),
- * y float32 where x is of 16 bits. unscale: x *= factor, and found, one int32, becomes 1 if any x
- * was NaN or infinite. */
+ * 1e-6)) for a norm on the device, one float64. clip: x to low..high. zero: x = 0. unscale: x /=
+ * scale, one float64 on the device, and found, one float64, becomes 1 if any x was NaN or infinite.
+ * lerp: y += weight * (x - y), y float32 where x is of 16 bits, unless skip; clock: 0, or one that
+ * counts the call: then `first` stands for the weight at the first one. */
 int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* sizes, int32_t count, double p,
                       int32_t dtype);
 int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int64_t* sizes, int32_t count,
                            double limit, int32_t dtype);
 int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low,
                       double high, int32_t dtype);
+int32_t cdn_list_zero(const uint32_t* xs, const int64_t* sizes, int32_t count, int32_t dtype);
 int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int64_t* sizes, int32_t count,
-                      double weight, int32_t dtype);
-int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, const int64_t* sizes, int32_t count,
-                         double factor, int32_t dtype);
+                      uint32_t clock, uint32_t skip, double weight, double first, int32_t dtype);
+int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, uint32_t scale, const int64_t* sizes,
+                         int32_t count, int32_t dtype);
+
+/* The end of a step with a scaled loss. state: 3 float64, the scale, the good steps since it
+ * changed, and 1 if a flag was set at this call. found: count handles of such flags, of
+ * cdn_list_unscale, which become 0. A step with a flag set multiplies the scale by backoff, and
+ * `interval` good ones by growth, unless that makes more than float32 holds. */
+int32_t cdn_scale_update(uint32_t state, const uint32_t* found, int32_t count, double growth,
+                         double backoff, double interval);
 
 #if defined(__cplusplus)
 }

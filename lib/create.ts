@@ -10,7 +10,7 @@ import {
 } from "./core/dtype.ts";
 import { byteLengthOf, bytesOf, plainArray } from "./core/host.ts";
 import { checkInteger, checkNumber, checkOptions } from "./core/options.ts";
-import { takeRandom } from "./core/random.ts";
+import { drawRandom } from "./core/random.ts";
 import { checkShape, formatShape, MAX_RANK, type Shape, sizeOf } from "./core/shape.ts";
 import { call } from "./native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
@@ -247,7 +247,7 @@ export interface RandOptions extends CreateOptions {
 
 // A Philox block makes four numbers of 32 bits or two of 64.
 function takeFor(x: Tensor) {
-  return takeRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
+  return drawRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
 }
 
 function checkFloat(op: string, dtype: DType | undefined): void {
@@ -272,8 +272,8 @@ export function rand(shape: Shape, options: RandOptions = {}): Tensor {
   checkNumber("rand", "high", high, low);
   checkFloat("rand", rest.dtype);
   const x = empty("rand", shape, rest);
-  const { seed, offset } = takeFor(x);
-  call("cdn_uniform", x, x.size, low, high, seed, offset, x.code);
+  const { state, seed, offset } = takeFor(x);
+  call("cdn_uniform", x, state, x.size, low, high, seed, offset, x.code);
   return x;
 }
 
@@ -305,8 +305,8 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   checkNumber("randn", "std", std, 0);
   checkFloat("randn", rest.dtype);
   const x = empty("randn", shape, rest);
-  const { seed, offset } = takeFor(x);
-  call("cdn_normal", x, x.size, mean, std, seed, offset, x.code);
+  const { state, seed, offset } = takeFor(x);
+  call("cdn_normal", x, state, x.size, mean, std, seed, offset, x.code);
   return x;
 }
 
@@ -330,7 +330,7 @@ export function randint(
   checkInteger("randint", "high", high, low + 1);
   if (high > 2 ** 31 - 1) throw new ArgumentError(`randint: high is ${high}; it must fit int32`);
   const x = empty("randint", shape, { ...options, dtype: "int32" });
-  const { seed, offset } = takeFor(x);
-  call("cdn_randint", x, x.size, low, high, seed, offset);
+  const { state, seed, offset } = takeFor(x);
+  call("cdn_randint", x, state, x.size, low, high, seed, offset);
   return x;
 }

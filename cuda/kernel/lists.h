@@ -51,7 +51,7 @@ CDN_FN Chunk<LISTS> chunk_of(const Tensors<LISTS>& table, int64_t c) {
 struct List {
   const uint32_t* handles;
   const char* name;
-  bool written, wide;
+  bool written = true, wide = true;
 };
 
 // The lists in portions for a launch each, all checked before the first of them. Functors only read

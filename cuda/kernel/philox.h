@@ -23,6 +23,22 @@ CDN_FN Words philox(uint64_t seed, uint64_t counter) {
   return w;
 }
 
+// A stream of blocks of four words: from `offset` on, or by the seed in device memory and from as
+// much further than the offset there, so that a captured step draws other words when it is
+// replayed.
+struct RandomStream {
+  uint64_t seed, offset;
+  const uint64_t* state;
+  CDN_FN Words block(int64_t i) const {
+    uint64_t at = offset + static_cast<uint64_t>(i);
+    return state ? philox(state[0], state[1] + at) : philox(seed, at);
+  }
+};
+inline RandomStream random_stream(Call& call, uint32_t state, int64_t seed, int64_t offset) {
+  return {static_cast<uint64_t>(seed), static_cast<uint64_t>(offset),
+          state ? call.in<uint64_t>(state, "state", 2) : nullptr};
+}
+
 // [0, 1) with all the bits the type has.
 template <class T> struct Unit;
 template <> struct Unit<float> {

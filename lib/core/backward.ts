@@ -2,6 +2,7 @@ import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
 import { type Node, record, withRecording } from "./autograd.ts";
 import type { Gate, Step } from "./gate.ts";
+import { writeFlat } from "./layout.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, syncScope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
@@ -289,6 +290,10 @@ class Pass implements Step {
     withRecording(this.create, () => {
       for (const [leaf, grad] of this.#gradients) {
         const before = leaf.grad;
+        if (before && !this.create && addInPlace(before, grad)) {
+          this.#release(grad);
+          continue;
+        }
         const total = before ? before.plus(grad) : this.#own(grad);
         leaf.grad = ownAs(total, leaf);
         if (!this.create) before?.dispose(freedByBackward);
@@ -307,6 +312,18 @@ class Pass implements Step {
     this.#release(grad);
     return copy;
   }
+}
+
+// Adds to a gradient where it is, unless that is memory of another tensor too; a captured step finds
+// it in its place.
+function addInPlace(y: TensorBase, x: TensorBase): boolean {
+  if (y.shared || y.requiresGrad || y.dtype !== x.dtype || !sameShape(y.shape, x.shape)) {
+    return false;
+  }
+  const { backend, handle } = y;
+  const at = writeFlat(y.size);
+  backend.check(backend.functions.cdn_add(handle, handle, x.handle, at, 1, 0, y.code));
+  return true;
 }
 
 // The tensors that an operation made, on the way from the roots to the leaves, or to `stops`.

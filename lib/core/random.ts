@@ -1,4 +1,5 @@
 import { formatValue } from "./format.ts";
+import type { Argument } from "../native/call.ts";
 import { ArgumentError } from "../native/errors.ts";
 
 // One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from
@@ -28,15 +29,49 @@ export function manualSeed(n: number): void {
   seeded = true;
 }
 
+/** Where Philox blocks are: by seed and offset, and a device's state of those, or null. */
+export interface RandomBlocks {
+  readonly state: Argument;
+  readonly seed: bigint;
+  readonly offset: bigint;
+}
+
 /** Takes `blocks` Philox blocks for the caller alone, and says where they are. */
-export function takeRandom(blocks: number): { seed: bigint; offset: bigint } {
+export function takeRandom(blocks: number): RandomBlocks {
   if (!seeded) {
     seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]!);
     seeded = true;
   }
   const offset = drawn;
   drawn += BigInt(blocks);
-  return { seed, offset };
+  return { state: null, seed, offset };
+}
+
+// While random numbers are to come from a device's state: that, and the blocks taken there.
+let held: { state: Argument; taken: bigint } | null = null;
+
+/** The same for a kernel. */
+export function drawRandom(blocks: number): RandomBlocks {
+  if (!held) return takeRandom(blocks);
+  const offset = held.taken;
+  held.taken += BigInt(blocks);
+  return { state: held.state, seed: 0n, offset };
+}
+
+/**
+ * Runs `fn` with kernels that draw by the seed and from the offset in device memory, two int64, so
+ * that they draw other numbers when they run again. Returns how many blocks they take, by which
+ * cdn_random_advance() then moves the offset on.
+ */
+export function withRandomState(state: Argument, fn: () => void): bigint {
+  const before = held;
+  const own = held = { state, taken: 0n };
+  try {
+    fn();
+  } finally {
+    held = before;
+  }
+  return own.taken;
 }
 
 // The high and low halves of the product of two 32-bit words.

@@ -131,9 +131,10 @@ export const symbols = {
   cdn_lstm_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
   cdn_gru_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
   cdn_rnn_cell_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i32", "i32"], result: "i32" },
-  cdn_uniform: { parameters: ["u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
-  cdn_normal: { parameters: ["u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
-  cdn_randint: { parameters: ["u32", "i64", "i32", "i32", "i64", "i64"], result: "i32" },
+  cdn_uniform: { parameters: ["u32", "u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_normal: { parameters: ["u32", "u32", "i64", "f64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_randint: { parameters: ["u32", "u32", "i64", "i32", "i32", "i64", "i64"], result: "i32" },
+  cdn_random_advance: { parameters: ["u32", "i64"], result: "i32" },
   cdn_layer_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_rms_norm: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32"], result: "i32" },
@@ -143,7 +144,7 @@ export const symbols = {
   cdn_batch_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_sums: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
-  cdn_dropout: { parameters: ["u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_dropout: { parameters: ["u32", "u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
   cdn_mse_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
   cdn_l1_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
   cdn_smooth_l1_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
@@ -169,17 +170,18 @@ export const symbols = {
   cdn_matmul: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_matmul_variant: { parameters: ["i32"], result: "pointer" },
   cdn_matmul_fused: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i32", "i32", "f64", "f64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
-  cdn_sgd_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "i32", "i32", "i32", "i32"], result: "i32" },
-  cdn_adam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
-  cdn_nadam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
-  cdn_rmsprop_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
-  cdn_adagrad_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
-  cdn_muon_step: { parameters: ["buffer", "buffer", "buffer", "i32", "f64", "f64", "i32"], result: "i32" },
+  cdn_sgd_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "i32", "i32", "i32"], result: "i32" },
+  cdn_adam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "f64", "i32", "i32", "i32"], result: "i32" },
+  cdn_nadam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "f64", "f64", "i32", "i32", "i32"], result: "i32" },
+  cdn_rmsprop_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
+  cdn_adagrad_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
   cdn_list_norm: { parameters: ["u32", "buffer", "buffer", "i32", "f64", "i32"], result: "i32" },
   cdn_list_clip_norm: { parameters: ["buffer", "u32", "buffer", "i32", "f64", "i32"], result: "i32" },
   cdn_list_clip: { parameters: ["buffer", "buffer", "i32", "f64", "f64", "i32"], result: "i32" },
-  cdn_list_lerp: { parameters: ["buffer", "buffer", "buffer", "i32", "f64", "i32"], result: "i32" },
-  cdn_list_unscale: { parameters: ["buffer", "u32", "buffer", "i32", "f64", "i32"], result: "i32" },
+  cdn_list_zero: { parameters: ["buffer", "buffer", "i32", "i32"], result: "i32" },
+  cdn_list_lerp: { parameters: ["buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "i32"], result: "i32" },
+  cdn_list_unscale: { parameters: ["buffer", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
+  cdn_scale_update: { parameters: ["u32", "buffer", "i32", "f64", "f64", "f64"], result: "i32" },
 } as const;
 
 /** The same functions called on another thread, for waiting without holding up the event loop. */
@@ -190,4 +192,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 5;
+export const abiVersion = 6;

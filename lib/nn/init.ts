@@ -2,7 +2,7 @@ import { formatValue } from "../core/format.ts";
 import { dtypeInfo } from "../core/dtype.ts";
 import { parametersChanged } from "../core/autocast.ts";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";
-import { takeRandom } from "../core/random.ts";
+import { drawRandom } from "../core/random.ts";
 import { formatShape, sizeOf } from "../core/shape.ts";
 import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -33,7 +33,7 @@ export interface KaimingOptions {
 }
 
 // A Philox block makes four numbers of 32 bits or two of 64.
-const takeFor = (x: Tensor) => takeRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
+const takeFor = (x: Tensor) => drawRandom(Math.ceil(x.size / (x.dtype === "float64" ? 2 : 4)));
 
 /**
  * Fills with numbers uniform in [low, high), by default [0, 1). As torch.nn.init.uniform_.
@@ -52,8 +52,8 @@ export function uniform(
   checkDType("uniform", x, floats);
   checkNumber("uniform", "low", low);
   checkNumber("uniform", "high", high, low);
-  const { seed, offset } = takeFor(x);
-  call("cdn_uniform", x, x.size, low, high, seed, offset, x.code);
+  const { state, seed, offset } = takeFor(x);
+  call("cdn_uniform", x, state, x.size, low, high, seed, offset, x.code);
   parametersChanged();
   return x;
 }
@@ -76,8 +76,8 @@ export function normal(
   checkDType("normal", x, floats);
   checkNumber("normal", "mean", mean);
   checkNumber("normal", "std", std, 0);
-  const { seed, offset } = takeFor(x);
-  call("cdn_normal", x, x.size, mean, std, seed, offset, x.code);
+  const { state, seed, offset } = takeFor(x);
+  call("cdn_normal", x, state, x.size, mean, std, seed, offset, x.code);
   parametersChanged();
   return x;
 }

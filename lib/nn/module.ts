@@ -1,11 +1,12 @@
 import { checkStateDict } from "./_state_dict.ts";
 import { summaryOf, treeOf } from "./_summary.ts";
 import type { DeviceName } from "../core/backend.ts";
-import { noGrad, zeroGrad } from "../core/autograd.ts";
+import { noGrad } from "../core/autograd.ts";
 import { checkOptions, refuse } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { zeroGradients, type ZeroGradOptions } from "../optim/lists.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
 
@@ -111,9 +112,9 @@ export abstract class Module {
     return Array.from(this.namedParameters(), ([, tensor]) => tensor);
   }
 
-  /** Frees the gradients of all parameters. */
-  zeroGrad(): void {
-    zeroGrad(this.parameters());
+  /** Frees the gradients of all parameters, or with `{ setToNone: false }` fills them with 0. */
+  zeroGrad(options: ZeroGradOptions = {}): void {
+    zeroGradients(this.parameters(), options);
   }
 
   /** All parameters and buffers by name: the tensors themselves, not copies. */

@@ -34,6 +34,9 @@ export interface AdagradOptions {
  * ```
  */
 export class Adagrad extends Optimizer<AdagradOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<AdagradOptions>, options: AdagradOptions = {}) {
     super("Adagrad", params, options, {
       lr: 0.01,
@@ -53,15 +56,17 @@ export class Adagrad extends Optimizer<AdagradOptions> {
 
   /** @ignore */
   protected override update(batch: Batch<Group<AdagradOptions>>): void {
-    const { lr, lrDecay, weightDecay, initialAccumulatorValue, eps, maximize } = batch.group;
-    const { backend, step } = batch;
+    const { lrDecay, weightDecay, initialAccumulatorValue, eps, maximize } = batch.group;
+    const { backend } = batch;
     backend.check(backend.functions.cdn_adagrad_step(
       batch.handles(),
       batch.grads(),
       batch.state("sum", initialAccumulatorValue),
       batch.sizes(),
       batch.params.length,
-      lr / (1 + (step - 1) * lrDecay),
+      batch.clock(),
+      batch.skip,
+      lrDecay,
       eps,
       weightDecay,
       Number(maximize),

@@ -36,6 +36,9 @@ export interface AdamOptions {
  * ```
  */
 export class Adam extends Optimizer<AdamOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("Adam", params, options, {
       lr: 1e-3,

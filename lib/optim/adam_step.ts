@@ -12,8 +12,8 @@ export function checkAdam(op: string, options: Complete<AdamOptions>): void {
 
 /** A step of Adam, or of AdamW where the weight decay is decoupled. */
 export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean): void {
-  const { lr, betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
-  const { backend, step } = batch;
+  const { betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
+  const { backend } = batch;
   backend.check(backend.functions.cdn_adam_step(
     batch.handles(),
     batch.grads(),
@@ -22,13 +22,13 @@ export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean)
     amsgrad ? batch.state("maxExpAvgSq") : null,
     batch.sizes(),
     batch.params.length,
-    lr / (1 - beta1 ** step),
+    batch.clock(),
+    batch.skip,
     beta1,
     beta2,
-    Math.sqrt(1 - beta2 ** step),
     eps,
-    decoupled ? 0 : weightDecay,
-    decoupled ? 1 - lr * weightDecay : 1,
+    weightDecay,
+    Number(decoupled),
     Number(maximize),
     batch.code,
   ));

@@ -25,6 +25,9 @@ import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
  * ```
  */
 export class AdamW extends Optimizer<AdamOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<AdamOptions>, options: AdamOptions = {}) {
     super("AdamW", params, options, {
       lr: 1e-3,

@@ -2,11 +2,15 @@ import type { Backend } from "../core/backend.ts";
 import { computeDType } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
+import { Clock, type CountedState } from "./clock.ts";
 import { handlesOf, sizesOf } from "./lists.ts";
 
 /** What an optimizer remembers of one parameter. */
 export interface ParameterState {
-  /** How many steps it has taken: those in which it had a gradient. */
+  /**
+   * How many steps it has taken: those in which it had a gradient. Optimizers whose steps are
+   * counted on the device set it in stateDict().
+   */
   step: number;
   /**
    * Tensors of the parameter's shape, by name; float32 for parameters of 16 bits, else of their
@@ -18,7 +22,7 @@ export interface ParameterState {
 }
 
 /**
- * Parameters of one group that take the same step: of one device and dtype, and after as many
+ * Parameters of one group that take the same step: of one device and dtype, and after the same
  * steps. It serves for as many steps as the same parameters have gradients, and fills the same
  * lists at each.
  */
@@ -29,10 +33,13 @@ export class Batch<G> {
   readonly params: readonly Tensor[];
   /** What is remembered of each. */
   readonly states: readonly ParameterState[];
+  /** Of a flag on the device, one float64: where it is not 0, the step is to be left out. Or 0. */
+  skip = 0;
 
   readonly #handles: Uint32Array<ArrayBuffer>;
   readonly #grads: Uint32Array<ArrayBuffer>;
   readonly #sizes: BigInt64Array<ArrayBuffer>;
+  #clock: Clock | undefined;
   readonly #named = new Map<string, { tensors: Tensor[]; handles: Uint32Array<ArrayBuffer> }>();
 
   /** Used by Optimizer.step(). */
@@ -53,6 +60,32 @@ export class Batch<G> {
   /** The device as operations see it. */
   get backend(): Backend {
     return this.params[0]!.backend;
+  }
+
+  /**
+   * The handle of the clock that counts the batch's steps, with the group's learning rate: one made
+   * before for these parameters alone, or else a new one. `extra` is the number to be carried on
+   * from there, or the one that was saved under a name.
+   */
+  clock(extra = 0, name?: string): number {
+    if (!this.#clock) {
+      const states = this.states as CountedState[];
+      const first = states[0]!;
+      const before = first.clock;
+      const saved = name === undefined ? undefined : first.numbers[name];
+      const clock = !before
+        ? new Clock(this.params[0]!, first.step, saved ?? extra, name)
+        : before.users > states.length
+        ? before.copy()
+        : before;
+      if (clock !== before) {
+        clock.users = states.length;
+        if (before) before.users -= clock.users;
+        for (const state of states) state.clock = clock;
+      }
+      this.#clock = clock;
+    }
+    return this.#clock.at((this.group as { lr: number }).lr);
   }
 
   /** The dtype as the library numbers it. */

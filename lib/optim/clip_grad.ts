@@ -6,7 +6,7 @@ import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkSameDevice } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
+import { type Gradients, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
 
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {
@@ -43,35 +43,34 @@ export function clipGradNorm(
       `clipGradNorm: normType is ${formatValue(normType)}; it must be a number above 0`,
     );
   }
-  const gradients = gradientsOf("clipGradNorm", parameters);
-  if (gradients.length === 0) return zeros([], { dtype: "float64" });
-  checkSameDevice("clipGradNorm", gradients[0]!, ...gradients.slice(1));
-  return noGrad(() => scope(() => clip(gradients, maxNorm, normType)));
+  const parts = gradientsOf("clipGradNorm", parameters);
+  const [first, ...others] = parts.map(({ params }) => params[0]!.grad as Tensor);
+  if (!first) return zeros([], { dtype: "float64" });
+  checkSameDevice("clipGradNorm", first, ...others);
+  return noGrad(() => scope(() => clip(first, parts, maxNorm, normType)));
 }
 
-function clip(gradients: Tensor[], maxNorm: number, normType: number): Tensor {
-  const parts = alike(gradients);
-  const measure = (y: Tensor, xs: Tensor[]) => {
-    const { backend, code } = xs[0]!;
-    const [handles, sizes] = [handlesOf(xs), sizesOf(xs)];
-    backend.check(
-      backend.functions.cdn_list_norm(y.handle, handles, sizes, xs.length, normType, code),
-    );
+function clip(
+  like: Tensor,
+  parts: readonly Gradients[],
+  maxNorm: number,
+  normType: number,
+): Tensor {
+  const { backend } = like;
+  const { cdn_list_norm, cdn_list_clip_norm } = backend.functions;
+  const measure = ({ handles, sizes, code }: Omit<Gradients, "backend" | "params">) => {
+    const y = like.make([], "float64");
+    backend.check(cdn_list_norm(y.handle, handles, sizes, handles.length, normType, code));
     return y;
   };
-  const norms = parts.map(({ tensors }) => measure(tensors[0]!.make([], "float64"), tensors));
+  const norms = parts.map(measure);
   // The norm of all is that of the dtypes' norms.
-  const norm = norms.length === 1 ? norms[0]! : measure(norms[0]!.make([]), norms);
-  for (const { backend, code, tensors } of parts) {
+  const norm = norms.length === 1
+    ? norms[0]!
+    : measure({ handles: handlesOf(norms), sizes: sizesOf(norms), code: norms[0]!.code });
+  for (const { handles, sizes, code } of parts) {
     backend.check(
-      backend.functions.cdn_list_clip_norm(
-        handlesOf(tensors),
-        norm.handle,
-        sizesOf(tensors),
-        tensors.length,
-        maxNorm,
-        code,
-      ),
+      cdn_list_clip_norm(handles, norm.handle, sizes, handles.length, maxNorm, code),
     );
   }
   return norm;
@@ -91,16 +90,8 @@ function clip(gradients: Tensor[], maxNorm: number, normType: number): Tensor {
  */
 export function clipGradValue(parameters: Tensor | Iterable<Tensor>, value: number): void {
   checkNumber("clipGradValue", "value", value, 0);
-  for (const { backend, code, tensors } of alike(gradientsOf("clipGradValue", parameters))) {
-    backend.check(
-      backend.functions.cdn_list_clip(
-        handlesOf(tensors),
-        sizesOf(tensors),
-        tensors.length,
-        -value,
-        value,
-        code,
-      ),
-    );
+  for (const { backend, code, handles, sizes } of gradientsOf("clipGradValue", parameters)) {
+    const { cdn_list_clip } = backend.functions;
+    backend.check(cdn_list_clip(handles, sizes, handles.length, -value, value, code));
   }
 }

@@ -1,5 +1,5 @@
 import { noGrad } from "../core/autograd.ts";
-import { checkInteger, checkNumber, checkOptions, checkState } from "../core/options.ts";
+import { checkInteger, checkNumber, checkOptions, checkState, refuse } from "../core/options.ts";
 import { computeDType } from "../core/dtype.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -7,7 +7,10 @@ import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Module } from "../nn/module.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { lerpAll, listOf } from "./lists.ts";
+import { Clock } from "./clock.ts";
+import { GradScaler } from "./grad_scaler.ts";
+import { internals } from "./internals.ts";
+import { handlesOf, listOf, sizesOf } from "./lists.ts";
 import { copyLike } from "./state.ts";
 
 /** Options of {@linkcode EMA}. */
@@ -25,6 +28,31 @@ export interface EMAState {
   tensors: Record<string, Tensor>;
   /** How many updates went into them. */
   updates: number;
+}
+
+// Averages and parameters of one device and dtype, and the clock that counts their updates.
+interface Part {
+  averages: Tensor[];
+  params: Tensor[];
+  to: Uint32Array<ArrayBuffer>;
+  from: Uint32Array<ArrayBuffer>;
+  sizes: BigInt64Array<ArrayBuffer>;
+  clock: Clock;
+}
+
+function partsOf(averages: readonly Tensor[], params: readonly Tensor[]): Part[] {
+  const parts = Map.groupBy(params.keys(), (i) => `${params[i]!.device} ${params[i]!.dtype}`);
+  return Array.from(parts.values(), (places) => {
+    const part = (list: readonly Tensor[]) => places.map((i) => list[i]!);
+    const pair = { averages: part(averages), params: part(params) };
+    return {
+      ...pair,
+      to: handlesOf(pair.averages),
+      from: handlesOf(pair.params),
+      sizes: sizesOf(pair.params),
+      clock: new Clock(pair.params[0]!),
+    };
+  });
 }
 
 /**
@@ -54,7 +82,7 @@ export class EMA {
   readonly #parameters: readonly Tensor[];
   readonly #averages: readonly Tensor[];
   readonly #decay: number;
-  #updates = 0;
+  readonly #parts: readonly Part[];
   #trained: readonly Tensor[] | null = null; // while the averages are applied
 
   constructor(model: Module | Iterable<Tensor>, options: EMAOptions = {}) {
@@ -71,12 +99,13 @@ export class EMA {
       this.#parameters.map((p) => copyLike(p, p, computeDType(p.dtype)))
     );
     this.#averages.forEach(keep);
+    this.#parts = partsOf(this.#averages, this.#parameters);
     this.#decay = decay;
   }
 
-  /** How many updates there were. */
+  /** How many updates there were. Waits for the device, which counts them. */
   get updates(): number {
-    return this.#updates;
+    return this.#parts[0]!.clock.read().step;
   }
 
   /** The averages, in the parameters' order. */
@@ -89,13 +118,31 @@ export class EMA {
     return this.#trained !== null;
   }
 
-  /** Takes the parameters as they are now into the averages. */
-  update(): void {
+  /**
+   * Takes the parameters as they are now into the averages. Given a scaler, after its update(), only
+   * if no step was left out there.
+   */
+  update(scaler?: GradScaler): void {
     if (this.applied) {
       throw new ArgumentError("EMA: the averages are applied to the model; restore() it first");
     }
-    lerpAll(this.#averages, this.#parameters, this.#updates === 0 ? 1 : 1 - this.#decay);
-    this.#updates++;
+    if (scaler !== undefined && !(scaler instanceof GradScaler)) {
+      refuse("EMA", "the scaler", scaler, "the optim.GradScaler that steps");
+    }
+    for (const { averages, params, to, from, sizes, clock } of this.#parts) {
+      const { backend, code } = params[0]!;
+      backend.check(backend.functions.cdn_list_lerp(
+        handlesOf(averages, to),
+        handlesOf(params, from),
+        sizes,
+        params.length,
+        clock.at(0),
+        scaler ? internals.skippedBy(scaler, backend) : 0,
+        1 - this.#decay,
+        1,
+        code,
+      ));
+    }
   }
 
   /** Puts the averages into the model, and keeps the parameters aside. */
@@ -127,7 +174,7 @@ export class EMA {
   stateDict(): EMAState {
     if (this.applied) throw new ArgumentError("EMA: restore() the model before stateDict()");
     const tensors = Object.fromEntries(this.#averages.map((x, i) => [`${i}`, x]));
-    return { tensors, updates: this.#updates };
+    return { tensors, updates: this.updates };
   }
 
   /** Copies the averages of another EMA, over parameters of the same shapes. */
@@ -161,11 +208,12 @@ export class EMA {
       );
       this.#averages.forEach((average, i) => average.copyFrom(copies[i]!));
     });
-    this.#updates = updates;
+    for (const { clock } of this.#parts) clock.set(updates);
   }
 
   /** Frees the averages. */
   dispose(): void {
     for (const x of [...this.#averages, ...this.#trained ?? []]) x.dispose();
+    for (const { clock } of this.#parts) clock.dispose();
   }
 }

@@ -5,11 +5,15 @@ import {
   type Complete,
   optionsOf,
 } from "../core/options.ts";
-import { keep } from "../core/scope.ts";
+import { computeDType } from "../core/dtype.ts";
+import { keep, scope } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import { mul } from "../ops/elementwise/binary.ts";
+import { cast } from "../ops/elementwise/_cast.ts";
 import type { Tensor } from "../tensor.ts";
-import { alike, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
+import { internals } from "./internals.ts";
+import { gradientsOf, handlesOf } from "./lists.ts";
 import { type Optimizer } from "./optimizer.ts";
 import { checkOptimizer } from "./check.ts";
 
@@ -35,18 +39,26 @@ export interface GradScalerState {
   goodSteps: number;
 }
 
-// One flag a device, until it was read: did any gradient hold NaN or infinity?
+// The flags of an optimizer's gradients, one float64 a device, and how far its step has come.
 interface Round {
   flags: Tensor[];
+  unscaled: boolean;
   stepped: boolean;
-  bad: boolean;
+}
+
+// On one device: the scale, the good steps since it changed, and whether the last update() met a
+// step that was left out; and views of the first and of the last.
+interface State {
+  all: Tensor;
+  scale: Tensor;
+  skipped: Tensor;
 }
 
 /**
  * Scales losses so that small gradients survive float16, as torch.amp.GradScaler: the loss is
  * multiplied before backward(), the gradients are divided again before the step, and a step whose
  * gradients are not all finite is left out and lowers the scale. bfloat16 and float32 need none of
- * this.
+ * this. The scale and whether gradients were finite stay on the device, and no step waits for it.
  *
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
@@ -62,8 +74,9 @@ interface Round {
 export class GradScaler {
   readonly #options: Complete<GradScalerOptions>;
   readonly #rounds = new Map<Optimizer, Round>();
-  #scale: number;
-  #goodSteps = 0;
+  readonly #states: State[] = []; // one a device; the first one leads
+  #found = new Uint32Array(); // the flags' handles
+  #given: GradScalerState; // until it is on a device
 
   constructor(options: GradScalerOptions = {}) {
     const all = this.#options = optionsOf<GradScalerOptions>("GradScaler", options, {
@@ -87,17 +100,25 @@ export class GradScaler {
       );
     }
     checkInteger("GradScaler", "growthInterval", all.growthInterval, 1);
-    this.#scale = all.initScale;
+    this.#given = { scale: all.initScale, goodSteps: 0 };
   }
 
-  /** The scale as it is now; 1 where scaling is not enabled. */
+  static {
+    internals.skippedBy = (scaler, backend) =>
+      scaler.#states.find(({ all }) => all.backend === backend)?.skipped.handle ?? 0;
+  }
+
+  /** The scale as it is now; 1 where scaling is not enabled. Waits for the device. */
   getScale(): number {
-    return this.#options.enabled ? this.#scale : 1;
+    return this.#options.enabled ? this.stateDict().scale : 1;
   }
 
   /** The loss times the scale: call backward() on this. Recorded. */
   scale(loss: Tensor): Tensor {
-    return this.#options.enabled ? mul(loss, this.#scale) : loss;
+    if (!this.#options.enabled) return loss;
+    checkTensor("GradScaler", loss);
+    const wide = computeDType(loss.dtype); // the scale may be more than float16 holds
+    return cast(mul(cast(loss, wide), cast(this.#on(loss).scale, wide)), loss.dtype);
   }
 
   /**
@@ -107,48 +128,50 @@ export class GradScaler {
   unscale(optimizer: Optimizer): void {
     checkOptimizer("GradScaler", optimizer);
     if (!this.#options.enabled) return;
-    if (this.#rounds.has(optimizer)) {
+    let round = this.#rounds.get(optimizer);
+    if (!round) {
+      this.#rounds.set(optimizer, round = { flags: [], unscaled: false, stepped: false });
+    }
+    if (round.unscaled) {
       throw new ArgumentError(
         "GradScaler: the gradients were unscaled since the last update() already",
       );
     }
-    const gradients = gradientsOf("GradScaler", optimizer.groups.flatMap(({ params }) => params));
-    const round: Round = { flags: [], stepped: false, bad: false };
-    this.#rounds.set(optimizer, round);
-    for (const { backend, code, tensors } of alike(gradients)) {
-      const first = tensors[0]!;
-      let flag = round.flags.find(({ device }) => device === first.device);
-      if (!flag) round.flags.push(flag = keep(first.make([], "int32").fill(0)));
+    const { flags } = round;
+    const gradients = gradientsOf("GradScaler", internals.parametersOf(optimizer));
+    round.unscaled = true;
+    for (const { backend, code, handles, sizes, params } of gradients) {
+      const { scale } = this.#on(params[0]!);
+      let flag = flags.find((flag) => flag.backend === backend);
+      if (!flag) flags.push(flag = keep(scale.make([]).fill(0)));
       backend.check(backend.functions.cdn_list_unscale(
-        handlesOf(tensors),
+        handles,
         flag.handle,
-        sizesOf(tensors),
-        tensors.length,
-        1 / this.#scale,
+        scale.handle,
+        sizes,
+        handles.length,
         code,
       ));
     }
+    const [lead] = this.#states;
+    if (flags.some(({ backend }) => backend !== lead!.all.backend)) this.#join(flags);
   }
 
   /**
-   * Unscales the gradients, unless that was done, and lets the optimizer step if they are all
-   * finite. Returns whether it did. Waits for the device, to know.
+   * Unscales the gradients, unless that was done, and lets the optimizer step: where they are not
+   * all finite, the step changes nothing and does not count. Nothing waits for the device, unless
+   * the optimizer is a class of your own.
    */
-  step(optimizer: Optimizer): boolean {
+  step(optimizer: Optimizer): void {
     checkOptimizer("GradScaler", optimizer);
-    if (!this.#options.enabled) {
-      optimizer.step();
-      return true;
-    }
-    if (!this.#rounds.has(optimizer)) this.unscale(optimizer);
+    if (!this.#options.enabled) return optimizer.step();
+    if (!this.#rounds.get(optimizer)?.unscaled) this.unscale(optimizer);
     const round = this.#rounds.get(optimizer)!;
     if (round.stepped) {
       throw new ArgumentError("GradScaler: step() was called since the last update() already");
     }
-    this.#settle(round);
     round.stepped = true;
-    if (!round.bad) optimizer.step();
-    return !round.bad;
+    internals.stepUnless(optimizer, round.flags);
   }
 
   /**
@@ -157,26 +180,39 @@ export class GradScaler {
    */
   update(): void {
     if (!this.#options.enabled) return;
-    if (this.#rounds.size === 0) {
+    const rounds = [...this.#rounds.values()].filter(({ unscaled }) => unscaled);
+    if (rounds.length === 0) {
       throw new ArgumentError("GradScaler: call step() or unscale() before update()");
     }
-    const rounds = [...this.#rounds.values()];
-    rounds.forEach((round) => this.#settle(round));
-    this.#rounds.clear();
-    const { growthFactor, backoffFactor, growthInterval } = this.#options;
-    if (rounds.some(({ bad }) => bad)) {
-      this.#scale *= backoffFactor;
-      this.#goodSteps = 0;
-    } else if (++this.#goodSteps >= growthInterval) {
-      // No further than gradients of float32 could hold.
-      if (this.#scale * growthFactor <= 2 ** 127) this.#scale *= growthFactor;
-      this.#goodSteps = 0;
+    const [first, ...others] = this.#states;
+    if (first) { // or no parameter had a gradient
+      const { backend, handle } = first.all;
+      // Those of an optimizer say the same on each device.
+      const flags = rounds.flatMap(({ flags }) => flags.filter((flag) => flag.backend === backend));
+      if (this.#found.length !== flags.length) this.#found = new Uint32Array(flags.length);
+      const { growthFactor, backoffFactor, growthInterval } = this.#options;
+      backend.check(backend.functions.cdn_scale_update(
+        handle,
+        handlesOf(flags, this.#found),
+        flags.length,
+        growthFactor,
+        backoffFactor,
+        growthInterval,
+      ));
+      for (const { all } of others) scope(() => all.copyFrom(first.all.to(all.device)));
+    }
+    for (const round of rounds) {
+      for (const flag of round.flags) if (flag.backend !== first!.all.backend) flag.fill(0);
+      round.unscaled = round.stepped = false;
     }
   }
 
-  /** The scale and the count of good steps. */
+  /** The scale and the count of good steps. Waits for the device. */
   stateDict(): GradScalerState {
-    return { scale: this.#scale, goodSteps: this.#goodSteps };
+    const [state] = this.#states;
+    if (!state) return { ...this.#given };
+    const [scale, goodSteps] = state.all.dataSync();
+    return { scale: scale!, goodSteps: goodSteps! };
   }
 
   /** Goes on from a state, with the next step: one that was begun is forgotten. */
@@ -185,25 +221,51 @@ export class GradScaler {
     const { scale, goodSteps } = state;
     checkScale("scale", scale);
     checkInteger("GradScaler", "goodSteps", goodSteps, 0);
-    this.dispose();
-    this.#scale = scale;
-    this.#goodSteps = goodSteps;
+    this.reset();
+    this.#given = { scale, goodSteps };
+    for (const { all } of this.#states) all.copyFrom(Float64Array.of(scale, goodSteps, 0));
   }
 
-  #settle(round: Round): void {
-    try {
-      for (const flag of round.flags) if (flag.itemSync() !== 0) round.bad = true;
-    } catch (error) {
-      this.dispose(); // or the next step would be taken with gradients that are still scaled
-      throw error;
+  /** Forgets a step that an error has cut off; the scale stays. */
+  reset(): void {
+    for (const round of this.#rounds.values()) {
+      if (round.unscaled) { for (const flag of round.flags) flag.fill(0); }
+      round.unscaled = round.stepped = false;
     }
-    for (const flag of round.flags.splice(0)) flag.dispose();
   }
 
-  /** Ends a step that an error has cut off: frees what unscale() holds until update(). */
+  /** Frees what it has on devices. It may go on with the scale that it had. */
   dispose(): void {
-    for (const { flags } of this.#rounds.values()) flags.forEach((flag) => flag.dispose());
-    this.#rounds.clear();
+    try {
+      this.#given = this.stateDict();
+    } finally {
+      for (const { flags } of this.#rounds.values()) flags.forEach((flag) => flag.dispose());
+      for (const state of this.#states) Object.values(state).forEach((x) => x.dispose());
+      this.#rounds.clear();
+      this.#states.length = 0;
+    }
+  }
+
+  // The state on the device of a tensor.
+  #on(x: Tensor): State {
+    const found = this.#states.find(({ all }) => all.backend === x.backend);
+    if (found) return found;
+    const [first] = this.#states;
+    const { scale, goodSteps } = this.#given;
+    const all = first
+      ? first.all.to(x.device)
+      : x.make([3], "float64").copyFrom(Float64Array.of(scale, goodSteps, 0));
+    const state = { all: keep(all), scale: keep(all.view(0, [])), skipped: keep(all.view(2, [])) };
+    this.#states.push(state);
+    return state;
+  }
+
+  // Sets the flags of all devices, the leading one's too, where one is set. Waits for the devices.
+  #join(flags: Tensor[]): void {
+    const any = flags.some((flag) => flag.itemSync() !== 0);
+    const { scale } = this.#states[0]!;
+    if (!flags.some(({ backend }) => backend === scale.backend)) flags.push(keep(scale.make([])));
+    for (const flag of flags) flag.fill(Number(any));
   }
 }
 

@@ -1,5 +1,6 @@
-import { isTensor, refuse } from "../core/options.ts";
+import { zeroGrad } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
+import { checkOptions, isTensor, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -20,25 +21,6 @@ export function sizesOf(tensors: readonly Tensor[]): BigInt64Array<ArrayBuffer> 
   return BigInt64Array.from(tensors, (x) => BigInt(x.size));
 }
 
-/** Tensors of one device and dtype: what one call of the library takes. */
-export interface Alike {
-  readonly backend: Backend;
-  readonly code: number;
-  readonly tensors: Tensor[];
-}
-
-/** Parts tensors by device and dtype. */
-export function alike(tensors: Iterable<Tensor>): Alike[] {
-  const parts = new Map<string, Alike>();
-  for (const x of tensors) {
-    const key = `${x.device} ${x.dtype}`;
-    const part = parts.get(key);
-    if (part) part.tensors.push(x);
-    else parts.set(key, { backend: x.backend, code: x.code, tensors: [x] });
-  }
-  return [...parts.values()];
-}
-
 /** The parameters, or groups of them, that a user gave; a model has them, and is none. */
 export function listOf<T>(op: string, name: string, given: Iterable<T>): T[] {
   if (typeof given === "object" && typeof given?.[Symbol.iterator] === "function") {
@@ -51,27 +33,93 @@ export function listOf<T>(op: string, name: string, given: Iterable<T>): T[] {
 const isModel = (x: unknown) =>
   typeof (x as { parameters?: unknown } | null)?.parameters === "function";
 
-/** The gradients of parameters, a single one or several; those without are left out. */
-export function gradientsOf(op: string, parameters: Tensor | Iterable<Tensor>): Tensor[] {
-  const list = isTensor(parameters)
-    ? [parameters as Tensor]
-    : listOf(op, "what is clipped", parameters as Iterable<Tensor>);
-  return list.flatMap((p) => {
-    checkTensor(op, p);
-    return p.grad ? [p.grad as Tensor] : [];
-  });
+/** Gradients of one device and dtype: what one call of the library takes. */
+export interface Gradients {
+  readonly backend: Backend;
+  readonly code: number;
+  readonly params: Tensor[];
+  handles: Uint32Array<ArrayBuffer>;
+  sizes: BigInt64Array<ArrayBuffer>;
 }
 
-/** y += weight (x - y), in place and pair by pair; y is of the dtype that x's is computed in. */
-export function lerpAll(ys: readonly Tensor[], xs: readonly Tensor[], weight: number): void {
-  const keys = xs.map((x) => `${x.device} ${x.dtype}`);
-  for (const key of new Set(keys)) {
-    const part = (list: readonly Tensor[]) => list.filter((_, i) => keys[i] === key);
-    const [to, from] = [part(ys), part(xs)];
-    const { backend, code } = from[0]!;
-    const { cdn_list_lerp } = backend.functions;
-    backend.check(
-      cdn_list_lerp(handlesOf(to), handlesOf(from), sizesOf(to), to.length, weight, code),
-    );
+// The lists for the same parameters, as long as the same ones have gradients.
+class GradientLists {
+  readonly parts: Gradients[] = [];
+  readonly #all: readonly Tensor[];
+  readonly #places: ([part: Gradients, index: number] | null)[];
+
+  constructor(op: string, parameters: readonly Tensor[]) {
+    this.#all = [...parameters];
+    this.#places = this.#all.map((p) => {
+      checkTensor(op, p);
+      if (!p.grad) return null;
+      const { backend, code } = p.grad as Tensor;
+      let part = this.parts.find((part) => part.backend === backend && part.code === code);
+      if (!part) {
+        const none = { handles: new Uint32Array(), sizes: new BigInt64Array() };
+        this.parts.push(part = { backend, code, params: [], ...none });
+      }
+      return [part, part.params.push(p) - 1];
+    });
+    for (const part of this.parts) {
+      part.handles = new Uint32Array(part.params.length);
+      part.sizes = sizesOf(part.params.map((p) => p.grad as Tensor));
+    }
+  }
+
+  // Fills in the handles; false where the lists no longer serve.
+  fill(parameters: readonly Tensor[]): boolean {
+    if (parameters.length !== this.#all.length) return false;
+    for (let i = 0; i < parameters.length; i++) {
+      if (parameters[i] !== this.#all[i]) return false;
+      const grad = parameters[i]!.grad, place = this.#places[i]!;
+      if (!grad || !place) {
+        if (grad || place) return false;
+        continue;
+      }
+      const [part, index] = place;
+      if (grad.backend !== part.backend || grad.code !== part.code) return false;
+      if (BigInt(grad.size) !== part.sizes[index]) return false;
+      part.handles[index] = grad.handle;
+    }
+    return true;
+  }
+}
+
+const kept = new WeakMap<Tensor, GradientLists>(); // by the first parameter
+
+/** The gradients of parameters, a single one or several; those without are left out. */
+export function gradientsOf(
+  op: string,
+  parameters: Tensor | Iterable<Tensor>,
+): readonly Gradients[] {
+  const list = isTensor(parameters)
+    ? [parameters as Tensor]
+    : Array.isArray(parameters)
+    ? parameters as Tensor[]
+    : listOf(op, "what is clipped", parameters as Iterable<Tensor>);
+  const [first] = list;
+  if (!first) return [];
+  let lists = isTensor(first) ? kept.get(first) : undefined;
+  if (!lists?.fill(list)) {
+    lists = new GradientLists(op, list);
+    lists.fill(list);
+    kept.set(first, lists);
+  }
+  return lists.parts;
+}
+
+/** Options of zeroGrad(). */
+export interface ZeroGradOptions {
+  /** Whether to free the gradients, the default, or to fill them with 0 in their places. */
+  setToNone?: boolean | undefined;
+}
+
+/** What the zeroGrad() of modules and optimizers do. */
+export function zeroGradients(parameters: readonly Tensor[], options: ZeroGradOptions): void {
+  checkOptions("zeroGrad", options, ["setToNone"]);
+  if (options.setToNone ?? true) return zeroGrad(parameters);
+  for (const { backend, code, handles, sizes } of gradientsOf("zeroGrad", parameters)) {
+    backend.check(backend.functions.cdn_list_zero(handles, sizes, handles.length, code));
   }
 }

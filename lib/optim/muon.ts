@@ -12,7 +12,7 @@ import { norm } from "../ops/reduce/norm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch } from "./batch.ts";
 import { checkRates, checkShare } from "./check.ts";
-import { handlesOf, lerpAll, sizesOf } from "./lists.ts";
+import { handlesOf, sizesOf } from "./lists.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Muon}. */
@@ -67,6 +67,9 @@ export interface MuonOptions {
  * ```
  */
 export class Muon extends Optimizer<MuonOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<MuonOptions>, options: MuonOptions = {}) {
     super("Muon", params, options, {
       lr: 1e-3,
@@ -115,42 +118,57 @@ export class Muon extends Optimizer<MuonOptions> {
   }
 
   /** @ignore */
-  protected override key(): string {
-    return ""; // all steps are alike
-  }
-
-  /** @ignore */
   protected override update(batch: Batch<Group<MuonOptions>>): void {
-    const { group, params } = batch;
+    const { backend, code, group, params, skip } = batch;
+    const handles = batch.state("momentumBuffer"), sizes = batch.sizes();
+    lerp(batch, handles, batch.grads(), sizes, 1 - group.momentum, skip);
     const buffers = batch.tensors("momentumBuffer");
-    lerpAll(buffers, params.map((p) => p.grad!), 1 - group.momentum);
-    params.forEach((p, i) => {
-      if (p.size > 0) scope(() => updateMatrix(p, buffers[i]!, group));
-    });
+    const updates = params.map((p, i) => scope(() => updateOf(p, buffers[i]!, group)));
+    // SGD's step without momentum: its weight decay comes to the same as a decoupled one.
+    backend.check(backend.functions.cdn_sgd_step(
+      batch.handles(),
+      handlesOf(updates),
+      null,
+      sizes,
+      params.length,
+      batch.clock(),
+      skip,
+      0,
+      0,
+      group.weightDecay,
+      0,
+      0,
+      code,
+    ));
   }
 }
 
-function updateMatrix(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): void {
-  const { lr, weightDecay, momentum, nesterov, adjustLrFn } = group;
+// y += weight (x - y), where no flag says to leave it out; x is of the dtype that is named.
+function lerp(
+  { backend, code }: Pick<Tensor, "backend" | "code">,
+  ys: Uint32Array<ArrayBuffer>,
+  xs: Uint32Array<ArrayBuffer>,
+  sizes: BigInt64Array<ArrayBuffer>,
+  weight: number,
+  skip = 0,
+): void {
+  const { cdn_list_lerp } = backend.functions;
+  backend.check(cdn_list_lerp(ys, xs, sizes, ys.length, 0, skip, weight, weight, code));
+}
+
+function updateOf(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): Tensor {
+  if (p.size === 0) return p.grad!;
+  const { momentum, nesterov, adjustLrFn } = group;
   const [rows, cols] = p.shape as [number, number];
   let update = buffer;
   if (nesterov) {
     update = cast(p.grad!, buffer.dtype).clone();
-    lerpAll([update], [buffer], momentum);
+    lerp(buffer, handlesOf([update]), handlesOf([buffer]), sizesOf([buffer]), momentum);
   }
-  update = cast(orthogonal(update, group), p.dtype);
   const adjustment = adjustLrFn === "original"
     ? Math.sqrt(Math.max(1, rows / cols))
     : 0.2 * Math.sqrt(Math.max(rows, cols));
-  p.backend.check(p.backend.functions.cdn_muon_step(
-    handlesOf([p]),
-    handlesOf([update]),
-    sizesOf([p]),
-    1,
-    lr * adjustment,
-    1 - lr * weightDecay,
-    p.code,
-  ));
+  return cast(mul(cast(orthogonal(update, group), buffer.dtype), adjustment), p.dtype);
 }
 
 function orthogonal(matrix: Tensor, group: Group<MuonOptions>): Tensor {

@@ -42,6 +42,9 @@ export interface NAdamOptions {
  * ```
  */
 export class NAdam extends Optimizer<NAdamOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<NAdamOptions>, options: NAdamOptions = {}) {
     super("NAdam", params, options, {
       lr: 2e-3,
@@ -67,13 +70,9 @@ export class NAdam extends Optimizer<NAdamOptions> {
 
   /** @ignore */
   protected override update(batch: Batch<Group<NAdamOptions>>): void {
-    const { lr, betas: [beta1, beta2], eps, weightDecay, momentumDecay } = batch.group;
-    const { decoupledWeightDecay: decoupled, maximize } = batch.group;
-    const { backend, step } = batch;
-    const momentum = (t: number) => beta1 * (1 - 0.5 * 0.96 ** (t * momentumDecay));
-    const mu = momentum(step);
-    const next = momentum(step + 1);
-    const product = (batch.states[0]!.numbers["muProduct"] ?? 1) * mu;
+    const { betas: [beta1, beta2], eps, weightDecay, momentumDecay } = batch.group;
+    const { decoupledWeightDecay, maximize } = batch.group;
+    const { backend } = batch;
     backend.check(backend.functions.cdn_nadam_step(
       batch.handles(),
       batch.grads(),
@@ -81,17 +80,16 @@ export class NAdam extends Optimizer<NAdamOptions> {
       batch.state("expAvgSq"),
       batch.sizes(),
       batch.params.length,
-      lr * (1 - mu) / (1 - product),
-      lr * next / (1 - product * next),
+      batch.clock(1, "muProduct"),
+      batch.skip,
       beta1,
       beta2,
-      1 - beta2 ** step,
       eps,
-      decoupled ? 0 : weightDecay,
-      decoupled ? 1 - lr * weightDecay : 1,
+      weightDecay,
+      momentumDecay,
+      Number(decoupledWeightDecay),
       Number(maximize),
       batch.code,
     ));
-    for (const { numbers } of batch.states) numbers["muProduct"] = product;
   }
 }

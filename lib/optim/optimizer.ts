@@ -1,6 +1,7 @@
-import { listOf } from "./lists.ts";
+import { internals } from "./internals.ts";
+import { listOf, zeroGradients, type ZeroGradOptions } from "./lists.ts";
 import { parametersChanged } from "../core/autocast.ts";
-import { noGrad, zeroGrad } from "../core/autograd.ts";
+import { noGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { formatCall } from "../core/format.ts";
 import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
@@ -10,6 +11,7 @@ import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Batch, type ParameterState } from "./batch.ts";
+import type { Clock, CountedState } from "./clock.ts";
 import { loadState, saveState } from "./state.ts";
 
 /** What all optimizers have for options. */
@@ -95,7 +97,9 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   readonly #name: string;
   readonly #defaults: Complete<O>;
   readonly #groups: Group<O>[] = [];
-  readonly #states = new Map<Tensor, ParameterState>();
+  readonly #states = new Map<Tensor, CountedState>();
+  #params: readonly Tensor[] = []; // of all groups
+  #flags: readonly Tensor[] = []; // of a scaler, while it steps
   #batches: Batch<Group<O>>[] = []; // of the last step
   #started = false;
 
@@ -157,6 +161,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     }
     for (const p of list) known.add(p);
     this.#groups.push({ ...own, params: Object.freeze(list) } as Group<O>);
+    this.#params = this.#groups.flatMap(({ params }) => params);
   }
 
   /** Changes every parameter that has a gradient. Nothing is changed where an error is thrown. */
@@ -170,8 +175,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     noGrad(() =>
       syncScope(() => {
         for (const batch of this.#batches) {
+          const flag = this.#flags.find(({ backend }) => backend === batch.backend);
+          batch.skip = flag ? flag.handle : 0;
           this.update(batch);
-          for (const state of batch.states) state.step++;
+          if (!this.skips) { for (const state of batch.states) state.step++; }
         }
       })
     );
@@ -211,9 +218,9 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       }
     }
     for (const { params, states } of this.#batches) {
-      const key = this.key(states[0]!);
+      const key = this.#keyOf(states[0]!);
       for (let i = 0; i < params.length; i++) {
-        if (!params[i]!.grad || this.key(states[i]!) !== key) return false;
+        if (!params[i]!.grad || this.#keyOf(states[i]!) !== key) return false;
       }
       others -= params.length;
     }
@@ -221,18 +228,23 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   }
 
   #batchesOf(group: Group<O>): Batch<Group<O>>[] {
-    const parts = new Map<string, [Tensor[], ParameterState[]]>();
+    const parts = new Map<unknown, [Tensor[], CountedState[]]>();
     for (const p of group.params) {
       if (!p.grad) continue;
       let state = this.#states.get(p);
       if (!state) this.#states.set(p, state = { step: 0, tensors: {}, numbers: {} });
-      const key = `${p.device} ${p.dtype} ${this.key(state)}`;
+      const key = state.clock ?? `${p.device} ${p.dtype} ${this.key(state)}`;
       let part = parts.get(key);
       if (!part) parts.set(key, part = [[], []]);
       part[0].push(p);
       part[1].push(state);
     }
     return Array.from(parts.values(), ([params, states]) => new Batch(group, params, states));
+  }
+
+  // A clock counts for parameters of one device and dtype.
+  #keyOf(state: CountedState): unknown {
+    return state.clock ?? this.key(state);
   }
 
   #checkGradient(p: Tensor, grad: Tensor): void {
@@ -261,6 +273,12 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   /** Throws for a parameter that this optimizer cannot train. */
   protected checkParameter(_parameter: Tensor): void {}
 
+  /**
+   * Whether update() leaves all as it is where the flag `batch.skip` is set. A GradScaler waits for
+   * the device before a step of an optimizer that does not, to know whether to take it.
+   */
+  protected readonly skips: boolean = false;
+
   /** What of a parameter's state decides which step it takes: by default how many it has taken. */
   protected key(state: ParameterState): string | number {
     return state.step;
@@ -277,6 +295,16 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
         return this.toString();
       },
     });
+    internals.parametersOf = (optimizer) => optimizer.#params;
+    internals.stepUnless = (optimizer, flags) => {
+      if (!optimizer.skips && flags.some((flag) => flag.itemSync() !== 0)) return;
+      optimizer.#flags = flags;
+      try {
+        optimizer.step();
+      } finally {
+        optimizer.#flags = [];
+      }
+    };
   }
 
   /** A line for each group: its options, and how many parameters it has. */
@@ -286,15 +314,27 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     ).join("\n");
   }
 
-  /** Frees the gradients of all parameters. */
-  zeroGrad(): void {
-    for (const group of this.#groups) zeroGrad(group.params);
+  /**
+   * Frees the gradients of all parameters, or with `{ setToNone: false }` fills them with 0 where
+   * they are.
+   */
+  zeroGrad(options: ZeroGradOptions = {}): void {
+    zeroGradients(this.#params, options);
   }
 
   /**
    * All that training needs to go on exactly so; the tensors are the optimizer's own, not copies.
+   * Waits for the device, which counts the steps.
    */
   stateDict(): OptimizerState {
+    for (const clock of this.#clocks()) {
+      const { step, extra } = clock.read();
+      for (const state of this.#states.values()) {
+        if (state.clock !== clock) continue;
+        state.step = step;
+        if (clock.name !== undefined) state.numbers[clock.name] = extra;
+      }
+    }
     return saveState(this.#groups, this.#states);
   }
 
@@ -313,11 +353,16 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     loaded.options.forEach((options, i) => Object.assign(this.#groups[i]!, options));
   }
 
+  #clocks(): Set<Clock> {
+    return new Set(Array.from(this.#states.values(), ({ clock }) => clock).filter((x) => !!x));
+  }
+
   /** Frees the state; the parameters stay. */
   dispose(): void {
     for (const { tensors } of this.#states.values()) {
       for (const x of Object.values(tensors)) x.dispose();
     }
+    for (const clock of this.#clocks()) clock.dispose();
     this.#states.clear();
     this.#batches = [];
   }

@@ -41,6 +41,9 @@ export interface RMSpropOptions {
  * ```
  */
 export class RMSprop extends Optimizer<RMSpropOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<RMSpropOptions>, options: RMSpropOptions = {}) {
     super("RMSprop", params, options, {
       lr: 0.01,
@@ -60,13 +63,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
   }
 
   /** @ignore */
-  protected override key(): string {
-    return ""; // all steps are alike
-  }
-
-  /** @ignore */
   protected override update(batch: Batch<Group<RMSpropOptions>>): void {
-    const { lr, alpha, eps, weightDecay, momentum, centered, maximize } = batch.group;
+    const { alpha, eps, weightDecay, momentum, centered, maximize } = batch.group;
     const { backend } = batch;
     backend.check(backend.functions.cdn_rmsprop_step(
       batch.handles(),
@@ -76,7 +74,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
       momentum > 0 ? batch.state("momentumBuffer") : null,
       batch.sizes(),
       batch.params.length,
-      lr,
+      batch.clock(),
+      batch.skip,
       alpha,
       eps,
       weightDecay,

@@ -35,6 +35,9 @@ export interface SGDOptions {
  * ```
  */
 export class SGD extends Optimizer<SGDOptions> {
+  /** @ignore */
+  protected override readonly skips = true;
+
   constructor(params: Trainable<SGDOptions>, options: SGDOptions) {
     super("SGD", params, options, {
       lr: undefined as unknown as number, // must be given
@@ -54,28 +57,29 @@ export class SGD extends Optimizer<SGDOptions> {
     }
   }
 
-  /** @ignore A step differs from others only while there is no velocity yet. */
-  protected override key(state: ParameterState): number {
-    return Number("velocity" in state.tensors);
+  /** @ignore The step after which there is a velocity differs from others. */
+  protected override key(state: ParameterState): string {
+    return `${state.step} ${"velocity" in state.tensors}`;
   }
 
   /** @ignore */
   protected override update(batch: Batch<Group<SGDOptions>>): void {
-    const { lr, momentum, dampening, weightDecay, nesterov, maximize } = batch.group;
+    const { momentum, dampening, weightDecay, nesterov, maximize } = batch.group;
     const { backend } = batch;
-    const first = !("velocity" in batch.states[0]!.tensors);
+    const [{ step, tensors }] = batch.states as [ParameterState];
+    const clock = batch.clock(Number(step > 0 && "velocity" in tensors));
     backend.check(backend.functions.cdn_sgd_step(
       batch.handles(),
       batch.grads(),
       momentum === 0 ? null : batch.state("velocity"),
       batch.sizes(),
       batch.params.length,
-      lr,
+      clock,
+      batch.skip,
       momentum,
       dampening,
       weightDecay,
       Number(nesterov),
-      Number(first),
       Number(maximize),
       batch.code,
     ));

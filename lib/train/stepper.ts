@@ -8,6 +8,7 @@ import { eq } from "../ops/elementwise/compare.ts";
 import { where } from "../ops/elementwise/where.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
 import { EMA } from "../optim/ema.ts";
+import { internals } from "../optim/internals.ts";
 import { GradScaler } from "../optim/grad_scaler.ts";
 import { type Optimizer } from "../optim/optimizer.ts";
 import { checkOptimizer } from "../optim/check.ts";
@@ -160,7 +161,7 @@ export class Stepper {
       noGrad(() => {
         // of nothing the gradients are 0
         const weight = there ? where(eq(there, 0), 1, there) : here;
-        for (const { grad } of this.#optimizer.groups.flatMap(({ params }) => params)) {
+        for (const { grad } of internals.parametersOf(this.#optimizer)) {
           if (!grad) continue;
           const wide = grad.dtype === "float64" ? "float64" : "float32";
           const divisor = typeof weight === "number" ? weight : cast(weight, wide);
@@ -174,21 +175,20 @@ export class Stepper {
   /** Frees what a group under way holds, where an error has ended it. */
   [Symbol.dispose](): void {
     this.#weight.dispose();
-    this.#options.scaler?.dispose();
+    this.#options.scaler?.reset();
   }
 
   #step(): void {
     const { schedule, scheduleEvery, ema, scaler } = this.#options;
     this.#lr = this.#optimizer.lr;
     this.#clip();
-    let stepped = true;
     if (scaler) {
-      stepped = scaler.step(this.#optimizer);
+      scaler.step(this.#optimizer);
       scaler.update();
     } else {
       this.#optimizer.step();
     }
-    if (stepped) ema?.update();
+    ema?.update(scaler);
     if (scheduleEvery === "step") schedule?.step();
   }
 
@@ -196,7 +196,7 @@ export class Stepper {
     const { clipGradNorm: maxNorm, clipGradValue: value, scaler } = this.#options;
     if (maxNorm === undefined && value === undefined) return;
     scaler?.unscale(this.#optimizer);
-    const parameters = this.#optimizer.groups.flatMap(({ params }) => params);
+    const parameters = internals.parametersOf(this.#optimizer);
     if (value !== undefined) clipGradValue(parameters, value);
     if (maxNorm !== undefined) clipGradNorm(parameters, maxNorm).dispose();
   }

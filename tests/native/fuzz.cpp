@@ -366,49 +366,56 @@ void Fuzzer::lists() {
     make(&sizes[i]);
     if (valid && chance(95)) sizes[i] = static_cast<int64_t>(below(9));
   }
-  double s[7];
-  int32_t flag[3];
-  uint32_t single;
+  double s[5];
+  int32_t flag[2];
+  uint32_t single, skip;
   for (double& x : s) make(&x);
   for (int32_t& x : flag) make(&x);
-  make(&dtype), make(&single);
+  make(&dtype), make(&single), make(&skip);
   if (chance(2)) count = -count;
   const uint32_t* list[LISTS];
   bool null = chance(2);  // with null instead of a list any count will do
   for (int k = 0; k < LISTS; k++)
     list[k] = (k == 0 && null) || (k > 1 && chance(10)) ? nullptr : handles[k];
   if (null) make(&count);
-  switch (below(11)) {
+  switch (below(12)) {
     case 0:
-      check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, s[0], s[1], s[2],
-                                     s[3], flag[0], flag[1], flag[2], dtype));
+      check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, single, skip, s[0],
+                                     s[1], s[2], flag[0], flag[1], dtype));
       break;
     case 1:
-      check("adam_step", api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count,
-                                       s[0], s[1], s[2], s[3], s[4], s[5], s[6], flag[0], dtype));
+      check("adam_step",
+            api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single, skip,
+                          s[0], s[1], s[2], s[3], flag[0], flag[1], dtype));
       break;
     case 2:
-      check("nadam_step", api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, s[0],
-                                         s[1], s[2], s[3], s[4], s[5], s[6], s[0], flag[0], dtype));
+      check("nadam_step",
+            api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, single, skip, s[0],
+                           s[1], s[2], s[3], s[4], flag[0], flag[1], dtype));
       break;
     case 3:
-      check("rmsprop_step", api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes,
-                                             count, s[0], s[1], s[2], s[3], s[4], flag[0], dtype));
+      check("rmsprop_step",
+            api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single,
+                             skip, s[0], s[1], s[2], s[3], flag[0], dtype));
       break;
     case 4:
-      check("adagrad_step", api.adagrad_step(list[0], list[1], list[2], sizes, count, s[0], s[1],
-                                             s[2], flag[0], dtype));
+      check("adagrad_step", api.adagrad_step(list[0], list[1], list[2], sizes, count, single, skip,
+                                             s[0], s[1], s[2], flag[0], dtype));
       break;
-    case 5:
-      check("muon_step", api.muon_step(list[0], list[1], sizes, count, s[0], s[1], dtype));
-      break;
-    case 6: check("list_norm", api.list_norm(single, list[0], sizes, count, s[0], dtype)); break;
-    case 7:
+    case 5: check("list_norm", api.list_norm(single, list[0], sizes, count, s[0], dtype)); break;
+    case 6:
       check("list_clip_norm", api.list_clip_norm(list[0], single, sizes, count, s[0], dtype));
       break;
-    case 8: check("list_clip", api.list_clip(list[0], sizes, count, s[0], s[1], dtype)); break;
-    case 9: check("list_lerp", api.list_lerp(list[0], list[1], sizes, count, s[0], dtype)); break;
-    default: check("list_unscale", api.list_unscale(list[0], single, sizes, count, s[0], dtype));
+    case 7: check("list_clip", api.list_clip(list[0], sizes, count, s[0], s[1], dtype)); break;
+    case 8: check("list_zero", api.list_zero(list[0], sizes, count, dtype)); break;
+    case 9:
+      check("list_lerp", api.list_lerp(list[0], list[1], sizes, count, chance(50) ? single : 0,
+                                       skip, s[0], s[1], dtype));
+      break;
+    case 10:
+      check("scale_update", api.scale_update(single, list[0], count, s[0], s[1], s[2]));
+      break;
+    default: check("list_unscale", api.list_unscale(list[0], single, skip, sizes, count, dtype));
   }
   for (uint32_t view : views) api.free(view);
 }

@@ -98,6 +98,7 @@
   X(uniform) \
   X(normal) \
   X(randint) \
+  X(random_advance) \
   X(layer_norm) \
   X(rms_norm) \
   X(norm_grad) \
@@ -171,10 +172,11 @@
   X(nadam_step) \
   X(rmsprop_step) \
   X(adagrad_step) \
-  X(muon_step) \
   X(list_norm) \
   X(list_clip_norm) \
   X(list_clip) \
+  X(list_zero) \
   X(list_lerp) \
-  X(list_unscale)
+  X(list_unscale) \
+  X(scale_update)
 // clang-format on

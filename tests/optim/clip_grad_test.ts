@@ -196,14 +196,14 @@ for (const { device } of devices()) {
     loss().backward();
     assertEquals([...w.grad!.dataSync()], [0, 0]);
     optimizer.zeroGrad();
-    const scaler = new optim.GradScaler();
+    const scaler = later(new optim.GradScaler());
     scaler.scale(loss()).backward();
     assert(w.grad!.dataSync().every((g) => g > 0));
     // 2^-40 is no float16 either, once unscaled: it is a matter of parameters in float32 then.
     const wide = tensor([1, 2], { device, requiresGrad: true });
     const full = later(new optim.SGD([wide], { lr: 2 ** 20 }));
     scaler.scale(wide.to("float16").mul(tiny).sum().to("float32").mul(2 ** -19)).backward();
-    assert(scaler.step(full));
+    scaler.step(full);
     scaler.update();
     assertEquals([...wide.dataSync()], [1 - 2 ** -19, 2 - 2 ** -19].map(Math.fround));
   });
@@ -217,7 +217,7 @@ for (const { device } of devices()) {
           zeros([i % 5], { dtype: i % 2 ? "float32" : "float16", device, requiresGrad: true }),
       );
       const optimizer = later(new optim.SGD(params, { lr: 1 }));
-      const scaler = new optim.GradScaler({ initScale: 8, growthInterval: 2 });
+      const scaler = later(new optim.GradScaler({ initScale: 8, growthInterval: 2 }));
       const scales: number[] = [];
       const values = [8, 8, Infinity, 8, NaN, 8, 8, 8];
       const stepped = values.map((value) => {
@@ -226,10 +226,11 @@ for (const { device } of devices()) {
         }
         const bad = params[67]!.grad!; // of one parameter only
         bad.copyFrom(Float32Array.of(8, value));
-        const ok = scaler.step(optimizer);
+        const before = params[67]!.dataSync()[0];
+        scaler.step(optimizer);
         scaler.update();
         scales.push(scaler.getScale());
-        return ok;
+        return params[67]!.dataSync()[0] !== before;
       });
       assertEquals(stepped, values.map(Number.isFinite));
       assertEquals(scales, [8, 16, 8, 8, 4, 4, 8, 8]);
@@ -279,7 +280,7 @@ cleanTest("GradScaler: the scale grows where the loaded count is past the interv
   const w = tensor([1], { requiresGrad: true });
   const optimizer = later(new optim.SGD([w], { lr: 0.1 }));
   for (const goodSteps of [2, 3, 1000]) {
-    const scaler = new optim.GradScaler({ growthInterval: 3 });
+    const scaler = later(new optim.GradScaler({ growthInterval: 3 }));
     scaler.loadStateDict({ scale: 4, goodSteps });
     const scales = Array.from({ length: 4 }, () => {
       optimizer.zeroGrad();
@@ -295,15 +296,14 @@ cleanTest("GradScaler: the scale grows where the loaded count is past the interv
 cleanTest("GradScaler: a step that an error cuts off is forgotten", () => {
   const w = tensor([1, 2], { requiresGrad: true });
   const optimizer = later(new optim.SGD([w], { lr: 0.5 }));
-  const scaler = new optim.GradScaler({ initScale: 8 });
+  const scaler = later(new optim.GradScaler({ initScale: 8 }));
   const begin = () => {
     optimizer.zeroGrad();
     scaler.scale(w.sum()).backward();
   };
   begin();
-  const bad = w.gather(0, tensor([5], { dtype: "int32" }));
-  assertThrows(() => scaler.step(optimizer));
-  bad.dispose();
+  scaler.unscale(optimizer);
+  scaler.reset();
   begin();
   scaler.unscale(optimizer);
   scaler.dispose();
@@ -311,7 +311,7 @@ cleanTest("GradScaler: a step that an error cuts off is forgotten", () => {
   scaler.unscale(optimizer);
   scaler.loadStateDict({ scale: 16, goodSteps: 0 });
   begin();
-  assert(scaler.step(optimizer));
+  scaler.step(optimizer);
   scaler.update();
   assertEquals([...w.dataSync()], [0.5, 1.5]);
 });
@@ -319,14 +319,14 @@ cleanTest("GradScaler: a step that an error cuts off is forgotten", () => {
 cleanTest("GradScaler: unscale() once before clipping, and what is refused", () => {
   const w = tensor([3, 4], { requiresGrad: true });
   const optimizer = later(new optim.SGD([w], { lr: 1 }));
-  const scaler = new optim.GradScaler({ initScale: 1024 });
+  const scaler = later(new optim.GradScaler({ initScale: 1024 }));
   assertThrows(() => scaler.update(), ArgumentError, "before update()");
   scaler.scale(w.mul(w).sum().div(2)).backward();
   scaler.unscale(optimizer);
   assertEquals([...w.grad!.dataSync()], [3, 4]);
   assertThrows(() => scaler.unscale(optimizer), ArgumentError, "already");
   clipGradNorm([w], 1);
-  assert(scaler.step(optimizer));
+  scaler.step(optimizer);
   assertThrows(() => scaler.step(optimizer), ArgumentError, "since the last update()");
   scaler.update();
   assertAlmostEquals(w.dataSync()[0]!, 3 - 0.6, 1e-6);
@@ -338,6 +338,7 @@ cleanTest("GradScaler: unscale() once before clipping, and what is refused", () 
   assertThrows(() => new optim.GradScaler({ backoffFactor: 1 }), ArgumentError, "below 1");
   const off = new optim.GradScaler({ enabled: false });
   const loss: Tensor = w.sum();
-  assert(off.scale(loss) === loss && off.getScale() === 1 && off.step(optimizer));
+  assert(off.scale(loss) === loss && off.getScale() === 1);
+  off.step(optimizer);
   off.update();
 });

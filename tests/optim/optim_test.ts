@@ -250,7 +250,7 @@ test("dispose() and zeroGrad() free velocities and gradients", () => {
   scope(() => p.sum().backward());
   scope(() => optimizer.step());
   scope(() => optimizer.step());
-  assertEquals(memory().tensors, before + 2); // the gradient and the velocity
+  assertEquals(memory().tensors, before + 3); // the gradient, the velocity, the clock
   optimizer.zeroGrad();
   optimizer.dispose();
   assertEquals(memory().tensors, before);

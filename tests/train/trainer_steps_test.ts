@@ -147,7 +147,7 @@ for (const [name, [loss, shape, target]] of Object.entries(uneven)) {
     const fit = async (batchSize: number, accumulate: number, lr: number, scaled = false) => {
       const model = later(new Projection(shape));
       const optimizer = later(new optim.SGD(model.parameters(), { lr }));
-      const scaler = scaled ? { scaler: new optim.GradScaler({ initScale: 4 }) } : {};
+      const scaler = scaled ? { scaler: later(new optim.GradScaler({ initScale: 4 })) } : {};
       const metrics = ["accuracy"] as const;
       const trainer = new Trainer(model, { loss, optimizer, accumulate, metrics, ...scaler });
       const [result] = await trainer.fit(set, { batchSize, shuffle: false, ...quiet });
@@ -224,7 +224,7 @@ test("gradients are clipped before the step", async () => {
 test("a scaled loss trains as the plain one", async () => {
   const set = halves(32);
   const plain = await trained(set, 8, () => ({ clipGradNorm: 0.5 }));
-  const scaler = new optim.GradScaler({ growthInterval: 3 });
+  const scaler = later(new optim.GradScaler({ growthInterval: 3 }));
   const scaled = await trained(set, 8, () => ({ clipGradNorm: 0.5, scaler }));
   assertNear(scaled.weights, plain.weights);
   assertEquals(scaler.getScale(), 65536 * 2 ** 4); // after 12 steps
@@ -236,7 +236,7 @@ test("autocast trains in 16 bits, nearly as in 32", async () => {
   const half = await trained(set, 16, () => ({
     autocast: "float16",
     // the default overflows once, and skips a step
-    scaler: new optim.GradScaler({ initScale: 1024 }),
+    scaler: later(new optim.GradScaler({ initScale: 1024 })),
   }));
   const brain = await trained(set, 16, () => ({ autocast: "bfloat16" }));
   assertNear(half.weights, plain.weights, 0.01);
@@ -337,7 +337,7 @@ test("an error between a step's parts leaves nothing behind and the next fit who
   const options = { batchSize: 2, shuffle: false, ...quiet };
   const more = (made: ReturnType<typeof setting>) => ({
     optimizer: made.optimizer,
-    scaler: new optim.GradScaler({ initScale: 8 }),
+    scaler: later(new optim.GradScaler({ initScale: 8 })),
     accumulate: 4,
     clipGradNorm: 0.1,
   });

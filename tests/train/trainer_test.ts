@@ -307,7 +307,7 @@ test("fit() trains, evaluate() and predict() evaluate, and each restores the mod
   const set = halves(8);
   const spy = new Spy();
   const model = later(new nn.Sequential(spy, new nn.Linear(2, 2)));
-  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const optimizer = later(new optim.SGD(model.parameters(), { lr: 0.1 }));
   const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
   for (const mode of [true, false]) {
     model.train(mode);
@@ -410,7 +410,7 @@ test("an error in a step ends the bar, tells the callbacks and frees all", async
   const set = halves(8);
   const model = later(new Broken());
   model.eval();
-  const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+  const optimizer = later(new optim.SGD(model.parameters(), { lr: 0.1 }));
   const trainer = new Trainer(model, { loss: new nn.CrossEntropyLoss(), optimizer });
   const before = memory().tensors;
   const stream = plainStream();
@@ -427,6 +427,7 @@ test("an error in a step ends the bar, tells the callbacks and frees all", async
   assertEquals(stream.written.join("").split("\n").length, 3);
   assertEquals(model.training, false);
   model.zeroGrad();
+  optimizer.dispose();
   assertEquals(memory().tensors, before);
   await trainer.fit(set, quiet); // and it can go on
 });
@@ -454,7 +455,7 @@ test("an error while evaluating frees all", async () => {
 
 test("an error in a callback frees all too", async () => {
   const set = halves(8);
-  const { model, trainer } = network({ momentum: 0 });
+  const { model, optimizer, trainer } = network({ momentum: 0 });
   const before = memory().tensors;
   const failing: Callback = {
     onProgress() {
@@ -463,5 +464,6 @@ test("an error in a callback frees all too", async () => {
   };
   await assertRejects(() => trainer.fit(set, { callbacks: [failing] }), Error, "disk full");
   model.zeroGrad();
+  optimizer.dispose();
   assertEquals(memory().tensors, before);
 });

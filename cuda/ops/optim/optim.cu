@@ -1,9 +1,9 @@
 // Optimizer steps over many parameters in one launch (lists.h). A rule is the formula for one
 // element: from the parameter, its gradient and up to three numbers of state to their new values,
 // computed and, but for the parameter, kept in Compute<T>: a mean stored in 16 bits would stand
-// still or vanish. What depends on the number of the step comes in as a scalar, so the kernels need
-// no counters.
-#include "kernel/lists.h"
+// still or vanish. What depends on the number of the step is computed by one thread before, in
+// float64 (clock.h), and taken by a rule's begin().
+#include "ops/optim/clock.h"
 
 using namespace cdn;
 
@@ -15,6 +15,7 @@ template <class T, class Rule> struct Step {
   static constexpr int LISTS = 2 + Rule::STATES;
   Tensors<LISTS> table;
   Rule rule;
+  const Clock* clock;
   bool maximize;
 
   struct Row {
@@ -34,8 +35,16 @@ template <class T, class Rule> struct Step {
   };
   CDN_FN Row row(int64_t c) const {
     Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    return {chunk, chunk.count, rule, maximize};
+    Row row{chunk, clock->runs != 0 ? chunk.count : 0, rule, maximize};
+    row.rule.begin(*clock);
+    return row;
   }
+};
+
+// What kernels ask of a rule's type; its numbers follow, first those that the caller gives.
+template <class C, int N> struct Rule {
+  using Compute = C;
+  static constexpr int STATES = N;
 };
 
 // The gradient with the coupled weight decay, an L2 penalty. Not computed where it is 0, or an
@@ -44,63 +53,93 @@ template <class C> CDN_FN C decayed(C g, C p, C weight_decay) {
   return weight_decay != C(0) ? g + weight_decay * p : g;
 }
 
-template <class C, bool MOMENTUM> struct Sgd {
-  static constexpr int STATES = MOMENTUM ? 1 : 0;
-  C lr, momentum, undamped, weight_decay;
-  bool nesterov, first;
+// The clock's extra is 1 once there is a velocity: the first one is the gradient itself.
+struct SgdValues {
+  double momentum, dampening;
+  CDN_FN void operator()(Clock& c) const {
+    c.value[0] = c.lr;
+    c.value[1] = c.extra != 0 ? 1 - dampening : 1;
+    if (momentum != 0) c.extra = 1;
+  }
+};
+template <class C, bool MOMENTUM> struct Sgd : Rule<C, MOMENTUM> {
+  C momentum, weight_decay, nesterov, lr = {}, undamped = {};
+  CDN_FN void begin(const Clock& c) { c.get(lr, undamped); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     if (MOMENTUM) {
-      s[0] = first ? g : momentum * s[0] + undamped * g;
-      g = nesterov ? g + momentum * s[0] : s[0];
+      s[0] = momentum * s[0] + undamped * g;
+      g = nesterov != C(0) ? g + momentum * s[0] : s[0];
     }
     p -= lr * g;
   }
 };
 
 // The running means that Adam and NAdam share.
-template <class C> struct Moments {
-  C beta1, beta2, rest1, rest2;
-  CDN_FN void operator()(C g, C* s) const {
+template <class C, int N> struct Moments : Rule<C, N> {
+  C beta1, beta2, rest1, rest2, eps, weight_decay;
+  CDN_FN C update(C p, C g, C* s) const {
+    g = decayed(g, p, weight_decay);
     s[0] = beta1 * s[0] + rest1 * g;
     s[1] = beta2 * s[1] + rest2 * g * g;
+    return g;
   }
 };
-template <class C> Moments<C> moments(double beta1, double beta2) {
-  return {static_cast<C>(beta1), static_cast<C>(beta2), static_cast<C>(1 - beta1),
-          static_cast<C>(1 - beta2)};
-}
 
-template <class C, bool AMSGRAD> struct Adam {
-  static constexpr int STATES = AMSGRAD ? 3 : 2;
-  Moments<C> moments;
-  C rate, root_correction, eps, weight_decay, shrink;
+struct AdamValues {
+  double beta1, beta2, decay;  // decay: decoupled
+  CDN_FN void operator()(Clock& c) const {
+    c.value[0] = c.lr / (1 - fn::pow(beta1, c.step));
+    c.value[1] = fn::sqrt(1 - fn::pow(beta2, c.step));
+    c.value[2] = 1 - c.lr * decay;
+  }
+};
+template <class C, bool AMSGRAD> struct Adam : Moments<C, AMSGRAD ? 3 : 2> {
+  C rate = {}, root_correction = {}, shrink = {};
+  CDN_FN void begin(const Clock& c) { c.get(rate, root_correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    moments(decayed(g, p, weight_decay), s);
+    this->update(p, g, s);
     if (AMSGRAD) s[2] = fn::larger(s[2], s[1]);
-    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + eps));
+    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + this->eps));
   }
 };
 
-template <class C> struct NAdam {
-  static constexpr int STATES = 2;
-  Moments<C> moments;
-  C grad_rate, momentum_rate, correction, eps, weight_decay, shrink;
+// The clock's extra is the product of the momenta.
+struct NAdamValues {
+  double beta1, beta2, momentum_decay, decay;
+  CDN_FN double momentum(double step) const {
+    return beta1 * (1 - 0.5 * fn::pow(0.96, step * momentum_decay));
+  }
+  CDN_FN void operator()(Clock& c) const {
+    double mu = momentum(c.step), next = momentum(c.step + 1), product = c.extra *= mu;
+    c.value[0] = c.lr * (1 - mu) / (1 - product);
+    c.value[1] = c.lr * next / (1 - product * next);
+    c.value[2] = 1 - fn::pow(beta2, c.step);
+    c.value[3] = 1 - c.lr * decay;
+  }
+};
+template <class C> struct NAdam : Moments<C, 2> {
+  C grad_rate = {}, momentum_rate = {}, correction = {}, shrink = {};
+  CDN_FN void begin(const Clock& c) { c.get(grad_rate, momentum_rate, correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    g = decayed(g, p, weight_decay);
-    moments(g, s);
-    C scale = fn::sqrt(s[1] / correction) + eps;
+    g = this->update(p, g, s);
+    C scale = fn::sqrt(s[1] / correction) + this->eps;
     p -= grad_rate * (g / scale);
     p -= momentum_rate * (s[0] / scale);
   }
 };
 
+struct RateValues {
+  double decay;
+  CDN_FN void operator()(Clock& c) const { c.value[0] = c.lr / (1 + (c.step - 1) * decay); }
+};
+
 // States: the mean square, then the mean (CENTERED), then the velocity (MOMENTUM).
-template <class C, bool CENTERED, bool MOMENTUM> struct RmsProp {
-  static constexpr int STATES = 1 + CENTERED + MOMENTUM;
-  C lr, alpha, rest, eps, weight_decay, momentum;
+template <class C, bool CENTERED, bool MOMENTUM> struct RmsProp : Rule<C, 1 + CENTERED + MOMENTUM> {
+  C alpha, rest, eps, weight_decay, momentum, lr = {};
+  CDN_FN void begin(const Clock& c) { c.get(lr); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     s[0] = alpha * s[0] + rest * g * g;
@@ -120,9 +159,9 @@ template <class C, bool CENTERED, bool MOMENTUM> struct RmsProp {
   }
 };
 
-template <class C> struct Adagrad {
-  static constexpr int STATES = 1;
-  C rate, eps, weight_decay;
+template <class C> struct Adagrad : Rule<C, 1> {
+  C eps, weight_decay, rate = {};
+  CDN_FN void begin(const Clock& c) { c.get(rate); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     s[0] += g * g;
@@ -130,156 +169,129 @@ template <class C> struct Adagrad {
   }
 };
 
-// Of Muon only the end: its updates were made orthogonal by matrix products before.
-template <class C> struct Muon {
-  static constexpr int STATES = 0;
-  C rate, shrink;
-  CDN_FN void operator()(C& p, C update, C*) const { p = p * shrink - rate * update; }
-};
-
 // What all steps have in common of their arguments.
 struct Parameters {
   const uint32_t *params, *grads;
   const int64_t* sizes;
-  int32_t count, maximize, dtype;
+  int32_t count;
+  uint32_t clock, skip;
+  int32_t maximize, dtype;
 };
 
 constexpr int MAX_STATES = 3;
 
 // make(zero) gives the rule in the type of `zero`; states are the lists that it needs, in its
 // order.
-template <class Make>
-void step(Call& call, const Parameters& with, const List (&states)[MAX_STATES], Make make) {
-  with_float(with.dtype, [&](auto zero) {
-    using T = decltype(zero);
-    const auto rule = make(Compute<T>{});
-    using Rule = std::decay_t<decltype(rule)>;
-    List lists[2 + Rule::STATES] = {{with.params, "params", true, false},
-                                    {with.grads, "grads", false, false}};
-    for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
-    static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
-    for (const auto& table : read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count))
-      each_row(call, table.chunks(), CHUNK_SIZE, Step<T, Rule>{table, rule, with.maximize != 0});
+template <class Values, class Make>
+int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_STATES],
+             const Values& values, Make make) {
+  return run(name, Call::UNCHECKED, [&](Call& call) {
+    const Advance<Values> advance{clock_of(call, with.clock), skip_of(call, with.skip), values};
+    with_float(with.dtype, [&](auto zero) {
+      using T = decltype(zero);
+      const auto rule = make(Compute<T>{});
+      using Rule = std::decay_t<decltype(rule)>;
+      List lists[2 + Rule::STATES] = {{with.params, "params", true, false},
+                                      {with.grads, "grads", false, false}};
+      for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
+      static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
+      const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count);
+      advance.queue(call);
+      for (const auto& table : tables)
+        each_row(call, table.chunks(), CHUNK_SIZE,
+                 Step<T, Rule>{table, rule, advance.clock, with.maximize != 0});
+    });
   });
+}
+
+// The rule of these numbers, rounded.
+template <class R, class... N> R rule(N... numbers) {
+  return {{}, static_cast<typename R::Compute>(numbers)...};
+}
+template <class R> R rule_of_moments(double beta1, double beta2, double eps, double weight_decay) {
+  using C = typename R::Compute;
+  return {{{},
+           static_cast<C>(beta1),
+           static_cast<C>(beta2),
+           static_cast<C>(1 - beta1),
+           static_cast<C>(1 - beta2),
+           static_cast<C>(eps),
+           static_cast<C>(weight_decay)}};
+}
+
+template <class F> int32_t choose(bool which, F f) {
+  return which ? f(std::true_type{}) : f(std::false_type{});
 }
 
 }  // namespace
 
 CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads,
                              const uint32_t* velocities, const int64_t* sizes, int32_t count,
-                             double lr, double momentum, double dampening, double weight_decay,
-                             int32_t nesterov, int32_t first, int32_t maximize, int32_t dtype) {
-  return run("cdn_sgd_step", Call::UNCHECKED, [&](Call& call) {
-    auto with = [&](auto has_momentum) {
-      step(call, {params, grads, sizes, count, maximize, dtype},
-           {{velocities, "velocities", true, true}}, [&](auto zero) {
-             using C = decltype(zero);
-             return Sgd<C, decltype(has_momentum)::value>{static_cast<C>(lr),
-                                                          static_cast<C>(momentum),
-                                                          static_cast<C>(1 - dampening),
-                                                          static_cast<C>(weight_decay),
-                                                          nesterov != 0,
-                                                          first != 0};
-           });
-    };
-    if (momentum != 0)
-      with(std::true_type{});
-    else
-      with(std::false_type{});
+                             uint32_t clock, uint32_t skip, double momentum, double dampening,
+                             double weight_decay, int32_t nesterov, int32_t maximize,
+                             int32_t dtype) {
+  return choose(momentum != 0, [&](auto has) {
+    return step("cdn_sgd_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+                {{velocities, "velocities"}}, SgdValues{momentum, dampening}, [&](auto zero) {
+                  return rule<Sgd<decltype(zero), decltype(has)::value>>(momentum, weight_decay,
+                                                                         nesterov);
+                });
   });
 }
 
 CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                               const uint32_t* squares, const uint32_t* largest,
-                              const int64_t* sizes, int32_t count, double rate, double beta1,
-                              double beta2, double root_correction, double eps, double weight_decay,
-                              double shrink, int32_t maximize, int32_t dtype) {
-  return run("cdn_adam_step", Call::UNCHECKED, [&](Call& call) {
-    auto with = [&](auto amsgrad) {
-      const List states[MAX_STATES] = {{means, "means", true, true},
-                                       {squares, "squares", true, true},
-                                       {largest, "largest", true, true}};
-      step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
-        using C = decltype(zero);
-        return Adam<C, decltype(amsgrad)::value>{
-            moments<C>(beta1, beta2), static_cast<C>(rate),         static_cast<C>(root_correction),
-            static_cast<C>(eps),      static_cast<C>(weight_decay), static_cast<C>(shrink)};
-      });
-    };
-    if (largest)
-      with(std::true_type{});
-    else
-      with(std::false_type{});
+                              const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
+                              double beta1, double beta2, double eps, double weight_decay,
+                              int32_t decoupled, int32_t maximize, int32_t dtype) {
+  const double shrinks = decoupled ? weight_decay : 0, coupled = decoupled ? 0 : weight_decay;
+  return choose(largest, [&](auto amsgrad) {
+    return step("cdn_adam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+                {{means, "means"}, {squares, "squares"}, {largest, "largest"}},
+                AdamValues{beta1, beta2, shrinks}, [&](auto zero) {
+                  return rule_of_moments<Adam<decltype(zero), decltype(amsgrad)::value>>(
+                      beta1, beta2, eps, coupled);
+                });
   });
 }
 
 CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                                const uint32_t* squares, const int64_t* sizes, int32_t count,
-                               double grad_rate, double momentum_rate, double beta1, double beta2,
-                               double correction, double eps, double weight_decay, double shrink,
-                               int32_t maximize, int32_t dtype) {
-  return run("cdn_nadam_step", Call::UNCHECKED, [&](Call& call) {
-    const List states[MAX_STATES] = {{means, "means", true, true},
-                                     {squares, "squares", true, true}};
-    step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
-      using C = decltype(zero);
-      return NAdam<C>{moments<C>(beta1, beta2),      static_cast<C>(grad_rate),
-                      static_cast<C>(momentum_rate), static_cast<C>(correction),
-                      static_cast<C>(eps),           static_cast<C>(weight_decay),
-                      static_cast<C>(shrink)};
-    });
-  });
+                               uint32_t clock, uint32_t skip, double beta1, double beta2,
+                               double eps, double weight_decay, double momentum_decay,
+                               int32_t decoupled, int32_t maximize, int32_t dtype) {
+  const double shrinks = decoupled ? weight_decay : 0, coupled = decoupled ? 0 : weight_decay;
+  return step("cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+              {{means, "means"}, {squares, "squares"}},
+              NAdamValues{beta1, beta2, momentum_decay, shrinks}, [&](auto zero) {
+                return rule_of_moments<NAdam<decltype(zero)>>(beta1, beta2, eps, coupled);
+              });
 }
 
 CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads,
                                  const uint32_t* squares, const uint32_t* means,
                                  const uint32_t* velocities, const int64_t* sizes, int32_t count,
-                                 double lr, double alpha, double eps, double weight_decay,
-                                 double momentum, int32_t maximize, int32_t dtype) {
-  return run("cdn_rmsprop_step", Call::UNCHECKED, [&](Call& call) {
-    auto with = [&](auto centered, auto has_momentum) {
-      const List velocity{velocities, "velocities", true, true};
-      const List states[MAX_STATES] = {{squares, "squares", true, true},
-                                       means ? List{means, "means", true, true} : velocity,
-                                       velocity};
-      step(call, {params, grads, sizes, count, maximize, dtype}, states, [&](auto zero) {
-        using C = decltype(zero);
-        return RmsProp<C, decltype(centered)::value, decltype(has_momentum)::value>{
-            static_cast<C>(lr),  static_cast<C>(alpha),        static_cast<C>(1 - alpha),
-            static_cast<C>(eps), static_cast<C>(weight_decay), static_cast<C>(momentum)};
-      });
-    };
-    if (means && velocities)
-      with(std::true_type{}, std::true_type{});
-    else if (means)
-      with(std::true_type{}, std::false_type{});
-    else if (velocities)
-      with(std::false_type{}, std::true_type{});
-    else
-      with(std::false_type{}, std::false_type{});
+                                 uint32_t clock, uint32_t skip, double alpha, double eps,
+                                 double weight_decay, double momentum, int32_t maximize,
+                                 int32_t dtype) {
+  const List velocity{velocities, "velocities"}, mean{means, "means"};
+  return choose(means, [&](auto centered) {
+    return choose(velocities, [&](auto has) {
+      return step(
+          "cdn_rmsprop_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+          {{squares, "squares"}, means ? mean : velocity, velocity}, RateValues{0}, [&](auto zero) {
+            using R = RmsProp<decltype(zero), decltype(centered)::value, decltype(has)::value>;
+            return rule<R>(alpha, 1 - alpha, eps, weight_decay, momentum);
+          });
+    });
   });
 }
 
 CDN_API int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads,
                                  const uint32_t* sums, const int64_t* sizes, int32_t count,
-                                 double rate, double eps, double weight_decay, int32_t maximize,
-                                 int32_t dtype) {
-  return run("cdn_adagrad_step", Call::UNCHECKED, [&](Call& call) {
-    step(call, {params, grads, sizes, count, maximize, dtype}, {{sums, "sums", true, true}},
-         [&](auto zero) {
-           using C = decltype(zero);
-           return Adagrad<C>{static_cast<C>(rate), static_cast<C>(eps),
-                             static_cast<C>(weight_decay)};
-         });
-  });
-}
-
-CDN_API int32_t cdn_muon_step(const uint32_t* params, const uint32_t* updates, const int64_t* sizes,
-                              int32_t count, double rate, double shrink, int32_t dtype) {
-  return run("cdn_muon_step", Call::UNCHECKED, [&](Call& call) {
-    step(call, {params, updates, sizes, count, 0, dtype}, {}, [&](auto zero) {
-      using C = decltype(zero);
-      return Muon<C>{static_cast<C>(rate), static_cast<C>(shrink)};
-    });
-  });
+                                 uint32_t clock, uint32_t skip, double lr_decay, double eps,
+                                 double weight_decay, int32_t maximize, int32_t dtype) {
+  return step("cdn_adagrad_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+              {{sums, "sums"}}, RateValues{lr_decay},
+              [&](auto zero) { return rule<Adagrad<decltype(zero)>>(eps, weight_decay); });
 }

@@ -17,13 +17,14 @@ template <class T, bool ALIGNED> struct Dropout {
   T* y;
   const T* x;
   int64_t n;
-  uint64_t seed, offset, threshold;  // a word below the threshold drops its element
+  RandomStream stream;
+  uint64_t threshold;  // a word below the threshold drops its element
   Compute<T> scale;
   CDN_FN T kept(uint32_t word, T value) const {
     return word < threshold ? T(Compute<T>(0)) : static_cast<T>(wide(value) * scale);
   }
   CDN_FN void operator()(int64_t block) const {
-    Words w = philox(seed, offset + static_cast<uint64_t>(block));
+    Words w = stream.block(block);
     int64_t first = block * 4;
     if (ALIGNED && first + 4 <= n) {
       Four<T> from = reinterpret_cast<const Four<T>*>(x)[block], to;
@@ -37,8 +38,8 @@ template <class T, bool ALIGNED> struct Dropout {
 
 }  // namespace
 
-CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t seed,
-                            int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p,
+                            int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_dropout", Call::IN_PLACE, [&](Call& call) {
     if (!(p >= 0 && p <= 1))
       CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
@@ -48,15 +49,15 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, int64_t n, double p, int64_t
       const T* from = call.in<T>(x, "x", n);
       uint64_t threshold = static_cast<uint64_t>(p * 0x1p32);  // 2^32, above every word, for p = 1
       auto scale = static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0);
-      auto key = static_cast<uint64_t>(seed), counter = static_cast<uint64_t>(offset);
+      const RandomStream stream = random_stream(call, state, seed, offset);
       bool aligned =
           (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % sizeof(Four<T>) ==
           0;
       int64_t blocks = n / 4 + (n % 4 != 0);
       if (aligned)
-        each(call, blocks, Dropout<T, true>{to, from, n, key, counter, threshold, scale});
+        each(call, blocks, Dropout<T, true>{to, from, n, stream, threshold, scale});
       else
-        each(call, blocks, Dropout<T, false>{to, from, n, key, counter, threshold, scale});
+        each(call, blocks, Dropout<T, false>{to, from, n, stream, threshold, scale});
     });
   });
 }

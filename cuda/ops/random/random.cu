@@ -22,11 +22,11 @@ template <class T> struct Uniform {
   using C = Compute<T>;
   T* y;
   int64_t n;
-  uint64_t seed, offset;
+  RandomStream stream;
   C low, high, last;
   CDN_FN void operator()(int64_t block) const {
     constexpr int PER = Unit<C>::PER_BLOCK;
-    Words w = philox(seed, offset + static_cast<uint64_t>(block));
+    Words w = stream.block(block);
     for (int j = 0; j < PER; j++) {
       int64_t i = block * PER + j;
       if (i >= n) return;
@@ -42,11 +42,11 @@ template <class T> struct Normal {
   using C = Compute<T>;
   T* y;
   int64_t n;
-  uint64_t seed, offset;
+  RandomStream stream;
   C mean, std;
   CDN_FN void operator()(int64_t block) const {
     constexpr int PER = Unit<C>::PER_BLOCK;
-    Words w = philox(seed, offset + static_cast<uint64_t>(block));
+    Words w = stream.block(block);
     for (int j = 0; j < PER; j += 2) {
       C radius = fn::sqrt(C(-2) * fn::log(C(1) - Unit<C>::draw(w, j)));
       C angle = C(6.283185307179586476925286766559) * Unit<C>::draw(w, j + 1);
@@ -65,11 +65,11 @@ template <class T> struct Normal {
 struct RandInt {
   int32_t* y;
   int64_t n;
-  uint64_t seed, offset;
+  RandomStream stream;
   int32_t low;
   uint32_t range;
   CDN_FN void operator()(int64_t block) const {
-    Words w = philox(seed, offset + static_cast<uint64_t>(block));
+    Words w = stream.block(block);
     for (int j = 0; j < 4; j++) {
       int64_t i = block * 4 + j;
       if (i >= n) return;
@@ -79,14 +79,19 @@ struct RandInt {
   }
 };
 
+struct Forward {
+  uint64_t *state, blocks;
+  CDN_FN void operator()(int64_t) const { state[1] += blocks; }
+};
+
 void need_finite(const char* name, double value) {
   if (!std::isfinite(value)) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %g; it must be finite", name, value);
 }
 
 }  // namespace
 
-CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int64_t seed,
-                            int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_uniform(uint32_t y, uint32_t state, int64_t n, double low, double high,
+                            int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_uniform", [&](Call& call) {
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&](auto zero) {
@@ -97,18 +102,17 @@ CDN_API int32_t cdn_uniform(uint32_t y, int64_t n, double low, double high, int6
       need_finite("high - low",
                   static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
       T* to = call.out<T>(y, "y", n);
+      const RandomStream stream = random_stream(call, state, seed, offset);
       int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
       C from = wide(static_cast<T>(low)), end = wide(static_cast<T>(high));
       C last = from < end ? wide(below(static_cast<T>(high))) : from;
-      each(call, blocks,
-           Uniform<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), from, end,
-                      last});
+      each(call, blocks, Uniform<T>{to, n, stream, from, end, last});
     });
   });
 }
 
-CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64_t seed,
-                           int64_t offset, int32_t dtype) {
+CDN_API int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, double std,
+                           int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_normal", [&](Call& call) {
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&](auto zero) {
@@ -117,21 +121,29 @@ CDN_API int32_t cdn_normal(uint32_t y, int64_t n, double mean, double std, int64
       need_finite("mean", static_cast<C>(static_cast<T>(mean)));
       need_finite("std", static_cast<C>(static_cast<T>(std)));
       T* to = call.out<T>(y, "y", n);
+      const RandomStream stream = random_stream(call, state, seed, offset);
       int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
       each(call, blocks,
-           Normal<T>{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset),
-                     static_cast<C>(static_cast<T>(mean)), static_cast<C>(static_cast<T>(std))});
+           Normal<T>{to, n, stream, static_cast<C>(static_cast<T>(mean)),
+                     static_cast<C>(static_cast<T>(std))});
     });
   });
 }
 
-CDN_API int32_t cdn_randint(uint32_t y, int64_t n, int32_t low, int32_t high, int64_t seed,
-                            int64_t offset) {
+CDN_API int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, int32_t high,
+                            int64_t seed, int64_t offset) {
   return run("cdn_randint", [&](Call& call) {
     if (low >= high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %d; it must be below high, %d", low, high);
     int32_t* to = call.out<int32_t>(y, "y", n);
+    const RandomStream stream = random_stream(call, state, seed, offset);
     uint32_t range = static_cast<uint32_t>(high) - static_cast<uint32_t>(low);
-    each(call, n / 4 + (n % 4 != 0),
-         RandInt{to, n, static_cast<uint64_t>(seed), static_cast<uint64_t>(offset), low, range});
+    each(call, n / 4 + (n % 4 != 0), RandInt{to, n, stream, low, range});
+  });
+}
+
+CDN_API int32_t cdn_random_advance(uint32_t state, int64_t blocks) {
+  return run("cdn_random_advance", [&](Call& call) {
+    uint64_t* to = call.out<uint64_t>(state, "state", 2);
+    each(call, 1, Forward{to, static_cast<uint64_t>(blocks)});
   });
 }

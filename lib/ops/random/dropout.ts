@@ -1,6 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
-import { takeRandom } from "../../core/random.ts";
+import { drawRandom, type RandomBlocks } from "../../core/random.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
@@ -30,13 +30,13 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   const p = probabilityOf("dropout", options.p);
   checkDType("dropout", x, floats);
   if (!(options.training ?? true) || p === 0) return x;
-  const { seed, offset } = takeRandom(Math.ceil(x.size / 4));
-  return drop(x, p, seed, offset);
+  const from = drawRandom(Math.ceil(x.size / 4));
+  return drop(x, p, from);
 }
 
 // Linear in x, and so its own gradient.
-function drop(x: Tensor, p: number, seed: bigint, offset: bigint): Tensor {
+function drop(x: Tensor, p: number, from: RandomBlocks): Tensor {
   const y = x.make(x.shape);
-  call("cdn_dropout", y, x, x.size, p, seed, offset, x.code);
-  return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset)]);
+  call("cdn_dropout", y, x, from.state, x.size, p, from.seed, from.offset, x.code);
+  return record(y, "dropout", [x], (grad) => [drop(grad, p, from)]);
 }

@@ -1,0 +1,14 @@
+import type { Backend } from "../core/backend.ts";
+import type { Tensor } from "../tensor.ts";
+import type { GradScaler } from "./grad_scaler.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+/** What optimizer.ts and grad_scaler.ts let other files here do, and nobody else. */
+export const internals = {} as {
+  /** The parameters of all groups: the same list as long as no group is added. */
+  parametersOf(optimizer: Optimizer): readonly Tensor[];
+  /** A step that is left out where a flag, one float64 on each device, is not 0. */
+  stepUnless(optimizer: Optimizer, flags: readonly Tensor[]): void;
+  /** The handle of a flag, one float64: whether a scaler's last update() met a step left out; or 0. */
+  skippedBy(scaler: GradScaler, backend: Backend): number;
+};
