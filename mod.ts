@@ -25,9 +25,16 @@
  */
 
 export { autocast, type AutocastDType } from "./lib/core/autocast.ts";
-export { type Node, noGrad } from "./lib/core/autograd.ts";
-export type { FusedActivation, Gate, Step } from "./lib/core/gate.ts";
-export { type BackwardOptions, grad, type GradOptions } from "./lib/core/backward.ts";
+export { noGrad } from "./lib/core/autograd.ts";
+export { grad, type GradOptions } from "./lib/core/backward.ts";
+export type {
+  BackwardOptions,
+  Differentiable,
+  FusedActivation,
+  Gate,
+  Node,
+  Step,
+} from "./lib/core/node.ts";
 export {
   type Backend,
   type DeviceInfo,

@@ -4,13 +4,14 @@ import { debugging } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { parametersChanged } from "./autocast.ts";
-import { checkGradDType, type Node, record } from "./autograd.ts";
-import { backward, type BackwardOptions } from "./backward.ts";
+import { checkGradDType, record } from "./autograd.ts";
+import { backward } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
 import { writeFlat } from "./layout.ts";
-import { disposedError, lineOf, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
+import type { BackwardOptions, Differentiable, Node } from "./node.ts";
+import { disposedError, lineOf, own, ownedMark, placeOf, type Scope } from "./scope.ts";
 import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 
 const out = new Uint32Array(1);
@@ -21,7 +22,7 @@ type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
  * tape. lib/tensor.ts adds the methods that compute.
  */
-export abstract class TensorBase implements Owned, Disposable {
+export abstract class TensorBase implements Differentiable, Disposable {
   /** The extents, outermost first; `[]` is a single number. */
   readonly shape: Shape;
   /** The type of the elements. */

@@ -1,6 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import type { Backend } from "../../core/backend.ts";
-import type { FusedActivation } from "../../core/gate.ts";
+import type { FusedActivation } from "../../core/node.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "./binary.ts";

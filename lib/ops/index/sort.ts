@@ -1,4 +1,4 @@
-import { record } from "../../core/autograd.ts";
+import { recordAll } from "../../core/autograd.ts";
 import { checkInteger, checkOptions } from "../../core/options.ts";
 import { formatShape, normalizeAxis } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
@@ -57,7 +57,9 @@ function inRows(op: string, x: Tensor, k: number, descending: boolean, values: b
   );
   if (!y) return { values: x, indices };
   const last = x.rank - 1;
-  record(y, op, [x], (grad) => [scatterSum(grad, x.shape, last, indices, true)]);
+  recordAll([y, indices], op, [x], (grad) => {
+    return [scatterSum(grad!, x.shape, last, indices, true)];
+  });
   return { values: y, indices };
 }
 

@@ -1,5 +1,5 @@
 import { record } from "../../core/autograd.ts";
-import type { FusedActivation } from "../../core/gate.ts";
+import type { FusedActivation } from "../../core/node.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { type MatmulPrecision, precisionCode } from "../../core/precision.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
