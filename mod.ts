@@ -44,6 +44,7 @@ export {
   type InitOptions,
   synchronize,
 } from "./lib/core/backend.ts";
+export type { MemoryFormat } from "./lib/core/layout.ts";
 export { deviceTime, type DeviceTimeOptions } from "./lib/core/device_time.ts";
 export type { DataOf, DType } from "./lib/core/dtype.ts";
 export { gradcheck, type GradcheckOptions } from "./lib/core/gradcheck.ts";
@@ -56,7 +57,7 @@ export {
 export { manualSeed } from "./lib/core/random.ts";
 export { keep, type Owned, scope } from "./lib/core/scope.ts";
 export type { Shape } from "./lib/core/shape.ts";
-export type { TensorBase } from "./lib/core/tensor.ts";
+export type { Memory, TensorBase } from "./lib/core/tensor.ts";
 export {
   arange,
   type CreateOptions,
@@ -230,7 +231,7 @@ export {
 export { where } from "./lib/ops/elementwise/where.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
-export { Tensor } from "./lib/tensor.ts";
+export { Tensor, type ToOptions } from "./lib/tensor.ts";
 export {
   type Callback,
   type EpochState,

@@ -94,6 +94,7 @@ int32_t cdn_event_destroy(uint32_t event);
 int32_t cdn_alloc(uint32_t* y, int32_t device,
                   int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
+int32_t cdn_freeze(uint32_t x); /* from now on its memory may be read, but not written to */
 int32_t cdn_free(uint32_t x);
 int32_t cdn_write(uint32_t y, const void* host, int64_t offset,
                   int64_t bytes); /* host may be reused on return */

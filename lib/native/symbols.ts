@@ -20,6 +20,7 @@ export const symbols = {
   cdn_event_destroy: { parameters: ["u32"], result: "i32" },
   cdn_alloc: { parameters: ["buffer", "i32", "i64"], result: "i32" },
   cdn_view: { parameters: ["buffer", "u32", "i64", "i64"], result: "i32" },
+  cdn_freeze: { parameters: ["u32"], result: "i32" },
   cdn_free: { parameters: ["u32"], result: "i32" },
   cdn_write: { parameters: ["u32", "buffer", "i64", "i64"], result: "i32" },
   cdn_read: { parameters: ["buffer", "u32", "i64", "i64"], result: "i32" },

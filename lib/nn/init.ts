@@ -54,7 +54,15 @@ export function uniform(
   const { seed, offset } = takeFor(x);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_uniform(x.handle, BigInt(x.size), low, high, seed, offset, x.code),
+    backend.functions.cdn_uniform(
+      x.stored(x.format).handle,
+      BigInt(x.size),
+      low,
+      high,
+      seed,
+      offset,
+      x.code,
+    ),
   );
   parametersChanged();
   return x;
@@ -81,7 +89,15 @@ export function normal(
   const { seed, offset } = takeFor(x);
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_normal(x.handle, BigInt(x.size), mean, std, seed, offset, x.code),
+    backend.functions.cdn_normal(
+      x.stored(x.format).handle,
+      BigInt(x.size),
+      mean,
+      std,
+      seed,
+      offset,
+      x.code,
+    ),
   );
   parametersChanged();
   return x;

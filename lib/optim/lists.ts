@@ -4,14 +4,15 @@ import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The handles of tensors, as the library takes lists of them, in a list that is given. Throws for
- * one that was disposed.
+ * The handles of tensors, as the library takes lists of them, in a list that is given; in the memory
+ * formats of those that they belong to, by default their own. Throws for one that was disposed.
  */
 export function handlesOf(
   tensors: readonly Tensor[],
   list: Uint32Array<ArrayBuffer> = new Uint32Array(tensors.length),
+  owners = tensors,
 ): Uint32Array<ArrayBuffer> {
-  for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.handle;
+  for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.stored(owners[i]!.format).handle;
   return list;
 }
 
@@ -71,7 +72,14 @@ export function lerpAll(ys: readonly Tensor[], xs: readonly Tensor[], weight: nu
     const { backend, code } = from[0]!;
     const { cdn_list_lerp } = backend.functions;
     backend.check(
-      cdn_list_lerp(handlesOf(to), handlesOf(from), sizesOf(to), to.length, weight, code),
+      cdn_list_lerp(
+        handlesOf(to),
+        handlesOf(from, undefined, to),
+        sizesOf(to),
+        to.length,
+        weight,
+        code,
+      ),
     );
   }
 }

@@ -150,6 +150,7 @@ void Fuzzer::manage() {
       range(x, &offset, &bytes);
       if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK)
         buffers_.push_back({y, bytes});
+      if (chance(3)) check("freeze", api.freeze(chance(30) ? x : y));
       break;
     case 5:
     case 6:

@@ -35,14 +35,15 @@ export function unary(
   activation?: FusedActivation,
 ): Tensor {
   checkDType(op, x, dtypes);
-  const y = x.make(x.shape);
-  const { backend } = x;
+  const { backend, format } = x;
+  const y = x.make(x.shape, x.dtype, format);
+  const [to, from] = [y.stored(format).handle, x.stored(format).handle];
   const { functions } = backend;
   const n = BigInt(x.size);
   backend.check(
     typeof kernel === "string"
-      ? functions[kernel](y.handle, x.handle, n, x.code)
-      : kernel(functions, y.handle, x.handle, n, x.code),
+      ? functions[kernel](to, from, n, x.code)
+      : kernel(functions, to, from, n, x.code),
   );
   return record(
     y,
@@ -55,14 +56,16 @@ export function unary(
 
 /** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */
 export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
-  const dx = grad.make(grad.shape);
-  const { backend } = grad;
+  const { backend, format } = grad;
+  const dx = grad.make(grad.shape, grad.dtype, format);
+  const [to, from] = [dx.stored(format).handle, saved.stored(format).handle];
+  const dy = grad.stored(format).handle;
   const { functions } = backend;
   const n = BigInt(dx.size);
   backend.check(
     typeof kernel === "string"
-      ? functions[kernel](dx.handle, grad.handle, saved.handle, n, dx.code)
-      : kernel(functions, dx.handle, grad.handle, saved.handle, n, dx.code),
+      ? functions[kernel](to, dy, from, n, dx.code)
+      : kernel(functions, to, dy, from, n, dx.code),
   );
   return dx;
 }

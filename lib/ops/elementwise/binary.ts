@@ -1,10 +1,16 @@
 import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
-import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
+import { broadcastShapes, broadcastStrides, sameShape, type Shape } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { TensorBase } from "../../core/tensor.ts";
-import { writeFlat, writeLayout } from "../../core/layout.ts";
+import {
+  inMemoryOrder,
+  type MemoryFormat,
+  stridesOf,
+  writeFlat,
+  writeLayout,
+} from "../../core/layout.ts";
 import type { Tensor } from "../../tensor.ts";
 import { cast } from "./cast.ts";
 import { eq, ge } from "./compare.ts";
@@ -48,9 +54,11 @@ export function broadcasted(
   const { backend } = a;
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
-    const y = a.make(a.shape, dtype);
+    const { format } = a;
+    const y = a.make(a.shape, dtype, format);
+    const [to, from] = [y.stored(format).handle, a.stored(format).handle];
     const flat = writeFlat(a.size, 0n);
-    backend.check(backend.functions[kernel](y.handle, a.handle, 0, flat, 1, b, a.code));
+    backend.check(backend.functions[kernel](to, from, 0, flat, 1, b, a.code));
     return y;
   }
   if (!(b instanceof TensorBase)) {
@@ -64,23 +72,43 @@ export function broadcasted(
     [a, b] = autocasted("widest", a, b);
     checkSameDType(op, a, b);
   }
-  if (sameShape(a.shape, b.shape)) {
-    const y = a.make(a.shape, dtype);
+  const [left, right] = [a.stored(a.format).handle, b.stored(b.format).handle];
+  if (a.format === b.format && sameShape(a.shape, b.shape)) {
+    const y = a.make(a.shape, dtype, a.format);
+    const to = y.stored(a.format).handle;
     const flat = writeFlat(a.size);
-    backend.check(backend.functions[kernel](y.handle, a.handle, b.handle, flat, 1, 0, a.code));
+    backend.check(backend.functions[kernel](to, left, right, flat, 1, 0, a.code));
     return y;
   }
   const shape = broadcastShapes(op, a.shape, b.shape);
-  const y = a.make(shape, dtype);
-  const layout = writeLayout(
-    shape,
-    broadcastStrides(a.shape, shape),
-    broadcastStrides(b.shape, shape),
-  );
-  backend.check(
-    backend.functions[kernel](y.handle, a.handle, b.handle, layout, shape.length, 0, a.code),
-  );
+  const format = formatOf(shape, a, b);
+  const y = a.make(shape, dtype, format);
+  const to = y.stored(format).handle;
+  const layout = broadcastLayout(shape, format, a, b);
+  backend.check(backend.functions[kernel](to, left, right, layout, shape.length, 0, a.code));
   return y;
+}
+
+/** The format of what operands broadcast to: channelsLast if one of that shape is. */
+export function formatOf(shape: Shape, ...operands: (Tensor | number)[]): MemoryFormat {
+  const image = operands.find((x) =>
+    typeof x !== "number" && x.format === "channelsLast" && sameShape(x.shape, shape)
+  );
+  return image ? "channelsLast" : "contiguous";
+}
+
+/** The layout argument for a result in a format, and operands each in its own. */
+export function broadcastLayout(
+  shape: Shape,
+  format: MemoryFormat,
+  ...operands: (Tensor | number)[]
+): BigInt64Array<ArrayBuffer> {
+  const strides = operands.map((x) => {
+    if (typeof x === "number") return broadcastStrides([], shape);
+    return broadcastStrides(x.shape, shape, stridesOf(x.shape, x.format));
+  });
+  const order = (axes: Shape) => inMemoryOrder(axes, format);
+  return writeLayout(order(shape), ...strides.map(order));
 }
 
 const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;

@@ -9,10 +9,11 @@ import type { Tensor } from "../../tensor.ts";
 export function cast(x: Tensor, dtype: DType): Tensor {
   const code = dtypeInfo(dtype).code;
   if (dtype === x.dtype) return x;
-  const y = x.make(x.shape, dtype);
-  const { backend } = x;
+  const { backend, format } = x;
+  const y = x.make(x.shape, dtype, format);
+  const [to, from] = [y.stored(format).handle, x.stored(format).handle];
   backend.check(
-    backend.functions.cdn_cast(y.handle, x.handle, BigInt(x.size), code, x.code),
+    backend.functions.cdn_cast(to, from, BigInt(x.size), code, x.code),
   );
   return isFloat(dtype) ? record(y, "to", [x], (grad) => [cast(grad, x.dtype)]) : y;
 }

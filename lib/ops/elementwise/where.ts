@@ -1,7 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkValue } from "../../core/dtype.ts";
-import { writeLayout } from "../../core/layout.ts";
-import { broadcastShapes, broadcastStrides } from "../../core/shape.ts";
+import { broadcastShapes } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import {
@@ -12,6 +11,7 @@ import {
   checkTensor,
 } from "../_operands.ts";
 import { sumTo } from "../reduce/reduce.ts";
+import { broadcastLayout, formatOf } from "./binary.ts";
 
 /**
  * a where the condition holds, else b, element by element, with broadcasting of all three. The
@@ -39,19 +39,18 @@ export function where(condition: Tensor, a: Tensor | number, b: Tensor | number)
   for (const x of [a, b]) if (typeof x === "number") checkValue("where", x, like.dtype);
   let { shape } = condition;
   for (const x of operands) shape = broadcastShapes("where", shape, x.shape);
-  const strides = (x: Tensor | number) =>
-    broadcastStrides(typeof x === "number" ? [] : x.shape, shape);
-  const handle = (x: Tensor | number) => (typeof x === "number" ? 0 : x.handle);
+  const format = formatOf(shape, condition, a, b);
+  const handle = (x: Tensor | number) => (typeof x === "number" ? 0 : x.stored(x.format).handle);
   const number = (x: Tensor | number) => (typeof x === "number" ? x : 0);
-  const y = like.make(shape);
+  const y = like.make(shape, like.dtype, format);
   const { backend } = like;
   backend.check(
     backend.functions.cdn_where(
-      y.handle,
-      condition.handle,
+      handle(y),
+      handle(condition),
       handle(a),
       handle(b),
-      writeLayout(shape, strides(condition), strides(a), strides(b)),
+      broadcastLayout(shape, format, condition, a, b),
       shape.length,
       number(a),
       number(b),

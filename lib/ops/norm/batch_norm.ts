@@ -108,7 +108,9 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const [input, ...given] = autocasted("float32", x, options.weight, options.bias);
   x = input;
   const own = training || !running;
-  const [batch, channels, inner] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
+  // Channels that lie side by side are those of as many more images of one pixel.
+  const [n, channels, pixels] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
+  const [batch, inner] = x.format === "contiguous" ? [n, pixels] : [n * pixels, 1];
   if (own && batch * inner === 1) {
     throw new ShapeError(
       `${op}: x is ${formatShape(x.shape)}, a single value a channel; training needs more than one`,
@@ -193,7 +195,7 @@ function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
     backend.functions.cdn_batch_norm_stats(
       mean.handle,
       variance.handle,
-      x.handle,
+      x.stored(x.format).handle,
       ...counts(sizes),
       x.code,
     ),
@@ -227,12 +229,12 @@ function update(
 
 function normalized(all: Batch): Tensor {
   const { x, weight, bias, mean, variance, own, eps } = all;
-  const y = x.make(x.shape);
-  const { backend } = x;
+  const { backend, format } = x;
+  const y = x.make(x.shape, x.dtype, format);
   backend.check(
     backend.functions.cdn_batch_norm(
-      y.handle,
-      x.handle,
+      y.stored(format).handle,
+      x.stored(format).handle,
       mean.handle,
       variance.handle,
       weight?.handle ?? 0,
@@ -260,7 +262,8 @@ function normalized(all: Batch): Tensor {
 
 function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   const { x, weight, bias, mean, variance, own, channels, eps } = all;
-  const { backend } = x;
+  const { backend, format } = x;
+  const [from, dy] = [x.stored(format).handle, grad.stored(format).handle];
   const wanted = weight?.requiresGrad || bias?.requiresGrad || (own && x.requiresGrad);
   const [dweight, dbias] = wanted ? [mean.make([channels]), mean.make([channels])] : [null, null];
   if (dweight && dbias) {
@@ -268,8 +271,8 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
       backend.functions.cdn_batch_norm_sums(
         dweight.handle,
         dbias.handle,
-        grad.handle,
-        x.handle,
+        dy,
+        from,
         mean.handle,
         variance.handle,
         ...counts(all),
@@ -280,12 +283,12 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   }
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
-    dx = x.make(x.shape);
+    dx = x.make(x.shape, x.dtype, format);
     backend.check(
       backend.functions.cdn_batch_norm_grad(
-        dx.handle,
-        grad.handle,
-        x.handle,
+        dx.stored(format).handle,
+        dy,
+        from,
         mean.handle,
         variance.handle,
         weight?.handle ?? 0,
@@ -305,9 +308,9 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
 
 // The formula in operations, for gradients of gradients; in float64, as kernels compute it.
 function composed(all: Batch, own: boolean): Tensor {
-  const { x, weight, bias, batch, channels, inner, eps } = all;
+  const { x, weight, bias, channels, eps } = all;
   const column = (tensor: Tensor) => reshape(tensor, [1, channels, 1]);
-  const flat = cast(reshape(x, [batch, channels, inner]), "float64");
+  const flat = cast(reshape(x, [x.shape[0]!, channels, -1]), "float64");
   const average = (tensor: Tensor) => meanOf(tensor, [0, 2], { keepDims: true });
   const centred = sub(flat, own ? average(flat) : column(all.mean));
   const variance = own ? average(mul(centred, centred)) : column(all.variance);

@@ -1,4 +1,5 @@
 import { record } from "../../core/autograd.ts";
+import type { MemoryFormat } from "../../core/layout.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { takeRandom } from "../../core/random.ts";
 import { ArgumentError } from "../../native/errors.ts";
@@ -24,7 +25,7 @@ export function probabilityOf(op: string, p = 0.5): number {
  * Elements at random become 0, with probability p; the others are divided by 1 - p, so that the
  * mean stays. As torch.nn.functional.dropout. Not training, or with p = 0, it returns x itself.
  * Floats. The random numbers follow manualSeed(): the same elements on every device and for every
- * dtype. No mask is stored.
+ * dtype, in the order in which they lie in memory. No mask is stored.
  *
  * ```ts
  * import { dropout, ones } from "@cudeno/cudeno";
@@ -37,15 +38,16 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   checkDType("dropout", x, floats);
   if (!(options.training ?? true) || p === 0) return x;
   const { seed, offset } = takeRandom(Math.ceil(x.size / 4));
-  return drop(x, p, seed, offset);
+  return drop(x, p, seed, offset, x.format);
 }
 
-// Linear in x, and so its own gradient.
-function drop(x: Tensor, p: number, seed: bigint, offset: bigint): Tensor {
-  const y = x.make(x.shape);
+// Linear in x, and so its own gradient, if that goes through memory in the same order.
+function drop(x: Tensor, p: number, seed: bigint, offset: bigint, format: MemoryFormat): Tensor {
+  const y = x.make(x.shape, x.dtype, format);
+  const [to, from] = [y.stored(format).handle, x.stored(format).handle];
   const { backend } = x;
   backend.check(
-    backend.functions.cdn_dropout(y.handle, x.handle, BigInt(x.size), p, seed, offset, x.code),
+    backend.functions.cdn_dropout(to, from, BigInt(x.size), p, seed, offset, x.code),
   );
-  return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset)]);
+  return record(y, "dropout", [x], (grad) => [drop(grad, p, seed, offset, format)]);
 }
