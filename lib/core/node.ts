@@ -6,8 +6,11 @@ import type { Shape } from "./shape.ts";
 
 /** What the tape knows of a tensor. */
 export interface Differentiable extends Owned {
+  /** The extents, outermost first. */
   readonly shape: Shape;
+  /** The type of the elements. */
   readonly dtype: DType;
+  /** The number of elements. */
   readonly size: number;
   /** Whether operations on it are recorded. */
   requiresGrad: boolean;

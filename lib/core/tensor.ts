@@ -20,7 +20,9 @@ type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes
 
 /** A tensor as calls of the library take it. */
 export interface Memory {
+  /** What the library knows it by. */
   readonly handle: number;
+  /** The device as operations see it. */
   readonly backend: Backend;
 }
 

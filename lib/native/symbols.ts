@@ -164,9 +164,9 @@ export const symbols = {
   cdn_nll_loss: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
   cdn_nll_loss_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
   cdn_nll_mean: { parameters: ["u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
-  cdn_matmul: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
+  cdn_matmul: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i64", "i64", "i64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_matmul_variant: { parameters: ["i32"], result: "pointer" },
-  cdn_matmul_fused: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i32", "i32", "f64", "f64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
+  cdn_matmul_fused: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i64", "i64", "i64", "i32", "i32", "f64", "f64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_sgd_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_adam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
   cdn_nadam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "i32", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
@@ -188,4 +188,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 5;
+export const abiVersion = 6;

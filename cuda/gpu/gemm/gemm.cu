@@ -60,6 +60,48 @@ template <class T> Product<T> product_of(const BatchProduct<T>& x) {
   return {x.c, {x.a, x.m, x.k, !x.trans_a}, {x.b, x.n, x.k, x.trans_b}};
 }
 
+// ---- Until the kernels take leading dimensions: dense copies of what is not dense.
+
+template <class T> struct CopyOperand {
+  const T* from;
+  T* to;
+  Layout batch;
+  int64_t size, cols, ld;
+  int input;
+  CDN_FN void operator()(int64_t i) const {
+    const int64_t z = quotient(i, size), rest = i - z * size, row = quotient(rest, cols);
+    const BatchOffsets at = batch_offsets(batch, z);
+    to[i] = from[(input == 0 ? at.a : at.b) + row * ld + (rest - row * cols)];
+  }
+};
+
+template <class T>
+const T* dense_operand(Call& call, BatchProduct<T>& x, const T* from, int input, int64_t rows,
+                       int64_t cols, int64_t& ld) {
+  if (ld == cols) return from;
+  const int64_t size = rows * cols, count = x.batch.n * size;
+  T* to = call.scratch<T>(count);
+  each(call, count, CopyOperand<T>{from, to, x.batch, size, cols, ld, input});
+  ld = cols;
+  Layout other = x.batch;
+  follow_one_another(other, size);
+  for (int32_t d = 0; d < x.batch.rank; d++) x.batch.stride[input][d] = other.stride[2][d];
+  return to;
+}
+
+// f(the product with dense operands and result); the result then goes to its places.
+template <class T, class F> bool densely(Call& call, BatchProduct<T> x, F&& f) {
+  const Places places(x.batch, x.m, x.n, x.ldc);
+  x.a = dense_operand(call, x, x.a, 0, x.trans_a ? x.k : x.m, x.trans_a ? x.m : x.k, x.lda);
+  x.b = dense_operand(call, x, x.b, 1, x.trans_b ? x.n : x.k, x.trans_b ? x.k : x.n, x.ldb);
+  if (!x.c || places.dense) return f(x);
+  T* const c = x.c;
+  x.c = call.scratch<T>(places.rows() * x.n);
+  if (!f(x)) return false;
+  each_row(call, places.rows(), x.n, PutRows<T, T>{c, x.c, places});
+  return true;
+}
+
 HopperMethod method_of(Precision precision) {
   switch (precision) {
     case PRECISION_TF32: return HopperMethod::TF32;
@@ -150,33 +192,41 @@ bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, co
 }
 
 template <class T>
-void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
-  if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
-  Product<T> p = product_of(x);
-  if (!try_thin(call, p, x.batch, variant) &&
-      !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
-    matmul_simt(call, p, x.batch, variant.simt);
+void multiply(Call& call, const BatchProduct<T>& y, Precision precision, const Variant& variant) {
+  densely(call, y, [&](const BatchProduct<T>& x) {
+    Product<T> p = product_of(x);
+    if (variant.family == Variant::CUBLAS)
+      cublas_matmul(call, x, precision == PRECISION_TF32);
+    else if (!try_thin(call, p, x.batch, variant) &&
+             !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
+      matmul_simt(call, p, x.batch, variant.simt);
+    return true;
+  });
 }
 
 template <class T>
-bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
-  if (variant.family == Variant::CUBLAS) {
-    cublas_matmul(call, x);
-    return true;
-  }
-  Product<T> p = product_of(x);
-  return try_thin(call, p, x.batch, variant) ||
-         by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+bool multiply_half(Call& call, const BatchProduct<T>& y, const Variant& variant) {
+  return densely(call, y, [&](const BatchProduct<T>& x) {
+    if (variant.family == Variant::CUBLAS) {
+      cublas_matmul(call, x);
+      return true;
+    }
+    Product<T> p = product_of(x);
+    return try_thin(call, p, x.batch, variant) ||
+           by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+  });
 }
 
 // Only wgmma's kernels have an epilogue.
 template <class T>
-bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue,
+bool multiply_fused(Call& call, const BatchProduct<T>& y, const Epilogue& epilogue,
                     Precision precision, const Variant& variant) {
   constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
-  Product<T> p = product_of(x);
-  return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
-         by_wgmma(call, p, x.batch, &epilogue, precision, variant);
+  return densely(call, y, [&](const BatchProduct<T>& x) {
+    Product<T> p = product_of(x);
+    return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
+           by_wgmma(call, p, x.batch, &epilogue, precision, variant);
+  });
 }
 
 }  // namespace

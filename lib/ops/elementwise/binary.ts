@@ -84,7 +84,9 @@ export function broadcasted(
   const format = formatOf(shape, a, b);
   const y = a.make(shape, dtype, format);
   const to = y.stored(format).handle;
-  const layout = broadcastLayout(shape, format, a, b);
+  const layout = a.format === b.format && a.format === "contiguous"
+    ? writeLayout(shape, broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
+    : broadcastLayout(shape, format, a, b);
   backend.check(backend.functions[kernel](to, left, right, layout, shape.length, 0, a.code));
   return y;
 }

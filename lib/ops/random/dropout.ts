@@ -41,8 +41,17 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   return drop(x, p, seed, offset, x.format);
 }
 
-// Linear in x, and so its own gradient, if that goes through memory in the same order.
-function drop(x: Tensor, p: number, seed: bigint, offset: bigint, format: MemoryFormat): Tensor {
+/**
+ * With random numbers that are given: linear in x, and so its own gradient, if that goes through
+ * memory in the same order.
+ */
+export function drop(
+  x: Tensor,
+  p: number,
+  seed: bigint,
+  offset: bigint,
+  format: MemoryFormat,
+): Tensor {
   const y = x.make(x.shape, x.dtype, format);
   const [to, from] = [y.stored(format).handle, x.stored(format).handle];
   const { backend } = x;

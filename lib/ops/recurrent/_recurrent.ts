@@ -227,6 +227,8 @@ export function recurrentProductGrad(
   multiplyInto(dh, dgates, weightHh, plan.n, plan.hidden, plan.width, false, plan.precision);
 }
 
+const dense = [0n, 0n, 0n] as const;
+
 function multiplyInto(
   c: Tensor,
   a: number,
@@ -248,6 +250,7 @@ function multiplyInto(
       BigInt(m),
       BigInt(n),
       BigInt(k),
+      ...dense,
       0,
       Number(transposeB),
       c.code,
