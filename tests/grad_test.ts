@@ -42,6 +42,7 @@ import {
   topK,
   zeros,
 } from "../mod.ts";
+import { throughOps } from "../lib/core/backward.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "./cases.ts";
 import { roundoff } from "./cases/case.ts";
 import { type Grid, permuted, sizeOf } from "./reference.ts";
@@ -550,6 +551,22 @@ for (const [name, fn] of Object.entries(outputsOfOne)) {
       assertThrows(() => loss.backward(), GradientError, "retainGraph");
     }));
 }
+
+Deno.test("throughOps: stops at one output of several, and goes on past another", () =>
+  scope(() => {
+    const x = ones([3, 1, 2], { ...float64, ...learned });
+    const weights = { weightIh: full([6, 2], 0.3, float64), weightHh: full([6, 2], -0.2, float64) };
+    const { output, h } = gru(x, weights);
+    const fn = (_: Tensor, output: Tensor) => output.sum().add(h.sum());
+    const [dx, dy] = throughOps(
+      fn as (...inputs: Tensor[]) => Tensor,
+      [x, output],
+      ones([], float64),
+    );
+    const wanted = grad(gru(x, weights).h.sum(), [x])[0]!.dataSync();
+    dx!.dataSync().forEach((value, i) => assertAlmostEquals(value, wanted[i]!, 1e-12));
+    assertEquals([...dy!.dataSync()], [1, 1, 1, 1, 1, 1]);
+  }));
 
 Deno.test("grad: refuses what has no gradient, and gives zeros when told to", () => {
   scope(() => {

@@ -222,7 +222,8 @@ class Pass implements Step {
   }
 
   #all(node: Node, outputs: readonly Differentiable[]): void {
-    const grads = outputs.map((output) => this.#gradients.get(output));
+    const past = (output: Differentiable) => !(this.#stop && this.#targets?.has(output));
+    const grads = outputs.map((x) => past(x) ? this.#gradients.get(x) : undefined);
     if (grads.every((grad) => !grad)) return;
     this.#step(node, () => node.backward(...grads));
     outputs.forEach((output, i) => grads[i] && this.#done(output, grads[i]));
