@@ -57,7 +57,7 @@ const product = (c: Tensor, a: Tensor, b: Tensor, transposeA = 0, transposeB = 0
     ...[c.handle, a.handle, b.handle] as const,
     null,
     0,
-    ...[64n, 64n, 64n] as const,
+    ...[64n, 64n, 64n, 0n, 0n, 0n] as const,
     ...[transposeA, transposeB, 0, 0, 0] as const,
   );
 

@@ -94,6 +94,7 @@ int32_t cdn_event_destroy(uint32_t event);
 int32_t cdn_alloc(uint32_t* y, int32_t device,
                   int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
+int32_t cdn_freeze(uint32_t x); /* from now on its memory may be read, but not written to */
 int32_t cdn_free(uint32_t x);
 int32_t cdn_write(uint32_t y, const void* host, int64_t offset,
                   int64_t bytes); /* host may be reused on return */
@@ -480,8 +481,10 @@ int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t targe
 /* c[batch…, m, n] = op(a) op(b), op(a)[m, k], op(b)[k, n]; trans_a: a is stored [k, m]; trans_b: b
  * is stored [n, k]. layout: rank triples (extent, stride of a, stride of b) of the batch's axes,
  * strides in elements from one matrix to the next and 0 where one is repeated; rank 0 (and layout
- * NULL) for single matrices. Floats; 16-bit ones are multiplied and added in float32. variant: 0
- * for the best, else a number whose name cdn_matmul_variant gives (NULL past the last).
+ * NULL) for single matrices. lda, ldb, ldc: elements from one stored row to the next, at least its
+ * length; 0 for dense matrices. Those of c follow one another, but with an ldc the layout has a
+ * stride of c too, fourth of each axis. Floats; 16-bit ones are multiplied and added in float32.
+ * variant: 0 for the best, else a number whose name cdn_matmul_variant gives (NULL past the last).
  *
  * precision is that of float32 operands, and ignored for others. FLOAT32: by any method as exact as
  * plain sums in float32; IEEE: plain multiply-adds in float32; TF32 and BFLOAT16: the operands may
@@ -493,8 +496,9 @@ enum {
   CDN_PRECISION_BFLOAT16 = 3
 };
 int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
-                   int64_t m, int64_t n, int64_t k, int32_t trans_a, int32_t trans_b, int32_t dtype,
-                   int32_t precision, int32_t variant);
+                   int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,
+                   int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t precision,
+                   int32_t variant);
 const char* cdn_matmul_variant(int32_t variant);
 
 /* The same product, and what follows it, in one pass where the backend can. For each element of c,
@@ -519,9 +523,10 @@ enum {
 };
 int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, uint32_t b,
                          uint32_t bias, uint32_t residual, uint32_t mask, const int64_t* layout,
-                         int32_t rank, int64_t m, int64_t n, int64_t k, int32_t trans_a,
-                         int32_t trans_b, double alpha, double beta, int32_t activation,
-                         int32_t dtype, int32_t out_dtype, int32_t precision, int32_t variant);
+                         int32_t rank, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb,
+                         int64_t ldc, int32_t trans_a, int32_t trans_b, double alpha, double beta,
+                         int32_t activation, int32_t dtype, int32_t out_dtype, int32_t precision,
+                         int32_t variant);
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count
  * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of

@@ -3,6 +3,8 @@ import { DTypeError } from "./native/errors.ts";
 import type { Backend, DeviceName } from "./core/backend.ts";
 import { backendFor } from "./core/backend.ts";
 import { type DType, dtypes, isDType } from "./core/dtype.ts";
+import { checkFormat, type MemoryFormat } from "./core/layout.ts";
+import { checkOptions } from "./core/options.ts";
 import type { Shape } from "./core/shape.ts";
 import { TensorBase } from "./core/tensor.ts";
 import { allocate } from "./core/allocate.ts";
@@ -84,8 +86,18 @@ import {
 } from "./ops/elementwise/unary.ts";
 import { where } from "./ops/elementwise/where.ts";
 
+/** What {@linkcode Tensor.to} changes. */
+export interface ToOptions {
+  /** Default: as it is. */
+  device?: DeviceName | undefined;
+  /** Default: as it is. */
+  dtype?: DType | undefined;
+  /** Default: as it is. */
+  format?: MemoryFormat | undefined;
+}
+
 /**
- * A tensor: contiguous numbers on a device, with the operations as methods. Each method has a
+ * A tensor: numbers on a device, with the operations as methods. Each method has a
  * function of the same name in lib/ops/, which says more.
  *
  * Operations only queue work and return at once; data() and item() wait for it. Made by tensor(),
@@ -401,19 +413,20 @@ export class Tensor extends TensorBase {
   }
 
   /**
-   * The same tensor on another device, or with another dtype; itself where nothing changes.
-   * Recorded.
+   * The same tensor on another device, with another dtype or in another memory format, or with
+   * several of these changed; itself where nothing changes. Recorded. `"channelsLast"` is for
+   * images [n, channels, height, width]: shape and reads stay as they are, and operations that know
+   * of it go through memory pixel by pixel.
    */
-  to(target: DType | DeviceName): Tensor {
+  to(target: DType | DeviceName | ToOptions): Tensor {
+    if (typeof target === "object" && target !== null) return converted(this, target);
     if (target === "cpu" || (typeof target === "string" && target.startsWith("cuda"))) {
       return moved(this, backendFor(target as DeviceName));
     }
     if (!isDType(target)) {
       throw new DTypeError(
-        `to: the target is ${
-          formatValue(target)
-        }; it must be a device, cpu, cuda or cuda:N, or a ` +
-          `dtype, ${dtypes}`,
+        `to: the target is ${formatValue(target)}; it must be a device, cpu, cuda or cuda:N, a ` +
+          `dtype, ${dtypes}, or { device, dtype, format }`,
       );
     }
     return cast(this, target);
@@ -427,7 +440,7 @@ export class Tensor extends TensorBase {
   /** A copy in memory of its own. Recorded. */
   clone(): Tensor {
     return record(
-      this.make(this.shape).copyFrom(this),
+      this.make(this.shape, this.dtype, this.format).copyFrom(this),
       "clone",
       [this as Tensor],
       (grad) => [grad],
@@ -435,9 +448,27 @@ export class Tensor extends TensorBase {
   }
 }
 
+function converted(x: Tensor, options: ToOptions): Tensor {
+  checkOptions("to", options, ["device", "dtype", "format"]);
+  const { device, dtype, format } = options;
+  if (format !== undefined) checkFormat("to", format, x.shape);
+  // Casts to fewer bytes come first, so that fewer are moved: none here widens by itself.
+  let y = dtype === undefined ? x : x.to(dtype);
+  if (format !== undefined) y = reordered(y, format);
+  return device === undefined ? y : y.to(device);
+}
+
+function reordered(x: Tensor, format: MemoryFormat): Tensor {
+  if (format === x.format) return x;
+  const { format: before } = x;
+  const y = x.make(x.shape, x.dtype, format).copyFrom(x);
+  return record(y, "to", [x], (grad) => [reordered(grad, before)]);
+}
+
 function moved(x: Tensor, backend: Backend): Tensor {
   if (backend === x.backend) return x;
-  const y = new Tensor(backend, x.shape, x.dtype, allocate(backend, x.shape, x.dtype));
+  const handle = allocate(backend, x.shape, x.dtype);
+  const y = new Tensor(backend, x.shape, x.dtype, handle, x.format);
   y.copyFrom(x.dataSync());
   return record(y, "to", [x], (grad) => [moved(grad, x.backend)]);
 }

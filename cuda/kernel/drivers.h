@@ -56,6 +56,11 @@ struct Reach {
 // numbers: rank times (extent, a stride for each input). reach: one for each input.
 Layout read_layout(const int64_t* numbers, int32_t rank, int32_t inputs, Reach* reach);
 
+// For the places of an output, as input 0: two elements written to one place would make the result
+// depend on the order of threads. They are apart for certain where each stride goes further than
+// all smaller ones together.
+void check_apart(const Layout& layout);
+
 CDN_FN void report_fault(volatile Fault* fault, FaultOp op, int64_t index, int64_t limit) {
 #if defined(__CUDA_ARCH__)
   fault->index = index;

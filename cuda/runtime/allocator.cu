@@ -89,7 +89,7 @@ Block* Allocator::try_allocate(int64_t bytes) {
     block = allocate_large(
         round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
   if (!block) return nullptr;
-  block->free = false;
+  block->free = block->frozen = false;
   block->references = 1;
   block->segment->live++;
   stats_.live += block->bytes;

@@ -83,7 +83,7 @@ struct Block {
   backend::Stream stream = nullptr;            // used it last
   int64_t written = 0;                         // by which of the device's calls, last
   int32_t references = 0;                      // handles, tickets
-  bool free = true;
+  bool free = true, frozen = false;
   Free::node_type node;  // of a large block in use: its place among the free ones, so that
                          // release() allocates nothing
 };

@@ -166,6 +166,10 @@ Stream stream_to_read(Device& device, Block* block) {
 
 void use(Device& device, Block* block, bool write) {
   if (!block) return;
+  if (write && block->frozen)
+    CDN_FAIL(CDN_BAD_ARGUMENT,
+             "an output may only be read: it is a copy of a tensor in another memory format, or a "
+             "view of one; change the tensor itself, or a copy by clone()");
   Stream stream = device.stream();
   if (write || block->stream != stream) block->written = device.milestones.passed() + 1;
   order_after(block, stream);

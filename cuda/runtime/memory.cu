@@ -120,6 +120,13 @@ CDN_API int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes)
   });
 }
 
+CDN_API int32_t cdn_freeze(uint32_t x) {
+  return guard("cdn_freeze", [&] {
+    Buffer& buffer = buffer_at(x, "x");
+    if (buffer.block) buffer.block->frozen = true;
+  });
+}
+
 CDN_API int32_t cdn_free(uint32_t x) {
   return guard("cdn_free", [&] {
     Buffer buffer = buffer_at(x, "x");

@@ -1,7 +1,7 @@
 import { checkFunction } from "./options.ts";
 import { formatValue } from "./format.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
-import type { TensorBase } from "./tensor.ts";
+import type { Differentiable } from "./node.ts";
 
 /** The dtypes that {@linkcode autocast} computes in. */
 export type AutocastDType = "float16" | "bfloat16";
@@ -10,7 +10,7 @@ export type AutocastDType = "float16" | "bfloat16";
 export interface AutocastRegion {
   readonly dtype: AutocastDType;
   /** Parameters, and what they were cast to, after as many changes of parameters. */
-  readonly casts: Map<TensorBase, { cast: TensorBase; changes: number }>;
+  readonly casts: Map<Differentiable, { cast: Differentiable; changes: number }>;
 }
 
 let region: AutocastRegion | undefined;

@@ -1,24 +1,7 @@
 import { checkFunction } from "./options.ts";
 import { GradientError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
-import type { Gate, Step } from "./gate.ts";
-import type { TensorBase } from "./tensor.ts";
-
-/** One step of the tape: the operation that made a tensor, and how gradients go back through it. */
-export interface Node {
-  /** The operation, for messages. */
-  readonly name: string;
-  /** Counts up with every operation, so that sorting by it is a topological order. */
-  readonly order: number;
-  /** What the operation read. */
-  readonly inputs: readonly TensorBase[];
-  /** From the gradient of the output to those of the inputs, null for an input that needs none. */
-  readonly backward: (grad: TensorBase, step: Step) => readonly (TensorBase | null)[];
-  /** The activation that it ends with, if that is one whose slope another operation may apply. */
-  readonly gate?: Gate | undefined;
-  /** Set when a backward pass has used it up. */
-  freed: boolean;
-}
+import type { Differentiable, Gate, Step } from "./node.ts";
 
 let enabled = true;
 let steps = 0;
@@ -65,7 +48,7 @@ export function withRecording<T>(on: boolean, fn: () => T): T {
 }
 
 /** Records how `out` was made, when any input needs a gradient. Returns `out`. */
-export function record<T extends TensorBase>(
+export function record<T extends Differentiable>(
   out: T,
   name: string,
   inputs: readonly T[],
@@ -78,15 +61,35 @@ export function record<T extends TensorBase>(
     name,
     order: steps++,
     inputs,
-    backward: backward as Node["backward"],
+    outputs: undefined,
+    backward,
     gate,
     freed: false,
   };
   return out;
 }
 
+/**
+ * The same for an operation with several outputs, of which those that are no floats have no
+ * gradients. `backward` gets a gradient for each, undefined where an output was not used.
+ */
+export function recordAll<T extends Differentiable>(
+  outputs: readonly T[],
+  name: string,
+  inputs: readonly T[],
+  backward: (...gradients: (T | undefined)[]) => readonly (T | null)[],
+): void {
+  if (!enabled || !inputs.some((x) => x.requiresGrad)) return;
+  const node = { name, order: steps++, inputs, outputs, backward, gate: undefined, freed: false };
+  for (const out of outputs) {
+    if (!isFloat(out.dtype)) continue;
+    out.requiresGrad = true;
+    out.node = node;
+  }
+}
+
 /** Throws where an operation without a gradient would silently cut a graph. */
-export function checkNoGradient(name: string, ...inputs: TensorBase[]): void {
+export function checkNoGradient(name: string, ...inputs: Differentiable[]): void {
   if (enabled && inputs.some((x) => x.requiresGrad)) {
     throw new GradientError(
       `${name} has no gradient, and its input needs one; detach() the input or use noGrad()`,
@@ -95,7 +98,7 @@ export function checkNoGradient(name: string, ...inputs: TensorBase[]): void {
 }
 
 /** Throws unless a dtype can carry gradients. */
-export function checkGradDType(op: string, tensor: Pick<TensorBase, "dtype">): void {
+export function checkGradDType(op: string, tensor: Pick<Differentiable, "dtype">): void {
   if (!isFloat(tensor.dtype)) {
     throw new GradientError(
       `${op}: a tensor of ${tensor.dtype} has no gradient; use a float`,
@@ -107,7 +110,7 @@ export function checkGradDType(op: string, tensor: Pick<TensorBase, "dtype">): v
 const freedByZeroGrad = new Error("freed by zeroGrad()");
 
 /** Frees the gradients of leaves: what the zeroGrad() of modules and optimizers do. */
-export function zeroGrad(leaves: Iterable<TensorBase>): void {
+export function zeroGrad(leaves: Iterable<Differentiable>): void {
   for (const leaf of leaves) {
     leaf.grad?.dispose(freedByZeroGrad);
     leaf.grad = null;

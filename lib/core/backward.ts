@@ -1,25 +1,13 @@
 import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
-import { type Node, record, withRecording } from "./autograd.ts";
-import type { Gate, Step } from "./gate.ts";
-import { writeFlat } from "./layout.ts";
+import { record, withRecording } from "./autograd.ts";
+import type { BackwardOptions, Differentiable, Gate, Node, Step } from "./node.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, syncScope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
-import type { TensorBase } from "./tensor.ts";
-
-/** Options of {@linkcode backward}. */
-export interface BackwardOptions {
-  /** Keep what was recorded, so that backward may be called again. Default: that of createGraph. */
-  retainGraph?: boolean | undefined;
-  /**
-   * Record the gradients' own computation, so that they can be differentiated again. Default false.
-   */
-  createGraph?: boolean | undefined;
-}
 
 /** Options of {@linkcode grad}. */
-export interface GradOptions<T extends TensorBase = TensorBase> extends BackwardOptions {
+export interface GradOptions<T extends Differentiable = Differentiable> extends BackwardOptions {
   /** The gradients of the outputs, of their shapes; an output of one element needs none. */
   gradOutputs?: T | readonly (T | undefined)[];
   /**
@@ -29,10 +17,10 @@ export interface GradOptions<T extends TensorBase = TensorBase> extends Backward
 }
 
 let watchers = 0;
-let reached: readonly TensorBase[] = [];
+let reached: readonly Differentiable[] = [];
 // What grad() was asked about, to be differentiated again: a later backward() gives it a gradient
 // that nobody misses.
-const asked = new WeakSet<TensorBase>();
+const asked = new WeakSet<Differentiable>();
 
 /** From now on, until unwatchLeaves(), the leaves of the last backward() are remembered. */
 export function watchLeaves(): void {
@@ -43,7 +31,7 @@ export function watchLeaves(): void {
  * The leaves that the last backward() gave gradients, but for inputs of grad() with createGraph,
  * while they are watched.
  */
-export function lastLeaves(): readonly TensorBase[] {
+export function lastLeaves(): readonly Differentiable[] {
   return reached;
 }
 
@@ -54,8 +42,8 @@ export function unwatchLeaves(): void {
 
 /** Walks the tape back from `root` and adds to the `grad` of every leaf that needs one. */
 export function backward(
-  root: TensorBase,
-  gradient?: TensorBase,
+  root: Differentiable,
+  gradient?: Differentiable,
   options: BackwardOptions = {},
 ): void {
   checkOptions("backward", options, ["retainGraph", "createGraph"]);
@@ -82,7 +70,7 @@ export function backward(
  * console.log(second!.dataSync()); // 6, 12, 18
  * ```
  */
-export function grad<T extends TensorBase>(
+export function grad<T extends Differentiable>(
   outputs: T | readonly T[],
   inputs: readonly T[],
   options: GradOptions<T> = {},
@@ -121,23 +109,25 @@ export function grad<T extends TensorBase>(
 /**
  * For the backward closure of an operation whose gradient is one native call: the gradients of its
  * inputs by way of `fn`, the same operation written with differentiable ones, so that they are
- * recorded. To be used when gradEnabled().
+ * recorded. To be used when gradEnabled(). An operation of several outputs has a gradient for each,
+ * undefined for one that was not used.
  */
-export function throughOps<T extends TensorBase>(
-  fn: (...inputs: T[]) => T,
+export function throughOps<T extends Differentiable>(
+  fn: (...inputs: T[]) => T | readonly T[],
   inputs: readonly T[],
-  gradient: T,
+  ...gradients: (T | undefined)[]
 ): (T | null)[] {
-  const wanted = new Set<TensorBase>(inputs.filter((input) => input.requiresGrad));
+  const wanted = new Set<Differentiable>(inputs.filter((input) => input.requiresGrad));
   const pass = new Pass({ createGraph: true }, wanted, true);
-  pass.walk([[fn(...inputs), gradient]]);
+  const outputs = [fn(...inputs)].flat() as T[];
+  pass.walk(outputs.flatMap((out, i) => gradients[i] ? [[out, gradients[i]]] : []));
   return inputs.map((input) => {
     const found = wanted.delete(input) ? pass.take(input) : undefined; // once, if it is there twice
     return (found ?? null) as T | null;
   });
 }
 
-function checkRecorded(op: string, root: TensorBase): void {
+function checkRecorded(op: string, root: Differentiable): void {
   if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
     throw new GradientError(
@@ -148,10 +138,10 @@ function checkRecorded(op: string, root: TensorBase): void {
 
 function seedOf(
   op: string,
-  root: TensorBase,
-  gradient: TensorBase | undefined,
+  root: Differentiable,
+  gradient: Differentiable | undefined,
   create: boolean,
-): TensorBase {
+): Differentiable {
   if (!gradient) {
     if (root.size !== 1) {
       throw new GradientError(
@@ -183,27 +173,27 @@ class Pass implements Step {
   /** Whether the gradient of the operation that is run now has its gate's slope in it. */
   gated = false;
   readonly #retain: boolean;
-  readonly #targets: ReadonlySet<TensorBase> | undefined;
+  readonly #targets: ReadonlySet<Differentiable> | undefined;
   readonly #stop: boolean;
-  #needed: ReadonlySet<TensorBase> | undefined; // undefined: all
-  readonly #gradients = new Map<TensorBase, TensorBase>();
-  readonly #holders = new Map<TensorBase, number>();
-  readonly #gated = new Set<TensorBase>(); // by the operation that used them
-  #users = new Map<TensorBase, number>();
+  #needed: ReadonlySet<Differentiable> | undefined; // undefined: all
+  readonly #gradients = new Map<Differentiable, Differentiable>();
+  readonly #holders = new Map<Differentiable, number>();
+  readonly #gated = new Set<Differentiable>(); // by the operation that used them
+  #users = new Map<Differentiable, number>();
 
   /** Towards `targets`, or all leaves; with `stop` not past the targets. */
-  constructor(options: BackwardOptions, targets?: ReadonlySet<TensorBase>, stop = false) {
+  constructor(options: BackwardOptions, targets?: ReadonlySet<Differentiable>, stop = false) {
     this.create = options.createGraph ?? false;
     this.#retain = options.retainGraph ?? this.create;
     this.#targets = targets;
     this.#stop = stop;
   }
 
-  walk(seeds: readonly (readonly [root: TensorBase, seed: TensorBase])[]): void {
+  walk(seeds: readonly (readonly [root: Differentiable, seed: Differentiable])[]): void {
     withRecording(this.create, () => withoutAutocast(() => this.#walk(seeds)));
   }
 
-  #walk(seeds: readonly (readonly [root: TensorBase, seed: TensorBase])[]): void {
+  #walk(seeds: readonly (readonly [root: Differentiable, seed: Differentiable])[]): void {
     const stops = this.#stop ? this.#targets : undefined;
     let made = newestFirst(seeds.map(([root]) => root), stops);
     if (this.#targets) {
@@ -212,22 +202,41 @@ class Pass implements Step {
     }
     for (const [root, seed] of seeds) this.#give(root, seed);
     if (!this.create) this.#users = usersOf(made, seeds.map(([root]) => root));
+    let last: Node | undefined;
     for (const tensor of made) {
-      const grad = this.#gradients.get(tensor);
-      if (!grad) continue;
-      this.gated = this.#gated.has(tensor);
-      this.#step(tensor.node!, grad);
-      if (this.#targets?.has(tensor)) continue;
-      this.#gradients.delete(tensor);
-      this.#release(grad);
+      const node = tensor.node!;
+      // Several outputs come one after another, and are done with the first.
+      if (!node.outputs) this.#one(node, tensor);
+      else if (node !== last) this.#all(node, node.outputs);
+      last = node;
     }
     if (!this.#retain) { for (const tensor of made) free(tensor.node!); }
   }
 
-  #step(node: Node, grad: TensorBase): void {
-    const results = this.create
-      ? node.backward(grad, this)
-      : syncScope(() => node.backward(grad, this));
+  #one(node: Node, output: Differentiable): void {
+    const grad = this.#gradients.get(output);
+    if (!grad) return;
+    this.gated = this.#gated.has(output);
+    this.#step(node, () => node.backward(grad, this));
+    this.#done(output, grad);
+  }
+
+  #all(node: Node, outputs: readonly Differentiable[]): void {
+    const past = (output: Differentiable) => !(this.#stop && this.#targets?.has(output));
+    const grads = outputs.map((x) => past(x) ? this.#gradients.get(x) : undefined);
+    if (grads.every((grad) => !grad)) return;
+    this.#step(node, () => node.backward(...grads));
+    outputs.forEach((output, i) => grads[i] && this.#done(output, grads[i]));
+  }
+
+  #done(output: Differentiable, grad: Differentiable): void {
+    if (this.#targets?.has(output)) return;
+    this.#gradients.delete(output);
+    this.#release(grad);
+  }
+
+  #step(node: Node, gradients: () => ReturnType<Node["backward"]>): void {
+    const results = this.create ? gradients() : syncScope(gradients);
     results.forEach((result, i) => {
       const input = node.inputs[i]!;
       if (!result || !input.requiresGrad) return;
@@ -241,7 +250,7 @@ class Pass implements Step {
     });
     if (this.create) return;
     for (const result of results) {
-      if (result && !this.#holders.has(result) && result !== grad) result.dispose(freedByBackward);
+      if (result && !this.#holders.has(result)) result.dispose(freedByBackward);
     }
   }
 
@@ -249,14 +258,14 @@ class Pass implements Step {
    * As {@linkcode Step} says; nothing is fused where the walk is recorded, and targets get what is
    * theirs.
    */
-  takeGate(input: TensorBase): Gate | undefined {
+  takeGate(input: Differentiable): Gate | undefined {
     const gate = input.node?.gate;
     if (!gate || this.#users.get(input) !== 1 || this.#targets?.has(input)) return undefined;
     this.#gated.add(input);
     return gate;
   }
 
-  #give(target: TensorBase, grad: TensorBase): void {
+  #give(target: Differentiable, grad: Differentiable): void {
     const before = this.#gradients.get(target);
     const total = before ? before.plus(grad) : grad;
     this.#gradients.set(target, total);
@@ -264,7 +273,7 @@ class Pass implements Step {
     if (before) this.#release(before);
   }
 
-  #release(grad: TensorBase): void {
+  #release(grad: Differentiable): void {
     if (this.create) return;
     const left = this.#holders.get(grad)! - 1;
     if (left > 0) {
@@ -276,7 +285,7 @@ class Pass implements Step {
   }
 
   /** The gradient of a target, in memory that is its own. */
-  take(target: TensorBase): TensorBase | undefined {
+  take(target: Differentiable): Differentiable | undefined {
     const grad = this.#gradients.get(target);
     if (!grad || this.#stop) return grad;
     const own = withRecording(this.create, () => this.#own(grad));
@@ -286,11 +295,11 @@ class Pass implements Step {
   }
 
   /** Adds to the gradients of the leaves, which live as long as the leaves; returns those. */
-  store(): Iterable<TensorBase> {
+  store(): Iterable<Differentiable> {
     withRecording(this.create, () => {
       for (const [leaf, grad] of this.#gradients) {
         const before = leaf.grad;
-        if (before && !this.create && addInPlace(before, grad)) {
+        if (before && !this.create && before.accumulate(grad)) {
           this.#release(grad);
           continue;
         }
@@ -305,7 +314,7 @@ class Pass implements Step {
 
   // Users may write to a gradient, so it must not be the memory of another one or of what they
   // gave.
-  #own(grad: TensorBase): TensorBase {
+  #own(grad: Differentiable): Differentiable {
     if (!this.create && this.#holders.get(grad) === 1 && !grad.shared) return grad;
     if (this.create && grad.node) return grad;
     const copy = record(grad.make(grad.shape).copyFrom(grad), "clone", [grad], (g) => [g]);
@@ -314,24 +323,12 @@ class Pass implements Step {
   }
 }
 
-// Adds to a gradient where it is, unless that is memory of another tensor too; a captured step finds
-// it in its place.
-function addInPlace(y: TensorBase, x: TensorBase): boolean {
-  if (y.shared || y.requiresGrad || y.dtype !== x.dtype || !sameShape(y.shape, x.shape)) {
-    return false;
-  }
-  const { backend, handle } = y;
-  const at = writeFlat(y.size);
-  backend.check(backend.functions.cdn_add(handle, handle, x.handle, at, 1, 0, y.code));
-  return true;
-}
-
 // The tensors that an operation made, on the way from the roots to the leaves, or to `stops`.
 function newestFirst(
-  roots: readonly TensorBase[],
-  stops: ReadonlySet<TensorBase> | undefined,
-): TensorBase[] {
-  const found = new Set<TensorBase>();
+  roots: readonly Differentiable[],
+  stops: ReadonlySet<Differentiable> | undefined,
+): Differentiable[] {
+  const found = new Set<Differentiable>();
   const waiting = [...roots];
   for (let tensor = waiting.pop(); tensor; tensor = waiting.pop()) {
     const node = tensor.node;
@@ -349,9 +346,9 @@ function newestFirst(
 }
 
 // Those of them from which a target is reached.
-function leadingTo(made: TensorBase[], targets: ReadonlySet<TensorBase>): TensorBase[] {
-  const leading = new Set<TensorBase>();
-  const leads = (tensor: TensorBase) => targets.has(tensor) || leading.has(tensor);
+function leadingTo(made: Differentiable[], targets: ReadonlySet<Differentiable>): Differentiable[] {
+  const leading = new Set<Differentiable>();
+  const leads = (tensor: Differentiable) => targets.has(tensor) || leading.has(tensor);
   for (const tensor of made.toReversed()) {
     if (tensor.node!.inputs.some(leads)) leading.add(tensor);
   }
@@ -360,10 +357,10 @@ function leadingTo(made: TensorBase[], targets: ReadonlySet<TensorBase>): Tensor
 
 // How many gradients each tensor with a gate gets: from the operations that read it, and as a root.
 function usersOf(
-  made: readonly TensorBase[],
-  roots: readonly TensorBase[],
-): Map<TensorBase, number> {
-  const users = new Map<TensorBase, number>();
+  made: readonly Differentiable[],
+  roots: readonly Differentiable[],
+): Map<Differentiable, number> {
+  const users = new Map<Differentiable, number>();
   for (const read of [roots, ...made.map((tensor) => tensor.node!.inputs)]) {
     for (const tensor of read) {
       if (tensor.node?.gate) users.set(tensor, (users.get(tensor) ?? 0) + 1);
@@ -377,6 +374,7 @@ function free(node: Node): void {
   node.freed = true;
   const gone = node as { -readonly [Key in keyof Node]: Node[Key] };
   gone.inputs = [];
+  gone.outputs = undefined;
   gone.backward = () => [];
   gone.gate = undefined;
 }

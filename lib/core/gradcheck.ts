@@ -8,7 +8,7 @@ import {
   refuse,
 } from "./options.ts";
 import { scope } from "./scope.ts";
-import type { TensorBase } from "./tensor.ts";
+import type { Differentiable } from "./node.ts";
 
 /** Options of {@linkcode gradcheck}. */
 export interface GradcheckOptions {
@@ -32,7 +32,7 @@ export interface GradcheckOptions {
  * console.log(gradcheck((x) => x.tanh().mul(x), [x])); // true
  * ```
  */
-export function gradcheck<T extends TensorBase>(
+export function gradcheck<T extends Differentiable>(
   fn: (...inputs: T[]) => T,
   inputs: readonly T[],
   options: GradcheckOptions = {},
@@ -69,7 +69,7 @@ export function gradcheck<T extends TensorBase>(
 }
 
 // Row j: the derivatives of output j.
-function analyticJacobian<T extends TensorBase>(
+function analyticJacobian<T extends Differentiable>(
   fn: (...inputs: T[]) => T,
   inputs: readonly T[],
   input: T,
@@ -92,7 +92,7 @@ function analyticJacobian<T extends TensorBase>(
   return rows;
 }
 
-function numericColumn<T extends TensorBase>(
+function numericColumn<T extends Differentiable>(
   fn: (...inputs: T[]) => T,
   inputs: readonly T[],
   input: T,

@@ -1,4 +1,37 @@
-import type { Shape } from "./shape.ts";
+import { refuse } from "./options.ts";
+import { contiguousStrides, formatShape, type Shape } from "./shape.ts";
+import { ShapeError } from "../native/errors.ts";
+
+/**
+ * In which order the elements of a tensor lie in memory: row by row, or, of images [n, channels,
+ * height, width], the channels of each pixel side by side. Shapes and reads are the same in both.
+ */
+export type MemoryFormat = "contiguous" | "channelsLast";
+
+/** Throws unless it is a format that a tensor of this shape can have. */
+export function checkFormat(op: string, format: MemoryFormat, shape: Shape): void {
+  if (format !== "contiguous" && format !== "channelsLast") {
+    refuse(op, "format", format, '"contiguous" or "channelsLast"');
+  }
+  if (format === "channelsLast" && shape.length !== 4) {
+    throw new ShapeError(
+      `${op}: a tensor of shape ${formatShape(shape)} has no channelsLast format; ` +
+        "only images have it, [n, channels, height, width]",
+    );
+  }
+}
+
+/** The strides of a tensor, in elements. */
+export function stridesOf(shape: Shape, format: MemoryFormat): number[] {
+  if (format === "contiguous") return contiguousStrides(shape);
+  const [, c, h, w] = shape as [number, number, number, number];
+  return [c * h * w, 1, w * c, c];
+}
+
+/** What is listed for each axis, in the order in which the axes lie in memory. */
+export function inMemoryOrder<T>(axes: readonly T[], format: MemoryFormat): readonly T[] {
+  return format === "contiguous" ? axes : [axes[0]!, axes[2]!, axes[3]!, axes[1]!];
+}
 
 /**
  * A part of a contiguous tensor: its element i is the one at `offset` + the sum of i[d] strides[d].

@@ -90,10 +90,14 @@ export function contiguousStrides(shape: Shape): number[] {
 }
 
 /**
- * The strides by which a contiguous tensor of `shape` is read as `target`: 0 where it is repeated.
+ * The strides by which a tensor of `shape`, by default a contiguous one, is read as `target`: 0
+ * where it is repeated.
  */
-export function broadcastStrides(shape: Shape, target: Shape): number[] {
-  const own = contiguousStrides(shape);
+export function broadcastStrides(
+  shape: Shape,
+  target: Shape,
+  own: Shape = contiguousStrides(shape),
+): number[] {
   const missing = target.length - shape.length;
   return target.map((_, d) => (d < missing || shape[d - missing] === 1 ? 0 : own[d - missing]!));
 }

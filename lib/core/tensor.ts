@@ -4,28 +4,39 @@ import { debugging } from "../native/environment.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { parametersChanged } from "./autocast.ts";
-import { checkGradDType, type Node, record } from "./autograd.ts";
-import { backward, type BackwardOptions } from "./backward.ts";
+import { checkGradDType, record } from "./autograd.ts";
+import { backward } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
 import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
-import { writeFlat } from "./layout.ts";
-import { disposedError, lineOf, own, type Owned, ownedMark, placeOf, type Scope } from "./scope.ts";
+import { checkFormat, type MemoryFormat, writeFlat } from "./layout.ts";
+import type { BackwardOptions, Differentiable, Node } from "./node.ts";
+import { disposedError, lineOf, own, ownedMark, placeOf, type Scope } from "./scope.ts";
 import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
 
 const out = new Uint32Array(1);
 
 type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
 
+/** A tensor as calls of the library take it. */
+export interface Memory {
+  /** What the library knows it by. */
+  readonly handle: number;
+  /** The device as operations see it. */
+  readonly backend: Backend;
+}
+
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
  * tape. lib/tensor.ts adds the methods that compute.
  */
-export abstract class TensorBase implements Owned, Disposable {
+export abstract class TensorBase implements Differentiable, Disposable {
   /** The extents, outermost first; `[]` is a single number. */
   readonly shape: Shape;
   /** The type of the elements. */
   readonly dtype: DType;
+  /** The order in which the elements lie in memory, which is all that it changes. */
+  readonly format: MemoryFormat;
   /** The number of elements. */
   readonly size: number;
   /** The dtype as the library numbers it. */
@@ -50,13 +61,20 @@ export abstract class TensorBase implements Owned, Disposable {
   #disposedAt: Error | undefined;
 
   /** Takes over `handle`. Tensors are made by tensor(), zeros(), rand() and the like. */
-  constructor(backend: Backend, shape: Shape, dtype: DType, handle: number) {
+  constructor(
+    backend: Backend,
+    shape: Shape,
+    dtype: DType,
+    handle: number,
+    format: MemoryFormat = "contiguous",
+  ) {
     if (!Array.isArray(shape)) {
       throw new ArgumentError("Tensor: make one with tensor(), zeros(), rand() and the like");
     }
     this.backend = backend;
     this.shape = Object.isFrozen(shape) ? shape : Object.freeze([...shape]);
     this.dtype = dtype;
+    this.format = format;
     this.size = sizeOf(shape);
     this.code = dtypeInfo(dtype).code;
     this.#handle = handle;
@@ -116,8 +134,33 @@ export abstract class TensorBase implements Owned, Disposable {
     return this.#handle === 0;
   }
 
-  /** The native handle. Throws a DisposedError when the memory is gone. */
+  /**
+   * The native handle, of elements in row-major order: where the tensor has another format, of a
+   * copy, which is freed as other tensors are. The library refuses to write to that. Throws a
+   * DisposedError when the memory is gone.
+   */
   get handle(): number {
+    return this.format === "contiguous" ? this.#live() : this.stored("contiguous").handle;
+  }
+
+  /**
+   * The memory in a format, for operations that know of formats: the tensor's own, or a copy that
+   * can only be read.
+   *
+   * @ignore
+   */
+  stored(format: MemoryFormat): Memory {
+    if (format === this.format || (this.rank === 4 && sameInBoth(this.shape))) {
+      return this.format === "contiguous" ? this : { handle: this.#live(), backend: this.backend };
+    }
+    const { backend } = this;
+    const copy = this.make(this.shape, this.dtype, format);
+    this.#convertInto(copy);
+    backend.check(backend.functions.cdn_freeze(copy.#handle));
+    return { handle: copy.#handle, backend };
+  }
+
+  #live(): number {
     if (this.#handle === 0) {
       throw disposedError(
         `A ${this.dtype} tensor of shape ${formatShape(this.shape)}`,
@@ -128,11 +171,15 @@ export abstract class TensorBase implements Owned, Disposable {
   }
 
   /** An uninitialised tensor of the same class on the same device. */
-  make(shape: Shape, dtype: DType = this.dtype): this {
-    return this.#sibling(shape, dtype, allocate(this.backend, shape, dtype));
+  make(shape: Shape, dtype: DType = this.dtype, format: MemoryFormat = "contiguous"): this {
+    if (format !== "contiguous") checkFormat("make", format, shape);
+    return this.#sibling(shape, dtype, allocate(this.backend, shape, dtype), format);
   }
 
-  /** The same memory from element `offset` on, as another tensor. Not recorded. */
+  /**
+   * The same memory from element `offset` on, as another tensor. Not recorded. Of a tensor in
+   * another format than contiguous it is a copy, which can only be read.
+   */
   view(offset: number, shape: Shape): this {
     const bytes = dtypeInfo(this.dtype).bytes;
     checkShape("view", shape);
@@ -144,11 +191,13 @@ export abstract class TensorBase implements Owned, Disposable {
         } on are outside the tensor's ${this.size}`,
       );
     }
+    return this.#viewed(this.handle, BigInt(offset * bytes), BigInt(size * bytes), shape);
+  }
+
+  #viewed(handle: number, at: bigint, bytes: bigint, shape: Shape, format?: MemoryFormat): this {
     const { backend } = this;
-    backend.check(
-      backend.functions.cdn_view(out, this.handle, BigInt(offset * bytes), BigInt(size * bytes)),
-    );
-    const viewed = this.#sibling(shape, this.dtype, out[0]!);
+    backend.check(backend.functions.cdn_view(out, handle, at, bytes));
+    const viewed = this.#sibling(shape, this.dtype, out[0]!, format);
     this.#shared = viewed.#shared = true;
     return viewed;
   }
@@ -160,24 +209,26 @@ export abstract class TensorBase implements Owned, Disposable {
 
   /** The same memory and shape under a handle of its own. Not recorded. */
   alias(): this {
-    return this.view(0, this.shape);
+    const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
+    return this.#viewed(this.#live(), 0n, bytes, this.shape, this.format);
   }
 
-  #sibling(shape: Shape, dtype: DType, handle: number): this {
+  #sibling(shape: Shape, dtype: DType, handle: number, format?: MemoryFormat): this {
     const Class = this.constructor as new (
       backend: Backend,
       shape: Shape,
       dtype: DType,
       handle: number,
+      format?: MemoryFormat,
     ) => this;
-    return new Class(this.backend, shape, dtype, handle);
+    return new Class(this.backend, shape, dtype, handle, format);
   }
 
   /** Sets every element. */
   fill(value: number): this {
     checkValue("fill", value, this.dtype);
     const { backend } = this;
-    backend.check(backend.functions.cdn_fill(this.handle, BigInt(this.size), value, this.code));
+    backend.check(backend.functions.cdn_fill(this.#live(), BigInt(this.size), value, this.code));
     this.#changed();
     return this;
   }
@@ -196,13 +247,33 @@ export abstract class TensorBase implements Owned, Disposable {
         }`,
       );
     }
-    const sum = this.make(this.shape);
-    const { backend } = this;
+    const { backend, format } = this;
+    const sum = this.make(this.shape, this.dtype, format);
+    const addend = other.stored(format).handle;
     const at = writeFlat(this.size);
     backend.check(
-      backend.functions.cdn_add(sum.handle, this.handle, other.handle, at, 1, 0, this.code),
+      backend.functions.cdn_add(sum.#handle, this.#live(), addend, at, 1, 0, this.code),
     );
     return record(sum, "add", [this, other], (grad) => [grad, grad]);
+  }
+
+  /**
+   * Adds a gradient to this one where it is, and a captured step finds it there: unless that is
+   * memory of another tensor too.
+   *
+   * @ignore
+   */
+  accumulate(gradient: this): boolean {
+    const { backend, format } = this;
+    if (
+      this.shared || this.requiresGrad || this.dtype !== gradient.dtype ||
+      !sameShape(this.shape, gradient.shape)
+    ) {
+      return false;
+    }
+    const to = this.#live(), from = gradient.stored(format).handle, at = writeFlat(this.size);
+    backend.check(backend.functions.cdn_add(to, to, from, at, 1, 0, this.code));
+    return true;
   }
 
   /**
@@ -224,8 +295,7 @@ export abstract class TensorBase implements Owned, Disposable {
         );
       }
       if (source === this) return this;
-      const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
-      backend.check(backend.functions.cdn_copy(this.handle, source.handle, 0n, 0n, bytes));
+      source.#convertInto(this);
       this.#changed();
       return this;
     }
@@ -234,7 +304,7 @@ export abstract class TensorBase implements Owned, Disposable {
     try {
       const bytes = BigInt(this.#hostBytes);
       backend.check(backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, bytes));
-      if (carrier !== this) carrier.#castInto(this);
+      if (carrier !== this) carrier.#convertInto(this);
       this.#changed();
     } finally {
       if (carrier !== this) carrier.dispose();
@@ -247,25 +317,42 @@ export abstract class TensorBase implements Owned, Disposable {
     if (this.#requiresGrad || this.#shared) parametersChanged();
   }
 
-  // bfloat16, which has no typed array, goes to and from the host by way of a tensor of float32.
+  // What is not contiguous, and bfloat16, which has no typed array, goes to and from the host by
+  // way of a contiguous tensor, of float32 then.
   #carrier(): this {
     const { host } = dtypeInfo(this.dtype);
-    return host === this.dtype ? this : this.make(this.shape, host);
+    const plain = host === this.dtype && this.format === "contiguous";
+    return plain ? this : this.make(this.shape, host);
   }
 
-  #castInto(target: this): void {
-    const { backend } = this;
+  // The elements in another tensor's dtype and format, by one kernel for each that differs.
+  #convertInto(target: TensorBase): void {
+    const { backend, shape, code } = this;
+    const { functions } = backend;
+    const [to, from] = [target.#live(), this.#live()];
     const n = BigInt(this.size);
-    backend.check(
-      backend.functions.cdn_cast(target.handle, this.handle, n, target.code, this.code),
-    );
+    if (this.format === target.format) {
+      backend.check(
+        code === target.code
+          ? functions.cdn_copy(to, from, 0n, 0n, n * BigInt(dtypeInfo(this.dtype).bytes))
+          : functions.cdn_cast(to, from, n, target.code, code),
+      );
+    } else if (code !== target.code) {
+      using cast = this.make(shape, target.dtype, this.format);
+      this.#convertInto(cast);
+      cast.#convertInto(target);
+    } else {
+      const [batch, channels, pixels] = [shape[0]!, shape[1]!, shape[2]! * shape[3]!].map(BigInt);
+      const [rows, cols] = this.format === "contiguous" ? [channels, pixels] : [pixels, channels];
+      backend.check(functions.cdn_transpose(to, from, batch!, rows!, cols!, code));
+    }
   }
 
   // What a read reads: this tensor, or its elements in a dtype that has a typed array.
   #readable(): this {
     const carrier = this.#carrier();
     try {
-      if (carrier !== this) this.#castInto(carrier);
+      if (carrier !== this) this.#convertInto(carrier);
       return carrier;
     } catch (error) {
       carrier.dispose();
@@ -302,7 +389,7 @@ export abstract class TensorBase implements Owned, Disposable {
         await functions.wait_for_write(ticket, piece, count);
         backend.check(functions.cdn_write_end(ticket, count)); // what the wait met, too
       }
-      if (carrier !== this) carrier.#castInto(this);
+      if (carrier !== this) carrier.#convertInto(this);
       this.#changed();
     } finally {
       if (carrier !== this) carrier.dispose();
@@ -408,10 +495,11 @@ export abstract class TensorBase implements Owned, Disposable {
    * of a large tensor only those at the ends of each axis, which is all that is read.
    */
   toString(): string {
-    const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}`;
+    const format = this.format === "contiguous" ? "" : ` ${this.format}`;
+    const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}${format}`;
     if (this.disposed) return `${what}, disposed`;
     const elements = formatElements(this.shape, (offset, count) => {
-      if (count === this.size) return this.dataSync();
+      if (count === this.size || format) return this.dataSync().subarray(offset, offset + count);
       const part = this.view(offset, [count]);
       try {
         return part.dataSync();
@@ -434,4 +522,9 @@ export abstract class TensorBase implements Owned, Disposable {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
+
+// Whether the elements lie in the same order in both formats.
+function sameInBoth(shape: Shape): boolean {
+  return shape[1] === 1 || shape[2]! * shape[3]! === 1;
 }

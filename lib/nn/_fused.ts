@@ -1,5 +1,5 @@
 // What Sequential computes as one operation.
-import type { FusedActivation } from "../core/gate.ts";
+import type { FusedActivation } from "../core/node.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { GELU, ReLU, SiLU } from "./activations.ts";

@@ -6,15 +6,14 @@ import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { rand, zeros } from "../create.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
-import { scaledDotProductAttention } from "../ops/attention/attention.ts";
+import { type Columns, headAttention } from "../ops/attention/_heads.ts";
 import { add } from "../ops/elementwise/binary.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
 import { eq } from "../ops/elementwise/compare.ts";
 import { probabilityOf } from "../ops/random/_probability.ts";
 import { linear } from "../ops/linalg/linear.ts";
-import { permute, reshape } from "../ops/shape/movement.ts";
+import { reshape } from "../ops/shape/movement.ts";
 import { checkTensor, floats } from "../ops/_operands.ts";
-import { select } from "../ops/shape/select.ts";
 import { slice } from "../ops/shape/slice.ts";
 import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
@@ -117,14 +116,23 @@ export class MultiHeadAttention extends Module {
     checkOptions("MultiHeadAttention", masks, ["mask", "keyPaddingMask", "causal"]);
     this.#check(query, key, value);
     if (query.rank === 2) return this.#unbatched(query, key, value, masks);
-    const [q, k, v] = this.#projected(query, key, value);
-    const found = scaledDotProductAttention(q, k, v, {
-      mask: joined(this.#mask(q, k, masks.mask), paddingMask(k, masks.keyPaddingMask)),
-      causal: masks.causal,
+    const [batchAxis, axis] = this.#batchFirst ? [0, 1] : [1, 0];
+    const sizes = {
+      ...{ batch: query.shape[batchAxis]!, heads: this.#heads },
+      ...{ queries: query.shape[axis]!, keys: key.shape[axis]! },
+    };
+    const parts = this.#projected(query, key, value);
+    const { x } = parts[0]!;
+    const found = headAttention(parts, {
+      ...{ heads: this.#heads, width: query.shape[2]!, batchFirst: this.#batchFirst },
+      mask: joined(
+        attentionMask(x, sizes, masks.mask),
+        paddingMask(x, sizes, masks.keyPaddingMask),
+      ),
+      causal: masks.causal ?? false,
       dropout: this.training ? this.#dropout : 0,
     });
-    const rows = permute(found, this.#batchFirst ? [0, 2, 1, 3] : [2, 0, 1, 3]);
-    return this.out_proj.forward(reshape(rows, query.shape));
+    return this.out_proj.forward(found);
   }
 
   #unbatched(query: Tensor, key: Tensor, value: Tensor, masks: AttentionMasks): Tensor {
@@ -136,37 +144,19 @@ export class MultiHeadAttention extends Module {
     return this.forward(q, k, v, { ...masks, keyPaddingMask: padding }).squeeze(axis);
   }
 
-  // Queries, keys and values as [batch, heads, sequence, features].
-  #projected(query: Tensor, key: Tensor, value: Tensor): [Tensor, Tensor, Tensor] {
+  // Queries, keys and values, those of the same tensor by one product.
+  #projected(query: Tensor, key: Tensor, value: Tensor): Columns[] {
     const { in_proj_weight: weight, in_proj_bias: bias } = this;
-    if (query === key && key === value) {
-      const heads = this.#inHeads(linear(query, weight, bias), 3);
-      return [select(heads, 0, 0), select(heads, 0, 1), select(heads, 0, 2)];
-    }
     const size = query.shape.at(-1)!;
-    const part = (x: Tensor, i: number) => {
-      const rows = (of: Tensor) => slice(of, 0, i * size, (i + 1) * size);
-      return select(this.#inHeads(linear(x, rows(weight), bias && rows(bias)), 1), 0, 0);
+    const project = (x: Tensor, from: number, to: number) => {
+      const rows = (of: Tensor) => slice(of, 0, from * size, to * size);
+      const y = linear(x, rows(weight), bias && rows(bias));
+      return Array.from({ length: to - from }, (_, i) => ({ x: y, column: i * size }));
     };
-    return [part(query, 0), part(key, 1), part(value, 2)];
-  }
-
-  // [parts, batch, heads, sequence, features], with one copy.
-  #inHeads(x: Tensor, parts: number): Tensor {
-    const [first, second, size] = x.shape as [number, number, number];
-    const split = reshape(x, [first, second, parts, this.#heads, size / parts / this.#heads]);
-    return permute(split, this.#batchFirst ? [2, 0, 3, 1, 4] : [2, 1, 3, 0, 4]);
-  }
-
-  // uint8 masks become those that say where to attend.
-  #mask(q: Tensor, k: Tensor, mask: Tensor | null | undefined): Tensor | undefined {
-    if (!mask) return undefined;
-    checkMask("mask", mask);
-    const [batch, heads, queries] = q.shape as [number, number, number];
-    const keys = k.shape[2]!;
-    const wanted = mask.rank === 3 ? [batch * heads, queries, keys] : [queries, keys];
-    checkShape("mask", mask, wanted);
-    return attended(q, reshape(mask, mask.rank === 3 ? [batch, heads, queries, keys] : wanted));
+    if (key !== value) {
+      return [query, key, value].flatMap((x, i) => project(x, i, i + 1));
+    }
+    return query === key ? project(query, 0, 3) : [...project(query, 0, 1), ...project(key, 1, 3)];
   }
 
   #check(query: Tensor, key: Tensor, value: Tensor): void {
@@ -199,12 +189,35 @@ export class MultiHeadAttention extends Module {
   }
 }
 
-function paddingMask(k: Tensor, mask: Tensor | null | undefined): Tensor | undefined {
+interface Sizes {
+  readonly batch: number;
+  readonly heads: number;
+  readonly queries: number;
+  readonly keys: number;
+}
+
+// uint8 masks become those that say where to attend.
+function attentionMask(
+  x: Tensor,
+  { batch, heads, queries, keys }: Sizes,
+  mask: Tensor | null | undefined,
+): Tensor | undefined {
+  if (!mask) return undefined;
+  checkMask("mask", mask);
+  const wanted = mask.rank === 3 ? [batch * heads, queries, keys] : [queries, keys];
+  checkShape("mask", mask, wanted);
+  return attended(x, reshape(mask, mask.rank === 3 ? [batch, heads, queries, keys] : wanted));
+}
+
+function paddingMask(
+  x: Tensor,
+  { batch, keys }: Sizes,
+  mask: Tensor | null | undefined,
+): Tensor | undefined {
   if (!mask) return undefined;
   checkMask("keyPaddingMask", mask);
-  const [batch, , keys] = k.shape as [number, number, number];
   checkShape("keyPaddingMask", mask, [batch, keys]);
-  return attended(k, reshape(mask, [batch, 1, 1, keys]));
+  return attended(x, reshape(mask, [batch, 1, 1, keys]));
 }
 
 // PyTorch's uint8 mask says what to leave out, scaledDotProductAttention()'s what to take. Floats

@@ -53,7 +53,7 @@ export function uniform(
   checkNumber("uniform", "low", low);
   checkNumber("uniform", "high", high, low);
   const { state, seed, offset } = takeFor(x);
-  call("cdn_uniform", x, state, x.size, low, high, seed, offset, x.code);
+  call("cdn_uniform", x.stored(x.format), state, x.size, low, high, seed, offset, x.code);
   parametersChanged();
   return x;
 }
@@ -77,7 +77,7 @@ export function normal(
   checkNumber("normal", "mean", mean);
   checkNumber("normal", "std", std, 0);
   const { state, seed, offset } = takeFor(x);
-  call("cdn_normal", x, state, x.size, mean, std, seed, offset, x.code);
+  call("cdn_normal", x.stored(x.format), state, x.size, mean, std, seed, offset, x.code);
   parametersChanged();
   return x;
 }

@@ -100,7 +100,10 @@ export class Batch<G> {
 
   /** The gradients' handles. */
   grads(): Uint32Array<ArrayBuffer> {
-    for (let i = 0; i < this.params.length; i++) this.#grads[i] = this.params[i]!.grad!.handle;
+    const { params } = this;
+    for (let i = 0; i < params.length; i++) {
+      this.#grads[i] = params[i]!.grad!.stored(params[i]!.format).handle;
+    }
     return this.#grads;
   }
 
@@ -126,7 +129,9 @@ export class Batch<G> {
     let state = this.#named.get(name);
     if (!state) {
       const tensors = this.params.map((p, i) =>
-        this.states[i]!.tensors[name] ??= keep(p.make(p.shape, computeDType(p.dtype)).fill(initial))
+        this.states[i]!.tensors[name] ??= keep(
+          p.make(p.shape, computeDType(p.dtype), p.format).fill(initial),
+        )
       );
       this.#named.set(name, state = { tensors, handles: new Uint32Array(tensors.length) });
     }

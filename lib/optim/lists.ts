@@ -5,14 +5,15 @@ import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The handles of tensors, as the library takes lists of them, in a list that is given. Throws for
- * one that was disposed.
+ * The handles of tensors, as the library takes lists of them, in a list that is given; in the memory
+ * formats of those that they belong to, by default their own. Throws for one that was disposed.
  */
 export function handlesOf(
   tensors: readonly Tensor[],
   list: Uint32Array<ArrayBuffer> = new Uint32Array(tensors.length),
+  owners = tensors,
 ): Uint32Array<ArrayBuffer> {
-  for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.handle;
+  for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.stored(owners[i]!.format).handle;
   return list;
 }
 
@@ -80,7 +81,7 @@ class GradientLists {
       const [part, index] = place;
       if (grad.backend !== part.backend || grad.code !== part.code) return false;
       if (BigInt(grad.size) !== part.sizes[index]) return false;
-      part.handles[index] = grad.handle;
+      part.handles[index] = (grad as Tensor).stored((parameters[i] as Tensor).format).handle;
     }
     return true;
   }

@@ -211,7 +211,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       for (const p of params) {
         // a parameter that was disposed, or replaced by model.to(), is an error and no reason to
         // stand still
-        void p.handle;
+        void p.stored(p.format).handle;
         if (!p.grad) continue;
         this.#checkGradient(p, p.grad);
         others++;

@@ -119,5 +119,8 @@ function cloned<T>(options: T): T {
 
 /** The elements of `x` in a tensor of its own with the shape and device of `like`. */
 export function copyLike(x: Tensor, like: Tensor, dtype: DType): Tensor {
-  return scope(() => like.make(like.shape, dtype).copyFrom(x.detach().to(dtype).to(like.device)));
+  return scope(() => {
+    const { shape, format } = like;
+    return like.make(shape, dtype, format).copyFrom(x.detach().to(dtype).to(like.device));
+  });
 }

@@ -228,3 +228,21 @@ Deno.test({
     }
   },
 });
+
+Deno.test("import: within lib/core no files name one another in a circle, types included", async () => {
+  const { out } = await deno(["info", "--json", new URL("lib/core/tensor.ts", root).pathname]);
+  type Place = { specifier: string };
+  type Found = Place & { dependencies?: { code?: Place; type?: Place }[] };
+  const { modules } = JSON.parse(out) as { modules: Found[] };
+  const open = new Map(modules.map(({ specifier, dependencies = [] }) => {
+    return [specifier, dependencies.map(({ code, type }) => (code ?? type)!.specifier)];
+  }));
+  assert(open.size > 10);
+  for (let before = 0; before !== open.size;) {
+    before = open.size;
+    for (const [file, named] of open) {
+      if (!named.some((other) => open.has(other))) open.delete(file);
+    }
+  }
+  assertEquals([...open.keys()], []);
+});

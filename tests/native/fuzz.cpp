@@ -64,7 +64,7 @@ template <class... A> Entry computing(const char* name, Function<int32_t(A...)> 
 // fit.
 int32_t fused_product(Fuzzer& fuzzer) {
   uint32_t c, a, b, optional[5];
-  int64_t m, n, k;
+  int64_t m, n, k, ld[3];
   const int64_t* layout;
   int32_t trans_a, trans_b, activation, dtype, out_dtype, precision, rank, variant = 0;
   double alpha, beta;
@@ -75,13 +75,17 @@ int32_t fused_product(Fuzzer& fuzzer) {
     make(handle);
     if (fuzzer.chance(60)) handle = 0;
   }
+  for (int64_t& each : ld) {
+    make(each);
+    if (fuzzer.chance(60)) each = 0;
+  }
   if (fuzzer.chance(60)) out_dtype = dtype;
   if (fuzzer.chance(30)) make(variant);
   auto [z, a_sums, bias, residual, mask] = optional;
-  return fuzzer.call(
-      "matmul_fused", api.matmul_fused,
-      std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k, trans_a, trans_b,
-                 alpha, beta, activation, dtype, out_dtype, precision, variant));
+  return fuzzer.call("matmul_fused", api.matmul_fused,
+                     std::tuple(c, z, a_sums, a, b, bias, residual, mask, layout, rank, m, n, k,
+                                ld[0], ld[1], ld[2], trans_a, trans_b, alpha, beta, activation,
+                                dtype, out_dtype, precision, variant));
 }
 
 std::vector<Entry> computing_entries() {
@@ -150,6 +154,7 @@ void Fuzzer::manage() {
       range(x, &offset, &bytes);
       if (check("view", api.view(chance(2) ? nullptr : &y, x, offset, bytes)) == CDN_OK)
         buffers_.push_back({y, bytes, is_guarded(x)});
+      if (chance(3)) check("freeze", api.freeze(chance(30) ? x : y));
       break;
     case 5:
     case 6:

@@ -616,7 +616,7 @@ each(
     for (let i = 0; i < 30; i++) {
       double();
       for (let j = 0; j <= i; j++) fill(y, 1, i); // until marks have passed, or not
-      check(f.cdn_matmul(c, a, b, null, 0, ...sizes, 0, 0, 0, 1, 0));
+      check(f.cdn_matmul(c, a, b, null, 0, ...sizes, 0n, 0n, 0n, 0, 0, 0, 1, 0));
       const ticket = begin(x, 3);
       fill(x, 3, 1); // must not change what was begun to be read
       assertEquals(await f.wait_for_read(ticket), OK);

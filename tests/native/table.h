@@ -150,6 +150,7 @@
   X(event_destroy) \
   X(alloc) \
   X(view) \
+  X(freeze) \
   X(free) \
   X(write) \
   X(read) \

@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import {
   abs,
+  add,
   ArgumentError,
   cosineEmbeddingLoss,
   crossEntropy,
@@ -14,8 +15,10 @@ import {
   grad,
   gradcheck,
   GradientError,
+  gru,
   logSoftmax,
   logSumExp,
+  lstm,
   matmul,
   max,
   maximum,
@@ -36,12 +39,16 @@ import {
   sum,
   type Tensor,
   tensor,
+  topK,
   zeros,
 } from "../../mod.ts";
+import { throughOps } from "../../lib/core/backward.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "../cases.ts";
 import { roundoff } from "../cases/case.ts";
 import { type Grid, permuted, sizeOf } from "../reference.ts";
 
+const float64 = { dtype: "float64" } as const;
+const learned = { requiresGrad: true } as const;
 const names = devices().map(({ device }) => device);
 
 const reversed = (x: { rank: number }) => Array.from({ length: x.rank }, (_, d) => x.rank - 1 - d);
@@ -504,6 +511,62 @@ Deno.test("grad: of several outputs, by results on the way, and by the output it
     assertEquals([...seed.dataSync()], [1, 10], "the gradient given stays the caller's");
   });
 });
+
+const outputsOfOne: Record<string, (x: Tensor) => Tensor[]> = {
+  lstm: (x) => {
+    const weights = { weightIh: full([8, 3], 0.3, float64), weightHh: full([8, 2], -0.2, float64) };
+    const { output, h, c } = lstm(x.reshape([4, 1, 3]), weights);
+    return [output, h, c];
+  },
+  gru: (x) => {
+    const weights = { weightIh: full([6, 3], 0.3, float64), weightHh: full([6, 2], -0.2, float64) };
+    return Object.values(gru(x.reshape([4, 1, 3]), weights, { reverse: true }));
+  },
+  topK: (x) => Object.values(topK(x, 5)),
+};
+for (const [name, fn] of Object.entries(outputsOfOne)) {
+  Deno.test(`grad: of each output of ${name}, of all, and by one of them`, () =>
+    scope(() => {
+      const x = tensor([3, -1, 0.5, 0.2, 9, -4, 0.25, 7, 2, -2, 1, 4], { ...float64, ...learned });
+      const floats = fn(x).map(({ dtype }) => dtype === "float64");
+      const squared = (x: Tensor) => x.mul(x).sum();
+      floats.forEach((float, i) => {
+        assertEquals(fn(x)[i]!.requiresGrad, float);
+        if (float) assert(gradcheck((x: Tensor) => squared(fn(x)[i]!), [x]));
+      });
+      const all = (x: Tensor) => fn(x).filter((_, i) => floats[i]).map(squared).reduce(add);
+      assert(gradcheck(all, [x]));
+      assert(gradcheck((x: Tensor) => squared(grad(all(x), [x], { createGraph: true })[0]!), [x]));
+      // One of them as the target, of which the others know nothing; their memory may be gone.
+      const outputs = fn(x);
+      const [target] = outputs;
+      const [found] = grad(outputs.filter((_, i) => floats[i]).map(squared), [target!], {
+        retainGraph: true,
+      });
+      assertEquals([...found!.dataSync()], [...target!.mul(2).dataSync()]);
+      const loss = squared(target!);
+      for (const other of outputs.slice(1)) if (name !== "topK") other.dispose();
+      loss.backward();
+      assert(x.grad!.dataSync().some((value) => value !== 0));
+      assertThrows(() => loss.backward(), GradientError, "retainGraph");
+    }));
+}
+
+Deno.test("throughOps: stops at one output of several, and goes on past another", () =>
+  scope(() => {
+    const x = ones([3, 1, 2], { ...float64, ...learned });
+    const weights = { weightIh: full([6, 2], 0.3, float64), weightHh: full([6, 2], -0.2, float64) };
+    const { output, h } = gru(x, weights);
+    const fn = (_: Tensor, output: Tensor) => output.sum().add(h.sum());
+    const [dx, dy] = throughOps(
+      fn as (...inputs: Tensor[]) => Tensor,
+      [x, output],
+      ones([], float64),
+    );
+    const wanted = grad(gru(x, weights).h.sum(), [x])[0]!.dataSync();
+    dx!.dataSync().forEach((value, i) => assertAlmostEquals(value, wanted[i]!, 1e-12));
+    assertEquals([...dy!.dataSync()], [1, 1, 1, 1, 1, 1]);
+  }));
 
 Deno.test("grad: refuses what has no gradient, and gives zeros when told to", () => {
   scope(() => {

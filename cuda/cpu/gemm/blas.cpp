@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string>
@@ -76,25 +77,24 @@ const Library& opened() {
 }
 
 template <class T>
-void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, bool trans_a,
-          bool trans_b) {
-  if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
+void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, int64_t lda,
+          int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
+  if (std::max({m, n, k, lda, ldb, ldc}) > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED, "variant blas: a BLAS takes sizes up to %d", INT32_MAX);
-  int rows = static_cast<int>(m), cols = static_cast<int>(n), depth = static_cast<int>(k);
-  int lda = trans_a ? rows : depth, ldb = trans_b ? depth : cols;
-  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, rows, cols, depth, T(1),
-       a, lda, b, ldb, T(0), c, cols);
+  auto narrow = [](int64_t size) { return static_cast<int>(size); };
+  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, narrow(m), narrow(n),
+       narrow(k), T(1), a, narrow(lda), b, narrow(ldb), T(0), c, narrow(ldc));
 }
 
 }  // namespace
 
-void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a,
-            bool trans_b) {
-  call(opened().sgemm, c, a, b, m, n, k, trans_a, trans_b);
+void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, int64_t lda,
+            int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
+  call(opened().sgemm, c, a, b, m, n, k, lda, ldb, ldc, trans_a, trans_b);
 }
 void matmul(double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k,
-            bool trans_a, bool trans_b) {
-  call(opened().dgemm, c, a, b, m, n, k, trans_a, trans_b);
+            int64_t lda, int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
+  call(opened().dgemm, c, a, b, m, n, k, lda, ldb, ldc, trans_a, trans_b);
 }
 
 }  // namespace blas

@@ -8,10 +8,10 @@ namespace blas {
 
 // c[m, n] = op(a) op(b), row-major, every size at least 1. Throws CDN_UNSUPPORTED when there is no
 // BLAS, with the reasons the system gave, or when a size is more than its 32-bit numbers hold.
-void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool trans_a,
-            bool trans_b);
+void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, int64_t lda,
+            int64_t ldb, int64_t ldc, bool trans_a, bool trans_b);
 void matmul(double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k,
-            bool trans_a, bool trans_b);
+            int64_t lda, int64_t ldb, int64_t ldc, bool trans_a, bool trans_b);
 
 }  // namespace blas
 }  // namespace cdn

@@ -77,14 +77,17 @@ constexpr int64_t SMALL_PRODUCTS = 1 << 20, SMALL_BYTES = 1 << 20;
 // Plans of the shapes met last, since making one takes as long as a product of 16 x 16 matrices.
 template <class T> const Plan<T>& plan_of(const BatchProduct<T>& x) {
   struct Entry {
-    int64_t m, n, k, trans;
+    int64_t shape[7];
     Plan<T> plan;
   };
   static thread_local Entry entries[64] = {};
   const int64_t trans = 2 * x.trans_a + x.trans_b;
+  const int64_t shape[7] = {x.m, x.n, x.k, x.lda, x.ldb, x.ldc, trans};
   Entry& entry = entries[(x.m * 31 + x.n * 17 + x.k * 5 + trans) % 64];
-  if (entry.m != x.m || entry.n != x.n || entry.k != x.k || entry.trans != trans)
-    entry = {x.m, x.n, x.k, trans, make_plan(tile_kernel<T>(), product_at(x, 0))};
+  if (memcmp(entry.shape, shape, sizeof shape) != 0) {
+    entry.plan = make_plan(tile_kernel<T>(), product_at(x, 0));
+    memcpy(entry.shape, shape, sizeof shape);
+  }
   return entry.plan;
 }
 

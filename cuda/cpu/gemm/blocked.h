@@ -22,9 +22,9 @@ template <class T> struct OneProduct {  // c = a b
 template <class T> OneProduct<T> product_at(const BatchProduct<T>& x, int64_t z) {
   BatchOffsets at = batch_offsets(x.batch, z);
   const T *a = x.a + at.a, *b = x.b + at.b;
-  return {{x.c + z * x.m * x.n, x.n, 1},
-          x.trans_a ? Matrix<const T>{a, 1, x.m} : Matrix<const T>{a, x.k, 1},
-          x.trans_b ? Matrix<const T>{b, 1, x.k} : Matrix<const T>{b, x.n, 1},
+  return {{x.c + c_offset(x.batch, z), x.ldc, 1},
+          x.trans_a ? Matrix<const T>{a, 1, x.lda} : Matrix<const T>{a, x.lda, 1},
+          x.trans_b ? Matrix<const T>{b, 1, x.ldb} : Matrix<const T>{b, x.ldb, 1},
           x.m,
           x.n,
           x.k};

@@ -28,7 +28,8 @@ template <class T> void matmul(const BatchProduct<T>& x, int32_t variant) {
   for (int64_t z = 0; z < x.batch.n; z++) {
     OneProduct<T> one = product_at(x, z);
     if (variant == BLAS)
-      blas::matmul(one.c.data, one.a.data, one.b.data, x.m, x.n, x.k, x.trans_a, x.trans_b);
+      blas::matmul(one.c.data, one.a.data, one.b.data, x.m, x.n, x.k, x.lda, x.ldb, x.ldc,
+                   x.trans_a, x.trans_b);
     else
       naive(one);
   }

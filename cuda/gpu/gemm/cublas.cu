@@ -129,7 +129,7 @@ Handle handle_of(Cublas& library, int32_t device) {
 template <class T> struct Products {
   T* c;
   const T *a, *b;
-  int64_t m, n, k;
+  int64_t m, n, k, lda, ldb;
   bool trans_a, trans_b;
   int64_t a_distance = 0, b_distance = 0, count = 1;
 };
@@ -140,7 +140,8 @@ template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
     CDN_FAIL(CDN_UNSUPPORTED,
              "variant cublas: cuBLAS could not be opened (CUDENO_CUBLAS can name it): %s",
              library.why_not.c_str());
-  if (x.m > INT32_MAX || x.n > INT32_MAX || x.k > INT32_MAX || x.count > INT32_MAX)
+  if (x.m > INT32_MAX || x.n > INT32_MAX || x.k > INT32_MAX || x.count > INT32_MAX ||
+      x.lda > INT32_MAX || x.ldb > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED,
              "variant cublas: m = %lld, n = %lld, k = %lld, batch %lld; each must be below 2^31",
              (long long)x.m, (long long)x.n, (long long)x.k, (long long)x.count);
@@ -152,8 +153,7 @@ template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
   check(library.set_workspace(handle, call.scratch<char>(WORKSPACE), WORKSPACE),
         "cublasSetWorkspace");
 
-  const int m = (int)x.m, n = (int)x.n, k = (int)x.k, lda = x.trans_a ? m : k,
-            ldb = x.trans_b ? k : n;
+  const int m = (int)x.m, n = (int)x.n, k = (int)x.k, lda = (int)x.lda, ldb = (int)x.ldb;
   const int trans_a = x.trans_a ? TRANSPOSE : NO_TRANSPOSE,
             trans_b = x.trans_b ? TRANSPOSE : NO_TRANSPOSE;
   const Compute<T> one = 1, zero = 0;
@@ -181,14 +181,8 @@ template <class T> void multiply(Call& call, const Products<T>& x, bool tf32) {
 
 }  // namespace
 
-template <class T>
-void cublas_matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k,
-                   bool trans_a, bool trans_b, bool tf32) {
-  multiply(call, Products<T>{c, a, b, m, n, k, trans_a, trans_b}, tf32);
-}
-
 template <class T> void cublas_matmul(Call& call, const BatchProduct<T>& x, bool tf32) {
-  Products<T> products{x.c, x.a, x.b, x.m, x.n, x.k, x.trans_a, x.trans_b};
+  Products<T> products{x.c, x.a, x.b, x.m, x.n, x.k, x.lda, x.ldb, x.trans_a, x.trans_b};
   if (x.batch.rank <= 1) {
     if (x.batch.rank == 1) {
       products.a_distance = x.batch.stride[0][0];
@@ -206,14 +200,9 @@ template <class T> void cublas_matmul(Call& call, const BatchProduct<T>& x, bool
   }
 }
 
-#define CUBLAS_MATMUL(T)                                                                      \
-  template void cublas_matmul(Call&, T*, const T*, const T*, int64_t, int64_t, int64_t, bool, \
-                              bool, bool tf32);                                               \
-  template void cublas_matmul(Call&, const BatchProduct<T>&, bool tf32);
-CUBLAS_MATMUL(float)
-CUBLAS_MATMUL(double)
-CUBLAS_MATMUL(float16)
-CUBLAS_MATMUL(bfloat16)
-#undef CUBLAS_MATMUL
+template void cublas_matmul(Call&, const BatchProduct<float>&, bool tf32);
+template void cublas_matmul(Call&, const BatchProduct<double>&, bool tf32);
+template void cublas_matmul(Call&, const BatchProduct<float16>&, bool tf32);
+template void cublas_matmul(Call&, const BatchProduct<bfloat16>&, bool tf32);
 
 }  // namespace cdn

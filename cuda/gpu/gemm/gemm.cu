@@ -57,9 +57,18 @@ bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Varian
 }
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
-  return {x.c,
-          {x.a, x.m, x.k, !x.trans_a, x.trans_a ? x.m : x.k},
-          {x.b, x.n, x.k, x.trans_b, x.trans_b ? x.k : x.n}};
+  return {x.c, {x.a, x.m, x.k, !x.trans_a, x.lda}, {x.b, x.n, x.k, x.trans_b, x.ldb}};
+}
+
+// f(the product with a dense result), which then goes to its places.
+template <class T, class F> bool densely(Call& call, BatchProduct<T> x, F&& f) {
+  const Places places(x.batch, x.m, x.n, x.ldc);
+  if (!x.c || places.dense) return f(x);
+  T* const c = x.c;
+  x.c = call.scratch<T>(places.rows() * x.n);
+  if (!f(x)) return false;
+  each_row(call, places.rows(), x.n, PutRows<T, T>{c, x.c, places});
+  return true;
 }
 
 HopperMethod method_of(Precision precision) {
@@ -152,33 +161,41 @@ bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, co
 }
 
 template <class T>
-void multiply(Call& call, const BatchProduct<T>& x, Precision precision, const Variant& variant) {
-  if (variant.family == Variant::CUBLAS) return cublas_matmul(call, x, precision == PRECISION_TF32);
-  Product<T> p = product_of(x);
-  if (!try_thin(call, p, x.batch, variant) &&
-      !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
-    matmul_simt(call, p, x.batch, variant.simt);
+void multiply(Call& call, const BatchProduct<T>& y, Precision precision, const Variant& variant) {
+  densely(call, y, [&](const BatchProduct<T>& x) {
+    Product<T> p = product_of(x);
+    if (variant.family == Variant::CUBLAS)
+      cublas_matmul(call, x, precision == PRECISION_TF32);
+    else if (!try_thin(call, p, x.batch, variant) &&
+             !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
+      matmul_simt(call, p, x.batch, variant.simt);
+    return true;
+  });
 }
 
 template <class T>
-bool multiply_half(Call& call, const BatchProduct<T>& x, const Variant& variant) {
-  if (variant.family == Variant::CUBLAS) {
-    cublas_matmul(call, x);
-    return true;
-  }
-  Product<T> p = product_of(x);
-  return try_thin(call, p, x.batch, variant) ||
-         by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+bool multiply_half(Call& call, const BatchProduct<T>& y, const Variant& variant) {
+  return densely(call, y, [&](const BatchProduct<T>& x) {
+    if (variant.family == Variant::CUBLAS) {
+      cublas_matmul(call, x);
+      return true;
+    }
+    Product<T> p = product_of(x);
+    return try_thin(call, p, x.batch, variant) ||
+           by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+  });
 }
 
 // Only wgmma's kernels have an epilogue.
 template <class T>
-bool multiply_fused(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue,
+bool multiply_fused(Call& call, const BatchProduct<T>& y, const Epilogue& epilogue,
                     Precision precision, const Variant& variant) {
   constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
-  Product<T> p = product_of(x);
-  return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
-         by_wgmma(call, p, x.batch, &epilogue, precision, variant);
+  return densely(call, y, [&](const BatchProduct<T>& x) {
+    Product<T> p = product_of(x);
+    return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
+           by_wgmma(call, p, x.batch, &epilogue, precision, variant);
+  });
 }
 
 }  // namespace

@@ -21,16 +21,24 @@ enum Activation : int32_t {
   ACTIVATION_SILU = CDN_ACTIVATION_SILU
 };
 
-// c = op(a) op(b) for each place of a batch. The matrices are dense; those of c follow one another,
-// those of a and b lie as far apart as the layout's strides say, in elements: 0 where one is used
-// again. No extent is 0.
+// c = op(a) op(b) for each place of a batch. ld is the distance from one stored row of a matrix to
+// the next, at least its length. The matrices of a, b and c lie as far apart as the layout's
+// strides 0, 1 and 2 say, in elements: 0 where one of a or b is used again. No extent is 0.
 template <class T> struct BatchProduct {
   T* c;
   const T *a, *b;
-  int64_t m, n, k;
+  int64_t m, n, k, lda, ldb, ldc;
   bool trans_a, trans_b;
   Layout batch;
 };
+
+// Where the matrices of c lie that a layout was not told of: one after another.
+inline void follow_one_another(Layout& batch, int64_t size) {
+  for (int32_t d = batch.rank - 1; d >= 0; d--) {
+    batch.stride[2][d] = size;
+    size *= batch.extent[d];
+  }
+}
 
 // What becomes of a product before it is stored, as cdn_matmul_fused says. bias has the operands'
 // type; the others have that of the output, out_dtype, and lie as c does. nullptr where one is not
@@ -130,6 +138,57 @@ CDN_FN BatchOffsets batch_offsets(const Layout& batch, int64_t z) {
   }
   return at;
 }
+
+// The same for c.
+CDN_FN int64_t c_offset(const Layout& batch, int64_t z) {
+  int64_t at = 0;
+  for (int32_t d = batch.rank - 1; d >= 0; d--) {
+    int64_t rest = z / batch.extent[d];
+    at += (z - rest * batch.extent[d]) * batch.stride[2][d];
+    z = rest;
+  }
+  return at;
+}
+
+// Where the rows of c lie, by their number in the whole batch.
+struct Places {
+  int64_t m, n, ld;
+  Layout batch;
+  bool dense;
+  Places(const Layout& batch, int64_t m, int64_t n, int64_t ld)
+      : m(m), n(n), ld(ld), batch(batch), dense(ld == n) {
+    Layout other = batch;
+    follow_one_another(other, m * n);
+    for (int32_t d = 0; d < batch.rank; d++)
+      dense = dense && other.stride[2][d] == batch.stride[2][d];
+  }
+  int64_t rows() const { return batch.n * m; }
+  CDN_FN int64_t operator()(int64_t row) const {
+    if (dense) return row * n;
+    int64_t z = quotient(row, m);
+    return c_offset(batch, z) + (row - z * m) * ld;
+  }
+};
+
+// For each_row: dense rows x to their places in y, and from their places.
+template <class T, class U> struct CopyRow {
+  T* to;
+  const U* from;
+  int64_t count;
+  CDN_FN void operator()(int64_t c) const { to[c] = Converted<T>{}(wide(from[c])); }
+};
+template <class T, class U> struct PutRows {
+  T* y;
+  const U* x;
+  Places places;
+  CDN_FN CopyRow<T, U> row(int64_t r) const { return {y + places(r), x + r * places.n, places.n}; }
+};
+template <class T> struct TakeRows {
+  T* y;
+  const T* x;
+  Places places;
+  CDN_FN CopyRow<T, T> row(int64_t r) const { return {y + r * places.n, x + places(r), places.n}; }
+};
 
 namespace backend {
 

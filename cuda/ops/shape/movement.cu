@@ -31,24 +31,6 @@ Window read_window(const int64_t* numbers, int32_t rank, const char* buffer) {
   return out;
 }
 
-// Two elements written to one place would make the result depend on the order of threads. They are
-// apart for certain where each stride goes further than all smaller ones together.
-void check_apart(const Layout& l) {
-  int64_t span = 0;
-  bool seen[MAX_RANK] = {};
-  auto size = [&](int32_t d) { return l.stride[0][d] < 0 ? -l.stride[0][d] : l.stride[0][d]; };
-  for (int32_t k = 0; k < l.rank; k++) {
-    int32_t least = -1;
-    for (int32_t d = 0; d < l.rank; d++)
-      if (!seen[d] && (least < 0 || size(d) < size(least))) least = d;
-    if (size(least) <= span)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "layout: stride %lld may write an element twice",
-               (long long)l.stride[0][least]);
-    seen[least] = true;
-    span += (l.extent[least] - 1) * size(least);
-  }
-}
-
 // One row of the innermost extent to places `stride` apart; the outer extents say where it begins.
 template <class T> struct WriteRows {
   T* y;

@@ -71,14 +71,19 @@ export function scaledDotProductAttention(
   const precision = dtypeInfo(query.dtype).bytes === 2 ? "tf32" : precisionOf(op);
   const attend = (query: Tensor, key: Tensor, value: Tensor, mask?: Tensor) => {
     // The queries are fewer numbers than the scores.
-    let scores = matmul(mul(query, scale), key, { transposeB: true, precision });
+    const scores = matmul(mul(query, scale), key, { transposeB: true, precision });
     if (mask) broadcastShapes(`${op}: scores and mask`, scores.shape, mask.shape);
-    if (causal) scores = where(causalMask(scores), scores, -Infinity);
-    if (mask?.dtype === "uint8") scores = where(mask, scores, -Infinity);
-    else if (mask) scores = add(scores, cast(mask, scores.dtype));
-    return matmul(dropout(maskedSoftmax(scores), { p }), value, { precision });
+    return matmul(dropout(weightsOf(scores, mask, causal), { p }), value, { precision });
   };
   return withoutAutocast(() => inFloat32(operands, attend));
+}
+
+/** What the scores come to, before dropout. */
+export function weightsOf(scores: Tensor, mask: Tensor | undefined, causal: boolean): Tensor {
+  if (causal) scores = where(causalMask(scores), scores, -Infinity);
+  if (mask?.dtype === "uint8") scores = where(mask, scores, -Infinity);
+  else if (mask) scores = add(scores, cast(mask, scores.dtype));
+  return maskedSoftmax(scores);
 }
 
 const op = "scaledDotProductAttention";

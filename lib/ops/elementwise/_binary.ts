@@ -1,8 +1,14 @@
 import { record } from "../../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
 import { formatValue } from "../../core/format.ts";
-import { writeFlat, writeLayout } from "../../core/layout.ts";
-import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
+import {
+  inMemoryOrder,
+  type MemoryFormat,
+  stridesOf,
+  writeFlat,
+  writeLayout,
+} from "../../core/layout.ts";
+import { broadcastShapes, broadcastStrides, sameShape, type Shape } from "../../core/shape.ts";
 import { TensorBase } from "../../core/tensor.ts";
 import { type Argument, call, type FunctionOf, type Host } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
@@ -25,9 +31,10 @@ export function broadcasted(
   checkTensor(op, a);
   if (typeof b === "number") {
     checkValue(op, b, a.dtype);
-    const y = a.make(a.shape, dtype);
+    const { format } = a;
+    const y = a.make(a.shape, dtype, format);
     const flat = writeFlat(a.size, 0n);
-    call(kernel, y, a, null, flat, 1, b, a.code);
+    call(kernel, y.stored(format), a.stored(format), null, flat, 1, b, a.code);
     return y;
   }
   if (!(b instanceof TensorBase)) {
@@ -41,21 +48,43 @@ export function broadcasted(
     [a, b] = autocasted("widest", a, b);
     checkSameDType(op, a, b);
   }
-  if (sameShape(a.shape, b.shape)) {
-    const y = a.make(a.shape, dtype);
+  const [left, right] = [a.stored(a.format), b.stored(b.format)];
+  if (a.format === b.format && sameShape(a.shape, b.shape)) {
+    const y = a.make(a.shape, dtype, a.format);
     const flat = writeFlat(a.size);
-    call(kernel, y, a, b, flat, 1, 0, a.code);
+    call(kernel, y.stored(a.format), left, right, flat, 1, 0, a.code);
     return y;
   }
   const shape = broadcastShapes(op, a.shape, b.shape);
-  const y = a.make(shape, dtype);
-  const layout = writeLayout(
-    shape,
-    broadcastStrides(a.shape, shape),
-    broadcastStrides(b.shape, shape),
-  );
-  call(kernel, y, a, b, layout, shape.length, 0, a.code);
+  const format = formatOf(shape, a, b);
+  const y = a.make(shape, dtype, format);
+  const layout = a.format === b.format && a.format === "contiguous"
+    ? writeLayout(shape, broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
+    : broadcastLayout(shape, format, a, b);
+  call(kernel, y.stored(format), left, right, layout, shape.length, 0, a.code);
   return y;
+}
+
+/** The format of what operands broadcast to: channelsLast if one of that shape is. */
+export function formatOf(shape: Shape, ...operands: (Tensor | number)[]): MemoryFormat {
+  const image = operands.find((x) =>
+    typeof x !== "number" && x.format === "channelsLast" && sameShape(x.shape, shape)
+  );
+  return image ? "channelsLast" : "contiguous";
+}
+
+/** The layout argument for a result in a format, and operands each in its own. */
+export function broadcastLayout(
+  shape: Shape,
+  format: MemoryFormat,
+  ...operands: (Tensor | number)[]
+): BigInt64Array<ArrayBuffer> {
+  const strides = operands.map((x) => {
+    if (typeof x === "number") return broadcastStrides([], shape);
+    return broadcastStrides(x.shape, shape, stridesOf(x.shape, x.format));
+  });
+  const order = (axes: Shape) => inMemoryOrder(axes, format);
+  return writeLayout(order(shape), ...strides.map(order));
 }
 
 const needs = (x: Tensor | number): x is Tensor => typeof x !== "number" && x.requiresGrad;

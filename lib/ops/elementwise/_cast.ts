@@ -10,7 +10,8 @@ import type { Tensor } from "../../tensor.ts";
 export function cast(x: Tensor, dtype: DType): Tensor {
   const code = dtypeInfo(dtype).code;
   if (dtype === x.dtype) return x;
-  const y = x.make(x.shape, dtype);
-  call("cdn_cast", y, x, x.size, code, x.code);
+  const { format } = x;
+  const y = x.make(x.shape, dtype, format);
+  call("cdn_cast", y.stored(format), x.stored(format), x.size, code, x.code);
   return isFloat(dtype) ? record(y, "to", [x], (grad) => [cast(grad, x.dtype)]) : y;
 }

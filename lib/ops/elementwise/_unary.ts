@@ -1,5 +1,5 @@
 import { record } from "../../core/autograd.ts";
-import type { FusedActivation } from "../../core/gate.ts";
+import type { FusedActivation } from "../../core/node.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
 import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -10,12 +10,12 @@ import { checkDType } from "../_operands.ts";
 /** A kernel of y = f(x) by name, or a call of one that has parameters. */
 export type Kernel =
   | FunctionOf<[Argument, Argument, Size, number]>
-  | ((y: Tensor, x: Tensor) => void);
+  | ((y: Argument, x: Argument, like: Tensor) => void);
 
 /** The same for dx = dy f'(x), from dy and either x or y. */
 export type GradKernel =
   | FunctionOf<[Argument, Argument, Argument, Size, number]>
-  | ((dx: Tensor, dy: Tensor, saved: Tensor) => void);
+  | ((dx: Argument, dy: Argument, saved: Argument, like: Tensor) => void);
 
 /**
  * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under
@@ -30,9 +30,11 @@ export function unary(
   activation?: FusedActivation,
 ): Tensor {
   checkDType(op, x, dtypes);
-  const y = x.make(x.shape);
-  if (typeof kernel === "string") call(kernel, y, x, x.size, x.code);
-  else kernel(y, x);
+  const { format } = x;
+  const y = x.make(x.shape, x.dtype, format);
+  const [to, from] = [y.stored(format), x.stored(format)];
+  if (typeof kernel === "string") call(kernel, to, from, x.size, x.code);
+  else kernel(to, from, x);
   return record(
     y,
     op,
@@ -44,9 +46,11 @@ export function unary(
 
 /** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */
 export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
-  const dx = grad.make(grad.shape);
-  if (typeof kernel === "string") call(kernel, dx, grad, saved, dx.size, dx.code);
-  else kernel(dx, grad, saved);
+  const { format } = grad;
+  const dx = grad.make(grad.shape, grad.dtype, format);
+  const [to, dy, from] = [dx.stored(format), grad.stored(format), saved.stored(format)];
+  if (typeof kernel === "string") call(kernel, to, dy, from, dx.size, dx.code);
+  else kernel(to, dy, from, dx);
   return dx;
 }
 

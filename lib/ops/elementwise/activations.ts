@@ -46,11 +46,11 @@ export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
     "leakyRelu",
     x,
     floats,
-    (y, x) => call("cdn_leaky_relu", y, x, x.size, slope, x.code),
+    (y, x, { size, code }) => call("cdn_leaky_relu", y, x, size, slope, code),
     (grad) =>
       sloped(
         "leakyRelu",
-        (dx, dy, x) => call("cdn_leaky_relu_grad", dx, dy, x, x.size, slope, x.code),
+        (dx, dy, x, { size, code }) => call("cdn_leaky_relu_grad", dx, dy, x, size, slope, code),
         grad,
         x,
       ),
@@ -79,11 +79,11 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
     "elu",
     x,
     floats,
-    (y, x) => call("cdn_elu", y, x, x.size, alpha, x.code),
+    (y, x, { size, code }) => call("cdn_elu", y, x, size, alpha, code),
     (grad) =>
       sloped(
         "elu",
-        (dx, dy, x) => call("cdn_elu_grad", dx, dy, x, x.size, alpha, x.code),
+        (dx, dy, x, { size, code }) => call("cdn_elu_grad", dx, dy, x, size, alpha, code),
         grad,
         x,
         (x) => {
@@ -232,11 +232,12 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
     "softplus",
     x,
     floats,
-    (y, x) => call("cdn_softplus", y, x, x.size, beta, threshold, x.code),
+    (y, x, { size, code }) => call("cdn_softplus", y, x, size, beta, threshold, code),
     (grad) =>
       sloped(
         "softplus",
-        (dx, dy, x) => call("cdn_softplus_grad", dx, dy, x, x.size, beta, threshold, x.code),
+        (dx, dy, x, { size, code }) =>
+          call("cdn_softplus_grad", dx, dy, x, size, beta, threshold, code),
         grad,
         x,
         (x) => {

@@ -207,11 +207,11 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
     "clip",
     x,
     numbers,
-    (y, x) => call("cdn_clip", y, x, x.size, low, high, x.code),
+    (y, x, { size, code }) => call("cdn_clip", y, x, size, low, high, code),
     (grad) =>
       sloped(
         "clip",
-        (dx, dy, x) => call("cdn_clip_grad", dx, dy, x, x.size, low, high, x.code),
+        (dx, dy, x, { size, code }) => call("cdn_clip_grad", dx, dy, x, size, low, high, code),
         grad,
         x,
       ),

@@ -1,7 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkValue } from "../../core/dtype.ts";
-import { writeLayout } from "../../core/layout.ts";
-import { broadcastShapes, broadcastStrides } from "../../core/shape.ts";
+import { broadcastShapes } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -13,6 +12,7 @@ import {
   checkTensor,
 } from "../_operands.ts";
 import { sumTo } from "../reduce/_reduce.ts";
+import { broadcastLayout, formatOf } from "./_binary.ts";
 
 /**
  * a where the condition holds, else b, element by element, with broadcasting of all three. The
@@ -40,18 +40,17 @@ export function where(condition: Tensor, a: Tensor | number, b: Tensor | number)
   for (const x of [a, b]) if (typeof x === "number") checkValue("where", x, like.dtype);
   let { shape } = condition;
   for (const x of operands) shape = broadcastShapes("where", shape, x.shape);
-  const strides = (x: Tensor | number) =>
-    broadcastStrides(typeof x === "number" ? [] : x.shape, shape);
-  const given = (x: Tensor | number) => (typeof x === "number" ? null : x);
+  const format = formatOf(shape, condition, a, b);
+  const given = (x: Tensor | number) => (typeof x === "number" ? null : x.stored(x.format));
   const number = (x: Tensor | number) => (typeof x === "number" ? x : 0);
-  const y = like.make(shape);
+  const y = like.make(shape, like.dtype, format);
   call(
     "cdn_where",
-    y,
-    condition,
+    given(y),
+    given(condition),
     given(a),
     given(b),
-    writeLayout(shape, strides(condition), strides(a), strides(b)),
+    broadcastLayout(shape, format, condition, a, b),
     shape.length,
     number(a),
     number(b),

@@ -1,4 +1,4 @@
-import { record } from "../../core/autograd.ts";
+import { recordAll } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { normalizeAxis } from "../../core/shape.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -48,7 +48,9 @@ function inRows(op: string, x: Tensor, k: number, descending: boolean, values: b
   );
   if (!y) return { values: x, indices };
   const last = x.rank - 1;
-  record(y, op, [x], (grad) => [scatterSum(grad, x.shape, last, indices, true)]);
+  recordAll([y, indices], op, [x], (grad) => {
+    return [scatterSum(grad!, x.shape, last, indices, true)];
+  });
   return { values: y, indices };
 }
 

@@ -1,9 +1,14 @@
 import { record } from "../../core/autograd.ts";
-import type { FusedActivation } from "../../core/gate.ts";
+import type { FusedActivation } from "../../core/node.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { type MatmulPrecision, precisionCode } from "../../core/precision.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
-import { broadcastShapes, broadcastStrides, type Shape } from "../../core/shape.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  contiguousStrides,
+  type Shape,
+} from "../../core/shape.ts";
 import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
 import { inFloat32 } from "../_operands.ts";
@@ -90,6 +95,9 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
         BigInt(m),
         BigInt(n),
         BigInt(k),
+        0n,
+        0n,
+        0n,
         Number(transposeA),
         Number(transposeB),
         1,
@@ -109,6 +117,9 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
         BigInt(m),
         BigInt(n),
         BigInt(k),
+        0n,
+        0n,
+        0n,
         Number(transposeA),
         Number(transposeB),
         a.code,
@@ -118,6 +129,58 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
   );
   return c;
 }
+
+/**
+ * Matrices within a tensor, each as a range of columns: how far apart their rows and the matrices
+ * of a batch lie, in elements.
+ */
+export interface Matrices {
+  readonly x: Tensor;
+  /** The first element. */
+  readonly offset: number;
+  readonly ld: number;
+  readonly strides: Shape;
+}
+
+/** Matrices that follow one another in a tensor [...batch, rows, columns]. */
+export function matricesOf(x: Tensor): Matrices {
+  const strides = contiguousStrides(x.shape);
+  return { x, offset: 0, ld: x.shape.at(-1)!, strides: strides.slice(0, -2) };
+}
+
+/** c = alpha op(a) op(b), unrecorded, where the matrices lie: none is copied. */
+export function multiplyInto(
+  c: Matrices,
+  a: Matrices,
+  b: Matrices,
+  x: Omit<Product, "batchA" | "batchB" | "shape" | "variant"> & { batch: Shape; alpha?: number },
+): void {
+  if (c.x.size === 0) return;
+  const { m, n, k, batch, transposeA = false, transposeB = false, alpha = 1 } = x;
+  const { backend, code } = c.x;
+  const { functions } = backend;
+  const precision = precisionCode(x.precision);
+  using views = new DisposableStack();
+  const handleOf = ({ x, offset }: Matrices) =>
+    offset === 0 || x.size === 0 ? x.handle : views.use(x.view(offset, [x.size - offset])).handle;
+  const [to, left, right] = [handleOf(c), handleOf(a), handleOf(b)];
+  const sizes = [m, n, k, a.ld, b.ld, c.ld].map(BigInt) as Six;
+  const turned = [Number(transposeA), Number(transposeB)] as const;
+  const layout = writeLayout(batch, a.strides, b.strides, c.strides);
+  backend.check(
+    alpha === 1
+      ? functions.cdn_matmul(
+        ...[to, left, right, layout, batch.length, ...sizes, ...turned] as const,
+        ...[code, precision, 0] as const,
+      )
+      : functions.cdn_matmul_fused(
+        ...[to, 0, 0, left, right, 0, 0, 0, layout, batch.length, ...sizes, ...turned] as const,
+        ...[alpha, 0, 0, code, code, precision, 0] as const,
+      ),
+  );
+}
+
+type Six = [bigint, bigint, bigint, bigint, bigint, bigint];
 
 /**
  * The product, recorded. Its gradients are products again, summed over the axes along which an

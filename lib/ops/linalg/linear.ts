@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import type { FusedActivation, Gate, Step } from "../../core/gate.ts";
+import type { FusedActivation, Gate, Step } from "../../core/node.ts";
 import { checkChoice, checkOptions } from "../../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";

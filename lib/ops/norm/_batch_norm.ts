@@ -109,7 +109,7 @@ const counts = ({ batch, channels, inner }: Sizes) => [batch, channels, inner] a
 export function statisticsOf(x: Tensor, sizes: Sizes): Statistics {
   const mean = x.make([sizes.channels], "float64");
   const variance = x.make([sizes.channels], "float64");
-  call("cdn_batch_norm_stats", mean, variance, x, ...counts(sizes), x.code);
+  call("cdn_batch_norm_stats", mean, variance, x.stored(x.format), ...counts(sizes), x.code);
   return { mean, variance };
 }
 
@@ -139,8 +139,10 @@ export function update(
 /** The result, recorded. */
 export function normalized(all: Batch): Tensor {
   const { x, weight, bias, mean, variance, own, eps } = all;
-  const y = x.make(x.shape);
-  call("cdn_batch_norm", y, x, mean, variance, weight, bias, ...counts(all), eps, x.code);
+  const { format } = x;
+  const y = x.make(x.shape, x.dtype, format);
+  const [to, from] = [y.stored(format), x.stored(format)];
+  call("cdn_batch_norm", to, from, mean, variance, weight, bias, ...counts(all), eps, x.code);
   const inputs = [x, weight, bias].filter((input) => input !== null);
   return record(y, "batchNorm", inputs, (grad) => {
     if (!gradEnabled()) return fusedGradients(all, grad);
@@ -159,6 +161,8 @@ export function normalized(all: Batch): Tensor {
 
 function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   const { x, weight, bias, mean, variance, own, channels, eps } = all;
+  const { format } = x;
+  const [from, dy] = [x.stored(format), grad.stored(format)];
   const wanted = weight?.requiresGrad || bias?.requiresGrad || (own && x.requiresGrad);
   const [dweight, dbias] = wanted ? [mean.make([channels]), mean.make([channels])] : [null, null];
   if (dweight && dbias) {
@@ -166,8 +170,8 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
       "cdn_batch_norm_sums",
       dweight,
       dbias,
-      grad,
-      x,
+      dy,
+      from,
       mean,
       variance,
       ...counts(all),
@@ -177,12 +181,12 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
   }
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
-    dx = x.make(x.shape);
+    dx = x.make(x.shape, x.dtype, format);
     call(
       "cdn_batch_norm_grad",
-      dx,
-      grad,
-      x,
+      dx.stored(format),
+      dy,
+      from,
       mean,
       variance,
       weight,
@@ -201,9 +205,9 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
 
 // The formula in operations, for gradients of gradients; in float64, as kernels compute it.
 function composed(all: Batch, own: boolean): Tensor {
-  const { x, weight, bias, batch, channels, inner, eps } = all;
+  const { x, weight, bias, channels, eps } = all;
   const column = (tensor: Tensor) => reshape(tensor, [1, channels, 1]);
-  const flat = cast(reshape(x, [batch, channels, inner]), "float64");
+  const flat = cast(reshape(x, [x.shape[0]!, channels, -1]), "float64");
   const average = (tensor: Tensor) => meanOf(tensor, [0, 2], { keepDims: true });
   const centred = sub(flat, own ? average(flat) : column(all.mean));
   const variance = own ? average(mul(centred, centred)) : column(all.variance);

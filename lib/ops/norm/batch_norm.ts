@@ -69,7 +69,9 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const [input, ...given] = autocasted("float32", x, options.weight, options.bias);
   x = input;
   const own = training || !running;
-  const [batch, channels, inner] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
+  // Channels that lie side by side are those of as many more images of one pixel.
+  const [n, channels, pixels] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
+  const [batch, inner] = x.format === "contiguous" ? [n, pixels] : [n * pixels, 1];
   if (own && batch * inner === 1) {
     throw new ShapeError(
       `${op}: x is ${formatShape(x.shape)}, a single value a channel; training needs more than one`,

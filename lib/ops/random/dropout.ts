@@ -1,4 +1,5 @@
 import { record } from "../../core/autograd.ts";
+import type { MemoryFormat } from "../../core/layout.ts";
 import { checkOptions } from "../../core/options.ts";
 import { drawRandom, type RandomBlocks } from "../../core/random.ts";
 import { call } from "../../native/call.ts";
@@ -18,7 +19,7 @@ export interface DropoutOptions {
  * Elements at random become 0, with probability p; the others are divided by 1 - p, so that the
  * mean stays. As torch.nn.functional.dropout. Not training, or with p = 0, it returns x itself.
  * Floats. The random numbers follow manualSeed(): the same elements on every device and for every
- * dtype. No mask is stored.
+ * dtype, in the order in which they lie in memory. No mask is stored.
  *
  * ```ts
  * import { dropout, ones } from "@cudeno/cudeno";
@@ -31,12 +32,16 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   checkDType("dropout", x, floats);
   if (!(options.training ?? true) || p === 0) return x;
   const from = drawRandom(Math.ceil(x.size / 4));
-  return drop(x, p, from);
+  return drop(x, p, from, x.format);
 }
 
-// Linear in x, and so its own gradient.
-function drop(x: Tensor, p: number, from: RandomBlocks): Tensor {
-  const y = x.make(x.shape);
-  call("cdn_dropout", y, x, from.state, x.size, p, from.seed, from.offset, x.code);
-  return record(y, "dropout", [x], (grad) => [drop(grad, p, from)]);
+/**
+ * With random numbers that are given: linear in x, and so its own gradient, if that goes through
+ * memory in the same order.
+ */
+export function drop(x: Tensor, p: number, from: RandomBlocks, format: MemoryFormat): Tensor {
+  const y = x.make(x.shape, x.dtype, format);
+  const { state, seed, offset } = from;
+  call("cdn_dropout", y.stored(format), x.stored(format), state, x.size, p, seed, offset, x.code);
+  return record(y, "dropout", [x], (grad) => [drop(grad, p, from, format)]);
 }

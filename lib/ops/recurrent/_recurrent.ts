@@ -48,8 +48,7 @@ export interface RecurrentResult {
 /**
  * Sizes, and where things lie. The states are rows of one buffer in the order of time, with the
  * initial state before the first step: before all rows, or behind them when time is walked in
- * reverse. So the states that the steps began with are one matrix too. An extra row at the other
- * end takes what shall be an output beside them.
+ * reverse. So the states that the steps began with are one matrix too.
  */
 export interface Plan {
   readonly op: string;
@@ -65,15 +64,11 @@ export interface Plan {
   readonly order: readonly number[];
   readonly rows: number;
   /**
-   * The rows of the initial state, of the output of time 0, of the state that time 0 begins with,
-   * of the extra.
+   * The rows of the initial state, of the output of time 0, of the state that time 0 begins with.
    */
   readonly initial: number;
   readonly first: number;
   readonly before: number;
-  readonly extra: number;
-  /** The first row of what is recorded: the outputs, and the extra row if there is one. */
-  readonly pack: number;
 }
 
 /** The operands as autocast() wants them; the initial states are named. */
@@ -102,7 +97,6 @@ export function planOf(
   weights: RecurrentWeights,
   states: Readonly<Record<string, Tensor | undefined>>,
   reverse: boolean,
-  extra: 0 | 1,
 ): Plan {
   const { weightIh, weightHh, biasIh, biasHh } = weights;
   checkDType(op, x, floats);
@@ -135,16 +129,13 @@ export function planOf(
   check("biasIh", biasIh, [width]);
   check("biasHh", biasHh, [width]);
   for (const [name, state] of Object.entries(states)) check(name, state, [1, n, hidden]);
-  const first = reverse ? extra : 1;
   return {
     ...{ op, steps, n, features, hidden, width, precision: precisionOf(op) },
     order: Array.from({ length: steps }, (_, i) => (reverse ? steps - 1 - i : i)),
-    rows: steps + 1 + extra,
-    initial: reverse ? first + steps : 0,
-    first,
-    before: reverse ? first + 1 : first - 1,
-    extra: reverse ? 0 : steps + 1,
-    pack: reverse ? 0 : 1,
+    rows: steps + 1,
+    initial: reverse ? steps : 0,
+    first: reverse ? 0 : 1,
+    before: reverse ? 1 : 0,
   };
 }
 
@@ -159,6 +150,22 @@ export function makeStates(h0: Tensor, { rows, n, hidden, initial }: Plan): Tens
   using place = states.view(initial * n * hidden, h0.shape);
   place.copyFrom(h0);
   return states;
+}
+
+/** The states of all steps, and that after the last one. */
+export function outputsOf(states: Tensor, plan: Plan): RecurrentResult {
+  const { steps, n, hidden, first, order } = plan;
+  const row = (i: number) => (first + i) * n * hidden;
+  return {
+    output: states.view(row(0), [steps, n, hidden]),
+    h: states.view(row(order.at(-1)!), [1, n, hidden]),
+  };
+}
+
+/** A gradient, or zeros where the output was not used; with `own` in memory to be written to. */
+export function gradientOf(x: Tensor, given: Tensor | undefined, own = false): Tensor {
+  if (!given) return x.make(x.shape).fill(0);
+  return own ? x.make(x.shape).copyFrom(given) : given;
 }
 
 /**
@@ -220,6 +227,8 @@ export function recurrentProductGrad(
   multiplyInto(dh, dgates, weightHh, plan.n, plan.hidden, plan.width, false, plan.precision);
 }
 
+const dense = [0n, 0n, 0n] as const;
+
 function multiplyInto(
   c: Tensor,
   a: number,
@@ -241,6 +250,7 @@ function multiplyInto(
       BigInt(m),
       BigInt(n),
       BigInt(k),
+      ...dense,
       0,
       Number(transposeB),
       c.code,

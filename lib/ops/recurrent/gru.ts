@@ -1,4 +1,4 @@
-import { gradEnabled, record } from "../../core/autograd.ts";
+import { gradEnabled, recordAll } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -6,12 +6,14 @@ import { add, mul, sub } from "../elementwise/binary.ts";
 import { concat } from "../shape/concat.ts";
 import { linear } from "../linalg/linear.ts";
 import {
+  gradientOf,
   initialState,
   inputProduct,
   listed,
   lowered,
   makeStates,
   named,
+  outputsOf,
   parameterGradients,
   type Plan,
   planOf,
@@ -52,7 +54,7 @@ export function gru(
   const { reverse = false, ...given } = options;
   let initial;
   [x, weights, initial] = lowered("gru", x, weights, given);
-  const plan = planOf("gru", 3, x, weights, initial, reverse, 0);
+  const plan = planOf("gru", 3, x, weights, initial, reverse);
   const h0 = initialState(x, plan, initial.h0);
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
@@ -60,20 +62,28 @@ export function gru(
   const inner = x.make([steps, n, hidden]); // u_n
   walk(weights, states, gates, inner, plan);
 
-  const output = states.view(plan.pack * n * hidden, [steps, n, hidden]);
+  const { output, h } = outputsOf(states, plan);
   const inputs = [x, ...listed(weights), h0];
-  record(
-    output,
+  recordAll(
+    [output, h],
     "gru",
     inputs,
-    (grad) =>
+    (dy, dh) =>
       gradEnabled()
-        ? throughOps((x, ...rest) => composed(x!, rest, plan), inputs, grad)
-        : walkBack(grad, x, weights, states, gates, inner, plan),
+        ? throughOps((x, ...rest) => composed(x!, rest, plan), inputs, dy, dh)
+        : walkBack(
+          gradientOf(output, dy),
+          gradientOf(h, dh, true),
+          x,
+          weights,
+          states,
+          gates,
+          inner,
+          plan,
+        ),
   );
   if (!output.node) { for (const saved of [states, gates, inner]) saved.dispose(); }
-  const last = plan.order.at(-1)!;
-  return { output, h: slice(output, 0, last, last + 1) };
+  return { output, h };
 }
 
 function walk(
@@ -110,7 +120,8 @@ function walk(
 }
 
 function walkBack(
-  grad: Tensor,
+  dy: Tensor,
+  dh: Tensor, // of the last state, then of each before it
   x: Tensor,
   weights: RecurrentWeights,
   states: Tensor,
@@ -119,14 +130,13 @@ function walkBack(
   plan: Plan,
 ): (Tensor | null)[] {
   const { n, hidden, order, before } = plan;
-  const { backend, code } = grad;
-  const dgatesX = grad.make(gates.shape);
-  const dgatesH = grad.make(gates.shape);
-  // From the step after: by way of the product with its state, and past it.
-  const dh = grad.make([1, n, hidden]).fill(0);
-  const past = grad.make([1, n, hidden]).fill(0);
+  const { backend, code } = dy;
+  const dgatesX = dy.make(gates.shape);
+  const dgatesH = dy.make(gates.shape);
+  // From the step after, past the product with its state.
+  const past = dy.make([1, n, hidden]).fill(0);
   {
-    using dy = new Rows(grad);
+    using outputs = new Rows(dy);
     using h = new Rows(states);
     using g = new Rows(gates);
     using q = new Rows(inner);
@@ -138,7 +148,7 @@ function walkBack(
           dx.at[t]!,
           du.at[t]!,
           past.handle,
-          dy.at[t]!,
+          outputs.at[t]!,
           dh.handle,
           past.handle,
           g.at[t]!,
@@ -156,7 +166,7 @@ function walkBack(
 }
 
 // The same of differentiable operations, for gradients that shall have gradients.
-function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
+function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor[] {
   const { steps, n, hidden, order, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -1));
   let h = rest.at(-1)!;
@@ -171,5 +181,5 @@ function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
     const fresh = tanh(add(part(a, 2), mul(r, part(u, 2))));
     h = outputs[t] = add(fresh, mul(z, sub(h, fresh)));
   }
-  return concat(outputs, 0);
+  return [concat(outputs, 0), h];
 }

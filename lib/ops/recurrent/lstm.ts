@@ -1,4 +1,4 @@
-import { gradEnabled, record } from "../../core/autograd.ts";
+import { gradEnabled, recordAll } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -6,12 +6,14 @@ import { add, mul } from "../elementwise/binary.ts";
 import { concat } from "../shape/concat.ts";
 import { linear } from "../linalg/linear.ts";
 import {
+  gradientOf,
   initialState,
   inputProduct,
   listed,
   lowered,
   makeStates,
   named,
+  outputsOf,
   parameterGradients,
   type Plan,
   planOf,
@@ -67,53 +69,32 @@ export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions 
   const { reverse = false, ...given } = options;
   let initial;
   [x, weights, initial] = lowered("lstm", x, weights, given);
-  const plan = planOf("lstm", 4, x, weights, initial, reverse, 1);
+  const plan = planOf("lstm", 4, x, weights, initial, reverse);
   const [h0, c0] = [initialState(x, plan, initial.h0), initialState(x, plan, initial.c0)];
-  const pack = recorded(x, weights, h0, c0, plan);
-  // Outputs and the last cell state are one tensor, since a node has one result.
-  const outputs = plan.first - plan.pack;
-  const last = outputs + plan.order.at(-1)!;
-  const cell = plan.extra - plan.pack;
-  return {
-    output: slice(pack, 0, outputs, outputs + plan.steps),
-    h: slice(pack, 0, last, last + 1),
-    c: slice(pack, 0, cell, cell + 1),
-  };
-}
-
-function recorded(
-  x: Tensor,
-  weights: RecurrentWeights,
-  h0: Tensor,
-  c0: Tensor,
-  plan: Plan,
-): Tensor {
   const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   const gates = inputProduct(x, weights, plan); // each step leaves its gates here, activated
-  // those between c0 and the last, which goes to the extra row
-  const cells = x.make([steps - 1, n, hidden]);
-  walk(weights, states, gates, cells, c0, plan);
+  const cells = x.make([steps - 1, n, hidden]); // those between c0 and the last
+  const cLast = x.make([1, n, hidden]);
+  walk(weights, states, gates, cells, c0, cLast, plan);
 
-  const y = states.view(plan.pack * n * hidden, [steps + 1, n, hidden]);
+  const { output, h } = outputsOf(states, plan);
+  const c = cLast.alias(); // so that disposing of it leaves what is saved
   const inputs = [x, ...listed(weights), h0, c0];
-  record(
-    y,
-    "lstm",
-    inputs,
-    (grad) =>
-      gradEnabled()
-        ? throughOps((x, ...rest) => composed(x!, rest, plan), inputs, grad)
-        : walkBack(grad, x, weights, states, gates, cells, c0, plan),
-  );
-  if (!y.node) { for (const saved of [states, gates, cells]) saved.dispose(); }
-  return y;
+  recordAll([output, h, c], "lstm", inputs, (dy, dh, dc) => {
+    if (gradEnabled()) {
+      return throughOps((x, ...rest) => composed(x!, rest, plan), inputs, dy, dh, dc);
+    }
+    const gradients = [gradientOf(output, dy), gradientOf(h, dh, true), gradientOf(c, dc, true)];
+    return walkBack(gradients, x, weights, states, gates, cells, c0, cLast, plan);
+  });
+  if (!output.node) { for (const saved of [states, gates, cells, cLast]) saved.dispose(); }
+  return { output, h, c };
 }
 
 // The cell states before and after step i, by handle.
 const cellBefore = (i: number, c0: Tensor, cells: Rows) => (i === 0 ? c0.handle : cells.at[i - 1]!);
-const cellAfter = (i: number, plan: Plan, cells: Rows, states: Rows) =>
-  i === plan.steps - 1 ? states.at[plan.extra]! : cells.at[i]!;
+const cellAfter = (i: number, c: Tensor, cells: Rows) => cells.at[i] ?? c.handle;
 
 function walk(
   { weightHh, biasIh, biasHh }: RecurrentWeights,
@@ -121,6 +102,7 @@ function walk(
   gates: Tensor,
   cells: Tensor,
   c0: Tensor,
+  cLast: Tensor,
   plan: Plan,
 ): void {
   const { n, hidden, width, order, before, first } = plan;
@@ -134,7 +116,7 @@ function walk(
     backend.check(
       backend.functions.cdn_lstm_cell(
         g.at[t]!,
-        cellAfter(i, plan, c, h),
+        cellAfter(i, cLast, c),
         h.at[first + t]!,
         g.at[t]!,
         fromState.handle,
@@ -150,23 +132,22 @@ function walk(
 }
 
 function walkBack(
-  grad: Tensor,
+  gradients: readonly Tensor[],
   x: Tensor,
   weights: RecurrentWeights,
   states: Tensor,
   gates: Tensor,
   cells: Tensor,
   c0: Tensor,
+  cLast: Tensor,
   plan: Plan,
 ): (Tensor | null)[] {
-  const { steps, n, hidden, order, first, extra, pack } = plan;
-  const { backend, code } = grad;
-  const dgates = grad.make(gates.shape);
-  const dh = grad.make([1, n, hidden]).fill(0); // from the step after
-  const dc = grad.make([1, n, hidden]);
+  const { steps, n, hidden, order } = plan;
+  const { backend, code } = states;
+  const [dy, dh, dc] = gradients as [Tensor, Tensor, Tensor]; // dh and dc go back step by step
+  const dgates = states.make(gates.shape);
   {
-    using dy = new Rows(grad);
-    using h = new Rows(states);
+    using outputs = new Rows(dy);
     using c = new Rows(cells);
     using g = new Rows(gates);
     using dg = new Rows(dgates);
@@ -176,11 +157,11 @@ function walkBack(
         backend.functions.cdn_lstm_cell_grad(
           dg.at[t]!,
           dc.handle,
-          dy.at[first - pack + t]!,
+          outputs.at[t]!,
           dh.handle,
-          i === steps - 1 ? dy.at[extra - pack]! : dc.handle,
+          dc.handle,
           g.at[t]!,
-          cellAfter(i, plan, c, h),
+          cellAfter(i, cLast, c),
           cellBefore(i, c0, c),
           BigInt(n),
           BigInt(hidden),
@@ -194,8 +175,8 @@ function walkBack(
 }
 
 // The same of differentiable operations, for gradients that shall have gradients.
-function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
-  const { steps, n, hidden, order, extra, precision } = plan;
+function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor[] {
+  const { steps, n, hidden, order, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -2));
   let [h, c] = rest.slice(-2) as [Tensor, Tensor];
   const products = linear(x, weightIh, biasIh, { precision });
@@ -208,5 +189,5 @@ function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor {
     c = add(kept, mul(sigmoid(gate(0)), tanh(gate(2))));
     h = outputs[t] = mul(sigmoid(gate(3)), tanh(c));
   }
-  return concat(extra === 0 ? [c, ...outputs] : [...outputs, c], 0);
+  return [concat(outputs, 0), h, c];
 }

@@ -1,5 +1,5 @@
 import { formatValue } from "../../core/format.ts";
-import { gradEnabled, record } from "../../core/autograd.ts";
+import { gradEnabled, recordAll } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
@@ -8,12 +8,14 @@ import { add } from "../elementwise/binary.ts";
 import { concat } from "../shape/concat.ts";
 import { linear } from "../linalg/linear.ts";
 import {
+  gradientOf,
   initialState,
   inputProduct,
   listed,
   lowered,
   makeStates,
   named,
+  outputsOf,
   parameterGradients,
   type Plan,
   planOf,
@@ -61,26 +63,32 @@ export function rnn(
   const isRelu = nonlinearity === "relu";
   let initial;
   [x, weights, initial] = lowered("rnn", x, weights, given);
-  const plan = planOf("rnn", 1, x, weights, initial, reverse, 0);
+  const plan = planOf("rnn", 1, x, weights, initial, reverse);
   const h0 = initialState(x, plan, initial.h0);
-  const { steps, n, hidden } = plan;
   const states = makeStates(h0, plan);
   walk(x, weights, states, isRelu, plan);
 
-  const output = states.view(plan.pack * n * hidden, [steps, n, hidden]);
+  const { output, h } = outputsOf(states, plan);
   const inputs = [x, ...listed(weights), h0];
-  record(
-    output,
+  recordAll(
+    [output, h],
     "rnn",
     inputs,
-    (grad) =>
+    (dy, dh) =>
       gradEnabled()
-        ? throughOps((x, ...rest) => composed(x!, rest, isRelu, plan), inputs, grad)
-        : walkBack(grad, x, weights, states, isRelu, plan),
+        ? throughOps((x, ...rest) => composed(x!, rest, isRelu, plan), inputs, dy, dh)
+        : walkBack(
+          gradientOf(output, dy),
+          gradientOf(h, dh, true),
+          x,
+          weights,
+          states,
+          isRelu,
+          plan,
+        ),
   );
   if (!output.node) states.dispose();
-  const last = plan.order.at(-1)!;
-  return { output, h: slice(output, 0, last, last + 1) };
+  return { output, h };
 }
 
 /** Throws unless it is one of the two. */
@@ -125,7 +133,8 @@ function walk(
 }
 
 function walkBack(
-  grad: Tensor,
+  dy: Tensor,
+  dh: Tensor, // of the last state, then of each before it
   x: Tensor,
   weights: RecurrentWeights,
   states: Tensor,
@@ -133,18 +142,17 @@ function walkBack(
   plan: Plan,
 ): (Tensor | null)[] {
   const { steps, n, hidden, width, order, first } = plan;
-  const { backend, code } = grad;
-  const dgates = grad.make([steps, n, width]);
-  const dh = grad.make([1, n, hidden]).fill(0); // from the step after
+  const { backend, code } = dy;
+  const dgates = dy.make([steps, n, width]);
   {
-    using dy = new Rows(grad);
+    using outputs = new Rows(dy);
     using h = new Rows(states);
     using dg = new Rows(dgates);
     for (const t of order.toReversed()) {
       backend.check(
         backend.functions.cdn_rnn_cell_grad(
           dg.at[t]!,
-          dy.at[t]!,
+          outputs.at[t]!,
           dh.handle,
           h.at[first + t]!,
           BigInt(n),
@@ -160,7 +168,7 @@ function walkBack(
 }
 
 // The same of differentiable operations, for gradients that shall have gradients.
-function composed(x: Tensor, rest: readonly Tensor[], isRelu: boolean, plan: Plan): Tensor {
+function composed(x: Tensor, rest: readonly Tensor[], isRelu: boolean, plan: Plan): Tensor[] {
   const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -1));
   const { precision } = plan;
   let h = rest.at(-1)!;
@@ -170,5 +178,5 @@ function composed(x: Tensor, rest: readonly Tensor[], isRelu: boolean, plan: Pla
     const sum = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh, { precision }));
     h = outputs[t] = isRelu ? relu(sum) : tanh(sum);
   }
-  return concat(outputs, 0);
+  return [concat(outputs, 0), h];
 }

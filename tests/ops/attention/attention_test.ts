@@ -1,14 +1,18 @@
 // Attention beyond the table of cases: masks, layouts, dtypes, dropout, and what it refuses.
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
+  add,
   autocast,
   CudenoError,
   devices,
   type DType,
   full,
   grad,
+  gradcheck,
+  linear,
   manualSeed,
   nn,
+  ones,
   rand,
   randn,
   scaledDotProductAttention,
@@ -16,7 +20,7 @@ import {
   tensor,
   zeros,
 } from "../../../mod.ts";
-import { cleanTest, later } from "../../fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls } from "../../fixtures/helpers.ts";
 
 const names = devices().map(({ device }) => device);
 
@@ -146,6 +150,86 @@ cleanTest("MultiHeadAttention: layouts, with and without a batch, give the same"
       mask: bits([[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]),
     }),
   );
+});
+
+for (const batchFirst of [true, false]) {
+  for (const kind of ["self", "keys are values", "three"] as const) {
+    cleanTest(
+      `MultiHeadAttention: of ${kind}, batchFirst ${batchFirst}, as of parted heads`,
+      () => {
+        const attention = later(
+          new nn.MultiHeadAttention(6, 3, { batchFirst, dtype: "float64", dropout: 0.5 }),
+        );
+        attention.in_proj_bias!.copyFrom(rand([18], { dtype: "float64" }));
+        const inputs = () =>
+          [4, 5, 5].map((n) =>
+            randn(batchFirst ? [2, n, 6] : [n, 2, 6], { dtype: "float64", requiresGrad: true })
+          ) as [Tensor, Tensor, Tensor];
+        const given = inputs();
+        const pick = ([a, b, c]: readonly Tensor[]): [Tensor, Tensor, Tensor] =>
+          kind === "self" ? [a!, a!, a!] : kind === "three" ? [a!, b!, c!] : [a!, b!, b!];
+        const keys = kind === "self" ? 4 : 5;
+        const mask = randn([4, keys], { dtype: "float64", requiresGrad: true });
+        const [weight, bias] = [attention.in_proj_weight, attention.in_proj_bias!];
+        const parted = (...[q, k, v, w, b, mask]: Tensor[]) => {
+          const heads = pick([q!, k!, v!]).map((x, i) =>
+            linear(x, w!.slice(0, 6 * i, 6 * i + 6), b!.slice(0, 6 * i, 6 * i + 6))
+              .reshape([x.shape[0]!, x.shape[1]!, 3, 2])
+              .permute(batchFirst ? [0, 2, 1, 3] : [1, 2, 0, 3])
+          ) as [Tensor, Tensor, Tensor];
+          const y = scaledDotProductAttention(...heads, { mask: mask!, causal: true });
+          const { out_proj } = attention;
+          return out_proj.forward(
+            y.permute(batchFirst ? [0, 2, 1, 3] : [2, 0, 1, 3]).reshape(q!.shape),
+          );
+        };
+        const module = (...[q, k, v, , , mask]: Tensor[]) =>
+          attention.forward(...pick([q!, k!, v!]), { mask: mask!, causal: true });
+        attention.eval();
+        const all = [...given, weight, bias, mask];
+        const used = kind === "self"
+          ? [0, 3, 4, 5]
+          : kind === "three"
+          ? [0, 1, 2, 3, 4, 5]
+          : [0, 1, 3, 4, 5];
+        assertNear(module(...all), parted(...all), 1e-12);
+        const loss = (fn: typeof parted) => {
+          const y = fn(...all);
+          return y.mul(y).sum();
+        };
+        const asked = used.map((i) => all[i]!);
+        const [found, wanted] = [module, parted].map((fn) => grad(loss(fn), asked));
+        found!.forEach((x, i) => assertNear(x, wanted![i]!, 1e-11));
+        const [second, expected] = [module, parted].map((fn) => {
+          const first = grad(loss(fn), asked, { createGraph: true });
+          return grad(first.map((x) => x.mul(x).sum()).reduce(add), asked);
+        });
+        second!.forEach((x, i) => assertNear(x, expected![i]!, 1e-9));
+        // Dropout leaves out the same weights forward and back, in either derivative.
+        attention.train();
+        const dropped = (x: Tensor) => {
+          manualSeed(3);
+          return attention.forward(...pick([x, given[1], given[2]]));
+        };
+        assert(gradcheck(dropped, [given[0]]));
+        assert(gradcheck((x: Tensor) => {
+          const y = dropped(x);
+          return grad(y.mul(y).sum(), [x], { createGraph: true })[0]!;
+        }, [given[0]]));
+      },
+    );
+  }
+}
+
+cleanTest("MultiHeadAttention: heads are neither parted nor joined by copies", () => {
+  const attention = later(new nn.MultiHeadAttention(8, 2, { batchFirst: true }));
+  const x = randn([2, 3, 8]);
+  const copies = ["cdn_strided_copy", "cdn_strided_write", "cdn_transpose", "cdn_copy"] as const;
+  const calls = nativeCalls([...copies, "cdn_matmul", "cdn_matmul_fused"], () => {
+    attention.forward(x).backward(ones([2, 3, 8]));
+  });
+  assertEquals(calls.filter(({ name }) => !name.startsWith("cdn_matmul")), []);
+  assertEquals(calls.length, 4 + 2 + 4 + 1); // forward; back through out_proj, heads, in_proj
 });
 
 cleanTest("MultiHeadAttention: masks of either kind together", () => {

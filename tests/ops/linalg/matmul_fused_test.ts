@@ -73,7 +73,8 @@ function call(
     ...[a.handle, b.handle, handle("bias"), handle("residual"), handle("mask")] as const,
     BigInt64Array.from(layout, BigInt),
     r.batch.length,
-    ...[BigInt(r.m), BigInt(r.n), BigInt(r.k), Number(r.transA), Number(r.transB)] as const,
+    ...[BigInt(r.m), BigInt(r.n), BigInt(r.k), 0n, 0n, 0n] as const,
+    ...[Number(r.transA), Number(r.transB)] as const,
     ...[r.alpha, r.beta, r.activation, a.code, c.code, r.precision, 0] as const,
   );
 }

@@ -1,5 +1,5 @@
 // matmul and einsum beyond the table of cases: what they refuse, and batches of special sizes.
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import {
   autocast,
   CudenoError,
@@ -22,6 +22,7 @@ import {
   tensor,
   zeros,
 } from "../../../mod.ts";
+import { randomFor } from "../../cases.ts";
 import { cleanTest, nativeCalls } from "../../fixtures/helpers.ts";
 
 const names = devices().map(({ device }) => device);
@@ -186,5 +187,131 @@ for (const device of names) {
     const c = noGrad(() => matmul(a, b, { transposeA: false }));
     const d = noGrad(() => matmul(b.reshape([32, 8]), a, { transposeA: true, transposeB: true }));
     assertEquals(memory(device).live - before, 4 * (c.size + d.size));
+  });
+}
+
+// Matrices of numbers that lie in a wider one, from column 1 on, NaN around them.
+function inWider(x: number[][][], ld: number, distance: number): Float64Array {
+  const wide = new Float64Array(x.length * distance).fill(NaN);
+  x.forEach((rows, z) => rows.forEach((row, i) => wide.set(row, z * distance + i * ld)));
+  return wide;
+}
+
+for (const device of names) {
+  for (const dtype of ["float32", "float64", "float16", "bfloat16"] as const) {
+    const variants = ["default", "naive", ...(device === "cpu" ? ["blocked"] : ["tiled", "mma"])];
+    for (const variant of variants) {
+      const what = `${dtype} by ${variant} on ${device}`;
+      cleanTest(`matmul: leading dimensions are kept, ${what}`, () => {
+        const random = randomFor(what);
+        const whole = () => Math.floor(random() * 9) - 4; // products are exact in any dtype
+        const number = matmulVariants(device).indexOf(variant);
+        for (const [m, n, k] of [[5, 7, 3], [1, 33, 65], [64, 48, 40], [130, 1, 20], [3, 4, 0]]) {
+          for (const [transA, transB] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
+            for (const alpha of [1, 2]) { // with 2 by the other function, with beta and a_sums
+              product(m!, n!, k!, transA!, transB!, alpha, number, whole);
+            }
+          }
+        }
+      });
+
+      const product = (
+        m: number,
+        n: number,
+        k: number,
+        transA: number,
+        transB: number,
+        alpha: number,
+        variant: number,
+        whole: () => number,
+      ) => {
+        const make = (rows: number, cols: number) =>
+          Array.from(
+            { length: 2 },
+            () => Array.from({ length: rows }, () => Array.from({ length: cols }, whole)),
+          );
+        const [a, b] = [make(m, k), make(k, n)];
+        const turned = (x: number[][][], rows: number, cols: number) =>
+          x.map((x) =>
+            Array.from(
+              { length: cols },
+              (_, j) => Array.from({ length: rows }, (_, i) => x[i]![j]!),
+            )
+          );
+        const [rowsA, lda] = transA ? [k, m + 3] : [m, k + 3];
+        const [rowsB, ldb] = transB ? [n, k + 1] : [k, n + 1];
+        const ldc = n + 5;
+        const [apartA, apartB, apartC] = [rowsA * lda + 2, rowsB * ldb, m * ldc + 1];
+        const upload = (values: Float64Array) => tensor(values, { device, dtype });
+        const left = upload(inWider(transA ? turned(a, m, k) : a, lda, apartA));
+        const right = upload(inWider(transB ? turned(b, k, n) : b, ldb, apartB));
+        const c = zeros([2 * apartC], { device, dtype }).fill(7);
+        const sums = zeros([2 * m], { device, dtype });
+        const layout = BigInt64Array.from([2, apartA, apartB, apartC], BigInt);
+        const sizes = [m, n, k, lda, ldb, ldc].map(BigInt) as [
+          bigint,
+          bigint,
+          bigint,
+          bigint,
+          bigint,
+          bigint,
+        ];
+        const { functions } = c.backend;
+        c.backend.check(
+          alpha === 1
+            ? functions.cdn_matmul(
+              ...[c.handle, left.handle, right.handle, layout, 1, ...sizes] as const,
+              ...[transA, transB, c.code, 0, variant] as const,
+            )
+            : functions.cdn_matmul_fused(
+              ...[c.handle, 0, sums.handle, left.handle, right.handle, 0, 0, 0, layout, 1] as const,
+              ...[...sizes, transA, transB, alpha, 1, 0, c.code, c.code, 0, variant] as const,
+            ),
+        );
+        const found = c.to("float64").dataSync();
+        const wanted = new Float64Array(2 * apartC).fill(7);
+        for (let z = 0; z < 2; z++) {
+          for (let i = 0; i < m; i++) {
+            for (let j = 0; j < n; j++) {
+              let sum = 0;
+              for (let p = 0; p < k; p++) sum += a[z]![i]![p]! * b[z]![p]![j]!;
+              wanted[z * apartC + i * ldc + j] = alpha === 1 ? sum : alpha * sum + 7;
+            }
+          }
+        }
+        if (alpha !== 1) {
+          const wanted = a.flatMap((rows) => rows.map((row) => row.reduce((x, y) => x + y, 0)));
+          assertEquals([...sums.dataSync()], wanted);
+        }
+        const slack = dtype === "bfloat16" ? 1 / 128 : 0; // 8 bits do not hold all of these sums
+        found.forEach((x, i) => {
+          const off = Math.abs(x - wanted[i]!);
+          assert(off <= slack * Math.abs(wanted[i]!), `${i} is ${x}, wanted ${wanted[i]}`);
+        });
+      };
+    }
+  }
+
+  cleanTest(`matmul: leading dimensions that do not fit are refused on ${device}`, () => {
+    const [a, b, c] = [zeros([40], { device }), zeros([40], { device }), zeros([40], { device })];
+    const call = (sizes: number[], layout: number[] = []) =>
+      c.backend.check(
+        c.backend.functions.cdn_matmul(
+          ...[c.handle, a.handle, b.handle, BigInt64Array.from(layout, BigInt)] as const,
+          ...[
+            layout.length / 4,
+            ...sizes.map(BigInt) as [bigint, bigint, bigint, bigint, bigint, bigint],
+          ] as const,
+          ...[0, 0, c.code, 0, 0] as const,
+        ),
+      );
+    call([4, 4, 4, 12, 12, 12]);
+    call([2, 2, 4, 8, 8, 8], [2, 4, 4, 2, 2, 8, 8, 16]); // ranges of columns, as heads have them
+    refuse(() => call([4, 4, 4, 3, 0, 0]), "native", "lda is 3", "4 elements");
+    refuse(() => call([4, 4, 4, 0, -1, 0]), "native", "ldb is -1");
+    refuse(() => call([4, 4, 4, 13, 0, 0]), "native", "a", "160 bytes", "172 are needed");
+    refuse(() => call([4, 4, 4, 0, 0, 13]), "native", "c", "172 are needed");
+    refuse(() => call([2, 2, 2, 0, 0, 4], [2, 0, 0, 1]), "native", "write an element twice");
+    refuse(() => call([2, 2, 2, 0, 0, 4], [2, 0, 0, 0]), "native", "write an element twice");
   });
 }
