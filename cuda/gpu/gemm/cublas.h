@@ -5,16 +5,10 @@
 
 namespace cdn {
 
-// c[m, n] = op(a) op(b) on the call's stream, all row-major; m, n, k > 0. T is float, double,
-// float16 or bfloat16; sums are float32 for the 16-bit ones. tf32: floats are rounded to TF32
-// first; otherwise they are multiplied as they are. Throws CDN_UNSUPPORTED where cuBLAS is missing
-// or a size is above 2^31 - 1.
-template <class T>
-void cublas_matmul(Call& call, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k,
-                   bool trans_a, bool trans_b, bool tf32 = false);
-
-// The same for each place of a batch; in one call of cuBLAS where the matrices lie at even
-// distances.
+// For each place of a batch, in one call of cuBLAS where the matrices lie at even distances; all
+// row-major, m, n, k > 0. T is float, double, float16 or bfloat16; sums are float32 for the 16-bit
+// ones. tf32: floats are rounded to TF32 first. Throws CDN_UNSUPPORTED where cuBLAS is missing or a
+// size is above 2^31 - 1.
 template <class T> void cublas_matmul(Call& call, const BatchProduct<T>& x, bool tf32 = false);
 
 }  // namespace cdn
