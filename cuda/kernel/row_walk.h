@@ -25,15 +25,17 @@ struct RowWalk {
   };
   template <int INPUTS> CDN_FN Start<INPUTS> start(int64_t r) const {
     Start<INPUTS> out;
-    int64_t rest = quotient(r, pieces), begin = (r - rest * pieces) * WIDTH, left = width - begin;
+    int64_t rest = pieces == 1 ? r : quotient(r, pieces), begin = (r - rest * pieces) * WIDTH,
+            left = width - begin;
     out.i = rest * width + begin;
     out.count = left < WIDTH ? left : WIDTH;
     for (int j = 0; j < INPUTS; j++) {
       out.step[j] = l.rank ? l.stride[j][l.rank - 1] : 0;
       out.at[j] = begin * out.step[j];
     }
-    for (int32_t d = l.rank - 2; d >= 0; d--) {
-      int64_t next = quotient(rest, l.extent[d]), k = rest - next * l.extent[d];
+    for (int d = MAX_RANK - 2; d >= 0; d--) {  // a fixed count is unrolled: l stays in registers
+      if (d >= l.rank - 1) continue;
+      int64_t next = d ? quotient(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
       for (int j = 0; j < INPUTS; j++) out.at[j] += k * l.stride[j][d];
       rest = next;
     }

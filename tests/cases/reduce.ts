@@ -107,6 +107,16 @@ export function titled(name: string, axes: Axes | undefined, keepDims: boolean):
   return `${name}(${[what, keepDims && "keepDims"].filter(Boolean).join(", ")})`;
 }
 
+// Rows as columns, which have a kernel of their own.
+function upright(special: Special): Special {
+  const { shape: [rows, cols], values } = special.inputs[0]!;
+  const input = {
+    shape: [cols!, rows!],
+    values: Array.from(values, (_, i) => values[i % rows! * cols! + Math.floor(i / rows!)]!),
+  };
+  return { ...special, inputs: [input] };
+}
+
 function reducing(r: Reduction, { axes, keepDims = false, shapes, gradShapes }: Along): Case {
   const usable = (shape: Shape) => {
     const gone = listOf(axes)?.map((axis) => shape.at(axis)!) ?? shape;
@@ -125,7 +135,7 @@ function reducing(r: Reduction, { axes, keepDims = false, shapes, gradShapes }: 
     dtypes: r.name === "mean" ? floats : numbers,
     fill: [spiked(-1, 3)],
     tolerance: r.tolerance,
-    specials: axes === -1 ? r.specials : undefined,
+    specials: axes === -1 ? r.specials : axes === 0 ? r.specials.map(upright) : undefined,
     flops: ([x]) => sizeOf(x!),
   };
 }

@@ -77,6 +77,12 @@ const cumulative: Case[] = byAxis.map(([axis, shapes, gradShapes]) => ({
         expected: rows([1, NaN, NaN], [1, Infinity, Infinity], [Infinity, NaN, NaN]),
       },
       {
+        name: "cancellation that float32 would not survive",
+        inputs: [line(2 ** 40, 1, 1, -(2 ** 40), 1)],
+        expected: line(2 ** 40, 2 ** 40, 2 ** 40, 2, 3),
+        dtypes: ["float32", "bfloat16"],
+      },
+      {
         name: "wraps",
         inputs: [line(2 ** 31 - 1, 1, 1)],
         expected: line(2 ** 31 - 1, -(2 ** 31), 1 - 2 ** 31),

@@ -8,24 +8,6 @@ namespace {
 // int32 arithmetic wraps, as in PyTorch and typed arrays.
 CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
 
-struct AddOp {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a + b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
-    return wrap(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
-  }
-};
-struct SubOp {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a - b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
-    return wrap(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
-  }
-};
-struct MulOp {
-  template <class T> CDN_FN T operator()(T a, T b) const { return a * b; }
-  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
-    return wrap(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
-  }
-};
 struct WeighOp {  // b takes out what it weighs with 0, even NaN and infinity
   template <class T> CDN_FN T operator()(T a, T b) const { return b == T(0) ? T(0) : a * b; }
 };
@@ -138,9 +120,20 @@ int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
     return binary<F>("cdn_" #name, DTypes{}, {y, a, b, layout, rank, scalar, dtype});   \
   }
 
-CDN_BINARY(add, AddOp, Numbers)
-CDN_BINARY(sub, SubOp, Numbers)
-CDN_BINARY(mul, MulOp, Numbers)
+#define CDN_ARITHMETIC(name, F, sign)                                           \
+  namespace {                                                                   \
+  struct F {                                                                    \
+    template <class T> CDN_FN T operator()(T a, T b) const { return a sign b; } \
+    CDN_FN int32_t operator()(int32_t a, int32_t b) const {                     \
+      return wrap(static_cast<uint32_t>(a) sign static_cast<uint32_t>(b));      \
+    }                                                                           \
+  };                                                                            \
+  }                                                                             \
+  CDN_BINARY(name, F, Numbers)
+
+CDN_ARITHMETIC(add, AddOp, +)
+CDN_ARITHMETIC(sub, SubOp, -)
+CDN_ARITHMETIC(mul, MulOp, *)
 CDN_BINARY(weigh, WeighOp, Floats)
 CDN_BINARY(div, DivOp, Floats)
 CDN_BINARY(floor_divide, FloorDivideOp, Numbers)
