@@ -26,15 +26,8 @@ export function handleOf(x: Argument): number {
 
 type Calls = typeof calls;
 
-/** The names of the functions with exactly these parameters. */
-export type FunctionOf<List extends unknown[]> = {
-  [Name in keyof Calls]: [List, Parameters<Calls[Name]>] extends [Parameters<Calls[Name]>, List]
-    ? Name
-    : never;
-}[keyof Calls];
-
-// A look into a Map costs less than into an object of as many names.
-const table = new Map(Object.entries(calls)) as Map<string, (...args: never[]) => void>;
+// V8 keeps what is a prototype so that a name that is constant where it is called costs nothing.
+const table = Object.create(calls) as Record<string, (...args: unknown[]) => void>;
 
 /**
  * Calls a function of cudeno.h on the library of its tensors: handles, BigInt and the status are
@@ -43,5 +36,5 @@ const table = new Map(Object.entries(calls)) as Map<string, (...args: never[]) =
  * @throws what the library reports, or a DisposedError for a tensor that is gone.
  */
 export function call<Name extends keyof Calls>(name: Name, ...args: Parameters<Calls[Name]>): void {
-  (table.get(name) as (...args: unknown[]) => void)(...args);
+  table[name]!(...args);
 }

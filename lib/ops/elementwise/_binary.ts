@@ -4,7 +4,7 @@ import { formatValue } from "../../core/format.ts";
 import { writeFlat, writeLayout } from "../../core/layout.ts";
 import { broadcastShapes, broadcastStrides, sameShape } from "../../core/shape.ts";
 import { TensorBase } from "../../core/tensor.ts";
-import { type Argument, call, type FunctionOf, type Host } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkSameDevice, checkSameDType, checkTensor } from "../_operands.ts";
@@ -12,12 +12,10 @@ import { cast } from "./_cast.ts";
 import { mul } from "./binary.ts";
 import { sumTo } from "../reduce/_reduce.ts";
 
-type Kernel = FunctionOf<[Argument, Argument, Argument, Host, number, number, number]>;
-
 /** Runs a broadcasting kernel, unrecorded. A number stands for a tensor of a's dtype. */
 export function broadcasted(
   op: string,
-  kernel: Kernel,
+  kernel: typeof calls.cdn_add,
   a: Tensor,
   b: Tensor | number,
   dtype: DType = a.dtype,
@@ -27,7 +25,7 @@ export function broadcasted(
     checkValue(op, b, a.dtype);
     const y = a.make(a.shape, dtype);
     const flat = writeFlat(a.size, 0n);
-    call(kernel, y, a, null, flat, 1, b, a.code);
+    kernel(y, a, null, flat, 1, b, a.code);
     return y;
   }
   if (!(b instanceof TensorBase)) {
@@ -44,7 +42,7 @@ export function broadcasted(
   if (sameShape(a.shape, b.shape)) {
     const y = a.make(a.shape, dtype);
     const flat = writeFlat(a.size);
-    call(kernel, y, a, b, flat, 1, 0, a.code);
+    kernel(y, a, b, flat, 1, 0, a.code);
     return y;
   }
   const shape = broadcastShapes(op, a.shape, b.shape);
@@ -54,7 +52,7 @@ export function broadcasted(
     broadcastStrides(a.shape, shape),
     broadcastStrides(b.shape, shape),
   );
-  call(kernel, y, a, b, layout, shape.length, 0, a.code);
+  kernel(y, a, b, layout, shape.length, 0, a.code);
   return y;
 }
 
@@ -92,6 +90,6 @@ export function differentiable(
  * as NaN. Nor must its gradient.
  */
 export function weigh(a: Tensor, b: Tensor): Tensor {
-  const y = broadcasted("mul", "cdn_weigh", a, b);
+  const y = broadcasted("mul", calls.cdn_weigh, a, b);
   return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
 }

@@ -1,21 +1,17 @@
 import { record } from "../../core/autograd.ts";
 import type { FusedActivation } from "../../core/gate.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
-import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
+import type { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "./binary.ts";
 import { cast } from "./_cast.ts";
 import { checkDType } from "../_operands.ts";
 
-/** A kernel of y = f(x) by name, or a call of one that has parameters. */
-export type Kernel =
-  | FunctionOf<[Argument, Argument, Size, number]>
-  | ((y: Tensor, x: Tensor) => void);
+/** A kernel of y = f(x): one of `calls`, or a call of one that has parameters. */
+export type Kernel = typeof calls.cdn_relu;
 
 /** The same for dx = dy f'(x), from dy and either x or y. */
-export type GradKernel =
-  | FunctionOf<[Argument, Argument, Argument, Size, number]>
-  | ((dx: Tensor, dy: Tensor, saved: Tensor) => void);
+export type GradKernel = typeof calls.cdn_relu_grad;
 
 /**
  * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under
@@ -31,8 +27,7 @@ export function unary(
 ): Tensor {
   checkDType(op, x, dtypes);
   const y = x.make(x.shape);
-  if (typeof kernel === "string") call(kernel, y, x, x.size, x.code);
-  else kernel(y, x);
+  kernel(y, x, x.size, x.code);
   return record(
     y,
     op,
@@ -45,8 +40,7 @@ export function unary(
 /** dx = dy f'(x) by one kernel, unrecorded: for when the gradient is not to be differentiated. */
 export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
   const dx = grad.make(grad.shape);
-  if (typeof kernel === "string") call(kernel, dx, grad, saved, dx.size, dx.code);
-  else kernel(dx, grad, saved);
+  kernel(dx, grad, saved, dx.size, dx.code);
   return dx;
 }
 
