@@ -1,5 +1,5 @@
 // Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.
-import { type Argument as T, handleOf, type Host, type Size } from "./call.ts";
+import { type Argument as T, handleOf, type Host, type Size } from "./arguments.ts";
 
 /** The functions that take tensors, as call() runs them and as helpers take kernels. */
 // deno-fmt-ignore
