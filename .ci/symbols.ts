@@ -132,9 +132,9 @@ ${aliases.join("\n")}
 export const abiVersion = ${header.match(/#define CDN_ABI_VERSION (\d+)/)![1]};
 `,
     "lib/native/calls.ts": `${written}
-import { type Argument as T, handleOf, type Host, type Size } from "./call.ts";
+import { type Argument as T, handleOf, type Host, type Size } from "./arguments.ts";
 
-/** The functions that take tensors. Each finds its library by the first of them, and checks the status. */
+/** The functions that take tensors, as call() runs them and as helpers take kernels. */
 // deno-fmt-ignore
 export const calls = {
 ${tensors.map(call).join("\n")}

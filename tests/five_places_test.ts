@@ -41,7 +41,8 @@ CDN_API int32_t cdn_softsign_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t 
   [["cuda/cudeno.h", prototypes, /\/\* Fill and cast/]],
   [[
     "lib/ops/elementwise/softsign.ts",
-    `import type { Tensor } from "../../tensor.ts";
+    `import { calls } from "../../native/calls.ts";
+import type { Tensor } from "../../tensor.ts";
 import { floats } from "../_operands.ts";
 import { sloped, unary } from "./_unary.ts";
 import { add, div, mul } from "./binary.ts";
@@ -56,8 +57,8 @@ import { abs, sign } from "./unary.ts";
  * \`\`\`
  */
 export function softsign(x: Tensor): Tensor {
-  return unary("softsign", x, floats, "cdn_softsign", (grad) => {
-    return sloped("softsign", "cdn_softsign_grad", grad, x, (x) => {
+  return unary("softsign", x, floats, calls.cdn_softsign, (grad) => {
+    return sloped("softsign", calls.cdn_softsign_grad, grad, x, (x) => {
       const size = add(abs(x), 1);
       return div(mul(sign(x), -2), mul(mul(size, size), size));
     });

@@ -29,8 +29,9 @@ interface DTypeInfo {
   make(length: number): DataOf;
 }
 
+const float32 = entry(0, 4, true, "float32", (n) => new Float32Array(n));
 const table: ReadonlyMap<DType, DTypeInfo> = new Map([
-  ["float32", entry(0, 4, true, "float32", (n) => new Float32Array(n))],
+  ["float32", float32],
   ["float64", entry(1, 8, true, "float64", (n) => new Float64Array(n))],
   ["float16", entry(4, 2, true, "float16", (n) => new Float16Array(n))],
   ["bfloat16", entry(5, 2, true, "float32", (n) => new Float32Array(n))],
@@ -50,6 +51,7 @@ function entry(
 
 /** What there is to know of a dtype. Throws a DTypeError for a name that is none. */
 export function dtypeInfo(dtype: DType): DTypeInfo {
+  if (dtype === "float32") return float32; // the usual one, asked for several times an operation
   const info = table.get(dtype);
   if (!info) {
     throw new DTypeError(

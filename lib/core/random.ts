@@ -1,5 +1,5 @@
 import { formatValue } from "./format.ts";
-import type { Argument } from "../native/call.ts";
+import type { Argument } from "../native/arguments.ts";
 import { ArgumentError } from "../native/errors.ts";
 
 // One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from

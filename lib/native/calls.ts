@@ -1,7 +1,7 @@
 // Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.
-import { type Argument as T, handleOf, type Host, type Size } from "./call.ts";
+import { type Argument as T, handleOf, type Host, type Size } from "./arguments.ts";
 
-/** The functions that take tensors. Each finds its library by the first of them, and checks the status. */
+/** The functions that take tensors, as call() runs them and as helpers take kernels. */
 // deno-fmt-ignore
 export const calls = {
   cdn_view(y: Host, x: T, offset: Size, bytes: Size): void { const { backend } = x!; backend.check(backend.functions.cdn_view(y, handleOf(x), BigInt(offset), BigInt(bytes))); },

@@ -46,7 +46,7 @@ export function checkSameDType(op: string, first: Tensor, ...others: Tensor[]): 
 /** Throws unless the tensor has one of the dtypes. */
 export function checkDType(op: string, x: Tensor, wanted: readonly DType[]): void {
   checkTensor(op, x);
-  if (!wanted.includes(x.dtype)) {
+  if (x.dtype !== wanted[0] && !wanted.includes(x.dtype)) {
     throw new DTypeError(
       `${op}: dtype is ${x.dtype}; it must be ${wanted.join(" or ")}: cast it with to("${
         wanted[0]

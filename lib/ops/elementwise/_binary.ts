@@ -10,7 +10,7 @@ import {
 } from "../../core/layout.ts";
 import { broadcastShapes, broadcastStrides, sameShape, type Shape } from "../../core/shape.ts";
 import { TensorBase } from "../../core/tensor.ts";
-import { type Argument, call, type FunctionOf, type Host } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkSameDevice, checkSameDType, checkTensor } from "../_operands.ts";
@@ -18,12 +18,10 @@ import { cast } from "./_cast.ts";
 import { mul } from "./binary.ts";
 import { sumTo } from "../reduce/_reduce.ts";
 
-type Kernel = FunctionOf<[Argument, Argument, Argument, Host, number, number, number]>;
-
 /** Runs a broadcasting kernel, unrecorded. A number stands for a tensor of a's dtype. */
 export function broadcasted(
   op: string,
-  kernel: Kernel,
+  kernel: typeof calls.cdn_add,
   a: Tensor,
   b: Tensor | number,
   dtype: DType = a.dtype,
@@ -34,7 +32,7 @@ export function broadcasted(
     const { format } = a;
     const y = a.make(a.shape, dtype, format);
     const flat = writeFlat(a.size, 0n);
-    call(kernel, y.stored(format), a.stored(format), null, flat, 1, b, a.code);
+    kernel(y.stored(format), a.stored(format), null, flat, 1, b, a.code);
     return y;
   }
   if (!(b instanceof TensorBase)) {
@@ -52,7 +50,7 @@ export function broadcasted(
   if (a.format === b.format && sameShape(a.shape, b.shape)) {
     const y = a.make(a.shape, dtype, a.format);
     const flat = writeFlat(a.size);
-    call(kernel, y.stored(a.format), left, right, flat, 1, 0, a.code);
+    kernel(y.stored(a.format), left, right, flat, 1, 0, a.code);
     return y;
   }
   const shape = broadcastShapes(op, a.shape, b.shape);
@@ -61,7 +59,7 @@ export function broadcasted(
   const layout = a.format === b.format && a.format === "contiguous"
     ? writeLayout(shape, broadcastStrides(a.shape, shape), broadcastStrides(b.shape, shape))
     : broadcastLayout(shape, format, a, b);
-  call(kernel, y.stored(format), left, right, layout, shape.length, 0, a.code);
+  kernel(y.stored(format), left, right, layout, shape.length, 0, a.code);
   return y;
 }
 
@@ -121,6 +119,6 @@ export function differentiable(
  * as NaN. Nor must its gradient.
  */
 export function weigh(a: Tensor, b: Tensor): Tensor {
-  const y = broadcasted("mul", "cdn_weigh", a, b);
+  const y = broadcasted("mul", calls.cdn_weigh, a, b);
   return differentiable("mul", y, a, b, (grad) => weigh(grad, b), (grad) => mul(grad, a));
 }

@@ -1,21 +1,17 @@
 import { record } from "../../core/autograd.ts";
 import type { FusedActivation } from "../../core/node.ts";
 import { computeDType, type DType } from "../../core/dtype.ts";
-import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
+import type { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul } from "./binary.ts";
 import { cast } from "./_cast.ts";
 import { checkDType } from "../_operands.ts";
 
-/** A kernel of y = f(x) by name, or a call of one that has parameters. */
-export type Kernel =
-  | FunctionOf<[Argument, Argument, Size, number]>
-  | ((y: Argument, x: Argument, like: Tensor) => void);
+/** A kernel of y = f(x): one of `calls`, or a call of one that has parameters. */
+export type Kernel = typeof calls.cdn_relu;
 
 /** The same for dx = dy f'(x), from dy and either x or y. */
-export type GradKernel =
-  | FunctionOf<[Argument, Argument, Argument, Size, number]>
-  | ((dx: Argument, dy: Argument, saved: Argument, like: Tensor) => void);
+export type GradKernel = typeof calls.cdn_relu_grad;
 
 /**
  * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under
@@ -33,8 +29,7 @@ export function unary(
   const { format } = x;
   const y = x.make(x.shape, x.dtype, format);
   const [to, from] = [y.stored(format), x.stored(format)];
-  if (typeof kernel === "string") call(kernel, to, from, x.size, x.code);
-  else kernel(to, from, x);
+  kernel(to, from, x.size, x.code);
   return record(
     y,
     op,
@@ -49,8 +44,7 @@ export function fused(kernel: GradKernel, grad: Tensor, saved: Tensor): Tensor {
   const { format } = grad;
   const dx = grad.make(grad.shape, grad.dtype, format);
   const [to, dy, from] = [dx.stored(format), grad.stored(format), saved.stored(format)];
-  if (typeof kernel === "string") call(kernel, to, dy, from, dx.size, dx.code);
-  else kernel(to, dy, from, dx);
+  kernel(to, dy, from, dx.size, dx.code);
   return dx;
 }
 

@@ -2,6 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "./binary.ts";
 import { gt } from "./compare.ts";
@@ -19,8 +20,8 @@ import { where } from "./where.ts";
  * ```
  */
 export function relu(x: Tensor): Tensor {
-  return unary("relu", x, floats, "cdn_relu", (grad, y) => {
-    return sloped("relu", "cdn_relu_grad", grad, y);
+  return unary("relu", x, floats, calls.cdn_relu, (grad, y) => {
+    return sloped("relu", calls.cdn_relu_grad, grad, y);
   }, "relu");
 }
 
@@ -46,11 +47,11 @@ export function leakyRelu(x: Tensor, options: LeakyReluOptions = {}): Tensor {
     "leakyRelu",
     x,
     floats,
-    (y, x, { size, code }) => call("cdn_leaky_relu", y, x, size, slope, code),
+    (y, x, n, dtype) => call("cdn_leaky_relu", y, x, n, slope, dtype),
     (grad) =>
       sloped(
         "leakyRelu",
-        (dx, dy, x, { size, code }) => call("cdn_leaky_relu_grad", dx, dy, x, size, slope, code),
+        (dx, dy, x, n, dtype) => call("cdn_leaky_relu_grad", dx, dy, x, n, slope, dtype),
         grad,
         x,
       ),
@@ -79,11 +80,11 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
     "elu",
     x,
     floats,
-    (y, x, { size, code }) => call("cdn_elu", y, x, size, alpha, code),
+    (y, x, n, dtype) => call("cdn_elu", y, x, n, alpha, dtype),
     (grad) =>
       sloped(
         "elu",
-        (dx, dy, x, { size, code }) => call("cdn_elu_grad", dx, dy, x, size, alpha, code),
+        (dx, dy, x, n, dtype) => call("cdn_elu_grad", dx, dy, x, n, alpha, dtype),
         grad,
         x,
         (x) => {
@@ -105,8 +106,14 @@ export function elu(x: Tensor, options: EluOptions = {}): Tensor {
  * ```
  */
 export function sigmoid(x: Tensor): Tensor {
-  return unary("sigmoid", x, floats, "cdn_sigmoid", (grad) => {
-    return sloped("sigmoid", "cdn_sigmoid_grad", grad, x, (x) => mul(bell(x), tanh(mul(x, -0.5))));
+  return unary("sigmoid", x, floats, calls.cdn_sigmoid, (grad) => {
+    return sloped(
+      "sigmoid",
+      calls.cdn_sigmoid_grad,
+      grad,
+      x,
+      (x) => mul(bell(x), tanh(mul(x, -0.5))),
+    );
   });
 }
 
@@ -120,8 +127,14 @@ export function sigmoid(x: Tensor): Tensor {
  * ```
  */
 export function tanh(x: Tensor): Tensor {
-  return unary("tanh", x, floats, "cdn_tanh", (grad) => {
-    return sloped("tanh", "cdn_tanh_grad", grad, x, (x) => mul(mul(bell(mul(x, 2)), tanh(x)), -8));
+  return unary("tanh", x, floats, calls.cdn_tanh, (grad) => {
+    return sloped(
+      "tanh",
+      calls.cdn_tanh_grad,
+      grad,
+      x,
+      (x) => mul(mul(bell(mul(x, 2)), tanh(x)), -8),
+    );
   });
 }
 
@@ -148,13 +161,13 @@ export function gelu(x: Tensor, options: GeluOptions = {}): Tensor {
   checkOptions("gelu", options, ["approximate"]);
   const { approximate = "none" } = options;
   if (approximate === "none") {
-    return unary("gelu", x, floats, "cdn_gelu", (grad) => {
-      return sloped("gelu", "cdn_gelu_grad", grad, x, geluSecond);
+    return unary("gelu", x, floats, calls.cdn_gelu, (grad) => {
+      return sloped("gelu", calls.cdn_gelu_grad, grad, x, geluSecond);
     }, "gelu");
   }
   if (approximate === "tanh") {
-    return unary("gelu", x, floats, "cdn_gelu_tanh", (grad) => {
-      return sloped("gelu", "cdn_gelu_tanh_grad", grad, x, geluTanhSecond);
+    return unary("gelu", x, floats, calls.cdn_gelu_tanh, (grad) => {
+      return sloped("gelu", calls.cdn_gelu_tanh_grad, grad, x, geluTanhSecond);
     }, "geluTanh");
   }
   throw new ArgumentError(
@@ -195,8 +208,8 @@ function geluTanhSecond(x: Tensor): Tensor {
  * ```
  */
 export function silu(x: Tensor): Tensor {
-  return unary("silu", x, floats, "cdn_silu", (grad) => {
-    return sloped("silu", "cdn_silu_grad", grad, x, (x) => {
+  return unary("silu", x, floats, calls.cdn_silu, (grad) => {
+    return sloped("silu", calls.cdn_silu_grad, grad, x, (x) => {
       x = near(x);
       // s (1 - s) (2 + x (1 - 2 s))
       return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2));
@@ -232,12 +245,11 @@ export function softplus(x: Tensor, options: SoftplusOptions = {}): Tensor {
     "softplus",
     x,
     floats,
-    (y, x, { size, code }) => call("cdn_softplus", y, x, size, beta, threshold, code),
+    (y, x, n, dtype) => call("cdn_softplus", y, x, n, beta, threshold, dtype),
     (grad) =>
       sloped(
         "softplus",
-        (dx, dy, x, { size, code }) =>
-          call("cdn_softplus_grad", dx, dy, x, size, beta, threshold, code),
+        (dx, dy, x, n, dtype) => call("cdn_softplus_grad", dx, dy, x, n, beta, threshold, dtype),
         grad,
         x,
         (x) => {

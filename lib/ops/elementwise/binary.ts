@@ -1,4 +1,5 @@
 import { gradEnabled } from "../../core/autograd.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats, inFloat32, numbers } from "../_operands.ts";
 import { broadcasted, differentiable, weigh } from "./_binary.ts";
@@ -18,7 +19,7 @@ import { where } from "./where.ts";
 export function add(a: Tensor, b: Tensor | number): Tensor {
   checkDType("add", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("add", "cdn_add", a, b);
+  const y = broadcasted("add", calls.cdn_add, a, b);
   return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
 }
 
@@ -33,7 +34,7 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
 export function sub(a: Tensor, b: Tensor | number): Tensor {
   checkDType("sub", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("sub", "cdn_sub", a, b);
+  const y = broadcasted("sub", calls.cdn_sub, a, b);
   return differentiable("sub", y, a, b, (grad) => grad, neg);
 }
 
@@ -48,7 +49,7 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
 export function mul(a: Tensor, b: Tensor | number): Tensor {
   checkDType("mul", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("mul", "cdn_mul", a, b);
+  const y = broadcasted("mul", calls.cdn_mul, a, b);
   return differentiable(
     "mul",
     y,
@@ -74,7 +75,7 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
     [a, b] = [cast(a, "float32"), typeof b === "number" ? b : cast(b, "float32")];
   }
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("div", "cdn_div", a, b);
+  const y = broadcasted("div", calls.cdn_div, a, b);
   return differentiable(
     "div",
     y,
@@ -103,7 +104,7 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
 export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
   checkDType("floorDivide", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("floorDivide", "cdn_floor_divide", a, b);
+  const y = broadcasted("floorDivide", calls.cdn_floor_divide, a, b);
   const zeros = (grad: Tensor) => grad.make(grad.shape).fill(0);
   return differentiable("floorDivide", y, a, b, zeros, zeros);
 }
@@ -120,7 +121,7 @@ export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
 export function pow(a: Tensor, b: Tensor | number): Tensor {
   checkDType("pow", a, floats);
   [a, b] = autocasted("float32", a, b);
-  const y = broadcasted("pow", "cdn_pow", a, b);
+  const y = broadcasted("pow", calls.cdn_pow, a, b);
   return differentiable(
     "pow",
     y,
@@ -129,7 +130,7 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
     (grad, wide) =>
       inFloat32([wide(grad), a, b], (grad, a, b) => {
         if (!gradEnabled() || b === 0) {
-          return mul(grad, broadcasted("pow", "cdn_pow_grad_base", a, b));
+          return mul(grad, broadcasted("pow", calls.cdn_pow_grad_base, a, b));
         }
         const local = typeof b === "number" ? pow(a, b - 1) : pow(nonzero(a, eq(b, 0)), sub(b, 1));
         return mul(grad, typeof b === "number" ? mul(local, b) : weigh(local, b));
@@ -140,7 +141,7 @@ export function pow(a: Tensor, b: Tensor | number): Tensor {
           grad,
           gradEnabled()
             ? mul(pow(a, b), log(nonzero(a, ge(b, 0))))
-            : broadcasted("pow", "cdn_pow_grad_exponent", a, b),
+            : broadcasted("pow", calls.cdn_pow_grad_exponent, a, b),
         )),
   );
 }
@@ -163,14 +164,14 @@ function nonzero(a: Tensor, mask: Tensor): Tensor {
 export function maximum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("maximum", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("maximum", "cdn_maximum", a, b);
+  const y = broadcasted("maximum", calls.cdn_maximum, a, b);
   return differentiable(
     "maximum",
     y,
     a,
     b,
-    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", a, b)),
-    (grad) => weigh(grad, broadcasted("maximum", "cdn_maximum_grad", b as Tensor, a)),
+    (grad) => weigh(grad, broadcasted("maximum", calls.cdn_maximum_grad, a, b)),
+    (grad) => weigh(grad, broadcasted("maximum", calls.cdn_maximum_grad, b as Tensor, a)),
   );
 }
 
@@ -186,12 +187,12 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
 export function minimum(a: Tensor, b: Tensor | number): Tensor {
   checkDType("minimum", a, numbers);
   [a, b] = autocasted("widest", a, b);
-  const y = broadcasted("minimum", "cdn_minimum", a, b);
+  const y = broadcasted("minimum", calls.cdn_minimum, a, b);
   // a is the smaller where -a is the larger.
   const share = (x: Tensor, other: Tensor | number) =>
     broadcasted(
       "minimum",
-      "cdn_maximum_grad",
+      calls.cdn_maximum_grad,
       neg(x),
       typeof other === "number" ? -other : neg(other),
     );

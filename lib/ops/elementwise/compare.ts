@@ -1,3 +1,4 @@
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { broadcasted } from "./_binary.ts";
 
@@ -10,7 +11,7 @@ import { broadcasted } from "./_binary.ts";
  * ```
  */
 export function eq(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("eq", "cdn_eq", a, b, "uint8");
+  return broadcasted("eq", calls.cdn_eq, a, b, "uint8");
 }
 
 /**
@@ -22,7 +23,7 @@ export function eq(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function ne(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("ne", "cdn_ne", a, b, "uint8");
+  return broadcasted("ne", calls.cdn_ne, a, b, "uint8");
 }
 
 /**
@@ -34,7 +35,7 @@ export function ne(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function lt(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("lt", "cdn_lt", a, b, "uint8");
+  return broadcasted("lt", calls.cdn_lt, a, b, "uint8");
 }
 
 /**
@@ -46,7 +47,7 @@ export function lt(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function le(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("le", "cdn_le", a, b, "uint8");
+  return broadcasted("le", calls.cdn_le, a, b, "uint8");
 }
 
 /**
@@ -58,7 +59,7 @@ export function le(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function gt(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("gt", "cdn_gt", a, b, "uint8");
+  return broadcasted("gt", calls.cdn_gt, a, b, "uint8");
 }
 
 /**
@@ -70,5 +71,5 @@ export function gt(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function ge(a: Tensor, b: Tensor | number): Tensor {
-  return broadcasted("ge", "cdn_ge", a, b, "uint8");
+  return broadcasted("ge", calls.cdn_ge, a, b, "uint8");
 }

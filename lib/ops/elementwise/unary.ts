@@ -2,6 +2,7 @@ import { gradEnabled } from "../../core/autograd.ts";
 import { checkValue } from "../../core/dtype.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul } from "./binary.ts";
 import { fused, sloped, unary } from "./_unary.ts";
@@ -16,7 +17,7 @@ import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
  * ```
  */
 export function neg(x: Tensor): Tensor {
-  return unary("neg", x, numbers, "cdn_neg", neg);
+  return unary("neg", x, numbers, calls.cdn_neg, neg);
 }
 
 /**
@@ -29,7 +30,13 @@ export function neg(x: Tensor): Tensor {
  * ```
  */
 export function abs(x: Tensor): Tensor {
-  return unary("abs", x, numbers, "cdn_abs", (grad) => sloped("abs", "cdn_abs_grad", grad, x));
+  return unary(
+    "abs",
+    x,
+    numbers,
+    calls.cdn_abs,
+    (grad) => sloped("abs", calls.cdn_abs_grad, grad, x),
+  );
 }
 
 /**
@@ -42,7 +49,7 @@ export function abs(x: Tensor): Tensor {
  * ```
  */
 export function sign(x: Tensor): Tensor {
-  return unary("sign", x, numbers, "cdn_sign", (grad) => grad.make(grad.shape).fill(0));
+  return unary("sign", x, numbers, calls.cdn_sign, (grad) => grad.make(grad.shape).fill(0));
 }
 
 /**
@@ -55,7 +62,7 @@ export function sign(x: Tensor): Tensor {
  */
 export function exp(x: Tensor): Tensor {
   [x] = autocasted("float32", x);
-  return unary("exp", x, floats, "cdn_exp", mul);
+  return unary("exp", x, floats, calls.cdn_exp, mul);
 }
 
 /**
@@ -68,7 +75,7 @@ export function exp(x: Tensor): Tensor {
  */
 export function expm1(x: Tensor): Tensor {
   [x] = autocasted("float32", x);
-  return unary("expm1", x, floats, "cdn_expm1", (grad) => mul(grad, exp(x)));
+  return unary("expm1", x, floats, calls.cdn_expm1, (grad) => mul(grad, exp(x)));
 }
 
 /**
@@ -81,7 +88,7 @@ export function expm1(x: Tensor): Tensor {
  */
 export function log(x: Tensor): Tensor {
   [x] = autocasted("float32", x);
-  return unary("log", x, floats, "cdn_log", (grad) => div(grad, x));
+  return unary("log", x, floats, calls.cdn_log, (grad) => div(grad, x));
 }
 
 /**
@@ -94,7 +101,7 @@ export function log(x: Tensor): Tensor {
  */
 export function log1p(x: Tensor): Tensor {
   [x] = autocasted("float32", x);
-  return unary("log1p", x, floats, "cdn_log1p", (grad) => div(grad, add(x, 1)));
+  return unary("log1p", x, floats, calls.cdn_log1p, (grad) => div(grad, add(x, 1)));
 }
 
 /**
@@ -110,8 +117,8 @@ export function sqrt(x: Tensor): Tensor {
     "sqrt",
     x,
     floats,
-    "cdn_sqrt",
-    (grad, y) => gradEnabled() ? div(grad, mul(y, 2)) : fused("cdn_sqrt_grad", grad, y),
+    calls.cdn_sqrt,
+    (grad, y) => gradEnabled() ? div(grad, mul(y, 2)) : fused(calls.cdn_sqrt_grad, grad, y),
   );
 }
 
@@ -129,8 +136,8 @@ export function rsqrt(x: Tensor): Tensor {
     "rsqrt",
     x,
     floats,
-    "cdn_rsqrt",
-    (grad, y) => sloped("rsqrt", "cdn_rsqrt_grad", grad, y, (y) => mul(mul(y, -1.5), y)),
+    calls.cdn_rsqrt,
+    (grad, y) => sloped("rsqrt", calls.cdn_rsqrt_grad, grad, y, (y) => mul(mul(y, -1.5), y)),
   );
 }
 
@@ -143,7 +150,7 @@ export function rsqrt(x: Tensor): Tensor {
  * ```
  */
 export function sin(x: Tensor): Tensor {
-  return unary("sin", x, floats, "cdn_sin", (grad) => mul(grad, cos(x)));
+  return unary("sin", x, floats, calls.cdn_sin, (grad) => mul(grad, cos(x)));
 }
 
 /**
@@ -155,7 +162,7 @@ export function sin(x: Tensor): Tensor {
  * ```
  */
 export function cos(x: Tensor): Tensor {
-  return unary("cos", x, floats, "cdn_cos", (grad) => mul(grad, neg(sin(x))));
+  return unary("cos", x, floats, calls.cdn_cos, (grad) => mul(grad, neg(sin(x))));
 }
 
 /**
@@ -172,9 +179,9 @@ export function erf(x: Tensor): Tensor {
     "erf",
     x,
     floats,
-    "cdn_erf",
+    calls.cdn_erf,
     (grad) =>
-      sloped("erf", "cdn_erf_grad", grad, x, (x) => {
+      sloped("erf", calls.cdn_erf_grad, grad, x, (x) => {
         x = clip(x, -1000, 1000); // beyond it is 0, where infinity times 0 would be NaN
         return mul(mul(exp(neg(mul(x, x))), x), -4 / Math.sqrt(Math.PI));
       }),
@@ -207,11 +214,11 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
     "clip",
     x,
     numbers,
-    (y, x, { size, code }) => call("cdn_clip", y, x, size, low, high, code),
+    (y, x, n, dtype) => call("cdn_clip", y, x, n, low, high, dtype),
     (grad) =>
       sloped(
         "clip",
-        (dx, dy, x, { size, code }) => call("cdn_clip_grad", dx, dy, x, size, low, high, code),
+        (dx, dy, x, n, dtype) => call("cdn_clip_grad", dx, dy, x, n, low, high, dtype),
         grad,
         x,
       ),

@@ -1,6 +1,7 @@
 import { recordAll } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { normalizeAxis } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { scatterSum } from "./_scatter.ts";
 import { transpose } from "../shape/movement.ts";
@@ -33,19 +34,7 @@ function inRows(op: string, x: Tensor, k: number, descending: boolean, values: b
   const shape = x.shape.with(-1, k);
   const indices = x.make(shape, "int32");
   const y = values ? x.make(shape) : undefined;
-  const { backend } = x;
-  backend.check(
-    backend.functions.cdn_topk(
-      y?.handle ?? 0,
-      indices.handle,
-      x.handle,
-      BigInt(rows),
-      BigInt(cols),
-      BigInt(k),
-      Number(descending),
-      x.code,
-    ),
-  );
+  call("cdn_topk", y, indices, x, rows, cols, k, Number(descending), x.code);
   if (!y) return { values: x, indices };
   const last = x.rank - 1;
   recordAll([y, indices], op, [x], (grad) => {

@@ -9,6 +9,7 @@ import {
   contiguousStrides,
   type Shape,
 } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
 import { inFloat32 } from "../_operands.ts";
@@ -65,6 +66,9 @@ function distances(own: Shape, batch: Shape, size: number): number[] {
   return broadcastStrides(own, batch).map((stride) => stride * size);
 }
 
+// The leading dimensions of matrices without gaps.
+const DENSE = [0, 0, 0] as const;
+
 /**
  * The product, unrecorded. The tensors are taken as matrices of these extents, whatever their
  * shapes.
@@ -73,60 +77,58 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
   const { m, n, k, transposeA = false, transposeB = false, batchA = [], batchB = [] } = x;
   const batch = broadcastShapes("matmul", batchA, batchB);
   const c = a.make(x.shape ?? [...batch, m, n]);
-  const { backend } = a;
   const layout = batch.length === 0
     ? null
     : writeLayout(batch, distances(batchA, batch, m * k), distances(batchB, batch, k * n));
   const precision = precisionCode(x.precision);
-  const { functions } = backend;
-  backend.check(
-    epilogue
-      ? functions.cdn_matmul_fused(
-        c.handle,
-        epilogue.z?.handle ?? 0,
-        epilogue.aSums?.handle ?? 0,
-        a.handle,
-        b.handle,
-        epilogue.bias?.handle ?? 0,
-        epilogue.residual?.handle ?? 0,
-        epilogue.mask?.handle ?? 0,
-        layout,
-        batch.length,
-        BigInt(m),
-        BigInt(n),
-        BigInt(k),
-        0n,
-        0n,
-        0n,
-        Number(transposeA),
-        Number(transposeB),
-        1,
-        0,
-        activationCode(epilogue.activation),
-        a.code,
-        c.code,
-        precision,
-        x.variant ?? 0,
-      )
-      : functions.cdn_matmul(
-        c.handle,
-        a.handle,
-        b.handle,
-        layout,
-        batch.length,
-        BigInt(m),
-        BigInt(n),
-        BigInt(k),
-        0n,
-        0n,
-        0n,
-        Number(transposeA),
-        Number(transposeB),
-        a.code,
-        precision,
-        x.variant ?? 0,
-      ),
-  );
+  const [rank, transA, transB] = [batch.length, Number(transposeA), Number(transposeB)];
+  const variant = x.variant ?? 0;
+  if (epilogue) {
+    call(
+      "cdn_matmul_fused",
+      c,
+      epilogue.z,
+      epilogue.aSums,
+      a,
+      b,
+      epilogue.bias,
+      epilogue.residual,
+      epilogue.mask,
+      layout,
+      rank,
+      m,
+      n,
+      k,
+      ...DENSE,
+      transA,
+      transB,
+      1,
+      0,
+      activationCode(epilogue.activation),
+      a.code,
+      c.code,
+      precision,
+      variant,
+    );
+  } else {
+    call(
+      "cdn_matmul",
+      c,
+      a,
+      b,
+      layout,
+      rank,
+      m,
+      n,
+      k,
+      ...DENSE,
+      transA,
+      transB,
+      a.code,
+      precision,
+      variant,
+    );
+  }
   return c;
 }
 

@@ -5,6 +5,7 @@ import { checkChoice, checkOptions } from "../../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { gelu, relu, silu } from "../elementwise/activations.ts";
 import { fused } from "../elementwise/_unary.ts";
@@ -93,10 +94,10 @@ const activations: Record<FusedActivation, (x: Tensor) => Tensor> = {
   silu,
 };
 const slopes = {
-  relu: "cdn_relu_grad",
-  gelu: "cdn_gelu_grad",
-  geluTanh: "cdn_gelu_tanh_grad",
-  silu: "cdn_silu_grad",
+  relu: calls.cdn_relu_grad,
+  gelu: calls.cdn_gelu_grad,
+  geluTanh: calls.cdn_gelu_tanh_grad,
+  silu: calls.cdn_silu_grad,
 } as const;
 
 // With dz that of the sums: dx = dz w, times the slope of what made x if that is left to us; dw =

@@ -2,7 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
-import { type Argument, call, type FunctionOf, type Size } from "../../native/call.ts";
+import type { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div } from "../elementwise/binary.ts";
@@ -151,17 +151,13 @@ export function checkWeightShape(
   }
 }
 
-type Kernel = Extract<
-  FunctionOf<[Argument, Argument, Argument, Size, number, number]>,
-  `${string}_loss`
->;
-
 /** A loss of one number against another. */
 export interface Pointwise {
   /** The function's name, for messages. */
   op: string;
-  /** The kernel's name in cudeno.h. */
-  kernel: Kernel;
+  /** Of the losses, and of d loss / d x. */
+  kernel: typeof calls.cdn_mse_loss;
+  gradKernel: typeof calls.cdn_mse_loss_grad;
   /** beta, delta or margin. */
   parameter?: number | undefined;
   /**
@@ -186,16 +182,16 @@ export function pointwise(
 }
 
 function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
-  const { op, kernel, parameter = 0 } = loss;
+  const { op, kernel, gradKernel, parameter = 0 } = loss;
   const losses = x.make(x.shape);
-  call(kernel, losses, x, target, x.size, parameter, x.code);
+  kernel(losses, x, target, x.size, parameter, x.code);
   const y = reduceLosses(losses, reduction);
   if (y !== losses) losses.dispose();
 
   // The slope, times the one number that is the gradient of a reduced loss.
   const fused = (grad: Tensor | null, scale: number) => {
     const dx = x.make(x.shape);
-    call(`${kernel}_grad`, dx, grad, x, target, x.size, parameter, scale, x.code);
+    gradKernel(dx, grad, x, target, x.size, parameter, scale, x.code);
     return dx;
   };
   const scale = reduction === "mean" ? 1 / x.size : 1;

@@ -1,3 +1,4 @@
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -26,7 +27,8 @@ export interface BCELossOptions extends LossOptions {
 
 const ofProbabilities: Pointwise = {
   op: "bceLoss",
-  kernel: "cdn_bce_loss",
+  kernel: calls.cdn_bce_loss,
+  gradKernel: calls.cdn_bce_loss_grad,
   slope: (x, target) => div(sub(x, target), maximum(mul(x, add(neg(x), 1)), 1e-12)),
   // log(1 - x) - log(x), each ending at -100 as in the loss
   targetSlope: (x) => sub(maximum(log1p(neg(x)), -100), maximum(log(x), -100)),

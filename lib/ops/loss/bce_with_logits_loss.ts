@@ -1,3 +1,4 @@
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -26,7 +27,8 @@ export interface BCEWithLogitsLossOptions extends BCELossOptions {
 
 const ofLogits: Pointwise = {
   op: "bceWithLogitsLoss",
-  kernel: "cdn_bce_with_logits_loss",
+  kernel: calls.cdn_bce_with_logits_loss,
+  gradKernel: calls.cdn_bce_with_logits_loss_grad,
   slope: (x, target) => sub(sigmoid(x), target),
   targetSlope: (x) => neg(x),
 };

@@ -1,3 +1,4 @@
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "../elementwise/binary.ts";
 import { gt } from "../elementwise/compare.ts";
@@ -29,7 +30,8 @@ export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions =
   const loss = pointwise(
     {
       op: "hingeLoss",
-      kernel: "cdn_hinge_loss",
+      kernel: calls.cdn_hinge_loss,
+      gradKernel: calls.cdn_hinge_loss_grad,
       parameter: margin,
       slope: (x, target) => where(active(x, target), neg(target), 0),
       targetSlope: (x, target) => where(active(x, target), neg(x), 0),

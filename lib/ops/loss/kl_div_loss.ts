@@ -1,3 +1,4 @@
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -21,7 +22,8 @@ export interface KLDivLossOptions {
 
 const ofProbabilities: Pointwise = {
   op: "klDivLoss",
-  kernel: "cdn_kl_div_loss",
+  kernel: calls.cdn_kl_div_loss,
+  gradKernel: calls.cdn_kl_div_loss_grad,
   slope: (_x, target) => neg(target),
   targetSlope: (x, target) => {
     const counts = ne(target, 0);
@@ -31,7 +33,8 @@ const ofProbabilities: Pointwise = {
 
 const ofLogarithms: Pointwise = {
   op: "klDivLoss",
-  kernel: "cdn_kl_div_log_loss",
+  kernel: calls.cdn_kl_div_log_loss,
+  gradKernel: calls.cdn_kl_div_log_loss_grad,
   slope: (_x, target) => neg(exp(target)),
   targetSlope: (x, target) => weigh(add(sub(target, x), 1), exp(target)),
 };

@@ -1,6 +1,6 @@
 import type { DType } from "../../core/dtype.ts";
 import { sameShape, type Shape } from "../../core/shape.ts";
-import { call } from "../../native/call.ts";
+import type { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Run } from "./_axes.ts";
 import { sum } from "./sum.ts";
@@ -12,12 +12,15 @@ export interface ReduceOptions {
   keepDims?: boolean | undefined;
 }
 
-type Kernel = `cdn_${"sum" | "mean" | "max" | "min" | "argmax" | "argmin"}`;
-
 /** Runs a reducing kernel, unrecorded. */
-export function reduceRun(kernel: Kernel, x: Tensor, run: Run, dtype: DType = x.dtype): Tensor {
+export function reduceRun(
+  kernel: typeof calls.cdn_sum,
+  x: Tensor,
+  run: Run,
+  dtype: DType = x.dtype,
+): Tensor {
   const y = x.make(run.out, dtype);
-  call(kernel, y, x, run.outer, run.axis, run.inner, x.code);
+  kernel(y, x, run.outer, run.axis, run.inner, x.code);
   return y;
 }
 

@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { normalizeAxis } from "../../core/shape.ts";
-import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
 import { mul, sub } from "../elementwise/binary.ts";
@@ -10,14 +10,23 @@ import { where } from "../elementwise/where.ts";
 import { sum } from "./sum.ts";
 import { transpose } from "../shape/movement.ts";
 
-type Kernel = "cdn_softmax" | "cdn_masked_softmax" | "cdn_log_softmax";
-type GradKernel = "cdn_softmax" | "cdn_log_softmax";
+/** A kernel that works along rows, its gradient, and that again in operations. */
+interface Kernels {
+  forward: typeof calls.cdn_softmax;
+  backward: typeof calls.cdn_softmax_grad;
+  composed(grad: Tensor, y: Tensor): Tensor;
+}
 
-// The gradients, from that of the result and the result, in operations that can be differentiated
-// again.
-const composed: Record<GradKernel, (grad: Tensor, y: Tensor) => Tensor> = {
-  cdn_softmax: (grad, y) => mul(y, sub(grad, sum(mul(grad, y), -1, { keepDims: true }))),
-  cdn_log_softmax: (grad, y) => {
+export const softmaxKernels: Kernels = {
+  forward: calls.cdn_softmax,
+  backward: calls.cdn_softmax_grad,
+  composed: (grad, y) => mul(y, sub(grad, sum(mul(grad, y), -1, { keepDims: true }))),
+};
+
+export const logSoftmaxKernels: Kernels = {
+  forward: calls.cdn_log_softmax,
+  backward: calls.cdn_log_softmax_grad,
+  composed: (grad, y) => {
     const total = sum(grad, -1, { keepDims: true });
     // A row of NaN has no say where its gradient is 0.
     const logs = where(eq(total, 0), where(eq(y, y), y, 0), y);
@@ -26,24 +35,23 @@ const composed: Record<GradKernel, (grad: Tensor, y: Tensor) => Tensor> = {
 };
 
 /** The kernels work along rows: another axis is brought to the back and taken home again. */
-export function alongAxis(op: string, kernel: Kernel, x: Tensor, axis: number): Tensor {
+export function alongAxis(op: string, kernels: Kernels, x: Tensor, axis: number): Tensor {
   checkDType(op, x, floats);
   [x] = autocasted("float32", x);
   const at = normalizeAxis(op, axis, x.rank);
-  if (at === x.rank - 1) return alongRows(op, kernel, x);
-  return transpose(alongRows(op, kernel, transpose(x, at, -1)), at, -1);
+  if (at === x.rank - 1) return alongRows(op, kernels, x);
+  return transpose(alongRows(op, kernels, transpose(x, at, -1)), at, -1);
 }
 
-function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
+function alongRows(op: string, kernels: Kernels, x: Tensor): Tensor {
   const cols = x.shape.at(-1)!;
   const rows = cols === 0 ? 0 : x.size / cols;
   const y = x.make(x.shape);
-  call(kernel, y, x, rows, cols, x.code);
-  const gradient = kernel === "cdn_masked_softmax" ? "cdn_softmax" : kernel;
+  kernels.forward(y, x, rows, cols, x.code);
   return record(y, op, [x], (grad) => {
-    if (gradEnabled()) return [inFloat32([grad, y], composed[gradient])];
+    if (gradEnabled()) return [inFloat32([grad, y], kernels.composed)];
     const dx = x.make(x.shape);
-    call(`${gradient}_grad`, dx, grad, y, rows, cols, x.code);
+    kernels.backward(dx, grad, y, rows, cols, x.code);
     return [dx];
   });
 }
@@ -53,5 +61,5 @@ function alongRows(op: string, kernel: Kernel, x: Tensor): Tensor {
  * leaves nothing.
  */
 export function maskedSoftmax(x: Tensor): Tensor {
-  return alongAxis("softmax", "cdn_masked_softmax", x, -1);
+  return alongAxis("softmax", { ...softmaxKernels, forward: calls.cdn_masked_softmax }, x, -1);
 }

@@ -1,4 +1,5 @@
 import { checkOptions } from "../../core/options.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, numbers } from "../_operands.ts";
 import { checkNotEmpty, reduceAxes } from "./_axes.ts";
@@ -14,7 +15,7 @@ function argExtremum(
   checkOptions(op, options, ["keepDims"]);
   return reduceAxes(op, x, axis, options.keepDims, (part, run) => {
     checkNotEmpty(op, part, run);
-    return reduceRun(`cdn_${op}`, part, run, "int32");
+    return reduceRun(calls[`cdn_${op}`], part, run, "int32");
   });
 }
 

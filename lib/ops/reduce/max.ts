@@ -1,6 +1,7 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, numbers } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -18,7 +19,7 @@ function extremum(
   // Axis by axis, equal elements would not share the gradient evenly.
   return reduceTogether(op, x, axes, options.keepDims, (part, run) => {
     checkNotEmpty(op, part, run);
-    const y = reduceRun(`cdn_${op}`, part, run);
+    const y = reduceRun(calls[`cdn_${op}`], part, run);
     return record(y, op, [part], (grad) => [
       // To be differentiated again, the shares are constants.
       gradEnabled()

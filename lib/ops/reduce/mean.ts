@@ -1,5 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats } from "../_operands.ts";
 import { div } from "../elementwise/binary.ts";
@@ -25,7 +26,7 @@ export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
     axes,
     options.keepDims,
     (part, run) =>
-      record(reduceRun("cdn_mean", part, run), "mean", [part], (grad) => [
+      record(reduceRun(calls.cdn_mean, part, run), "mean", [part], (grad) => [
         spread(div(grad, run.axis), part, run),
       ]),
   );

@@ -1,6 +1,6 @@
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
-import { alongAxis } from "./_softmax.ts";
+import { alongAxis, logSoftmaxKernels, softmaxKernels } from "./_softmax.ts";
 
 /**
  * e^x / sum(e^x) along the axis (default: the last), computed from x - max(x); as torch.softmax.
@@ -15,7 +15,7 @@ export function softmax(x: Tensor, axis = -1): Tensor {
   checkDType("softmax", x, floats);
   [x] = autocasted("float32", x);
   // The gradient wants the result unrounded.
-  return inFloat32([x], (x) => alongAxis("softmax", "cdn_softmax", x, axis));
+  return inFloat32([x], (x) => alongAxis("softmax", softmaxKernels, x, axis));
 }
 
 /**
@@ -31,5 +31,5 @@ export function logSoftmax(x: Tensor, axis = -1): Tensor {
   checkDType("logSoftmax", x, floats);
   [x] = autocasted("float32", x);
   // The gradient wants the logarithms unrounded.
-  return inFloat32([x], (x) => alongAxis("logSoftmax", "cdn_log_softmax", x, axis));
+  return inFloat32([x], (x) => alongAxis("logSoftmax", logSoftmaxKernels, x, axis));
 }

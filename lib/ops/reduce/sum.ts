@@ -1,5 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, numbers } from "../_operands.ts";
 import { type Axes, reduceAxes, spread } from "./_axes.ts";
@@ -25,6 +26,11 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
     axes,
     options.keepDims,
     (part, run) =>
-      record(reduceRun("cdn_sum", part, run), "sum", [part], (grad) => [spread(grad, part, run)]),
+      record(
+        reduceRun(calls.cdn_sum, part, run),
+        "sum",
+        [part],
+        (grad) => [spread(grad, part, run)],
+      ),
   );
 }
