@@ -4,7 +4,7 @@ const limit = 100;
 const code = /\.(ts|cu|h|cpp|py)$|^run$/;
 const folders = ["lib", "cuda", "tests", "bench", "examples", ".ci"];
 /** What is built or written by a program. */
-const generated = ["cuda/build", "lib/native/symbols.ts"];
+const generated = ["cuda/build", "lib/native/symbols.ts", "lib/native/calls.ts"];
 
 function* files(path: string): Generator<string> {
   for (const { name, isDirectory } of Deno.readDirSync(path)) {
