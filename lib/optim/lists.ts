@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor.ts";
 export function handlesOf(
   tensors: readonly Tensor[],
   list: Uint32Array<ArrayBuffer> = new Uint32Array(tensors.length),
-  owners = tensors,
+  owners: readonly Tensor[] = tensors,
 ): Uint32Array<ArrayBuffer> {
   for (let i = 0; i < tensors.length; i++) list[i] = tensors[i]!.stored(owners[i]!.format).handle;
   return list;
