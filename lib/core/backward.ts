@@ -131,7 +131,8 @@ function checkRecorded(op: string, root: Differentiable): void {
   if (!isTensor(root)) refuse(op, "what is differentiated", root, "a tensor");
   if (!root.requiresGrad) {
     throw new GradientError(
-      `${op}: the tensor needs no gradient; nothing was recorded: compute it from one with requiresGrad, outside of noGrad()`,
+      `${op}: the tensor needs no gradient; nothing was recorded: compute it from one with ` +
+        "requiresGrad, outside of noGrad()",
     );
   }
 }

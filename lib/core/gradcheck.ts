@@ -58,8 +58,8 @@ export function gradcheck<T extends Differentiable>(
         const found = analytic[j]![i]!;
         if (!(Math.abs(found - wanted) <= atol + rtol * Math.abs(wanted))) {
           throw new GradientError(
-            `gradcheck: the derivative of output ${j} by element ${i} of input ${which} is ${found}; ` +
-              `differences give ${wanted}`,
+            `gradcheck: the derivative of output ${j} by element ${i} of input ${which} is ` +
+              `${found}; differences give ${wanted}`,
           );
         }
       });

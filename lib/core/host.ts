@@ -102,7 +102,8 @@ function reachable<T>(op: string, view: () => T): T {
     return view();
   } catch (cause) {
     throw new ArgumentError(
-      `${op}: the array's memory is gone: its buffer was detached (transferred or sent away) or shrunk`,
+      `${op}: the array's memory is gone: its buffer was detached (transferred or sent away) ` +
+        "or shrunk",
       { cause },
     );
   }

@@ -228,7 +228,8 @@ const scopeEnded = new Error("its scope ended");
  * An Error that holds the place of the call. Few frames do for most, and cost far less than many.
  */
 export function placeOf(message: string, frames = 6): Error {
-  const limits = Error as ErrorConstructor & { stackTraceLimit?: number }; // V8's, which lib "dom" lacks
+  // V8's, which lib "dom" lacks.
+  const limits = Error as ErrorConstructor & { stackTraceLimit?: number };
   const before = limits.stackTraceLimit;
   limits.stackTraceLimit = frames;
   const at = new Error(message);

@@ -51,7 +51,8 @@ const known = new WeakSet<object>();
  * w.sum().backward();
  * optimizer.step();
  * const { tensors, numbers, groups } = optimizer.stateDict();
- * console.log(Object.keys(tensors), numbers, groups); // ["0.expAvg", "0.expAvgSq"], { "0.step": 1 }, [{ lr: 0.001, … }]
+ * console.log(Object.keys(tensors), numbers, groups);
+ * // ["0.expAvg", "0.expAvgSq"], { "0.step": 1 }, [{ lr: 0.001, … }]
  * ```
  */
 export interface OptimizerState {
@@ -195,8 +196,8 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     for (const leaf of others) known.add(leaf);
     const shapes = others.slice(0, 4).map(({ shape }) => formatShape(shape)).join(", ");
     console.warn(
-      `${this.#name}: backward() gave gradients to tensors that no optimizer has, so they are not trained: ` +
-        `${others.length} of shape ${shapes}${
+      `${this.#name}: backward() gave gradients to tensors that no optimizer has, so they are ` +
+        `not trained: ${others.length} of shape ${shapes}${
           others.length > 4 ? ", …" : ""
         }. If they are a layer's, mind that ` +
         `${places}. If they are not to be trained, set requiresGrad to false.`,

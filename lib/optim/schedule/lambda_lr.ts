@@ -20,7 +20,8 @@ export interface LambdaLROptions {
  * ```ts
  * import { optim, tensor } from "@cudeno/cudeno";
  * const optimizer = new optim.SGD([tensor([1], { requiresGrad: true })], { lr: 1 });
- * const schedule = new optim.schedule.LambdaLR(optimizer, { lrLambda: (t) => 1 / Math.sqrt(t + 1) });
+ * const lrLambda = (t: number) => 1 / Math.sqrt(t + 1);
+ * const schedule = new optim.schedule.LambdaLR(optimizer, { lrLambda });
  * for (let t = 0; t < 3; t++) schedule.step();
  * console.log(optimizer.lr); // 0.5
  * ```
@@ -36,7 +37,8 @@ export class LambdaLR extends Schedule {
     this.#lambdas = Array.isArray(lrLambda) ? lrLambda : optimizer.groups.map(() => lrLambda);
     if (this.#lambdas.length !== optimizer.groups.length) {
       throw new ArgumentError(
-        `LambdaLR: there are ${this.#lambdas.length} functions; the optimizer has ${optimizer.groups.length} groups`,
+        `LambdaLR: there are ${this.#lambdas.length} functions; the optimizer has ` +
+          `${optimizer.groups.length} groups`,
       );
     }
     if (this.#lambdas.some((f) => typeof f !== "function")) {

@@ -155,7 +155,8 @@ export class OneCycleLR extends Schedule {
     const { cycleMomentum } = this.#options;
     if (cycleMomentum !== "momenta" in state) {
       throw new ArgumentError(
-        `OneCycleLR: the state is of a schedule with cycleMomentum ${!cycleMomentum}; this one has ${cycleMomentum}`,
+        `OneCycleLR: the state is of a schedule with cycleMomentum ${!cycleMomentum}; this ` +
+          `one has ${cycleMomentum}`,
       );
     }
   }
