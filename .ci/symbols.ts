@@ -7,7 +7,8 @@
  * - lib/native/calls.ts: those that take tensors, as operations call them,
  * - tests/native/table.h: their names, as the fuzzer sorts them.
  *
- * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing else.
+ * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing
+ * else.
  */
 
 export interface Prototype {

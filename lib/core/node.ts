@@ -1,5 +1,5 @@
-// What the tape is made of. Types alone, so that tensors, which name them, and the tape, which names
-// tensors, need not know one another.
+// What the tape is made of. Types alone, so that tensors, which name them, and the tape, which
+// names tensors, need not know one another.
 import type { DType } from "./dtype.ts";
 import type { Owned } from "./scope.ts";
 import type { Shape } from "./shape.ts";

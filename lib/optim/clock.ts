@@ -11,8 +11,8 @@ export interface CountedState extends ParameterState {
 const changed = new Float64Array(1);
 
 /**
- * What changes from step to step, on the device: the count of steps, the learning rate, and a number
- * that some optimizers carry on. The library's clock, as in cudeno.h.
+ * What changes from step to step, on the device: the count of steps, the learning rate, and a
+ * number that some optimizers carry on. The library's clock, as in cudeno.h.
  */
 export class Clock {
   readonly #tensor: Tensor;

@@ -119,8 +119,8 @@ export class EMA {
   }
 
   /**
-   * Takes the parameters as they are now into the averages. Given a scaler, after its update(), only
-   * if no step was left out there.
+   * Takes the parameters as they are now into the averages. Given a scaler, after its update(),
+   * only if no step was left out there.
    */
   update(scaler?: GradScaler): void {
     if (this.applied) {

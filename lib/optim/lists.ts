@@ -5,8 +5,9 @@ import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * The handles of tensors, as the library takes lists of them, in a list that is given; in the memory
- * formats of those that they belong to, by default their own. Throws for one that was disposed.
+ * The handles of tensors, as the library takes lists of them, in a list that is given; in the
+ * memory formats of those that they belong to, by default their own. Throws for one that was
+ * disposed.
  */
 export function handlesOf(
   tensors: readonly Tensor[],

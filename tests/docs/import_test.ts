@@ -229,7 +229,7 @@ Deno.test({
   },
 });
 
-Deno.test("import: within lib/core no files name one another in a circle, types included", async () => {
+Deno.test("import: lib/core has no circle, of types either", async () => {
   const { out } = await deno(["info", "--json", new URL("lib/core/tensor.ts", root).pathname]);
   type Place = { specifier: string };
   type Found = Place & { dependencies?: { code?: Place; type?: Place }[] };

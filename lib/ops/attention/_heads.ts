@@ -1,6 +1,6 @@
-// Attention of several heads, of which each has a range of columns in the projections. Products read
-// them there, and the gradients are written to the same ranges: nothing is copied to part or join
-// heads.
+// Attention of several heads, of which each has a range of columns in the projections. Products
+// read them there, and the gradients are written to the same ranges: nothing is copied to part or
+// join heads.
 import { withoutAutocast } from "../../core/autocast.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { grad as gradientsOf, throughOps } from "../../core/backward.ts";

@@ -1,7 +1,7 @@
-// The cutting of float matrices (fp32_emulation/split.h), both operands by one kernel. What has one scale
-// is shared out among threads in pieces of four neighbours, which they keep in registers between
-// two looks: the first, over all pieces, for the scale, the second to cut. So numbers are read
-// once, and a block has 32 KiB of loads on their way.
+// The cutting of float matrices (fp32_emulation/split.h), both operands by one kernel. What has one
+// scale is shared out among threads in pieces of four neighbours, which they keep in registers
+// between two looks: the first, over all pieces, for the scale, the second to cut. So numbers are
+// read once, and a block has 32 KiB of loads on their way.
 //
 //   rows     lie along memory: 8 to 256 threads for each, or a cluster of blocks
 //   columns  lie across it: strips of 16 or 32, of which a cluster's blocks take the lines in turn

@@ -1,5 +1,5 @@
-// matmul_wgmma for floats cut into two planes of scaled float16, or one (fp32_emulation/split.h). Two
-// planes take twice the memory and three times the accumulators, so that 128 columns are the
+// matmul_wgmma for floats cut into two planes of scaled float16, or one (fp32_emulation/split.h).
+// Two planes take twice the memory and three times the accumulators, so that 128 columns are the
 // widest.
 #include "gpu/gemm/wgmma/kernel.h"
 

@@ -7,10 +7,10 @@
 // through shared memory.
 //
 // T is what the tensor cores multiply, 16 bits. PLANES = 1: a and b themselves. PLANES = 2: float
-// matrices that were cut into two float16 each (fp32_emulation/split.h), x 2^e = hi + 2^-11 lo with one e a
-// row of op(a) and a column of op(b): three products then give what a float product would, a b = hi
-// hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when they add, so that sums of more than
-// 64 products are made by ordinary additions.
+// matrices that were cut into two float16 each (fp32_emulation/split.h), x 2^e = hi + 2^-11 lo with
+// one e a row of op(a) and a column of op(b): three products then give what a float product would,
+// a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when they add, so that sums of
+// more than 64 products are made by ordinary additions.
 #pragma once
 #include "gpu/tile/hopper.h"
 #include "gpu/gemm/fp32_emulation/split.h"

@@ -1,7 +1,7 @@
 // An operation that does not exist, added to a copy of the tree as CONTRIBUTING says: by edits in
 // five places. All else follows, so that it is typed, checked, built, fuzzed and tested.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { deno, exists, root } from "./fixtures/helpers.ts";
+import { deno, exists, root } from "../fixtures/helpers.ts";
 
 /** Puts text before the first match in a file of the copy, or makes the file. */
 type Edit = [path: string, text: string, before?: RegExp];
