@@ -264,6 +264,9 @@ export abstract class TensorBase implements Differentiable, Disposable {
    * @ignore
    */
   accumulate(gradient: this): boolean {
+    if (!(gradient instanceof TensorBase)) {
+      refuse("accumulate", "the gradient", gradient, "a tensor");
+    }
     const { backend, format } = this;
     if (
       this.shared || this.requiresGrad || this.dtype !== gradient.dtype ||

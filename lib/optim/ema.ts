@@ -99,7 +99,12 @@ export class EMA {
       this.#parameters.map((p) => copyLike(p, p, computeDType(p.dtype)))
     );
     this.#averages.forEach(keep);
-    this.#parts = partsOf(this.#averages, this.#parameters);
+    try {
+      this.#parts = partsOf(this.#averages, this.#parameters);
+    } catch (error) { // no memory for a clock
+      for (const average of this.#averages) average.dispose();
+      throw error;
+    }
     this.#decay = decay;
   }
 

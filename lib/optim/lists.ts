@@ -82,7 +82,7 @@ class GradientLists {
       const [part, index] = place;
       if (grad.backend !== part.backend || grad.code !== part.code) return false;
       if (BigInt(grad.size) !== part.sizes[index]) return false;
-      part.handles[index] = (grad as Tensor).stored((parameters[i] as Tensor).format).handle;
+      part.handles[index] = (grad as Tensor).stored((grad as Tensor).format).handle;
     }
     return true;
   }

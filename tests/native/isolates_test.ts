@@ -131,7 +131,7 @@ for (const device of kinds) {
         m.manualSeed(77);
         m.init({ device: ${JSON.stringify(device)}, memoryLimit: 64 << 20 });
         const x = m.tensor([[1, 2]]), index = m.tensor([9], { dtype: "int32" });
-        m.gatherRows(x, index);
+        const y = m.gatherRows(x, index);
         await new Promise((resolve) => setTimeout(resolve, 100)); // the fault lies there
         postMessage("bad index");
         onmessage = async () => {
@@ -145,6 +145,7 @@ for (const device of kinds) {
             await m.synchronize().catch((error) => faults.push(error.message));
           }
           postMessage({ faults, live: m.memory().tensors });
+          return [x, index, y]; // kept from the garbage collector until here
         };\`);
       await message(worker);
       const healthy = m.tensor([1, 2, 3]);

@@ -12,10 +12,10 @@ import { mul } from "../elementwise/binary.ts";
 import { cast } from "../elementwise/_cast.ts";
 import { type Matrices, matricesOf, multiplyInto } from "../linalg/_product.ts";
 import { matmul } from "../linalg/matmul.ts";
-import { drop } from "../random/dropout.ts";
+import { drop } from "../random/_drop.ts";
 import { permute, reshape } from "../shape/movement.ts";
 import { slice } from "../shape/slice.ts";
-import { weightsOf } from "./attention.ts";
+import { weightsOf } from "./_weights.ts";
 
 /** Columns of a projection: as many from `column` on as all heads have features. */
 export interface Columns {

@@ -5,8 +5,7 @@ import { precisionOf } from "../../core/precision.ts";
 import { broadcastShapes, formatShape } from "../../core/shape.ts";
 import { DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add, mul } from "../elementwise/binary.ts";
-import { cast } from "../elementwise/_cast.ts";
+import { mul } from "../elementwise/binary.ts";
 import { dropout } from "../random/dropout.ts";
 import { matmul } from "../linalg/matmul.ts";
 import {
@@ -18,9 +17,7 @@ import {
   floats,
   inFloat32,
 } from "../_operands.ts";
-import { maskedSoftmax } from "../reduce/_softmax.ts";
-import { tril } from "../shape/triangle.ts";
-import { where } from "../elementwise/where.ts";
+import { weightsOf } from "./_weights.ts";
 
 /** Options of {@linkcode scaledDotProductAttention}. */
 export interface AttentionOptions {
@@ -78,20 +75,7 @@ export function scaledDotProductAttention(
   return withoutAutocast(() => inFloat32(operands, attend));
 }
 
-/** What the scores come to, before dropout. */
-export function weightsOf(scores: Tensor, mask: Tensor | undefined, causal: boolean): Tensor {
-  if (causal) scores = where(causalMask(scores), scores, -Infinity);
-  if (mask?.dtype === "uint8") scores = where(mask, scores, -Infinity);
-  else if (mask) scores = add(scores, cast(mask, scores.dtype));
-  return maskedSoftmax(scores);
-}
-
 const op = "scaledDotProductAttention";
-
-// 1 where a key does not come after the query.
-function causalMask(scores: Tensor): Tensor {
-  return tril(scores.make(scores.shape.slice(-2), "uint8").fill(1));
-}
 
 function checkOperands(query: Tensor, key: Tensor, value: Tensor, mask?: Tensor | null): void {
   checkDType(op, query, floats);

@@ -1,10 +1,8 @@
-import { record } from "../../core/autograd.ts";
-import type { MemoryFormat } from "../../core/layout.ts";
 import { checkOptions } from "../../core/options.ts";
-import { drawRandom, type RandomBlocks } from "../../core/random.ts";
-import { call } from "../../native/call.ts";
+import { drawRandom } from "../../core/random.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
+import { drop } from "./_drop.ts";
 import { probabilityOf } from "./_probability.ts";
 
 /** Options of {@linkcode dropout}. */
@@ -33,15 +31,4 @@ export function dropout(x: Tensor, options: DropoutOptions = {}): Tensor {
   if (!(options.training ?? true) || p === 0) return x;
   const from = drawRandom(Math.ceil(x.size / 4));
   return drop(x, p, from, x.format);
-}
-
-/**
- * With random numbers that are given: linear in x, and so its own gradient, if that goes through
- * memory in the same order.
- */
-export function drop(x: Tensor, p: number, from: RandomBlocks, format: MemoryFormat): Tensor {
-  const y = x.make(x.shape, x.dtype, format);
-  const { state, seed, offset } = from;
-  call("cdn_dropout", y.stored(format), x.stored(format), state, x.size, p, seed, offset, x.code);
-  return record(y, "dropout", [x], (grad) => [drop(grad, p, from, format)]);
 }
