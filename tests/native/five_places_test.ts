@@ -145,7 +145,9 @@ Deno.test("an operation is added in the five places that CONTRIBUTING names", as
     await Deno.utime(`${folder}/cuda/cudeno.h`, header.atime!, header.mtime!);
     await output("make", ["--silent", "cuda/build/libcudeno_cpu.so"], folder);
     await output("cp", ["README.md", folder], root.pathname);
-    const tests = ["ops", "grad", "abi", "docs"].map((name) => `tests/${name}_test.ts`);
+    const tests = ["ops/ops", "ops/grad", "native/abi", "docs/docs"].map((name) =>
+      `tests/${name}_test.ts`
+    );
     await Deno.remove(`${folder}/cuda/build/libcudeno_cuda.so`).catch(() => {});
     const filter = "--filter=/softsign|table|fuzzer|exports|example/";
     const out = await inCopy(folder, "test", "-A", "--no-check", filter, ...tests);

@@ -17,9 +17,9 @@ void allow_shared(const Call& call, const void* kernel) {
   if (devices & device) return;
   cudaFuncAttributes own;
   CUDA_CHECK(cudaFuncGetAttributes(&own, kernel));
-  CUDA_CHECK(cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-      call.model().shared_per_block - static_cast<int>(own.sharedSizeBytes)));
+  CUDA_CHECK(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           call.model().shared_per_block - static_cast<int>(own.sharedSizeBytes)));
   devices |= device;
 }
 

@@ -174,7 +174,7 @@ template <class T> const MmaTiles<T>& shifting_tiles_of(T, MmaMethod method) {
 template <class T>
 MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, MmaMethod method, bool aligned,
                      const Problem& x) {
-  constexpr double START = 2600, PDL = 1200, NARROW_STORE = 0.37;
+  constexpr double START = 2600, PDL = 1200, NARROW_STORE = 0.42;
   FamilyCost family{START, sizeof(T), sizeof(float)};
   family.second_pass = LAUNCH;
   if (is_half<T> && x.n % 4) family.end = NARROW_STORE;
@@ -188,7 +188,7 @@ MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, MmaMethod method, b
     return plan;
   }
   plan.copies = true;
-  plan.cycles += 2 * LAUNCH + 4.0 * x.operands() / pass_bytes_per_cycle(device);
+  plan.cycles += LAUNCH + 4.0 * x.operands() / pass_bytes_per_cycle(device);
   MmaPlan<T> shifting{choose_tile(device, shifting_tiles_of(T{}, method), family, x)};
   constexpr double MANY_LONGER = 1.5;  // than blocks that have their multiprocessors for themselves
   if (x.tiles(*shifting.tile) * static_cast<double>(shifting.k.splits) > device.processors)
@@ -235,7 +235,7 @@ bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& bat
       plan_of<bfloat16>(call, MmaMethod::HALF, true, Problem{batch.n, p.m(), p.n(), p.k()});
   double bytes = 6.0 * static_cast<double>(batch.n) * static_cast<double>(p.m() + p.n()) *
                  static_cast<double>(p.k());
-  if (plan.cycles + 2 * LAUNCH + bytes / pass_bytes_per_cycle(call.model()) > cycles) return false;
+  if (plan.cycles + LAUNCH + bytes / pass_bytes_per_cycle(call.model()) > cycles) return false;
   MmaProduct<bfloat16> x{{}, batch, {}};
   const auto a = copy_of(call, p.a, batch, 0, &x.p.a, &x.batch),
              b = copy_of(call, p.b, batch, 1, &x.p.b, &x.batch);
