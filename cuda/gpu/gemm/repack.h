@@ -29,6 +29,29 @@ LinesCopy<To, From> lines_copy(To* to, const Operand<From>& from, const Layout& 
           wide_lines(from, matrices, 0)};
 }
 
+// A copy of an operand as To, of each matrix once, to be made; its strides go to the layout.
+template <class To, class From>
+LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& batch, int input,
+                            Operand<To>* to, Layout* strides) {
+  const int64_t ld = ceil_div(x.length() * sizeof(To), 16) * (16 / sizeof(To));
+  Layout matrices;  // those that differ
+  for (int32_t d = 0; d < batch.rank; d++) {
+    if (batch.stride[input][d] == 0) continue;
+    matrices.extent[matrices.rank] = batch.extent[d];
+    matrices.stride[0][matrices.rank++] = batch.stride[input][d];
+    matrices.n *= batch.extent[d];
+  }
+  int64_t distance = x.lines() * ld;
+  for (int32_t d = batch.rank - 1; d >= 0; d--) {
+    if (batch.stride[input][d] == 0) continue;
+    strides->stride[input][d] = distance;
+    distance *= batch.extent[d];
+  }
+  To* copy = call.scratch<To>(distance);
+  *to = {copy, x.extent, x.k, x.k_contiguous, ld};
+  return lines_copy(copy, x, matrices, ld);
+}
+
 // W numbers from x on, of which those from `left` on are 0.
 template <class From, int W>
 __device__ __forceinline__ void read_numbers(const From* x, int64_t left, bool wide, From (&v)[W]) {

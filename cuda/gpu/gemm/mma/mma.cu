@@ -24,29 +24,6 @@ template <class T> struct MmaProduct {
 
 // ---- Operands
 
-// A copy of an operand as To, of each matrix once, to be made; its strides go to the layout.
-template <class To, class From>
-LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& batch, int input,
-                            Operand<To>* to, Layout* strides) {
-  const int64_t ld = ceil_div(x.length() * sizeof(To), 16) * (16 / sizeof(To));
-  Layout matrices;  // those that differ
-  for (int32_t d = 0; d < batch.rank; d++) {
-    if (batch.stride[input][d] == 0) continue;
-    matrices.extent[matrices.rank] = batch.extent[d];
-    matrices.stride[0][matrices.rank++] = batch.stride[input][d];
-    matrices.n *= batch.extent[d];
-  }
-  int64_t distance = x.lines() * ld;
-  for (int32_t d = batch.rank - 1; d >= 0; d--) {
-    if (batch.stride[input][d] == 0) continue;
-    strides->stride[input][d] = distance;
-    distance *= batch.extent[d];
-  }
-  To* copy = call.scratch<To>(distance);
-  *to = {copy, x.extent, x.k, x.k_contiguous, ld};
-  return lines_copy(copy, x, matrices, ld);
-}
-
 // Makes the operands ones that a tile can read: anywhere, or by lines of whole chunks. They may be
 // so already.
 template <class T> void align(Call& call, MmaProduct<T>* x, bool any_place) {
@@ -231,11 +208,10 @@ void multiply(Call& call, MmaProduct<T> x, const MmaPlan<T>& plan, Y* c) {
 // In a large product a number is read by many blocks. Rounding it once, to half the bytes, is then
 // faster. Where it is not, TF32 is as fast as rounding wherever a number is read, and more exact.
 bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& batch, double cycles) {
-  MmaPlan<bfloat16> plan =
-      plan_of<bfloat16>(call, MmaMethod::HALF, true, Problem{batch.n, p.m(), p.n(), p.k()});
-  double bytes = 6.0 * static_cast<double>(batch.n) * static_cast<double>(p.m() + p.n()) *
-                 static_cast<double>(p.k());
-  if (plan.cycles + LAUNCH + bytes / pass_bytes_per_cycle(call.model()) > cycles) return false;
+  const Problem shape{batch.n, p.m(), p.n(), p.k()};
+  MmaPlan<bfloat16> plan = plan_of<bfloat16>(call, MmaMethod::HALF, true, shape);
+  if (plan.cycles + LAUNCH + 6.0 * shape.operands() / pass_bytes_per_cycle(call.model()) > cycles)
+    return false;
   MmaProduct<bfloat16> x{{}, batch, {}};
   const auto a = copy_of(call, p.a, batch, 0, &x.p.a, &x.batch),
              b = copy_of(call, p.b, batch, 1, &x.p.b, &x.batch);

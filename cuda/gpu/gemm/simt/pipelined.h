@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     __syncthreads();
     TileSums<typename Tile::Shape> sums{
         p, part, c, shared, (int)threadIdx.x, pieces.joined, pieces.wide_c};
-    sums.template put<false>(sum, own);
+    sums.put(sum, own);
     sums.store([] { __syncthreads(); });
   } else {
     store_packs<Tile>(p, part, own, sum, c, pieces.wide_c);

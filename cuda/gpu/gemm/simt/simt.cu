@@ -44,7 +44,6 @@ double narrow_cycles(const DeviceModel& device, const SimtProduct<T>& x, int inp
 template <class T> double widen(Call& call, SimtProduct<T>* x, bool copies) {
   constexpr double LAUNCH = 5500;
   const DeviceModel& device = call.model();
-  constexpr int64_t W = 16 / sizeof(T);
   const double narrow[2] = {narrow_cycles(device, *x, 0), narrow_cycles(device, *x, 1)};
   double bytes = 0;
   for (int input : {0, 1}) {
@@ -55,19 +54,12 @@ template <class T> double widen(Call& call, SimtProduct<T>* x, bool copies) {
   const double cost = LAUNCH + bytes / device.bytes_per_cycle;
   if (x->batch.rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
   if (!copies) return cost;
+  const SimtProduct<T> was = *x;
   LinesCopy<T, T> lines[2];
-  for (int input : {0, 1}) {
-    if (narrow[input] == 0) continue;
-    Operand<T>& here = input == 0 ? x->p.a : x->p.b;
-    Layout matrices;  // those that differ
-    const int64_t step = x->batch.rank > 0 ? x->batch.stride[input][0] : 0;
-    if (step) matrices = x->batch, matrices.stride[0][0] = step;
-    const int64_t ld = ceil_div(here.extent, W) * W;
-    T* to = call.scratch<T>(matrices.n * here.k * ld);
-    lines[input] = lines_copy(to, here, matrices, ld);
-    here.data = to, here.ld = ld;
-    if (step) x->batch.stride[input][0] = here.k * ld;
-  }
+  for (int input : {0, 1})
+    if (narrow[input] > 0)
+      lines[input] = copy_of(call, input == 0 ? was.p.a : was.p.b, was.batch, input,
+                             input == 0 ? &x->p.a : &x->p.b, &x->batch);
   repack(call, lines[0], lines[1]);
   return cost;
 }

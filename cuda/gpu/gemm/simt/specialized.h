@@ -10,10 +10,8 @@ namespace cdn {
 
 // STAGES tiles are in shared memory or on their way there. UNROLLED k are written out in the
 // multiplying loop.
-template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH, bool BY_PACKS_ = false>
-struct SpecializedTile : Shape {
+template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH> struct SpecializedTile : Shape {
   using T = typename Shape::T;
-  static constexpr bool BY_PACKS = BY_PACKS_;
   static constexpr int STAGES = STAGES_, UNROLLED = UNROLLED_, LOADERS = 128,
                        BLOCK_THREADS = LOADERS + Shape::THREADS;
   static constexpr int STAGE_BYTES = STAGES * Shape::STAGE * (int)sizeof(T);
@@ -155,7 +153,7 @@ __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
     T* c = p.c + (pieces.joined > 1 ? 0 : part.piece * batch.layout.n * p.size());
     TileSums<typename Tile::Shape> sums{
         p, part, c, shared, (int)threadIdx.x - Tile::LOADERS, pieces.joined, pieces.wide_c};
-    sums.template put<Tile::BY_PACKS>(sum, own);
+    sums.put(sum, own);
     sums.store(sync);
   }
 #endif

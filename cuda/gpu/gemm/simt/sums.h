@@ -24,9 +24,8 @@ template <class Tile> struct TileSums {
   int thread, joined;
   bool wide;
 
-  // BY_PACKS: 16 bytes at a time. Else single numbers, which leaves the compiler free to place the
-  // sums in any registers: it finds places with fewer conflicts then.
-  template <bool BY_PACKS>
+  // By single numbers, which leaves the compiler free to place the sums in any registers: it finds
+  // places with fewer conflicts then.
   __device__ __forceinline__ void put(const T (&sum)[TM][TN], const TileThread<Tile>& own) const {
     T* to = shared + own.slice * SLICE;
 #pragma unroll
@@ -34,15 +33,8 @@ template <class Tile> struct TileSums {
 #pragma unroll
       for (int j = 0; j < TN; j += W) {
         T* place = to + place_of(own.row_of(i), own.col_of(j) / W);
-        if (BY_PACKS) {
-          Part part;
 #pragma unroll
-          for (int w = 0; w < W; w++) part.v[w] = sum[i][j + w];
-          *reinterpret_cast<Part*>(place) = part;
-        } else {
-#pragma unroll
-          for (int w = 0; w < W; w++) *const_cast<volatile T*>(place + w) = sum[i][j + w];
-        }
+        for (int w = 0; w < W; w++) *const_cast<volatile T*>(place + w) = sum[i][j + w];
       }
   }
 

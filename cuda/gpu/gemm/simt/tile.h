@@ -14,7 +14,6 @@ namespace cdn {
 enum class Walk {
   ROWS,     // along the rows, to and fro
   COLUMNS,  // down the columns, to and fro
-  STRIPS,   // down strips of two columns
 };
 
 // The block computes a BM x BN tile of c, walking along k in steps of BK. Its warps form SLICES
@@ -105,20 +104,11 @@ __device__ __forceinline__ void multiply(typename Tile::T (&sum)[Tile::TM][Tile:
     for (int i = 0; i < TM; i++)
 #pragma unroll
       for (int j = 0; j < TN; j++) add(i, i % 2 ? TN - 1 - j : j);
-  } else if (Tile::WALK == Walk::COLUMNS) {
+  } else {
 #pragma unroll
     for (int j = 0; j < TN; j++)
 #pragma unroll
       for (int i = 0; i < TM; i++) add(j % 2 ? TM - 1 - i : i, j);
-  } else {
-#pragma unroll
-    for (int j = 0; j < TN; j += 2)
-#pragma unroll
-      for (int i = 0; i < TM; i++) {
-        int row = j / 2 % 2 ? TM - 1 - i : i, odd = row % 2 == 0;
-        add(row, j + odd);
-        add(row, j + 1 - odd);
-      }
   }
 }
 
