@@ -1,6 +1,6 @@
 import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates } from "./check.ts";
+import { checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Adagrad}. */

@@ -2,8 +2,8 @@ import type { Backend } from "../core/backend.ts";
 import { computeDType } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { Clock, type CountedState } from "./clock.ts";
-import { handlesOf, sizesOf } from "./lists.ts";
+import { Clock, type CountedState } from "./_clock.ts";
+import { handlesOf, sizesOf } from "./_lists.ts";
 
 /** What an optimizer remembers of one parameter. */
 export interface ParameterState {

@@ -6,7 +6,7 @@ import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkSameDevice } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Gradients, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
+import { type Gradients, gradientsOf, handlesOf, sizesOf } from "./_lists.ts";
 
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {

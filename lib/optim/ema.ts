@@ -7,11 +7,11 @@ import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Module } from "../nn/module.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { Clock } from "./clock.ts";
+import { Clock } from "./_clock.ts";
 import { GradScaler } from "./grad_scaler.ts";
-import { internals } from "./internals.ts";
-import { handlesOf, listOf, sizesOf } from "./lists.ts";
-import { copyLike } from "./state.ts";
+import { internals } from "./_internals.ts";
+import { handlesOf, listOf, sizesOf } from "./_lists.ts";
+import { copyLike } from "./_state.ts";
 
 /** Options of {@linkcode EMA}. */
 export interface EMAOptions {

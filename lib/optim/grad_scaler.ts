@@ -12,10 +12,10 @@ import { checkTensor } from "../ops/_operands.ts";
 import { mul } from "../ops/elementwise/binary.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
 import type { Tensor } from "../tensor.ts";
-import { internals } from "./internals.ts";
-import { gradientsOf, handlesOf } from "./lists.ts";
+import { internals } from "./_internals.ts";
+import { gradientsOf, handlesOf } from "./_lists.ts";
 import { type Optimizer } from "./optimizer.ts";
-import { checkOptimizer } from "./check.ts";
+import { checkOptimizer } from "./_check.ts";
 
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {

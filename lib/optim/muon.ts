@@ -11,8 +11,8 @@ import { transpose } from "../ops/shape/movement.ts";
 import { norm } from "../ops/reduce/norm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates, checkShare } from "./check.ts";
-import { handlesOf, sizesOf } from "./lists.ts";
+import { checkRates, checkShare } from "./_check.ts";
+import { handlesOf, sizesOf } from "./_lists.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Muon}. */

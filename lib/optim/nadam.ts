@@ -1,6 +1,6 @@
 import type { Complete } from "../core/options.ts";
 import type { Batch, ParameterState } from "./batch.ts";
-import { checkBetas, checkRates } from "./check.ts";
+import { checkBetas, checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode NAdam}. */

@@ -1,6 +1,6 @@
 import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates, checkShare } from "./check.ts";
+import { checkRates, checkShare } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode RMSprop}. */

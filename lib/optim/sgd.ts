@@ -1,7 +1,7 @@
 import type { Complete } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Batch, ParameterState } from "./batch.ts";
-import { checkRates } from "./check.ts";
+import { checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode SGD}. */

@@ -1,7 +1,7 @@
 import type { Complete } from "../core/options.ts";
 import type { AdamOptions } from "./adam.ts";
 import type { Batch } from "./batch.ts";
-import { checkBetas, checkRates } from "./check.ts";
+import { checkBetas, checkRates } from "./_check.ts";
 import type { Group } from "./optimizer.ts";
 
 /** Throws for options out of range. */
