@@ -182,8 +182,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     noGrad(() =>
       syncScope(() => {
         for (const batch of this.#batches) {
-          const flag = this.#flags.find(({ backend }) => backend === batch.backend);
-          batch.skip = flag ? flag.handle : 0;
+          batch.skip = this.#flags.find(({ backend }) => backend === batch.backend) ?? null;
           this.update(batch);
           if (!this.skips) { for (const state of batch.states) state.step++; }
         }
