@@ -35,11 +35,9 @@ export interface Product {
   readonly variant?: number | undefined;
 }
 
-/**
- * What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the
- * product's dtype.
- */
-export interface Epilogue {
+// What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the
+// product's dtype.
+interface Epilogue {
   /** Added to each row: [n]. */
   readonly bias?: Tensor | null | undefined;
   readonly activation?: FusedActivation | undefined;
@@ -56,8 +54,8 @@ export interface Epilogue {
 // As cudeno.h numbers them.
 const activations: Record<FusedActivation, number> = { relu: 1, gelu: 2, geluTanh: 3, silu: 4 };
 
-/** An activation as the library numbers it, 0 for none. */
-export function activationCode(activation: FusedActivation | undefined): number {
+// An activation as the library numbers it, 0 for none.
+function activationCode(activation: FusedActivation | undefined): number {
   return activation === undefined ? 0 : activations[activation];
 }
 
