@@ -1,4 +1,4 @@
-// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else
+// What the hardware shapes, once per library: gpu/device and cpu/device. Everything else
 // in cuda/*.cu is shared.
 #pragma once
 #include <cstdint>

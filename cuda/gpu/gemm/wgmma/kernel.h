@@ -583,7 +583,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
 #endif
 }
 
-// The kernels, by their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+// The kernels, by their tile: a file for each dtype, as they take long to compile.
 struct WgmmaKernel {
   const void* function;
   int threads, shared_bytes;
