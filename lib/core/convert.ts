@@ -1,12 +1,12 @@
 import { call } from "../native/call.ts";
 import { dtypeInfo } from "./dtype.ts";
-import type { TensorBase } from "./tensor.ts";
+import type { Elements } from "./elements.ts";
 
 /**
  * Copies a tensor's elements into another of its shape and device, in that one's dtype and format:
  * by one kernel for each that differs. Not recorded.
  */
-export function convert(from: TensorBase, to: TensorBase): void {
+export function convert(from: Elements, to: Elements): void {
   const { shape, code, format } = from;
   const [target, source] = [to.stored(to.format), from.stored(format)];
   if (format === to.format) {

@@ -1,11 +1,11 @@
+import type { Elements } from "./elements.ts";
 import { formatShape } from "./shape.ts";
-import type { TensorBase } from "./tensor.ts";
 
 const EDGE = 3; // elements shown at each end of an axis that is not shown whole
 const WHOLE = 1000; // elements of a tensor that is shown whole
 
 /** What console.log shows of a tensor: what it is, and its elements. Reads those that it shows. */
-export function printed(x: TensorBase): string {
+export function printed(x: Elements): string {
   const format = x.format === "contiguous" ? "" : ` ${x.format}`;
   const what = `Tensor ${formatShape(x.shape)} ${x.dtype} ${x.device}${format}`;
   if (x.disposed) return `${what}, disposed`;

@@ -8,6 +8,7 @@ import { backward } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { convert } from "./convert.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo } from "./dtype.ts";
+import type { Elements, Memory } from "./elements.ts";
 import { formatValue } from "./format.ts";
 import { checkFormat, type MemoryFormat, writeFlat } from "./layout.ts";
 import type { BackwardOptions, Differentiable, Node } from "./node.ts";
@@ -19,19 +20,11 @@ import { read, readAsync, write, writeAsync } from "./transfer.ts";
 
 const out = new Uint32Array(1);
 
-/** A tensor as calls of the library take it. */
-export interface Memory {
-  /** What the library knows it by. */
-  readonly handle: number;
-  /** The device as operations see it. */
-  readonly backend: Backend;
-}
-
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
  * tape. lib/tensor.ts adds the methods that compute.
  */
-export abstract class TensorBase implements Differentiable, Disposable {
+export abstract class TensorBase implements Differentiable, Elements {
   /** The extents, outermost first; `[]` is a single number. */
   readonly shape: Shape;
   /** The type of the elements. */

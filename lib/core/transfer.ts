@@ -3,15 +3,15 @@ import { call } from "../native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { convert } from "./convert.ts";
 import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
+import type { Elements } from "./elements.ts";
 import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
-import type { TensorBase } from "./tensor.ts";
 
 const out = new Uint32Array(1);
 
 type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
 
 /** Overwrites the elements of a tensor. */
-export function write(to: TensorBase, source: ArrayBufferView): void {
+export function write(to: Elements, source: ArrayBufferView): void {
   const data = dataFor("copyFrom", to, source);
   const carrier = carrierOf(to);
   try {
@@ -23,7 +23,7 @@ export function write(to: TensorBase, source: ArrayBufferView): void {
 }
 
 /** The same while the event loop goes on. */
-export async function writeAsync(to: TensorBase, source: ArrayBufferView): Promise<void> {
+export async function writeAsync(to: Elements, source: ArrayBufferView): Promise<void> {
   const data = bytesOf("copyFromAsync", dataFor("copyFromAsync", to, source))!;
   const { backend } = to;
   const { functions } = backend;
@@ -54,7 +54,7 @@ export async function writeAsync(to: TensorBase, source: ArrayBufferView): Promi
 }
 
 /** The elements of a tensor. */
-export function read<D extends DType>(from: TensorBase): DataOf<D> {
+export function read<D extends DType>(from: Elements): DataOf<D> {
   const data = dtypeInfo(from.dtype).make(from.size);
   const source = readable(from);
   try {
@@ -66,7 +66,7 @@ export function read<D extends DType>(from: TensorBase): DataOf<D> {
 }
 
 /** The same once the device has computed them, while the event loop goes on. */
-export async function readAsync<D extends DType>(from: TensorBase): Promise<DataOf<D>> {
+export async function readAsync<D extends DType>(from: Elements): Promise<DataOf<D>> {
   const { backend } = from;
   const data = dtypeInfo(from.dtype).make(from.size);
   const bytes = BigInt(hostBytes(from));
@@ -84,13 +84,13 @@ export async function readAsync<D extends DType>(from: TensorBase): Promise<Data
 
 // What is not contiguous, and bfloat16, which has no typed array, goes to and from the host by way
 // of a contiguous tensor, of float32 then.
-function carrierOf(x: TensorBase): TensorBase {
+function carrierOf(x: Elements): Elements {
   const { host } = dtypeInfo(x.dtype);
   return host === x.dtype && x.format === "contiguous" ? x : x.make(x.shape, host);
 }
 
 // What a read reads: the tensor, or its elements in a dtype that has a typed array.
-function readable(x: TensorBase): TensorBase {
+function readable(x: Elements): Elements {
   const carrier = carrierOf(x);
   try {
     if (carrier !== x) convert(x, carrier);
@@ -101,7 +101,7 @@ function readable(x: TensorBase): TensorBase {
   }
 }
 
-function dataFor(op: string, x: TensorBase, source: ArrayBufferView): HostArray {
+function dataFor(op: string, x: Elements, source: ArrayBufferView): HostArray {
   const { host } = dtypeInfo(x.dtype);
   const data = plainArray(op, source);
   if (!data || dtypeOf(data) !== host) {
@@ -115,6 +115,6 @@ function dataFor(op: string, x: TensorBase, source: ArrayBufferView): HostArray 
 }
 
 // The bytes of the elements as the host holds them.
-function hostBytes(x: TensorBase): number {
+function hostBytes(x: Elements): number {
   return x.size * dtypeInfo(dtypeInfo(x.dtype).host).bytes;
 }
