@@ -1,8 +1,7 @@
 // matmul and einsum beyond the table of cases: what they refuse, and batches of special sizes.
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   autocast,
-  CudenoError,
   type DeviceName,
   devices,
   einsum,
@@ -23,15 +22,9 @@ import {
   zeros,
 } from "../../../mod.ts";
 import { randomFor } from "../../cases.ts";
-import { cleanTest, nativeCalls } from "../../fixtures/helpers.ts";
+import { cleanTest, nativeCalls, refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
-
-function refuse(fn: () => unknown, code: string, ...parts: string[]) {
-  const error = assertThrows(fn, CudenoError);
-  assertEquals(error.code, code, error.message);
-  for (const part of parts) assertStringIncludes(error.message, part);
-}
 
 cleanTest("bad input: matmul of shapes that do not fit", () => {
   refuse(() => matmul(zeros([2, 3, 4]), zeros([2, 5, 6])), "shape", "matmul", "4 and 5");
