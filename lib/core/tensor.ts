@@ -8,7 +8,7 @@ import { backward } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
 import { convert } from "./convert.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo } from "./dtype.ts";
-import type { Elements, Memory } from "./elements.ts";
+import type { Memory } from "./elements.ts";
 import { formatValue } from "./format.ts";
 import { checkFormat, type MemoryFormat, writeFlat } from "./layout.ts";
 import type { BackwardOptions, Differentiable, Node } from "./node.ts";
@@ -24,7 +24,7 @@ const out = new Uint32Array(1);
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
  * tape. lib/tensor.ts adds the methods that compute.
  */
-export abstract class TensorBase implements Differentiable, Elements {
+export abstract class TensorBase implements Differentiable, Disposable {
   /** The extents, outermost first; `[]` is a single number. */
   readonly shape: Shape;
   /** The type of the elements. */
