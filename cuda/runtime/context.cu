@@ -170,23 +170,18 @@ BlockRef allocate(Device& device, int64_t bytes) {
 }
 
 // By FaultOp.
-static const char* const FAULT_NAMES[] = {"",
-                                          "cdn_gather_rows",
-                                          "cdn_cross_entropy",
-                                          "cdn_gather",
-                                          "cdn_scatter_add",
-                                          "cdn_index_add",
-                                          "cdn_one_hot",
-                                          "cdn_nll_loss"};
+static const char* const FAULTS[] = {"",        "gather_rows", "cross_entropy",
+                                     "gather",  "scatter_add", "index_add",
+                                     "one_hot", "nll_loss"};
 
 void raise_fault(Device& device) {
   volatile Fault* fault = device.fault;
   if (fault->op == FAULT_NONE) return;
-  const char* op = FAULT_NAMES[fault->op];
+  const char* op = FAULTS[fault->op];
   long long index = fault->index, limit = fault->limit;
   fault->op = FAULT_NONE;
-  CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index,
-           limit - 1);
+  CDN_FAIL(CDN_BAD_ARGUMENT, "cdn_%s, called before, met index %lld; it must be in 0..%lld", op,
+           index, limit - 1);
 }
 
 }  // namespace cdn
