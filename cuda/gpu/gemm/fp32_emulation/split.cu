@@ -13,6 +13,7 @@
 
 #include <cuda_fp16.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "gpu/tile/hopper.h"
@@ -311,10 +312,9 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3)
   const int apart = s.rows ? 0 : 1;
   const int32_t* infos = scales.infos + (s.rows ? threadIdx.x >> s.log_threads
                                                 : (threadIdx.x & (s.threads() - 1)) * 4);
-  const PowerOfTwo powers[4] = {PowerOfTwo(SplitInfo::exponent(infos[0])),
-                                PowerOfTwo(SplitInfo::exponent(infos[apart])),
-                                PowerOfTwo(SplitInfo::exponent(infos[2 * apart])),
-                                PowerOfTwo(SplitInfo::exponent(infos[3 * apart]))};
+  PowerOfTwo powers[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) powers[i] = PowerOfTwo(SplitInfo::exponent(infos[i * apart]));
   for (uint32_t turn = 0; turn < turns; turn += HELD) {
     if (turn > 0) load_pieces(mine, turn, s.wide, held);
     float16* hi = mine.hi + turn * mine.hi_step;
@@ -330,66 +330,36 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3)
 
 constexpr uint64_t FEW = 100;  // blocks that leave many multiprocessors without work
 
-// As few threads as hold a row, or more where there are few rows. Returns the logarithm of a unit's
-// blocks.
-uint32_t share_rows(SplitWork* s, uint32_t held) {
+// As few threads as hold a row, or more where there are few rows.
+void share_rows(SplitWork* s, uint32_t held) {
   auto fits = [&](uint32_t threads, uint32_t pieces) { return threads * pieces * 4 >= s->ld; };
   const uint64_t rows = static_cast<uint64_t>(s->matrices) * s->lines;
   while (s->threads() < THREADS &&
          (!fits(s->threads(), held) ||
           (!fits(s->threads(), 1) && rows << s->log_threads < FEW * THREADS)))
     s->log_threads++;
-  uint32_t log_blocks = 0;
-  while (1u << log_blocks < MOST_BLOCKS && !fits(THREADS << log_blocks, held)) log_blocks++;
-  return log_blocks;
+  while (s->blocks() < MOST_BLOCKS && !fits(THREADS << s->log_blocks, held)) s->log_blocks++;
 }
 
 // Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit.
-// Where there has to be a cluster, a larger one costs nothing. Returns the logarithm of a unit's
-// blocks.
-uint32_t share_columns(SplitWork* s, uint32_t held) {
-  uint32_t log_blocks = 0;
-  auto fits = [&] { return s->groups() * held << log_blocks >= s->lines; };
-  auto few = [&] { return static_cast<uint64_t>(s->matrices) * s->strips << log_blocks < FEW; };
+// Where there has to be a cluster, a larger one costs nothing.
+void share_columns(SplitWork* s, uint32_t held) {
+  auto fits = [&] { return s->groups() * held << s->log_blocks >= s->lines; };
+  auto few = [&] { return static_cast<uint64_t>(s->matrices) * s->strips << s->log_blocks < FEW; };
   for (s->log_threads = 3;; s->log_threads = 2) {
     s->strips = (s->ld + s->threads() * 4 - 1) / (s->threads() * 4);
-    for (log_blocks = 0; 1u << log_blocks < MOST_BLOCKS && !fits();) log_blocks++;
+    for (s->log_blocks = 0; s->blocks() < MOST_BLOCKS && !fits();) s->log_blocks++;
     if (s->log_threads == 2 || (fits() && !few())) break;
   }
-  while (few() && log_blocks > 0 && 1u << log_blocks < MOST_BLOCKS) log_blocks++;
-  return log_blocks;
-}
-
-CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_t step, int planes,
-                   SplitWork* s) {
-  CutOperand out;
-  out.matrices = matrices;
-  out.lines = x.lines();
-  out.ld = ceil_div(x.length(), 8) * 8;
-  int64_t plane = matrices * out.lines * out.ld;
-  out.planes = call.scratch<float16>(planes * plane);
-  out.info = call.scratch<int32_t>(matrices * x.extent);
-  *s = SplitWork{x.data,
-                 static_cast<uint32_t>(matrices),
-                 static_cast<uint32_t>(out.lines),
-                 static_cast<uint32_t>(x.length()),
-                 static_cast<uint32_t>(out.ld),
-                 x.ld,
-                 step,
-                 wide_lines(x.data, x.ld) && step % 4 == 0,
-                 out.planes,
-                 plane,
-                 out.info,
-                 x.k_contiguous};
-  return out;
+  while (few() && s->log_blocks > 0 && s->blocks() < MOST_BLOCKS) s->log_blocks++;
 }
 
 // Shares both out, and returns the size of the clusters.
 uint32_t share(SplitBoth* both, uint32_t held) {
   uint32_t most = 0;
   for (SplitWork& s : both->of) {
-    s.log_blocks = s.rows ? share_rows(&s, held) : share_columns(&s, held);
-    if (most < s.log_blocks) most = s.log_blocks;
+    s.rows ? share_rows(&s, held) : share_columns(&s, held);
+    most = std::max(most, s.log_blocks);
   }
   for (SplitWork& s : both->of) {
     if (s.log_blocks > 0) s.log_blocks = most;
@@ -398,15 +368,35 @@ uint32_t share(SplitBoth* both, uint32_t held) {
   return 1u << most;
 }
 
+CutOperand prepare(Call& call, const Operand<float>& x, int64_t count, int64_t step, int planes,
+                   SplitWork* s) {
+  const int64_t matrices = step ? count : 1, lines = x.lines(), ld = ceil_div(x.length(), 8) * 8,
+                plane = matrices * lines * ld;
+  const CutOperand out{call.scratch<float16>(planes * plane),
+                       call.scratch<int32_t>(matrices * x.extent), matrices, lines, ld};
+  *s = {x.data,
+        static_cast<uint32_t>(matrices),
+        static_cast<uint32_t>(lines),
+        static_cast<uint32_t>(x.length()),
+        static_cast<uint32_t>(ld),
+        x.ld,
+        step,
+        wide_lines(x.data, x.ld) && step % 4 == 0,
+        out.planes,
+        plane,
+        out.info,
+        x.k_contiguous};
+  return out;
+}
+
 }  // namespace
 
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes) {
   constexpr int64_t SHORT_K =
       128;  // for which few registers are enough, and more blocks find their place
   SplitBoth both;
-  CutProduct out;
-  out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &both.of[0]);
-  out.b = prepare(call, p.b, batch.b_step ? batch.count : 1, batch.b_step, planes, &both.of[1]);
+  const CutProduct out{prepare(call, p.a, batch.count, batch.a_step, planes, &both.of[0]),
+                       prepare(call, p.b, batch.count, batch.b_step, planes, &both.of[1])};
   if (both.of[0].rows) std::swap(both.of[0], both.of[1]);  // columns take longer
   const bool few = p.k() <= SHORT_K;
   auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);
