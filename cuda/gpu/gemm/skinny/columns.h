@@ -32,13 +32,9 @@ template <int VECTORS, class T> struct ColumnSums {
   static constexpr int PAD = RING_PACKS, SUMS_PAD = 0, READS = PACKS_READ<F, X>,
                        CHUNK = (BYTES > 64 ? 24 : 32) * 1024 / BYTES,
                        LEAST_LOG = BYTES > 64 ? 2 : 1, MOST_LOG = N < 64 ? 5 : 4;
+  static constexpr bool MMA = false;
   static constexpr double WORK = is_half<T> ? (F + 1) / 140.0 : F / 280.0;
   X sum[N] = {};
-
-  CDN_FN static int log(const VectorWork& work) { return work.log; }
-  // Of a warp: the thread's place across the columns, and below them.
-  CDN_FN static int across(int thread, int log) { return thread & ((1 << log) - 1); }
-  CDN_FN static int below(int thread, int log) { return thread >> log; }
 
   // Packs of `left` lines, `apart` from one another, by the numbers at xs.
   __device__ __forceinline__ void add(const Pack<T, W> (&u)[RING_PACKS], const X* xs, int pitch,
@@ -77,14 +73,11 @@ template <int VECTORS, class T> struct ColumnSums {
 // and sums 16.
 template <int EIGHTS, class T> struct MmaColumnSums {
   using X = T;
-  static constexpr int F = 8 * EIGHTS, W = 8, LOG = 3, LEAST_LOG = LOG, MOST_LOG = LOG, PAD = 16,
-                       SUMS_PAD = 4, READS = 2, CHUNK = 1024;
+  static constexpr int F = 8 * EIGHTS, W = 8, LEAST_LOG = 3, MOST_LOG = 3, PAD = 16, SUMS_PAD = 4,
+                       READS = 2, CHUNK = 1024;
+  static constexpr bool MMA = true;
   static constexpr double WORK = 0.01;
   float sum[EIGHTS][4][4] = {};
-
-  CDN_FN static int log(const VectorWork&) { return LOG; }
-  CDN_FN static int across(int thread, int) { return thread / 4; }
-  CDN_FN static int below(int thread, int) { return thread % 4; }
 
   __device__ __forceinline__ void add(const Pack<T, W> (&u)[RING_PACKS], const T* xs, int pitch,
                                       int, int) {
@@ -126,14 +119,15 @@ __global__ void __launch_bounds__(BLOCK, VECTOR_BLOCKS)
   using X = typename Sums::X;
   constexpr int W = PACK<T>, F = Sums::F, WARPS = BLOCK / 32;
   extern __shared__ __align__(32) char memory[];
-  const int log = Sums::log(work), lanes = 1 << log, step = column_step(log),
+  const int log = Sums::MMA ? Sums::MOST_LOG : work.log, lanes = 1 << log, step = column_step(log),
             pitch = work.chunk + Sums::PAD;
   X* xs = reinterpret_cast<X*>(memory);                 // [f][line]
   C* totals = reinterpret_cast<C*>(memory);             // [f][column]
   C* parts = reinterpret_cast<C*>(memory + work.ring);  // [warp][f][w][lane]
   const VectorPart<T> part(p, batch);
-  const int warp = threadIdx.x / 32, across = Sums::across(threadIdx.x % 32, log),
-            below = Sums::below(threadIdx.x % 32, log);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int across = Sums::MMA ? lane / 4 : lane & (lanes - 1),  // the columns
+      below = Sums::MMA ? lane % 4 : lane >> log;
   const int64_t extent = p.matrix.extent, c0 = static_cast<int64_t>(part.group) * work.own;
   const int first_phase = phase_of<W>(part.matrix),
             shift = static_cast<int>(extent % W);  // begin is a multiple of 8

@@ -23,8 +23,7 @@ struct OuterWork {
 // Of lines in shared memory: whole packs of four, and a bank's shift from one to the next.
 CDN_FN constexpr int outer_pitch(int extent) { return (extent + 7) / 4 * 4; }
 
-constexpr int OUTER_ROWS = 4;
-template <class T> constexpr int OUTER_COLUMNS = 16 / static_cast<int>(sizeof(T));
+constexpr int OUTER_ROWS = 4;  // of a thread, by a pack's columns
 
 // Vectors [first, first + count) of an operand into shared memory, [k][place(i)].
 template <int N, class T> struct OuterTile {
@@ -43,16 +42,13 @@ template <int N, class T> struct OuterTile {
   template <class Place> __device__ void write(Compute<T>* shared, int pitch, Place place) {
     if (along_k) {
       const SmallDivisor by(k);
-      auto put = [&](int, int e, T value) {
+      reader.write_all([&](int, int e, T value) {
         int i = by(e);
         shared[(e - i * k) * pitch + place(i)] = wide(value);
-      };
-      reader.write(put);
-      reader.rest(put);
+      });
     } else {
-      auto put = [&](int kk, int i, T value) { shared[kk * pitch + place(i)] = wide(value); };
-      reader.write(put);
-      reader.rest(put);
+      reader.write_all(
+          [&](int kk, int i, T value) { shared[kk * pitch + place(i)] = wide(value); });
     }
   }
 };
@@ -116,7 +112,7 @@ template <bool WIDE, class T>
 __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS)
     outer_products(Product<T> p, Batch batch, OuterWork work) {
   using C = Compute<T>;
-  constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4,
+  constexpr int W = PACK<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4,
                 SIDE = WIDE         ? PIECE
                        : is_half<T> ? 2
                                     : 1;  // neighbouring columns of a thread

@@ -40,12 +40,9 @@ int log2_of(int power) {
   return log;
 }
 
-// One number of k: the operand as one that is contiguous across it, and the other way round.
-template <class T> Operand<T> across(const Operand<T>& x) {
-  return {x.data, x.extent, x.k, false, x.extent};
-}
-template <class T> Operand<T> along(const Operand<T>& x) {
-  return {x.data, x.extent, x.k, true, x.k};
+// The same operand where it has one vector or one number of k, so that either may be contiguous.
+template <class T> Operand<T> seen(const Operand<T>& x, bool k_contiguous) {
+  return {x.data, x.extent, x.k, k_contiguous, k_contiguous ? x.k : x.extent};
 }
 
 // ---- Short k
@@ -56,10 +53,9 @@ template <class T> bool is_outer(const Product<T>& p, const Layout& batch) {
 }
 
 template <class T> bool outer(Call& call, Product<T> p, const Layout& batch) {
-  constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS;
+  constexpr int W = PACK<T>, ROWS = OUTER_ROWS;
   const int64_t blocks_wanted = call.model().processors, at_once = OUTER_BLOCKS * blocks_wanted;
-  if (p.k() == 1)  // which is the same
-    p.a = across(p.a), p.b = across(p.b);
+  if (p.k() == 1) p.a = seen(p.a, false), p.b = seen(p.b, false);
   int lanes = 4;
   while (lanes < 32 &&
          (lanes * W < p.n() || batch.n * ceil_div(p.m(), BLOCK / lanes * ROWS) < blocks_wanted / 2))
@@ -279,8 +275,8 @@ template <class T> bool few(Call& call, const Product<T>& product, const Layout&
   const bool of_a = n <= product.m();  // the matrix is a
   VectorProduct<T> p = of_a ? VectorProduct<T>{product.c, product.a, product.b, n, 1, 0}
                             : VectorProduct<T>{product.c, product.b, product.a, 1, n, 1};
-  if (p.few.extent == 1) p.few = along(p.few);  // which is the same
-  if (p.matrix.extent == 1) p.matrix = along(p.matrix);
+  if (p.few.extent == 1) p.few = seen(p.few, true);
+  if (p.matrix.extent == 1) p.matrix = seen(p.matrix, true);
   static thread_local Plans<VectorPlan<T>> plans;
   const int64_t kind = wide_lines(p.matrix, batch, p.input) + 2 * p.matrix.k_contiguous;
   const VectorPlan<T>& plan =

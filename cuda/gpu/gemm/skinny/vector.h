@@ -118,6 +118,10 @@ template <int N, class T> struct RunReader {
     }
     first += N * BLOCK;
   }
+  template <class Store> __device__ void write_all(Store&& store) {
+    write(store);
+    rest(store);
+  }
   template <class Store> __device__ void rest(Store&& store) {
     while (first < packs) {
       read();
