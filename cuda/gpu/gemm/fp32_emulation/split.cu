@@ -333,7 +333,7 @@ CutOperand prepare(Call& call, const Operand<float>& x, int64_t count, int64_t s
         static_cast<uint32_t>(ld),
         x.ld,
         step,
-        wide_lines(x.data, x.ld) && step % 4 == 0,
+        wide_lines(x.data, x.ld) && x.length() % 4 == 0 && step % 4 == 0,
         out.planes,
         plane,
         out.info,
