@@ -123,4 +123,15 @@ void repack(Call& call, const LinesCopy<To, From>& a, const LinesCopy<To, From>&
   launch(call, copy_lines<To, From>, how, a, b);
 }
 
+// Puts copies in the place of p's operands, which copies[input] asks for.
+template <class To, class From>
+void copy_operands(Call& call, Product<From> p, const Layout& batch, const bool (&copies)[2],
+                   Product<To>* to, Layout* strides) {
+  LinesCopy<To, From> lines[2];
+  for (int input : {0, 1})
+    if (copies[input])
+      lines[input] = copy_of(call, p.operand(input), batch, input, &to->operand(input), strides);
+  repack(call, lines[0], lines[1]);
+}
+
 }  // namespace cdn

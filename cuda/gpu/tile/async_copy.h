@@ -6,12 +6,16 @@
 
 namespace cdn {
 
+__device__ __forceinline__ uint32_t shared_address(const void* shared) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+}
+
 // The two addresses are aligned to BYTES (4, 8 or 16). Copies of 16 bytes pass by L1. L2::128B lets
 // L2 fetch the line that neighbouring copies, or the next tile, will want.
 template <int BYTES> __device__ __forceinline__ void copy_async(void* shared, const void* global) {
   static_assert(BYTES == 4 || BYTES == 8 || BYTES == 16, "the sizes of cp.async");
 #if __CUDA_ARCH__ >= 800
-  uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  uint32_t to = shared_address(shared);
   if (BYTES == 16)
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(global)
                  : "memory");
@@ -29,7 +33,7 @@ template <int BYTES> __device__ __forceinline__ void copy_async(void* shared, co
 template <int BYTES>
 __device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool valid) {
 #if __CUDA_ARCH__ >= 800
-  uint32_t to = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  uint32_t to = shared_address(shared);
   int bytes = valid ? BYTES : 0;
   if (BYTES == 16)
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
