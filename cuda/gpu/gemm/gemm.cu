@@ -96,14 +96,14 @@ Families families_for(Call& call, const Product<T>& p, const Layout& batch, Prec
   const bool hopper = hopper_device(call);
   if constexpr (is_half<T>)
     return {hopper &&
-                hopper_cycles(call, p, batch, method) <= mma_cycles(call, p, batch, method) + apart,
+                wgmma_cycles(call, p, batch, method) <= mma_cycles(call, p, batch, method) + apart,
             true};
   else {
     const bool exact = precision == PRECISION_FLOAT32;
     if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
     const bool mma = mma_supported(call) && (!exact || is_computing_gpu(call));
     if (!hopper && !mma) return {false, false};
-    const double by_wgmma = hopper ? hopper_cycles(call, p, batch, method) : NEVER,
+    const double by_wgmma = hopper ? wgmma_cycles(call, p, batch, method) : NEVER,
                  by_mma = mma ? mma_cycles(call, p, batch, method) : NEVER,
                  by_simt = simt_cycles(call, p, batch);
     return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
@@ -116,7 +116,7 @@ bool by_tensor_cores(Call& call, const Product<T>& p, const Layout& batch, Preci
                      const Variant& variant) {
   const Families families = families_for(call, p, batch, precision, variant);
   const Method method = method_of<T>(precision);
-  if (families.wgmma && matmul_hopper(call, p, batch, nullptr, method, variant.tile)) return true;
+  if (families.wgmma && matmul_wgmma(call, p, batch, nullptr, method, variant.tile)) return true;
   const bool mma = families.mma && mma_supported(call);
   if (mma) matmul_mma(call, p, batch, method);
   return mma;
@@ -149,7 +149,7 @@ bool multiply_fused(Call& call, const BatchProduct<T>& y, const Epilogue& epilog
   return densely(call, y, [&](const BatchProduct<T>& x) {
     const Product<T> p = product_of(x);
     return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
-           matmul_hopper(call, p, x.batch, &epilogue, method_of<T>(precision), variant.tile);
+           matmul_wgmma(call, p, x.batch, &epilogue, method_of<T>(precision), variant.tile);
   });
 }
 

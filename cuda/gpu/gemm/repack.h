@@ -18,17 +18,6 @@ template <class To, class From> struct LinesCopy {
   bool wide = false;              // `from` allows reads of 16 bytes
 };
 
-template <class To, class From>
-LinesCopy<To, From> lines_copy(To* to, const Operand<From>& from, const Layout& matrices,
-                               int64_t to_ld) {
-  return {to,
-          from,
-          matrices,
-          to_ld,
-          matrices.n * from.lines() * (to_ld / LinesCopy<To, From>::W),
-          wide_lines(from, matrices, 0)};
-}
-
 // A copy of an operand as To, of each matrix once, to be made; its strides go to the layout.
 template <class To, class From>
 LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& batch, int input,
@@ -48,8 +37,9 @@ LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& ba
     distance *= batch.extent[d];
   }
   To* copy = call.scratch<To>(distance);
+  const bool wide = wide_lines(x, matrices, 0);
   *to = {copy, x.extent, x.k, x.k_contiguous, ld};
-  return lines_copy(copy, x, matrices, ld);
+  return {copy, x, matrices, ld, matrices.n * x.lines() * (ld / LinesCopy<To, From>::W), wide};
 }
 
 // W numbers from x on, of which those from `left` on are 0.

@@ -29,19 +29,26 @@ template <int BYTES> __device__ __forceinline__ void copy_async(void* shared, co
 #endif
 }
 
+// The same of the first `bytes` only, from sm_80 on, and zeros for the others, which are not read.
+template <int BYTES>
+__device__ __forceinline__ void copy_async_start(void* shared, const void* global, int bytes) {
+#if __CUDA_ARCH__ >= 800
+  if (BYTES == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
+                 "l"(global), "r"(bytes)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(shared_address(shared)),
+                 "l"(global), "n"(BYTES), "r"(bytes)
+                 : "memory");
+#endif
+}
+
 // The same, or zeros when not valid: global is not read then, and may be any address.
 template <int BYTES>
 __device__ __forceinline__ void copy_async_or_zero(void* shared, const void* global, bool valid) {
 #if __CUDA_ARCH__ >= 800
-  uint32_t to = shared_address(shared);
-  int bytes = valid ? BYTES : 0;
-  if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(global), "r"(bytes)
-                 : "memory");
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(to), "l"(global), "n"(BYTES),
-                 "r"(bytes)
-                 : "memory");
+  copy_async_start<BYTES>(shared, global, valid ? BYTES : 0);
 #else
   using Word = Pack<uint32_t, BYTES / 4>;
   *static_cast<Word*>(shared) = valid ? *static_cast<const Word*>(global) : Word{};

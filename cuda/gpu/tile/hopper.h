@@ -217,20 +217,23 @@ template <int N> __device__ __forceinline__ void raise_registers() {
 template <int N> __device__ __forceinline__ void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
-template <int THREADS> __device__ __forceinline__ void consumers_sync() {
-  asm volatile("bar.sync 3, %0;" ::"n"(THREADS) : "memory");
-}
-// The same, and whether x holds for any of them.
-template <int THREADS> __device__ __forceinline__ bool consumers_any(bool x) {
-  int any;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, 3, %2, p;\nselp.b32 %0, 1, 0, "
-      "p;\n}"
-      : "=r"(any)
-      : "r"(static_cast<int>(x)), "n"(THREADS)
-      : "memory");
-  return any != 0;
-}
+// Some threads of a block wait for one another.
+template <int ID, int THREADS> struct NamedBarrier {
+  __device__ __forceinline__ void operator()() const {
+    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(THREADS) : "memory");
+  }
+  // The same, and whether x holds for any of them.
+  __device__ __forceinline__ bool any(bool x) const {
+    int any;
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, %2, %3, p;\n"
+        "selp.b32 %0, 1, 0, p;\n}"
+        : "=r"(any)
+        : "r"(static_cast<int>(x)), "n"(ID), "n"(THREADS)
+        : "memory");
+    return any != 0;
+  }
+};
 __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }

@@ -9,13 +9,6 @@
 
 namespace cdn {
 
-// An aligned chunk of 16 bytes: its first `count`, and zeros for the others, which are not read.
-__device__ __forceinline__ void copy_async_start(void* shared, const void* global, int count) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
-               "l"(global), "r"(count)
-               : "memory");
-}
-
 // The most that a block takes: the shared memory of sm_86, sm_89 and sm_120.
 constexpr int MMA_SHARED_LIMIT = 99 * 1024;
 
@@ -183,8 +176,8 @@ template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   // The chunk that `from` lies in, as far as the line goes: `left` numbers from `from` on.
   static __device__ __forceinline__ void copy_raw(char* to, const T* from, bool inside, int left) {
     int before = place_in_chunk(from), bytes = left * (int)sizeof(T) + before;
-    copy_async_start(to, reinterpret_cast<const char*>(from) - before,
-                     !inside || bytes < 0 ? 0 : min(bytes, 16));
+    copy_async_start<16>(to, reinterpret_cast<const char*>(from) - before,
+                         !inside || bytes < 0 ? 0 : min(bytes, 16));
   }
   static __device__ __forceinline__ int place_in_chunk(const T* x) {
     return static_cast<int>(reinterpret_cast<uintptr_t>(x) % 16);

@@ -26,13 +26,6 @@ template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH> struct Special
 
 #if defined(CDN_HOPPER)
 
-// The warps that multiply wait for one another.
-struct Multipliers {
-  __device__ __forceinline__ void operator()() const {
-    asm volatile("bar.sync 1, 256;" ::: "memory");
-  }
-};
-
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
                                             const TileBlock& block,
@@ -132,10 +125,11 @@ __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
     const TileThread<typename Tile::Shape> own(threadIdx.x - Tile::LOADERS);
     T sum[Tile::TM][Tile::TN] = {};
     if (block.k_count > 0) multiply_stages<Tile>(sum, own, shared, full, empty, block.k_count);
-    const Multipliers sync;
+    using Sync = NamedBarrier<1, Tile::THREADS>;
+    const Sync sync;
     sync();                      // all have read the stages
     wait_for_previous_kernel();  // it may still read what is written here
-    store_sums<typename Tile::Shape, Multipliers>(
+    store_sums<typename Tile::Shape, Sync>(
         {shared, output_of<Tile>(p, block, batch, work), (int)threadIdx.x - Tile::LOADERS, sync},
         sum, own, block.rank, work.joined);
   }

@@ -1,4 +1,4 @@
-// matmul_wgmma for bfloat16: of that type, or floats rounded to it.
+// multiply_by_wgmma for bfloat16: of that type, or floats rounded to it.
 #include "gpu/gemm/wgmma/half.h"
 
 namespace cdn {

@@ -1,4 +1,4 @@
-// matmul_wgmma for float16.
+// multiply_by_wgmma for float16.
 #include "gpu/gemm/wgmma/half.h"
 
 namespace cdn {

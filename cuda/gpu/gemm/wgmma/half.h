@@ -1,5 +1,5 @@
-// matmul_wgmma for 16-bit numbers, with each tile as many stages as fit. An instance of each type
-// is a file of its own, as they take long to compile.
+// multiply_by_wgmma for 16-bit numbers, with each tile as many stages as fit. An instance of each
+// type is a file of its own, as they take long to compile.
 #pragma once
 #include "gpu/gemm/wgmma/kernel.h"
 

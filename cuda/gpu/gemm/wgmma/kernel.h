@@ -1,6 +1,6 @@
-// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for
-// the whole product and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for
-// the next 64 of k of both operands, STAGES ahead, and one or two warpgroups of 128 threads
+// multiply_by_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor
+// stays for the whole product and takes tile after tile of c, BM x BN. In a block, one thread asks
+// TMA for the next 64 of k of both operands, STAGES ahead, and one or two warpgroups of 128 threads
 // multiply what has landed, 64 rows each (producer and consumers meet at one pair of barriers a
 // stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b. Where
 // c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces
@@ -347,6 +347,8 @@ struct Nothing {
   __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
 };
 
+template <int THREADS> using Consumers = hopper::NamedBarrier<3, THREADS>;
+
 // What the rows and columns of a cut tile are scaled back by. A thread asks for its share before
 // the products, so that it is there after them; from shared memory all threads then read what they
 // need. Usually no row or column is marked, and then a product with a power of two is all it takes.
@@ -381,20 +383,17 @@ template <class Tile> struct WgmmaScales {
       if (place < Tile::SCALES) scales[place] = __int_as_float((127 - exponent) << 23);
       special = special || SplitInfo::marks(info[i]) || exponent < -MOST || exponent > MOST;
     }
-    return !hopper::consumers_any<THREADS>(special);
+    return !Consumers<THREADS>{}.any(special);
   }
 };
 
-template <int THREADS> struct ConsumersSync {
-  __device__ __forceinline__ void operator()() const { hopper::consumers_sync<THREADS>(); }
-};
 // The end where a block has only one item: the consumers of all blocks of the cluster add up their
 // sums, each block for a share of the rows. In one loop for any number of blocks, as code that is
 // not run makes small products slower.
 template <int BM, int BN, class Output>
 __device__ __forceinline__ void store_sums(const Output& to, float* sums, int joined, int rank) {
-  const TileEpilogue<WgmmaSums<BM, BN>, Output, ConsumersSync<BM * 2>> end{sums, to,
-                                                                           (int)threadIdx.x - 128};
+  const TileEpilogue<WgmmaSums<BM, BN>, Output, Consumers<BM * 2>> end{sums, to,
+                                                                       (int)threadIdx.x - 128};
   const int rows = BM / joined, first = joined > 1 ? rank * rows : 0;
   end.template store_rows<true>(first, rows, first, [&](int place) {
     return joined > 1 ? end.sum_of_blocks(place, joined) : end.part(place);
@@ -449,9 +448,10 @@ __device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& a
 // FUSED: with an epilogue, and one item a block.
 template <class Tile, bool FUSED>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
-    matmul_wgmma(const __grid_constant__ CUtensorMap map_a,
-                 const __grid_constant__ CUtensorMap map_b,
-                 const __grid_constant__ CUtensorMap map_c, const __grid_constant__ WgmmaWork w) {
+    multiply_by_wgmma(const __grid_constant__ CUtensorMap map_a,
+                      const __grid_constant__ CUtensorMap map_b,
+                      const __grid_constant__ CUtensorMap map_c,
+                      const __grid_constant__ WgmmaWork w) {
 #if defined(CDN_HOPPER)
   using namespace hopper;
   using T = typename Tile::T;
@@ -522,7 +522,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
                                    at.col + lane.col);
         scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
       } else if (one) {
-        consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages
+        Consumers<Tile::CONSUMERS * 128>{}();  // all have read the stages
         lane.put<Sums>(d, sums);
       }
       if constexpr (Tile::ONE_ITEM) {
@@ -530,7 +530,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           if (w.joined > 1)
             cluster_sync_all();
           else
-            consumers_sync<Tile::CONSUMERS * 128>();
+            Consumers<Tile::CONSUMERS * 128>{}();
           constexpr int BM = Tile::BM, BN = Tile::BN;
           if constexpr (FUSED) {
             if (Tile::SCALED || (w.float_out && w.float_in))
@@ -559,11 +559,12 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     }
     if (threadIdx.x % 128 == 0) stores_have_read<0>();
   }
+  __syncwarp();
   if (!alone) cluster_sync();  // a block must not leave while others use its memory
 #endif
 }
 
-// The kernels, by their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+// The kernels, by their tile: bfloat16.cu and the like, a file each, as they take long to compile.
 struct WgmmaKernel {
   const void* function;
   int threads, shared_bytes;
@@ -588,9 +589,9 @@ WgmmaKernel wgmma_kernel(WgmmaCase x) {
   return by_transposition(x.a_mn, x.b_mn, [&](auto a, auto b) {
     using Tile =
         WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, decltype(a)::value, decltype(b)::value>;
-    auto kernel = matmul_wgmma<Tile, false>;
+    auto kernel = multiply_by_wgmma<Tile, false>;
     if constexpr (Tile::ONE_ITEM)
-      if (x.fused) kernel = matmul_wgmma<Tile, true>;
+      if (x.fused) kernel = multiply_by_wgmma<Tile, true>;
     return WgmmaKernel{reinterpret_cast<const void*>(kernel), Tile::THREADS, Tile::SHARED_BYTES};
   });
 }

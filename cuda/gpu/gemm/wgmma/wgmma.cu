@@ -1,7 +1,7 @@
-// matmul_hopper: what a product needs before and around matmul_wgmma. Operands become boxes that
-// TMA can read (copied where lines are not multiples of 16 bytes, rounded or cut where they are
-// float), the tile and the pieces of k are chosen by estimated clock cycles, and a launch is made
-// for each row of the batch at even distances, as TMA walks no others.
+// matmul_wgmma: what a product needs before and around multiply_by_wgmma. Operands become boxes
+// that TMA can read (copied where lines are not multiples of 16 bytes, rounded or cut where they
+// are float), the tile and the pieces of k are chosen by estimated clock cycles, and a launch is
+// made for each row of the batch at even distances, as TMA walks no others.
 #include "gpu/gemm/wgmma/wgmma.h"
 
 #include <algorithm>
@@ -342,8 +342,8 @@ template <class T> bool countable(const Product<T>& p, const Layout& batch) {
 }  // namespace
 
 template <class T>
-bool matmul_hopper(Call& call, const Product<T>& product, const Layout& layout,
-                   const Epilogue* epilogue, Method method, const WantedTile& wanted) {
+bool matmul_wgmma(Call& call, const Product<T>& product, const Layout& layout,
+                  const Epilogue* epilogue, Method method, const WantedTile& wanted) {
   if (!hopper_device(call) || !countable(product, layout)) return false;
   for_each_row(product, layout, [&](const Product<T>& p, const Matrices& batch, int64_t first) {
     const Plan plan = plan_of(call, wanted, p, batch, method, fuses(epilogue));
@@ -359,20 +359,20 @@ bool matmul_hopper(Call& call, const Product<T>& product, const Layout& layout,
 }
 
 template <class T>
-double hopper_cycles(Call& call, const Product<T>& p, const Layout& batch, Method method) {
+double wgmma_cycles(Call& call, const Product<T>& p, const Layout& batch, Method method) {
   const Matrices row = last_row(batch);
   return (double)batch.n / (double)row.count *
          (plan_of(call, {}, p, row, method, false).cycles + preparing_cycles(p, row, method));
 }
 
-template bool matmul_hopper(Call&, const Product<float>&, const Layout&, const Epilogue*, Method,
-                            const WantedTile&);
-template bool matmul_hopper(Call&, const Product<float16>&, const Layout&, const Epilogue*, Method,
-                            const WantedTile&);
-template bool matmul_hopper(Call&, const Product<bfloat16>&, const Layout&, const Epilogue*, Method,
-                            const WantedTile&);
-template double hopper_cycles(Call&, const Product<float>&, const Layout&, Method);
-template double hopper_cycles(Call&, const Product<float16>&, const Layout&, Method);
-template double hopper_cycles(Call&, const Product<bfloat16>&, const Layout&, Method);
+template bool matmul_wgmma(Call&, const Product<float>&, const Layout&, const Epilogue*, Method,
+                           const WantedTile&);
+template bool matmul_wgmma(Call&, const Product<float16>&, const Layout&, const Epilogue*, Method,
+                           const WantedTile&);
+template bool matmul_wgmma(Call&, const Product<bfloat16>&, const Layout&, const Epilogue*, Method,
+                           const WantedTile&);
+template double wgmma_cycles(Call&, const Product<float>&, const Layout&, Method);
+template double wgmma_cycles(Call&, const Product<float16>&, const Layout&, Method);
+template double wgmma_cycles(Call&, const Product<bfloat16>&, const Layout&, Method);
 
 }  // namespace cdn
