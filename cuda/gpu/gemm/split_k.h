@@ -27,7 +27,8 @@ __global__ void __launch_bounds__(BLOCK, 4)
 
 template <class Y> struct StoreSums {
   Y* y;
-  template <int W, class T> CDN_FN void operator()(int64_t i, const Pack<T, W>& sum) const {
+  template <int W, class T>
+  __device__ __forceinline__ void operator()(int64_t i, const Pack<T, W>& sum) const {
     Pack<Y, W> out;
 #pragma unroll
     for (int w = 0; w < W; w++) out.v[w] = static_cast<Y>(sum.v[w]);
@@ -46,7 +47,8 @@ void sum_split_k(Call& call, Y* y, const T* pieces, int64_t count, int64_t split
 // The same, and what is to follow.
 template <class F> struct FinishSums {
   F finish;
-  template <class T> CDN_FN void operator()(int64_t i, const Pack<T, 1>& sum) const {
+  template <class T>
+  __device__ __forceinline__ void operator()(int64_t i, const Pack<T, 1>& sum) const {
     finish(sum.v[0], i, i - quotient(i, finish.cols) * finish.cols);
   }
 };

@@ -56,8 +56,7 @@ template <int LIMIT> __device__ __forceinline__ int clipped(int64_t left) {
   return left < 0 ? 0 : left < LIMIT ? static_cast<int>(left) : LIMIT;
 }
 
-#if defined(CDN_HOPPER)
-// f(the number of blocks in a cluster as a constant).
+// f(the number of blocks in a cluster, 2, 4 or 8, as a constant).
 template <class F> __device__ __forceinline__ auto with_blocks(int blocks, F&& f) {
   switch (blocks) {
     case 2: return f(std::integral_constant<int, 2>{});
@@ -65,17 +64,15 @@ template <class F> __device__ __forceinline__ auto with_blocks(int blocks, F&& f
     default: return f(std::integral_constant<int, 8>{});
   }
 }
-#endif
 
 struct BlockSync {
   __device__ __forceinline__ void operator()() const { __syncthreads(); }
 };
 
 // Layout has the type Sum, SLICES tiles of ROWS x COLS, and place(row, col) in one of them; packs
-// of 16 bytes stay together. Output is TileOutput or like it; AT_ONCE: how
-// many packs a thread has on their way. All of Layout::THREADS take
-// part; thread is the place among them, and sync() makes them wait for one another. Nothing else
-// uses the memory at `shared` any more.
+// of 16 bytes stay together. Output is TileOutput or like it; AT_ONCE: how many packs a thread has
+// on their way. All of Layout::THREADS take part; thread is the place among them, and sync() makes
+// them wait for one another. Nothing else uses the memory at `shared` any more.
 template <class Layout, class Output, class Sync> struct TileEpilogue {
   using Sum = typename Layout::Sum;
   static constexpr int W = 16 / sizeof(Sum), PACKS = Layout::COLS / W, THREADS = Layout::THREADS,
@@ -116,7 +113,7 @@ template <class Layout, class Output, class Sync> struct TileEpilogue {
   }
 
   // f(row, column) for all packs of the first `rows` rows.
-  template <class F> static __device__ __forceinline__ void each_pack(int thread, int rows, F&& f) {
+  template <class F> __device__ __forceinline__ void each_pack(int rows, F&& f) const {
 #pragma unroll(Output::AT_ONCE)
     for (int q = thread; q < rows * PACKS; q += THREADS) f(q / PACKS, q % PACKS * W);
   }
@@ -129,7 +126,7 @@ template <class Layout, class Output, class Sync> struct TileEpilogue {
   __device__ __forceinline__ void store_rows(int first, int rows, int here, Add&& add) const {
     rows = min(rows, to.rows - first);
     if (to.wide || ADDS)
-      each_pack(thread, rows, [&](int row, int col) {
+      each_pack(rows, [&](int row, int col) {
         const int place = Layout::place(here + row, col);
         const Part sum = add(place);
         if (!to.wide)

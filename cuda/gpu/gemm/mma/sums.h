@@ -80,7 +80,7 @@ __device__ __forceinline__ void store_by_messages(const TileEpilogue<Sums, Outpu
     Sums::put(end.shared, sum, slice, row, col);
     __syncthreads();
     hopper::cluster_wait();
-    end.each_pack(end.thread, Sums::ROWS,
+    end.each_pack(Sums::ROWS,
                   [&](int r, int c) { send(r, c, end.sum_of_slices(Sums::place(r, c))); });
   } else {
     hopper::cluster_wait();

@@ -73,9 +73,9 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 #endif
 
   const TileBlock block(p, grid, work, Tile::BM, Tile::BN);
-  Product<T> here = p;
-  here.move_to(batch.layout, batch.first + blockIdx.z);
-  StageLoader<Tile, Tile::THREADS, A_K_CONTIGUOUS, B_K_CONTIGUOUS> loader(here, block, work);
+  const auto to = output_of<Tile>(p, block, batch, work);
+  p.move_to(batch.layout, batch.first + blockIdx.z);
+  StageLoader<Tile, Tile::THREADS, A_K_CONTIGUOUS, B_K_CONTIGUOUS> loader(p, block, work);
   auto load_stage = [&](int stage, int64_t k_left) {
     loader.load(shared + stage * Tile::STAGE, k_left);
     commit_copies();  // past the end the group is empty, so that counting groups counts tiles
@@ -114,7 +114,6 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     }
   }
 
-  const auto to = output_of<Tile>(p, block, batch, work);
   if (Tile::through_shared(work.joined > 1, work.wide_c)) {
     wait_copies<0>();
     __syncthreads();

@@ -43,7 +43,7 @@ __device__ __forceinline__ void store_sums(
   if (blocks == 1) return end.store();
 #if defined(CDN_HOPPER)
   if (Tile::SLICES > 1)
-    end.each_pack(end.thread, Tile::BM, [&](int row, int col) {
+    end.each_pack(Tile::BM, [&](int row, int col) {
       const int place = Sums::place(row, col);
       end.part(place) = end.sum_of_slices(place);
     });
