@@ -26,9 +26,8 @@ const MatmulKernel& choose_kernel() {
   return matmul_kernel_base();
 }
 
-const MatmulKernel& chosen = choose_kernel();  // as the library is loaded
-
 template <class T> const TileKernel<T>& tile_kernel() {
+  static const MatmulKernel& chosen = choose_kernel();
   if constexpr (sizeof(T) == sizeof(float))
     return chosen.f32;
   else
@@ -172,7 +171,7 @@ template <class T>
 void multiply(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
   const OneProduct<T> other = turned(x);
   const OneProduct<T>& y = plan.turned ? other : x;
-  if (plan.method == Plan<T>::DOTS) return dots(plan, y, memory, serial);
+  if (plan.dots) return dots(plan, y, memory, serial);
   tiles(plan, y, memory, serial);
 }
 

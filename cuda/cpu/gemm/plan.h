@@ -27,8 +27,7 @@ constexpr int64_t FEW_USES = 4;             // panels of the other operand that 
 constexpr int64_t SOME_USES = 16;           // the same, of long runs
 
 template <class T> struct Plan {
-  enum Method { TILES, DOTS };
-  Method method;
+  bool dots;                   // or tiles
   bool turned;                 // c^T = b^T a^T is computed; what follows is of the turned product
   bool pack_a, pack_b;         // by panels for TILES, else whole
   int64_t height, width;       // of a tile
@@ -75,7 +74,6 @@ inline double pack_cost(int64_t rows, int64_t cols, int64_t bytes, double far = 
 template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProduct<T>& x) {
   const int64_t m = x.m, n = x.n, k = x.k, bytes = sizeof(T);
   Plan<T> y{};
-  y.method = Plan<T>::TILES;
   const int64_t row_panels = ceil_div(m, kernel.rows);
   y.height = ceil_div(m, row_panels);  // even panels: 7 + 6 rows are faster than 12 + 1
   // Products of few rows take wider tiles.
@@ -118,7 +116,7 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
 
 template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProduct<T>& x) {
   Plan<T> y{};
-  y.method = Plan<T>::DOTS;
+  y.dots = true;
   y.cost = HUGE_VAL;
   y.pack_a = x.a.col != 1 && x.k > 1;
   y.pack_b = x.b.row != 1 && x.k > 1;
