@@ -1,6 +1,5 @@
 // The drivers as loops over threads and vector lanes. Included by drivers.h only.
 #pragma once
-#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -47,8 +46,10 @@ template <class F> void each_row(Call&, int64_t rows, int64_t cols, F f) {
 
 template <class F> void each_run(Call&, int64_t n, F f) {
   constexpr int RUN = 256;
-  parallel_each(ceil_div(n, RUN), GRAIN / 4 / RUN, [=](int64_t i) {
-    f.template run<RUN>(i * RUN, static_cast<int>(std::min<int64_t>(n - i * RUN, RUN)));
+  parallel_for((n + RUN - 1) / RUN, GRAIN / 4 / RUN, [=](int64_t begin, int64_t end) {
+    const int64_t last = end * RUN < n ? end * RUN : n;
+    for (int64_t i = begin * RUN; i < last; i += RUN)
+      f.template run<RUN>(i, static_cast<int>(last - i < RUN ? last - i : RUN));
   });
 }
 
@@ -85,10 +86,12 @@ void broadcast_rows(std::integer_sequence<int, J...>, const Layout& l, F f, Y* y
     }
     for (int64_t j = 0; j < n; j++) y[i + j] = static_cast<Y>(f(wide(x[at[J] + j * step[J]])...));
   };
-  const int64_t pieces = ceil_div(width, PIECE);
-  parallel_each(l.n / width * pieces, GRAIN / std::min(width, PIECE), [&](int64_t task) {
-    const int64_t column = task % pieces * PIECE;
-    part(task / pieces * width + column, std::min(width - column, PIECE), column);
+  const int64_t pieces = (width + PIECE - 1) / PIECE, work = width < PIECE ? width : PIECE;
+  parallel_for(l.n / width * pieces, GRAIN / work, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t column = task % pieces * PIECE, n = width - column < PIECE ? width - column : PIECE;
+      part(task / pieces * width + column, n, column);
+    }
   });
 }
 
@@ -120,21 +123,9 @@ typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end
   return result;
 }
 
-// Partial results, partial[outer, pieces, inner], joined in their order.
-template <class Op>
-void join_pieces(const Op& op, const typename Op::Acc* partial, int64_t outer, int64_t pieces,
-                 int64_t inner) {
-  for (int64_t o = 0; o < outer; o++, partial += pieces * inner)
-    for (int64_t i = 0; i < inner; i++) {
-      typename Op::Acc result = partial[i];
-      for (int64_t p = 1; p < pieces; p++) result = op.join(result, partial[p * inner + i]);
-      op.store(o * inner + i, result);
-    }
-}
-
 template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
   using Acc = typename Op::Acc;
-  const int64_t chunks = ceil_div(axis, CHUNK);
+  const int64_t chunks = (axis + CHUNK - 1) / CHUNK;
   if (chunks <= 1) {
     parallel_for(outer, GRAIN / (axis + 1) + 1, [&](int64_t begin, int64_t end) {
       for (int64_t o = begin; o < end; o++) op.store(o, reduce_run(op, o * axis, 0, axis));
@@ -142,11 +133,17 @@ template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, co
     return;
   }
   Acc* partial = call.scratch<Acc>(outer * chunks);
-  parallel_each(outer * chunks, 1, [&](int64_t task) {
-    const int64_t from = task % chunks * CHUNK, to = std::min(from + CHUNK, axis);
-    partial[task] = reduce_run(op, task / chunks * axis, from, to);
+  parallel_for(outer * chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t from = task % chunks * CHUNK, to = from + CHUNK < axis ? from + CHUNK : axis;
+      partial[task] = reduce_run(op, task / chunks * axis, from, to);
+    }
   });
-  join_pieces(op, partial, outer, chunks, 1);
+  for (int64_t o = 0; o < outer; o++) {
+    Acc result = partial[o * chunks];
+    for (int64_t c = 1; c < chunks; c++) result = op.join(result, partial[o * chunks + c]);
+    op.store(o, result);
+  }
 }
 
 // Rows of `inner` columns added up in pieces of the axis; WIDTH columns at a time.
@@ -154,35 +151,46 @@ template <class Op>
 void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
   using Acc = typename Op::Acc;
   constexpr int64_t WIDTH = 128, RUN = 256;
-  const int64_t tiles = ceil_div(inner, WIDTH);
-  // Wide rows give work enough without cutting the axis.
-  const int64_t piece = std::max<int64_t>(1, inner >= 4096 ? axis : CHUNK / inner);
-  const int64_t pieces = std::max<int64_t>(1, ceil_div(axis, piece));
+  const int64_t tiles = (inner + WIDTH - 1) / WIDTH;
+  int64_t piece =
+      inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
+  if (piece < 1) piece = 1;
+  const int64_t pieces = axis > piece ? (axis + piece - 1) / piece : 1;
   Acc* partial = pieces > 1 ? call.scratch<Acc>(outer * pieces * inner) : nullptr;
-  const int64_t work = std::min(axis, piece) * std::min(inner, WIDTH);
-  parallel_each(outer * pieces * tiles, GRAIN / (work + 1) + 1, [&](int64_t task) {
-    const int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces,
-                  from = rest % pieces * piece;
-    const int64_t width = std::min(inner - first, WIDTH), to = std::min(from + piece, axis);
-    Acc acc[WIDTH], part[WIDTH];
-    for (int64_t i = 0; i < width; i++) acc[i] = op.start();
-    // In runs, since the rounding of a sum grows with the length of its chain.
-    for (int64_t k = from; k < to;) {
-      for (int64_t i = 0; i < width; i++) part[i] = op.start();
-      for (const int64_t end = std::min(k + RUN, to); k < end; k++) {
-        const int64_t at = (o * axis + k) * inner + first;
-        for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], op.load(at + i, k));
+  int64_t work = (axis < piece ? axis : piece) * (inner < WIDTH ? inner : WIDTH);
+  parallel_for(outer * pieces * tiles, GRAIN / (work + 1) + 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; task++) {
+      int64_t first = task % tiles * WIDTH, rest = task / tiles, o = rest / pieces,
+              from = rest % pieces * piece;
+      int64_t width = inner - first < WIDTH ? inner - first : WIDTH,
+              to = from + piece < axis ? from + piece : axis;
+      Acc acc[WIDTH], part[WIDTH];
+      for (int64_t i = 0; i < width; i++) acc[i] = op.start();
+      for (int64_t k = from;
+           k < to;) {  // in runs, since the rounding of a sum grows with the length of its chain
+        for (int64_t i = 0; i < width; i++) part[i] = op.start();
+        for (int64_t end = k + RUN < to ? k + RUN : to; k < end; k++) {
+          int64_t at = (o * axis + k) * inner + first;
+          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], op.load(at + i, k));
+        }
+        for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
       }
-      for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
-    }
-    for (int64_t i = 0; i < width; i++) {
-      if (partial)
-        partial[rest * inner + first + i] = acc[i];
-      else
-        op.store(o * inner + first + i, acc[i]);
+      for (int64_t i = 0; i < width; i++) {
+        if (partial)
+          partial[rest * inner + first + i] = acc[i];
+        else
+          op.store(o * inner + first + i, acc[i]);
+      }
     }
   });
-  if (partial) join_pieces(op, partial, outer, pieces, inner);
+  if (!partial) return;
+  for (int64_t o = 0; o < outer; o++)
+    for (int64_t i = 0; i < inner; i++) {
+      Acc result = partial[o * pieces * inner + i];
+      for (int64_t p = 1; p < pieces; p++)
+        result = op.join(result, partial[(o * pieces + p) * inner + i]);
+      op.store(o * inner + i, result);
+    }
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {

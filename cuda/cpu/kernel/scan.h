@@ -50,12 +50,13 @@ template <class Op>
 void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
   using Acc = typename Op::Base::Acc;
   if (outer * axis * inner == 0) return;
-  const int64_t tile = std::min(inner, SCAN_WIDTH), tiles = ceil_div(inner, tile);
-  // Wide rows give work enough without cutting the axis.
-  const int64_t piece = std::max<int64_t>(1024, inner >= 4096 ? axis : CHUNK / inner);
-  const int64_t pieces = ceil_div(axis, piece);
+  const int64_t tile = inner < SCAN_WIDTH ? inner : SCAN_WIDTH, tiles = (inner + tile - 1) / tile;
+  int64_t piece =
+      inner >= 4096 ? axis : CHUNK / inner;  // wide rows give work enough without cutting the axis
+  if (piece < 1024) piece = 1024;
+  const int64_t pieces = (axis + piece - 1) / piece;
   Acc* totals = pieces > 1 ? call.scratch<Acc>(outer * pieces * inner) : nullptr;
-  const int64_t work = std::min(axis, piece) * tile, grain = GRAIN / 2 / work + 1;
+  const int64_t work = (axis < piece ? axis : piece) * tile, grain = GRAIN / 2 / work + 1;
   // A task is a tile of columns of one piece of one outer index.
   auto each_task = [&](auto body) {
     parallel_for(outer * pieces * tiles, grain, [&](int64_t begin, int64_t end) {
