@@ -91,21 +91,32 @@ template <class T, int BYTES> struct Part {
 
 #endif
 
-// The lanes of a vector, added up in 16 bytes: half to half.
-template <class T, int BYTES> Vector<T, 16> folded(Vector<T, BYTES> v) {
-  if constexpr (BYTES == 16) {
-    return v;
-  } else {
-    Vector<T, BYTES / 2> half[2];
-    __builtin_memcpy(half, &v, BYTES);
-    return folded<T, BYTES / 2>(half[0] + half[1]);
-  }
+// The lanes of a vector, added up in 16 bytes.
+#if defined(__AVX512F__)  // with masks of all ones: GCC warns of what its headers do without
+inline Vector<float, 16> folded(Vector<float> v) {
+  __m256 half = _mm512_maskz_extractf32x8_ps(0xff, v, 0) + _mm512_maskz_extractf32x8_ps(0xff, v, 1);
+  return _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1);
 }
+inline Vector<double, 16> folded(Vector<double> v) {
+  __m256d half = _mm512_maskz_extractf64x4_pd(0xf, v, 0) + _mm512_maskz_extractf64x4_pd(0xf, v, 1);
+  return _mm256_castpd256_pd128(half) + _mm256_extractf128_pd(half, 1);
+}
+#elif defined(__AVX__)
+inline Vector<float, 16> folded(Vector<float> v) {
+  return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
+}
+inline Vector<double, 16> folded(Vector<double> v) {
+  return _mm256_castpd256_pd128(v) + _mm256_extractf128_pd(v, 1);
+}
+#else
+inline Vector<float, 16> folded(Vector<float> v) { return v; }
+inline Vector<double, 16> folded(Vector<double> v) { return v; }
+#endif
 
 // y[j] = the sum of the j-th vector's lanes.
 template <class T> void sums_of_lanes(T* y, const Vector<T>* v) {
   auto pair = [v](int j) {  // of float: a0 + a2, b0 + b2, a1 + a3, b1 + b3
-    const auto a = folded<T, VECTOR_BYTES>(v[j]), b = folded<T, VECTOR_BYTES>(v[j + 1]);
+    const auto a = folded(v[j]), b = folded(v[j + 1]);
     return low(a, b) + high(a, b);
   };
   const auto ab = pair(0), cd = pair(2);
