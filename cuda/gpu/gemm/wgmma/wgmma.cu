@@ -142,7 +142,7 @@ struct Plan {
 };
 
 TileCost cost_of(WgmmaExtent tile, int planes, bool boxes_out) {
-  constexpr double SHARED_BYTES = 130, STORE_WORDS = 1500, EACH_WORD = 0.35;
+  constexpr double SHARED_BYTES = 130, STORE_WORDS = 400, EACH_WORD = 0.08;
   const int products = planes == 2 ? 3 : 1;
   // Of the tensor cores' rate; with two planes sums are added up in between.
   const double busy = planes == 2 ? 0.78 : 0.92;
