@@ -73,8 +73,7 @@ void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_
   }
   int64_t row_tiles = (rows + TILE - 1) / TILE, col_tiles = (cols + TILE - 1) / TILE;
   int64_t tiles = checked_product("tiles", batch, row_tiles, col_tiles);
-  auto move = [&](auto index) {
-    using Index = decltype(index);
+  auto move = [&]<class Index>(Index) {
     launch(call, transpose_tiles<Index, TILE, T>, {grid_for(tiles)}, y, x, tiles, rows, cols,
            static_cast<Index>(row_tiles), static_cast<Index>(col_tiles));
   };

@@ -95,8 +95,7 @@ template <class F, class T> struct Slope {
 template <class F>
 int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
              int32_t dtype) {
-  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     using C = Compute<T>;
     T* to = call.out<T>(y, "y", n);
     const T* from = call.in<T>(x, "x", n);
@@ -107,8 +106,7 @@ int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t 
 template <class F>
 int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
                   int64_t n, double parameter, double scale, int32_t dtype) {
-  return run(name, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
     using C = Compute<T>;
     T* to = call.out<T>(dx, "dx", n);
     Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale),
@@ -150,8 +148,7 @@ CDN_LOSS(kl_div_log_loss, KlDivLog)
 
 CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
                                int32_t dtype) {
-  return run("cdn_scale_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_scale_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     T* to = call.out<T>(dx, "dx", n);
     const T* from = call.in<T>(x, "x", n);
     const T* upstream = call.in<T>(dy, "dy", 1);

@@ -191,8 +191,7 @@ Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, 
 
 CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch,
                                      int64_t channels, int64_t inner, int32_t dtype) {
-  return run("cdn_batch_norm_stats", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_batch_norm_stats", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     if (n == 0 && channels > 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
@@ -222,8 +221,7 @@ CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, in
 CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
                                      uint32_t mean, uint32_t var, int64_t channels, int64_t count,
                                      double momentum, int32_t cumulative, int32_t dtype) {
-  return run("cdn_batch_norm_track", Floats{}, dtype, [&](Call& call, auto zero) {
-    using S = decltype(zero);
+  return run("cdn_batch_norm_track", Floats{}, dtype, [&]<class S>(Call& call, S) {
     checked_size("channels", channels);
     checked_size("count", count);
     if (cumulative && !tracked)
@@ -247,8 +245,7 @@ CDN_API int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var
 CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t var, uint32_t weight,
                                uint32_t bias, int64_t batch, int64_t channels, int64_t inner,
                                double eps, int32_t dtype) {
-  return run("cdn_batch_norm", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_batch_norm", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     T* to = call.out<T>(y, "y", n);
     const T* from = call.in<T>(x, "x", n);
@@ -265,8 +262,7 @@ CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t v
 CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
                                     uint32_t mean, uint32_t var, int64_t batch, int64_t channels,
                                     int64_t inner, double eps, int32_t dtype) {
-  return run("cdn_batch_norm_sums", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_batch_norm_sums", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     GradSums<T> op;
     OverRowSums<T> over;
@@ -290,8 +286,7 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
                                     uint32_t var, uint32_t weight, uint32_t dweight, uint32_t dbias,
                                     int64_t batch, int64_t channels, int64_t inner, double eps,
                                     int32_t dtype) {
-  return run("cdn_batch_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_batch_norm_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("batch, channels, inner", batch, channels, inner);
     if (!dweight != !dbias)
       CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");

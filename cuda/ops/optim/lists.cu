@@ -187,8 +187,7 @@ struct UpdateScale {
 template <bool WIDE = false, int LISTS, class Make>
 void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count,
               int32_t dtype, Make make, const Advance<LerpValues>& advance = {}) {
-  with_float(dtype, [&](auto zero) {
-    using T = decltype(zero);
+  with_float(dtype, [&]<class T>(T) {
     using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
     const auto f = make(Compute<T>{});
     const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, sizes, count);
@@ -206,8 +205,7 @@ CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* siz
   return run("cdn_list_norm", Call::UNCHECKED, [&](Call& call) {
     if (!(p > 0)) CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be above 0, or infinity", p);
     double* to = call.out<double>(y, "y", 1);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
+    with_float(dtype, [&]<class T>(T) {
       const List lists[] = {{xs, "xs", false, false}};
       const auto tables = read_lists<PARTIAL_SIZE, T>(call, lists, sizes, count);
       if (p == 1) return norm<Power::ONE, T>(call, to, tables, p);
@@ -230,10 +228,8 @@ CDN_API int32_t cdn_list_clip_norm(const uint32_t* xs, uint32_t norm, const int6
 CDN_API int32_t cdn_list_clip(const uint32_t* xs, const int64_t* sizes, int32_t count, double low,
                               double high, int32_t dtype) {
   return run("cdn_list_clip", Call::UNCHECKED, [&](Call& call) {
-    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype, [&](auto zero) {
-      using C = decltype(zero);
-      return Clip<C>{{}, static_cast<C>(low), static_cast<C>(high)};
-    });
+    elements(call, {{xs, "xs", true, false}}, sizes, count, dtype,
+             [&]<class C>(C) { return Clip<C>{{}, static_cast<C>(low), static_cast<C>(high)}; });
   });
 }
 
@@ -252,8 +248,7 @@ CDN_API int32_t cdn_list_lerp(const uint32_t* ys, const uint32_t* xs, const int6
         clock ? clock_of(call, clock) : nullptr, skip_of(call, skip), {weight, first}};
     elements<true>(
         call, {{ys, "ys"}, {xs, "xs", false, false}}, sizes, count, dtype,
-        [&](auto zero) {
-          using C = decltype(zero);
+        [&]<class C>(C) {
           return Lerp<C>{advance.clock, advance.skip, static_cast<C>(weight),
                          static_cast<C>(1 - weight)};
         },

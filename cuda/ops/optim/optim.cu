@@ -187,8 +187,7 @@ int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_
              const Values& values, Make make) {
   return run(name, Call::UNCHECKED, [&](Call& call) {
     const Advance<Values> advance{clock_of(call, with.clock), skip_of(call, with.skip), values};
-    with_float(with.dtype, [&](auto zero) {
-      using T = decltype(zero);
+    with_float(with.dtype, [&]<class T>(T) {
       const auto rule = make(Compute<T>{});
       using Rule = std::decay_t<decltype(rule)>;
       List lists[2 + Rule::STATES] = {{with.params, "params", true, false},

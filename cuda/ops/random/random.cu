@@ -94,8 +94,7 @@ CDN_API int32_t cdn_uniform(uint32_t y, uint32_t state, int64_t n, double low, d
                             int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_uniform", [&](Call& call) {
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
+    with_float(dtype, [&]<class T>(T) {
       using C = Compute<T>;
       need_finite("low", static_cast<C>(static_cast<T>(low)));
       need_finite("high", static_cast<C>(static_cast<T>(high)));
@@ -115,8 +114,7 @@ CDN_API int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, d
                            int64_t seed, int64_t offset, int32_t dtype) {
   return run("cdn_normal", [&](Call& call) {
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
+    with_float(dtype, [&]<class T>(T) {
       using C = Compute<T>;
       need_finite("mean", static_cast<C>(static_cast<T>(mean)));
       need_finite("std", static_cast<C>(static_cast<T>(std)));

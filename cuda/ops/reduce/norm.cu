@@ -89,8 +89,7 @@ void need_identity(const Sizes& n, double p) {
 
 CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                                 double p, int32_t dtype) {
-  return run("cdn_vector_norm", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_vector_norm", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     need_identity(n, p);
     T* to = call.out<T>(y, "y", n.out);
@@ -109,8 +108,7 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
 CDN_API int32_t cdn_vector_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
                                      int64_t outer, int64_t axis, int64_t inner, double p,
                                      int32_t dtype) {
-  return run("cdn_vector_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_vector_norm_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     T* to = call.out<T>(dx, "dx", n.in);
     const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);
