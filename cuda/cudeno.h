@@ -416,46 +416,25 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
 int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
                     int64_t offset, int32_t dtype);
 
-/* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge;
- * the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms for x
- * and probabilities for target, kl_div_log logarithms for both. Their gradients by x: dx = dy[0] *
- * scale * the slope; a dy of 0 stands for 1. */
-int32_t cdn_mse_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                     int32_t dtype);
-int32_t cdn_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                    int32_t dtype);
-int32_t cdn_smooth_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                           int32_t dtype);
-int32_t cdn_huber_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                       int32_t dtype);
-int32_t cdn_bce_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                     int32_t dtype);
-int32_t cdn_bce_with_logits_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n,
-                                 double parameter, int32_t dtype);
-int32_t cdn_hinge_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                       int32_t dtype);
-int32_t cdn_kl_div_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                        int32_t dtype);
-int32_t cdn_kl_div_log_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                            int32_t dtype);
-int32_t cdn_mse_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                          double parameter, double scale, int32_t dtype);
-int32_t cdn_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                         double parameter, double scale, int32_t dtype);
-int32_t cdn_smooth_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                                double parameter, double scale, int32_t dtype);
-int32_t cdn_huber_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                            double parameter, double scale, int32_t dtype);
-int32_t cdn_bce_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                          double parameter, double scale, int32_t dtype);
-int32_t cdn_bce_with_logits_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
-                                      int64_t n, double parameter, double scale, int32_t dtype);
-int32_t cdn_hinge_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                            double parameter, double scale, int32_t dtype);
-int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                             double parameter, double scale, int32_t dtype);
-int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                                 double parameter, double scale, int32_t dtype);
+/* Losses of n elements by kind; floats. parameter is beta of smooth_l1, delta of huber, margin of
+ * hinge; the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms
+ * for x and probabilities for target, kl_div_log logarithms for both. The gradient by x: dx = dy[0]
+ * * scale * the slope; a dy of 0 stands for 1. */
+enum {
+  CDN_LOSS_MSE = 0,
+  CDN_LOSS_L1 = 1,
+  CDN_LOSS_SMOOTH_L1 = 2,
+  CDN_LOSS_HUBER = 3,
+  CDN_LOSS_BCE = 4,
+  CDN_LOSS_BCE_WITH_LOGITS = 5,
+  CDN_LOSS_HINGE = 6,
+  CDN_LOSS_KL_DIV = 7,
+  CDN_LOSS_KL_DIV_LOG = 8
+};
+int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t kind,
+                 int32_t dtype);
+int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                      double parameter, double scale, int32_t kind, int32_t dtype);
 
 /* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
  * total is float64 when dtype is that, else float32. */
