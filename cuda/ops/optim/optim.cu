@@ -76,7 +76,7 @@ template <class C, bool MOMENTUM> struct Sgd : Rule<C, MOMENTUM> {
 };
 
 // The running means that Adam and NAdam share.
-template <class C, int N> struct Moments : Rule<C, N> {
+template <class C> struct Moments {
   C beta1, beta2, rest1, rest2, eps, weight_decay;
   CDN_FN C update(C p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
@@ -94,14 +94,15 @@ struct AdamValues {
     c.value[2] = 1 - c.lr * decay;
   }
 };
-template <class C, bool AMSGRAD> struct Adam : Moments<C, AMSGRAD ? 3 : 2> {
+template <class C, bool AMSGRAD> struct Adam : Rule<C, AMSGRAD ? 3 : 2> {
+  Moments<C> moments;
   C rate = {}, root_correction = {}, shrink = {};
   CDN_FN void begin(const Clock& c) { c.get(rate, root_correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    this->update(p, g, s);
+    moments.update(p, g, s);
     if (AMSGRAD) s[2] = fn::larger(s[2], s[1]);
-    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + this->eps));
+    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + moments.eps));
   }
 };
 
@@ -119,13 +120,14 @@ struct NAdamValues {
     c.value[3] = 1 - c.lr * decay;
   }
 };
-template <class C> struct NAdam : Moments<C, 2> {
+template <class C> struct NAdam : Rule<C, 2> {
+  Moments<C> moments;
   C grad_rate = {}, momentum_rate = {}, correction = {}, shrink = {};
   CDN_FN void begin(const Clock& c) { c.get(grad_rate, momentum_rate, correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    g = this->update(p, g, s);
-    C scale = fn::sqrt(s[1] / correction) + this->eps;
+    g = moments.update(p, g, s);
+    C scale = fn::sqrt(s[1] / correction) + moments.eps;
     p -= grad_rate * (g / scale);
     p -= momentum_rate * (s[0] / scale);
   }
@@ -207,17 +209,6 @@ int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_
 template <class R, class... N> R rule(N... numbers) {
   return {{}, static_cast<typename R::Compute>(numbers)...};
 }
-template <class R> R rule_of_moments(double beta1, double beta2, double eps, double weight_decay) {
-  using C = typename R::Compute;
-  return {{{},
-           static_cast<C>(beta1),
-           static_cast<C>(beta2),
-           static_cast<C>(1 - beta1),
-           static_cast<C>(1 - beta2),
-           static_cast<C>(eps),
-           static_cast<C>(weight_decay)}};
-}
-
 template <class F> int32_t choose(bool which, F f) {
   return which ? f(std::true_type{}) : f(std::false_type{});
 }
@@ -248,8 +239,8 @@ CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, con
     return step("cdn_adam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
                 {{means, "means"}, {squares, "squares"}, {largest, "largest"}},
                 AdamValues{beta1, beta2, shrinks}, [&](auto zero) {
-                  return rule_of_moments<Adam<decltype(zero), decltype(amsgrad)::value>>(
-                      beta1, beta2, eps, coupled);
+                  return rule<Adam<decltype(zero), decltype(amsgrad)::value>>(
+                      beta1, beta2, 1 - beta1, 1 - beta2, eps, coupled);
                 });
   });
 }
@@ -263,7 +254,8 @@ CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, co
   return step("cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
               {{means, "means"}, {squares, "squares"}},
               NAdamValues{beta1, beta2, momentum_decay, shrinks}, [&](auto zero) {
-                return rule_of_moments<NAdam<decltype(zero)>>(beta1, beta2, eps, coupled);
+                return rule<NAdam<decltype(zero)>>(beta1, beta2, 1 - beta1, 1 - beta2, eps,
+                                                   coupled);
               });
 }
 
