@@ -2,14 +2,13 @@
 // zeroing, an exponential moving average, and taking out the scale of a loss. A factor that was
 // computed is read from device memory by the kernel that needs it, so that nothing has to wait for
 // it.
-#include "ops/optim/clock.h"
+#include "ops/optim/elements.h"
 #include "ops/reduce/norm.h"
 
 using namespace cdn;
 
 namespace {
 
-constexpr int64_t CHUNK_SIZE = 1024;  // of what is done element by element
 // Elements of a partial sum; fixed, so that sums do not depend on the device.
 constexpr int64_t PARTIAL_SIZE = 16384;
 
@@ -39,32 +38,8 @@ template <class Rule> struct TotalNorm : Rule {
   CDN_FN void store(int64_t, double sum) const { *y = this->result(sum); }
 };
 
-// ---- element by element; the first list, which is written, is of type Y
+// ---- element by element
 
-template <class T, class Y, int LISTS, class F> struct Elements {
-  Tensors<LISTS> table;
-  F f;
-
-  struct Row {
-    Chunk<LISTS> chunk;
-    int64_t count;
-    F f;
-    CDN_FN void operator()(int64_t i) const {
-      Compute<T> x[LISTS];
-      x[0] = wide(chunk.template list<Y>(0)[i]);
-      for (int l = 1; l < LISTS; l++) x[l] = wide(chunk.template list<T>(l)[i]);
-      chunk.template list<Y>(0)[i] = static_cast<Y>(f(x));
-    }
-  };
-  CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, 0, f};
-    if (row.f.begin()) row.count = chunk.count;
-    return row;
-  }
-};
-
-// begin() is called once for each chunk, and says whether there is anything to do.
 struct Always {
   CDN_FN bool begin() const { return true; }
 };
@@ -151,19 +126,13 @@ struct UpdateScale {
   }
 };
 
-// make(zero) gives the functor in the type of `zero`. WIDE: the first list is. `advance` comes
-// first, once all was checked.
+// make(zero) gives the functor in the type of `zero`. WIDE: the first list is.
 template <bool WIDE = false, int LISTS, class Make>
 void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count,
               int32_t dtype, Make make, const Advance<LerpValues>& advance = {}) {
   with_float(dtype, [&]<class T>(T) {
     using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
-    const auto f = make(Compute<T>{});
-    const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, sizes, count);
-    advance.queue(call);
-    for (const auto& table : tables)
-      each_row(call, table.chunks(), CHUNK_SIZE,
-               Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
+    each_element<T, Y>(call, lists, sizes, count, make(Compute<T>{}), advance);
   });
 }
 

@@ -3,41 +3,24 @@
 // computed and, but for the parameter, kept in Compute<T>: a mean stored in 16 bits would stand
 // still or vanish. What depends on the number of the step is computed by one thread before, in
 // float64 (clock.h), and taken by a rule's begin().
-#include "ops/optim/clock.h"
+#include "ops/optim/elements.h"
 
 using namespace cdn;
 
 namespace {
 
-constexpr int64_t CHUNK_SIZE = 1024;  // small, since layers have many tensors of few elements
-
-template <class T, class Rule> struct Step {
-  static constexpr int LISTS = 2 + Rule::STATES;
-  Tensors<LISTS> table;
+template <class Rule> struct Step {
+  using C = typename Rule::Compute;
   Rule rule;
   const Clock* clock;
   bool maximize;
-
-  struct Row {
-    Chunk<LISTS> chunk;
-    int64_t count;
-    Rule rule;
-    bool maximize;
-    CDN_FN void operator()(int64_t i) const {
-      using C = Compute<T>;
-      T* param = chunk.template list<T>(0);
-      C p = wide(param[i]), g = wide(chunk.template list<T>(1)[i]), s[LISTS];  // LISTS: never empty
-      for (int k = 0; k < Rule::STATES; k++) s[k] = chunk.template list<C>(2 + k)[i];
-      rule(p, maximize ? -g : g, s);
-      for (int k = 0; k < Rule::STATES; k++) chunk.template list<C>(2 + k)[i] = s[k];
-      param[i] = static_cast<T>(p);
-    }
-  };
-  CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, clock->runs != 0 ? chunk.count : 0, rule, maximize};
-    row.rule.begin(*clock);
-    return row;
+  CDN_FN bool begin() {
+    rule.begin(*clock);
+    return clock->runs != 0;
+  }
+  CDN_FN C operator()(C* x) const {
+    rule(x[0], maximize ? -x[1] : x[1], x + 2);
+    return x[0];
   }
 };
 
@@ -195,12 +178,8 @@ int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_
       List lists[2 + Rule::STATES] = {{with.params, "params", true, false},
                                       {with.grads, "grads", false, false}};
       for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
-      static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
-      const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count);
-      advance.queue(call);
-      for (const auto& table : tables)
-        each_row(call, table.chunks(), CHUNK_SIZE,
-                 Step<T, Rule>{table, rule, advance.clock, with.maximize != 0});
+      const Step<Rule> step{rule, advance.clock, with.maximize != 0};
+      each_element<T, T, Rule::STATES>(call, lists, with.sizes, with.count, step, advance);
     });
   });
 }
