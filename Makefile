@@ -85,7 +85,7 @@ ISA_FLAGS_avx2   := -march=x86-64-v3
 ISA_FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
 # Never -ffast-math: it breaks NaN and infinity.
-CXX_FLAGS := -std=c++17 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra \
+CXX_FLAGS := -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -Wall -Wextra \
   -fno-math-errno -fno-trapping-math -pthread \
   $(if $(CLANG),-Wno-pass-failed $(if $(LIBMVEC),-fveclib=libmvec))
 HARDEN     := -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -159,7 +159,7 @@ COMPRESS := $(and $(NVCC),$(findstring --compress-mode,$(shell "$(NVCC)" --help 
 COMPRESS := $(if $(COMPRESS),--compress-mode=size)
 # -O is the host code's, which only checks and launches; device code is always optimized in full.
 # For a profiler that is to show source lines: make cuda NVCCFLAGS=-lineinfo.
-FLAGS_cuda := -std=c++17 -O1 --cudart static --expt-relaxed-constexpr --threads 4 $(GENCODE) \
+FLAGS_cuda := -std=c++20 -O1 --cudart static --expt-relaxed-constexpr --threads 4 $(GENCODE) \
   $(HOST_COMPILER) $(COMPRESS) \
   -Xcompiler=-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-Wall,-fstack-protector-strong \
   -Xcompiler=-U_FORTIFY_SOURCE,-D_FORTIFY_SOURCE=2 '-DCDN_ARCHS="$(strip $(CUDA_TARGETS))"' \

@@ -11,17 +11,13 @@ template <class F> struct Just {
   template <class T> F operator()(T) const { return {}; }
 };
 template <template <class> class F, class... P> auto with(P... parameters) {
-  return [=](auto zero) {
-    using T = decltype(zero);
-    return F<T>{Converted<T>{}(parameters)...};
-  };
+  return [=]<class T>(T) { return F<T>{Converted<T>{}(parameters)...}; };
 }
 
 template <class DTypes, class Make>
 int32_t unary(const char* op, DTypes with_dtype, Make make, uint32_t y, uint32_t x, int64_t n,
               int32_t dtype) {
-  return run(op, Call::IN_PLACE, with_dtype, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, Call::IN_PLACE, with_dtype, dtype, [&]<class T>(Call& call, T) {
     T* to = call.out<T>(y, "y", n);
     map(call, n, make(Compute<T>{}), to, call.in<T>(x, "x", n));
   });
@@ -30,8 +26,7 @@ int32_t unary(const char* op, DTypes with_dtype, Make make, uint32_t y, uint32_t
 template <class DTypes, class Make>
 int32_t unary_grad(const char* op, DTypes with_dtype, Make make, uint32_t dx, uint32_t dy,
                    uint32_t saved, int64_t n, int32_t dtype) {
-  return run(op, Call::IN_PLACE, with_dtype, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, Call::IN_PLACE, with_dtype, dtype, [&]<class T>(Call& call, T) {
     T* to = call.out<T>(dx, "dx", n);
     const T* upstream = call.in<T>(dy, "dy", n);
     map(call, n, make(Compute<T>{}), to, upstream, call.in<T>(saved, "x or y", n));

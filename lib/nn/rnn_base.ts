@@ -9,7 +9,7 @@ import { ShapeError } from "../native/errors.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { dropout } from "../ops/random/dropout.ts";
 import { probabilityOf } from "../ops/random/_probability.ts";
-import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
+import type { RecurrentWeights } from "../ops/recurrent/_plan.ts";
 import { slice } from "../ops/shape/slice.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";

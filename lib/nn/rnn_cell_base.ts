@@ -5,7 +5,7 @@ import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";
-import type { RecurrentWeights } from "../ops/recurrent/_recurrent.ts";
+import type { RecurrentWeights } from "../ops/recurrent/_plan.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./_uniform.ts";

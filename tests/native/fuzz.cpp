@@ -8,7 +8,7 @@
 //
 // `make asan` and `make tsan` link it with the CPU library under the sanitizers. For any other
 // library, the CUDA one for instance:
-//   g++ -std=c++17 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
+//   g++ -std=c++20 -O1 -Icuda tests/native/fuzz.cpp -o fuzz -ldl -pthread
 //   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
 #include <atomic>
 #include <cstddef>

@@ -104,8 +104,7 @@ template <class F, class Y, class T> void apply(Call& call, const Arguments& x) 
 // The result has the inputs' type, or what f makes of it: a comparison's is uint8.
 template <class F, class DTypes>
 int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
-  return run(op, with_dtype, x.dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, with_dtype, x.dtype, [&]<class T>(Call& call, T zero) {
     using Result = decltype(F{}(wide(zero), wide(zero)));
     using Y = typename std::conditional<std::is_same<Result, uint8_t>::value, uint8_t, T>::type;
     apply<F, Y, T>(call, x);

@@ -53,12 +53,6 @@ template <class T> struct ClipGrad {
   CDN_FN T operator()(T dy, T x) const { return x >= low && x <= high ? dy : T(0); }
 };
 
-template <class T> struct Constant {
-  T value;
-  T* y;
-  CDN_FN void operator()(int64_t i) const { y[i] = value; }
-};
-
 }  // namespace
 
 CDN_UNARY(neg, Neg, Numbers)
@@ -90,18 +84,16 @@ CDN_API int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, d
 }
 
 CDN_API int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype) {
-  return run("cdn_fill", Any{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_fill", Any{}, dtype, [&]<class T>(Call& call, T) {
     each(call, n, Constant<T>{Converted<T>{}(value), call.out<T>(y, "y", n)});
   });
 }
 
 CDN_API int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_dtype) {
-  return run("cdn_cast", Call::IN_PLACE, Any{}, y_dtype, [&](Call& call, auto y_zero) {
-    with_any(x_dtype, [&](auto x_zero) {
-      using Y = decltype(y_zero);
+  return run("cdn_cast", Call::IN_PLACE, Any{}, y_dtype, [&]<class Y>(Call& call, Y) {
+    with_any(x_dtype, [&]<class X>(X) {
       Y* to = call.out<Y>(y, "y", n);
-      map(call, n, Converted<Y>{}, to, call.in<decltype(x_zero)>(x, "x", n));
+      map(call, n, Converted<Y>{}, to, call.in<X>(x, "x", n));
     });
   });
 }

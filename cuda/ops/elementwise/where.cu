@@ -28,8 +28,7 @@ template <class T> struct SelectBoth {
 // A number as the dtype stores it.
 template <class Word> Word word_of(double value, int32_t dtype) {
   Word word{};
-  with_any(dtype, [&](auto zero) {
-    using T = decltype(zero);
+  with_any(dtype, [&]<class T>(T) {
     if constexpr (sizeof(T) == sizeof(Word))
       word = bits_as<Word>(static_cast<T>(Converted<Compute<T>>{}(value)));
   });
@@ -41,8 +40,7 @@ template <class Word> Word word_of(double value, int32_t dtype) {
 CDN_API int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b,
                           const int64_t* layout, int32_t rank, double a_scalar, double b_scalar,
                           int32_t dtype) {
-  return run("cdn_where", AnyWord{}, dtype, [&](Call& call, auto word) {
-    using T = decltype(word);
+  return run("cdn_where", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Reach reach[3];
     Layout l = read_layout(layout, rank, 3, reach);
     for (const Reach& r : reach)

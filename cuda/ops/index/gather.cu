@@ -55,8 +55,7 @@ template <class T> struct OneHot {
 
 CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
                            int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
-  return run("cdn_gather", AnyWord{}, dtype, [&](Call& call, auto word) {
-    using T = decltype(word);
+  return run("cdn_gather", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Reach reach[2];
     Layout l = read_layout(layout, rank, 2, reach);
     if (reach[0].low < 0 || reach[1].low < 0)
@@ -77,8 +76,7 @@ CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t
 }
 
 CDN_API int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype) {
-  return run("cdn_one_hot", Any{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_one_hot", Any{}, dtype, [&]<class T>(Call& call, T) {
     int64_t size = checked_product("n, classes", n, classes);
     T* to = call.out<T>(y, "y", size);
     const int32_t* hot = call.in<int32_t>(index, "index", n);

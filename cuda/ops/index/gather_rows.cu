@@ -45,9 +45,7 @@ CDN_API int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t 
                dtype_name(y_dtype));
     int64_t n = checked_product("rows, cols", rows, cols),
             x_n = checked_product("x_rows, cols", x_rows, cols);
-    auto launch = [&](auto y_zero, auto x_zero) {
-      using Y = decltype(y_zero);
-      using X = decltype(x_zero);
+    auto launch = [&]<class Y, class X>(Y, X) {
       GatherRows<Y, X> op{call.out<Y>(y, "y", n),
                           call.in<X>(x, "x", x_n),
                           call.in<int32_t>(index, "index", rows),

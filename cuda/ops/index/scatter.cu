@@ -95,17 +95,12 @@ void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int6
 }
 #endif
 
-template <class T> struct Zero {
-  T* y;
-  CDN_FN void operator()(int64_t i) const { y[i] = static_cast<T>(0.0f); }
-};
-
 // What is added to: x, or zeros where it has no handle.
 template <class T> void begin(Call& call, T* y, const T* x, int64_t n) {
   if (x)
     map(call, n, Same{}, y, x);
   else
-    each(call, n, Zero<T>{y});
+    each(call, n, Constant<T>{static_cast<T>(0.0f), y});
 }
 
 struct IndexKeys {
@@ -144,8 +139,7 @@ template <class T> struct AddOnce {
 CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src,
                                 const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
                                 int64_t y_n, int32_t unique, int32_t dtype) {
-  return run("cdn_scatter_add", Numbers{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_scatter_add", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     Reach reach;
     Layout l = read_layout(layout, rank, 1, &reach);
     if (reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
@@ -164,8 +158,7 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
     if (l.n == 0) return;
     axis.fault = call.fault();
     if (unique) return each_indexed<1>(call, l, chosen, axis, AddOnce<T>{to, from});
-    auto by = [&](auto key) {
-      using Key = decltype(key);
+    auto by = [&]<class Key>(Key) {
       Key* keys = call.scratch<Key>(l.n);
       each_indexed<1>(call, l, chosen, axis, TargetKeys<Key>{keys, y_n});
       sum_elements(call, to, from, keys, groups_of(l, reach, along, y_n), l.n, y_n);
@@ -177,8 +170,7 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
 CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer,
                               int64_t extent, int64_t inner, int64_t n, int64_t skip,
                               int32_t dtype) {
-  return run("cdn_index_add", Numbers{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_index_add", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     int64_t y_n = checked_product("outer, extent, inner", outer, extent, inner);
     int64_t src_n = checked_product("outer, n, inner", outer, n, inner);
     if (extent > INT32_MAX)

@@ -32,8 +32,7 @@ template <class T> struct TakeFirst {
 
 CDN_API int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
                          int64_t k, int32_t descending, int32_t dtype) {
-  return run("cdn_topk", Any{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_topk", Any{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", rows, cols);
     if (k < 0 || k > cols)
       CDN_FAIL(CDN_BAD_ARGUMENT, "k is %lld; it must be in 0..%lld", (long long)k, (long long)cols);

@@ -36,13 +36,11 @@ template <class T, class Target> struct CrossEntropy : MaxThenSumExp<T> {
 CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target,
                                   int64_t n_rows, int64_t cols, int32_t ignore_index, int32_t dtype,
                                   int32_t target_dtype) {
-  return run("cdn_cross_entropy", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_cross_entropy", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     if (cols == 0 && n_rows > 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to choose");
-    with_target(target_dtype, [&](auto target_zero) {
-      using Target = decltype(target_zero);
+    with_target(target_dtype, [&]<class Target>(Target) {
       CrossEntropy<T, Target> op;
       op.loss = call.out<T>(loss, "loss", n_rows);
       op.dx = call.optional_out<T>(dx, "dx", n);

@@ -79,29 +79,26 @@ template <class F> int32_t run_nll(const char* op, int32_t dtype, int32_t target
 CDN_API int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight,
                              int64_t outer, int64_t classes, int64_t inner, int32_t ignore_index,
                              int32_t dtype, int32_t target_dtype) {
-  return run_nll("cdn_nll_loss", dtype, target_dtype, [&](Call& call, auto zero, auto target_zero) {
-    using T = decltype(zero);
-    using Target = decltype(target_zero);
-    int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
-    int64_t n_rows = checked_product("outer, inner", outer, inner);
-    NllLoss<T, Target> op;
-    op.loss = call.out<T>(loss, "loss", n_rows);
-    op.x = call.in<T>(x, "x", n);
-    op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
-    op.weight = call.optional<T>(weight, "weight", classes);
-    op.inner = inner;
-    op.fault = call.fault();
-    each(call, n_rows, op);
-  });
+  return run_nll("cdn_nll_loss", dtype, target_dtype,
+                 [&]<class T, class Target>(Call& call, T, Target) {
+                   int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
+                   int64_t n_rows = checked_product("outer, inner", outer, inner);
+                   NllLoss<T, Target> op;
+                   op.loss = call.out<T>(loss, "loss", n_rows);
+                   op.x = call.in<T>(x, "x", n);
+                   op.chosen = {call.in<Target>(target, "target", n_rows), classes, ignore_index};
+                   op.weight = call.optional<T>(weight, "weight", classes);
+                   op.inner = inner;
+                   op.fault = call.fault();
+                   each(call, n_rows, op);
+                 });
 }
 
 CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uint32_t weight,
                                   int64_t outer, int64_t classes, int64_t inner,
                                   int32_t ignore_index, int32_t dtype, int32_t target_dtype) {
   return run_nll("cdn_nll_loss_grad", dtype, target_dtype,
-                 [&](Call& call, auto zero, auto target_zero) {
-                   using T = decltype(zero);
-                   using Target = decltype(target_zero);
+                 [&]<class T, class Target>(Call& call, T, Target) {
                    int64_t n = checked_product("outer, classes, inner", outer, classes, inner);
                    int64_t n_rows = checked_product("outer, inner", outer, inner);
                    NllLossGrad<T, Target> op;
@@ -117,17 +114,16 @@ CDN_API int32_t cdn_nll_loss_grad(uint32_t dx, uint32_t dy, uint32_t target, uin
 CDN_API int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32_t target,
                              uint32_t weight, int64_t n, int64_t classes, int32_t ignore_index,
                              int32_t dtype, int32_t target_dtype) {
-  return run_nll("cdn_nll_mean", dtype, target_dtype, [&](Call& call, auto zero, auto target_zero) {
-    using T = decltype(zero);
-    using Target = decltype(target_zero);
-    checked_size("n", n);
-    checked_size("classes", classes);
-    NllMean<T, Target> op;
-    op.y = call.out<T>(y, "y", 1);
-    op.total = call.out<Compute<T>>(total, "total", 1);
-    op.losses = call.in<T>(losses, "losses", n);
-    op.chosen = {call.in<Target>(target, "target", n), classes, ignore_index};
-    op.weight = call.optional<T>(weight, "weight", classes);
-    reduce(call, 1, n, 1, op);
-  });
+  return run_nll("cdn_nll_mean", dtype, target_dtype,
+                 [&]<class T, class Target>(Call& call, T, Target) {
+                   checked_size("n", n);
+                   checked_size("classes", classes);
+                   NllMean<T, Target> op;
+                   op.y = call.out<T>(y, "y", 1);
+                   op.total = call.out<Compute<T>>(total, "total", 1);
+                   op.losses = call.in<T>(losses, "losses", n);
+                   op.chosen = {call.in<Target>(target, "target", n), classes, ignore_index};
+                   op.weight = call.optional<T>(weight, "weight", classes);
+                   reduce(call, 1, n, 1, op);
+                 });
 }

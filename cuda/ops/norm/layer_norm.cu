@@ -107,8 +107,7 @@ template <template <class> class Op>
 int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
              uint32_t weight, uint32_t bias, int64_t n_rows, int64_t cols, double eps,
              int32_t dtype) {
-  return run(name, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     Op<T> op;
     op.y = call.out<T>(y, "y", n);
@@ -137,8 +136,7 @@ CDN_API int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t wei
 
 CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean,
                               uint32_t rstd, int64_t n_rows, int64_t cols, int32_t dtype) {
-  return run("cdn_norm_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_norm_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     NormGrad<T> op;
     op.dx = call.out<T>(dx, "dx", n);
@@ -155,8 +153,7 @@ CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t wei
 CDN_API int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
                                     uint32_t mean, uint32_t rstd, int64_t n_rows, int64_t cols,
                                     int32_t dtype) {
-  return run("cdn_norm_param_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_norm_param_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     NormParamGrad<T> op;
     op.dweight = call.out<T>(dweight, "dweight", cols);

@@ -43,8 +43,7 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, d
   return run("cdn_dropout", Call::IN_PLACE, [&](Call& call) {
     if (!(p >= 0 && p <= 1))
       CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
-    with_float(dtype, [&](auto zero) {
-      using T = decltype(zero);
+    with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(y, "y", n);
       const T* from = call.in<T>(x, "x", n);
       uint64_t threshold = static_cast<uint64_t>(p * 0x1p32);  // 2^32, above every word, for p = 1

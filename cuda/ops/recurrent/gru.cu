@@ -57,8 +57,7 @@ template <class T> struct GruCellGrad {
 CDN_API int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x,
                              uint32_t gates_h, uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh,
                              int64_t n, int64_t hidden, int32_t dtype) {
-  return run("cdn_gru_cell", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_gru_cell", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 3);
     T *to_gates = step.out(gates, "gates", 3), *to_inner = step.out(inner, "inner"),
       *to_h = step.out(h, "h");
@@ -73,8 +72,7 @@ CDN_API int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t
                                   uint32_t dy, uint32_t dh, uint32_t dh_past, uint32_t gates,
                                   uint32_t inner, uint32_t h_prev, int64_t n, int64_t hidden,
                                   int32_t dtype) {
-  return run("cdn_gru_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_gru_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 3);
     GruCellGrad<T> op{step.out(dgates_x, "dgates_x", 3),
                       step.out(dgates_h, "dgates_h", 3),

@@ -58,8 +58,7 @@ template <class T> struct LstmCellGrad {
 CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x,
                               uint32_t gates_h, uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh,
                               int64_t n, int64_t hidden, int32_t dtype) {
-  return run("cdn_lstm_cell", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_lstm_cell", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 4);
     T *to_gates = step.out(gates, "gates", 4), *to_c = step.out(c, "c"), *to_h = step.out(h, "h");
     const T* before = step.in(c_prev, "c_prev");
@@ -72,8 +71,7 @@ CDN_API int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t g
 CDN_API int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh,
                                    uint32_t dc, uint32_t gates, uint32_t c, uint32_t c_prev,
                                    int64_t n, int64_t hidden, int32_t dtype) {
-  return run("cdn_lstm_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_lstm_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 4);
     LstmCellGrad<T> op{step.out(dgates, "dgates", 4),
                        step.out(dc_prev, "dc_prev"),

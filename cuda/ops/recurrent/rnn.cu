@@ -28,8 +28,7 @@ template <bool RELU> struct RnnCellGrad {
 CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih,
                              uint32_t bias_hh, int64_t n, int64_t hidden, int32_t relu,
                              int32_t dtype) {
-  return run("cdn_rnn_cell", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_rnn_cell", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 1);
     T* to = step.out(h, "h");
     auto by = [&](auto rule) {
@@ -43,8 +42,7 @@ CDN_API int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uin
 
 CDN_API int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n,
                                   int64_t hidden, int32_t relu, int32_t dtype) {
-  return run("cdn_rnn_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_rnn_cell_grad", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     Step<T> step(call, n, hidden, 1);
     T* to = step.out(dgates, "dgates");
     const T *upstream = step.in(dy, "dy"), *later = step.in(dh, "dh"), *y = step.in(h, "h");

@@ -20,8 +20,7 @@ template <class T> struct CumSum : Adding<Total<T>> {
 
 CDN_API int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                            int32_t reverse, int32_t dtype) {
-  return run("cdn_cumsum", Numbers{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_cumsum", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("outer, axis, inner", outer, axis, inner);
     CumSum<T> op;
     op.y = call.out<T>(y, "y", n);

@@ -46,8 +46,7 @@ template <class T> struct LogSumExpGrad {
 
 CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                                 int32_t dtype) {
-  return run("cdn_log_sum_exp", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_log_sum_exp", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     double* to = call.out<double>(y, "y", n.out);
     reduce(call, outer, axis, inner, LogSumExp<T>{call.in<T>(x, "x", n.in), to});
@@ -56,8 +55,7 @@ CDN_API int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t a
 
 CDN_API int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y,
                                      int64_t outer, int64_t axis, int64_t inner, int32_t dtype) {
-  return run("cdn_log_sum_exp_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_log_sum_exp_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     LogSumExpGrad<T> op{call.out<T>(dx, "dx", n.in), call.in<T>(dy, "dy", n.out),
                         call.in<T>(x, "x", n.in), call.in<double>(y, "y", n.out)};

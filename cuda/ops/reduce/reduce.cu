@@ -76,8 +76,7 @@ struct Equal {
 template <class DTypes>
 int32_t total(const char* op, DTypes with_dtype, uint32_t y, uint32_t x, int64_t outer,
               int64_t axis, int64_t inner, double divisor, int32_t dtype) {
-  return run(op, with_dtype, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, with_dtype, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     Total<T> sum;
     sum.y = call.out<T>(y, "y", n.out);
@@ -95,8 +94,7 @@ void need_elements(int64_t outer, int64_t axis, int64_t inner) {
 template <bool SMALLEST>
 int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                  int32_t dtype) {
-  return run(op, Numbers{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, Numbers{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     T* to = call.out<T>(y, "y", n.out);
@@ -107,8 +105,7 @@ int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t 
 template <bool SMALLEST>
 int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis,
                      int64_t inner, int32_t dtype) {
-  return run(op, Numbers{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(op, Numbers{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     if (axis > INT32_MAX)
@@ -140,8 +137,7 @@ CDN_EXTREMUM(argmin, arg_extremum<true>)
 
 CDN_API int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
                              int64_t axis, int64_t inner, int32_t dtype) {
-  return run("cdn_max_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_max_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     T* to = call.out<T>(dx, "dx", n.in);
     const T *upstream = call.in<T>(dy, "dy", n.out), *from = call.in<T>(x, "x", n.in);

@@ -68,8 +68,7 @@ template <class T> struct LogSoftmaxGrad : RowGrad<T> {
 template <template <class> class Op>
 int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_t cols,
                 int32_t dtype) {
-  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     Op<T> op;
     op.y = call.out<T>(y, "y", n);
@@ -82,8 +81,7 @@ int32_t row_map(const char* name, uint32_t y, uint32_t x, int64_t n_rows, int64_
 template <template <class> class Op>
 int32_t row_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t y, int64_t n_rows,
                  int64_t cols, int32_t dtype) {
-  return run(name, Call::IN_PLACE, Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run(name, Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
     Op<T> op;
     op.dx = call.out<T>(dx, "dx", n);

@@ -54,8 +54,7 @@ double divisor_for(int64_t n, double correction) {
 
 CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t outer, int64_t axis,
                              int64_t inner, double correction, int32_t root, int32_t dtype) {
-  return run("cdn_variance", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_variance", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     Variance<T> op;
     op.y = call.out<T>(y, "y", n.out);
@@ -72,8 +71,7 @@ CDN_API int32_t cdn_variance(uint32_t y, uint32_t mean, uint32_t x, int64_t oute
 CDN_API int32_t cdn_variance_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t y,
                                   int64_t outer, int64_t axis, int64_t inner, double correction,
                                   int32_t dtype) {
-  return run("cdn_variance_grad", Floats{}, dtype, [&](Call& call, auto zero) {
-    using T = decltype(zero);
+  return run("cdn_variance_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     VarianceGrad<T> op;
     op.dx = call.out<T>(dx, "dx", n.in);

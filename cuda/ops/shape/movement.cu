@@ -94,8 +94,7 @@ int64_t clamped(int64_t value, int64_t low, int64_t high) {
 
 CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
                                  int32_t dtype) {
-  return run("cdn_strided_copy", AnyWord{}, dtype, [&](Call& call, auto word) {
-    using T = decltype(word);
+  return run("cdn_strided_copy", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Window from = read_window(layout, rank, "x");
     T* to = call.out<T>(y, "y", from.layout.n);
     broadcast(call, from.layout, Same{}, to, call.in<T>(x, "x", from.end) + from.offset);
@@ -104,8 +103,7 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
 
 CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
                                   int32_t dtype) {
-  return run("cdn_strided_write", AnyWord{}, dtype, [&](Call& call, auto word) {
-    using T = decltype(word);
+  return run("cdn_strided_write", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Window to = read_window(layout, rank, "y");
     const Layout& l = to.layout;
     check_apart(l);
@@ -122,8 +120,7 @@ CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout,
 
 CDN_API int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
                          int64_t low, int64_t high, int32_t dtype) {
-  return run("cdn_band", Call::IN_PLACE, AnyWord{}, dtype, [&](Call& call, auto word) {
-    using T = decltype(word);
+  return run("cdn_band", Call::IN_PLACE, AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("batch, rows, cols", batch, rows, cols);
     T* to = call.out<T>(y, "y", n);
     const T* from = call.in<T>(x, "x", n);

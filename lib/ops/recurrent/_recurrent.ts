@@ -2,193 +2,164 @@
 // product is taken for all steps at once, each step is a product with the state before and one
 // kernel, and backward() goes through the steps by hand, so that the gradients of the weights are
 // one product each over all steps.
-import { refuse } from "../../core/options.ts";
+import { gradEnabled, recordAll } from "../../core/autograd.ts";
 import type { Backend } from "../../core/backend.ts";
+import { throughOps } from "../../core/backward.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
-import { formatShape, sameShape, type Shape } from "../../core/shape.ts";
-import { type MatmulPrecision, precisionCode, precisionOf } from "../../core/precision.ts";
-import { ArgumentError, ShapeError } from "../../native/errors.ts";
+import { precisionCode } from "../../core/precision.ts";
 import type { Tensor } from "../../tensor.ts";
-import { reshape } from "../shape/movement.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
+import { add } from "../elementwise/binary.ts";
+import { linear } from "../linalg/linear.ts";
 import { multiplied } from "../linalg/_product.ts";
 import { sum } from "../reduce/sum.ts";
+import { concat } from "../shape/concat.ts";
+import { reshape } from "../shape/movement.ts";
+import { slice } from "../shape/slice.ts";
+import { lowered, type Plan, planOf, type RecurrentWeights, type States } from "./_plan.ts";
 
-/**
- * The parameters of one layer and direction, named as PyTorch names them. The gates lie one below
- * the other.
- */
-export interface RecurrentWeights {
-  /** [gates * hidden, in]. */
-  readonly weightIh: Tensor;
-  /** [gates * hidden, hidden]. */
-  readonly weightHh: Tensor;
-  /** [gates * hidden]. Both biases, or neither. */
-  readonly biasIh?: Tensor | null | undefined;
-  /** [gates * hidden]. */
-  readonly biasHh?: Tensor | null | undefined;
+type Handles = readonly number[];
+
+/** What the kernels of steps take: handles, by time where there is one a step. */
+export interface Walk {
+  /** The library's functions. */
+  readonly f: Backend["functions"];
+  /** x W_ih^T, where the forward kernels leave what gradients want of the gates. */
+  readonly gates: Handles;
+  /** The hidden states that steps begin with, and those that they end with. */
+  readonly h0: Handles;
+  readonly h: Handles;
+  /** The entries of what the cell saves. */
+  readonly saved: readonly Handles[];
+  /** The initial states. */
+  readonly initial: Handles;
+  readonly n: bigint;
+  readonly hidden: bigint;
+  readonly code: number;
 }
 
-/** Options of {@linkcode gru} and of {@linkcode rnn}. */
-export interface RecurrentOptions {
-  /** The state before the first step, [1, n, hidden]. Default zeros. */
-  h0?: Tensor | undefined;
-  /** Walk from the last step to the first. Default false. */
-  reverse?: boolean | undefined;
+/** From the first step to the last. */
+export interface Forward extends Walk {
+  /** h0 W_hh^T of the step at hand. */
+  readonly product: number;
+  /** The biases; 0 where there are none. */
+  readonly bIh: number;
+  readonly bHh: number;
 }
 
-/** What {@linkcode gru} and {@linkcode rnn} return. */
-export interface RecurrentResult {
-  /** The states of all steps, [steps, n, hidden]. */
-  readonly output: Tensor;
-  /** The state after the last step, [1, n, hidden]. */
-  readonly h: Tensor;
+/** From the last step to the first: gradients. */
+export interface Back extends Walk {
+  readonly dy: Handles;
+  /** Of the gates' sums: of the input's part and of the state's. */
+  readonly dgX: Handles;
+  readonly dgH: Handles;
+  /** Of the hidden state; where the cell splits it, by way of the products. */
+  readonly dh: number;
+  /** What else goes back from step to step: past the products, or of the other state. */
+  readonly past: number;
 }
 
-/**
- * Sizes, and where things lie. The states are rows of one buffer in the order of time, with the
- * initial state before the first step: before all rows, or behind them when time is walked in
- * reverse. So the states that the steps began with are one matrix too.
- */
-export interface Plan {
+/** A kind of layer. */
+export interface Cell {
   readonly op: string;
-  readonly steps: number;
-  readonly n: number;
-  readonly features: number;
-  readonly hidden: number;
-  /** gates * hidden. */
-  readonly width: number;
-  /** Of all products, forward and back. */
-  readonly precision: MatmulPrecision;
-  /** The times in the order in which they are walked. */
-  readonly order: readonly number[];
-  readonly rows: number;
+  readonly gates: number;
+  /** The names of the initial states, the hidden one's first. */
+  readonly states: readonly string[];
+  /** Whether gradients want what the steps leave of the gates. */
+  readonly keepsGates: boolean;
   /**
-   * The rows of the initial state, of the output of time 0, of the state that time 0 begins with.
+   * Whether the gates' parts from the input and from the state have gradients of their own; then
+   * the hidden state's goes back in two parts as well, through the products and past them.
    */
-  readonly initial: number;
-  readonly first: number;
-  readonly before: number;
+  readonly splits: boolean;
+  /** What else steps write that gradients want. */
+  save(x: Tensor, plan: Plan): Tensor[];
+  /** The last states beside the hidden one, of what was saved. */
+  last(saved: readonly Tensor[]): Tensor[];
+  /** A step's kernel and that of its gradient, by its time; they return the status. */
+  forward(walk: Forward, plan: Plan): (t: number) => number;
+  back(walk: Back, plan: Plan): (t: number) => number;
+  /**
+   * In operations that can be differentiated again: the states after a step from those before and
+   * from both parts of the gates' sums, [1, n, gates * hidden].
+   */
+  composed(fromInput: Tensor, fromState: Tensor, states: readonly Tensor[], plan: Plan): Tensor[];
 }
 
-/** The operands as autocast() wants them; the initial states are named. */
-export function lowered<S extends Record<string, Tensor | undefined>>(
-  op: string,
-  x: Tensor,
-  weights: RecurrentWeights,
-  states: S,
-): [x: Tensor, weights: RecurrentWeights, states: S] {
-  if (!(weights?.weightIh && weights.weightHh)) {
-    refuse(op, "weights", weights, "{ weightIh, weightHh, biasIh, biasHh }, the last two optional");
-  }
-  const { weightIh, weightHh, biasIh, biasHh } = weights;
-  const operands = [x, weightIh, weightHh, biasIh, biasHh, ...Object.values(states)];
-  const [input, wih, whh, bih, bhh, ...given] = autocasted("lower", ...operands);
-  const names = Object.keys(states).map((name, i) => [name, given[i]]);
-  const cast = { weightIh: wih!, weightHh: whh!, biasIh: bih, biasHh: bhh };
-  return [input!, cast, Object.fromEntries(names)];
+// A layer at work: its operands, and what was made of them.
+interface Layer {
+  readonly cell: Cell;
+  readonly plan: Plan;
+  readonly x: Tensor;
+  readonly weights: RecurrentWeights;
+  readonly initial: readonly Tensor[];
+  readonly states: Tensor;
+  readonly gates: Tensor;
+  readonly saved: readonly Tensor[];
 }
 
-/** Checks the operands of an operation with so many gates, and lays out its buffer. */
-export function planOf(
-  op: string,
-  gates: number,
+/** The outputs of a layer: the states of all steps, and each state after the last one. */
+export function recurrent(
+  cell: Cell,
   x: Tensor,
   weights: RecurrentWeights,
-  states: Readonly<Record<string, Tensor | undefined>>,
+  options: States,
   reverse: boolean,
-): Plan {
-  const { weightIh, weightHh, biasIh, biasHh } = weights;
-  checkDType(op, x, floats);
-  const optional = [biasIh, biasHh, ...Object.values(states)];
-  const given = [weightIh, weightHh, ...optional.filter((tensor) => !!tensor)];
-  checkSameDevice(op, x, ...given);
-  checkSameDType(op, x, ...given);
-  if (x.rank !== 3 || x.shape[0] === 0) {
-    throw new ShapeError(
-      `${op}: input is ${formatShape(x.shape)}; it must be [steps, n, in] of at least one step`,
-    );
+): [output: Tensor, ...last: Tensor[]] {
+  let given;
+  [x, weights, given] = lowered(cell.op, x, weights, options);
+  const plan = planOf(cell.op, cell.gates, x, weights, given, reverse);
+  const { steps, n, hidden, width, features, precision, first, order } = plan;
+  const initial = cell.states.map((name) => given[name] ?? x.make([1, n, hidden]).fill(0));
+  const states = x.make([plan.rows, n, hidden]);
+  const row = (i: number, count: number) => states.view(i * n * hidden, [count, n, hidden]);
+  {
+    using place = row(plan.initial, 1);
+    place.copyFrom(initial[0]!);
   }
-  const [steps, n, features] = x.shape as [number, number, number];
-  const hidden = weightHh.shape[1] ?? 0;
-  const width = gates * hidden;
-  const check = (name: string, tensor: Tensor | null | undefined, shape: Shape) => {
-    if (!tensor || sameShape(tensor.shape, shape)) return;
-    throw new ShapeError(
-      `${op}: ${name} is ${formatShape(tensor.shape)}; it must be ${
-        formatShape(shape)
-      }, as input is ` +
-        `${formatShape(x.shape)} and there are ${hidden} hidden units of ${gates} gates`,
-    );
-  };
-  check("weightHh", weightHh, [width, hidden]);
-  check("weightIh", weightIh, [width, features]);
-  if (!biasIh !== !biasHh) {
-    throw new ArgumentError(`${op}: one bias is given; give both, biasIh and biasHh, or neither`);
-  }
-  check("biasIh", biasIh, [width]);
-  check("biasHh", biasHh, [width]);
-  for (const [name, state] of Object.entries(states)) check(name, state, [1, n, hidden]);
-  return {
-    ...{ op, steps, n, features, hidden, width, precision: precisionOf(op) },
-    order: Array.from({ length: steps }, (_, i) => (reverse ? steps - 1 - i : i)),
-    rows: steps + 1,
-    initial: reverse ? steps : 0,
-    first: reverse ? 0 : 1,
-    before: reverse ? 1 : 0,
-  };
+  const gates = multiplied(x, weights.weightIh, {
+    ...{ m: steps * n, n: width, k: features, transposeB: true },
+    ...{ shape: [steps, n, width], precision },
+  });
+  const saved = cell.save(x, plan);
+  const layer = { cell, plan, x, weights, initial, states, gates, saved };
+  walk(layer);
+  if (!cell.keepsGates) gates.dispose();
+
+  const output = row(first, steps);
+  const outputs = [output, row(first + order.at(-1)!, 1), ...cell.last(saved)] as const;
+  const inputs = [x, ...listed(weights), ...initial];
+  recordAll(outputs, cell.op, inputs, (...given) => {
+    if (gradEnabled()) {
+      return throughOps((x, ...rest) => composed(layer, x!, rest), inputs, ...given);
+    }
+    const [dy, ...dstates] = outputs.map((y, i) => gradientOf(y, given[i], i > 0));
+    return walkBack(layer, dy!, dstates);
+  });
+  if (!output.node) { for (const kept of [states, gates, ...saved]) kept.dispose(); }
+  return [...outputs];
 }
 
-/** The initial state: as given, or zeros. */
-export function initialState(x: Tensor, { n, hidden }: Plan, given: Tensor | undefined): Tensor {
-  return given ?? x.make([1, n, hidden]).fill(0);
-}
-
-/** The buffer of the states, with the initial one in its place. */
-export function makeStates(h0: Tensor, { rows, n, hidden, initial }: Plan): Tensor {
-  const states = h0.make([rows, n, hidden]);
-  using place = states.view(initial * n * hidden, h0.shape);
-  place.copyFrom(h0);
-  return states;
-}
-
-/** The states of all steps, and that after the last one. */
-export function outputsOf(states: Tensor, plan: Plan): RecurrentResult {
-  const { steps, n, hidden, first, order } = plan;
-  const row = (i: number) => (first + i) * n * hidden;
-  return {
-    output: states.view(row(0), [steps, n, hidden]),
-    h: states.view(row(order.at(-1)!), [1, n, hidden]),
-  };
-}
-
-/** A gradient, or zeros where the output was not used; with `own` in memory to be written to. */
-export function gradientOf(x: Tensor, given: Tensor | undefined, own = false): Tensor {
+// A gradient, or zeros where the output was not used; with `own` in memory to be written to.
+function gradientOf(x: Tensor, given: Tensor | undefined, own: boolean): Tensor {
   if (!given) return x.make(x.shape).fill(0);
   return own ? x.make(x.shape).copyFrom(given) : given;
 }
 
-/**
- * Handles to the entries of a buffer along its first axis, as lean as a time step wants them; freed
- * by `using`.
- */
-export class Rows implements Disposable {
-  /** By index. */
+// Handles to the entries of a buffer along its first axis, as lean as a time step wants them; freed
+// by `using`.
+class Rows implements Disposable {
   readonly at: number[] = [];
   readonly #backend: Backend;
 
-  /** The entries of `buffer`. */
   constructor(buffer: Tensor) {
     this.#backend = buffer.backend;
     const { functions } = this.#backend;
     const count = buffer.shape[0]!;
-    const bytes = count && BigInt(buffer.size / count * dtypeInfo(buffer.dtype).bytes);
+    const bytes = BigInt(count && buffer.size / count * dtypeInfo(buffer.dtype).bytes);
     const out = new Uint32Array(1);
     try {
       for (let i = 0n; i < count; i++) {
-        this.#backend.check(
-          functions.cdn_view(out, buffer.handle, i * BigInt(bytes), BigInt(bytes)),
-        );
+        this.#backend.check(functions.cdn_view(out, buffer.handle, i * bytes, bytes));
         this.at.push(out[0]!);
       }
     } catch (error) {
@@ -197,81 +168,87 @@ export class Rows implements Disposable {
     }
   }
 
-  /** Frees the handles. */
   [Symbol.dispose](): void {
     for (const handle of this.at.splice(0)) this.#backend.functions.cdn_free(handle);
   }
 }
 
-/** x W_ih^T for all steps: [steps, n, gates * hidden]. */
-export function inputProduct(x: Tensor, { weightIh }: RecurrentWeights, plan: Plan): Tensor {
-  const { steps, n, features, width, precision } = plan;
-  return multiplied(x, weightIh, {
-    ...{ m: steps * n, n: width, k: features, transposeB: true },
-    ...{ shape: [steps, n, width], precision },
-  });
+// What both walks take; `rows` gives the entries of a buffer.
+function walkOf(layer: Layer, gates: Handles, rows: (buffer: Tensor) => number[]): Walk {
+  const { plan, states, saved, initial } = layer;
+  const h = rows(states);
+  return {
+    ...{ f: states.backend.functions, gates },
+    ...{ h0: h.slice(plan.before), h: h.slice(plan.first), saved: saved.map(rows) },
+    initial: initial.map((state) => state.handle),
+    ...{ n: BigInt(plan.n), hidden: BigInt(plan.hidden), code: states.code },
+  };
 }
 
-/** y = h W_hh^T of one step, into memory that is there. */
-export function recurrentProduct(y: Tensor, h: number, weightHh: Tensor, plan: Plan): void {
-  multiplyInto(y, h, weightHh, plan.n, plan.width, plan.hidden, true, plan.precision);
+function walk(layer: Layer): void {
+  const { cell, plan, weights: { weightHh, biasIh, biasHh }, states, gates } = layer;
+  const { backend } = states;
+  using product = states.make([plan.n, plan.width]);
+  using stack = new DisposableStack();
+  const rows = (buffer: Tensor) => stack.use(new Rows(buffer)).at;
+  const common = walkOf(layer, rows(gates), rows);
+  const step = cell.forward({
+    ...common,
+    ...{ product: product.handle, bIh: biasIh?.handle ?? 0, bHh: biasHh?.handle ?? 0 },
+  }, plan);
+  for (const t of plan.order) {
+    multiplyInto(product, common.h0[t]!, weightHh, plan, false);
+    backend.check(step(t));
+  }
 }
 
-/** dh = dgates W_hh of one step, into memory that is there. */
-export function recurrentProductGrad(
-  dh: Tensor,
-  dgates: number,
-  weightHh: Tensor,
-  plan: Plan,
-): void {
-  multiplyInto(dh, dgates, weightHh, plan.n, plan.hidden, plan.width, false, plan.precision);
+function walkBack(layer: Layer, dy: Tensor, dstates: Tensor[]): (Tensor | null)[] {
+  const { cell, plan, weights } = layer;
+  const { steps, n, hidden, width } = plan;
+  const { backend } = dy;
+  const dgatesX = dy.make([steps, n, width]);
+  const dgatesH = cell.splits ? dy.make([steps, n, width]) : dgatesX;
+  const [dh, other] = dstates as [Tensor, Tensor?];
+  const past = cell.splits ? dy.make([1, n, hidden]).fill(0) : other;
+  {
+    using stack = new DisposableStack();
+    const rows = (buffer: Tensor) => stack.use(new Rows(buffer)).at;
+    const [dx, du] = [rows(dgatesX), rows(dgatesH)];
+    const step = cell.back({
+      ...walkOf(layer, cell.keepsGates ? rows(layer.gates) : [], rows),
+      ...{ dy: rows(dy), dgX: dx, dgH: du, dh: dh.handle, past: past?.handle ?? 0 },
+    }, plan);
+    for (const t of plan.order.toReversed()) {
+      backend.check(step(t));
+      multiplyInto(dh, du[t]!, weights.weightHh, plan, true);
+    }
+  }
+  const parameters = parameterGradients(layer, dgatesX, dgatesH);
+  return [...parameters, ...(cell.splits ? [add(dh, past!)] : dstates)];
 }
 
-const dense = [0n, 0n, 0n] as const;
-
-function multiplyInto(
-  c: Tensor,
-  a: number,
-  b: Tensor,
-  m: number,
-  n: number,
-  k: number,
-  transposeB: boolean,
-  precision: MatmulPrecision,
-): void {
-  const { backend } = c;
-  backend.check(
-    backend.functions.cdn_matmul(
-      c.handle,
-      a,
-      b.handle,
-      null,
-      0,
-      BigInt(m),
-      BigInt(n),
-      BigInt(k),
-      ...dense,
-      0,
-      Number(transposeB),
-      c.code,
-      precisionCode(precision),
-      0,
-    ),
-  );
+// h W_hh^T of one step, or back, from dgates to dh, dgates W_hh; into memory that is there.
+function multiplyInto(c: Tensor, a: number, weightHh: Tensor, plan: Plan, back: boolean): void {
+  const { backend, code, handle: y } = c;
+  const [to, from] = [BigInt(plan.hidden), BigInt(plan.width)];
+  const [n, k] = back ? [to, from] : [from, to];
+  const { functions: f } = backend;
+  const [m, w, by, precision] = [
+    BigInt(plan.n),
+    weightHh.handle,
+    Number(!back),
+    precisionCode(plan.precision),
+  ];
+  backend.check(f.cdn_matmul(y, a, w, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0));
 }
 
-/**
- * The gradients of x, weightIh, weightHh and of the biases if there are any, from those of the
- * gates' sums: of what comes from the input and what comes from the state, which are the same
- * tensor where both are only added.
- */
-export function parameterGradients(
-  x: Tensor,
-  weights: RecurrentWeights,
-  states: Tensor,
+// The gradients of x, weightIh, weightHh and of the biases if there are any, from those of the
+// gates' sums: of what comes from the input and what comes from the state, which are the same
+// tensor where both are only added.
+function parameterGradients(
+  { x, weights, states, plan }: Layer,
   dgatesX: Tensor,
   dgatesH: Tensor,
-  plan: Plan,
 ): (Tensor | null)[] {
   const { steps, n, features, hidden, width, before, precision } = plan;
   const { weightIh, weightHh, biasIh, biasHh } = weights;
@@ -294,13 +271,31 @@ export function parameterGradients(
   ];
 }
 
-/** The tensors of `weights` that are there, in the order of {@linkcode parameterGradients}. */
-export function listed({ weightIh, weightHh, biasIh, biasHh }: RecurrentWeights): Tensor[] {
+// The tensors of `weights` that are there, in the order of their gradients.
+function listed({ weightIh, weightHh, biasIh, biasHh }: RecurrentWeights): Tensor[] {
   return [weightIh, weightHh, ...(biasIh && biasHh ? [biasIh, biasHh] : [])];
 }
 
-/** The inverse of {@linkcode listed}. */
-export function named(list: readonly Tensor[]): RecurrentWeights {
-  const [weightIh, weightHh, biasIh, biasHh] = list;
-  return { weightIh: weightIh!, weightHh: weightHh!, biasIh, biasHh };
+// The walk in operations, for gradients that shall have gradients.
+function composed({ cell, plan }: Layer, x: Tensor, rest: readonly Tensor[]): Tensor[] {
+  const { precision } = plan;
+  const count = cell.states.length;
+  const [weightIh, weightHh, biasIh, biasHh] = rest.slice(0, -count) as [Tensor, ...Tensor[]];
+  let states = rest.slice(-count);
+  const products = linear(x, weightIh, biasIh, { precision });
+  const outputs = new Array<Tensor>(plan.steps);
+  for (const t of plan.order) {
+    const fromInput = slice(products, 0, t, t + 1);
+    const fromState = linear(states[0]!, weightHh!, biasHh, { precision });
+    states = cell.composed(fromInput, fromState, states, plan);
+    outputs[t] = states[0]!;
+  }
+  return [concat(outputs, 0), ...states];
+}
+
+/** So many gates of their sums [1, n, gates * hidden], each [1, n, hidden]. */
+export function gatesOf(sums: Tensor, gates: number, { n, hidden }: Plan): Tensor[] {
+  const split = reshape(sums, [n, gates, hidden]);
+  const gate = (k: number) => reshape(slice(split, 1, k, k + 1), [1, n, hidden]);
+  return Array.from({ length: gates }, (_, k) => gate(k));
 }

@@ -1,29 +1,9 @@
-import { gradEnabled, recordAll } from "../../core/autograd.ts";
-import { throughOps } from "../../core/backward.ts";
 import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add, mul } from "../elementwise/binary.ts";
-import { concat } from "../shape/concat.ts";
-import { linear } from "../linalg/linear.ts";
-import {
-  gradientOf,
-  initialState,
-  inputProduct,
-  listed,
-  lowered,
-  makeStates,
-  named,
-  outputsOf,
-  parameterGradients,
-  type Plan,
-  planOf,
-  recurrentProduct,
-  recurrentProductGrad,
-  type RecurrentWeights,
-  Rows,
-} from "./_recurrent.ts";
-import { slice } from "../shape/slice.ts";
 import { sigmoid, tanh } from "../elementwise/activations.ts";
+import { add, mul } from "../elementwise/binary.ts";
+import type { Plan, RecurrentWeights } from "./_plan.ts";
+import { type Cell, gatesOf, recurrent, type Walk } from "./_recurrent.ts";
 
 /** Options of {@linkcode lstm}. */
 export interface LSTMOptions {
@@ -67,127 +47,37 @@ export interface LSTMResult {
 export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions = {}): LSTMResult {
   checkOptions("lstm", options, ["h0", "c0", "reverse"]);
   const { reverse = false, ...given } = options;
-  let initial;
-  [x, weights, initial] = lowered("lstm", x, weights, given);
-  const plan = planOf("lstm", 4, x, weights, initial, reverse);
-  const [h0, c0] = [initialState(x, plan, initial.h0), initialState(x, plan, initial.c0)];
-  const { steps, n, hidden } = plan;
-  const states = makeStates(h0, plan);
-  const gates = inputProduct(x, weights, plan); // each step leaves its gates here, activated
-  const cells = x.make([steps - 1, n, hidden]); // those between c0 and the last
-  const cLast = x.make([1, n, hidden]);
-  walk(weights, states, gates, cells, c0, cLast, plan);
-
-  const { output, h } = outputsOf(states, plan);
-  const c = cLast.alias(); // so that disposing of it leaves what is saved
-  const inputs = [x, ...listed(weights), h0, c0];
-  recordAll([output, h, c], "lstm", inputs, (dy, dh, dc) => {
-    if (gradEnabled()) {
-      return throughOps((x, ...rest) => composed(x!, rest, plan), inputs, dy, dh, dc);
-    }
-    const gradients = [gradientOf(output, dy), gradientOf(h, dh, true), gradientOf(c, dc, true)];
-    return walkBack(gradients, x, weights, states, gates, cells, c0, cLast, plan);
-  });
-  if (!output.node) { for (const saved of [states, gates, cells, cLast]) saved.dispose(); }
-  return { output, h, c };
+  const [output, h, c] = recurrent(cell, x, weights, given, reverse);
+  return { output, h: h!, c: c! };
 }
 
-// The cell states before and after step i, by handle.
-const cellBefore = (i: number, c0: Tensor, cells: Rows) => (i === 0 ? c0.handle : cells.at[i - 1]!);
-const cellAfter = (i: number, c: Tensor, cells: Rows) => cells.at[i] ?? c.handle;
+const cell: Cell = {
+  ...{ op: "lstm", gates: 4, states: ["h0", "c0"], keepsGates: true, splits: false },
+  // The cell states between c0 and the last, and the last.
+  save: (x, { steps, n, hidden }) => [x.make([steps - 1, n, hidden]), x.make([1, n, hidden])],
+  last: ([, c]) => [c!.alias()], // so that disposing of it leaves what is saved
+  forward(walk, plan) {
+    const { f, gates: g, h, product: u, bIh, bHh, n, hidden, code } = walk;
+    const [c0, c] = cellStates(walk, plan);
+    return (t) => f.cdn_lstm_cell(g[t]!, c[t]!, h[t]!, g[t]!, u, c0[t]!, bIh, bHh, n, hidden, code);
+  },
+  back(walk, plan) {
+    const { f, gates: g, dy, dgX: dg, dh, past: dc, n, hidden, code } = walk;
+    const [c0, c] = cellStates(walk, plan);
+    return (t) =>
+      f.cdn_lstm_cell_grad(dg[t]!, dc, dy[t]!, dh, dc, g[t]!, c[t]!, c0[t]!, n, hidden, code);
+  },
+  composed(fromInput, fromState, [, c], plan) {
+    const [i, f, g, o] = gatesOf(add(fromInput, fromState), 4, plan);
+    const kept = mul(sigmoid(f!), c!);
+    const fresh = add(kept, mul(sigmoid(i!), tanh(g!)));
+    return [mul(sigmoid(o!), tanh(fresh)), fresh];
+  },
+};
 
-function walk(
-  { weightHh, biasIh, biasHh }: RecurrentWeights,
-  states: Tensor,
-  gates: Tensor,
-  cells: Tensor,
-  c0: Tensor,
-  cLast: Tensor,
-  plan: Plan,
-): void {
-  const { n, hidden, width, order, before, first } = plan;
-  const { backend, code } = states;
-  using fromState = states.make([n, width]);
-  using h = new Rows(states);
-  using c = new Rows(cells);
-  using g = new Rows(gates);
-  order.forEach((t, i) => {
-    recurrentProduct(fromState, h.at[before + t]!, weightHh, plan);
-    backend.check(
-      backend.functions.cdn_lstm_cell(
-        g.at[t]!,
-        cellAfter(i, cLast, c),
-        h.at[first + t]!,
-        g.at[t]!,
-        fromState.handle,
-        cellBefore(i, c0, c),
-        biasIh?.handle ?? 0,
-        biasHh?.handle ?? 0,
-        BigInt(n),
-        BigInt(hidden),
-        code,
-      ),
-    );
-  });
-}
-
-function walkBack(
-  gradients: readonly Tensor[],
-  x: Tensor,
-  weights: RecurrentWeights,
-  states: Tensor,
-  gates: Tensor,
-  cells: Tensor,
-  c0: Tensor,
-  cLast: Tensor,
-  plan: Plan,
-): (Tensor | null)[] {
-  const { steps, n, hidden, order } = plan;
-  const { backend, code } = states;
-  const [dy, dh, dc] = gradients as [Tensor, Tensor, Tensor]; // dh and dc go back step by step
-  const dgates = states.make(gates.shape);
-  {
-    using outputs = new Rows(dy);
-    using c = new Rows(cells);
-    using g = new Rows(gates);
-    using dg = new Rows(dgates);
-    for (let i = steps - 1; i >= 0; i--) {
-      const t = order[i]!;
-      backend.check(
-        backend.functions.cdn_lstm_cell_grad(
-          dg.at[t]!,
-          dc.handle,
-          outputs.at[t]!,
-          dh.handle,
-          dc.handle,
-          g.at[t]!,
-          cellAfter(i, cLast, c),
-          cellBefore(i, c0, c),
-          BigInt(n),
-          BigInt(hidden),
-          code,
-        ),
-      );
-      recurrentProductGrad(dh, dg.at[t]!, weights.weightHh, plan);
-    }
-  }
-  return [...parameterGradients(x, weights, states, dgates, dgates, plan), dh, dc];
-}
-
-// The same of differentiable operations, for gradients that shall have gradients.
-function composed(x: Tensor, rest: readonly Tensor[], plan: Plan): Tensor[] {
-  const { steps, n, hidden, order, precision } = plan;
-  const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -2));
-  let [h, c] = rest.slice(-2) as [Tensor, Tensor];
-  const products = linear(x, weightIh, biasIh, { precision });
-  const outputs = new Array<Tensor>(steps);
-  for (const t of order) {
-    const sums = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh, { precision }))
-      .reshape([n, 4, hidden]);
-    const gate = (k: number) => slice(sums, 1, k, k + 1).reshape([1, n, hidden]);
-    const kept = mul(sigmoid(gate(1)), c);
-    c = add(kept, mul(sigmoid(gate(0)), tanh(gate(2))));
-    h = outputs[t] = mul(sigmoid(gate(3)), tanh(c));
-  }
-  return [concat(outputs, 0), h, c];
+// Those that steps begin with and those that they end with, by time: in the hidden ones' order.
+function cellStates({ saved, initial }: Walk, plan: Plan): readonly [number[], number[]] {
+  const all = [initial[1]!, ...saved[0]!, ...saved[1]!];
+  if (plan.initial > 0) all.reverse();
+  return [all.slice(plan.before), all.slice(plan.first)];
 }

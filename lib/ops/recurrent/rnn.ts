@@ -1,33 +1,11 @@
-import { formatValue } from "../../core/format.ts";
-import { gradEnabled, recordAll } from "../../core/autograd.ts";
-import { throughOps } from "../../core/backward.ts";
 import { checkOptions } from "../../core/options.ts";
+import { formatValue } from "../../core/format.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { add } from "../elementwise/binary.ts";
-import { concat } from "../shape/concat.ts";
-import { linear } from "../linalg/linear.ts";
-import {
-  gradientOf,
-  initialState,
-  inputProduct,
-  listed,
-  lowered,
-  makeStates,
-  named,
-  outputsOf,
-  parameterGradients,
-  type Plan,
-  planOf,
-  type RecurrentOptions,
-  recurrentProduct,
-  recurrentProductGrad,
-  type RecurrentResult,
-  type RecurrentWeights,
-  Rows,
-} from "./_recurrent.ts";
-import { slice } from "../shape/slice.ts";
 import { relu, tanh } from "../elementwise/activations.ts";
+import { add } from "../elementwise/binary.ts";
+import type { RecurrentOptions, RecurrentResult, RecurrentWeights } from "./_plan.ts";
+import { type Cell, recurrent } from "./_recurrent.ts";
 
 /** Options of {@linkcode rnn}. */
 export interface RNNOptions extends RecurrentOptions {
@@ -60,35 +38,8 @@ export function rnn(
   checkOptions("rnn", options, ["h0", "reverse", "nonlinearity"]);
   const { reverse = false, nonlinearity = "tanh", ...given } = options;
   checkNonlinearity("rnn", nonlinearity);
-  const isRelu = nonlinearity === "relu";
-  let initial;
-  [x, weights, initial] = lowered("rnn", x, weights, given);
-  const plan = planOf("rnn", 1, x, weights, initial, reverse);
-  const h0 = initialState(x, plan, initial.h0);
-  const states = makeStates(h0, plan);
-  walk(x, weights, states, isRelu, plan);
-
-  const { output, h } = outputsOf(states, plan);
-  const inputs = [x, ...listed(weights), h0];
-  recordAll(
-    [output, h],
-    "rnn",
-    inputs,
-    (dy, dh) =>
-      gradEnabled()
-        ? throughOps((x, ...rest) => composed(x!, rest, isRelu, plan), inputs, dy, dh)
-        : walkBack(
-          gradientOf(output, dy),
-          gradientOf(h, dh, true),
-          x,
-          weights,
-          states,
-          isRelu,
-          plan,
-        ),
-  );
-  if (!output.node) states.dispose();
-  return { output, h };
+  const [output, h] = recurrent(cellOf(nonlinearity === "relu"), x, weights, given, reverse);
+  return { output, h: h! };
 }
 
 /** Throws unless it is one of the two. */
@@ -100,83 +51,20 @@ export function checkNonlinearity(op: string, found: string): void {
   }
 }
 
-function walk(
-  x: Tensor,
-  weights: RecurrentWeights,
-  states: Tensor,
-  isRelu: boolean,
-  plan: Plan,
-): void {
-  const { weightHh, biasIh, biasHh } = weights;
-  const { n, hidden, width, order, before, first } = plan;
-  const { backend, code } = states;
-  using products = inputProduct(x, weights, plan);
-  using fromState = states.make([n, width]);
-  using h = new Rows(states);
-  using fromInput = new Rows(products);
-  for (const t of order) {
-    recurrentProduct(fromState, h.at[before + t]!, weightHh, plan);
-    backend.check(
-      backend.functions.cdn_rnn_cell(
-        h.at[first + t]!,
-        fromInput.at[t]!,
-        fromState.handle,
-        biasIh?.handle ?? 0,
-        biasHh?.handle ?? 0,
-        BigInt(n),
-        BigInt(hidden),
-        Number(isRelu),
-        code,
-      ),
-    );
-  }
-}
-
-function walkBack(
-  dy: Tensor,
-  dh: Tensor, // of the last state, then of each before it
-  x: Tensor,
-  weights: RecurrentWeights,
-  states: Tensor,
-  isRelu: boolean,
-  plan: Plan,
-): (Tensor | null)[] {
-  const { steps, n, hidden, width, order, first } = plan;
-  const { backend, code } = dy;
-  const dgates = dy.make([steps, n, width]);
-  {
-    using outputs = new Rows(dy);
-    using h = new Rows(states);
-    using dg = new Rows(dgates);
-    for (const t of order.toReversed()) {
-      backend.check(
-        backend.functions.cdn_rnn_cell_grad(
-          dg.at[t]!,
-          outputs.at[t]!,
-          dh.handle,
-          h.at[first + t]!,
-          BigInt(n),
-          BigInt(hidden),
-          Number(isRelu),
-          code,
-        ),
-      );
-      recurrentProductGrad(dh, dg.at[t]!, weights.weightHh, plan);
-    }
-  }
-  return [...parameterGradients(x, weights, states, dgates, dgates, plan), dh];
-}
-
-// The same of differentiable operations, for gradients that shall have gradients.
-function composed(x: Tensor, rest: readonly Tensor[], isRelu: boolean, plan: Plan): Tensor[] {
-  const { weightIh, weightHh, biasIh, biasHh } = named(rest.slice(0, -1));
-  const { precision } = plan;
-  let h = rest.at(-1)!;
-  const products = linear(x, weightIh, biasIh, { precision });
-  const outputs = new Array<Tensor>(plan.steps);
-  for (const t of plan.order) {
-    const sum = add(slice(products, 0, t, t + 1), linear(h, weightHh, biasHh, { precision }));
-    h = outputs[t] = isRelu ? relu(sum) : tanh(sum);
-  }
-  return [concat(outputs, 0), h];
-}
+const cellOf = (isRelu: boolean): Cell => ({
+  ...{ op: "rnn", gates: 1, states: ["h0"], keepsGates: false, splits: false },
+  save: () => [],
+  last: () => [],
+  forward({ f, gates: a, h, product: u, bIh, bHh, n, hidden, code }) {
+    const kind = Number(isRelu);
+    return (t) => f.cdn_rnn_cell(h[t]!, a[t]!, u, bIh, bHh, n, hidden, kind, code);
+  },
+  back({ f, h, dy, dgX: dg, dh, n, hidden, code }) {
+    const kind = Number(isRelu);
+    return (t) => f.cdn_rnn_cell_grad(dg[t]!, dy[t]!, dh, h[t]!, n, hidden, kind, code);
+  },
+  composed(fromInput, fromState) {
+    const sum = add(fromInput, fromState);
+    return [isRelu ? relu(sum) : tanh(sum)];
+  },
+});
