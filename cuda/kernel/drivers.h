@@ -1,4 +1,4 @@
-// The loops behind every operation of cuda/*.cu. An operation is a small named functor; a driver
+// The loops behind every operation of cuda/ops. An operation is a small named functor; a driver
 // runs it: as a kernel when nvcc compiles this, as a loop over threads and vector lanes when a C++
 // compiler does. Same names, same meaning:
 //

@@ -1,5 +1,5 @@
 // What the hardware shapes, once per library: gpu/device and cpu/device. Everything else
-// in cuda/*.cu is shared.
+// in cuda/ops is shared.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -176,9 +176,11 @@ struct Request {
     if (reach[0].low < 0 || reach[1].low < 0 || reach[2].low < 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
     const int64_t all = checked_product("batch, m, n", batch.n, checked_product("m, n", m, n));
-    counts = {span_of("ldc", m, n, this->ldc) + reach[2].high,
-              span_of("lda", trans_a ? k : m, trans_a ? m : k, this->lda) + reach[0].high,
-              span_of("ldb", trans_b ? n : k, trans_b ? k : n, this->ldb) + reach[1].high, all};
+    // Matrices without elements are nowhere.
+    auto through = [](int64_t span, const Reach& reach) { return span ? span + reach.high : 0; };
+    counts = {through(span_of("ldc", m, n, this->ldc), reach[2]),
+              through(span_of("lda", trans_a ? k : m, trans_a ? m : k, this->lda), reach[0]),
+              through(span_of("ldb", trans_b ? n : k, trans_b ? k : n, this->ldb), reach[1]), all};
     if (batch.n == 0) counts.a = counts.b = 0;
     if (!placed || all == 0) {
       counts.c = all;

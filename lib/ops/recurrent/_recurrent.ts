@@ -126,7 +126,13 @@ export function recurrent(
   if (!cell.keepsGates) gates.dispose();
 
   const output = row(first, steps);
-  const outputs = [output, row(first + order.at(-1)!, 1), ...cell.last(saved)] as const;
+  // The last states have memory of their own: who keeps one does not keep the whole sequence.
+  const apart = (state: Tensor) => {
+    using view = state;
+    return x.make(view.shape).copyFrom(view);
+  };
+  const last = [row(first + order.at(-1)!, 1), ...cell.last(saved)].map(apart);
+  const outputs = [output, ...last] as const;
   const inputs = [x, ...listed(weights), ...initial];
   recordAll(outputs, cell.op, inputs, (...given) => {
     if (gradEnabled()) {

@@ -317,3 +317,19 @@ cleanTest("bad input: attention", () => {
   refuse(forward({ keyPaddingMask: zeros([2, 3], { dtype }) }), "shape", "[3, 2]");
   refuse(forward({ mask: zeros([2, 2], { dtype: "int32" }) }), "dtype", "int32");
 });
+
+for (const device of names) {
+  cleanTest(`MultiHeadAttention of no keys, or of no queries, on ${device}`, () => {
+    for (const batch of [1, 2]) {
+      const attention = later(new nn.MultiHeadAttention(4, 2, { device }));
+      const [x, none] = [randn([3, batch, 4], { device }), zeros([0, batch, 4], { device })];
+      const y = attention.forward(x, none);
+      const bias = attention.out_proj.bias!.dataSync();
+      y.dataSync().forEach((value, i) => assertEquals(value, bias[i % 4]));
+      assertEquals(attention.forward(none, x).shape, [0, batch, 4]);
+      none.requiresGrad = true;
+      attention.forward(none, x).sum().backward();
+      none.grad!.dispose();
+    }
+  });
+}

@@ -205,3 +205,15 @@ cleanTest("recurrent layers follow autocast()", () => {
     layer.zeroGrad();
   }
 });
+
+cleanTest("lstm(): who keeps a last state does not keep the sequence", () => {
+  const weights = { weightIh: random(256, 16), weightHh: random(256, 64) };
+  const x = random(100, 8, 16);
+  const before = memory().live;
+  const kept = noGrad(() => scope(() => lstm(x, weights).h));
+  assert(memory().live - before <= 2 * kept.size * 4, `${memory().live - before} bytes are kept`);
+  const all = lstm(x, weights);
+  const last = Array.from(all.output.slice([99, 0, 0], [1, 8, 64]).dataSync());
+  all.h.fill(5);
+  assertEquals(Array.from(all.output.slice([99, 0, 0], [1, 8, 64]).dataSync()), last);
+});
