@@ -213,7 +213,7 @@ cleanTest("lstm(): who keeps a last state does not keep the sequence", () => {
   const kept = noGrad(() => scope(() => lstm(x, weights).h));
   assert(memory().live - before <= 2 * kept.size * 4, `${memory().live - before} bytes are kept`);
   const all = lstm(x, weights);
-  const last = Array.from(all.output.slice([99, 0, 0], [1, 8, 64]).dataSync());
+  const last = Array.from(all.output.select(0, 99).dataSync());
   all.h.fill(5);
-  assertEquals(Array.from(all.output.slice([99, 0, 0], [1, 8, 64]).dataSync()), last);
+  assertEquals(Array.from(all.output.select(0, 99).dataSync()), last);
 });
