@@ -36,6 +36,7 @@ export * from "./lib/native/errors.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";
 export * from "./lib/ops/attention/mod.ts";
+export * from "./lib/ops/conv/mod.ts";
 export * from "./lib/ops/elementwise/mod.ts";
 export * from "./lib/ops/index/mod.ts";
 export * from "./lib/ops/linalg/mod.ts";

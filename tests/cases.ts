@@ -7,6 +7,7 @@ import { tensor } from "../mod.ts";
 import { attentionCases } from "./cases/attention.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
+import { convCases } from "./cases/conv.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { lossCases } from "./cases/loss.ts";
 import { einsumCases } from "./cases/einsum.ts";
@@ -38,6 +39,7 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...convCases,
   ...attentionCases,
   ...recurrentCases,
   ...normCases,

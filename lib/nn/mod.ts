@@ -14,6 +14,8 @@ export * from "./margin_losses.ts";
 export * from "./module_list.ts";
 export * from "./regression_losses.ts";
 export * from "./residual.ts";
+// Convolution.
+export * from "./conv.ts";
 // Recurrent layers.
 export * from "./gru.ts";
 export * from "./gru_cell.ts";

@@ -131,7 +131,10 @@
   X(nll_loss) \
   X(nll_loss_grad) \
   X(nll_mean) \
-  X(matmul)
+  X(matmul) \
+  X(conv2d) \
+  X(conv2d_grad_input) \
+  X(conv2d_grad_weight)
 #define MANAGING(X) \
   X(abi_version) \
   X(last_error) \
@@ -168,6 +171,7 @@
   X(memory_reset_peak) \
   X(matmul_variant) \
   X(matmul_fused) \
+  X(conv2d_variant) \
   X(sgd_step) \
   X(adam_step) \
   X(nadam_step) \
