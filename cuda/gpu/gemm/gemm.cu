@@ -18,7 +18,7 @@ struct Variant {
   const char* name;
   Family family;
   SimtKernel simt = SimtKernel::BY_SHAPE;
-  HopperTile tile = {};
+  WantedTile tile = {};
 };
 
 const Variant VARIANTS[] = {
@@ -27,34 +27,23 @@ const Variant VARIANTS[] = {
     {"tiled", Variant::SIMT, SimtKernel::TILED},
     {"register_tiled", Variant::SIMT, SimtKernel::REGISTER_TILED},
     {"vectorized", Variant::SIMT, SimtKernel::VECTORIZED},
-    {"double_buffered", Variant::SIMT, SimtKernel::DOUBLE_BUFFERED},
+    {"double_buffered", Variant::SIMT, SimtKernel::TILE, {128, 128}},
     {"cublas", Variant::CUBLAS},
-    {"tile_256x128", Variant::SIMT, SimtKernel::TILE_256X128},
-    {"tile_128x128", Variant::SIMT, SimtKernel::TILE_128X128},
-    {"tile_128x64", Variant::SIMT, SimtKernel::TILE_128X64},
-    {"tile_64x128", Variant::SIMT, SimtKernel::TILE_64X128},
-    {"tile_64x64", Variant::SIMT, SimtKernel::TILE_64X64},
-    {"tile_32x32", Variant::SIMT, SimtKernel::TILE_32X32},
-    {"wgmma_128x256", Variant::WGMMA, SimtKernel::BY_SHAPE, {256, 1, false}},
-    {"wgmma_128x128", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 1, false}},
-    {"wgmma_128x64", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 1, false}},
-    {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 4, true}},
-    {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {64, 3, false}},
+    {"tile_256x128", Variant::SIMT, SimtKernel::TILE, {256, 128}},
+    {"tile_128x128", Variant::SIMT, SimtKernel::TILE, {128, 128}},
+    {"tile_128x64", Variant::SIMT, SimtKernel::TILE, {128, 64}},
+    {"tile_64x128", Variant::SIMT, SimtKernel::TILE, {64, 128}},
+    {"tile_64x64", Variant::SIMT, SimtKernel::TILE, {64, 64}},
+    {"tile_32x32", Variant::SIMT, SimtKernel::TILE, {32, 32}},
+    {"wgmma_128x256", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 256, 1}},
+    {"wgmma_128x128", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 128, 1}},
+    {"wgmma_128x64", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 64, 1}},
+    {"wgmma_joined", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 64, 4, true}},
+    {"wgmma_split_k", Variant::WGMMA, SimtKernel::BY_SHAPE, {128, 64, 3}},
     {"mma", Variant::MMA},
     {"thin", Variant::THIN},
 };
 constexpr int VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
-
-// For a product that is not thin, that variant is the default.
-const Variant& if_not_thin(const Variant& variant) {
-  return variant.family == Variant::THIN ? VARIANTS[0] : variant;
-}
-
-template <class T>
-bool try_thin(Call& call, const Product<T>& p, const Layout& batch, const Variant& variant) {
-  return (variant.family == Variant::DEFAULT || variant.family == Variant::THIN) &&
-         try_matmul_thin(call, p, batch);
-}
 
 template <class T> Product<T> product_of(const BatchProduct<T>& x) {
   return {x.c, {x.a, x.m, x.k, !x.trans_a, x.lda}, {x.b, x.n, x.k, x.trans_b, x.ldb}};
@@ -71,19 +60,12 @@ template <class T, class F> bool densely(Call& call, BatchProduct<T> x, F&& f) {
   return true;
 }
 
-HopperMethod method_of(Precision precision) {
+template <class T> Method method_of(Precision precision) {
+  if (is_half<T>) return Method::HALF;
   switch (precision) {
-    case PRECISION_TF32: return HopperMethod::TF32;
-    case PRECISION_BFLOAT16: return HopperMethod::BFLOAT16;
-    default: return HopperMethod::FP32;
-  }
-}
-
-MmaMethod mma_method_of(Precision precision) {
-  switch (precision) {
-    case PRECISION_TF32: return MmaMethod::TF32;
-    case PRECISION_BFLOAT16: return MmaMethod::BFLOAT16;
-    default: return MmaMethod::FLOAT32;
+    case PRECISION_TF32: return Method::TF32;
+    case PRECISION_BFLOAT16: return Method::BFLOAT16;
+    default: return Method::FP32;
   }
 }
 
@@ -100,89 +82,62 @@ struct Families {
 
 // Whether tensor cores are worth their preparations. In place of float's own products they are as
 // exact as plain sums only for long k. Three TF32 products in place of one of float pay only on
-// GPUs made for computing: the others multiply floats nearly as fast. apart: cycles more for what
-// is not wgmma.
-Families families_for(Call& call, const Product<float>& p, const Layout& batch, Precision precision,
+// GPUs made for computing: the others multiply floats nearly as fast. Of 16 bits: small products,
+// and those that wgmma could not read without a copy, may be better off with mma. apart: cycles
+// more for what is not wgmma.
+template <class T>
+Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision precision,
                       const Variant& variant, double apart = 0) {
   constexpr int64_t LEAST_K = 256;
   constexpr double NEVER = 1e300, MARGIN = 100;
-  const bool exact = precision == PRECISION_FLOAT32;
   if (variant.family != Variant::DEFAULT)
     return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
-  if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
-  const bool hopper = hopper_device(call),
-             mma = mma_supported(call) && (!exact || is_computing_gpu(call));
-  if (!hopper && !mma) return {false, false};
-  const double by_wgmma = hopper ? hopper_cycles(call, p, batch, method_of(precision)) : NEVER,
-               by_mma = mma ? mma_cycles(call, p, batch, mma_method_of(precision)) : NEVER,
-               by_simt = simt_cycles(call, p, batch);
-  return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
-}
-// Of 16 bits: small products, and those that wgmma could not read without a copy, may be better off
-// with mma.
-template <class T>
-Families families_for(Call& call, const Product<T>& p, const Layout& batch, Precision,
-                      const Variant& variant, double apart = 0) {
-  if (variant.family != Variant::DEFAULT)
-    return {variant.family == Variant::WGMMA, variant.family == Variant::MMA};
-  const bool wgmma = hopper_device(call) && hopper_cycles(call, p, batch) <=
-                                                mma_cycles(call, p, batch, MmaMethod::HALF) + apart;
-  return {wgmma, true};
+  const Method method = method_of<T>(precision);
+  const bool hopper = hopper_device(call);
+  if constexpr (is_half<T>)
+    return {hopper &&
+                wgmma_cycles(call, p, batch, method) <= mma_cycles(call, p, batch, method) + apart,
+            true};
+  else {
+    const bool exact = precision == PRECISION_FLOAT32;
+    if (precision == PRECISION_IEEE || (exact && p.k() < LEAST_K)) return {false, false};
+    const bool mma = mma_supported(call) && (!exact || is_computing_gpu(call));
+    if (!hopper && !mma) return {false, false};
+    const double by_wgmma = hopper ? wgmma_cycles(call, p, batch, method) : NEVER,
+                 by_mma = mma ? mma_cycles(call, p, batch, method) : NEVER,
+                 by_simt = simt_cycles(call, p, batch);
+    return {by_wgmma < by_simt + apart && by_wgmma < by_mma + apart, by_mma + MARGIN < by_simt};
+  }
 }
 
-// True if the family did it.
-bool by_wgmma(Call& call, const Product<float>& p, const Layout& batch, const Epilogue* epilogue,
-              Precision precision, const Variant& variant) {
-  return matmul_hopper(call, p, batch, epilogue, method_of(precision), variant.tile);
-}
-template <class T>
-bool by_wgmma(Call& call, const Product<T>& p, const Layout& batch, const Epilogue* epilogue,
-              Precision, const Variant& variant) {
-  return matmul_hopper(call, p, batch, epilogue, variant.tile);
-}
-bool by_mma(Call& call, const Product<float>& p, const Layout& batch, Precision precision) {
-  if (mma_supported(call)) matmul_mma(call, p, batch, mma_method_of(precision));
-  return mma_supported(call);
-}
-template <class T> bool by_mma(Call& call, const Product<T>& p, const Layout& batch, Precision) {
-  if (mma_supported(call)) matmul_mma(call, p, batch, MmaMethod::HALF);
-  return mma_supported(call);
-}
-
+// True if tensor cores did it.
 template <class T>
 bool by_tensor_cores(Call& call, const Product<T>& p, const Layout& batch, Precision precision,
                      const Variant& variant) {
   const Families families = families_for(call, p, batch, precision, variant);
-  return (families.wgmma && by_wgmma(call, p, batch, nullptr, precision, variant)) ||
-         (families.mma && by_mma(call, p, batch, precision));
-}
-bool by_tensor_cores(Call&, const Product<double>&, const Layout&, Precision, const Variant&) {
-  return false;
-}
-
-template <class T>
-void multiply(Call& call, const BatchProduct<T>& y, Precision precision, const Variant& variant) {
-  densely(call, y, [&](const BatchProduct<T>& x) {
-    Product<T> p = product_of(x);
-    if (variant.family == Variant::CUBLAS)
-      cublas_matmul(call, x, precision == PRECISION_TF32);
-    else if (!try_thin(call, p, x.batch, variant) &&
-             !by_tensor_cores(call, p, x.batch, precision, if_not_thin(variant)))
-      matmul_simt(call, p, x.batch, variant.simt);
-    return true;
-  });
+  const Method method = method_of<T>(precision);
+  if (families.wgmma && matmul_wgmma(call, p, batch, nullptr, method, variant.tile)) return true;
+  const bool mma = families.mma && mma_supported(call);
+  if (mma) matmul_mma(call, p, batch, method);
+  return mma;
 }
 
+// False where 16-bit floats have no kernel.
 template <class T>
-bool multiply_half(Call& call, const BatchProduct<T>& y, const Variant& variant) {
+bool multiply(Call& call, const BatchProduct<T>& y, Precision precision, const Variant& variant) {
   return densely(call, y, [&](const BatchProduct<T>& x) {
     if (variant.family == Variant::CUBLAS) {
-      cublas_matmul(call, x);
+      cublas_matmul(call, x, precision == PRECISION_TF32);
       return true;
     }
-    Product<T> p = product_of(x);
-    return try_thin(call, p, x.batch, variant) ||
-           by_tensor_cores(call, p, x.batch, PRECISION_FLOAT32, if_not_thin(variant));
+    const Product<T> p = product_of(x);
+    const bool thin = variant.family == Variant::THIN;  // if it is not, that is the default
+    if ((thin || variant.family == Variant::DEFAULT) && try_matmul_thin(call, p, x.batch))
+      return true;
+    if constexpr (!std::is_same<T, double>::value)
+      if (by_tensor_cores(call, p, x.batch, precision, thin ? VARIANTS[0] : variant)) return true;
+    if constexpr (!is_half<T>) matmul_simt(call, p, x.batch, variant.simt, variant.tile);
+    return !is_half<T>;
   });
 }
 
@@ -192,9 +147,9 @@ bool multiply_fused(Call& call, const BatchProduct<T>& y, const Epilogue& epilog
                     Precision precision, const Variant& variant) {
   constexpr double STEPS = 6000;  // cycles of an epilogue by other kernels
   return densely(call, y, [&](const BatchProduct<T>& x) {
-    Product<T> p = product_of(x);
+    const Product<T> p = product_of(x);
     return families_for(call, p, x.batch, precision, variant, STEPS).wgmma &&
-           by_wgmma(call, p, x.batch, &epilogue, precision, variant);
+           matmul_wgmma(call, p, x.batch, &epilogue, method_of<T>(precision), variant.tile);
   });
 }
 
@@ -214,10 +169,10 @@ void matmul(Call& call, const BatchProduct<double>& x, Precision precision, int3
 }
 
 bool matmul_half(Call& call, const BatchProduct<float16>& x, int32_t variant) {
-  return multiply_half(call, x, VARIANTS[variant]);
+  return multiply(call, x, PRECISION_FLOAT32, VARIANTS[variant]);
 }
 bool matmul_half(Call& call, const BatchProduct<bfloat16>& x, int32_t variant) {
-  return multiply_half(call, x, VARIANTS[variant]);
+  return multiply(call, x, PRECISION_FLOAT32, VARIANTS[variant]);
 }
 
 bool matmul_fused(Call& call, const BatchProduct<float>& x, const Epilogue& epilogue,

@@ -67,6 +67,21 @@ struct FamilyCost {
   bool persistent = false;  // a block takes tile after tile, and needs some of k
 };
 
+// A tile and the number of pieces of k, 0 where they are to be chosen. Pieces are added up within
+// clusters (joined: 2, 4 or 8 pieces), or by a second kernel.
+struct WantedTile {
+  int bm = 0, bn = 0;
+  int64_t splits = 0;
+  bool joined = false;
+
+  // Of a family's tiles the first that is no larger either way, or the last.
+  template <class Tiles> const typename Tiles::value_type& of(const Tiles& tiles) const {
+    size_t at = 0;
+    while (at + 1 < tiles.size() && (tiles[at].bm > bm || tiles[at].bn > bn)) at++;
+    return tiles[at];
+  }
+};
+
 // How k is cut: into pieces of `piece` numbers, a multiple of BK, or all of k, a block each. Where
 // they are joined, the blocks of a cluster add them up, of which there is one for each of `splits`,
 // also where k ends before the last.

@@ -40,6 +40,8 @@ template <class T> struct Product {
   CDN_FN int64_t n() const { return b.extent; }
   CDN_FN int64_t k() const { return a.k; }
   CDN_FN int64_t size() const { return m() * n(); }
+  CDN_FN const Operand<T>& operand(int input) const { return input == 0 ? a : b; }
+  CDN_FN Operand<T>& operand(int input) { return input == 0 ? a : b; }
 
   // From the first matrices of a batch to those at place z.
   CDN_FN void move_to(const Layout& batch, int64_t z) {
@@ -48,6 +50,14 @@ template <class T> struct Product {
     b.data += at.b;
     c += z * size();
   }
+};
+
+// What becomes of the operands before tensor cores multiply them; sums are float.
+enum class Method {
+  HALF,      // 16-bit floats, as they are
+  FP32,      // floats as two parts each: as exact as products of floats
+  TF32,      // floats rounded to 11 bits
+  BFLOAT16,  // floats rounded to bfloat16
 };
 
 // A batch as kernels see it that have a block of the grid's z for each matrix; one launch has at
@@ -65,10 +75,11 @@ template <class F> void in_launches(const Layout& layout, F&& launch) {
            static_cast<unsigned>(layout.n - first < Z_LIMIT ? layout.n - first : Z_LIMIT));
 }
 
-// Whether 16-byte accesses can be used: the base is aligned, and so is the start of every other
-// line.
-template <class T> bool wide_lines(const T* data, int64_t ld) {
-  return aligned16(data) && ld % (16 / static_cast<int64_t>(sizeof(T))) == 0;
+// Whether accesses of `width` numbers, 16 bytes, can be used: the base is aligned, and so is the
+// start of every other line.
+template <class T>
+bool wide_lines(const T* data, int64_t ld, int64_t width = 16 / static_cast<int64_t>(sizeof(T))) {
+  return reinterpret_cast<uintptr_t>(data) % (width * sizeof(T)) == 0 && ld % width == 0;
 }
 
 // The same for the matrices of a batch: input 0 (a) or 1 (b) of the layout. Where k is contiguous,
@@ -79,6 +90,14 @@ template <class T> bool wide_lines(const Operand<T>& x, const Layout& batch, int
   for (int32_t d = 0; d < batch.rank; d++)
     wide = wide && wide_lines(x.data, batch.stride[input][d]);
   return wide;
+}
+
+// f(a, b) with both as constants: kernels are compiled for each of the four transpositions.
+template <class F> CDN_FN auto by_transposition(bool a, bool b, F&& f) {
+  using Yes = std::true_type;
+  using No = std::false_type;
+  if (a) return b ? f(Yes{}, Yes{}) : f(Yes{}, No{});
+  return b ? f(No{}, Yes{}) : f(No{}, No{});
 }
 
 // Matrices of which a tile would be mostly empty, and many of them.

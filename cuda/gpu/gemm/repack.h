@@ -18,17 +18,6 @@ template <class To, class From> struct LinesCopy {
   bool wide = false;              // `from` allows reads of 16 bytes
 };
 
-template <class To, class From>
-LinesCopy<To, From> lines_copy(To* to, const Operand<From>& from, const Layout& matrices,
-                               int64_t to_ld) {
-  return {to,
-          from,
-          matrices,
-          to_ld,
-          matrices.n * from.lines() * (to_ld / LinesCopy<To, From>::W),
-          wide_lines(from, matrices, 0)};
-}
-
 // A copy of an operand as To, of each matrix once, to be made; its strides go to the layout.
 template <class To, class From>
 LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& batch, int input,
@@ -48,8 +37,9 @@ LinesCopy<To, From> copy_of(Call& call, const Operand<From>& x, const Layout& ba
     distance *= batch.extent[d];
   }
   To* copy = call.scratch<To>(distance);
+  const bool wide = wide_lines(x, matrices, 0);
   *to = {copy, x.extent, x.k, x.k_contiguous, ld};
-  return lines_copy(copy, x, matrices, ld);
+  return {copy, x, matrices, ld, matrices.n * x.lines() * (ld / LinesCopy<To, From>::W), wide};
 }
 
 // W numbers from x on, of which those from `left` on are 0.
@@ -121,6 +111,17 @@ void repack(Call& call, const LinesCopy<To, From>& a, const LinesCopy<To, From>&
   Launch how = for_each_of(a.chunks + b.chunks);
   how.pdl = hopper_device(call);
   launch(call, copy_lines<To, From>, how, a, b);
+}
+
+// Puts copies in the place of p's operands, which copies[input] asks for.
+template <class To, class From>
+void copy_operands(Call& call, Product<From> p, const Layout& batch, const bool (&copies)[2],
+                   Product<To>* to, Layout* strides) {
+  LinesCopy<To, From> lines[2];
+  for (int input : {0, 1})
+    if (copies[input])
+      lines[input] = copy_of(call, p.operand(input), batch, input, &to->operand(input), strides);
+  repack(call, lines[0], lines[1]);
 }
 
 }  // namespace cdn

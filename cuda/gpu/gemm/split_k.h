@@ -6,10 +6,10 @@
 
 namespace cdn {
 
-// y[i] = sum over s of pieces[s][i], in the order of s.
-template <int W, class Y, class T>
+// store(i, sum over s of pieces[s][i], in the order of s), for W values at a time.
+template <int W, class T, class Store>
 __global__ void __launch_bounds__(BLOCK, 4)
-    sum_pieces(Y* y, const T* pieces, int64_t count, int64_t splits) {
+    sum_pieces(Store store, const T* pieces, int64_t count, int64_t splits) {
   using Part = Pack<T, W>;
   int64_t packs = count / W;
   for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < packs;
@@ -21,20 +21,41 @@ __global__ void __launch_bounds__(BLOCK, 4)
 #pragma unroll
       for (int w = 0; w < W; w++) sum.v[w] += part.v[w];
     }
+    store(i, sum);
+  }
+}
+
+template <class Y> struct StoreSums {
+  Y* y;
+  template <int W, class T>
+  __device__ __forceinline__ void operator()(int64_t i, const Pack<T, W>& sum) const {
     Pack<Y, W> out;
 #pragma unroll
     for (int w = 0; w < W; w++) out.v[w] = static_cast<Y>(sum.v[w]);
     reinterpret_cast<Pack<Y, W>*>(y)[i] = out;
   }
+};
+template <class Y, class T>
+void sum_split_k(Call& call, Y* y, const T* pieces, int64_t count, int64_t splits) {
+  constexpr int W = 16 / sizeof(T);
+  const bool wide = aligned16(y) && aligned16(pieces) && count % W == 0;
+  auto kernel = wide ? sum_pieces<W, T, StoreSums<Y>> : sum_pieces<1, T, StoreSums<Y>>;
+  launch(call, kernel, for_each_of(wide ? count / W : count), StoreSums<Y>{y}, pieces, count,
+         splits);
 }
 
-template <class Y, class T>
-void sum_all_pieces(Call& call, Y* y, const T* pieces, int64_t count, int64_t splits) {
-  constexpr int W = 16 / sizeof(T);
-  if (aligned16(y) && aligned16(pieces) && count % W == 0)
-    launch(call, sum_pieces<W, Y, T>, for_each_of(count / W), y, pieces, count, splits);
-  else
-    launch(call, sum_pieces<1, Y, T>, for_each_of(count), y, pieces, count, splits);
+// The same, and what is to follow.
+template <class F> struct FinishSums {
+  F finish;
+  template <class T>
+  __device__ __forceinline__ void operator()(int64_t i, const Pack<T, 1>& sum) const {
+    finish(sum.v[0], i, i - quotient(i, finish.cols) * finish.cols);
+  }
+};
+template <class F, class T>
+void finish_split_k(Call& call, const F& finish, const T* pieces, int64_t count, int64_t splits) {
+  launch(call, sum_pieces<1, T, FinishSums<F>>, for_each_of(count), FinishSums<F>{finish}, pieces,
+         count, splits);
 }
 
 }  // namespace cdn

@@ -11,6 +11,7 @@
 
 #include "kernel/half.h"
 #include "gpu/device/launch.h"
+#include "gpu/tile/async_copy.h"
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define CDN_HOPPER 1
@@ -20,10 +21,6 @@ namespace cdn {
 namespace hopper {
 
 #if defined(CDN_HOPPER)
-
-__device__ __forceinline__ uint32_t shared_address(const void* p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
 
 // ---- mbarriers: a phase ends when `count` threads have arrived and all expected bytes have landed
 
@@ -64,6 +61,15 @@ __device__ __forceinline__ void barrier_arrive_after_copies(uint64_t* bar) {
                : "memory");
 }
 
+// The stages of a pipeline as either side walks them.
+template <int STAGES> struct PipelineState {
+  int stage = 0;
+  uint32_t phase = 0;
+  __device__ __forceinline__ void next() {
+    if (++stage == STAGES) stage = 0, phase ^= 1;
+  }
+};
+
 // ---- clusters
 
 __device__ __forceinline__ uint32_t cluster_rank() {
@@ -101,71 +107,42 @@ __device__ __forceinline__ void cluster_sync_all() {
   asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
-// The same place in another block's shared memory, for reads that a cluster_sync_all() has made
-// safe.
+// The same place in another block's shared memory.
 __device__ __forceinline__ uint32_t address_in_block(const void* here, int block) {
   uint32_t there;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(shared_address(here)), "r"(block));
   return there;
 }
-__device__ __forceinline__ float4 read_four(uint32_t there) {
+// 16 bytes from there, which a cluster_sync_all() has made safe to read.
+template <class Part> __device__ __forceinline__ Part read_block(const Part& here, int block) {
+  static_assert(sizeof(Part) == 16, "one access");
   float4 v;
   asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
                : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(there));
-  return v;
+               : "r"(address_in_block(&here, block)));
+  Part part;
+  memcpy(&part, &v, sizeof(Part));
+  return part;
 }
-// Messages: numbers written to a place in another block's shared memory, and counted in bytes by a
-// barrier there.
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, uint32_t x, uint32_t y,
-                                     uint32_t z, uint32_t w) {
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%2, %3, %4, %5}, "
-      "[%1];" ::"r"(there),
-      "r"(barrier_there), "r"(x), "r"(y), "r"(z), "r"(w)
-      : "memory");
-}
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float4 x) {
-  send(there, barrier_there, __float_as_uint(x.x), __float_as_uint(x.y), __float_as_uint(x.z),
-       __float_as_uint(x.w));
-}
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float2 x) {
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.v2.b32 [%0], {%2, %3}, [%1];" ::"r"(
-          there),
-      "r"(barrier_there), "r"(__float_as_uint(x.x)), "r"(__float_as_uint(x.y))
-      : "memory");
-}
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, float x) {
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %2, [%1];" ::"r"(there),
-      "r"(barrier_there), "r"(__float_as_uint(x))
-      : "memory");
-}
-__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, double x) {
-  asm volatile(
-      "st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [%0], %2, [%1];" ::"r"(there),
-      "r"(barrier_there), "l"(__double_as_longlong(x))
-      : "memory");
-}
-
-// The sum over the cluster's first BLOCKS blocks of four numbers, in the order of the blocks.
-template <int BLOCKS> __device__ __forceinline__ float4 sum_of_blocks(const float* here) {
-  float4 v[BLOCKS];
-#pragma unroll
-  for (int r = 0; r < BLOCKS; r++) v[r] = read_four(address_in_block(here, r));
-#pragma unroll
-  for (int r = 1; r < BLOCKS; r++)
-    v[0].x += v[r].x, v[0].y += v[r].y, v[0].z += v[r].z, v[0].w += v[r].w;
-  return v[0];
-}
-__device__ __forceinline__ float4 sum_of_blocks(const float* here, int blocks) {
-  switch (blocks) {
-    case 1: return *reinterpret_cast<const float4*>(here);
-    case 2: return sum_of_blocks<2>(here);
-    case 4: return sum_of_blocks<4>(here);
-    default: return sum_of_blocks<8>(here);
-  }
+// A message: x, of 4, 8 or 16 bytes, written to a place in another block's shared memory, and
+// counted in bytes by a barrier there.
+template <class X>
+__device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, const X& x) {
+  constexpr int WORDS = sizeof(X) / 4;
+  uint32_t w[WORDS];
+  memcpy(w, &x, sizeof(X));
+#define CDN_SEND(TYPE, VALUES, ...)                                                           \
+  asm volatile("st.async.shared::cluster.mbarrier::complete_tx::bytes." TYPE " [%0], " VALUES \
+               ", [%1];" ::"r"(there),                                                        \
+               "r"(barrier_there), __VA_ARGS__                                                \
+               : "memory")
+  if constexpr (WORDS == 1)
+    CDN_SEND("b32", "%2", "r"(w[0]));
+  else if constexpr (WORDS == 2)
+    CDN_SEND("v2.b32", "{%2, %3}", "r"(w[0]), "r"(w[1]));
+  else
+    CDN_SEND("v4.b32", "{%2, %3, %4, %5}", "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]));
+#undef CDN_SEND
 }
 
 // ---- One kernel after another in a stream, its start overlapping the other's end (programmatic
@@ -240,20 +217,23 @@ template <int N> __device__ __forceinline__ void raise_registers() {
 template <int N> __device__ __forceinline__ void lower_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
 }
-template <int THREADS> __device__ __forceinline__ void consumers_sync() {
-  asm volatile("bar.sync 3, %0;" ::"n"(THREADS) : "memory");
-}
-// The same, and whether x holds for any of them.
-template <int THREADS> __device__ __forceinline__ bool consumers_any(bool x) {
-  int any;
-  asm volatile(
-      "{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, 3, %2, p;\nselp.b32 %0, 1, 0, "
-      "p;\n}"
-      : "=r"(any)
-      : "r"(static_cast<int>(x)), "n"(THREADS)
-      : "memory");
-  return any != 0;
-}
+// Some threads of a block wait for one another.
+template <int ID, int THREADS> struct NamedBarrier {
+  __device__ __forceinline__ void operator()() const {
+    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(THREADS) : "memory");
+  }
+  // The same, and whether x holds for any of them.
+  __device__ __forceinline__ bool any(bool x) const {
+    int any;
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.b32 p, %1, 0;\nbar.red.or.pred p, %2, %3, p;\n"
+        "selp.b32 %0, 1, 0, p;\n}"
+        : "=r"(any)
+        : "r"(static_cast<int>(x)), "n"(ID), "n"(THREADS)
+        : "memory");
+    return any != 0;
+  }
+};
 __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }

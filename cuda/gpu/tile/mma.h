@@ -1,13 +1,9 @@
 // The tensor-core instructions of sm_80 and all later GPUs, as functions that a warp executes
 // together. g = lane / 4 and t = lane % 4 say which part of a matrix a thread holds.
 #pragma once
-#include "kernel/half.h"
+#include "gpu/tile/async_copy.h"
 
 namespace cdn {
-
-__device__ __forceinline__ uint32_t shared_address(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
-}
 
 // Four matrices of 8 lines of 16 bytes; lane l says where line l % 8 of matrix l / 8 is. A thread
 // gets word t of line g: two 16-bit numbers, or one float. TRANSPOSED, for 16-bit numbers: numbers

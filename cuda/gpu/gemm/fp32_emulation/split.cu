@@ -202,7 +202,8 @@ __device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo
 __device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block,
                                      const Extremes& x) {
   hopper::send(hopper::address_in_block(here, (int)block),
-               hopper::address_in_block(bar, (int)block), x.largest, x.below_smallest, x.bits, 0);
+               hopper::address_in_block(bar, (int)block),
+               uint4{x.largest, x.below_smallest, x.bits, 0});
 }
 
 struct Scales {

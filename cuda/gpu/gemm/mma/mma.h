@@ -10,13 +10,14 @@ namespace cdn {
 // Whether the device of the call, and this build, can do it.
 bool mma_supported(Call& call);
 
-// c = a b for each place of the batch. T is float16 or bfloat16 with HALF, float with the others.
+// c = a b for each place of the batch. T is float16 or bfloat16 with HALF, float with the others;
+// with BFLOAT16 it is rounded to that in copies, or to TF32: no tile has that method.
 template <class T>
-void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
+void matmul_mma(Call& call, const Product<T>& p, const Layout& batch, Method method);
 
 // How long that takes, estimated in clock cycles.
 template <class T>
-double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, MmaMethod method);
+double mma_cycles(Call& call, const Product<T>& p, const Layout& batch, Method method);
 
 // Whether a and b have had numbers of more bits than TF32's: then the tensor cores have cut off
 // some of their sums.
@@ -31,7 +32,7 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
   using T = typename Tile::T;
   auto& u = a.words[set];
   auto& v = b.words[set];
-  if constexpr (Tile::METHOD == MmaMethod::FLOAT32) {
+  if constexpr (Tile::METHOD == Method::FP32) {
     // x = high + low exactly, and both fit tf32 but for the last bit of low: x y = low high + high
     // low + high high, less what is beyond float. The small products come first. Below 2^-115 or so
     // low has fewer bits, being denormal.
@@ -65,7 +66,7 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
     products(u, v, std::false_type{});
   } else {
     auto word = [](auto& x, int group, int half) {  // of half the k
-      if constexpr (Tile::METHOD == MmaMethod::TF32)
+      if constexpr (Tile::METHOD == Method::TF32)
         return tf32_rounded(x[group][half]);
       else
         return x[group][half];
@@ -85,38 +86,6 @@ __device__ __forceinline__ void multiply_fragments(float (&sum)[M][N][4], A& a, 
   }
 }
 
-struct MmaPieces {
-  int64_t k;       // of k per piece, a multiple of BK but for the last
-  int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster; else blockIdx.y is
-                   // the piece
-  int32_t barrier_at;  // where joined: in shared memory, behind all else
-
-  bool wide_a, wide_b;  // the operand allows 16-byte reads
-  bool wide_c;          // the lines of c (or of sums) allow stores of 4 numbers
-  bool shifts;          // see MmaLoader; needs MmaMemory's SHIFTING_BYTES
-  float*
-      sums;  // where the sums go, as float, [piece][z][m][n]; null: to c, which is of 16-bit floats
-};
-
-// A block's part of the work; k_count may be 0 where pieces are joined.
-template <class Tile> struct MmaPart {
-  int64_t first_row, first_col, k_first, k_count;
-  int rank;  // in the cluster
-
-  __device__ __forceinline__ MmaPart(const Product<typename Tile::T>& p, const TileGrid& grid,
-                                     const MmaPieces& pieces) {
-    const int joined = pieces.joined;  // a power of two
-    const unsigned tile = blockIdx.x >> (31 - __clz(joined));
-    rank = static_cast<int>(blockIdx.x) & (joined - 1);
-    TilePlace place = tile_place(grid, tile);
-    first_row = (int64_t)place.row * Tile::BM;
-    first_col = (int64_t)place.col * Tile::BN;
-    k_first = (joined > 1 ? rank : blockIdx.y) * pieces.k;
-    k_count = p.k() - k_first < pieces.k ? p.k() - k_first : pieces.k;
-    if (k_count < 0) k_count = 0;
-  }
-};
-
 // Shared memory: [stage][a's tile, b's tile]; or, with shifts, stages as they came and two tiles
 // made of them.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct MmaMemory {
@@ -127,12 +96,7 @@ template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct MmaMemory
                        SHIFTING_BYTES = SHIFTED > Tile::END_BYTES ? SHIFTED : Tile::END_BYTES;
 };
 
-// How much of LIMIT is left.
-template <int LIMIT> __device__ __forceinline__ int clipped(int64_t left) {
-  return left < 0 ? 0 : left < LIMIT ? static_cast<int>(left) : LIMIT;
-}
-
-// The last part of FLOAT32. A number that is not finite, or that rounds up to infinity, has no two
+// The last part of FP32. A number that is not finite, or that rounds up to infinity, has no two
 // parts: every sum it is in comes out as NaN. A tile with a sum that is not finite is summed again
 // by plain multiply-adds, which give what IEEE says.
 template <class Tile, class PartA, class PartB, int M, int N, class LoadA, class LoadB>
@@ -177,12 +141,13 @@ __device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, L
 
 // c = a b. While the block works on one tile, cp.async brings the next STAGES - 1, with one barrier
 // a tile; while the tensor cores work on one step of k, the words of the next are on their way to
-// the other set of registers. With FLOAT32 the tensor core sums one tile's k at a time and a thread
+// the other set of registers. With FP32 the tensor core sums one tile's k at a time and a thread
 // adds that to its sums, rounded: the core cuts its sums, and over a long k that would be the
 // largest error by far.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
-    multiply_by_mma(Product<typename Tile::T> p, Batch batch, TileGrid grid, MmaPieces pieces) {
+    multiply_by_mma(Product<typename Tile::T> p, Batch batch, TileGrid grid,
+                    TileWork<typename Tile::T> work) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   using T = typename Tile::T;
   using LoadA = MmaLoader<Tile, Tile::BM, A_K_CONTIGUOUS>;
@@ -192,12 +157,13 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   using Memory = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
   constexpr int M = Tile::WM / 16, N = Tile::WN / 8, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH,
                 BK = Tile::BK;
-  constexpr bool PROMOTES = Tile::METHOD == MmaMethod::FLOAT32;
+  constexpr bool PROMOTES = Tile::METHOD == Method::FP32;
   extern __shared__ __align__(16) char memory[];  // see MmaMemory
 #if defined(CDN_HOPPER)
   hopper::let_next_kernel_start();
-  uint64_t* received = reinterpret_cast<uint64_t*>(memory + pieces.barrier_at);
-  if (Tile::JOINS && pieces.joined > 1 && threadIdx.x == 0) {
+  uint64_t* received = reinterpret_cast<uint64_t*>(
+      memory + (work.shifts ? Memory::SHIFTING_BYTES : Tile::SHARED_BYTES));
+  if (Tile::JOINS && work.joined > 1 && threadIdx.x == 0) {
     hopper::barrier_init(received, 1);
     hopper::barriers_visible();
   }
@@ -205,14 +171,14 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   uint64_t* received = nullptr;
 #endif
 
-  const MmaPart<Tile> part(p, grid, pieces);
-  const bool shifts = Tile::SHIFTS && pieces.shifts;
-  int tiles = static_cast<int>((part.k_count + BK - 1) / BK);
-  int last = static_cast<int>(part.k_count - (tiles - 1LL) * BK);
+  const TileBlock block(p, grid, work, Tile::BM, Tile::BN);
+  const bool shifts = Tile::SHIFTS && work.shifts;
+  int tiles = static_cast<int>((block.k_count + BK - 1) / BK);
+  int last = static_cast<int>(block.k_count - (tiles - 1LL) * BK);
 
   BatchOffsets offsets = batch_offsets(batch.layout, batch.first + blockIdx.z);
-  LoadA load_a(p.a, offsets.a, pieces.wide_a, part.first_row, part.k_first);
-  LoadB load_b(p.b, offsets.b, pieces.wide_b, part.first_col, part.k_first);
+  LoadA load_a(p.a, offsets.a, work.wide_a, block.first_row, block.k_first);
+  LoadB load_b(p.b, offsets.b, work.wide_b, block.first_col, block.k_first);
   auto load_stage = [&](int stage, int tiles_left) {
     int k = tiles_left > 1    ? BK
             : tiles_left == 1 ? last
@@ -328,22 +294,19 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   }
 
   using Sums = MmaSums<Tile, PartA, PartB>;
-  int64_t at = ((batch.first + blockIdx.z) * p.m() + part.first_row) * p.n() + part.first_col;
-  Sums sums{
-      reinterpret_cast<float*>(memory),
-      {p.c + at, pieces.sums ? pieces.sums + blockIdx.y * batch.layout.n * p.size() + at : nullptr,
-       p.n(), clipped<Tile::BM>(p.m() - part.first_row), clipped<Tile::BN>(p.n() - part.first_col),
-       pieces.wide_c}};
+  TileEpilogue<Sums, TileOutput<T>, BlockSync> end{
+      reinterpret_cast<float*>(memory), output_of<Tile>(p, block, batch, work), (int)threadIdx.x};
   if constexpr (Tile::JOINS) {
-    if (pieces.joined > 1)
-      return sums.join(sum, slice, row, col, pieces.joined, part.rank, received);
+    if (work.joined > 1)
+      return store_by_messages(end, sum, slice, row, col, work.joined, block.rank, received);
   }
 #pragma unroll 1
   for (int first = 0; first < Tile::BM; first += Sums::ROWS) {
     __syncthreads();  // the memory is free
     if (Tile::HALVES == 1 || row / Sums::ROWS == first / Sums::ROWS)
-      sums.put(sum, slice, row - first, col);
-    sums.store(first);
+      Sums::put(end.shared, sum, slice, row - first, col);
+    __syncthreads();
+    end.store(first);
   }
 #endif
 }

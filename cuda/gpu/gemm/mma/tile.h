@@ -4,25 +4,10 @@
 // padding; transposing is left to ldmatrix.
 #pragma once
 #include "gpu/tile/async_copy.h"
-#include "gpu/gemm/product.h"
+#include "gpu/gemm/tile_work.h"
 #include "gpu/tile/mma.h"
 
 namespace cdn {
-
-// What becomes of the operands before they are multiplied; sums are float.
-enum class MmaMethod {
-  HALF,      // 16-bit floats, as they are
-  TF32,      // floats rounded to 11 bits
-  FLOAT32,   // floats as two such parts each: as exact as products of floats
-  BFLOAT16,  // floats rounded to bfloat16 in copies, or TF32: no tile has this method
-};
-
-// An aligned chunk of 16 bytes: its first `count`, and zeros for the others, which are not read.
-__device__ __forceinline__ void copy_async_start(void* shared, const void* global, int count) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(shared)),
-               "l"(global), "r"(count)
-               : "memory");
-}
 
 // The most that a block takes: the shared memory of sm_86, sm_89 and sm_120.
 constexpr int MMA_SHARED_LIMIT = 99 * 1024;
@@ -31,22 +16,22 @@ constexpr int MMA_SHARED_LIMIT = 99 * 1024;
 // along k in steps of BK; STAGES tiles of the operands are in shared memory or on their way. The
 // warps form SLICES groups, each of which covers the tile and takes a part of each BK, so that
 // small tiles too have warps enough. MIN_BLOCKS per multiprocessor bounds the registers.
-template <class T_, MmaMethod METHOD_, int BM_, int BN_, int BK_, int WM_, int WN_, int SLICES_,
+template <class T_, Method METHOD_, int BM_, int BN_, int BK_, int WM_, int WN_, int SLICES_,
           int STAGES_, int MIN_BLOCKS_>
 struct MmaTile {
   using T = T_;
-  static constexpr MmaMethod METHOD = METHOD_;
+  static constexpr Method METHOD = METHOD_;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, WM = WM_, WN = WN_, SLICES = SLICES_,
                        STAGES = STAGES_, MIN_BLOCKS = MIN_BLOCKS_;
   static constexpr int WARPS_M = BM / WM, WARPS_N = BN / WN, WARPS = WARPS_M * WARPS_N,
                        THREADS = 32 * WARPS * SLICES;
-  static constexpr int STEP = METHOD == MmaMethod::HALF ? 16 : 8;  // k of one mma
+  static constexpr int STEP = METHOD == Method::HALF ? 16 : 8;  // k of one mma
   static constexpr int WORDS =
       STEP * (int)sizeof(T) / 16;                   // of a fragment's line that a thread holds
   static constexpr int DEPTH = BK / STEP / SLICES;  // steps of a warp in a tile
   static constexpr int STAGE_BYTES = (BM + BN) * BK * (int)sizeof(T);
 
-  // Sums on their way to c: see MmaSums. Those of a large tile go in two halves.
+  // Sums on their way to c: see mma/sums.h. Those of a large tile go in two halves.
   static constexpr int ALL_SUMS = SLICES * BM * BN * (int)sizeof(float);
   static constexpr int HALVES = ALL_SUMS > MMA_SHARED_LIMIT ? 2 : 1, SUM_BYTES = ALL_SUMS / HALVES;
   static constexpr bool JOINS = HALVES == 1;  // whether the blocks of a cluster can add up theirs
@@ -64,16 +49,16 @@ struct MmaTile {
                                             ? STAGES * RAW_STAGE_BYTES + 2 * STAGE_BYTES
                                             : END_BYTES;
   static constexpr bool SHIFTS =
-      METHOD == MmaMethod::HALF && WM * WN < 64 * 64 && SHIFTING_BYTES <= MMA_SHARED_LIMIT;
-  static constexpr bool NARROW = METHOD != MmaMethod::HALF && BM * BN <= 64 * 64;
+      METHOD == Method::HALF && WM * WN < 64 * 64 && SHIFTING_BYTES <= MMA_SHARED_LIMIT;
+  static constexpr bool NARROW = METHOD != Method::HALF && BM * BN <= 64 * 64;
   static constexpr bool ANY_PLACE = SHIFTS || NARROW;
 
   static constexpr int LEAST = sizeof(T) == 4 ? 32 : 16;  // vectors of a warp's part: see Fragments
 
-  static_assert((METHOD == MmaMethod::HALF) == is_half<T>, "the other methods are of float");
+  static_assert((METHOD == Method::HALF) == is_half<T>, "the other methods are of float");
   static_assert(BM % WM == 0 && BN % WN == 0 && WM % LEAST == 0 && WN % LEAST == 0,
                 "warps fill the tile");
-  static_assert(BN % 32 == 0, "MmaSums exchanges eights of packs of 4");
+  static_assert(BN % 32 == 0, "packs of sums are exchanged within eights");
   static_assert(DEPTH % 2 == 0 && DEPTH * STEP * SLICES == BK,
                 "fragments alternate between two sets of registers");
   static_assert(STAGES >= 2 && SHARED_BYTES <= MMA_SHARED_LIMIT, "one is read while others come");
@@ -191,8 +176,8 @@ template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   // The chunk that `from` lies in, as far as the line goes: `left` numbers from `from` on.
   static __device__ __forceinline__ void copy_raw(char* to, const T* from, bool inside, int left) {
     int before = place_in_chunk(from), bytes = left * (int)sizeof(T) + before;
-    copy_async_start(to, reinterpret_cast<const char*>(from) - before,
-                     !inside || bytes < 0 ? 0 : min(bytes, 16));
+    copy_async_start<16>(to, reinterpret_cast<const char*>(from) - before,
+                         !inside || bytes < 0 ? 0 : min(bytes, 16));
   }
   static __device__ __forceinline__ int place_in_chunk(const T* x) {
     return static_cast<int>(reinterpret_cast<uintptr_t>(x) % 16);

@@ -13,8 +13,7 @@ template <class Shape, int STAGES_, int MIN_BLOCKS_> struct BlockTile : Shape {
   using T = typename Shape::T;
   static constexpr int STAGES = STAGES_, MIN_BLOCKS = MIN_BLOCKS_;
   static constexpr int STAGE_BYTES = STAGES * Shape::STAGE * (int)sizeof(T);
-  static constexpr int SUMS_BYTES =
-      TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
+  static constexpr int SUMS_BYTES = SimtSums<Shape>::BYTES;  // in the place of the stages
   static_assert(STAGES >= 2, "one is read while others come");
 
   // Whether the sums leave through shared memory.
@@ -31,29 +30,26 @@ template <class Shape, int STAGES_, int MIN_BLOCKS_> struct BlockTile : Shape {
 
 // From the registers straight to c.
 template <class Tile>
-__device__ __forceinline__ void store_packs(const Product<typename Tile::T>& p,
-                                            const BlockPart<typename Tile::Shape>& at,
+__device__ __forceinline__ void store_packs(const TileOutput<typename Tile::T>& to,
                                             const TileThread<typename Tile::Shape>& own,
-                                            const typename Tile::T (&sum)[Tile::TM][Tile::TN],
-                                            typename Tile::T* c, bool wide) {
+                                            const typename Tile::T (&sum)[Tile::TM][Tile::TN]) {
   using T = typename Tile::T;
   constexpr int W = Tile::W;
 #pragma unroll
   for (int i = 0; i < Tile::TM; i++)
 #pragma unroll
     for (int j = 0; j < Tile::TN; j += W) {
-      int64_t r = at.first_row + own.row_of(i), q = at.first_col + own.col_of(j);
-      if (r >= p.m() || q >= p.n()) continue;
-      T* to = c + r * p.n() + q;
-      if (wide) {
+      const int row = own.row_of(i), col = own.col_of(j);
+      if (row >= to.rows || col >= to.cols) continue;
+      if (to.wide) {
         Pack<T, W> pack;
 #pragma unroll
         for (int w = 0; w < W; w++) pack.v[w] = sum[i][j + w];
-        *reinterpret_cast<Pack<T, W>*>(to) = pack;
+        to.store(row, col, pack);
       } else {
 #pragma unroll
         for (int w = 0; w < W; w++)
-          if (q + w < p.n()) to[w] = sum[i][j + w];
+          if (col + w < to.cols) to.store(row, col + w, Pack<T, 1>{sum[i][j + w]});
       }
     }
 }
@@ -63,11 +59,11 @@ __device__ __forceinline__ void store_packs(const Product<typename Tile::T>& p,
 // way from shared memory to its other registers; while the block works on one tile, cp.async brings
 // the next STAGES - 1 tiles, and one barrier a tile keeps all in step. FFMA needs every issue slot
 // on Hopper, so a thread's part is large (8 x 8 or 8 x 16): 4 or 6 loads per 64 or 128
-// multiply-adds. Piece y of k writes its sums to c + y (batch) m n, and sum_pieces adds them when
-// there is more than one; or the pieces are the blocks of a cluster, which adds them itself.
+// multiply-adds.
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
-    matmul_pipelined(Product<typename Tile::T> p, Batch batch, TileGrid grid, Pieces pieces) {
+    matmul_pipelined(Product<typename Tile::T> p, Batch batch, TileGrid grid,
+                     TileWork<typename Tile::T> work) {
   using T = typename Tile::T;
   constexpr int BK = Tile::BK, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH;
   extern __shared__ __align__(16) char memory[];
@@ -76,22 +72,12 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   hopper::let_next_kernel_start();
 #endif
 
+  const TileBlock block(p, grid, work, Tile::BM, Tile::BN);
+  const auto to = output_of<Tile>(p, block, batch, work);
   p.move_to(batch.layout, batch.first + blockIdx.z);
-  const BlockPart<typename Tile::Shape> part(p, grid, pieces);
-  Loader<Tile, Tile::BM, Tile::THREADS, A_K_CONTIGUOUS> load_a(p.a, part.first_row, part.k_first,
-                                                               pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::THREADS, B_K_CONTIGUOUS> load_b(p.b, part.first_col, part.k_first,
-                                                               pieces.wide_b);
+  StageLoader<Tile, Tile::THREADS, A_K_CONTIGUOUS, B_K_CONTIGUOUS> loader(p, block, work);
   auto load_stage = [&](int stage, int64_t k_left) {
-    T* a = shared + stage * Tile::STAGE;
-    T* b = a + BK * Tile::PITCH_A;
-    if (k_left >= BK) {
-      load_a.template load<false>(a, k_left);
-      load_b.template load<false>(b, k_left);
-    } else if (k_left > 0) {
-      load_a.template load<true>(a, k_left);
-      load_b.template load<true>(b, k_left);
-    }
+    loader.load(shared + stage * Tile::STAGE, k_left);
     commit_copies();  // past the end the group is empty, so that counting groups counts tiles
   };
 
@@ -103,13 +89,13 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 #if defined(CDN_HOPPER)
   hopper::wait_for_previous_kernel();
 #endif
-  for (int s = 0; s < STAGES - 1; s++) load_stage(s, part.k_count - s * BK);
+  for (int s = 0; s < STAGES - 1; s++) load_stage(s, block.k_count - s * BK);
   wait_copies<STAGES - 2>();
   __syncthreads();
   x[0].read(a_at, b_at, 0);
 
   int stage = 0;
-  for (int64_t k_left = part.k_count; k_left > 0; k_left -= BK) {
+  for (int64_t k_left = block.k_count; k_left > 0; k_left -= BK) {
 #pragma unroll
     for (int kk = 0; kk < DEPTH; kk++) {
       if (kk ==
@@ -128,16 +114,13 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     }
   }
 
-  T* c = p.c + (pieces.joined > 1 ? 0 : part.piece * batch.layout.n * p.size());
-  if (Tile::through_shared(pieces.joined > 1, pieces.wide_c)) {
+  if (Tile::through_shared(work.joined > 1, work.wide_c)) {
     wait_copies<0>();
     __syncthreads();
-    TileSums<typename Tile::Shape> sums{
-        p, part, c, shared, (int)threadIdx.x, pieces.joined, pieces.wide_c};
-    sums.put(sum, own);
-    sums.store([] { __syncthreads(); });
+    store_sums<typename Tile::Shape, BlockSync>({shared, to, (int)threadIdx.x}, sum, own,
+                                                block.rank, work.joined);
   } else {
-    store_packs<Tile>(p, part, own, sum, c, pieces.wide_c);
+    store_packs<Tile>(to, own, sum);
   }
 }
 

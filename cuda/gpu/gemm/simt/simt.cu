@@ -4,156 +4,79 @@
 // do not depend on the day.
 #include "gpu/gemm/simt/simt.h"
 
-#include <vector>
-
-#include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/wgmma/wgmma.h"
-#include "gpu/gemm/repack.h"
-#include "gpu/gemm/ladder/naive.h"
-#include "gpu/gemm/split_k.h"
-#include "gpu/gemm/simt/pipelined.h"
 #include "gpu/gemm/ladder/register_tiled.h"
+#include "gpu/gemm/simt/pipelined.h"
 #include "gpu/gemm/simt/specialized.h"
 
 namespace cdn {
 namespace {
 
-constexpr int TILE_128X128 = 1;
-
 // ---- Operands
-
-// A product as a launch takes it.
-template <class T> struct SimtProduct {
-  Product<T> p;
-  Layout batch;
-  bool wide(int input) const { return wide_lines(input == 0 ? p.a : p.b, batch, input); }
-};
 
 // Of an operand contiguous across k, in lines that do not allow 16-byte reads: cycles that reads of
 // 4 bytes cost more.
 template <class T>
-double narrow_cycles(const DeviceModel& device, const SimtProduct<T>& x, int input) {
+double narrow_cycles(const DeviceModel& device, const Product<T>& p, const Layout& batch,
+                     int input) {
   constexpr double EACH = 0.7, TILE = 128;
-  const Operand<T>&here = input == 0 ? x.p.a : x.p.b, &other = input == 0 ? x.p.b : x.p.a;
-  if (here.k_contiguous || x.wide(input)) return 0;
-  return static_cast<double>(x.batch.n) * static_cast<double>(here.extent * here.k) * EACH *
+  const Operand<T>&here = p.operand(input), &other = p.operand(1 - input);
+  if (here.k_contiguous || wide_lines(here, batch, input)) return 0;
+  return static_cast<double>(batch.n) * static_cast<double>(here.extent * here.k) * EACH *
          ceil(static_cast<double>(other.extent) / TILE) / device.processors;
 }
 
 // Copies such operands to lines that do, where that costs less. Returns what is left of the cost.
-template <class T> double widen(Call& call, SimtProduct<T>* x, bool copies) {
+template <class T> double widen(Call& call, Product<T>* p, Layout* batch, bool copies) {
   constexpr double LAUNCH = 5500;
   const DeviceModel& device = call.model();
-  const double narrow[2] = {narrow_cycles(device, *x, 0), narrow_cycles(device, *x, 1)};
+  const double narrow[2] = {narrow_cycles(device, *p, *batch, 0),
+                            narrow_cycles(device, *p, *batch, 1)};
   double bytes = 0;
-  for (int input : {0, 1}) {
-    const Operand<T>& here = input == 0 ? x->p.a : x->p.b;
-    if (narrow[input] > 0)
-      bytes += 2.0 * sizeof(T) * static_cast<double>(x->batch.n * here.extent * here.k);
-  }
-  const double cost = LAUNCH + bytes / device.bytes_per_cycle;
-  if (x->batch.rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
-  if (!copies) return cost;
-  const SimtProduct<T> was = *x;
-  LinesCopy<T, T> lines[2];
   for (int input : {0, 1})
     if (narrow[input] > 0)
-      lines[input] = copy_of(call, input == 0 ? was.p.a : was.p.b, was.batch, input,
-                             input == 0 ? &x->p.a : &x->p.b, &x->batch);
-  repack(call, lines[0], lines[1]);
+      bytes += 2.0 * sizeof(T) * static_cast<double>(batch->n * p->operand(input).extent * p->k());
+  const double cost = LAUNCH + bytes / device.bytes_per_cycle;
+  if (batch->rank > 1 || cost > narrow[0] + narrow[1]) return narrow[0] + narrow[1];
+  if (copies) copy_operands(call, *p, *batch, {narrow[0] > 0, narrow[1] > 0}, p, batch);
   return cost;
 }
 
 // ---- matmul_pipelined and matmul_specialized
 
-// The blocks of a launch for z matrices.
-dim3 grid_of(const TileGrid& grid, const Splitting& k, unsigned z) {
-  unsigned tiles = grid.rows * grid.cols, splits = static_cast<unsigned>(k.splits);
-  return k.joined ? dim3(tiles * splits, 1, z) : dim3(tiles, splits, z);
-}
-
-template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-void launch_tile(Call& call, const Product<typename Tile::T>& p, const Layout& batch,
-                 const TileGrid& grid, const Pieces& pieces, const Splitting& k) {
-  auto kernel = matmul_pipelined<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
-  const int bytes = Tile::shared_bytes(k.joined, pieces.wide_c);
-  in_launches(batch, [&](const Batch& part, unsigned z) {
-    launch_blocks(call, kernel, {grid_of(grid, k, z), Tile::THREADS, bytes, pieces.joined},
-                  Tile::MIN_BLOCKS, p, part, grid, pieces);
+template <class Tile> void launch_pipelined(Call& call, const TileProduct<typename Tile::T>& x) {
+  const int bytes = Tile::shared_bytes(x.work.joined > 1, x.work.wide_c);
+  by_transposition(x.p.a.k_contiguous, x.p.b.k_contiguous, [&](auto a, auto b) {
+    launch_tiles<Tile>(call, matmul_pipelined<Tile, decltype(a)::value, decltype(b)::value>, x,
+                       {{}, Tile::THREADS, bytes}, Tile::MIN_BLOCKS);
   });
 }
 
-// launch(the product, with c or the place for pieces of it, the tiles, the pieces)
-template <class Tile, class T, class F>
-void in_pieces(Call& call, const SimtProduct<T>& x, const Splitting& k, F&& launch) {
-  const Product<T>& p = x.p;
-  int64_t count = x.batch.n * p.size();
-  bool second_pass = k.second_pass();
-  Product<T> out = p;
-  if (second_pass) out.c = call.scratch<T>(k.splits * count);
-  Pieces pieces{k.piece, k.joined ? static_cast<int32_t>(k.splits) : 1, x.wide(0), x.wide(1),
-                wide_lines(out.c, p.n())};
-  launch(out, tile_grid(p.m(), p.n(), Tile::BM, Tile::BN), pieces);
-  if (second_pass) sum_all_pieces(call, p.c, out.c, count, k.splits);
+template <class Tile> void launch_specialized(Call& call, const TileProduct<typename Tile::T>& x) {
+  launch_tiles<Tile>(call, matmul_specialized<Tile>, x,
+                     {{}, Tile::BLOCK_THREADS, Tile::SHARED_BYTES, 1, true}, 1);
 }
-
-template <class Tile>
-void launch_pipelined(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
-  using T = typename Tile::T;
-  const Product<T>& p = x.p;
-  const Layout& batch = x.batch;
-  in_pieces<Tile>(
-      call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-        if (p.a.k_contiguous)
-          p.b.k_contiguous ? launch_tile<Tile, true, true>(call, out, batch, grid, pieces, k)
-                           : launch_tile<Tile, true, false>(call, out, batch, grid, pieces, k);
-        else
-          p.b.k_contiguous ? launch_tile<Tile, false, true>(call, out, batch, grid, pieces, k)
-                           : launch_tile<Tile, false, false>(call, out, batch, grid, pieces, k);
-      });
-}
-
-template <class Tile>
-void launch_specialized(Call& call, const SimtProduct<typename Tile::T>& x, const Splitting& k) {
-  using T = typename Tile::T;
-  in_pieces<Tile>(
-      call, x, k, [&](const Product<T>& out, const TileGrid& grid, const Pieces& pieces) {
-        in_launches(x.batch, [&](const Batch& part, unsigned z) {
-          launch(
-              call, matmul_specialized<Tile>,
-              {grid_of(grid, k, z), Tile::BLOCK_THREADS, Tile::SHARED_BYTES, pieces.joined, true},
-              out, part, grid, pieces);
-        });
-      });
-}
-
-template <class T> struct SimtTile : TileCost {
-  void (*launch)(Call&, const SimtProduct<T>&, const Splitting&);
-};
 
 // Both are given the tile's part of the peak rate.
 // Sums leave as whole lines through shared memory, or, without slices, from registers in pieces of
 // them.
 constexpr double FMA_PER_CYCLE = 128, STORE = 0.5, STORE_APART = 0.87;
 template <class Shape, int STAGES, int MIN_BLOCKS>
-SimtTile<typename Shape::T> pipelined(double rate, double alone) {
+TileKernel<typename Shape::T> pipelined(double rate, double alone) {
   const double end = Shape::SLICES > 1 ? STORE : STORE_APART;
   return {{Shape::BM, Shape::BN, Shape::BK, MIN_BLOCKS, FMA_PER_CYCLE * rate, alone, end},
           launch_pipelined<BlockTile<Shape, STAGES, MIN_BLOCKS>>};
 }
 template <class Shape, int STAGES, int UNROLLED>
-SimtTile<float> specialized(double rate, double alone) {
+TileKernel<float> specialized(double rate, double alone) {
   return {{Shape::BM, Shape::BN, Shape::BK, 1, FMA_PER_CYCLE * rate, alone, STORE},
           launch_specialized<SpecializedTile<Shape, STAGES, UNROLLED>>};
 }
 
-template <class T>
-using SimtTiles = std::vector<SimtTile<T>>;  // never destroyed: at exit a thread may need them
-
-// In the order of SimtKernel. TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES,
+// TileShape<T, BM, BN, BK, TM, TN, LANES_M, SLICES>, STAGES,
 // MIN_BLOCKS.
-const SimtTiles<float>& tiles_of(float) {
-  static const auto& tiles = *new SimtTiles<float>{
+const TileKernels<float>& tiles_of(float) {
+  static const auto& tiles = *new TileKernels<float>{
       pipelined<TileShape<float, 256, 128, 8, 8, 16, 8, 1>, 4, 1>(0.735, 1.0),
       pipelined<TileShape<float, 128, 128, 16, 8, 8, 4, 1>, 3, 2>(0.77, 1.1),
       pipelined<TileShape<float, 128, 64, 16, 8, 8, 4, 2>, 3, 2>(0.65, 1.15),
@@ -165,23 +88,23 @@ const SimtTiles<float>& tiles_of(float) {
 }
 
 // Doubles take twice the registers and run at half the rate, so that three tiles do for all.
-const SimtTiles<double>& tiles_of(double) {
+const TileKernels<double>& tiles_of(double) {
   using Large = TileShape<double, 128, 128, 8, 8, 8, 4, 1>;
   using Small = TileShape<double, 64, 64, 16, 4, 8, 8, 2>;
   using Tiny = TileShape<double, 32, 32, 32, 4, 8, 8, 4>;
-  static const auto& tiles = *new SimtTiles<double>{
-      pipelined<Large, 3, 1>(0.45, 1.0), pipelined<Large, 3, 1>(0.45, 1.0),
-      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Small, 3, 1>(0.42, 1.1),
-      pipelined<Small, 3, 1>(0.42, 1.1), pipelined<Tiny, 3, 2>(0.35, 1.3),
+  static const auto& tiles = *new TileKernels<double>{
+      pipelined<Large, 3, 1>(0.45, 1.0),
+      pipelined<Small, 3, 1>(0.42, 1.1),
+      pipelined<Tiny, 3, 2>(0.35, 1.3),
   };
   return tiles;
 }
 
 // On Hopper: those, and ones that need its shared memory and clusters.
-const SimtTiles<float>& hopper_tiles(float) {
+const TileKernels<float>& hopper_tiles(float) {
   static const auto& tiles = *[] {
-    auto* all = new SimtTiles<float>(tiles_of(0.0f));
-    const SimtTiles<float> more = {
+    auto* all = new TileKernels<float>(tiles_of(0.0f));
+    const TileKernels<float> more = {
         specialized<TileShape<float, 256, 128, 32, 8, 16, 8, 1>, 3, 8>(0.85, 1.0),
         specialized<TileShape<float, 128, 128, 32, 8, 16, 8, 2, Walk::COLUMNS>, 4, 8>(0.82, 1.08),
         specialized<TileShape<float, 64, 256, 32, 8, 16, 8, 2>, 4, 8>(0.83, 1.05),
@@ -195,16 +118,16 @@ const SimtTiles<float>& hopper_tiles(float) {
   }();
   return tiles;
 }
-const SimtTiles<double>& hopper_tiles(double) { return tiles_of(0.0); }
+const TileKernels<double>& hopper_tiles(double) { return tiles_of(0.0); }
 
 // ---- The default
 
 // The choice is by shape and, as clusters and warps of their own are Hopper's, by the kind of the
 // device.
 template <class T>
-TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
+TileChoice<TileKernel<T>> choose(const Call& call, const Product<T>& p, const Layout& batch) {
   constexpr double START = 3800, SECOND_PASS = 4000, PDL = 1900;
-  static thread_local Plans<TileChoice<SimtTile<T>>> plans;
+  static thread_local Plans<TileChoice<TileKernel<T>>> plans;
   const bool hopper = hopper_device(call);
   const Problem x{batch.n, p.m(), p.n(), p.k()};
   return plans.at({call.device(), x, hopper}, [&] {
@@ -216,66 +139,49 @@ TileChoice<SimtTile<T>> choose(const Call& call, const Product<T>& p, const Layo
   });
 }
 
-template <class T> void matmul_by_shape(Call& call, const Product<T>& p, const Layout& batch) {
-  TileChoice<SimtTile<T>> best = choose(call, p, batch);
-  SimtProduct<T> x{p, batch};
-  widen(call, &x, true);
-  best.tile->launch(call, x, best.k);
-}
-
-template <class T> void launch_naive(Call& call, const Product<T>& p, const Layout& batch) {
-  launch(call, matmul_naive<T>, for_each_of(batch.n * p.size()), p, batch);
-}
-
-template <class T>
-void multiply(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel) {
-  switch (kernel) {
-    case SimtKernel::BY_SHAPE:
-      return tiny(p, batch) ? launch_naive(call, p, batch) : matmul_by_shape(call, p, batch);
-    case SimtKernel::NAIVE: return launch_naive(call, p, batch);
-    case SimtKernel::TILED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 32, 32);
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        launch(call, matmul_tiled<T>, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid);
-      });
-    }
-    case SimtKernel::REGISTER_TILED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        launch(call, matmul_register_tiled<T>, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid);
-      });
-    }
-    case SimtKernel::VECTORIZED: {
-      TileGrid grid = tile_grid(p.m(), p.n(), 128, 128);
-      bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1),
-           wide_c = wide_lines(p.c, p.n());
-      auto vectorized = wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>;
-      return in_launches(batch, [&](const Batch& part, unsigned z) {
-        launch(call, vectorized, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid, wide_c);
-      });
-    }
-    case SimtKernel::DOUBLE_BUFFERED:
-      return tiles_of(T{})[TILE_128X128].launch(call, {p, batch}, {p.k(), 1, false});
-    default: {
-      int place = static_cast<int>(kernel) - static_cast<int>(SimtKernel::TILE_256X128);
-      return tiles_of(T{})[place].launch(call, {p, batch}, {p.k(), 1, false});
-    }
-  }
+template <class T> void matmul_by_shape(Call& call, Product<T> p, Layout batch) {
+  const TileChoice<TileKernel<T>> best = choose(call, p, batch);
+  widen(call, &p, &batch, true);
+  multiply_tiles(call, tile_product(p, batch), *best.tile, best.k, p.c);
 }
 
 }  // namespace
 
-void matmul_simt(Call& call, const Product<float>& p, const Layout& batch, SimtKernel kernel) {
-  multiply(call, p, batch, kernel);
+template <class T>
+void matmul_simt(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel,
+                 const WantedTile& wanted) {
+  auto launch_ladder = [&](auto step, int64_t side, auto... more) {
+    const TileGrid grid = tile_grid(p.m(), p.n(), side, side);
+    in_launches(batch, [&](const Batch& part, unsigned z) {
+      launch(call, step, {dim3(grid.rows * grid.cols, 1, z)}, p, part, grid, more...);
+    });
+  };
+  switch (kernel) {
+    case SimtKernel::TILED: return launch_ladder(matmul_tiled<T>, 32);
+    case SimtKernel::REGISTER_TILED: return launch_ladder(matmul_register_tiled<T>, 128);
+    case SimtKernel::VECTORIZED: {
+      const bool wide = wide_lines(p.a, batch, 0) && wide_lines(p.b, batch, 1);
+      return launch_ladder(wide ? matmul_vectorized<true, T> : matmul_vectorized<false, T>, 128,
+                           wide_lines(p.c, p.n()));
+    }
+    case SimtKernel::TILE:
+      return multiply_tiles(call, tile_product(p, batch), wanted.of(tiles_of(T{})),
+                            {p.k(), 1, false}, p.c);
+    case SimtKernel::BY_SHAPE:
+      if (!tiny(p, batch)) return matmul_by_shape(call, p, batch);
+      [[fallthrough]];
+    case SimtKernel::NAIVE:
+      return launch(call, matmul_naive<T>, for_each_of(batch.n * p.size()), p, batch);
+  }
 }
-void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, SimtKernel kernel) {
-  multiply(call, p, batch, kernel);
-}
+template void matmul_simt(Call&, const Product<float>&, const Layout&, SimtKernel,
+                          const WantedTile&);
+template void matmul_simt(Call&, const Product<double>&, const Layout&, SimtKernel,
+                          const WantedTile&);
 
-double simt_cycles(Call& call, const Product<float>& p, const Layout& batch) {
+double simt_cycles(Call& call, Product<float> p, Layout batch) {
   if (tiny(p, batch) || p.n() == 1 || p.m() == 1) return 0;  // they have kernels of their own
-  SimtProduct<float> x{p, batch};
-  return choose(call, p, batch).cycles + widen(call, &x, false);
+  return choose(call, p, batch).cycles + widen(call, &p, &batch, false);
 }
 
 }  // namespace cdn

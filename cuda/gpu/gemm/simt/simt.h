@@ -1,31 +1,20 @@
 // Products by plain multiply-adds, one of each thread's at a time: for float and double, on every
 // GPU.
 #pragma once
-#include "gpu/gemm/product.h"
+#include "gpu/gemm/heuristic.h"
 
 namespace cdn {
 
-// BY_SHAPE chooses; the TILEs are matmul_pipelined with one tile, k in one piece.
-enum class SimtKernel {
-  BY_SHAPE,
-  NAIVE,
-  TILED,
-  REGISTER_TILED,
-  VECTORIZED,
-  DOUBLE_BUFFERED,
-  TILE_256X128,
-  TILE_128X128,
-  TILE_128X64,
-  TILE_64X128,
-  TILE_64X64,
-  TILE_32X32
-};
+// BY_SHAPE chooses; TILE is matmul_pipelined with the tile wanted, k in one piece.
+enum class SimtKernel { BY_SHAPE, NAIVE, TILED, REGISTER_TILED, VECTORIZED, TILE };
 
-void matmul_simt(Call& call, const Product<float>& p, const Layout& batch, SimtKernel kernel);
-void matmul_simt(Call& call, const Product<double>& p, const Layout& batch, SimtKernel kernel);
+// T is float or double.
+template <class T>
+void matmul_simt(Call& call, const Product<T>& p, const Layout& batch, SimtKernel kernel,
+                 const WantedTile& wanted);
 
 // How long BY_SHAPE takes, estimated in clock cycles; 0 for shapes that are best
 // left to it.
-double simt_cycles(Call& call, const Product<float>& p, const Layout& batch);
+double simt_cycles(Call& call, Product<float> p, Layout batch);
 
 }  // namespace cdn

@@ -15,8 +15,7 @@ template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH> struct Special
   static constexpr int STAGES = STAGES_, UNROLLED = UNROLLED_, LOADERS = 128,
                        BLOCK_THREADS = LOADERS + Shape::THREADS;
   static constexpr int STAGE_BYTES = STAGES * Shape::STAGE * (int)sizeof(T);
-  static constexpr int SUMS_BYTES =
-      TileSums<Shape>::NUMBERS * (int)sizeof(T);  // in the place of the stages
+  static constexpr int SUMS_BYTES = SimtSums<Shape>::BYTES;  // in the place of the stages
   static constexpr int BARRIERS_AT = SUMS_BYTES > STAGE_BYTES ? SUMS_BYTES : STAGE_BYTES;
   static constexpr int SHARED_BYTES = BARRIERS_AT + 2 * STAGES * 8;
   static_assert(Shape::DEPTH % UNROLLED == 0 && UNROLLED % 2 == 0,
@@ -27,39 +26,19 @@ template <class Shape, int STAGES_, int UNROLLED_ = Shape::DEPTH> struct Special
 
 #if defined(CDN_HOPPER)
 
-// The stages as either side walks them.
-struct StageWalk {
-  int stage = 0;
-  uint32_t phase = 0;
-  template <int STAGES> __device__ __forceinline__ void next() {
-    if (++stage == STAGES) stage = 0, phase ^= 1;
-  }
-};
-
 template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
 __device__ __forceinline__ void load_stages(const Product<typename Tile::T>& p,
-                                            const BlockPart<typename Tile::Shape>& part,
-                                            const Pieces& pieces, typename Tile::T* shared,
-                                            uint64_t* full, uint64_t* empty) {
-  using T = typename Tile::T;
-  Loader<Tile, Tile::BM, Tile::LOADERS, A_K_CONTIGUOUS> load_a(p.a, part.first_row, part.k_first,
-                                                               pieces.wide_a);
-  Loader<Tile, Tile::BN, Tile::LOADERS, B_K_CONTIGUOUS> load_b(p.b, part.first_col, part.k_first,
-                                                               pieces.wide_b);
-  StageWalk at;
-  for (int64_t k_left = part.k_count; k_left > 0; k_left -= Tile::BK) {
+                                            const TileBlock& block,
+                                            const TileWork<typename Tile::T>& work,
+                                            typename Tile::T* shared, uint64_t* full,
+                                            uint64_t* empty) {
+  StageLoader<Tile, Tile::LOADERS, A_K_CONTIGUOUS, B_K_CONTIGUOUS> loader(p, block, work);
+  hopper::PipelineState<Tile::STAGES> at;
+  for (int64_t k_left = block.k_count; k_left > 0; k_left -= Tile::BK) {
     hopper::barrier_wait(&empty[at.stage], at.phase ^ 1);
-    T* a = shared + at.stage * Tile::STAGE;
-    T* b = a + Tile::BK * Tile::PITCH_A;
-    if (k_left >= Tile::BK) {
-      load_a.template load<false>(a, k_left);
-      load_b.template load<false>(b, k_left);
-    } else {
-      load_a.template load<true>(a, k_left);
-      load_b.template load<true>(b, k_left);
-    }
+    loader.load(shared + at.stage * Tile::STAGE, k_left);
     hopper::barrier_arrive_after_copies(&full[at.stage]);
-    at.template next<Tile::STAGES>();
+    at.next();
   }
 }
 
@@ -75,7 +54,7 @@ __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM
   const T *a_at = shared + own.a_at(), *b_at = shared + own.b_at();
   const bool first_lane = threadIdx.x % 32 == 0;
   Fragment<typename Tile::Shape> x[2];
-  StageWalk at;
+  hopper::PipelineState<Tile::STAGES> at;
   hopper::barrier_wait(&full[0], 0);
   x[0].read(a_at, b_at, 0);
   for (int steps = (int)((k_count + Tile::BK - 1) / Tile::BK); steps > 0; steps--) {
@@ -91,7 +70,7 @@ __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM
             __syncwarp();
             if (first_lane)
               hopper::barrier_arrive(&empty[at.stage]);  // what the warp read, it read before
-            at.template next<Tile::STAGES>();
+            at.next();
             if (steps > 1) hopper::barrier_wait(&full[at.stage], at.phase);
             a = a_at + at.stage * Tile::STAGE;
             b = b_at + at.stage * Tile::STAGE;
@@ -108,7 +87,8 @@ __device__ __forceinline__ void multiply_stages(typename Tile::T (&sum)[Tile::TM
 
 template <class Tile>
 __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
-    matmul_specialized(Product<typename Tile::T> p, Batch batch, TileGrid grid, Pieces pieces) {
+    matmul_specialized(Product<typename Tile::T> p, Batch batch, TileGrid grid,
+                       TileWork<typename Tile::T> work) {
 #if defined(CDN_HOPPER)
   using namespace hopper;
   using T = typename Tile::T;
@@ -125,19 +105,17 @@ __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
     barriers_visible();
   }
   __syncthreads();
-  p.move_to(batch.layout, batch.first + blockIdx.z);
-  const BlockPart<typename Tile::Shape> part(p, grid, pieces);
+  const TileBlock block(p, grid, work, Tile::BM, Tile::BN);
 
   if (threadIdx.x < Tile::LOADERS) {
     lower_registers<40>();
     wait_for_previous_kernel();
-    if (p.a.k_contiguous)
-      p.b.k_contiguous ? load_stages<Tile, true, true>(p, part, pieces, shared, full, empty)
-                       : load_stages<Tile, true, false>(p, part, pieces, shared, full, empty);
-    else
-      p.b.k_contiguous ? load_stages<Tile, false, true>(p, part, pieces, shared, full, empty)
-                       : load_stages<Tile, false, false>(p, part, pieces, shared, full, empty);
-    if (pieces.joined > 1) {
+    p.move_to(batch.layout, batch.first + blockIdx.z);
+    by_transposition(p.a.k_contiguous, p.b.k_contiguous, [&](auto a, auto b) {
+      load_stages<Tile, decltype(a)::value, decltype(b)::value>(p, block, work, shared, full,
+                                                                empty);
+    });
+    if (work.joined > 1) {
       __syncwarp();
       cluster_sync_all();
       cluster_sync();
@@ -146,15 +124,14 @@ __global__ void __launch_bounds__(Tile::BLOCK_THREADS, 1)
     raise_registers<232>();
     const TileThread<typename Tile::Shape> own(threadIdx.x - Tile::LOADERS);
     T sum[Tile::TM][Tile::TN] = {};
-    if (part.k_count > 0) multiply_stages<Tile>(sum, own, shared, full, empty, part.k_count);
-    auto sync = [] { asm volatile("bar.sync 1, 256;" ::: "memory"); };
+    if (block.k_count > 0) multiply_stages<Tile>(sum, own, shared, full, empty, block.k_count);
+    using Sync = NamedBarrier<1, Tile::THREADS>;
+    const Sync sync;
     sync();                      // all have read the stages
     wait_for_previous_kernel();  // it may still read what is written here
-    T* c = p.c + (pieces.joined > 1 ? 0 : part.piece * batch.layout.n * p.size());
-    TileSums<typename Tile::Shape> sums{
-        p, part, c, shared, (int)threadIdx.x - Tile::LOADERS, pieces.joined, pieces.wide_c};
-    sums.put(sum, own);
-    sums.store(sync);
+    store_sums<typename Tile::Shape, Sync>(
+        {shared, output_of<Tile>(p, block, batch, work), (int)threadIdx.x - Tile::LOADERS, sync},
+        sum, own, block.rank, work.joined);
   }
 #endif
 }

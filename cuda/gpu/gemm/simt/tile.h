@@ -4,7 +4,7 @@
 // can have many tiles on their way.
 #pragma once
 #include "gpu/tile/async_copy.h"
-#include "gpu/gemm/product.h"
+#include "gpu/gemm/tile_work.h"
 
 namespace cdn {
 
@@ -224,31 +224,25 @@ template <class Tile, int EXTENT, int LOADERS, bool K_CONTIGUOUS>
 using Loader = std::conditional_t<K_CONTIGUOUS, LoadTransposed<Tile, EXTENT, LOADERS>,
                                   LoadStraight<Tile, EXTENT, LOADERS>>;
 
-// How the work is shared out beyond tiles.
-struct Pieces {
-  int64_t k;       // of k per piece, a multiple of BK but for the last
-  int32_t joined;  // > 1: the pieces of a tile are so many blocks of a cluster, which adds up their
-                   // sums
-  bool wide_a, wide_b;  // the operand allows 16-byte reads
-  bool wide_c;          // 16-byte stores
-};
+// Both operands' next tiles along k to a stage, [k][PITCH_A] and behind it [k][PITCH_B].
+template <class Tile, int LOADERS, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS> struct StageLoader {
+  using T = typename Tile::T;
+  Loader<Tile, Tile::BM, LOADERS, A_K_CONTIGUOUS> load_a;
+  Loader<Tile, Tile::BN, LOADERS, B_K_CONTIGUOUS> load_b;
 
-// A block's part: the piece of k is blockIdx.y or, where pieces are joined, the block's place in
-// its cluster.
-template <class Tile> struct BlockPart {
-  int64_t first_row, first_col, k_first, k_count;  // k_count may be 0 or less
-  int piece;
-
-  __device__ __forceinline__ BlockPart(const Product<typename Tile::T>& p, const TileGrid& grid,
-                                       const Pieces& pieces) {
-    const int joined = pieces.joined;  // a power of two
-    const unsigned tile = blockIdx.x >> (31 - __clz(joined));
-    piece = static_cast<int>(joined > 1 ? blockIdx.x & (joined - 1) : blockIdx.y);
-    TilePlace place = tile_place(grid, tile);
-    first_row = (int64_t)place.row * Tile::BM;
-    first_col = (int64_t)place.col * Tile::BN;
-    k_first = piece * pieces.k;
-    k_count = p.k() - k_first < pieces.k ? p.k() - k_first : pieces.k;
+  __device__ __forceinline__ StageLoader(const Product<T>& p, const TileBlock& block,
+                                         const TileWork<T>& work)
+      : load_a(p.a, block.first_row, block.k_first, work.wide_a),
+        load_b(p.b, block.first_col, block.k_first, work.wide_b) {}
+  __device__ __forceinline__ void load(T* a, int64_t k_left) {
+    T* b = a + Tile::BK * Tile::PITCH_A;
+    if (k_left >= Tile::BK) {
+      load_a.template load<false>(a, k_left);
+      load_b.template load<false>(b, k_left);
+    } else if (k_left > 0) {
+      load_a.template load<true>(a, k_left);
+      load_b.template load<true>(b, k_left);
+    }
   }
 };
 

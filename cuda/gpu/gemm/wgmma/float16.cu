@@ -1,17 +1,8 @@
-// matmul_wgmma for float16. With each tile as many stages as fit.
-#include "gpu/gemm/wgmma/kernel.h"
+// multiply_by_wgmma for float16.
+#include "gpu/gemm/wgmma/half.h"
 
 namespace cdn {
 
-WgmmaKernel wgmma_float16(WgmmaExtent tile, WgmmaCase x) {
-  if (tile.bm == 64)
-    return tile.bn == 128 ? wgmma_kernel<float16, 64, 128, 8, 1, false>(x)
-                          : wgmma_kernel<float16, 64, 64, 8, 1, false>(x);
-  switch (tile.bn) {
-    case 256: return wgmma_kernel<float16, 128, 256, 4, 1, false>(x);
-    case 128: return wgmma_kernel<float16, 128, 128, 6, 1, false>(x);
-    default: return wgmma_kernel<float16, 128, 64, 8, 1, false>(x);
-  }
-}
+template WgmmaKernel wgmma_half<float16>(WgmmaExtent, WgmmaCase);
 
 }  // namespace cdn

@@ -1,6 +1,6 @@
-// matmul_wgmma for floats cut into two planes of scaled float16, or one (fp32_emulation/split.h).
-// Two planes take twice the memory and three times the accumulators, so that 128 columns are the
-// widest.
+// multiply_by_wgmma for floats cut into two planes of scaled float16, or one
+// (fp32_emulation/split.h). Two planes take twice the memory and three times the accumulators, so
+// that 128 columns are the widest.
 #include "gpu/gemm/wgmma/kernel.h"
 
 namespace cdn {

@@ -1,6 +1,6 @@
-// matmul_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor stays for
-// the whole product and takes tile after tile of c, BM x BN. In a block, one thread asks TMA for
-// the next 64 of k of both operands, STAGES ahead, and one or two warpgroups of 128 threads
+// multiply_by_wgmma: products on Hopper's tensor cores. A grid of one block per multiprocessor
+// stays for the whole product and takes tile after tile of c, BM x BN. In a block, one thread asks
+// TMA for the next 64 of k of both operands, STAGES ahead, and one or two warpgroups of 128 threads
 // multiply what has landed, 64 rows each (producer and consumers meet at one pair of barriers a
 // stage). Blocks in a cluster of two work on neighbouring rows and share what they read of b. Where
 // c has few tiles, a cluster takes one of them, each block a piece of k, and adds up the pieces
@@ -12,7 +12,7 @@
 // a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when they add, so that sums of
 // more than 64 products are made by ordinary additions.
 #pragma once
-#include "gpu/tile/hopper.h"
+#include "gpu/tile/epilogue.h"
 #include "gpu/gemm/fp32_emulation/split.h"
 
 namespace cdn {
@@ -42,6 +42,13 @@ CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) {
   return bn == 64 || (bm == 128 && bn == 128);
 }
 
+// How the consumers' sums wait in the stages' place.
+template <int BM, int BN> struct WgmmaSums {
+  using Sum = float;
+  static constexpr int ROWS = BM, COLS = BN, SLICES = 1, THREADS = BM * 2, PITCH = BN + 8;
+  static __device__ __forceinline__ int place(int row, int col) { return row * PITCH + col; }
+};
+
 template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_,
           bool B_MN_>
 struct WgmmaTile {
@@ -59,8 +66,7 @@ struct WgmmaTile {
   static constexpr int SHARED_BYTES =
       STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
   static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN);
-  static constexpr int PITCH = BN + 8;  // of sums that wait in the stages' place
-  static_assert(BM * PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
+  static_assert(BM * WgmmaSums<BM, BN>::PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
 };
 
 struct WgmmaPlace {
@@ -94,15 +100,12 @@ struct WgmmaItems {
   }
 };
 
-template <class T> __device__ __forceinline__ uint32_t pack(float low, float high);
-template <> __device__ __forceinline__ uint32_t pack<bfloat16>(float low, float high) {
+template <class T> __device__ __forceinline__ uint32_t pack(float low, float high) {
   uint32_t both;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
-}
-template <> __device__ __forceinline__ uint32_t pack<float16>(float low, float high) {
-  uint32_t both;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  if constexpr (std::is_same<T, bfloat16>::value)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   return both;
 }
 
@@ -135,49 +138,47 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
                                            const WgmmaWork& w, typename Tile::T* stages,
                                            uint64_t* full, uint64_t* empty, uint32_t rank) {
   using namespace hopper;
-  int stage = 0, unused = Tile::STAGES;
-  uint32_t phase = 0;
+  PipelineState<Tile::STAGES> pipe;
+  int unused = Tile::STAGES;
   const WgmmaItems items(w);
+  auto place_of = [&](int item) { return wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank); };
   int item = items.first;
-  WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
+  WgmmaPlace at = place_of(item);
   wait_for_previous_kernel();
-  for (; item < items.count;
-       item += items.step, at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank)) {
-    const int row = at.row, col = at.col;
+  for (; item < items.count; item += items.step, at = place_of(item)) {
     const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
     for (int step = at.first_step; step < at.last_step; step++) {
       const int k = step * Tile::BK;
       if (unused > 0)
         unused--;
       else
-        barrier_wait(&empty[stage], phase ^ 1);
-      barrier_expect(&full[stage], Tile::STAGE_BYTES);
-      typename Tile::T* a = stages + stage * (Tile::STAGE_BYTES / 2);
+        barrier_wait(&empty[pipe.stage], pipe.phase ^ 1);
+      uint64_t* const landed = &full[pipe.stage];
+      barrier_expect(landed, Tile::STAGE_BYTES);
+      typename Tile::T* a = stages + pipe.stage * (Tile::STAGE_BYTES / 2);
       typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, &full[stage], row,
-                                           k, za + plane * w.planes_apart_a, false, 0);
+        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, k,
+                                           za + plane * w.planes_apart_a, false, 0);
       }
 #pragma unroll
       for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, &full[stage], col,
-                                           k, zb + plane * w.planes_apart_b, w.cluster > 1,
-                                           (int)rank);
+        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, k,
+                                           zb + plane * w.planes_apart_b, w.cluster > 1, (int)rank);
       }
-      if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
+      pipe.next();
     }
   }
 }
 
 // The stages as a consumer walks them, and how it says that it has read one.
-template <class Tile> struct WgmmaStages {
+template <class Tile> struct WgmmaStages : hopper::PipelineState<Tile::STAGES> {
   const typename Tile::T* stages;
   uint64_t *full, *empty;
-  int cluster, thread, stage = 0;
-  uint32_t phase = 0;
+  int cluster, thread;
 
-  __device__ __forceinline__ void wait() { hopper::barrier_wait(&full[stage], phase); }
+  __device__ __forceinline__ void wait() { hopper::barrier_wait(&full[this->stage], this->phase); }
   __device__ __forceinline__ void release(int s) {  // to every block that may write there
     if (cluster == 1) {
       if (thread == 0) hopper::barrier_arrive(&empty[s]);
@@ -185,15 +186,12 @@ template <class Tile> struct WgmmaStages {
       hopper::barrier_arrive_at(&empty[s], (uint32_t)thread);
     }
   }
-  __device__ __forceinline__ void next() {
-    if (++stage == Tile::STAGES) stage = 0, phase ^= 1;
-  }
   __device__ __forceinline__ const typename Tile::T* a(int plane, int consumer) const {
-    return stages + stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS +
+    return stages + this->stage * (Tile::STAGE_BYTES / 2) + plane * Tile::A_ELEMENTS +
            consumer * 64 * Tile::BK;
   }
   __device__ __forceinline__ const typename Tile::T* b(int plane) const {
-    return stages + stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS +
+    return stages + this->stage * (Tile::STAGE_BYTES / 2) + Tile::PLANES * Tile::A_ELEMENTS +
            plane * Tile::B_ELEMENTS;
   }
 };
@@ -267,29 +265,44 @@ struct WgmmaLane {
   __device__ __forceinline__ explicit WgmmaLane(int consumer)
       : row(consumer * 64 + (int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4),
         col((int)threadIdx.x % 4 * 2) {}
+
+  template <class Sums, int COUNT>
+  __device__ __forceinline__ void put(const float (&d)[COUNT], float* sums) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 2)
+      *reinterpret_cast<float2*>(&sums[Sums::place(row + i / 2 % 2 * 8, col + i / 4 * 8)]) =
+          float2{d[i], d[i + 1]};
+  }
 };
 
-// Through shared memory, in boxes of 64 columns in TMA's swizzle.
+// Columns `from` on of a consumer's 64 lines to shared memory, in boxes of 64 columns in TMA's
+// swizzle.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void put_boxes(const float (&d)[COUNT], typename Tile::T* part,
+                                          int from) {
+  const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32 % 4 * 16 + lane % 16;
+#pragma unroll
+  for (int j = 0; j < Tile::OUT_COLS; j += 16) {
+    const float* v = d + (from + j) / 2;
+    uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
+                     pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
+    const int piece = j % 64 / 8 + lane / 16;
+    hopper::store_matrices(part + j / 64 * 64 * 64 + line * 64 + (piece ^ line % 8) * 8, r);
+  }
+}
+
+// 16-bit results through shared memory, by TMA.
 template <class Tile, int COUNT>
 __device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUtensorMap* map_c,
-                                            typename Tile::T* parts, int consumer, int row, int col,
+                                            typename Tile::T* part, int consumer, int row, int col,
                                             int z) {
   using namespace hopper;
-  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
   const bool first = threadIdx.x % 128 == 0;
-  typename Tile::T* part = parts + consumer * 64 * Tile::OUT_COLS;
 #pragma unroll
   for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
     if (first) stores_have_read<0>();
     warpgroup_sync(consumer);
-#pragma unroll
-    for (int j = 0; j < Tile::OUT_COLS; j += 16) {
-      const float* v = d + (from + j) / 2;
-      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
-                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
-      const int line = warp * 16 + lane % 16, piece = j % 64 / 8 + lane / 16;
-      store_matrices(part + j / 64 * 64 * 64 + line * 64 + (piece ^ line % 8) * 8, r);
-    }
+    put_boxes<Tile>(d, part, from);
     fence_async();
     warpgroup_sync(consumer);
     if (first) {
@@ -302,53 +315,25 @@ __device__ __forceinline__ void store_boxes(const float (&d)[COUNT], const CUten
 }
 
 // The same where lines of c are not whole pieces of 16 bytes: neighbouring lanes store neighbouring
-// numbers.
+// numbers of a warp's 16 lines.
 template <class Tile, int COUNT>
 __device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c,
-                                            typename Tile::T* parts, const WgmmaWork& w,
-                                            int consumer, int row, int col) {
-  constexpr int COLS = Tile::OUT_COLS;
-  const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32 % 4;
-  typename Tile::T* part = parts + consumer * 64 * COLS + warp * 16 * COLS;  // the warp's 16 lines
-  row += consumer * 64 + warp * 16;
+                                            typename Tile::T* part, const WgmmaWork& w, int row,
+                                            int col) {
+  const int lane = (int)threadIdx.x % 32, first = (int)threadIdx.x / 32 % 4 * 16;
+  row += first;
 #pragma unroll
-  for (int from = 0; from < Tile::BN; from += COLS) {
+  for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
     __syncwarp();
-#pragma unroll
-    for (int j = 0; j < COLS; j += 16) {
-      const float* v = d + (from + j) / 2;
-      uint32_t r[4] = {pack<typename Tile::T>(v[0], v[1]), pack<typename Tile::T>(v[2], v[3]),
-                       pack<typename Tile::T>(v[4], v[5]), pack<typename Tile::T>(v[6], v[7])};
-      const int line = lane % 16, piece = j / 8 + lane / 16;
-      hopper::store_matrices(part + line * COLS + (piece ^ line % 8) * 8, r);
-    }
+    put_boxes<Tile>(d, part, from);
     __syncwarp();
-    const int last = min(COLS, w.n - col - from);
+    const int last = min(Tile::OUT_COLS, w.n - col - from);
     for (int line = 0; line < 16 && row + line < w.m; line++) {
       typename Tile::T* to = c + (int64_t)(row + line) * w.n + col + from;
+      const typename Tile::T* own = part + (first + line) * 64;
 #pragma unroll
-      for (int j = lane; j < COLS; j += 32)
-        if (j < last) to[j] = part[line * COLS + (j / 8 ^ line % 8) * 8 + j % 8];
-    }
-  }
-}
-
-// Floats, from the registers.
-template <int COUNT>
-__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w,
-                                             int row, int col) {
-  const bool together = w.n % 2 == 0;
-#pragma unroll
-  for (int h = 0; h < 2; h++) {
-    const int i = row + 8 * h;
-    if (i >= w.m) continue;
-    float* line = c + (int64_t)i * w.n;
-#pragma unroll
-    for (int g = 0; g < COUNT / 4; g++) {
-      const int j = col + 8 * g;
-      if (j >= w.n) continue;
-      const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
-      store_two(line + j, two, together, j + 1 < w.n);
+      for (int j = lane; j < Tile::OUT_COLS; j += 32)
+        if (j < last) to[j] = own[j / 64 * 64 * 64 + (j % 64 / 8 ^ line % 8) * 8 + j % 8];
     }
   }
 }
@@ -361,6 +346,8 @@ __device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const Wgmm
 struct Nothing {
   __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
 };
+
+template <int THREADS> using Consumers = hopper::NamedBarrier<3, THREADS>;
 
 // What the rows and columns of a cut tile are scaled back by. A thread asks for its share before
 // the products, so that it is there after them; from shared memory all threads then read what they
@@ -396,72 +383,64 @@ template <class Tile> struct WgmmaScales {
       if (place < Tile::SCALES) scales[place] = __int_as_float((127 - exponent) << 23);
       special = special || SplitInfo::marks(info[i]) || exponent < -MOST || exponent > MOST;
     }
-    return !hopper::consumers_any<THREADS>(special);
+    return !Consumers<THREADS>{}.any(special);
   }
 };
 
-// A thread's accumulators to the block's sums.
-template <class Tile, int COUNT>
-__device__ __forceinline__ void keep_sums(const float (&d)[COUNT], float* sums,
-                                          const WgmmaLane& lane) {
-#pragma unroll
-  for (int i = 0; i < COUNT; i += 2)
-    *reinterpret_cast<float2*>(
-        &sums[(lane.row + i / 2 % 2 * 8) * Tile::PITCH + lane.col + i / 4 * 8]) =
-        float2{d[i], d[i + 1]};
-}
-
-// What a block does with the sums when it has only one item: the consumers of all blocks of the
-// cluster add up theirs in the order of k, each block for a part of the rows, and each(v, count,
-// place in c, column) takes four at a time.
-template <int BM, int BN, class Each>
-__device__ __forceinline__ void add_up_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
-                                            const float* sums, Each&& each) {
-  constexpr int QUADS = BN / 4, PITCH = BN + 8, THREADS = BM / 64 * 128;
-  const int m = w.m, n = w.n, joined = w.joined, rows = BM / joined,
-            first = joined > 1 ? rank * rows : 0;
-  for (int part = (int)threadIdx.x - 128; part < rows * QUADS; part += THREADS) {
-    const int line = first + part / QUADS, col = part % QUADS * 4, i = at.row + line,
-              j = at.col + col;
-    if (i >= m || j >= n) continue;
-    const float4 sum = hopper::sum_of_blocks(&sums[line * PITCH + col], joined);
-    float v[4] = {sum.x, sum.y, sum.z, sum.w};
-    each(v, n - j < 4 ? n - j : 4, ((int64_t)at.z * m + i) * n + j, j);
-  }
-}
-
-template <int BM, int BN, class Y>
-__device__ __forceinline__ void store_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
-                                           const float* sums) {
-  Y* c = static_cast<Y*>(w.c);
-  const bool by_fours = w.n % 4 == 0 && reinterpret_cast<uintptr_t>(c) % 16 == 0;
-  add_up_sums<BM, BN>(w, at, rank, sums, [&](const float (&v)[4], int count, int64_t place, int) {
-    Y* to = c + place;
-    if (by_fours) {
-      if constexpr (sizeof(Y) == 4)
-        *reinterpret_cast<float4*>(to) = float4{v[0], v[1], v[2], v[3]};
-      else
-        *reinterpret_cast<uint2*>(to) = uint2{pack<Y>(v[0], v[1]), pack<Y>(v[2], v[3])};
-    } else {
-#pragma unroll
-      for (int e = 0; e < 4; e++)
-        if (e < count) to[e] = Y(v[e]);
-    }
+// The end where a block has only one item: the consumers of all blocks of the cluster add up their
+// sums, each block for a share of the rows. In one loop for any number of blocks, as code that is
+// not run makes small products slower.
+template <int BM, int BN, class Output>
+__device__ __forceinline__ void store_sums(const Output& to, float* sums, int joined, int rank) {
+  const TileEpilogue<WgmmaSums<BM, BN>, Output, Consumers<BM * 2>> end{sums, to,
+                                                                       (int)threadIdx.x - 128};
+  const int rows = BM / joined, first = joined > 1 ? rank * rows : 0;
+  end.template store_rows<true>(first, rows, first, [&](int place) {
+    return joined > 1 ? end.sum_of_blocks(place, joined) : end.part(place);
   });
+}
+
+template <class Tile>
+__device__ __forceinline__ TileOutput<typename Tile::T> output_of(const WgmmaWork& w,
+                                                                  const WgmmaPlace& at) {
+  const int64_t first = ((int64_t)at.z * w.m + at.row) * w.n + at.col;
+  return {static_cast<typename Tile::T*>(w.c) + first,
+          Tile::SCALED || w.float_out ? static_cast<float*>(w.c) + first : nullptr,
+          w.n,
+          min(Tile::BM, w.m - at.row),
+          min(Tile::BN, w.n - at.col),
+          w.n % 4 == 0 && reinterpret_cast<uintptr_t>(w.c) % 16 == 0};
+}
+
+// Floats, from the registers.
+template <int COUNT>
+__device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, const WgmmaWork& w,
+                                             int row, int col) {
+  const bool together = w.n % 2 == 0;
+#pragma unroll
+  for (int h = 0; h < 2; h++) {
+    const int i = row + 8 * h;
+    if (i >= w.m) continue;
+    float* line = c + (int64_t)i * w.n;
+#pragma unroll
+    for (int g = 0; g < COUNT / 4; g++) {
+      const int j = col + 8 * g;
+      if (j >= w.n) continue;
+      const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+      store_two(line + j, two, together, j + 1 < w.n);
+    }
+  }
 }
 
 // With the epilogue: a function of its own, as it takes long to compile and is the same for all
 // operands.
 template <int BM, int BN, class In, class Y>
 __device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
-                                         const float* sums) {
-  const Finish<float, In, Y> finish(w.epilogue, w.n);
-  add_up_sums<BM, BN>(w, at, rank, sums, [&](float (&v)[4], int count, int64_t place, int j) {
-    if (count == 4)
-      finish(v, place, j, 4);
-    else
-      for (int e = 0; e < count; e++) finish(v[e], place + e, j + e);
-  });
+                                         float* sums) {
+  const int64_t n = w.n, first = ((int64_t)at.z * w.m + at.row) * n + at.col;
+  const FinishOutput<Finish<float, In, Y>> to{
+      {w.epilogue, n}, first, at.col, min(BM, w.m - at.row), min(BN, w.n - at.col)};
+  store_sums<BM, BN>(to, sums, w.joined, rank);
 }
 
 #endif  // CDN_HOPPER
@@ -469,9 +448,10 @@ __device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& a
 // FUSED: with an epilogue, and one item a block.
 template <class Tile, bool FUSED>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
-    matmul_wgmma(const __grid_constant__ CUtensorMap map_a,
-                 const __grid_constant__ CUtensorMap map_b,
-                 const __grid_constant__ CUtensorMap map_c, const __grid_constant__ WgmmaWork w) {
+    multiply_by_wgmma(const __grid_constant__ CUtensorMap map_a,
+                      const __grid_constant__ CUtensorMap map_b,
+                      const __grid_constant__ CUtensorMap map_c,
+                      const __grid_constant__ WgmmaWork w) {
 #if defined(CDN_HOPPER)
   using namespace hopper;
   using T = typename Tile::T;
@@ -480,6 +460,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
                                          ~static_cast<uintptr_t>(1023));
   T* stages = reinterpret_cast<T*>(shared);
   T* parts = reinterpret_cast<T*>(shared + Tile::STAGES * Tile::STAGE_BYTES);
+  using Sums = WgmmaSums<Tile::BM, Tile::BN>;
   float* sums = reinterpret_cast<float*>(shared);
   uint64_t* full =
       reinterpret_cast<uint64_t*>(shared + Tile::STAGES * Tile::STAGE_BYTES + Tile::OUT_BYTES);
@@ -514,7 +495,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     if (Tile::CONSUMERS > 1) raise_registers<232>();
     wait_for_previous_kernel();
     const int consumer = group - 1;
-    WgmmaStages<Tile> s{stages, full, empty, w.cluster, (int)threadIdx.x % 128};
+    WgmmaStages<Tile> s{{}, stages, full, empty, w.cluster, (int)threadIdx.x % 128};
     const WgmmaLane lane(consumer);
     const WgmmaItems items(w);
     for (int item = items.first; item < items.count; item += items.step) {
@@ -525,15 +506,14 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
-      const int64_t matrix = (int64_t)w.m * w.n,
-                    piece = (at.z + (int64_t)at.split * w.batch) * matrix;
+      const int64_t piece = (at.z + (int64_t)at.split * w.batch) * w.m * w.n;
       const bool one =
           FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
       if constexpr (Tile::SCALED) {
         const bool plain = own_scales.share(scales);
         float* to =
-            one ? sums - (int64_t)at.row * Tile::PITCH - at.col : static_cast<float*>(w.c) + piece;
-        const int64_t ld = one ? Tile::PITCH : w.n;
+            one ? sums - (int64_t)at.row * Sums::PITCH - at.col : static_cast<float*>(w.c) + piece;
+        const int64_t ld = one ? Sums::PITCH : w.n;
         if (plain)
           scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n,
                                       to, ld, at.row + lane.row, at.col + lane.col);
@@ -542,15 +522,15 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
                                    at.col + lane.col);
         scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
       } else if (one) {
-        consumers_sync<Tile::CONSUMERS * 128>();  // all have read the stages
-        keep_sums<Tile>(d, sums, lane);
+        Consumers<Tile::CONSUMERS * 128>{}();  // all have read the stages
+        lane.put<Sums>(d, sums);
       }
       if constexpr (Tile::ONE_ITEM) {
         if (one) {
           if (w.joined > 1)
             cluster_sync_all();
           else
-            consumers_sync<Tile::CONSUMERS * 128>();
+            Consumers<Tile::CONSUMERS * 128>{}();
           constexpr int BM = Tile::BM, BN = Tile::BN;
           if constexpr (FUSED) {
             if (Tile::SCALED || (w.float_out && w.float_in))
@@ -559,31 +539,32 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
               finish_sums<BM, BN, T, float>(w, at, (int)rank, sums);
             else
               finish_sums<BM, BN, T, T>(w, at, (int)rank, sums);
-          } else if (Tile::SCALED || w.float_out) {
-            store_sums<BM, BN, float>(w, at, (int)rank, sums);
           } else {
-            store_sums<BM, BN, T>(w, at, (int)rank, sums);
+            store_sums<BM, BN>(output_of<Tile>(w, at), sums, w.joined, (int)rank);
           }
           break;
         }
       }
       if constexpr (!Tile::SCALED && !FUSED) {
+        T* part = parts + consumer * 64 * Tile::OUT_COLS;
         if (w.boxes_out)
-          store_boxes<Tile>(d, &map_c, parts, consumer, at.row, at.col, at.z);
+          store_boxes<Tile>(d, &map_c, part, consumer, at.row, at.col, at.z);
         else if (w.float_out)
           store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row,
                        at.col + lane.col);
         else
-          store_lines<Tile>(d, static_cast<T*>(w.c) + piece, parts, w, consumer, at.row, at.col);
+          store_lines<Tile>(d, static_cast<T*>(w.c) + piece, part, w, at.row + consumer * 64,
+                            at.col);
       }
     }
     if (threadIdx.x % 128 == 0) stores_have_read<0>();
   }
+  __syncwarp();
   if (!alone) cluster_sync();  // a block must not leave while others use its memory
 #endif
 }
 
-// The kernels, by their tile: matmul_wgmma_*.cu, a file each, as they take long to compile.
+// The kernels, by their tile: bfloat16.cu and the like, a file each, as they take long to compile.
 struct WgmmaKernel {
   const void* function;
   int threads, shared_bytes;
@@ -598,25 +579,21 @@ struct WgmmaCase {
   bool a_mn, b_mn, fused;
 };
 
-WgmmaKernel wgmma_bfloat16(WgmmaExtent tile, WgmmaCase x);
-WgmmaKernel wgmma_float16(WgmmaExtent tile, WgmmaCase x);
+// Of 16-bit numbers: for T, each instantiated in a file of its own.
+template <class T> WgmmaKernel wgmma_half(WgmmaExtent tile, WgmmaCase x);
+// Of floats, cut into so many planes.
 WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x);
-
-template <class Tile> WgmmaKernel wgmma_kernel(bool fused) {
-  const void* kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, false>);
-  if constexpr (Tile::ONE_ITEM)
-    if (fused) kernel = reinterpret_cast<const void*>(matmul_wgmma<Tile, true>);
-  return {kernel, Tile::THREADS, Tile::SHARED_BYTES};
-}
 
 template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED>
 WgmmaKernel wgmma_kernel(WgmmaCase x) {
-  if (x.a_mn)
-    return x.b_mn
-               ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>>(x.fused)
-               : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, false>>(x.fused);
-  return x.b_mn ? wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, true>>(x.fused)
-                : wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, false, false>>(x.fused);
+  return by_transposition(x.a_mn, x.b_mn, [&](auto a, auto b) {
+    using Tile =
+        WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, decltype(a)::value, decltype(b)::value>;
+    auto kernel = multiply_by_wgmma<Tile, false>;
+    if constexpr (Tile::ONE_ITEM)
+      if (x.fused) kernel = multiply_by_wgmma<Tile, true>;
+    return WgmmaKernel{reinterpret_cast<const void*>(kernel), Tile::THREADS, Tile::SHARED_BYTES};
+  });
 }
 
 }  // namespace cdn
