@@ -2,13 +2,22 @@
 // im2col's matrix serves all; few channels of their own have direct sums.
 #include "ops/conv/im2col.h"
 #include "ops/linalg/matmul.h"
+#if defined(__CUDACC__)
+#include "gpu/conv/conv2d.h"
+#else
+#include "cpu/conv/conv2d.h"
+#endif
 
 using namespace cdn;
 
 namespace {
 
-enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE };
-const char* const VARIANTS[] = {"default", "naive", "im2col", "depthwise"};
+enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT };
+const char* const VARIANTS[] = {"default", "naive", "im2col", "depthwise",
+#if defined(__CUDACC__)
+                                "implicit"
+#endif
+};
 constexpr int32_t VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
 
 // What a convolution is asked to be, checked.
@@ -16,6 +25,7 @@ struct Request {
   ConvGeometry g;
   Precision precision;
   ConvVariant method;
+  bool named;  // by the caller
 
   Request(const int64_t* geometry, int32_t precision, int32_t variant)
       : g(read_geometry(geometry)), precision(static_cast<Precision>(precision)) {
@@ -31,8 +41,25 @@ struct Request {
           "be as many",
           (long long)g.c, (long long)g.k, (long long)g.groups);
     method = static_cast<ConvVariant>(variant);
-    if (method == DEFAULT)
-      method = g.depthwise() ? DEPTHWISE : g.groups > 1 && g.group_c() == 1 ? NAIVE : IM2COL;
+    named = method != DEFAULT;
+    if (!named)
+      method = g.depthwise()                           ? DEPTHWISE
+               : g.groups > 1 && g.group_c() == 1      ? NAIVE
+               : g.pointwise() || g.group_depth() == 0 ? IM2COL
+                                                       : IMPLICIT;
+  }
+
+  // Whether f() did it: the implicit product, which is not for all shapes and types. Else im2col
+  // makes it an explicit one.
+  template <class T, class F> bool by_implicit_product(F&& f) {
+    if constexpr (is_half<T>)
+      if (method == IMPLICIT && f()) return true;
+    if (method == IMPLICIT && named)
+      CDN_FAIL(CDN_UNSUPPORTED,
+               "variant implicit: it is for 16-bit floats on a GPU of compute capability 9.0, with "
+               "channels and filters in eights and one group");
+    if (method == IMPLICIT) method = IM2COL;
+    return false;
   }
 };
 
@@ -209,7 +236,7 @@ ConvGeometry cdn::read_geometry(const int64_t* numbers) {
   const char* const names[] = {"n",     "h",          "w",          "c",        "k",        "r",
                                "s",     "p",          "q",          "stride_h", "stride_w", "pad_h",
                                "pad_w", "dilation_h", "dilation_w", "groups"};
-  constexpr int EXTENTS = 9, PADS = 11, DILATIONS = 13, ALL = 16;
+  constexpr int PADS = 11, DILATIONS = 13, ALL = 16;
   constexpr int64_t MOST = INT32_MAX;
   int64_t x[ALL];
   for (int i = 0; i < ALL; i++) {
@@ -241,7 +268,7 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
                            const int64_t* geometry, int32_t activation, int32_t dtype,
                            int32_t precision, int32_t variant) {
   return run("cdn_conv2d", [&](Call& call) {
-    const Request request(geometry, precision, variant);
+    Request request(geometry, precision, variant);
     const ConvGeometry& g = request.g;
     if (activation < 0 || activation > ACTIVATION_SILU)
       CDN_FAIL(CDN_BAD_ARGUMENT, "activation is %d; it must be in 0..%d", activation,
@@ -254,8 +281,10 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       epilogue.bias = call.optional<T>(bias, "bias", g.k);
       epilogue.activation = activation;
       epilogue.out_dtype = dtype;
-      const int64_t count = g.y_count();
-      if (count == 0) return;
+      if (g.y_count() == 0) return;
+      if (request.by_implicit_product<T>(
+              [&] { return implicit_conv2d(call, g, from, filters, epilogue); }))
+        return;
       if (request.method == IM2COL && g.group_depth() > 0)
         return forward(call, g, from, filters, epilogue, request.precision);
       directly<T>(call, request, from, filters, epilogue);
@@ -266,12 +295,15 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
 CDN_API int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, const int64_t* geometry,
                                       int32_t dtype, int32_t precision, int32_t variant) {
   return run("cdn_conv2d_grad_input", [&](Call& call) {
-    const Request request(geometry, precision, variant);
+    Request request(geometry, precision, variant);
     const ConvGeometry& g = request.g;
     with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(dx, "dx", g.x_count());
       const T *from = call.in<T>(dy, "dy", g.y_count()), *filters = call.in<T>(w, "w", g.w_count());
       if (g.x_count() == 0) return;
+      if (g.y_count() > 0 && request.by_implicit_product<T>(
+                                 [&] { return implicit_grad_input(call, g, to, from, filters); }))
+        return;
       if (request.method == IM2COL && g.y_count() > 0)
         return grad_input(call, g, to, from, filters, request.precision);
       if (request.method == DEPTHWISE)
@@ -286,14 +318,16 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
                                        const int64_t* geometry, int32_t dtype, int32_t precision,
                                        int32_t variant) {
   return run("cdn_conv2d_grad_weight", [&](Call& call) {
-    const Request request(geometry, precision, variant);
+    Request request(geometry, precision, variant);
     const ConvGeometry& g = request.g;
     with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(dw, "dw", g.w_count());
       T* sums = call.optional_out<T>(dbias, "dbias", g.k);
       const T *grad = call.in<T>(dy, "dy", g.y_count()), *from = call.in<T>(x, "x", g.x_count());
       const int64_t pixels = g.n * g.pixels();
-      if (g.w_count() > 0) {
+      if (g.w_count() > 0 && !(pixels > 0 && request.by_implicit_product<T>([&] {
+            return implicit_grad_weight(call, g, to, grad, from);
+          }))) {
         if (request.method == IM2COL && pixels > 0) {
           grad_weight(call, g, to, grad, from, request.precision);
         } else {
