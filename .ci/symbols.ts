@@ -1,5 +1,5 @@
 /**
- * Writes what is made of cuda/cudeno.h, which tests/abi_test.ts compares:
+ * Writes what is made of cuda/cudeno.h, which tests/native/abi_test.ts compares:
  *
  *     deno run --allow-read --allow-write .ci/symbols.ts
  *

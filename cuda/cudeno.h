@@ -1,7 +1,5 @@
-/* cudeno.h: the whole contract between the native library and everything above it.
- *
- * Two libraries implement it, libcudeno_cuda (nvcc) and libcudeno_cpu (g++ or clang++), and both
- * export exactly this.
+/* cudeno.h: the whole contract between the native library and everything above it. Two libraries
+ * implement it, libcudeno_cuda (nvcc) and libcudeno_cpu (g++ or clang++); both export exactly this.
  *
  * - Every function that can fail returns a status: 0, or a CDN_* code below, with the reason in
  * cdn_last_error() of the calling thread. No argument makes it crash, print or exit; a call that
@@ -10,16 +8,14 @@
  * stale, too short for the sizes given, or on another device than its companions is CDN_BAD_HANDLE
  * or CDN_BAD_ARGUMENT.
  * - Each thread is a context: handles, streams, events, faults, memory statistics and limit are its
- * own, and what it owns is freed when it ends. Threads neither see nor wait for one another, but
- * for cdn_read_wait and cdn_write_wait.
+ * own, freed when it ends. Threads neither see nor wait for one another, but for cdn_read_wait and
+ * cdn_write_wait.
  * - Outputs come first, then inputs, int64_t sizes, scalars, dtypes. Tensors are contiguous and
  * row-major. An output of an elementwise function may be one of its inputs; otherwise outputs and
  * inputs must not overlap.
- * - Work is queued on the device's current stream and the call returns; only reads and cdn_sync
- * wait.
- * - Host pointers (host, layout, name, …) must be valid for the length stated: the library cannot
- * check those.
- */
+ * - Work is queued on the device's current stream; only reads and cdn_sync wait. A bad index is a
+ * fault, which the next read or cdn_sync reports.
+ * - Host pointers (host, layout, name, …) must be valid for the length stated, unchecked. */
 #ifndef CUDENO_H
 #define CUDENO_H
 
@@ -54,11 +50,11 @@ enum {
   CDN_BFLOAT16 = 5
 };
 
-/* The library. */
-int32_t cdn_abi_version(void); /* CDN_ABI_VERSION of the build */
-const char* cdn_last_error(
-    void); /* "function: argument: cause (file:line)"; "" when the thread has had no error */
-const char* cdn_build_info(void); /* compiler, architectures, options */
+/* The library: CDN_ABI_VERSION of the build; "function: argument: cause (file:line)", or "" when
+ * the thread has had no error; compiler, architectures, options. */
+int32_t cdn_abi_version(void);
+const char* cdn_last_error(void);
+const char* cdn_build_info(void);
 
 /* For a thread that serves one isolate after another: says which one it is by a number of its own.
  * Another number than before ends the context, and a fresh one begins. */
@@ -66,12 +62,10 @@ int32_t cdn_attach(double isolate);
 
 /* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads),
  * driver version, runtime version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count
- * of 0 leaves the reason in cdn_last_error().
- */
+ * of 0 leaves the reason in cdn_last_error(). sync waits for all streams and reports faults. */
 int32_t cdn_device_count(int32_t* count);
 int32_t cdn_device_info(char* name, int64_t* info, int32_t device);
-int32_t cdn_sync(int32_t device); /* waits for all streams; reports faults found on the device, such
-                                     as a bad index */
+int32_t cdn_sync(int32_t device);
 
 /* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as
  * it was queued. */
@@ -89,16 +83,15 @@ int32_t cdn_event_record(uint32_t event); /* again: the newer mark counts */
 int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second);
 int32_t cdn_event_destroy(uint32_t event);
 
-/* Memory. A view is a handle to bytes [offset, offset + bytes) of x and keeps them alive after x is
- * freed. */
-int32_t cdn_alloc(uint32_t* y, int32_t device,
-                  int64_t bytes); /* uninitialised; 0 bytes is a valid buffer */
+/* Memory. alloc: uninitialised; 0 bytes is a valid buffer. A view is a handle to bytes [offset,
+ * offset + bytes) of x and keeps them alive after x is freed. freeze: from now on x may be read,
+ * but not written to. write: host may be reused on return. read waits. */
+int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes);
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
-int32_t cdn_freeze(uint32_t x); /* from now on its memory may be read, but not written to */
+int32_t cdn_freeze(uint32_t x);
 int32_t cdn_free(uint32_t x);
-int32_t cdn_write(uint32_t y, const void* host, int64_t offset,
-                  int64_t bytes); /* host may be reused on return */
-int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes); /* waits */
+int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes);
+int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes);
 
 /* Reads and writes in three steps, so that an event loop can go on: begin gives a ticket, wait may
@@ -176,22 +169,21 @@ int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, doubl
 int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype);
 int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_dtype);
 
-/* Two inputs with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost
+/* y = f(a, b) with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost
  * first, strides in elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then
- * `scalar` stands for it, and the other one is contiguous. Floats, int32; div, pow and the
- * gradients only floats. */
+ * `scalar` stands for it, and the other one is contiguous. Floats, and but for weigh, div and pow
+ * int32. weigh: a * b, but 0 where b is 0, whatever a is: for weights and masks. floor_divide: the
+ * floor of a / b; 0 for an int32 divided by 0. */
 int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_mul(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
-/* a * b, but 0 where b is 0, whatever a is: for weights and masks. Floats. */
 int32_t cdn_weigh(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                   double scalar, int32_t dtype);
 int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
-/* The floor of a / b; 0 for an int32 divided by 0. */
 int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                          double scalar, int32_t dtype);
 int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
@@ -200,16 +192,14 @@ int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, i
                     double scalar, int32_t dtype);
 int32_t cdn_minimum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                     double scalar, int32_t dtype);
-
-/* Local derivatives: d pow / d a, d pow / d b; and d maximum / d a (1, 0, 1/2 where a = b,
- * 1 where either is NaN). */
+/* Local derivatives, of floats: d pow / d a, d pow / d b, and d maximum / d a (1, 0, 1/2 where a =
+ * b, 1 where either is NaN). */
 int32_t cdn_pow_grad_base(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                           double scalar, int32_t dtype);
 int32_t cdn_pow_grad_exponent(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout,
                               int32_t rank, double scalar, int32_t dtype);
 int32_t cdn_maximum_grad(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                          double scalar, int32_t dtype);
-
 /* Comparisons: y is uint8; any dtype. Those with NaN are 0, but for ne. */
 int32_t cdn_eq(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                double scalar, int32_t dtype);
@@ -292,7 +282,7 @@ int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, in
                  int64_t k, int32_t descending, int32_t dtype);
 
 /* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad
- * index gives 0, or is left out, and is a fault that the next read or cdn_sync reports. gather:
+ * index gives 0, or is left out. gather:
  * layout as of two inputs, x (with stride 0 along the axis) and index; any dtype. scatter_add: y =
  * x (0: zeros) of y_n elements, plus those of src, which like index is contiguous; layout: rank
  * pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name one place.
@@ -307,15 +297,13 @@ int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, co
 int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int64_t outer,
                       int64_t extent, int64_t inner, int64_t n, int64_t skip, int32_t dtype);
 
-/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. A bad index is a fault as
- * above. */
+/* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
-/* Row-wise on x[rows, cols]; floats. */
+/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                          int32_t dtype);
-/* softmax, but 0 along rows of -Infinity alone. */
 int32_t cdn_masked_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
@@ -323,13 +311,12 @@ int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
 
 /* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx =
  * softmax(x) - onehot; both 0 where the target is ignore_index. target: int32 or uint8. Another one
- * outside 0..cols-1 gives NaN and a fault that the next read or cdn_sync reports. */
+ * outside 0..cols-1 gives NaN and a fault. */
 int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows,
                           int64_t cols, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
 /* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not
- * scaled. uint8 images become normalised floats in one pass. A bad index fills its row with 0 and
- * is a fault that the next read or cdn_sync reports. */
+ * scaled. uint8 images become normalised floats in one pass. A bad index fills its row with 0. */
 int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, int64_t cols,
                         int64_t x_rows, double scale, double shift, int32_t y_dtype,
                         int32_t x_dtype);
@@ -393,8 +380,7 @@ int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint3
  * cumulative: with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it
  * is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(variance + eps)
  * * weight + bias; weight and bias may be 0: 1 and 0. sums: the gradients of weight and bias. grad:
- * that of x, by way of mean and variance too unless dweight and dbias are 0.
- */
+ * that of x, by way of mean and variance too unless dweight and dbias are 0. */
 int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t variance, uint32_t x, int64_t batch,
                              int64_t channels, int64_t inner, int32_t dtype);
 int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
@@ -416,46 +402,25 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
 int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
                     int64_t offset, int32_t dtype);
 
-/* Losses of n elements; floats. parameter is beta of smooth_l1, delta of huber, margin of hinge;
- * the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms for x
- * and probabilities for target, kl_div_log logarithms for both. Their gradients by x: dx = dy[0] *
- * scale * the slope; a dy of 0 stands for 1. */
-int32_t cdn_mse_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                     int32_t dtype);
-int32_t cdn_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                    int32_t dtype);
-int32_t cdn_smooth_l1_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                           int32_t dtype);
-int32_t cdn_huber_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                       int32_t dtype);
-int32_t cdn_bce_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                     int32_t dtype);
-int32_t cdn_bce_with_logits_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n,
-                                 double parameter, int32_t dtype);
-int32_t cdn_hinge_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                       int32_t dtype);
-int32_t cdn_kl_div_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                        int32_t dtype);
-int32_t cdn_kl_div_log_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-                            int32_t dtype);
-int32_t cdn_mse_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                          double parameter, double scale, int32_t dtype);
-int32_t cdn_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                         double parameter, double scale, int32_t dtype);
-int32_t cdn_smooth_l1_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                                double parameter, double scale, int32_t dtype);
-int32_t cdn_huber_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                            double parameter, double scale, int32_t dtype);
-int32_t cdn_bce_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                          double parameter, double scale, int32_t dtype);
-int32_t cdn_bce_with_logits_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
-                                      int64_t n, double parameter, double scale, int32_t dtype);
-int32_t cdn_hinge_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                            double parameter, double scale, int32_t dtype);
-int32_t cdn_kl_div_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                             double parameter, double scale, int32_t dtype);
-int32_t cdn_kl_div_log_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
-                                 double parameter, double scale, int32_t dtype);
+/* Losses of n elements by kind; floats. parameter is beta of smooth_l1, delta of huber, margin of
+ * hinge; the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms
+ * for x and probabilities for target, kl_div_log logarithms for both. The gradient by x: dx = dy[0]
+ * * scale * the slope; a dy of 0 stands for 1. */
+enum {
+  CDN_LOSS_MSE = 0,
+  CDN_LOSS_L1 = 1,
+  CDN_LOSS_SMOOTH_L1 = 2,
+  CDN_LOSS_HUBER = 3,
+  CDN_LOSS_BCE = 4,
+  CDN_LOSS_BCE_WITH_LOGITS = 5,
+  CDN_LOSS_HINGE = 6,
+  CDN_LOSS_KL_DIV = 7,
+  CDN_LOSS_KL_DIV_LOG = 8
+};
+int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, int32_t kind,
+                 int32_t dtype);
+int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                      double parameter, double scale, int32_t kind, int32_t dtype);
 
 /* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
  * total is float64 when dtype is that, else float32. */
@@ -464,7 +429,7 @@ int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int
 
 /* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is
  * ignore_index or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8.
- * Another t outside 0..classes-1 gives NaN and a fault that the next read or cdn_sync reports.
+ * Another t outside 0..classes-1 gives NaN and a fault.
  * nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses over
  * total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that
  * gradients are 0; total as of cdn_scale_grad. */
@@ -559,22 +524,18 @@ const char* cdn_conv2d_variant(int32_t variant);
  *
  * First of all g = maximize ? -grad : grad, then p *= 1 - lr * weight_decay where it is decoupled,
  * or else g += weight_decay * p.
- *
- * sgd: v = momentum * v + (1 - dampening) * g (v = g where there was none); p -= lr * (nesterov ? g
- * + momentum * v : v). velocities may be NULL where momentum is 0; then p -= lr * g.
- *
- * adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
+ * - sgd: v = momentum * v + (1 - dampening) * g, but v = g where there was none; p -= lr * v, or
+ * with nesterov lr * (g + momentum * v). velocities may be NULL where momentum is 0; then p -= lr *
+ * g.
+ * - adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
  * largest is NULL; p -= lr / (1 - beta1^t) * m / (sqrt(l or s) / sqrt(1 - beta2^t) + eps).
- *
- * nadam: m, s as of adam; p -= lr * ((1 - mu(t)) / (1 - M(t)) * g + mu(t+1) / (1 - M(t+1)) * m) /
+ * - nadam: m, s as of adam; p -= lr * ((1 - mu(t)) / (1 - M(t)) * g + mu(t+1) / (1 - M(t+1)) * m) /
  * (sqrt(s / (1 - beta2^t)) + eps), mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2), M(t) the
  * product of mu(1)…mu(t).
- *
- * rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) *
+ * - rmsprop: s = alpha * s + (1 - alpha) * g^2; unless means is NULL, m = alpha * m + (1 - alpha) *
  * g, and s - m^2 for s in what follows; d = g / (sqrt(s) + eps); unless velocities is NULL, d = v =
  * momentum * v + d; p -= lr * d.
- *
- * adagrad: s += g^2; p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps). */
+ * - adagrad: s += g^2; p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps). */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
                      const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
                      double momentum, double dampening, double weight_decay, int32_t nesterov,

@@ -2,16 +2,16 @@
 // runs it: as a kernel when nvcc compiles this, as a loop over threads and vector lanes when a C++
 // compiler does. Same names, same meaning:
 //
-//   map(call, n, f, y, x...)                 y[i] = f(wide(x[i])...)
-//   each(call, n, f)                         f(i)
-//   each_row(call, rows, cols, f)            row = f.row(r); row(c) for c < row.count <= cols
-//   each_run(call, n, f)                     f.run<N>(i, count), count <= N, for runs of [0, n); N
-//   = 1 on GPUs reduce_each(call, rows, op)              row = op.row(r); op.store(r) of
-//   row.load(c) combined over c < row.count broadcast(call, layout, f, y, a, b, …)   y[i] =
-//   f(wide(a[..]), wide(b[..]), …) with strides, two or three inputs reduce(call, outer, axis,
-//   inner, op)     op.store(o, i) of op.load(o, k, i) combined over k rows(call, rows, cols, op)
-//   reduce, then reduce again, then map, along each row scan(call, outer, axis, inner, reverse, op)
-//   op.store(o, k, …) of op.load(o, 0…k, …) combined, for each k
+// - map(call, n, f, y, x...): y[i] = f(wide(x[i])...)
+// - broadcast(call, layout, f, y, a, b, …): y[i] = f(wide(a[..]), wide(b[..]), …) by strides
+// - each(call, n, f): f(i)
+// - each_run(call, n, f): f.run<N>(i, count), count <= N, for runs of [0, n); N = 1 on GPUs
+// - each_row(call, rows, cols, f): row = f.row(r); row(c) for c < row.count <= cols
+// - reduce_each(call, rows, op): row = op.row(r); op.store(r) of row.load(c) joined over c
+// - reduce(call, outer, axis, inner, op): op.store(o, i) of op.load(o, k, i) joined over k
+// - rows(call, rows, cols, op): reduce, then reduce again, then map, along each row
+// - scan(call, outer, axis, inner, reverse, op): op.store(o, k, …) of op.load(o, 0…k, …) joined,
+// for each k
 //
 // map and broadcast turn 16-bit floats into float (half.h) and round the result to the type of y;
 // other functors do so themselves, by wide() and static_cast.

@@ -97,4 +97,10 @@ template <class Y> struct Converted {
   }
 };
 
+template <class T> struct Constant {
+  T value;
+  T* y;
+  CDN_FN void operator()(int64_t i) const { y[i] = value; }
+};
+
 }  // namespace cdn

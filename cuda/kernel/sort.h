@@ -1,5 +1,5 @@
 // Sorting by integer keys, the one primitive behind topK, sort and the scatters that add: a stable
-// radix sort, 8 bits at a time from the lowest, in gpu/sort.cu and cpu/sort.cpp. The result of a
+// radix sort, 8 bits at a time from the lowest, in gpu/sort and cpu/sort. The result of a
 // stable sort is unique, so both agree, and every run and every number of threads give the same.
 #pragma once
 #include "kernel/functions.h"

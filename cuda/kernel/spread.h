@@ -18,38 +18,31 @@ struct Sizes {
         out(checked_product("outer, inner", outer, inner)) {}
 };
 
-template <class F> struct SpreadRows {  // inner is 1
+// COLUMNS: a row of y goes to each row along the axis. Else inner is 1, and a number of y goes to a
+// row, of which there are pieces of WIDTH.
+template <class F, bool COLUMNS> struct Spread {
   static constexpr int64_t WIDTH = 16384;
   F f;
-  int64_t axis, pieces;
+  int64_t axis, inner, pieces;
   struct Row {
     F f;
     int64_t at, from, count;
-    CDN_FN void operator()(int64_t c) const { f(at + c, from); }
+    CDN_FN void operator()(int64_t c) const { f(at + c, COLUMNS ? from + c : from); }
   };
   CDN_FN Row row(int64_t r) const {
+    if constexpr (COLUMNS) return {f, r * inner, quotient(r, axis) * inner, inner};
     int64_t o = quotient(r, pieces), begin = (r - o * pieces) * WIDTH, left = axis - begin;
     return {f, o * axis + begin, o, left < WIDTH ? left : WIDTH};
   }
 };
 
-template <class F> struct SpreadColumns {
-  F f;
-  int64_t axis, inner;
-  struct Row {
-    F f;
-    int64_t at, from, count;
-    CDN_FN void operator()(int64_t c) const { f(at + c, from + c); }
-  };
-  CDN_FN Row row(int64_t r) const { return {f, r * inner, quotient(r, axis) * inner, inner}; }
-};
-
 template <class F> void spread(Call& call, int64_t outer, int64_t axis, int64_t inner, F f) {
   if (outer * axis * inner == 0) return;
-  if (inner > 1) return each_row(call, outer * axis, inner, SpreadColumns<F>{f, axis, inner});
-  constexpr int64_t WIDTH = SpreadRows<F>::WIDTH;
-  int64_t pieces = (axis + WIDTH - 1) / WIDTH;
-  each_row(call, outer * pieces, axis < WIDTH ? axis : WIDTH, SpreadRows<F>{f, axis, pieces});
+  if (inner > 1) return each_row(call, outer * axis, inner, Spread<F, true>{f, axis, inner, 1});
+  constexpr int64_t WIDTH = Spread<F, false>::WIDTH;
+  const int64_t pieces = ceil_div(axis, WIDTH);
+  each_row(call, outer * pieces, axis < WIDTH ? axis : WIDTH,
+           Spread<F, false>{f, axis, inner, pieces});
 }
 
 }  // namespace cdn

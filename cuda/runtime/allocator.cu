@@ -47,7 +47,8 @@ void* SharedDevice::take(int64_t bytes) {
   return base;
 }
 
-Allocator::Allocator(SharedDevice& device) : device_(device), limit_(device.limit) {
+Allocator::Allocator(SharedDevice& device) : device_(device) {
+  stats_.limit = device.limit;
   std::lock_guard<std::mutex> lock(device_.mutex);
   device_.allocators.push_back(this);
 }
@@ -62,35 +63,34 @@ Allocator::~Allocator() {
 }
 
 Block* Allocator::allocate(int64_t bytes) {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (Block* block = try_allocate(bytes)) return block;
-  }
+  if (Block* block = try_allocate(bytes)) return block;
   trim();
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (Block* block = try_allocate(bytes)) return block;
-  }
+  if (Block* block = try_allocate(bytes)) return block;
   {  // what other contexts keep unused, unless it is this one's own limit that is in the way
     std::lock_guard<std::mutex> lock(device_.mutex);
-    if (round_up(bytes, ALIGNMENT) <= room())
+    const MemoryStats own = stats();
+    if (round_up(bytes, ALIGNMENT) <= own.limit - own.reserved)
       for (Allocator* other : device_.allocators)
         if (other != this) other->trim();
   }
-  std::lock_guard<std::mutex> lock(mutex_);
-  Block* block = try_allocate(bytes);
-  if (!block) out_of_memory(bytes);
-  return block;
+  if (Block* block = try_allocate(bytes)) return block;
+  const MemoryStats own = stats();
+  CDN_FAIL(CDN_OUT_OF_MEMORY,
+           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; other "
+           "threads hold %lld of the device's %lld; free some tensors, use a smaller batch or "
+           "raise the memory limit",
+           device_.index, (long long)bytes, (long long)own.live, (long long)own.cached,
+           (long long)own.limit, (long long)(device_.reserved - own.reserved),
+           (long long)device_.limit);
 }
 
 Block* Allocator::try_allocate(int64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex_);
   Block* block = bytes <= SMALL_LIMIT ? allocate_small(class_of(bytes)) : nullptr;
-  if (!block)
-    block = allocate_large(
-        round_up(bytes, ALIGNMENT));  // near the limit this may have room when slabs have none
+  // Near the limit this may have room when slabs have none.
+  if (!block) block = allocate_large(round_up(bytes, ALIGNMENT));
   if (!block) return nullptr;
   block->free = block->frozen = false;
-  block->references = 1;
   block->segment->live++;
   stats_.live += block->bytes;
   stats_.live_buffers++;
@@ -112,16 +112,10 @@ Block* Allocator::allocate_small(int32_t size_class) {
     if (!slab) slab = grow(bytes, size_class);  // near the limit: a slab of one
     if (!slab) return nullptr;
     size_t count = static_cast<size_t>(slab->bytes / bytes);
-    free.reserve(small_blocks_[size_class] +
-                 count);  // for all of them, so that release() allocates nothing
-    for (size_t at = count; at-- > 0;) {
-      auto* block = new Block;
-      block->data = slab->base + static_cast<int64_t>(at) * bytes;
-      block->bytes = bytes;
-      block->segment = slab;
-      free.push_back(block);
-      small_blocks_[size_class]++;
-    }
+    // For all of them, so that release() allocates nothing.
+    free.reserve(small_blocks_[size_class] + count);
+    for (size_t at = count; at-- > 0; small_blocks_[size_class]++)
+      free.push_back(new Block(slab->base + static_cast<int64_t>(at) * bytes, bytes, slab));
   }
   Block* block = free.back();
   free.pop_back();
@@ -129,17 +123,13 @@ Block* Allocator::allocate_small(int32_t size_class) {
 }
 
 Block* Allocator::allocate_large(int64_t bytes) {
-  Block wanted{};
-  wanted.bytes = bytes;
+  Block wanted(nullptr, bytes, nullptr);
   auto fit = large_.lower_bound(&wanted);
   if (fit == large_.end()) {
     Segment* segment = grow(std::max(LARGE_SEGMENT, round_up(bytes, LARGE_STEP)), -1);
     if (!segment) segment = grow(bytes, -1);
     if (!segment) return nullptr;
-    auto block = std::make_unique<Block>();
-    block->data = segment->base;
-    block->bytes = segment->bytes;
-    block->segment = segment;
+    auto block = std::make_unique<Block>(segment->base, segment->bytes, segment);
     fit = large_.insert(block.get()).first;
     block.release();
   }
@@ -147,10 +137,7 @@ Block* Allocator::allocate_large(int64_t bytes) {
   int64_t rest = block->bytes - bytes;
   std::unique_ptr<Block> tail;
   if (rest >= SMALL_LIMIT) {  // a smaller rest could serve no large request
-    tail = std::make_unique<Block>();
-    tail->data = block->data + bytes;
-    tail->bytes = rest;
-    tail->segment = block->segment;
+    tail = std::make_unique<Block>(block->data + bytes, rest, block->segment);
     tail->stream = block->stream;
     large_.insert(tail.get());
   }
@@ -165,14 +152,9 @@ Block* Allocator::allocate_large(int64_t bytes) {
   return block;
 }
 
-int64_t Allocator::room() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return limit_ - stats_.reserved;
-}
-
 Segment* Allocator::grow(int64_t bytes, int32_t size_class) {
-  if (bytes > limit_ - stats_.reserved) return nullptr;
-  segments_.push_front(Segment{nullptr, bytes, size_class});
+  if (bytes > stats_.limit - stats_.reserved) return nullptr;
+  segments_.push_front(Segment{this, nullptr, bytes, size_class});
   void* base = device_.take(bytes);
   if (!base) {
     segments_.pop_front();
@@ -186,7 +168,7 @@ Segment* Allocator::grow(int64_t bytes, int32_t size_class) {
   return &segments_.front();
 }
 
-void Allocator::release(Block* block) {
+void Allocator::release(Block* block) noexcept {
   std::lock_guard<std::mutex> lock(mutex_);
   Segment* segment = block->segment;
   block->free = true;
@@ -268,7 +250,7 @@ void Allocator::trim() {
 
 void Allocator::set_limit(int64_t bytes) {
   std::lock_guard<std::mutex> lock(mutex_);
-  limit_ = bytes > 0 ? bytes : device_.limit;
+  stats_.limit = bytes > 0 ? bytes : device_.limit;
 }
 
 void Allocator::reset_peak() {
@@ -279,22 +261,12 @@ void Allocator::reset_peak() {
 MemoryStats Allocator::stats() const {
   std::lock_guard<std::mutex> lock(mutex_);
   MemoryStats s = stats_;
-  s.limit = limit_;
+  s.cached = s.reserved - s.live;
   s.largest_free = large_.empty() ? 0 : (*large_.rbegin())->bytes;
   for (size_t c = 0; c < small_.size(); c++)
     if (!small_[c].empty())
       s.largest_free = std::max(s.largest_free, class_bytes(static_cast<int32_t>(c)));
   return s;
-}
-
-void Allocator::out_of_memory(int64_t bytes) const {
-  CDN_FAIL(CDN_OUT_OF_MEMORY,
-           "device %d has no room for %lld bytes: %lld live, %lld cached, limit %lld; other "
-           "threads hold %lld of the "
-           "device's %lld; free some tensors, use a smaller batch or raise the memory limit",
-           device_.index, (long long)bytes, (long long)stats_.live,
-           (long long)(stats_.reserved - stats_.live), (long long)limit_,
-           (long long)(device_.reserved - stats_.reserved), (long long)device_.limit);
 }
 
 }  // namespace cdn

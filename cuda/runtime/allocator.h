@@ -12,6 +12,7 @@
 #include <list>
 #include <mutex>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "runtime/backend.h"
@@ -62,6 +63,7 @@ struct SharedDevice {
 };
 
 struct Segment {
+  Allocator* owner;
   char* base;
   int64_t bytes;
   int32_t size_class;  // -1: large
@@ -75,6 +77,7 @@ struct Block {
     }
   };
   using Free = std::set<Block*, BySize>;
+  Block(char* data, int64_t bytes, Segment* segment) : data(data), bytes(bytes), segment(segment) {}
 
   char* data;
   int64_t bytes;
@@ -82,15 +85,16 @@ struct Block {
   Block *previous = nullptr, *next = nullptr;  // neighbours in a large segment
   backend::Stream stream = nullptr;            // used it last
   int64_t written = 0;                         // by which of the device's calls, last
-  int32_t references = 0;                      // handles, tickets
+  int32_t references = 0;
   bool free = true, frozen = false;
-  Free::node_type node;  // of a large block in use: its place among the free ones, so that
-                         // release() allocates nothing
+  // Of a large block in use: its place among the free ones, so that release() allocates nothing.
+  Free::node_type node;
 };
 
+// In the order in which cdn_memory_stats gives them.
 struct MemoryStats {
-  int64_t live, reserved, peak, limit, live_buffers, allocations, segments, raw_allocations,
-      largest_free;
+  int64_t live, cached, reserved, peak, largest_free, limit, live_buffers, allocations, segments,
+      raw_allocations;
 };
 
 class Allocator {
@@ -101,7 +105,7 @@ class Allocator {
   Allocator& operator=(const Allocator&) = delete;
 
   Block* allocate(int64_t bytes);  // throws CDN_OUT_OF_MEMORY, with everything left usable
-  void release(Block* block);
+  void release(Block* block) noexcept;
   void trim();  // frees segments without live blocks, once the device is idle
   void set_limit(int64_t bytes);
   void reset_peak();
@@ -111,19 +115,39 @@ class Allocator {
   Block* try_allocate(int64_t bytes);
   Block* allocate_small(int32_t size_class);
   Block* allocate_large(int64_t bytes);
-  int64_t room() const;  // below this allocator's own limit
   Segment* grow(int64_t bytes, int32_t size_class);
   void absorb_next(Block* block);
-  [[noreturn]] void out_of_memory(int64_t bytes) const;
 
   SharedDevice& device_;
   mutable std::mutex mutex_;  // guards all below
-  int64_t limit_;
-  MemoryStats stats_{};
+  MemoryStats stats_{};       // but for cached and largest_free
   std::list<Segment> segments_;
   std::vector<std::vector<Block*>> small_;  // free blocks by class
   std::vector<size_t> small_blocks_;        // all blocks by class
   Block::Free large_;                       // free blocks by size, then address
+};
+
+// A share in a block, which goes back to its allocator with the last one. All are on one thread.
+class BlockRef {
+ public:
+  BlockRef() = default;
+  explicit BlockRef(Block* block) : block_(block) {
+    if (block_) block_->references++;
+  }
+  BlockRef(const BlockRef& other) : BlockRef(other.block_) {}
+  BlockRef(BlockRef&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  BlockRef& operator=(BlockRef other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~BlockRef() {
+    if (block_ && --block_->references == 0) block_->segment->owner->release(block_);
+  }
+  operator Block*() const { return block_; }
+  Block* operator->() const { return block_; }
+
+ private:
+  Block* block_ = nullptr;
 };
 
 }  // namespace cdn

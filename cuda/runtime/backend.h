@@ -1,8 +1,10 @@
-// What the hardware shapes, once per library: gpu/backend.cu and cpu/backend.cpp. Everything else
+// What the hardware shapes, once per library: gpu/device and cpu/device. Everything else
 // in cuda/*.cu is shared.
 #pragma once
 #include <cstdint>
 #include <memory>
+
+struct CUstream_st;
 
 namespace cdn {
 
@@ -41,7 +43,7 @@ enum FaultOp : int32_t {  // context.cu has their names
 
 namespace backend {
 
-using Stream = void*;  // cudaStream_t; nullptr on the CPU
+using Stream = CUstream_st*;  // cudaStream_t; nullptr on the CPU
 
 int32_t device_count(const char** why_none);  // says why where there is none
 DeviceInfo device_info(int32_t device);
@@ -55,14 +57,13 @@ void* raw_alloc(int32_t device, int64_t bytes);  // nullptr when there is no mem
 void raw_free(int32_t device, void* p);
 int64_t default_limit(int32_t device);
 
-void device_sync(
-    int32_t device) noexcept;  // for all that it was given; what failed shows at the next call
+// Waits for all that it was given; what failed shows at the next call.
+void device_sync(int32_t device) noexcept;
 
 Stream stream_create();
 void stream_sync(Stream s);
-void stream_wait(
-    Stream waiter,
-    Stream other);  // what waiter is given from now on follows what other was given so far
+// What waiter is given from now on follows what other was given so far.
+void stream_wait(Stream waiter, Stream other);
 
 // A mark in a stream's work: when the device came by. Elapsed waits for both; microseconds,
 // negative where `first` came later.
@@ -76,8 +77,8 @@ void event_destroy(Event* event) noexcept;
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s);  // host may be reused on return
 void copy_out(void* host, const void* src, int64_t bytes, Stream s);  // waits
 void copy(void* dst, const void* src, int64_t bytes, Stream s);
-void check_launch(Stream s,
-                  bool wait);  // throws what the last launch reported; waits for the work if asked
+// Throws what the last launch reported; waits for the work if asked.
+void check_launch(Stream s, bool wait);
 
 // A read under way: the bytes on their way to memory that the host can wait for from any thread.
 struct Read;
@@ -85,10 +86,12 @@ Read* read_begin(const void* src, int64_t bytes, Stream s);
 void read_wait(Read* r);
 void read_end(void* host, Read* r, int64_t bytes);  // waits, copies, frees r
 void read_free(Read* r) noexcept;                   // waits, frees r
-struct ReadFree {
-  void operator()(Read* r) const { read_free(r); }
+
+template <auto free> struct FreedBy {
+  template <class T> void operator()(T* p) const { free(p); }
 };
-using ReadPointer = std::unique_ptr<Read, ReadFree>;
+using EventPointer = std::unique_ptr<Event, FreedBy<event_destroy>>;
+using ReadPointer = std::unique_ptr<Read, FreedBy<read_free>>;
 
 }  // namespace backend
 }  // namespace cdn

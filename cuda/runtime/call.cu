@@ -16,32 +16,23 @@ static bool sync_each_call() {
   return on;
 }
 
-const char* dtype_name(int32_t dtype) {
-  switch (dtype) {
-    case CDN_FLOAT32: return "float32";
-    case CDN_FLOAT64: return "float64";
-    case CDN_INT32: return "int32";
-    case CDN_UINT8: return "uint8";
-    case CDN_FLOAT16: return "float16";
-    case CDN_BFLOAT16: return "bfloat16";
-    default: return "unknown";
-  }
-}
+// By dtype.
+static constexpr struct {
+  const char* name;
+  int64_t bytes;
+} DTYPES[] = {{"float32", 4}, {"float64", 8}, {"int32", 4},
+              {"uint8", 1},   {"float16", 2}, {"bfloat16", 2}};
+
+static bool exists(int32_t dtype) { return dtype >= CDN_FLOAT32 && dtype <= CDN_BFLOAT16; }
+
+const char* dtype_name(int32_t dtype) { return exists(dtype) ? DTYPES[dtype].name : "unknown"; }
 
 int64_t dtype_bytes(int32_t dtype) {
-  switch (dtype) {
-    case CDN_FLOAT32:
-    case CDN_INT32: return 4;
-    case CDN_FLOAT64: return 8;
-    case CDN_UINT8: return 1;
-    case CDN_FLOAT16:
-    case CDN_BFLOAT16: return 2;
-    default:
-      CDN_FAIL(
-          CDN_BAD_ARGUMENT,
-          "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8, 4 float16, 5 bfloat16",
-          dtype);
-  }
+  if (!exists(dtype))
+    CDN_FAIL(CDN_BAD_ARGUMENT,
+             "dtype is %d; known are 0 float32, 1 float64, 2 int32, 3 uint8, 4 float16, 5 bfloat16",
+             dtype);
+  return DTYPES[dtype].bytes;
 }
 
 void unsupported(int32_t dtype, const char* wanted) {
@@ -77,7 +68,7 @@ volatile Fault* Call::fault() const { return device_->fault; }
 
 void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t element_bytes,
                  bool write) {
-  Buffer& buffer = buffer_at(handle, name);
+  Buffer& buffer = context_.buffers.at(handle, name);
   if (count < 0 || count > MAX_BYTES / element_bytes)
     CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld elements is not a size that memory can have", name,
              (long long)count);
@@ -113,16 +104,11 @@ void Call::check_overlap(const Range& range) {
 
 void* Call::scratch_bytes(int64_t bytes) {
   if (bytes == 0) return nullptr;
-  auto& scratch = context_.scratch;
-  scratch.push_back(nullptr);  // room first, so that the block can't be lost
-  scratch.back() = allocate(*device_, bytes);
-  return scratch.back()->data;
+  context_.scratch.push_back(allocate(*device_, bytes));
+  return context_.scratch.back()->data;
 }
 
-Call::~Call() {
-  for (Block* block : context_.scratch) release(*device_, block);
-  context_.scratch.clear();
-}
+Call::~Call() { context_.scratch.clear(); }
 
 void Call::finish() {
   if (!device_) return;

@@ -91,8 +91,8 @@ template <class F> int32_t run(const char* op, F&& body) noexcept {
 }
 
 int64_t checked_size(const char* name, int64_t n);  // n >= 0 and countable
-int64_t checked_product(const char* names, int64_t a, int64_t b,
-                        int64_t c = 1);  // the same for a * b * c
+// The same for a * b * c.
+int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c = 1);
 
 // dtype -> type: f is called with a value of the element type.
 template <class F> void with_float(int32_t dtype, F&& f) {

@@ -11,14 +11,10 @@ namespace cdn {
 namespace {
 
 // Never destroyed: at exit another thread may still be inside a call.
-std::mutex& devices_mutex() {
-  static auto* mutex = new std::mutex;
-  return *mutex;
-}
-
 SharedDevice& shared_device(int32_t index) {
+  static auto* mutex = new std::mutex;
   static auto* devices = new std::vector<std::unique_ptr<SharedDevice>>;
-  std::lock_guard<std::mutex> lock(devices_mutex());
+  std::lock_guard<std::mutex> lock(*mutex);
   if (devices->size() <= static_cast<size_t>(index)) devices->resize(index + 1);
   if (!(*devices)[index])
     (*devices)[index] = std::make_unique<SharedDevice>(index, backend::default_limit(index));
@@ -35,8 +31,8 @@ bool on_main_thread() {
 #endif
 }
 
-thread_local Context* current =
-    nullptr;  // a plain pointer, so that reaching it takes no check whether it was set up
+// A plain pointer, so that reaching it takes no check whether it was set up.
+thread_local Context* current = nullptr;
 
 void end() {
   delete current;
@@ -61,13 +57,10 @@ Context& context() {
   return *current;
 }
 
-Context::~Context() {
-  end_tickets(*this);
-  buffers.each([&](uint32_t, Buffer& buffer) { release(*devices[buffer.device], buffer.block); });
-}
+Context::~Context() { end_tickets(*this); }
 
 Device::Device(int32_t index) : Device(shared_device(index), index) {
-  while (streams.size() < OWN) add_stream();
+  while (streams.size() < OWN) in_use[unused_stream()] = true;
   fault = shared.faults.take(backend::fault_create);
 }
 
@@ -83,18 +76,15 @@ Device::~Device() {
   shared.faults.give(fault);
 }
 
-int32_t Device::add_stream() {
-  size_t free = OWN;
-  while (free < streams.size() && in_use[free]) free++;
-  if (free >= streams.size()) {
-    free = streams.size();
-    streams.reserve(free + 1);
-    in_use.reserve(free + 1);
+int32_t Device::unused_stream() {
+  const size_t index = std::find(in_use.begin(), in_use.end(), false) - in_use.begin();
+  if (index == streams.size()) {
+    streams.reserve(index + 1);
+    in_use.reserve(index + 1);
     streams.push_back(shared.streams.take(backend::stream_create));
-    in_use.push_back(true);
+    in_use.push_back(false);
   }
-  in_use[free] = true;
-  return static_cast<int32_t>(free);
+  return static_cast<int32_t>(index);
 }
 
 void Device::wait() const {
@@ -102,8 +92,7 @@ void Device::wait() const {
 }
 
 Milestones::Milestones() {
-  for (int64_t m = 0; QUEUED && m < KEPT; m++)
-    kept_.emplace_back(backend::event_create(), backend::event_destroy);
+  for (int64_t m = 0; QUEUED && m < KEPT; m++) kept_.emplace_back(backend::event_create());
 }
 
 void Milestones::pass(Stream stream) {
@@ -133,20 +122,19 @@ Device& device_at(int32_t index) {
   return *devices[index];
 }
 
-Buffer& buffer_at(uint32_t handle, const char* name) {
-  Buffer* buffer = context().buffers.find(handle);
-  if (!buffer)
-    CDN_FAIL(CDN_BAD_HANDLE,
-             "%s: handle %#x is not live: it was freed, never given out, or is another thread's",
-             name, handle);
-  return *buffer;
-}
-
-char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes) {
+Part part_of(uint32_t handle, const char* name, int64_t offset, int64_t bytes) {
+  Buffer& buffer = context().buffers.at(handle, name);
   if (offset < 0 || bytes < 0 || offset > buffer.bytes || bytes > buffer.bytes - offset)
     CDN_FAIL(CDN_BAD_ARGUMENT, "%s: %lld bytes from byte %lld on are outside the buffer's %lld",
              name, (long long)bytes, (long long)offset, (long long)buffer.bytes);
-  return buffer.data + offset;
+  return {buffer, buffer.data + offset, device_at(buffer.device)};
+}
+
+// Work queued on stream from now on follows the block's last use.
+static void order_after(Block* block, Stream stream) {
+  if (!block || block->stream == stream) return;
+  if (block->stream) backend::stream_wait(stream, block->stream);
+  block->stream = stream;
 }
 
 Stream stream_to_read(Device& device, Block* block) {
@@ -158,8 +146,8 @@ Stream stream_to_read(Device& device, Block* block) {
     order_after(block, stream);
     return stream;
   }
-  block->stream =
-      device.streams[Device::READING];  // so that what comes to write there waits for the read
+  // So that what comes to write there waits for the read.
+  block->stream = device.streams[Device::READING];
   backend::event_wait(block->stream, *written);
   return block->stream;
 }
@@ -175,45 +163,25 @@ void use(Device& device, Block* block, bool write) {
   order_after(block, stream);
 }
 
-void order_after(Block* block, Stream stream) {
-  if (!block || block->stream == stream) return;
-  if (block->stream) backend::stream_wait(stream, block->stream);
-  block->stream = stream;
-}
-
-Block* allocate(Device& device, int64_t bytes) {
-  Block* block = device.memory.allocate(bytes);
-  try {
-    order_after(block, device.stream());
-  } catch (...) {
-    device.memory.release(block);
-    throw;
-  }
+BlockRef allocate(Device& device, int64_t bytes) {
+  BlockRef block(device.memory.allocate(bytes));
+  order_after(block, device.stream());
   return block;
 }
 
-void release(Device& device, Block* block) {
-  if (block && --block->references == 0) device.memory.release(block);
-}
-
 // By FaultOp.
-static const char* const FAULT_NAMES[] = {"",
-                                          "cdn_gather_rows",
-                                          "cdn_cross_entropy",
-                                          "cdn_gather",
-                                          "cdn_scatter_add",
-                                          "cdn_index_add",
-                                          "cdn_one_hot",
-                                          "cdn_nll_loss"};
+static const char* const FAULTS[] = {"",        "gather_rows", "cross_entropy",
+                                     "gather",  "scatter_add", "index_add",
+                                     "one_hot", "nll_loss"};
 
 void raise_fault(Device& device) {
   volatile Fault* fault = device.fault;
   if (fault->op == FAULT_NONE) return;
-  const char* op = FAULT_NAMES[fault->op];
+  const char* op = FAULTS[fault->op];
   long long index = fault->index, limit = fault->limit;
   fault->op = FAULT_NONE;
-  CDN_FAIL(CDN_BAD_ARGUMENT, "%s, called before, met index %lld; it must be in 0..%lld", op, index,
-           limit - 1);
+  CDN_FAIL(CDN_BAD_ARGUMENT, "cdn_%s, called before, met index %lld; it must be in 0..%lld", op,
+           index, limit - 1);
 }
 
 }  // namespace cdn

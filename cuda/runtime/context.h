@@ -14,7 +14,7 @@
 namespace cdn {
 
 struct Buffer {
-  Block* block = nullptr;  // nullptr when empty
+  BlockRef block;  // none when empty
   char* data = nullptr;
   int64_t bytes = 0;
   int32_t device = 0;
@@ -22,11 +22,8 @@ struct Buffer {
 struct StreamName {
   int32_t device = 0, index = 0;
 };
-struct EventDestroy {
-  void operator()(backend::Event* event) const { backend::event_destroy(event); }
-};
 struct Mark {
-  std::unique_ptr<backend::Event, EventDestroy> event;
+  backend::EventPointer event;
   int32_t device = 0;
   bool recorded = false;
 };
@@ -48,19 +45,13 @@ class Milestones {
 #endif
   static constexpr int64_t KEPT = 64, EVERY = 8;
   int64_t calls_ = 0;
-  std::vector<std::shared_ptr<backend::Event>>
-      kept_;  // mark m, after EVERY * m calls, is at m % KEPT
+  std::vector<backend::EventPointer> kept_;  // mark m, after EVERY * m calls, is at m % KEPT
 };
 
 // A device as one context has it.
 struct Device {
-  enum : int32_t {
-    DEFAULT,
-    READING,
-    WRITING,
-    WAITING,
-    OWN
-  };  // streams: for calls, for tickets; then the user's
+  // Streams: for calls, for tickets; then the user's.
+  enum : int32_t { DEFAULT, READING, WRITING, WAITING, OWN };
   explicit Device(int32_t index);
   ~Device();  // gives back what its constructor took, also when that fails
   Device(const Device&) = delete;
@@ -76,7 +67,7 @@ struct Device {
   Allocator memory;
 
   Stream stream() const { return streams[current]; }
-  int32_t add_stream();
+  int32_t unused_stream();
   void wait() const;  // until all its streams are done
 
  private:
@@ -92,23 +83,27 @@ struct Context {
   HandleTable<StreamName> streams;
   HandleTable<Mark> marks;
   std::vector<Range> ranges;  // of the call under way: kept, so that a call allocates nothing
-  std::vector<Block*> scratch;
+  std::vector<BlockRef> scratch;
 };
 
 Context& context();  // the calling thread's; begins at first use and ends with the thread
 void end_tickets(Context& context);  // waits for the threads that wait for them
 
-Device& device_at(
-    int32_t index);  // opens it at first use; throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
-Buffer& buffer_at(uint32_t handle, const char* name);  // throws CDN_BAD_HANDLE
-char* range_of(Buffer& buffer, const char* name, int64_t offset, int64_t bytes);  // checked
-Block* allocate(Device& device, int64_t bytes);
-void release(Device& device, Block* block);
+// Opens it at first use, and makes it the active one.
+Device& device_at(int32_t index);  // throws CDN_NO_DEVICE or CDN_BAD_ARGUMENT
+
+// Bytes of a buffer, checked, whose device is the active one.
+struct Part {
+  Buffer& buffer;
+  char* data;
+  Device& device;
+};
+Part part_of(uint32_t handle, const char* name, int64_t offset, int64_t bytes);
+
+BlockRef allocate(Device& device, int64_t bytes);
 Stream stream_to_read(Device& device, Block* block);  // one on which to copy from it
-void use(Device& device, Block* block,
-         bool write);  // work queued on the current stream follows its last use
-void order_after(Block* block,
-                 Stream stream);   // work queued on stream from now on follows the block's last use
+// Work queued on the current stream follows the block's last use.
+void use(Device& device, Block* block, bool write);
 void raise_fault(Device& device);  // throws what a kernel has reported since the last look
 
 template <class T> T* required(T* p, const char* name) {

@@ -4,36 +4,23 @@
 
 using namespace cdn;
 
-namespace {
-
-Mark& mark_at(uint32_t event, const char* name) {
-  Mark* mark = context().marks.find(event);
-  if (!mark) CDN_FAIL(CDN_BAD_HANDLE, "%s: handle %#x is not live", name, event);
-  return *mark;
-}
-
-Mark& recorded_mark(uint32_t event, const char* name) {
-  Mark& mark = mark_at(event, name);
+static Mark& recorded_mark(uint32_t event, const char* name) {
+  Mark& mark = context().marks.at(event, name);
   if (!mark.recorded) CDN_FAIL(CDN_BAD_ARGUMENT, "%s: the event was not recorded", name);
   return mark;
 }
-
-}  // namespace
 
 CDN_API int32_t cdn_event_create(uint32_t* event, int32_t device) {
   return guard("cdn_event_create", [&] {
     required(event, "event");
     device_at(device);
-    Mark mark;
-    mark.event.reset(backend::event_create());
-    mark.device = device;
-    *event = context().marks.insert(std::move(mark));
+    *event = context().marks.insert({backend::EventPointer(backend::event_create()), device});
   });
 }
 
 CDN_API int32_t cdn_event_record(uint32_t event) {
   return guard("cdn_event_record", [&] {
-    Mark& mark = mark_at(event, "event");
+    Mark& mark = context().marks.at(event, "event");
     backend::event_record(*mark.event, device_at(mark.device).stream());
     mark.recorded = true;
   });
@@ -53,7 +40,7 @@ CDN_API int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t
 
 CDN_API int32_t cdn_event_destroy(uint32_t event) {
   return guard("cdn_event_destroy", [&] {
-    device_at(mark_at(event, "event").device);
+    device_at(context().marks.at(event, "event").device);
     context().marks.erase(event);
   });
 }

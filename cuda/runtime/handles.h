@@ -28,18 +28,21 @@ template <class T> class HandleTable {
       free_--;
     } else {
       slot = static_cast<uint32_t>(slots_.size());
-      slots_.push_back({});
+      slots_.emplace_back();
       slots_[slot].generation = first_generation_;
     }
     slots_[slot].live = true;
     slots_[slot].value = std::move(value);
     return slots_[slot].generation << SLOT_BITS | slot;
   }
-  T* find(uint32_t handle) {
+  T& at(uint32_t handle, const char* name) {  // throws CDN_BAD_HANDLE
     uint32_t slot = handle & (MAX_SLOTS - 1);
-    if (slot >= slots_.size()) return nullptr;
-    Slot& s = slots_[slot];
-    return s.live && s.generation == handle >> SLOT_BITS ? &s.value : nullptr;
+    if (slot >= slots_.size() || !slots_[slot].live ||
+        slots_[slot].generation != handle >> SLOT_BITS)
+      CDN_FAIL(CDN_BAD_HANDLE,
+               "%s: handle %#x is not live: it was freed, never given out, or is another thread's",
+               name, handle);
+    return slots_[slot].value;
   }
   void erase(uint32_t handle) noexcept {
     uint32_t slot = handle & (MAX_SLOTS - 1);

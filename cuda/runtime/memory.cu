@@ -8,15 +8,9 @@ using namespace cdn;
 
 namespace {
 
-StreamName& stream_at(uint32_t stream) {
-  StreamName* name = context().streams.find(stream);
-  if (!name) CDN_FAIL(CDN_BAD_HANDLE, "stream: handle %#x is not live", stream);
-  return *name;
-}
-
 int32_t stream_index(int32_t device, uint32_t stream) {
   if (stream == 0) return Device::DEFAULT;
-  const StreamName& name = stream_at(stream);
+  const StreamName& name = context().streams.at(stream, "stream");
   if (name.device != device)
     CDN_FAIL(CDN_BAD_ARGUMENT, "stream belongs to device %d, not %d", name.device, device);
   return name.index;
@@ -59,19 +53,15 @@ CDN_API int32_t cdn_stream_create(uint32_t* stream, int32_t device) {
   return guard("cdn_stream_create", [&] {
     required(stream, "stream");
     Device& d = device_at(device);
-    int32_t index = d.add_stream();
-    try {
-      *stream = context().streams.insert({device, index});
-    } catch (...) {
-      d.in_use[index] = false;
-      throw;
-    }
+    int32_t index = d.unused_stream();
+    *stream = context().streams.insert({device, index});
+    d.in_use[index] = true;
   });
 }
 
 CDN_API int32_t cdn_stream_destroy(uint32_t stream) {
   return guard("cdn_stream_destroy", [&] {
-    StreamName name = stream_at(stream);
+    StreamName name = context().streams.at(stream, "stream");
     Device& d = device_at(name.device);
     backend::stream_sync(d.streams[name.index]);
     d.in_use[name.index] = false;
@@ -100,90 +90,74 @@ CDN_API int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes) {
     required(y, "y");
     Device& d = device_at(device);
     checked_size("bytes", bytes);
-    Block* block = bytes ? allocate(d, bytes) : nullptr;
-    try {
-      *y = context().buffers.insert({block, block ? block->data : nullptr, bytes, device});
-    } catch (...) {
-      release(d, block);
-      throw;
-    }
+    BlockRef block = bytes ? allocate(d, bytes) : BlockRef();
+    *y = context().buffers.insert({block, block ? block->data : nullptr, bytes, device});
   });
 }
 
 CDN_API int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes) {
   return guard("cdn_view", [&] {
     required(y, "y");
-    Buffer parent = buffer_at(x, "x");
-    char* data = range_of(parent, "x", offset, bytes);
-    *y = context().buffers.insert({parent.block, data, bytes, parent.device});
-    if (parent.block) parent.block->references++;
+    Part part = part_of(x, "x", offset, bytes);
+    *y = context().buffers.insert({part.buffer.block, part.data, bytes, part.device.index});
   });
 }
 
 CDN_API int32_t cdn_freeze(uint32_t x) {
   return guard("cdn_freeze", [&] {
-    Buffer& buffer = buffer_at(x, "x");
-    if (buffer.block) buffer.block->frozen = true;
+    Block* block = context().buffers.at(x, "x").block;
+    if (block) block->frozen = true;
   });
 }
 
 CDN_API int32_t cdn_free(uint32_t x) {
   return guard("cdn_free", [&] {
-    Buffer buffer = buffer_at(x, "x");
-    Device& d = device_at(buffer.device);
+    device_at(context().buffers.at(x, "x").device);  // active while the block goes back
     context().buffers.erase(x);
-    release(d, buffer.block);
   });
 }
 
 CDN_API int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes) {
   return guard("cdn_write", [&] {
-    Buffer& buffer = buffer_at(y, "y");
-    char* data = range_of(buffer, "y", offset, bytes);
+    Part to = part_of(y, "y", offset, bytes);
     if (bytes == 0) return;
     required(host, "host");
-    Device& d = device_at(buffer.device);
-    use(d, buffer.block, true);
-    backend::copy_in(data, host, bytes, d.stream());
+    use(to.device, to.buffer.block, true);
+    backend::copy_in(to.data, host, bytes, to.device.stream());
   });
 }
 
 CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) {
   return guard("cdn_read", [&] {
-    Buffer& buffer = buffer_at(x, "x");
-    char* data = range_of(buffer, "x", offset, bytes);
-    Device& d = device_at(buffer.device);
+    Part from = part_of(x, "x", offset, bytes);
     if (bytes)
-      backend::copy_out(required(host, "host"), data, bytes, stream_to_read(d, buffer.block));
-    raise_fault(d);
+      backend::copy_out(required(host, "host"), from.data, bytes,
+                        stream_to_read(from.device, from.buffer.block));
+    raise_fault(from.device);
   });
 }
 
 CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset,
                          int64_t bytes) {
   return guard("cdn_copy", [&] {
-    Buffer &to = buffer_at(y, "y"), &from = buffer_at(x, "x");
-    if (to.device != from.device)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "x is on device %d, y on device %d", from.device, to.device);
-    char* dst = range_of(to, "y", y_offset, bytes);
-    char* src = range_of(from, "x", x_offset, bytes);
-    if (bytes && dst < src + bytes && src < dst + bytes) CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
+    Part to = part_of(y, "y", y_offset, bytes), from = part_of(x, "x", x_offset, bytes);
+    if (&to.device != &from.device)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "x is on device %d, y on device %d", from.device.index,
+               to.device.index);
     if (bytes == 0) return;
-    Device& d = device_at(to.device);
-    use(d, to.block, true);
-    use(d, from.block, false);
-    backend::copy(dst, src, bytes, d.stream());
+    if (to.data < from.data + bytes && from.data < to.data + bytes)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
+    use(to.device, to.buffer.block, true);
+    use(to.device, from.buffer.block, false);
+    backend::copy(to.data, from.data, bytes, to.device.stream());
   });
 }
 
 CDN_API int32_t cdn_memory_stats(int64_t* stats, int32_t device) {
   return guard("cdn_memory_stats", [&] {
     required(stats, "stats");
-    MemoryStats s = device_at(device).memory.stats();
-    const int64_t all[10] = {
-        s.live,  s.reserved - s.live, s.reserved,    s.peak,     s.largest_free,
-        s.limit, s.live_buffers,      s.allocations, s.segments, s.raw_allocations};
-    memcpy(stats, all, sizeof all);
+    const MemoryStats all = device_at(device).memory.stats();
+    memcpy(stats, &all, sizeof all);
   });
 }
 

@@ -152,8 +152,8 @@ export function init(options: InitOptions = {}): DeviceInfo {
   return chosen.info(note);
 }
 
-/** The device for tensors that are made without naming one. */
-export function defaultBackend(): Backend {
+// The device for tensors that are made without naming one.
+function defaultBackend(): Backend {
   return current ??= automatic().chosen;
 }
 

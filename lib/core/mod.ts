@@ -19,6 +19,7 @@ export { getMatmulPrecision, type MatmulPrecision, setMatmulPrecision } from "./
 export { manualSeed } from "./random.ts";
 export { keep, type Owned, scope } from "./scope.ts";
 export type { Shape } from "./shape.ts";
-export type { Memory, TensorBase } from "./tensor.ts";
+export type { Memory } from "./elements.ts";
+export type { TensorBase } from "./tensor.ts";
 export type { BackwardOptions, Differentiable, FusedActivation, Gate, Node, Step } from "./node.ts";
 export type { MemoryFormat } from "./layout.ts";

@@ -82,7 +82,7 @@ function multiply(a: number, b: number): [number, number] {
   return [a1 * b1 + Math.floor(middle / 0x10000) + (carry >>> 16), Math.imul(a, b)];
 }
 
-/** The four words of one block of Philox4x32-10: the same that cuda/random.cu computes. */
+/** The four words of one block of Philox4x32-10: the same that cuda/kernel/philox.h computes. */
 export function philox(seed: bigint, counter: bigint): [number, number, number, number] {
   let key0 = Number(seed & 0xffffffffn), key1 = Number((seed >> 32n) & 0xffffffffn);
   let w0 = Number(counter & 0xffffffffn), w1 = Number((counter >> 32n) & 0xffffffffn);

@@ -1,30 +1,24 @@
-import { formatElements, formatValue } from "./format.ts";
-import { refuse } from "./options.ts";
+import { call } from "../native/call.ts";
 import { debugging } from "../native/environment.ts";
-import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { allocate } from "./allocate.ts";
 import { parametersChanged } from "./autocast.ts";
 import { checkGradDType, record } from "./autograd.ts";
 import { backward } from "./backward.ts";
 import type { Backend, DeviceName } from "./backend.ts";
-import { checkValue, type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
-import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
+import { convert } from "./convert.ts";
+import { checkValue, type DataOf, type DType, dtypeInfo } from "./dtype.ts";
+import type { Memory } from "./elements.ts";
+import { formatValue } from "./format.ts";
 import { checkFormat, type MemoryFormat, writeFlat } from "./layout.ts";
 import type { BackwardOptions, Differentiable, Node } from "./node.ts";
+import { refuse } from "./options.ts";
+import { printed } from "./print.ts";
 import { disposedError, lineOf, own, ownedMark, placeOf, type Scope } from "./scope.ts";
 import { checkShape, formatShape, sameShape, type Shape, sizeOf } from "./shape.ts";
+import { read, readAsync, write, writeAsync } from "./transfer.ts";
 
 const out = new Uint32Array(1);
-
-type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes on
-
-/** A tensor as calls of the library take it. */
-export interface Memory {
-  /** What the library knows it by. */
-  readonly handle: number;
-  /** The device as operations see it. */
-  readonly backend: Backend;
-}
 
 /**
  * A tensor without its operations: memory, reading and writing, lifetime, and its place on the
@@ -153,11 +147,11 @@ export abstract class TensorBase implements Differentiable, Disposable {
     if (format === this.format || (this.rank === 4 && sameInBoth(this.shape))) {
       return this.format === "contiguous" ? this : { handle: this.#live(), backend: this.backend };
     }
-    const { backend } = this;
     const copy = this.make(this.shape, this.dtype, format);
-    this.#convertInto(copy);
-    backend.check(backend.functions.cdn_freeze(copy.#handle));
-    return { handle: copy.#handle, backend };
+    convert(this, copy);
+    const memory = { handle: copy.#handle, backend: this.backend };
+    call("cdn_freeze", memory);
+    return memory;
   }
 
   #live(): number {
@@ -191,12 +185,11 @@ export abstract class TensorBase implements Differentiable, Disposable {
         } on are outside the tensor's ${this.size}`,
       );
     }
-    return this.#viewed(this.handle, BigInt(offset * bytes), BigInt(size * bytes), shape);
+    return this.#viewed(this.stored("contiguous"), offset * bytes, size * bytes, shape);
   }
 
-  #viewed(handle: number, at: bigint, bytes: bigint, shape: Shape, format?: MemoryFormat): this {
-    const { backend } = this;
-    backend.check(backend.functions.cdn_view(out, handle, at, bytes));
+  #viewed(memory: Memory, at: number, bytes: number, shape: Shape, format?: MemoryFormat): this {
+    call("cdn_view", out, memory, at, bytes);
     const viewed = this.#sibling(shape, this.dtype, out[0]!, format);
     this.#shared = viewed.#shared = true;
     return viewed;
@@ -209,8 +202,8 @@ export abstract class TensorBase implements Differentiable, Disposable {
 
   /** The same memory and shape under a handle of its own. Not recorded. */
   alias(): this {
-    const bytes = BigInt(this.size * dtypeInfo(this.dtype).bytes);
-    return this.#viewed(this.#live(), 0n, bytes, this.shape, this.format);
+    const { size, dtype, shape, format } = this;
+    return this.#viewed(this.stored(format), 0, size * dtypeInfo(dtype).bytes, shape, format);
   }
 
   #sibling(shape: Shape, dtype: DType, handle: number, format?: MemoryFormat): this {
@@ -227,8 +220,7 @@ export abstract class TensorBase implements Differentiable, Disposable {
   /** Sets every element. */
   fill(value: number): this {
     checkValue("fill", value, this.dtype);
-    const { backend } = this;
-    backend.check(backend.functions.cdn_fill(this.#live(), BigInt(this.size), value, this.code));
+    call("cdn_fill", this.stored(this.format), this.size, value, this.code);
     this.#changed();
     return this;
   }
@@ -247,13 +239,10 @@ export abstract class TensorBase implements Differentiable, Disposable {
         }`,
       );
     }
-    const { backend, format } = this;
+    const { format } = this;
     const sum = this.make(this.shape, this.dtype, format);
-    const addend = other.stored(format).handle;
-    const at = writeFlat(this.size);
-    backend.check(
-      backend.functions.cdn_add(sum.#handle, this.#live(), addend, at, 1, 0, this.code),
-    );
+    const [to, from, addend] = [sum.stored(format), this.stored(format), other.stored(format)];
+    call("cdn_add", to, from, addend, writeFlat(this.size), 1, 0, this.code);
     return record(sum, "add", [this, other], (grad) => [grad, grad]);
   }
 
@@ -267,15 +256,14 @@ export abstract class TensorBase implements Differentiable, Disposable {
     if (!(gradient instanceof TensorBase)) {
       refuse("accumulate", "the gradient", gradient, "a tensor");
     }
-    const { backend, format } = this;
     if (
       this.shared || this.requiresGrad || this.dtype !== gradient.dtype ||
       !sameShape(this.shape, gradient.shape)
     ) {
       return false;
     }
-    const to = this.#live(), from = gradient.stored(format).handle, at = writeFlat(this.size);
-    backend.check(backend.functions.cdn_add(to, to, from, at, 1, 0, this.code));
+    const [to, from] = [this.stored(this.format), gradient.stored(this.format)];
+    call("cdn_add", to, to, from, writeFlat(this.size), 1, 0, this.code);
     return true;
   }
 
@@ -284,34 +272,20 @@ export abstract class TensorBase implements Differentiable, Disposable {
    * and dtype on the same device. What was recorded of the old values is not told.
    */
   copyFrom(source: ArrayBufferView | TensorBase): this {
-    const { backend } = this;
-    if (source instanceof TensorBase) {
-      if (
-        source.dtype !== this.dtype || source.backend !== backend ||
-        !sameShape(source.shape, this.shape)
-      ) {
-        throw new ShapeError(
-          `copyFrom: the source is ${source.dtype} ${
-            formatShape(source.shape)
-          } on ${source.device}; ` +
-            `wanted is ${this.dtype} ${formatShape(this.shape)} on ${this.device}`,
-        );
-      }
-      if (source === this) return this;
-      source.#convertInto(this);
-      this.#changed();
-      return this;
-    }
-    const data = this.#plainData("copyFrom", source);
-    const carrier = this.#carrier();
-    try {
-      const bytes = BigInt(this.#hostBytes);
-      backend.check(backend.functions.cdn_write(carrier.handle, data as Bytes, 0n, bytes));
-      if (carrier !== this) carrier.#convertInto(this);
-      this.#changed();
-    } finally {
-      if (carrier !== this) carrier.dispose();
-    }
+    if (!(source instanceof TensorBase)) write(this, source);
+    else if (
+      source.dtype !== this.dtype || source.backend !== this.backend ||
+      !sameShape(source.shape, this.shape)
+    ) {
+      throw new ShapeError(
+        `copyFrom: the source is ${source.dtype} ${
+          formatShape(source.shape)
+        } on ${source.device}; ` +
+          `wanted is ${this.dtype} ${formatShape(this.shape)} on ${this.device}`,
+      );
+    } else if (source === this) return this;
+    else convert(source, this);
+    this.#changed();
     return this;
   }
 
@@ -320,102 +294,15 @@ export abstract class TensorBase implements Differentiable, Disposable {
     if (this.#requiresGrad || this.#shared) parametersChanged();
   }
 
-  // What is not contiguous, and bfloat16, which has no typed array, goes to and from the host by
-  // way of a contiguous tensor, of float32 then.
-  #carrier(): this {
-    const { host } = dtypeInfo(this.dtype);
-    const plain = host === this.dtype && this.format === "contiguous";
-    return plain ? this : this.make(this.shape, host);
-  }
-
-  // The elements in another tensor's dtype and format, by one kernel for each that differs.
-  #convertInto(target: TensorBase): void {
-    const { backend, shape, code } = this;
-    const { functions } = backend;
-    const [to, from] = [target.#live(), this.#live()];
-    const n = BigInt(this.size);
-    if (this.format === target.format) {
-      backend.check(
-        code === target.code
-          ? functions.cdn_copy(to, from, 0n, 0n, n * BigInt(dtypeInfo(this.dtype).bytes))
-          : functions.cdn_cast(to, from, n, target.code, code),
-      );
-    } else if (code !== target.code) {
-      using cast = this.make(shape, target.dtype, this.format);
-      this.#convertInto(cast);
-      cast.#convertInto(target);
-    } else {
-      const [batch, channels, pixels] = [shape[0]!, shape[1]!, shape[2]! * shape[3]!].map(BigInt);
-      const [rows, cols] = this.format === "contiguous" ? [channels, pixels] : [pixels, channels];
-      backend.check(functions.cdn_transpose(to, from, batch!, rows!, cols!, code));
-    }
-  }
-
-  // What a read reads: this tensor, or its elements in a dtype that has a typed array.
-  #readable(): this {
-    const carrier = this.#carrier();
-    try {
-      if (carrier !== this) this.#convertInto(carrier);
-      return carrier;
-    } catch (error) {
-      carrier.dispose();
-      throw error;
-    }
-  }
-
   /**
    * As copyFrom() a typed array, which must not change meanwhile; the event loop goes on. Throws an
    * ArgumentError when the array's buffer is transferred or shrunk before the end: part of the
    * elements are overwritten then.
    */
   async copyFromAsync(source: ArrayBufferView): Promise<this> {
-    const data = bytesOf("copyFromAsync", this.#plainData("copyFromAsync", source))!;
-    const { backend } = this;
-    const { functions } = backend;
-    const bytes = this.#hostBytes;
-    const carrier = this.#carrier();
-    try {
-      // By way of memory that only we have: the caller's may be transferred or shrunk while another
-      // thread reads it.
-      const most = Math.min(bytes, 1 << 22);
-      const piece = new Uint8Array(most);
-      for (let at = 0; at < bytes; at += most) {
-        if (byteLengthOf(data) !== bytes) {
-          throw new ArgumentError(
-            "copyFromAsync: the array's buffer was transferred or shrunk before it was copied",
-          );
-        }
-        const size = Math.min(most, bytes - at), count = BigInt(size);
-        piece.set(data.subarray(at, at + size));
-        backend.check(functions.cdn_write_begin(out, carrier.handle, BigInt(at), count));
-        const ticket = out[0]!;
-        await functions.wait_for_write(ticket, piece, count);
-        backend.check(functions.cdn_write_end(ticket, count)); // what the wait met, too
-      }
-      if (carrier !== this) carrier.#convertInto(this);
-      this.#changed();
-    } finally {
-      if (carrier !== this) carrier.dispose();
-    }
+    await writeAsync(this, source);
+    this.#changed();
     return this;
-  }
-
-  #plainData(op: string, source: ArrayBufferView): HostArray {
-    const { host } = dtypeInfo(this.dtype);
-    const data = plainArray(op, source);
-    if (!data || dtypeOf(data) !== host) {
-      throw new DTypeError(`${op}: a ${this.dtype} tensor needs the typed array of ${host}`);
-    }
-    const [found, wanted] = [byteLengthOf(data), this.#hostBytes];
-    if (found !== wanted) {
-      throw new ShapeError(`${op}: ${found} bytes were given; ${wanted} are wanted`);
-    }
-    return data;
-  }
-
-  // The bytes of the elements as the host holds them.
-  get #hostBytes(): number {
-    return this.size * dtypeInfo(dtypeInfo(this.dtype).host).bytes;
   }
 
   /**
@@ -423,34 +310,13 @@ export abstract class TensorBase implements Differentiable, Disposable {
    * meanwhile. What kind of typed array it is goes by the dtype: `x.data<"float32">()` tells
    * TypeScript.
    */
-  async data<D extends DType = DType>(): Promise<DataOf<D>> {
-    const { backend } = this;
-    const data = dtypeInfo(this.dtype).make(this.size);
-    const bytes = BigInt(this.#hostBytes);
-    const source = this.#readable();
-    try {
-      backend.check(backend.functions.cdn_read_begin(out, source.handle, 0n, bytes));
-    } finally {
-      if (source !== this) source.dispose(); // the read has captured it
-    }
-    const ticket = out[0]!;
-    await backend.functions.wait_for_read(ticket);
-    backend.check(backend.functions.cdn_read_end(data as Bytes, ticket, bytes));
-    return data as DataOf<D>;
+  data<D extends DType = DType>(): Promise<DataOf<D>> {
+    return readAsync(this);
   }
 
   /** As {@linkcode data}, but waits here. */
   dataSync<D extends DType = DType>(): DataOf<D> {
-    const { backend } = this;
-    const data = dtypeInfo(this.dtype).make(this.size);
-    const source = this.#readable();
-    try {
-      const bytes = BigInt(this.#hostBytes);
-      backend.check(backend.functions.cdn_read(data as Bytes, source.handle, 0n, bytes));
-    } finally {
-      if (source !== this) source.dispose();
-    }
-    return data as DataOf<D>;
+    return read(this);
   }
 
   /** The number in a tensor of one element. */
@@ -498,19 +364,7 @@ export abstract class TensorBase implements Differentiable, Disposable {
    * of a large tensor only those at the ends of each axis, which is all that is read.
    */
   toString(): string {
-    const format = this.format === "contiguous" ? "" : ` ${this.format}`;
-    const what = `Tensor ${formatShape(this.shape)} ${this.dtype} ${this.device}${format}`;
-    if (this.disposed) return `${what}, disposed`;
-    const elements = formatElements(this.shape, (offset, count) => {
-      if (count === this.size || format) return this.dataSync().subarray(offset, offset + count);
-      const part = this.view(offset, [count]);
-      try {
-        return part.dataSync();
-      } finally {
-        part.dispose();
-      }
-    });
-    return `${what}${elements.includes("\n") ? "\n" : " "}${elements}`;
+    return printed(this);
   }
 
   /**

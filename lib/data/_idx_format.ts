@@ -141,8 +141,8 @@ export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Arr
   return whole.subarray(0, size);
 }
 
-/** What a header says. */
-export interface Header {
+// What a header says.
+interface Header {
   type: ElementType;
   shape: number[];
   /** How many elements there are. */

@@ -2,8 +2,8 @@ import { filePath } from "../native/environment.ts";
 import { refuse } from "../core/options.ts";
 import { DataError } from "../native/errors.ts";
 
-/** A regular file that is open for reading. */
-export interface OpenFile {
+// A regular file that is open for reading.
+interface OpenFile {
   /** As messages call it. */
   readonly name: string;
   /** Its bytes when it was opened. */

@@ -107,8 +107,8 @@ export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer
 /** A tensor's place in a file: from `begin` to before `end`, counted from where the data start. */
 export type Entry = Omit<StoredTensor, "data"> & { name: string; begin: number; end: number };
 
-/** What the header of a file says, once it is known to be true of a file of this size. */
-export interface Header {
+// What the header of a file says, once it is known to be true of a file of this size.
+interface Header {
   /** The tensors, in the order of their data. */
   entries: Entry[];
   /** Free text about the file. */

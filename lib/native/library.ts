@@ -68,11 +68,9 @@ export class Library {
   }
 }
 
-/**
- * The error for a status and its text, "cdn_op: argument: cause (file:line)", in the words of
- * whoever called from TypeScript.
- */
-export function errorOf(status: number, detail: string): CudenoError {
+// The error for a status and its text, "cdn_op: argument: cause (file:line)", in the words of
+// whoever called from TypeScript.
+function errorOf(status: number, detail: string): CudenoError {
   const message = detail.replace(/ \(\w+\.\w+:\d+\)$/, "")
     .replace(/\bcdn_\w+/g, (name) => camelCase(name.slice("cdn_".length)));
   if (status === OUT_OF_MEMORY) {

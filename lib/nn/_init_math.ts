@@ -13,8 +13,8 @@ export function uniforms(n: number): Float64Array<ArrayBuffer> {
   return out;
 }
 
-/** n numbers of the normal distribution, by Box and Muller. */
-export function normals(n: number): Float64Array<ArrayBuffer> {
+// n numbers of the normal distribution, by Box and Muller.
+function normals(n: number): Float64Array<ArrayBuffer> {
   const out = uniforms(n + n % 2);
   for (let i = 0; i < n; i += 2) {
     const radius = Math.sqrt(-2 * Math.log(1 - out[i]!));

@@ -6,7 +6,8 @@ import { checkOptions, refuse } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
-import { zeroGradients, type ZeroGradOptions } from "../optim/lists.ts";
+import { zeroGradients } from "../optim/_lists.ts";
+import type { ZeroGradOptions } from "../optim/optimizer.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
 

@@ -60,17 +60,15 @@ export const floats: readonly DType[] = ["float32", "float64", "float16", "bfloa
 /** The dtypes that arithmetic is defined for. */
 export const numbers: readonly DType[] = [...floats, "int32"];
 
-/**
- * What an operation wants under autocast():
- *
- * - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum,
- *   convolutions);
- * - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax,
- *   norms, losses);
- * - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where,
- *   concat, …).
- */
-export type AutocastPolicy = "lower" | "float32" | "widest";
+// What an operation wants under autocast():
+//
+// - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum,
+//   convolutions);
+// - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax,
+//   norms, losses);
+// - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where,
+//   concat, …).
+type AutocastPolicy = "lower" | "float32" | "widest";
 
 /**
  * The operands of an operation, cast as autocast() asks if it is on: one line at the head of the

@@ -1,6 +1,7 @@
 import type { Complete } from "../core/options.ts";
+import { call } from "../native/call.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates } from "./check.ts";
+import { checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Adagrad}. */
@@ -57,8 +58,8 @@ export class Adagrad extends Optimizer<AdagradOptions> {
   /** @ignore */
   protected override update(batch: Batch<Group<AdagradOptions>>): void {
     const { lrDecay, weightDecay, initialAccumulatorValue, eps, maximize } = batch.group;
-    const { backend } = batch;
-    backend.check(backend.functions.cdn_adagrad_step(
+    call(
+      "cdn_adagrad_step",
       batch.handles(),
       batch.grads(),
       batch.state("sum", initialAccumulatorValue),
@@ -71,6 +72,6 @@ export class Adagrad extends Optimizer<AdagradOptions> {
       weightDecay,
       Number(maximize),
       batch.code,
-    ));
+    );
   }
 }

@@ -1,4 +1,4 @@
-import { checkAdam, updateAdam } from "./adam_step.ts";
+import { checkAdam, updateAdam } from "./_adam_step.ts";
 import type { Complete } from "../core/options.ts";
 import type { Batch } from "./batch.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";

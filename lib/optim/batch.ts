@@ -2,8 +2,8 @@ import type { Backend } from "../core/backend.ts";
 import { computeDType } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
-import { Clock, type CountedState } from "./clock.ts";
-import { handlesOf, sizesOf } from "./lists.ts";
+import { Clock, type CountedState } from "./_clock.ts";
+import { handlesOf, sizesOf } from "./_lists.ts";
 
 /** What an optimizer remembers of one parameter. */
 export interface ParameterState {
@@ -33,8 +33,8 @@ export class Batch<G> {
   readonly params: readonly Tensor[];
   /** What is remembered of each. */
   readonly states: readonly ParameterState[];
-  /** Of a flag on the device, one float64: where it is not 0, the step is to be left out. Or 0. */
-  skip = 0;
+  /** A flag on the device, one float64: where it is not 0, the step is to be left out. */
+  skip: Tensor | null = null;
 
   readonly #handles: Uint32Array<ArrayBuffer>;
   readonly #grads: Uint32Array<ArrayBuffer>;
@@ -63,11 +63,11 @@ export class Batch<G> {
   }
 
   /**
-   * The handle of the clock that counts the batch's steps, with the group's learning rate: one made
+   * The clock that counts the batch's steps, with the group's learning rate: one made
    * before for these parameters alone, or else a new one. `extra` is the number to be carried on
    * from there, or the one that was saved under a name.
    */
-  clock(extra = 0, name?: string): number {
+  clock(extra = 0, name?: string): Tensor {
     if (!this.#clock) {
       const states = this.states as CountedState[];
       const first = states[0]!;

@@ -2,11 +2,12 @@ import { formatValue } from "../core/format.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
+import { call } from "../native/call.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkSameDevice } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Gradients, gradientsOf, handlesOf, sizesOf } from "./lists.ts";
+import { type Gradients, gradientsOf, handlesOf, sizesOf } from "./_lists.ts";
 
 /** Options of {@linkcode clipGradNorm}. */
 export interface ClipGradNormOptions {
@@ -56,11 +57,9 @@ function clip(
   maxNorm: number,
   normType: number,
 ): Tensor {
-  const { backend } = like;
-  const { cdn_list_norm, cdn_list_clip_norm } = backend.functions;
   const measure = ({ handles, sizes, code }: Omit<Gradients, "backend" | "params">) => {
     const y = like.make([], "float64");
-    backend.check(cdn_list_norm(y.handle, handles, sizes, handles.length, normType, code));
+    call("cdn_list_norm", y, handles, sizes, handles.length, normType, code);
     return y;
   };
   const norms = parts.map(measure);
@@ -69,9 +68,7 @@ function clip(
     ? norms[0]!
     : measure({ handles: handlesOf(norms), sizes: sizesOf(norms), code: norms[0]!.code });
   for (const { handles, sizes, code } of parts) {
-    backend.check(
-      cdn_list_clip_norm(handles, norm.handle, sizes, handles.length, maxNorm, code),
-    );
+    call("cdn_list_clip_norm", handles, norm, sizes, handles.length, maxNorm, code);
   }
   return norm;
 }

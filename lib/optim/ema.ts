@@ -3,15 +3,16 @@ import { checkInteger, checkNumber, checkOptions, checkState, refuse } from "../
 import { computeDType } from "../core/dtype.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
+import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { Module } from "../nn/module.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { Clock } from "./clock.ts";
+import { Clock } from "./_clock.ts";
 import { GradScaler } from "./grad_scaler.ts";
-import { internals } from "./internals.ts";
-import { handlesOf, listOf, sizesOf } from "./lists.ts";
-import { copyLike } from "./state.ts";
+import { internals } from "./_internals.ts";
+import { handlesOf, listOf, sizesOf } from "./_lists.ts";
+import { copyLike } from "./_state.ts";
 
 /** Options of {@linkcode EMA}. */
 export interface EMAOptions {
@@ -136,17 +137,18 @@ export class EMA {
     }
     for (const { averages, params, to, from, sizes, clock } of this.#parts) {
       const { backend, code } = params[0]!;
-      backend.check(backend.functions.cdn_list_lerp(
+      call(
+        "cdn_list_lerp",
         handlesOf(averages, to),
         handlesOf(params, from),
         sizes,
         params.length,
         clock.at(0),
-        scaler ? internals.skippedBy(scaler, backend) : 0,
+        scaler && internals.skippedBy(scaler, backend),
         1 - this.#decay,
         1,
         code,
-      ));
+      );
     }
   }
 

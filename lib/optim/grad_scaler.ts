@@ -7,15 +7,16 @@ import {
 } from "../core/options.ts";
 import { computeDType } from "../core/dtype.ts";
 import { keep, scope } from "../core/scope.ts";
+import { call } from "../native/call.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import { mul } from "../ops/elementwise/binary.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
 import type { Tensor } from "../tensor.ts";
-import { internals } from "./internals.ts";
-import { gradientsOf, handlesOf } from "./lists.ts";
+import { internals } from "./_internals.ts";
+import { gradientsOf, handlesOf } from "./_lists.ts";
 import { type Optimizer } from "./optimizer.ts";
-import { checkOptimizer } from "./check.ts";
+import { checkOptimizer } from "./_check.ts";
 
 /** Options of {@linkcode GradScaler}. */
 export interface GradScalerOptions {
@@ -105,7 +106,7 @@ export class GradScaler {
 
   static {
     internals.skippedBy = (scaler, backend) =>
-      scaler.#states.find(({ all }) => all.backend === backend)?.skipped.handle ?? 0;
+      scaler.#states.find(({ all }) => all.backend === backend)?.skipped;
   }
 
   /** The scale as it is now; 1 where scaling is not enabled. Waits for the device. */
@@ -144,14 +145,7 @@ export class GradScaler {
       const { scale } = this.#on(params[0]!);
       let flag = flags.find((flag) => flag.backend === backend);
       if (!flag) flags.push(flag = keep(scale.make([]).fill(0)));
-      backend.check(backend.functions.cdn_list_unscale(
-        handles,
-        flag.handle,
-        scale.handle,
-        sizes,
-        handles.length,
-        code,
-      ));
+      call("cdn_list_unscale", handles, flag, scale, sizes, handles.length, code);
     }
     const [lead] = this.#states;
     if (flags.some(({ backend }) => backend !== lead!.all.backend)) this.#join(flags);
@@ -186,19 +180,20 @@ export class GradScaler {
     }
     const [first, ...others] = this.#states;
     if (first) { // or no parameter had a gradient
-      const { backend, handle } = first.all;
+      const { backend } = first.all;
       // Those of an optimizer say the same on each device.
       const flags = rounds.flatMap(({ flags }) => flags.filter((flag) => flag.backend === backend));
       if (this.#found.length !== flags.length) this.#found = new Uint32Array(flags.length);
       const { growthFactor, backoffFactor, growthInterval } = this.#options;
-      backend.check(backend.functions.cdn_scale_update(
-        handle,
+      call(
+        "cdn_scale_update",
+        first.all,
         handlesOf(flags, this.#found),
         flags.length,
         growthFactor,
         backoffFactor,
         growthInterval,
-      ));
+      );
       for (const { all } of others) scope(() => all.copyFrom(first.all.to(all.device)));
     }
     for (const round of rounds) {

@@ -6,7 +6,6 @@ export type * from "./batch.ts";
 export * from "./clip_grad.ts";
 export * from "./ema.ts";
 export * from "./grad_scaler.ts";
-export type { ZeroGradOptions } from "./lists.ts";
 export * from "./muon.ts";
 export * from "./nadam.ts";
 export * from "./optimizer.ts";

@@ -3,6 +3,7 @@ import { computeDType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
+import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { add, div, maximum, mul } from "../ops/elementwise/binary.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
@@ -11,8 +12,8 @@ import { transpose } from "../ops/shape/movement.ts";
 import { norm } from "../ops/reduce/norm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates, checkShare } from "./check.ts";
-import { handlesOf, sizesOf } from "./lists.ts";
+import { checkRates, checkShare } from "./_check.ts";
+import { handlesOf, sizesOf } from "./_lists.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode Muon}. */
@@ -119,13 +120,14 @@ export class Muon extends Optimizer<MuonOptions> {
 
   /** @ignore */
   protected override update(batch: Batch<Group<MuonOptions>>): void {
-    const { backend, code, group, params, skip } = batch;
+    const { code, group, params, skip } = batch;
     const handles = batch.state("momentumBuffer"), sizes = batch.sizes();
     lerp(batch, handles, batch.grads(), sizes, 1 - group.momentum, skip);
     const buffers = batch.tensors("momentumBuffer");
     const updates = params.map((p, i) => scope(() => updateOf(p, buffers[i]!, group)));
     // SGD's step without momentum: its weight decay comes to the same as a decoupled one.
-    backend.check(backend.functions.cdn_sgd_step(
+    call(
+      "cdn_sgd_step",
       batch.handles(),
       handlesOf(updates),
       null,
@@ -139,7 +141,7 @@ export class Muon extends Optimizer<MuonOptions> {
       0,
       0,
       code,
-    ));
+    );
   }
 }
 
@@ -150,10 +152,11 @@ function lerp(
   xs: Uint32Array<ArrayBuffer>,
   sizes: BigInt64Array<ArrayBuffer>,
   weight: number,
-  skip = 0,
+  skip?: Tensor | null,
 ): void {
-  const { cdn_list_lerp } = backend.functions;
-  backend.check(cdn_list_lerp(ys, xs, sizes, ys.length, 0, skip, weight, weight, code));
+  const { cdn_list_lerp } = backend.functions; // there may be no tensor, of which call() wants one
+  const flag = skip?.handle ?? 0;
+  backend.check(cdn_list_lerp(ys, xs, sizes, ys.length, 0, flag, weight, weight, code));
 }
 
 function updateOf(p: Tensor, buffer: Tensor, group: Group<MuonOptions>): Tensor {

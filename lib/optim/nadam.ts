@@ -1,6 +1,7 @@
 import type { Complete } from "../core/options.ts";
+import { call } from "../native/call.ts";
 import type { Batch, ParameterState } from "./batch.ts";
-import { checkBetas, checkRates } from "./check.ts";
+import { checkBetas, checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode NAdam}. */
@@ -72,8 +73,8 @@ export class NAdam extends Optimizer<NAdamOptions> {
   protected override update(batch: Batch<Group<NAdamOptions>>): void {
     const { betas: [beta1, beta2], eps, weightDecay, momentumDecay } = batch.group;
     const { decoupledWeightDecay, maximize } = batch.group;
-    const { backend } = batch;
-    backend.check(backend.functions.cdn_nadam_step(
+    call(
+      "cdn_nadam_step",
       batch.handles(),
       batch.grads(),
       batch.state("expAvg"),
@@ -90,6 +91,6 @@ export class NAdam extends Optimizer<NAdamOptions> {
       Number(decoupledWeightDecay),
       Number(maximize),
       batch.code,
-    ));
+    );
   }
 }

@@ -1,5 +1,5 @@
-import { internals } from "./internals.ts";
-import { listOf, zeroGradients, type ZeroGradOptions } from "./lists.ts";
+import { internals } from "./_internals.ts";
+import { listOf, zeroGradients } from "./_lists.ts";
 import { parametersChanged } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
@@ -11,8 +11,14 @@ import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Batch, type ParameterState } from "./batch.ts";
-import type { Clock, CountedState } from "./clock.ts";
-import { loadState, saveState } from "./state.ts";
+import type { Clock, CountedState } from "./_clock.ts";
+import { loadState, saveState } from "./_state.ts";
+
+/** Options of zeroGrad(). */
+export interface ZeroGradOptions {
+  /** Whether to free the gradients, the default, or to fill them with 0 in their places. */
+  setToNone?: boolean | undefined;
+}
 
 /** What all optimizers have for options. */
 export interface OptimizerOptions {
@@ -176,8 +182,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     noGrad(() =>
       syncScope(() => {
         for (const batch of this.#batches) {
-          const flag = this.#flags.find(({ backend }) => backend === batch.backend);
-          batch.skip = flag ? flag.handle : 0;
+          batch.skip = this.#flags.find(({ backend }) => backend === batch.backend) ?? null;
           this.update(batch);
           if (!this.skips) { for (const state of batch.states) state.step++; }
         }

@@ -1,6 +1,7 @@
 import type { Complete } from "../core/options.ts";
+import { call } from "../native/call.ts";
 import type { Batch } from "./batch.ts";
-import { checkRates, checkShare } from "./check.ts";
+import { checkRates, checkShare } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode RMSprop}. */
@@ -65,8 +66,8 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
   /** @ignore */
   protected override update(batch: Batch<Group<RMSpropOptions>>): void {
     const { alpha, eps, weightDecay, momentum, centered, maximize } = batch.group;
-    const { backend } = batch;
-    backend.check(backend.functions.cdn_rmsprop_step(
+    call(
+      "cdn_rmsprop_step",
       batch.handles(),
       batch.grads(),
       batch.state("squareAvg"),
@@ -82,6 +83,6 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
       momentum,
       Number(maximize),
       batch.code,
-    ));
+    );
   }
 }

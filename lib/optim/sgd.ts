@@ -1,7 +1,8 @@
 import type { Complete } from "../core/options.ts";
+import { call } from "../native/call.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Batch, ParameterState } from "./batch.ts";
-import { checkRates } from "./check.ts";
+import { checkRates } from "./_check.ts";
 import { type Group, Optimizer, type Trainable } from "./optimizer.ts";
 
 /** Options of {@linkcode SGD}. */
@@ -65,10 +66,10 @@ export class SGD extends Optimizer<SGDOptions> {
   /** @ignore */
   protected override update(batch: Batch<Group<SGDOptions>>): void {
     const { momentum, dampening, weightDecay, nesterov, maximize } = batch.group;
-    const { backend } = batch;
     const [{ step, tensors }] = batch.states as [ParameterState];
     const clock = batch.clock(Number(step > 0 && "velocity" in tensors));
-    backend.check(backend.functions.cdn_sgd_step(
+    call(
+      "cdn_sgd_step",
       batch.handles(),
       batch.grads(),
       momentum === 0 ? null : batch.state("velocity"),
@@ -82,6 +83,6 @@ export class SGD extends Optimizer<SGDOptions> {
       Number(nesterov),
       Number(maximize),
       batch.code,
-    ));
+    );
   }
 }

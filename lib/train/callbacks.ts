@@ -1,5 +1,5 @@
 import type { EpochResult, History } from "./history.ts";
-import { type ProgressFields, ProgressLine, type ProgressStream } from "./progress.ts";
+import { type ProgressFields, ProgressLine } from "./_progress.ts";
 
 /** What callbacks are told about an epoch under way. */
 export interface EpochState {
@@ -33,6 +33,14 @@ export interface Callback {
   onEpochEnd?(result: EpochResult, state: EpochState): void | Promise<void>;
   /** After the last epoch, and after an error. */
   onEnd?(history: History): void | Promise<void>;
+}
+
+/** Where a {@linkcode ProgressBar} draws: `Deno.stderr`, or a stand-in. */
+export interface ProgressStream {
+  /** Whether a person is looking. */
+  isTerminal(): boolean;
+  /** Writes the bytes, or the first of them; returns how many. */
+  writeSync(bytes: Uint8Array): number;
 }
 
 /** Options of {@linkcode ProgressBar}. */

@@ -9,13 +9,57 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Loss } from "../nn/losses.ts";
 import { type Module } from "../nn/module.ts";
 import { checkModule } from "../nn/_check.ts";
+import type { EMA } from "../optim/ema.ts";
+import type { GradScaler } from "../optim/grad_scaler.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import type { Schedule } from "../optim/schedule/schedule.ts";
 import { noted } from "../ops/loss/_loss.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
 import type { EpochResult, History } from "./history.ts";
-import { type Measured, Meter, type MetricName } from "./metrics.ts";
-import { checkStepOptions, type StepOptions, stepOptions, Stepper } from "./stepper.ts";
+import { type Measured, Meter } from "./_metrics.ts";
+import { checkStepOptions, stepOptions, Stepper } from "./_stepper.ts";
+
+/**
+ * A metric that trainers know by name: `"accuracy"`, the share of right answers among those that
+ * count.
+ *
+ * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest
+ * class, against a class number, where that is not its ignoreIndex, or against the highest of the
+ * target's probabilities; of bceLoss(), bceWithLogitsLoss() and hingeLoss() each element, which is
+ * a yes above 0.5 (of logits and scores: above 0), as its target is above 0.5. With any other loss
+ * the shapes do: the highest class of [n, classes, …], or else of [n, …, classes], against class
+ * numbers [n, …], where they are not -100; that of [n, classes, …] against the highest of a target
+ * of that shape; and each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss
+ * that was scaled, or has a penalty added, is still the loss that it was.
+ */
+export type MetricName = "accuracy";
+
+/** What a {@linkcode Trainer} does with the gradients of a batch. */
+export interface StepOptions {
+  /** Needed by fit() only. */
+  optimizer?: Optimizer | undefined;
+  /**
+   * Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation
+   * the training loss.
+   */
+  schedule?: Schedule | undefined;
+  /**
+   * When to step the schedule: after each epoch (the default), or after each step of the optimizer.
+   */
+  scheduleEvery?: "epoch" | "step" | undefined;
+  /** The largest norm of all gradients together; see clipGradNorm(). */
+  clipGradNorm?: number | undefined;
+  /** The largest absolute value in a gradient; see clipGradValue(). */
+  clipGradValue?: number | undefined;
+  /** How many batches make one step, as if they were one batch: less memory. Default 1. */
+  accumulate?: number | undefined;
+  /** Averages the parameters after each step; validation during fit() is then of the averages. */
+  ema?: EMA | undefined;
+  /** Scales the loss, for training in float16. */
+  scaler?: GradScaler | undefined;
+}
 
 /** What a {@linkcode Trainer} trains with. */
 export interface TrainerOptions extends StepOptions {

@@ -43,7 +43,7 @@ import {
   tensor,
   where,
 } from "../../mod.ts";
-import { cleanTest, later } from "../fixtures/helpers.ts";
+import { cleanTest, later } from "../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 const halves: readonly AutocastDType[] = ["float16", "bfloat16"];

@@ -7,7 +7,7 @@ import {
   randn,
   type Tensor,
 } from "../../mod.ts";
-import { cleanTest as test } from "../fixtures/helpers.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 for (const { device } of devices()) {
   test(`deviceTime: ${device}, more work takes more time`, async () => {

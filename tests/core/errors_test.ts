@@ -37,7 +37,7 @@ import {
   Trainer,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, later, network, xor } from "../fixtures/helpers.ts";
+import { cleanTest, later, network, refuse, says, xor } from "../_helpers.ts";
 
 const found = devices();
 
@@ -56,16 +56,8 @@ function test(name: string, fn: () => void | Promise<void>) {
 /** The code of an error, and parts of its message. */
 type Wanted = [code: string, ...parts: string[]];
 
-function check(error: CudenoError, [code, ...parts]: Wanted) {
-  assertEquals(error.code, code, error.message);
-  assertEquals(error.name.toLowerCase().startsWith(code.slice(0, 4)), true, error.name);
-  for (const part of parts) assertStringIncludes(error.message, part);
-}
-
-const refuse = (fn: () => unknown, ...wanted: Wanted) =>
-  check(assertThrows(fn, CudenoError), wanted);
 const reject = async (fn: () => Promise<unknown>, ...wanted: Wanted) =>
-  check(await assertRejects(fn, CudenoError), wanted);
+  says(await assertRejects(fn, CudenoError), ...wanted);
 
 const int = (...values: number[]) => tensor(values, { dtype: "int32" });
 

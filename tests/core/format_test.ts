@@ -24,7 +24,7 @@ import {
   tensor,
 } from "../../mod.ts";
 import { type Case, cases, inputsOf, toleranceOf, uploadAll } from "../cases.ts";
-import { cleanTest, later } from "../fixtures/helpers.ts";
+import { cleanTest, later } from "../_helpers.ts";
 import { difference } from "../reference.ts";
 
 const channelsLast = { format: "channelsLast" } as const;

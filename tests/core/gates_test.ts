@@ -13,7 +13,7 @@ import {
   silu,
   type Tensor,
 } from "../../mod.ts";
-import { cleanTest, nativeCalls } from "../fixtures/helpers.ts";
+import { cleanTest, nativeCalls } from "../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 const apart: Record<FusedActivation, (x: Tensor) => Tensor> = {

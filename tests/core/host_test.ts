@@ -27,7 +27,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest as test, modUrl, program, root } from "../fixtures/helpers.ts";
+import { cleanTest as test, modUrl, program, root } from "../_helpers.ts";
 
 type Lies = Record<string, unknown>;
 

@@ -11,7 +11,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest as test, halves, modUrl, network, program } from "../fixtures/helpers.ts";
+import { cleanTest as test, halves, modUrl, network, program } from "../_helpers.ts";
 
 /** The figures that must not grow. */
 function figures() {

@@ -12,7 +12,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest as test, modUrl, program } from "../fixtures/helpers.ts";
+import { cleanTest as test, modUrl, program } from "../_helpers.ts";
 
 test("scope: frees all but what is returned", () => {
   let lost: Tensor | undefined;

@@ -18,7 +18,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest as test, later, modUrl, program, root } from "../fixtures/helpers.ts";
+import { cleanTest as test, failing, later, modUrl, program, root } from "../_helpers.ts";
 
 const subset = new URL("examples/data/mnist_subset/", root).pathname;
 const int = (...values: number[]) => tensor(values, { dtype: "int32" });
@@ -155,17 +155,9 @@ test("DataLoader: what it made is freed when an iteration is left", () => {
 });
 
 test("DataLoader: what a batch() that fails had made is freed", () => {
-  const set = counted(10);
-  const failing: data.Dataset = {
-    length: 10,
-    device: set.device,
-    batch(index) {
-      set.batch(index);
-      throw new Error("no such file");
-    },
-  };
+  const set = failing(counted(10));
   const before = memory().tensors;
-  assertThrows(() => [...new data.DataLoader(failing)], Error, "no such file");
+  assertThrows(() => [...new data.DataLoader(set)], Error, "no such file");
   assertEquals(memory().tensors, before);
 });
 

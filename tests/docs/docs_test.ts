@@ -2,7 +2,7 @@
 // them all.
 import { assert, assertEquals } from "@std/assert";
 import * as cudeno from "../../mod.ts";
-import { exists, root } from "../fixtures/helpers.ts";
+import { exists, root } from "../_helpers.ts";
 
 interface Documented {
   name: string;

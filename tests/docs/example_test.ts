@@ -1,7 +1,7 @@
 // examples/mnist.ts as a user runs it.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { devices, io, nn } from "../../mod.ts";
-import { deno, root } from "../fixtures/helpers.ts";
+import { deno, inFolder, root } from "../_helpers.ts";
 
 const found = devices();
 const path = new URL("examples/mnist.ts", root).pathname;
@@ -9,15 +9,6 @@ const path = new URL("examples/mnist.ts", root).pathname;
 /** Runs the example with --allow-ffi and perhaps more. */
 function mnist(args: string[], { cwd = root.pathname, allow = [] as string[], file = path } = {}) {
   return deno(["run", "--allow-ffi", ...allow, "--no-prompt", file, ...args], { cwd });
-}
-
-async function withFolder(fn: (folder: string) => Promise<void>) {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
 }
 
 async function haveAllData(): Promise<boolean> {
@@ -38,7 +29,7 @@ function accuracy(out: string): number {
 
 Deno.test("mnist example: one epoch on the CPU, from here and from elsewhere", async () => {
   const whole = await haveAllData();
-  await withFolder(async (folder) => {
+  await inFolder(async (folder) => {
     for (const cwd of [root.pathname, folder]) {
       const { code, out, err } = await mnist(["--epochs", "1", "--device", "cpu"], { cwd });
       assertEquals(code, 0, err);
@@ -60,7 +51,7 @@ Deno.test("mnist example: it chooses a device by itself, the GPU where there is 
 });
 
 Deno.test("mnist example: without the whole data it takes the subset, and says so", async () => {
-  await withFolder(async (folder) => {
+  await inFolder(async (folder) => {
     const copy = ["examples", "lib", "mod.ts", "deno.json"];
     await new Deno.Command("cp", { args: ["-R", ...copy, folder], cwd: root }).output();
     await Deno.symlink(new URL("vendor", root), `${folder}/vendor`);
@@ -126,7 +117,7 @@ Deno.test({
 });
 
 Deno.test("mnist example: --out saves weights that load, and needs --allow-write", async () => {
-  await withFolder(async (folder) => {
+  await inFolder(async (folder) => {
     const file = `${folder}/mnist.safetensors`;
     const args = ["--epochs", "0", "--hidden", "16", "--out", file];
     // Before it trains, not after.

@@ -1,7 +1,7 @@
 // The examples beside mnist.ts, as a user runs them: with --allow-ffi alone, each to its end and in
 // flat memory.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { deno, root } from "../fixtures/helpers.ts";
+import { deno, root } from "../_helpers.ts";
 
 const folder = new URL("examples/", root);
 const names = Array.from(Deno.readDirSync(folder), ({ name }) => name)

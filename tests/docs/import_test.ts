@@ -1,7 +1,7 @@
 // The module in other people's projects, and the library that it opens there.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { relative } from "@std/path";
-import { deno, modUrl, program, root } from "../fixtures/helpers.ts";
+import { deno, inFolder, modUrl, program, root } from "../_helpers.ts";
 
 /** A program that trains a few steps. */
 const training = (from: string) => `
@@ -19,15 +19,12 @@ const training = (from: string) => `
 `;
 
 /** Runs deno in a project with a deno.json and a main.ts of its own. */
-async function inProject(args: string[], config: object, main: (folder: string) => string) {
-  const folder = await Deno.realPath(await Deno.makeTempDir());
-  try {
+function inProject(args: string[], config: object, main: (folder: string) => string) {
+  return inFolder(async (folder) => {
     await Deno.writeTextFile(`${folder}/deno.json`, JSON.stringify(config));
     await Deno.writeTextFile(`${folder}/main.ts`, main(folder));
     return await deno([...args, "main.ts"], { cwd: folder });
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+  });
 }
 
 for (const how of ["file URL", "relative path", "absolute path"]) {
@@ -178,9 +175,8 @@ Deno.test("library: a library that is missing, is none or may not be opened", as
   );
 });
 
-Deno.test("library: without any library, the error names every path tried", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
+Deno.test("library: without any library, the error names every path tried", () =>
+  inFolder(async (folder) => {
     await new Deno.Command("cp", { args: ["-R", "lib", "mod.ts", folder], cwd: root }).output();
     await Deno.writeTextFile(`${folder}/main.ts`, `import { zeros } from "./mod.ts"; zeros([1]);`);
     const run = async (env: Record<string, string>) => {
@@ -195,10 +191,7 @@ Deno.test("library: without any library, the error names every path tried", asyn
     const err = await run({ CUDENO_LIBRARY: "/nowhere/libcudeno_cpu.so" });
     assertStringIncludes(err, "/nowhere/libcudeno_cpu.so: ");
     assert(!err.includes("/cuda/build/"), err);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));
 
 const compiler = ["g++", "clang++", "c++"].find((name) => {
   try {
@@ -211,9 +204,8 @@ const compiler = ["g++", "clang++", "c++"].find((name) => {
 Deno.test({
   name: "library: a library of another ABI version",
   ignore: !compiler,
-  async fn() {
-    const folder = await Deno.makeTempDir();
-    try {
+  fn: () =>
+    inFolder(async (folder) => {
       await Deno.writeTextFile(
         `${folder}/other.cpp`,
         'extern "C" int cdn_abi_version() { return 999; }',
@@ -223,10 +215,7 @@ Deno.test({
       assert((await new Deno.Command(compiler!, { args, cwd: folder }).output()).success);
       const text = await opening(path);
       assertStringIncludes(text, `${path}: the library has ABI version 999, this module needs `);
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  },
+    }),
 });
 
 Deno.test("import: lib/core has no circle, of types either", async () => {

@@ -8,20 +8,12 @@ import {
 } from "@std/assert";
 import { replaceFile, withFile } from "../../lib/io/_files.ts";
 import { ArgumentError, data, DataError, devices, io, memory, zeros } from "../../mod.ts";
-import { modUrl, program } from "../fixtures/helpers.ts";
+import { inFolder, modUrl, program } from "../_helpers.ts";
 
 devices(); // opens the library before the sanitizers look
 
 function test(name: string, fn: (folder: string) => Promise<void>) {
-  Deno.test(`files: ${name}`, async () => {
-    const folder = await Deno.makeTempDir();
-    try {
-      await fn(folder);
-    } finally {
-      await Deno.chmod(folder, 0o700);
-      await Deno.remove(folder, { recursive: true });
-    }
-  });
+  Deno.test(`files: ${name}`, () => inFolder(fn));
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text);

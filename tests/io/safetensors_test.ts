@@ -22,19 +22,16 @@ import {
   zeros,
 } from "../../mod.ts";
 import { encodeSafetensors } from "../../lib/io/_safetensors_format.ts";
+import { inFolder } from "../_helpers.ts";
 
 devices(); // opens the library before the sanitizers look
 
 /** Runs a test in a scope, with a folder of its own. */
 function test(name: string, fn: (folder: string) => void | Promise<void>) {
-  Deno.test(`state dict: ${name}`, async () => {
-    const folder = await Deno.makeTempDir();
-    try {
-      await scope(async () => await fn(folder));
-    } finally {
-      await Deno.remove(folder, { recursive: true });
-    }
-  });
+  Deno.test(
+    `state dict: ${name}`,
+    () => inFolder((folder) => scope(async () => await fn(folder))),
+  );
 }
 
 const values = (state: nn.StateDict) =>

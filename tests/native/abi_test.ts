@@ -6,6 +6,7 @@ import { type MatmulPrecision, precisionCode } from "../../lib/core/precision.ts
 import { call } from "../../lib/native/call.ts";
 import { abiVersion, symbols, waiting } from "../../lib/native/symbols.ts";
 import { DisposedError, NativeError, tensor, zeros } from "../../mod.ts";
+import { lossKinds } from "../../lib/ops/loss/_loss.ts";
 import { generate, parse, readHeader } from "../../.ci/symbols.ts";
 
 const { header, statements } = await readHeader();
@@ -64,7 +65,7 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
 
   const codes = enumerators("CDN_");
   const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8", "FLOAT16", "BFLOAT16"];
-  const choices = ["PRECISION", "ACTIVATION"];
+  const choices = ["PRECISION", "ACTIVATION", "LOSS"];
   const statuses = Object.keys(codes).filter((name) =>
     !dtypes.includes(name) && !choices.includes(name.split("_")[0]!)
   );
@@ -76,6 +77,7 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
     const code = precisionCode(name.toLowerCase() as MatmulPrecision);
     assertEquals(code, codes[`PRECISION_${name}`], name);
   }
+  lossKinds.forEach((name, i) => assertEquals(codes[`LOSS_${name.toUpperCase()}`], i, name));
   assertEquals(codes["OK"], 0);
   const library = await Deno.readTextFile(new URL("../../lib/native/library.ts", import.meta.url));
   const written = [...library.matchAll(/const ([A-Z_]+) = (\d+);/g)];

@@ -26,7 +26,7 @@ import { backendFor } from "../../lib/core/backend.ts";
 import { ArgumentError, OutOfMemoryError } from "../../lib/native/errors.ts";
 import { Library, type LibraryKind, openLibrary } from "../../lib/native/library.ts";
 import { symbols, waiting } from "../../lib/native/symbols.ts";
-import { cleanTest } from "../fixtures/helpers.ts";
+import { cleanTest } from "../_helpers.ts";
 
 const KIB = 1024, MIB = 1024 * KIB;
 const found = devices().map(({ device }) => device);

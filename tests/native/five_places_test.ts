@@ -1,7 +1,7 @@
 // An operation that does not exist, added to a copy of the tree as CONTRIBUTING says: by edits in
 // five places. All else follows, so that it is typed, checked, built, fuzzed and tested.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { deno, exists, root } from "../fixtures/helpers.ts";
+import { deno, exists, inFolder, root } from "../_helpers.ts";
 
 /** Puts text before the first match in a file of the copy, or makes the file. */
 type Edit = [path: string, text: string, before?: RegExp];
@@ -110,9 +110,8 @@ function isBuilt(): boolean {
   return exists(new URL(object, root)) && made(object) >= made("cuda/cudeno.h");
 }
 
-Deno.test("an operation is added in the five places that CONTRIBUTING names", async () => {
-  const folder = await Deno.makeTempDir();
-  try {
+Deno.test("an operation is added in the five places that CONTRIBUTING names", () =>
+  inFolder(async (folder) => {
     const tree = [".ci", "cuda", "lib", "tests", "mod.ts", "deno.json", "Makefile"];
     await output("cp", ["-a", ...tree, folder], root.pathname);
     if (exists(new URL("vendor", root))) {
@@ -154,7 +153,4 @@ Deno.test("an operation is added in the five places that CONTRIBUTING names", as
     for (const test of ["matches", "gradients", "second derivatives"]) {
       assert(new RegExp(`^softsign\\(\\):? ${test} .*ok`, "m").test(out), out);
     }
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-});
+  }));

@@ -3,7 +3,7 @@
 // its own, where main holds no library.
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { devices } from "../../mod.ts";
-import { modUrl, program } from "../fixtures/helpers.ts";
+import { modUrl, program } from "../_helpers.ts";
 
 const kinds = new Set(devices().map(({ device }) => device === "cpu" ? "cpu" : "cuda"));
 

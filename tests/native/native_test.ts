@@ -14,7 +14,7 @@ import { devices, gatherRows, synchronize, tensor } from "../../mod.ts";
 import { CudenoError, LibraryError, NativeError } from "../../lib/native/errors.ts";
 import { kindOf, type Library, type LibraryKind, openLibrary } from "../../lib/native/library.ts";
 import { abiVersion } from "../../lib/native/symbols.ts";
-import { cleanTest, deno, modUrl, program, root } from "../fixtures/helpers.ts";
+import { cleanTest, deno, inFolder, modUrl, program, root } from "../_helpers.ts";
 
 // At module level, since a library stays open once it is.
 const kinds = new Set(
@@ -129,15 +129,6 @@ async function opening(
   return JSON.parse(out) as { name: string; code: string; message: string; cause: string };
 }
 
-async function temporary(fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    await fn(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
 Deno.test("openLibrary: a library that is not there", async () => {
   for (const kind of ["cpu", "cuda"]) {
     const { name, code, message, cause } = await opening(`"${kind}", "/no/such/lib.so"`);
@@ -149,7 +140,7 @@ Deno.test("openLibrary: a library that is not there", async () => {
 });
 
 Deno.test("openLibrary: the error names the places where it looked", () =>
-  temporary(async (folder) => {
+  inFolder(async (folder) => {
     const native = `${folder}/lib/native`;
     await Deno.mkdir(native, { recursive: true });
     for await (const { name } of Deno.readDir(new URL("lib/native/", root))) {
@@ -169,7 +160,7 @@ Deno.test("openLibrary: the error names the places where it looked", () =>
   }));
 
 Deno.test("openLibrary: a file that is no library", () =>
-  temporary(async (folder) => {
+  inFolder(async (folder) => {
     const file = `${folder}/text.so`;
     await Deno.writeTextFile(file, "This is no library.\n");
     for (const path of [file, folder]) {
@@ -195,7 +186,7 @@ Deno.test({
   name: "openLibrary: a library of another ABI version, and one without a version",
   ignore: cc === undefined || Deno.build.os === "windows",
   fn: () =>
-    temporary(async (folder) => {
+    inFolder(async (folder) => {
       const make = async (name: string, source: string) => {
         const path = `${folder}/${name}`;
         await Deno.writeTextFile(`${path}.c`, source);
@@ -244,7 +235,7 @@ Deno.test("without --allow-ffi there is an error, not a question", async () => {
 });
 
 Deno.test("CUDENO_LIBRARY names the library, where it may be read", () =>
-  temporary(async (folder) => {
+  inFolder(async (folder) => {
     const copy = `${folder}/mine.so`;
     await Deno.copyFile(built, copy);
     const source = `import { init, tensor } from ${JSON.stringify(modUrl)};
@@ -261,7 +252,7 @@ Deno.test("CUDENO_LIBRARY names the library, where it may be read", () =>
   }));
 
 Deno.test("init({ library }) names the library", () =>
-  temporary(async (folder) => {
+  inFolder(async (folder) => {
     const copy = `${folder}/mine.so`;
     await Deno.copyFile(built, copy);
     const { out, err } = await program(

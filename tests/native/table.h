@@ -109,24 +109,8 @@
   X(batch_norm_sums) \
   X(batch_norm_grad) \
   X(dropout) \
-  X(mse_loss) \
-  X(l1_loss) \
-  X(smooth_l1_loss) \
-  X(huber_loss) \
-  X(bce_loss) \
-  X(bce_with_logits_loss) \
-  X(hinge_loss) \
-  X(kl_div_loss) \
-  X(kl_div_log_loss) \
-  X(mse_loss_grad) \
-  X(l1_loss_grad) \
-  X(smooth_l1_loss_grad) \
-  X(huber_loss_grad) \
-  X(bce_loss_grad) \
-  X(bce_with_logits_loss_grad) \
-  X(hinge_loss_grad) \
-  X(kl_div_loss_grad) \
-  X(kl_div_log_loss_grad) \
+  X(loss) \
+  X(loss_grad) \
   X(scale_grad) \
   X(nll_loss) \
   X(nll_loss_grad) \

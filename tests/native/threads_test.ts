@@ -1,6 +1,6 @@
 // Results on the CPU are the same bit by bit, whatever the number of threads.
 import { assertEquals } from "@std/assert";
-import { modUrl, program } from "../fixtures/helpers.ts";
+import { modUrl, program } from "../_helpers.ts";
 
 const compute = `
   import { init, rand, scope } from "${modUrl}";

@@ -26,7 +26,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { nativeCalls } from "../fixtures/helpers.ts";
+import { nativeCalls } from "../_helpers.ts";
 
 const found = devices();
 

@@ -1,21 +1,7 @@
 // Attention layers against PyTorch's, recorded by tests/fixtures/make_attention_runs.py.
-import { assert, assertEquals } from "@std/assert";
-import {
-  devices,
-  type DType,
-  io,
-  mseLoss,
-  nn,
-  optim,
-  scope,
-  type StateDict,
-  type Tensor,
-} from "../../mod.ts";
-
-const found = devices();
-const folder = new URL("../fixtures/", import.meta.url);
-
-type Place = { device: nn.LinearOptions["device"]; dtype: DType };
+import { assertEquals } from "@std/assert";
+import { mseLoss, nn, optim, scope, type StateDict, type Tensor } from "../../mod.ts";
+import { part, type Place, testRuns, within } from "../_runs.ts";
 
 interface Run<M extends nn.Module = nn.Module> {
   module: (place: Place) => M;
@@ -55,24 +41,7 @@ const runs: Record<string, Run> = {
 };
 
 // The numbers are of order 1. float32 rounds to 6e-8, and errors grow through layers and steps.
-const tolerances: Partial<Record<DType, number>> = { float32: 4e-6, float64: 1e-12 };
-
-function assertNear(found: Tensor, wanted: Tensor, what: string) {
-  assertEquals([found.dtype, found.shape], [wanted.dtype, wanted.shape], what);
-  const [a, b] = [found.dataSync(), wanted.dataSync()];
-  for (let i = 0; i < a.length; i++) {
-    const near = Math.abs(a[i]! - b[i]!) <= tolerances[found.dtype]!;
-    assert(near, `${what}[${i}] is ${a[i]}, PyTorch's is ${b[i]}`);
-  }
-}
-
-/** The recorded tensors whose names begin with a prefix, by the rest of their names. */
-function part(all: StateDict, prefix: string): StateDict {
-  return Object.fromEntries(
-    Object.entries(all).filter(([name]) => name.startsWith(prefix))
-      .map(([name, x]) => [name.slice(prefix.length), x]),
-  );
-}
+const assertNear = within({ float32: 4e-6, float64: 1e-12 });
 
 function replay({ module: make, call }: Run, recorded: StateDict, place: Place) {
   const module = make(place);
@@ -110,18 +79,4 @@ function replay({ module: make, call }: Run, recorded: StateDict, place: Place) 
   optimizer.dispose();
 }
 
-for (const { device } of found) {
-  for (const [name, run] of Object.entries(runs)) {
-    for (const dtype of ["float32", "float64"] as const) {
-      Deno.test(`torch: ${name} in ${dtype} on ${device} trains as in PyTorch`, async () => {
-        const file = new URL(`${name}.safetensors`, folder);
-        const recorded = await io.loadSafetensors(file, { device });
-        scope(() => replay(run, part(recorded, `${dtype}.`), { device, dtype }));
-        for (const x of Object.values(recorded)) {
-          x.grad?.dispose();
-          x.dispose();
-        }
-      });
-    }
-  }
-}
+testRuns(runs, replay);

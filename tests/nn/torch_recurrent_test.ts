@@ -1,22 +1,9 @@
 // Training runs of recurrent layers against PyTorch's, recorded by
 // tests/fixtures/make_recurrent_runs.py.
-import { assert, assertEquals } from "@std/assert";
-import {
-  type DeviceName,
-  devices,
-  type DType,
-  io,
-  mseLoss,
-  nn,
-  optim,
-  scope,
-  type Tensor,
-} from "../../mod.ts";
+import { assertEquals } from "@std/assert";
+import { mseLoss, nn, optim, scope, type Tensor } from "../../mod.ts";
+import { part, type Place, testRuns, within } from "../_runs.ts";
 
-const found = devices();
-const folder = new URL("../fixtures/", import.meta.url);
-
-type Place = { device: DeviceName; dtype: DType };
 type Layer = nn.LSTM | nn.GRU | nn.RNN;
 
 const runs: Record<string, (place: Place) => Layer> = {
@@ -51,29 +38,9 @@ class Model extends nn.Module {
 }
 
 // Numbers of order 1, rounded to 6e-8 and 1e-16 in hundreds of places.
-const tolerances = { float32: 2e-6, float64: 1e-13 };
-
-function assertNear(found: Tensor, wanted: Tensor, dtype: DType, what: string) {
-  assertEquals([found.dtype, ...found.shape], [dtype, ...wanted.shape], what);
-  const [a, b] = [found.dataSync(), wanted.dataSync()];
-  const tolerance = tolerances[dtype as keyof typeof tolerances];
-  for (let i = 0; i < a.length; i++) {
-    assert(
-      Math.abs(a[i]! - b[i]!) <= tolerance * Math.max(1, Math.abs(b[i]!)),
-      `${what}[${i}] is ${a[i]}, PyTorch's is ${b[i]}`,
-    );
-  }
-}
-
-function part(all: nn.StateDict, prefix: string): nn.StateDict {
-  return Object.fromEntries(
-    Object.entries(all).filter(([name]) => name.startsWith(prefix))
-      .map(([name, x]) => [name.slice(prefix.length), x]),
-  );
-}
+const assertNear = within({ float32: 2e-6, float64: 1e-13 });
 
 function replay(make: (place: Place) => Layer, recorded: nn.StateDict, place: Place) {
-  const { dtype } = place;
   const initial = part(recorded, "initial.");
   const model = new Model(make(place), initial["head.weight"]!.shape[1]!, place);
   assertEquals(model.loadStateDict(initial), { missing: [], unexpected: [] });
@@ -86,13 +53,13 @@ function replay(make: (place: Place) => Layer, recorded: nn.StateDict, place: Pl
     scope(() => {
       const { output, last } = model.run(x, h0, c0);
       if (step === 0) {
-        assertNear(output, recorded.output!, dtype, "output");
-        assertNear(last[0]!, recorded.h_n!, dtype, "h_n");
-        if (last[1]) assertNear(last[1], recorded.c_n!, dtype, "c_n");
+        assertNear(output, recorded.output!, "output");
+        assertNear(last[0]!, recorded.h_n!, "h_n");
+        if (last[1]) assertNear(last[1], recorded.c_n!, "c_n");
       }
       const loss = last.map((state) => state.mul(state).mean())
         .reduce((a, b) => a.add(b), mseLoss(model.head.forward(output), recorded.target!));
-      assertNear(loss, recorded.losses!.view(step, []), dtype, `loss of step ${step}`);
+      assertNear(loss, recorded.losses!.view(step, []), `loss of step ${step}`);
       optimizer.zeroGrad();
       loss.backward();
     });
@@ -100,7 +67,7 @@ function replay(make: (place: Place) => Layer, recorded: nn.StateDict, place: Pl
     const wanted = part(recorded, `grad${step}.`);
     assertEquals(Object.keys(own).sort(), Object.keys(wanted).sort());
     for (const [name, leaf] of Object.entries(own)) {
-      assertNear(leaf.grad!, wanted[name]!, dtype, `gradient of ${name} at step ${step}`);
+      assertNear(leaf.grad!, wanted[name]!, `gradient of ${name} at step ${step}`);
     }
     for (const leaf of inputs) {
       leaf.grad!.dispose();
@@ -109,22 +76,10 @@ function replay(make: (place: Place) => Layer, recorded: nn.StateDict, place: Pl
     optimizer.step();
   }
   for (const [name, p] of model.namedParameters()) {
-    assertNear(p, recorded[`final.${name}`]!, dtype, `final ${name}`);
+    assertNear(p, recorded[`final.${name}`]!, `final ${name}`);
   }
   model.dispose();
   optimizer.dispose();
 }
 
-for (const { device } of found) {
-  for (const [name, make] of Object.entries(runs)) {
-    for (const dtype of ["float32", "float64"] as const) {
-      Deno.test(`torch: ${name} in ${dtype} on ${device} trains as in PyTorch`, async () => {
-        const recorded = await io.loadSafetensors(new URL(`${name}.safetensors`, folder), {
-          device,
-        });
-        scope(() => replay(make, part(recorded, `${dtype}.`), { dtype, device }));
-        for (const x of Object.values(recorded)) x.dispose();
-      });
-    }
-  }
-}
+testRuns(runs, replay);

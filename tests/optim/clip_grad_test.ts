@@ -15,7 +15,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, later } from "../fixtures/helpers.ts";
+import { cleanTest, later } from "../_helpers.ts";
 
 /** Parameters of these sizes with gradients, and all elements of those in one array. */
 function withGrads(sizes: number[], dtypes: DType[], device: DeviceName) {

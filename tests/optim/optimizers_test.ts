@@ -18,7 +18,7 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, later, nativeCalls } from "../fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls } from "../_helpers.ts";
 
 const found = devices();
 const file = new URL("../fixtures/optimizer_runs.safetensors", import.meta.url);

@@ -2,7 +2,7 @@
 // tests/fixtures/make_optimizer_runs.py.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ArgumentError, io, optim, type Tensor, tensor } from "../../mod.ts";
-import { cleanTest } from "../fixtures/helpers.ts";
+import { cleanTest } from "../_helpers.ts";
 
 const { schedule } = optim;
 const file = new URL("../fixtures/optimizer_runs.safetensors", import.meta.url);

@@ -20,7 +20,7 @@ import {
   zeros,
 } from "../../mod.ts";
 import { withRandomState } from "../../lib/core/random.ts";
-import { cleanTest, later, nativeCalls } from "../fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls } from "../_helpers.ts";
 
 type Make = (params: Tensor[]) => optim.Optimizer;
 

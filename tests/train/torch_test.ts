@@ -1,17 +1,8 @@
 // Whole training runs against PyTorch's, recorded by tests/fixtures/make_torch_runs.py.
 import { assert, assertEquals } from "@std/assert";
-import {
-  type DeviceName,
-  devices,
-  type DType,
-  io,
-  nn,
-  optim,
-  scope,
-  type Tensor,
-} from "../../mod.ts";
+import { devices, io, nn, optim, scope, type Tensor } from "../../mod.ts";
+import { part, type Place, testRuns, within } from "../_runs.ts";
 
-const found = devices();
 const folder = new URL("../fixtures/", import.meta.url);
 
 interface Run {
@@ -81,32 +72,10 @@ const runs: Record<string, Run> = {
 };
 
 // The numbers are of order 1. float32 rounds to 6e-8; eight steps add some up.
-const tolerances = { float32: 1e-6, float64: 1e-12 };
+const assertNear = within({ float32: 1e-6, float64: 1e-12 });
 
-function assertNear(found: Tensor, wanted: Tensor, dtype: DType, what: string) {
-  assertEquals(found.dtype, dtype, what);
-  assertEquals(found.shape, wanted.shape, what);
-  const [a, b] = [found.dataSync(), wanted.dataSync()];
-  const tolerance = tolerances[dtype as keyof typeof tolerances];
-  for (let i = 0; i < a.length; i++) {
-    const error = Math.abs(a[i]! - b[i]!);
-    assert(error <= tolerance, `${what}[${i}] is ${a[i]}, PyTorch's is ${b[i]}`);
-  }
-}
-
-/** The recorded tensors whose names begin with a prefix, by the rest of their names. */
-function part(all: nn.StateDict, prefix: string): nn.StateDict {
-  return Object.fromEntries(
-    Object.entries(all).filter(([name]) => name.startsWith(prefix))
-      .map(([name, x]) => [name.slice(prefix.length), x]),
-  );
-}
-
-type Place = { bias: boolean; device: DeviceName; dtype: DType };
-
-function replay(run: Run, recorded: nn.StateDict, options: Place) {
-  const { dtype } = options;
-  const model = run.model(options);
+function replay(run: Run, recorded: nn.StateDict, place: Place) {
+  const model = run.model({ bias: true, ...place });
   model.loadStateDict(part(recorded, "initial."));
   const optimizer = new optim.SGD(model.parameters(), run.sgd);
   const losses = recorded.losses!.dataSync();
@@ -118,14 +87,14 @@ function replay(run: Run, recorded: nn.StateDict, options: Place) {
         x.view(begin * x.size / x.shape[0]!, [size, ...x.shape.slice(1)]);
       const output = model.forward(batch(recorded.inputs!));
       const loss = run.loss.forward(output, batch(recorded.targets!));
-      assertNear(loss, recorded.losses!.view(step, []), dtype, `loss of step ${step}`);
+      assertNear(loss, recorded.losses!.view(step, []), `loss of step ${step}`);
       optimizer.zeroGrad();
       loss.backward();
     });
     const when = step === 0 ? "first" : step === losses.length - 1 ? "last" : undefined;
     if (when) {
       for (const [name, p] of model.namedParameters()) {
-        assertNear(p.grad!, recorded[`${when}.${name}`]!, dtype, `${when} gradient of ${name}`);
+        assertNear(p.grad!, recorded[`${when}.${name}`]!, `${when} gradient of ${name}`);
       }
     }
     optimizer.step();
@@ -133,25 +102,15 @@ function replay(run: Run, recorded: nn.StateDict, options: Place) {
   }
   assertEquals(begin, recorded.inputs!.shape[0]);
   for (const [name, p] of model.namedParameters()) {
-    assertNear(p, recorded[`final.${name}`]!, dtype, `final ${name}`);
+    assertNear(p, recorded[`final.${name}`]!, `final ${name}`);
   }
   model.dispose();
   optimizer.dispose();
 }
 
-for (const { device } of found) {
-  for (const [name, run] of Object.entries(runs)) {
-    for (const dtype of ["float32", "float64"] as const) {
-      Deno.test(`torch: ${name} in ${dtype} on ${device} trains as in PyTorch`, async () => {
-        const recorded = await io.loadSafetensors(new URL(`${name}.safetensors`, folder), {
-          device,
-        });
-        scope(() => replay(run, part(recorded, `${dtype}.`), { dtype, device, bias: true }));
-        for (const x of Object.values(recorded)) x.dispose();
-      });
-    }
-  }
+testRuns(runs, replay);
 
+for (const { device } of devices()) {
   Deno.test(`torch: a state dict of PyTorch's loads on ${device} without renaming`, async () => {
     const state = await io.loadSafetensors(new URL("model.safetensors", folder), { device });
     assertEquals(Object.keys(state).sort(), ["0.bias", "0.weight", "2.bias", "2.weight"]);

@@ -23,7 +23,7 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../mod.ts";
-import { cleanTest, halves, later, xor } from "../fixtures/helpers.ts";
+import { cleanTest, halves, later, xor } from "../_helpers.ts";
 
 const test = (name: string, fn: () => void | Promise<void>) => cleanTest(`Trainer: ${name}`, fn);
 const quiet = { callbacks: [] };

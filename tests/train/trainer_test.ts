@@ -24,7 +24,7 @@ import {
   Trainer,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, halves, later, network, xor } from "../fixtures/helpers.ts";
+import { cleanTest, failing, halves, later, network, xor } from "../_helpers.ts";
 
 const test = (name: string, fn: () => void | Promise<void>) => cleanTest(`Trainer: ${name}`, fn);
 const quiet = { callbacks: [] };
@@ -441,15 +441,7 @@ test("an error while evaluating frees all", async () => {
   const before = memory().tensors;
   await assertRejects(() => trainer.evaluate(set, { batchSize: 2 }), ShapeError);
   assertThrows(() => trainer.predict(zeros([1, 3])), ShapeError);
-  const failing: data.Dataset = {
-    length: 8,
-    device: set.device,
-    batch(index) {
-      set.batch(index);
-      throw new Error("no such file");
-    },
-  };
-  await assertRejects(() => trainer.evaluate(failing), Error, "no such file");
+  await assertRejects(() => trainer.evaluate(failing(set)), Error, "no such file");
   assert(memory().tensors <= before + 1); // the [1, 3] above
 });
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 
 #include "runtime/status.h"
@@ -116,14 +117,9 @@ struct Read {
   std::string bytes;
 };
 Read* read_begin(const void* src, int64_t bytes, Stream) {
-  auto* r = new Read;
-  try {
-    if (bytes) r->bytes.assign(static_cast<const char*>(src), static_cast<size_t>(bytes));
-  } catch (...) {
-    delete r;
-    throw;
-  }
-  return r;
+  auto r = std::make_unique<Read>();
+  if (bytes) r->bytes.assign(static_cast<const char*>(src), static_cast<size_t>(bytes));
+  return r.release();
 }
 void read_wait(Read*) {}
 void read_end(void* host, Read* r, int64_t bytes) {

@@ -25,4 +25,11 @@ template <class F> void parallel_for(int64_t n, int64_t grain, F&& f) {
   threads::run(n, grain, body, const_cast<void*>(static_cast<const void*>(&f)));
 }
 
+// The same element by element: f(i).
+template <class F> void parallel_each(int64_t n, int64_t grain, F&& f) {
+  parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; i++) f(i);
+  });
+}
+
 }  // namespace cdn

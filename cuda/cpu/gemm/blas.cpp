@@ -34,12 +34,12 @@ struct Library {
   std::string why_none;
 };
 
-bool try_open(Library* library, const char* path) {
+bool try_open(Library& library, const char* path) {
   void* handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (handle) {
-    library->sgemm = reinterpret_cast<Gemm<float>>(dlsym(handle, "cblas_sgemm"));
-    library->dgemm = reinterpret_cast<Gemm<double>>(dlsym(handle, "cblas_dgemm"));
-    if (library->sgemm && library->dgemm) {
+    library.sgemm = reinterpret_cast<Gemm<float>>(dlsym(handle, "cblas_sgemm"));
+    library.dgemm = reinterpret_cast<Gemm<double>>(dlsym(handle, "cblas_dgemm"));
+    if (library.sgemm && library.dgemm) {
       using SetThreads = void (*)(int);
       auto set_threads = reinterpret_cast<SetThreads>(dlsym(handle, "openblas_set_num_threads"));
       if (set_threads) set_threads(threads::count());
@@ -47,55 +47,48 @@ bool try_open(Library* library, const char* path) {
     }
   }
   const char* why = dlerror();
-  if (!library->why_none.empty()) library->why_none += "; ";
-  library->why_none += why ? why : path;
+  if (!library.why_none.empty()) library.why_none += "; ";
+  library.why_none += why ? why : path;
   if (handle) dlclose(handle);
   return false;
 }
 
-Library open() {
-  Library library;
-  const char* path = getenv("CUDENO_BLAS");
-  if (path && strcmp(path, "off") == 0) {
-    library.why_none = "CUDENO_BLAS is off";
-  } else if (path && *path) {
-    try_open(&library, path);
-  } else {
-    for (const char* candidate : CANDIDATES)
-      if (try_open(&library, candidate)) break;
-  }
-  return library;
-}
-
 const Library& opened() {
-  static const auto* library =
-      new Library(open());  // never destroyed: at exit another thread may be multiplying
+  static const Library* library = [] {
+    auto* opened = new Library;  // never destroyed: at exit another thread may be multiplying
+    const char* path = getenv("CUDENO_BLAS");
+    if (path && strcmp(path, "off") == 0) {
+      opened->why_none = "CUDENO_BLAS is off";
+    } else if (path && *path) {
+      try_open(*opened, path);
+    } else {
+      for (const char* candidate : CANDIDATES)
+        if (try_open(*opened, candidate)) break;
+    }
+    return opened;
+  }();
   if (!library->sgemm || !library->dgemm)
     CDN_FAIL(CDN_UNSUPPORTED, "variant blas: no BLAS could be opened: %s",
              library->why_none.c_str());
   return *library;
 }
 
-template <class T>
-void call(Gemm<T> gemm, T* c, const T* a, const T* b, int64_t m, int64_t n, int64_t k, int64_t lda,
-          int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
-  if (std::max({m, n, k, lda, ldb, ldc}) > INT32_MAX)
+template <class T> void batch(Gemm<T> gemm, const BatchProduct<T>& x) {
+  if (std::max({x.m, x.n, x.k, x.lda, x.ldb, x.ldc}) > INT32_MAX)
     CDN_FAIL(CDN_UNSUPPORTED, "variant blas: a BLAS takes sizes up to %d", INT32_MAX);
   auto narrow = [](int64_t size) { return static_cast<int>(size); };
-  gemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, narrow(m), narrow(n),
-       narrow(k), T(1), a, narrow(lda), b, narrow(ldb), T(0), c, narrow(ldc));
+  for (int64_t z = 0; z < x.batch.n; z++) {
+    const OneProduct<T> y = product_at(x, z);
+    gemm(ROW_MAJOR, x.trans_a ? TRANS : NO_TRANS, x.trans_b ? TRANS : NO_TRANS, narrow(x.m),
+         narrow(x.n), narrow(x.k), T(1), y.a.data, narrow(x.lda), y.b.data, narrow(x.ldb), T(0),
+         y.c.data, narrow(x.ldc));
+  }
 }
 
 }  // namespace
 
-void matmul(float* c, const float* a, const float* b, int64_t m, int64_t n, int64_t k, int64_t lda,
-            int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
-  call(opened().sgemm, c, a, b, m, n, k, lda, ldb, ldc, trans_a, trans_b);
-}
-void matmul(double* c, const double* a, const double* b, int64_t m, int64_t n, int64_t k,
-            int64_t lda, int64_t ldb, int64_t ldc, bool trans_a, bool trans_b) {
-  call(opened().dgemm, c, a, b, m, n, k, lda, ldb, ldc, trans_a, trans_b);
-}
+void matmul(const BatchProduct<float>& x) { batch(opened().sgemm, x); }
+void matmul(const BatchProduct<double>& x) { batch(opened().dgemm, x); }
 
 }  // namespace blas
 }  // namespace cdn

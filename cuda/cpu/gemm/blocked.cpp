@@ -4,10 +4,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include "cpu/gemm/plan.h"
 #include "cpu/device/threads.h"
 
@@ -30,43 +26,19 @@ const MatmulKernel& choose_kernel() {
   return matmul_kernel_base();
 }
 
-template <class T> const TileKernel<T>& tile_kernel();
-const MatmulKernel& kernel() {
+template <class T> const TileKernel<T>& tile_kernel() {
   static const MatmulKernel& chosen = choose_kernel();
-  return chosen;
+  if constexpr (sizeof(T) == sizeof(float))
+    return chosen.f32;
+  else
+    return chosen.f64;
 }
-template <> const TileKernel<float>& tile_kernel() { return kernel().f32; }
-template <> const TileKernel<double>& tile_kernel() { return kernel().f64; }
 
-// Memory for packed panels, kept from call to call by each thread that multiplies.
-class Scratch {
- public:
-  ~Scratch() { release(); }
-  void* at_least(size_t bytes) {
-    if (bytes > bytes_) {
-      release();
-      data_ = ::operator new(bytes, ALIGNMENT);
-      bytes_ = bytes;
-#if defined(__linux__)
-      if (bytes >= HUGE_PAGE)
-        madvise(data_, bytes, MADV_HUGEPAGE);  // fewer pages to look up; refused, nothing is lost
-#endif
-    }
-    return data_;
-  }
-
- private:
-  static constexpr size_t HUGE_PAGE = 2 << 20;
-  static constexpr std::align_val_t ALIGNMENT{4096};
-  void release() {
-    ::operator delete(data_, ALIGNMENT);
-    data_ = nullptr;
-    bytes_ = 0;
-  }
-  void* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-thread_local Scratch scratch;
+// Memory for packed panels: of little, a thread's own, which takes no time to get.
+template <class T> T* packing_memory(Call& call, int64_t count) {
+  alignas(64) static thread_local T small[4096];
+  return count <= 4096 ? small : call.scratch<T>(count);
+}
 
 // Below as many multiply-adds, or elements to pack, waking a thread costs more than it saves.
 constexpr int64_t SERIAL_PRODUCTS = 500000, SERIAL_PACK = 16384;
@@ -126,134 +98,99 @@ template <class T> void dots(const Plan<T>& plan, const OneProduct<T>& x, T* mem
             [&](int64_t begin, int64_t end, int64_t) { kernel.dots(product, begin, end); });
 }
 
-// Rows [i0, i0 + m) and columns [j0, j0 + n) of c, and the steps [p0, p0 + k) of their sums.
-template <class T> struct Block {
-  const Plan<T>& plan;
-  const OneProduct<T>& x;
-  int64_t i0, j0, p0, m, n, k, row_panels, col_panels;
+// Rows [i, i + m) and columns [j, j + n) of c, and the steps [p, p + k) of their sums.
+struct Block {
+  int64_t i, m, j, n, p, k;
+};
 
-  // The block that begins there; those at the edges may be smaller than the others, and than their
-  // panels.
-  Block(const Plan<T>& plan, const OneProduct<T>& x, int64_t i0, int64_t j0, int64_t p0,
-        int64_t n_block)
-      : plan(plan),
-        x(x),
-        i0(i0),
-        j0(j0),
-        p0(p0),
-        m(std::min(plan.m_block, x.m - i0)),
-        n(std::min(n_block, x.n - j0)),
-        k(std::min(plan.k_block, x.k - p0)),
-        row_panels(i0 == 0 ? plan.row_panels : ceil_div(m, plan.height)),
-        col_panels(n_block == plan.n_block && j0 == 0 ? plan.col_panels : ceil_div(n, plan.width)) {
-  }
-
-  int64_t a_panel() const { return tile_kernel<T>().rows * k; }
-  int64_t b_panel() const { return plan.width * k; }
-  // Panels [begin, end) of all.
-  void pack_a(T* packed, int64_t begin, int64_t end) const {
-    const int64_t from = begin * plan.height, to = std::min(end * plan.height, m);
-    tile_kernel<T>().pack_rows(packed + begin * a_panel(), &x.a.at(i0 + from, p0), to - from, k,
-                               plan.height, x.a.row, x.a.col);
-  }
-  void pack_b(T* packed, int64_t begin, int64_t end) const {
-    const int64_t from = begin * plan.width, to = std::min(end * plan.width, n);
-    tile_kernel<T>().pack_cols(packed + begin * b_panel(), &x.b.at(p0, j0 + from), to - from, k,
-                               plan.width, x.b.col, x.b.row);
-  }
-  TileProduct<T> product(const T* a_packed, const T* b_packed) const {
+// By one thread, which packs columns of b just before it multiplies them.
+template <class T>
+void tiles_of_block(const Plan<T>& plan, const OneProduct<T>& x, const Block& at, const T* a_packed,
+                    T* b_packed) {
+  const TileKernel<T>& kernel = tile_kernel<T>();
+  for (int64_t j = at.j; j < at.j + at.n; j += plan.n_block) {
     TileProduct<T> y;
-    y.a = &x.a.at(i0, p0), y.b = &x.b.at(p0, j0), y.c = &x.c.at(i0, j0);
-    y.m = m, y.n = n, y.k = k;
-    y.height = plan.height, y.width = plan.width, y.row_panels = row_panels,
-    y.col_panels = col_panels;
+    y.a = &x.a.at(at.i, at.p), y.b = &x.b.at(at.p, j), y.c = &x.c.at(at.i, j);
+    y.m = at.m, y.n = std::min(plan.n_block, at.j + at.n - j), y.k = at.k;
+    y.height = plan.height, y.width = plan.width;
     y.a_panel = plan.height * x.a.row, y.a_row = x.a.row, y.a_step = x.a.col;
     y.b_panel = plan.width, y.b_step = x.b.row;
     y.c_row = x.c.row, y.c_col = x.c.col;
-    y.chunk = plan.chunk;
-    y.add = p0 > 0;
+    y.add = at.p > 0;
     if (plan.pack_a)
-      y.a = a_packed, y.a_panel = a_panel(), y.a_row = 1, y.a_step = tile_kernel<T>().rows;
-    if (plan.pack_b) y.b = b_packed, y.b_panel = b_panel(), y.b_step = plan.width;
-    return y;
-  }
-};
-
-// A few rows of a, which stay in a cache: who multiplies columns of b packs them too, just before.
-template <class T>
-void tiles_of_few_rows(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
-  const int64_t col_panels = ceil_div(x.n, plan.width);
-  for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block) {
-    if (plan.pack_a)
-      in_pieces(plan.row_panels, serial, [&](int64_t begin, int64_t end, int64_t) {
-        Block<T>(plan, x, 0, 0, p0, plan.n_block).pack_a(memory, begin, end);
-      });
-    in_pieces(col_panels, serial, [&](int64_t begin, int64_t end, int64_t piece) {
-      T* b_packed = memory + plan.a_packed + piece * plan.b_packed;
-      for (int64_t j = begin; j < end; j += plan.together) {
-        const Block<T> block(plan, x, 0, j * plan.width, p0,
-                             std::min(plan.together, end - j) * plan.width);
-        block.pack_b(b_packed, 0, block.col_panels);
-        tile_kernel<T>().multiply(block.product(memory, b_packed), 0,
-                                  block.row_panels * block.col_panels);
-      }
-    });
+      y.a = a_packed, y.a_panel = kernel.rows * at.k, y.a_row = 1, y.a_step = kernel.rows;
+    if (plan.pack_b) {
+      kernel.pack_cols(b_packed, y.b, y.n, at.k, plan.width, x.b.col, x.b.row);
+      y.b = b_packed, y.b_panel = plan.width * at.k, y.b_step = plan.width;
+    }
+    kernel.multiply(y);
   }
 }
 
-// Unless it is serial, threads share out first the panels to pack, then the tiles; k is never
-// shared out.
+// Threads share out first the panels of a to pack, then the tiles; k is never shared out. Where b
+// is packed they take column panel by column panel, to pack few twice; else row panel by row panel,
+// to write to memory that lies apart.
 template <class T> void tiles(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
-  T *a_packed = memory, *b_packed = memory + plan.a_packed;
-  for (int64_t j0 = 0; j0 < x.n; j0 += plan.n_block)
-    for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block)
-      for (int64_t i0 = 0; i0 < x.m; i0 += plan.m_block) {
-        const Block<T> block(plan, x, i0, j0, p0, plan.n_block);
-        const int64_t a_panels = plan.pack_a ? block.row_panels : 0,
-                      b_panels = plan.pack_b && i0 == 0 ? block.col_panels : 0;
-        const bool few = a_panels * block.a_panel() + b_panels * block.b_panel() < SERIAL_PACK;
-        if (a_panels + b_panels > 0)
-          in_pieces(a_panels + b_panels, serial || few, [&](int64_t begin, int64_t end, int64_t) {
-            if (begin < a_panels) block.pack_a(a_packed, begin, std::min(end, a_panels));
-            if (end > a_panels)
-              block.pack_b(b_packed, std::max(begin, a_panels) - a_panels, end - a_panels);
-          });
-        const TileProduct<T> product = block.product(a_packed, b_packed);
-        in_pieces(block.row_panels * block.col_panels, serial,
+  const int64_t height = plan.height, width = plan.width, a_row = tile_kernel<T>().rows;
+  T* b_packed = memory + plan.a_packed;
+  for (int64_t i0 = 0; i0 < x.m; i0 += plan.m_block)
+    for (int64_t p0 = 0; p0 < x.k; p0 += plan.k_block) {
+      const int64_t m = std::min(plan.m_block, x.m - i0), k = std::min(plan.k_block, x.k - p0);
+      if (plan.pack_a)
+        in_pieces(ceil_div(m, height), serial || m * k < SERIAL_PACK,
                   [&](int64_t begin, int64_t end, int64_t) {
-                    tile_kernel<T>().multiply(product, begin, end);
+                    const int64_t top = begin * height, bottom = std::min(end * height, m);
+                    tile_kernel<T>().pack_rows(memory + begin * a_row * k, &x.a.at(i0 + top, p0),
+                                               bottom - top, k, height, x.a.row, x.a.col);
                   });
+      if (serial) {
+        tiles_of_block(plan, x, {i0, m, 0, x.n, p0, k}, memory, b_packed);
+        continue;
       }
+      const int64_t down = ceil_div(m, height), across = ceil_div(x.n, width);
+      const int64_t length = plan.pack_b ? down : across;
+      in_pieces(down * across, false, [&](int64_t begin, int64_t end, int64_t piece) {
+        while (begin < end) {  // part of a line of tiles, or whole ones
+          const int64_t first = begin % length, line = begin / length;
+          const int64_t tiles = std::min(length - first, end - begin);
+          const int64_t lines = tiles < length ? 1 : (end - begin) / length;
+          const int64_t i = (plan.pack_b ? first : line) * height;
+          const int64_t j = (plan.pack_b ? line : first) * width;
+          const Block at = {i0 + i, std::min((plan.pack_b ? tiles : lines) * height, m - i),
+                            j,      std::min((plan.pack_b ? lines : tiles) * width, x.n - j),
+                            p0,     k};
+          tiles_of_block(plan, x, at, memory + i / height * a_row * k,
+                         b_packed + piece * plan.b_packed);
+          begin += tiles * lines;
+        }
+      });
+    }
 }
 
 template <class T>
 void multiply(const Plan<T>& plan, const OneProduct<T>& x, T* memory, bool serial) {
-  const OneProduct<T> y = plan.turned ? turned(x) : x;
-  if (plan.method == Plan<T>::DOTS) return dots(plan, y, memory, serial);
-  plan.together > 0 ? tiles_of_few_rows(plan, y, memory, serial) : tiles(plan, y, memory, serial);
-}
-
-template <class T> T* packing_memory(int64_t count) {
-  return static_cast<T*>(scratch.at_least(static_cast<size_t>(count) * sizeof(T)));
+  const OneProduct<T> other = turned(x);
+  const OneProduct<T>& y = plan.turned ? other : x;
+  if (plan.dots) return dots(plan, y, memory, serial);
+  tiles(plan, y, memory, serial);
 }
 
 // The matrices of a batch are shared out among the threads whole if they are small or very many;
 // others are worked on by all threads, one after another.
-template <class T> void batch(const BatchProduct<T>& x) {
+template <class T> void batch(Call& call, const BatchProduct<T>& x) {
   const int64_t count = x.batch.n, products = x.m * x.n * x.k;
   const Plan<T>& plan = plan_of(x);
   const bool small = products <= SMALL_PRODUCTS || count >= 4 * threads::count();
   const int64_t serial_size = plan.a_packed + plan.b_packed;
   if (count == 1 || !small || serial_size * static_cast<int64_t>(sizeof(T)) > SMALL_BYTES) {
     const bool serial = products < SERIAL_PRODUCTS;
-    const int64_t copies =
-        plan.together > 0 && !serial ? PER_THREAD * threads::count() : 1;  // one for each piece
-    T* memory = packing_memory<T>(plan.a_packed + copies * plan.b_packed);
+    const int64_t pieces = serial ? 1 : PER_THREAD * threads::count();
+    T* memory = packing_memory<T>(call, plan.a_packed + pieces * plan.b_packed);
     for (int64_t z = 0; z < count; z++) multiply(plan, product_at(x, z), memory, serial);
     return;
   }
   const int64_t pieces = pieces_of(count, count <= SERIAL_PRODUCTS / products);
-  T* memory = packing_memory<T>(pieces * serial_size);
+  T* memory = packing_memory<T>(call, pieces * serial_size);
   in_pieces(count, pieces == 1, [&](int64_t begin, int64_t end, int64_t piece) {
     for (int64_t z = begin; z < end; z++)
       multiply(plan, product_at(x, z), memory + piece * serial_size, true);
@@ -262,7 +199,7 @@ template <class T> void batch(const BatchProduct<T>& x) {
 
 }  // namespace
 
-void blocked_batch(const BatchProduct<float>& x) { batch(x); }
-void blocked_batch(const BatchProduct<double>& x) { batch(x); }
+void blocked_batch(Call& call, const BatchProduct<float>& x) { batch(call, x); }
+void blocked_batch(Call& call, const BatchProduct<double>& x) { batch(call, x); }
 
 }  // namespace cdn

@@ -30,7 +30,7 @@ template <class T> OneProduct<T> product_at(const BatchProduct<T>& x, int64_t z)
           x.k};
 }
 
-void blocked_batch(const BatchProduct<float>& x);
-void blocked_batch(const BatchProduct<double>& x);
+void blocked_batch(Call& call, const BatchProduct<float>& x);
+void blocked_batch(Call& call, const BatchProduct<double>& x);
 
 }  // namespace cdn

@@ -55,7 +55,7 @@ void dot_tile(const T* a, int64_t a_row, const T* const* b, int64_t k, T* c, int
   for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
     for (int j = 0; CHAINS == 2 && j < DOT_COLS; j++) sum[0][r][j] += sum[CHAINS - 1][r][j];
-    sums_of_lanes(y[r], sum[0][r][0], sum[0][r][1], sum[0][r][2], sum[0][r][3]);
+    sums_of_lanes(y[r], sum[0][r]);
   }
   if (cols == DOT_COLS) {
     for (int r = 0; r < R; r++)

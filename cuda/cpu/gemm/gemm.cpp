@@ -23,16 +23,10 @@ template <class T> void naive(const OneProduct<T>& x) {
   }
 }
 
-template <class T> void matmul(const BatchProduct<T>& x, int32_t variant) {
-  if (variant == DEFAULT || variant == BLOCKED) return blocked_batch(x);
-  for (int64_t z = 0; z < x.batch.n; z++) {
-    OneProduct<T> one = product_at(x, z);
-    if (variant == BLAS)
-      blas::matmul(one.c.data, one.a.data, one.b.data, x.m, x.n, x.k, x.lda, x.ldb, x.ldc,
-                   x.trans_a, x.trans_b);
-    else
-      naive(one);
-  }
+template <class T> void multiply(Call& call, const BatchProduct<T>& x, int32_t variant) {
+  if (variant == BLAS) return blas::matmul(x);
+  if (variant != NAIVE) return blocked_batch(call, x);
+  for (int64_t z = 0; z < x.batch.n; z++) naive(product_at(x, z));
 }
 
 }  // namespace
@@ -44,11 +38,11 @@ const char* matmul_variant(int32_t variant) {
 }
 
 // All precisions are float32 here.
-void matmul(Call&, const BatchProduct<float>& x, Precision, int32_t variant) {
-  cdn::matmul(x, variant);
+void matmul(Call& call, const BatchProduct<float>& x, Precision, int32_t variant) {
+  multiply(call, x, variant);
 }
-void matmul(Call&, const BatchProduct<double>& x, Precision, int32_t variant) {
-  cdn::matmul(x, variant);
+void matmul(Call& call, const BatchProduct<double>& x, Precision, int32_t variant) {
+  multiply(call, x, variant);
 }
 
 bool matmul_half(Call&, const BatchProduct<float16>&, int32_t) { return false; }

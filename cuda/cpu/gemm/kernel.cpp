@@ -15,8 +15,6 @@
 #endif
 #define CDN_JOIN_TWICE(a, b) a##b
 #define CDN_JOIN(a, b) CDN_JOIN_TWICE(a, b)
-#define CDN_TEXT_TWICE(a) #a
-#define CDN_TEXT(a) CDN_TEXT_TWICE(a)
 
 namespace cdn {
 namespace {
@@ -37,7 +35,7 @@ constexpr TileKernel<T> KERNEL = {VECTOR_BYTES == 64 ? 1 : 2,
 }  // namespace
 
 const MatmulKernel& CDN_JOIN(matmul_kernel_, CDN_ISA)() {
-  static constexpr MatmulKernel table = {CDN_TEXT(CDN_ISA), KERNEL<float>, KERNEL<double>};
+  static constexpr MatmulKernel table = {KERNEL<float>, KERNEL<double>};
   return table;
 }
 

@@ -13,10 +13,8 @@ namespace cdn {
 template <class T> struct TileProduct {
   const T *a, *b;
   T* c;
-  int64_t m, n, k, height, width, row_panels, col_panels;
+  int64_t m, n, k, height, width;
   int64_t a_panel, a_row, a_step, b_panel, b_step, c_row, c_col;
-  int64_t chunk;  // column panels that stay in the L2 cache while one row panel after the other
-                  // passes by
   bool add;
 };
 
@@ -43,13 +41,11 @@ template <class T> struct TileKernel {
   // to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k
   void (*transpose)(T* to, int64_t to_stride, const T* x, int64_t x_stride, int64_t width,
                     int64_t k);
-  void (*multiply)(const TileProduct<T>& x, int64_t begin,
-                   int64_t end);  // tiles of the ceil(m / height) * ceil(n / width)
+  void (*multiply)(const TileProduct<T>& x);
   void (*dots)(const DotProducts<T>& x, int64_t begin, int64_t end);  // columns of c
 };
 
 struct MatmulKernel {
-  const char* isa;
   TileKernel<float> f32;
   TileKernel<double> f64;
 };

@@ -5,40 +5,6 @@
 namespace cdn {
 namespace {
 
-// A square of SIDE x SIDE elements, in registers: to[p * to_stride + w] = x[w * x_stride + p].
-#if defined(__AVX__)
-template <class T> constexpr int SIDE = 4;
-#else
-template <class T> constexpr int SIDE = 16 / sizeof(T);
-#endif
-
-inline void transpose_square(float* to, int64_t to_stride, const float* x, int64_t x_stride) {
-  Float4 r0 = load<Float4>(x), r1 = load<Float4>(x + x_stride);
-  Float4 r2 = load<Float4>(x + 2 * x_stride), r3 = load<Float4>(x + 3 * x_stride);
-  Float4 low01 = CDN_SHUFFLE4(r0, r1, 0, 4, 1, 5), high01 = CDN_SHUFFLE4(r0, r1, 2, 6, 3, 7);
-  Float4 low23 = CDN_SHUFFLE4(r2, r3, 0, 4, 1, 5), high23 = CDN_SHUFFLE4(r2, r3, 2, 6, 3, 7);
-  store(to, CDN_SHUFFLE4(low01, low23, 0, 1, 4, 5));
-  store(to + to_stride, CDN_SHUFFLE4(low01, low23, 2, 3, 6, 7));
-  store(to + 2 * to_stride, CDN_SHUFFLE4(high01, high23, 0, 1, 4, 5));
-  store(to + 3 * to_stride, CDN_SHUFFLE4(high01, high23, 2, 3, 6, 7));
-}
-inline void transpose_square(double* to, int64_t to_stride, const double* x, int64_t x_stride) {
-#if defined(__AVX__)
-  __m256d r0 = _mm256_loadu_pd(x), r1 = _mm256_loadu_pd(x + x_stride);
-  __m256d r2 = _mm256_loadu_pd(x + 2 * x_stride), r3 = _mm256_loadu_pd(x + 3 * x_stride);
-  __m256d even01 = _mm256_unpacklo_pd(r0, r1), odd01 = _mm256_unpackhi_pd(r0, r1);
-  __m256d even23 = _mm256_unpacklo_pd(r2, r3), odd23 = _mm256_unpackhi_pd(r2, r3);
-  _mm256_storeu_pd(to, _mm256_permute2f128_pd(even01, even23, 0x20));
-  _mm256_storeu_pd(to + to_stride, _mm256_permute2f128_pd(odd01, odd23, 0x20));
-  _mm256_storeu_pd(to + 2 * to_stride, _mm256_permute2f128_pd(even01, even23, 0x31));
-  _mm256_storeu_pd(to + 3 * to_stride, _mm256_permute2f128_pd(odd01, odd23, 0x31));
-#else
-  Double2 r0 = load<Double2>(x), r1 = load<Double2>(x + x_stride);
-  store(to, CDN_SHUFFLE2(r0, r1, 0, 2));
-  store(to + to_stride, CDN_SHUFFLE2(r0, r1, 1, 3));
-#endif
-}
-
 // to[p * to_stride + w] = x[w * x_stride + p], w < width, p < k: in registers, in slices of one
 // cache line of each row of x, so that rows a power of two apart do not evict each other half read.
 template <class T>

@@ -17,8 +17,7 @@ template <class T> int64_t whole_lines(int64_t n) {
 }
 
 constexpr int64_t K_BLOCK = 512;            // panels this deep stream from L1 and L2
-constexpr int64_t M_BLOCK = 384;            // rows of a and
-constexpr int64_t N_BLOCK = 3072;           // columns of b packed at a time
+constexpr int64_t M_BLOCK = 3072;           // rows of a packed at a time
 constexpr int64_t CHUNK_BYTES = 256 << 10;  // columns of b that stay in L2 while rows of a pass by
 constexpr int64_t PERIOD = 4096,
                   WAYS = 8;  // of the L1 cache: lines a period apart share a set of so many
@@ -28,15 +27,12 @@ constexpr int64_t FEW_USES = 4;             // panels of the other operand that 
 constexpr int64_t SOME_USES = 16;           // the same, of long runs
 
 template <class T> struct Plan {
-  enum Method { TILES, DOTS };
-  Method method;
-  bool turned;            // c^T = b^T a^T is computed; what follows is of the turned product
-  bool pack_a, pack_b;    // by panels for TILES, else whole
-  int64_t height, width;  // of a tile
-  int64_t m_block, n_block, k_block, row_panels, col_panels,
-      chunk;         // panels of a first block, and of b in a chunk
-  int64_t together;  // column panels that are packed just before they are used; 0: all are, by all
-                     // threads
+  bool dots;                   // or tiles
+  bool turned;                 // c^T = b^T a^T is computed; what follows is of the turned product
+  bool pack_a, pack_b;         // by panels for TILES, else whole
+  int64_t height, width;       // of a tile
+  int64_t m_block, k_block;    // rows and steps of a that are packed at a time
+  int64_t n_block;             // columns of b that stay in the L2 cache while rows of a pass by
   int64_t a_packed, b_packed;  // elements of the packed copies, whole cache lines
   double cost;
 };
@@ -78,7 +74,6 @@ inline double pack_cost(int64_t rows, int64_t cols, int64_t bytes, double far = 
 template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProduct<T>& x) {
   const int64_t m = x.m, n = x.n, k = x.k, bytes = sizeof(T);
   Plan<T> y{};
-  y.method = Plan<T>::TILES;
   const int64_t row_panels = ceil_div(m, kernel.rows);
   y.height = ceil_div(m, row_panels);  // even panels: 7 + 6 rows are faster than 12 + 1
   // Products of few rows take wider tiles.
@@ -95,36 +90,33 @@ template <class T> Plan<T> plan_tiles(const TileKernel<T>& kernel, const OneProd
       x.b.col != 1 || !better_in_place(k * n * bytes, row_panels, b_runs, kernel.lanes * bytes);
   if (y.pack_b) y.width = kernel.panel;
   const int64_t col_panels = ceil_div(n, y.width);
-  y.row_panels = ceil_div(row_panels, ceil_div(m, M_BLOCK));  // blocks, too, are even
-  y.col_panels = ceil_div(col_panels, ceil_div(n, N_BLOCK));
-  y.m_block = y.row_panels * y.height;
-  y.n_block = y.col_panels * y.width;
+  const int64_t blocks = ceil_div(m, M_BLOCK), block_panels = ceil_div(row_panels, blocks);
+  y.m_block = block_panels * y.height;  // blocks, too, are even
   y.k_block = ceil_div(k, ceil_div(k, K_BLOCK));
-  y.chunk = std::max<int64_t>(1, CHUNK_BYTES / (y.width * y.k_block * bytes));
-  if (y.pack_b && m <= y.m_block) y.together = std::min(y.chunk, col_panels);
-  if (y.pack_a) y.a_packed = whole_lines<T>(y.row_panels * kernel.rows * y.k_block);
-  if (y.pack_b)
-    y.b_packed = whole_lines<T>((y.together > 0 ? y.together * y.width : y.n_block) * y.k_block);
+  const int64_t chunk = CHUNK_BYTES / (y.width * y.k_block * bytes);
+  y.n_block = std::clamp<int64_t>(chunk, 1, col_panels) * y.width;
+  if (y.pack_a) y.a_packed = whole_lines<T>(block_panels * kernel.rows * y.k_block);
+  if (y.pack_b) y.b_packed = whole_lines<T>(y.n_block * y.k_block);
 
   const double vectors_at_once =
       static_cast<double>(m * ceil_div(n, kernel.half) * kernel.half) / kernel.lanes;
   const double tiles = static_cast<double>(row_panels * col_panels);
   y.cost = std::max(vectors_at_once / kernel.per_cycle, LATENCY * tiles) * k + TILE_COST * tiles;
-  if (y.pack_a)
-    y.cost += pack_cost(m, k, bytes, FAR_PACK) + PACK_COST * row_panels;
-  else if (a_runs == Runs::SHORT && m * k * bytes > NEAR_BYTES)
-    y.cost += SHORT_RUN_COST * row_panels * k;
-  if (y.pack_b)
-    y.cost += pack_cost(k, n, bytes, FAR_PACK) + PACK_COST * col_panels;
-  else if (b_runs == Runs::SHORT && k * n * bytes > NEAR_BYTES)
-    y.cost += SHORT_RUN_COST * col_panels * k;
+  auto add_operand = [&](bool packed, Runs runs, int64_t length, int64_t panels) {
+    if (packed)
+      y.cost += pack_cost(length, k, bytes, FAR_PACK) + PACK_COST * panels;
+    else if (runs == Runs::SHORT && length * k * bytes > NEAR_BYTES)
+      y.cost += SHORT_RUN_COST * panels * k;
+  };
+  add_operand(y.pack_a, a_runs, m, row_panels);
+  add_operand(y.pack_b, b_runs, n, col_panels);
   if (x.c.col != 1) y.cost += pack_cost(m, n, bytes) + PACK_COST * tiles;
   return y;
 }
 
 template <class T> Plan<T> plan_dots(const TileKernel<T>& kernel, const OneProduct<T>& x) {
   Plan<T> y{};
-  y.method = Plan<T>::DOTS;
+  y.dots = true;
   y.cost = HUGE_VAL;
   y.pack_a = x.a.col != 1 && x.k > 1;
   y.pack_b = x.b.row != 1 && x.k > 1;

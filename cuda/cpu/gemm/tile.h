@@ -26,12 +26,6 @@ constexpr int most_rows(int vectors) {
   return vectors <= VECTORS ? ROWS : ROWS * VECTORS / vectors;
 }
 
-// Where a tile finds its operands: at each k, elements of a that are a_row apart, and vectors of b.
-template <class T> struct Source {
-  const T *a, *b;
-  int64_t a_row, a_step, b_step, k;
-};
-
 // At the last steps a tile goes row by row, so that its stores come between multiply-adds: all
 // together, they would hold up those of the next tile. As many steps as there are registers left
 // for b.
@@ -42,7 +36,7 @@ constexpr int last_steps(int vectors) { return VECTOR_BYTES == 64 && vectors <= 
 // The loops over r and v must vanish for the sums to be registers; the pragmas see to it that they
 // do before the compiler decides where the sums live.
 template <class T, int BYTES, int R, int V, bool WHOLE>
-void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
+void tile(const TileProduct<T>& x, const T* a_first, const T* b, T* c, int64_t last) {
   using Vec = Vector<T, BYTES>;
   constexpr int WIDTH = LANES<T, BYTES>, STEPS = last_steps(V);
   // Rows of a that share a pointer: as many as an address can tell apart cheaply.
@@ -56,10 +50,10 @@ void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
   for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
     for (int v = 0; v < V; v++) sum[r][v] = Vec{};
-  const T *a[(R + GROUP - 1) / GROUP], *b = x.b;
-  const int64_t a_row = x.a_row, a_step = x.a_step, b_step = x.b_step;
+  const T* a[(R + GROUP - 1) / GROUP];
+  const int64_t a_row = x.a_row, a_step = x.a_step, b_step = x.b_step, c_row = x.c_row;
 #pragma GCC unroll 16
-  for (int g = 0; g < R; g += GROUP) a[g / GROUP] = x.a + g * a_row;
+  for (int g = 0; g < R; g += GROUP) a[g / GROUP] = a_first + g * a_row;
 
   for (int64_t k = x.k; k > STEPS; k--, b += b_step) {
     Vec wide[V];
@@ -73,7 +67,7 @@ void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
     for (int g = 0; g < R; g += GROUP) a[g / GROUP] += a_step;
   }
 
-  if (add)
+  if (x.add)
 #pragma GCC unroll 16
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 8
@@ -99,21 +93,20 @@ void tile(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add) {
   }
 }
 
-// The same for as few steps as a tile has no loop for.
+// The same for as few steps as a tile has no loop for: all of a product's.
 template <class T>
-void few_steps(int64_t rows, int64_t cols, const Source<T>& x, T* c, int64_t c_row, bool add) {
-  for (int64_t i = 0; i < rows; i++, c += c_row)
+void few_steps(const TileProduct<T>& x, int64_t rows, int64_t cols, const T* a, const T* b, T* c) {
+  for (int64_t i = 0; i < rows; i++, a += x.a_row, c += x.c_row)
     for (int64_t j = 0; j < cols; j += LANES<T>) {
       const Part<T> part(cols - j < LANES<T> ? cols - j : LANES<T>);
       Vector<T> sum = {};
-      for (int64_t p = 0; p < x.k; p++)
-        sum += x.a[i * x.a_row + p * x.a_step] * part.load(x.b + p * x.b_step + j);
-      part.store(c + j, add ? part.load(c + j) + sum : sum);
+      for (int64_t p = 0; p < x.k; p++) sum += a[p * x.a_step] * part.load(b + p * x.b_step + j);
+      part.store(c + j, sum);
     }
 }
 
 template <class T>
-using Tile = void (*)(const Source<T>& x, T* c, int64_t c_row, int64_t last, bool add);
+using Tile = void (*)(const TileProduct<T>& x, const T* a, const T* b, T* c, int64_t last);
 
 // The tiles of each number of rows.
 template <class T, int BYTES, int V, bool WHOLE> struct Tiles {
@@ -128,15 +121,15 @@ template <class T, int BYTES, int V, bool WHOLE> struct Tiles {
 };
 template <class T, int BYTES, int V, bool WHOLE> constexpr Tiles<T, BYTES, V, WHOLE> TILES;
 
-// `rows` rows and `cols` columns, in tiles as wide as can be. x is used up: a copy of it would have
-// to wait until what it copies is in the cache.
+// `rows` rows and `cols` columns, in tiles as wide as can be.
 template <class T>
-void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, T* c, int64_t c_row, bool add) {
+void tiles_of_rows(const TileProduct<T>& x, int64_t rows, int64_t cols, const T* a, const T* b,
+                   T* c) {
   constexpr int BYTES = VECTOR_BYTES;
-  if (x.k < last_steps(1)) return few_steps(rows, cols, x, c, c_row, add);
+  if (x.k < last_steps(1)) return few_steps(x, rows, cols, a, b, c);
   auto take = [&](Tile<T> tile, int64_t vectors, int64_t last) __attribute__((always_inline)) {
-    tile(x, c, c_row, last, add);
-    x.b += vectors * LANES<T>;
+    tile(x, a, b, c, last);
+    b += vectors * LANES<T>;
     c += vectors * LANES<T>;
     cols -= vectors * LANES<T>;
   };
@@ -151,42 +144,27 @@ void tiles_of_rows(int64_t rows, int64_t cols, Source<T>& x, T* c, int64_t c_row
   if (HALF > 0 && cols > 0) take(TILES<T, HALF_BYTES, 1, false>.of[rows], 1, cols);
 }
 
-// Tiles are numbered chunk of columns by chunk, in it row panel by row panel, in that column by
-// column: a row panel is used while it is in the L1 cache, the chunk's columns while they are in
-// L2.
-template <class T> void multiply(const TileProduct<T>& x, int64_t begin, int64_t end) {
-  constexpr int64_t MOST_COLS = 8 * LANES<T>;
-  while (begin < end) {
-    int64_t first = 0,
-            width = x.col_panels;  // the chunk's first column panel and its number of them
-    if (x.chunk < x.col_panels) {
-      first = begin / (x.chunk * x.row_panels) * x.chunk;
-      width = x.chunk < x.col_panels - first ? x.chunk : x.col_panels - first;
-    }
-    const int64_t in_chunk = begin - first * x.row_panels,
-                  row = in_chunk < width ? 0 : in_chunk / width;
-    int64_t col = first + in_chunk - row * width;
-    const int64_t stop = col + (end - begin) < first + width ? col + (end - begin) : first + width;
-    begin += stop - col;
-    const int64_t rows = x.m - row * x.height < x.height ? x.m - row * x.height : x.height;
-    for (; col < stop; col++) {
-      const int64_t cols = x.n - col * x.width < x.width ? x.n - col * x.width : x.width;
-      Source<T> source = {
-          x.a + row * x.a_panel, x.b + col * x.b_panel, x.a_row, x.a_step, x.b_step, x.k};
-      T* c = x.c + row * x.height * x.c_row + col * x.width * x.c_col;
-      if (x.c_col == 1) {
-        tiles_of_rows(rows, cols, source, c, x.c_row, x.add);
-      } else {  // c transposed: computed aside, then written across
-        alignas(64) T aside[ROWS * MOST_COLS];
-        tiles_of_rows(rows, cols, source, aside, x.width, false);
-        if (!x.add && x.c_row == 1)
-          transpose(c, x.c_col, aside, x.width, rows, cols);
-        else
-          for (int64_t j = 0; j < cols; j++)
-            for (int64_t i = 0; i < rows; i++) {
-              T* at = c + i * x.c_row + j * x.c_col;
-              *at = x.add ? *at + aside[i * x.width + j] : aside[i * x.width + j];
-            }
+// Row panel by row panel, in it tile by tile, so that a panel of a is used while it is in the L1
+// cache.
+template <class T> void multiply(const TileProduct<T>& x) {
+  alignas(64)
+      T aside[ROWS * 8 * LANES<T>];  // a tile of a transposed c, before it is written across
+  TileProduct<T> to_aside;
+  const bool across = x.c_col != 1;
+  if (across) to_aside = x, to_aside.c_row = x.width, to_aside.add = false;
+  const T* a = x.a;
+  for (int64_t i = 0; i < x.m; i += x.height, a += x.a_panel) {
+    const int64_t rows = x.m - i < x.height ? x.m - i : x.height;
+    const T* b = x.b;
+    for (int64_t j = 0; j < x.n; j += x.width, b += x.b_panel) {
+      const int64_t cols = x.n - j < x.width ? x.n - j : x.width;
+      T* c = x.c + i * x.c_row + j * x.c_col;
+      tiles_of_rows(across ? to_aside : x, rows, cols, a, b, across ? aside : c);
+      if (across && x.add) {
+        for (int64_t q = 0; q < cols; q++)
+          for (int64_t r = 0; r < rows; r++) c[r + q * x.c_col] += aside[r * x.width + q];
+      } else if (across) {
+        transpose(c, x.c_col, aside, x.width, rows, cols);
       }
     }
   }

@@ -3,10 +3,11 @@
 // touch no memory beyond, and sums over the lanes. Included by kernel.cpp only; see there
 // why all is in an anonymous namespace.
 #pragma once
-#include <stdint.h>
 #if defined(__AVX__)
 #include <immintrin.h>  // its functions are always inlined
 #endif
+
+#include "cpu/kernel/square.h"
 
 namespace cdn {
 namespace {
@@ -23,23 +24,7 @@ constexpr int VECTOR_BYTES = 16;
 constexpr int HALF_BYTES = VECTOR_BYTES == 64 ? 32 : VECTOR_BYTES;
 
 template <class T, int BYTES = VECTOR_BYTES> constexpr int LANES = BYTES / sizeof(T);
-template <class T, int BYTES> struct Wide {
-  typedef T Type __attribute__((vector_size(BYTES)));
-};
 template <class T, int BYTES = VECTOR_BYTES> using Vector = typename Wide<T, BYTES>::Type;
-
-typedef float Float4 __attribute__((vector_size(16)));
-typedef double Double2 __attribute__((vector_size(16)));
-typedef int32_t Int4 __attribute__((vector_size(16)));
-typedef int64_t Int2 __attribute__((vector_size(16)));
-
-#if defined(__clang__)
-#define CDN_SHUFFLE4(a, b, i, j, k, l) __builtin_shufflevector(a, b, i, j, k, l)
-#define CDN_SHUFFLE2(a, b, i, j) __builtin_shufflevector(a, b, i, j)
-#else
-#define CDN_SHUFFLE4(a, b, i, j, k, l) __builtin_shuffle(a, b, Int4{i, j, k, l})
-#define CDN_SHUFFLE2(a, b, i, j) __builtin_shuffle(a, b, Int2{i, j})
-#endif
 
 template <class V, class T> inline V load(const T* p) {
   V v;
@@ -108,40 +93,41 @@ template <class T, int BYTES> struct Part {
 
 // The lanes of a vector, added up in 16 bytes.
 #if defined(__AVX512F__)  // with masks of all ones: GCC warns of what its headers do without
-inline Float4 folded(Vector<float> v) {
+inline Vector<float, 16> folded(Vector<float> v) {
   __m256 half = _mm512_maskz_extractf32x8_ps(0xff, v, 0) + _mm512_maskz_extractf32x8_ps(0xff, v, 1);
   return _mm256_castps256_ps128(half) + _mm256_extractf128_ps(half, 1);
 }
-inline Double2 folded(Vector<double> v) {
+inline Vector<double, 16> folded(Vector<double> v) {
   __m256d half = _mm512_maskz_extractf64x4_pd(0xf, v, 0) + _mm512_maskz_extractf64x4_pd(0xf, v, 1);
   return _mm256_castpd256_pd128(half) + _mm256_extractf128_pd(half, 1);
 }
 #elif defined(__AVX__)
-inline Float4 folded(Vector<float> v) {
+inline Vector<float, 16> folded(Vector<float> v) {
   return _mm256_castps256_ps128(v) + _mm256_extractf128_ps(v, 1);
 }
-inline Double2 folded(Vector<double> v) {
+inline Vector<double, 16> folded(Vector<double> v) {
   return _mm256_castpd256_pd128(v) + _mm256_extractf128_pd(v, 1);
 }
 #else
-inline Float4 folded(Vector<float> v) { return v; }
-inline Double2 folded(Vector<double> v) { return v; }
+inline Vector<float, 16> folded(Vector<float> v) { return v; }
+inline Vector<double, 16> folded(Vector<double> v) { return v; }
 #endif
 
 // y[j] = the sum of the j-th vector's lanes.
-inline void sums_of_lanes(float* y, Vector<float> v0, Vector<float> v1, Vector<float> v2,
-                          Vector<float> v3) {
-  Float4 a = folded(v0), b = folded(v1), c = folded(v2), d = folded(v3);
-  Float4 ab =
-      CDN_SHUFFLE4(a, b, 0, 4, 1, 5) + CDN_SHUFFLE4(a, b, 2, 6, 3, 7);  // a0+a2 b0+b2 a1+a3 b1+b3
-  Float4 cd = CDN_SHUFFLE4(c, d, 0, 4, 1, 5) + CDN_SHUFFLE4(c, d, 2, 6, 3, 7);
-  store(y, CDN_SHUFFLE4(ab, cd, 0, 1, 4, 5) + CDN_SHUFFLE4(ab, cd, 2, 3, 6, 7));
-}
-inline void sums_of_lanes(double* y, Vector<double> v0, Vector<double> v1, Vector<double> v2,
-                          Vector<double> v3) {
-  Double2 a = folded(v0), b = folded(v1), c = folded(v2), d = folded(v3);
-  store(y, CDN_SHUFFLE2(a, b, 0, 2) + CDN_SHUFFLE2(a, b, 1, 3));
-  store(y + 2, CDN_SHUFFLE2(c, d, 0, 2) + CDN_SHUFFLE2(c, d, 1, 3));
+template <class T> void sums_of_lanes(T* y, const Vector<T>* v) {
+  auto pair = [v](int j) {  // of float: a0 + a2, b0 + b2, a1 + a3, b1 + b3
+    const auto a = folded(v[j]), b = folded(v[j + 1]);
+    return low(a, b) + high(a, b);
+  };
+  const auto ab = pair(0), cd = pair(2);
+  if constexpr (sizeof(T) == sizeof(double)) {
+    store(y, ab);
+    store(y + 2, cd);
+  } else {
+    using Halves = Vector<int64_t, 16>;
+    const auto first = low((Halves)ab, (Halves)cd), second = high((Halves)ab, (Halves)cd);
+    store(y, (Vector<T, 16>)first + (Vector<T, 16>)second);
+  }
 }
 
 }  // namespace

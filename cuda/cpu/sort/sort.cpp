@@ -18,12 +18,7 @@ template <class Key> struct Pairs {
   Place* place;
 };
 
-template <class Key> int64_t digit_of(Key key, int shift) {
-  return static_cast<int64_t>(key >> shift & (DIGITS - 1));
-}
-
-// Turns counts[digit] or counts[chunk][digit] into where each begins. False: all keys have one
-// digit.
+// Turns counts[chunk][digit] into where each begins. False: all keys have one digit.
 bool begin_digits(int64_t n, int64_t chunks, int64_t* counts) {
   int64_t sum = 0;
   for (int64_t d = 0; d < DIGITS; d++) {
@@ -38,53 +33,27 @@ bool begin_digits(int64_t n, int64_t chunks, int64_t* counts) {
   return true;
 }
 
-// One row by one thread. keys: those of all rows, by place. The result is in `from`, its first
-// `first` at least.
+// One row, by all threads where there are several chunks. counts: [chunks][DIGITS].
 template <class Key>
-void sort_row(const Key* keys, int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t first, int bits) {
-  if (n <= SHORT || first < n / 16) {
-    std::partial_sort(from.place, from.place + first, from.place + n, [=](Place a, Place b) {
-      return keys[a] != keys[b] ? keys[a] < keys[b] : a < b;
-    });
-    return;
-  }
-  Place* const result = from.place;
+Pairs<Key> radix_sort(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts, int64_t chunk,
+                      int bits) {
+  const int64_t chunks = ceil_div(n, chunk);
   for (int shift = 0; shift < bits; shift += 8) {
-    int64_t next[DIGITS] = {};
-    for (int64_t i = 0; i < n; i++) next[digit_of(from.key[i], shift)]++;
-    if (!begin_digits(n, 1, next)) continue;
-    for (int64_t i = 0; i < n; i++) {
-      const int64_t at = next[digit_of(from.key[i], shift)]++;
-      to.key[at] = from.key[i];
-      to.place[at] = from.place[i];
-    }
-    std::swap(from, to);
-  }
-  if (from.place != result) std::copy(from.place, from.place + n, result);
-}
-
-// One row by all threads.
-template <class Key>
-Pairs<Key> sort_long(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts, int64_t chunks,
-                     int bits) {
-  auto each_chunk = [&](auto body) {
-    parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; c++)
-        body(counts + c * DIGITS, c * SORT_CHUNK,
-             (c + 1) * SORT_CHUNK < n ? (c + 1) * SORT_CHUNK : n);
-    });
-  };
-  for (int shift = 0; shift < bits; shift += 8) {
-    each_chunk([&](int64_t* count, int64_t begin, int64_t end) {
+    auto digit = [shift](Key key) { return static_cast<int64_t>(key >> shift & (DIGITS - 1)); };
+    parallel_each(chunks, 1, [=](int64_t c) {
+      int64_t* count = counts + c * DIGITS;
+      const Key *key = from.key + c * chunk, *end = from.key + std::min((c + 1) * chunk, n);
       std::fill(count, count + DIGITS, 0);
-      for (int64_t i = begin; i < end; i++) count[digit_of(from.key[i], shift)]++;
+      for (; key < end; key++) count[digit(*key)]++;
     });
     if (!begin_digits(n, chunks, counts)) continue;
-    each_chunk([&](int64_t* next, int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) {
-        const int64_t at = next[digit_of(from.key[i], shift)]++;
-        to.key[at] = from.key[i];
-        to.place[at] = from.place[i];
+    parallel_each(chunks, 1, [=](int64_t c) {
+      int64_t* next = counts + c * DIGITS;
+      const Pairs<Key> x = from, y = to;
+      for (int64_t i = c * chunk, end = std::min(i + chunk, n); i < end; i++) {
+        const int64_t at = next[digit(x.key[i])]++;
+        y.key[at] = x.key[i];
+        y.place[at] = x.place[i];
       }
     });
     std::swap(from, to);
@@ -92,24 +61,37 @@ Pairs<Key> sort_long(int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t* counts,
   return from;
 }
 
+// One row by one thread. keys: those of all rows, by place. The result is in `from`, its first
+// `first` at least.
+template <class Key>
+void sort_row(const Key* keys, int64_t n, Pairs<Key> from, Pairs<Key> to, int64_t first, int bits) {
+  if (n <= SHORT || first < n / 16)
+    return std::partial_sort(from.place, from.place + first, from.place + n, [=](Place a, Place b) {
+      return keys[a] != keys[b] ? keys[a] < keys[b] : a < b;
+    });
+  int64_t counts[DIGITS];
+  const Pairs<Key> sorted = radix_sort(n, from, to, counts, n, bits);
+  if (sorted.place != from.place) std::copy(sorted.place, sorted.place + n, from.place);
+}
+
 template <class Key> Pairs<Key> pairs(Call& call, int64_t n) {
   return {call.scratch<Key>(n), call.scratch<Place>(n)};
 }
 
+int64_t* counts_of(Call& call, int64_t n) {
+  return call.scratch<int64_t>(ceil_div(n, SORT_CHUNK) * DIGITS);
+}
+
 void count_up(int64_t n, Place* place) {
-  parallel_for(n, GRAIN, [=](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; i++) place[i] = static_cast<Place>(i);
-  });
+  parallel_each(n, GRAIN, [=](int64_t i) { place[i] = static_cast<Place>(i); });
 }
 
 }  // namespace
 
 template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int bits) {
   Pairs<Key> from{keys, call.scratch<Place>(n)}, to = pairs<Key>(call, n);
-  const int64_t chunks = (n + SORT_CHUNK - 1) / SORT_CHUNK;
-  int64_t* counts = call.scratch<int64_t>(chunks * DIGITS);
   count_up(n, from.place);
-  from = sort_long(n, from, to, counts, chunks, bits);
+  from = radix_sort(n, from, to, counts_of(call, n), SORT_CHUNK, bits);
   return {from.key, from.place};
 }
 
@@ -120,20 +102,19 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_
   count_up(rows * cols, from.place);
   if (cols <= LONG || first < cols / 16) {
     Pairs<Key> to = pairs<Key>(call, rows * cols);
-    parallel_for(rows, GRAIN / 8 / cols + 1, [=](int64_t begin, int64_t end) {
-      for (int64_t at = begin * cols; at < end * cols; at += cols)
-        sort_row<Key>(keys, cols, {from.key + at, from.place + at}, {to.key + at, to.place + at},
-                      first, bits);
+    parallel_each(rows, GRAIN / 8 / cols + 1, [=](int64_t r) {
+      const int64_t at = r * cols;
+      sort_row<Key>(keys, cols, {from.key + at, from.place + at}, {to.key + at, to.place + at},
+                    first, bits);
     });
     return from.place;
   }
   Pairs<Key> to = pairs<Key>(call, cols);
-  const int64_t chunks = (cols + SORT_CHUNK - 1) / SORT_CHUNK;
-  int64_t* counts = call.scratch<int64_t>(chunks * DIGITS);
+  int64_t* counts = counts_of(call, cols);
   for (int64_t r = 0; r < rows; r++) {
-    Place* row = from.place + r * cols;
-    Pairs<Key> sorted = sort_long<Key>(cols, {from.key + r * cols, row}, to, counts, chunks, bits);
-    if (sorted.place != row) std::copy(sorted.place, sorted.place + cols, row);
+    const Pairs<Key> row = {from.key + r * cols, from.place + r * cols};
+    const Pairs<Key> sorted = radix_sort(cols, row, to, counts, SORT_CHUNK, bits);
+    if (sorted.place != row.place) std::copy(sorted.place, sorted.place + cols, row.place);
   }
   return from.place;
 }

@@ -16,24 +16,13 @@ namespace {
 
 constexpr int MAX_DEVICES = 64;
 
-cudaStream_t cuda_stream(Stream s) { return static_cast<cudaStream_t>(s); }
-
 // Pinned host memory for reads, kept by size: making it costs far more than the copy it serves.
 class PinnedCache {
  public:
   void* take(int64_t bytes) {
     const int64_t size = size_class(bytes);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      auto it = free_.find(size);
-      if (it != free_.end() && !it->second.empty()) {
-        void* p = it->second.back();
-        it->second.pop_back();
-        held_ -= size;
-        return p;
-      }
-    }
-    void* p = nullptr;
+    void* p = kept(size);
+    if (p) return p;
     if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
       cudaGetLastError();
       CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes",
@@ -46,6 +35,15 @@ class PinnedCache {
   }
 
  private:
+  void* kept(int64_t size) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto& free = free_[size];
+    if (free.empty()) return nullptr;
+    void* p = free.back();
+    free.pop_back();
+    held_ -= size;
+    return p;
+  }
   bool keep(void* p, int64_t size) noexcept {
     std::lock_guard<std::mutex> lock(mutex_);
     if (held_ + size > KEEP) return false;
@@ -176,32 +174,25 @@ Stream stream_create() {
   CUDA_CHECK(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
   return s;
 }
-void stream_sync(Stream s) { CUDA_CHECK(cudaStreamSynchronize(cuda_stream(s))); }
-
-void stream_wait(Stream waiter, Stream other) {
-  cudaEvent_t event;
-  CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
-  cudaError_t status = cudaEventRecord(event, cuda_stream(other));
-  if (status == cudaSuccess) status = cudaStreamWaitEvent(cuda_stream(waiter), event, 0);
-  cudaEventDestroy(event);  // freed once it has happened
-  CUDA_CHECK(status);
-}
+void stream_sync(Stream s) { CUDA_CHECK(cudaStreamSynchronize(s)); }
 
 struct Event {
+  explicit Event(unsigned flags) { CUDA_CHECK(cudaEventCreateWithFlags(&event, flags)); }
+  ~Event() { cudaEventDestroy(event); }  // freed once it has happened
   cudaEvent_t event = nullptr;
 };
 
-Event* event_create() {
-  auto event = std::make_unique<Event>();
-  CUDA_CHECK(cudaEventCreateWithFlags(&event->event, cudaEventBlockingSync));
-  return event.release();
-}
-void event_record(Event& event, Stream s) {
-  CUDA_CHECK(cudaEventRecord(event.event, cuda_stream(s)));
+void stream_wait(Stream waiter, Stream other) {
+  Event event(cudaEventDisableTiming);
+  event_record(event, other);
+  event_wait(waiter, event);
 }
 
+Event* event_create() { return new Event(cudaEventBlockingSync); }
+void event_record(Event& event, Stream s) { CUDA_CHECK(cudaEventRecord(event.event, s)); }
+
 void event_wait(Stream waiter, Event& event) {
-  CUDA_CHECK(cudaStreamWaitEvent(cuda_stream(waiter), event.event, 0));
+  CUDA_CHECK(cudaStreamWaitEvent(waiter, event.event, 0));
 }
 
 double event_elapsed(Event& first, Event& second) {
@@ -211,69 +202,57 @@ double event_elapsed(Event& first, Event& second) {
   CUDA_CHECK(cudaEventElapsedTime(&milliseconds, first.event, second.event));
   return static_cast<double>(milliseconds) * 1000;
 }
-void event_destroy(Event* event) noexcept {
-  cudaEventDestroy(event->event);
-  delete event;
-}
+void event_destroy(Event* event) noexcept { delete event; }
 
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice,
-                             cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, s));
 }
 void copy_out(void* host, const void* src, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
-                             cuda_stream(s)));
-  CUDA_CHECK(cudaStreamSynchronize(cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, s));
+  CUDA_CHECK(cudaStreamSynchronize(s));
 }
 void copy(void* dst, const void* src, int64_t bytes, Stream s) {
-  CUDA_CHECK(cudaMemcpyAsync(dst, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice,
-                             cuda_stream(s)));
+  CUDA_CHECK(cudaMemcpyAsync(dst, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToDevice, s));
 }
 
 void check_launch(Stream s, bool wait) {
   cudaError_t status = cudaGetLastError();
-  if (status == cudaSuccess && wait) status = cudaStreamSynchronize(cuda_stream(s));
+  if (status == cudaSuccess && wait) status = cudaStreamSynchronize(s);
   if (status != cudaSuccess)
     CDN_FAIL(CDN_CUDA_FAILURE, "the kernel failed: %s", cudaGetErrorString(status));
 }
 
 struct Read {
-  void* host = nullptr;
-  int64_t bytes = 0;
-  cudaEvent_t done = nullptr;
+  explicit Read(int64_t bytes)
+      : bytes(bytes),
+        done(cudaEventDisableTiming | cudaEventBlockingSync),
+        host(bytes ? pinned().take(bytes) : nullptr) {}
   ~Read() {
-    if (done) cudaEventDestroy(done);
     if (host) pinned().give(host, bytes);
   }
+  int64_t bytes;
+  Event done;
+  void* host;
 };
 
 Read* read_begin(const void* src, int64_t bytes, Stream s) {
-  auto* r = new Read;
-  try {
-    r->bytes = bytes;
-    if (bytes) {
-      r->host = pinned().take(bytes);
-      CUDA_CHECK(cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost,
-                                 cuda_stream(s)));
-    }
-    CUDA_CHECK(cudaEventCreateWithFlags(&r->done, cudaEventDisableTiming | cudaEventBlockingSync));
-    CUDA_CHECK(cudaEventRecord(r->done, cuda_stream(s)));
-  } catch (...) {
-    cudaStreamSynchronize(cuda_stream(s));
-    delete r;
-    throw;
-  }
-  return r;
-}
-void read_wait(Read* r) { CUDA_CHECK(cudaEventSynchronize(r->done)); }
-void read_end(void* host, Read* r, int64_t bytes) {
-  cudaError_t status = cudaEventSynchronize(r->done);
-  if (status == cudaSuccess && bytes) memcpy(host, r->host, static_cast<size_t>(bytes));
-  delete r;
+  auto r = std::make_unique<Read>(bytes);
+  cudaError_t status = cudaSuccess;
+  if (bytes)
+    status = cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, s);
+  if (status == cudaSuccess) status = cudaEventRecord(r->done.event, s);
+  if (status != cudaSuccess) cudaStreamSynchronize(s);  // before its memory serves another
   CUDA_CHECK(status);
+  return r.release();
+}
+void read_wait(Read* r) { CUDA_CHECK(cudaEventSynchronize(r->done.event)); }
+void read_end(void* host, Read* r, int64_t bytes) {
+  const std::unique_ptr<Read> ended(r);
+  read_wait(r);
+  if (bytes) memcpy(host, r->host, static_cast<size_t>(bytes));
 }
 void read_free(Read* r) noexcept {
-  cudaEventSynchronize(r->done);
+  cudaEventSynchronize(r->done.event);
   delete r;
 }
 

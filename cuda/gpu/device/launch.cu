@@ -54,7 +54,7 @@ void launch(Call& call, const void* kernel, const Launch& how, void** arguments)
   config.gridDim = how.grid;
   config.blockDim = how.threads;
   config.dynamicSmemBytes = static_cast<size_t>(how.shared_bytes);
-  config.stream = static_cast<cudaStream_t>(call.stream());
+  config.stream = call.stream();
   config.attrs = attributes;
   CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
 }

@@ -6,6 +6,13 @@
 
 namespace cdn {
 
+// f(i) for those of [0, n) that are this thread's.
+template <class F> __device__ __forceinline__ void for_each_own(int64_t n, F f) {
+  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n;
+       i += (int64_t)gridDim.x * BLOCK)
+    f(i);
+}
+
 inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 
 // ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
@@ -50,9 +57,7 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
 // ---- each
 
 template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < n;
-       i += (int64_t)gridDim.x * BLOCK)
-    f(i);
+  for_each_own(n, f);
 }
 
 template <class F> void each(Call& call, int64_t n, F f) {
@@ -102,8 +107,7 @@ __device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F 
 template <class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X*... x) {
   constexpr int INPUTS = sizeof...(X);
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < l.n;
-       i += (int64_t)gridDim.x * BLOCK) {
+  for_each_own(l.n, [&](int64_t i) {
     int64_t rest = i, at[INPUTS] = {};
     for (int d = l.rank - 1; d >= 0; d--) {
       int64_t next = d ? quotient(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
@@ -112,7 +116,7 @@ __global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, c
       rest = next;
     }
     y[i] = static_cast<Y>(apply_at(std::make_integer_sequence<int, INPUTS>{}, at, f, x...));
-  }
+  });
 }
 
 template <class F, class Y, class... X>
@@ -126,15 +130,19 @@ void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
 
-template <class T> __device__ T shuffle_xor(T value, int mask, int width) {
+// A value by way of the shuffles of its words.
+template <class T, class Shuffle> __device__ T shuffled(T value, Shuffle shuffle) {
   static_assert(sizeof(T) % 4 == 0, "shuffles move words");
   int words[sizeof(T) / 4];
   memcpy(words, &value, sizeof(T));
 #pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
-    words[i] = __shfl_xor_sync(0xffffffffu, words[i], mask, width);
+  for (int i = 0; i < (int)(sizeof(T) / 4); i++) words[i] = shuffle(words[i]);
   memcpy(&value, words, sizeof(T));
   return value;
+}
+
+template <class T> __device__ T shuffle_xor(T value, int mask, int width) {
+  return shuffled(value, [=](int w) { return __shfl_xor_sync(0xffffffffu, w, mask, width); });
 }
 
 // Every thread of the group gets the joined value. All threads of the block must call it.
@@ -155,17 +163,15 @@ template <int G, class T, class Join> __device__ T join_group(T value, Join join
   return value;
 }
 
+// A group for each of `count`.
+template <int G> Launch for_groups(int64_t count) { return for_each_of(count * G); }
+
 // ---- reduce
 
 // What a block does: `splits` pieces of the axis, each by its own block; more than one leave
 // partial results, which go to `partial`, else null, of the kernels.
 struct Split {
   int64_t outer, axis, inner, splits, piece;
-};
-
-template <class Op> struct JoinOf {
-  Op op;
-  template <class T> __device__ T operator()(T a, T b) const { return op.join(a, b); }
 };
 
 // inner == 1: G threads stride along a row.
@@ -185,7 +191,7 @@ __global__ void __launch_bounds__(BLOCK)
       for (int64_t k = begin + lane; k < end; k += G)
         acc = op.join(acc, op.load(o * s.axis + k, k));
     }
-    acc = join_group<G>(acc, JoinOf<Op>{op});
+    acc = join_group<G>(acc, [&](auto a, auto b) { return op.join(a, b); });
     if (lane == 0 && task < tasks) {
       if (G == BLOCK && partial)  // an axis for smaller groups is not cut
         partial[task] = acc;
@@ -239,13 +245,12 @@ template <class Op> struct OverPartial {
 // Blocks for columns, or for rows with G threads each.
 template <int G, class Op>
 void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
-  constexpr int ROWS = BLOCK / G;
   int64_t tasks = s.outer * s.splits;
   if (s.inner > 1)
     launch(call, reduce_column_kernel<Op>, {grid_for(tasks * ((s.inner + 31) / 32))}, s, op,
            partial);
   else
-    launch(call, reduce_row_kernel<G, Op>, {grid_for((tasks + ROWS - 1) / ROWS)}, s, op, partial);
+    launch(call, reduce_row_kernel<G, Op>, for_groups<G>(tasks), s, op, partial);
 }
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
@@ -292,14 +297,6 @@ template <class Op> void reduce_each(Call& call, int64_t rows, Op op) {
 
 // ---- rows
 
-template <class Op> struct Join1 {
-  Op op;
-  template <class T> __device__ T operator()(T a, T b) const { return op.join1(a, b); }
-};
-struct Add {
-  template <class T> __device__ T operator()(T a, T b) const { return a + b; }
-};
-
 template <int G, class Op>
 __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Acc;
@@ -312,10 +309,10 @@ __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols,
     T r1 = op.start1();
     typename Op::Acc2 r2{};
     for (int64_t c = lane; c < width; c += G) r1 = op.join1(r1, op.load1(r, c));
-    r1 = join_group<G>(r1, Join1<Op>{op});
+    r1 = join_group<G>(r1, [op](auto a, auto b) { return op.join1(a, b); });
     if (Op::SECOND) {
       for (int64_t c = lane; c < width; c += G) r2 = r2 + op.load2(r, c, r1);
-      r2 = join_group<G>(r2, Add{});
+      r2 = join_group<G>(r2, [](auto a, auto b) { return a + b; });
     }
     if (op.maps())
       for (int64_t c = lane; c < width; c += G) op.store(r, c, r1, r2);
@@ -325,12 +322,9 @@ __global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols,
 
 template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   if (rows == 0) return;
-  if (cols <= 16)
-    launch(call, rows_kernel<8, Op>, {grid_for((rows + 31) / 32)}, rows, cols, op);
-  else if (cols <= 1024)
-    launch(call, rows_kernel<32, Op>, {grid_for((rows + 7) / 8)}, rows, cols, op);
-  else
-    launch(call, rows_kernel<BLOCK, Op>, {grid_for(rows)}, rows, cols, op);
+  if (cols <= 16) return launch(call, rows_kernel<8, Op>, for_groups<8>(rows), rows, cols, op);
+  if (cols <= 1024) return launch(call, rows_kernel<32, Op>, for_groups<32>(rows), rows, cols, op);
+  launch(call, rows_kernel<BLOCK, Op>, for_groups<BLOCK>(rows), rows, cols, op);
 }
 
 }  // namespace cdn

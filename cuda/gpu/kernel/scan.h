@@ -14,25 +14,11 @@ namespace cdn {
 constexpr int SCAN_ITEMS = 4;  // of a thread in a tile
 
 template <class T> __device__ T shuffle_up(T value, int delta, int width) {
-  static_assert(sizeof(T) % 4 == 0, "shuffles move words");
-  int words[sizeof(T) / 4];
-  memcpy(words, &value, sizeof(T));
-#pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
-    words[i] = __shfl_up_sync(0xffffffffu, words[i], delta, width);
-  memcpy(&value, words, sizeof(T));
-  return value;
+  return shuffled(value, [=](int w) { return __shfl_up_sync(0xffffffffu, w, delta, width); });
 }
 
 template <class T> __device__ T shuffle_from(T value, int lane, int width) {
-  static_assert(sizeof(T) % 4 == 0, "shuffles move words");
-  int words[sizeof(T) / 4];
-  memcpy(words, &value, sizeof(T));
-#pragma unroll
-  for (int i = 0; i < (int)(sizeof(T) / 4); i++)
-    words[i] = __shfl_sync(0xffffffffu, words[i], lane, width);
-  memcpy(&value, words, sizeof(T));
-  return value;
+  return shuffled(value, [=](int w) { return __shfl_sync(0xffffffffu, w, lane, width); });
 }
 
 // The join of the values of the threads before this one in its group, and that of all. All threads
@@ -156,13 +142,12 @@ void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
     launch(call, scan_column_kernel<STORE, Op, Acc>, for_each_of(tasks * s.inner), s, reverse, op,
            totals);
   else if (STORE && s.piece <= 64)
-    launch(call, scan_row_kernel<8, Op, Acc>, {grid_for((tasks + 31) / 32)}, s, reverse, true, op,
-           totals);
+    launch(call, scan_row_kernel<8, Op, Acc>, for_groups<8>(tasks), s, reverse, true, op, totals);
   else if (STORE && s.piece <= 1024)
-    launch(call, scan_row_kernel<32, Op, Acc>, {grid_for((tasks + 7) / 8)}, s, reverse, true, op,
-           totals);
+    launch(call, scan_row_kernel<32, Op, Acc>, for_groups<32>(tasks), s, reverse, true, op, totals);
   else
-    launch(call, scan_row_kernel<BLOCK, Op, Acc>, {grid_for(tasks)}, s, reverse, STORE, op, totals);
+    launch(call, scan_row_kernel<BLOCK, Op, Acc>, for_groups<BLOCK>(tasks), s, reverse, STORE, op,
+           totals);
 }
 
 template <class Op>

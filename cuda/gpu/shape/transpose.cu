@@ -50,15 +50,13 @@ __global__ void __launch_bounds__(BLOCK)
     transpose_thin(T* __restrict__ y, const T* __restrict__ x, int64_t batch, int64_t length,
                    int64_t width, int64_t x_long, int64_t x_short, int64_t y_long,
                    int64_t y_short) {
-  int64_t count = batch * length;
-  for (int64_t i = (int64_t)blockIdx.x * BLOCK + threadIdx.x; i < count;
-       i += (int64_t)gridDim.x * BLOCK) {
+  for_each_own(batch * length, [&](int64_t i) {
     int64_t b = i / length, at = i - b * length, base = b * length * width;
     const T* from = x + base + at * x_long;
     T* to = y + base + at * y_long;
 #pragma unroll 4
     for (int64_t w = 0; w < width; w++) to[w * y_short] = from[w * x_short];
-  }
+  });
 }
 
 template <class T>
@@ -80,23 +78,16 @@ void transpose(Call& call, T* y, const T* x, int64_t batch, int64_t rows, int64_
   tiles <= UINT32_MAX ? move(uint32_t{}) : move(uint64_t{});
 }
 
-template <class T>
-void transpose_handles(Call& call, uint32_t y, uint32_t x, int64_t batch, int64_t rows,
-                       int64_t cols) {
-  int64_t count = checked_product("batch, rows, cols", batch, rows, cols);
-  T* to = call.out<T>(y, "y", count);
-  const T* from = call.in<T>(x, "x", count);
-  if (count > 0) transpose(call, to, from, batch, rows, cols);
-}
-
 }  // namespace
 }  // namespace cdn
 
 CDN_API int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
                               int32_t dtype) {
   using namespace cdn;
-  return run("cdn_transpose", [&](Call& call) {
-    with_word(dtype,
-              [&](auto word) { transpose_handles<decltype(word)>(call, y, x, batch, rows, cols); });
+  return run("cdn_transpose", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
+    int64_t count = checked_product("batch, rows, cols", batch, rows, cols);
+    T* to = call.out<T>(y, "y", count);
+    const T* from = call.in<T>(x, "x", count);
+    if (count > 0) transpose(call, to, from, batch, rows, cols);
   });
 }

@@ -5,6 +5,7 @@
 // happens in shared memory and the sort is one launch. Otherwise a pass is: count digits by block,
 // scan the counts (digit by digit, block by block), and move. No atomic decides an order.
 #include "kernel/sort.h"
+#include "kernel/sum.h"
 
 namespace cdn {
 namespace {
@@ -23,11 +24,11 @@ template <class Key> struct Tile {
   Place place[TILE<Key>];
 };
 
-struct CountUp {
-  using Acc = uint32_t;
-  CDN_FN uint32_t start() const { return 0; }
-  CDN_FN uint32_t join(uint32_t a, uint32_t b) const { return a + b; }
-};
+using CountUp = Adding<uint32_t>;
+
+template <class Key> __device__ uint32_t digit_of(Key key, int shift) {
+  return static_cast<uint32_t>(key >> shift) & (DIGITS - 1);
+}
 
 // The j-th key of this thread: warps have stretches of the tile, in which lanes are neighbours.
 template <class Key> __device__ int item_at(int j) {
@@ -46,7 +47,7 @@ __device__ void order_tile(Tile<Key>& tile, const Key (&key)[ITEMS<Key>],
 #pragma unroll
   for (int j = 0; j < ITEMS<Key>; j++) {
     bool valid = item_at<Key>(j) < n;
-    uint32_t digit = static_cast<uint32_t>(key[j] >> shift) & (DIGITS - 1);
+    uint32_t digit = digit_of(key[j], shift);
     uint32_t peers = __ballot_sync(0xffffffffu, valid);
     if (peers == 0) break;  // the same for the whole warp
 #pragma unroll
@@ -73,7 +74,7 @@ __device__ void order_tile(Tile<Key>& tile, const Key (&key)[ITEMS<Key>],
 #pragma unroll
   for (int j = 0; j < ITEMS<Key>; j++) {
     if (item_at<Key>(j) >= n) break;
-    uint32_t digit = static_cast<uint32_t>(key[j] >> shift) & (DIGITS - 1);
+    uint32_t digit = digit_of(key[j], shift);
     uint32_t to = tile.start[digit] + tile.count[warp][digit] + rank[j];
     tile.key[to] = key[j];
     tile.place[to] = place[j];
@@ -123,9 +124,8 @@ __global__ void __launch_bounds__(BLOCK)
     __syncthreads();
     int size = tile_size<Key>(n, block);
     for (int i = threadIdx.x; i < size; i += BLOCK)
-      atomicAdd(&count[threadIdx.x / 32]
-                      [static_cast<uint32_t>(keys[block * TILE<Key> + i] >> shift) & (DIGITS - 1)],
-                1u);  // whole numbers: the order does not matter
+      // Whole numbers: the order does not matter.
+      atomicAdd(&count[threadIdx.x / 32][digit_of(keys[block * TILE<Key> + i], shift)], 1u);
     __syncthreads();
     uint32_t total = 0;
     for (int w = 0; w < WARPS; w++) total += count[w][threadIdx.x];
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(BLOCK)
     __syncthreads();
     for (int i = threadIdx.x; i < size; i += BLOCK) {
       Key value = tile.key[i];
-      uint32_t to = i + shift_by[static_cast<uint32_t>(value >> shift) & (DIGITS - 1)];
+      uint32_t to = i + shift_by[digit_of(value, shift)];
       to_keys[to] = value;
       to_places[to] = tile.place[i];
     }

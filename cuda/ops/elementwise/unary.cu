@@ -53,12 +53,6 @@ template <class T> struct ClipGrad {
   CDN_FN T operator()(T dy, T x) const { return x >= low && x <= high ? dy : T(0); }
 };
 
-template <class T> struct Constant {
-  T value;
-  T* y;
-  CDN_FN void operator()(int64_t i) const { y[i] = value; }
-};
-
 }  // namespace
 
 CDN_UNARY(neg, Neg, Numbers)

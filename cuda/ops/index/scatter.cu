@@ -95,17 +95,12 @@ void sum_elements(Call& call, T* y, const T* src, Key* keys, Groups groups, int6
 }
 #endif
 
-template <class T> struct Zero {
-  T* y;
-  CDN_FN void operator()(int64_t i) const { y[i] = static_cast<T>(0.0f); }
-};
-
 // What is added to: x, or zeros where it has no handle.
 template <class T> void begin(Call& call, T* y, const T* x, int64_t n) {
   if (x)
     map(call, n, Same{}, y, x);
   else
-    each(call, n, Zero<T>{y});
+    each(call, n, Constant<T>{static_cast<T>(0.0f), y});
 }
 
 struct IndexKeys {

@@ -92,28 +92,19 @@ template <class F, class T> struct Slope {
   }
 };
 
-template <class F>
-int32_t loss(const char* name, uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
-             int32_t dtype) {
-  return run(name, Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
-    using C = Compute<T>;
-    T* to = call.out<T>(y, "y", n);
-    const T* from = call.in<T>(x, "x", n);
-    map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from, call.in<T>(target, "target", n));
-  });
-}
-
-template <class F>
-int32_t loss_grad(const char* name, uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,
-                  int64_t n, double parameter, double scale, int32_t dtype) {
-  return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
-    using C = Compute<T>;
-    T* to = call.out<T>(dx, "dx", n);
-    Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale),
-                      call.optional<T>(dy, "dy", 1)};
-    const T* from = call.in<T>(x, "x", n);
-    map(call, n, slope, to, from, call.in<T>(target, "target", n));
-  });
+template <class F> void with_loss(int32_t kind, F&& f) {
+  switch (kind) {
+    case CDN_LOSS_MSE: return f(Mse{});
+    case CDN_LOSS_L1: return f(L1{});
+    case CDN_LOSS_SMOOTH_L1: return f(SmoothL1{});
+    case CDN_LOSS_HUBER: return f(Huber{});
+    case CDN_LOSS_BCE: return f(Bce{});
+    case CDN_LOSS_BCE_WITH_LOGITS: return f(BceWithLogits{});
+    case CDN_LOSS_HINGE: return f(Hinge{});
+    case CDN_LOSS_KL_DIV: return f(KlDiv{});
+    case CDN_LOSS_KL_DIV_LOG: return f(KlDivLog{});
+    default: CDN_FAIL(CDN_BAD_ARGUMENT, "kind is %d; it must be one of CDN_LOSS_*", kind);
+  }
 }
 
 // dy and the total that a mean was divided by, each one number.
@@ -126,25 +117,31 @@ template <class T> struct Scaled {
 
 }  // namespace
 
-#define CDN_LOSS(name, F)                                                                          \
-  CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter, \
-                             int32_t dtype) {                                                      \
-    return loss<F>("cdn_" #name, y, x, target, n, parameter, dtype);                               \
-  }                                                                                                \
-  CDN_API int32_t cdn_##name##_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target,         \
-                                    int64_t n, double parameter, double scale, int32_t dtype) {    \
-    return loss_grad<F>("cdn_" #name "_grad", dx, dy, x, target, n, parameter, scale, dtype);      \
-  }
+CDN_API int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
+                         int32_t kind, int32_t dtype) {
+  return run("cdn_loss", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    using C = Compute<T>;
+    T* to = call.out<T>(y, "y", n);
+    const T *from = call.in<T>(x, "x", n), *wanted = call.in<T>(target, "target", n);
+    with_loss(kind, [&]<class F>(F) {
+      map(call, n, Value<F, C>{static_cast<C>(parameter)}, to, from, wanted);
+    });
+  });
+}
 
-CDN_LOSS(mse_loss, Mse)
-CDN_LOSS(l1_loss, L1)
-CDN_LOSS(smooth_l1_loss, SmoothL1)
-CDN_LOSS(huber_loss, Huber)
-CDN_LOSS(bce_loss, Bce)
-CDN_LOSS(bce_with_logits_loss, BceWithLogits)
-CDN_LOSS(hinge_loss, Hinge)
-CDN_LOSS(kl_div_loss, KlDiv)
-CDN_LOSS(kl_div_log_loss, KlDivLog)
+CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
+                              double parameter, double scale, int32_t kind, int32_t dtype) {
+  return run("cdn_loss_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    using C = Compute<T>;
+    T* to = call.out<T>(dx, "dx", n);
+    const T* upstream = call.optional<T>(dy, "dy", 1);
+    const T *from = call.in<T>(x, "x", n), *wanted = call.in<T>(target, "target", n);
+    with_loss(kind, [&]<class F>(F) {
+      Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale), upstream};
+      map(call, n, slope, to, from, wanted);
+    });
+  });
+}
 
 CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
                                int32_t dtype) {

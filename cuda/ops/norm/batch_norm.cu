@@ -80,72 +80,77 @@ template <class T> struct Channel {
   CDN_FN C shift(int64_t c) const { return bias ? wide(bias[c]) : C(0); }
 };
 
-// LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a
-// sample.
-template <class T, bool LAST> struct Normalize {
+template <class T> struct Normalize {
   using C = Compute<T>;
   Channel<T> channel;
   T* y;
   const T* x;
-  int64_t channels, inner;
-  struct Row {
-    Channel<T> channel;
-    T* y;
-    const T* x;
+  struct Known {
     double mean;
     C scale, shift;
-    int64_t count;
-    CDN_FN void operator()(int64_t i) const {
-      if constexpr (LAST)
-        y[i] = static_cast<T>(centred(x[i], channel.mean[i]) * channel.scale(i) + channel.shift(i));
-      else
-        y[i] = static_cast<T>(centred(x[i], mean) * scale + shift);
-    }
   };
-  CDN_FN Row row(int64_t r) const {
-    if constexpr (LAST) return {channel, y + r * channels, x + r * channels, 0, 0, 0, channels};
-    int64_t c = channel_of(r, channels);
-    return {channel,          y + r * inner,    x + r * inner, channel.mean[c],
-            channel.scale(c), channel.shift(c), inner};
+  CDN_FN Known of(int64_t c) const { return {channel.mean[c], channel.scale(c), channel.shift(c)}; }
+  CDN_FN void operator()(int64_t at, const Known& of) const {
+    y[at] = static_cast<T>(centred(x[at], of.mean) * of.scale + of.shift);
   }
 };
 
 // dx = weight * rstd * (dy - (dbias + n * dweight) / count), with n the normalised x; in
 // evaluation, where the statistics do not depend on x, dweight and dbias are null and count for
 // nothing.
-template <class T, bool LAST> struct NormalizeGrad {
+template <class T> struct NormalizeGrad {
   using C = Compute<T>;
   Channel<T> channel;
   T* dx;
   const T *dy, *x;
   const double *dweight, *dbias;
-  int64_t channels, inner;
   double share;  // 1 / count: a division of float64 costs more than all the rest
-  struct Slope {
+  struct Known {
     double mean;
     C scale, offset, along;
   };
-  CDN_FN Slope slope(int64_t c) const {
+  CDN_FN Known of(int64_t c) const {
     if (!dweight) return {0, channel.scale(c), C(0), C(0)};
     return {channel.mean[c], channel.scale(c), static_cast<C>(dbias[c] * share),
             static_cast<C>(channel.rstd(c) * (dweight[c] * share))};
   }
+  CDN_FN void operator()(int64_t at, const Known& of) const {
+    C along = centred(x[at], of.mean) * of.along;
+    dx[at] = static_cast<T>(of.scale * (wide(dy[at]) - of.offset - along));
+  }
+};
+
+// A functor of each_row: op(at, op.of(channel)) for each element of x[batch, channels, inner].
+// LAST: inner is 1, a row is a sample and runs over the channels. Else a row is one channel of a
+// sample.
+template <class Op, bool LAST> struct ByChannel {
+  Op op;
+  int64_t channels, inner;
   struct Row {
-    NormalizeGrad op;
-    Slope known;
+    Op op;
+    typename Op::Known known;
     int64_t first, count;
     CDN_FN void operator()(int64_t i) const {
-      Slope s = known;
-      if constexpr (LAST) s = op.slope(i);
-      C along = centred(op.x[first + i], s.mean) * s.along;
-      op.dx[first + i] = static_cast<T>(s.scale * (wide(op.dy[first + i]) - s.offset - along));
+      if constexpr (LAST)
+        op(first + i, op.of(i));
+      else
+        op(first + i, known);
     }
   };
   CDN_FN Row row(int64_t r) const {
-    if constexpr (LAST) return {*this, Slope{}, r * channels, channels};
-    return {*this, slope(channel_of(r, channels)), r * inner, inner};
+    if constexpr (LAST) return {op, {}, r * channels, channels};
+    return {op, op.of(channel_of(r, channels)), r * inner, inner};
   }
 };
+
+template <class Op>
+void each_by_channel(Call& call, int64_t batch, int64_t channels, int64_t inner, Op op) {
+  if (batch * channels * inner == 0) return;
+  if (inner == 1)
+    each_row(call, batch, channels, ByChannel<Op, true>{op, channels, inner});
+  else
+    each_row(call, batch * channels, inner, ByChannel<Op, false>{op, channels, inner});
+}
 
 // The sums of dy * (x - mean) and of dy: of each row along inner, or where that is 1 of each
 // channel and then the gradients of weight and bias. x is taken from the first element; what that
@@ -250,12 +255,7 @@ CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t v
     T* to = call.out<T>(y, "y", n);
     const T* from = call.in<T>(x, "x", n);
     Channel<T> channel = channel_of<T>(call, mean, var, weight, bias, channels, eps);
-    if (n == 0) return;
-    if (inner == 1)
-      each_row(call, batch, channels, Normalize<T, true>{channel, to, from, channels, inner});
-    else
-      each_row(call, batch * channels, inner,
-               Normalize<T, false>{channel, to, from, channels, inner});
+    each_by_channel(call, batch, channels, inner, Normalize<T>{channel, to, from});
   });
 }
 
@@ -295,16 +295,8 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
     Channel<T> channel = channel_of<T>(call, mean, var, weight, 0, channels, eps);
     const double* along = call.optional<double>(dweight, "dweight", channels);
     const double* sum = call.optional<double>(dbias, "dbias", channels);
-    if (n == 0) return;
-    double share = 1 / static_cast<double>(batch * inner);
-    auto by = [&](auto last, int64_t rows, int64_t cols) {
-      each_row(call, rows, cols,
-               NormalizeGrad<T, last.value>{channel, to, upstream, from, along, sum, channels,
-                                            inner, share});
-    };
-    if (inner == 1)
-      by(std::true_type{}, batch, channels);
-    else
-      by(std::false_type{}, batch * channels, inner);
+    const double share = 1 / static_cast<double>(batch * inner);
+    each_by_channel(call, batch, channels, inner,
+                    NormalizeGrad<T>{channel, to, upstream, from, along, sum, share});
   });
 }

@@ -2,46 +2,27 @@
 // zeroing, an exponential moving average, and taking out the scale of a loss. A factor that was
 // computed is read from device memory by the kernel that needs it, so that nothing has to wait for
 // it.
-#include "ops/optim/clock.h"
+#include "ops/optim/elements.h"
+#include "ops/reduce/norm.h"
 
 using namespace cdn;
 
 namespace {
 
-constexpr int64_t CHUNK_SIZE = 1024;  // of what is done element by element
-constexpr int64_t PARTIAL_SIZE =
-    16384;  // elements of a partial sum; fixed, so that sums do not depend on the device
+// Elements of a partial sum; fixed, so that sums do not depend on the device.
+constexpr int64_t PARTIAL_SIZE = 16384;
 
 // ---- the norm: a sum for each chunk, then the sum of those and its root
 
-enum class Power { ONE, TWO, ANY, LARGEST };
-
-template <Power POWER> struct PowerSum {
-  using Acc = double;
-  double p;
-  CDN_FN double start() const { return 0; }
-  CDN_FN double join(double a, double b) const {
-    return POWER == Power::LARGEST ? fn::larger(a, b) : a + b;
-  }
-  CDN_FN double of(double x) const {
-    if (POWER == Power::TWO) return x * x;
-    double size = x < 0 ? -x : x;
-    return POWER == Power::ANY ? fn::pow(size, p) : size;
-  }
-  CDN_FN double root(double sum) const {
-    return POWER == Power::TWO ? fn::sqrt(sum) : POWER == Power::ANY ? fn::pow(sum, 1 / p) : sum;
-  }
-};
-
-template <class T, Power POWER> struct PartialSums : PowerSum<POWER> {
+template <class T, class Rule> struct PartialSums : Rule {
   Tensors<1> table;
   double* partial;
 
   struct Row {
     const T* x;
     int64_t count;
-    PowerSum<POWER> power;
-    CDN_FN double load(int64_t i) const { return power.of(static_cast<double>(wide(x[i]))); }
+    Rule rule;
+    CDN_FN double load(int64_t i) const { return rule.term(static_cast<double>(wide(x[i]))); }
   };
   CDN_FN Row row(int64_t c) const {
     Chunk<1> chunk = chunk_of<PARTIAL_SIZE>(table, c);
@@ -50,52 +31,15 @@ template <class T, Power POWER> struct PartialSums : PowerSum<POWER> {
   CDN_FN void store(int64_t c, double sum) const { partial[c] = sum; }
 };
 
-template <Power POWER> struct TotalNorm : PowerSum<POWER> {
+template <class Rule> struct TotalNorm : Rule {
   const double* partial;
   double* y;
   CDN_FN double load(int64_t at, int64_t) const { return partial[at]; }
-  CDN_FN void store(int64_t, double sum) const { *y = this->root(sum); }
+  CDN_FN void store(int64_t, double sum) const { *y = this->result(sum); }
 };
 
-template <Power POWER, class T>
-void norm(Call& call, double* y, const std::vector<Tensors<1>>& tables, double p) {
-  const PowerSum<POWER> power{p};
-  int64_t chunks = 0;
-  for (const auto& table : tables) chunks += table.chunks();
-  double *partial = call.scratch<double>(chunks), *next = partial;
-  for (const auto& table : tables) {
-    reduce_each(call, table.chunks(), PartialSums<T, POWER>{power, table, next});
-    next += table.chunks();
-  }
-  reduce(call, 1, chunks, 1, TotalNorm<POWER>{power, partial, y});
-}
+// ---- element by element
 
-// ---- element by element; the first list, which is written, is of type Y
-
-template <class T, class Y, int LISTS, class F> struct Elements {
-  Tensors<LISTS> table;
-  F f;
-
-  struct Row {
-    Chunk<LISTS> chunk;
-    int64_t count;
-    F f;
-    CDN_FN void operator()(int64_t i) const {
-      Compute<T> x[LISTS];
-      x[0] = wide(chunk.template list<Y>(0)[i]);
-      for (int l = 1; l < LISTS; l++) x[l] = wide(chunk.template list<T>(l)[i]);
-      chunk.template list<Y>(0)[i] = static_cast<Y>(f(x));
-    }
-  };
-  CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, 0, f};
-    if (row.f.begin()) row.count = chunk.count;
-    return row;
-  }
-};
-
-// begin() is called once for each chunk, and says whether there is anything to do.
 struct Always {
   CDN_FN bool begin() const { return true; }
 };
@@ -182,19 +126,13 @@ struct UpdateScale {
   }
 };
 
-// make(zero) gives the functor in the type of `zero`. WIDE: the first list is. `advance` comes
-// first, once all was checked.
+// make(zero) gives the functor in the type of `zero`. WIDE: the first list is.
 template <bool WIDE = false, int LISTS, class Make>
 void elements(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count,
               int32_t dtype, Make make, const Advance<LerpValues>& advance = {}) {
   with_float(dtype, [&]<class T>(T) {
     using Y = typename std::conditional<WIDE, Compute<T>, T>::type;
-    const auto f = make(Compute<T>{});
-    const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, sizes, count);
-    advance.queue(call);
-    for (const auto& table : tables)
-      each_row(call, table.chunks(), CHUNK_SIZE,
-               Elements<T, Y, LISTS, std::decay_t<decltype(f)>>{table, f});
+    each_element<T, Y>(call, lists, sizes, count, make(Compute<T>{}), advance);
   });
 }
 
@@ -208,10 +146,16 @@ CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* siz
     with_float(dtype, [&]<class T>(T) {
       const List lists[] = {{xs, "xs", false, false}};
       const auto tables = read_lists<PARTIAL_SIZE, T>(call, lists, sizes, count);
-      if (p == 1) return norm<Power::ONE, T>(call, to, tables, p);
-      if (p == 2) return norm<Power::TWO, T>(call, to, tables, p);
-      if (std::isinf(p)) return norm<Power::LARGEST, T>(call, to, tables, p);
-      norm<Power::ANY, T>(call, to, tables, p);
+      int64_t chunks = 0, first = 0;
+      for (const auto& table : tables) chunks += table.chunks();
+      double* partial = call.scratch<double>(chunks);
+      with_norm<double>(p, [&]<class Rule>(Rule rule) {
+        for (const auto& table : tables) {
+          reduce_each(call, table.chunks(), PartialSums<T, Rule>{rule, table, partial + first});
+          first += table.chunks();
+        }
+        reduce(call, 1, chunks, 1, TotalNorm<Rule>{rule, partial, to});
+      });
     });
   });
 }

@@ -3,41 +3,24 @@
 // computed and, but for the parameter, kept in Compute<T>: a mean stored in 16 bits would stand
 // still or vanish. What depends on the number of the step is computed by one thread before, in
 // float64 (clock.h), and taken by a rule's begin().
-#include "ops/optim/clock.h"
+#include "ops/optim/elements.h"
 
 using namespace cdn;
 
 namespace {
 
-constexpr int64_t CHUNK_SIZE = 1024;  // small, since layers have many tensors of few elements
-
-template <class T, class Rule> struct Step {
-  static constexpr int LISTS = 2 + Rule::STATES;
-  Tensors<LISTS> table;
+template <class Rule> struct Step {
+  using C = typename Rule::Compute;
   Rule rule;
   const Clock* clock;
   bool maximize;
-
-  struct Row {
-    Chunk<LISTS> chunk;
-    int64_t count;
-    Rule rule;
-    bool maximize;
-    CDN_FN void operator()(int64_t i) const {
-      using C = Compute<T>;
-      T* param = chunk.template list<T>(0);
-      C p = wide(param[i]), g = wide(chunk.template list<T>(1)[i]), s[LISTS];  // LISTS: never empty
-      for (int k = 0; k < Rule::STATES; k++) s[k] = chunk.template list<C>(2 + k)[i];
-      rule(p, maximize ? -g : g, s);
-      for (int k = 0; k < Rule::STATES; k++) chunk.template list<C>(2 + k)[i] = s[k];
-      param[i] = static_cast<T>(p);
-    }
-  };
-  CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, clock->runs != 0 ? chunk.count : 0, rule, maximize};
-    row.rule.begin(*clock);
-    return row;
+  CDN_FN bool begin() {
+    rule.begin(*clock);
+    return clock->runs != 0;
+  }
+  CDN_FN C operator()(C* x) const {
+    rule(x[0], maximize ? -x[1] : x[1], x + 2);
+    return x[0];
   }
 };
 
@@ -76,7 +59,7 @@ template <class C, bool MOMENTUM> struct Sgd : Rule<C, MOMENTUM> {
 };
 
 // The running means that Adam and NAdam share.
-template <class C, int N> struct Moments : Rule<C, N> {
+template <class C> struct Moments {
   C beta1, beta2, rest1, rest2, eps, weight_decay;
   CDN_FN C update(C p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
@@ -94,14 +77,15 @@ struct AdamValues {
     c.value[2] = 1 - c.lr * decay;
   }
 };
-template <class C, bool AMSGRAD> struct Adam : Moments<C, AMSGRAD ? 3 : 2> {
+template <class C, bool AMSGRAD> struct Adam : Rule<C, AMSGRAD ? 3 : 2> {
+  Moments<C> moments;
   C rate = {}, root_correction = {}, shrink = {};
   CDN_FN void begin(const Clock& c) { c.get(rate, root_correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    this->update(p, g, s);
+    moments.update(p, g, s);
     if (AMSGRAD) s[2] = fn::larger(s[2], s[1]);
-    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + this->eps));
+    p -= rate * (s[0] / (fn::sqrt(s[AMSGRAD ? 2 : 1]) / root_correction + moments.eps));
   }
 };
 
@@ -119,13 +103,14 @@ struct NAdamValues {
     c.value[3] = 1 - c.lr * decay;
   }
 };
-template <class C> struct NAdam : Moments<C, 2> {
+template <class C> struct NAdam : Rule<C, 2> {
+  Moments<C> moments;
   C grad_rate = {}, momentum_rate = {}, correction = {}, shrink = {};
   CDN_FN void begin(const Clock& c) { c.get(grad_rate, momentum_rate, correction, shrink); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
-    g = this->update(p, g, s);
-    C scale = fn::sqrt(s[1] / correction) + this->eps;
+    g = moments.update(p, g, s);
+    C scale = fn::sqrt(s[1] / correction) + moments.eps;
     p -= grad_rate * (g / scale);
     p -= momentum_rate * (s[0] / scale);
   }
@@ -193,12 +178,8 @@ int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_
       List lists[2 + Rule::STATES] = {{with.params, "params", true, false},
                                       {with.grads, "grads", false, false}};
       for (int k = 0; k < Rule::STATES; k++) lists[2 + k] = states[k];
-      static_assert(sizeof(Step<T, Rule>) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
-      const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, with.sizes, with.count);
-      advance.queue(call);
-      for (const auto& table : tables)
-        each_row(call, table.chunks(), CHUNK_SIZE,
-                 Step<T, Rule>{table, rule, advance.clock, with.maximize != 0});
+      const Step<Rule> step{rule, advance.clock, with.maximize != 0};
+      each_element<T, T, Rule::STATES>(call, lists, with.sizes, with.count, step, advance);
     });
   });
 }
@@ -207,17 +188,6 @@ int32_t step(const char* name, const Parameters& with, const List (&states)[MAX_
 template <class R, class... N> R rule(N... numbers) {
   return {{}, static_cast<typename R::Compute>(numbers)...};
 }
-template <class R> R rule_of_moments(double beta1, double beta2, double eps, double weight_decay) {
-  using C = typename R::Compute;
-  return {{{},
-           static_cast<C>(beta1),
-           static_cast<C>(beta2),
-           static_cast<C>(1 - beta1),
-           static_cast<C>(1 - beta2),
-           static_cast<C>(eps),
-           static_cast<C>(weight_decay)}};
-}
-
 template <class F> int32_t choose(bool which, F f) {
   return which ? f(std::true_type{}) : f(std::false_type{});
 }
@@ -248,8 +218,8 @@ CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, con
     return step("cdn_adam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
                 {{means, "means"}, {squares, "squares"}, {largest, "largest"}},
                 AdamValues{beta1, beta2, shrinks}, [&](auto zero) {
-                  return rule_of_moments<Adam<decltype(zero), decltype(amsgrad)::value>>(
-                      beta1, beta2, eps, coupled);
+                  return rule<Adam<decltype(zero), decltype(amsgrad)::value>>(
+                      beta1, beta2, 1 - beta1, 1 - beta2, eps, coupled);
                 });
   });
 }
@@ -263,7 +233,8 @@ CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, co
   return step("cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
               {{means, "means"}, {squares, "squares"}},
               NAdamValues{beta1, beta2, momentum_decay, shrinks}, [&](auto zero) {
-                return rule_of_moments<NAdam<decltype(zero)>>(beta1, beta2, eps, coupled);
+                return rule<NAdam<decltype(zero)>>(beta1, beta2, 1 - beta1, 1 - beta2, eps,
+                                                   coupled);
               });
 }
 

@@ -18,21 +18,31 @@ template <class T> T below(T x) {
   }
 }
 
-template <class T> struct Uniform {
-  using C = Compute<T>;
+// y from a stream: F::COUNT numbers of each block of words, the last ones cut off.
+template <class T, class F> struct Drawn {
   T* y;
   int64_t n;
   RandomStream stream;
-  C low, high, last;
+  F f;
   CDN_FN void operator()(int64_t block) const {
-    constexpr int PER = Unit<C>::PER_BLOCK;
-    Words w = stream.block(block);
-    for (int j = 0; j < PER; j++) {
-      int64_t i = block * PER + j;
-      if (i >= n) return;
-      C value = wide(static_cast<T>(
-          fn::fma(high - low, Unit<C>::draw(w, j), low)));  // the same on every device
-      y[i] = static_cast<T>(value < last ? value : last);   // rounding must not reach high
+    T value[F::COUNT];
+    f(stream.block(block), value);
+    for (int j = 0; j < F::COUNT; j++) {
+      int64_t i = block * F::COUNT + j;
+      if (i < n) y[i] = value[j];
+    }
+  }
+};
+
+template <class T> struct Uniform {
+  using C = Compute<T>;
+  static constexpr int COUNT = Unit<C>::PER_BLOCK;
+  C low, high, last;
+  CDN_FN void operator()(const Words& w, T* y) const {
+    for (int j = 0; j < COUNT; j++) {
+      // fma: the same on every device
+      C value = wide(static_cast<T>(fn::fma(high - low, Unit<C>::draw(w, j), low)));
+      y[j] = static_cast<T>(value < last ? value : last);  // rounding must not reach high
     }
   }
 };
@@ -40,19 +50,14 @@ template <class T> struct Uniform {
 // Box and Muller: two uniforms make two normals.
 template <class T> struct Normal {
   using C = Compute<T>;
-  T* y;
-  int64_t n;
-  RandomStream stream;
+  static constexpr int COUNT = Unit<C>::PER_BLOCK;
   C mean, std;
-  CDN_FN void operator()(int64_t block) const {
-    constexpr int PER = Unit<C>::PER_BLOCK;
-    Words w = stream.block(block);
-    for (int j = 0; j < PER; j += 2) {
+  CDN_FN void operator()(const Words& w, T* y) const {
+    for (int j = 0; j < COUNT; j += 2) {
       C radius = fn::sqrt(C(-2) * fn::log(C(1) - Unit<C>::draw(w, j)));
       C angle = C(6.283185307179586476925286766559) * Unit<C>::draw(w, j + 1);
-      int64_t i = block * PER + j;
-      if (i < n) y[i] = static_cast<T>(mean + std * (radius * cosine(angle)));
-      if (i + 1 < n) y[i + 1] = static_cast<T>(mean + std * (radius * sine(angle)));
+      y[j] = static_cast<T>(mean + std * (radius * cosine(angle)));
+      y[j + 1] = static_cast<T>(mean + std * (radius * sine(angle)));
     }
   }
   CDN_FN static float cosine(float x) { return cosf(x); }
@@ -63,29 +68,33 @@ template <class T> struct Normal {
 
 // Scaling by the high half of a product: no division, a bias below range / 2^32.
 struct RandInt {
-  int32_t* y;
-  int64_t n;
-  RandomStream stream;
+  static constexpr int COUNT = 4;
   int32_t low;
   uint32_t range;
-  CDN_FN void operator()(int64_t block) const {
-    Words w = stream.block(block);
-    for (int j = 0; j < 4; j++) {
-      int64_t i = block * 4 + j;
-      if (i >= n) return;
+  CDN_FN void operator()(const Words& w, int32_t* y) const {
+    for (int j = 0; j < COUNT; j++) {
       uint32_t step = static_cast<uint32_t>(static_cast<uint64_t>(w.v[j]) * range >> 32);
-      y[i] = static_cast<int32_t>(static_cast<uint32_t>(low) + step);
+      y[j] = static_cast<int32_t>(static_cast<uint32_t>(low) + step);
     }
   }
 };
+
+template <class T, class F>
+void draw(Call& call, uint32_t y, uint32_t state, int64_t n, int64_t seed, int64_t offset, F f) {
+  T* to = call.out<T>(y, "y", n);
+  const RandomStream stream = random_stream(call, state, seed, offset);
+  each(call, n / F::COUNT + (n % F::COUNT != 0), Drawn<T, F>{to, n, stream, f});
+}
 
 struct Forward {
   uint64_t *state, blocks;
   CDN_FN void operator()(int64_t) const { state[1] += blocks; }
 };
 
-void need_finite(const char* name, double value) {
-  if (!std::isfinite(value)) CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %g; it must be finite", name, value);
+template <class C> C need_finite(const char* name, C value) {
+  if (!std::isfinite(value))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "%s is %g; it must be finite", name, static_cast<double>(value));
+  return value;
 }
 
 }  // namespace
@@ -95,17 +104,11 @@ CDN_API int32_t cdn_uniform(uint32_t y, uint32_t state, int64_t n, double low, d
   return run("cdn_uniform", [&](Call& call) {
     if (low > high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %g, above high, %g", low, high);
     with_float(dtype, [&]<class T>(T) {
-      using C = Compute<T>;
-      need_finite("low", static_cast<C>(static_cast<T>(low)));
-      need_finite("high", static_cast<C>(static_cast<T>(high)));
-      need_finite("high - low",
-                  static_cast<C>(static_cast<T>(high)) - static_cast<C>(static_cast<T>(low)));
-      T* to = call.out<T>(y, "y", n);
-      const RandomStream stream = random_stream(call, state, seed, offset);
-      int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
-      C from = wide(static_cast<T>(low)), end = wide(static_cast<T>(high));
-      C last = from < end ? wide(below(static_cast<T>(high))) : from;
-      each(call, blocks, Uniform<T>{to, n, stream, from, end, last});
+      auto from = need_finite("low", wide(static_cast<T>(low)));
+      auto end = need_finite("high", wide(static_cast<T>(high)));
+      need_finite("high - low", end - from);
+      auto last = from < end ? wide(below(static_cast<T>(high))) : from;
+      draw<T>(call, y, state, n, seed, offset, Uniform<T>{from, end, last});
     });
   });
 }
@@ -115,15 +118,9 @@ CDN_API int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, d
   return run("cdn_normal", [&](Call& call) {
     if (std < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "std is %g; it must not be negative", std);
     with_float(dtype, [&]<class T>(T) {
-      using C = Compute<T>;
-      need_finite("mean", static_cast<C>(static_cast<T>(mean)));
-      need_finite("std", static_cast<C>(static_cast<T>(std)));
-      T* to = call.out<T>(y, "y", n);
-      const RandomStream stream = random_stream(call, state, seed, offset);
-      int64_t blocks = n / Unit<C>::PER_BLOCK + (n % Unit<C>::PER_BLOCK != 0);
-      each(call, blocks,
-           Normal<T>{to, n, stream, static_cast<C>(static_cast<T>(mean)),
-                     static_cast<C>(static_cast<T>(std))});
+      auto centre = need_finite("mean", wide(static_cast<T>(mean)));
+      auto deviation = need_finite("std", wide(static_cast<T>(std)));
+      draw<T>(call, y, state, n, seed, offset, Normal<T>{centre, deviation});
     });
   });
 }
@@ -132,10 +129,8 @@ CDN_API int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, 
                             int64_t seed, int64_t offset) {
   return run("cdn_randint", [&](Call& call) {
     if (low >= high) CDN_FAIL(CDN_BAD_ARGUMENT, "low is %d; it must be below high, %d", low, high);
-    int32_t* to = call.out<int32_t>(y, "y", n);
-    const RandomStream stream = random_stream(call, state, seed, offset);
     uint32_t range = static_cast<uint32_t>(high) - static_cast<uint32_t>(low);
-    each(call, n / 4 + (n % 4 != 0), RandInt{to, n, stream, low, range});
+    draw<int32_t>(call, y, state, n, seed, offset, RandInt{low, range});
   });
 }
 

@@ -1,40 +1,14 @@
 // Norms of x[outer, axis, inner] over axis, and their gradient.
-#include "kernel/sum.h"
 #include "kernel/ties.h"
+#include "ops/reduce/norm.h"
 
 using namespace cdn;
 
 namespace {
 
-// Rules for (sum |x|^p)^(1/p) and its limits; `term` of each element, `result` of what they join
-// to.
-
 template <class T> struct Norm0 : Adding<Sum<T>> {
   CDN_FN Compute<T> term(Compute<T> x) const { return x != 0; }
   CDN_FN Sum<T> result(Sum<T> sum) const { return sum; }
-};
-template <class T> struct Norm1 : Adding<Sum<T>> {
-  CDN_FN Compute<T> term(Compute<T> x) const { return fn::abs(x); }
-  CDN_FN Sum<T> result(Sum<T> sum) const { return sum; }
-};
-struct Norm2 : Adding<double> {
-  CDN_FN double term(double x) const { return x * x; }
-  CDN_FN double result(double sum) const { return fn::sqrt(sum); }
-};
-struct NormP : Adding<double> {
-  double p;
-  CDN_FN double term(double x) const { return fn::pow(fn::abs(x), p); }
-  CDN_FN double result(double sum) const { return fn::pow(sum, 1 / p); }
-};
-// The smallest |x| is the largest -|x|, so that one kernel finds either.
-struct NormInf {
-  using Acc = double;
-  bool smallest;
-  CDN_FN double in_order(double x) const { return smallest ? -x : x; }
-  CDN_FN Acc start() const { return smallest ? -std::numeric_limits<double>::infinity() : 0; }
-  CDN_FN double term(double x) const { return in_order(fn::abs(x)); }
-  CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
-  CDN_FN double result(double value) const { return in_order(value); }
 };
 
 template <class T, class Rule> struct Norm : Rule {
@@ -94,14 +68,10 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
     need_identity(n, p);
     T* to = call.out<T>(y, "y", n.out);
     const T* from = call.in<T>(x, "x", n.in);
-    auto by = [&](auto rule) {
-      reduce(call, outer, axis, inner, Norm<T, decltype(rule)>{rule, from, to});
-    };
-    if (p == 2) return by(Norm2{});
-    if (p == 1) return by(Norm1<T>{});
-    if (p == 0) return by(Norm0<T>{});
-    if (::fabs(p) == std::numeric_limits<double>::infinity()) return by(NormInf{p < 0});
-    by(NormP{{}, p});
+    if (p == 0) return reduce(call, outer, axis, inner, Norm<T, Norm0<T>>{{}, from, to});
+    with_norm<T>(p, [&]<class Rule>(Rule rule) {
+      reduce(call, outer, axis, inner, Norm<T, Rule>{rule, from, to});
+    });
   });
 }
 

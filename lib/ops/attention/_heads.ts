@@ -23,8 +23,8 @@ export interface Columns {
   readonly column: number;
 }
 
-/** What {@linkcode headAttention} is told. */
-export interface HeadOptions {
+// What headAttention() is told.
+interface HeadOptions {
   readonly heads: number;
   /** Features of all heads. */
   readonly width: number;

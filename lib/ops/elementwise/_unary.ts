@@ -7,11 +7,11 @@ import { mul } from "./binary.ts";
 import { cast } from "./_cast.ts";
 import { checkDType } from "../_operands.ts";
 
-/** A kernel of y = f(x): one of `calls`, or a call of one that has parameters. */
-export type Kernel = typeof calls.cdn_relu;
+// A kernel of y = f(x): one of `calls`, or a call of one that has parameters.
+type Kernel = typeof calls.cdn_relu;
 
-/** The same for dx = dy f'(x), from dy and either x or y. */
-export type GradKernel = typeof calls.cdn_relu_grad;
+// The same for dx = dy f'(x), from dy and either x or y.
+type GradKernel = typeof calls.cdn_relu_grad;
 
 /**
  * y = f(x) by a kernel; `gradient` makes x's from y's and from y. `activation` is the name under

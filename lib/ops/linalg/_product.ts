@@ -35,11 +35,9 @@ export interface Product {
   readonly variant?: number | undefined;
 }
 
-/**
- * What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the
- * product's dtype.
- */
-export interface Epilogue {
+// What becomes of a product before it is stored, or beside it; see cdn_matmul_fused. All is of the
+// product's dtype.
+interface Epilogue {
   /** Added to each row: [n]. */
   readonly bias?: Tensor | null | undefined;
   readonly activation?: FusedActivation | undefined;
@@ -56,8 +54,8 @@ export interface Epilogue {
 // As cudeno.h numbers them.
 const activations: Record<FusedActivation, number> = { relu: 1, gelu: 2, geluTanh: 3, silu: 4 };
 
-/** An activation as the library numbers it, 0 for none. */
-export function activationCode(activation: FusedActivation | undefined): number {
+// An activation as the library numbers it, 0 for none.
+function activationCode(activation: FusedActivation | undefined): number {
   return activation === undefined ? 0 : activations[activation];
 }
 
@@ -159,30 +157,30 @@ export function multiplyInto(
 ): void {
   if (c.x.size === 0) return;
   const { m, n, k, batch, transposeA = false, transposeB = false, alpha = 1 } = x;
-  const { backend, code } = c.x;
-  const { functions } = backend;
+  const { code } = c.x;
   const precision = precisionCode(x.precision);
   using views = new DisposableStack();
-  const handleOf = ({ x, offset }: Matrices) =>
-    offset === 0 || x.size === 0 ? x.handle : views.use(x.view(offset, [x.size - offset])).handle;
-  const [to, left, right] = [handleOf(c), handleOf(a), handleOf(b)];
-  const sizes = [m, n, k, a.ld, b.ld, c.ld].map(BigInt) as Six;
+  const from = ({ x, offset }: Matrices) =>
+    offset === 0 || x.size === 0 ? x : views.use(x.view(offset, [x.size - offset]));
+  const [to, left, right] = [from(c), from(a), from(b)];
+  const sizes = [m, n, k, a.ld, b.ld, c.ld] as const;
   const turned = [Number(transposeA), Number(transposeB)] as const;
   const layout = writeLayout(batch, a.strides, b.strides, c.strides);
-  backend.check(
-    alpha === 1
-      ? functions.cdn_matmul(
-        ...[to, left, right, layout, batch.length, ...sizes, ...turned] as const,
-        ...[code, precision, 0] as const,
-      )
-      : functions.cdn_matmul_fused(
-        ...[to, 0, 0, left, right, 0, 0, 0, layout, batch.length, ...sizes, ...turned] as const,
-        ...[alpha, 0, 0, code, code, precision, 0] as const,
-      ),
-  );
+  if (alpha === 1) {
+    call(
+      "cdn_matmul",
+      ...[to, left, right, layout, batch.length, ...sizes, ...turned] as const,
+      ...[code, precision, 0] as const,
+    );
+  } else {
+    call(
+      "cdn_matmul_fused",
+      ...[to, null, null, left, right, null, null, null] as const,
+      ...[layout, batch.length, ...sizes, ...turned] as const,
+      ...[alpha, 0, 0, code, code, precision, 0] as const,
+    );
+  }
 }
-
-type Six = [bigint, bigint, bigint, bigint, bigint, bigint];
 
 /**
  * The product, recorded. Its gradients are products again, summed over the axes along which an

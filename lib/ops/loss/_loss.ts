@@ -2,7 +2,7 @@ import { formatValue } from "../../core/format.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
-import type { calls } from "../../native/calls.ts";
+import { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div } from "../elementwise/binary.ts";
@@ -151,13 +151,25 @@ export function checkWeightShape(
   }
 }
 
+/** The kinds of losses of one number against another, in the order of cudeno.h's numbers. */
+export const lossKinds = [
+  "mse",
+  "l1",
+  "smooth_l1",
+  "huber",
+  "bce",
+  "bce_with_logits",
+  "hinge",
+  "kl_div",
+  "kl_div_log",
+] as const;
+
 /** A loss of one number against another. */
 export interface Pointwise {
   /** The function's name, for messages. */
   op: string;
-  /** Of the losses, and of d loss / d x. */
-  kernel: typeof calls.cdn_mse_loss;
-  gradKernel: typeof calls.cdn_mse_loss_grad;
+  /** The library's name for it. */
+  kind: (typeof lossKinds)[number];
   /** beta, delta or margin. */
   parameter?: number | undefined;
   /**
@@ -182,16 +194,17 @@ export function pointwise(
 }
 
 function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
-  const { op, kernel, gradKernel, parameter = 0 } = loss;
+  const { op, parameter = 0 } = loss;
+  const kind = lossKinds.indexOf(loss.kind);
   const losses = x.make(x.shape);
-  kernel(losses, x, target, x.size, parameter, x.code);
+  calls.cdn_loss(losses, x, target, x.size, parameter, kind, x.code);
   const y = reduceLosses(losses, reduction);
   if (y !== losses) losses.dispose();
 
   // The slope, times the one number that is the gradient of a reduced loss.
   const fused = (grad: Tensor | null, scale: number) => {
     const dx = x.make(x.shape);
-    gradKernel(dx, grad, x, target, x.size, parameter, scale, x.code);
+    calls.cdn_loss_grad(dx, grad, x, target, x.size, parameter, scale, kind, x.code);
     return dx;
   };
   const scale = reduction === "mean" ? 1 / x.size : 1;

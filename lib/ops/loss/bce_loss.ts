@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -27,8 +26,7 @@ export interface BCELossOptions extends LossOptions {
 
 const ofProbabilities: Pointwise = {
   op: "bceLoss",
-  kernel: calls.cdn_bce_loss,
-  gradKernel: calls.cdn_bce_loss_grad,
+  kind: "bce",
   slope: (x, target) => div(sub(x, target), maximum(mul(x, add(neg(x), 1)), 1e-12)),
   // log(1 - x) - log(x), each ending at -100 as in the loss
   targetSlope: (x) => sub(maximum(log1p(neg(x)), -100), maximum(log(x), -100)),

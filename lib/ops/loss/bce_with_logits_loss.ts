@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -27,8 +26,7 @@ export interface BCEWithLogitsLossOptions extends BCELossOptions {
 
 const ofLogits: Pointwise = {
   op: "bceWithLogitsLoss",
-  kernel: calls.cdn_bce_with_logits_loss,
-  gradKernel: calls.cdn_bce_with_logits_loss_grad,
+  kind: "bce_with_logits",
   slope: (x, target) => sub(sigmoid(x), target),
   targetSlope: (x) => neg(x),
 };

@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "../elementwise/binary.ts";
 import { gt } from "../elementwise/compare.ts";
@@ -30,8 +29,7 @@ export function hingeLoss(x: Tensor, target: Tensor, options: HingeLossOptions =
   const loss = pointwise(
     {
       op: "hingeLoss",
-      kernel: calls.cdn_hinge_loss,
-      gradKernel: calls.cdn_hinge_loss_grad,
+      kind: "hinge",
       parameter: margin,
       slope: (x, target) => where(active(x, target), neg(target), 0),
       targetSlope: (x, target) => where(active(x, target), neg(x), 0),

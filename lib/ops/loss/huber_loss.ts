@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sub } from "../elementwise/binary.ts";
 import { neg } from "../elementwise/unary.ts";
@@ -27,8 +26,7 @@ export function huberLoss(x: Tensor, target: Tensor, options: HuberLossOptions =
   return pointwise(
     {
       op: "huberLoss",
-      kernel: calls.cdn_huber_loss,
-      gradKernel: calls.cdn_huber_loss_grad,
+      kind: "huber",
       parameter: delta,
       slope: (x, target) => clamped(sub(x, target), delta),
       targetSlope: (_x, _target, slope) => neg(slope),

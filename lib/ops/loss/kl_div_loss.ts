@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
@@ -22,8 +21,7 @@ export interface KLDivLossOptions {
 
 const ofProbabilities: Pointwise = {
   op: "klDivLoss",
-  kernel: calls.cdn_kl_div_loss,
-  gradKernel: calls.cdn_kl_div_loss_grad,
+  kind: "kl_div",
   slope: (_x, target) => neg(target),
   targetSlope: (x, target) => {
     const counts = ne(target, 0);
@@ -33,8 +31,7 @@ const ofProbabilities: Pointwise = {
 
 const ofLogarithms: Pointwise = {
   op: "klDivLoss",
-  kernel: calls.cdn_kl_div_log_loss,
-  gradKernel: calls.cdn_kl_div_log_loss_grad,
+  kind: "kl_div_log",
   slope: (_x, target) => neg(exp(target)),
   targetSlope: (x, target) => weigh(add(sub(target, x), 1), exp(target)),
 };

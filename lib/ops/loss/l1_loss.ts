@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { neg } from "../elementwise/unary.ts";
 import { type LossOptions, pointwise, reductionOf } from "./_loss.ts";
@@ -17,8 +16,7 @@ export function l1Loss(x: Tensor, target: Tensor, options: LossOptions = {}): Te
   return pointwise(
     {
       op: "l1Loss",
-      kernel: calls.cdn_l1_loss,
-      gradKernel: calls.cdn_l1_loss_grad,
+      kind: "l1",
       slope: null,
       targetSlope: (_x, _target, slope) => neg(slope),
     },

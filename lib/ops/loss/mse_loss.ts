@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { mul, sub } from "../elementwise/binary.ts";
 import { type LossOptions, pointwise, reductionOf } from "./_loss.ts";
@@ -18,8 +17,7 @@ export function mseLoss(x: Tensor, target: Tensor, options: LossOptions = {}): T
   return pointwise(
     {
       op: "mseLoss",
-      kernel: calls.cdn_mse_loss,
-      gradKernel: calls.cdn_mse_loss_grad,
+      kind: "mse",
       slope: (x, target) => mul(sub(x, target), 2),
       targetSlope: (_x, _target, slope) => neg(slope),
     },

@@ -1,4 +1,3 @@
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { div, sub } from "../elementwise/binary.ts";
 import { neg } from "../elementwise/unary.ts";
@@ -31,8 +30,7 @@ export function smoothL1Loss(
   return pointwise(
     {
       op: "smoothL1Loss",
-      kernel: calls.cdn_smooth_l1_loss,
-      gradKernel: calls.cdn_smooth_l1_loss_grad,
+      kind: "smooth_l1",
       parameter: beta,
       slope: beta === 0 ? null : (x, target) => clamped(div(sub(x, target), beta), 1),
       targetSlope: (_x, _target, slope) => neg(slope),

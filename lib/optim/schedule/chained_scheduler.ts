@@ -1,4 +1,4 @@
-import { checkSchedules, checkStates } from "./check.ts";
+import { checkSchedules, checkStates } from "./_check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /**

@@ -1,6 +1,6 @@
 import type { Optimizer } from "../optimizer.ts";
 import { Schedule } from "./schedule.ts";
-import { checkAtLeast0, missing, optionsOf } from "./check.ts";
+import { checkAtLeast0, missing, optionsOf } from "./_check.ts";
 
 /** Options of {@linkcode ExponentialLR}. */
 export interface ExponentialLROptions {

@@ -2,7 +2,7 @@ import { checkNumber } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Schedule } from "./schedule.ts";
-import { optionsOf } from "./check.ts";
+import { optionsOf } from "./_check.ts";
 
 /** From the number of a step to the factor of the base rate. */
 export type LrLambda = (step: number) => number;

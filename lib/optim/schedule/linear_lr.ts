@@ -2,7 +2,7 @@ import { checkInteger, type Complete } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Optimizer } from "../optimizer.ts";
 import { Schedule } from "./schedule.ts";
-import { checkAtLeast0, missing, optionsOf } from "./check.ts";
+import { checkAtLeast0, missing, optionsOf } from "./_check.ts";
 
 /** Options of {@linkcode LinearLR}. */
 export interface LinearLROptions {

@@ -1,7 +1,7 @@
 import { ArgumentError } from "../../native/errors.ts";
 import { checkNumber, checkState, refuse } from "../../core/options.ts";
 import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
-import { checkOptimizer } from "../check.ts";
+import { checkOptimizer } from "../_check.ts";
 
 /** What a schedule needs to go on later; plain JSON. */
 export type ScheduleState = Record<string, unknown>;

@@ -1,6 +1,6 @@
 import { checkInteger } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { checkSchedules, checkStates, optionsOf } from "./check.ts";
+import { checkSchedules, checkStates, optionsOf } from "./_check.ts";
 import { Schedule, type ScheduleState } from "./schedule.ts";
 
 /** Options of {@linkcode SequentialLR}. */

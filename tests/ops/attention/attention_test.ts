@@ -1,9 +1,8 @@
 // Attention beyond the table of cases: masks, layouts, dtypes, dropout, and what it refuses.
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   add,
   autocast,
-  CudenoError,
   devices,
   type DType,
   full,
@@ -20,7 +19,7 @@ import {
   tensor,
   zeros,
 } from "../../../mod.ts";
-import { cleanTest, later, nativeCalls } from "../../fixtures/helpers.ts";
+import { cleanTest, later, nativeCalls, refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 
@@ -30,12 +29,6 @@ function assertNear(found: Tensor, wanted: Tensor, tolerance = 1e-6) {
   for (let i = 0; i < a.length; i++) {
     assert(Math.abs(a[i]! - b[i]!) <= tolerance, `element ${i} is ${a[i]}, not ${b[i]}`);
   }
-}
-
-function refuse(fn: () => unknown, code: string, ...parts: string[]) {
-  const error = assertThrows(fn, CudenoError);
-  assertEquals(error.code, code, error.message);
-  for (const part of parts) assertStringIncludes(error.message, part);
 }
 
 const bits = (rows: number[][]) => tensor(rows, { dtype: "uint8" });

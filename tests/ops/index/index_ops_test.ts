@@ -1,9 +1,8 @@
 // Scans, sorting and indexing beyond the case table: bad input, faults found on the device, the
 // same bits on every run, sizes that are cut into pieces, and the layer.
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   argsort,
-  CudenoError,
   cumsum,
   devices,
   type DType,
@@ -32,17 +31,11 @@ import {
   variance,
   zeros,
 } from "../../../mod.ts";
-import { cleanTest, later } from "../../fixtures/helpers.ts";
+import { cleanTest, later, refuse } from "../../_helpers.ts";
 
 const found = devices().map(({ device }) => device);
 const int = (...values: number[]) => tensor(values, { dtype: "int32" });
 const list = (x: Tensor) => Array.from(x.dataSync());
-
-function refuse(fn: () => unknown, code: string, ...parts: string[]) {
-  const error = assertThrows(fn, CudenoError);
-  assertEquals(error.code, code, error.message);
-  for (const part of parts) assertStringIncludes(error.message, part);
-}
 
 cleanTest("bad input: statistics and scans", () => {
   const a = zeros([2, 3]);

@@ -13,7 +13,7 @@ import {
 } from "../../../mod.ts";
 import { randomFor } from "../../cases.ts";
 import { roundoff } from "../../cases/case.ts";
-import { cleanTest } from "../../fixtures/helpers.ts";
+import { cleanTest } from "../../_helpers.ts";
 import { fusedActivations } from "../../reference.ts";
 
 const names = devices().map(({ device }) => device);

@@ -30,19 +30,12 @@ import {
   zeros,
 } from "../../../mod.ts";
 import { roundoff } from "../../cases/case.ts";
+import { refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 type IntOf = (...values: number[]) => Tensor;
 const int: IntOf = (...values) => tensor(values, { dtype: "int32" });
 const none = { reduction: "none" } as const;
-
-// deno-lint-ignore no-explicit-any -- as assertThrows has it
-type Kind = new (...args: any[]) => Error;
-
-function refuse(fn: () => unknown, kind: Kind, ...parts: string[]) {
-  const { message } = assertThrows(fn, kind);
-  for (const part of parts) assert(message.includes(part), `${message} lacks ${part}`);
-}
 
 const alike = {
   mseLoss,

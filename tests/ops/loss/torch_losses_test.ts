@@ -2,13 +2,7 @@
 import { assertEquals } from "@std/assert";
 import * as cudeno from "../../../mod.ts";
 import { type DeviceName, devices, nn, scope, type Tensor, tensor } from "../../../mod.ts";
-import {
-  assertNear,
-  type Float,
-  readCases,
-  restored,
-  type Stored,
-} from "../../fixtures/recorded.ts";
+import { assertNear, type Float, readCases, restored, type Stored } from "../../_recorded.ts";
 
 interface Recorded {
   loss: string;

@@ -1,6 +1,6 @@
 // Layers that normalise or drop: against PyTorch's recorded steps, and what the case table does not
 // reach.
-import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 import {
   ArgumentError,
   batchNorm,
@@ -24,13 +24,8 @@ import {
   zeros,
 } from "../../../mod.ts";
 import { floats } from "../../cases/case.ts";
-import {
-  assertNear,
-  type Float,
-  readCases,
-  restored,
-  type Stored,
-} from "../../fixtures/recorded.ts";
+import { assertNear, type Float, readCases, restored, type Stored } from "../../_recorded.ts";
+import { refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 
@@ -213,12 +208,6 @@ Deno.test("RMSNorm's eps is by default the machine epsilon of the dtype", () =>
 Deno.test("bad input of norms and dropout is refused before anything runs", () =>
   scope(() => {
     const x = rand([2, 3]);
-    // deno-lint-ignore no-explicit-any -- as assertThrows has it
-    type Kind = new (...args: any[]) => Error;
-    const refuse = (fn: () => unknown, kind: Kind, ...parts: string[]) => {
-      const { message } = assertThrows(fn, kind);
-      for (const part of parts) assert(message.includes(part), `${message} lacks ${part}`);
-    };
     refuse(() => layerNorm(x, 2), ShapeError, "layerNorm", "[2, 3]", "[2]");
     refuse(() => layerNorm(x, []), ShapeError, "normalizedShape");
     refuse(() => layerNorm(x, 3, { weight: ones([2]) }), ShapeError, "weight", "[2]", "[3]");

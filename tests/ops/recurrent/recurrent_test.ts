@@ -17,7 +17,7 @@ import {
   ShapeError,
   type Tensor,
 } from "../../../mod.ts";
-import { cleanTest, later } from "../../fixtures/helpers.ts";
+import { cleanTest, later } from "../../_helpers.ts";
 
 const random = (...shape: number[]) => rand(shape, { low: -1 });
 

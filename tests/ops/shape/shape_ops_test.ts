@@ -1,11 +1,10 @@
 // Slices, joins and selections beyond the table of cases: views, gradients past NaN, bad input, the
 // native checks.
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import {
   arange,
   chunk,
   concat,
-  CudenoError,
   devices,
   flip,
   grad,
@@ -26,15 +25,9 @@ import {
   zeros,
 } from "../../../mod.ts";
 import { writeLayout, writeWindow } from "../../../lib/core/layout.ts";
-import { cleanTest } from "../../fixtures/helpers.ts";
+import { cleanTest, refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
-
-function refuse(fn: () => unknown, code: string, ...parts: string[]) {
-  const error = assertThrows(fn, CudenoError);
-  assertEquals(error.code, code, error.message);
-  for (const part of parts) assertStringIncludes(error.message, part);
-}
 
 cleanTest("slice: one piece of memory is a view, anything else a copy", () => {
   const x = arange(24).reshape([4, 3, 2]);

@@ -13,8 +13,10 @@
 
 #include <cuda_fp16.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "gpu/gemm/fp32_emulation/extremes.h"
 #include "gpu/tile/hopper.h"
 
 namespace cdn {
@@ -98,60 +100,11 @@ struct Share {
 
 #if defined(CDN_HOPPER)
 
-constexpr uint32_t ALL = 0xffffffff, MOST_SLOTS = 32;
+constexpr uint32_t MOST_SLOTS = 32;
 
 // Rows or columns of a unit, its logarithm.
 __device__ __forceinline__ uint32_t log_slots(const SplitWork& s) {
   return s.rows ? LOG_THREADS - s.log_threads : s.log_threads + 2;
-}
-
-// What has been seen of a row: the largest magnitude, and the smallest but 0 less 1, as bits, which
-// order like the numbers; and all bits that are set in any.
-struct alignas(16) Extremes {
-  uint32_t largest = 0, below_smallest = 0xffffffff, bits = 0;
-};
-
-__device__ __forceinline__ void see(Extremes& seen, float x) {
-  const uint32_t magnitude = __float_as_uint(x) & 0x7fffffff;
-  seen.largest = max(seen.largest, magnitude);
-  seen.below_smallest =
-      __viaddmin_u32(magnitude, 0xffffffff, seen.below_smallest);  // 0 - 1 is never the minimum
-  seen.bits |= magnitude;
-}
-__device__ __forceinline__ void join(Extremes& seen, const Extremes& other) {
-  seen.largest = max(seen.largest, other.largest);
-  seen.below_smallest = min(seen.below_smallest, other.below_smallest);
-  seen.bits |= other.bits;
-}
-__device__ __forceinline__ Extremes shuffled(const Extremes& seen, int apart) {
-  Extremes other;
-  other.largest = __shfl_xor_sync(ALL, seen.largest, apart);
-  other.below_smallest = __shfl_xor_sync(ALL, seen.below_smallest, apart);
-  other.bits = __shfl_xor_sync(ALL, seen.bits, apart);
-  return other;
-}
-// Of two, a lane keeps the one that `second` says, with what the lane across has seen of it.
-__device__ __forceinline__ Extremes halved(const Extremes& x, const Extremes& y, bool second,
-                                           int apart) {
-  Extremes kept = x, given = y;
-  if (second) kept = y, given = x;
-  join(kept, shuffled(given, apart));
-  return kept;
-}
-
-// floor(log2 x) for the bits of a positive float.
-__device__ __forceinline__ int32_t exponent_of(uint32_t bits) {
-  return bits >> 23 ? (int32_t)(bits >> 23) - 127 : 31 - __clz((int)bits) - 149;
-}
-
-__device__ __forceinline__ int32_t info_of(const Extremes& x) {
-  constexpr int32_t TOP = 14, RANGE = 28;
-  if (x.largest >= 0x7f800000) return SplitInfo::make(0, SplitInfo::NOT_FINITE);
-  int32_t marks = x.bits & 0x1fff ? 0 : SplitInfo::SHORT;  // at most 11 bits
-  if (x.largest == 0) return SplitInfo::make(0, marks);
-  int32_t top = exponent_of(x.largest);
-  if (top - exponent_of(x.below_smallest + 1) > RANGE) marks |= SplitInfo::LOST;
-  return SplitInfo::make(TOP - top, marks);
 }
 
 // A thread's pieces number turn, turn + 1, …; zeros past the end of a line.
@@ -312,10 +265,9 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3)
   const int apart = s.rows ? 0 : 1;
   const int32_t* infos = scales.infos + (s.rows ? threadIdx.x >> s.log_threads
                                                 : (threadIdx.x & (s.threads() - 1)) * 4);
-  const PowerOfTwo powers[4] = {PowerOfTwo(SplitInfo::exponent(infos[0])),
-                                PowerOfTwo(SplitInfo::exponent(infos[apart])),
-                                PowerOfTwo(SplitInfo::exponent(infos[2 * apart])),
-                                PowerOfTwo(SplitInfo::exponent(infos[3 * apart]))};
+  PowerOfTwo powers[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) powers[i] = PowerOfTwo(SplitInfo::exponent(infos[i * apart]));
   for (uint32_t turn = 0; turn < turns; turn += HELD) {
     if (turn > 0) load_pieces(mine, turn, s.wide, held);
     float16* hi = mine.hi + turn * mine.hi_step;
@@ -331,66 +283,36 @@ __global__ void __launch_bounds__(THREADS, HELD == 4 ? 4 : 3)
 
 constexpr uint64_t FEW = 100;  // blocks that leave many multiprocessors without work
 
-// As few threads as hold a row, or more where there are few rows. Returns the logarithm of a unit's
-// blocks.
-uint32_t share_rows(SplitWork* s, uint32_t held) {
+// As few threads as hold a row, or more where there are few rows.
+void share_rows(SplitWork* s, uint32_t held) {
   auto fits = [&](uint32_t threads, uint32_t pieces) { return threads * pieces * 4 >= s->ld; };
   const uint64_t rows = static_cast<uint64_t>(s->matrices) * s->lines;
   while (s->threads() < THREADS &&
          (!fits(s->threads(), held) ||
           (!fits(s->threads(), 1) && rows << s->log_threads < FEW * THREADS)))
     s->log_threads++;
-  uint32_t log_blocks = 0;
-  while (1u << log_blocks < MOST_BLOCKS && !fits(THREADS << log_blocks, held)) log_blocks++;
-  return log_blocks;
+  while (s->blocks() < MOST_BLOCKS && !fits(THREADS << s->log_blocks, held)) s->log_blocks++;
 }
 
 // Strips of 32 columns fill whole lines of the cache; of 16 there are more, and longer ones fit.
-// Where there has to be a cluster, a larger one costs nothing. Returns the logarithm of a unit's
-// blocks.
-uint32_t share_columns(SplitWork* s, uint32_t held) {
-  uint32_t log_blocks = 0;
-  auto fits = [&] { return s->groups() * held << log_blocks >= s->lines; };
-  auto few = [&] { return static_cast<uint64_t>(s->matrices) * s->strips << log_blocks < FEW; };
+// Where there has to be a cluster, a larger one costs nothing.
+void share_columns(SplitWork* s, uint32_t held) {
+  auto fits = [&] { return s->groups() * held << s->log_blocks >= s->lines; };
+  auto few = [&] { return static_cast<uint64_t>(s->matrices) * s->strips << s->log_blocks < FEW; };
   for (s->log_threads = 3;; s->log_threads = 2) {
     s->strips = (s->ld + s->threads() * 4 - 1) / (s->threads() * 4);
-    for (log_blocks = 0; 1u << log_blocks < MOST_BLOCKS && !fits();) log_blocks++;
+    for (s->log_blocks = 0; s->blocks() < MOST_BLOCKS && !fits();) s->log_blocks++;
     if (s->log_threads == 2 || (fits() && !few())) break;
   }
-  while (few() && log_blocks > 0 && 1u << log_blocks < MOST_BLOCKS) log_blocks++;
-  return log_blocks;
-}
-
-CutOperand prepare(Call& call, const Operand<float>& x, int64_t matrices, int64_t step, int planes,
-                   SplitWork* s) {
-  CutOperand out;
-  out.matrices = matrices;
-  out.lines = x.lines();
-  out.ld = ceil_div(x.length(), 8) * 8;
-  int64_t plane = matrices * out.lines * out.ld;
-  out.planes = call.scratch<float16>(planes * plane);
-  out.info = call.scratch<int32_t>(matrices * x.extent);
-  *s = SplitWork{x.data,
-                 static_cast<uint32_t>(matrices),
-                 static_cast<uint32_t>(out.lines),
-                 static_cast<uint32_t>(x.length()),
-                 static_cast<uint32_t>(out.ld),
-                 x.ld,
-                 step,
-                 wide_lines(x.data, x.ld) && step % 4 == 0,
-                 out.planes,
-                 plane,
-                 out.info,
-                 x.k_contiguous};
-  return out;
+  while (few() && s->log_blocks > 0 && s->blocks() < MOST_BLOCKS) s->log_blocks++;
 }
 
 // Shares both out, and returns the size of the clusters.
 uint32_t share(SplitBoth* both, uint32_t held) {
   uint32_t most = 0;
   for (SplitWork& s : both->of) {
-    s.log_blocks = s.rows ? share_rows(&s, held) : share_columns(&s, held);
-    if (most < s.log_blocks) most = s.log_blocks;
+    s.rows ? share_rows(&s, held) : share_columns(&s, held);
+    most = std::max(most, s.log_blocks);
   }
   for (SplitWork& s : both->of) {
     if (s.log_blocks > 0) s.log_blocks = most;
@@ -399,15 +321,35 @@ uint32_t share(SplitBoth* both, uint32_t held) {
   return 1u << most;
 }
 
+CutOperand prepare(Call& call, const Operand<float>& x, int64_t count, int64_t step, int planes,
+                   SplitWork* s) {
+  const int64_t matrices = step ? count : 1, lines = x.lines(), ld = ceil_div(x.length(), 8) * 8,
+                plane = matrices * lines * ld;
+  const CutOperand out{call.scratch<float16>(planes * plane),
+                       call.scratch<int32_t>(matrices * x.extent), matrices, lines, ld};
+  *s = {x.data,
+        static_cast<uint32_t>(matrices),
+        static_cast<uint32_t>(lines),
+        static_cast<uint32_t>(x.length()),
+        static_cast<uint32_t>(ld),
+        x.ld,
+        step,
+        wide_lines(x.data, x.ld) && x.length() % 4 == 0 && step % 4 == 0,
+        out.planes,
+        plane,
+        out.info,
+        x.k_contiguous};
+  return out;
+}
+
 }  // namespace
 
 CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& batch, int planes) {
   constexpr int64_t SHORT_K =
       128;  // for which few registers are enough, and more blocks find their place
   SplitBoth both;
-  CutProduct out;
-  out.a = prepare(call, p.a, batch.a_step ? batch.count : 1, batch.a_step, planes, &both.of[0]);
-  out.b = prepare(call, p.b, batch.b_step ? batch.count : 1, batch.b_step, planes, &both.of[1]);
+  const CutProduct out{prepare(call, p.a, batch.count, batch.a_step, planes, &both.of[0]),
+                       prepare(call, p.b, batch.count, batch.b_step, planes, &both.of[1])};
   if (both.of[0].rows) std::swap(both.of[0], both.of[1]);  // columns take longer
   const bool few = p.k() <= SHORT_K;
   auto kernel = planes == 2 ? (few ? split<2, 4> : split<2, 8>) : (few ? split<1, 4> : split<1, 8>);

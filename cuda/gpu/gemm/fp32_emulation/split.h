@@ -58,6 +58,7 @@ CutProduct split_operands(Call& call, const Product<float>& p, const Matrices& b
 // 2^exponent for -252 <= exponent <= 254, as two factors.
 struct PowerOfTwo {
   float first, second;
+  PowerOfTwo() = default;
   CDN_FN explicit PowerOfTwo(int32_t exponent) {
     int32_t half = exponent >> 1;
     first = bits_as<float>((half + 127) << 23);

@@ -27,17 +27,29 @@ __global__ void __launch_bounds__(BLOCK) matmul_naive(Product<T> p, Layout batch
 }
 
 // Copies `EXTENT` vectors by `DEPTH` of an operand into shared memory as shared[k][i], with zeros
-// outside the operand. Neighbouring threads read along the direction that is contiguous in memory.
-// PITCH is odd or padded by the caller.
-template <int EXTENT, int DEPTH, int PITCH, class T>
+// outside the operand. Neighbouring threads read along the direction that is contiguous in memory,
+// W numbers each: 1 here, a pack in the last step, whose operands' lines hold whole packs. An
+// operand that is contiguous along k is transposed on the way: the parts of a pack go to as many
+// rows of shared memory. PITCH is odd or padded by the caller.
+template <int EXTENT, int DEPTH, int W, int PITCH, class T>
 __device__ void load_tile(T (*shared)[PITCH], const Operand<T>& x, int64_t first, int64_t k_first) {
-  static_assert(PITCH >= EXTENT && EXTENT * DEPTH % BLOCK == 0,
-                "every thread loads the same number");
+  static_assert(EXTENT * DEPTH % (BLOCK * W) == 0 && PITCH >= EXTENT && PITCH % W == 0,
+                "every thread loads as many packs, to aligned places");
 #pragma unroll
-  for (int e = threadIdx.x; e < EXTENT * DEPTH; e += BLOCK) {
-    int i = x.k_contiguous ? e / DEPTH : e % EXTENT;
-    int kk = x.k_contiguous ? e % DEPTH : e / EXTENT;
-    shared[kk][i] = x.at_or_zero(first + i, k_first + kk);
+  for (int e = threadIdx.x; e < EXTENT * DEPTH / W; e += BLOCK) {
+    int i = x.k_contiguous ? e / (DEPTH / W) : e % (EXTENT / W) * W;
+    int kk = x.k_contiguous ? e % (DEPTH / W) * W : e / (EXTENT / W);
+    int64_t from =
+        x.k_contiguous ? (first + i) * x.ld + k_first + kk : (k_first + kk) * x.ld + first + i;
+    Pack<T, W> pack = {};
+    if (first + i < x.extent && k_first + kk < x.k)
+      pack = *reinterpret_cast<const Pack<T, W>*>(x.data + from);
+    if (x.k_contiguous) {
+#pragma unroll
+      for (int j = 0; j < W; j++) shared[kk + j][i] = pack.v[j];
+    } else {
+      *reinterpret_cast<Pack<T, W>*>(&shared[kk][i]) = pack;
+    }
   }
 }
 
@@ -56,8 +68,8 @@ __global__ void __launch_bounds__(BLOCK) matmul_tiled(Product<T> p, Batch batch,
   T sum[ROWS] = {};  // rows y, y + 8, y + 16, y + 24
 
   for (int64_t k = 0; k < p.k(); k += TILE) {
-    load_tile<TILE, TILE>(a, p.a, first_row, k);
-    load_tile<TILE, TILE>(b, p.b, first_col, k);
+    load_tile<TILE, TILE, 1>(a, p.a, first_row, k);
+    load_tile<TILE, TILE, 1>(b, p.b, first_col, k);
     __syncthreads();
 #pragma unroll
     for (int kk = 0; kk < TILE; kk++)

@@ -17,8 +17,8 @@ template <class Tile, class PartA, class PartB> struct MmaSums {
   // Packs of a line are exchanged so that the rows that lanes write at once, neighbours or, where
   // a's groups are spread, fours apart, lie in different banks.
   static __device__ __forceinline__ int place(int row, int col) {
-    int r = PartA::SPREAD ? row / 4 : row;
-    return row * COLS + (col / 4 ^ (r % 4 * 2 + r % 2)) * 4 + col % 4;
+    const uint32_t line = (uint32_t)row, r = PartA::SPREAD ? line / 4 : line, c = (uint32_t)col;
+    return (int)(line * COLS + (c / 4 ^ (r % 4 * 2 + r % 2)) * 4 + c % 4);
   }
 
   // put(row, column, pack) for a warp's sums, whose first are of this row and column: packs of 4,

@@ -23,8 +23,7 @@ struct OuterWork {
 // Of lines in shared memory: whole packs of four, and a bank's shift from one to the next.
 CDN_FN constexpr int outer_pitch(int extent) { return (extent + 7) / 4 * 4; }
 
-constexpr int OUTER_ROWS = 4;
-template <class T> constexpr int OUTER_COLUMNS = 16 / static_cast<int>(sizeof(T));
+constexpr int OUTER_ROWS = 4;  // of a thread, by a pack's columns
 
 // Vectors [first, first + count) of an operand into shared memory, [k][place(i)].
 template <int N, class T> struct OuterTile {
@@ -43,53 +42,68 @@ template <int N, class T> struct OuterTile {
   template <class Place> __device__ void write(Compute<T>* shared, int pitch, Place place) {
     if (along_k) {
       const SmallDivisor by(k);
-      auto put = [&](int, int e, T value) {
+      reader.write_all([&](int, int e, T value) {
         int i = by(e);
         shared[(e - i * k) * pitch + place(i)] = wide(value);
-      };
-      reader.write(put);
-      reader.rest(put);
+      });
     } else {
-      auto put = [&](int kk, int i, T value) { shared[kk * pitch + place(i)] = wide(value); };
-      reader.write(put);
-      reader.rest(put);
+      reader.write_all(
+          [&](int kk, int i, T value) { shared[kk * pitch + place(i)] = wide(value); });
     }
   }
 };
 
-template <class T> __device__ __forceinline__ uint32_t pair_of(float low, float high) {
+// v from `from` on, in packs of N, of which one begins every N * apart numbers.
+template <int N, int COUNT, class C>
+__device__ __forceinline__ void read_packs(C (&v)[COUNT], const C* from, int apart) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += N) {
+    const Pack<C, N> pack = *reinterpret_cast<const Pack<C, N>*>(from + i * apart);
+#pragma unroll
+    for (int j = 0; j < N; j++) v[i + j] = pack.v[j];
+  }
+}
+
+template <class T, int W, class C> __device__ __forceinline__ Pack<T, W> rounded(const C (&v)[W]) {
+  Pack<T, W> out;
+#pragma unroll
+  for (int w = 0; w < W; w++) out.v[w] = T(v[w]);
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  if constexpr (std::is_same<T, bfloat16>::value)
-    return bfloat16_pair(__float_as_uint(low), __float_as_uint(high));
+  if constexpr (std::is_same<T, bfloat16>::value)  // the same, two by one instruction
+#pragma unroll
+    for (int w = 0; w < W; w += 2) {
+      const uint32_t pair = bfloat16_pair(__float_as_uint(v[w]), __float_as_uint(v[w + 1]));
+      memcpy(&out.v[w], &pair, 4);
+    }
 #endif
-  return T(low).bits | static_cast<uint32_t>(T(high).bits) << 16;
+  return out;
 }
 
 // `count` numbers of a line of c by `lanes` threads, of which this one is tx: numbers 2 (tx + lanes
-// i) and the next, v[i]. If c is not at a word's boundary, words are put together of two threads'
-// numbers. All threads of a warp call it.
-template <int PAIRS, class T>
+// i) and the next, pair i of `out`. If c is not at a word's boundary, words are put together of two
+// threads' numbers. All threads of a warp call it.
+template <int W, class T>
 __device__ __forceinline__ void store_pairs(T* c, int count, int tx, int lanes,
-                                            const uint32_t (&v)[PAIRS]) {
+                                            const Pack<T, W>& out) {
   const bool odd = reinterpret_cast<uintptr_t>(c) & 2;
   const int width = lanes < 32 ? lanes : 32, lane = tx & (width - 1);
 #pragma unroll
-  for (int i = 0; i < PAIRS; i++) {
+  for (int i = 0; i < W / 2; i++) {
     const int at = 2 * (tx + lanes * i);
-    const uint32_t next = __shfl_down_sync(0xffffffffu, v[i], 1, width);
-    T number[2];
-    memcpy(number, &v[i], 4);
+    uint32_t pair;
+    memcpy(&pair, &out.v[2 * i], 4);
+    const uint32_t next = __shfl_down_sync(0xffffffffu, pair, 1, width);
     if (!odd) {
       if (at + 1 < count)
-        *reinterpret_cast<uint32_t*>(c + at) = v[i];
+        *reinterpret_cast<uint32_t*>(c + at) = pair;
       else if (at < count)
-        c[at] = number[0];
+        c[at] = out.v[2 * i];
     } else {
-      if (lane == 0 && at < count) c[at] = number[0];
+      if (lane == 0 && at < count) c[at] = out.v[2 * i];
       if (lane + 1 < width && at + 2 < count)
-        *reinterpret_cast<uint32_t*>(c + at + 1) = v[i] >> 16 | next << 16;
+        *reinterpret_cast<uint32_t*>(c + at + 1) = pair >> 16 | next << 16;
       else if (at + 1 < count)
-        c[at + 1] = number[1];
+        c[at + 1] = out.v[2 * i + 1];
     }
   }
 }
@@ -98,7 +112,10 @@ template <bool WIDE, class T>
 __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS)
     outer_products(Product<T> p, Batch batch, OuterWork work) {
   using C = Compute<T>;
-  constexpr int W = OUTER_COLUMNS<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4;
+  constexpr int W = PACK<T>, ROWS = OUTER_ROWS, PIECE = W < 4 ? W : 4,
+                SIDE = WIDE         ? PIECE
+                       : is_half<T> ? 2
+                                    : 1;  // neighbouring columns of a thread
   extern __shared__ __align__(32) char memory[];
 #if defined(CDN_HOPPER)
   hopper::wait_for_previous_kernel();
@@ -151,29 +168,8 @@ __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS)
 #pragma unroll 2
     for (int kk = 0; kk < k; kk++, u += a_pitch, v += b_pitch) {
       C x[ROWS], y[W];
-#pragma unroll
-      for (int r = 0; r < ROWS; r += PIECE) {
-        auto pack = *reinterpret_cast<const Pack<C, PIECE>*>(u + r);
-#pragma unroll
-        for (int i = 0; i < PIECE; i++) x[r + i] = pack.v[i];
-      }
-      if constexpr (WIDE) {
-#pragma unroll
-        for (int w = 0; w < W; w += PIECE) {
-          auto pack = *reinterpret_cast<const Pack<C, PIECE>*>(v + w * lanes + tx * PIECE);
-#pragma unroll
-          for (int i = 0; i < PIECE; i++) y[w + i] = pack.v[i];
-        }
-      } else if constexpr (is_half<T>) {
-#pragma unroll
-        for (int w = 0; w < W; w += 2) {
-          auto pack = *reinterpret_cast<const Pack<C, 2>*>(v + w * lanes + 2 * tx);
-          y[w] = pack.v[0], y[w + 1] = pack.v[1];
-        }
-      } else {
-#pragma unroll
-        for (int w = 0; w < W; w++) y[w] = v[w * lanes + tx];
-      }
+      read_packs<PIECE>(x, u, 1);
+      read_packs<SIDE>(y, v + tx * SIDE, lanes);
 #pragma unroll
       for (int r = 0; r < ROWS; r++)
 #pragma unroll
@@ -183,28 +179,16 @@ __global__ void __launch_bounds__(BLOCK, OUTER_BLOCKS)
     const int rows_left = least(p.m() - row, ROWS);
 #pragma unroll
     for (int r = 0; r < ROWS; r++, c += n) {
-      if constexpr (is_half<T>) {
-        uint32_t pairs[W / 2];
-#pragma unroll
-        for (int i = 0; i < W / 2; i++) pairs[i] = pair_of<T>(sum[r][2 * i], sum[r][2 * i + 1]);
-        if constexpr (WIDE) {
-          Pack<T, W> pack;
-          memcpy(&pack, pairs, sizeof pack);
-          if (r < rows_left && tx * W < columns_left)
-            *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
-        } else {
-          store_pairs(c, r < rows_left ? columns_left : 0, tx, lanes, pairs);
-        }
-      } else if constexpr (WIDE) {  // a pack is inside or outside as a whole
-        Pack<T, W> pack;
-#pragma unroll
-        for (int w = 0; w < W; w++) pack.v[w] = sum[r][w];
-        if (r < rows_left && tx * W < columns_left)
-          *reinterpret_cast<Pack<T, W>*>(c + tx * W) = pack;
+      const int left = r < rows_left ? columns_left : 0;
+      const Pack<T, W> out = rounded<T>(sum[r]);
+      if constexpr (WIDE) {  // a pack is inside or outside as a whole
+        if (tx * W < left) *reinterpret_cast<Pack<T, W>*>(c + tx * W) = out;
+      } else if constexpr (is_half<T>) {
+        store_pairs(c, left, tx, lanes, out);
       } else {
 #pragma unroll
         for (int w = 0; w < W; w++)
-          if (r < rows_left && tx + w * lanes < columns_left) c[tx + w * lanes] = sum[r][w];
+          if (tx + w * lanes < left) c[tx + w * lanes] = out.v[w];
       }
     }
     if (last) return;

@@ -4,10 +4,8 @@
 
 namespace cdn {
 
-// c = a b if the product is thin; false, and nothing done, if it is not.
-bool try_matmul_thin(Call& call, const Product<float>& p, const Layout& batch);
-bool try_matmul_thin(Call& call, const Product<double>& p, const Layout& batch);
-bool try_matmul_thin(Call& call, const Product<float16>& p, const Layout& batch);
-bool try_matmul_thin(Call& call, const Product<bfloat16>& p, const Layout& batch);
+// c = a b if the product is skinny; false, and nothing done, if it is not. T is float, double,
+// float16 or bfloat16.
+template <class T> bool try_matmul_thin(Call& call, const Product<T>& p, const Layout& batch);
 
 }  // namespace cdn

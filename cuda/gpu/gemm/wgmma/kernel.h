@@ -344,20 +344,34 @@ template <class Tile, int COUNT>
 __device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Tile::T* c,
                                             typename Tile::T* part, const WgmmaWork& w, int row,
                                             int col) {
-  const int lane = (int)threadIdx.x % 32, first = (int)threadIdx.x / 32 % 4 * 16;
-  row += first;
+  using T = typename Tile::T;
+  constexpr int LINES = 4, EACH = Tile::OUT_COLS / 32;
+  const int lane = (int)threadIdx.x % 32, warp_line = (int)threadIdx.x / 32 % 4 * 16;
+  row += warp_line;
+  // The swizzle repeats every eight lines: where the lane's first column is in each of four.
+  const T* at[LINES];
+#pragma unroll
+  for (int i = 0; i < LINES; i++) at[i] = part + warp_line * 64 + (lane / 8 ^ i) * 8 + lane % 8;
 #pragma unroll
   for (int from = 0; from < Tile::BN; from += Tile::OUT_COLS) {
     __syncwarp();
     put_boxes<Tile>(d, part, from);
     __syncwarp();
-    const int last = min(Tile::OUT_COLS, w.n - col - from);
-    for (int line = 0; line < 16 && row + line < w.m; line++) {
-      typename Tile::T* to = c + (int64_t)(row + line) * w.n + col + from;
-      const typename Tile::T* own = part + (first + line) * 64;
+    const int rows = w.m - row, cols = w.n - col - from - lane;
+    T* to = c + (int64_t)row * w.n + col + from + lane;
 #pragma unroll
-      for (int j = lane; j < Tile::OUT_COLS; j += 32)
-        if (j < last) to[j] = own[j / 64 * 64 * 64 + (j % 64 / 8 ^ line % 8) * 8 + j % 8];
+    for (int first = 0; first < 16; first += LINES) {
+      T v[LINES][EACH];
+#pragma unroll
+      for (int i = 0; i < LINES; i++)
+#pragma unroll
+        for (int j = 0; j < EACH; j++)
+          v[i][j] = at[i][(first + i) * 64 + j / 2 * 64 * 64 + (j % 2 * 4 ^ first & 4) * 8];
+#pragma unroll
+      for (int i = 0; i < LINES; i++, to += w.n)
+#pragma unroll
+        for (int j = 0; j < EACH; j++)
+          if (first + i < rows && 32 * j < cols) to[32 * j] = v[i][j];
     }
   }
 }
@@ -589,7 +603,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
 #endif
 }
 
-// The kernels, by their tile: bfloat16.cu and the like, a file each, as they take long to compile.
+// The kernels, by their tile: a file for each dtype, as they take long to compile.
 struct WgmmaKernel {
   const void* function;
   int threads, shared_bytes;

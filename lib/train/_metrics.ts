@@ -12,21 +12,7 @@ import { argmax } from "../ops/reduce/argmax.ts";
 import { sum } from "../ops/reduce/sum.ts";
 import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
-
-/**
- * A metric that trainers know by name: `"accuracy"`, the share of right answers among those that
- * count.
- *
- * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest
- * class, against a class number, where that is not its ignoreIndex, or against the highest of the
- * target's probabilities; of bceLoss(), bceWithLogitsLoss() and hingeLoss() each element, which is
- * a yes above 0.5 (of logits and scores: above 0), as its target is above 0.5. With any other loss
- * the shapes do: the highest class of [n, classes, …], or else of [n, …, classes], against class
- * numbers [n, …], where they are not -100; that of [n, classes, …] against the highest of a target
- * of that shape; and each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss
- * that was scaled, or has a penalty added, is still the loss that it was.
- */
-export type MetricName = "accuracy";
+import type { MetricName } from "./trainer.ts";
 
 /**
  * A sum of numbers of the host and of the device; those stay there, so that adding to it waits for

@@ -3,6 +3,7 @@ import type { Backend } from "../core/backend.ts";
 import { checkOptions, isTensor, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
+import type { ZeroGradOptions } from "./optimizer.ts";
 
 /**
  * The handles of tensors, as the library takes lists of them, in a list that is given; in the
@@ -109,12 +110,6 @@ export function gradientsOf(
     kept.set(first, lists);
   }
   return lists.parts;
-}
-
-/** Options of zeroGrad(). */
-export interface ZeroGradOptions {
-  /** Whether to free the gradients, the default, or to fill them with 0 in their places. */
-  setToNone?: boolean | undefined;
 }
 
 /** What the zeroGrad() of modules and optimizers do. */

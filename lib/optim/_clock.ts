@@ -1,4 +1,5 @@
 import { keep } from "../core/scope.ts";
+import { call } from "../native/call.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ParameterState } from "./batch.ts";
 
@@ -30,15 +31,14 @@ export class Clock {
     this.set(step, extra);
   }
 
-  /** The handle, with this learning rate there. */
-  at(lr: number): number {
-    const { backend, handle } = this.#tensor;
+  /** The clock as the library takes it, with this learning rate there. */
+  at(lr: number): Tensor {
     if (lr !== this.#lr) {
       changed[0] = lr;
-      backend.check(backend.functions.cdn_write(handle, changed, 8n, 8n));
+      call("cdn_write", this.#tensor, changed, 8n, 8n);
       this.#lr = lr;
     }
-    return handle;
+    return this.#tensor;
   }
 
   /** Goes on from a step. */

@@ -1,7 +1,8 @@
 import type { Complete } from "../core/options.ts";
+import { call } from "../native/call.ts";
 import type { AdamOptions } from "./adam.ts";
 import type { Batch } from "./batch.ts";
-import { checkBetas, checkRates } from "./check.ts";
+import { checkBetas, checkRates } from "./_check.ts";
 import type { Group } from "./optimizer.ts";
 
 /** Throws for options out of range. */
@@ -13,8 +14,8 @@ export function checkAdam(op: string, options: Complete<AdamOptions>): void {
 /** A step of Adam, or of AdamW where the weight decay is decoupled. */
 export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean): void {
   const { betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
-  const { backend } = batch;
-  backend.check(backend.functions.cdn_adam_step(
+  call(
+    "cdn_adam_step",
     batch.handles(),
     batch.grads(),
     batch.state("expAvg"),
@@ -31,5 +32,5 @@ export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean)
     Number(decoupled),
     Number(maximize),
     batch.code,
-  ));
+  );
 }

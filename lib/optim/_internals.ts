@@ -9,8 +9,6 @@ export const internals = {} as {
   parametersOf(optimizer: Optimizer): readonly Tensor[];
   /** A step that is left out where a flag, one float64 on each device, is not 0. */
   stepUnless(optimizer: Optimizer, flags: readonly Tensor[]): void;
-  /**
-   * The handle of a flag, one float64: whether a scaler's last update() met a step left out; or 0.
-   */
-  skippedBy(scaler: GradScaler, backend: Backend): number;
+  /** A flag, one float64: whether a scaler's last update() met a step left out. */
+  skippedBy(scaler: GradScaler, backend: Backend): Tensor | undefined;
 };

@@ -8,39 +8,15 @@ import { eq } from "../ops/elementwise/compare.ts";
 import { where } from "../ops/elementwise/where.ts";
 import { clipGradNorm, clipGradValue } from "../optim/clip_grad.ts";
 import { EMA } from "../optim/ema.ts";
-import { internals } from "../optim/internals.ts";
+import { internals } from "../optim/_internals.ts";
 import { GradScaler } from "../optim/grad_scaler.ts";
 import { type Optimizer } from "../optim/optimizer.ts";
-import { checkOptimizer } from "../optim/check.ts";
+import { checkOptimizer } from "../optim/_check.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
-import { Sum } from "./metrics.ts";
-
-/** What a {@linkcode Trainer} does with the gradients of a batch. */
-export interface StepOptions {
-  /** Needed by fit() only. */
-  optimizer?: Optimizer | undefined;
-  /**
-   * Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation
-   * the training loss.
-   */
-  schedule?: Schedule | undefined;
-  /**
-   * When to step the schedule: after each epoch (the default), or after each step of the optimizer.
-   */
-  scheduleEvery?: "epoch" | "step" | undefined;
-  /** The largest norm of all gradients together; see clipGradNorm(). */
-  clipGradNorm?: number | undefined;
-  /** The largest absolute value in a gradient; see clipGradValue(). */
-  clipGradValue?: number | undefined;
-  /** How many batches make one step, as if they were one batch: less memory. Default 1. */
-  accumulate?: number | undefined;
-  /** Averages the parameters after each step; validation during fit() is then of the averages. */
-  ema?: EMA | undefined;
-  /** Scales the loss, for training in float16. */
-  scaler?: GradScaler | undefined;
-}
+import { Sum } from "./_metrics.ts";
+import type { StepOptions } from "./trainer.ts";
 
 /** The names of {@linkcode StepOptions}. */
 export const stepOptions: readonly (keyof StepOptions)[] = [

@@ -5,14 +5,7 @@
  */
 
 import { ArgumentError } from "../native/errors.ts";
-
-/** Where a {@linkcode ProgressLine} writes: `Deno.stderr`, or a stand-in. */
-export interface ProgressStream {
-  /** Whether a person is looking. */
-  isTerminal(): boolean;
-  /** Writes the bytes, or the first of them; returns how many. */
-  writeSync(bytes: Uint8Array): number;
-}
+import type { ProgressStream } from "./callbacks.ts";
 
 /** Values to show behind the bar, in their order: `{ loss: 0.25, accuracy: "97.1%" }`. */
 export type ProgressFields = Record<string, number | string>;
