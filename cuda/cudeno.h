@@ -494,12 +494,13 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
                          int32_t variant);
 
 /* Convolution: y[n, p, q, k] = activation(sum over r, s, c of x[n, h, w, c] w[k, r, s, c] +
- * bias[k]), with h = p stride_h - pad_h + r dilation_h and w likewise, x being 0 outside. All lie in
- * memory in that order of axes. Each of `groups` groups of k sees its c / groups channels of x, so
- * that w is [k, r, s, c / groups]. geometry: n, h, w, c, k, r, s, p, q, stride_h, stride_w, pad_h,
- * pad_w (above and on the left), dilation_h, dilation_w, groups. z, bias: 0 where not wanted; z gets
- * what the activation is given. Floats; 16-bit ones are added in float32. precision: as cdn_matmul.
- * variant: 0 for the best, else a number whose name cdn_conv2d_variant gives (NULL past the last).
+ * bias[k]), with h = p stride_h - pad_h + r dilation_h and w likewise, x being 0 outside. All lie
+ * in memory in that order of axes. Each of `groups` groups of k sees its c / groups channels of x,
+ * so that w is [k, r, s, c / groups]. geometry: n, h, w, c, k, r, s, p, q, stride_h, stride_w,
+ * pad_h, pad_w (above and on the left), dilation_h, dilation_w, groups. z, bias: 0 where not
+ * wanted; z gets what the activation is given. Floats; 16-bit ones are added in float32.
+ * precision: as cdn_matmul. variant: 0 for the best, else a number whose name cdn_conv2d_variant
+ * gives (NULL past the last).
  *
  * The gradients are of the sums, without bias and activation; dbias[k], if wanted, is the sum of
  * dy over n, p and q. */

@@ -28,10 +28,10 @@ export interface ConvTranspose2dOptions {
 }
 
 /**
- * The transposed convolution, which is conv2d's gradient for its input: x [n, c, h, w], weight [c, k
- * / groups, r, s], bias [k], y [n, k, p, q] with p = (h - 1) stride - 2 padding + dilation (r - 1)
- * + outputPadding + 1. As torch.nn.functional.conv_transpose2d. Floats; under autocast() its dtype
- * is used.
+ * The transposed convolution, which is conv2d's gradient for its input: x [n, c, h, w], weight [c,
+ * k / groups, r, s], bias [k], y [n, k, p, q] with p = (h - 1) stride - 2 padding + dilation
+ * (r - 1) + outputPadding + 1. As torch.nn.functional.conv_transpose2d. Floats; under autocast()
+ * its dtype is used.
  *
  * @throws {ShapeError} when channels and groups do not go together, or nothing is left of the
  * result.
