@@ -42,6 +42,7 @@ export * from "./lib/ops/index/mod.ts";
 export * from "./lib/ops/linalg/mod.ts";
 export * from "./lib/ops/loss/mod.ts";
 export * from "./lib/ops/norm/mod.ts";
+export * from "./lib/ops/pool/mod.ts";
 export * from "./lib/ops/random/mod.ts";
 export * from "./lib/ops/recurrent/mod.ts";
 export * from "./lib/ops/reduce/mod.ts";

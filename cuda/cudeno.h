@@ -396,6 +396,28 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
                             uint32_t weight, uint32_t dweight, uint32_t dbias, int64_t batch,
                             int64_t channels, int64_t inner, double eps, int32_t dtype);
 
+/* Pooling of images [outer, height, width, inner] (row-major ones have their channels in outer,
+ * those whose channels lie side by side in inner); floats. sizes: outer, inner, then for height and
+ * for width: the extent in x, that in y, kernel, stride, padding before, dilation; 14 numbers. A
+ * kernel of 0, with stride and dilation 1 and without padding, stands for adaptive windows: places
+ * floor(o
+ * * extent / out) to ceil((o + 1) * extent / out). max_pool: the first of the largest, or the last
+ * NaN; argument, which may be 0, says which place of its window, row by row, as argument_dtype:
+ * uint8 where windows have at most 256 places, else int32. max_pool_pick: those places' elements of
+ * another x; with int32 for dtype their numbers, row * width + column, and x is 0. avg_pool: the
+ * sum over a window divided by divisor, or where that is 0 by the number of places, with_padding or
+ * without. The gradients write all of dx. */
+int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const int64_t* sizes,
+                     int32_t argument_dtype, int32_t dtype);
+int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, const int64_t* sizes,
+                          int32_t argument_dtype, int32_t dtype);
+int32_t cdn_max_pool_pick(uint32_t y, uint32_t x, uint32_t argument, const int64_t* sizes,
+                          int32_t argument_dtype, int32_t dtype);
+int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, double divisor,
+                     int32_t with_padding, int32_t dtype);
+int32_t cdn_avg_pool_grad(uint32_t dx, uint32_t dy, const int64_t* sizes, double divisor,
+                          int32_t with_padding, int32_t dtype);
+
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
  * Its own gradient, with the same seed, offset and state. */

@@ -45,6 +45,9 @@ import {
   transpose,
   unsqueeze,
 } from "./ops/shape/movement.ts";
+import { adaptiveAvgPool2d, avgPool2d, type AvgPoolOptions } from "./ops/pool/avg_pool.ts";
+import type { AdaptiveSize, PoolSize } from "./ops/pool/_pool.ts";
+import { maxPool2d, type MaxPoolOptions } from "./ops/pool/max_pool.ts";
 import { pad, type PadOptions } from "./ops/shape/pad.ts";
 import { tile } from "./ops/shape/tile.ts";
 import { argmax, argmin } from "./ops/reduce/argmax.ts";
@@ -340,6 +343,19 @@ export class Tensor extends TensorBase {
   /** The matrix product. */
   matmul(b: Tensor, options: MatmulOptions = {}): Tensor {
     return matmul(this, b, options);
+  }
+
+  /** The largest element of each window of images [n, c, h, w]. */
+  maxPool2d(options: MaxPoolOptions<PoolSize, false>): Tensor {
+    return maxPool2d(this, options);
+  }
+  /** The average of each window of images [n, c, h, w]. */
+  avgPool2d(options: AvgPoolOptions): Tensor {
+    return avgPool2d(this, options);
+  }
+  /** The averages of windows that share out images [n, c, h, w]; 1 for those of whole images. */
+  adaptiveAvgPool2d(outputSize: AdaptiveSize): Tensor {
+    return adaptiveAvgPool2d(this, outputSize);
   }
 
   /** The same elements in another shape; one extent may be -1. */

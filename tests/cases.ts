@@ -14,6 +14,7 @@ import { einsumCases } from "./cases/einsum.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
+import { poolCases } from "./cases/pool.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
@@ -44,6 +45,7 @@ export const cases: readonly Case[] = [
   ...recurrentCases,
   ...normCases,
   ...dropoutCases,
+  ...poolCases,
   ...statisticsCases,
   ...scanCases,
   ...indexCases,

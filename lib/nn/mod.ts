@@ -33,3 +33,5 @@ export * from "./attention.ts";
 /** The same class under the name that PyTorch gives it. */
 export { MultiHeadAttention as MultiheadAttention } from "./attention.ts";
 export * from "./transformer.ts";
+// Pooling.
+export * from "./pooling.ts";

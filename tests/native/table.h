@@ -108,6 +108,11 @@
   X(batch_norm) \
   X(batch_norm_sums) \
   X(batch_norm_grad) \
+  X(max_pool) \
+  X(max_pool_grad) \
+  X(max_pool_pick) \
+  X(avg_pool) \
+  X(avg_pool_grad) \
   X(dropout) \
   X(loss) \
   X(loss_grad) \
