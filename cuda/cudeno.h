@@ -410,6 +410,18 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
                             uint32_t weight, uint32_t dweight, uint32_t dbias, int64_t batch,
                             int64_t channels, int64_t inner, double eps, int32_t dtype);
 
+/* Group normalisation of x[batch, channels, pixels], or with channels_last of x[batch, pixels,
+ * channels]; floats. Each group of channels / groups neighbours of an image is normalised; mean
+ * and rstd are float64[batch, groups]. weight and bias, of channels, may be 0: 1 and 0. grad: any
+ * of dx, dweight and dbias may be 0. */
+int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight,
+                       uint32_t bias, int64_t batch, int64_t channels, int64_t groups,
+                       int64_t pixels, int32_t channels_last, double eps, int32_t dtype);
+int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                            uint32_t weight, uint32_t mean, uint32_t rstd, int64_t batch,
+                            int64_t channels, int64_t groups, int64_t pixels,
+                            int32_t channels_last, int32_t dtype);
+
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
  * Its own gradient, with the same seed, offset and state. */

@@ -145,6 +145,8 @@ export const symbols = {
   cdn_batch_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_sums: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
+  cdn_group_norm: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "i64", "i32", "f64", "i32"], result: "i32" },
+  cdn_group_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "i64", "i32", "i32"], result: "i32" },
   cdn_dropout: { parameters: ["u32", "u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
   cdn_mse_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },
   cdn_l1_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32"], result: "i32" },

@@ -25,6 +25,7 @@ export * from "./rnn_cell.ts";
 export * from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export * from "./dropout.ts";
+export * from "./group_norm.ts";
 export * from "./row_norm.ts";
 // Attention.
 export * from "./attention.ts";

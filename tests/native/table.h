@@ -108,6 +108,8 @@
   X(batch_norm) \
   X(batch_norm_sums) \
   X(batch_norm_grad) \
+  X(group_norm) \
+  X(group_norm_grad) \
   X(dropout) \
   X(mse_loss) \
   X(l1_loss) \
