@@ -10,6 +10,7 @@ import { binaryCases } from "./cases/binary.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { lossCases } from "./cases/loss.ts";
 import { einsumCases } from "./cases/einsum.ts";
+import { imageCases } from "./cases/image.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
@@ -41,6 +42,7 @@ export const cases: readonly Case[] = [
   ...attentionCases,
   ...recurrentCases,
   ...normCases,
+  ...imageCases,
   ...dropoutCases,
   ...statisticsCases,
   ...scanCases,

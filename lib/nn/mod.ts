@@ -32,3 +32,7 @@ export * from "./attention.ts";
 /** The same class under the name that PyTorch gives it. */
 export { MultiHeadAttention as MultiheadAttention } from "./attention.ts";
 export * from "./transformer.ts";
+// Images: sizes, borders, windows.
+export * from "./fold.ts";
+export * from "./padding.ts";
+export * from "./upsample.ts";

@@ -110,6 +110,12 @@
   X(batch_norm_grad) \
   X(group_norm) \
   X(group_norm_grad) \
+  X(upsample) \
+  X(upsample_grad) \
+  X(pad_image) \
+  X(pad_image_grad) \
+  X(unfold) \
+  X(fold) \
   X(dropout) \
   X(mse_loss) \
   X(l1_loss) \
