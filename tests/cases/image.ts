@@ -1,7 +1,10 @@
 // Images in other sizes and arrangements: resizing, pads, windows. References go through the
 // formulas of PyTorch's documentation place by place.
 import {
+  affineGrid,
   fold,
+  gridSample,
+  type GridSampleOptions,
   pad,
   pixelShuffle,
   pixelUnshuffle,
@@ -304,7 +307,117 @@ function shuffling(r: number, shapes: readonly Shape[]): Case {
   };
 }
 
+/** Where a coordinate of a grid is, in pixels, after what the padding mode does to it. */
+function placed(at: number, extent: number, padding: string, align: boolean): number {
+  if (padding === "zeros") return at;
+  if (padding === "reflection") {
+    const [low, high] = align ? [0, extent - 1] : [-0.5, extent - 0.5];
+    if (low === high) return 0;
+    while (at < low || at > high) at = at < low ? 2 * low - at : 2 * high - at;
+  }
+  return Math.min(Math.max(at, 0), extent - 1);
+}
+
+function roundedToEven(x: number): number {
+  const below = Math.floor(x), share = x - below;
+  return share > 0.5 || (share === 0.5 && below % 2 !== 0) ? below + 1 : below;
+}
+
+/** The pixels of an axis that a coordinate reads, those outside left out. */
+function sampleTaps(
+  coordinate: number,
+  extent: number,
+  { mode = "bilinear", paddingMode = "zeros", alignCorners = false }: GridSampleOptions,
+): [place: number, weight: number][] {
+  const raw = alignCorners
+    ? (coordinate + 1) / 2 * (extent - 1)
+    : ((coordinate + 1) * extent - 1) / 2;
+  const move = (at: number) => placed(at, extent, paddingMode, alignCorners);
+  const inside = ([place]: [number, number]) => place >= 0 && place < extent;
+  if (mode === "nearest") {
+    return [[roundedToEven(move(raw)), 1] as [number, number]].filter(inside);
+  }
+  const at = mode === "bicubic" ? raw : move(raw), below = Math.floor(at);
+  const weight = mode === "bicubic" ? keys : (d: number) => Math.max(0, 1 - Math.abs(d));
+  return [-1, 0, 1, 2]
+    .map((j): [number, number] => [below + j, weight(at - below - j)])
+    .map(([i, w]): [number, number] => [mode === "bicubic" ? move(i) : i, w])
+    .filter(inside);
+}
+
+function sampled(x: Grid, grid: Grid, options: GridSampleOptions): Grid {
+  const [n, c, h, w] = x.shape as [number, number, number, number];
+  const [, height, width] = grid.shape as [number, number, number];
+  const summed = (f: (v: number) => number) =>
+    build([n, c, height, width], ([image, channel, oy, ox]) => {
+      const at = ((image! * height + oy!) * width + ox!) * 2;
+      let sum = 0;
+      for (const [ix, wx] of sampleTaps(grid.values[at]!, w, options)) {
+        for (const [iy, wy] of sampleTaps(grid.values[at + 1]!, h, options)) {
+          sum += f(wx * wy) * f(x.values[((image! * c + channel!) * h + iy) * w + ix]!);
+        }
+      }
+      return sum;
+    });
+  // As of upsample(); a coordinate off by its last bit is so by several pixels' differences.
+  const magnitudes = Float64Array.from(summed(Math.abs).values, (m) => m + 32);
+  return { ...summed((v) => v), magnitudes };
+}
+
+function sampling(options: GridSampleOptions): Case {
+  return {
+    name: `gridSample(${JSON.stringify(options)})`,
+    call: (x: Tensor, grid: Tensor) => gridSample(x, grid, options),
+    reference: (x, grid) => sampled(x!, grid!, options),
+    shapes: [
+      [[2, 3, 4, 5], [2, 3, 2, 2]],
+      [[1, 2, 1, 1], [1, 2, 3, 2]],
+      [[1, 33, 7, 3], [1, 1, 9, 2]],
+      [[0, 2, 2, 2], [0, 3, 1, 2]],
+      [[1, 1, 2, 2], [1, 0, 3, 2]],
+    ],
+    gradShapes: [[[1, 2, 2, 3], [1, 1, 2, 2]]],
+    dtypes: floats,
+    fill: [spiked(-2, 2), (random) => random() * 3.1 - 1.55],
+    tolerance: roundings(16, 64),
+    gradRoundings: 256,
+  };
+}
+
+const samplings = modes.flatMap((mode) =>
+  (["zeros", "border", "reflection"] as const).flatMap((paddingMode) =>
+    [false, true].map((alignCorners) => sampling({ mode, paddingMode, alignCorners }))
+  )
+);
+
+function gridding(size: readonly [number, number], alignCorners: boolean): Case {
+  const place = (i: number, count: number) =>
+    alignCorners ? (count === 1 ? 0 : 2 * i / (count - 1) - 1) : (2 * i + 1) / count - 1;
+  return {
+    name: `affineGrid(${size}, ${alignCorners})`,
+    call: (theta: Tensor) => affineGrid(theta, [theta.shape[0]!, 1, ...size], { alignCorners }),
+    reference: (theta) =>
+      build([theta!.shape[0]!, ...size, 2], ([n, y, x, d]) => {
+        const row = theta!.values as Float64Array, at = (n! * 2 + d!) * 3;
+        return row[at]! * place(x!, size[1]) + row[at + 1]! * place(y!, size[0]) + row[at + 2]!;
+      }),
+    shapes: [[[1, 2, 3]], [[3, 2, 3]]],
+    gradShapes: [[[1, 2, 3]]],
+    dtypes: floats,
+    tolerance: roundings(24),
+  };
+}
+
+const gridCases: readonly Case[] = [
+  ...samplings,
+  gridding([3, 4], false),
+  gridding([3, 4], true),
+  gridding([1, 5], true),
+  gridding([7, 1], false),
+];
+
 export const imageCases: readonly Case[] = [
+  ...gridCases,
   ...resizes,
   ...borderCases,
   ...windowCases,

@@ -2,12 +2,14 @@
 // what they refuse.
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
+  affineGrid,
   arange,
   ArgumentError,
   autocast,
   dropout2d,
   DTypeError,
   fold,
+  gridSample,
   interpolate,
   manualSeed,
   nn,
@@ -180,3 +182,47 @@ cleanTest("operations of images: what they refuse", () => {
   fails(() => dropout2d(ones([4, 2])), ShapeError, "[n, channels, height, width]");
   fails(() => dropout2d(x, { p: 2 }), ArgumentError, "a probability");
 });
+
+cleanTest("gridSample: corners, far places, and what is not a number", () => {
+  const x = tensor([[[[1, 2], [3, 4]]]]);
+  const identity = tensor([[[1, 0, 0], [0, 1, 0]]]);
+  for (const alignCorners of [false, true]) {
+    const grid = affineGrid(identity, [1, 1, 2, 2], { alignCorners });
+    assertEquals([...gridSample(x, grid, { alignCorners }).dataSync()], [1, 2, 3, 4]);
+  }
+  const far = tensor([[[[-9, 0], [NaN, 0], [Infinity, 0], [1e30, 0]]]]);
+  assertEquals([...gridSample(x, far).dataSync()], [0, 0, 0, 0]);
+  const border = { paddingMode: "border" } as const;
+  assertEquals([...gridSample(x, far, border).dataSync()], [2, 2, 3, 3]);
+  // At the border itself PyTorch gives a coordinate no gradient.
+  const corner = tensor([[[[-1, 0]]]], { requiresGrad: true });
+  gridSample(x, corner, { ...border, alignCorners: true }).sum().backward();
+  assertEquals([...corner.grad!.dataSync()], [0, 1]);
+});
+
+cleanTest("gridSample: the gradient of an image repeats to the last bit", () => {
+  const x = rand([1, 2, 3, 3], { requiresGrad: true });
+  const grid = rand([1, 60, 60, 2], { low: -1, high: 1 });
+  const gradients = [0, 1].map(() => {
+    x.grad = null;
+    gridSample(x, grid, { mode: "bicubic" }).sum().backward();
+    return [...x.grad!.dataSync()];
+  });
+  assertEquals(gradients[0], gradients[1]);
+});
+
+cleanTest(
+  "gridSample and affineGrid: what they refuse, and the widest dtype under autocast",
+  () => {
+    const x = ones([1, 2, 3, 4]), grid = zeros([1, 2, 2, 2]);
+    assertThrows(() => gridSample(x, zeros([2, 2, 2, 2])), ShapeError, "[1, height, width, 2]");
+    assertThrows(() => gridSample(zeros([1, 2, 0, 4]), grid), ShapeError, "have pixels");
+    assertThrows(() => gridSample(x, grid.to("float64")), DTypeError, "dtypes are");
+    assertThrows(() => gridSample(x, grid, { mode: "cubic" as "bicubic" }), ArgumentError, "mode");
+    assertThrows(() => affineGrid(ones([1, 2, 3]), [2, 1, 3, 3]), ShapeError, "[n, 2, 3]");
+    assertThrows(() => affineGrid(ones([1, 2, 3]), [1, 1, 0, 3]), ArgumentError, "at least 1");
+    const half = x.to("bfloat16");
+    assertEquals(autocast("bfloat16", () => gridSample(half, grid)).dtype, "float32");
+    assertEquals(gridSample(half, grid.to("bfloat16")).dtype, "bfloat16");
+  },
+);

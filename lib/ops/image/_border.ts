@@ -6,18 +6,21 @@ import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { linearMap, planesOf } from "./_linear_map.ts";
 
-/** Pads that repeat what is there, as the library numbers them; and how much there may be. */
-export const borders = {
-  reflect: { code: 0, most: (extent: number) => extent - 1 },
-  replicate: { code: 1, most: (extent: number) => extent > 0 ? Infinity : 0 },
-  circular: { code: 2, most: (extent: number) => extent },
+/** The modes of pad() that repeat what is there. */
+export type Border = "reflect" | "replicate" | "circular";
+
+/** As the library numbers them, and how much they can add to an extent. */
+export const borders: Record<Border, { code: number; most(extent: number): number }> = {
+  reflect: { code: 0, most: (extent) => extent - 1 },
+  replicate: { code: 1, most: (extent) => extent > 0 ? Infinity : 0 },
+  circular: { code: 2, most: (extent) => extent },
 };
 
 /** x padded along its last two axes, by one kernel in either memory format. */
 export function padBorder(
   x: Tensor,
   pads: readonly (readonly [before: number, after: number])[],
-  mode: keyof typeof borders,
+  mode: Border,
 ): Tensor {
   const op = "pad";
   checkDType(op, x, floats);

@@ -3,25 +3,25 @@ import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { linearMap } from "./_linear_map.ts";
-import { checkImages, type Pair, pairOf } from "./_pair.ts";
+import { checkImages, pairOf } from "./_pair.ts";
 import { checkWindows, windowsOf } from "./_windows.ts";
 
 /** Options of {@linkcode unfold}: each a number, or [height, width]. */
 export interface UnfoldOptions {
   /** The extents of a window. */
-  kernelSize: Pair;
+  kernelSize: number | readonly [height: number, width: number];
   /** The steps from one element of a window to the next. Default 1. */
-  dilation?: Pair | undefined;
+  dilation?: number | readonly [height: number, width: number] | undefined;
   /** Rows and columns of 0 on each side. Default 0. */
-  padding?: Pair | undefined;
+  padding?: number | readonly [height: number, width: number] | undefined;
   /** The steps from one window to the next. Default 1. */
-  stride?: Pair | undefined;
+  stride?: number | readonly [height: number, width: number] | undefined;
 }
 
 /** Options of {@linkcode fold}. */
 export interface FoldOptions extends UnfoldOptions {
   /** The height and width of the images. */
-  outputSize: Pair;
+  outputSize: number | readonly [height: number, width: number];
 }
 
 /**

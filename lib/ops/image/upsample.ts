@@ -4,15 +4,15 @@ import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { linearMap, planesOf } from "./_linear_map.ts";
-import { checkImages, type Pair } from "./_pair.ts";
+import { checkImages } from "./_pair.ts";
 import { checkUpsample, modes } from "./_upsample.ts";
 
 /** Options of {@linkcode upsample}: `size` or `scaleFactor`, and how. */
 export interface UpsampleOptions {
   /** The height and width of the result. */
-  size?: Pair | undefined;
+  size?: number | readonly [height: number, width: number] | undefined;
   /** How many times as high and wide it is, rounded down to whole pixels. */
-  scaleFactor?: Pair | undefined;
+  scaleFactor?: number | readonly [height: number, width: number] | undefined;
   /** Default "nearest". */
   mode?: "nearest" | "bilinear" | "bicubic" | undefined;
   /**
@@ -70,5 +70,13 @@ export function upsample(x: Tensor, options: UpsampleOptions): Tensor {
     (dx, dy) => calls.cdn_upsample_grad(dx, dy, ...sizes, scaleH, scaleW, code),
   );
 }
-/** The same under the name that PyTorch gives it. */
+
+/**
+ * {@linkcode upsample} under the name that PyTorch gives it.
+ *
+ * ```ts
+ * import { interpolate, tensor } from "@cudeno/cudeno";
+ * console.log(interpolate(tensor([[[[1, 2]]]]), { size: [1, 4] }).dataSync()); // 1, 1, 2, 2
+ * ```
+ */
 export const interpolate: typeof upsample = upsample;
