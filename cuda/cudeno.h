@@ -427,8 +427,8 @@ int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbias, uint3
  * -0.75. pad_image: top to right are elements added, of those that are there; reflect: fewer than
  * the extent, circular: at most as many. Gradients gather, in an order that the sizes fix; sizes
  * are those of the forward call. */
-enum { CDN_NEAREST = 0, CDN_LINEAR = 1, CDN_CUBIC = 2 };
-enum { CDN_REFLECT = 0, CDN_REPLICATE = 1, CDN_CIRCULAR = 2 };
+enum { CDN_RESIZE_NEAREST = 0, CDN_RESIZE_LINEAR = 1, CDN_RESIZE_CUBIC = 2 };
+enum { CDN_BORDER_REFLECT = 0, CDN_BORDER_REPLICATE = 1, CDN_BORDER_CIRCULAR = 2 };
 int32_t cdn_upsample(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
                      int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
                      int32_t align_corners, double scale_height, double scale_width, int32_t dtype);

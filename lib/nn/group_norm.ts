@@ -158,6 +158,7 @@ export abstract class InstanceNorm extends ImageNorm {
  * ```
  */
 export class InstanceNorm1d extends InstanceNorm {
+  /** The axes of a batch. */
   protected override readonly batch: readonly string[] = ["n", "features", "length"];
 }
 
@@ -172,6 +173,7 @@ export class InstanceNorm1d extends InstanceNorm {
  * ```
  */
 export class InstanceNorm2d extends InstanceNorm {
+  /** The axes of a batch. */
   protected override readonly batch: readonly string[] = ["n", "features", "height", "width"];
 }
 

@@ -69,6 +69,7 @@ export abstract class Pad2d extends Module {
  * ```
  */
 export class ZeroPad2d extends Pad2d {
+  /** What is added. */
   protected override readonly mode = "constant";
 }
 
@@ -83,6 +84,7 @@ export class ZeroPad2d extends Pad2d {
  * ```
  */
 export class ReflectionPad2d extends Pad2d {
+  /** What is added. */
   protected override readonly mode = "reflect";
 }
 
@@ -96,6 +98,7 @@ export class ReflectionPad2d extends Pad2d {
  * ```
  */
 export class ReplicationPad2d extends Pad2d {
+  /** What is added. */
   protected override readonly mode = "replicate";
 }
 
@@ -109,5 +112,6 @@ export class ReplicationPad2d extends Pad2d {
  * ```
  */
 export class CircularPad2d extends Pad2d {
+  /** What is added. */
   protected override readonly mode = "circular";
 }

@@ -64,7 +64,7 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
 
   const codes = enumerators("CDN_");
   const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8", "FLOAT16", "BFLOAT16"];
-  const choices = ["PRECISION", "ACTIVATION"];
+  const choices = ["PRECISION", "ACTIVATION", "RESIZE", "BORDER"];
   const statuses = Object.keys(codes).filter((name) =>
     !dtypes.includes(name) && !choices.includes(name.split("_")[0]!)
   );

@@ -12,7 +12,9 @@ struct WindowAxis {
   CDN_FN int64_t place(int64_t o, int64_t k) const { return o * stride - padding + k * dilation; }
   // The window that has pixel i as its element k; -1 for none.
   CDN_FN int64_t window(int64_t i, int64_t k) const {
-    int64_t at = i + padding - k * dilation, o = at < 0 ? -1 : quotient(at, stride);
+    int64_t at = i + padding - k * dilation;
+    if (at < 0) return -1;
+    int64_t o = stride == 1 ? at : quotient(at, stride);
     return o < out && o * stride == at ? o : -1;
   }
 };
@@ -33,32 +35,28 @@ WindowAxis axis_of(int64_t in, int64_t kernel, int64_t stride, int64_t padding, 
   return {in, kernel, stride, padding, dilation, room / stride + 1};
 }
 
-// Row r of columns: one element of the windows of one image.
+// A row of columns is one element of the windows of an image; here it is cut into the rows of
+// windows.
 template <class T> struct Unfold {
   WindowAxis ys, xs;
   T* y;
   const T* x;
   struct Row {
-    WindowAxis ys, xs;
+    WindowAxis xs;
     T* y;
-    const T* image;
-    int64_t ky, kx, count;
-    CDN_FN void operator()(int64_t l) const {
-      int64_t oy = quotient(l, xs.out), iy = ys.place(oy, ky), ix = xs.place(l - oy * xs.out, kx);
-      bool inside = iy >= 0 && iy < ys.in && ix >= 0 && ix < xs.in;
-      y[l] = inside ? image[iy * xs.in + ix] : T(0);
+    const T* line;  // null in the padding
+    int64_t kx, count;
+    CDN_FN void operator()(int64_t ox) const {
+      int64_t ix = xs.place(ox, kx);
+      y[ox] = line && ix >= 0 && ix < xs.in ? line[ix] : T(0);
     }
   };
   CDN_FN Row row(int64_t r) const {
-    int64_t rest = quotient(r, xs.kernel), image = quotient(rest, ys.kernel),
-            count = ys.out * xs.out;
-    return {ys,
-            xs,
-            y + r * count,
-            x + image * ys.in * xs.in,
-            rest - image * ys.kernel,
-            r - rest * xs.kernel,
-            count};
+    int64_t element = quotient(r, ys.out), rest = quotient(element, xs.kernel),
+            image = quotient(rest, ys.kernel);
+    int64_t iy = ys.place(r - element * ys.out, rest - image * ys.kernel);
+    const T* line = iy >= 0 && iy < ys.in ? x + (image * ys.in + iy) * xs.in : nullptr;
+    return {xs, y + r * xs.out, line, element - rest * xs.kernel, xs.out};
   }
 };
 
@@ -119,7 +117,7 @@ CDN_API int32_t cdn_unfold(uint32_t y, uint32_t x, int64_t images, int64_t heigh
     Counts n = counts_of(images, ys, xs);
     T* to = call.out<T>(y, "y", n.columns);
     const T* from = call.in<T>(x, "x", n.pixels);
-    if (n.columns) each_row(call, n.rows, ys.out * xs.out, Unfold<T>{ys, xs, to, from});
+    if (n.columns) each_row(call, n.rows * ys.out, xs.out, Unfold<T>{ys, xs, to, from});
   });
 }
 CDN_API int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t width,

@@ -158,7 +158,11 @@ template <class C, class Rule> struct Axis {
   CDN_FN int64_t within(int64_t i) const { return i < 0 ? 0 : i < rule.in ? i : rule.in - 1; }
   CDN_FN C weight(int64_t o, int64_t i) const {
     if constexpr (TAPS == 1) return C(1);
-    const Tap<C, TAPS> tap = taps[o];
+    const Tap<C, TAPS>& tap = taps[o];
+    if (i > 0 && i < rule.in - 1) {  // no place beyond an end is moved to this one
+      int64_t j = i - tap.first;
+      return j >= 0 && j < TAPS ? tap.weight[j] : C(0);
+    }
     C sum(0);
     for (int j = 0; j < TAPS; j++)
       if (within(tap.first + j) == i) sum += tap.weight[j];
@@ -323,10 +327,11 @@ int32_t upsample(const char* name, uint32_t to, uint32_t from, int64_t outer, in
                         Rule{{width, out_width, scale_width, align}});
     };
     switch (mode) {
-      case CDN_NEAREST: return by(Nearest{});
-      case CDN_LINEAR: return by(Linear{});
-      case CDN_CUBIC: return by(Cubic{});
-      default: CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_NEAREST …", mode);
+      case CDN_RESIZE_NEAREST: return by(Nearest{});
+      case CDN_RESIZE_LINEAR: return by(Linear{});
+      case CDN_RESIZE_CUBIC: return by(Cubic{});
+      default:
+        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_RESIZE_NEAREST …", mode);
     }
   });
 }
@@ -348,10 +353,11 @@ int32_t pad_image(const char* name, uint32_t to, uint32_t from, int64_t outer, i
                         rule(width, left, right, most_width));
     };
     switch (mode) {
-      case CDN_REFLECT: return by(Reflect{}, height - 1, width - 1);
-      case CDN_REPLICATE: return by(Replicate{}, INT32_MAX, INT32_MAX);
-      case CDN_CIRCULAR: return by(Circular{}, height, width);
-      default: CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_REFLECT …", mode);
+      case CDN_BORDER_REFLECT: return by(Reflect{}, height - 1, width - 1);
+      case CDN_BORDER_REPLICATE: return by(Replicate{}, INT32_MAX, INT32_MAX);
+      case CDN_BORDER_CIRCULAR: return by(Circular{}, height, width);
+      default:
+        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
     }
   });
 }
