@@ -87,6 +87,7 @@ const images: readonly Shape[] = [
   [1, 1, 1, 7],
   [2, 5, 3, 1],
   [1, 33, 9, 6],
+  [1, 16, 3, 4],
   [0, 3, 2, 2],
   [1, 2, 37, 31],
 ];
@@ -167,7 +168,7 @@ const last2 = (y: [number, number], x: [number, number]) => (rank: number) => [
   x,
 ];
 const borderCases: readonly Case[] = [
-  bordering("reflect", last2([1, 2], [3, 0]), [[2, 3, 4, 5], [1, 17, 3, 4], [0, 2, 3, 4], [3, 4], [
+  bordering("reflect", last2([1, 2], [3, 0]), [[2, 3, 4, 5], [1, 16, 3, 4], [0, 2, 3, 4], [3, 4], [
     2,
     3,
     4,

@@ -184,9 +184,17 @@ template <class A, bool TRANSPOSE> struct Tables {
   CDN_FN void operator()(int64_t at) const { at < size(y) ? fill(y, at) : fill(x, at - size(y)); }
 };
 
+// Neighbouring channels that are moved by one access, where a rule only chooses.
+template <class T> struct alignas(16) Channels {
+  T v[16 / sizeof(T)];
+};
+template <class T> bool fits(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % sizeof(Channels<T>) == 0;
+}
+
 // INNER: inner is not 1, and c divided by it is the column.
 template <class T, class A, bool INNER> struct Sample {
-  using C = Compute<T>;
+  using C = typename A::Number;
   A ys, xs;
   T* y;
   const T* x;
@@ -299,6 +307,16 @@ void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inn
   };
   A down = axis_of(ys), along = axis_of(xs);
   each(call, ys.out + xs.out, Tables<A, false>{down, along});
+  if constexpr (!GRAD && A::TAPS == 1) {
+    constexpr int64_t WIDTH = sizeof(Channels<T>) / sizeof(T);
+    if (inner % WIDTH == 0 && fits(result) && fits(source)) {
+      int64_t packs = inner / WIDTH;
+      auto* to = reinterpret_cast<Channels<T>*>(result);
+      auto* from = reinterpret_cast<const Channels<T>*>(source);
+      return each_row(call, outer * ys.out, xs.out * packs,
+                      Sample<Channels<T>, A, true>{down, along, to, from, packs});
+    }
+  }
   auto by = [&](auto has_inner) {
     if constexpr (GRAD) {
       each(call, ys.in + xs.in, Tables<A, true>{down, along});
