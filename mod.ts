@@ -38,6 +38,7 @@ export * as nn from "./lib/nn/mod.ts";
 export * from "./lib/ops/attention/mod.ts";
 export * from "./lib/ops/conv/mod.ts";
 export * from "./lib/ops/elementwise/mod.ts";
+export * from "./lib/ops/image/mod.ts";
 export * from "./lib/ops/index/mod.ts";
 export * from "./lib/ops/linalg/mod.ts";
 export * from "./lib/ops/loss/mod.ts";

@@ -417,6 +417,51 @@ int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, double diviso
                      int32_t with_padding, int32_t dtype);
 int32_t cdn_avg_pool_grad(uint32_t dx, uint32_t dy, const int64_t* sizes, double divisor,
                           int32_t with_padding, int32_t dtype);
+/* Group normalisation of x[batch, channels, pixels], or with channels_last of x[batch, pixels,
+ * channels]; floats. Each group of channels / groups neighbours of an image is normalised; mean
+ * and rstd are float64[batch, groups]. weight and bias, of channels, may be 0: 1 and 0. grad: any
+ * of dx, dweight and dbias may be 0. */
+int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight,
+                       uint32_t bias, int64_t batch, int64_t channels, int64_t groups,
+                       int64_t pixels, int32_t channels_last, double eps, int32_t dtype);
+int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                            uint32_t weight, uint32_t mean, uint32_t rstd, int64_t batch,
+                            int64_t channels, int64_t groups, int64_t pixels, int32_t channels_last,
+                            int32_t dtype);
+
+/* Images x[outer, height, width, inner] of another size, as PyTorch has it; floats. upsample: a
+ * scale, of the outputs to the inputs, is 0 where it follows from the sizes; cubic: Keys' with a =
+ * -0.75. pad_image: top to right are elements added, of those that are there; reflect: fewer than
+ * the extent, circular: at most as many. Gradients gather, in an order that the sizes fix; sizes
+ * are those of the forward call. */
+enum { CDN_RESIZE_NEAREST = 0, CDN_RESIZE_LINEAR = 1, CDN_RESIZE_CUBIC = 2 };
+enum { CDN_BORDER_REFLECT = 0, CDN_BORDER_REPLICATE = 1, CDN_BORDER_CIRCULAR = 2 };
+int32_t cdn_upsample(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                     int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                     int32_t align_corners, double scale_height, double scale_width, int32_t dtype);
+int32_t cdn_upsample_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height, int64_t width,
+                          int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                          int32_t align_corners, double scale_height, double scale_width,
+                          int32_t dtype);
+int32_t cdn_pad_image(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                      int64_t inner, int64_t top, int64_t bottom, int64_t left, int64_t right,
+                      int32_t mode, int32_t dtype);
+int32_t cdn_pad_image_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height, int64_t width,
+                           int64_t inner, int64_t top, int64_t bottom, int64_t left, int64_t right,
+                           int32_t mode, int32_t dtype);
+
+/* unfold: y[images, kernel_h * kernel_w, windows] are the elements of the windows of x[images,
+ * height, width], 0 in the padding; any dtype. fold: y[images, height, width] is the sum of
+ * x[images, kernel_h * kernel_w, windows] where the windows lie; floats. Each is the other's
+ * gradient. */
+int32_t cdn_unfold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t width,
+                   int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
+                   int64_t padding_h, int64_t padding_w, int64_t dilation_h, int64_t dilation_w,
+                   int32_t dtype);
+int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t width,
+                 int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
+                 int64_t padding_h, int64_t padding_w, int64_t dilation_h, int64_t dilation_w,
+                 int32_t dtype);
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.

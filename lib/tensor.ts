@@ -48,6 +48,7 @@ import {
 import { adaptiveAvgPool2d, avgPool2d, type AvgPoolOptions } from "./ops/pool/avg_pool.ts";
 import type { AdaptiveSize, PoolSize } from "./ops/pool/_pool.ts";
 import { maxPool2d, type MaxPoolOptions } from "./ops/pool/max_pool.ts";
+import { upsample, type UpsampleOptions } from "./ops/image/upsample.ts";
 import { pad, type PadOptions } from "./ops/shape/pad.ts";
 import { tile } from "./ops/shape/tile.ts";
 import { argmax, argmin } from "./ops/reduce/argmax.ts";
@@ -410,6 +411,10 @@ export class Tensor extends TensorBase {
   /** With elements added, or taken away, before and after along each axis. */
   pad(pads: readonly (readonly [number, number])[], options: PadOptions = {}): Tensor {
     return pad(this, pads, options);
+  }
+  /** Images in another size. */
+  upsample(options: UpsampleOptions): Tensor {
+    return upsample(this, options);
   }
   /** Repeated along each axis. */
   tile(reps: readonly number[]): Tensor {

@@ -11,6 +11,7 @@ import { convCases } from "./cases/conv.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { lossCases } from "./cases/loss.ts";
 import { einsumCases } from "./cases/einsum.ts";
+import { imageCases } from "./cases/image.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
@@ -44,6 +45,7 @@ export const cases: readonly Case[] = [
   ...attentionCases,
   ...recurrentCases,
   ...normCases,
+  ...imageCases,
   ...dropoutCases,
   ...poolCases,
   ...statisticsCases,

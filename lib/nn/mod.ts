@@ -27,6 +27,7 @@ export * from "./rnn_cell.ts";
 export * from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export * from "./dropout.ts";
+export * from "./group_norm.ts";
 export * from "./row_norm.ts";
 // Attention.
 export * from "./attention.ts";
@@ -35,3 +36,7 @@ export { MultiHeadAttention as MultiheadAttention } from "./attention.ts";
 export * from "./transformer.ts";
 // Pooling.
 export * from "./pooling.ts";
+// Images: sizes, borders, windows.
+export * from "./fold.ts";
+export * from "./padding.ts";
+export * from "./upsample.ts";

@@ -113,6 +113,14 @@
   X(max_pool_pick) \
   X(avg_pool) \
   X(avg_pool_grad) \
+  X(group_norm) \
+  X(group_norm_grad) \
+  X(upsample) \
+  X(upsample_grad) \
+  X(pad_image) \
+  X(pad_image_grad) \
+  X(unfold) \
+  X(fold) \
   X(dropout) \
   X(loss) \
   X(loss_grad) \
