@@ -1,8 +1,9 @@
 """The rows of bench/conv.ts in PyTorch: cuDNN in benchmark mode, channels-last, inside CUDA graphs;
 one JSON line each.
 
-    python3 torch_conv.py cuda|cpu ROWS     ROWS: a JSON list of {name, dtype, tf32, direction, x, w,
-                                            stride, padding, groups}
+    python3 torch_conv.py cuda|cpu ROWS
+
+ROWS is a JSON list of {name, dtype, tf32, direction, x, w, stride, padding, groups}.
 """
 
 import json

@@ -1,7 +1,7 @@
 import { record } from "../../core/autograd.ts";
 import type { MemoryFormat } from "../../core/layout.ts";
 import { type Shape, sizeOf } from "../../core/shape.ts";
-import type { Memory } from "../../core/tensor.ts";
+import type { Memory } from "../../core/elements.ts";
 import type { Tensor } from "../../tensor.ts";
 
 /** A kernel that writes one tensor from another. */
