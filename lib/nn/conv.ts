@@ -3,7 +3,7 @@ import type { DType } from "../core/dtype.ts";
 import { formatCall } from "../core/format.ts";
 import type { FusedActivation } from "../core/node.ts";
 import { checkInteger, checkOptions, refuse } from "../core/options.ts";
-import { type Padding, type Pair, pairOf } from "../ops/conv/_window.ts";
+import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_window.ts";
 import { conv1d, type Conv1dOptions } from "../ops/conv/conv1d.ts";
 import { conv2d } from "../ops/conv/conv2d.ts";
 import { convTranspose2d } from "../ops/conv/conv_transpose2d.ts";
@@ -28,8 +28,10 @@ export interface Conv2dLayerOptions extends Common {
   kernelSize?: Pair | undefined;
   /** Default 1. */
   stride?: Pair | undefined;
-  /** Zeros around the image. Default 0. */
+  /** What is added around the image. Default 0. */
   padding?: Padding | undefined;
+  /** What that is. Default `"zeros"`. */
+  paddingMode?: PaddingMode | undefined;
   /** Default 1. */
   dilation?: Pair | undefined;
 }
@@ -142,7 +144,9 @@ export class Conv2d extends Conv<Conv2dLayerOptions> {
     kernelSize: Pair | Conv2dLayerOptions,
     options: Conv2dLayerOptions = {},
   ) {
-    const given = optionsOf("Conv2d", kernelSize, options, ["stride", "padding", "dilation"]);
+    const given = optionsOf("Conv2d", kernelSize, options, [
+      ...["stride", "padding", "paddingMode", "dilation"],
+    ]);
     const taps = pairOf("Conv2d", "kernelSize", given.kernelSize, 1);
     super([inChannels, outChannels], given, taps, false);
   }
@@ -154,8 +158,8 @@ export class Conv2d extends Conv<Conv2dLayerOptions> {
 
   /** activation(forward(x)) as one operation. */
   activated(x: Tensor, activation?: FusedActivation): Tensor {
-    const { stride, padding, dilation, groups } = this.options;
-    const options = { stride, padding, dilation, groups, activation };
+    const { stride, padding, paddingMode, dilation, groups } = this.options;
+    const options = { stride, padding, paddingMode, dilation, groups, activation };
     return conv2d(x, this.weight, this.bias, options);
   }
 }

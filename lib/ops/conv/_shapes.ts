@@ -91,6 +91,21 @@ export function shapesOf(
 }
 type Four = [number, number, number, number];
 
+/** What pad() is to add around images, by axis. */
+export function bordersOf(
+  op: string,
+  x: Tensor,
+  weight: Tensor,
+  { stride = 1, padding = 0, dilation = 1 }: Conv2dOptions,
+): (readonly [number, number])[] {
+  checkRanks(op, x, weight);
+  const [r, s] = weight.shape.slice(2) as [number, number];
+  const apart = pairOf(op, "dilation", dilation, 1);
+  const extent = [extentOf(r, apart[0]), extentOf(s, apart[1])] as const;
+  const sides = sidesOf(op, padding, extent, pairOf(op, "stride", stride, 1));
+  return [[0, 0], [0, 0], [sides.top, sides.bottom], [sides.left, sides.right]];
+}
+
 /** One image as a batch of one, and the other way round. */
 export const withBatch = (x: Tensor): Tensor => reshape(x, [1, ...x.shape]);
 /** The only one of a batch. */

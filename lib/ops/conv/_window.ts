@@ -16,6 +16,16 @@ export type Padding =
   | "same"
   | "valid";
 
+/** What is added around an image. */
+export type PaddingMode = "zeros" | "reflect" | "replicate" | "circular";
+
+export const paddingModes: Record<PaddingMode, true> = {
+  zeros: true,
+  reflect: true,
+  replicate: true,
+  circular: true,
+};
+
 /** Two whole numbers, each at least `least`. */
 export function pairOf(op: string, name: string, value: Pair, least: number): [number, number] {
   const pair: readonly unknown[] = Array.isArray(value) ? value : [value, value];

@@ -10,6 +10,7 @@ import { activations, throughGate } from "../elementwise/_gate.ts";
 import { add } from "../elementwise/binary.ts";
 import { sum } from "../reduce/sum.ts";
 import { reshape } from "../shape/movement.ts";
+import { pad } from "../shape/pad.ts";
 import {
   type Convolution,
   convolution,
@@ -19,15 +20,17 @@ import {
   inputGradient,
   weightGradient,
 } from "./_convolution.ts";
-import { shapesOf, withBatch, withoutBatch } from "./_shapes.ts";
-import type { Padding, Pair } from "./_window.ts";
+import { bordersOf, shapesOf, withBatch, withoutBatch } from "./_shapes.ts";
+import { type Padding, type PaddingMode, paddingModes, type Pair } from "./_window.ts";
 
 /** Options of {@linkcode conv2d}. */
 export interface Conv2dOptions {
   /** Pixels from one window to the next. Default 1. */
   stride?: Pair | undefined;
-  /** Zeros around the image. Default 0. */
+  /** What is added around the image. Default 0. */
   padding?: Padding | undefined;
+  /** What that is: zeros, or as {@linkcode pad} makes it. Default `"zeros"`. */
+  paddingMode?: PaddingMode | undefined;
   /** Pixels from one tap to the next. Default 1. */
   dilation?: Pair | undefined;
   /** Groups of channels, each seen by its share of the filters. Default 1. */
@@ -43,7 +46,10 @@ export interface Conv2dOptions {
   variant?: string | undefined;
 }
 
-const keys = ["stride", "padding", "dilation", "groups", "activation", "precision", "variant"];
+const keys = [
+  ...["stride", "padding", "paddingMode", "dilation", "groups"],
+  ...["activation", "precision", "variant"],
+];
 
 /**
  * y = activation(x * weight + bias), the cross-correlation that networks call convolution: x [n, c,
@@ -78,6 +84,12 @@ export function conv2d(
   const inputs = [x, weight, ...(bias ? [bias] : [])];
   checkSameDType(op, ...inputs as [Tensor]);
   if (x.rank === 3) return withoutBatch(conv2d(withBatch(x), weight, bias, options));
+  const { paddingMode = "zeros" } = options;
+  checkChoice(op, "paddingMode", paddingMode, paddingModes);
+  if (paddingMode !== "zeros") {
+    const padded = pad(x, bordersOf(op, x, weight, options), { mode: paddingMode });
+    return conv2d(padded, weight, bias, { ...options, padding: 0, paddingMode: "zeros" });
+  }
   const shapes = shapesOf(op, x, weight, bias, options);
   const keepsZ = activation && activation !== "relu" && gradEnabled() &&
     inputs.some((input) => input.requiresGrad);
