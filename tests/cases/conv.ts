@@ -134,7 +134,7 @@ const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =
   device: DeviceName,
 ) =>
   convVariants(device).filter((name) => name !== "default" && (depthwise || name !== "depthwise"))
-    .map((name) => ({ name, optional: name === "cudnn", call: call(name) }));
+    .map((name) => ({ name, optional: name === "implicit", call: call(name) }));
 
 function conv(
   name: string,
@@ -199,6 +199,8 @@ export const convCases: readonly Case[] = [
     [[2, 1, 28, 28], [6, 1, 5, 5], [6]],
     [[1, 17, 9, 8], [33, 17, 3, 3]],
     [[2, 64, 7, 9], [24, 64, 1, 1], [24]],
+    [[2, 16, 7, 9], [24, 16, 3, 2], [24]],
+    [[3, 72, 4, 5], [8, 72, 2, 3]],
     [[0, 3, 5, 4], [4, 3, 3, 2], [4]],
   ], [[[2, 2, 3, 4], [3, 2, 2, 3], [3]], [[1, 2, 2, 2], [2, 2, 1, 1]]]),
   conv("stride 2, padding 1", { stride: 2, padding: 1 }, [
@@ -207,14 +209,19 @@ export const convCases: readonly Case[] = [
     [[2, 3, 16, 15], [8, 3, 7, 7]],
     [[3, 8, 5, 5], [16, 8, 1, 1], [16]],
     [[1, 40, 10, 12], [70, 40, 3, 3], [70]],
+    [[2, 24, 9, 7], [16, 24, 3, 3], [16]],
+    [[5, 8, 6, 5], [136, 8, 1, 1]],
   ], [[[1, 2, 4, 3], [2, 2, 3, 3], [2]]]),
   conv("stride [3, 2], dilation [2, 1]", { stride: [3, 2], dilation: [2, 1] }, [
     [[2, 3, 11, 5], [4, 3, 3, 2], [4]],
     [[1, 8, 9, 9], [8, 8, 2, 2]],
+    [[2, 16, 9, 8], [24, 16, 3, 3], [24]],
   ], [[[1, 1, 6, 4], [2, 1, 2, 2], [2]]]),
   conv('padding "same", dilation 2', { padding: "same", dilation: 2 }, [
     [[2, 3, 6, 7], [4, 3, 3, 2], [4]],
     [[1, 2, 1, 2], [3, 2, 4, 3]],
+    [[2, 16, 6, 7], [8, 16, 3, 3], [8]],
+    [[1, 128, 6, 5], [16, 128, 2, 3]],
   ], [[[1, 2, 3, 2], [1, 2, 2, 3], [1]]]),
   conv("sides [[1, 0], [0, 2]]", { padding: [[1, 0], [0, 2]], stride: [1, 2] }, [
     [[2, 2, 4, 5], [3, 2, 2, 3], [3]],

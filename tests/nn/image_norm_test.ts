@@ -11,7 +11,7 @@ import {
   ShapeError,
   tensor,
 } from "../../mod.ts";
-import { cleanTest, later } from "../fixtures/helpers.ts";
+import { cleanTest, later } from "../_helpers.ts";
 
 const channelsLast = { format: "channelsLast" } as const;
 

@@ -26,7 +26,7 @@ import {
   type UpsampleOptions,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, later } from "../fixtures/helpers.ts";
+import { cleanTest, later } from "../_helpers.ts";
 
 const channelsLast = { format: "channelsLast" } as const;
 const numbered = (...shape: number[]) => arange(shape.reduce((a, b) => a * b)).reshape(shape);

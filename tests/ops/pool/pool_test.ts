@@ -26,7 +26,7 @@ import {
   tensor,
   zeros,
 } from "../../../mod.ts";
-import { cleanTest } from "../../fixtures/helpers.ts";
+import { cleanTest } from "../../_helpers.ts";
 
 const found = devices().map(({ device }) => device);
 const list = (x: Tensor) => Array.from(x.dataSync());
