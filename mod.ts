@@ -36,11 +36,14 @@ export * from "./lib/native/errors.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";
 export * from "./lib/ops/attention/mod.ts";
+export * from "./lib/ops/conv/mod.ts";
 export * from "./lib/ops/elementwise/mod.ts";
+export * from "./lib/ops/image/mod.ts";
 export * from "./lib/ops/index/mod.ts";
 export * from "./lib/ops/linalg/mod.ts";
 export * from "./lib/ops/loss/mod.ts";
 export * from "./lib/ops/norm/mod.ts";
+export * from "./lib/ops/pool/mod.ts";
 export * from "./lib/ops/random/mod.ts";
 export * from "./lib/ops/recurrent/mod.ts";
 export * from "./lib/ops/reduce/mod.ts";

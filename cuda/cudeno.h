@@ -396,6 +396,73 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean,
                             uint32_t weight, uint32_t dweight, uint32_t dbias, int64_t batch,
                             int64_t channels, int64_t inner, double eps, int32_t dtype);
 
+/* Pooling of images [outer, height, width, inner] (row-major ones have their channels in outer,
+ * those whose channels lie side by side in inner); floats. sizes: outer, inner, then for height and
+ * for width: the extent in x, that in y, kernel, stride, padding before, dilation; 14 numbers. A
+ * kernel of 0, with stride and dilation 1 and without padding, stands for adaptive windows: places
+ * floor(o
+ * * extent / out) to ceil((o + 1) * extent / out). max_pool: the first of the largest, or the last
+ * NaN; argument, which may be 0, says which place of its window, row by row, as argument_dtype:
+ * uint8 where windows have at most 256 places, else int32. max_pool_pick: those places' elements of
+ * another x; with int32 for dtype their numbers, row * width + column, and x is 0. avg_pool: the
+ * sum over a window divided by divisor, or where that is 0 by the number of places, with_padding or
+ * without. The gradients write all of dx. */
+int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const int64_t* sizes,
+                     int32_t argument_dtype, int32_t dtype);
+int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, const int64_t* sizes,
+                          int32_t argument_dtype, int32_t dtype);
+int32_t cdn_max_pool_pick(uint32_t y, uint32_t x, uint32_t argument, const int64_t* sizes,
+                          int32_t argument_dtype, int32_t dtype);
+int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, double divisor,
+                     int32_t with_padding, int32_t dtype);
+int32_t cdn_avg_pool_grad(uint32_t dx, uint32_t dy, const int64_t* sizes, double divisor,
+                          int32_t with_padding, int32_t dtype);
+/* Group normalisation of x[batch, channels, pixels], or with channels_last of x[batch, pixels,
+ * channels]; floats. Each group of channels / groups neighbours of an image is normalised; mean
+ * and rstd are float64[batch, groups]. weight and bias, of channels, may be 0: 1 and 0. grad: any
+ * of dx, dweight and dbias may be 0. */
+int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x, uint32_t weight,
+                       uint32_t bias, int64_t batch, int64_t channels, int64_t groups,
+                       int64_t pixels, int32_t channels_last, double eps, int32_t dtype);
+int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
+                            uint32_t weight, uint32_t mean, uint32_t rstd, int64_t batch,
+                            int64_t channels, int64_t groups, int64_t pixels, int32_t channels_last,
+                            int32_t dtype);
+
+/* Images x[outer, height, width, inner] of another size, as PyTorch has it; floats. upsample: a
+ * scale, of the outputs to the inputs, is 0 where it follows from the sizes; cubic: Keys' with a =
+ * -0.75. pad_image: top to right are elements added, of those that are there; reflect: fewer than
+ * the extent, circular: at most as many. Gradients gather, in an order that the sizes fix; sizes
+ * are those of the forward call. */
+enum { CDN_RESIZE_NEAREST = 0, CDN_RESIZE_LINEAR = 1, CDN_RESIZE_CUBIC = 2 };
+enum { CDN_BORDER_REFLECT = 0, CDN_BORDER_REPLICATE = 1, CDN_BORDER_CIRCULAR = 2 };
+int32_t cdn_upsample(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                     int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                     int32_t align_corners, double scale_height, double scale_width, int32_t dtype);
+int32_t cdn_upsample_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height, int64_t width,
+                          int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                          int32_t align_corners, double scale_height, double scale_width,
+                          int32_t dtype);
+int32_t cdn_pad_image(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                      int64_t inner, int64_t top, int64_t bottom, int64_t left, int64_t right,
+                      int32_t mode, int32_t dtype);
+int32_t cdn_pad_image_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height, int64_t width,
+                           int64_t inner, int64_t top, int64_t bottom, int64_t left, int64_t right,
+                           int32_t mode, int32_t dtype);
+
+/* unfold: y[images, kernel_h * kernel_w, windows] are the elements of the windows of x[images,
+ * height, width], 0 in the padding; any dtype. fold: y[images, height, width] is the sum of
+ * x[images, kernel_h * kernel_w, windows] where the windows lie; floats. Each is the other's
+ * gradient. */
+int32_t cdn_unfold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t width,
+                   int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
+                   int64_t padding_h, int64_t padding_w, int64_t dilation_h, int64_t dilation_w,
+                   int32_t dtype);
+int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t width,
+                 int64_t kernel_h, int64_t kernel_w, int64_t stride_h, int64_t stride_w,
+                 int64_t padding_h, int64_t padding_w, int64_t dilation_h, int64_t dilation_w,
+                 int32_t dtype);
+
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
  * Its own gradient, with the same seed, offset and state. */
@@ -492,6 +559,27 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
                          int64_t ldc, int32_t trans_a, int32_t trans_b, double alpha, double beta,
                          int32_t activation, int32_t dtype, int32_t out_dtype, int32_t precision,
                          int32_t variant);
+
+/* Convolution: y[n, p, q, k] = activation(sum over r, s, c of x[n, h, w, c] w[k, r, s, c] +
+ * bias[k]), with h = p stride_h - pad_h + r dilation_h and w likewise, x being 0 outside. All lie
+ * in memory in that order of axes. Each of `groups` groups of k sees its c / groups channels of x,
+ * so that w is [k, r, s, c / groups]. geometry: n, h, w, c, k, r, s, p, q, stride_h, stride_w,
+ * pad_h, pad_w (above and on the left), dilation_h, dilation_w, groups. z, bias: 0 where not
+ * wanted; z gets what the activation is given. Floats; 16-bit ones are added in float32.
+ * precision: as cdn_matmul. variant: 0 for the best, else a number whose name cdn_conv2d_variant
+ * gives (NULL past the last).
+ *
+ * The gradients are of the sums, without bias and activation; dbias[k], if wanted, is the sum of
+ * dy over n, p and q. */
+int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint32_t bias,
+                   const int64_t* geometry, int32_t activation, int32_t dtype, int32_t precision,
+                   int32_t variant);
+int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, const int64_t* geometry,
+                              int32_t dtype, int32_t precision, int32_t variant);
+int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy, uint32_t x,
+                               const int64_t* geometry, int32_t dtype, int32_t precision,
+                               int32_t variant);
+const char* cdn_conv2d_variant(int32_t variant);
 
 /* Optimizer steps, for count parameters in one launch (a further one for each 64): lists of count
  * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of

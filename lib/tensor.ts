@@ -45,6 +45,10 @@ import {
   transpose,
   unsqueeze,
 } from "./ops/shape/movement.ts";
+import { adaptiveAvgPool2d, avgPool2d, type AvgPoolOptions } from "./ops/pool/avg_pool.ts";
+import type { AdaptiveSize, PoolSize } from "./ops/pool/_pool.ts";
+import { maxPool2d, type MaxPoolOptions } from "./ops/pool/max_pool.ts";
+import { upsample, type UpsampleOptions } from "./ops/image/upsample.ts";
 import { pad, type PadOptions } from "./ops/shape/pad.ts";
 import { tile } from "./ops/shape/tile.ts";
 import { argmax, argmin } from "./ops/reduce/argmax.ts";
@@ -342,6 +346,19 @@ export class Tensor extends TensorBase {
     return matmul(this, b, options);
   }
 
+  /** The largest element of each window of images [n, c, h, w]. */
+  maxPool2d(options: MaxPoolOptions<PoolSize, false>): Tensor {
+    return maxPool2d(this, options);
+  }
+  /** The average of each window of images [n, c, h, w]. */
+  avgPool2d(options: AvgPoolOptions): Tensor {
+    return avgPool2d(this, options);
+  }
+  /** The averages of windows that share out images [n, c, h, w]; 1 for those of whole images. */
+  adaptiveAvgPool2d(outputSize: AdaptiveSize): Tensor {
+    return adaptiveAvgPool2d(this, outputSize);
+  }
+
   /** The same elements in another shape; one extent may be -1. */
   reshape(shape: Shape): Tensor {
     return reshape(this, shape);
@@ -394,6 +411,10 @@ export class Tensor extends TensorBase {
   /** With elements added, or taken away, before and after along each axis. */
   pad(pads: readonly (readonly [number, number])[], options: PadOptions = {}): Tensor {
     return pad(this, pads, options);
+  }
+  /** Images in another size. */
+  upsample(options: UpsampleOptions): Tensor {
+    return upsample(this, options);
   }
   /** Repeated along each axis. */
   tile(reps: readonly number[]): Tensor {

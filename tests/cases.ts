@@ -7,12 +7,15 @@ import { tensor } from "../mod.ts";
 import { attentionCases } from "./cases/attention.ts";
 import { activationCases } from "./cases/activations.ts";
 import { binaryCases } from "./cases/binary.ts";
+import { convCases } from "./cases/conv.ts";
 import { type Case, floats, rounding, spiked } from "./cases/case.ts";
 import { lossCases } from "./cases/loss.ts";
 import { einsumCases } from "./cases/einsum.ts";
+import { imageCases } from "./cases/image.ts";
 import { matmulCases } from "./cases/matmul.ts";
 import { dropoutCases, normCases } from "./cases/norm.ts";
 import { movementCases } from "./cases/movement.ts";
+import { poolCases } from "./cases/pool.ts";
 import { recurrentCases } from "./cases/recurrent.ts";
 import { reduceCases } from "./cases/reduce.ts";
 import { rowCases } from "./cases/rows.ts";
@@ -38,10 +41,13 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...matmulCases,
   ...einsumCases,
+  ...convCases,
   ...attentionCases,
   ...recurrentCases,
   ...normCases,
+  ...imageCases,
   ...dropoutCases,
+  ...poolCases,
   ...statisticsCases,
   ...scanCases,
   ...indexCases,

@@ -50,9 +50,18 @@ export class Library {
 
   /** The matmul variants that this library has, by number. */
   matmulVariants(): string[] {
+    return this.#names(this.functions.cdn_matmul_variant);
+  }
+
+  /** The methods of convolution that this library has, by number. */
+  convVariants(): string[] {
+    return this.#names(this.functions.cdn_conv2d_variant);
+  }
+
+  #names(nameOf: (variant: number) => Deno.PointerValue): string[] {
     const names: string[] = [];
     for (;;) {
-      const name = this.functions.cdn_matmul_variant(names.length);
+      const name = nameOf(names.length);
       if (name === null) return names;
       names.push(text(name));
     }

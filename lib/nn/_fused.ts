@@ -3,6 +3,7 @@ import type { FusedActivation } from "../core/node.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { GELU, ReLU, SiLU } from "./activations.ts";
+import { Conv2d } from "./conv.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
 
@@ -24,13 +25,19 @@ export function fusedActivationOf(module: Module | undefined): FusedActivation |
 
 /**
  * activation(layer(x)) as one operation; or nothing if that is not the same, as the layer is
- * another one than Linear, or computes its output in a way of its own.
+ * another one than these, or computes its output in a way of its own.
  */
 export function activated(
   layer: Module,
   activation: FusedActivation,
   x: Tensor,
 ): Tensor | undefined {
-  if (!(layer instanceof Linear) || layer.forward !== Linear.prototype.forward) return undefined;
-  return linear(x, layer.weight, layer.bias, { activation });
+  switch (layer.forward) {
+    case Linear.prototype.forward:
+      return linear(x, (layer as Linear).weight, (layer as Linear).bias, { activation });
+    case Conv2d.prototype.forward:
+      return (layer as Conv2d).activated(x, activation);
+    default:
+      return undefined;
+  }
 }

@@ -134,3 +134,24 @@ export class BatchNorm1d extends BatchNorm {
     }
   }
 }
+
+/**
+ * batchNorm() of images [n, features, height, width]; as torch.nn.BatchNorm2d. Keeps the memory
+ * format.
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * const layer = new nn.BatchNorm2d(3);
+ * console.log(layer.forward(rand([2, 3, 4, 4])).shape); // [2, 3, 4, 4]
+ * ```
+ */
+export class BatchNorm2d extends BatchNorm {
+  /** Takes [n, features, height, width]. */
+  protected override checkInput(x: Tensor): void {
+    if (x.rank !== 4) {
+      throw new ShapeError(
+        `BatchNorm2d: x is ${formatShape(x.shape)}; it must be [n, features, height, width]`,
+      );
+    }
+  }
+}

@@ -1,5 +1,6 @@
 import { checkOptions } from "../core/options.ts";
 import { dropout } from "../ops/random/dropout.ts";
+import { dropout2d } from "../ops/random/dropout2d.ts";
 import { probabilityOf } from "../ops/random/_probability.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
@@ -26,8 +27,9 @@ export class Dropout extends Module {
 
   constructor(p: number | DropoutLayerOptions = {}) {
     super();
-    if (typeof p !== "number") checkOptions("Dropout", p, ["p"]);
-    this.p = probabilityOf("Dropout", typeof p === "number" ? p : p.p);
+    const { name } = new.target;
+    if (typeof p !== "number") checkOptions(name, p, ["p"]);
+    this.p = probabilityOf(name, typeof p === "number" ? p : p.p);
   }
 
   /** x with elements dropped. */
@@ -37,6 +39,23 @@ export class Dropout extends Module {
 
   /** `Dropout(p)`. */
   override describe(): string {
-    return `Dropout(${this.p})`;
+    return `${this.constructor.name}(${this.p})`;
+  }
+}
+
+/**
+ * dropout2d() in training mode, of whole channels of images [n, channels, height, width]; in
+ * evaluation mode x as it is. As torch.nn.Dropout2d.
+ *
+ * ```ts
+ * import { nn, ones } from "@cudeno/cudeno";
+ * const layer = new nn.Dropout2d(0.5);
+ * console.log(layer.forward(ones([1, 3, 2, 2])).dataSync()); // fours of zeros and twos
+ * ```
+ */
+export class Dropout2d extends Dropout {
+  /** x with channels dropped. */
+  override forward(x: Tensor): Tensor {
+    return dropout2d(x, { p: this.p, training: this.training });
   }
 }

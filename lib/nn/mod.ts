@@ -14,6 +14,8 @@ export * from "./margin_losses.ts";
 export * from "./module_list.ts";
 export * from "./regression_losses.ts";
 export * from "./residual.ts";
+// Convolution.
+export * from "./conv.ts";
 // Recurrent layers.
 export * from "./gru.ts";
 export * from "./gru_cell.ts";
@@ -25,9 +27,16 @@ export * from "./rnn_cell.ts";
 export * from "./rnn_cell_base.ts";
 // Normalisation and dropout.
 export * from "./dropout.ts";
+export * from "./group_norm.ts";
 export * from "./row_norm.ts";
 // Attention.
 export * from "./attention.ts";
 /** The same class under the name that PyTorch gives it. */
 export { MultiHeadAttention as MultiheadAttention } from "./attention.ts";
 export * from "./transformer.ts";
+// Pooling.
+export * from "./pooling.ts";
+// Images: sizes, borders, windows.
+export * from "./fold.ts";
+export * from "./padding.ts";
+export * from "./upsample.ts";

@@ -1,14 +1,17 @@
 import {
   batchNorm,
   dropout,
+  groupNorm,
+  instanceNorm,
   layerNorm,
+  localResponseNorm,
   manualSeed,
   rmsNorm,
   type Shape,
   type Tensor,
 } from "../../mod.ts";
 import { philox } from "../../lib/core/random.ts";
-import { type Grid, sizeOf, total } from "../reference.ts";
+import { build, elementAt, type Grid, sizeOf, total } from "../reference.ts";
 import { type Case, floats, line, roundings, rows, spiked, unaryShapes } from "./case.ts";
 
 const rowShapes: readonly Shape[] = [
@@ -261,7 +264,101 @@ const batchEvaluation: Case = {
   tolerance: roundings(6, 6),
 };
 
+// Groups are rows of neighbours; what is of a channel comes after.
+function grouped(x: Grid, groups: number, eps: number, weight?: Grid, bias?: Grid): Grid {
+  const [, channels, ...rest] = x.shape as [number, number, ...number[]];
+  const pixels = sizeOf(rest);
+  const plain = normalized(x, channels / groups * pixels, true, eps);
+  const of = (i: number) => Math.floor(i / pixels) % channels;
+  const each = (values: ArrayLike<number>, f: (v: number, w: number, b: number) => number) =>
+    Float64Array.from(
+      values,
+      (v, i) => f(v, weight?.values[of(i)] ?? 1, bias?.values[of(i)] ?? 0),
+    );
+  return {
+    shape: x.shape,
+    values: each(plain.values, (v, w, b) => v * w + b),
+    magnitudes: each(plain.magnitudes!, (m, w, b) => m * Math.abs(w) + Math.abs(b) + 1),
+  };
+}
+
+const groupShapes = (shapes: readonly Shape[], parameters = 2) =>
+  shapes.map((shape) => [shape, ...Array.from({ length: parameters }, () => [shape[1]!])]);
+
+function groupCase(groups: number, shapes: readonly Shape[], small: readonly Shape[]): Case {
+  return {
+    name: `groupNorm(${groups}, weight, bias)`,
+    call: (x: Tensor, weight: Tensor, bias: Tensor) => groupNorm(x, groups, { weight, bias }),
+    reference: (x, weight, bias) => grouped(x!, groups, 1e-5, weight, bias),
+    shapes: groupShapes(shapes),
+    gradShapes: groupShapes(small),
+    dtypes: floats,
+    fill: [spiked(-2, 3, 4)],
+    // One pass over differences from the first element, which may lie far out.
+    tolerance: roundings(12, 128),
+    gradRoundings: 1024,
+  };
+}
+
+const groupNormCases: readonly Case[] = [
+  groupCase(1, [[3, 8], [2, 3, 5, 7], [2, 4, 33], [1, 5, 1, 1]], [[2, 3], [1, 2, 1, 2]]),
+  groupCase(2, [[2, 4, 3, 3], [3, 6, 1, 1], [1, 64, 9, 5], [0, 4, 2, 2], [2, 2, 70, 67]], [
+    [2, 4, 2],
+    [1, 4, 2, 1],
+  ]),
+  groupCase(3, [[2, 33, 5, 3], [4, 3, 31], [2, 9, 2, 3, 2], [700, 6, 2, 2]], [[2, 3, 2, 1]]),
+  {
+    ...groupCase(2, [], []),
+    name: "groupNorm(2, eps 0.01)",
+    call: (x: Tensor) => groupNorm(x, 2, { eps: 0.01 }),
+    reference: (x) => grouped(x!, 2, 0.01),
+    shapes: groupShapes([[3, 4, 5], [2, 6, 5, 4]], 0),
+    gradShapes: groupShapes([[2, 4], [2, 2, 1, 2]], 0),
+  },
+  {
+    ...groupCase(2, [], []),
+    name: "instanceNorm(weight, bias)",
+    call: (x: Tensor, weight: Tensor, bias: Tensor) => instanceNorm(x, { weight, bias }),
+    reference: (x, weight, bias) => grouped(x!, x!.shape[1]!, 1e-5, weight, bias),
+    shapes: groupShapes([[2, 3, 7], [2, 3, 5, 3], [1, 17, 33, 31], [0, 3, 2, 2], [2, 3, 2, 2, 3]]),
+    gradShapes: groupShapes([[2, 2, 3], [1, 2, 3, 1]]),
+  },
+];
+
+// As the formula has it: the mean over `size` channels, of which those beyond the ends are 0.
+function localResponse(x: Grid, size: number, alpha: number, beta: number, k: number): Grid {
+  return build(x.shape, (index, i) => {
+    const squares = Array.from({ length: size }, (_, j) => index[1]! - Math.floor(size / 2) + j)
+      .filter((c) => c >= 0 && c < x.shape[1]!)
+      .map((c) => elementAt(x, index.with(1, c)) ** 2);
+    return x.values[i]! / (k + alpha / size * total(squares)) ** beta;
+  });
+}
+
+function localResponseCase(
+  size: number,
+  { alpha = 1e-4, beta = 0.75, k = 1 }: Record<string, number>,
+): Case {
+  return {
+    name: `localResponseNorm(${size}, ${alpha}, ${beta}, ${k})`,
+    call: (x: Tensor) => localResponseNorm(x, size, { alpha, beta, k }),
+    reference: (x) => localResponse(x!, size, alpha, beta, k),
+    shapes: [[2, 3, 5], [2, 7, 3, 4], [1, 1, 1, 1], [0, 3, 2, 2], [2, 33, 2, 3, 2]].map((s) => [s]),
+    gradShapes: [[[1, 4, 2]], [[2, 3, 1, 1]]],
+    dtypes: floats,
+    tolerance: roundings(24),
+  };
+}
+
+const localResponseCases: readonly Case[] = [
+  localResponseCase(5, {}),
+  localResponseCase(2, { alpha: 2, beta: 1.5, k: 0.5 }),
+  localResponseCase(1, { alpha: 1, beta: 0.5, k: 2 }),
+];
+
 export const normCases: readonly Case[] = [
+  ...groupNormCases,
+  ...localResponseCases,
   layer,
   layerPlain,
   layerDefault,

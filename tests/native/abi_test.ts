@@ -65,7 +65,7 @@ Deno.test("version, dtype codes and status codes are the header's", async () => 
 
   const codes = enumerators("CDN_");
   const dtypes = ["FLOAT32", "FLOAT64", "INT32", "UINT8", "FLOAT16", "BFLOAT16"];
-  const choices = ["PRECISION", "ACTIVATION", "LOSS"];
+  const choices = ["PRECISION", "ACTIVATION", "LOSS", "RESIZE", "BORDER"];
   const statuses = Object.keys(codes).filter((name) =>
     !dtypes.includes(name) && !choices.includes(name.split("_")[0]!)
   );

@@ -128,7 +128,19 @@ class Fuzzer {
       return;
     }
     for (int64_t& x : layout_) x = static_cast<int64_t>(below(chance(10) ? 100 : 7));
-    if (chance(60)) {  // rows, or a matrix, as tensors have them; sometimes broadcast
+    if (chance(15)) {  // images and their windows, as pooling has them
+      layout_[0] = static_cast<int64_t>(below(5));
+      layout_[1] = static_cast<int64_t>(below(9));
+      for (size_t axis : {2, 8}) {
+        int64_t kernel = static_cast<int64_t>(below(5)),
+                extent = kernel + 1 + static_cast<int64_t>(below(9)),
+                stride = 1 + static_cast<int64_t>(below(6)),
+                padding = static_cast<int64_t>(below(static_cast<uint64_t>(kernel) / 2 + 1)),
+                out = kernel ? (extent + 2 * padding - kernel) / stride + 1 : stride;
+        const int64_t sizes[] = {extent, out, kernel, stride, padding, 1};
+        std::copy(std::begin(sizes), std::end(sizes), &layout_[axis]);
+      }
+    } else if (chance(60)) {  // rows, or a matrix, as tensors have them; sometimes broadcast
       bool two = chance(60), large = chance(10);
       int64_t rows = static_cast<int64_t>(below(large ? 400 : 20)),
               cols = static_cast<int64_t>(1 + below(large ? 400 : 40));

@@ -108,6 +108,19 @@
   X(batch_norm) \
   X(batch_norm_sums) \
   X(batch_norm_grad) \
+  X(max_pool) \
+  X(max_pool_grad) \
+  X(max_pool_pick) \
+  X(avg_pool) \
+  X(avg_pool_grad) \
+  X(group_norm) \
+  X(group_norm_grad) \
+  X(upsample) \
+  X(upsample_grad) \
+  X(pad_image) \
+  X(pad_image_grad) \
+  X(unfold) \
+  X(fold) \
   X(dropout) \
   X(loss) \
   X(loss_grad) \
@@ -115,7 +128,10 @@
   X(nll_loss) \
   X(nll_loss_grad) \
   X(nll_mean) \
-  X(matmul)
+  X(matmul) \
+  X(conv2d) \
+  X(conv2d_grad_input) \
+  X(conv2d_grad_weight)
 #define MANAGING(X) \
   X(abi_version) \
   X(last_error) \
@@ -152,6 +168,7 @@
   X(memory_reset_peak) \
   X(matmul_variant) \
   X(matmul_fused) \
+  X(conv2d_variant) \
   X(sgd_step) \
   X(adam_step) \
   X(nadam_step) \

@@ -178,6 +178,19 @@ __device__ __forceinline__ void load_box_to_all(void* to, const CUtensorMap* map
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z), "h"(blocks)
       : "memory");
 }
+// A column of pixels of a tensor [image, row, column, channel], those that a tap of a filter meets
+// as it goes from place to place; the first is that of the filter's first tap, u columns and v rows
+// before.
+__device__ __forceinline__ void load_im2col(void* to, const CUtensorMap* map, uint64_t* bar,
+                                            int channel, int column, int row, int image, int u,
+                                            int v) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.im2col.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%3, %4, %5, %6}], [%2], {%7, %8};" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(bar)), "r"(channel), "r"(column), "r"(row), "r"(image),
+      "h"(static_cast<uint16_t>(u)), "h"(static_cast<uint16_t>(v))
+      : "memory");
+}
 __device__ __forceinline__ void store_box(const CUtensorMap* map, const void* from, int x, int y,
                                           int z) {
   asm volatile(

@@ -28,16 +28,17 @@ struct Counts {
 // The product as it is computed. 16-bit floats are multiplied as float, into which the operands are
 // widened.
 template <class T>
-void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, const Counts& counts,
-              Precision precision, int32_t variant) {
+void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, Precision precision,
+              int32_t variant) {
   using C = Compute<T>;
   BatchProduct<C> product{c,     nullptr, nullptr, x.m,       x.n,       x.k,
                           x.lda, x.ldb,   x.n,     x.trans_a, x.trans_b, x.batch};
   follow_one_another(product.batch, x.m * x.n);
   if constexpr (is_half<T>) {
-    C *a = call.scratch<C>(counts.a), *b = call.scratch<C>(counts.b);
-    map(call, counts.a, Converted<C>{}, a, x.a);
-    map(call, counts.b, Converted<C>{}, b, x.b);
+    const int64_t a_count = x.a_span(), b_count = x.b_span();
+    C *a = call.scratch<C>(a_count), *b = call.scratch<C>(b_count);
+    map(call, a_count, Converted<C>{}, a, x.a);
+    map(call, b_count, Converted<C>{}, b, x.b);
     product.a = a, product.b = b;
   } else {
     product.a = x.a, product.b = x.b;
@@ -46,16 +47,6 @@ void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, const Counts&
 }
 
 // ---- The fused product in steps
-
-template <class C, class In, class Out> struct FinishRuns {
-  Finish<C, In, Out> finish;
-  const C* product;  // nullptr: a sum of nothing
-  template <int N> CDN_FN void run(int64_t i, int count) const {
-    C v[N];
-    for (int t = 0; t < count; t++) v[t] = product ? product[i + t] : C(0);
-    finish(v, i, i - quotient(i, finish.cols) * finish.cols, count);
-  }
-};
 
 // Over k of op(a), by the offset that it would have if each matrix of the batch were there for
 // itself.
@@ -85,18 +76,19 @@ template <class T> void sum_a(Call& call, T* sums, const BatchProduct<T>& x) {
 
 template <class T, class Out>
 void matmul_in_steps(Call& call, const BatchProduct<T>& x, const Epilogue& epilogue,
-                     const Counts& counts, Precision precision, int32_t variant) {
+                     Precision precision, int32_t variant) {
+  const int64_t all = x.batch.n * x.m * x.n;
   using C = Compute<T>;
   Finish<C, T, Out> finish(epilogue, x.n);
   C* product = nullptr;
   if (x.k > 0) {
     if constexpr (std::is_same<C, Out>::value)
       if (finish.beta == C(0)) product = finish.c;
-    if (!product) product = call.scratch<C>(counts.all);
-    multiply(call, product, x, counts, precision, variant);
+    if (!product) product = call.scratch<C>(all);
+    multiply(call, product, x, precision, variant);
     if (static_cast<void*>(product) == epilogue.c && epilogue.plain()) return;
   }
-  each_run(call, counts.all, FinishRuns<C, T, Out>{finish, product});
+  each_run(call, all, FinishRuns<C, T, Out>{finish, product});
 }
 
 // ---- Arguments
@@ -214,6 +206,36 @@ template <class T, class F> void with_output(int32_t dtype, int32_t out_dtype, F
 
 }  // namespace
 
+template <class T, class Out>
+void cdn::multiply_fused(Call& call, const BatchProduct<T>& x, Epilogue epilogue,
+                         Precision precision, int32_t variant) {
+  const int64_t all = x.batch.n * x.m * x.n;
+  if (all == 0) return;
+  // What is to lie apart is made in one piece first.
+  const Places places(x.batch, x.m, x.n, x.ldc);
+  Out *const to = static_cast<Out*>(epilogue.c),
+             *dense = places.dense ? to : call.scratch<Out>(all);
+  if (!places.dense && epilogue.beta != 0)
+    each_row(call, places.rows(), x.n, TakeRows<Out>{dense, to, places});
+  epilogue.c = dense;
+  if (x.k == 0 || !backend::matmul_fused(call, x, epilogue, precision, variant))
+    matmul_in_steps<T, Out>(call, x, epilogue, precision, variant);
+  if (!places.dense) each_row(call, places.rows(), x.n, PutRows<Out, Out>{to, dense, places});
+}
+
+template void cdn::multiply_fused<float, float>(Call&, const BatchProduct<float>&, Epilogue,
+                                                Precision, int32_t);
+template void cdn::multiply_fused<double, double>(Call&, const BatchProduct<double>&, Epilogue,
+                                                  Precision, int32_t);
+template void cdn::multiply_fused<float16, float16>(Call&, const BatchProduct<float16>&, Epilogue,
+                                                    Precision, int32_t);
+template void cdn::multiply_fused<float16, float>(Call&, const BatchProduct<float16>&, Epilogue,
+                                                  Precision, int32_t);
+template void cdn::multiply_fused<bfloat16, bfloat16>(Call&, const BatchProduct<bfloat16>&,
+                                                      Epilogue, Precision, int32_t);
+template void cdn::multiply_fused<bfloat16, float>(Call&, const BatchProduct<bfloat16>&, Epilogue,
+                                                   Precision, int32_t);
+
 CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                            int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc,
                            int32_t trans_a, int32_t trans_b, int32_t dtype, int32_t precision,
@@ -232,7 +254,7 @@ CDN_API int32_t cdn_matmul(uint32_t c, uint32_t a, uint32_t b, const int64_t* la
       if constexpr (is_half<T>) {
         if (backend::matmul_half(call, x, variant)) return;
         float* product = call.scratch<float>(counts.all);
-        multiply(call, product, x, counts, request.precision, variant);
+        multiply(call, product, x, request.precision, variant);
         places.dense
             ? map(call, counts.all, Converted<T>{}, out, static_cast<const float*>(product))
             : each_row(call, places.rows(), n, PutRows<T, float>{out, product, places});
@@ -278,17 +300,8 @@ CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32
         epilogue.alpha = alpha, epilogue.beta = beta;
         epilogue.activation = activation;
         epilogue.out_dtype = out_dtype;
-        // What is to lie apart is made in one piece first.
-        const Places places = request.places();
-        Out* dense = places.dense ? to : call.scratch<Out>(counts.all);
-        if (!places.dense && beta != 0)
-          each_row(call, places.rows(), n, TakeRows<Out>{dense, to, places});
-        epilogue.c = dense;
-        bool empty = counts.all == 0 || k == 0;
-        bool done = !empty && backend::matmul_fused(call, x, epilogue, request.precision, variant);
-        if (!done && counts.all > 0)
-          matmul_in_steps<T, Out>(call, x, epilogue, counts, request.precision, variant);
-        if (!places.dense) each_row(call, places.rows(), n, PutRows<Out, Out>{to, dense, places});
+        epilogue.c = to;
+        multiply_fused<T, Out>(call, x, epilogue, request.precision, variant);
         if (sums) sum_a(call, sums, x);
       });
     });

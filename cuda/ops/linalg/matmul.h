@@ -30,6 +30,17 @@ template <class T> struct BatchProduct {
   int64_t m, n, k, lda, ldb, ldc;
   bool trans_a, trans_b;
   Layout batch;
+
+  // Elements from the first of a, or of b, to the end of the last.
+  int64_t a_span() const { return span(trans_a ? k : m, trans_a ? m : k, lda, 0); }
+  int64_t b_span() const { return span(trans_b ? n : k, trans_b ? k : n, ldb, 1); }
+
+ private:
+  int64_t span(int64_t lines, int64_t length, int64_t ld, int input) const {
+    int64_t last = (lines - 1) * ld + length;
+    for (int32_t d = 0; d < batch.rank; d++) last += (batch.extent[d] - 1) * batch.stride[input][d];
+    return last;
+  }
 };
 
 // Where the matrices of c lie that a layout was not told of: one after another.
@@ -53,6 +64,17 @@ struct Epilogue {
   // Nothing but, perhaps, another type.
   CDN_FN bool plain() const {
     return !z && !bias && !residual && alpha == 1 && beta == 0 && activation == ACTIVATION_NONE;
+  }
+
+  // That of the rows from one on: `before` elements of c, of Out, lie in front of it.
+  template <class Out> Epilogue moved(int64_t before) const {
+    Epilogue part = *this;
+    auto move = [&](const void* p) { return p ? static_cast<const Out*>(p) + before : nullptr; };
+    part.c = static_cast<Out*>(c) + before;
+    part.z = const_cast<Out*>(move(z));
+    part.residual = move(residual);
+    part.mask = move(mask);
+    return part;
   }
 };
 
@@ -123,6 +145,17 @@ template <class C, class In, class Out> struct Finish {
   }
 };
 
+// For each_run: the epilogue of a product that is there.
+template <class C, class In, class Out> struct FinishRuns {
+  Finish<C, In, Out> finish;
+  const C* product;  // nullptr: a sum of nothing
+  template <int N> CDN_FN void run(int64_t i, int count) const {
+    C v[N];
+    for (int t = 0; t < count; t++) v[t] = product ? product[i + t] : C(0);
+    finish(v, i, i - quotient(i, finish.cols) * finish.cols, count);
+  }
+};
+
 // How far the matrices at place z of a batch are from the first ones.
 struct BatchOffsets {
   int64_t a = 0, b = 0;
@@ -189,6 +222,12 @@ template <class T> struct TakeRows {
   Places places;
   CDN_FN CopyRow<T, T> row(int64_t r) const { return {y + r * places.n, x + places(r), places.n}; }
 };
+
+// A product of which the epilogue's c, which lies as x.c would, is the output; by the backend's
+// kernels, or in steps. T, Out: float and a 16-bit type or the other way round, or the same.
+template <class T, class Out>
+void multiply_fused(Call& call, const BatchProduct<T>& x, Epilogue epilogue, Precision precision,
+                    int32_t variant);
 
 namespace backend {
 

@@ -55,7 +55,7 @@ interface Epilogue {
 const activations: Record<FusedActivation, number> = { relu: 1, gelu: 2, geluTanh: 3, silu: 4 };
 
 // An activation as the library numbers it, 0 for none.
-function activationCode(activation: FusedActivation | undefined): number {
+export function activationCode(activation: FusedActivation | undefined): number {
   return activation === undefined ? 0 : activations[activation];
 }
 

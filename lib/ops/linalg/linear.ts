@@ -5,10 +5,8 @@ import { checkChoice, checkOptions } from "../../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
-import { gelu, relu, silu } from "../elementwise/activations.ts";
-import { fused } from "../elementwise/_unary.ts";
+import { activations, throughGate } from "../elementwise/_gate.ts";
 import { reshape } from "../shape/movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
 import { gradOfA, gradOfB, multiplied, type Product } from "./_product.ts";
@@ -87,19 +85,6 @@ export function linear(
 
 type Gradients = [dx: Tensor | null, dw: Tensor | null, db: Tensor | null];
 
-const activations: Record<FusedActivation, (x: Tensor) => Tensor> = {
-  relu,
-  gelu: (x) => gelu(x),
-  geluTanh: (x) => gelu(x, { approximate: "tanh" }),
-  silu,
-};
-const slopes = {
-  relu: calls.cdn_relu_grad,
-  gelu: calls.cdn_gelu_grad,
-  geluTanh: calls.cdn_gelu_tanh_grad,
-  silu: calls.cdn_silu_grad,
-} as const;
-
 // With dz that of the sums: dx = dz w, times the slope of what made x if that is left to us; dw =
 // dz^T x, and beside it db, the sums of dz^T's rows.
 function fusedGradients(
@@ -111,9 +96,7 @@ function fusedGradients(
   grad: Tensor,
   step: Step,
 ): Gradients {
-  const dz = gate && !step.gated
-    ? fused(slopes[gate.activation], grad, gate.saved as Tensor)
-    : grad;
+  const dz = gate && !step.gated ? throughGate(gate, grad) : grad;
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
     const before = step.takeGate(x);

@@ -1,26 +1,37 @@
 import { checkValue } from "../../core/dtype.ts";
 import { formatValue } from "../../core/format.ts";
-import { checkOptions } from "../../core/options.ts";
+import { checkChoice, checkOptions } from "../../core/options.ts";
 import { checkShape, contiguousStrides, formatShape } from "../../core/shape.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkTensor } from "../_operands.ts";
+import { borders, padBorder } from "../image/_border.ts";
 import { put, take } from "./_window.ts";
 
 /** Options of {@linkcode pad}. */
 export interface PadOptions {
-  /** What to fill with; default 0. */
+  /** What to fill with; default 0. For mode "constant". */
   value?: number | undefined;
+  /**
+   * What is added: `value`, or what is there: mirrored about the elements at the ends, those
+   * elements again, or what comes from the other end. Default "constant".
+   */
+  mode?: "constant" | "reflect" | "replicate" | "circular" | undefined;
 }
 
 /**
  * x with elements added before and after along each axis, `[before, after]` for each, outermost
  * first; negative numbers take elements away. Any dtype. As torch.nn.functional.pad, whose list of
- * numbers starts at the last axis.
+ * numbers starts at the last axis. Modes other than "constant" are for the last two axes, those of
+ * images, and for floats; they keep the memory format, and take nothing away.
+ *
+ * @throws {ShapeError} when more is taken away than there is, or an extent is too small to reflect
+ * (by at most extent - 1) or to go around (by at most the extent).
  *
  * ```ts
  * import { pad, tensor } from "@cudeno/cudeno";
  * console.log(pad(tensor([1, 2, 3]), [[2, -1]], { value: 9 }).dataSync()); // 9, 9, 1, 2
+ * console.log(pad(tensor([1, 2, 3]), [[2, 0]], { mode: "reflect" }).dataSync()); // 3, 2, 1, 2, 3
  * ```
  */
 export function pad(
@@ -29,8 +40,9 @@ export function pad(
   options: PadOptions = {},
 ): Tensor {
   checkTensor("pad", x);
-  checkOptions("pad", options, ["value"]);
-  const { value = 0 } = options;
+  checkOptions("pad", options, ["value", "mode"]);
+  const { value = 0, mode = "constant" } = options;
+  checkChoice("pad", "mode", mode, { constant: 0, ...borders });
   checkValue("pad", value, x.dtype);
   const pair = (p: readonly number[]) =>
     Array.isArray(p) && p.length === 2 && p.every(Number.isSafeInteger);
@@ -40,6 +52,12 @@ export function pad(
         formatShape(x.shape)
       }`,
     );
+  }
+  if (mode !== "constant") {
+    if (value !== 0) {
+      throw new ArgumentError(`pad: value is ${value}; with mode ${mode} nothing is filled`);
+    }
+    return padBorder(x, pads, mode);
   }
   // What is taken away goes first, then comes what is added.
   const kept = x.shape.map((extent, d) =>

@@ -17,6 +17,16 @@
 
 namespace cdn {
 
+// How a convolution's pixels are found: the output's, `width` in a line and `pixels` in an image,
+// each `stride` apart in the input, where the first one's first tap is at `first`.
+struct Im2ColWalk {
+  int32_t taps, taps_w;  // of a filter, and of one of its lines
+  int32_t width, pixels;
+  int32_t stride_h, stride_w, first_h, first_w, dilation_h, dilation_w;
+  bool turned;  // the filters' taps are met in the opposite order
+  Divisor by_width, by_pixels;
+};
+
 // What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix
 // of the batch, and one of `splits` pieces of k; k counts in steps of 64.
 struct WgmmaWork {
@@ -33,7 +43,8 @@ struct WgmmaWork {
   bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
   bool float_in;  // the epilogue is of float operands
   Epilogue epilogue;
-  CutOperands cut;  // of cut matrices
+  CutOperands cut;    // of cut matrices
+  Im2ColWalk im2col;  // of convolutions
 };
 
 // Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the
@@ -88,6 +99,8 @@ CDN_FN WgmmaPlace wgmma_place(const WgmmaWork& w, int32_t bm, int32_t bn, int32_
   return p;
 }
 
+template <class Tile> struct ProductLoader;
+
 #if defined(CDN_HOPPER)
 
 // The items that a block's cluster takes.
@@ -132,11 +145,33 @@ __device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint
   }
 }
 
+// Both operands' part of a stage: the boxes at one step of k.
+template <class Tile> struct ProductLoader {
+  const CUtensorMap *map_a, *map_b;
+  const WgmmaWork& w;
+  int rank;
+  WgmmaPlace at = {};
+
+  __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
+  __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
+                                       int step) {
+    const int k = step * Tile::BK, za = at.z * w.a_moves, zb = at.z * w.b_moves;
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, k,
+                                         za + plane * w.planes_apart_a, false, 0);
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, k,
+                                         zb + plane * w.planes_apart_b, w.cluster > 1, rank);
+  }
+};
+
 // One thread's endless request for tiles.
-template <class Tile>
-__device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUtensorMap* map_b,
-                                           const WgmmaWork& w, typename Tile::T* stages,
-                                           uint64_t* full, uint64_t* empty, uint32_t rank) {
+template <class Tile, class Loader>
+__device__ __forceinline__ void wgmma_load(Loader loader, const WgmmaWork& w,
+                                           typename Tile::T* stages, uint64_t* full,
+                                           uint64_t* empty, uint32_t rank) {
   using namespace hopper;
   PipelineState<Tile::STAGES> pipe;
   int unused = Tile::STAGES;
@@ -146,9 +181,8 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
   WgmmaPlace at = place_of(item);
   wait_for_previous_kernel();
   for (; item < items.count; item += items.step, at = place_of(item)) {
-    const int za = at.z * w.a_moves, zb = at.z * w.b_moves;
+    loader.start(at);
     for (int step = at.first_step; step < at.last_step; step++) {
-      const int k = step * Tile::BK;
       if (unused > 0)
         unused--;
       else
@@ -156,17 +190,7 @@ __device__ __forceinline__ void wgmma_load(const CUtensorMap* map_a, const CUten
       uint64_t* const landed = &full[pipe.stage];
       barrier_expect(landed, Tile::STAGE_BYTES);
       typename Tile::T* a = stages + pipe.stage * (Tile::STAGE_BYTES / 2);
-      typename Tile::T* b = a + Tile::PLANES * Tile::A_ELEMENTS;
-#pragma unroll
-      for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, k,
-                                           za + plane * w.planes_apart_a, false, 0);
-      }
-#pragma unroll
-      for (int plane = 0; plane < Tile::PLANES; plane++) {
-        load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, k,
-                                           zb + plane * w.planes_apart_b, w.cluster > 1, (int)rank);
-      }
+      loader.load(a, a + Tile::PLANES * Tile::A_ELEMENTS, landed, step);
       pipe.next();
     }
   }
@@ -459,8 +483,8 @@ __device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& a
 
 #endif  // CDN_HOPPER
 
-// FUSED: with an epilogue, and one item a block.
-template <class Tile, bool FUSED>
+// FUSED: with an epilogue, and one item a block. Loader: how operands come.
+template <class Tile, bool FUSED, template <class> class Loader>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
     multiply_by_wgmma(const __grid_constant__ CUtensorMap map_a,
                       const __grid_constant__ CUtensorMap map_b,
@@ -502,7 +526,8 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   let_next_kernel_start();
   if (group == 0) {
     if (Tile::CONSUMERS > 1) lower_registers<40>();
-    if (threadIdx.x == 0) wgmma_load<Tile>(&map_a, &map_b, w, stages, full, empty, rank);
+    if (threadIdx.x == 0)
+      wgmma_load<Tile>(Loader<Tile>{&map_a, &map_b, w, (int)rank}, w, stages, full, empty, rank);
     __syncwarp();
     if (w.joined > 1) cluster_sync_all();
   } else {
@@ -598,15 +623,19 @@ template <class T> WgmmaKernel wgmma_half(WgmmaExtent tile, WgmmaCase x);
 // Of floats, cut into so many planes.
 WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x);
 
+template <class Tile, template <class> class Loader> WgmmaKernel wgmma_kernel(bool fused) {
+  auto kernel = multiply_by_wgmma<Tile, false, Loader>;
+  if constexpr (Tile::ONE_ITEM)
+    if (fused) kernel = multiply_by_wgmma<Tile, true, Loader>;
+  return {reinterpret_cast<const void*>(kernel), Tile::THREADS, Tile::SHARED_BYTES};
+}
+
 template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED>
 WgmmaKernel wgmma_kernel(WgmmaCase x) {
   return by_transposition(x.a_mn, x.b_mn, [&](auto a, auto b) {
     using Tile =
         WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, decltype(a)::value, decltype(b)::value>;
-    auto kernel = multiply_by_wgmma<Tile, false>;
-    if constexpr (Tile::ONE_ITEM)
-      if (x.fused) kernel = multiply_by_wgmma<Tile, true>;
-    return WgmmaKernel{reinterpret_cast<const void*>(kernel), Tile::THREADS, Tile::SHARED_BYTES};
+    return wgmma_kernel<Tile, ProductLoader>(x.fused);
   });
 }
 

@@ -5,13 +5,11 @@
 #include "gpu/gemm/wgmma/wgmma.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/repack.h"
-#include "gpu/gemm/split_k.h"
-#include "gpu/gemm/wgmma/kernel.h"
+#include "gpu/gemm/wgmma/launch.h"
 
 namespace cdn {
 namespace {
@@ -43,57 +41,6 @@ template <class T, class F> void for_each_row(const Product<T>& p, const Layout&
     row.c += p.c ? first * p.size() : 0;
     f(row, inner, first);
   }
-}
-
-// ---- Tensor maps
-
-using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                            const cuuint64_t*, const cuuint32_t*, const cuuint32_t*,
-                            CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion,
-                            CUtensorMapFloatOOBfill);
-
-// The driver's function, found at run time: the library is not linked with the driver, so that it
-// loads without one.
-Encode encode_function() {
-  static Encode found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult result;
-    CUDA_CHECK(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                                cudaEnableDefault, &result));
-    if (!function) CDN_FAIL(CDN_UNSUPPORTED, "the CUDA driver has no cuTensorMapEncodeTiled");
-    return reinterpret_cast<Encode>(function);
-  }();
-  return found;
-}
-
-// `count` matrices of 16-bit numbers, `step` elements apart, of `lines` lines of `cols` numbers, ld
-// apart; in boxes of 64 columns and `height` lines.
-struct Lines {
-  const void* data;
-  int64_t cols, lines, ld, count, step;
-};
-
-bool fits(const Lines& x) {
-  constexpr int64_t MOST = INT32_MAX;
-  return x.cols <= MOST && x.lines <= MOST && x.count <= MOST && x.ld % 8 == 0 && x.step % 8 == 0 &&
-         aligned16(x.data) && x.step < int64_t{1} << 38;
-}
-
-CUtensorMap tensor_map(const Lines& x, int height) {
-  CUtensorMap map;
-  cuuint64_t extents[3] = {(cuuint64_t)x.cols, (cuuint64_t)x.lines, (cuuint64_t)x.count};
-  int64_t step = x.step ? x.step : x.lines * x.ld;
-  cuuint64_t bytes[2] = {(cuuint64_t)x.ld * 2, (cuuint64_t)step * 2};
-  cuuint32_t box[3] = {64, (cuuint32_t)height, 1}, ones[3] = {1, 1, 1};
-  CUresult status =
-      encode_function()(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(x.data), extents,
-                        bytes, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (status != CUDA_SUCCESS)
-    CDN_FAIL(CDN_INTERNAL, "cuTensorMapEncodeTiled: status %d for %lld x %lld x %lld, %lld apart",
-             (int)status, (long long)x.count, (long long)x.lines, (long long)x.cols,
-             (long long)x.ld);
-  return map;
 }
 
 // ---- Operands as TMA can read them
@@ -133,33 +80,7 @@ Operands readable(Call& call, const Product<From>& p, const Matrices& batch) {
 
 // ---- The choice of a tile
 
-constexpr int64_t BK = 64;
-
-struct Plan {
-  WgmmaExtent tile;
-  Splitting k;
-  double cycles;
-};
-
-TileCost cost_of(WgmmaExtent tile, int planes, bool boxes_out) {
-  constexpr double SHARED_BYTES = 130, STORE_WORDS = 400, EACH_WORD = 0.08;
-  const int products = planes == 2 ? 3 : 1;
-  // Of the tensor cores' rate; with two planes sums are added up in between.
-  const double busy = planes == 2 ? 0.78 : 0.92;
-  // A step: the tensor cores' work, or shared memory's. Of this each 64 rows read their own part of
-  // a and all of b, and what comes is written.
-  const double size = tile.bm * tile.bn, multiply = size / 32 * products / busy;
-  const double bytes =
-      BK * 2.0 * (tile.bm / 64 * (64 + tile.bn) * products + (tile.bm + tile.bn) * planes);
-  return {tile.bm,
-          tile.bn,
-          BK,
-          1,
-          size * BK / std::max(multiply, bytes / SHARED_BYTES),
-          1,
-          (500 + tile.bn * 4 + (boxes_out ? 0 : STORE_WORDS + EACH_WORD * size)) / size,
-          wgmma_has_one_item(tile.bm, tile.bn)};
-}
+using Plan = WgmmaPlan;
 
 // The tiles that there are, those with most reuse first; with an epilogue not all.
 std::vector<TileCost> tiles_of(Method method, bool fused, bool boxes_out) {
@@ -169,17 +90,8 @@ std::vector<TileCost> tiles_of(Method method, bool fused, bool boxes_out) {
   std::vector<TileCost> some;
   for (WgmmaExtent tile : all)
     if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
-      some.push_back(cost_of(tile, method == Method::FP32 ? 2 : 1, boxes_out));
+      some.push_back(wgmma_cost(tile, method == Method::FP32 ? 2 : 1, boxes_out));
   return some;
-}
-
-FamilyCost family_cost() {
-  FamilyCost family{1900, 2, sizeof(float)};
-  family.l2_rate = 1e9;  // by multicast and TMA: never what limits
-  family.second_pass = 3500;
-  family.join = 2500, family.join_each = 0, family.join_rate = 32;
-  family.clusters = family.persistent = true;
-  return family;
 }
 
 // By the tile that is wanted, or the first that is no wider.
@@ -198,8 +110,8 @@ Plan plan_of(Call& call, const WantedTile& wanted, const Product<T>& p, const Ma
   return plans.at({call.device(), x, kind}, [&] {
     std::vector<TileCost> tiles = tiles_of(method, fused, boxes_out);
     if (wanted.bn) tiles = {wanted.of(tiles)};
-    auto best = choose_tile(call.model(), tiles, family_cost(), x);
-    const int64_t steps = ceil_div(x.k, BK);
+    auto best = choose_tile(call.model(), tiles, wgmma_family(), x);
+    const int64_t steps = ceil_div(x.k, WGMMA_BK);
     if (wanted.splits &&
         (!wanted.joined || ceil_div(steps, ceil_div(steps, wanted.splits)) == wanted.splits))
       best.k = split(*best.tile, x.k, wanted.splits, wanted.joined);
@@ -238,19 +150,6 @@ double preparing_cycles(const Product<T>& p, const Matrices& batch, Method metho
 
 // ---- The launch
 
-bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
-
-// The epilogue of the matrices from one on: `before` elements of c lie in front of it.
-template <class Out> Epilogue part_of(const Epilogue& e, int64_t before) {
-  Epilogue part = e;
-  auto move = [&](auto* p) { return p ? static_cast<const Out*>(p) + before : nullptr; };
-  part.c = static_cast<Out*>(e.c) + before;
-  part.z = const_cast<Out*>(move(e.z));
-  part.residual = move(e.residual);
-  part.mask = move(e.mask);
-  return part;
-}
-
 // The operands as the tensor cores take them, and the kernel for that.
 struct Prepared {
   Operands operands;
@@ -274,35 +173,12 @@ Prepared prepare(Call& call, const Product<T>& p, const Matrices& batch, Method 
   return {readable<Half>(call, p, batch), {}, 1, wgmma_half<Half>(tile, kind)};
 }
 
-// T is the operands' type, of which the epilogue's bias is; first: places of the batch before
-// these.
+// first: places of the batch before these.
 template <class T, class Out>
 void multiply(Call& call, const Product<T>& p, const Matrices& batch, int64_t first,
               const Prepared& x, const Plan& plan, const Epilogue* epilogue) {
-  const int64_t m = p.m(), n = p.n(), count = batch.count * m * n, rows = ceil_div(m, plan.tile.bm),
-                cols = ceil_div(n, plan.tile.bn);
-  const bool fused = fuses(epilogue);
-  const int processors = call.model().processors;
-  float* pieces = plan.k.second_pass() ? call.scratch<float>(plan.k.splits * count) : nullptr;
   WgmmaWork w{};
-  if (epilogue) w.epilogue = part_of<Out>(*epilogue, first * m * n);
-  Out* const c = static_cast<Out*>(epilogue ? w.epilogue.c : p.c);
-  w.c = pieces ? static_cast<void*>(pieces) : c;
-  w.joined = plan.k.joined ? static_cast<int32_t>(plan.k.splits) : 1;
-  w.one_item = (fused && !pieces) || w.joined > 1;
-  w.float_in = std::is_same<T, float>::value;
-  w.float_out = pieces || std::is_same<Out, float>::value;
-  w.m = static_cast<int32_t>(m);
-  w.n = static_cast<int32_t>(n);
-  w.steps = static_cast<int32_t>(ceil_div(p.k(), BK));
-  w.splits = static_cast<int32_t>(plan.k.splits);
-  w.steps_per_split = static_cast<int32_t>(plan.k.piece / BK);
-  w.batch = static_cast<int32_t>(batch.count);
-  const bool shares_b = w.joined == 1 && plan.tile.bm * plan.tile.bn >= 128 * 128 && rows >= 2;
-  w.cluster = shares_b && rows * cols * batch.count * plan.k.splits > processors / 2 ? 2 : 1;
-  w.grid = tile_grid(rows, cols, w.cluster, 1);
-  w.by_tiles = Divisor(w.grid.rows * w.grid.cols);
-  w.by_splits = Divisor(static_cast<uint32_t>(plan.k.splits));
+  if (epilogue) w.epilogue = epilogue->moved<Out>(first * p.size());
   w.a_moves = batch.a_step ? 1 : 0;
   w.b_moves = batch.b_step ? 1 : 0;
   w.planes_apart_a = static_cast<int32_t>(x.cut.a.matrices);
@@ -310,26 +186,12 @@ void multiply(Call& call, const Product<T>& p, const Matrices& batch, int64_t fi
   if constexpr (!is_half<T>)
     w.cut = {x.cut.a.info, x.cut.b.info, p.a,       p.b,
              batch.a_step, batch.b_step, w.a_moves, w.b_moves};
-
-  const Lines out{c, n, m, n, batch.count, m * n};
-  w.boxes_out = !w.float_out && !w.one_item && fits(out);
-  CUtensorMap map_a = tensor_map(x.operands.a, p.a.k_contiguous ? plan.tile.bm : 64),
-              map_b = tensor_map(x.operands.b, p.b.k_contiguous ? plan.tile.bn / w.cluster : 64),
-              map_c = w.boxes_out ? tensor_map(out, 64) : map_a;
-  const int cluster = w.cluster * w.joined;
-  const int64_t blocks = static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch *
-                         (plan.k.joined ? 1 : w.splits) * cluster,
-                most = w.one_item ? blocks : processors / cluster * cluster;
-  void* arguments[] = {&map_a, &map_b, &map_c, &w};
-  launch(call, x.kernel.function,
-         {static_cast<unsigned>(std::min(blocks, most)), static_cast<unsigned>(x.kernel.threads),
-          x.kernel.shared_bytes, cluster, true},
-         arguments);
-  if (!pieces) return;
-  if (fused)
-    finish_split_k(call, Finish<float, T, Out>(w.epilogue, n), pieces, count, plan.k.splits);
-  else
-    sum_split_k(call, c, pieces, count, plan.k.splits);
+  const WgmmaLaunch how{{batch.count, p.m(), p.n(), p.k()}, plan, x.kernel, fuses(epilogue)};
+  launch_wgmma<T, Out>(
+      call, how, w, static_cast<Out*>(epilogue ? w.epilogue.c : p.c), [&](int cluster) {
+        return WgmmaMaps{tensor_map(x.operands.a, p.a.k_contiguous ? plan.tile.bm : 64),
+                         tensor_map(x.operands.b, p.b.k_contiguous ? plan.tile.bn / cluster : 64)};
+      });
 }
 
 // Extents that the kernel counts in 32 bits.

@@ -1,0 +1,25 @@
+// multiply_by_wgmma with a convolution's operands. An instance of each type is a file of its own,
+// as they take long to compile.
+#pragma once
+#include "gpu/conv/kernels.h"
+#include "gpu/conv/loader.h"
+
+namespace cdn {
+
+template <class T, int BN, int STAGES> WgmmaKernel conv_kernel(bool b_mn, bool fused) {
+  if (b_mn)
+    return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, 1, false, false, true>, ConvLoader>(fused);
+  return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, 1, false, false, false>, ConvLoader>(fused);
+}
+template <class T> WgmmaKernel conv_kernel(WgmmaExtent tile, bool b_mn, bool fused) {
+  return tile.bn == 256   ? conv_kernel<T, 256, 4>(b_mn, fused)
+         : tile.bn == 128 ? conv_kernel<T, 128, 6>(b_mn, fused)
+                          : conv_kernel<T, 64, 8>(b_mn, fused);
+}
+template <class T> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile) {
+  if (tile.bm == 64)
+    return wgmma_kernel<WgmmaTile<T, 64, 64, 8, 1, false, true, true>, ConvGradWeightLoader>(false);
+  return wgmma_kernel<WgmmaTile<T, 128, 128, 6, 1, false, true, true>, ConvGradWeightLoader>(false);
+}
+
+}  // namespace cdn

@@ -1,0 +1,56 @@
+// The extents of a two-dimensional convolution. Images are [n, h, w, channels] in memory, filters
+// [k, r, s, c / groups]: what is summed lies side by side.
+#pragma once
+#include "kernel/drivers.h"
+
+namespace cdn {
+
+struct ConvGeometry {
+  int64_t n, h, w, c;                        // x
+  int64_t k, r, s;                           // filters, of c / groups channels
+  int64_t p, q;                              // y is [n, p, q, k]
+  int64_t stride_h, stride_w, pad_h, pad_w;  // padding above and on the left
+  int64_t dilation_h, dilation_w, groups;
+
+  CDN_FN int64_t taps() const { return r * s; }
+  CDN_FN int64_t group_c() const { return c / groups; }
+  CDN_FN int64_t group_k() const { return k / groups; }
+  CDN_FN int64_t group_depth() const { return taps() * group_c(); }  // of one sum
+  CDN_FN int64_t pixels() const { return p * q; }                    // of an image of y
+  int64_t x_count() const { return n * h * w * c; }
+  int64_t y_count() const { return n * pixels() * k; }
+  int64_t w_count() const { return k * group_depth(); }
+  bool depthwise() const { return groups == c && groups == k; }
+  // y's pixels are sums over the channels of one pixel of x.
+  bool pointwise() const {
+    return taps() == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0 && p == h &&
+           q == w;
+  }
+};
+
+// As cudeno.h lists them; throws for what is no convolution.
+ConvGeometry read_geometry(const int64_t* numbers);
+
+// Where taps of one axis meet the output, seen from a place of the input: taps first, first + step,
+// …, `count` of them, the first at output `at`, each next `back` before it.
+struct TapWalk {
+  int64_t first = 0, step = 1, count = 0, at = 0, back = 0;
+
+  CDN_FN TapWalk(int64_t place, int64_t taps, int64_t outputs, int64_t stride, int64_t padding,
+                 int64_t dilation) {
+    const int64_t from = place + padding;
+    for (first = 0; first < taps; first++) {
+      const int64_t rest = from - first * dilation;
+      if (rest < 0) return;
+      if (rest % stride == 0 && rest / stride < outputs) break;
+    }
+    if (first >= taps) return;
+    for (step = 1; step * dilation % stride != 0;) step++;  // at most the stride
+    back = step * dilation / stride;
+    at = (from - first * dilation) / stride;
+    count = (taps - 1 - first) / step + 1;
+    if (back > 0 && at / back + 1 < count) count = at / back + 1;
+  }
+};
+
+}  // namespace cdn

@@ -1,0 +1,411 @@
+// Images of other sizes: resizing, and pads that repeat what is there. In both the elements of an
+// output are sums, along each axis, of a few neighbouring elements of the input times weights that
+// depend on the place alone. A table for each axis has them, so that one pair of kernels serves
+// all rules: the sum, and its transpose, which gathers. That adds in a fixed order, without
+// atomics: the table also has, for each element of the input, the ranges of outputs that read it.
+//
+// x[outer, height, width, inner], so that both memory formats are read as they are: inner is 1, or
+// the channels.
+#include "kernel/sum.h"
+
+using namespace cdn;
+
+namespace {
+
+// Output o is the sum of weight[j] * x[first + j], with places beyond the ends moved to them.
+template <class C, int TAPS> struct Tap {
+  int32_t first;
+  C weight[TAPS];
+};
+struct Range32 {
+  int32_t begin, end;
+};
+
+// By the position in the input that the middle (or with `align` the corners) of an output has.
+// scale is the one that was given, 0 where it follows from the sizes.
+struct Resize {
+  static constexpr int RANGES = 1;
+  int64_t in, out;
+  double scale;
+  bool align;
+  CDN_FN double ratio() const {
+    if (align) return out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
+    return scale > 0 ? 1 / scale : static_cast<double>(in) / static_cast<double>(out);
+  }
+  CDN_FN double position(int64_t o) const {
+    double at = static_cast<double>(o), r = ratio(), limit = static_cast<double>(in);
+    at = align ? r * at : r * (at + 0.5) - 0.5;
+    return at < limit ? at : limit;
+  }
+  CDN_FN int64_t below(double at) const {
+    int64_t place = static_cast<int64_t>(fn::floor(at));
+    return place < in ? place : in - 1;
+  }
+  CDN_FN double share(double at, int64_t place) const {
+    double rest = at - static_cast<double>(place);
+    return rest < 1 ? rest : 1;
+  }
+  // Outputs read the input in its order, so those that read one element are neighbours: found by
+  // bisection.
+  template <class Taps> CDN_FN Range32 range(const Taps* taps, int taken, int64_t i, int) const {
+    auto first_with = [&](auto is) {
+      int64_t low = 0, high = out;
+      while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (is(static_cast<int64_t>(taps[middle].first)))
+          high = middle;
+        else
+          low = middle + 1;
+      }
+      return static_cast<int32_t>(low);
+    };
+    int32_t begin = i == 0 ? 0 : first_with([&](int64_t first) { return first + taken > i; });
+    int32_t end = i == in - 1 ? static_cast<int32_t>(out)
+                              : first_with([&](int64_t first) { return first > i; });
+    return {begin, end};
+  }
+};
+
+// In float32 whatever the dtype, as PyTorch: where a position falls on an edge, rounding decides.
+struct Nearest : Resize {
+  static constexpr int TAPS = 1;
+  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
+    float r = scale > 0 ? static_cast<float>(1 / scale)
+                        : static_cast<float>(in) / static_cast<float>(out),
+          at = static_cast<float>(o) * r;
+    int64_t place = at < static_cast<float>(in) ? static_cast<int64_t>(at) : in - 1;
+    return {static_cast<int32_t>(place < in ? place : in - 1), {C(1)}};
+  }
+};
+struct Linear : Resize {
+  static constexpr int TAPS = 2;
+  template <class C> CDN_FN Tap<C, 2> tap(int64_t o) const {
+    double at = position(o);
+    at = at > 0 ? at : 0;
+    int64_t place = below(at);
+    double t = share(at, place);
+    return {static_cast<int32_t>(place), {static_cast<C>(1 - t), static_cast<C>(t)}};
+  }
+};
+// Keys' convolution with a = -0.75.
+struct Cubic : Resize {
+  static constexpr int TAPS = 4;
+  static constexpr double A = -0.75;
+  CDN_FN static double near(double t) { return ((A + 2) * t - (A + 3)) * t * t + 1; }
+  CDN_FN static double far(double t) { return ((A * t - 5 * A) * t + 8 * A) * t - 4 * A; }
+  template <class C> CDN_FN Tap<C, 4> tap(int64_t o) const {
+    double at = position(o);
+    int64_t place = below(at);
+    double t = share(at, place);
+    return {static_cast<int32_t>(place - 1),
+            {static_cast<C>(far(t + 1)), static_cast<C>(near(t)), static_cast<C>(near(1 - t)),
+             static_cast<C>(far(2 - t))}};
+  }
+};
+
+// Pads of `before` elements and what else is missing from `out`.
+struct Border {
+  static constexpr int TAPS = 1;
+  int64_t in, out, before;
+  CDN_FN Range32 single(int64_t o, bool is) const {
+    return {static_cast<int32_t>(o), static_cast<int32_t>(is ? o + 1 : o)};
+  }
+};
+// An element comes again on the other side of either end.
+struct Reflect : Border {
+  static constexpr int RANGES = 3;
+  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
+    int64_t i = o < before ? before - o : o - before;
+    return {static_cast<int32_t>(i < in ? i : 2 * (in - 1) - i), {C(1)}};
+  }
+  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
+    if (k == 0) return single(before - i, i > 0 && i <= before);
+    if (k == 1) return single(before + i, true);
+    int64_t o = before + 2 * (in - 1) - i;
+    return single(o, i < in - 1 && o < out);
+  }
+};
+struct Circular : Border {
+  static constexpr int RANGES = 3;
+  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
+    int64_t i = o - before;
+    return {static_cast<int32_t>(i < 0 ? i + in : i < in ? i : i - in), {C(1)}};
+  }
+  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
+    int64_t o = before + i + (k - 1) * in;
+    return single(o, o >= 0 && o < out);
+  }
+};
+struct Replicate : Border {
+  static constexpr int RANGES = 1;
+  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
+    int64_t i = o < before ? 0 : o - before;
+    return {static_cast<int32_t>(i < in ? i : in - 1), {C(1)}};
+  }
+  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int) const {
+    return {static_cast<int32_t>(i == 0 ? 0 : before + i),
+            static_cast<int32_t>(i == in - 1 ? out : before + i + 1)};
+  }
+};
+
+// A rule with its tables; ranges are there for the transpose alone.
+template <class C, class Rule> struct Axis {
+  using Number = C;
+  static constexpr int TAPS = Rule::TAPS, RANGES = Rule::RANGES;
+  Rule rule;
+  Tap<C, TAPS>* taps;
+  Range32* ranges;
+  CDN_FN int64_t within(int64_t i) const { return i < 0 ? 0 : i < rule.in ? i : rule.in - 1; }
+  CDN_FN C weight(int64_t o, int64_t i) const {
+    if constexpr (TAPS == 1) return C(1);
+    const Tap<C, TAPS>& tap = taps[o];
+    if (i > 0 && i < rule.in - 1) {  // no place beyond an end is moved to this one
+      int64_t j = i - tap.first;
+      return j >= 0 && j < TAPS ? tap.weight[j] : C(0);
+    }
+    C sum(0);
+    for (int j = 0; j < TAPS; j++)
+      if (within(tap.first + j) == i) sum += tap.weight[j];
+    return sum;
+  }
+};
+
+// Both axes of an image, one after the other in the same launch.
+template <class A, bool TRANSPOSE> struct Tables {
+  A y, x;
+  CDN_FN void fill(const A& axis, int64_t at) const {
+    if constexpr (!TRANSPOSE)
+      axis.taps[at] = axis.rule.template tap<typename A::Number>(at);
+    else
+      for (int k = 0; k < A::RANGES; k++)
+        axis.ranges[at * A::RANGES + k] = axis.rule.range(axis.taps, A::TAPS, at, k);
+  }
+  CDN_FN static int64_t size(const A& axis) { return TRANSPOSE ? axis.rule.in : axis.rule.out; }
+  CDN_FN void operator()(int64_t at) const { at < size(y) ? fill(y, at) : fill(x, at - size(y)); }
+};
+
+// Neighbouring channels that are moved by one access, where a rule only chooses.
+template <class T> struct alignas(16) Channels {
+  T v[16 / sizeof(T)];
+};
+template <class T> bool fits(const T* p) {
+  return reinterpret_cast<uintptr_t>(p) % sizeof(Channels<T>) == 0;
+}
+
+// INNER: inner is not 1, and c divided by it is the column.
+template <class T, class A, bool INNER> struct Sample {
+  using C = typename A::Number;
+  A ys, xs;
+  T* y;
+  const T* x;
+  int64_t inner;
+  struct Row {
+    A xs;
+    const T* lines[A::TAPS];
+    C weights[A::TAPS];
+    T* y;
+    int64_t inner, count;
+    CDN_FN void operator()(int64_t c) const {
+      int64_t o = INNER ? quotient(c, inner) : c, i = INNER ? c - o * inner : 0;
+      const Tap<C, A::TAPS> tap = xs.taps[o];
+      if constexpr (A::TAPS == 1) {
+        y[c] = lines[0][tap.first * inner + i];
+      } else {
+        C sum(0);
+        for (int a = 0; a < A::TAPS; a++) {
+          C line(0);
+          for (int b = 0; b < A::TAPS; b++)
+            line += tap.weight[b] * wide(lines[a][xs.within(tap.first + b) * inner + i]);
+          sum += weights[a] * line;
+        }
+        y[c] = static_cast<T>(sum);
+      }
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    int64_t image = quotient(r, ys.rule.out), width = xs.rule.in * inner;
+    const Tap<C, A::TAPS> tap = ys.taps[r - image * ys.rule.out];
+    Row row;
+    row.xs = xs;
+    row.inner = inner;
+    row.count = xs.rule.out * inner;
+    row.y = y + r * row.count;
+    for (int a = 0; a < A::TAPS; a++) {
+      row.lines[a] = x + (image * ys.rule.in + ys.within(tap.first + a)) * width;
+      row.weights[a] = tap.weight[a];
+    }
+    return row;
+  }
+};
+
+template <class T, class A, bool INNER> struct SampleGrad {
+  using C = Compute<T>;
+  A ys, xs;
+  T* dx;
+  const T* dy;
+  int64_t inner;
+  struct Row {
+    A ys, xs;
+    T* dx;
+    const T* dy;
+    int64_t at, inner, count;
+    CDN_FN void operator()(int64_t c) const {
+      int64_t column = INNER ? quotient(c, inner) : c, i = INNER ? c - column * inner : 0;
+      Sum<T> sum(0);
+      for (int a = 0; a < A::RANGES; a++) {
+        const Range32 down = ys.ranges[at * A::RANGES + a];
+        for (int64_t oy = down.begin; oy < down.end; oy++) {
+          const C weight = ys.weight(oy, at);
+          for (int b = 0; b < A::RANGES; b++) {
+            const Range32 along = xs.ranges[column * A::RANGES + b];
+            for (int64_t ox = along.begin; ox < along.end; ox++)
+              sum = sum +
+                    weight * xs.weight(ox, column) * wide(dy[(oy * xs.rule.out + ox) * inner + i]);
+          }
+        }
+      }
+      dx[c] = static_cast<T>(sum);
+    }
+  };
+  CDN_FN Row row(int64_t r) const {
+    int64_t image = quotient(r, ys.rule.in), width = xs.rule.in * inner;
+    return {ys,
+            xs,
+            dx + r * width,
+            dy + image * ys.rule.out * xs.rule.out * inner,
+            r - image * ys.rule.in,
+            inner,
+            width};
+  }
+};
+
+void check_extents(int64_t height, int64_t width) {
+  for (int64_t extent : {height, width})
+    if (extent < 1 || extent > INT32_MAX)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "an extent is %lld; it must be 1 to 2^31 - 1", (long long)extent);
+}
+
+// to: y, or for the gradient dx; from: x or dy.
+template <bool GRAD, class T, class Rule>
+void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inner, Rule ys,
+              Rule xs) {
+  using C = Compute<T>;
+  using A = Axis<C, Rule>;
+  auto count = [&](int64_t height, int64_t width) {
+    int64_t pixels = checked_product("height, width", height, width);
+    return checked_product("outer, height * width, inner", outer, pixels, inner);
+  };
+  int64_t x_n = count(ys.in, xs.in), y_n = count(ys.out, xs.out);
+  check_extents(ys.in, xs.in);
+  check_extents(ys.out, xs.out);
+  T* result = call.out<T>(to, GRAD ? "dx" : "y", GRAD ? x_n : y_n);
+  const T* source = call.in<T>(from, GRAD ? "dy" : "x", GRAD ? y_n : x_n);
+  if (y_n == 0) return;
+  auto axis_of = [&](const Rule& rule) {
+    return A{rule, call.scratch<Tap<C, A::TAPS>>(rule.out),
+             GRAD ? call.scratch<Range32>(rule.in * A::RANGES) : nullptr};
+  };
+  A down = axis_of(ys), along = axis_of(xs);
+  each(call, ys.out + xs.out, Tables<A, false>{down, along});
+  if constexpr (!GRAD && A::TAPS == 1) {
+    constexpr int64_t WIDTH = sizeof(Channels<T>) / sizeof(T);
+    if (inner % WIDTH == 0 && fits(result) && fits(source)) {
+      int64_t packs = inner / WIDTH;
+      auto* to = reinterpret_cast<Channels<T>*>(result);
+      auto* from = reinterpret_cast<const Channels<T>*>(source);
+      return each_row(call, outer * ys.out, xs.out * packs,
+                      Sample<Channels<T>, A, true>{down, along, to, from, packs});
+    }
+  }
+  auto by = [&](auto has_inner) {
+    if constexpr (GRAD) {
+      each(call, ys.in + xs.in, Tables<A, true>{down, along});
+      each_row(call, outer * ys.in, xs.in * inner,
+               SampleGrad<T, A, has_inner.value>{down, along, result, source, inner});
+    } else {
+      each_row(call, outer * ys.out, xs.out * inner,
+               Sample<T, A, has_inner.value>{down, along, result, source, inner});
+    }
+  };
+  inner == 1 ? by(std::false_type{}) : by(std::true_type{});
+}
+
+template <bool GRAD>
+int32_t upsample(const char* name, uint32_t to, uint32_t from, int64_t outer, int64_t height,
+                 int64_t width, int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                 int32_t align_corners, double scale_height, double scale_width, int32_t dtype) {
+  return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    for (double scale : {scale_height, scale_width})
+      if (!(scale >= 0 && 1 / scale > 0 && (scale == 0 || 1 / scale < 0x1p60)))
+        CDN_FAIL(CDN_BAD_ARGUMENT, "a scale is %g; it must be 0 or a positive number", scale);
+    auto by = [&]<class Rule>(Rule) {
+      bool align = align_corners != 0;
+      resample<GRAD, T>(call, to, from, outer, inner,
+                        Rule{{height, out_height, scale_height, align}},
+                        Rule{{width, out_width, scale_width, align}});
+    };
+    switch (mode) {
+      case CDN_RESIZE_NEAREST: return by(Nearest{});
+      case CDN_RESIZE_LINEAR: return by(Linear{});
+      case CDN_RESIZE_CUBIC: return by(Cubic{});
+      default:
+        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_RESIZE_NEAREST …", mode);
+    }
+  });
+}
+
+template <bool GRAD>
+int32_t pad_image(const char* name, uint32_t to, uint32_t from, int64_t outer, int64_t height,
+                  int64_t width, int64_t inner, int64_t top, int64_t bottom, int64_t left,
+                  int64_t right, int32_t mode, int32_t dtype) {
+  return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    check_extents(height, width);
+    auto by = [&]<class Rule>(Rule, int64_t most_height, int64_t most_width) {
+      auto rule = [](int64_t extent, int64_t before, int64_t after, int64_t most) {
+        if (before < 0 || before > most || after < 0 || after > most)
+          CDN_FAIL(CDN_BAD_ARGUMENT, "a pad is %lld or %lld; it must be 0 to %lld",
+                   (long long)before, (long long)after, (long long)most);
+        return Rule{{extent, extent + before + after, before}};
+      };
+      resample<GRAD, T>(call, to, from, outer, inner, rule(height, top, bottom, most_height),
+                        rule(width, left, right, most_width));
+    };
+    switch (mode) {
+      case CDN_BORDER_REFLECT: return by(Reflect{}, height - 1, width - 1);
+      case CDN_BORDER_REPLICATE: return by(Replicate{}, INT32_MAX, INT32_MAX);
+      case CDN_BORDER_CIRCULAR: return by(Circular{}, height, width);
+      default:
+        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
+    }
+  });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_upsample(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                             int64_t out_height, int64_t out_width, int64_t inner, int32_t mode,
+                             int32_t align_corners, double scale_height, double scale_width,
+                             int32_t dtype) {
+  return upsample<false>("cdn_upsample", y, x, outer, height, width, out_height, out_width, inner,
+                         mode, align_corners, scale_height, scale_width, dtype);
+}
+CDN_API int32_t cdn_upsample_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height,
+                                  int64_t width, int64_t out_height, int64_t out_width,
+                                  int64_t inner, int32_t mode, int32_t align_corners,
+                                  double scale_height, double scale_width, int32_t dtype) {
+  return upsample<true>("cdn_upsample_grad", dx, dy, outer, height, width, out_height, out_width,
+                        inner, mode, align_corners, scale_height, scale_width, dtype);
+}
+
+CDN_API int32_t cdn_pad_image(uint32_t y, uint32_t x, int64_t outer, int64_t height, int64_t width,
+                              int64_t inner, int64_t top, int64_t bottom, int64_t left,
+                              int64_t right, int32_t mode, int32_t dtype) {
+  return pad_image<false>("cdn_pad_image", y, x, outer, height, width, inner, top, bottom, left,
+                          right, mode, dtype);
+}
+CDN_API int32_t cdn_pad_image_grad(uint32_t dx, uint32_t dy, int64_t outer, int64_t height,
+                                   int64_t width, int64_t inner, int64_t top, int64_t bottom,
+                                   int64_t left, int64_t right, int32_t mode, int32_t dtype) {
+  return pad_image<true>("cdn_pad_image_grad", dx, dy, outer, height, width, inner, top, bottom,
+                         left, right, mode, dtype);
+}

@@ -1,0 +1,227 @@
+import type { DeviceName } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
+import { formatCall } from "../core/format.ts";
+import type { FusedActivation } from "../core/node.ts";
+import { checkInteger, checkOptions, refuse } from "../core/options.ts";
+import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_window.ts";
+import { conv1d, type Conv1dOptions } from "../ops/conv/conv1d.ts";
+import { conv2d } from "../ops/conv/conv2d.ts";
+import { convTranspose2d } from "../ops/conv/conv_transpose2d.ts";
+import type { Tensor } from "../tensor.ts";
+import { Module } from "./module.ts";
+import { uniform } from "./_uniform.ts";
+
+interface Common {
+  /** Groups of channels, each seen by its share of the filters. Default 1. */
+  groups?: number | undefined;
+  /** Whether to add a bias. Default true. */
+  bias?: boolean | undefined;
+  /** Default: the device of init(). */
+  device?: DeviceName | undefined;
+  /** Default float32. */
+  dtype?: DType | undefined;
+}
+
+/** Options of {@linkcode Conv2d}. */
+export interface Conv2dLayerOptions extends Common {
+  /** Of the filters, [height, width]; needed here if it is not the third argument. */
+  kernelSize?: Pair | undefined;
+  /** Default 1. */
+  stride?: Pair | undefined;
+  /** What is added around the image. Default 0. */
+  padding?: Padding | undefined;
+  /** What that is. Default `"zeros"`. */
+  paddingMode?: PaddingMode | undefined;
+  /** Default 1. */
+  dilation?: Pair | undefined;
+}
+
+/** Options of {@linkcode Conv1d}. */
+export interface Conv1dLayerOptions extends Common {
+  /** Of the filters; needed here if it is not the third argument. */
+  kernelSize?: number | undefined;
+  /** Default 1. */
+  stride?: number | undefined;
+  /** Zeros at both ends, or [before, after]. Default 0. */
+  padding?: Conv1dOptions["padding"];
+  /** Default 1. */
+  dilation?: number | undefined;
+}
+
+/** Options of {@linkcode ConvTranspose2d}. */
+export interface ConvTranspose2dLayerOptions extends Common {
+  /** Of the filters, [height, width]; needed here if it is not the third argument. */
+  kernelSize?: Pair | undefined;
+  /** Default 1. */
+  stride?: Pair | undefined;
+  /** Default 0. */
+  padding?: Pair | undefined;
+  /** Added below and on the right of the result. Default 0. */
+  outputPadding?: Pair | undefined;
+  /** Default 1. */
+  dilation?: Pair | undefined;
+}
+
+// (kernelSize, options) as PyTorch has them, or options with a kernelSize.
+function optionsOf<O extends { kernelSize?: Pair | undefined }>(
+  name: string,
+  kernelSize: Pair | O,
+  options: O,
+  known: readonly string[],
+): O & { kernelSize: Pair } {
+  const given = typeof kernelSize === "number" || Array.isArray(kernelSize)
+    ? { ...options, kernelSize: kernelSize as Pair }
+    : kernelSize as O;
+  if (typeof given !== "object" || given === null || given.kernelSize === undefined) {
+    refuse(name, "kernelSize", given, "a number, [height, width], or { kernelSize, … }");
+  }
+  checkOptions(name, given, ["kernelSize", "groups", "bias", "device", "dtype", ...known]);
+  return given as O & { kernelSize: Pair };
+}
+
+// What the layers have in common: filters and a bias, which start uniform in ±1/sqrt(fan in), as
+// torch.nn's do.
+abstract class Conv<O extends Common> extends Module {
+  /** The filters. */
+  weight: Tensor;
+  /** [out], or null. */
+  bias: Tensor | null;
+  /** As they were given. */
+  readonly options: Readonly<O & { kernelSize: Pair }>;
+  readonly #channels: readonly [number, number];
+
+  protected constructor(
+    channels: readonly [number, number],
+    options: O & { kernelSize: Pair },
+    taps: readonly number[],
+    transposed: boolean,
+  ) {
+    super();
+    const name = new.target.name;
+    const [inChannels, outChannels] = channels;
+    const { groups = 1 } = options;
+    checkInteger(name, "inChannels", inChannels, 1);
+    checkInteger(name, "outChannels", outChannels, 1);
+    checkInteger(name, "groups", groups, 1);
+    for (
+      const [key, count] of [["inChannels", inChannels], ["outChannels", outChannels]] as const
+    ) {
+      if (count % groups !== 0) refuse(name, key, count, `a multiple of the ${groups} groups`);
+    }
+    const [first, second] = transposed ? channels : [outChannels, inChannels];
+    const shape = [first!, second! / groups, ...taps];
+    const fanIn = shape.slice(1).reduce((product, extent) => product * extent);
+    using undo = new DisposableStack(); // frees what was made, should the rest fail
+    undo.defer(() => super.dispose());
+    this.weight = uniform(shape, fanIn, options);
+    this.bias = options.bias ?? true ? uniform([outChannels], fanIn, options) : null;
+    this.options = options;
+    this.#channels = channels;
+    undo.move();
+  }
+
+  /** As PyTorch prints it, with the options that were given. */
+  override describe(): string {
+    const { kernelSize, device: _device, dtype: _dtype, ...others } = this.options;
+    return formatCall(this.constructor.name, [...this.#channels, kernelSize], others);
+  }
+}
+
+/**
+ * y = x * weight + bias, as {@linkcode conv2d}: x [n, in, h, w], weight [out, in / groups, height,
+ * width], bias [out].
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * const layer = new nn.Conv2d(3, 8, 3, { padding: 1 });
+ * console.log(layer.forward(rand([2, 3, 16, 16])).shape); // [2, 8, 16, 16]
+ * ```
+ */
+export class Conv2d extends Conv<Conv2dLayerOptions> {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Pair | Conv2dLayerOptions,
+    options: Conv2dLayerOptions = {},
+  ) {
+    const given = optionsOf("Conv2d", kernelSize, options, [
+      ...["stride", "padding", "paddingMode", "dilation"],
+    ]);
+    const taps = pairOf("Conv2d", "kernelSize", given.kernelSize, 1);
+    super([inChannels, outChannels], given, taps, false);
+  }
+
+  /** x * weight + bias. */
+  override forward(x: Tensor): Tensor {
+    return this.activated(x);
+  }
+
+  /** activation(forward(x)) as one operation. */
+  activated(x: Tensor, activation?: FusedActivation): Tensor {
+    const { stride, padding, paddingMode, dilation, groups } = this.options;
+    const options = { stride, padding, paddingMode, dilation, groups, activation };
+    return conv2d(x, this.weight, this.bias, options);
+  }
+}
+
+/**
+ * y = x * weight + bias along one axis, as {@linkcode conv1d}: x [n, in, l], weight [out, in /
+ * groups, length], bias [out].
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * console.log(new nn.Conv1d(3, 8, 5).forward(rand([2, 3, 16])).shape); // [2, 8, 12]
+ * ```
+ */
+export class Conv1d extends Conv<Conv1dLayerOptions> {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: number | Conv1dLayerOptions,
+    options: Conv1dLayerOptions = {},
+  ) {
+    const given = optionsOf<Conv1dLayerOptions>(
+      ...["Conv1d", kernelSize as number, options, ["stride", "padding", "dilation"]] as const,
+    );
+    checkInteger("Conv1d", "kernelSize", given.kernelSize as number, 1);
+    super([inChannels, outChannels], given, [given.kernelSize as number], false);
+  }
+
+  /** x * weight + bias. */
+  override forward(x: Tensor): Tensor {
+    const { stride, padding, dilation, groups } = this.options;
+    return conv1d(x, this.weight, this.bias, { stride, padding, dilation, groups });
+  }
+}
+
+/**
+ * The transposed convolution, as {@linkcode convTranspose2d}: x [n, in, h, w], weight [in, out /
+ * groups, height, width], bias [out].
+ *
+ * ```ts
+ * import { nn, rand } from "@cudeno/cudeno";
+ * const layer = new nn.ConvTranspose2d(8, 3, 2, { stride: 2 });
+ * console.log(layer.forward(rand([1, 8, 4, 4])).shape); // [1, 3, 8, 8]
+ * ```
+ */
+export class ConvTranspose2d extends Conv<ConvTranspose2dLayerOptions> {
+  constructor(
+    inChannels: number,
+    outChannels: number,
+    kernelSize: Pair | ConvTranspose2dLayerOptions,
+    options: ConvTranspose2dLayerOptions = {},
+  ) {
+    const name = "ConvTranspose2d";
+    const known = ["stride", "padding", "outputPadding", "dilation"];
+    const given = optionsOf(name, kernelSize, options, known);
+    const taps = pairOf(name, "kernelSize", given.kernelSize, 1);
+    super([inChannels, outChannels], given, taps, true);
+  }
+
+  /** The transposed convolution of x, and the bias. */
+  override forward(x: Tensor): Tensor {
+    const { stride, padding, outputPadding, dilation, groups } = this.options;
+    const options = { stride, padding, outputPadding, dilation, groups };
+    return convTranspose2d(x, this.weight, this.bias, options);
+  }
+}

@@ -1,0 +1,3 @@
+export * from "./conv1d.ts";
+export * from "./conv2d.ts";
+export * from "./conv_transpose2d.ts";

@@ -1,0 +1,2 @@
+export * from "./avg_pool.ts";
+export * from "./max_pool.ts";

@@ -1,0 +1,150 @@
+// Convolution beyond the case table: layers, fusion, padding modes, mixed precision, bad input.
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import {
+  autocast,
+  conv1d,
+  conv2d,
+  type Conv2dOptions,
+  convTranspose2d,
+  CudenoError,
+  devices,
+  nn,
+  noGrad,
+  ones,
+  pad,
+  randn,
+  type Shape,
+  type Tensor,
+  zeros,
+} from "../../../mod.ts";
+import { cleanTest, later } from "../../_helpers.ts";
+
+const list = (x: Tensor) => Array.from(x.dataSync());
+
+/** The largest difference of two tensors of one shape. */
+function apart(a: Tensor, b: Tensor): number {
+  assertEquals(a.shape, b.shape);
+  return a.sub(b).abs().max().dataSync()[0]!;
+}
+
+for (const { device } of devices()) {
+  const random = (...shape: number[]) => randn(shape, { device });
+
+  cleanTest(`conv2d of one image is that of a batch of one on ${device}`, () => {
+    const [x, w] = [random(3, 6, 5), random(4, 3, 3, 3)];
+    assertEquals(list(conv2d(x, w)), list(conv2d(x.reshape([1, 3, 6, 5]), w)));
+    assertEquals(conv2d(x, w).shape, [4, 4, 3]);
+  });
+
+  cleanTest(`conv2d takes either format, and gives channelsLast on ${device}`, () => {
+    const [x, w] = [random(2, 5, 6, 7), random(8, 5, 3, 3)];
+    const last = (t: Tensor) => t.to({ format: "channelsLast" });
+    const y = conv2d(x, w, null, { padding: 1 });
+    assertEquals(y.format, "channelsLast");
+    assertEquals(list(y), list(conv2d(last(x), last(w), null, { padding: 1 })));
+  });
+
+  cleanTest(`padding modes are pad() before the convolution on ${device}`, () => {
+    const [x, w] = [random(2, 3, 6, 7), random(4, 3, 3, 2)];
+    for (const paddingMode of ["reflect", "replicate", "circular"] as const) {
+      const options: Conv2dOptions = { padding: [[2, 1], [0, 3]], stride: [1, 2] };
+      const y = conv2d(x, w, null, { ...options, paddingMode });
+      const padded = pad(x, [[0, 0], [0, 0], [2, 1], [0, 3]], { mode: paddingMode });
+      assertEquals(list(y), list(conv2d(padded, w, null, { stride: [1, 2] })));
+    }
+  });
+
+  cleanTest(`Sequential computes a convolution and its activation at once on ${device}`, () => {
+    const layer = new nn.Conv2d(3, 8, 3, { padding: 1, device });
+    const both = later(new nn.Sequential(layer, new nn.ReLU()));
+    const x = random(2, 3, 5, 6);
+    x.requiresGrad = true;
+    const y = both.forward(x), z = layer.forward(x).relu();
+    assert(apart(y, z) < 1e-5);
+    const gradientOf = (y: Tensor) => {
+      x.grad?.dispose();
+      x.grad = null;
+      y.backward(ones(y.shape, { device }));
+      return list(x.grad!);
+    };
+    const [a, b] = [gradientOf(y), gradientOf(z)];
+    assert(a.every((value, i) => Math.abs(value - b[i]!) < 1e-4));
+    x.grad!.dispose();
+  });
+
+  cleanTest(`autocast convolves in its dtype on ${device}`, () => {
+    const [x, w, b] = [random(2, 16, 6, 6), random(8, 16, 3, 3), random(8)];
+    const y = autocast("bfloat16", () => conv2d(x, w, b));
+    assertEquals(y.dtype, "bfloat16");
+    assert(apart(y.to("float32"), conv2d(x, w, b)) < 0.5);
+    const z = autocast("bfloat16", () => convTranspose2d(x, random(16, 4, 2, 2)));
+    assertEquals(z.dtype, "bfloat16");
+  });
+
+  cleanTest(`empty batches and images of one pixel convolve on ${device}`, () => {
+    const w = random(4, 3, 3, 3);
+    w.requiresGrad = true;
+    const y = conv2d(zeros([0, 3, 5, 5], { device }), w);
+    assertEquals(y.shape, [0, 4, 3, 3]);
+    y.sum().backward();
+    assertEquals(new Set(list(w.grad!)), new Set([0]));
+    w.grad!.dispose();
+    assertEquals(conv2d(random(2, 3, 1, 1), random(4, 3, 1, 1)).shape, [2, 4, 1, 1]);
+  });
+
+  cleanTest(`a NaN reaches the outputs that see it, and no others on ${device}`, () => {
+    const x = zeros([1, 8, 4, 4], { device });
+    x.copyFrom(Float32Array.from({ length: 128 }, (_, i) => i === 5 ? NaN : 1));
+    const y = list(noGrad(() => conv2d(x, ones([8, 8, 2, 2], { device }))));
+    const seen = [0, 1, 3, 4]; // of 3 x 3: the windows over row 1, column 1
+    y.forEach((value, i) => assertEquals(Number.isNaN(value), seen.includes(i % 9), `${i}`));
+  });
+}
+
+Deno.test("layers of convolution print and start as PyTorch's", () => {
+  const layer = later(new nn.Conv2d(16, 33, 3, { stride: 2, padding: [1, 2], bias: false }));
+  assertEquals(
+    layer.describe(),
+    "Conv2d(16, 33, 3, { stride: 2, padding: [1, 2], bias: false })",
+  );
+  assertEquals(layer.weight.shape, [33, 16, 3, 3]);
+  assert(Math.max(...list(layer.weight)) <= 1 / 12);
+  const grouped = later(new nn.Conv2d(4, 8, { kernelSize: [3, 1], groups: 2 }));
+  assertEquals(Object.keys(grouped.stateDict()), ["weight", "bias"]);
+  assertEquals(grouped.weight.shape, [8, 2, 3, 1]);
+  assertEquals(later(new nn.ConvTranspose2d(4, 6, 2, { groups: 2 })).weight.shape, [4, 3, 2, 2]);
+  assertEquals(later(new nn.Conv1d(4, 6, 5)).weight.shape, [6, 4, 5]);
+});
+
+Deno.test("convolutions say what is wrong with shapes and options", () => {
+  const says = (run: () => unknown, ...parts: string[]) => {
+    const { message } = assertThrows(run, CudenoError);
+    for (const part of parts) assertStringIncludes(message, part);
+  };
+  const of = (x: Shape, w: Shape, options?: Conv2dOptions) => () =>
+    conv2d(zeros(x), zeros(w), null, options);
+  says(of([1, 3, 2, 5], [4, 3, 3, 3]), "the window is 3 in height, more than the 2");
+  says(of([1, 3, 5, 2], [4, 3, 1, 2], { dilation: [1, 3] }), "the window is 4 in width");
+  says(of([1, 3, 5, 5], [4, 2, 3, 3]), "its axis 1 must be 3");
+  says(of([1, 3, 5, 5], [4, 1, 3, 3], { groups: 2 }), "3 channels are no multiple of 2 groups");
+  says(of([1, 4, 5, 5], [3, 2, 3, 3], { groups: 2 }), "3 filters are no multiple of 2 groups");
+  says(of([5, 5], [4, 3, 3, 3]), "[n, channels, height, width]");
+  says(of([1, 3, 5, 5], [4, 3, 3]), "weight is [4, 3, 3]");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 0 }), "stride");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 2, padding: "same" }), "the stride is [2, 2]");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { padding: -1 }), "padding");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "fast" }), "there is no variant", "default");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "depthwise" }), "depthwise");
+  says(() => conv2d(zeros([1, 3, 5, 5]), zeros([4, 3, 3, 3]), zeros([3])), "bias is [3]");
+  says(
+    () => conv2d(zeros([1, 3, 5, 5]), zeros([4, 3, 3, 3], { dtype: "float64" })),
+    "float64",
+  );
+  says(() => conv1d(zeros([1, 3, 5, 5]), zeros([4, 3, 3])), "conv1d");
+  says(
+    () => convTranspose2d(zeros([1, 3, 5, 5]), zeros([3, 4, 3, 3]), null, { outputPadding: 1 }),
+    "outputPadding",
+  );
+  says(() => new nn.Conv2d(3, 4, {} as never), "kernelSize");
+  says(() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "a multiple of the 2 groups");
+});
