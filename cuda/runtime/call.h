@@ -94,6 +94,12 @@ int64_t checked_size(const char* name, int64_t n);  // n >= 0 and countable
 // The same for a * b * c.
 int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c = 1);
 
+// The code of an element type.
+template <class T> constexpr int32_t dtype_of = CDN_FLOAT32;
+template <> constexpr int32_t dtype_of<double> = CDN_FLOAT64;
+template <> constexpr int32_t dtype_of<float16> = CDN_FLOAT16;
+template <> constexpr int32_t dtype_of<bfloat16> = CDN_BFLOAT16;
+
 // dtype -> type: f is called with a value of the element type.
 template <class F> void with_float(int32_t dtype, F&& f) {
   switch (dtype) {

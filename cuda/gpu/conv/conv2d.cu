@@ -115,7 +115,7 @@ bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, 
       dy, g.n, g.p, g.q, g.k, g.h, g.w, g.pad_h - span_h, g.pad_w - span_w, 1, 1, span_h, span_w};
   Epilogue plain;
   plain.c = dx;
-  plain.out_dtype = std::is_same_v<T, float16> ? CDN_FLOAT16 : CDN_BFLOAT16;
+  plain.out_dtype = dtype_of<T>;
   return multiply(call, g, images, w, true, plain);
 }
 

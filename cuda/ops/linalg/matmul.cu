@@ -211,6 +211,7 @@ void cdn::multiply_fused(Call& call, const BatchProduct<T>& x, Epilogue epilogue
                          Precision precision, int32_t variant) {
   const int64_t all = x.batch.n * x.m * x.n;
   if (all == 0) return;
+  epilogue.out_dtype = dtype_of<Out>;
   // What is to lie apart is made in one piece first.
   const Places places(x.batch, x.m, x.n, x.ldc);
   Out *const to = static_cast<Out*>(epilogue.c),
@@ -299,7 +300,6 @@ CDN_API int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32
         epilogue.mask = given(mask, "mask");
         epilogue.alpha = alpha, epilogue.beta = beta;
         epilogue.activation = activation;
-        epilogue.out_dtype = out_dtype;
         epilogue.c = to;
         multiply_fused<T, Out>(call, x, epilogue, request.precision, variant);
         if (sums) sum_a(call, sums, x);
