@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "gpu/conv/kernels.h"
+#include "gpu/gemm/fp32_emulation/tensor.h"
 #include "gpu/gemm/wgmma/launch.h"
 
 namespace cdn {
@@ -10,8 +11,21 @@ namespace {
 
 constexpr int64_t MOST = INT32_MAX - 256;
 
-template <class T> bool suits(const Call& call, const ConvGeometry& g) {
-  return is_half<T> && hopper_device(call) && g.groups == 1 && g.c % 8 == 0 && g.k % 8 == 0 &&
+// The 16-bit type of kernels for T, if it is one; else never used.
+template <class T> using Half = std::conditional_t<is_half<T>, T, float16>;
+
+// How many float16 stand for an element; 0 where tensor cores are not to be used. Those of floats
+// are as exact as plain sums only for many products.
+template <class T> int planes_of(Precision precision, int64_t products) {
+  constexpr int64_t LEAST = 256;
+  if (is_half<T>) return 1;
+  if (!std::is_same_v<T, float> || precision == PRECISION_IEEE) return 0;
+  if (precision == PRECISION_FLOAT32) return products < LEAST ? 0 : 2;
+  return 1;
+}
+
+bool suits(const Call& call, const ConvGeometry& g) {
+  return hopper_device(call) && g.groups == 1 && g.c % 8 == 0 && g.k % 8 == 0 &&
          g.n * g.pixels() <= MOST && g.n * g.h * g.w <= MOST &&
          g.taps() * ceil_div(g.c > g.k ? g.c : g.k, 64) * 64 <= MOST;
 }
@@ -22,6 +36,9 @@ Im2ColWalk walk_of(const ConvGeometry& g, const Im2ColImages& x, bool turned) {
   walk.taps_w = static_cast<int32_t>(g.s);
   walk.width = static_cast<int32_t>(x.width);
   walk.pixels = static_cast<int32_t>(x.width * x.height);
+  walk.in_w = static_cast<int32_t>(x.w);
+  walk.in_h = static_cast<int32_t>(x.h);
+  walk.channels = static_cast<int32_t>(x.channels);
   walk.stride_h = static_cast<int32_t>(x.stride_h);
   walk.stride_w = static_cast<int32_t>(x.stride_w);
   walk.first_h = static_cast<int32_t>(x.first_h);
@@ -35,8 +52,8 @@ Im2ColWalk walk_of(const ConvGeometry& g, const Im2ColImages& x, bool turned) {
 }
 
 // x as the forward pass walks it.
-template <class T> Im2ColImages images_of(const ConvGeometry& g, const T* x) {
-  return {x,
+Im2ColImages images_of(const ConvGeometry& g) {
+  return {nullptr,
           g.n,
           g.h,
           g.w,
@@ -51,42 +68,158 @@ template <class T> Im2ColImages images_of(const ConvGeometry& g, const T* x) {
           (g.s - 1) * g.dilation_w};
 }
 
+using Extents = std::vector<WgmmaExtent>;
+
 // kind: whatever the choice depends on besides the shape.
-template <size_t N>
-WgmmaPlan plan_of(Call& call, const WgmmaExtent (&extents)[N], const Problem& x, bool fused,
+WgmmaPlan plan_of(Call& call, const Extents& extents, int planes, const Problem& x, bool fused,
                   int64_t kind) {
   static thread_local Plans<WgmmaPlan> plans;
-  return plans.at({call.device(), x, kind}, [&] {
+  return plans.at({call.device(), x, (kind * 2 + fused) * 4 + planes}, [&] {
     std::vector<TileCost> tiles;
     for (const WgmmaExtent& tile : extents)
       if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
-        tiles.push_back(wgmma_cost(tile, 1, true));
+        tiles.push_back(wgmma_cost(tile, planes, true));
     const auto best = choose_tile(call.model(), tiles, wgmma_family(), x);
     return WgmmaPlan{{best.tile->bm, best.tile->bn}, best.k, best.cycles};
   });
 }
 
+// A tensor as the tensor cores take it: as it is, or cut, with a scale for each of its parts.
+template <class T> struct Taken {
+  const void* data;
+  const int32_t* info = nullptr;
+};
+template <class T> Taken<T> taken(Call& call, const T* x, int64_t parts, int64_t size, int planes) {
+  if constexpr (is_half<T>) {
+    return {x};
+  } else {
+    const CutTensor cut = cut_tensor(call, x, parts, size, planes);
+    return {cut.planes, cut.info};
+  }
+}
+
+// Images, each with a scale of its own.
+template <class T> Taken<T> taken(Call& call, const Im2ColImages& images, const T* x, int planes) {
+  return taken(call, x, images.n, images.h * images.w * images.channels, planes);
+}
+
 // c = the sums over `channels` and taps of images and filters [k, taps, c], which are contiguous
 // across the sum (b_mn) where they are taken for the input's gradient.
 template <class T>
-bool multiply(Call& call, const ConvGeometry& g, const Im2ColImages& images, const T* w, bool b_mn,
-              const Epilogue& epilogue) {
-  const Lines filters{w, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
-  if (!fits(images) || !fits(filters)) return false;
-  const Problem x{1, images.n * images.height * images.width, b_mn ? g.c : g.k,
-                  g.taps() * ceil_div(images.channels, WGMMA_BK) * WGMMA_BK};
+void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x, const Taken<T>& a,
+              const T* w, bool b_mn, const Epilogue& epilogue, int planes) {
+  const int64_t n = images.n;
+  Lines filters{w, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  const Problem problem{1, n * images.height * images.width, b_mn ? g.c : g.k,
+                        g.taps() * ceil_div(images.channels, WGMMA_BK) * WGMMA_BK};
   const bool fused = fuses(&epilogue);
-  const WgmmaPlan plan = plan_of(call, CONV_TILES, x, fused, b_mn * 2 + fused);
+  const Extents extents = is_half<T>    ? Extents{{128, 256}, {128, 128}, {128, 64}}
+                          : planes == 2 ? Extents{{128, 128}, {128, 64}}
+                                        : Extents{{128, 256}, {128, 64}};
+  const WgmmaPlan plan = plan_of(call, extents, planes, problem, fused, b_mn + 4 * is_half<T>);
   WgmmaWork work{};
   work.epilogue = epilogue;
   work.im2col = walk_of(g, images, b_mn);
-  const WgmmaLaunch how{x, plan, conv_kernel<T>(plan.tile, b_mn, fused && !plan.k.second_pass()),
+  work.planes_apart_a = static_cast<int32_t>(n);
+  work.planes_apart_b = static_cast<int32_t>(g.k * g.taps());
+  const Taken<T> b = taken(call, w, 1, g.w_count(), planes);
+  images.data = a.data, images.n *= planes;
+  filters.data = b.data, filters.count += (planes - 1) * g.k * g.taps();
+  if constexpr (!is_half<T>) {
+    work.cut.a_info = a.info, work.cut.b_info = b.info;
+    work.cut.a.data = x, work.cut.b.data = w;
+  }
+  const bool at_once = fused && !plan.k.second_pass();
+  const WgmmaLaunch how{problem, plan,
+                        is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
+                                   : conv_split_kernel(planes, plan.tile, b_mn, at_once),
                         fused};
   launch_wgmma<T, T>(call, how, work, static_cast<T*>(epilogue.c), [&](int cluster) {
     return WgmmaMaps{im2col_map(images, plan.tile.bm),
                      tensor_map(filters, b_mn ? 64 : plan.tile.bn / cluster)};
   });
-  return true;
+}
+
+// dy's images as a gradient of x with a stride of 1 walks them; first: of the last tap.
+Im2ColImages images_of_gradient(const ConvGeometry& g, int64_t first_h, int64_t first_w) {
+  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
+  return {nullptr,          g.n, g.p, g.q,    g.k,   g.h, g.w, first_h - span_h,
+          first_w - span_w, 1,   1,   span_h, span_w};
+}
+
+// With a stride, pixels of x that lie a stride apart meet the same taps, and no others do: each
+// such class of pixels is a convolution with a stride of 1. This is one axis of a class.
+struct StrideClass {
+  int64_t tap, taps;      // the first that it meets, and how many
+  int64_t places, first;  // its pixels, and where in y the first one's first tap is
+  CDN_FN StrideClass(int64_t at, int64_t extent, int64_t taps_of_all, int64_t stride, int64_t pad)
+      : tap((at + pad) % stride),
+        taps(tap < taps_of_all ? (taps_of_all - 1 - tap) / stride + 1 : 0),
+        places(at < extent ? (extent - 1 - at) / stride + 1 : 0),
+        first((at + pad - tap) / stride) {}
+};
+
+CDN_FN StrideClass class_of_rows(const ConvGeometry& g, int64_t a) {
+  return {a, g.h, g.r, g.stride_h, g.pad_h};
+}
+CDN_FN StrideClass class_of_columns(const ConvGeometry& g, int64_t b) {
+  return {b, g.w, g.s, g.stride_w, g.pad_w};
+}
+
+// The filters of one class, [k, taps, c] of its own.
+template <class T> struct TakeTaps {
+  ConvGeometry g;
+  StrideClass rows, columns;
+  T* to;
+  const T* w;
+  CDN_FN void operator()(int64_t i) const {
+    const int64_t line = quotient(i, g.c), own = quotient(line, columns.taps),
+                  s = columns.tap + (line - own * columns.taps) * g.stride_w,
+                  k = quotient(own, rows.taps), r = rows.tap + (own - k * rows.taps) * g.stride_h;
+    to[i] = w[((k * g.r + r) * g.s + s) * g.c + (i - line * g.c)];
+  }
+};
+
+// A class's pixels to their places, by 16 bytes; without taps zeros.
+struct PutClass {
+  ConvGeometry g;
+  StrideClass rows, columns;
+  int64_t a, b, packs;  // of a pixel
+  uint4* dx;
+  const uint4* from;
+  CDN_FN void operator()(int64_t i) const {
+    const int64_t pixel = quotient(i, packs), line = quotient(pixel, columns.places),
+                  n = quotient(line, rows.places), h = a + (line - n * rows.places) * g.stride_h,
+                  w = b + (pixel - line * columns.places) * g.stride_w;
+    dx[((n * g.h + h) * g.w + w) * packs + (i - pixel * packs)] = from ? from[i] : uint4{};
+  }
+};
+
+// The input's gradient, class by class.
+template <class T>
+void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy,
+                           const Taken<T>& grads, const T* w, int planes) {
+  for (int64_t a = 0; a < g.stride_h && a < g.h; a++)
+    for (int64_t b = 0; b < g.stride_w && b < g.w; b++) {
+      const StrideClass rows = class_of_rows(g, a), columns = class_of_columns(g, b);
+      ConvGeometry own = g;
+      own.r = rows.taps, own.s = columns.taps, own.h = rows.places, own.w = columns.places;
+      own.stride_h = own.stride_w = 1;
+      T* part = nullptr;
+      if (own.taps() > 0) {
+        T* filters = call.scratch<T>(own.w_count());
+        each(call, own.w_count(), TakeTaps<T>{g, rows, columns, filters, w});
+        Epilogue plain;
+        plain.c = part = call.scratch<T>(own.x_count());
+        plain.out_dtype = dtype_of<T>;
+        multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads, filters,
+                 true, plain, planes);
+      }
+      const int64_t packs = g.c * static_cast<int64_t>(sizeof(T)) / 16;
+      each(call, own.x_count() / g.c * packs,
+           PutClass{g, rows, columns, a, b, packs, reinterpret_cast<uint4*>(dx),
+                    reinterpret_cast<const uint4*>(part)});
+    }
 }
 
 // Sums [tap, k, c] as gradients [k, tap, c].
@@ -103,33 +236,67 @@ template <class T> struct StoreFilters {
 
 template <class T>
 bool implicit_conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                     const Epilogue& epilogue) {
-  return suits<T>(call, g) && multiply(call, g, images_of(g, x), w, false, epilogue);
+                     const Epilogue& epilogue, Precision precision) {
+  const int planes = planes_of<T>(precision, g.group_depth());
+  Im2ColImages images = images_of(g);
+  images.data = x;
+  if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w)) return false;
+  multiply(call, g, images, x, taken(call, images, x, planes), w, false, epilogue, planes);
+  return true;
 }
 
 template <class T>
-bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w) {
-  if (!suits<T>(call, g) || g.stride_h != 1 || g.stride_w != 1) return false;
-  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
-  const Im2ColImages images{
-      dy, g.n, g.p, g.q, g.k, g.h, g.w, g.pad_h - span_h, g.pad_w - span_w, 1, 1, span_h, span_w};
+bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
+                         Precision precision) {
+  const int planes = planes_of<T>(precision, g.taps() * g.k);
+  const bool strided = g.stride_h != 1 || g.stride_w != 1;
+  Im2ColImages images = images_of_gradient(g, g.pad_h, g.pad_w);
+  images.data = dy;
+  if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w) || !aligned16(dx))
+    return false;
+  if (strided && (g.dilation_h != 1 || g.dilation_w != 1 || g.pad_h < 0 || g.pad_w < 0))
+    return false;
+  const Taken<T> grads = taken(call, images, dy, planes);
+  if (strided) {
+    grad_input_by_classes(call, g, dx, dy, grads, w, planes);
+    return true;
+  }
   Epilogue plain;
   plain.c = dx;
   plain.out_dtype = dtype_of<T>;
-  return multiply(call, g, images, w, true, plain);
+  multiply(call, g, images, dy, grads, w, true, plain, planes);
+  return true;
 }
 
 template <class T>
-bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T* x) {
+bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T* x,
+                          Precision precision) {
   const int64_t pixels = g.n * g.pixels();
-  const Lines grads{dy, g.k, pixels, g.k, 1, 0};
-  const Im2ColImages images = images_of(g, x);
-  if (!suits<T>(call, g) || !fits(images) || !fits(grads)) return false;
+  const int planes = planes_of<T>(precision, pixels);
+  Lines grads{dy, g.k, pixels, g.k, 1, 0};
+  Im2ColImages images = images_of(g);
+  images.data = x;
+  if (planes == 0 || !suits(call, g) || !fits(images) || !fits(grads)) return false;
   const Problem problem{g.taps(), g.k, g.c, pixels};
-  const WgmmaPlan plan = plan_of(call, CONV_GRAD_WEIGHT_TILES, problem, false, 4);
+  const Extents extents =
+      is_half<T> ? Extents{{128, 128}, {64, 64}} : Extents{{128, 128}, {128, 64}};
+  const WgmmaPlan plan = plan_of(call, extents, planes, problem, false, 2 + 4 * is_half<T>);
   WgmmaWork work{};
   work.im2col = walk_of(g, images, false);
-  WgmmaLaunch how{problem, plan, conv_grad_weight_kernel<T>(plan.tile), false};
+  work.planes_apart_a = 1;
+  work.planes_apart_b = static_cast<int32_t>(g.n);
+  const Taken<T> a = taken(call, dy, 1, g.y_count(), planes),
+                 b = taken(call, x, 1, g.x_count(), planes);
+  grads.data = a.data, grads.count = planes, grads.step = g.y_count();
+  images.data = b.data, images.n *= planes;
+  if constexpr (!is_half<T>) {
+    work.cut.a_info = a.info, work.cut.b_info = b.info;
+    work.cut.a.data = dy, work.cut.b.data = x;
+  }
+  WgmmaLaunch how{problem, plan,
+                  is_half<T> ? conv_grad_weight_kernel<Half<T>>(plan.tile)
+                             : conv_split_grad_weight_kernel(planes, plan.tile),
+                  false};
   how.shares_b = false;
   how.keeps_pieces = true;
   const float* pieces = launch_wgmma<T, float>(call, how, work, nullptr, [&](int) {
@@ -141,17 +308,23 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
   return true;
 }
 
+template bool implicit_conv2d(Call&, const ConvGeometry&, const float*, const float*,
+                              const Epilogue&, Precision);
+template bool implicit_grad_input(Call&, const ConvGeometry&, float*, const float*, const float*,
+                                  Precision);
+template bool implicit_grad_weight(Call&, const ConvGeometry&, float*, const float*, const float*,
+                                   Precision);
 template bool implicit_conv2d(Call&, const ConvGeometry&, const float16*, const float16*,
-                              const Epilogue&);
-template bool implicit_conv2d(Call&, const ConvGeometry&, const bfloat16*, const bfloat16*,
-                              const Epilogue&);
+                              const Epilogue&, Precision);
 template bool implicit_grad_input(Call&, const ConvGeometry&, float16*, const float16*,
-                                  const float16*);
-template bool implicit_grad_input(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                  const bfloat16*);
+                                  const float16*, Precision);
 template bool implicit_grad_weight(Call&, const ConvGeometry&, float16*, const float16*,
-                                   const float16*);
+                                   const float16*, Precision);
+template bool implicit_conv2d(Call&, const ConvGeometry&, const bfloat16*, const bfloat16*,
+                              const Epilogue&, Precision);
+template bool implicit_grad_input(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
+                                  const bfloat16*, Precision);
 template bool implicit_grad_weight(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                   const bfloat16*);
+                                   const bfloat16*, Precision);
 
 }  // namespace cdn

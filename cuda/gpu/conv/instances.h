@@ -6,20 +6,28 @@
 
 namespace cdn {
 
-template <class T, int BN, int STAGES> WgmmaKernel conv_kernel(bool b_mn, bool fused) {
+template <class T, int BN, int STAGES, int PLANES, bool SCALED>
+WgmmaKernel conv_kernel(bool b_mn, bool fused) {
   if (b_mn)
-    return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, 1, false, false, true>, ConvLoader>(fused);
-  return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, 1, false, false, false>, ConvLoader>(fused);
+    return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, PLANES, SCALED, false, true>, ConvLoader>(
+        fused);
+  return wgmma_kernel<WgmmaTile<T, 128, BN, STAGES, PLANES, SCALED, false, false>, ConvLoader>(
+      fused);
 }
+template <class T, int BM, int BN, int STAGES, int PLANES, bool SCALED>
+WgmmaKernel conv_grad_weight_kernel() {
+  return wgmma_kernel<WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true>,
+                      ConvGradWeightLoader>(false);
+}
+
 template <class T> WgmmaKernel conv_kernel(WgmmaExtent tile, bool b_mn, bool fused) {
-  return tile.bn == 256   ? conv_kernel<T, 256, 4>(b_mn, fused)
-         : tile.bn == 128 ? conv_kernel<T, 128, 6>(b_mn, fused)
-                          : conv_kernel<T, 64, 8>(b_mn, fused);
+  return tile.bn == 256   ? conv_kernel<T, 256, 4, 1, false>(b_mn, fused)
+         : tile.bn == 128 ? conv_kernel<T, 128, 6, 1, false>(b_mn, fused)
+                          : conv_kernel<T, 64, 8, 1, false>(b_mn, fused);
 }
 template <class T> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile) {
-  if (tile.bm == 64)
-    return wgmma_kernel<WgmmaTile<T, 64, 64, 8, 1, false, true, true>, ConvGradWeightLoader>(false);
-  return wgmma_kernel<WgmmaTile<T, 128, 128, 6, 1, false, true, true>, ConvGradWeightLoader>(false);
+  return tile.bm == 64 ? conv_grad_weight_kernel<T, 64, 64, 8, 1, false>()
+                       : conv_grad_weight_kernel<T, 128, 128, 6, 1, false>();
 }
 
 }  // namespace cdn

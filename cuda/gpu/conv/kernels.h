@@ -8,8 +8,8 @@ namespace cdn {
 // gradient.
 template <class T> WgmmaKernel conv_kernel(WgmmaExtent tile, bool b_mn, bool fused);
 template <class T> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile);
-
-constexpr WgmmaExtent CONV_TILES[] = {{128, 256}, {128, 128}, {128, 64}};
-constexpr WgmmaExtent CONV_GRAD_WEIGHT_TILES[] = {{128, 128}, {64, 64}};
+// Of floats, cut into so many planes.
+WgmmaKernel conv_split_kernel(int planes, WgmmaExtent tile, bool b_mn, bool fused);
+WgmmaKernel conv_split_grad_weight_kernel(int planes, WgmmaExtent tile);
 
 }  // namespace cdn

@@ -22,9 +22,46 @@ struct Im2ColPixel {
   }
 };
 
+// The number of an image [row, column, channel] where a tap meets it, 0 outside.
+__device__ __forceinline__ float pixel_value(const float* x, const Im2ColWalk& walk,
+                                             const Im2ColPixel& pixel, int u, int v,
+                                             int64_t channel) {
+  const int row = pixel.row + u, column = pixel.column + v;
+  const bool inside = row >= 0 && row < walk.in_h && column >= 0 && column < walk.in_w;
+  const int64_t line = (int64_t)pixel.image * walk.in_h + row;
+  return inside ? x[(line * walk.in_w + column) * walk.channels + channel] : 0.0f;
+}
+
+// A convolution of floats as it is defined; see ExactProduct. Images have a scale each, the filters
+// one.
+template <bool B_MN> struct ExactConv {
+  const WgmmaWork& w;
+  __device__ __forceinline__ int32_t a_info(int64_t row) const {
+    return w.cut.a_info[w.im2col.by_pixels((uint32_t)row)];
+  }
+  __device__ __forceinline__ int32_t b_info(int64_t) const { return w.cut.b_info[0]; }
+  __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
+    const Im2ColWalk& walk = w.im2col;
+    const int step = (int)(k / 64), tap = step % walk.taps, r = tap / walk.taps_w,
+              s = tap % walk.taps_w;
+    const int64_t channel = step / walk.taps * 64 + k % 64;
+    if (channel >= walk.channels) return sum;
+    const float x =
+        pixel_value(w.cut.a.data, walk, Im2ColPixel(walk, (uint32_t)row),
+                    walk.row_of(r) * walk.dilation_h, walk.column_of(s) * walk.dilation_w, channel);
+    const int64_t at = B_MN ? (channel * walk.taps + tap) * w.n + col
+                            : (col * walk.taps + tap) * walk.channels + channel;
+    return fmaf(x, w.cut.b.data[at], sum);
+  }
+};
+
 // Both operands' part of a stage, of the forward pass and of the input's gradient with a stride of
 // 1: a is pixels by channels, b the filters at one tap.
 template <class Tile> struct ConvLoader {
+  using Exact = ExactConv<Tile::B_MN>;
+  static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace&) {
+    return {w};
+  }
   const CUtensorMap *map_a, *map_b;
   const WgmmaWork& w;
   int rank;
@@ -43,39 +80,63 @@ template <class Tile> struct ConvLoader {
   __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
                                        int) {
     const Im2ColWalk& walk = w.im2col;
-    const int u = walk.turned ? walk.taps / walk.taps_w - 1 - r : r,
-              v = walk.turned ? walk.taps_w - 1 - s : s;
-    hopper::load_im2col(a, map_a, landed, channel, pixel.column, pixel.row, pixel.image,
-                        v * walk.dilation_w, u * walk.dilation_h);
-    load_operand<Tile::BN, Tile::B_MN>(b, map_b, landed, at.col, channel, tap, w.cluster > 1, rank);
+    const int u = walk.row_of(r) * walk.dilation_h, v = walk.column_of(s) * walk.dilation_w;
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      hopper::load_im2col(a + plane * Tile::A_ELEMENTS, map_a, landed, channel, pixel.column,
+                          pixel.row, pixel.image + plane * w.planes_apart_a, v, u);
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col,
+                                         channel, tap + plane * w.planes_apart_b, w.cluster > 1,
+                                         rank);
     tap++;
     if (++s == walk.taps_w) s = 0, r++;
     if (tap == walk.taps) channel += 64, tap = r = s = 0;
   }
 };
 
+struct ExactConvGradWeight {
+  const WgmmaWork& w;
+  int u, v;
+  __device__ __forceinline__ int32_t a_info(int64_t) const { return w.cut.a_info[0]; }
+  __device__ __forceinline__ int32_t b_info(int64_t) const { return w.cut.b_info[0]; }
+  __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
+    const Im2ColPixel pixel(w.im2col, (uint32_t)k);
+    return fmaf(w.cut.a.data[k * w.m + row], pixel_value(w.cut.b.data, w.im2col, pixel, u, v, col),
+                sum);
+  }
+};
+
 // Of the weights' gradient: a is dy across k, b the pixels that one tap met, for each of which
 // there is a matrix.
 template <class Tile> struct ConvGradWeightLoader {
+  using Exact = ExactConvGradWeight;
+  static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
+    return {w, at.z / w.im2col.taps_w * w.im2col.dilation_h,
+            at.z % w.im2col.taps_w * w.im2col.dilation_w};
+  }
   const CUtensorMap *map_a, *map_b;
   const WgmmaWork& w;
   int rank;
   WgmmaPlace at = {};
-  int u = 0, v = 0;
 
-  __device__ __forceinline__ void start(const WgmmaPlace& place) {
-    at = place;
-    u = at.z / w.im2col.taps_w * w.im2col.dilation_h;
-    v = at.z % w.im2col.taps_w * w.im2col.dilation_w;
-  }
+  __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
   __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
                                        int step) {
     const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
-    load_operand<Tile::BM, true>(a, map_a, landed, at.row, step * 64, 0, false, 0);
+    const Exact tap = exact(w, at);
 #pragma unroll
-    for (int i = 0; i < Tile::BN; i += 64)
-      hopper::load_im2col(b + i * 64, map_b, landed, at.col + i, pixel.column, pixel.row,
-                          pixel.image, v, u);
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, step * 64,
+                                   plane * w.planes_apart_a, false, 0);
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+#pragma unroll
+      for (int i = 0; i < Tile::BN; i += 64)
+        hopper::load_im2col(b + plane * Tile::B_ELEMENTS + i * 64, map_b, landed, at.col + i,
+                            pixel.column, pixel.row, pixel.image + plane * w.planes_apart_b, tap.v,
+                            tap.u);
   }
 };
 

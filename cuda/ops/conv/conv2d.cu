@@ -52,12 +52,13 @@ struct Request {
   // Whether f() did it: the implicit product, which is not for all shapes and types. Else im2col
   // makes it an explicit one.
   template <class T, class F> bool by_implicit_product(F&& f) {
-    if constexpr (is_half<T>)
+    if constexpr (!std::is_same_v<T, double>)
       if (method == IMPLICIT && f()) return true;
     if (method == IMPLICIT && named)
-      CDN_FAIL(CDN_UNSUPPORTED,
-               "variant implicit: it is for 16-bit floats on a GPU of compute capability 9.0, with "
-               "channels and filters in eights and one group");
+      CDN_FAIL(
+          CDN_UNSUPPORTED,
+          "variant implicit: it is for float32 and 16-bit floats on GPUs of capability 9.0, with "
+          "channels and filters in eights and one group");
     if (method == IMPLICIT) method = IM2COL;
     return false;
   }
@@ -283,7 +284,7 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       epilogue.out_dtype = dtype;
       if (g.y_count() == 0) return;
       if (request.by_implicit_product<T>(
-              [&] { return implicit_conv2d(call, g, from, filters, epilogue); }))
+              [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); }))
         return;
       if (request.method == IM2COL && g.group_depth() > 0)
         return forward(call, g, from, filters, epilogue, request.precision);
@@ -301,8 +302,9 @@ CDN_API int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, cons
       T* to = call.out<T>(dx, "dx", g.x_count());
       const T *from = call.in<T>(dy, "dy", g.y_count()), *filters = call.in<T>(w, "w", g.w_count());
       if (g.x_count() == 0) return;
-      if (g.y_count() > 0 && request.by_implicit_product<T>(
-                                 [&] { return implicit_grad_input(call, g, to, from, filters); }))
+      if (g.y_count() > 0 && request.by_implicit_product<T>([&] {
+            return implicit_grad_input(call, g, to, from, filters, request.precision);
+          }))
         return;
       if (request.method == IM2COL && g.y_count() > 0)
         return grad_input(call, g, to, from, filters, request.precision);
@@ -326,7 +328,7 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
       const T *grad = call.in<T>(dy, "dy", g.y_count()), *from = call.in<T>(x, "x", g.x_count());
       const int64_t pixels = g.n * g.pixels();
       if (g.w_count() > 0 && !(pixels > 0 && request.by_implicit_product<T>([&] {
-            return implicit_grad_weight(call, g, to, grad, from);
+            return implicit_grad_weight(call, g, to, grad, from, request.precision);
           }))) {
         if (request.method == IM2COL && pixels > 0) {
           grad_weight(call, g, to, grad, from, request.precision);

@@ -1,6 +1,8 @@
 // What has to be known of the numbers of a row or column before they are split: by how much to
-// scale them, and how well two float16 hold them.
+// scale them, and how well two float16 hold them; and the splitting itself.
 #pragma once
+#include <cuda_fp16.h>
+
 #include "gpu/gemm/fp32_emulation/split.h"
 
 namespace cdn {
@@ -52,6 +54,26 @@ __device__ __forceinline__ int32_t info_of(const Extremes& x) {
   int32_t top = exponent_of(x.largest);
   if (top - exponent_of(x.below_smallest + 1) > RANGE) marks |= SplitInfo::LOST;
   return SplitInfo::make(TOP - top, marks);
+}
+
+// x 2^e as hi + 2^-11 lo.
+template <int PLANES>
+__device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo (&powers)[4],
+                                           float16* hi, int64_t to_lo) {
+  uint32_t high[2], low[2];
+#pragma unroll
+  for (int i = 0; i < 2; i++) {
+    const PowerOfTwo &p = powers[2 * i], &q = powers[2 * i + 1];
+    const float2 scaled = {x[2 * i] * p.first * p.second, x[2 * i + 1] * q.first * q.second};
+    const __half2 cut = __float22half2_rn(scaled);
+    const float2 taken = __half22float2(cut);
+    high[i] = bits_as<uint32_t>(cut);
+    if (PLANES == 2)
+      low[i] = bits_as<uint32_t>(__float22half2_rn(
+          float2{(scaled.x - taken.x) * 0x1p11f, (scaled.y - taken.y) * 0x1p11f}));
+  }
+  *reinterpret_cast<uint2*>(hi) = uint2{high[0], high[1]};
+  if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = uint2{low[0], low[1]};
 }
 
 }  // namespace cdn

@@ -130,26 +130,6 @@ __device__ __forceinline__ void load_pieces(const Share& mine, uint32_t turn, bo
   }
 }
 
-// x 2^e as hi + 2^-11 lo.
-template <int PLANES>
-__device__ __forceinline__ void store_four(const float (&x)[4], const PowerOfTwo (&powers)[4],
-                                           float16* hi, int64_t to_lo) {
-  uint32_t high[2], low[2];
-#pragma unroll
-  for (int i = 0; i < 2; i++) {
-    const PowerOfTwo &p = powers[2 * i], &q = powers[2 * i + 1];
-    const float2 scaled = {x[2 * i] * p.first * p.second, x[2 * i + 1] * q.first * q.second};
-    const __half2 cut = __float22half2_rn(scaled);
-    const float2 taken = __half22float2(cut);
-    high[i] = bits_as<uint32_t>(cut);
-    if (PLANES == 2)
-      low[i] = bits_as<uint32_t>(__float22half2_rn(
-          float2{(scaled.x - taken.x) * 0x1p11f, (scaled.y - taken.y) * 0x1p11f}));
-  }
-  *reinterpret_cast<uint2*>(hi) = uint2{high[0], high[1]};
-  if (PLANES == 2) *reinterpret_cast<uint2*>(hi + to_lo) = uint2{low[0], low[1]};
-}
-
 // ---- The blocks of a cluster tell one another what they have seen
 
 __device__ __forceinline__ void send(Extremes* here, uint64_t* bar, uint32_t block,

@@ -68,10 +68,27 @@ struct PowerOfTwo {
 
 #if defined(__CUDACC__)
 
-// Which part of which product a thread's sums are.
-struct ScaledWork {
+// The product as floats: the scales of rows and columns, and how its sums go on.
+struct ExactProduct {
   const CutOperands& cut;
-  int32_t z, m, n;
+  int64_t z, m, n;
+  __device__ __forceinline__ int32_t a_info(int64_t row) const {
+    return cut.a_info[z * cut.a_moves * m + row];
+  }
+  __device__ __forceinline__ int32_t b_info(int64_t col) const {
+    return cut.b_info[z * cut.b_moves * n + col];
+  }
+  __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
+    Operand<float> a = cut.a, b = cut.b;
+    a.data += z * cut.a_step;
+    b.data += z * cut.b_step;
+    return fmaf(a.at(row, k), b.at(col, k), sum);
+  }
+};
+
+// The part of k that a thread's sums are of, and the extents of c.
+struct SumsPart {
+  int32_t m, n;
   int64_t first_k, last_k;
 };
 
@@ -118,26 +135,24 @@ __device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const flo
 // Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2
 // % 2), column col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may
 // have spoilt. All threads of a warp call it together. Line i of the output is at c + i ld.
-template <int PLANES, int COUNT>
-__device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& work, float* c,
-                                           int64_t ld, int32_t row, int32_t col) {
-  const CutOperands& cut = work.cut;
-  const int32_t z = work.z, m = work.m, n = work.n;
-  const int64_t first_k = work.first_k, last_k = work.last_k;
+template <int PLANES, int COUNT, class Exact>
+__device__ __forceinline__ void scale_back(float (&d)[COUNT], const Exact& exact,
+                                           const SumsPart& part, float* c, int64_t ld, int32_t row,
+                                           int32_t col) {
+  const int32_t m = part.m, n = part.n;
+  const int64_t first_k = part.first_k, last_k = part.last_k;
   // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15
   // with one; it must not show in float's, or tf32's, last place.
   const float least = static_cast<float>(last_k - first_k) * (PLANES == 2 ? 0x1p5f : 0x1p2f);
   uint32_t spoilt[(COUNT + 31) / 32] = {};
   int32_t info_a[2];
 #pragma unroll
-  for (int h = 0; h < 2; h++)
-    info_a[h] = row + 8 * h < m ? cut.a_info[(int64_t)z * cut.a_moves * m + row + 8 * h] : 0;
+  for (int h = 0; h < 2; h++) info_a[h] = row + 8 * h < m ? exact.a_info(row + 8 * h) : 0;
   const bool wide = ld % 2 == 0 && n % 2 == 0;
 #pragma unroll
   for (int g = 0; g < COUNT / 4; g++) {
     const int32_t j = col + 8 * g;
-    const int32_t* info = cut.b_info + (int64_t)z * cut.b_moves * n + j;
-    int32_t info_b[2] = {j < n ? info[0] : 0, j + 1 < n ? info[1] : 0};
+    int32_t info_b[2] = {j < n ? exact.b_info(j) : 0, j + 1 < n ? exact.b_info(j + 1) : 0};
 #pragma unroll
     for (int h = 0; h < 2; h++) {
 #pragma unroll
@@ -170,11 +185,8 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const ScaledWork& 
                     j = __shfl_sync(ALL, col, owner) + 8 * (i / 4) + i % 2;
       if (lane == owner) mine &= mine - 1;
       if (r >= m || j >= n) continue;
-      Operand<float> a = cut.a, b = cut.b;
-      a.data += z * cut.a_step;
-      b.data += z * cut.b_step;
       float sum = 0;
-      for (int64_t k = first_k + lane; k < last_k; k += 32) sum = fmaf(a.at(r, k), b.at(j, k), sum);
+      for (int64_t k = first_k + lane; k < last_k; k += 32) sum = exact.add(sum, r, j, k);
 #pragma unroll
       for (int apart = 16; apart > 0; apart /= 2) sum += __shfl_xor_sync(ALL, sum, apart);
       if (lane == owner) c[r * ld + j] = sum;  // after its own first store

@@ -22,9 +22,14 @@ namespace cdn {
 struct Im2ColWalk {
   int32_t taps, taps_w;  // of a filter, and of one of its lines
   int32_t width, pixels;
+  int32_t in_w, in_h, channels;  // of the input
   int32_t stride_h, stride_w, first_h, first_w, dilation_h, dilation_w;
   bool turned;  // the filters' taps are met in the opposite order
   Divisor by_width, by_pixels;
+
+  // Where a filter's line and column are, in dilations from the first tap.
+  CDN_FN int32_t row_of(int32_t r) const { return turned ? taps / taps_w - 1 - r : r; }
+  CDN_FN int32_t column_of(int32_t s) const { return turned ? taps_w - 1 - s : s; }
 };
 
 // What the kernel is to do, apart from where the operands lie. A work item is a tile of one matrix
@@ -32,6 +37,7 @@ struct Im2ColWalk {
 struct WgmmaWork {
   TileGrid grid;  // a row of it has as many rows of tiles as a cluster has blocks
   int32_t m, n, steps, splits, steps_per_split, batch;
+  int64_t k;
   int32_t cluster;  // blocks that share b: 1 or 2
   int32_t joined;   // blocks that add up pieces of k: 1, or 2, 4 or 8
   Divisor by_tiles, by_splits;
@@ -147,6 +153,10 @@ __device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint
 
 // Both operands' part of a stage: the boxes at one step of k.
 template <class Tile> struct ProductLoader {
+  using Exact = ExactProduct;
+  static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
+    return {w.cut, at.z, w.m, w.n};
+  }
   const CUtensorMap *map_a, *map_b;
   const WgmmaWork& w;
   int rank;
@@ -376,13 +386,8 @@ __device__ __forceinline__ void store_lines(const float (&d)[COUNT], typename Ti
   }
 }
 
-__device__ __forceinline__ ScaledWork scaled_work(const WgmmaWork& w, const WgmmaPlace& at) {
-  const int64_t first = (int64_t)at.first_step * 64, last = (int64_t)at.last_step * 64;
-  return {w.cut, at.z, w.m, w.n, first, min(w.cut.a.k, last)};
-}
-
 struct Nothing {
-  __device__ __forceinline__ Nothing(const WgmmaWork&, const WgmmaPlace&) {}
+  template <class... From> __device__ __forceinline__ Nothing(const From&...) {}
 };
 
 template <int THREADS> using Consumers = hopper::NamedBarrier<3, THREADS>;
@@ -395,18 +400,18 @@ template <class Tile> struct WgmmaScales {
                        EACH = (Tile::SCALES + THREADS - 1) / THREADS;
   int32_t info[EACH];
 
-  __device__ __forceinline__ WgmmaScales(const WgmmaWork& w, const WgmmaPlace& at) {
-    const int32_t *a = w.cut.a_info + (int64_t)at.z * w.cut.a_moves * w.m,
-                  *b = w.cut.b_info + (int64_t)at.z * w.cut.b_moves * w.n;
+  template <class Exact>
+  __device__ __forceinline__ WgmmaScales(const Exact& exact, const WgmmaWork& w,
+                                         const WgmmaPlace& at) {
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
       const int place = (int)threadIdx.x - 128 + i * THREADS, row = at.row + place,
                 col = at.col + place - Tile::BM;
       info[i] = 0;
       if (place < Tile::BM) {
-        if (row < w.m) info[i] = a[row];
+        if (row < w.m) info[i] = exact.a_info(row);
       } else if (place < Tile::SCALES) {
-        if (col < w.n) info[i] = b[col];
+        if (col < w.n) info[i] = exact.b_info(col);
       }
     }
   }
@@ -539,7 +544,8 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     const WgmmaItems items(w);
     for (int item = items.first; item < items.count; item += items.step) {
       const WgmmaPlace at = wgmma_place(w, Tile::BM, Tile::BN, item, (int)rank);
-      std::conditional_t<Tile::SCALED, WgmmaScales<Tile>, Nothing> own_scales(w, at);
+      const typename Loader<Tile>::Exact exact = Loader<Tile>::exact(w, at);
+      std::conditional_t<Tile::SCALED, WgmmaScales<Tile>, Nothing> own_scales(exact, w, at);
       float d[Tile::BN / 2];
       if constexpr (Tile::PLANES == 2)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
@@ -557,8 +563,10 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n,
                                       to, ld, at.row + lane.row, at.col + lane.col);
         else
-          scale_back<Tile::PLANES>(d, scaled_work(w, at), to, ld, at.row + lane.row,
-                                   at.col + lane.col);
+          scale_back<Tile::PLANES>(d, exact,
+                                   {w.m, w.n, (int64_t)at.first_step * Tile::BK,
+                                    min(w.k, (int64_t)at.last_step * Tile::BK)},
+                                   to, ld, at.row + lane.row, at.col + lane.col);
         scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
       } else if (one) {
         Consumers<Tile::CONSUMERS * 128>{}();  // all have read the stages

@@ -84,6 +84,7 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
   w.float_out = pieces || std::is_same<Out, float>::value;
   w.m = static_cast<int32_t>(m);
   w.n = static_cast<int32_t>(n);
+  w.k = k;
   w.steps = static_cast<int32_t>(ceil_div(k, WGMMA_BK));
   w.splits = static_cast<int32_t>(plan.k.splits);
   w.steps_per_split = static_cast<int32_t>(plan.k.piece / WGMMA_BK);
