@@ -130,10 +130,11 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
     work.cut.a.data = x, work.cut.b.data = w;
   }
   const bool at_once = fused && !plan.k.second_pass();
-  const WgmmaLaunch how{problem, plan,
-                        is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
-                                   : conv_split_kernel(planes, plan.tile, b_mn, at_once),
-                        fused};
+  WgmmaLaunch how{problem, plan,
+                  is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
+                             : conv_split_kernel(planes, plan.tile, b_mn, at_once),
+                  fused};
+  how.least_shared = 128 * 64;  // L2 is what limits convolutions
   launch_wgmma<T, T>(call, how, work, static_cast<T*>(epilogue.c), [&](int cluster) {
     return WgmmaMaps{im2col_map(images, plan.tile.bm),
                      tensor_map(filters, b_mn ? 64 : plan.tile.bn / cluster)};
@@ -159,39 +160,68 @@ struct StrideClass {
         first((at + pad - tap) / stride) {}
 };
 
-CDN_FN StrideClass class_of_rows(const ConvGeometry& g, int64_t a) {
-  return {a, g.h, g.r, g.stride_h, g.pad_h};
-}
-CDN_FN StrideClass class_of_columns(const ConvGeometry& g, int64_t b) {
-  return {b, g.w, g.s, g.stride_w, g.pad_w};
-}
-
-// The filters of one class, [k, taps, c] of its own.
-template <class T> struct TakeTaps {
+// All classes of an image: for each where its filters, [k, taps, c] of its own, and its gradients
+// begin, in elements.
+struct StrideClasses {
+  static constexpr int MOST = 64;
   ConvGeometry g;
-  StrideClass rows, columns;
+  int64_t filters[MOST], pixels[MOST], filter_count = 0, pixel_count = 0;
+
+  explicit StrideClasses(const ConvGeometry& g) : g(g) {
+    for (int64_t a = 0; a < g.stride_h; a++)
+      for (int64_t b = 0; b < g.stride_w; b++) {
+        const StrideClass down = rows(a), across = columns(b);
+        const int64_t taps = down.taps * across.taps, i = a * g.stride_w + b;
+        filters[i] = filter_count, pixels[i] = pixel_count;
+        filter_count += g.k * taps * g.c;
+        pixel_count += taps ? g.n * down.places * across.places * g.c : 0;
+      }
+  }
+  CDN_FN StrideClass rows(int64_t a) const { return {a, g.h, g.r, g.stride_h, g.pad_h}; }
+  CDN_FN StrideClass columns(int64_t b) const { return {b, g.w, g.s, g.stride_w, g.pad_w}; }
+};
+
+// Filters [k, r, s, c] to their classes.
+template <class T> struct TakeTaps {
+  StrideClasses classes;
   T* to;
   const T* w;
   CDN_FN void operator()(int64_t i) const {
-    const int64_t line = quotient(i, g.c), own = quotient(line, columns.taps),
-                  s = columns.tap + (line - own * columns.taps) * g.stride_w,
-                  k = quotient(own, rows.taps), r = rows.tap + (own - k * rows.taps) * g.stride_h;
-    to[i] = w[((k * g.r + r) * g.s + s) * g.c + (i - line * g.c)];
+    const ConvGeometry& g = classes.g;
+    const int64_t line = quotient(i, g.c), own = quotient(line, g.s), s = line - own * g.s,
+                  k = quotient(own, g.r), r = own - k * g.r;
+    // The class whose first tap is r modulo the stride.
+    auto class_of = [](int64_t tap, int64_t stride, int64_t pad) {
+      return (tap % stride + stride - pad % stride) % stride;
+    };
+    const int64_t a = class_of(r, g.stride_h, g.pad_h), b = class_of(s, g.stride_w, g.pad_w);
+    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
+    const int64_t tap = (k * rows.taps + r / g.stride_h) * columns.taps + s / g.stride_w;
+    to[classes.filters[a * g.stride_w + b] + tap * g.c + (i - line * g.c)] = w[i];
   }
 };
 
-// A class's pixels to their places, by 16 bytes; without taps zeros.
-struct PutClass {
-  ConvGeometry g;
-  StrideClass rows, columns;
-  int64_t a, b, packs;  // of a pixel
-  uint4* dx;
-  const uint4* from;
+// Gradients of all classes to their places, 16 bytes at a time; zeros where there are no taps.
+template <class T> struct PutClasses {
+  static constexpr int W = 16 / sizeof(T);
+  StrideClasses classes;
+  T* dx;
+  const T* from;
   CDN_FN void operator()(int64_t i) const {
-    const int64_t pixel = quotient(i, packs), line = quotient(pixel, columns.places),
-                  n = quotient(line, rows.places), h = a + (line - n * rows.places) * g.stride_h,
-                  w = b + (pixel - line * columns.places) * g.stride_w;
-    dx[((n * g.h + h) * g.w + w) * packs + (i - pixel * packs)] = from ? from[i] : uint4{};
+    const ConvGeometry& g = classes.g;
+    const int64_t packs = g.c / W, pixel = quotient(i, packs), line = quotient(pixel, g.w),
+                  w = pixel - line * g.w, n = quotient(line, g.h), h = line - n * g.h,
+                  down = quotient(h, g.stride_h), a = h - down * g.stride_h,
+                  across = quotient(w, g.stride_w), b = w - across * g.stride_w;
+    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
+    using Part = Pack<T, W>;
+    Part part{};
+    if (rows.taps * columns.taps > 0) {
+      const int64_t own = (n * rows.places + down) * columns.places + across;
+      part = reinterpret_cast<const Part*>(
+          from + classes.pixels[a * g.stride_w + b])[own * packs + (i - pixel * packs)];
+    }
+    reinterpret_cast<Part*>(dx)[i] = part;
   }
 };
 
@@ -199,27 +229,24 @@ struct PutClass {
 template <class T>
 void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy,
                            const Taken<T>& grads, const T* w, int planes) {
-  for (int64_t a = 0; a < g.stride_h && a < g.h; a++)
-    for (int64_t b = 0; b < g.stride_w && b < g.w; b++) {
-      const StrideClass rows = class_of_rows(g, a), columns = class_of_columns(g, b);
+  const StrideClasses classes(g);
+  T *filters = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
+  each(call, g.w_count(), TakeTaps<T>{classes, filters, w});
+  for (int64_t a = 0; a < g.stride_h; a++)
+    for (int64_t b = 0; b < g.stride_w; b++) {
+      const StrideClass rows = classes.rows(a), columns = classes.columns(b);
       ConvGeometry own = g;
       own.r = rows.taps, own.s = columns.taps, own.h = rows.places, own.w = columns.places;
       own.stride_h = own.stride_w = 1;
-      T* part = nullptr;
-      if (own.taps() > 0) {
-        T* filters = call.scratch<T>(own.w_count());
-        each(call, own.w_count(), TakeTaps<T>{g, rows, columns, filters, w});
-        Epilogue plain;
-        plain.c = part = call.scratch<T>(own.x_count());
-        plain.out_dtype = dtype_of<T>;
-        multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads, filters,
-                 true, plain, planes);
-      }
-      const int64_t packs = g.c * static_cast<int64_t>(sizeof(T)) / 16;
-      each(call, own.x_count() / g.c * packs,
-           PutClass{g, rows, columns, a, b, packs, reinterpret_cast<uint4*>(dx),
-                    reinterpret_cast<const uint4*>(part)});
+      if (own.taps() == 0 || own.x_count() == 0) continue;
+      const int64_t i = a * g.stride_w + b;
+      Epilogue plain;
+      plain.c = parts + classes.pixels[i];
+      plain.out_dtype = dtype_of<T>;
+      multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads,
+               filters + classes.filters[i], true, plain, planes);
     }
+  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{classes, dx, parts});
 }
 
 // Sums [tap, k, c] as gradients [k, tap, c].
@@ -278,8 +305,7 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
   images.data = x;
   if (planes == 0 || !suits(call, g) || !fits(images) || !fits(grads)) return false;
   const Problem problem{g.taps(), g.k, g.c, pixels};
-  const Extents extents =
-      is_half<T> ? Extents{{128, 128}, {64, 64}} : Extents{{128, 128}, {128, 64}};
+  const Extents extents{{128, 128}, {64, 64}};
   const WgmmaPlan plan = plan_of(call, extents, planes, problem, false, 2 + 4 * is_half<T>);
   WgmmaWork work{};
   work.im2col = walk_of(g, images, false);
@@ -297,14 +323,16 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
                   is_half<T> ? conv_grad_weight_kernel<Half<T>>(plan.tile)
                              : conv_split_grad_weight_kernel(planes, plan.tile),
                   false};
-  how.shares_b = false;
+  how.least_shared = INT32_MAX;  // its loader does not
   how.keeps_pieces = true;
-  const float* pieces = launch_wgmma<T, float>(call, how, work, nullptr, [&](int) {
+  if (is_half<T>) how.out = {dw, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  const float* pieces = launch_wgmma<T, T>(call, how, work, dw, [&](int) {
     return WgmmaMaps{tensor_map(grads, 64), im2col_map(images, 64)};
   });
-  launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(g.w_count()),
-         StoreFilters<T>{dw, g.taps(), g.k, g.c}, pieces, g.w_count(),
-         plan.k.joined ? 1 : plan.k.splits);
+  if (pieces)
+    launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(g.w_count()),
+           StoreFilters<T>{dw, g.taps(), g.k, g.c}, pieces, g.w_count(),
+           plan.k.joined ? 1 : plan.k.splits);
   return true;
 }
 

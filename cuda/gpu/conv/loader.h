@@ -77,22 +77,29 @@ template <class Tile> struct ConvLoader {
     tap = at.first_step % walk.taps;
     r = tap / walk.taps_w, s = tap % walk.taps_w;
   }
-  __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
-                                       int) {
+  __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int) {
     const Im2ColWalk& walk = w.im2col;
     const int u = walk.row_of(r) * walk.dilation_h, v = walk.column_of(s) * walk.dilation_w;
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
       hopper::load_im2col(a + plane * Tile::A_ELEMENTS, map_a, landed, channel, pixel.column,
                           pixel.row, pixel.image + plane * w.planes_apart_a, v, u);
+    next();
+  }
+  __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
       load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col,
                                          channel, tap + plane * w.planes_apart_b, w.cluster > 1,
                                          rank);
+    next();
+  }
+
+ private:
+  __device__ __forceinline__ void next() {
     tap++;
-    if (++s == walk.taps_w) s = 0, r++;
-    if (tap == walk.taps) channel += 64, tap = r = s = 0;
+    if (++s == w.im2col.taps_w) s = 0, r++;
+    if (tap == w.im2col.taps) channel += 64, tap = r = s = 0;
   }
 };
 
@@ -122,14 +129,15 @@ template <class Tile> struct ConvGradWeightLoader {
   WgmmaPlace at = {};
 
   __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
-  __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
-                                       int step) {
-    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
-    const Exact tap = exact(w, at);
+  __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
       load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, step * 64,
                                    plane * w.planes_apart_a, false, 0);
+  }
+  __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
+    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
+    const Exact tap = exact(w, at);
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
 #pragma unroll

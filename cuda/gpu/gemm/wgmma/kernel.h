@@ -163,22 +163,25 @@ template <class Tile> struct ProductLoader {
   WgmmaPlace at = {};
 
   __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
-  __device__ __forceinline__ void load(typename Tile::T* a, typename Tile::T* b, uint64_t* landed,
-                                       int step) {
-    const int k = step * Tile::BK, za = at.z * w.a_moves, zb = at.z * w.b_moves;
+  __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, k,
-                                         za + plane * w.planes_apart_a, false, 0);
+      load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row,
+                                         step * Tile::BK,
+                                         at.z * w.a_moves + plane * w.planes_apart_a, false, 0);
+  }
+  __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, k,
-                                         zb + plane * w.planes_apart_b, w.cluster > 1, rank);
+      load_operand<Tile::BN, Tile::B_MN>(
+          b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, step * Tile::BK,
+          at.z * w.b_moves + plane * w.planes_apart_b, w.cluster > 1, rank);
   }
 };
 
-// One thread's endless request for tiles.
-template <class Tile, class Loader>
+// One thread's endless request for tiles of one operand: two threads ask for both, as a request
+// takes longer than small tiles' products.
+template <class Tile, bool OF_A, class Loader>
 __device__ __forceinline__ void wgmma_load(Loader loader, const WgmmaWork& w,
                                            typename Tile::T* stages, uint64_t* full,
                                            uint64_t* empty, uint32_t rank) {
@@ -198,9 +201,12 @@ __device__ __forceinline__ void wgmma_load(Loader loader, const WgmmaWork& w,
       else
         barrier_wait(&empty[pipe.stage], pipe.phase ^ 1);
       uint64_t* const landed = &full[pipe.stage];
-      barrier_expect(landed, Tile::STAGE_BYTES);
+      barrier_expect(landed, (OF_A ? Tile::A_ELEMENTS : Tile::B_ELEMENTS) * Tile::PLANES * 2);
       typename Tile::T* a = stages + pipe.stage * (Tile::STAGE_BYTES / 2);
-      loader.load(a, a + Tile::PLANES * Tile::A_ELEMENTS, landed, step);
+      if constexpr (OF_A)
+        loader.load_a(a, landed, step);
+      else
+        loader.load_b(a + Tile::PLANES * Tile::A_ELEMENTS, landed, step);
       pipe.next();
     }
   }
@@ -517,7 +523,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
     prefetch_map(&map_a);
     prefetch_map(&map_b);
     for (int s = 0; s < Tile::STAGES; s++) {
-      barrier_init(&full[s], 1);
+      barrier_init(&full[s], 2);
       barrier_init(&empty[s], Tile::CONSUMERS * w.cluster);
     }
     barriers_visible();
@@ -531,8 +537,9 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   let_next_kernel_start();
   if (group == 0) {
     if (Tile::CONSUMERS > 1) lower_registers<40>();
-    if (threadIdx.x == 0)
-      wgmma_load<Tile>(Loader<Tile>{&map_a, &map_b, w, (int)rank}, w, stages, full, empty, rank);
+    const Loader<Tile> loader{&map_a, &map_b, w, (int)rank};
+    if (threadIdx.x == 0) wgmma_load<Tile, true>(loader, w, stages, full, empty, rank);
+    if (threadIdx.x == 32) wgmma_load<Tile, false>(loader, w, stages, full, empty, rank);
     __syncwarp();
     if (w.joined > 1) cluster_sync_all();
   } else {

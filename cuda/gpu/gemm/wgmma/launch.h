@@ -59,9 +59,10 @@ struct WgmmaLaunch {
   Problem x;
   WgmmaPlan plan;
   WgmmaKernel kernel;
-  bool fused;                 // with the work's epilogue
-  bool shares_b = true;       // whether the loader lets clusters share b
-  bool keeps_pieces = false;  // pieces of k, even a single one, are not added up
+  bool fused;                    // with the work's epilogue
+  int least_shared = 128 * 128;  // of tiles whose clusters share b
+  bool keeps_pieces = false;     // pieces of k, even a single one, are not added up
+  Lines out = {};                // where a 16-bit result goes instead, if k is whole
 };
 
 // w: what is special to the operands, and the epilogue, of which the bias is of T; maps(blocks that
@@ -74,7 +75,8 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
   const int64_t count = batch * m * n, rows = ceil_div(m, plan.tile.bm),
                 cols = ceil_div(n, plan.tile.bn);
   const int processors = call.model().processors;
-  float* pieces = plan.k.second_pass() || how.keeps_pieces
+  const bool apart = how.out.data && plan.k.splits == 1;
+  float* pieces = plan.k.second_pass() || (how.keeps_pieces && !apart)
                       ? call.scratch<float>((plan.k.joined ? 1 : plan.k.splits) * count)
                       : nullptr;
   w.c = pieces ? static_cast<void*>(pieces) : c;
@@ -90,13 +92,13 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
   w.steps_per_split = static_cast<int32_t>(plan.k.piece / WGMMA_BK);
   w.batch = static_cast<int32_t>(batch);
   const bool shares_b =
-      how.shares_b && w.joined == 1 && plan.tile.bm * plan.tile.bn >= 128 * 128 && rows >= 2;
+      w.joined == 1 && plan.tile.bm * plan.tile.bn >= how.least_shared && rows >= 2;
   w.cluster = shares_b && rows * cols * batch * plan.k.splits > processors / 2 ? 2 : 1;
   w.grid = tile_grid(rows, cols, w.cluster, 1);
   w.by_tiles = Divisor(w.grid.rows * w.grid.cols);
   w.by_splits = Divisor(static_cast<uint32_t>(plan.k.splits));
 
-  const Lines out{c, n, m, n, batch, m * n};
+  const Lines out = apart ? how.out : Lines{c, n, m, n, batch, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
   WgmmaMaps in = maps(w.cluster);
   CUtensorMap map_c = w.boxes_out ? tensor_map(out, 64) : in.a;
