@@ -84,30 +84,31 @@ WgmmaPlan plan_of(Call& call, const Extents& extents, int planes, const Problem&
   });
 }
 
-// A tensor as the tensor cores take it: as it is, or cut, with a scale for each of its parts.
-template <class T> struct Taken {
-  const void* data;
+// A tensor as the tensor cores take it: as it is, or cut, with scales.
+struct Taken {
+  const void* data = nullptr;
   const int32_t* info = nullptr;
+  int64_t apart = 0;  // from plane to plane
 };
-template <class T> Taken<T> taken(Call& call, const T* x, int64_t parts, int64_t size, int planes) {
-  if constexpr (is_half<T>) {
-    return {x};
-  } else {
-    const CutTensor cut = cut_tensor(call, x, parts, size, planes);
-    return {cut.planes, cut.info};
-  }
-}
 
-// Images, each with a scale of its own.
-template <class T> Taken<T> taken(Call& call, const Im2ColImages& images, const T* x, int planes) {
-  return taken(call, x, images.n, images.h * images.w * images.channels, planes);
+// Two tensors, the first of so many parts, each with a scale of its own where they are cut.
+template <class T>
+std::pair<Taken, Taken> taken(Call& call, const T* a, int64_t a_parts, int64_t a_count, const T* b,
+                              int64_t b_count, int planes) {
+  if constexpr (is_half<T>) {
+    return {{a}, {b}};
+  } else {
+    const auto [cut_a, cut_b] =
+        cut_tensors(call, {a, a_parts, a_count / a_parts}, {b, 1, b_count}, planes);
+    return {{cut_a.planes, cut_a.info, a_count}, {cut_b.planes, cut_b.info, b_count}};
+  }
 }
 
 // c = the sums over `channels` and taps of images and filters [k, taps, c], which are contiguous
 // across the sum (b_mn) where they are taken for the input's gradient.
 template <class T>
-void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x, const Taken<T>& a,
-              const T* w, bool b_mn, const Epilogue& epilogue, int planes) {
+void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x, const Taken& a,
+              const T* w, const Taken& b, bool b_mn, const Epilogue& epilogue, int planes) {
   const int64_t n = images.n;
   Lines filters{w, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
   const Problem problem{1, n * images.height * images.width, b_mn ? g.c : g.k,
@@ -121,10 +122,9 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   work.epilogue = epilogue;
   work.im2col = walk_of(g, images, b_mn);
   work.planes_apart_a = static_cast<int32_t>(n);
-  work.planes_apart_b = static_cast<int32_t>(g.k * g.taps());
-  const Taken<T> b = taken(call, w, 1, g.w_count(), planes);
+  work.planes_apart_b = static_cast<int32_t>(b.apart / g.c);  // in steps from tap to tap
   images.data = a.data, images.n *= planes;
-  filters.data = b.data, filters.count += (planes - 1) * g.k * g.taps();
+  filters.data = b.data, filters.count += (planes - 1) * b.apart / g.c;
   if constexpr (!is_half<T>) {
     work.cut.a_info = a.info, work.cut.b_info = b.info;
     work.cut.a.data = x, work.cut.b.data = w;
@@ -134,7 +134,6 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
                   is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
                              : conv_split_kernel(planes, plan.tile, b_mn, at_once),
                   fused};
-  how.least_shared = 128 * 64;  // L2 is what limits convolutions
   launch_wgmma<T, T>(call, how, work, static_cast<T*>(epilogue.c), [&](int cluster) {
     return WgmmaMaps{im2col_map(images, plan.tile.bm),
                      tensor_map(filters, b_mn ? 64 : plan.tile.bn / cluster)};
@@ -227,11 +226,13 @@ template <class T> struct PutClasses {
 
 // The input's gradient, class by class.
 template <class T>
-void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy,
-                           const Taken<T>& grads, const T* w, int planes) {
+void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
+                           int planes) {
   const StrideClasses classes(g);
   T *filters = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
   each(call, g.w_count(), TakeTaps<T>{classes, filters, w});
+  const auto [grads, own_filters] =
+      taken(call, dy, g.n, g.y_count(), static_cast<const T*>(filters), g.w_count(), planes);
   for (int64_t a = 0; a < g.stride_h; a++)
     for (int64_t b = 0; b < g.stride_w; b++) {
       const StrideClass rows = classes.rows(a), columns = classes.columns(b);
@@ -243,8 +244,10 @@ void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy
       Epilogue plain;
       plain.c = parts + classes.pixels[i];
       plain.out_dtype = dtype_of<T>;
+      Taken part = own_filters;
+      part.data = static_cast<const uint16_t*>(part.data) + classes.filters[i];
       multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads,
-               filters + classes.filters[i], true, plain, planes);
+               filters + classes.filters[i], part, true, plain, planes);
     }
   each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{classes, dx, parts});
 }
@@ -268,7 +271,8 @@ bool implicit_conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
   Im2ColImages images = images_of(g);
   images.data = x;
   if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w)) return false;
-  multiply(call, g, images, x, taken(call, images, x, planes), w, false, epilogue, planes);
+  const auto [a, b] = taken(call, x, g.n, g.x_count(), w, g.w_count(), planes);
+  multiply(call, g, images, x, a, w, b, false, epilogue, planes);
   return true;
 }
 
@@ -283,15 +287,15 @@ bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, 
     return false;
   if (strided && (g.dilation_h != 1 || g.dilation_w != 1 || g.pad_h < 0 || g.pad_w < 0))
     return false;
-  const Taken<T> grads = taken(call, images, dy, planes);
   if (strided) {
-    grad_input_by_classes(call, g, dx, dy, grads, w, planes);
+    grad_input_by_classes(call, g, dx, dy, w, planes);
     return true;
   }
+  const auto [grads, filters] = taken(call, dy, g.n, g.y_count(), w, g.w_count(), planes);
   Epilogue plain;
   plain.c = dx;
   plain.out_dtype = dtype_of<T>;
-  multiply(call, g, images, dy, grads, w, true, plain, planes);
+  multiply(call, g, images, dy, grads, w, filters, true, plain, planes);
   return true;
 }
 
@@ -311,8 +315,7 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
   work.im2col = walk_of(g, images, false);
   work.planes_apart_a = 1;
   work.planes_apart_b = static_cast<int32_t>(g.n);
-  const Taken<T> a = taken(call, dy, 1, g.y_count(), planes),
-                 b = taken(call, x, 1, g.x_count(), planes);
+  const auto [a, b] = taken(call, dy, 1, g.y_count(), x, g.x_count(), planes);
   grads.data = a.data, grads.count = planes, grads.step = g.y_count();
   images.data = b.data, images.n *= planes;
   if constexpr (!is_half<T>) {
