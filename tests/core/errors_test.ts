@@ -158,6 +158,22 @@ test("options with another name: which one is meant", () => {
   refuse(() => x.sum(0, { lr: 1 } as never), "argument", "no option lr. The options are keepDims");
 });
 
+test("states of another optimizer, and graphs that are used up, are told of what to do", () => {
+  const w = later(tensor([1], { requiresGrad: true }));
+  const [adam, sgd] = [later(new optim.Adam([w])), later(new optim.SGD([w], { lr: 1 }))];
+  const other = "not of another optimizer";
+  refuse(() => sgd.loadStateDict(adam.stateDict()), "argument", "SGD: ", "betas", other);
+  refuse(() => adam.loadStateDict(sgd.stateDict()), "argument", "Adam: ", "momentum", other);
+  const layer = later(new nn.LSTM(1, 1));
+  const first = layer.run(ones([1, 1, 1]));
+  first.output.sum().backward();
+  const next = layer.run(ones([1, 1, 1]), first.state).output.sum();
+  refuse(() => next.backward(), "gradient", "lstm was used up", "retainGraph: true", "detach()");
+  const { h, c } = first.state;
+  layer.run(ones([1, 1, 1]), { h: h.detach(), c: c.detach() }).output.sum().backward();
+  for (const p of layer.parameters()) later(p.grad!);
+});
+
 test("values are named as what they are, without running their code", () => {
   const cases: [unknown, string][] = [
     ["0.1", '"0.1"'],
