@@ -174,6 +174,13 @@ test("states of another optimizer, and graphs that are used up, are told of what
   for (const p of layer.parameters()) later(p.grad!);
 });
 
+test("a device that is not there is not said to be asked for", () => {
+  const error = assertThrows(() => zeros([1], { device: "cuda:99" }));
+  for (const text of [init().note, (error as Error).message]) {
+    assert(!text.includes("asked for"), text);
+  }
+});
+
 test("values are named as what they are, without running their code", () => {
   const cases: [unknown, string][] = [
     ["0.1", '"0.1"'],
