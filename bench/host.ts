@@ -95,7 +95,7 @@ const benches: Bench[] = [
     launches: 8,
     bare: () =>
       product(c, a, b) + f.cdn_relu(d.handle, c.handle, 4096n, 0) +
-      f.cdn_sum(sum.handle, d.handle, 1n, 4096n, 1n, 0) + f.cdn_fill(sum.handle, 1n, 1, 0) +
+      f.cdn_sum(sum.handle, d.handle, 1n, 4096n, 1n, 0, 0) + f.cdn_fill(sum.handle, 1n, 1, 0) +
       f.cdn_strided_copy(e.handle, sum.handle, spread, 2, 0) +
       f.cdn_relu_grad(c.handle, e.handle, d.handle, 4096n, 0) +
       product(d, c, b, 0, 1) + product(e, a, c, 1, 0),

@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 6
+#define CDN_ABI_VERSION 7
 
 /* Status codes. */
 enum {
@@ -236,11 +236,14 @@ int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64
                       int32_t dtype);
 
 /* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64.
- * Floats; sum, max, min, argmax, argmin also int32. max and min keep NaN; an empty axis is an error
- * for them. argmax and argmin give the first index, as int32. max_grad serves max and min: dy
- * shared evenly by the elements equal to y. */
-int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
-int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
+ * Floats; sum, max, min, argmax, argmin also int32. The result of sum and mean has x's dtype, or
+ * is float64 for floats. max and min keep NaN; an empty axis is an error for them. argmax and
+ * argmin give the first index, as int32. max_grad serves max and min: dy shared evenly by the
+ * elements equal to y. */
+int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t y_dtype,
+                int32_t x_dtype);
+int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                 int32_t y_dtype, int32_t x_dtype);
 int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,

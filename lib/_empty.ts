@@ -17,8 +17,8 @@ export function empty(
   options: CreateOptions,
   keys: readonly string[] = createKeys,
 ): Tensor {
-  checkOptions(op, options, keys);
   checkShape(op, shape);
+  checkOptions(op, options, keys);
   const { dtype = "float32", device, requiresGrad = false } = options;
   dtypeInfo(dtype);
   if (requiresGrad) checkGradDType("requiresGrad", { dtype });

@@ -179,6 +179,7 @@ export function ones(shape: Shape, options: CreateOptions = {}): Tensor {
  * ```
  */
 export function full(shape: Shape, value: number, options: CreateOptions = {}): Tensor {
+  checkShape("full", shape);
   checkOptions("full", options, createKeys);
   checkValue("full", value, options.dtype ?? "float32");
   return empty("full", shape, options).fill(value);
@@ -266,6 +267,7 @@ function checkFloat(op: string, dtype: DType | undefined): void {
  * ```
  */
 export function rand(shape: Shape, options: RandOptions = {}): Tensor {
+  checkShape("rand", shape);
   checkOptions("rand", options, [...createKeys, "low", "high"]);
   const { low = 0, high = 1, ...rest } = options;
   checkNumber("rand", "low", low);
@@ -299,6 +301,7 @@ export interface RandnOptions extends CreateOptions {
  * ```
  */
 export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
+  checkShape("randn", shape);
   checkOptions("randn", options, [...createKeys, "mean", "std"]);
   const { mean = 0, std = 1, ...rest } = options;
   checkNumber("randn", "mean", mean);

@@ -174,10 +174,10 @@ export function backendFor(device: DeviceName | undefined, library?: string): Ba
   const opened = openLibrary(kind, library);
   const { count, why } = deviceCount(opened);
   if (count === 0) {
-    throw new DeviceError(`Device ${device} was asked for, but there is none: ${why}`);
+    throw new DeviceError(`There is no device ${device}: ${why}`);
   }
   if (index >= count) {
-    throw new DeviceError(`Device ${device} was asked for; there are ${count}, numbered from 0`);
+    throw new DeviceError(`There is no device ${device}; there are ${count}, numbered from 0`);
   }
   const backend = known ?? new Backend(opened, index);
   backends.set(key, backend);

@@ -337,7 +337,8 @@ function newestFirst(
     if (node.freed) {
       throw new GradientError(
         `backward: the graph through ${node.name} was used up by an earlier backward; ` +
-          "pass { retainGraph: true } there to use it twice",
+          "pass { retainGraph: true } there to use it twice, or detach() what is carried over " +
+          "from there, such as a recurrent layer's state",
       );
     }
     found.add(tensor);

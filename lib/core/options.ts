@@ -56,13 +56,18 @@ export function checkOptions(op: string, options: object, known: readonly string
     : "";
   if (unknown === undefined) return;
   if (!plain) {
+    const name = positional[Array.isArray(options) ? "array" : typeof options];
+    const hint = name !== undefined && known.includes(name)
+      ? `; write { ${name}: ${formatValue(options)} }`
+      : "";
     throw new ArgumentError(
-      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${formatValue(options)}`,
+      `${op}: wanted are options such as { ${known[0] ?? ""}: … }, found ${
+        formatValue(options)
+      }${hint}`,
     );
   }
-  const near = known.map((name) => ({ name, far: distance(unknown, name) }))
-    .sort((a, b) => a.far - b.far)[0];
-  const hint = near && near.far <= 3 ? `; did you mean ${near.name}?` : ".";
+  const near = nearest(unknown, known);
+  const hint = near ? `; did you mean ${near}?` : ".";
   throw new ArgumentError(
     `${op}: there is no option ${unknown}${hint} The options are ${known.join(", ") || "none"}`,
   );
@@ -83,6 +88,29 @@ export function optionsOf<O extends object>(
   checkOptions(op, options, Object.keys(defaults));
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   return { ...defaults, ...Object.fromEntries(given) };
+}
+
+// The options that PyTorch takes as arguments of their own, by their type.
+const positional: Partial<Record<string, string>> = {
+  array: "shape",
+  boolean: "keepDims",
+  number: "axis",
+};
+
+// The name that was meant: one with nearly the same letters, or one that is the other cut short,
+// as transB is for transposeB, and mask for attnMask.
+function nearest(unknown: string, known: readonly string[]): string | undefined {
+  const [near] = known.map((name) => ({ name, far: distance(unknown, name) }))
+    .sort((a, b) => a.far - b.far);
+  if (near && near.far <= 3) return near.name;
+  return known.find((name) => shortens(unknown, name) || shortens(name, unknown));
+}
+
+// Whether a word of some length is another one with letters left out.
+function shortens(short: string, long: string): boolean {
+  let at = 0;
+  for (const letter of long.toLowerCase()) if (letter === short[at]?.toLowerCase()) at++;
+  return short.length >= 4 && at === short.length;
 }
 
 // Levenshtein's distance, without regard to case.

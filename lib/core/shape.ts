@@ -27,7 +27,7 @@ export function formatShape(shape: Shape): string {
 export function checkShape(op: string, shape: Shape): number {
   if (!Array.isArray(shape)) {
     throw new ArgumentError(
-      `${op}: the shape is ${formatValue(shape)}; it must be an array, such as [2, 3]`,
+      `${op}: the shape is ${formatValue(shape)}; it must be one array, such as [2, 3]`,
     );
   }
   for (let d = 0; d < shape.length; d++) {

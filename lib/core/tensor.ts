@@ -171,11 +171,33 @@ export abstract class TensorBase implements Differentiable, Disposable {
   }
 
   /**
-   * The same memory from element `offset` on, as another tensor. Not recorded. Of a tensor in
-   * another format than contiguous it is a copy, which can only be read.
+   * The same memory from element `offset` on, as another tensor; for all elements in another shape
+   * there is reshape(). Of a tensor in another format than contiguous it is a copy, which can only
+   * be read.
    */
   view(offset: number, shape: Shape): this {
+    return record<this>(this.part(offset, shape), "view", [this], (grad) => {
+      const whole = grad.make(this.shape).fill(0);
+      using place = whole.part(offset, shape);
+      place.copyFrom(grad);
+      return [record(whole, "view", [grad], (g) => [g.view(offset, shape)])];
+    });
+  }
+
+  /**
+   * As {@linkcode view}, but not recorded.
+   *
+   * @ignore
+   */
+  part(offset: number, shape: Shape): this {
     const bytes = dtypeInfo(this.dtype).bytes;
+    if (typeof offset !== "number" || !Array.isArray(shape)) {
+      throw new ArgumentError(
+        `view: the arguments are ${formatValue(offset)} and ${formatValue(shape)}; the first one ` +
+          "must be an offset, the element to start at, and the second the shape: " +
+          "view(0, [2, 3]). For all elements in another shape there is reshape()",
+      );
+    }
     checkShape("view", shape);
     const size = sizeOf(shape);
     if (!Number.isSafeInteger(offset) || offset < 0 || offset + size > this.size) {

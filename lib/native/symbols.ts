@@ -100,8 +100,8 @@ export const symbols = {
   cdn_strided_write: { parameters: ["u32", "u32", "buffer", "i32", "i32"], result: "i32" },
   cdn_band: { parameters: ["u32", "u32", "i64", "i64", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_transpose: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
-  cdn_sum: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
-  cdn_mean: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
+  cdn_sum: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32", "i32"], result: "i32" },
+  cdn_mean: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32", "i32"], result: "i32" },
   cdn_max: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_min: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_argmax: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
@@ -194,4 +194,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 6;
+export const abiVersion = 7;

@@ -1,5 +1,6 @@
 import { lstm } from "../ops/recurrent/lstm.ts";
 import type { Tensor } from "../tensor.ts";
+import { statesOf } from "./_check.ts";
 import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
 
 /** The states of an LSTM, both of one shape. */
@@ -36,7 +37,7 @@ export class LSTM extends RNNBase {
 
   /** The outputs of the last layer and the last states of all, from states that came before. */
   run(x: Tensor, state?: LSTMState): { output: Tensor; state: LSTMState } {
-    const initial: Record<string, Tensor> = state ? { h: state.h, c: state.c } : {};
+    const initial = statesOf("LSTM", state);
     const [output, h, c] = this.through(x, initial, (x, weights, [h0, c0], reverse) => {
       const result = lstm(x, weights, { h0, c0, reverse });
       return [result.output, result.h, result.c];

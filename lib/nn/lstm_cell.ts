@@ -1,5 +1,6 @@
 import { lstm } from "../ops/recurrent/lstm.ts";
 import type { Tensor } from "../tensor.ts";
+import { statesOf } from "./_check.ts";
 import type { LSTMState } from "./lstm.ts";
 import { RNNCellBase, type RNNCellBaseOptions } from "./rnn_cell_base.ts";
 
@@ -27,7 +28,7 @@ export class LSTMCell extends RNNCellBase {
 
   /** The next states. */
   run(x: Tensor, state?: LSTMState): LSTMState {
-    const before = state ? [state.h, state.c] : [];
+    const before = Object.values(statesOf("LSTMCell", state));
     const [h, c] = this.single(x, before, (x, weights, [h0, c0]) => {
       const next = lstm(x, weights, { h0, c0 });
       return [next.h, next.c];

@@ -1,5 +1,6 @@
 import { zeroGrad } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
+import { isClass } from "../core/format.ts";
 import { checkOptions, isTensor, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
@@ -29,7 +30,11 @@ export function listOf<T>(op: string, name: string, given: Iterable<T>): T[] {
   if (typeof given === "object" && typeof given?.[Symbol.iterator] === "function") {
     return [...given];
   }
-  const hint = isModel(given) ? "; write model.parameters()" : "";
+  const hint = isModel(given)
+    ? "; write model.parameters()"
+    : typeof given === "function" && !isClass(given)
+    ? "; call it: model.parameters()"
+    : "";
   return refuse(op, name, given, `parameters, an array of tensors${hint}`);
 }
 

@@ -4,7 +4,7 @@ import { parametersChanged } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { formatCall } from "../core/format.ts";
-import { checkNumber, checkOptions, type Complete, optionsOf, refuse } from "../core/options.ts";
+import { checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -350,7 +350,14 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
    */
   loadStateDict(state: OptimizerState): void {
     const loaded = loadState(this.#name, state, this.#groups, (group) => {
-      checkOptions(this.#name, group, [...Object.keys(this.#defaults), "initialLr", "params"]);
+      const known = [...Object.keys(this.#defaults), "initialLr", "params"];
+      const unknown = Object.keys(group).find((name) => !known.includes(name));
+      if (unknown !== undefined) {
+        throw new ArgumentError(
+          `${this.#name}: there is no option ${unknown}, which the state has; it must be a state ` +
+            `of ${this.#name}, not of another optimizer`,
+        );
+      }
       if (group.initialLr !== undefined) checkNumber(this.#name, "initialLr", group.initialLr, 0);
       this.check(group);
     });

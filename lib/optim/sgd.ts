@@ -60,14 +60,13 @@ export class SGD extends Optimizer<SGDOptions> {
 
   /** @ignore The step after which there is a velocity differs from others. */
   protected override key(state: ParameterState): string {
-    return `${state.step} ${"velocity" in state.tensors}`;
+    return `${state.step} ${hasVelocity(state)}`;
   }
 
   /** @ignore */
   protected override update(batch: Batch<Group<SGDOptions>>): void {
     const { momentum, dampening, weightDecay, nesterov, maximize } = batch.group;
-    const [{ step, tensors }] = batch.states as [ParameterState];
-    const clock = batch.clock(Number(step > 0 && "velocity" in tensors));
+    const clock = batch.clock(Number(hasVelocity(batch.states[0]!)), "hasVelocity");
     call(
       "cdn_sgd_step",
       batch.handles(),
@@ -85,4 +84,10 @@ export class SGD extends Optimizer<SGDOptions> {
       batch.code,
     );
   }
+}
+
+// That it has a tensor for it does not say so: the step that made it may have been left out.
+function hasVelocity({ step, tensors, numbers }: ParameterState): boolean {
+  const saved = numbers["hasVelocity"]; // a state made elsewhere may not say
+  return saved === undefined ? step > 0 && "velocity" in tensors : saved !== 0;
 }

@@ -165,7 +165,7 @@ export class Stepper {
       this.#optimizer.step();
     }
     ema?.update(scaler);
-    if (scheduleEvery === "step") schedule?.step();
+    if (scheduleEvery === "step") schedule?.step(); // whether or not the device left the step out
   }
 
   #clip(): void {

@@ -46,7 +46,9 @@ export interface StepOptions {
    */
   schedule?: Schedule | undefined;
   /**
-   * When to step the schedule: after each epoch (the default), or after each step of the optimizer.
+   * When to step the schedule: after each epoch (the default), or after each step that the
+   * optimizer is asked for. One that the `scaler` leaves out counts too: that is known on the
+   * device, and the schedule does not wait to hear of it.
    */
   scheduleEvery?: "epoch" | "step" | undefined;
   /** The largest norm of all gradients together; see clipGradNorm(). */

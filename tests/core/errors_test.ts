@@ -9,6 +9,7 @@ import {
 } from "@std/assert";
 import {
   arange,
+  argsort,
   ArgumentError,
   broadcastTo,
   crossEntropy,
@@ -28,7 +29,9 @@ import {
   ones,
   optim,
   permute,
+  rand,
   randint,
+  randn,
   relu,
   softmax,
   softplus,
@@ -110,6 +113,72 @@ test("arguments of another kind: what was found, what is wanted, what to write",
   const fit = () => trainer({}).fit(any(later), { callbacks: [] });
   await reject(fit, "argument", "what batch() returns is a Promise", "{ input, target }");
   for (const x of [model, optimizer, set]) x.dispose();
+});
+
+test("what PyTorch writes in another way: how it is written here", () => {
+  const any = (x: unknown) => x as never;
+  for (const make of [zeros, ones, rand, randn, full]) {
+    refuse(
+      () => make(any(2), any(3), any(4)),
+      "argument",
+      `${make.name}: the shape is 2`,
+      "one array",
+    );
+  }
+  refuse(() => zeros([4]).reshape(any(2)), "argument", "reshape: the shape is 2", "one array");
+  refuse(() => tensor([1, 2, 3, 4], any([2, 2])), "argument", "tensor: ", "{ shape: [2, 2] }");
+  const x = zeros([2, 3]);
+  refuse(() => x.sort(any(0)), "argument", "sort: ", "found 0", "write { axis: 0 }");
+  refuse(() => argsort(x, any(1)), "argument", "argsort: ", "write { axis: 1 }");
+  refuse(() => x.topK(2, any(0)), "argument", "topK: ", "found 0", "write { axis: 0 }");
+  refuse(() => x.sum(0, any(true)), "argument", "sum: ", "write { keepDims: true }");
+  const lstm = later(new nn.LSTM(3, 4)), cell = later(new nn.LSTMCell(3, 4));
+  const states = [zeros([1, 1, 4]), zeros([1, 1, 4])];
+  refuse(
+    () => lstm.run(zeros([2, 1, 3]), any(states)),
+    "argument",
+    "LSTM: the state is",
+    "{ h, c }",
+  );
+  refuse(() => cell.run(x, any({ h: x })), "argument", "LSTMCell: the state is { h }", "{ h, c }");
+  refuse(() => new optim.AdamW(any(lstm.parameters)), "argument", "call it: model.parameters()");
+});
+
+test("options with another name: which one is meant", () => {
+  const x = zeros([2, 2]);
+  const named = (fn: (options: never) => unknown, name: string, wanted: string) =>
+    refuse(() => fn({ [name]: true } as never), "argument", `${name}; did you mean ${wanted}?`);
+  named((options) => matmul(x, x, options), "transB", "transposeB");
+  named((options) => matmul(x, x, options), "transA", "transposeA");
+  named((options) => x.to(options), "memoryFormat", "format");
+  named((options) => new optim.SGD([], options), "weight_decay", "weightDecay");
+  const attention = later(new nn.MultiHeadAttention(2, 1));
+  const sequence = zeros([1, 2, 2]);
+  named((options) => attention.forward(sequence, sequence, sequence, options), "attnMask", "mask");
+  refuse(() => x.sum(0, { lr: 1 } as never), "argument", "no option lr. The options are keepDims");
+});
+
+test("states of another optimizer, and graphs that are used up, are told of what to do", () => {
+  const w = later(tensor([1], { requiresGrad: true }));
+  const [adam, sgd] = [later(new optim.Adam([w])), later(new optim.SGD([w], { lr: 1 }))];
+  const other = "not of another optimizer";
+  refuse(() => sgd.loadStateDict(adam.stateDict()), "argument", "SGD: ", "betas", other);
+  refuse(() => adam.loadStateDict(sgd.stateDict()), "argument", "Adam: ", "momentum", other);
+  const layer = later(new nn.LSTM(1, 1));
+  const first = layer.run(ones([1, 1, 1]));
+  first.output.sum().backward();
+  const next = layer.run(ones([1, 1, 1]), first.state).output.sum();
+  refuse(() => next.backward(), "gradient", "lstm was used up", "retainGraph: true", "detach()");
+  const { h, c } = first.state;
+  layer.run(ones([1, 1, 1]), { h: h.detach(), c: c.detach() }).output.sum().backward();
+  for (const p of layer.parameters()) later(p.grad!);
+});
+
+test("a device that is not there is not said to be asked for", () => {
+  const error = assertThrows(() => zeros([1], { device: "cuda:99" }));
+  for (const text of [init().note, (error as Error).message]) {
+    assert(!text.includes("asked for"), text);
+  }
 });
 
 test("values are named as what they are, without running their code", () => {

@@ -375,7 +375,10 @@ each(
       ],
       [fails(f.cdn_neg(x, x, -5n, FLOAT32), BAD_ARGUMENT), /^cdn_neg: y: -5 elements/],
       [fails(f.cdn_fill(x, 1n, 0, 17), BAD_ARGUMENT), /^cdn_fill: dtype is 17/],
-      [fails(f.cdn_sum(x, x, 1n, 2n, 1n, FLOAT32), BAD_ARGUMENT), /^cdn_sum: x overlaps y/],
+      [
+        fails(f.cdn_sum(x, x, 1n, 2n, 1n, FLOAT32, FLOAT32), BAD_ARGUMENT),
+        /^cdn_sum: x overlaps y/,
+      ],
       [fails(f.cdn_write(x, null, 0n, 4n), BAD_ARGUMENT), /^cdn_write: host is null/],
     ] as const;
     for (const [text, start] of texts) {

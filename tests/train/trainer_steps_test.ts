@@ -245,6 +245,18 @@ test("autocast trains in 16 bits, nearly as in 32", async () => {
   assert(half.model.parameters().every((p) => p.dtype === "float32"));
 });
 
+test("a schedule of steps counts those asked for, which the scaler may leave out", async () => {
+  const { model, optimizer } = setting();
+  const loss = (output: Tensor, target: Tensor) => crossEntropy(output, target).mul(100);
+  const schedule = new optim.schedule.ExponentialLR(optimizer, { gamma: 0.5 });
+  const scaler = later(new optim.GradScaler({ initScale: 1e38 })); // at first gradients overflow
+  const trainer = new Trainer(model, { loss, optimizer, schedule, scheduleEvery: "step", scaler });
+  await trainer.fit(xor(), { epochs: 3, batchSize: 1, ...quiet });
+  const taken = optimizer.stateDict().numbers["0.step"]!;
+  assert(taken > 0 && taken < 12, `${taken} of 12 steps were taken`);
+  assertEquals([schedule.count, optimizer.lr], [12, 0.5 * 0.5 ** 12]);
+});
+
 test("a schedule is stepped after each epoch, or after each step", async () => {
   const set = halves(32);
   const gamma = 0.5;

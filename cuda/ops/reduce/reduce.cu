@@ -6,15 +6,16 @@ using namespace cdn;
 
 namespace {
 
-template <class T> struct Total : Adding<Sum<T>> {
+// Y is T, or float64 for a total that goes on to another pass.
+template <class T, class Y> struct Total : Adding<Sum<T>> {
   const T* x;
-  T* y;
+  Y* y;
   double divisor;  // the number of elements for their mean, else 1
   CDN_FN auto load(int64_t at, int64_t) const { return wide(x[at]); }
   CDN_FN void store(int64_t at, Sum<T> sum) const {
-    y[at] = static_cast<T>(sum);
+    y[at] = static_cast<Y>(sum);
     if constexpr (is_real<T>)
-      if (divisor != 1) y[at] = static_cast<T>(static_cast<double>(sum) / divisor);
+      if (divisor != 1) y[at] = static_cast<Y>(static_cast<double>(sum) / divisor);
   }
 };
 
@@ -75,14 +76,21 @@ struct Equal {
 
 template <class DTypes>
 int32_t total(const char* op, DTypes with_dtype, uint32_t y, uint32_t x, int64_t outer,
-              int64_t axis, int64_t inner, double divisor, int32_t dtype) {
-  return run(op, with_dtype, dtype, [&]<class T>(Call& call, T) {
+              int64_t axis, int64_t inner, double divisor, int32_t y_dtype, int32_t x_dtype) {
+  return run(op, with_dtype, x_dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
-    Total<T> sum;
-    sum.y = call.out<T>(y, "y", n.out);
-    sum.x = call.in<T>(x, "x", n.in);
-    sum.divisor = divisor;
-    reduce(call, outer, axis, inner, sum);
+    auto add = [&]<class Y>(Y) {
+      Total<T, Y> sum;
+      sum.y = call.out<Y>(y, "y", n.out);
+      sum.x = call.in<T>(x, "x", n.in);
+      sum.divisor = divisor;
+      reduce(call, outer, axis, inner, sum);
+    };
+    if (y_dtype == x_dtype) return add(T{});
+    if constexpr (is_real<T>)
+      if (y_dtype == CDN_FLOAT64) return add(double{});
+    CDN_FAIL(CDN_UNSUPPORTED, "y_dtype is %s; it must be x's, or float64 where that is a float",
+             dtype_name(y_dtype));
   });
 }
 
@@ -118,12 +126,13 @@ int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int6
 }  // namespace
 
 CDN_API int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                        int32_t dtype) {
-  return total("cdn_sum", Numbers{}, y, x, outer, axis, inner, 1, dtype);
+                        int32_t y_dtype, int32_t x_dtype) {
+  return total("cdn_sum", Numbers{}, y, x, outer, axis, inner, 1, y_dtype, x_dtype);
 }
 CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                         int32_t dtype) {  // an empty mean is 0 / 0
-  return total("cdn_mean", Floats{}, y, x, outer, axis, inner, static_cast<double>(axis), dtype);
+                         int32_t y_dtype, int32_t x_dtype) {  // an empty mean is 0 / 0
+  return total("cdn_mean", Floats{}, y, x, outer, axis, inner, static_cast<double>(axis), y_dtype,
+               x_dtype);
 }
 #define CDN_EXTREMUM(name, find)                                                                 \
   CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, \

@@ -161,7 +161,7 @@ export function multiplyInto(
   const precision = precisionCode(x.precision);
   using views = new DisposableStack();
   const from = ({ x, offset }: Matrices) =>
-    offset === 0 || x.size === 0 ? x : views.use(x.view(offset, [x.size - offset]));
+    offset === 0 || x.size === 0 ? x : views.use(x.part(offset, [x.size - offset]));
   const [to, left, right] = [from(c), from(a), from(b)];
   const sizes = [m, n, k, a.ld, b.ld, c.ld] as const;
   const turned = [Number(transposeA), Number(transposeB)] as const;

@@ -39,7 +39,8 @@ function forward(op: string, x: Tensor, pooling: Pooling, share: Share): Tensor 
   );
   if (whole && share.divisor === 0) { // a reduction shares out the work within an image
     const [outer, inner] = sizes as unknown as [bigint, bigint];
-    call("cdn_mean", result, images, outer, axes[0].extent * axes[1].extent, inner, x.code);
+    const pixels = axes[0].extent * axes[1].extent;
+    call("cdn_mean", result, images, outer, pixels, inner, y.code, x.code);
   } else {
     call("cdn_avg_pool", result, images, sizes, share.divisor, Number(share.withPadding), x.code);
   }

@@ -1,34 +1,26 @@
 // What all reductions share: the axes of a tensor as one, between those before and those behind it.
+import { inMemoryOrder, type MemoryFormat } from "../../core/layout.ts";
 import { formatShape, normalizeAxes, type Shape, sizeOf } from "../../core/shape.ts";
-import { dtypeInfo } from "../../core/dtype.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { broadcastTo, permute, reshape } from "../shape/movement.ts";
-import { inFloat32 } from "../_operands.ts";
 
 /** The axes to reduce: one, several, or all when not given. Negative ones count from the back. */
 export type Axes = number | readonly number[];
 
-/** A tensor as [outer, axis, inner], the axes first..last being the one to reduce. */
+/** A tensor as [outer, axis, inner], the axes of a run being the one to reduce. */
 export interface Run {
   outer: number;
   axis: number;
   inner: number;
+  /** The memory format that this is in. */
+  format: MemoryFormat;
   /** The shape of the result with the axes left in, with extent 1. */
   kept: Shape;
   /** The shape of the result. */
   out: Shape;
-}
-
-function runOf(shape: Shape, first: number, last: number, out?: Shape): Run {
-  const kept = shape.map((extent, d) => (d < first || d > last ? extent : 1));
-  return {
-    outer: sizeOf(shape.slice(0, first)),
-    axis: sizeOf(shape.slice(first, last + 1)),
-    inner: sizeOf(shape.slice(last + 1)),
-    kept,
-    out: out ?? kept,
-  };
+  /** Whether no other run comes after it. */
+  last: boolean;
 }
 
 // Whether some of the sorted axes are not neighbours.
@@ -36,9 +28,15 @@ function apart(list: readonly number[]): boolean {
   return list.some((axis, i) => i > 0 && axis !== list[i - 1]! + 1);
 }
 
+// Whether the axes that are left without these lie in memory as in the shape, in channelsLast too.
+function keepsOrder(list: readonly number[]): boolean {
+  return list.includes(1) || (list.includes(2) && list.includes(3));
+}
+
 /**
  * Reduces neighbouring axes as one, and one such run after the other: for what may be done in
- * steps. The last run goes first, so that the axes of the others keep their numbers.
+ * steps. With `anyFormat` neighbours are those side by side in memory, where the result is in
+ * order.
  */
 export function reduceAxes(
   op: string,
@@ -46,26 +44,39 @@ export function reduceAxes(
   axes: Axes | undefined,
   keepDims: boolean | undefined,
   one: (x: Tensor, run: Run) => Tensor,
+  anyFormat = false,
 ): Tensor {
+  const whole = { outer: 1, axis: 1, inner: 1, format: "contiguous", last: true } as const;
   if (axes === undefined) {
     const kept = x.shape.map(() => 1);
-    return one(x, { outer: 1, axis: x.size, inner: 1, kept, out: keepDims ? kept : [] });
+    const format = anyFormat ? x.format : "contiguous";
+    return one(x, { ...whole, axis: x.size, format, kept, out: keepDims ? kept : [] });
   }
-  const list = normalizeAxes(op, axes, x.rank);
-  if (list.length === 0) {
-    return one(x, { outer: x.size, axis: 1, inner: 1, kept: x.shape, out: x.shape });
-  }
-  // between the passes nothing is rounded to 16 bits
-  if (apart(list) && dtypeInfo(x.dtype).bytes === 2) {
-    return inFloat32([x], (wide) => reduceAxes(op, wide, axes, keepDims, one));
-  }
-  const out = keepDims ? undefined : x.shape.filter((_, d) => !list.includes(d));
+  let left = normalizeAxes(op, axes, x.rank);
+  if (left.length === 0) return one(x, { ...whole, outer: x.size, kept: x.shape, out: x.shape });
+  const out = keepDims ? undefined : x.shape.filter((_, d) => !left.includes(d));
   let y = x;
-  for (let end = list.length - 1; end >= 0;) {
-    let start = end;
-    while (start > 0 && list[start - 1] === list[start]! - 1) start--;
-    y = one(y, runOf(y.shape, list[start]!, list[end]!, start === 0 ? out : undefined));
-    end = start - 1;
+  while (left.length > 0) {
+    const { shape } = y;
+    const format = anyFormat && keepsOrder(left) ? y.format : "contiguous";
+    const order = inMemoryOrder(shape.map((_, d) => d), format);
+    const size = (from: number, to?: number) => sizeOf(order.slice(from, to).map((d) => shape[d]!));
+    const end = order.findLastIndex((d) => left.includes(d)) + 1;
+    let start = end - 1;
+    while (start > 0 && left.includes(order[start - 1]!)) start--;
+    const run = order.slice(start, end);
+    left = left.filter((d) => !run.includes(d));
+    const kept = shape.map((extent, d) => (run.includes(d) ? 1 : extent));
+    const last = left.length === 0;
+    y = one(y, {
+      outer: size(0, start),
+      axis: size(start, end),
+      inner: size(end),
+      format,
+      kept,
+      out: last && out ? out : kept,
+      last,
+    });
   }
   return y;
 }

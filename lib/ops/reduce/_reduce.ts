@@ -1,10 +1,13 @@
-import type { DType } from "../../core/dtype.ts";
+import { record } from "../../core/autograd.ts";
+import { type DType, isFloat } from "../../core/dtype.ts";
 import { sameShape, type Shape } from "../../core/shape.ts";
-import type { calls } from "../../native/calls.ts";
+import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { Run } from "./_axes.ts";
-import { sum } from "./sum.ts";
+import { cast } from "../elementwise/_cast.ts";
+import { div } from "../elementwise/binary.ts";
 import { reshape } from "../shape/movement.ts";
+import { type Axes, reduceAxes, type Run, spread } from "./_axes.ts";
+import { sum } from "./sum.ts";
 
 /** Options of reductions. */
 export interface ReduceOptions {
@@ -14,7 +17,7 @@ export interface ReduceOptions {
 
 /** Runs a reducing kernel, unrecorded. */
 export function reduceRun(
-  kernel: typeof calls.cdn_sum,
+  kernel: typeof calls.cdn_max,
   x: Tensor,
   run: Run,
   dtype: DType = x.dtype,
@@ -22,6 +25,29 @@ export function reduceRun(
   const y = x.make(run.out, dtype);
   kernel(y, x, run.outer, run.axis, run.inner, x.code);
   return y;
+}
+
+/**
+ * The sum or mean over axes, of memory in any format. Between passes floats are float64, so that
+ * nothing is rounded there or overflows.
+ */
+export function added(
+  op: "sum" | "mean",
+  x: Tensor,
+  axes: Axes | undefined,
+  keepDims: boolean | undefined,
+): Tensor {
+  const y = reduceAxes(op, x, axes, keepDims, (part, run) => {
+    const { dtype } = part;
+    const y = part.make(run.out, run.last || !isFloat(dtype) ? dtype : "float64");
+    const from = part.stored(run.format);
+    calls[`cdn_${op}`](y, from, run.outer, run.axis, run.inner, y.code, part.code);
+    return record(y, op, [part], (grad) => {
+      const share = op === "mean" ? div(grad, run.axis) : grad;
+      return [spread(cast(share, dtype), part, run)];
+    });
+  }, true);
+  return cast(y, x.dtype);
 }
 
 /** Undoes broadcasting: sums a gradient over the axes along which `shape` was repeated. */

@@ -1,11 +1,8 @@
-import { record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats } from "../_operands.ts";
-import { div } from "../elementwise/binary.ts";
-import { type Axes, reduceAxes, spread } from "./_axes.ts";
-import { type ReduceOptions, reduceRun } from "./_reduce.ts";
+import type { Axes } from "./_axes.ts";
+import { added, type ReduceOptions } from "./_reduce.ts";
 
 /**
  * The mean over the axes; NaN over none. Floats; cast whole numbers first. Adds in float64, in an
@@ -20,14 +17,5 @@ export function mean(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tenso
   checkDType("mean", x, floats);
   [x] = autocasted("float32", x);
   checkOptions("mean", options, ["keepDims"]);
-  return reduceAxes(
-    "mean",
-    x,
-    axes,
-    options.keepDims,
-    (part, run) =>
-      record(reduceRun(calls.cdn_mean, part, run), "mean", [part], (grad) => [
-        spread(div(grad, run.axis), part, run),
-      ]),
-  );
+  return added("mean", x, axes, options.keepDims);
 }

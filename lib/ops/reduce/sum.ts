@@ -1,10 +1,8 @@
-import { record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
-import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, numbers } from "../_operands.ts";
-import { type Axes, reduceAxes, spread } from "./_axes.ts";
-import { type ReduceOptions, reduceRun } from "./_reduce.ts";
+import type { Axes } from "./_axes.ts";
+import { added, type ReduceOptions } from "./_reduce.ts";
 
 /**
  * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the
@@ -20,17 +18,5 @@ export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
   checkDType("sum", x, numbers);
   [x] = autocasted("float32", x);
   checkOptions("sum", options, ["keepDims"]);
-  return reduceAxes(
-    "sum",
-    x,
-    axes,
-    options.keepDims,
-    (part, run) =>
-      record(
-        reduceRun(calls.cdn_sum, part, run),
-        "sum",
-        [part],
-        (grad) => [spread(grad, part, run)],
-      ),
-  );
+  return added("sum", x, axes, options.keepDims);
 }

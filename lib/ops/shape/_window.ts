@@ -18,10 +18,10 @@ export function take(op: string, x: Tensor, window: Window): Tensor {
 
 function taken(x: Tensor, window: Window): Tensor {
   const { shape, strides, offset } = window;
-  if (sizeOf(shape) === 0) return x.view(0, shape);
+  if (sizeOf(shape) === 0) return x.part(0, shape);
   const dense = contiguousStrides(shape);
   const together = shape.every((extent, d) => extent === 1 || strides[d] === dense[d]);
-  return together ? x.view(offset, shape) : gathered(x, window);
+  return together ? x.part(offset, shape) : gathered(x, window);
 }
 
 /** As {@linkcode take}, but always a copy and not recorded. */

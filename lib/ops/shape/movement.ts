@@ -30,7 +30,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const wanted = inferExtent(x, shape);
   if (sameShape(wanted, x.shape)) return x;
   const { shape: before } = x;
-  return record(x.view(0, wanted), "reshape", [x], (grad) => [reshape(grad, before)]);
+  return record(x.part(0, wanted), "reshape", [x], (grad) => [reshape(grad, before)]);
 }
 
 function inferExtent(x: Tensor, shape: Shape): Shape {

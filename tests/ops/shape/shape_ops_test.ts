@@ -29,6 +29,38 @@ import { cleanTest, refuse } from "../../_helpers.ts";
 
 const names = devices().map(({ device }) => device);
 
+for (const device of names) {
+  cleanTest(`view: its gradient goes to where it is in the tensor, on ${device}`, () => {
+    const x = tensor([1, 2, 3, 4, 5, 6], { shape: [2, 3], device, requiresGrad: true });
+    const y = x.view(1, [2, 2]);
+    y.mul(y).sum().backward();
+    assertEquals([...x.grad!.dataSync()], [0, 4, 6, 8, 10, 0]);
+    x.view(0, []).mul(3).backward(); // adds to it
+    assertEquals([...x.grad!.dataSync()], [3, 4, 6, 8, 10, 0]);
+    const [first] = grad(x.view(2, [3]).mul(x.view(0, [3])).sum(), [x], { createGraph: true });
+    const [second] = grad(first!.view(0, [2]).sum(), [x]);
+    assertEquals([...second!.dataSync()], [0, 0, 1, 1, 0, 0]);
+    assert(!noGrad(() => x.view(0, [6])).requiresGrad);
+    const last = x.reshape([1, 2, 3, 1]).to({ format: "channelsLast" });
+    const [third] = grad(last.view(4, [2]).sum(), [x]);
+    assertEquals([...third!.dataSync()], [0, 0, 0, 0, 1, 1]);
+  });
+}
+
+cleanTest("view: what looks like PyTorch's is told of reshape()", () => {
+  const x = zeros([4, 24]);
+  for (const args of [[[6, 16]], [6, 16], [[6, 16], 0]]) {
+    refuse(
+      () => x.view(...args as [number, number[]]),
+      "argument",
+      "view: ",
+      "offset",
+      "reshape()",
+    );
+  }
+  refuse(() => x.view([6, 16] as never, [2]), "argument", "view: ", "[6, 16] and [2]", "reshape()");
+});
+
 cleanTest("slice: one piece of memory is a view, anything else a copy", () => {
   const x = arange(24).reshape([4, 3, 2]);
   const views = [
