@@ -336,8 +336,8 @@ void Fuzzer::information() {
     case 3: check("attach", api.attach(0)); break;  // as before, so that nothing ends
     case 4: {
       make(&number);
-      const char* variant = api.matmul_variant(number);
-      if (number < 0 && variant) die("matmul_variant(%d) is %s", number, variant);
+      for (const char* variant : {api.matmul_variant(number), api.conv2d_variant(number)})
+        if (number < 0 && variant) die("variant %d is %s", number, variant);
       break;
     }
     default:

@@ -140,6 +140,23 @@ class Fuzzer {
         const int64_t sizes[] = {extent, out, kernel, stride, padding, 1};
         std::copy(std::begin(sizes), std::end(sizes), &layout_[axis]);
       }
+    } else if (chance(15)) {  // a convolution: n, then for each axis of images
+      const int64_t groups = static_cast<int64_t>(1 + below(2));
+      int64_t at[16] = {static_cast<int64_t>(below(3)), 0, 0, 0, 0};
+      at[3] = groups * static_cast<int64_t>(1 + below(8));
+      at[4] = groups * static_cast<int64_t>(1 + below(8));
+      at[15] = groups;
+      for (size_t axis : {0, 1}) {
+        int64_t taps = static_cast<int64_t>(1 + below(3)),
+                stride = static_cast<int64_t>(1 + below(3)),
+                dilation = static_cast<int64_t>(1 + below(2)),
+                padding = static_cast<int64_t>(below(3)), span = (taps - 1) * dilation + 1,
+                extent = span + static_cast<int64_t>(below(7));
+        at[1 + axis] = extent, at[5 + axis] = taps;
+        at[7 + axis] = (extent + 2 * padding - span) / stride + 1;
+        at[9 + axis] = stride, at[11 + axis] = padding, at[13 + axis] = dilation;
+      }
+      std::copy(std::begin(at), std::end(at), layout_.begin());
     } else if (chance(60)) {  // rows, or a matrix, as tensors have them; sometimes broadcast
       bool two = chance(60), large = chance(10);
       int64_t rows = static_cast<int64_t>(below(large ? 400 : 20)),

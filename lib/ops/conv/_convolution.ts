@@ -7,7 +7,9 @@ import { type MatmulPrecision, precisionCode } from "../../core/precision.ts";
 import type { Shape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
+import { add } from "../elementwise/binary.ts";
 import { activationCode } from "../linalg/_product.ts";
+import { reshape } from "../shape/movement.ts";
 
 /** Extents as cdn_conv2d takes them, and how to compute. */
 export interface Convolution {
@@ -137,4 +139,9 @@ export function gradOfWeight(dy: Tensor, x: Tensor, shapes: Convolution): Tensor
     dy.requiresGrad ? convolution(x, grad, shapes) : null,
     x.requiresGrad ? gradOfInput(dy, grad, shapes) : null,
   ]);
+}
+
+/** y + bias [k], by channel. */
+export function biased(y: Tensor, bias: Tensor | null | undefined): Tensor {
+  return bias ? add(y, reshape(bias, [1, -1, 1, 1])) : y;
 }

@@ -2,6 +2,7 @@ import { checkOptions } from "../../core/options.ts";
 import { formatShape } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
+import { checkTensor } from "../_operands.ts";
 import { reshape } from "../shape/movement.ts";
 import { conv2d, type Conv2dOptions } from "./conv2d.ts";
 
@@ -32,8 +33,11 @@ export function conv1d(
   bias?: Tensor | null,
   options: Conv1dOptions = {},
 ): Tensor {
+  const known = ["stride", "padding", "dilation", "groups", "activation", "precision", "variant"];
+  checkOptions("conv1d", options, known);
+  checkTensor("conv1d", x);
+  checkTensor("conv1d", weight);
   const { stride = 1, padding = 0, dilation = 1, ...others } = options;
-  checkOptions("conv1d", others, ["groups", "activation", "precision", "variant"]);
   if ((x.rank !== 3 && x.rank !== 2) || weight.rank !== 3) {
     throw new ShapeError(
       `conv1d: input is ${formatShape(x.shape)} and weight ${

@@ -5,13 +5,19 @@ import type { FusedActivation, Gate, Step } from "../../core/node.ts";
 import { checkChoice, checkOptions } from "../../core/options.ts";
 import type { MatmulPrecision } from "../../core/precision.ts";
 import type { Tensor } from "../../tensor.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+  floats,
+} from "../_operands.ts";
 import { activations, throughGate } from "../elementwise/_gate.ts";
-import { add } from "../elementwise/binary.ts";
 import { sum } from "../reduce/sum.ts";
-import { reshape } from "../shape/movement.ts";
 import { pad } from "../shape/pad.ts";
 import {
+  biased,
   type Convolution,
   convolution,
   convolved,
@@ -78,6 +84,7 @@ export function conv2d(
   checkOptions(op, options, keys);
   const { activation } = options;
   if (activation !== undefined) checkChoice(op, "activation", activation, activations);
+  checkTensor(op, weight);
   checkDType(op, x, floats);
   checkSameDevice(op, x, weight, ...(bias ? [bias] : []));
   [x, weight, bias] = autocasted("lower", x, weight, bias);
@@ -146,11 +153,6 @@ function composed(
     [x, weight, ...(bias ? [bias] : [])],
     grad,
   );
-}
-
-/** y + bias [k], by channel. */
-export function biased(y: Tensor, bias: Tensor | null | undefined): Tensor {
-  return bias ? add(y, reshape(bias, [1, -1, 1, 1])) : y;
 }
 
 /**

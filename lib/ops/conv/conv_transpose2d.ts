@@ -3,11 +3,17 @@ import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";
 import { formatShape } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
-import { gradOfInput } from "./_convolution.ts";
+import {
+  autocasted,
+  checkDType,
+  checkSameDevice,
+  checkSameDType,
+  checkTensor,
+  floats,
+} from "../_operands.ts";
+import { biased, gradOfInput } from "./_convolution.ts";
 import { checkBias, checkRanks, variantNumber, withBatch, withoutBatch } from "./_shapes.ts";
 import { extentOf, type Pair, pairOf } from "./_window.ts";
-import { biased } from "./conv2d.ts";
 
 /** Options of {@linkcode convTranspose2d}. */
 export interface ConvTranspose2dOptions {
@@ -53,6 +59,7 @@ export function convTranspose2d(
     ...["stride", "padding", "outputPadding", "dilation", "groups"],
     ...["precision", "variant"],
   ]);
+  checkTensor(op, weight);
   checkDType(op, x, floats);
   checkSameDevice(op, x, weight, ...(bias ? [bias] : []));
   [x, weight, bias] = autocasted("lower", x, weight, bias);
