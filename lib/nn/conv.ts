@@ -7,6 +7,7 @@ import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_
 import { conv1d, type Conv1dOptions } from "../ops/conv/conv1d.ts";
 import { conv2d } from "../ops/conv/conv2d.ts";
 import { convTranspose2d } from "../ops/conv/conv_transpose2d.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./_uniform.ts";
@@ -123,7 +124,14 @@ abstract class Conv<O extends Common> extends Module {
   /** As PyTorch prints it, with the options that were given. */
   override describe(): string {
     const { kernelSize, device: _device, dtype: _dtype, ...others } = this.options;
-    return formatCall(this.constructor.name, [...this.#channels, kernelSize], others);
+    const bias = this.bias ? undefined : false;
+    return formatCall(this.constructor.name, [...this.#channels, kernelSize], { ...others, bias });
+  }
+
+  /** Each filter's weights at each place of the output. */
+  override multiplyAdds(_x: Tensor, y: Tensor): number {
+    checkTensor("multiplyAdds", y);
+    return y.size * this.weight.size / this.weight.shape[0]!;
   }
 }
 
@@ -223,5 +231,10 @@ export class ConvTranspose2d extends Conv<ConvTranspose2dLayerOptions> {
     const { stride, padding, outputPadding, dilation, groups } = this.options;
     const options = { stride, padding, outputPadding, dilation, groups };
     return convTranspose2d(x, this.weight, this.bias, options);
+  }
+
+  /** Each filter's weights at each place of the input. */
+  override multiplyAdds(x: Tensor): number {
+    return super.multiplyAdds(x, x);
   }
 }
