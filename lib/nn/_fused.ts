@@ -1,16 +1,44 @@
 // What Sequential computes as one operation.
 import type { FusedActivation } from "../core/node.ts";
+import { CudenoError } from "../native/errors.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
-import { GELU, ReLU, SiLU } from "./activations.ts";
+import { GELU, Identity, ReLU, SiLU } from "./activations.ts";
 import { Conv2d } from "./conv.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 
-/** The name under which linear() knows what a module computes, if it does. */
-export function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
+/** Modules with their names, in the order in which they run. */
+export type Named = readonly (readonly [name: string, module: Module])[];
+
+/**
+ * The output of the last of the modules, each of which gets that of the one before. A layer takes
+ * the activation after it along. An error says which module it came from.
+ */
+export function inOrder(modules: Named, x: Tensor): Tensor {
+  for (let i = 0; i < modules.length; i++) {
+    const [name, module] = modules[i]!;
+    try {
+      let next = i + 1;
+      while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
+      const activation = fusedActivationOf(modules[next]?.[1]);
+      const both = activation && activated(module, activation, x);
+      x = both ?? module.forward(x);
+      if (both) i = next;
+    } catch (error) {
+      if (error instanceof CudenoError) {
+        error.message = `${name}: ${module.describe()}: ${error.message}`;
+      }
+      throw error;
+    }
+  }
+  return x;
+}
+
+// The name under which linear() knows what a module computes, if it does.
+function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
   switch (module?.forward) { // a subclass may have another one
     case ReLU.prototype.forward:
       return "relu";

@@ -22,44 +22,53 @@ export function treeOf(module: Module): string {
 
 /**
  * A table of the modules with the shapes and counts of their parameters, and, from an input, of
- * their outputs.
+ * their outputs, with multiply-adds.
  */
 export function summaryOf(model: Module, options: SummaryOptions): string {
   checkOptions("summary", options, ["inputShape", "input"]);
-  const outputs = outputsOf(model, options);
-  const rows: string[][] = [["module", "parameters", "output", "shapes"]];
+  const runs = runsOf(model, options);
+  const count = (n: number) => n ? n.toLocaleString("en") : "";
+  const rows: string[][] = [["module", "parameters", "multiply-adds", "output", "shapes"]];
   const total = model.parameters().reduce((n, tensor) => n + tensor.size, 0);
   for (const [name, module] of model.namedModules()) {
     const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
       string,
       Tensor,
     ][];
-    const count = own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0);
+    const run = runs?.get(module);
     rows.push([
       `${name ? `${name}: ` : ""}${module.describe()}`,
-      count ? count.toLocaleString("en") : "",
-      outputs?.get(module) ?? "",
+      count(own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0)),
+      count(run?.multiplyAdds ?? 0),
+      run?.output ?? "",
       own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", "),
     ]);
   }
-  rows.push(["total", total.toLocaleString("en"), "", ""]);
-  if (!outputs) { for (const row of rows) row.splice(2, 1); }
+  const products = [...runs?.values() ?? []].reduce((n, run) => n + run.multiplyAdds, 0);
+  rows.push(["total", total.toLocaleString("en"), count(products), "", ""]);
+  if (!runs || products === 0) { for (const row of rows) row.splice(2, runs ? 1 : 2); }
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const numbers = rows[0]!.map((title) => title === "parameters" || title === "multiply-adds");
   return rows.map((row) =>
-    row.map((cell, column) =>
-      column === 1 ? cell.padStart(widths[1]!) : cell.padEnd(widths[column]!)
-    )
+    row.map((cell, i) => numbers[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))
       .join("  ").trimEnd()
   ).join("\n");
 }
 
-// The shape that each module gave last, as the model ran once in evaluation mode.
-function outputsOf(model: Module, options: SummaryOptions): Map<Module, string> | undefined {
+interface Run {
+  /** The shape of what the module gave last. */
+  output: string;
+  /** Of all its calls. */
+  multiplyAdds: number;
+}
+
+// What each module did as the model ran once in evaluation mode.
+function runsOf(model: Module, options: SummaryOptions): Map<Module, Run> | undefined {
   const { inputShape, input } = options;
   if (inputShape === undefined && input === undefined) return undefined;
   if (inputShape && input) throw new ArgumentError("summary: give inputShape or input, not both");
   if (input !== undefined) checkTensor("summary: input", input);
-  const outputs = new Map<Module, string>();
+  const runs = new Map<Module, Run>();
   const modules = Array.from(model.namedModules(), ([, module]) => module);
   const modes = modules.map(({ training }) => training);
   const [first] = model.parameters();
@@ -69,7 +78,9 @@ function outputsOf(model: Module, options: SummaryOptions): Map<Module, string> 
       // An own property hides the class's method, and keeps Sequential from fusing layers.
       module.forward = (...inputs) => {
         const y = forward.apply(module, inputs);
-        outputs.set(module, formatShape(y.shape));
+        const before = runs.get(module)?.multiplyAdds ?? 0;
+        const multiplyAdds = before + module.multiplyAdds(inputs[0], y);
+        runs.set(module, { output: formatShape(y.shape), multiplyAdds });
         return y;
       };
     }
@@ -82,5 +93,5 @@ function outputsOf(model: Module, options: SummaryOptions): Map<Module, string> 
       delete (module as Partial<Module>).forward;
     });
   }
-  return outputs;
+  return runs;
 }

@@ -14,6 +14,7 @@ import {
   type SoftplusOptions,
   tanh,
 } from "../ops/elementwise/activations.ts";
+import { clip } from "../ops/elementwise/unary.ts";
 import { logSoftmax, softmax } from "../ops/reduce/softmax.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
@@ -45,6 +46,21 @@ export class ReLU extends Module {
   /** max(x, 0). */
   override forward(x: Tensor): Tensor {
     return relu(x);
+  }
+}
+
+/**
+ * min(max(x, 0), 6). As torch.nn.ReLU6.
+ *
+ * ```ts
+ * import { nn, tensor } from "@cudeno/cudeno";
+ * console.log(new nn.ReLU6().forward(tensor([-1, 2, 7])).dataSync()); // 0, 2, 6
+ * ```
+ */
+export class ReLU6 extends Module {
+  /** min(max(x, 0), 6). */
+  override forward(x: Tensor): Tensor {
+    return clip(x, 0, 6);
   }
 }
 

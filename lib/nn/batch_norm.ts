@@ -46,8 +46,9 @@ export abstract class BatchNorm extends Module {
   running_var: Tensor | null;
   /** How many batches have been seen in training, or null; int32. */
   num_batches_tracked: Tensor | null;
+  /** What is added to the variance. */
+  readonly eps: number;
   readonly #momentum: number | null;
-  readonly #eps: number;
   readonly #features: number;
 
   constructor(features: number, options: BatchNormOptions = {}) {
@@ -66,7 +67,7 @@ export abstract class BatchNorm extends Module {
     } = options;
     checkBatchNorm(name, { momentum, eps });
     this.#momentum = momentum;
-    this.#eps = eps;
+    this.eps = eps;
     this.#features = features;
     const learned = { ...place, dtype, requiresGrad: true };
     const gathered = { ...place, dtype: dtype === "float64" ? dtype : "float32" } as const;
@@ -97,14 +98,14 @@ export abstract class BatchNorm extends Module {
       numBatchesTracked: this.num_batches_tracked,
       training: this.training,
       momentum: this.#momentum,
-      eps: this.#eps,
+      eps: this.eps,
     });
   }
 
   /** Such as `BatchNorm1d(features)`. */
   override describe(): string {
     return formatCall(this.constructor.name, [this.#features], {
-      eps: this.#eps === 1e-5 ? undefined : this.#eps,
+      eps: this.eps === 1e-5 ? undefined : this.eps,
       momentum: this.#momentum === 0.1 ? undefined : this.#momentum,
       affine: this.weight ? undefined : false,
       trackRunningStats: this.running_mean ? undefined : false,

@@ -7,11 +7,13 @@ import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_
 import { conv1d, type Conv1dOptions } from "../ops/conv/conv1d.ts";
 import { conv2d } from "../ops/conv/conv2d.ts";
 import { convTranspose2d } from "../ops/conv/conv_transpose2d.ts";
+import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./_uniform.ts";
 
-interface Common {
+/** Options that layers of convolution share. */
+export interface ConvLayerOptions {
   /** Groups of channels, each seen by its share of the filters. Default 1. */
   groups?: number | undefined;
   /** Whether to add a bias. Default true. */
@@ -23,7 +25,7 @@ interface Common {
 }
 
 /** Options of {@linkcode Conv2d}. */
-export interface Conv2dLayerOptions extends Common {
+export interface Conv2dLayerOptions extends ConvLayerOptions {
   /** Of the filters, [height, width]; needed here if it is not the third argument. */
   kernelSize?: Pair | undefined;
   /** Default 1. */
@@ -37,7 +39,7 @@ export interface Conv2dLayerOptions extends Common {
 }
 
 /** Options of {@linkcode Conv1d}. */
-export interface Conv1dLayerOptions extends Common {
+export interface Conv1dLayerOptions extends ConvLayerOptions {
   /** Of the filters; needed here if it is not the third argument. */
   kernelSize?: number | undefined;
   /** Default 1. */
@@ -49,7 +51,7 @@ export interface Conv1dLayerOptions extends Common {
 }
 
 /** Options of {@linkcode ConvTranspose2d}. */
-export interface ConvTranspose2dLayerOptions extends Common {
+export interface ConvTranspose2dLayerOptions extends ConvLayerOptions {
   /** Of the filters, [height, width]; needed here if it is not the third argument. */
   kernelSize?: Pair | undefined;
   /** Default 1. */
@@ -79,9 +81,11 @@ function optionsOf<O extends { kernelSize?: Pair | undefined }>(
   return given as O & { kernelSize: Pair };
 }
 
-// What the layers have in common: filters and a bias, which start uniform in ±1/sqrt(fan in), as
-// torch.nn's do.
-abstract class Conv<O extends Common> extends Module {
+/**
+ * What the layers have in common: filters and a bias, which start uniform in ±1/sqrt(fan in), as
+ * torch.nn's do.
+ */
+export abstract class ConvBase<O extends ConvLayerOptions> extends Module {
   /** The filters. */
   weight: Tensor;
   /** [out], or null. */
@@ -123,7 +127,14 @@ abstract class Conv<O extends Common> extends Module {
   /** As PyTorch prints it, with the options that were given. */
   override describe(): string {
     const { kernelSize, device: _device, dtype: _dtype, ...others } = this.options;
-    return formatCall(this.constructor.name, [...this.#channels, kernelSize], others);
+    const bias = this.bias ? undefined : false;
+    return formatCall(this.constructor.name, [...this.#channels, kernelSize], { ...others, bias });
+  }
+
+  /** Each filter's weights at each place of the output. */
+  override multiplyAdds(_x: Tensor, y: Tensor): number {
+    checkTensor("multiplyAdds", y);
+    return y.size * this.weight.size / this.weight.shape[0]!;
   }
 }
 
@@ -137,7 +148,7 @@ abstract class Conv<O extends Common> extends Module {
  * console.log(layer.forward(rand([2, 3, 16, 16])).shape); // [2, 8, 16, 16]
  * ```
  */
-export class Conv2d extends Conv<Conv2dLayerOptions> {
+export class Conv2d extends ConvBase<Conv2dLayerOptions> {
   constructor(
     inChannels: number,
     outChannels: number,
@@ -173,7 +184,7 @@ export class Conv2d extends Conv<Conv2dLayerOptions> {
  * console.log(new nn.Conv1d(3, 8, 5).forward(rand([2, 3, 16])).shape); // [2, 8, 12]
  * ```
  */
-export class Conv1d extends Conv<Conv1dLayerOptions> {
+export class Conv1d extends ConvBase<Conv1dLayerOptions> {
   constructor(
     inChannels: number,
     outChannels: number,
@@ -204,7 +215,7 @@ export class Conv1d extends Conv<Conv1dLayerOptions> {
  * console.log(layer.forward(rand([1, 8, 4, 4])).shape); // [1, 3, 8, 8]
  * ```
  */
-export class ConvTranspose2d extends Conv<ConvTranspose2dLayerOptions> {
+export class ConvTranspose2d extends ConvBase<ConvTranspose2dLayerOptions> {
   constructor(
     inChannels: number,
     outChannels: number,
@@ -223,5 +234,10 @@ export class ConvTranspose2d extends Conv<ConvTranspose2dLayerOptions> {
     const { stride, padding, outputPadding, dilation, groups } = this.options;
     const options = { stride, padding, outputPadding, dilation, groups };
     return convTranspose2d(x, this.weight, this.bias, options);
+  }
+
+  /** Each filter's weights at each place of the input. */
+  override multiplyAdds(x: Tensor): number {
+    return super.multiplyAdds(x, x);
   }
 }

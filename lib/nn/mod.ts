@@ -16,6 +16,7 @@ export * from "./regression_losses.ts";
 export * from "./residual.ts";
 // Convolution.
 export * from "./conv.ts";
+export * from "./fold_batch_norm.ts";
 // Recurrent layers.
 export * from "./gru.ts";
 export * from "./gru_cell.ts";

@@ -228,6 +228,14 @@ export abstract class Module {
     return this.constructor.name;
   }
 
+  /**
+   * How many multiply-adds it takes to make y of x, for summary(): layers of products of weights,
+   * as Linear and Conv2d, say it.
+   */
+  multiplyAdds(_x: Tensor, _y: Tensor): number {
+    return 0;
+  }
+
   /** The module and all in it, indented, as PyTorch prints them. */
   toString(): string {
     return treeOf(this);
@@ -235,8 +243,8 @@ export abstract class Module {
 
   /**
    * A table of the modules with the shapes and counts of their parameters. With the shape of an
-   * input, or an input, also the shapes of what the modules give; the model then runs once, in
-   * evaluation mode.
+   * input, or an input, also the shapes of what the modules give, and the multiply-adds of linear
+   * layers and convolutions; the model then runs once, in evaluation mode.
    *
    * ```ts
    * import { nn } from "@cudeno/cudeno";

@@ -349,6 +349,8 @@ const makers: Record<string, () => unknown> = {
   "MultiHeadAttention": () => [new nn.MultiHeadAttention(4, 2)],
   "TransformerEncoderLayer": () => [new nn.TransformerEncoderLayer(4, 2, { feedForward: 3 })],
   "mlp()": () => [models.mlp({ in: 2, hidden: [3, 4], out: 2, norm: "batch" })],
+  "lenet5()": () => [models.lenet5({ classes: 2 })],
+  "unet()": () => [models.unet({ widths: [2, 3] })],
   "EMA": () => [new optim.EMA(given.model)],
   "Module.loadStateDict()": () => void scope(() => given.model.loadStateDict(given.state)),
   "Optimizer.loadStateDict()": () => void given.adam.loadStateDict(given.adamState),

@@ -19,6 +19,7 @@ const typesOnly = [
   "TensorBase",
   "Batch",
   "BatchNorm",
+  "ConvBase",
   "ImageNorm",
   "InstanceNorm",
   "Pad2d",
@@ -104,7 +105,17 @@ Deno.test("the README's table names all layers", async () => {
   const text = await Deno.readTextFile(new URL("README.md", root));
   const named = (name: string) => new RegExp(`\\b${name}\\b`).test(text);
   const bases = [...typesOnly, "MultiheadAttention", "init"];
-  const activations = ["ReLU", "LeakyReLU", "ELU", "GELU", "SiLU", "Softplus", "Sigmoid", "Tanh"];
+  const activations = [
+    "ReLU",
+    "ReLU6",
+    "LeakyReLU",
+    "ELU",
+    "GELU",
+    "SiLU",
+    "Softplus",
+    "Sigmoid",
+    "Tanh",
+  ];
   const untold = [...bases, ...activations, "Softmax", "LogSoftmax"];
   const layers = Object.keys(cudeno.nn).filter((name) => !name.endsWith("Loss"));
   assertEquals(layers.filter((name) => !untold.includes(name) && !named(name)), []);

@@ -1,15 +1,16 @@
 // The examples beside mnist.ts, as a user runs them: with --allow-ffi alone, each to its end and in
 // flat memory.
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { deno, root } from "../_helpers.ts";
+import { io, models } from "../../mod.ts";
+import { deno, inFolder, root } from "../_helpers.ts";
 
-const folder = new URL("examples/", root);
-const names = Array.from(Deno.readDirSync(folder), ({ name }) => name)
+const examples = new URL("examples/", root);
+const names = Array.from(Deno.readDirSync(examples), ({ name }) => name)
   .filter((name) => name.endsWith(".ts"));
 const programs = names.filter((name) => !["program.ts", "char_models.ts"].includes(name));
 
 const run = (name: string, ...args: string[]) =>
-  deno(["run", "--allow-ffi", "--no-prompt", new URL(name, folder).pathname, ...args]);
+  deno(["run", "--allow-ffi", "--no-prompt", new URL(name, examples).pathname, ...args]);
 
 /** Runs it on the CPU; its last line must be as wanted. */
 async function ends(name: string, args: string[], last: RegExp): Promise<string> {
@@ -55,16 +56,44 @@ Deno.test("mnist example: memory is flat", async () => {
   await ends("mnist.ts", args, /^test accuracy 0\.\d{4}$/);
 });
 
+Deno.test("lenet example: without an epoch it shows the network, and guesses", async () => {
+  const { code, out, err } = await run("lenet.ts", "--device", "cpu", "--epochs", "0");
+  assertEquals(code, 0, err);
+  assert(/\ntotal +61,706 +416,520\n(.*\n)*test accuracy 0\.\d{4}\n$/.test(out), out);
+});
+
+Deno.test("classify example: guesses for each photo, and how many are right", async () => {
+  await inFolder(async (folder) => {
+    const model = models.squeezenet({ version: "1.1", device: "cpu" });
+    await io.saveSafetensors(`${folder}/weights.safetensors`, model.stateDict());
+    model.dispose();
+    const photo = new Uint8Array(300 * 260 * 3).map((_, i) => i * 7);
+    const ppm = new Blob(["P6\n# made by a test\n300 260\n255\n", photo]).stream();
+    await Deno.writeFile(`${folder}/n00000001_it.ppm`, ppm);
+    const labels = Array.from({ length: 1000 }, (_, i) => `${i}\tn0000000${i % 2}\tname${i % 2}`);
+    await Deno.writeTextFile(`${folder}/labels.txt`, labels.join("\n"));
+    const args = ["--weights", `${folder}/weights.safetensors`, "--model", "squeezenet1.1"];
+    const more = ["--photos", folder, "--labels", `${folder}/labels.txt`, "--top", "2"];
+    const path = new URL("classify.ts", examples).pathname;
+    const flags = ["run", "--allow-ffi", `--allow-read=${folder}`, "--no-prompt", path];
+    const { code, out, err } = await deno([...flags, "--device", "cpu", ...args, ...more]);
+    assertEquals(code, 0, err);
+    assert(/\nn00000001_it.ppm: name[01] 0.\d\d, name[01] 0.\d\d\n/.test(out), out);
+    assert(/\ntop-1 [01] of 1, top-5 [01] of 1\n$/.test(out), out);
+  });
+});
+
 for (const name of programs) {
+  const number = name === "classify.ts" ? "top" : "lr";
   Deno.test(`${name}: --help tells its options, and others are refused`, async () => {
     const [help, unknown, text, device] = await Promise.all([
       run(name, "--help"),
       run(name, "--sede", "1"),
-      run(name, "--lr", "fast"),
+      run(name, `--${number}`, "fast"),
       run(name, "--device", "tpu"),
     ]);
     assertEquals([help.code, help.err], [0, ""]);
-    for (const option of ["device", "seed", "help", "lr"]) {
+    for (const option of ["device", "seed", "help", number]) {
       assertStringIncludes(help.out, `--${option} `);
     }
     for (const { code, err } of [unknown, text, device]) {
@@ -72,13 +101,13 @@ for (const name of programs) {
       assertEquals(err.trimEnd().split("\n").length, 1, err);
     }
     assertStringIncludes(unknown.err, "There is no option --sede");
-    assertStringIncludes(text.err, "--lr is fast; it must be a number");
+    assertStringIncludes(text.err, `--${number} is fast; it must be a number`);
   });
 }
 
 Deno.test("no example is longer than 120 lines", async () => {
   for (const name of names) {
-    const lines = (await Deno.readTextFile(new URL(name, folder))).trimEnd().split("\n").length;
+    const lines = (await Deno.readTextFile(new URL(name, examples))).trimEnd().split("\n").length;
     assert(lines <= 120, `${name} has ${lines} lines`);
   }
 });

@@ -71,7 +71,7 @@ const keys = [
  * ```ts
  * import { conv2d, ones } from "@cudeno/cudeno";
  * const y = conv2d(ones([1, 3, 5, 5]), ones([8, 3, 3, 3]), null, { stride: 2, padding: 1 });
- * console.log(y.shape, y.slice([0, 0, 1, 1], [1, 1, 2, 2]).item()); // [1, 8, 3, 3] 27
+ * console.log(y.shape, y.max().dataSync()); // [1, 8, 3, 3], 27
  * ```
  */
 export function conv2d(
