@@ -83,6 +83,7 @@ export class GroupNorm extends ImageNorm {
 
   constructor(groups: number, channels: number, options: GroupNormOptions = {}) {
     checkInteger("GroupNorm", "groups", groups, 1);
+    checkInteger("GroupNorm", "channels", channels, 1);
     if (channels % groups !== 0) {
       throw new ArgumentError(
         `GroupNorm: channels is ${channels}; it must be a multiple of the ${groups} groups`,
