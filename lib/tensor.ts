@@ -1,4 +1,4 @@
-import { formatValue } from "./core/format.ts";
+import { formatValue } from "./core/describe.ts";
 import { DTypeError } from "./native/errors.ts";
 import type { Backend, DeviceName } from "./core/backend.ts";
 import { backendFor } from "./core/backend.ts";

@@ -1,5 +1,5 @@
 import { checkFunction } from "./options.ts";
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 import type { Differentiable } from "./node.ts";
 

@@ -1,4 +1,4 @@
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import { ArgumentError, CudenoError, DeviceError } from "../native/errors.ts";
 import { environment } from "../native/environment.ts";
 import { kindOf, type Library, openLibrary } from "../native/library.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { formatValue, isClass } from "./format.ts";
+import { formatValue, isClass } from "./describe.ts";
 import { ArgumentError } from "../native/errors.ts";
 
 /**

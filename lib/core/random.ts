@@ -1,4 +1,4 @@
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import type { Argument } from "../native/arguments.ts";
 import { ArgumentError } from "../native/errors.ts";
 

@@ -1,5 +1,5 @@
 import { refuse } from "./options.ts";
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 
 /** Extents, outermost first; `[]` is a scalar. */

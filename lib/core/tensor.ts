@@ -9,7 +9,7 @@ import type { Backend, DeviceName } from "./backend.ts";
 import { convert } from "./convert.ts";
 import { checkValue, type DataOf, type DType, dtypeInfo } from "./dtype.ts";
 import type { Memory } from "./elements.ts";
-import { formatValue } from "./format.ts";
+import { formatValue } from "./describe.ts";
 import { checkFormat, type MemoryFormat, writeFlat } from "./layout.ts";
 import type { BackwardOptions, Differentiable, Node } from "./node.ts";
 import { refuse } from "./options.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";

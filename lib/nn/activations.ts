@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { checkOptions, type Complete } from "../core/options.ts";
 import {
   elu,

@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import type { FusedActivation } from "../core/node.ts";
 import { checkInteger, checkOptions, refuse } from "../core/options.ts";
 import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_window.ts";

@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";

@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { pairOf } from "../ops/image/_pair.ts";
 import { checkWindows } from "../ops/image/_windows.ts";
 import { fold, type FoldOptions, unfold, type UnfoldOptions } from "../ops/image/fold.ts";

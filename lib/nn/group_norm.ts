@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { checkInteger, checkNumber, checkOptions } from "../core/options.ts";
 import { keep } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";

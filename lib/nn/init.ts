@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { dtypeInfo } from "../core/dtype.ts";
 import { parametersChanged } from "../core/autocast.ts";
 import { checkChoice, checkNumber, checkOptions } from "../core/options.ts";

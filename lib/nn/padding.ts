@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { refuse } from "../core/options.ts";
 import { formatShape } from "../core/shape.ts";
 import { ShapeError } from "../native/errors.ts";

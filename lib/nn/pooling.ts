@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { checkOptions } from "../core/options.ts";
 import { avgPool, shareOf } from "../ops/pool/_avg_pool.ts";
 import { maxPool } from "../ops/pool/_max_pool.ts";

@@ -1,4 +1,4 @@
-import { formatValue, isClass } from "../core/format.ts";
+import { formatValue, isClass } from "../core/describe.ts";
 import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";

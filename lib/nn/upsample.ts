@@ -1,4 +1,4 @@
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { checkInteger } from "../core/options.ts";
 import { checkUpsample } from "../ops/image/_upsample.ts";
 import { pixelShuffle, pixelUnshuffle } from "../ops/image/pixel_shuffle.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { TensorBase } from "../core/tensor.ts";
 import { type AutocastRegion, autocastRegion, parameterChanges } from "../core/autocast.ts";
 import { gradEnabled } from "../core/autograd.ts";

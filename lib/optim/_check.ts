@@ -1,5 +1,5 @@
 import { Optimizer } from "./optimizer.ts";
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkNumber, refuse } from "../core/options.ts";
 

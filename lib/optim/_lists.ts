@@ -1,6 +1,6 @@
 import { zeroGrad } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
-import { isClass } from "../core/format.ts";
+import { isClass } from "../core/describe.ts";
 import { checkOptions, isTensor, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";

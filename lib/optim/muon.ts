@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { computeDType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";

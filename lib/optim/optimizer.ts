@@ -3,7 +3,7 @@ import { listOf, zeroGradients } from "./_lists.ts";
 import { parametersChanged } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
-import { formatCall } from "../core/format.ts";
+import { formatCall } from "../core/describe.ts";
 import { checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";

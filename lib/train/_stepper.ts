@@ -1,4 +1,4 @@
-import { formatValue } from "../core/format.ts";
+import { formatValue } from "../core/describe.ts";
 import { checkInteger, checkNumber, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { ArgumentError } from "../native/errors.ts";

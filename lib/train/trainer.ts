@@ -1,4 +1,4 @@
-import { isClass } from "../core/format.ts";
+import { isClass } from "../core/describe.ts";
 import { autocast, type AutocastDType } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";

@@ -7,7 +7,7 @@
 #include "gpu/gemm/heuristic.h"
 #include "gpu/gemm/repack.h"
 #include "gpu/gemm/split_k.h"
-#include "gpu/tile/epilogue.h"
+#include "gpu/tile/store.h"
 
 namespace cdn {
 

@@ -1,5 +1,5 @@
 // What the shapes of a convolution's operands make of its options.
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkInteger } from "../../core/options.ts";
 import { precisionOf } from "../../core/precision.ts";
 import { formatShape } from "../../core/shape.ts";

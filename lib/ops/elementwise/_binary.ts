@@ -1,6 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkValue, type DType, dtypeInfo } from "../../core/dtype.ts";
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import {
   inMemoryOrder,
   type MemoryFormat,

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkShape } from "../../core/shape.ts";
 import { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { backendFor, type DeviceName } from "../../core/backend.ts";
 import { checkOptions } from "../../core/options.ts";
 import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";

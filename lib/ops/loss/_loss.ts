@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { type Reduction, reductionOf } from "./_loss.ts";

@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkInteger, checkNumber } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";

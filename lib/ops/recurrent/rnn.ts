@@ -1,5 +1,5 @@
 import { checkOptions } from "../../core/options.ts";
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { relu, tanh } from "../elementwise/activations.ts";

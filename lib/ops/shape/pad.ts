@@ -1,5 +1,5 @@
 import { checkValue } from "../../core/dtype.ts";
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkChoice, checkOptions } from "../../core/options.ts";
 import { checkShape, contiguousStrides, formatShape } from "../../core/shape.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { contiguousStrides, formatShape, normalizeAxis } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";

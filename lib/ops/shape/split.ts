@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { refuse } from "../../core/options.ts";
 import { scope } from "../../core/scope.ts";
 import { formatShape, normalizeAxis } from "../../core/shape.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { checkShape, sizeOf } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";

@@ -1,4 +1,4 @@
-import { formatValue } from "../../core/format.ts";
+import { formatValue } from "../../core/describe.ts";
 import { record } from "../../core/autograd.ts";
 import { formatShape, sizeOf } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";

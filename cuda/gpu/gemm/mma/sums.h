@@ -1,9 +1,9 @@
 // How the sums of mma/mma.h lie in shared memory at their end, and how the blocks of a cluster add
 // up theirs: by messages to the block that stores the rows, counted by a barrier there. See
-// gpu/tile/epilogue.h.
+// gpu/tile/store.h.
 #pragma once
 #include "gpu/gemm/mma/tile.h"
-#include "gpu/tile/epilogue.h"
+#include "gpu/tile/store.h"
 
 namespace cdn {
 

@@ -1,7 +1,7 @@
-// How the sums of simt's kernels lie in shared memory at their end: see gpu/tile/epilogue.h.
+// How the sums of simt's kernels lie in shared memory at their end: see gpu/tile/store.h.
 #pragma once
 #include "gpu/gemm/simt/tile.h"
-#include "gpu/tile/epilogue.h"
+#include "gpu/tile/store.h"
 
 namespace cdn {
 

@@ -12,7 +12,7 @@
 // a b = hi hi + 2^-11 (hi lo + lo hi). Tensor cores cut off digits when they add, so that sums of
 // more than 64 products are made by ordinary additions.
 #pragma once
-#include "gpu/tile/epilogue.h"
+#include "gpu/tile/store.h"
 #include "gpu/gemm/fp32_emulation/split.h"
 
 namespace cdn {
