@@ -15,14 +15,8 @@ export * from "./module_list.ts";
 export * from "./regression_losses.ts";
 export * from "./residual.ts";
 // Convolution.
-export { Conv1d, Conv2d, ConvTranspose2d } from "./conv.ts";
-export type {
-  Conv1dLayerOptions,
-  Conv2dLayerOptions,
-  ConvBase,
-  ConvLayerOptions,
-  ConvTranspose2dLayerOptions,
-} from "./conv.ts";
+export * from "./conv.ts";
+export type { ConvBase, ConvLayerOptions } from "./_conv_base.ts";
 export * from "./fold_batch_norm.ts";
 // Recurrent layers.
 export * from "./gru.ts";
