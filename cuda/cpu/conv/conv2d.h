@@ -9,4 +9,7 @@ template <class... Arguments> bool implicit_conv2d(Arguments&&...) { return fals
 template <class... Arguments> bool implicit_grad_input(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_weight(Arguments&&...) { return false; }
 
+template <class T> int64_t columns_ld(const ConvGeometry& g) { return g.group_depth(); }
+template <class... Arguments> bool gather_columns(Arguments&&...) { return false; }
+
 }  // namespace cdn

@@ -4,6 +4,7 @@
 #include "ops/linalg/matmul.h"
 #if defined(__CUDACC__)
 #include "gpu/conv/conv2d.h"
+#include "gpu/conv/im2col.h"
 #else
 #include "cpu/conv/conv2d.h"
 #endif
@@ -109,13 +110,15 @@ template <class T> struct Columns {
 };
 template <class T> Columns<T> columns_of(Call& call, const ConvGeometry& g, const T* x, T* room) {
   if (g.pointwise()) return {x, g.c, g.group_c()};
+  const int64_t ld = columns_ld<T>(g), rows = g.n * g.pixels();
+  if (gather_columns(call, g, room, x, ld, sizeof(T))) return {room, ld, rows * ld};
   const Im2Col<T> op(g, room, x);
   each_row(call, op.rows(), op.cols(), op);
-  return {room, g.group_depth(), g.n * g.pixels() * g.group_depth()};
+  return {room, g.group_depth(), rows * g.group_depth()};
 }
 template <class T> T* room_for_columns(Call& call, const Part& part) {
   const ConvGeometry& g = part.g;
-  return g.pointwise() ? nullptr : call.scratch<T>(g.groups * g.n * g.pixels() * g.group_depth());
+  return g.pointwise() ? nullptr : call.scratch<T>(g.groups * g.n * g.pixels() * columns_ld<T>(g));
 }
 
 template <class T>
