@@ -134,7 +134,7 @@ const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =
   device: DeviceName,
 ) =>
   convVariants(device).filter((name) => name !== "default" && (depthwise || name !== "depthwise"))
-    .map((name) => ({ name, optional: name === "implicit", call: call(name) }));
+    .map((name) => ({ name, optional: /implicit|direct/.test(name), call: call(name) }));
 
 function conv(
   name: string,

@@ -49,17 +49,23 @@ template <class T> struct ConvEnding {
   // For packs of up to 32 bytes.
   bool aligned() const {
     auto aligned = [](const T* p) { return reinterpret_cast<uintptr_t>(p) % 32 == 0; };
-    return aligned(y) && aligned(z) && aligned(bias);
+    return aligned(y) && aligned(z);
   }
 
-  // Sums of filters from k on, to place `at` of y.
-  template <int W>
-  __device__ __forceinline__ void store(Pack<float, W> v, int64_t at, int k) const {
-    if (bias) {
-      const Pack<T, W> b = *reinterpret_cast<const Pack<T, W>*>(bias + k);
+  // The bias of filters from k on, of which there are `filters`.
+  template <int W> __device__ __forceinline__ Pack<float, W> bias_of(int k, int filters) const {
+    Pack<float, W> b = {};
 #pragma unroll
-      for (int i = 0; i < W; i++) v.v[i] += wide(b.v[i]);
-    }
+    for (int i = 0; i < W; i++)
+      if (bias && k + i < filters) b.v[i] = wide(bias[k + i]);
+    return b;
+  }
+  // Sums of neighbouring filters, with their bias, to place `at` of y.
+  template <int W>
+  __device__ __forceinline__ void store(Pack<float, W> v, const Pack<float, W>& b,
+                                        int64_t at) const {
+#pragma unroll
+    for (int i = 0; i < W; i++) v.v[i] += b.v[i];
     if (z) put(z + at, v);
 #pragma unroll
     for (int i = 0; i < W; i++) v.v[i] = relu ? Relu{}(v.v[i]) : v.v[i];
