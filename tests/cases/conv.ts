@@ -134,7 +134,7 @@ const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =
   device: DeviceName,
 ) =>
   convVariants(device).filter((name) => name !== "default" && (depthwise || name !== "depthwise"))
-    .map((name) => ({ name, optional: name === "implicit", call: call(name) }));
+    .map((name) => ({ name, optional: /implicit|direct/.test(name), call: call(name) }));
 
 function conv(
   name: string,
@@ -236,6 +236,13 @@ export const convCases: readonly Case[] = [
     [[2, 6, 5, 7], [6, 1, 3, 3], [6]],
     [[1, 6, 9, 4], [6, 1, 2, 5]],
   ], [[[1, 6, 3, 2], [6, 1, 2, 2], [6]]]),
+  ...[1, 2].map((stride) =>
+    conv(`square filters, depthwise, stride ${stride}`, { groups: 20, padding: 2, stride }, [
+      [[2, 20, 19, 6], [20, 1, 3, 3], [20]],
+      [[2, 20, 9, 11], [20, 1, 5, 5], [20]],
+      [[1, 20, 9, 6], [20, 1, 7, 7]],
+    ], [])
+  ),
   conv("300 channels, depthwise", { groups: 300, padding: [1, 2] }, [
     [[1, 300, 3, 4], [300, 1, 2, 5], [300]],
   ], []),

@@ -4,6 +4,9 @@
 #include "ops/linalg/matmul.h"
 #if defined(__CUDACC__)
 #include "gpu/conv/conv2d.h"
+#include "gpu/conv/depthwise.h"
+#include "gpu/conv/direct.h"
+#include "gpu/conv/im2col.h"
 #else
 #include "cpu/conv/conv2d.h"
 #endif
@@ -12,10 +15,10 @@ using namespace cdn;
 
 namespace {
 
-enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT };
-const char* const VARIANTS[] = {"default", "naive", "im2col", "depthwise",
+enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT };
+const char* const VARIANTS[] = {"default",  "naive", "im2col", "depthwise",
 #if defined(__CUDACC__)
-                                "implicit"
+                                "implicit", "direct"
 #endif
 };
 constexpr int32_t VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
@@ -49,17 +52,29 @@ struct Request {
                                                        : IMPLICIT;
   }
 
-  // Whether f() did it: the implicit product, which is not for all shapes and types. Else im2col
-  // makes it an explicit one.
-  template <class T, class F> bool by_implicit_product(F&& f) {
+  // Whether one of the GPU's kernels did it, which are not for all shapes and types: implicit() or
+  // direct(insists). Else im2col makes it a product.
+  template <class T, class F, class D> bool by_kernel(F&& implicit, D&& direct) {
     if constexpr (!std::is_same_v<T, double>)
-      if (method == IMPLICIT && f()) return true;
+      if (method == IMPLICIT && implicit()) return true;
+    if constexpr (!std::is_same_v<T, double>)
+      if ((method == DIRECT || (method == IMPLICIT && !named)) && direct(named)) return true;
     if (method == IMPLICIT && named)
       CDN_FAIL(
           CDN_UNSUPPORTED,
           "variant implicit: it is for float32 and 16-bit floats on GPUs of capability 9.0, with "
           "channels and filters in eights and one group");
+    if (method == DIRECT)
+      CDN_FAIL(CDN_UNSUPPORTED,
+               "variant direct: it is for floats of up to 32 bits, one group, no dilation, filters "
+               "and lines of images that fit into shared memory, relu or no activation, and, for "
+               "the gradient of the input, a stride of 1");
     if (method == IMPLICIT) method = IM2COL;
+    return false;
+  }
+  // The same of kernels for depthwise convolutions; else functors do it.
+  template <class T, class F> bool by_depthwise(F&& kernel) {
+    if constexpr (!std::is_same_v<T, double>) return method == DEPTHWISE && kernel();
     return false;
   }
 };
@@ -110,13 +125,15 @@ template <class T> struct Columns {
 };
 template <class T> Columns<T> columns_of(Call& call, const ConvGeometry& g, const T* x, T* room) {
   if (g.pointwise()) return {x, g.c, g.group_c()};
+  const int64_t ld = columns_ld<T>(g), rows = g.n * g.pixels();
+  if (gather_columns(call, g, room, x, ld, sizeof(T))) return {room, ld, rows * ld};
   const Im2Col<T> op(g, room, x);
   each_row(call, op.rows(), op.cols(), op);
-  return {room, g.group_depth(), g.n * g.pixels() * g.group_depth()};
+  return {room, g.group_depth(), rows * g.group_depth()};
 }
 template <class T> T* room_for_columns(Call& call, const Part& part) {
   const ConvGeometry& g = part.g;
-  return g.pointwise() ? nullptr : call.scratch<T>(g.groups * g.n * g.pixels() * g.group_depth());
+  return g.pointwise() ? nullptr : call.scratch<T>(g.groups * g.n * g.pixels() * columns_ld<T>(g));
 }
 
 template <class T>
@@ -283,8 +300,13 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       epilogue.activation = activation;
       epilogue.out_dtype = dtype;
       if (g.y_count() == 0) return;
-      if (request.by_implicit_product<T>(
-              [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); }))
+      if (request.by_kernel<T>(
+              [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); },
+              [&](bool insists) {
+                return DirectKernels<T>::conv2d(call, g, from, filters, epilogue, insists);
+              }) ||
+          request.by_depthwise<T>(
+              [&] { return DepthwiseKernels<T>::conv2d(call, g, from, filters, epilogue); }))
         return;
       if (request.method == IM2COL && g.group_depth() > 0)
         return forward(call, g, from, filters, epilogue, request.precision);
@@ -302,9 +324,14 @@ CDN_API int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, cons
       T* to = call.out<T>(dx, "dx", g.x_count());
       const T *from = call.in<T>(dy, "dy", g.y_count()), *filters = call.in<T>(w, "w", g.w_count());
       if (g.x_count() == 0) return;
-      if (g.y_count() > 0 && request.by_implicit_product<T>([&] {
-            return implicit_grad_input(call, g, to, from, filters, request.precision);
-          }))
+      if (g.y_count() > 0 &&
+          (request.by_kernel<T>(
+               [&] { return implicit_grad_input(call, g, to, from, filters, request.precision); },
+               [&](bool insists) {
+                 return DirectKernels<T>::grad_input(call, g, to, from, filters, insists);
+               }) ||
+           request.by_depthwise<T>(
+               [&] { return DepthwiseKernels<T>::grad_input(call, g, to, from, filters); })))
         return;
       if (request.method == IM2COL && g.y_count() > 0)
         return grad_input(call, g, to, from, filters, request.precision);
@@ -327,9 +354,16 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
       T* sums = call.optional_out<T>(dbias, "dbias", g.k);
       const T *grad = call.in<T>(dy, "dy", g.y_count()), *from = call.in<T>(x, "x", g.x_count());
       const int64_t pixels = g.n * g.pixels();
-      if (g.w_count() > 0 && !(pixels > 0 && request.by_implicit_product<T>([&] {
-            return implicit_grad_weight(call, g, to, grad, from, request.precision);
-          }))) {
+      const bool done =
+          g.w_count() > 0 && pixels > 0 &&
+          (request.by_kernel<T>(
+               [&] { return implicit_grad_weight(call, g, to, grad, from, request.precision); },
+               [&](bool insists) {
+                 return DirectKernels<T>::grad_weight(call, g, to, grad, from, insists);
+               }) ||
+           request.by_depthwise<T>(
+               [&] { return DepthwiseKernels<T>::grad_weight(call, g, to, grad, from); }));
+      if (g.w_count() > 0 && !done) {
         if (request.method == IM2COL && pixels > 0) {
           grad_weight(call, g, to, grad, from, request.precision);
         } else {
