@@ -8,6 +8,7 @@ import {
   convTranspose2d,
   CudenoError,
   devices,
+  grad,
   nn,
   noGrad,
   ones,
@@ -98,6 +99,41 @@ for (const { device } of devices()) {
     const y = list(noGrad(() => conv2d(x, ones([8, 8, 2, 2], { device }))));
     const seen = [0, 1, 3, 4]; // of 3 x 3: the windows over row 1, column 1
     y.forEach((value, i) => assertEquals(Number.isNaN(value), seen.includes(i % 9), `${i}`));
+  });
+
+  // Tensor cores take floats with a scale for each image: what that cannot hold is computed again.
+  cleanTest(`infinities and images of wide range convolve as they are defined on ${device}`, () => {
+    const last = Float32Array.from({ length: 2 * 32 * 36 }, (_, i) => Math.sin(i * i) || 1);
+    const of = (change: (values: Float32Array) => void) => {
+      const values = last.slice();
+      change(values);
+      return zeros([2, 32, 6, 6], { device }).copyFrom(values);
+    };
+    const inputs = [
+      of((x) => x[40] = Infinity),
+      of((x) => x[1200] = NaN),
+      of((x) => x.fill(1e-30, 0, 18).fill(3e4, 700, 720)),
+      of((x) => x.fill(0)),
+    ];
+    const w = random(8, 32, 3, 3);
+    const same = (a: Tensor, b: Tensor, what: string) =>
+      list(a).forEach((value, i) => {
+        const wanted = list(b)[i]!;
+        if (Number.isFinite(wanted)) {
+          assert(Math.abs(value - wanted) <= 1e-4 * Math.max(1, Math.abs(wanted)), `${what} ${i}`);
+        } else assertEquals(value, wanted, `${what} ${i}`);
+      });
+    for (const x of inputs) {
+      x.requiresGrad = w.requiresGrad = true;
+      for (const stride of [1, 2]) {
+        const of = (variant: string) => {
+          const y = conv2d(x, w, null, { padding: 1, stride, variant });
+          return [y, ...grad([y], [x, w], { gradOutputs: [ones(y.shape, { device })] })];
+        };
+        const [found, wanted] = [of("default"), of("naive")];
+        ["y", "dx", "dw"].forEach((what, i) => same(found[i]!, wanted[i]!, `${what} ${stride}`));
+      }
+    }
   });
 }
 
