@@ -1,4 +1,5 @@
-import { record } from "../../core/autograd.ts";
+import { gradEnabled, record } from "../../core/autograd.ts";
+import { inMemoryOrder, type Window, writeWindow } from "../../core/layout.ts";
 import {
   checkShape,
   contiguousStrides,
@@ -7,12 +8,12 @@ import {
   sameShape,
   type Shape,
 } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { unsqueeze } from "./movement.ts";
 import { autocasted, checkSameDevice, checkSameDType, checkTensor } from "../_operands.ts";
 import { slice } from "./slice.ts";
-import { write } from "./_window.ts";
 
 function alike(op: string, tensors: readonly Tensor[]): [Tensor, ...Tensor[]] {
   if (!Array.isArray(tensors) || tensors.length === 0) {
@@ -27,7 +28,7 @@ function alike(op: string, tensors: readonly Tensor[]): [Tensor, ...Tensor[]] {
 
 /**
  * Tensors one after another along an axis, in which alone their shapes may differ. One dtype, any.
- * As torch.cat.
+ * Images of one memory format keep it. As torch.cat.
  *
  * ```ts
  * import { concat, tensor } from "@cudeno/cudeno";
@@ -52,20 +53,38 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
   const starts = tensors.map((x) => (end += x.shape[at]!) - x.shape[at]!);
   const shape = first.shape.with(at, end);
   checkShape("concat", shape);
-  const y = first.make(shape);
-  const strides = contiguousStrides(shape);
-  tensors.forEach((x, i) =>
-    write(y, x, { shape: x.shape, strides, offset: starts[i]! * strides[at]! })
-  );
-  return record(
-    y,
-    "concat",
-    tensors,
-    (grad) =>
-      tensors.map((x, i) =>
-        x.requiresGrad ? slice(grad, at, starts[i], starts[i]! + x.shape[at]!) : null
-      ),
-  );
+  // Images of one format keep it: then the axes are those of the memory.
+  const format = tensors.every((x) => x.format === first.format) ? first.format : "contiguous";
+  const y = first.make(shape, first.dtype, format);
+  const place = inMemoryOrder(shape.map((_, d) => d), format).indexOf(at);
+  const strides = contiguousStrides(inMemoryOrder(shape, format));
+  const windows = tensors.map((x, i): Window => ({
+    shape: inMemoryOrder(x.shape, format),
+    strides,
+    offset: starts[i]! * strides[place]!,
+  }));
+  tensors.forEach((x, i) => {
+    const window = windows[i]!, rank = window.shape.length;
+    call(
+      "cdn_strided_write",
+      y.stored(format),
+      x.stored(format),
+      writeWindow(window),
+      rank,
+      y.code,
+    );
+  });
+  return record(y, "concat", tensors, (grad) =>
+    tensors.map((x, i) => {
+      if (!x.requiresGrad) return null;
+      if (gradEnabled() || format === "contiguous" || grad.format !== format) {
+        return slice(grad, at, starts[i], starts[i]! + x.shape[at]!);
+      }
+      const part = x.make(x.shape, x.dtype, format), window = windows[i]!;
+      const [to, from] = [part.stored(format), grad.stored(format)];
+      call("cdn_strided_copy", to, from, writeWindow(window), window.shape.length, x.code);
+      return part;
+    }));
 }
 
 /**
