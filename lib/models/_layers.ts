@@ -7,7 +7,7 @@ import { Conv2d, type Conv2dLayerOptions, ConvTranspose2d } from "../nn/conv.ts"
 import * as init from "../nn/init.ts";
 import { Linear } from "../nn/linear.ts";
 import type { Module } from "../nn/module.ts";
-import type { Pair } from "../ops/conv/_window.ts";
+import type { Pair } from "../ops/_pair.ts";
 import type { ImageModelOptions } from "./image_model.ts";
 
 interface Place {

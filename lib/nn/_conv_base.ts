@@ -3,7 +3,7 @@ import { formatCall } from "../core/describe.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
-import type { Pair } from "../ops/conv/_window.ts";
+import type { Pair } from "../ops/_pair.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./_uniform.ts";

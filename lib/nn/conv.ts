@@ -1,6 +1,7 @@
 import type { FusedActivation } from "../core/node.ts";
 import { checkInteger } from "../core/options.ts";
-import { type Padding, type PaddingMode, type Pair, pairOf } from "../ops/conv/_window.ts";
+import { type Pair, pairOf } from "../ops/_pair.ts";
+import type { Padding, PaddingMode } from "../ops/conv/_window.ts";
 import { conv1d, type Conv1dOptions } from "../ops/conv/conv1d.ts";
 import { conv2d } from "../ops/conv/conv2d.ts";
 import { convTranspose2d } from "../ops/conv/conv_transpose2d.ts";

@@ -1,5 +1,5 @@
 import { formatCall } from "../core/describe.ts";
-import { pairOf } from "../ops/image/_pair.ts";
+import { pairOf } from "../ops/_pair.ts";
 import { checkWindows } from "../ops/image/_windows.ts";
 import { fold, type FoldOptions, unfold, type UnfoldOptions } from "../ops/image/fold.ts";
 import type { Tensor } from "../tensor.ts";

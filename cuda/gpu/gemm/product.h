@@ -26,9 +26,6 @@ template <class T> struct Operand {
   CDN_FN T at(int64_t i, int64_t kk) const {
     return k_contiguous ? data[i * ld + kk] : data[kk * ld + i];
   }
-  CDN_FN T at_or_zero(int64_t i, int64_t kk) const {
-    return i < extent && kk < k ? at(i, kk) : T(0);
-  }
 };
 
 // c[m, n] = a b. m = a.extent, n = b.extent.

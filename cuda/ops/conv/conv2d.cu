@@ -90,8 +90,7 @@ template <class T> const T* taps_outside(Call& call, const ConvGeometry& g, cons
 // The images from one on.
 struct Part {
   ConvGeometry g;
-  int64_t first;  // of x's and of y's elements
-  int64_t x_first, y_first;
+  int64_t x_first, y_first;  // elements
 };
 
 template <class F> void each_part(Call& call, const ConvGeometry& g, int64_t bytes, F&& f) {
@@ -100,7 +99,7 @@ template <class F> void each_part(Call& call, const ConvGeometry& g, int64_t byt
   int64_t images = image > 0 && most / image > 1 ? most / image : 1;
   if (images > g.n || g.pointwise()) images = g.n;
   for (int64_t n = 0; n < g.n; n += images) {
-    Part part{g, n, n * g.h * g.w * g.c, n * g.pixels() * g.k};
+    Part part{g, n * g.h * g.w * g.c, n * g.pixels() * g.k};
     if (g.n - n < images) images = g.n - n;
     part.g.n = images;
     f(part);

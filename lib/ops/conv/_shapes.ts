@@ -8,7 +8,8 @@ import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
 import type { Convolution } from "./_convolution.ts";
 import type { Conv2dOptions } from "./conv2d.ts";
-import { extentOf, pairOf, placesOf, sidesOf } from "./_window.ts";
+import { pairOf } from "../_pair.ts";
+import { extentOf, placesOf, sidesOf } from "./_window.ts";
 
 /** Throws unless there is a bias for each of `channels`, or none. */
 export function checkBias(op: string, bias: Tensor | null | undefined, channels: number): void {

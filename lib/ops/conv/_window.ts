@@ -2,9 +2,7 @@
 import { refuse } from "../../core/options.ts";
 import { formatShape, type Shape } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
-
-/** One number for both axes of an image, or one for each: [height, width]. */
-export type Pair = number | readonly [height: number, width: number];
+import type { Pair } from "../_pair.ts";
 
 /**
  * Zeros around an image: on all sides, above and below and beside it, or on each side; `"same"`: as
@@ -25,15 +23,6 @@ export const paddingModes: Record<PaddingMode, true> = {
   replicate: true,
   circular: true,
 };
-
-/** Two whole numbers, each at least `least`. */
-export function pairOf(op: string, name: string, value: Pair, least: number): [number, number] {
-  const pair: readonly unknown[] = Array.isArray(value) ? value : [value, value];
-  if (pair.length !== 2 || !pair.every((x) => Number.isSafeInteger(x) && (x as number) >= least)) {
-    refuse(op, name, value, `an integer of at least ${least}, or two: [height, width]`);
-  }
-  return [pair[0] as number, pair[1] as number];
-}
 
 /** What lies around an image on its four sides. */
 export interface Sides {

@@ -27,7 +27,8 @@ import {
   weightGradient,
 } from "./_convolution.ts";
 import { bordersOf, shapesOf, withBatch, withoutBatch } from "./_shapes.ts";
-import { type Padding, type PaddingMode, paddingModes, type Pair } from "./_window.ts";
+import type { Pair } from "../_pair.ts";
+import { type Padding, type PaddingMode, paddingModes } from "./_window.ts";
 
 /** Options of {@linkcode conv2d}. */
 export interface Conv2dOptions {

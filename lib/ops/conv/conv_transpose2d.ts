@@ -13,7 +13,8 @@ import {
 } from "../_operands.ts";
 import { biased, gradOfInput } from "./_convolution.ts";
 import { checkBias, checkRanks, variantNumber, withBatch, withoutBatch } from "./_shapes.ts";
-import { extentOf, type Pair, pairOf } from "./_window.ts";
+import { type Pair, pairOf } from "../_pair.ts";
+import { extentOf } from "./_window.ts";
 
 /** Options of {@linkcode convTranspose2d}. */
 export interface ConvTranspose2dOptions {

@@ -1,6 +1,6 @@
 import { checkChoice, checkOptions, refuse } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { pairOf } from "./_pair.ts";
+import { pairOf } from "../_pair.ts";
 import type { UpsampleOptions } from "./upsample.ts";
 
 /** As the library numbers them. */

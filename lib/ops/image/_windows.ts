@@ -4,7 +4,7 @@ import { calls } from "../../native/calls.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { UnfoldOptions } from "./fold.ts";
 import type { Kernel } from "./_linear_map.ts";
-import { pairOf } from "./_pair.ts";
+import { pairOf } from "../_pair.ts";
 
 type Two = [height: number, width: number];
 

@@ -3,7 +3,8 @@ import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { linearMap } from "./_linear_map.ts";
-import { checkImages, pairOf } from "./_pair.ts";
+import { pairOf } from "../_pair.ts";
+import { checkImages } from "./_images.ts";
 import { checkWindows, windowsOf } from "./_windows.ts";
 
 /** Options of {@linkcode unfold}: each a number, or [height, width]. */

@@ -15,7 +15,7 @@ import { add, mul } from "../elementwise/binary.ts";
 import { indexSelect } from "../index/index_select.ts";
 import { permute, reshape } from "../shape/movement.ts";
 import { select } from "../shape/select.ts";
-import { checkImages } from "./_pair.ts";
+import { checkImages } from "./_images.ts";
 import { places } from "./_places.ts";
 import { tapsOf } from "./_sampling.ts";
 

@@ -4,7 +4,7 @@ import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { linearMap, planesOf } from "./_linear_map.ts";
-import { checkImages } from "./_pair.ts";
+import { checkImages } from "./_images.ts";
 import { checkUpsample, modes } from "./_upsample.ts";
 
 /** Options of {@linkcode upsample}: `size` or `scaleFactor`, and how. */

@@ -3,7 +3,7 @@ import { drawRandom } from "../../core/random.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, floats } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
-import { checkImages } from "../image/_pair.ts";
+import { checkImages } from "../image/_images.ts";
 import { reshape } from "../shape/movement.ts";
 import { drop } from "./_drop.ts";
 import { probabilityOf } from "./_probability.ts";

@@ -1,6 +1,5 @@
-import { refuse } from "../../core/options.ts";
-import { formatShape, type Shape } from "../../core/shape.ts";
-import { ShapeError } from "../../native/errors.ts";
+// Options that are one number for both axes of an image, or one for each.
+import { refuse } from "../core/options.ts";
 
 /** A number for the height and the width, or one for each. */
 export type Pair = number | readonly [height: number, width: number];
@@ -13,12 +12,4 @@ export function pairOf(op: string, name: string, value: Pair, least: number): [n
     refuse(op, name, value, `a whole number, at least ${least}, or [height, width] of such`);
   }
   return [pair[0]!, pair[1]!];
-}
-
-/** Throws unless a shape is that of images, [n, channels, height, width]. */
-export function checkImages(op: string, shape: Shape): void {
-  if (shape.length === 4) return;
-  throw new ShapeError(
-    `${op}: x is ${formatShape(shape)}; it must be [n, channels, height, width]`,
-  );
 }
