@@ -1,6 +1,7 @@
-// The CPU has no convolutions of its own: im2col's matrix of a few images stays in its caches.
+// Of convolutions the CPU has one kernel of its own, depthwise.h: im2col's matrix of a few images
+// stays in its caches.
 #pragma once
-#include "ops/conv/geometry.h"
+#include "cpu/conv/depthwise.h"
 
 namespace cdn {
 
@@ -8,13 +9,11 @@ template <class... Arguments> bool implicit_conv2d(Arguments&&...) { return fals
 template <class... Arguments> bool implicit_grad_input(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_weight(Arguments&&...) { return false; }
 
-template <class T> struct NoKernels {
+template <class T> struct DirectKernels {
   template <class... Arguments> static bool conv2d(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_input(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_weight(Arguments&&...) { return false; }
 };
-template <class T> using DirectKernels = NoKernels<T>;
-template <class T> using DepthwiseKernels = NoKernels<T>;
 
 template <class T> int64_t columns_ld(const ConvGeometry& g) { return g.group_depth(); }
 template <class... Arguments> bool gather_columns(Arguments&&...) { return false; }
