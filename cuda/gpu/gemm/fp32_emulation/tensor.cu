@@ -98,7 +98,11 @@ __global__ void __launch_bounds__(BLOCK) cut(const __grid_constant__ Both both) 
     join(seen, tensor.seen[mine.part * tensor.pieces + i]);
   seen = joined(seen);
   if (threadIdx.x == 0) {
-    shared_info = info_of(seen);
+    // Without LOST: of so many numbers some always are much smaller than the largest, and what they
+    // lose is nothing beside what float sums of them all lose.
+    const int32_t info = info_of(seen);
+    shared_info =
+        SplitInfo::make(SplitInfo::exponent(info), SplitInfo::marks(info) & ~SplitInfo::LOST);
     if (mine.piece == 0) tensor.info[mine.part] = shared_info;
   }
   __syncthreads();
