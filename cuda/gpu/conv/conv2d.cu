@@ -1,7 +1,9 @@
 #include "gpu/conv/conv2d.h"
 
+#include <optional>
 #include <vector>
 
+#include "gpu/conv/fold.h"
 #include "gpu/conv/kernels.h"
 #include "gpu/gemm/fp32_emulation/tensor.h"
 #include "gpu/gemm/wgmma/launch.h"
@@ -17,7 +19,7 @@ template <class T> using Half = std::conditional_t<is_half<T>, T, float16>;
 // How many float16 stand for an element; 0 where tensor cores are not to be used. Those of floats
 // are as exact as plain sums only for many products.
 template <class T> int planes_of(Precision precision, int64_t products) {
-  constexpr int64_t LEAST = 256;
+  constexpr int64_t LEAST = 128;
   if (is_half<T>) return 1;
   if (!std::is_same_v<T, float> || precision == PRECISION_IEEE) return 0;
   if (precision == PRECISION_FLOAT32) return products < LEAST ? 0 : 2;
@@ -39,6 +41,8 @@ Im2ColWalk walk_of(const ConvGeometry& g, const Im2ColImages& x, bool turned) {
   walk.in_w = static_cast<int32_t>(x.w);
   walk.in_h = static_cast<int32_t>(x.h);
   walk.channels = static_cast<int32_t>(x.channels);
+  walk.pixel = static_cast<int32_t>(x.pixel);
+  walk.line = static_cast<int32_t>(x.line);
   walk.stride_h = static_cast<int32_t>(x.stride_h);
   walk.stride_w = static_cast<int32_t>(x.stride_w);
   walk.first_h = static_cast<int32_t>(x.first_h);
@@ -58,6 +62,8 @@ Im2ColImages images_of(const ConvGeometry& g) {
           g.h,
           g.w,
           g.c,
+          g.c,
+          g.w * g.c,
           g.p,
           g.q,
           -g.pad_h,
@@ -143,7 +149,7 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
 // dy's images as a gradient of x with a stride of 1 walks them; first: of the last tap.
 Im2ColImages images_of_gradient(const ConvGeometry& g, int64_t first_h, int64_t first_w) {
   const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
-  return {nullptr,          g.n, g.p, g.q,    g.k,   g.h, g.w, first_h - span_h,
+  return {nullptr,          g.n, g.p, g.q,    g.k,   g.k, g.q * g.k, g.h, g.w, first_h - span_h,
           first_w - span_w, 1,   1,   span_h, span_w};
 }
 
@@ -252,15 +258,45 @@ void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy
   each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{classes, dx, parts});
 }
 
-// Sums [tap, k, c] as gradients [k, tap, c].
+// Sums [tap, k, cols] as gradients [k, tap, c]; by lines, three taps are columns, of 64 channels at
+// a time.
 template <class T> struct StoreFilters {
   T* dw;
-  int64_t taps, k, c;
+  int64_t taps, k, c, cols;
+  bool by_lines;
   __device__ __forceinline__ void operator()(int64_t i, const Pack<float, 1>& sum) const {
-    const int64_t line = quotient(i, c), tap = quotient(line, k);
-    dw[((line - tap * k) * taps + tap) * c + (i - line * c)] = static_cast<T>(sum.v[0]);
+    const int64_t line = quotient(i, cols), col = i - line * cols;
+    int64_t tap = quotient(line, k), channel = col;
+    const int64_t filter = line - tap * k;
+    if (by_lines) tap = tap * 3 + col % 192 / 64, channel = col / 192 * 64 + col % 64;
+    if (channel < c) dw[(filter * taps + tap) * c + channel] = static_cast<T>(sum.v[0]);
   }
 };
+
+// The images of the forward pass, as they are or folded.
+template <class T> struct Walked {
+  ConvGeometry g;
+  Im2ColImages walk;
+  const T* x;
+  int64_t count;
+  std::optional<ConvFold> fold;
+};
+template <class T> std::optional<Walked<T>> walked(Call& call, const ConvGeometry& g, const T* x) {
+  Walked<T> images{g, images_of(g), x, g.x_count(), {}};
+  if (ConvFold::suits(g)) {
+    const ConvFold& fold = images.fold.emplace(g);
+    images = {fold.g, images_of(fold.g), nullptr, fold.count(), fold};
+    fold.place(images.walk);
+  }
+  images.walk.data = images.x;
+  if (!suits(call, images.g) || !fits(images.walk)) return {};
+  if (images.fold) {
+    T* folded = call.scratch<T>(images.count);
+    each(call, images.count / ConvFold::PIXEL, FoldImages<T>{*images.fold, folded, x});
+    images.walk.data = images.x = folded;
+  }
+  return images;
+}
 
 }  // namespace
 
@@ -268,11 +304,17 @@ template <class T>
 bool implicit_conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
                      const Epilogue& epilogue, Precision precision) {
   const int planes = planes_of<T>(precision, g.group_depth());
-  Im2ColImages images = images_of(g);
-  images.data = x;
-  if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w)) return false;
-  const auto [a, b] = taken(call, x, g.n, g.x_count(), w, g.w_count(), planes);
-  multiply(call, g, images, x, a, w, b, false, epilogue, planes);
+  if (planes == 0 || !aligned16(w)) return false;
+  const auto images = walked(call, g, x);
+  if (!images) return false;
+  const int64_t w_count = images->g.w_count();
+  if (images->fold) {
+    T* folded = call.scratch<T>(w_count);
+    each(call, w_count, FoldFilters<T, false>{*images->fold, folded, w});
+    w = folded;
+  }
+  const auto [a, b] = taken(call, images->x, g.n, images->count, w, w_count, planes);
+  multiply(call, images->g, images->walk, images->x, a, w, b, false, epilogue, planes);
   return true;
 }
 
@@ -300,23 +342,36 @@ bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, 
 }
 
 template <class T>
-bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T* x,
+bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy, const T* of_x,
                           Precision precision) {
-  const int64_t pixels = g.n * g.pixels();
-  const int planes = planes_of<T>(precision, pixels);
-  Lines grads{dy, g.k, pixels, g.k, 1, 0};
-  Im2ColImages images = images_of(g);
-  images.data = x;
-  if (planes == 0 || !suits(call, g) || !fits(images) || !fits(grads)) return false;
-  const Problem problem{g.taps(), g.k, g.c, pixels};
-  const Extents extents{{128, 128}, {64, 64}};
-  const WgmmaPlan plan = plan_of(call, extents, planes, problem, false, 2 + 4 * is_half<T>);
+  const int planes = planes_of<T>(precision, of.n * of.pixels());
+  if (planes == 0 || of.k % 8 != 0 || !aligned16(dy)) return false;
+  const auto walked_x = walked(call, of, of_x);
+  if (!walked_x) return false;
+  const auto& [g, walk_x, x, x_count, fold] = *walked_x;
+  // All taps of a line together, where that saves more than the two pixels cost that are added to
+  // each line.
+  constexpr int64_t TAPS = 3, LEAST = 14, LEAST_OF_MANY = 6, MANY = 8192;
+  const bool by_lines = g.s == TAPS && g.stride_h == 1 && g.stride_w == 1 && g.dilation_w == 1 &&
+                        (g.q >= LEAST || (g.q >= LEAST_OF_MANY && g.n * g.pixels() >= MANY)) &&
+                        (planes == 1 || g.k <= 64) && g.n * g.p * (g.q + TAPS - 1) <= MOST;
+  const int64_t width = g.q + (by_lines ? TAPS - 1 : 0), pixels = g.n * g.p * width;
+  Im2ColImages images = walk_x;
+  if (by_lines) images.width = width, images.span_w = 0;
+  auto grads_at = [&](const void* data) {
+    return Im2ColImages{data, g.n, g.p, g.q, g.k, g.k, g.q * g.k, g.p, width, 0, 0, 1, 1, 0, 0};
+  };
+  const Problem problem = by_lines ? Problem{g.r, g.k, ceil_div(g.c, 64) * 64 * TAPS, pixels}
+                                   : Problem{g.taps(), g.k, g.c, pixels};
+  const Extents extents =
+      by_lines ? Extents{{128, 64 * TAPS}, {64, 64 * TAPS}} : Extents{{128, 128}, {64, 64}};
+  const WgmmaPlan plan =
+      plan_of(call, extents, planes, problem, false, 2 + by_lines + 4 * is_half<T>);
   WgmmaWork work{};
   work.im2col = walk_of(g, images, false);
   work.planes_apart_a = 1;
   work.planes_apart_b = static_cast<int32_t>(g.n);
-  const auto [a, b] = taken(call, dy, 1, g.y_count(), x, g.x_count(), planes);
-  grads.data = a.data, grads.count = planes, grads.step = g.y_count();
+  const auto [a, b] = taken(call, dy, 1, g.y_count(), x, x_count, planes);
   images.data = b.data, images.n *= planes;
   if constexpr (!is_half<T>) {
     work.cut.a_info = a.info, work.cut.b_info = b.info;
@@ -328,14 +383,23 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
                   false};
   how.least_shared = INT32_MAX;  // its loader does not
   how.keeps_pieces = true;
-  if (is_half<T>) how.out = {dw, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
-  const float* pieces = launch_wgmma<T, T>(call, how, work, dw, [&](int) {
-    return WgmmaMaps{tensor_map(grads, 64), im2col_map(images, 64)};
+  T* const to = fold ? call.scratch<T>(g.w_count()) : dw;
+  if (is_half<T> && !by_lines) how.out = {to, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  const float* pieces = launch_wgmma<T, T>(call, how, work, to, [&](int) {
+    const Lines lines{a.data, g.k, pixels, g.k, planes, g.y_count()};
+    WgmmaMaps maps{by_lines ? im2col_map(grads_at(a.data), 64) : tensor_map(lines, 64),
+                   im2col_map(images, by_lines ? 64 + TAPS - 1 : 64)};
+    if (by_lines && planes == 2)
+      maps.c = im2col_map(grads_at(static_cast<const uint16_t*>(a.data) + g.y_count()), 64);
+    return maps;
   });
+  const auto [matrices, k, cols, depth] = problem;
+  const int64_t count = matrices * k * cols;
   if (pieces)
-    launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(g.w_count()),
-           StoreFilters<T>{dw, g.taps(), g.k, g.c}, pieces, g.w_count(),
+    launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(count),
+           StoreFilters<T>{to, g.taps(), k, g.c, cols, by_lines}, pieces, count,
            plan.k.joined ? 1 : plan.k.splits);
+  if (fold) each(call, g.w_count(), FoldFilters<T, true>{*fold, to, dw});
   return true;
 }
 

@@ -11,11 +11,8 @@ WgmmaKernel conv_split_kernel(int planes, WgmmaExtent tile, bool b_mn, bool fuse
 }
 
 WgmmaKernel conv_split_grad_weight_kernel(int planes, WgmmaExtent tile) {
-  if (planes == 2)
-    return tile.bn == 128 ? conv_grad_weight_kernel<float16, 128, 128, 3, 2, true>()
-                          : conv_grad_weight_kernel<float16, 64, 64, 6, 2, true>();
-  return tile.bn == 128 ? conv_grad_weight_kernel<float16, 128, 128, 6, 1, true>()
-                        : conv_grad_weight_kernel<float16, 64, 64, 8, 1, true>();
+  return planes == 2 ? conv_grad_weight_kernel<float16, 2, true>(tile)
+                     : conv_grad_weight_kernel<float16, 1, true>(tile);
 }
 
 }  // namespace cdn

@@ -8,6 +8,7 @@ namespace cdn {
 
 template <class Tile> struct ConvLoader;
 template <class Tile> struct ConvGradWeightLoader;
+template <class Tile> struct ConvGradWeightLineLoader;
 
 #if defined(CDN_HOPPER)
 
@@ -29,7 +30,7 @@ __device__ __forceinline__ float pixel_value(const float* x, const Im2ColWalk& w
   const int row = pixel.row + u, column = pixel.column + v;
   const bool inside = row >= 0 && row < walk.in_h && column >= 0 && column < walk.in_w;
   const int64_t line = (int64_t)pixel.image * walk.in_h + row;
-  return inside ? x[(line * walk.in_w + column) * walk.channels + channel] : 0.0f;
+  return inside ? x[line * walk.line + (int64_t)column * walk.pixel + channel] : 0.0f;
 }
 
 // A convolution of floats as it is defined; see ExactProduct. Images have a scale each, the filters
@@ -62,7 +63,7 @@ template <class Tile> struct ConvLoader {
   static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace&) {
     return {w};
   }
-  const CUtensorMap *map_a, *map_b;
+  WgmmaOperands maps;
   const WgmmaWork& w;
   int rank;
   WgmmaPlace at = {};
@@ -82,14 +83,14 @@ template <class Tile> struct ConvLoader {
     const int u = walk.row_of(r) * walk.dilation_h, v = walk.column_of(s) * walk.dilation_w;
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      hopper::load_im2col(a + plane * Tile::A_ELEMENTS, map_a, landed, channel, pixel.column,
+      hopper::load_im2col(a + plane * Tile::A_ELEMENTS, maps.a, landed, channel, pixel.column,
                           pixel.row, pixel.image + plane * w.planes_apart_a, v, u);
     next();
   }
   __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, map_b, landed, at.col,
+      load_operand<Tile::BN, Tile::B_MN>(b + plane * Tile::B_ELEMENTS, maps.b, landed, at.col,
                                          channel, tap + plane * w.planes_apart_b, w.cluster > 1,
                                          rank);
     next();
@@ -123,7 +124,7 @@ template <class Tile> struct ConvGradWeightLoader {
     return {w, at.z / w.im2col.taps_w * w.im2col.dilation_h,
             at.z % w.im2col.taps_w * w.im2col.dilation_w};
   }
-  const CUtensorMap *map_a, *map_b;
+  WgmmaOperands maps;
   const WgmmaWork& w;
   int rank;
   WgmmaPlace at = {};
@@ -132,7 +133,7 @@ template <class Tile> struct ConvGradWeightLoader {
   __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row, step * 64,
+      load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, maps.a, landed, at.row, step * 64,
                                    plane * w.planes_apart_a, false, 0);
   }
   __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
@@ -142,9 +143,61 @@ template <class Tile> struct ConvGradWeightLoader {
     for (int plane = 0; plane < Tile::PLANES; plane++)
 #pragma unroll
       for (int i = 0; i < Tile::BN; i += 64)
-        hopper::load_im2col(b + plane * Tile::B_ELEMENTS + i * 64, map_b, landed, at.col + i,
+        hopper::load_im2col(b + plane * Tile::B_ELEMENTS + i * 64, maps.b, landed, at.col + i,
                             pixel.column, pixel.row, pixel.image + plane * w.planes_apart_b, tap.v,
                             tap.u);
+  }
+};
+
+// The same, of the three taps of a filter's line at once, with a stride of 1. Pixels are counted as
+// if lines were two longer: x's then follow one another from tap to tap, and the two of dy that are
+// not there are zeros.
+struct ExactConvGradWeightLine {
+  const WgmmaWork& w;
+  int u;
+  __device__ __forceinline__ int32_t a_info(int64_t) const { return w.cut.a_info[0]; }
+  __device__ __forceinline__ int32_t b_info(int64_t) const { return w.cut.b_info[0]; }
+  __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
+    const Im2ColWalk& walk = w.im2col;
+    const Im2ColPixel pixel(walk, (uint32_t)k);
+    const int q = pixel.column - walk.first_w, p = pixel.row - walk.first_h,
+              lines = walk.pixels / walk.width;
+    const int64_t channel = col / 192 * 64 + col % 64;
+    if (q >= walk.width - 2 || channel >= walk.channels) return sum;
+    const int64_t own = ((int64_t)pixel.image * lines + p) * (walk.width - 2) + q;
+    return fmaf(w.cut.a.data[own * w.m + row],
+                pixel_value(w.cut.b.data, walk, pixel, u, (int)(col % 192) / 64, channel), sum);
+  }
+};
+
+template <class Tile> struct ConvGradWeightLineLoader {
+  using Exact = ExactConvGradWeightLine;
+  static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
+    return {w, at.z * w.im2col.dilation_h};
+  }
+  WgmmaOperands maps;  // c: of a's second plane
+  const WgmmaWork& w;
+  int rank;
+  WgmmaPlace at = {};
+
+  __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
+  __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
+    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+#pragma unroll
+      for (int i = 0; i < Tile::BM; i += 64)
+        hopper::load_im2col(a + plane * Tile::A_ELEMENTS + i * 64, plane ? maps.c : maps.a, landed,
+                            at.row + i, pixel.column - w.im2col.first_w,
+                            pixel.row - w.im2col.first_h, pixel.image, 0, 0);
+  }
+  __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
+    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
+#pragma unroll
+    for (int plane = 0; plane < Tile::PLANES; plane++)
+      hopper::load_im2col(b + plane * Tile::B_ELEMENTS, maps.b, landed, at.col / Tile::TAPS,
+                          pixel.column, pixel.row, pixel.image + plane * w.planes_apart_b, 0,
+                          at.z * w.im2col.dilation_h);
   }
 };
 

@@ -23,6 +23,7 @@ struct Im2ColWalk {
   int32_t taps, taps_w;  // of a filter, and of one of its lines
   int32_t width, pixels;
   int32_t in_w, in_h, channels;  // of the input
+  int32_t pixel, line;           // from one to the next there, in elements
   int32_t stride_h, stride_w, first_h, first_w, dilation_h, dilation_w;
   bool turned;  // the filters' taps are met in the opposite order
   Divisor by_width, by_pixels;
@@ -66,19 +67,25 @@ template <int BM, int BN> struct WgmmaSums {
   static __device__ __forceinline__ int place(int row, int col) { return row * PITCH + col; }
 };
 
+// TAPS > 1: b's columns are 64 channels at each of TAPS neighbouring pixels, and its lines pixels:
+// the columns of a tap begin a line below those of the tap before, so that all are read from the
+// same 64 + TAPS - 1 lines.
 template <class T_, int BM_, int BN_, int STAGES_, int PLANES_, bool SCALED_, bool A_MN_,
-          bool B_MN_>
+          bool B_MN_, int TAPS_ = 1>
 struct WgmmaTile {
   using T = T_;
   static constexpr int BM = BM_, BN = BN_, BK = 64, STAGES = STAGES_, PLANES = PLANES_,
-                       CONSUMERS = BM / 64;
+                       CONSUMERS = BM / 64, TAPS = TAPS_;
   static constexpr bool SCALED = SCALED_, A_MN = A_MN_, B_MN = B_MN_;
+  static_assert(TAPS == 1 || (B_MN && BN == TAPS * 64), "columns are taps");
   static constexpr int THREADS = 128 * (CONSUMERS + 1);
-  static constexpr int A_ELEMENTS = BM * BK, B_ELEMENTS = BN * BK;  // of one plane
+  // Of one plane: what comes, and the room for it.
+  static constexpr int A_ELEMENTS = BM * BK, B_LOADED = (TAPS == 1 ? BN : 64 + TAPS - 1) * BK,
+                       B_ELEMENTS = (B_LOADED + 511) / 512 * 512;
   static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
   static constexpr int OUT_COLS =
       BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
-  static constexpr int OUT_BYTES = SCALED ? 0 : BM * OUT_COLS * 2;
+  static constexpr int OUT_BYTES = SCALED || TAPS > 1 ? 0 : BM * OUT_COLS * 2;
   static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
   static constexpr int SHARED_BYTES =
       STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
@@ -151,13 +158,18 @@ __device__ __forceinline__ void load_operand(T* to, const CUtensorMap* map, uint
   }
 }
 
+// c's map is free for an operand where c is not written by it.
+struct WgmmaOperands {
+  const CUtensorMap *a, *b, *c;
+};
+
 // Both operands' part of a stage: the boxes at one step of k.
 template <class Tile> struct ProductLoader {
   using Exact = ExactProduct;
   static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
     return {w.cut, at.z, w.m, w.n};
   }
-  const CUtensorMap *map_a, *map_b;
+  WgmmaOperands maps;
   const WgmmaWork& w;
   int rank;
   WgmmaPlace at = {};
@@ -166,7 +178,7 @@ template <class Tile> struct ProductLoader {
   __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, map_a, landed, at.row,
+      load_operand<Tile::BM, Tile::A_MN>(a + plane * Tile::A_ELEMENTS, maps.a, landed, at.row,
                                          step * Tile::BK,
                                          at.z * w.a_moves + plane * w.planes_apart_a, false, 0);
   }
@@ -174,7 +186,7 @@ template <class Tile> struct ProductLoader {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
       load_operand<Tile::BN, Tile::B_MN>(
-          b + plane * Tile::B_ELEMENTS, map_b, landed, at.col, step * Tile::BK,
+          b + plane * Tile::B_ELEMENTS, maps.b, landed, at.col, step * Tile::BK,
           at.z * w.b_moves + plane * w.planes_apart_b, w.cluster > 1, rank);
   }
 };
@@ -201,7 +213,7 @@ __device__ __forceinline__ void wgmma_load(Loader loader, const WgmmaWork& w,
       else
         barrier_wait(&empty[pipe.stage], pipe.phase ^ 1);
       uint64_t* const landed = &full[pipe.stage];
-      barrier_expect(landed, (OF_A ? Tile::A_ELEMENTS : Tile::B_ELEMENTS) * Tile::PLANES * 2);
+      barrier_expect(landed, (OF_A ? Tile::A_ELEMENTS : Tile::B_LOADED) * Tile::PLANES * 2);
       typename Tile::T* a = stages + pipe.stage * (Tile::STAGE_BYTES / 2);
       if constexpr (OF_A)
         loader.load_a(a, landed, step);
@@ -240,9 +252,10 @@ template <class Tile> struct WgmmaStages : hopper::PipelineState<Tile::STAGES> {
 template <class Tile, int COUNT>
 __device__ __forceinline__ void multiply_16(float (&d)[COUNT], const typename Tile::T* a,
                                             const typename Tile::T* b, int kk, bool accumulate) {
-  constexpr int NEXT = 64 * Tile::BK * 2, ALONG_MN = 16 * 64, ALONG_K = 16;
+  constexpr int NEXT = 64 * Tile::BK * 2, LINE = 128, ALONG_MN = 16 * 64, ALONG_K = 16;
   uint64_t from_a = hopper::matrix_at(a + kk * (Tile::A_MN ? ALONG_MN : ALONG_K), Tile::A_MN, NEXT);
-  uint64_t from_b = hopper::matrix_at(b + kk * (Tile::B_MN ? ALONG_MN : ALONG_K), Tile::B_MN, NEXT);
+  uint64_t from_b = hopper::matrix_at(b + kk * (Tile::B_MN ? ALONG_MN : ALONG_K), Tile::B_MN,
+                                      Tile::TAPS == 1 ? NEXT : LINE);
   hopper::wgmma<Tile::A_MN, Tile::B_MN>(typename Tile::T{}, d, from_a, from_b, accumulate);
 }
 
@@ -296,6 +309,40 @@ __device__ __forceinline__ void wgmma_split_sum(float (&sum)[COUNT], WgmmaStages
   }
 #pragma unroll
   for (int i = 0; i < COUNT; i++) sum[i] += small[i] * 0x1p-11f;
+}
+
+// The same in fewer registers, for wide tiles: the small terms are made first, and the large one is
+// added to them, for 64 of k.
+template <class Tile, int COUNT>
+__device__ __forceinline__ void wgmma_split_sum_by_turns(float (&sum)[COUNT], WgmmaStages<Tile>& s,
+                                                         int consumer, int steps) {
+  using namespace hopper;
+  float part[COUNT];
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) sum[i] = 0;
+  for (int step = 0; step < steps; step++) {
+    s.wait();
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++) {
+      multiply_16<Tile>(part, s.a(0, consumer), s.b(1), kk, kk > 0);
+      multiply_16<Tile>(part, s.a(1, consumer), s.b(0), kk, true);
+    }
+    wgmma_commit();
+    wgmma_wait<0>();
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) part[i] *= 0x1p-11f;
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < Tile::BK / 16; kk++)
+      multiply_16<Tile>(part, s.a(0, consumer), s.b(0), kk, true);
+    wgmma_commit();
+    wgmma_wait<0>();
+    s.release(s.stage);
+    s.next();
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) sum[i] += part[i];
+  }
 }
 
 // Where a thread's accumulators lie in the tile: register i is row + 8 (i / 2 % 2), column 8 (i /
@@ -537,7 +584,7 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
   let_next_kernel_start();
   if (group == 0) {
     if (Tile::CONSUMERS > 1) lower_registers<40>();
-    const Loader<Tile> loader{&map_a, &map_b, w, (int)rank};
+    const Loader<Tile> loader{{&map_a, &map_b, &map_c}, w, (int)rank};
     if (threadIdx.x == 0) wgmma_load<Tile, true>(loader, w, stages, full, empty, rank);
     if (threadIdx.x == 32) wgmma_load<Tile, false>(loader, w, stages, full, empty, rank);
     __syncwarp();
@@ -554,7 +601,9 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       const typename Loader<Tile>::Exact exact = Loader<Tile>::exact(w, at);
       std::conditional_t<Tile::SCALED, WgmmaScales<Tile>, Nothing> own_scales(exact, w, at);
       float d[Tile::BN / 2];
-      if constexpr (Tile::PLANES == 2)
+      if constexpr (Tile::PLANES == 2 && Tile::BN > 128)
+        wgmma_split_sum_by_turns<Tile>(d, s, consumer, at.last_step - at.first_step);
+      else if constexpr (Tile::PLANES == 2)
         wgmma_split_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
@@ -599,7 +648,9 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           break;
         }
       }
-      if constexpr (!Tile::SCALED && !FUSED) {
+      if constexpr (!Tile::SCALED && Tile::TAPS > 1) {
+        store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
+      } else if constexpr (!Tile::SCALED && !FUSED) {
         T* part = parts + consumer * 64 * Tile::OUT_COLS;
         if (w.boxes_out)
           store_boxes<Tile>(d, &map_c, part, consumer, at.row, at.col, at.z);

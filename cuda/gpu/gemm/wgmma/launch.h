@@ -52,7 +52,7 @@ inline FamilyCost wgmma_family() {
 inline bool fuses(const Epilogue* epilogue) { return epilogue && !epilogue->plain(); }
 
 struct WgmmaMaps {
-  CUtensorMap a, b;
+  CUtensorMap a, b, c = a;  // c: of the result, unless an operand takes its place
 };
 
 struct WgmmaLaunch {
@@ -101,12 +101,12 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
   const Lines out = apart ? how.out : Lines{c, n, m, n, batch, m * n};
   w.boxes_out = !w.float_out && !w.one_item && fits(out);
   WgmmaMaps in = maps(w.cluster);
-  CUtensorMap map_c = w.boxes_out ? tensor_map(out, 64) : in.a;
+  if (w.boxes_out) in.c = tensor_map(out, 64);
   const int cluster = w.cluster * w.joined;
   const int64_t blocks = static_cast<int64_t>(w.grid.rows) * w.grid.cols * w.batch *
                          (plan.k.joined ? 1 : w.splits) * cluster,
                 most = w.one_item ? blocks : processors / cluster * cluster;
-  void* arguments[] = {&in.a, &in.b, &map_c, &w};
+  void* arguments[] = {&in.a, &in.b, &in.c, &w};
   launch(call, how.kernel.function,
          {static_cast<unsigned>(std::min(blocks, most)), static_cast<unsigned>(how.kernel.threads),
           how.kernel.shared_bytes, cluster, true},

@@ -62,7 +62,7 @@ int64_t upper(int64_t places, int64_t stride, int64_t first, int64_t size) {
 bool fits(const Im2ColImages& x) {
   constexpr int64_t MOST_STRIDE = 8, MOST_OFFSET = 255, MOST = INT32_MAX;
   auto corner = [](int64_t c) { return c >= -128 && c <= 127; };
-  return x.channels % 8 == 0 && aligned16(x.data) && x.stride_h <= MOST_STRIDE &&
+  return x.channels % 8 == 0 && x.pixel % 8 == 0 && x.line % 8 == 0 && aligned16(x.data) && x.stride_h <= MOST_STRIDE &&
          x.stride_w <= MOST_STRIDE && x.span_h <= MOST_OFFSET && x.span_w <= MOST_OFFSET &&
          corner(x.first_h) && corner(x.first_w) &&
          corner(upper(x.height, x.stride_h, x.first_h, x.h)) &&
@@ -75,8 +75,8 @@ CUtensorMap im2col_map(const Im2ColImages& x, int pixels) {
   CUtensorMap map;
   cuuint64_t extents[4] = {(cuuint64_t)x.channels, (cuuint64_t)x.w, (cuuint64_t)x.h,
                            (cuuint64_t)x.n};
-  cuuint64_t bytes[3] = {extents[0] * 2, extents[0] * extents[1] * 2,
-                         extents[0] * extents[1] * extents[2] * 2};
+  cuuint64_t bytes[3] = {(cuuint64_t)x.pixel * 2, (cuuint64_t)x.line * 2,
+                         (cuuint64_t)(x.line * x.h) * 2};
   // Innermost first, as the extents.
   int low[2] = {(int)x.first_w, (int)x.first_h},
       high[2] = {(int)upper(x.width, x.stride_w, x.first_w, x.w),

@@ -21,10 +21,10 @@ CUtensorMap tensor_map(const Lines& x, int height);
 
 // Images [n, h, w, channels], walked from place to place of a filter's first tap: `width` places of
 // a line, the first at column first_w and line first_h, `stride` apart. The last tap is `span`
-// further.
+// further. Pixels and lines are so many elements apart, a multiple of 8: pixels may overlap.
 struct Im2ColImages {
   const void* data;
-  int64_t n, h, w, channels;
+  int64_t n, h, w, channels, pixel, line;
   int64_t height, width, first_h, first_w, stride_h, stride_w, span_h, span_w;
 };
 
