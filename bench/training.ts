@@ -3,6 +3,7 @@ import {
   crossEntropy,
   type DeviceName,
   type DType,
+  keep,
   memory,
   type nn,
   noGrad,
@@ -38,7 +39,7 @@ export class Training {
     this.#model = model;
     this.#device = device;
     this.#optimizer = new optim.SGD(model.parameters(), { lr: 0.01, momentum: 0.9 });
-    this.images = randn(shape, { device, dtype }).to({ format: "channelsLast" });
+    this.images = scope(() => keep(randn(shape, { device, dtype }).to({ format: "channelsLast" })));
     this.#targets = randint(0, classes, [shape[0]!], { device });
   }
 
