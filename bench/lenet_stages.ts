@@ -199,9 +199,7 @@ function counted(device: DeviceName, step: () => void): Partial<StageRow> {
 
 const rows: StageRow[] = [];
 console.log(`LeNet-5 on MNIST, an epoch in batches of ${batch}, on ${info.name}\n`);
-console.log(
-  "| stage | s | x before | x first | blocks a step, from the driver | MB a step, at once | notes |",
-);
+console.log("| stage | s | x before | x first | blocks a step, new | MB a step, at once | notes |");
 console.log("| --- | --: | --: | --: | --: | --: | --- |");
 for (const run of [loops, ...stages.map((stage) => () => measured(stage))]) {
   const row = await run();

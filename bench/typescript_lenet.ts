@@ -5,7 +5,7 @@ type Numbers = Float32Array<ArrayBuffer>;
 /** A step back: takes the gradient of the result, gives that of the input. */
 type Back = (dy: Numbers) => Numbers;
 
-/** Parameters and their gradients, in the order of lenet5()'s. */
+/** The network, with parameters in the order of lenet5()'s. */
 export class TypescriptLeNet {
   readonly parameters: Numbers[];
 
@@ -27,9 +27,10 @@ export class TypescriptLeNet {
     x = run(maxPool(run(relu(x)), n * 6, 28));
     x = run(conv(x, [n, 6, 14], [16, 5, 0], at(2), at(3)));
     x = run(maxPool(run(relu(x)), n * 16, 10));
-    x = run(relu(run(linear(x, n, at(4), at(5)))));
-    x = run(relu(run(linear(x, n, at(6), at(7)))));
-    x = run(linear(x, n, at(8), at(9)));
+    // linear layers: images of one pixel
+    x = run(relu(run(conv(x, [n, 400, 1], [120, 1, 0], at(4), at(5)))));
+    x = run(relu(run(conv(x, [n, 120, 1], [84, 1, 0], at(6), at(7)))));
+    x = run(conv(x, [n, 84, 1], [10, 1, 0], at(8), at(9)));
     const { loss, dx } = crossEntropy(x, classes);
     backs.reduceRight((dy, back) => back(dy), dx);
     this.parameters.forEach((p, i) => p.forEach((value, j) => p[j] = value - lr * grads[i]![j]!));
@@ -48,8 +49,7 @@ function conv(
 ): [Numbers, Back] {
   const out = size + 2 * padding - taps + 1;
   const y = new Float32Array(n * k * out * out), dx = new Float32Array(x.length);
-  // each(y's place, what is added to it or, without dy, asked of it)
-  const each = (dy?: Numbers) => {
+  const each = (dy?: Numbers) => { // the sums, or with dy their gradients
     for (let at = 0, i = 0; i < n; i++) {
       for (let f = 0; f < k; f++) {
         for (let p = 0; p < out; p++) {
@@ -108,32 +108,6 @@ function maxPool(x: Numbers, images: number, size: number): [Numbers, Back] {
   return [y, (dy) => {
     const dx = new Float32Array(x.length);
     dy.forEach((g, i) => dx[places[i]!]! += g);
-    return dx;
-  }];
-}
-
-function linear(x: Numbers, n: number, [w, dw]: Parameter, [b, db]: Parameter): [Numbers, Back] {
-  const features = x.length / n, out = b.length;
-  const y = new Float32Array(n * out);
-  for (let i = 0; i < n; i++) {
-    for (let o = 0; o < out; o++) {
-      let sum = b[o]!;
-      for (let f = 0; f < features; f++) sum += x[i * features + f]! * w[o * features + f]!;
-      y[i * out + o] = sum;
-    }
-  }
-  return [y, (dy) => {
-    const dx = new Float32Array(x.length);
-    for (let i = 0; i < n; i++) {
-      for (let o = 0; o < out; o++) {
-        const g = dy[i * out + o]!;
-        db[o]! += g;
-        for (let f = 0; f < features; f++) {
-          dw[o * features + f]! += g * x[i * features + f]!;
-          dx[i * features + f]! += g * w[o * features + f]!;
-        }
-      }
-    }
     return dx;
   }];
 }

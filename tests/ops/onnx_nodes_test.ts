@@ -79,74 +79,50 @@ function convolution(node: Node, x: Tensor, w: Tensor, b?: Tensor): Tensor {
 }
 
 function transposed(node: Node, x: Tensor, w: Tensor, b?: Tensor): Tensor {
-  if (x.rank === 3) { // an image of height 1
-    const one = (name: string, value: number) => {
-      const given = numbers(node.attributes[name]);
-      return given ? { [name]: [value, ...given] } : {};
-    };
-    const attributes = { ...node.attributes, ...one("strides", 1), ...one("dilations", 1) };
-    return line(transposed({ ...node, attributes }, flat(x), flat(w), b));
-  }
+  if (x.rank === 3) return line(transposed(node, flat(x), flat(w), b)); // without attributes
   const { attributes: a } = node;
   const size = x.shape.slice(2);
   const { stride, dilation, extent, groups } = windows(node, size, w.shape.slice(2));
   const more = numbers(a.output_padding) ?? [0, 0];
-  const whole = size.map((n, i) => (n - 1) * stride[i]! + extent[i]! + more[i]!);
-  const same = `${a.auto_pad ?? ""}`.startsWith("SAME");
-  const wanted = numbers(a.output_shape) ?? (same ? size.map((n, i) => n * stride[i]!) : undefined);
-  const pads: Pads = size.map((_, i) => {
-    const given = numbers(a.pads);
-    if (!wanted) return [given?.[i] ?? 0, given?.[i + 2] ?? 0];
-    const total = whole[i]! - wanted[i]!, less = Math.floor(total / 2);
-    return a.auto_pad === "SAME_LOWER" ? [total - less, less] : [less, total - less];
+  const wanted = numbers(a.output_shape) ??
+    (a.auto_pad === "SAME_UPPER" ? size.map((n, i) => n * stride[i]!) : undefined);
+  const pads: Pads = size.map((n, i) => {
+    if (!wanted) return [numbers(a.pads)?.[i] ?? 0, numbers(a.pads)?.[i + 2] ?? 0];
+    const total = (n - 1) * stride[i]! + extent[i]! + more[i]! - wanted[i]!;
+    return [Math.floor(Math.max(0, total) / 2), total - Math.floor(Math.max(0, total) / 2)];
   });
+  // What is negative is more of the result; what is not the same on both sides is cut off.
+  const outputPadding = pair(pads.map(([, after], i) => more[i]! + Math.max(0, -after)));
+  const even = pads.every(([before, after]) => before === after);
+  const padding = pair(pads.map(([before]) => even ? before : 0));
   const options = { stride: pair(stride), dilation: pair(dilation), groups };
-  if (pads.every(([before, after]) => before === after && before >= 0)) {
-    const padding = pair(pads.map(([before]) => before));
-    return convTranspose2d(x, w, b, { ...options, padding, outputPadding: pair(more) });
-  }
-  const outputPadding = pair(
-    pads.map(([before, after], i) => more[i]! + Math.max(0, -before - after)),
-  );
-  const y = convTranspose2d(x, w, b, { ...options, outputPadding });
-  const kept = pads.map(([before, after]): Pads[0] =>
-    before + after < 0 ? [0, 0] : [-before, -after]
-  );
-  return pad(y, [[0, 0], [0, 0], ...kept]);
+  const y = convTranspose2d(x, w, b, { ...options, padding, outputPadding });
+  const cut = pads.map(([before, after]): Pads[0] => [-before, -Math.max(0, after)]);
+  return even ? y : pad(y, [[0, 0], [0, 0], ...cut]);
 }
 
 function pooled(node: Node, x: Tensor): Tensor[] {
   const { attributes: a } = node;
-  const max = node.kind === "MaxPool";
-  const { kernel, stride, dilation, pads } = windows(
-    node,
-    x.shape.slice(2),
-    numbers(a.kernel_shape)!,
-  );
+  const found = windows(node, x.shape.slice(2), numbers(a.kernel_shape)!);
+  const { kernel, stride, dilation, pads } = found;
   const simple = pads.every(([before, after], i) => before === after && 2 * before <= kernel[i]!);
-  const countIncludePad = a.count_include_pad === 1;
   const around = (x: Tensor, value: number) =>
     simple ? x : pad(x, [[0, 0], [0, 0], ...pads], { value });
-  const of = <T>(list: readonly T[]) => list.length === 1 ? list[0]! : list;
+  const of = (list: readonly number[]) => (list.length === 1 ? list[0] : list) as number;
   const options = {
-    kernelSize: of(kernel),
-    stride: of(stride),
-    padding: of(pads.map(([before]) => simple ? before : 0)),
-    ceilMode: a.ceil_mode === 1,
+    ...{ kernelSize: of(kernel), stride: of(stride), ceilMode: a.ceil_mode === 1 },
+    padding: simple ? of(pads.map(([before]) => before)) : 0,
   };
-  const [max_, avg] = x.rank === 3 ? [maxPool1d, avgPool1d] : [maxPool2d, avgPool2d];
-  if (max) {
-    const more = { ...options, dilation: of(dilation), returnIndices: true };
-    const { values, indices } = max_(around(x, -Infinity), more as never) as unknown as {
-      values: Tensor;
-      indices: Tensor;
-    };
+  const [max, avg] = x.rank === 3 ? [maxPool1d, avgPool1d] : [maxPool2d, avgPool2d];
+  if (node.kind === "MaxPool") {
+    const more = { dilation: of(dilation), returnIndices: true } as const;
+    const { values, indices } = max(around(x, -Infinity), { ...options, ...more });
     return [values, indices];
   }
-  if (simple) return [avg(x, { ...options, countIncludePad } as never)];
-  if (countIncludePad) return [avg(around(x, 0), options as never)];
-  const share = avg(around(ones(x.shape, { device: x.device }), 0), options as never);
-  return [avg(around(x, 0), options as never).div(share)];
+  const countIncludePad = a.count_include_pad === 1;
+  if (simple || countIncludePad) return [avg(around(x, 0), { ...options, countIncludePad })];
+  const share = avg(around(ones(x.shape, { device: x.device }), 0), options);
+  return [avg(around(x, 0), options).div(share)];
 }
 
 function resized({ attributes: a }: Node, x: Tensor, scales: Tensor | undefined, sizes?: Tensor) {
