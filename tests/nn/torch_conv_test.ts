@@ -39,7 +39,7 @@ const runs: Record<string, Run> = {
     images: [4, 3, 64, 64],
     sgd: { lr: 0.01, momentum: 0.9, weightDecay: 5e-4 },
     first: 200_000_000,
-    switched: [2e-3, 3e-2, 1e-4],
+    switched: [2e-3, 0.1, 1e-4],
   },
 };
 
