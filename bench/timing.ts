@@ -217,6 +217,8 @@ export interface PeerLine {
   us: number;
   peer: string;
   min_us?: number;
+  /** The most memory that was in use. */
+  bytes?: number;
 }
 
 /** Reads them. */

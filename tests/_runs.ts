@@ -27,10 +27,10 @@ export function within(tolerances: Record<Float, number>) {
   };
 }
 
-/** A test for each run, in each dtype on each device, which `replay` repeats. */
+/** A test for each run, in each dtype on each device, which `replay` repeats; `all` has both. */
 export function testRuns<Run>(
   runs: Record<string, Run>,
-  replay: (run: Run, recorded: StateDict, place: Place) => void,
+  replay: (run: Run, recorded: StateDict, place: Place, all: StateDict) => void,
 ): void {
   for (const { device } of devices()) {
     for (const [name, run] of Object.entries(runs)) {
@@ -38,7 +38,7 @@ export function testRuns<Run>(
         Deno.test(`torch: ${name} in ${dtype} on ${device} trains as in PyTorch`, async () => {
           const file = new URL(`fixtures/${name}.safetensors`, import.meta.url);
           const recorded = await io.loadSafetensors(file, { device });
-          scope(() => replay(run, part(recorded, `${dtype}.`), { device, dtype }));
+          scope(() => replay(run, part(recorded, `${dtype}.`), { device, dtype }, recorded));
           for (const x of Object.values(recorded)) {
             x.grad?.dispose();
             x.dispose();
