@@ -7,6 +7,7 @@ namespace cdn {
 template <class... Arguments> bool implicit_conv2d(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_input(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_weight(Arguments&&...) { return false; }
+template <class... Arguments> void cudnn_convolve(Arguments&&...) {}
 
 template <class T> struct NoKernels {
   template <class... Arguments> static bool conv2d(Arguments&&...) { return false; }
