@@ -1,5 +1,5 @@
 // A convolution by several variants in turn, beside PyTorch's: time, floor, memory.
-import { type DeviceInfo, memory, resetPeakMemory, scope } from "../../mod.ts";
+import { type DeviceInfo, memory, resetPeakMemory, scope, type Tensor } from "../../mod.ts";
 import {
   deviceUsEach,
   type DeviceUsOptions,
@@ -21,6 +21,15 @@ export interface ConvRow extends Row {
   cudnn_workspace?: number | null;
 }
 
+/** Bytes that something takes besides its inputs and result. */
+export function workspaceOf(run: () => Tensor): number {
+  resetPeakMemory();
+  const y = run();
+  const { peak, live } = memory();
+  y.dispose();
+  return peak - live;
+}
+
 /** The rows of those of the variants that take it, under the task's name and theirs. */
 export async function measure(
   task: Task,
@@ -34,13 +43,7 @@ export async function measure(
     const taking = variants.filter((variant) =>
       runs(() => work.run(variant).dispose(), `${variant}, ${task.method.name}`)
     );
-    const workspaces = taking.map((variant) => {
-      resetPeakMemory();
-      const y = work.run(variant);
-      const { peak, live } = memory();
-      y.dispose();
-      return peak - live;
-    });
+    const workspaces = taking.map((variant) => workspaceOf(() => work.run(variant)));
     const times = await deviceUsEach(
       taking.map((variant) => () => work.run(variant).dispose()),
       info.device,
