@@ -1,6 +1,7 @@
 // Timing on a device whose work is queued, and the rows that results are kept in.
 import { dirname } from "@std/path";
 import {
+  CudenoError,
   type DeviceName,
   deviceTime,
   keep,
@@ -209,6 +210,21 @@ async function productFiller(device: DeviceName): Promise<Filler> {
     queue(times);
     return times * unit;
   };
+}
+
+const said = new Set<string>();
+
+/** Whether what is called a variant runs here; says once why it does not. */
+export function runs(run: () => void, variant: string): boolean {
+  try {
+    run();
+    return true;
+  } catch (error) {
+    if (!(error instanceof CudenoError)) throw error;
+    if (!said.has(error.message)) console.log(`without ${variant}: ${error.message}`);
+    said.add(error.message);
+    return false;
+  }
 }
 
 /** One measurement of a peer, as the scripts in bench/peers print them: one JSON object a line. */

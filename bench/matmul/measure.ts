@@ -1,6 +1,6 @@
 // One product beside the vendor's library, in turn and on the same inputs: time, floor, error.
-import { CudenoError, type DeviceInfo, matmulVariants, scope } from "../../mod.ts";
-import { deviceUsEach, type DeviceUsOptions, rounded, type Row, row } from "../timing.ts";
+import { type DeviceInfo, matmulVariants, scope } from "../../mod.ts";
+import { deviceUsEach, type DeviceUsOptions, rounded, type Row, row, runs } from "../timing.ts";
 import { Exact } from "./exact.ts";
 import { floorOf, operandsOf, optionsOf, type Product, rateOf } from "./product.ts";
 
@@ -67,20 +67,9 @@ export async function measure(
   });
 }
 
-const said = new Set<string>();
-
 /** Whether a variant runs here; says once why it does not. */
 export function works(run: () => void, variant: string, { device }: DeviceInfo): boolean {
-  if (!matmulVariants(device).includes(variant)) return false;
-  try {
-    run();
-    return true;
-  } catch (error) {
-    if (!(error instanceof CudenoError)) throw error;
-    if (!said.has(error.message)) console.log(`without ${variant}: ${error.message}`);
-    said.add(error.message);
-    return false;
-  }
+  return matmulVariants(device).includes(variant) && runs(run, variant);
 }
 
 /** A line for reading. */

@@ -1,21 +1,9 @@
 // Many random shapes, since a choice of kernels can be right at every round number and wrong
 // between them.
 import type { DeviceInfo } from "../../mod.ts";
-import { median, rounded } from "../timing.ts";
+import { byRatio, generator, type Summary, summaryOf } from "../random.ts";
 import { line, type MatmulRow, measure } from "./measure.ts";
 import type { Product, Transposes } from "./product.ts";
-
-/**
- * What is kept of all of a dtype's shapes. ours_us, peer_us and ratio are of the sums of their
- * times.
- */
-export interface RandomSummary extends MatmulRow {
-  count: number;
-  median_ratio: number | null;
-  worst_ratio: number | null;
-  /** The shape of the worst ratio: its row's name. */
-  worst: string;
-}
 
 /** The shapes: each extent log-uniform in 1..most, the same ones at each run. */
 export function randomProducts(
@@ -45,7 +33,7 @@ export async function measureRandom(
   products: Product[],
   dtype: string,
   device: DeviceInfo,
-): Promise<{ summary: RandomSummary; rows: MatmulRow[] }> {
+): Promise<{ summary: Summary & MatmulRow; rows: MatmulRow[] }> {
   const timing = device.device === "cpu"
     ? { rounds: 3, roundUs: 5000 }
     : { rounds: 3, roundUs: 600 };
@@ -54,45 +42,14 @@ export async function measureRandom(
     measured.push({ product, row: await measure(product, device, timing) });
   }
   const rows = measured.map(({ row }) => row);
-  const total = (values: (number | null)[]) => values.reduce<number>((x, y) => x + (y ?? 0), 0);
-  const compared = measured.filter(({ row }) => row.ratio !== null)
-    .sort((x, y) => x.row.ratio! - y.row.ratio!);
-  const peer = rows.find((row) => row.peer_us !== null)?.peer;
-  const [ours, theirs] = [total(rows.map((r) => r.ours_us)), total(rows.map((r) => r.peer_us))];
+  for (const worst of byRatio(rows).slice(0, 8)) {
+    console.log(line(measured.find(({ row }) => row === worst)!.product, worst, device));
+  }
   const largest = (key: "error" | "error_worst") => Math.max(...rows.map((r) => r[key] ?? 0));
-  const summary: RandomSummary = {
-    name: `matmul_random_${dtype}`,
-    ours_us: rounded(ours),
-    peer: peer ?? "none",
-    peer_us: peer ? rounded(theirs) : null,
-    ratio: peer ? rounded(theirs / ours) : null,
-    floor_us: rows.some((r) => r.floor_us === null)
-      ? null
-      : rounded(total(rows.map((r) => r.floor_us))),
+  const summary = {
+    ...summaryOf(`matmul_random_${dtype}`, rows),
     error: largest("error"),
     error_worst: largest("error_worst"),
-    count: rows.length,
-    median_ratio: peer ? rounded(median(compared.map(({ row }) => row.ratio!))) : null,
-    worst_ratio: compared[0]?.row.ratio ?? null,
-    worst: compared[0]?.row.name ?? "",
   };
-  for (const { product, row } of compared.slice(0, 8)) console.log(line(product, row, device));
-  console.log(
-    `${summary.name}: ${summary.count} shapes, ratio of the sums ${summary.ratio ?? "?"}, ` +
-      `median ${summary.median_ratio ?? "?"}, worst ${
-        summary.worst_ratio ?? "?"
-      } (${summary.worst})`,
-  );
   return { summary, rows };
-}
-
-// Mulberry32.
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(state ^ state >>> 15, 1 | state);
-    x = (x + Math.imul(x ^ x >>> 7, 61 | x)) ^ x;
-    return ((x ^ x >>> 14) >>> 0) / 2 ** 32;
-  };
 }

@@ -3,7 +3,8 @@ one JSON line each.
 
     python3 torch_conv.py cuda|cpu ROWS
 
-ROWS is a JSON list of {name, dtype, tf32, direction, x, w, stride, padding, groups}.
+ROWS is a JSON list of {name, dtype, tf32, direction, x, w, stride, padding,
+dilation, groups}.
 """
 
 import json
@@ -51,22 +52,25 @@ def time_us(fn):
 for row in rows:
     dtype = getattr(torch, row["dtype"])
     torch.backends.cudnn.allow_tf32 = row["tf32"]
-    stride, padding, groups = row["stride"], row["padding"], row["groups"]
+    stride, padding, dilation, groups = (
+        row[key] for key in ("stride", "padding", "dilation", "groups")
+    )
     last = torch.channels_last
     x = torch.randn(row["x"], device=device).to(dtype).contiguous(memory_format=last)
     w = torch.randn(row["w"], device=device).to(dtype).contiguous(memory_format=last)
     try:
-        y = F.conv2d(x, w, None, stride, padding, 1, groups)
+        y = F.conv2d(x, w, None, stride, padding, dilation, groups)
         g = torch.randn_like(y)
         wanted = row["direction"]
 
         def step():
             if wanted == "forward":
-                return F.conv2d(x, w, None, stride, padding, 1, groups)
+                return F.conv2d(x, w, None, stride, padding, dilation, groups)
             mask = [wanted == "input", wanted == "weight", False]
             pair = lambda v: [v, v]
             return torch.ops.aten.convolution_backward(
-                g, x, w, None, pair(stride), pair(padding), [1, 1], False, [0, 0], groups, mask
+                *(g, x, w, None, pair(stride), pair(padding), pair(dilation)),
+                *(False, [0, 0], groups, mask),
             )
 
         peer = f"PyTorch {torch.__version__}, cuDNN" if device == "cuda" else "PyTorch"

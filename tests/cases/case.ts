@@ -76,8 +76,9 @@ export interface Variant {
    * supported.
    */
   readonly optional?: boolean | undefined;
-  /** As the case's, where it is another one. */
+  /** As the case's, where they are others. */
   readonly tolerance?: Tolerance | undefined;
+  readonly steps?: number | undefined;
   call(...inputs: Tensor[]): Tensor;
 }
 

@@ -134,7 +134,11 @@ const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =
   device: DeviceName,
 ) =>
   convVariants(device).filter((name) => name !== "default" && (depthwise || name !== "depthwise"))
-    .map((name) => ({ name, optional: /implicit|direct/.test(name), call: call(name) }));
+    .map((name) => ({
+      ...{ name, optional: /implicit|direct|cudnn/.test(name), call: call(name) },
+      // Its fast algorithms are less exact; in 16 bits it rounds before the bias is added.
+      ...(name === "cudnn" && { tolerance: roundings(400), steps: 2 }),
+    }));
 
 function conv(
   name: string,
@@ -256,8 +260,10 @@ export const convCases: readonly Case[] = [
       values: Float64Array.from(y.values, fusedActivations[activation].of),
     });
     const also = (device: DeviceName) =>
-      convVariants(device).filter((variant) => variant === "naive").map((variant) => ({
+      convVariants(device).filter((variant) => /naive|cudnn/.test(variant)).map((variant) => ({
         name: variant,
+        optional: variant === "cudnn",
+        steps: variant === "cudnn" ? 2 : 1,
         call: (x: Tensor, w: Tensor, b?: Tensor) =>
           conv2d(x, w, b, { padding: 1, activation, variant }),
       }));

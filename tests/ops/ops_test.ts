@@ -57,9 +57,9 @@ function check(c: Case, y: Tensor, dtype: DType, wanted: Grid, what: string): vo
   assert(wrong === undefined, `${what}: ${wrong}`);
 }
 
-// The case, with the variant's tolerance if it has one.
-function asVariant(c: Case, { tolerance }: Variant): Case {
-  return tolerance ? { ...c, tolerance } : c;
+// The case, with the variant's tolerance and steps if it has its own.
+function asVariant(c: Case, { tolerance = c.tolerance, steps = c.steps }: Variant): Case {
+  return { ...c, tolerance, steps };
 }
 
 // The result, or nothing where the variant is not supported on this machine.

@@ -8,6 +8,7 @@ namespace cdn {
 template <class... Arguments> bool implicit_conv2d(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_input(Arguments&&...) { return false; }
 template <class... Arguments> bool implicit_grad_weight(Arguments&&...) { return false; }
+template <class... Arguments> void cudnn_convolve(Arguments&&...) {}
 
 template <class T> struct DirectKernels {
   template <class... Arguments> static bool conv2d(Arguments&&...) { return false; }

@@ -1,13 +1,10 @@
 #include "gpu/gemm/cublas.h"
 
-#include <dlfcn.h>
-
-#include <cstdlib>
 #include <map>
 #include <mutex>
-#include <string>
 #include <type_traits>
-#include <vector>
+
+#include "gpu/device/vendor.h"
 
 namespace cdn {
 namespace {
@@ -23,12 +20,9 @@ constexpr int type_code(double) { return 1; }
 constexpr int type_code(float16) { return 2; }
 constexpr int type_code(bfloat16) { return 14; }
 
-// The part of cuBLAS's C interface that is used. Only the C ABI matters, so that no header of
-// cuBLAS is needed to build.
+// The part of cuBLAS's C interface that is used.
 using Handle = void*;
-struct Cublas {
-  void* library = nullptr;
-  std::string why_not;
+struct Cublas : VendorLibrary {
   int (*create)(Handle*);
   int (*set_stream)(Handle, void*);
   int (*set_workspace)(Handle, void*, size_t bytes);
@@ -38,49 +32,19 @@ struct Cublas {
               int ldb, long long b_distance, const void* beta, void* c, int c_type, int ldc,
               long long c_distance, int count, int compute, int algorithm);
   std::map<int32_t, Handle> handles;  // by device; kept until the process ends
+
+  Cublas()
+      : VendorLibrary("CUDENO_CUBLAS", {"libcublas.so.13", "libcublas.so.12", "libcublas.so"}) {
+    find(create, "cublasCreate_v2");
+    find(set_stream, "cublasSetStream_v2");
+    find(set_workspace, "cublasSetWorkspace_v2");
+    find(set_math_mode, "cublasSetMathMode");
+    find(gemm, "cublasGemmStridedBatchedEx");
+  }
 };
 
-// Where to look: CUDENO_CUBLAS (the library, or the directory it is in) if set, else the usual
-// names and places.
-std::vector<std::string> candidates() {
-  const char* given = getenv("CUDENO_CUBLAS");
-  const std::string directory = given && *given ? given : "/usr/local/cuda/lib64";
-  const std::vector<std::string> names = {"libcublas.so.13", "libcublas.so.12", "libcublas.so"};
-  std::vector<std::string> paths = names;
-  if (given && *given) paths = {directory};
-  for (const std::string& name : names) paths.push_back(directory + "/" + name);
-  return paths;
-}
-
-template <class F> void find(Cublas& cublas, F& function, const char* name) {
-  function = reinterpret_cast<F>(dlsym(cublas.library, name));
-  if (!function && cublas.why_not.empty()) cublas.why_not = std::string("it has no ") + name;
-}
-
-Cublas open_cublas() {
-  Cublas cublas;
-  std::string errors;
-  for (const std::string& path : candidates()) {
-    cublas.library = dlopen(path.c_str(), RTLD_LAZY | RTLD_LOCAL);
-    if (cublas.library) break;
-    const char* error = dlerror();
-    errors += std::string(errors.empty() ? "" : "; ") + (error ? error : path.c_str());
-  }
-  if (!cublas.library) {
-    cublas.why_not = errors;
-    return cublas;
-  }
-  find(cublas, cublas.create, "cublasCreate_v2");
-  find(cublas, cublas.set_stream, "cublasSetStream_v2");
-  find(cublas, cublas.set_workspace, "cublasSetWorkspace_v2");
-  find(cublas, cublas.set_math_mode, "cublasSetMathMode");
-  find(cublas, cublas.gemm, "cublasGemmStridedBatchedEx");
-  return cublas;
-}
-
 Cublas& cublas() {
-  static auto* opened =
-      new Cublas(open_cublas());  // never destroyed: at exit another thread may be multiplying
+  static auto* opened = new Cublas;  // never destroyed: at exit another thread may be multiplying
   return *opened;
 }
 

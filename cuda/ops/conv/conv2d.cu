@@ -4,6 +4,7 @@
 #include "ops/linalg/matmul.h"
 #if defined(__CUDACC__)
 #include "gpu/conv/conv2d.h"
+#include "gpu/conv/cudnn.h"
 #include "gpu/conv/depthwise.h"
 #include "gpu/conv/direct.h"
 #include "gpu/conv/im2col.h"
@@ -15,10 +16,10 @@ using namespace cdn;
 
 namespace {
 
-enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT };
-const char* const VARIANTS[] = {"default",  "naive", "im2col", "depthwise",
+enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT, CUDNN };
+const char* const VARIANTS[] = {"default",  "naive",  "im2col", "depthwise",
 #if defined(__CUDACC__)
-                                "implicit", "direct"
+                                "implicit", "direct", "cudnn"
 #endif
 };
 constexpr int32_t VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
@@ -76,6 +77,13 @@ struct Request {
   template <class T, class F> bool by_depthwise(F&& kernel) {
     if constexpr (!std::is_same_v<T, double>) return method == DEPTHWISE && kernel();
     return false;
+  }
+  // The same of the vendor's library, which takes nothing empty.
+  template <class T>
+  bool by_cudnn(Call& call, ConvDirection direction, const T* a, const T* b, void* to) {
+    if (method != CUDNN || g.x_count() == 0 || g.y_count() == 0 || g.w_count() == 0) return false;
+    cudnn_convolve(call, g, direction, a, b, static_cast<T*>(to), precision);
+    return true;
   }
 };
 
@@ -299,6 +307,11 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       epilogue.activation = activation;
       epilogue.out_dtype = dtype;
       if (g.y_count() == 0) return;
+      if (request.by_cudnn(call, ConvDirection::FORWARD, from, filters, epilogue.c)) {
+        if (epilogue.plain()) return;
+        epilogue.beta = 1;  // what follows, in place
+        return each_run(call, g.y_count(), FinishRuns<Compute<T>, T, T>{{epilogue, g.k}, nullptr});
+      }
       if (request.by_kernel<T>(
               [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); },
               [&](bool insists) {
@@ -322,7 +335,8 @@ CDN_API int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, cons
     with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(dx, "dx", g.x_count());
       const T *from = call.in<T>(dy, "dy", g.y_count()), *filters = call.in<T>(w, "w", g.w_count());
-      if (g.x_count() == 0) return;
+      if (g.x_count() == 0 || request.by_cudnn(call, ConvDirection::GRAD_INPUT, filters, from, to))
+        return;
       if (g.y_count() > 0 &&
           (request.by_kernel<T>(
                [&] { return implicit_grad_input(call, g, to, from, filters, request.precision); },
@@ -355,7 +369,8 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
       const int64_t pixels = g.n * g.pixels();
       const bool done =
           g.w_count() > 0 && pixels > 0 &&
-          (request.by_kernel<T>(
+          (request.by_cudnn(call, ConvDirection::GRAD_WEIGHT, from, grad, to) ||
+           request.by_kernel<T>(
                [&] { return implicit_grad_weight(call, g, to, grad, from, request.precision); },
                [&](bool insists) {
                  return DirectKernels<T>::grad_weight(call, g, to, grad, from, insists);

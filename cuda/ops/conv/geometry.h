@@ -28,6 +28,9 @@ struct ConvGeometry {
   }
 };
 
+// What is computed from the two others of x, w and y; or from y's gradient.
+enum class ConvDirection { FORWARD, GRAD_INPUT, GRAD_WEIGHT };
+
 // As cudeno.h lists them; throws for what is no convolution.
 ConvGeometry read_geometry(const int64_t* numbers);
 

@@ -158,7 +158,7 @@ function composed(
 
 /**
  * The names of the methods of convolution on a device, which Conv2dOptions.variant takes; the first
- * is the default.
+ * is the default. `"cudnn"`, on GPUs, is the vendor's library, where it is found (`CUDENO_CUDNN`).
  *
  * ```ts
  * import { convVariants } from "@cudeno/cudeno";

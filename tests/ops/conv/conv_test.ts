@@ -7,6 +7,7 @@ import {
   type Conv2dOptions,
   convTranspose2d,
   CudenoError,
+  type DeviceName,
   devices,
   grad,
   nn,
@@ -139,6 +140,52 @@ for (const { device } of devices()) {
       }
     }
   });
+
+  cleanTest(`variant cudnn gives the same, or says what is missing, on ${device}`, () => {
+    const missing = withoutCudnn(device);
+    if (missing !== undefined) {
+      const what = device === "cpu" ? "there is no variant" : "CUDENO_CUDNN";
+      return assertStringIncludes(missing, what);
+    }
+    const shapes: [Shape, Shape, Conv2dOptions][] = [
+      [[2, 16, 9, 8], [24, 16, 3, 3], { padding: 1 }],
+      [[3, 6, 12, 11], [16, 6, 5, 5], { stride: 2 }],
+      [[2, 16, 10, 9], [32, 8, 3, 3], { groups: 2, padding: [2, 1], dilation: [2, 1] }],
+      [[2, 24, 7, 6], [24, 1, 3, 3], { groups: 24, padding: 1 }],
+    ];
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      for (const [image, filters, options] of shapes) {
+        const [x, w] = [random(...image).to(dtype), random(...filters).to(dtype)];
+        x.requiresGrad = w.requiresGrad = true;
+        const of = (variant: string) => {
+          const y = conv2d(x, w, null, { ...options, variant });
+          return [y, ...grad([y], [x, w], { gradOutputs: [ones(y.shape, { device, dtype })] })];
+        };
+        const wanted = of("naive");
+        // twice: its algorithms are tried, then the one that was chosen is taken
+        for (const found of [of("cudnn"), of("cudnn")]) {
+          found.forEach((a, i) => {
+            const b = wanted[i]!.to("float32");
+            const limit = (dtype === "float32" ? 1e-5 : 1e-2) * b.abs().max().itemSync();
+            const off = apart(a.to("float32"), b);
+            assert(off <= limit, `${dtype} ${image}, ${filters}, ${i}: ${off} > ${limit}`);
+          });
+        }
+      }
+    }
+  });
+}
+
+/** What variant "cudnn" says where it does not run. */
+function withoutCudnn(device: DeviceName): string | undefined {
+  try {
+    const [x, w] = [ones([1, 8, 4, 4], { device }), ones([8, 8, 1, 1], { device })];
+    conv2d(x, w, null, { variant: "cudnn" });
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CudenoError)) throw error;
+    return error.message;
+  }
 }
 
 Deno.test("layers of convolution print and start as PyTorch's", () => {
