@@ -134,7 +134,13 @@ const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =
   device: DeviceName,
 ) =>
   convVariants(device).filter((name) => name !== "default" && (depthwise || name !== "depthwise"))
-    .map((name) => ({ name, optional: /implicit|direct|mma/.test(name), call: call(name) }));
+    .map((name) => ({
+      name,
+      optional: /implicit|direct|mma|winograd/.test(name),
+      // Winograd's errors are those of the largest pixels that a tile sees.
+      tolerance: name === "winograd" ? roundings(1000) : undefined,
+      call: call(name),
+    }));
 
 function conv(
   name: string,

@@ -16,6 +16,7 @@ template <class T> struct NoKernels {
 template <class T> using DirectKernels = NoKernels<T>;
 template <class T> using DepthwiseKernels = NoKernels<T>;
 template <class T> using MmaKernels = NoKernels<T>;
+using WinogradKernels = NoKernels<float>;
 
 template <class T> int64_t columns_ld(const ConvGeometry& g) { return g.group_depth(); }
 template <class... Arguments> bool gather_columns(Arguments&&...) { return false; }

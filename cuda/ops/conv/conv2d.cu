@@ -8,6 +8,7 @@
 #include "gpu/conv/direct.h"
 #include "gpu/conv/im2col.h"
 #include "gpu/conv/mma.h"
+#include "gpu/conv/winograd.h"
 #else
 #include "cpu/conv/conv2d.h"
 #endif
@@ -16,10 +17,12 @@ using namespace cdn;
 
 namespace {
 
-enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT, MMA };
-const char* const VARIANTS[] = {"default",  "naive",  "im2col", "depthwise",
+enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT, MMA, WINOGRAD };
+const char* const VARIANTS[] = {"default",   "naive",  "im2col",
+                                "depthwise",
 #if defined(__CUDACC__)
-                                "implicit", "direct", "mma"
+                                "implicit",  "direct", "mma",
+                                "winograd"
 #endif
 };
 constexpr int32_t VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
@@ -62,6 +65,8 @@ struct Request {
           ((any || method == MMA) && kernels(MmaKernels<T>(), precision)) ||
           ((any || method == DIRECT) && kernels(DirectKernels<T>(), named)))
         return true;
+    if constexpr (std::is_same_v<T, float>)
+      if (method == WINOGRAD && kernels(WinogradKernels())) return true;
     if (const char* needs = named ? needs_of(method) : nullptr)
       CDN_FAIL(CDN_UNSUPPORTED, "variant %s: it is for %s", VARIANTS[method], needs);
     if (method == IMPLICIT) method = IM2COL;
@@ -80,6 +85,9 @@ struct Request {
         return "float32, of 256 products or more, and 16-bit floats on GPUs of capability 8.0 and "
                "later, with channels of a group, and for gradients filters, in whole 16 bytes, and "
                "filters of up to 16 x 16 taps";
+      case WINOGRAD:
+        return "float32, 3 x 3 filters, a stride of 1, no dilation, one group, and relu or no "
+               "activation";
       default: return nullptr;
     }
   }
@@ -358,6 +366,7 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
                                        int32_t variant) {
   return run("cdn_conv2d_grad_weight", [&](Call& call) {
     Request request(geometry, precision, variant);
+    if (request.method == WINOGRAD) request.method = IM2COL;  // it has none
     const ConvGeometry& g = request.g;
     with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(dw, "dw", g.w_count());
