@@ -15,6 +15,8 @@ template <class T> struct DirectKernels {
   template <class... Arguments> static bool grad_input(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_weight(Arguments&&...) { return false; }
 };
+template <class T> using MmaKernels = DirectKernels<T>;
+using WinogradKernels = DirectKernels<float>;
 
 template <class T> int64_t columns_ld(const ConvGeometry& g) { return g.group_depth(); }
 template <class... Arguments> bool gather_columns(Arguments&&...) { return false; }

@@ -69,12 +69,6 @@ template <class T> Method method_of(Precision precision) {
   }
 }
 
-// A100, H100, B200 and the like, with four times the rate of TF32 or more.
-bool is_computing_gpu(const Call& call) {
-  int capability = call.model().capability;
-  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
-}
-
 // The tensor cores' kernels that are to be tried, in this order; then plain multiply-adds.
 struct Families {
   bool wgmma, mma;

@@ -55,11 +55,11 @@ __device__ __forceinline__ TileOutput<T> output_of(const Product<T>& p, const Ti
           work.wide_c};
 }
 
-// A product as a launch takes it.
-template <class T> struct TileProduct {
+// A product as a launch takes it. Work: TileWork, or what adds to it.
+template <class T, class Work = TileWork<T>> struct TileProduct {
   Product<T> p;
   Layout batch;
-  TileWork<T> work = {};
+  Work work = {};
 };
 
 template <class T> TileProduct<T> tile_product(const Product<T>& p, const Layout& batch) {
@@ -70,19 +70,20 @@ template <class T> TileProduct<T> tile_product(const Product<T>& p, const Layout
 }
 
 // A family's tables have one of these for each of its tiles.
-template <class T> struct TileKernel : TileCost {
-  void (*launch)(Call&, const TileProduct<T>&);
+template <class T, class Work = TileWork<T>> struct TileKernel : TileCost {
+  void (*launch)(Call&, const TileProduct<T, Work>&);
   bool any_place = true;  // whether operands may lie anywhere
   int threads = 0;
 };
-template <class T>
-using TileKernels = std::vector<TileKernel<T>>;  // never destroyed: at exit a thread may need them
+template <class T, class Work = TileWork<T>>
+using TileKernels =
+    std::vector<TileKernel<T, Work>>;  // never destroyed: at exit a thread may need them
 
 // how: the threads, the shared memory, and pdl where the kernel allows it in any case; else it does
 // with all blocks at once, `most` to a multiprocessor.
-template <class Tile, class T>
-void launch_tiles(Call& call, void (*kernel)(Product<T>, Batch, TileGrid, TileWork<T>),
-                  const TileProduct<T>& x, Launch how, int most) {
+template <class Tile, class T, class Work>
+void launch_tiles(Call& call, void (*kernel)(Product<T>, Batch, TileGrid, Work),
+                  const TileProduct<T, Work>& x, Launch how, int most) {
   const TileGrid grid = tile_grid(x.p.m(), x.p.n(), Tile::BM, Tile::BN);
   const unsigned tiles = grid.rows * grid.cols, joined = static_cast<unsigned>(x.work.joined),
                  pieces = static_cast<unsigned>(ceil_div(x.p.k(), x.work.k));
@@ -96,10 +97,11 @@ void launch_tiles(Call& call, void (*kernel)(Product<T>, Batch, TileGrid, TileWo
   });
 }
 
-// c = the product by that kernel, with k cut so. c: x.p.c, or of sums.
-template <class T, class Y>
-void multiply_tiles(Call& call, TileProduct<T> x, const TileKernel<T>& tile, const Splitting& k,
-                    Y* c) {
+// c = the product by that kernel, with k cut so. c: x.p.c, or of sums. add(pieces, their number of
+// sums) adds up pieces, where there are several that are not joined.
+template <class T, class Work, class Y, class Add>
+void multiply_tiles(Call& call, TileProduct<T, Work> x, const TileKernel<T, Work>& tile,
+                    const Splitting& k, Y* c, Add&& add) {
   using Sum = Compute<T>;
   constexpr int W = 16 / sizeof(Sum);
   const int64_t count = x.batch.n * x.p.size(), n = x.p.n();
@@ -111,7 +113,14 @@ void multiply_tiles(Call& call, TileProduct<T> x, const TileKernel<T>& tile, con
     x.work.sums = c;
   x.work.wide_c = x.work.sums ? wide_lines(x.work.sums, n, W) : wide_lines(c, n, W);
   tile.launch(call, x);
-  if (k.second_pass()) sum_split_k(call, c, x.work.sums, count, k.splits);
+  if (k.second_pass()) add(x.work.sums, count);
+}
+template <class T, class Work, class Y>
+void multiply_tiles(Call& call, const TileProduct<T, Work>& x, const TileKernel<T, Work>& tile,
+                    const Splitting& k, Y* c) {
+  multiply_tiles(call, x, tile, k, c, [&](const Compute<T>* pieces, int64_t count) {
+    sum_split_k(call, c, pieces, count, k.splits);
+  });
 }
 
 }  // namespace cdn

@@ -8,6 +8,8 @@
 #include "gpu/conv/depthwise.h"
 #include "gpu/conv/direct.h"
 #include "gpu/conv/im2col.h"
+#include "gpu/conv/mma.h"
+#include "gpu/conv/winograd.h"
 #else
 #include "cpu/conv/conv2d.h"
 #endif
@@ -16,10 +18,21 @@ using namespace cdn;
 
 namespace {
 
-enum ConvVariant : int32_t { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT, CUDNN };
+enum ConvVariant : int32_t {
+  DEFAULT,
+  NAIVE,
+  IM2COL,
+  DEPTHWISE,
+  IMPLICIT,
+  DIRECT,
+  MMA,
+  WINOGRAD,
+  CUDNN
+};
 const char* const VARIANTS[] = {"default",  "naive",  "im2col", "depthwise",
 #if defined(__CUDACC__)
-                                "implicit", "direct", "cudnn"
+                                "implicit", "direct", "mma",    "winograd",
+                                "cudnn"
 #endif
 };
 constexpr int32_t VARIANT_COUNT = sizeof(VARIANTS) / sizeof(VARIANTS[0]);
@@ -54,24 +67,39 @@ struct Request {
   }
 
   // Whether one of the GPU's kernels did it, which are not for all shapes and types: implicit() or
-  // direct(insists). Else im2col makes it a product.
-  template <class T, class F, class D> bool by_kernel(F&& implicit, D&& direct) {
+  // kernels(the others, what they are asked). Else im2col makes it a product.
+  template <class T, class F, class K> bool by_kernel(F&& implicit, K&& kernels) {
+    const bool any = method == IMPLICIT && !named;
     if constexpr (!std::is_same_v<T, double>)
-      if (method == IMPLICIT && implicit()) return true;
-    if constexpr (!std::is_same_v<T, double>)
-      if ((method == DIRECT || (method == IMPLICIT && !named)) && direct(named)) return true;
-    if (method == IMPLICIT && named)
-      CDN_FAIL(
-          CDN_UNSUPPORTED,
-          "variant implicit: it is for float32 and 16-bit floats on GPUs of capability 9.0, with "
-          "channels and filters in eights and one group");
-    if (method == DIRECT)
-      CDN_FAIL(CDN_UNSUPPORTED,
-               "variant direct: it is for floats of up to 32 bits, one group, no dilation, filters "
-               "and lines of images that fit into shared memory, relu or no activation, and, for "
-               "the gradient of the input, a stride of 1");
+      if ((method == IMPLICIT && implicit()) ||
+          ((any || method == MMA) && kernels(MmaKernels<T>(), precision)) ||
+          ((any || method == DIRECT) && kernels(DirectKernels<T>(), named)))
+        return true;
+    if constexpr (std::is_same_v<T, float>)
+      if (method == WINOGRAD && kernels(WinogradKernels())) return true;
+    if (const char* needs = named ? needs_of(method) : nullptr)
+      CDN_FAIL(CDN_UNSUPPORTED, "variant %s: it is for %s", VARIANTS[method], needs);
     if (method == IMPLICIT) method = IM2COL;
     return false;
+  }
+  static const char* needs_of(ConvVariant method) {
+    switch (method) {
+      case IMPLICIT:
+        return "float32 and 16-bit floats on GPUs of capability 9.0, with filters and channels in "
+               "eights, or up to four channels where there is much to do, and one group";
+      case DIRECT:
+        return "floats of up to 32 bits, one group, no dilation, filters and lines of images that "
+               "fit into shared memory, relu or no activation, and, for the gradient of the input, "
+               "a stride of 1";
+      case MMA:
+        return "float32, of 256 products or more, and 16-bit floats on GPUs of capability 8.0 and "
+               "later, with channels of a group, and for gradients filters, in whole 16 bytes, and "
+               "filters of up to 16 x 16 taps";
+      case WINOGRAD:
+        return "float32, 3 x 3 filters, a stride of 1, no dilation, one group, and relu or no "
+               "activation";
+      default: return nullptr;
+    }
   }
   // The same of kernels for depthwise convolutions; else functors do it.
   template <class T, class F> bool by_depthwise(F&& kernel) {
@@ -314,8 +342,8 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       }
       if (request.by_kernel<T>(
               [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); },
-              [&](bool insists) {
-                return DirectKernels<T>::conv2d(call, g, from, filters, epilogue, insists);
+              [&]<class K>(K, auto... how) {
+                return K::conv2d(call, g, from, filters, epilogue, how...);
               }) ||
           request.by_depthwise<T>(
               [&] { return DepthwiseKernels<T>::conv2d(call, g, from, filters, epilogue); }))
@@ -340,8 +368,8 @@ CDN_API int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, cons
       if (g.y_count() > 0 &&
           (request.by_kernel<T>(
                [&] { return implicit_grad_input(call, g, to, from, filters, request.precision); },
-               [&](bool insists) {
-                 return DirectKernels<T>::grad_input(call, g, to, from, filters, insists);
+               [&]<class K>(K, auto... how) {
+                 return K::grad_input(call, g, to, from, filters, how...);
                }) ||
            request.by_depthwise<T>(
                [&] { return DepthwiseKernels<T>::grad_input(call, g, to, from, filters); })))
@@ -361,6 +389,7 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
                                        int32_t variant) {
   return run("cdn_conv2d_grad_weight", [&](Call& call) {
     Request request(geometry, precision, variant);
+    if (request.method == WINOGRAD) request.method = IM2COL;  // it has none
     const ConvGeometry& g = request.g;
     with_float(dtype, [&]<class T>(T) {
       T* to = call.out<T>(dw, "dw", g.w_count());
@@ -372,8 +401,8 @@ CDN_API int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy,
           (request.by_cudnn(call, ConvDirection::GRAD_WEIGHT, from, grad, to) ||
            request.by_kernel<T>(
                [&] { return implicit_grad_weight(call, g, to, grad, from, request.precision); },
-               [&](bool insists) {
-                 return DirectKernels<T>::grad_weight(call, g, to, grad, from, insists);
+               [&]<class K>(K, auto... how) {
+                 return K::grad_weight(call, g, to, grad, from, how...);
                }) ||
            request.by_depthwise<T>(
                [&] { return DepthwiseKernels<T>::grad_weight(call, g, to, grad, from); }));

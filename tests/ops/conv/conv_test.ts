@@ -6,10 +6,12 @@ import {
   conv2d,
   type Conv2dOptions,
   convTranspose2d,
+  convVariants,
   CudenoError,
   type DeviceName,
   devices,
   grad,
+  NativeError,
   nn,
   noGrad,
   ones,
@@ -100,6 +102,41 @@ for (const { device } of devices()) {
     const y = list(noGrad(() => conv2d(x, ones([8, 8, 2, 2], { device }))));
     const seen = [0, 1, 3, 4]; // of 3 x 3: the windows over row 1, column 1
     y.forEach((value, i) => assertEquals(Number.isNaN(value), seen.includes(i % 9), `${i}`));
+  });
+
+  cleanTest(`gradients by every method are those of the definition on ${device}`, () => {
+    const kinds: Conv2dOptions[] = [
+      { padding: 1 },
+      { padding: [[1, 0], [2, 1]], stride: 2 },
+      { padding: 2, dilation: 2, groups: 2 },
+      { stride: [3, 4], groups: 4 },
+    ];
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      for (const options of kinds) {
+        const x = random(4, 32, 11, 10).to(dtype);
+        const w = random(64, 32 / (options.groups ?? 1), 3, 3).to(dtype);
+        x.requiresGrad = w.requiresGrad = true;
+        const of = (variant: string) => {
+          const y = conv2d(x, w, null, { ...options, variant });
+          return [y, ...grad([y], [x, w], { gradOutputs: [y.detach()] })];
+        };
+        const wanted = of("naive");
+        for (const variant of convVariants(device)) {
+          if (variant === "naive" || variant === "depthwise") continue;
+          try {
+            of(variant).forEach((found, i) => {
+              const most = wanted[i]!.abs().max().to("float32").dataSync()[0]!;
+              const allowed = (dtype === "float32" ? 1e-5 : 2 ** -6) * most;
+              const what = `${dtype} ${JSON.stringify(options)} ${variant}`;
+              assert(apart(found, wanted[i]!) <= allowed, `${what}: ${["y", "dx", "dw"][i]}`);
+            });
+          } catch (error) {
+            // Not for such a convolution, or not on this machine.
+            if (!(error instanceof NativeError && error.status === 5)) throw error;
+          }
+        }
+      }
+    }
   });
 
   // Tensor cores take floats with a scale for each image: what that cannot hold is computed again.

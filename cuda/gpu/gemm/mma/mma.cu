@@ -9,22 +9,14 @@
 namespace cdn {
 namespace {
 
-template <class Tile> void launch_mma(Call& call, const TileProduct<typename Tile::T>& x) {
+template <class Tile> void launch_product(Call& call, const TileProduct<typename Tile::T>& x) {
   by_transposition(x.p.a.k_contiguous, x.p.b.k_contiguous, [&](auto a, auto b) {
-    constexpr bool A = decltype(a)::value, B = decltype(b)::value;
-    constexpr int BARRIER = 16;  // where pieces are joined
-    const int own = x.work.shifts ? MmaMemory<Tile, A, B>::SHIFTING_BYTES : Tile::SHARED_BYTES,
-              bytes = x.work.joined > 1 ? own + BARRIER : own;
-    launch_tiles<Tile>(call, multiply_by_mma<Tile, A, B>, x, {{}, Tile::THREADS, bytes},
-                       Tile::MIN_BLOCKS);
+    launch_mma<MmaProduct<Tile, decltype(a)::value, decltype(b)::value>>(call, x);
   });
 }
 
 template <class Tile> TileKernel<typename Tile::T> tile(double rate, double alone) {
-  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, 0, Tile::JOINS},
-          launch_mma<Tile>,
-          Tile::ANY_PLACE,
-          Tile::THREADS};
+  return mma_tile<Tile, TileWork<typename Tile::T>>(rate, alone, launch_product<Tile>);
 }
 
 // MmaTile<T, METHOD, BM, BN, BK, WM, WN, SLICES, STAGES, MIN_BLOCKS>.
@@ -58,8 +50,6 @@ const TileKernels<float>& tiles_of(float, Method method) {
 
 // ---- The choice
 
-constexpr double LAUNCH = 5000;  // cycles
-
 template <class T> struct MmaPlan : TileChoice<TileKernel<T>> {
   bool copies = false;  // operands that don't lie in whole chunks
 };
@@ -85,12 +75,7 @@ template <class T> const TileKernels<T>& shifting_tiles_of(T, Method method) {
 template <class T>
 MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, Method method, bool aligned,
                      const Problem& x) {
-  constexpr double START = 2600, PDL = 1200, NARROW_STORE = 0.42;
-  FamilyCost family{START, sizeof(T), sizeof(float)};
-  family.second_pass = LAUNCH;
-  if (is_half<T> && x.n % 4) family.end = NARROW_STORE;
-  family.pdl = hopper ? PDL : 0;
-  family.clusters = hopper;
+  const FamilyCost family = mma_family<T>(hopper, x.n);
   MmaPlan<T> plan{choose_tile(device, tiles_of(T{}, method), family, x)};
   if (aligned) return plan;
   if (!is_half<T>) {  // they come 4 bytes at a time
@@ -99,7 +84,7 @@ MmaPlan<T> make_plan(const DeviceModel& device, bool hopper, Method method, bool
     return plan;
   }
   plan.copies = true;
-  plan.cycles += LAUNCH + 4.0 * x.operands() / pass_bytes_per_cycle(device);
+  plan.cycles += MMA_LAUNCH + 4.0 * x.operands() / pass_bytes_per_cycle(device);
   MmaPlan<T> shifting{choose_tile(device, shifting_tiles_of(T{}, method), family, x)};
   constexpr double MANY_LONGER = 1.5;  // than blocks that have their multiprocessors for themselves
   if (x.tiles(*shifting.tile) * static_cast<double>(shifting.k.splits) > device.processors)
@@ -124,7 +109,8 @@ MmaPlan<T> plan_of(Call& call, Method method, const Product<T>& p, const Layout&
 bool multiply_as_bfloat16(Call& call, const Product<float>& p, const Layout& batch, double cycles) {
   const Problem shape{batch.n, p.m(), p.n(), p.k()};
   const MmaPlan<bfloat16> plan = plan_of<bfloat16>(call, Method::HALF, true, shape);
-  if (plan.cycles + LAUNCH + 6.0 * shape.operands() / pass_bytes_per_cycle(call.model()) > cycles)
+  if (plan.cycles + MMA_LAUNCH + 6.0 * shape.operands() / pass_bytes_per_cycle(call.model()) >
+      cycles)
     return false;
   TileProduct<bfloat16> x{{}, batch};
   copy_operands(call, p, batch, {true, true}, &x.p, &x.batch);
@@ -144,7 +130,8 @@ bool mma_supported(Call& call) {
     cudaFuncAttributes code;
     CUDA_CHECK(cudaFuncGetAttributes(
         &code,
-        multiply_by_mma<MmaTile<float16, Method::HALF, 64, 64, 64, 32, 32, 1, 3, 3>, true, true>));
+        multiply_by_mma<
+            MmaProduct<MmaTile<float16, Method::HALF, 64, 64, 64, 32, 32, 1, 3, 3>, true, true>>));
     here = call.model().capability >= 80 && code.ptxVersion >= 80 ? 1 : -1;
   }
   return here > 0;

@@ -7,6 +7,12 @@
 
 namespace cdn {
 
+// A100, H100, B200 and the like, with four times the rate of TF32 or more.
+inline bool is_computing_gpu(const Call& call) {
+  const int capability = call.model().capability;
+  return capability == 80 || capability == 90 || capability == 100 || capability == 103;
+}
+
 // Whether the device of the call, and this build, can do it.
 bool mma_supported(Call& call);
 
@@ -139,22 +145,38 @@ __device__ void sum_plainly(float (&sum)[M][N][4], char* shared, LoadA load_a, L
   }
 }
 
+// What a kernel's operands come by, and where its sums go: those of a product, and of convolutions
+// in gpu/conv/mma_loader.h.
+template <class Tile_, bool A_K, bool B_K> struct MmaProduct {
+  using Tile = Tile_;
+  using T = typename Tile::T;
+  using Work = TileWork<T>;
+  using LoadA = MmaLoader<Tile, Tile::BM, A_K>;
+  using LoadB = MmaLoader<Tile, Tile::BN, B_K>;
+  static constexpr bool A_K_CONTIGUOUS = A_K, B_K_CONTIGUOUS = B_K, SHIFTS = Tile::SHIFTS;
+  static __device__ __forceinline__ TileOutput<T> output(const Product<T>& p,
+                                                         const TileBlock& block, const Batch& batch,
+                                                         const Work& work) {
+    return output_of<Tile>(p, block, batch, work);
+  }
+};
+
 // c = a b. While the block works on one tile, cp.async brings the next STAGES - 1, with one barrier
 // a tile; while the tensor cores work on one step of k, the words of the next are on their way to
 // the other set of registers. With FP32 the tensor core sums one tile's k at a time and a thread
 // adds that to its sums, rounded: the core cuts its sums, and over a long k that would be the
 // largest error by far.
-template <class Tile, bool A_K_CONTIGUOUS, bool B_K_CONTIGUOUS>
-__global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
-    multiply_by_mma(Product<typename Tile::T> p, Batch batch, TileGrid grid,
-                    TileWork<typename Tile::T> work) {
+template <class Task>
+__global__ void __launch_bounds__(Task::Tile::THREADS, Task::Tile::MIN_BLOCKS)
+    multiply_by_mma(Product<typename Task::T> p, Batch batch, TileGrid grid,
+                    typename Task::Work work) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  using T = typename Tile::T;
-  using LoadA = MmaLoader<Tile, Tile::BM, A_K_CONTIGUOUS>;
-  using LoadB = MmaLoader<Tile, Tile::BN, B_K_CONTIGUOUS>;
-  using PartA = Fragments<Tile, Tile::BM, Tile::WM, A_K_CONTIGUOUS, true>;
-  using PartB = Fragments<Tile, Tile::BN, Tile::WN, B_K_CONTIGUOUS, false>;
-  using Memory = MmaMemory<Tile, A_K_CONTIGUOUS, B_K_CONTIGUOUS>;
+  using Tile = typename Task::Tile;
+  using LoadA = typename Task::LoadA;
+  using LoadB = typename Task::LoadB;
+  using PartA = Fragments<Tile, Tile::BM, Tile::WM, Task::A_K_CONTIGUOUS, true>;
+  using PartB = Fragments<Tile, Tile::BN, Tile::WN, Task::B_K_CONTIGUOUS, false>;
+  using Memory = MmaMemory<Tile, Task::A_K_CONTIGUOUS, Task::B_K_CONTIGUOUS>;
   constexpr int M = Tile::WM / 16, N = Tile::WN / 8, STAGES = Tile::STAGES, DEPTH = Tile::DEPTH,
                 BK = Tile::BK;
   constexpr bool PROMOTES = Tile::METHOD == Method::FP32;
@@ -172,13 +194,13 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
 #endif
 
   const TileBlock block(p, grid, work, Tile::BM, Tile::BN);
-  const bool shifts = Tile::SHIFTS && work.shifts;
+  const bool shifts = Task::SHIFTS && work.shifts;
   int tiles = static_cast<int>((block.k_count + BK - 1) / BK);
   int last = static_cast<int>(block.k_count - (tiles - 1LL) * BK);
 
   BatchOffsets offsets = batch_offsets(batch.layout, batch.first + blockIdx.z);
-  LoadA load_a(p.a, offsets.a, work.wide_a, block.first_row, block.k_first);
-  LoadB load_b(p.b, offsets.b, work.wide_b, block.first_col, block.k_first);
+  LoadA load_a(p.a, offsets.a, work, work.wide_a, block.first_row, block.k_first);
+  LoadB load_b(p.b, offsets.b, work, work.wide_b, block.first_col, block.k_first);
   auto load_stage = [&](int stage, int tiles_left) {
     int k = tiles_left > 1    ? BK
             : tiles_left == 1 ? last
@@ -294,8 +316,9 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
   }
 
   using Sums = MmaSums<Tile, PartA, PartB>;
-  TileEpilogue<Sums, TileOutput<T>, BlockSync> end{
-      reinterpret_cast<float*>(memory), output_of<Tile>(p, block, batch, work), (int)threadIdx.x};
+  const auto to = Task::output(p, block, batch, work);
+  TileEpilogue<Sums, std::decay_t<decltype(to)>, BlockSync> end{reinterpret_cast<float*>(memory),
+                                                                to, (int)threadIdx.x};
   if constexpr (Tile::JOINS) {
     if (work.joined > 1)
       return store_by_messages(end, sum, slice, row, col, work.joined, block.rank, received);
@@ -309,6 +332,41 @@ __global__ void __launch_bounds__(Tile::THREADS, Tile::MIN_BLOCKS)
     end.store(first);
   }
 #endif
+}
+
+// ---- The launch
+
+template <class Task>
+void launch_mma(Call& call, const TileProduct<typename Task::T, typename Task::Work>& x) {
+  using Tile = typename Task::Tile;
+  constexpr int BARRIER = 16;  // where pieces are joined
+  const int own = x.work.shifts
+                      ? MmaMemory<Tile, Task::A_K_CONTIGUOUS, Task::B_K_CONTIGUOUS>::SHIFTING_BYTES
+                      : Tile::SHARED_BYTES,
+            bytes = x.work.joined > 1 ? own + BARRIER : own;
+  launch_tiles<Tile>(call, multiply_by_mma<Task>, x, {{}, Tile::THREADS, bytes}, Tile::MIN_BLOCKS);
+}
+
+template <class Tile, class Work>
+TileKernel<typename Tile::T, Work> mma_tile(
+    double rate, double alone, void (*launch)(Call&, const TileProduct<typename Tile::T, Work>&)) {
+  return {{Tile::BM, Tile::BN, Tile::BK, Tile::MIN_BLOCKS, rate, alone, 0, Tile::JOINS},
+          launch,
+          Tile::ANY_PLACE,
+          Tile::THREADS};
+}
+
+constexpr double MMA_LAUNCH = 5000;  // cycles
+
+// n: of the product.
+template <class T> FamilyCost mma_family(bool hopper, int64_t n) {
+  constexpr double START = 2600, PDL = 1200, NARROW_STORE = 0.42;
+  FamilyCost family{START, sizeof(T), sizeof(float)};
+  family.second_pass = MMA_LAUNCH;
+  if (is_half<T> && n % 4) family.end = NARROW_STORE;
+  family.pdl = hopper ? PDL : 0;
+  family.clusters = hopper;
+  return family;
 }
 
 }  // namespace cdn

@@ -114,8 +114,8 @@ template <class Tile, int EXTENT, bool K_CONTIGUOUS> struct MmaLoader {
   static __device__ int line() { return threadIdx.x / CHUNKS; }
   static __device__ int chunk() { return threadIdx.x % CHUNKS; }
 
-  __device__ MmaLoader(const Operand<T>& x, int64_t offset, bool wide_, int64_t first,
-                       int64_t k_first)
+  __device__ MmaLoader(const Operand<T>& x, int64_t offset, const TileWork<T>&, bool wide_,
+                       int64_t first, int64_t k_first)
       : at(x.data + offset + (K_CONTIGUOUS ? first * x.ld + k_first : k_first * x.ld + first) +
            line() * x.ld + chunk() * W),
         ld(x.ld),
