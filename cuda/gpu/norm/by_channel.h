@@ -17,8 +17,8 @@ struct ChannelTiles {
   int width, down, lanes;           // lanes: channels of a pack
 };
 
-// Blocks that fill a device, and those among which it shares out more work than that: numbers that
-// no device changes, so that all add in the same order.
+// Blocks that fill a device, and those among which it shares out more work than that, at most: no
+// device changes the numbers, so that all add in the same order.
 constexpr int64_t FEW_BLOCKS = 264, MANY_BLOCKS = 1056;
 constexpr int64_t MAX_WIDTH = 32, RUNS_WANTED = 4;
 
@@ -27,18 +27,18 @@ inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
   ChannelTiles t;
   t.columns = last ? s.channels / w : s.channels;
   t.column = last ? w : s.inner;
-  t.pixels = last ? 1 : s.inner / w;
+  t.pixels = last ? 1 : std::max<int64_t>(s.inner / w, 1);
   t.line = s.channels * s.inner;
-  t.count = s.batch * t.pixels;
+  t.count = s.n / s.channels / (last ? 1 : w);
   t.width = last ? static_cast<int>(ceil_div(t.columns, ceil_div(t.columns, MAX_WIDTH))) : 1;
   t.tiles = ceil_div(t.columns, t.width);
   t.down = BLOCK / t.width;
-  t.down_lines = t.pixels > 0 ? t.down / t.pixels : 0;
+  t.down_lines = t.down / t.pixels;
   t.down_pixels = t.down - t.down_lines * t.pixels;
   t.lanes = last ? w : 1;
   t.runs = std::max<int64_t>(ceil_div(t.count, t.down * unroll), 1);
   const int64_t blocks = std::clamp(t.tiles * t.runs / RUNS_WANTED, FEW_BLOCKS, MANY_BLOCKS);
-  t.splits = std::min(ceil_div(blocks, t.tiles), t.runs);
+  t.splits = std::min(std::max<int64_t>(blocks / t.tiles, 1), t.runs);
   return t;
 }
 
@@ -211,7 +211,7 @@ template <class Op, class T, int N>
 void map_by_channel(Call& call, const ChannelShape& s, Op op, T* y, Inputs<T, N> in) {
   if (s.n == 0) return;
   with_pack(s, in, y, [&](auto w) {
-    constexpr int W = w, UNROLL = 4 / N;
+    constexpr int W = w, UNROLL = (W == 8 ? 6 : 8) / N;
     const ChannelTiles t = tiles_of(s, W, UNROLL);
     launch(call, map_by_channel_kernel<W, UNROLL, T, N, Op>, {grid_for(t.tiles * t.splits)}, t, op,
            y, in);
