@@ -9,6 +9,7 @@ import {
   type DType,
   DTypeError,
   grad,
+  groupNorm,
   linear,
   memory,
   nn,
@@ -141,6 +142,23 @@ for (const device of names) {
     );
     const wrong = { activation: "gelu" as "relu" };
     refuse(() => batchNorm(x, wrong), ArgumentError, "activation", "relu");
+  });
+
+  cleanTest(`groupNorm: groups of many neighbours, as in float64, on ${device}`, () => {
+    // Of a few pixels for each thread, and on GPUs, which keep them, of more than a block has.
+    const shapes = [[2, 136, 32, 64], [2, 34, 128, 136]];
+    for (const shape of shapes.slice(0, device === "cpu" ? 1 : 2)) {
+      for (const [dtype, tolerance] of [["float32", 2e-6], ["bfloat16", 2 ** -6]] as const) {
+        const x = randn(shape, { device, mean: 100, std: 8 }).to(dtype);
+        const [weight, bias] = [0, 1].map(() => rand([shape[1]!], { device }).to(dtype));
+        for (const groups of [shape[1]!, shape[1]! / 2]) {
+          const run = (dtype: DType) =>
+            groupNorm(x.to(dtype), groups, { weight: weight!.to(dtype), bias: bias!.to(dtype) });
+          const off = run(dtype).to("float64").sub(run("float64")).abs().max().dataSync()[0]!;
+          assert(off < 5 * tolerance, `${dtype} ${shape} ${groups}: off by ${off}`);
+        }
+      }
+    }
   });
 
   cleanTest(`what reads a batch norm alone may take its gate, on ${device}`, () => {
