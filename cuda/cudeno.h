@@ -378,26 +378,32 @@ int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t dy, uint3
                             int32_t dtype);
 
 /* Batch normalisation of x[batch, channels, inner]; floats. mean, variance, dweight and dbias are
- * float64, and of channels. stats: the mean and the biased variance of each channel. track: running
- * = (1 - momentum) * running + momentum * statistic, with the variance of a sample of count;
- * cumulative: with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1, unless it
- * is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) / sqrt(variance + eps)
- * * weight + bias; weight and bias may be 0: 1 and 0. sums: the gradients of weight and bias. grad:
- * that of x, by way of mean and variance too unless dweight and dbias are 0. */
+ * float64, and of channels; weight and bias are of dtype parameters: x's, or float32 beside a
+ * 16-bit x; either may be 0: 1 and 0. stats: the mean and the biased variance of each channel.
+ * track: running = (1 - momentum) * running + momentum * statistic, with the variance of a sample
+ * of count; cumulative: with 1 / (tracked + 1) for momentum; then tracked, one int32, goes up by 1,
+ * unless it is 0; dtype is that of the running statistics. batch_norm: y = (x - mean) /
+ * sqrt(variance + eps) * weight + bias + residual, and with relu the larger of that and 0; residual
+ * may be 0: none. sums: the gradients of weight and bias, from dy or what relu lets through of it,
+ * g: with y, which must come with g, by y, and g gets it; else with relu by x, to which no residual
+ * was added. grad: that of x from g, or with relu from dy and x as before, by way of mean and
+ * variance too unless dweight and dbias are 0. */
 int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t variance, uint32_t x, int64_t batch,
                              int64_t channels, int64_t inner, int32_t dtype);
 int32_t cdn_batch_norm_track(uint32_t running_mean, uint32_t running_var, uint32_t tracked,
                              uint32_t mean, uint32_t variance, int64_t channels, int64_t count,
                              double momentum, int32_t cumulative, int32_t dtype);
-int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t mean, uint32_t variance, uint32_t weight,
-                       uint32_t bias, int64_t batch, int64_t channels, int64_t inner, double eps,
-                       int32_t dtype);
-int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t dy, uint32_t x,
-                            uint32_t mean, uint32_t variance, int64_t batch, int64_t channels,
-                            int64_t inner, double eps, int32_t dtype);
-int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t mean, uint32_t variance,
-                            uint32_t weight, uint32_t dweight, uint32_t dbias, int64_t batch,
-                            int64_t channels, int64_t inner, double eps, int32_t dtype);
+int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t residual, uint32_t mean, uint32_t variance,
+                       uint32_t weight, uint32_t bias, int64_t batch, int64_t channels,
+                       int64_t inner, double eps, int32_t relu, int32_t parameters, int32_t dtype);
+int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t g, uint32_t dy, uint32_t x,
+                            uint32_t y, uint32_t mean, uint32_t variance, uint32_t weight,
+                            uint32_t bias, int64_t batch, int64_t channels, int64_t inner,
+                            double eps, int32_t relu, int32_t parameters, int32_t dtype);
+int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t g, uint32_t x, uint32_t mean, uint32_t variance,
+                            uint32_t weight, uint32_t bias, uint32_t dweight, uint32_t dbias,
+                            int64_t batch, int64_t channels, int64_t inner, double eps,
+                            int32_t relu, int32_t parameters, int32_t dtype);
 
 /* Pooling of images [outer, height, width, inner] (row-major ones have their channels in outer,
  * those whose channels lie side by side in inner); floats. sizes: outer, inner, then for height and

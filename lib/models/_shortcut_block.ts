@@ -1,5 +1,4 @@
-import { relu } from "../ops/elementwise/activations.ts";
-import { add } from "../ops/elementwise/binary.ts";
+import { inOrder } from "../nn/_fused.ts";
 import type { Module } from "../nn/module.ts";
 import { type NamedModules, Sequential } from "../nn/sequential.ts";
 import type { Tensor } from "../tensor.ts";
@@ -25,7 +24,7 @@ export class ShortcutBlock extends Sequential {
   }
 
   override forward(x: Tensor): Tensor {
-    const y = add(super.forward(x), this.downsample?.forward(x) ?? x);
-    return this.#relu ? relu(y) : y;
+    const residual = this.downsample?.forward(x) ?? x;
+    return inOrder(this.entries(), x, { residual, activation: this.#relu ? "relu" : undefined });
   }
 }

@@ -1,9 +1,13 @@
 // What Sequential computes as one operation.
 import type { FusedActivation } from "../core/node.ts";
+import { sameShape } from "../core/shape.ts";
 import { CudenoError } from "../native/errors.ts";
+import { relu } from "../ops/elementwise/activations.ts";
+import { add } from "../ops/elementwise/binary.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { GELU, Identity, ReLU, SiLU } from "./activations.ts";
+import { BatchNorm } from "./batch_norm.ts";
 import { Conv2d } from "./conv.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
@@ -13,11 +17,18 @@ const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 /** Modules with their names, in the order in which they run. */
 export type Named = readonly (readonly [name: string, module: Module])[];
 
+/** What follows the last module: a tensor is added to its output, and then relu() may come. */
+export interface Ending {
+  readonly residual: Tensor;
+  readonly activation: "relu" | undefined;
+}
+
 /**
- * The output of the last of the modules, each of which gets that of the one before. A layer takes
- * the activation after it along. An error says which module it came from.
+ * The output of the last of the modules, each of which gets that of the one before; with an ending,
+ * if there is one. A layer takes the activation after it along, and batch normalisation the ending.
+ * An error says which module it came from.
  */
-export function inOrder(modules: Named, x: Tensor): Tensor {
+export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
   for (let i = 0; i < modules.length; i++) {
     const [name, module] = modules[i]!;
     try {
@@ -25,6 +36,9 @@ export function inOrder(modules: Named, x: Tensor): Tensor {
       while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
       const activation = fusedActivationOf(modules[next]?.[1]);
       const both = activation && activated(module, activation, x);
+      const ended = i === modules.length - 1 && ending && isNorm(module) &&
+        sameShape(ending.residual.shape, x.shape);
+      if (ended) return module.activated(x, ending.activation, ending.residual);
       x = both ?? module.forward(x);
       if (both) i = next;
     } catch (error) {
@@ -34,8 +48,14 @@ export function inOrder(modules: Named, x: Tensor): Tensor {
       throw error;
     }
   }
-  return x;
+  if (!ending) return x;
+  const y = add(x, ending.residual);
+  return ending.activation ? relu(y) : y;
 }
+
+// A subclass may compute in another way.
+const isNorm = (module: Module): module is BatchNorm =>
+  module.forward === BatchNorm.prototype.forward;
 
 // The name under which linear() knows what a module computes, if it does.
 function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
@@ -65,6 +85,8 @@ export function activated(
       return linear(x, (layer as Linear).weight, (layer as Linear).bias, { activation });
     case Conv2d.prototype.forward:
       return (layer as Conv2d).activated(x, activation);
+    case BatchNorm.prototype.forward:
+      return activation === "relu" ? (layer as BatchNorm).activated(x, activation) : undefined;
     default:
       return undefined;
   }

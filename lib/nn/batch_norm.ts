@@ -88,6 +88,11 @@ export abstract class BatchNorm extends Module {
 
   /** x normalised; in training mode by the batch's statistics, which the running ones follow. */
   override forward(x: Tensor): Tensor {
+    return this.activated(x);
+  }
+
+  /** activation(forward(x) + residual) as one operation; the residual of x's shape and dtype. */
+  activated(x: Tensor, activation?: "relu", residual?: Tensor): Tensor {
     checkTensor(this.constructor.name, x);
     this.checkInput(x);
     return batchNorm(x, {
@@ -99,6 +104,8 @@ export abstract class BatchNorm extends Module {
       training: this.training,
       momentum: this.#momentum,
       eps: this.eps,
+      residual,
+      activation,
     });
   }
 

@@ -9,6 +9,7 @@ import {
   rmsNorm,
   type Shape,
   type Tensor,
+  tensor,
 } from "../../mod.ts";
 import { philox } from "../../lib/core/random.ts";
 import { build, elementAt, type Grid, sizeOf, total } from "../reference.ts";
@@ -264,6 +265,93 @@ const batchEvaluation: Case = {
   tolerance: roundings(6, 6),
 };
 
+// Packs of channels, of pixels, and neither; runs that blocks share.
+const imageShapes: readonly Shape[] = [
+  [3, 8, 5, 4],
+  [2, 16, 3, 3],
+  [2, 5, 7, 3],
+  [4, 264, 2, 2],
+  [1, 4, 70, 61],
+  [9, 16, 24, 24],
+];
+
+// y = relu(norm(x) + residual), of which each part may be missing, in training or evaluation; x in
+// either format, and the residual in x's or the other one.
+function ending(training: boolean, relu: boolean, summed: boolean): Case {
+  const running = { mean: (c: number) => c % 5 / 4 - 0.5, variance: (c: number) => 0.5 + c % 3 };
+  const call = (x: Tensor, w: Tensor, b: Tensor, residual?: Tensor) => {
+    const of = (f: (c: number) => number) =>
+      tensor(Array.from({ length: x.shape[1]! }, (_, c) => f(c)), {
+        dtype: x.dtype,
+        device: x.device,
+      });
+    return batchNorm(x, {
+      ...{ weight: w, bias: b, residual, training, eps: 1e-3 },
+      activation: relu ? "relu" : undefined,
+      runningMean: training ? null : of(running.mean),
+      runningVar: training ? null : of(running.variance),
+    });
+  };
+  const formats = ["contiguous", "channelsLast"] as const;
+  const images = formats.flatMap((first) =>
+    formats.map((second) => ({
+      name: `${first} and ${second}`,
+      call: (x: Tensor, w: Tensor, b: Tensor, residual?: Tensor) =>
+        x.rank === 4
+          ? call(x.to({ format: first }), w, b, residual?.to({ format: second }))
+          : call(x, w, b, residual),
+    }))
+  );
+  const last = images[3]!.call; // so that parity compares gradients in this format
+  const shapesOf = (shapes: readonly Shape[]) =>
+    shapes.map((x) => [x, [x[1]!], [x[1]!], ...(summed ? [x] : [])]);
+  return {
+    name: `batchNorm(${
+      [
+        ...[training ? "training" : "evaluation", ...(summed ? ["residual"] : [])],
+        ...(relu ? ["relu"] : []),
+      ].join(", ")
+    })`,
+    call: last,
+    also: () => images.slice(0, 3),
+    reference: (x, w, b, residual) => {
+      const known = (c: number) => ({
+        mean: running.mean(c),
+        rstd: 1 / Math.sqrt(running.variance(c) + 1e-3),
+      });
+      const plain = batched(
+        x!,
+        (terms, c) => training ? statisticsOf(terms, true, 1e-3) : known(c),
+        w,
+        b,
+      );
+      const values = Array.from(plain.values, (y, i) => y + (residual?.values[i] ?? 0));
+      return {
+        shape: x!.shape,
+        values: values.map((y) => relu ? Math.max(y, 0) : y),
+        magnitudes: Array.from(
+          plain.magnitudes!,
+          (size, i) => size + Math.abs(residual?.values[i] ?? 0),
+        ),
+      };
+    },
+    shapes: shapesOf([[3, 5], [257, 33], [64, 128], [3, 4, 31], ...imageShapes]),
+    gradShapes: shapesOf([[3, 2], [2, 2, 3], [2, 4, 1, 2]]),
+    dtypes: floats,
+    fill: [spiked(-2, 3, 4), spiked(0.5, 2, 1), spiked(-1, 1, 1), spiked(-3, 2, 2)],
+    tolerance: roundings(6, 128),
+    gradRoundings: 128,
+  };
+}
+
+const endings: readonly Case[] = [
+  ending(true, true, false),
+  ending(true, false, true),
+  ending(true, true, true),
+  ending(false, true, false),
+  ending(false, true, true),
+];
+
 // Groups are rows of neighbours; what is of a channel comes after.
 function grouped(x: Grid, groups: number, eps: number, weight?: Grid, bias?: Grid): Grid {
   const [, channels, ...rest] = x.shape as [number, number, ...number[]];
@@ -367,6 +455,7 @@ export const normCases: readonly Case[] = [
   batchTraining,
   batchPlain,
   batchEvaluation,
+  ...endings,
 ];
 
 const seed = 11;

@@ -5,6 +5,9 @@
 // batch_norm.cu sums take differences from the first element of a channel, so that a large mean
 // costs no digits, and statistics are float64.
 #include "kernel/sum.h"
+#if defined(__CUDACC__)
+#include "gpu/norm/whole_rows.h"
+#endif
 
 using namespace cdn;
 
@@ -124,6 +127,34 @@ template <class T> struct GroupNorm {
   }
 };
 
+// For whole_rows, where a group's elements are neighbours.
+template <class T> struct WholeGroups {
+  using C = Compute<T>;
+  Sizes s;
+  Scaling<T> scaling;
+  double *mean, *rstd, eps;
+  T* y;
+  const T* x;
+  struct Known {
+    C high, low, rstd;
+  };
+  CDN_FN Known statistics(int64_t g, C first, Moments sums, bool writes) const {
+    const double n = static_cast<double>(s.each * s.pixels), middle = first + sums.first / n,
+                 scale = fn::rsqrt(squares_about_mean(sums, n) / n + eps);
+    if (writes) mean[g] = middle, rstd[g] = scale;
+    const C high = static_cast<C>(middle);
+    return {high, static_cast<C>(middle - high), static_cast<C>(scale)};
+  }
+  template <class Pack>
+  CDN_FN Pack normalized(const Known& k, int64_t g, int64_t column, Pack v) const {
+    const int64_t c = s.channel(g * s.each + (s.each > 1 ? quotient(column, s.pixels) : 0));
+    const C weight = scaling.weight ? wide(scaling.weight[c]) : C(1),
+            bias = scaling.bias ? wide(scaling.bias[c]) : C(0);
+    for (T& e : v.v) e = static_cast<T>((wide(e) - k.high - k.low) * k.rstd * weight + bias);
+    return v;
+  }
+};
+
 // Of each row: the sums of dy * n, with n the normalised x, and of dy.
 template <class T> struct RowSums : Adding<Pair<Sum<T>>> {
   Sizes s;
@@ -207,6 +238,14 @@ CDN_API int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_
     Scaling<T> scaling{s.each, means, rstds, call.optional<T>(weight, "weight", channels),
                        call.optional<T>(bias, "bias", channels)};
     if (s.n == 0) return;
+#if defined(__CUDACC__)
+    if constexpr (sizeof(T) < 8) {
+      const bool neighbours = !s.last && s.pixels % (16 / sizeof(T)) == 0;
+      if (neighbours && whole_rows<T>(call, count, s.each * s.pixels,
+                                      WholeGroups<T>{s, scaling, means, rstds, eps, to, from}))
+        return;
+    }
+#endif
     RowMoments<T> rows;
     rows.s = s;
     rows.x = from;

@@ -1,6 +1,7 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import type { DType } from "../../core/dtype.ts";
+import { type DType, dtypeInfo } from "../../core/dtype.ts";
+import type { Gate, Step } from "../../core/node.ts";
 import { checkNumber } from "../../core/options.ts";
 import { formatShape, sameShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
@@ -8,6 +9,7 @@ import { ArgumentError, DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, checkSameDevice, checkSameDType, inFloat32 } from "../_operands.ts";
 import { cast } from "../elementwise/_cast.ts";
+import { activations, throughGate } from "../elementwise/_gate.ts";
 import { add, div, mul, sub } from "../elementwise/binary.ts";
 import { sqrt } from "../elementwise/unary.ts";
 import type { BatchNormOptions } from "./batch_norm.ts";
@@ -24,6 +26,8 @@ export const keys: readonly string[] = [
   "training",
   "momentum",
   "eps",
+  "residual",
+  "activation",
 ];
 
 /** momentum and eps, checked. */
@@ -35,11 +39,13 @@ export function checkBatchNorm(
   checkNumber(op, "eps", eps, 0);
 }
 
-// x as [batch, channels, inner], what scales and shifts it, and by which statistics.
+// x as [batch, channels, inner], what scales and shifts it, by which statistics, and what follows.
 interface Batch {
   x: Tensor;
   weight: Tensor | null;
   bias: Tensor | null;
+  residual: Tensor | null;
+  activation: "relu" | undefined;
   mean: Tensor;
   variance: Tensor;
   /** Whether the statistics are x's own. */
@@ -76,6 +82,30 @@ export function runningOf(
     );
   }
   return [runningMean, runningVar];
+}
+
+/** Throws unless weight and bias are of x's dtype or, for 16-bit floats, both float32. */
+export function checkParameters(
+  op: string,
+  x: Tensor,
+  weight: Tensor | null,
+  bias: Tensor | null,
+): void {
+  const own: DType[] = dtypeInfo(x.dtype).bytes === 2 ? [x.dtype, "float32"] : [x.dtype];
+  if (weight) checkChannels(op, "weight", x, weight, own);
+  if (bias) checkChannels(op, "bias", x, bias, weight ? [weight.dtype] : own);
+}
+
+/** Throws unless a residual is like x. */
+export function checkResidual(op: string, x: Tensor, residual: Tensor): void {
+  checkSameDevice(`${op}: residual`, x, residual);
+  checkSameDType(`${op}: residual`, x, residual);
+  if (!sameShape(residual.shape, x.shape)) {
+    throw new ShapeError(
+      `${op}: residual is ${formatShape(residual.shape)}; it must be ${formatShape(x.shape)}, as ` +
+        "x is",
+    );
+  }
 }
 
 /** Throws unless a tensor has one element a channel. */
@@ -136,48 +166,82 @@ export function update(
   );
 }
 
+// Of parameters, which are both of one.
+const codeOf = ({ x, weight, bias }: Batch) => (weight ?? bias ?? x).code;
+
 /** The result, recorded. */
 export function normalized(all: Batch): Tensor {
-  const { x, weight, bias, mean, variance, own, eps } = all;
+  const { x, weight, bias, residual, activation, mean, variance, eps } = all;
   const { format } = x;
   const y = x.make(x.shape, x.dtype, format);
-  const [to, from] = [y.stored(format), x.stored(format)];
-  call("cdn_batch_norm", to, from, mean, variance, weight, bias, ...counts(all), eps, x.code);
-  const inputs = [x, weight, bias].filter((input) => input !== null);
-  return record(y, "batchNorm", inputs, (grad) => {
-    if (!gradEnabled()) return fusedGradients(all, grad);
+  call(
+    "cdn_batch_norm",
+    y.stored(format),
+    x.stored(format),
+    residual && residual.stored(format),
+    mean,
+    variance,
+    weight,
+    bias,
+    ...counts(all),
+    eps,
+    activation ? 1 : 0,
+    codeOf(all),
+    x.code,
+  );
+  const inputs = [x, weight, bias, residual].filter((input) => input !== null);
+  const gate = activation && { activation, saved: y };
+  return record(y, "batchNorm", inputs, (grad, step) => {
+    if (!gradEnabled()) return fusedGradients(all, gate, grad, step);
     return throughOps(
       (input, ...rest) => {
-        const [w, b] = [weight ? rest[0]! : null, bias ? rest.at(-1)! : null];
-        return inFloat32([input!, w, b], (x, weight, bias) => {
-          return composed({ ...all, x, weight, bias }, own);
+        const [w, b, r] = [weight, bias, residual].map((given) => given && rest.shift()!);
+        return inFloat32([input!, w, b, r], (x, weight, bias, residual) => {
+          return composed({ ...all, x, weight: weight!, bias: bias!, residual: residual! });
         });
       },
       inputs,
       grad,
     );
-  });
+  }, gate);
 }
 
-function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
-  const { x, weight, bias, mean, variance, own, channels, eps } = all;
+// Where relu follows, the gradients go through its slope: by y, if there is a residual, whose
+// gradient is what comes through; else the kernels tell the slope from x, as they compute y again.
+function fusedGradients(
+  all: Batch,
+  gate: Gate | undefined,
+  grad: Tensor,
+  step: Step,
+): (Tensor | null)[] {
+  const { x, weight, bias, residual, mean, variance, own, channels, eps } = all;
   const { format } = x;
-  const [from, dy] = [x.stored(format), grad.stored(format)];
+  const from = x.stored(format);
+  const open = gate && !step.gated ? gate : undefined;
   const wanted = weight?.requiresGrad || bias?.requiresGrad || (own && x.requiresGrad);
   const [dweight, dbias] = wanted ? [mean.make([channels]), mean.make([channels])] : [null, null];
+  const relu = open && !residual ? 1 : 0;
+  const shared = [...counts(all), eps, relu, codeOf(all), x.code] as const;
+  let g = grad;
   if (dweight && dbias) {
+    const y = open && residual ? open.saved as Tensor : null;
+    if (y) g = x.make(x.shape, x.dtype, format);
     call(
       "cdn_batch_norm_sums",
       dweight,
       dbias,
-      dy,
+      y && g.stored(format),
+      grad.stored(format),
       from,
+      y && y.stored(format),
       mean,
       variance,
-      ...counts(all),
-      eps,
-      x.code,
+      weight,
+      bias,
+      ...shared,
     );
+  } else if (open && residual) {
+    g = throughGate(open, grad);
   }
   let dx: Tensor | null = null;
   if (x.requiresGrad) {
@@ -185,27 +249,27 @@ function fusedGradients(all: Batch, grad: Tensor): (Tensor | null)[] {
     call(
       "cdn_batch_norm_grad",
       dx.stored(format),
-      dy,
+      g.stored(format),
       from,
       mean,
       variance,
       weight,
+      bias,
       own ? dweight : null,
       own ? dbias : null,
-      ...counts(all),
-      eps,
-      x.code,
+      ...shared,
     );
   }
   const gradients = [dx];
   if (weight) gradients.push(dweight && cast(dweight, weight.dtype));
   if (bias) gradients.push(dbias && cast(dbias, bias.dtype));
+  if (residual) gradients.push(residual.requiresGrad ? g : null);
   return gradients;
 }
 
 // The formula in operations, for gradients of gradients; in float64, as kernels compute it.
-function composed(all: Batch, own: boolean): Tensor {
-  const { x, weight, bias, channels, eps } = all;
+function composed(all: Batch): Tensor {
+  const { x, weight, bias, residual, activation, own, channels, eps } = all;
   const column = (tensor: Tensor) => reshape(tensor, [1, channels, 1]);
   const flat = cast(reshape(x, [x.shape[0]!, channels, -1]), "float64");
   const average = (tensor: Tensor) => meanOf(tensor, [0, 2], { keepDims: true });
@@ -214,5 +278,7 @@ function composed(all: Batch, own: boolean): Tensor {
   let y = cast(div(centred, sqrt(add(variance, eps))), x.dtype);
   if (weight) y = mul(y, column(weight));
   if (bias) y = add(y, column(bias));
-  return reshape(y, x.shape);
+  y = reshape(y, x.shape);
+  if (residual) y = add(y, residual);
+  return activation ? activations[activation](y) : y;
 }

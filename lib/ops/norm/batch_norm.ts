@@ -1,13 +1,15 @@
 import { record } from "../../core/autograd.ts";
-import { checkOptions } from "../../core/options.ts";
+import { checkChoice, checkOptions } from "../../core/options.ts";
 import { formatShape, sizeOf } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, floats } from "../_operands.ts";
 import { cast } from "../elementwise/_cast.ts";
+import { relu } from "../elementwise/activations.ts";
 import {
   checkBatchNorm,
-  checkChannels,
+  checkParameters,
+  checkResidual,
   keys,
   normalized,
   runningOf,
@@ -19,7 +21,7 @@ import {
 export interface BatchNormOptions {
   /** [channels]; multiplies the result. Default: 1. */
   weight?: Tensor | null | undefined;
-  /** [channels]; added to the result. Default: 0. */
+  /** [channels]; added to the result; of weight's dtype. Default: 0. */
   bias?: Tensor | null | undefined;
   /**
    * [channels]; updated in training, used in evaluation. Without them the batch's own statistics
@@ -39,35 +41,46 @@ export interface BatchNormOptions {
   momentum?: number | null | undefined;
   /** Added to the variance. Default 1e-5. */
   eps?: number | undefined;
+  /** Of x's shape and dtype; added to the result, before the activation. Default none. */
+  residual?: Tensor | null | undefined;
+  /** Applied at the end. Default none. */
+  activation?: "relu" | undefined;
 }
 
 /**
- * (x - mean) / sqrt(variance + eps) * weight + bias by channel, which is axis 1 of x [n, channels,
- * …]; as torch.nn.functional.batch_norm. In training mean and (biased) variance are the batch's,
- * and the running statistics move towards them (the variance as an estimate without bias) on the
- * device; in evaluation the running ones are used. Floats; 16-bit ones compute in float32, and
- * their running statistics may be float32.
+ * y = activation((x - mean) / sqrt(variance + eps) * weight + bias + residual) by channel, which is
+ * axis 1 of x [n, channels, …]; without the last options it is torch.nn.functional.batch_norm, with
+ * them it reads and writes no more than that, and rounds once. In training mean and (biased)
+ * variance are the batch's, and the running statistics move towards them (the variance as an
+ * estimate without bias) on the device; in evaluation the running ones are used. y has x's memory
+ * format. Floats; 16-bit ones compute in float32, and their weight, bias and running statistics may
+ * be float32.
  *
- * @throws {ShapeError} in training with a single value a channel: it has no variance.
+ * @throws {ShapeError} in training with a single value a channel: it has no variance; when residual
+ * is not of x's shape, or another tensor not [channels].
+ * @throws {DTypeError} when the dtypes do not go together.
+ * @throws {ArgumentError} for an activation that there is not.
  *
  * ```ts
  * import { batchNorm, tensor } from "@cudeno/cudeno";
  * const x = tensor([[1, 10], [3, 30]]);
  * console.log(batchNorm(x, { training: true }).dataSync()); // -1, -1, 1, 1
+ * console.log(batchNorm(x, { training: true, activation: "relu" }).dataSync()); // 0, 0, 1, 1
  * ```
  */
 export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   const op = "batchNorm";
   checkOptions(op, options, keys);
-  const { training = false, momentum = 0.1, eps = 1e-5 } = options;
+  const { training = false, momentum = 0.1, eps = 1e-5, activation } = options;
   checkBatchNorm(op, { momentum, eps });
+  if (activation !== undefined) checkChoice(op, "activation", activation, { relu });
   checkDType(op, x, floats);
   if (x.rank < 2) {
     throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must be [n, channels, …]`);
   }
   const running = runningOf(op, x, options);
-  const [input, ...given] = autocasted("float32", x, options.weight, options.bias);
-  x = input;
+  let { weight = null, bias = null, residual = null } = options;
+  [x, weight, bias, residual] = autocasted("float32", x, weight, bias, residual);
   const own = training || !running;
   // Channels that lie side by side are those of as many more images of one pixel.
   const [n, channels, pixels] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
@@ -77,13 +90,11 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
       `${op}: x is ${formatShape(x.shape)}, a single value a channel; training needs more than one`,
     );
   }
-  const [weight, bias] = given.map((tensor, i) => {
-    if (tensor) checkChannels(op, i === 0 ? "weight" : "bias", x, tensor, [x.dtype]);
-    return tensor ?? null;
-  });
-  const sizes = { batch, channels, inner, eps, weight: weight!, bias: bias! };
+  checkParameters(op, x, weight, bias);
+  if (residual) checkResidual(op, x, residual);
+  const sizes = { batch, channels, inner, eps, weight, bias, residual, activation };
   if (x.size === 0) { // no elements, and nothing to learn from them
-    const inputs = [x, weight, bias].filter((input) => !!input);
+    const inputs = [x, weight, bias, residual].filter((input) => input !== null);
     const zeros = () => inputs.map((input) => input.make(input.shape).fill(0));
     return record(x.make(x.shape), op, inputs, zeros);
   }

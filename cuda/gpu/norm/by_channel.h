@@ -1,0 +1,237 @@
+// Loops by channel as kernels, bound by memory in either format. A thread keeps its channels, and
+// what is known of them, and walks over packs of W neighbouring elements: of W channels where inner
+// is 1, else of W pixels of one channel. Blocks have parts of memory one after another; maps begin
+// with the last of them and at its end, where the cache still has what the sums before them read.
+// Included by ops/norm/by_channel.h only.
+#pragma once
+#include <algorithm>
+
+namespace cdn {
+
+// Column i begins at element i * column, and has lines of `pixels` packs, each line `line` elements
+// after the one before. A block takes `width` columns by `down` threads, and of the `count` packs
+// of a column one of `splits` parts: runs of UNROLL packs a thread.
+struct ChannelTiles {
+  int64_t columns, column, pixels, line, count, tiles, runs, splits;
+  int64_t down_lines, down_pixels;  // a step of `down` packs
+  int width, down, lanes;           // lanes: channels of a pack
+};
+
+// Blocks that fill a device, and those among which it shares out more work than that, at most: no
+// device changes the numbers, so that all add in the same order.
+constexpr int64_t FEW_BLOCKS = 264, MANY_BLOCKS = 1056;
+constexpr int64_t MAX_WIDTH = 32, RUNS_WANTED = 4;
+
+inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
+  const bool last = s.inner == 1;
+  ChannelTiles t;
+  t.columns = last ? s.channels / w : s.channels;
+  t.column = last ? w : s.inner;
+  t.pixels = last ? 1 : std::max<int64_t>(s.inner / w, 1);
+  t.line = s.channels * s.inner;
+  t.count = s.n / s.channels / (last ? 1 : w);
+  t.width = last ? static_cast<int>(ceil_div(t.columns, ceil_div(t.columns, MAX_WIDTH))) : 1;
+  t.tiles = ceil_div(t.columns, t.width);
+  t.down = BLOCK / t.width;
+  t.down_lines = t.down / t.pixels;
+  t.down_pixels = t.down - t.down_lines * t.pixels;
+  t.lanes = last ? w : 1;
+  t.runs = std::max<int64_t>(ceil_div(t.count, t.down * unroll), 1);
+  const int64_t blocks = std::clamp(t.tiles * t.runs / RUNS_WANTED, FEW_BLOCKS, MANY_BLOCKS);
+  t.splits = std::min(std::max<int64_t>(blocks / t.tiles, 1), t.runs);
+  return t;
+}
+
+// What a thread has to do of a task: a tile of columns, and a part of the runs.
+template <int W, int UNROLL> struct ChannelWalk {
+  const ChannelTiles& t;
+  int64_t column, split;
+  int down;
+  bool idle;
+
+  __device__ __forceinline__ ChannelWalk(const ChannelTiles& t, int64_t task)
+      : t(t), down(threadIdx.x / t.width) {
+    split = quotient(task, t.tiles);
+    column = (task - split * t.tiles) * t.width + (threadIdx.x - down * t.width);
+    idle = column >= t.columns || down >= t.down;
+    if (idle) column = 0;  // whose channels are there
+  }
+  __device__ __forceinline__ int64_t channel(int lane) const {
+    return t.lanes > 1 ? column * W + lane : column;
+  }
+  // f(at, valid): the places of up to UNROLL packs, of which the first `valid` are there.
+  template <class F> __device__ __forceinline__ void each(bool backwards, F f) const {
+    if (idle) return;
+    const int64_t begin = quotient(split * t.runs, t.splits),
+                  end = quotient((split + 1) * t.runs, t.splits);
+    for (int64_t i = begin; i < end; i++) {
+      const int64_t q = (backwards ? begin + end - 1 - i : i) * UNROLL * t.down + down;
+      int64_t row = t.pixels == 1 ? q : quotient(q, t.pixels), pixel = q - row * t.pixels;
+      int64_t at[UNROLL];
+      int valid = 0;
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) {
+        at[u] = column * t.column + row * t.line + pixel * W;
+        valid += q + u * t.down < t.count;
+        row += t.down_lines;
+        pixel += t.down_pixels;
+        if (pixel >= t.pixels) pixel -= t.pixels, row++;
+      }
+      f(at, valid);
+    }
+  }
+};
+
+template <int W, class T, int N>
+__device__ __forceinline__ void load_packs(Pack<T, W> (&x)[N], const Inputs<T, N>& in, int64_t at) {
+#pragma unroll
+  for (int n = 0; n < N; n++) x[n] = *reinterpret_cast<const Pack<T, W>*>(in.x[n] + at);
+}
+template <int W, class T, int N, class Op>
+__device__ __forceinline__ auto at_lane(const Op& op, const typename Op::Known& known,
+                                        const Pack<T, W> (&x)[N], int lane) {
+  Compute<T> v[N];
+#pragma unroll
+  for (int n = 0; n < N; n++) v[n] = wide(x[n].v[lane]);
+  return op(known, v);
+}
+
+template <int W, int UNROLL, class T, int N, class Op>
+__global__ void __launch_bounds__(BLOCK, 2)
+    map_by_channel_kernel(ChannelTiles t, Op op, T* y, Inputs<T, N> in) {
+  const int64_t tasks = t.tiles * t.splits;
+  for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
+    const ChannelWalk<W, UNROLL> walk(t, tasks - 1 - task);
+    typename Op::Known known[W];
+#pragma unroll
+    for (int j = 0; j < W; j++)
+      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.channel(j)) : known[0];
+    walk.each(true, [&](const int64_t (&at)[UNROLL], int valid) {
+      Pack<T, W> x[UNROLL][N];
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++)
+        if (u < valid) load_packs(x[u], in, at[u]);
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) {
+        if (u >= valid) break;
+        Pack<T, W> out;
+#pragma unroll
+        for (int j = 0; j < W; j++) out.v[j] = static_cast<T>(at_lane(op, known[j], x[u], j));
+        *reinterpret_cast<Pack<T, W>*>(y + at[u]) = out;
+      }
+    });
+  }
+}
+
+// Writes acc of each channel, or of a split of it to partial[channel][split].
+template <int W, int UNROLL, class T, int N, class Op, class Kept>
+__global__ void __launch_bounds__(BLOCK, 2)
+    sum_by_channel_kernel(ChannelTiles t, Op op, Kept kept, Inputs<T, N> in,
+                          typename Op::Acc* partial) {
+  using Acc = typename Op::Acc;
+  __shared__ __align__(16) char memory[sizeof(Acc) * W * BLOCK];
+  Acc(*shared)[BLOCK] = reinterpret_cast<Acc(*)[BLOCK]>(memory);
+  for (int64_t task = blockIdx.x; task < t.tiles * t.splits; task += gridDim.x) {
+    const ChannelWalk<W, UNROLL> walk(t, task);
+    typename Op::Known known[W];
+    Acc acc[W];
+#pragma unroll
+    for (int j = 0; j < W; j++) {
+      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.channel(j)) : known[0];
+      acc[j] = op.start();
+    }
+    walk.each(false, [&](const int64_t (&at)[UNROLL], int valid) {
+      Pack<T, W> x[UNROLL][N];
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++)
+        if (u < valid) load_packs(x[u], in, at[u]);
+      using Part = decltype(at_lane(op, known[0], x[0], 0));
+      constexpr bool WIDENS = !std::is_same<Part, Acc>::value;
+      Part part[W] = {};
+#pragma unroll
+      for (int u = 0; u < UNROLL; u++) {
+        if (u >= valid) break;
+        Pack<T, W> out;
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+          const Part more = at_lane(op, known[j], x[u], j);
+          if constexpr (WIDENS)
+            part[j] = part[j] + more;
+          else
+            acc[j] = op.join(acc[j], more);
+          out.v[j] = static_cast<T>(more.second);
+        }
+        if constexpr (std::is_pointer<Kept>::value)
+          *reinterpret_cast<Pack<T, W>*>(kept + at[u]) = out;
+      }
+#pragma unroll
+      for (int j = 0; WIDENS && j < W; j++) acc[j] = op.join(acc[j], part[j]);
+    });
+    if (t.lanes == 1)
+#pragma unroll
+      for (int j = 1; j < W; j++) acc[0] = op.join(acc[0], acc[j]);
+    __syncthreads();  // an earlier task's use of the memory is over
+    for (int n = t.down; n > 1;) {
+      const int half = (n + 1) / 2;
+#pragma unroll
+      for (int j = 0; j < W; j++)
+        if (j < t.lanes && walk.down >= half && walk.down < n) shared[j][threadIdx.x] = acc[j];
+      __syncthreads();
+#pragma unroll
+      for (int j = 0; j < W; j++)
+        if (j < t.lanes && walk.down + half < n)
+          acc[j] = op.join(acc[j], shared[j][threadIdx.x + half * t.width]);
+      n = half;
+    }
+    if (walk.idle || walk.down > 0) continue;
+#pragma unroll
+    for (int j = 0; j < W; j++) {
+      if (j >= t.lanes) break;
+      if (partial)
+        partial[walk.channel(j) * t.splits + walk.split] = acc[j];
+      else
+        op.store(walk.channel(j), acc[j]);
+    }
+  }
+}
+
+// The widest packs for which everything is aligned; f gets their width as a constant.
+template <class T, int N, class F>
+void with_pack(const ChannelShape& s, const Inputs<T, N>& in, const T* y, F&& f) {
+  constexpr int W = 16 / sizeof(T);
+  bool wide = (s.inner == 1 ? s.channels : s.inner) % W == 0 && aligned16(y);
+  for (const T* x : in.x) wide = wide && aligned16(x);
+  if (wide)
+    f(std::integral_constant<int, W>{});
+  else
+    f(std::integral_constant<int, 1>{});
+}
+
+template <class Op, class T, int N>
+void map_by_channel(Call& call, const ChannelShape& s, Op op, T* y, Inputs<T, N> in) {
+  if (s.n == 0) return;
+  with_pack(s, in, y, [&](auto w) {
+    constexpr int W = w, UNROLL = (W == 8 ? 6 : 8) / N;
+    const ChannelTiles t = tiles_of(s, W, UNROLL);
+    launch(call, map_by_channel_kernel<W, UNROLL, T, N, Op>, {grid_for(t.tiles * t.splits)}, t, op,
+           y, in);
+  });
+}
+
+template <class Op, class T, int N, class Kept>
+void sum_by_channel(Call& call, const ChannelShape& s, Op op, Kept kept, Inputs<T, N> in) {
+  using Acc = typename Op::Acc;
+  if (s.channels == 0) return;
+  with_pack<T>(s, in, kept, [&](auto w) {
+    constexpr int W = w, UNROLL = N == 1 ? 8 : W == 8 ? 6 / N : 4;
+    const ChannelTiles t = tiles_of(s, W, UNROLL);
+    Acc* partial = t.splits == 1 ? nullptr : call.scratch<Acc>(s.channels * t.splits);
+    launch(call, sum_by_channel_kernel<W, UNROLL, T, N, Op, Kept>, {grid_for(t.tiles * t.splits)},
+           t, op, kept, in, partial);
+    if (!partial) return;
+    launch(call, reduce_row_kernel<BLOCK, OverPartial<Op>>, for_groups<BLOCK>(s.channels),
+           Split{s.channels, t.splits, 1, 1, t.splits}, OverPartial<Op>{op, partial}, nullptr);
+  });
+}
+
+}  // namespace cdn
