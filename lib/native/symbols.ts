@@ -146,7 +146,7 @@ export const symbols = {
   cdn_batch_norm_sums: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_batch_norm_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "i64", "i64", "i64", "f64", "i32"], result: "i32" },
   cdn_max_pool: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
-  cdn_max_pool_grad: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
+  cdn_max_pool_grad: { parameters: ["u32", "u32", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
   cdn_max_pool_pick: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
   cdn_avg_pool: { parameters: ["u32", "u32", "buffer", "f64", "i32", "i32"], result: "i32" },
   cdn_avg_pool_grad: { parameters: ["u32", "u32", "buffer", "f64", "i32", "i32"], result: "i32" },
