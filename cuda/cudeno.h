@@ -577,6 +577,11 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
 int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint32_t bias,
                    const int64_t* geometry, int32_t activation, int32_t dtype, int32_t precision,
                    int32_t variant);
+/* The largest of each 2 x 2 of ReLU(the sums and bias), y[n, p / 2, q / 2, k], and, if argument,
+ * uint8, is wanted, which it is: as max_pool's, for max_pool_grad. */
+int32_t cdn_conv2d_pooled(uint32_t y, uint32_t argument, uint32_t x, uint32_t w, uint32_t bias,
+                          const int64_t* geometry, int32_t dtype, int32_t precision,
+                          int32_t variant);
 int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, const int64_t* geometry,
                               int32_t dtype, int32_t precision, int32_t variant);
 int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy, uint32_t x,

@@ -7,6 +7,7 @@ import { GELU, Identity, ReLU, SiLU } from "./activations.ts";
 import { Conv2d } from "./conv.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
+import { MaxPool2d } from "./pooling.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 
@@ -24,6 +25,11 @@ export function inOrder(modules: Named, x: Tensor): Tensor {
       let next = i + 1;
       while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
       const activation = fusedActivationOf(modules[next]?.[1]);
+      if (activation === "relu" && poolsHalves(modules[next + 1]?.[1]) && isConv2d(module)) {
+        x = module.activated(x, activation, 2);
+        i = next + 1;
+        continue;
+      }
       const both = activation && activated(module, activation, x);
       x = both ?? module.forward(x);
       if (both) i = next;
@@ -36,6 +42,12 @@ export function inOrder(modules: Named, x: Tensor): Tensor {
   }
   return x;
 }
+
+const isConv2d = (module: Module): module is Conv2d => module.forward === Conv2d.prototype.forward;
+
+// Whether it is the pooling that conv2d() takes along.
+const poolsHalves = (module: Module | undefined): boolean =>
+  module?.forward === MaxPool2d.prototype.forward && (module as MaxPool2d).halves === true;
 
 // The name under which linear() knows what a module computes, if it does.
 function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {

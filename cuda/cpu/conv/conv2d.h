@@ -10,6 +10,7 @@ template <class... Arguments> bool implicit_grad_weight(Arguments&&...) { return
 
 template <class T> struct NoKernels {
   template <class... Arguments> static bool conv2d(Arguments&&...) { return false; }
+  template <class... Arguments> static bool conv2d_pooled(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_input(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_weight(Arguments&&...) { return false; }
 };
