@@ -100,8 +100,8 @@ struct Strips {
   // Of images in which a strip has `pixels` of a row and `channels`: as long as there are many.
   Strips(int64_t outer, int64_t height, int64_t width, int64_t inner, int pixels, int channels)
       : packs(inner / channels), across(ceil_div(width, pixels)), height((int32_t)height) {
-    constexpr int64_t MANY = 1 << 19;
-    for (rows = 8;; rows /= 2) {
+    constexpr int64_t MANY = 1 << 18;
+    for (rows = 16;; rows /= 2) {
       count = outer * (inner / channels) * across.by * ceil_div(height, rows);
       if (rows == 1 || count >= MANY) break;
     }
