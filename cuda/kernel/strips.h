@@ -57,24 +57,17 @@ template <int N, int HEAD, int A, int CH> struct RowWindow {
     return there && static_cast<uint32_t>(first + j) < static_cast<uint32_t>(width);
   }
   template <class T> CDN_FN void read(const T* from, T outside, T (&v)[N][CH]) const {
-    if constexpr (CH > 1 || A == 1) {
+    constexpr int END = HEAD + (N - HEAD) / A * A;
+    if (A > 1 && whole) {
+      CDN_UNROLLED
+      for (int j = 0; j < N; j++)
+        if (j < HEAD || j >= END)
+          some<1>(from, outside, v, j);
+        else if ((j - HEAD) % A == 0)
+          some<A>(from, outside, v, j);
+    } else {
       CDN_UNROLLED
       for (int j = 0; j < N; j++) some<1>(from, outside, v, j);
-    } else {
-      constexpr int PACKS = (N - HEAD) / A;
-      CDN_UNROLLED
-      for (int j = 0; j < HEAD; j++) some<1>(from, outside, v, j);
-      CDN_UNROLLED
-      for (int p = 0; p < PACKS; p++) {
-        if (whole) {
-          some<A>(from, outside, v, HEAD + p * A);
-        } else {
-          CDN_UNROLLED
-          for (int j = 0; j < A; j++) some<1>(from, outside, v, HEAD + p * A + j);
-        }
-      }
-      CDN_UNROLLED
-      for (int j = HEAD + PACKS * A; j < N; j++) some<1>(from, outside, v, j);
     }
   }
 

@@ -349,7 +349,7 @@ CDN_API int32_t cdn_conv2d_pooled(uint32_t y, uint32_t argument, uint32_t x, uin
       T* z = call.scratch<T>(g.y_count());
       epilogue.c = z;
       convolve(call, request, from, filters, epilogue);
-      max_pool_2x2(call, to, chosen, z, g.n, g.p, g.q, g.k);
+      max_pool_2x2(call, to, chosen, z, g.n, g.p, g.q, g.k, dtype);
     });
   });
 }

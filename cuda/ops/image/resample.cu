@@ -101,48 +101,23 @@ struct Cubic : Resize {
   }
 };
 
-// Pads of `before` elements and what else is missing from `out`.
+// Pads: what is before the input, the input, and what is behind it. Each of these three repeats one
+// element after another, from the element `at` on: forwards, backwards, or, with a step of 0, one.
 struct Border {
-  static constexpr int TAPS = 1;
+  static constexpr int TAPS = 1, RANGES = 3;
   int64_t in, out, before;
-  CDN_FN Range32 single(int64_t o, bool is) const {
-    return {static_cast<int32_t>(o), static_cast<int32_t>(is ? o + 1 : o)};
-  }
-};
-// An element comes again on the other side of either end.
-struct Reflect : Border {
-  static constexpr int RANGES = 3;
+  int64_t at[RANGES];
+  int32_t step[RANGES];
+  CDN_FN int64_t begin(int k) const { return k == 0 ? 0 : k == 1 ? before : before + in; }
+  CDN_FN int64_t end(int k) const { return k == 2 ? out : begin(k + 1); }
   template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o < before ? before - o : o - before;
-    return {static_cast<int32_t>(i < in ? i : 2 * (in - 1) - i), {C(1)}};
+    const int k = (o >= before) + (o >= before + in);
+    return {static_cast<int32_t>(at[k] + (o - begin(k)) * step[k]), {C(1)}};
   }
   template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
-    if (k == 0) return single(before - i, i > 0 && i <= before);
-    if (k == 1) return single(before + i, true);
-    int64_t o = before + 2 * (in - 1) - i;
-    return single(o, i < in - 1 && o < out);
-  }
-};
-struct Circular : Border {
-  static constexpr int RANGES = 3;
-  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o - before;
-    return {static_cast<int32_t>(i < 0 ? i + in : i < in ? i : i - in), {C(1)}};
-  }
-  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
-    int64_t o = before + i + (k - 1) * in;
-    return single(o, o >= 0 && o < out);
-  }
-};
-struct Replicate : Border {
-  static constexpr int RANGES = 1;
-  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o < before ? 0 : o - before;
-    return {static_cast<int32_t>(i < in ? i : in - 1), {C(1)}};
-  }
-  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int) const {
-    return {static_cast<int32_t>(i == 0 ? 0 : before + i),
-            static_cast<int32_t>(i == in - 1 ? out : before + i + 1)};
+    const int64_t o = begin(k) + (i - at[k]) * step[k], last = step[k] == 0 ? end(k) : o + 1;
+    const bool is = step[k] == 0 ? i == at[k] : o >= begin(k) && o < end(k);
+    return {static_cast<int32_t>(o), static_cast<int32_t>(is ? last : o)};
   }
 };
 
@@ -362,23 +337,23 @@ int32_t pad_image(const char* name, uint32_t to, uint32_t from, int64_t outer, i
                   int64_t right, int32_t mode, int32_t dtype) {
   return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
     check_extents(height, width);
-    auto by = [&]<class Rule>(Rule, int64_t most_height, int64_t most_width) {
-      auto rule = [](int64_t extent, int64_t before, int64_t after, int64_t most) {
-        if (before < 0 || before > most || after < 0 || after > most)
-          CDN_FAIL(CDN_BAD_ARGUMENT, "a pad is %lld or %lld; it must be 0 to %lld",
-                   (long long)before, (long long)after, (long long)most);
-        return Rule{{extent, extent + before + after, before}};
-      };
-      resample<GRAD, T>(call, to, from, outer, inner, rule(height, top, bottom, most_height),
-                        rule(width, left, right, most_width));
+    if (mode < CDN_BORDER_REFLECT || mode > CDN_BORDER_CIRCULAR)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
+    auto rule = [&](int64_t in, int64_t before, int64_t after) {
+      const int64_t most = mode == CDN_BORDER_REFLECT     ? in - 1
+                           : mode == CDN_BORDER_REPLICATE ? INT32_MAX
+                                                          : in;
+      if (before < 0 || before > most || after < 0 || after > most)
+        CDN_FAIL(CDN_BAD_ARGUMENT, "a pad is %lld or %lld; it must be 0 to %lld", (long long)before,
+                 (long long)after, (long long)most);
+      const int64_t out = before + in + after;
+      if (mode == CDN_BORDER_REFLECT)
+        return Border{in, out, before, {before, 0, in - 2}, {-1, 1, -1}};
+      if (mode == CDN_BORDER_REPLICATE) return Border{in, out, before, {0, 0, in - 1}, {0, 1, 0}};
+      return Border{in, out, before, {in - before, 0, 0}, {1, 1, 1}};
     };
-    switch (mode) {
-      case CDN_BORDER_REFLECT: return by(Reflect{}, height - 1, width - 1);
-      case CDN_BORDER_REPLICATE: return by(Replicate{}, INT32_MAX, INT32_MAX);
-      case CDN_BORDER_CIRCULAR: return by(Circular{}, height, width);
-      default:
-        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
-    }
+    resample<GRAD, T>(call, to, from, outer, inner, rule(height, top, bottom),
+                      rule(width, left, right));
   });
 }
 

@@ -26,7 +26,7 @@ template <class T_> struct Average {
   static constexpr C OUTSIDE = 0;
   struct Acc {
     C sum;
-    CDN_FN void start(int32_t) { sum = 0; }
+    CDN_FN void start(int32_t) { sum = OUTSIDE; }
     CDN_FN void take(C x, int32_t) { sum += x; }
     CDN_FN void join(const Acc& row, int32_t) { sum += row.sum; }
   };
@@ -74,7 +74,7 @@ CDN_API int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, doubl
     const Pool pool = Pool::read(sizes);
     T* to = call.out<T>(y, "y", pool.y_size());
     const T* from = call.in<T>(x, "x", pool.x_size());
-    pooled(call, pool, Average<T>{to, {divisor, with_padding != 0}}, from, {to, from});
+    pooled<false>(call, pool, Average<T>{to, {divisor, with_padding != 0}}, from, {to, from});
   });
 }
 
@@ -84,7 +84,7 @@ CDN_API int32_t cdn_avg_pool_grad(uint32_t dx, uint32_t dy, const int64_t* sizes
     const Pool pool = Pool::read(sizes);
     T* to = call.out<T>(dx, "dx", pool.x_size());
     const T* upstream = call.in<T>(dy, "dy", pool.y_size());
-    pooled_grad(call, pool, AverageGrad<T>{upstream, {divisor, with_padding != 0}}, to,
-                {to, upstream});
+    pooled<true>(call, pool, AverageGrad<T>{upstream, {divisor, with_padding != 0}}, to,
+                 {to, upstream});
   });
 }

@@ -102,21 +102,15 @@ template <class F> void with_argument(const Pool& pool, int32_t dtype, F&& f) {
 
 }  // namespace
 
-template <class T>
-void cdn::max_pool_2x2(Call& call, T* y, uint8_t* argument, const T* x, int64_t n, int64_t height,
-                       int64_t width, int64_t channels) {
+void cdn::max_pool_2x2(Call& call, void* y, uint8_t* argument, const void* x, int64_t n,
+                       int64_t height, int64_t width, int64_t channels, int32_t dtype) {
   const int64_t sizes[] = {n, channels, height,    height / 2, 2, 2, 0,
                            1, width,    width / 2, 2,          2, 0, 1};
-  pooled(call, Pool::read(sizes), Largest<T, uint8_t>{y, argument}, x, {y, argument, x});
+  with_float(dtype, [&]<class T>(T) {
+    pooled<false>(call, Pool::read(sizes), Largest<T, uint8_t>{static_cast<T*>(y), argument},
+                  static_cast<const T*>(x), {y, argument, x});
+  });
 }
-template void cdn::max_pool_2x2(Call&, float*, uint8_t*, const float*, int64_t, int64_t, int64_t,
-                                int64_t);
-template void cdn::max_pool_2x2(Call&, double*, uint8_t*, const double*, int64_t, int64_t, int64_t,
-                                int64_t);
-template void cdn::max_pool_2x2(Call&, float16*, uint8_t*, const float16*, int64_t, int64_t,
-                                int64_t, int64_t);
-template void cdn::max_pool_2x2(Call&, bfloat16*, uint8_t*, const bfloat16*, int64_t, int64_t,
-                                int64_t, int64_t);
 
 CDN_API int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const int64_t* sizes,
                              int32_t argument_dtype, int32_t dtype) {
@@ -126,7 +120,7 @@ CDN_API int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const in
     with_argument(pool, argument_dtype, [&]<class A>(A) {
       A* chosen = call.optional_out<A>(argument, "argument", pool.y_size());
       const T* from = call.in<T>(x, "x", pool.x_size());
-      pooled(call, pool, Largest<T, A>{to, chosen}, from, {to, chosen, from});
+      pooled<false>(call, pool, Largest<T, A>{to, chosen}, from, {to, chosen, from});
     });
   });
 }
@@ -140,8 +134,8 @@ CDN_API int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, u
     const T* kept = call.optional<T>(y, "y", pool.y_size());
     with_argument(pool, argument_dtype, [&]<class A>(A) {
       const A* chosen = call.in<A>(argument, "argument", pool.y_size());
-      pooled_grad(call, pool, LargestGrad<T, A>{upstream, chosen, kept}, to,
-                  {to, upstream, chosen, kept});
+      pooled<true>(call, pool, LargestGrad<T, A>{upstream, chosen, kept}, to,
+                   {to, upstream, chosen, kept});
     });
   });
 }

@@ -348,55 +348,33 @@ bool in_strips(const Pool& pool, std::initializer_list<const void*> operands, F 
   return false;
 }
 
-// f(pool, W) with W, a constant, as many channels as 16 bytes hold, and the pool's inner counting
-// packs of them; one by one where they do not come in packs, or those are not aligned.
-template <class T, class F>
-void in_packs(Pool pool, std::initializer_list<const void*> operands, F f) {
-  constexpr int W = NEIGHBOURS<T>;
-  if (pool.inner % W != 0 || !aligned_neighbours(operands))
-    return f(pool, std::integral_constant<int, 1>{});
-  pool.inner /= W;
-  pool.x.inner = pool.y.inner = Extent(pool.inner);
-  f(pool, std::integral_constant<int, W>{});
-}
-
-// y = op of x's windows.
-template <class Op>
-void pooled(Call& call, const Pool& pool, const Op& op, const typename Op::T* x,
+// The results of op's windows of x, or with GRAD the gradient that op's results give x. Where there
+// are no strips, a thread has as many channels as 16 bytes hold, and one where they do not come in
+// such packs.
+template <bool GRAD, class Op, class X>
+void pooled(Call& call, Pool pool, const Op& op, X* x,
             std::initializer_list<const void*> operands) {
-  using T = typename Op::T;
   const bool aligned = aligned_neighbours(operands);
   if (in_strips<Op>(pool, operands, [&]<int K, int S, int PAD, int A, int CH>() {
-        const Strips strips(pool.outer, pool.height.out, pool.width.out, pool.inner, A, CH);
+        using Strip = std::conditional_t<GRAD, StripOfGradients<Op, K, S, PAD, A, CH>,
+                                         StripOfResults<Op, K, S, PAD, A, CH>>;
+        auto count = [](const PoolAxis& axis) {
+          return GRAD ? ceil_div(axis.extent, S) : int64_t{axis.out};
+        };
+        const Strips strips(pool.outer, count(pool.height), count(pool.width), pool.inner, A, CH);
         each(call, strips.count,
-             StripOfResults<Op, K, S, PAD, A, CH>{pool, op, x, strips,
-                                                  aligned && pool.width.extent % A == 0,
-                                                  aligned && pool.width.out % A == 0});
+             Strip{pool, op, x, strips, aligned && pool.width.extent % A == 0,
+                   aligned && pool.width.out % A == 0});
       }))
     return;
-  in_packs<T>(pool, operands, [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-    each(call, pool.y_size(), EachResult<Op, W>{pool, op, x});
-  });
-}
-
-// dx, from what op gives for each result.
-template <class Op>
-void pooled_grad(Call& call, const Pool& pool, const Op& op, typename Op::T* dx,
-                 std::initializer_list<const void*> operands) {
-  using T = typename Op::T;
-  const bool aligned = aligned_neighbours(operands);
-  if (in_strips<Op>(pool, operands, [&]<int K, int S, int PAD, int A, int CH>() {
-        const Strips strips(pool.outer, ceil_div(pool.height.extent, S),
-                            ceil_div(pool.width.extent, S), pool.inner, A, CH);
-        each(call, strips.count,
-             StripOfGradients<Op, K, S, PAD, A, CH>{pool, op, dx, strips,
-                                                    aligned && pool.width.extent % A == 0,
-                                                    aligned && pool.width.out % A == 0});
-      }))
-    return;
-  in_packs<T>(pool, operands, [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-    each(call, pool.x_size(), EachGradient<Op, W>{pool, op, dx});
-  });
+  auto by = [&]<int W>() {
+    pool.inner /= W;
+    pool.x.inner = pool.y.inner = Extent(pool.inner);
+    using Each = std::conditional_t<GRAD, EachGradient<Op, W>, EachResult<Op, W>>;
+    each(call, GRAD ? pool.x_size() : pool.y_size(), Each{pool, op, x});
+  };
+  constexpr int W = NEIGHBOURS<typename Op::T>;
+  pool.inner % W == 0 && aligned ? by.template operator()<W>() : by.template operator()<1>();
 }
 
 }  // namespace pooling
