@@ -162,7 +162,7 @@ template <class A, bool TRANSPOSE> struct Tables {
 
 // The results of a strip. What a row of x gives along the row is kept for the next results that
 // read it; a rule of one tap only chooses, so that the bits stay.
-template <class T, class A, int W, int CH> struct Sample {
+template <class T, class A, int W, int CH> struct Sample {  // W > 1: inner is 1
   using C = typename A::Number;
   static constexpr int TAPS = A::TAPS;
   A ys, xs;
@@ -294,7 +294,7 @@ void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inn
         call, x_n,
         SampleGrad<T, A>{down, along, result, source, Extent(ys.in), Extent(xs.in), Extent(inner)});
   } else {
-    constexpr int W = NEIGHBOURS<T>;
+    constexpr int W = NEIGHBOURS<T>, ALONG_ROW = W < 4 ? W : 4;  // more would take all registers
     const bool aligned = aligned_neighbours({result, source});
     auto by = [&]<int ALONG, int CH>() {
       const Strips strips(outer, ys.out, xs.out, inner, ALONG, CH);
@@ -302,7 +302,7 @@ void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inn
            Sample<T, A, ALONG, CH>{down, along, result, source, inner, strips,
                                    aligned && xs.out % ALONG == 0});
     };
-    if (inner == 1) return by.template operator()<W, 1>();
+    if (inner == 1) return by.template operator()<ALONG_ROW, 1>();
     inner % W == 0 && aligned ? by.template operator()<1, W>() : by.template operator()<1, 1>();
   }
 }
