@@ -409,17 +409,17 @@ int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t g, uint32_t x, uint32_t mean, 
  * those whose channels lie side by side in inner); floats. sizes: outer, inner, then for height and
  * for width: the extent in x, that in y, kernel, stride, padding before, dilation; 14 numbers. A
  * kernel of 0, with stride and dilation 1 and without padding, stands for adaptive windows: places
- * floor(o
- * * extent / out) to ceil((o + 1) * extent / out). max_pool: the first of the largest, or the last
- * NaN; argument, which may be 0, says which place of its window, row by row, as argument_dtype:
- * uint8 where windows have at most 256 places, else int32. max_pool_pick: those places' elements of
- * another x; with int32 for dtype their numbers, row * width + column, and x is 0. avg_pool: the
- * sum over a window divided by divisor, or where that is 0 by the number of places, with_padding or
- * without. The gradients write all of dx. */
+ * floor(o extent / out) to ceil((o + 1) extent / out). max_pool: the first of the largest, or the
+ * last NaN; argument, which may be 0, says which place of its window, row by row, as
+ * argument_dtype: uint8 where windows have at most 256 places, else int32. max_pool_grad: with y,
+ * which may be 0, x is what a ReLU gave, and dx the gradient of what that was given. max_pool_pick:
+ * those places' elements of another x; with int32 for dtype their numbers, row * width + column,
+ * and x is 0. avg_pool: the sum over a window divided by divisor, or where that is 0 by the number
+ * of places, with_padding or without. The gradients write all of dx. */
 int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const int64_t* sizes,
                      int32_t argument_dtype, int32_t dtype);
-int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, const int64_t* sizes,
-                          int32_t argument_dtype, int32_t dtype);
+int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, uint32_t y,
+                          const int64_t* sizes, int32_t argument_dtype, int32_t dtype);
 int32_t cdn_max_pool_pick(uint32_t y, uint32_t x, uint32_t argument, const int64_t* sizes,
                           int32_t argument_dtype, int32_t dtype);
 int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, double divisor,
@@ -583,6 +583,11 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
 int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint32_t bias,
                    const int64_t* geometry, int32_t activation, int32_t dtype, int32_t precision,
                    int32_t variant);
+/* The largest of each 2 x 2 of ReLU(the sums and bias), y[n, p / 2, q / 2, k], and, if argument,
+ * uint8, is wanted, which it is: as max_pool's, for max_pool_grad. */
+int32_t cdn_conv2d_pooled(uint32_t y, uint32_t argument, uint32_t x, uint32_t w, uint32_t bias,
+                          const int64_t* geometry, int32_t dtype, int32_t precision,
+                          int32_t variant);
 int32_t cdn_conv2d_grad_input(uint32_t dx, uint32_t dy, uint32_t w, const int64_t* geometry,
                               int32_t dtype, int32_t precision, int32_t variant);
 int32_t cdn_conv2d_grad_weight(uint32_t dw, uint32_t dbias, uint32_t dy, uint32_t x,

@@ -11,6 +11,7 @@ import { BatchNorm } from "./batch_norm.ts";
 import { Conv2d } from "./conv.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
+import { MaxPool2d } from "./pooling.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 
@@ -35,6 +36,11 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
       let next = i + 1;
       while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
       const activation = fusedActivationOf(modules[next]?.[1]);
+      if (activation === "relu" && poolsHalves(modules[next + 1]?.[1]) && isConv2d(module)) {
+        x = module.activated(x, activation, 2);
+        i = next + 1;
+        continue;
+      }
       const both = activation && activated(module, activation, x);
       const ended = i === modules.length - 1 && ending && isNorm(module) &&
         sameShape(ending.residual.shape, x.shape);
@@ -56,6 +62,12 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
 // A subclass may compute in another way.
 const isNorm = (module: Module): module is BatchNorm =>
   module.forward === BatchNorm.prototype.forward;
+
+const isConv2d = (module: Module): module is Conv2d => module.forward === Conv2d.prototype.forward;
+
+// Whether it is the pooling that conv2d() takes along.
+const poolsHalves = (module: Module | undefined): boolean =>
+  module?.forward === MaxPool2d.prototype.forward && (module as MaxPool2d).halves === true;
 
 // The name under which linear() knows what a module computes, if it does.
 function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {

@@ -77,10 +77,10 @@ export class Conv2d extends ConvBase<Conv2dLayerOptions> {
     return this.activated(x);
   }
 
-  /** activation(forward(x)) as one operation. */
-  activated(x: Tensor, activation?: FusedActivation): Tensor {
+  /** activation(forward(x)), and pooled if asked, as one operation. */
+  activated(x: Tensor, activation?: FusedActivation, maxPool?: 2): Tensor {
     const { stride, padding, paddingMode, dilation, groups } = this.options;
-    const options = { stride, padding, paddingMode, dilation, groups, activation };
+    const options = { stride, padding, paddingMode, dilation, groups, activation, maxPool };
     return conv2d(x, this.weight, this.bias, options);
   }
 }

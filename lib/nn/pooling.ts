@@ -99,9 +99,13 @@ export class AvgPool1d extends PoolBase {
  * ```
  */
 export class MaxPool2d extends PoolBase {
+  /** Whether windows are 2 x 2, side by side, which a convolution can take along. */
+  readonly halves: boolean;
+
   constructor(kernelSize: PoolSize, options: MaxPoolLayerOptions = {}) {
     const plan = windows("MaxPool2d", false, kernelSize, options, maxKeys);
     super(kernelSize, options, (x) => maxPool(x, plan));
+    this.halves = plan.halves ?? false;
   }
 }
 

@@ -10,7 +10,7 @@ import {
   type Shape,
   type Tensor,
 } from "../../mod.ts";
-import { fusedActivations, type Grid, sizeOf } from "../reference.ts";
+import { build, fusedActivations, type Grid, sizeOf } from "../reference.ts";
 import { type Case, floats, roundings, spiked } from "./case.ts";
 
 type Four = [number, number, number, number];
@@ -127,6 +127,19 @@ function geometryOf(x: Shape, w: Shape, options: Conv2dOptions): { size: Shape; 
   );
   const before = sides.map((side) => side[0]!) as [number, number];
   return { size, g: { stride, dilation, padding: before, groups: options.groups ?? 1 } };
+}
+
+// The largest of each 2 x 2 of ReLU(y).
+function halved(y: Grid): Grid {
+  const [h, w] = y.shape.slice(-2) as [number, number];
+  const shape = [...y.shape.slice(0, -2), Math.floor(h / 2), Math.floor(w / 2)];
+  const of = (values: ArrayLike<number>) =>
+    build(shape, (index, at) => {
+      const image = Math.floor(at / (shape.at(-1)! * shape.at(-2)!)) * h * w;
+      const first = image + 2 * (index.at(-2)! * w + index.at(-1)!);
+      return Math.max(0, ...[0, 1, w, w + 1].map((offset) => values[first + offset]!));
+    });
+  return { ...of(y.values), magnitudes: of(y.magnitudes!).values };
 }
 
 const variants = (call: (variant: string) => Case["call"], depthwise: boolean) =>
@@ -270,6 +283,24 @@ export const convCases: readonly Case[] = [
       false,
     );
     return { ...plain, call, also, reference: (...inputs) => after(plain.reference(...inputs)) };
+  }),
+  ...([{ padding: 1 }, { stride: 2 }] as const).map((options): Case => {
+    const pooled = { ...options, activation: "relu", maxPool: 2 } as const;
+    const plain = conv(JSON.stringify(pooled), options, [
+      [[2, 3, 7, 6], [4, 3, 3, 3], [4]],
+      [[3, 1, 28, 27], [6, 1, 5, 5], [6]],
+      [[1, 8, 9, 8], [16, 8, 3, 3]],
+      [[2, 6, 12, 12], [16, 6, 5, 5], [16]],
+      [[0, 3, 8, 8], [4, 3, 3, 3], [4]],
+    ], [[[1, 2, 6, 5], [3, 2, 3, 3], [3]]]);
+    const run = (variant?: string) => (x: Tensor, w: Tensor, b?: Tensor) =>
+      conv2d(x, w, b, { ...pooled, ...(variant ? { variant } : {}) });
+    return {
+      ...plain,
+      call: run(),
+      also: variants(run, false),
+      reference: (...inputs) => halved(plain.reference(...inputs)),
+    };
   }),
   {
     ...conv("", {}, [[[3, 10], [4, 3, 3], [4]], [[2, 3, 9], [4, 3, 4], [4]]], [

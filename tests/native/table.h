@@ -130,6 +130,7 @@
   X(nll_mean) \
   X(matmul) \
   X(conv2d) \
+  X(conv2d_pooled) \
   X(conv2d_grad_input) \
   X(conv2d_grad_weight)
 #define MANAGING(X) \

@@ -12,6 +12,7 @@ template <class... Arguments> void cudnn_convolve(Arguments&&...) {}
 
 template <class T> struct DirectKernels {
   template <class... Arguments> static bool conv2d(Arguments&&...) { return false; }
+  template <class... Arguments> static bool conv2d_pooled(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_input(Arguments&&...) { return false; }
   template <class... Arguments> static bool grad_weight(Arguments&&...) { return false; }
 };

@@ -59,11 +59,39 @@ struct DirectFilters {
   }
 };
 
+// The largest of 2 x 2 results after ReLU, of W filters, of which a thread has a row and its
+// neighbour the other; the upper one's is right. As maxPool2d() has it: the first of the largest,
+// or the last NaN.
+template <class T, int W> struct LargestOfWindow {
+  Pack<T, W> value;
+  Pack<uint8_t, W> from;
+
+  __device__ __forceinline__ LargestOfWindow(const Pack<float, W>& left,
+                                             const Pack<float, W>& right,
+                                             const Pack<float, W>& bias, int lower) {
+    const unsigned pair = 3u << (threadIdx.x % 32 & ~1u);
+    auto better = [](float a, float b) { return (a > b) | is_nan(a); };
+#pragma unroll
+    for (int e = 0; e < W; e++) {
+      auto end = [&](float sum) { return wide(static_cast<T>(Relu{}(sum + bias.v[e]))); };
+      const float first = end(left.v[e]), second = end(right.v[e]);
+      const bool after = better(second, first);
+      const float best = after ? second : first, below = __shfl_xor_sync(pair, best, 1);
+      const int at = 2 * lower + after, at_below = __shfl_xor_sync(pair, at, 1);
+      value.v[e] = static_cast<T>(better(below, best) ? below : best);
+      from.v[e] = static_cast<uint8_t>(better(below, best) ? at_below : at);
+    }
+  }
+};
+
 // A thread: FILTERS filters at PIXELS pixels; neighbours have the next filters, then pixels. V: of
-// how many numbers reads of the tile are.
-template <class T, int PIXELS, int FILTERS, int V>
+// how many numbers reads of the tile are. POOL: pixels are halves of 2 x 2, the other of which the
+// neighbour has; p and q are even, and so is the number of lines.
+template <class T, int PIXELS, int FILTERS, int V, bool POOL>
 __global__ void __launch_bounds__(BLOCK, 2)
-    direct_kernel(DirectTile a, DirectFilters f, const T* x, const T* w, ConvEnding<T> ending) {
+    direct_kernel(DirectTile a, DirectFilters f, const T* x, const T* w, ConvEnding<T> ending,
+                  uint8_t* argument) {
+  constexpr int EACH = POOL ? 2 : 1, OWN = PIXELS / EACH;  // pixels side by side, and of those
   extern __shared__ __align__(16) char memory[];
   float *filters = reinterpret_cast<float*>(memory), *tile = filters + a.depth * a.ldk;
   f.load(filters, w, a.ldk);
@@ -73,14 +101,17 @@ __global__ void __launch_bounds__(BLOCK, 2)
     __syncthreads();  // an earlier tile was read
     a.load(tile, x, n, first, lines);
     __syncthreads();
-    const int pixels = lines * a.g.q, apart = (pixels + PIXELS - 1) / PIXELS;
-    for (int item = threadIdx.x; item < apart * a.filters; item += blockDim.x) {
-      const int pixel = (int)a.by_filters(item), k = (item - pixel * a.filters) * FILTERS;
+    const int across = a.g.q / EACH, pixels = lines / EACH * across,
+              apart = (pixels + OWN - 1) / OWN;
+    for (int item = threadIdx.x; item < apart * a.filters * EACH; item += blockDim.x) {
+      const int lower = item % EACH, task = item / EACH, pixel = (int)a.by_filters(task),
+                k = (task - pixel * a.filters) * FILTERS;
       const float* from[PIXELS];
 #pragma unroll
       for (int i = 0; i < PIXELS; i++) {
-        const int at = min(pixel + i * apart, pixels - 1), row = (int)a.by_q(at);
-        from[i] = tile + row * a.g.stride_h * a.pitch + (at - row * a.g.q) * a.g.stride_w * a.ldc;
+        const int at = min(pixel + i / EACH * apart, pixels - 1), line = (int)a.by_q(at),
+                  row = line * EACH + lower, column = (at - line * across) * EACH + i % EACH;
+        from[i] = tile + row * a.g.stride_h * a.pitch + column * a.g.stride_w * a.ldc;
       }
       Pack<float, FILTERS> sums[PIXELS] = {};
       const float* filter = filters + k;
@@ -115,11 +146,27 @@ __global__ void __launch_bounds__(BLOCK, 2)
       }
       const auto bias = ending.template bias_of<FILTERS>(k, a.g.k);
 #pragma unroll
-      for (int i = 0; i < PIXELS; i++) {
+      for (int i = 0; i < OWN; i++) {
         const int at = pixel + i * apart;
         if (at >= pixels) continue;
-        const int64_t place = (((int64_t)n * a.g.p + first) * a.g.q + at) * a.g.k + k;
-        if (ending.packs)
+        const int64_t line = ((int64_t)n * a.g.p + first) / EACH,
+                      place = (line * across + at) * a.g.k + k;
+        if constexpr (POOL) {
+          const LargestOfWindow<T, FILTERS> largest(sums[2 * i], sums[2 * i + 1], bias, lower);
+          if (lower) continue;
+          if (ending.packs) {
+            *reinterpret_cast<Pack<T, FILTERS>*>(ending.y + place) = largest.value;
+            if (argument)
+              *reinterpret_cast<Pack<uint8_t, FILTERS>*>(argument + place) = largest.from;
+          } else {
+#pragma unroll
+            for (int e = 0; e < FILTERS; e++) {
+              if (k + e >= a.g.k) break;
+              ending.y[place + e] = largest.value.v[e];
+              if (argument) argument[place + e] = largest.from.v[e];
+            }
+          }
+        } else if (ending.packs)
           ending.store(sums[i], bias, place);
         else
 #pragma unroll
@@ -229,22 +276,28 @@ void cut(const ConvGeometry& g, int64_t lines, DirectTile* a) {
   a->by_down = Divisor(static_cast<uint32_t>(a->down));
 }
 
-template <class T, int PIXELS, int FILTERS, int V>
-bool convolve(Call& call, const ConvGeometry& g, const DirectFilters& filters, const T* x,
-              const T* w, ConvEnding<T> ending) {
+template <class T, int PIXELS, int FILTERS, int V, bool POOL>
+bool convolve(Call& call, const ConvGeometry& geometry, const DirectFilters& filters, const T* x,
+              const T* w, ConvEnding<T> ending, uint8_t* argument) {
+  constexpr int EACH = POOL ? 2 : 1;
   DirectTile a{};
+  ConvGeometry g = geometry;
+  g.p -= g.p % EACH, g.q -= g.q % EACH;
   if (!describe(g, FILTERS, &a)) return false;
+  a.by_q = Divisor(a.g.q / EACH);
   // Neighbouring threads write what they read of the filters into different banks.
   if (a.ldk % 8 == 0) a.ldk += 4;
-  cut(g, BLOCK * PIXELS / (g.q * a.filters), &a);
+  g.p /= EACH;
+  cut(g, BLOCK * PIXELS / (g.q * a.filters * EACH), &a);
+  a.rows *= EACH;
   const int64_t shared = (int64_t{a.depth} * a.ldk + a.input(a.rows)) * 4;
   if (shared > MOST_SHARED) return false;
-  ending.packs = ending.aligned() && g.k % FILTERS == 0;
+  ending.packs = ending.aligned() && g.k % FILTERS == 0 && aligned16(argument);
   const int64_t resident = call.model().shared_per_processor / (shared + 1024),
                 blocks = call.model().processors * (resident < 8 ? resident : 8);
-  launch(call, direct_kernel<T, PIXELS, FILTERS, V>,
+  launch(call, direct_kernel<T, PIXELS, FILTERS, V, POOL>,
          {grid_for(a.tiles < blocks ? a.tiles : blocks), BLOCK, static_cast<int>(shared)}, a,
-         filters, x, w, ending);
+         filters, x, w, ending, argument);
   return true;
 }
 
@@ -255,9 +308,14 @@ bool small(const ConvGeometry& g) {
   return (double)g.y_count() * (double)g.group_depth() < MULTIPLICATIONS && g.w_count() < WEIGHTS;
 }
 
-template <class T>
+// Tensor cores take 16-bit numbers faster than all else, once they are put together.
+template <class T> bool pays(const ConvGeometry& g) {
+  return small(g) || (g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256));
+}
+
+template <bool POOL = false, class T>
 bool convolve(Call& call, const ConvGeometry& g, bool turned, const T* x, const T* w,
-              const ConvEnding<T>& ending) {
+              const ConvEnding<T>& ending, uint8_t* argument = nullptr) {
   if (!ConvExtents::hold(g) || g.w_count() == 0) return false;
   DirectFilters f{static_cast<int>(g.w_count()), static_cast<int>(g.taps()),
                   static_cast<int>(turned ? g.k : g.c), static_cast<int>(turned ? g.c : g.k),
@@ -265,10 +323,10 @@ bool convolve(Call& call, const ConvGeometry& g, bool turned, const T* x, const 
   f.by_c = Divisor(f.c), f.by_taps = Divisor(f.taps);
   // Large tiles of a thread reuse more of what they read, small ones are for more threads.
   if (g.y_count() >= int64_t{1} << 22)
-    return g.c % 2 == 0 ? convolve<T, 8, 8, 2>(call, g, f, x, w, ending)
-                        : convolve<T, 8, 8, 1>(call, g, f, x, w, ending);
-  return g.c % 2 == 0 ? convolve<T, 2, 4, 2>(call, g, f, x, w, ending)
-                      : convolve<T, 2, 4, 1>(call, g, f, x, w, ending);
+    return g.c % 2 == 0 ? convolve<T, 8, 8, 2, POOL>(call, g, f, x, w, ending, argument)
+                        : convolve<T, 8, 8, 1, POOL>(call, g, f, x, w, ending, argument);
+  return g.c % 2 == 0 ? convolve<T, 2, 4, 2, POOL>(call, g, f, x, w, ending, argument)
+                      : convolve<T, 2, 4, 1, POOL>(call, g, f, x, w, ending, argument);
 }
 
 template <class T, int TAPS>
@@ -302,10 +360,15 @@ bool sum_products(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T
 template <class T>
 bool DirectKernels<T>::conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
                               const Epilogue& epilogue, bool insists) {
-  // Tensor cores take 16-bit numbers faster than all else, once they are put together.
-  const bool pays = small(g) || (g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256));
-  return (pays || insists) && ConvEnding<T>::serves(epilogue) &&
+  return (pays<T>(g) || insists) && ConvEnding<T>::serves(epilogue) &&
          convolve(call, g, false, x, w, ConvEnding<T>(epilogue));
+}
+
+template <class T>
+bool DirectKernels<T>::conv2d_pooled(Call& call, const ConvGeometry& g, const T* x, const T* w,
+                                     const Epilogue& epilogue, uint8_t* argument, bool insists) {
+  return (pays<T>(g) || insists) &&
+         convolve<true>(call, g, false, x, w, ConvEnding<T>(epilogue), argument);
 }
 
 template <class T>

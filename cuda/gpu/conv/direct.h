@@ -11,6 +11,10 @@ namespace cdn {
 template <class T> struct DirectKernels {
   static bool conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
                      const Epilogue& epilogue, bool insists);
+  // The largest of each 2 x 2 of y after ReLU, in y's place, and which they are, unless argument is
+  // null.
+  static bool conv2d_pooled(Call& call, const ConvGeometry& g, const T* x, const T* w,
+                            const Epilogue& epilogue, uint8_t* argument, bool insists);
   static bool grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
                          bool insists);
   static bool grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T* x,

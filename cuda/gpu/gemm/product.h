@@ -5,6 +5,7 @@
 #pragma once
 #include "ops/linalg/matmul.h"
 #include "gpu/device/launch.h"
+#include "kernel/divisor.h"
 
 namespace cdn {
 
@@ -101,24 +102,6 @@ template <class F> CDN_FN auto by_transposition(bool a, bool b, F&& f) {
 template <class T> bool tiny(const Product<T>& p, const Layout& batch) {
   return batch.n > 1 && p.size() <= 256 && p.k() <= 64;
 }
-
-// Division of numbers below 2^31 by one that is known before a kernel starts. A GPU divides
-// integers by some 30 instructions that wait for one another, and a small kernel can load nothing
-// before it knows its tile. Instead n / d = n f / 2^s, rounded down, with f = 2^s / d, rounded up:
-// with 2^s >= 2^31 d, n f / 2^s is less than 1 / d above n / d, too little to reach the next
-// integer.
-struct Divisor {
-  uint32_t factor = 0x80000000u, shift = 31;
-
-  Divisor() = default;
-  explicit Divisor(uint32_t d) {
-    for (shift = 31; uint64_t{1} << (shift - 31) < d;) shift++;
-    factor = static_cast<uint32_t>(((uint64_t{1} << shift) + d - 1) / d);
-  }
-  CDN_FN uint32_t operator()(uint32_t n) const {
-    return static_cast<uint32_t>(static_cast<uint64_t>(n) * factor >> shift);
-  }
-};
 
 // The tiles of c, numbered so that blocks that run at the same time share operands: bands of `band`
 // rows of tiles are walked column by column, and L2 then serves most reads of b's columns and a's

@@ -2,6 +2,7 @@
 // im2col's matrix serves all; few channels of their own have direct sums.
 #include "ops/conv/im2col.h"
 #include "ops/linalg/matmul.h"
+#include "ops/pool/max_pool.h"
 #if defined(__CUDACC__)
 #include "gpu/conv/conv2d.h"
 #include "gpu/conv/cudnn.h"
@@ -66,6 +67,10 @@ struct Request {
                                                        : IMPLICIT;
   }
 
+  // Whether direct() comes before all others: tensor cores take channels and filters in eights.
+  bool few_channels() const {
+    return method == DIRECT || (method == IMPLICIT && !named && (g.c % 8 != 0 || g.k % 8 != 0));
+  }
   // Whether one of the GPU's kernels did it, which are not for all shapes and types: implicit() or
   // kernels(the others, what they are asked). Else im2col makes it a product.
   template <class T, class F, class K> bool by_kernel(F&& implicit, K&& kernels) {
@@ -275,6 +280,26 @@ void grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T*
     if (sums) map(call, g.w_count(), Converted<T>{}, dw, static_cast<const C*>(sums));
 }
 
+template <class T>
+void convolve(Call& call, Request& request, const T* x, const T* w, const Epilogue& epilogue) {
+  const ConvGeometry& g = request.g;
+  if (g.y_count() == 0) return;
+  if (request.by_cudnn(call, ConvDirection::FORWARD, x, w, static_cast<T*>(epilogue.c))) {
+    if (epilogue.plain()) return;
+    Epilogue rest = epilogue;  // in place
+    rest.beta = 1;
+    return each_run(call, g.y_count(), FinishRuns<Compute<T>, T, T>{{rest, g.k}, nullptr});
+  }
+  if (request.by_kernel<T>(
+          [&] { return implicit_conv2d(call, g, x, w, epilogue, request.precision); },
+          [&]<class K>(K, auto... how) { return K::conv2d(call, g, x, w, epilogue, how...); }) ||
+      request.by_depthwise<T>([&] { return DepthwiseKernels<T>::conv2d(call, g, x, w, epilogue); }))
+    return;
+  if (request.method == IM2COL && g.group_depth() > 0)
+    return forward(call, g, x, w, epilogue, request.precision);
+  directly<T>(call, request, x, w, epilogue);
+}
+
 template <class T> struct SumOfChannels : Adding<Sum<T>> {
   const T* dy;
   T* sums;
@@ -334,23 +359,37 @@ CDN_API int32_t cdn_conv2d(uint32_t y, uint32_t z, uint32_t x, uint32_t w, uint3
       epilogue.bias = call.optional<T>(bias, "bias", g.k);
       epilogue.activation = activation;
       epilogue.out_dtype = dtype;
-      if (g.y_count() == 0) return;
-      if (request.by_cudnn(call, ConvDirection::FORWARD, from, filters, epilogue.c)) {
-        if (epilogue.plain()) return;
-        epilogue.beta = 1;  // what follows, in place
-        return each_run(call, g.y_count(), FinishRuns<Compute<T>, T, T>{{epilogue, g.k}, nullptr});
+      convolve(call, request, from, filters, epilogue);
+    });
+  });
+}
+
+CDN_API int32_t cdn_conv2d_pooled(uint32_t y, uint32_t argument, uint32_t x, uint32_t w,
+                                  uint32_t bias, const int64_t* geometry, int32_t dtype,
+                                  int32_t precision, int32_t variant) {
+  return run("cdn_conv2d_pooled", [&](Call& call) {
+    Request request(geometry, precision, variant);
+    const ConvGeometry& g = request.g;
+    const int64_t count = g.n * (g.p / 2) * (g.q / 2) * g.k;
+    with_float(dtype, [&]<class T>(T) {
+      T* to = call.out<T>(y, "y", count);
+      uint8_t* chosen = call.optional_out<uint8_t>(argument, "argument", count);
+      const T *from = call.in<T>(x, "x", g.x_count()), *filters = call.in<T>(w, "w", g.w_count());
+      Epilogue epilogue;
+      epilogue.bias = call.optional<T>(bias, "bias", g.k);
+      epilogue.activation = ACTIVATION_RELU;
+      epilogue.out_dtype = dtype;
+      if (count == 0) return;
+      if constexpr (!std::is_same_v<T, double>) {
+        epilogue.c = to;
+        if (request.few_channels() && DirectKernels<T>::conv2d_pooled(
+                                          call, g, from, filters, epilogue, chosen, request.named))
+          return;
       }
-      if (request.by_kernel<T>(
-              [&] { return implicit_conv2d(call, g, from, filters, epilogue, request.precision); },
-              [&]<class K>(K, auto... how) {
-                return K::conv2d(call, g, from, filters, epilogue, how...);
-              }) ||
-          request.by_depthwise<T>(
-              [&] { return DepthwiseKernels<T>::conv2d(call, g, from, filters, epilogue); }))
-        return;
-      if (request.method == IM2COL && g.group_depth() > 0)
-        return forward(call, g, from, filters, epilogue, request.precision);
-      directly<T>(call, request, from, filters, epilogue);
+      T* z = call.scratch<T>(g.y_count());
+      epilogue.c = z;
+      convolve(call, request, from, filters, epilogue);
+      max_pool_2x2(call, to, chosen, z, g.n, g.p, g.q, g.k, dtype);
     });
   });
 }

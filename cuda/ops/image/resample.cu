@@ -3,9 +3,7 @@
 // depend on the place alone. A table for each axis has them, so that one pair of kernels serves
 // all rules: the sum, and its transpose, which gathers. That adds in a fixed order, without
 // atomics: the table also has, for each element of the input, the ranges of outputs that read it.
-//
-// x[outer, height, width, inner], so that both memory formats are read as they are: inner is 1, or
-// the channels.
+#include "kernel/strips.h"
 #include "kernel/sum.h"
 
 using namespace cdn;
@@ -103,48 +101,23 @@ struct Cubic : Resize {
   }
 };
 
-// Pads of `before` elements and what else is missing from `out`.
+// Pads: what is before the input, the input, and what is behind it. Each of these three repeats one
+// element after another, from the element `at` on: forwards, backwards, or, with a step of 0, one.
 struct Border {
-  static constexpr int TAPS = 1;
+  static constexpr int TAPS = 1, RANGES = 3;
   int64_t in, out, before;
-  CDN_FN Range32 single(int64_t o, bool is) const {
-    return {static_cast<int32_t>(o), static_cast<int32_t>(is ? o + 1 : o)};
-  }
-};
-// An element comes again on the other side of either end.
-struct Reflect : Border {
-  static constexpr int RANGES = 3;
+  int64_t at[RANGES];
+  int32_t step[RANGES];
+  CDN_FN int64_t begin(int k) const { return k == 0 ? 0 : k == 1 ? before : before + in; }
+  CDN_FN int64_t end(int k) const { return k == 2 ? out : begin(k + 1); }
   template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o < before ? before - o : o - before;
-    return {static_cast<int32_t>(i < in ? i : 2 * (in - 1) - i), {C(1)}};
+    const int k = (o >= before) + (o >= before + in);
+    return {static_cast<int32_t>(at[k] + (o - begin(k)) * step[k]), {C(1)}};
   }
   template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
-    if (k == 0) return single(before - i, i > 0 && i <= before);
-    if (k == 1) return single(before + i, true);
-    int64_t o = before + 2 * (in - 1) - i;
-    return single(o, i < in - 1 && o < out);
-  }
-};
-struct Circular : Border {
-  static constexpr int RANGES = 3;
-  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o - before;
-    return {static_cast<int32_t>(i < 0 ? i + in : i < in ? i : i - in), {C(1)}};
-  }
-  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int k) const {
-    int64_t o = before + i + (k - 1) * in;
-    return single(o, o >= 0 && o < out);
-  }
-};
-struct Replicate : Border {
-  static constexpr int RANGES = 1;
-  template <class C> CDN_FN Tap<C, 1> tap(int64_t o) const {
-    int64_t i = o < before ? 0 : o - before;
-    return {static_cast<int32_t>(i < in ? i : in - 1), {C(1)}};
-  }
-  template <class Taps> CDN_FN Range32 range(const Taps*, int, int64_t i, int) const {
-    return {static_cast<int32_t>(i == 0 ? 0 : before + i),
-            static_cast<int32_t>(i == in - 1 ? out : before + i + 1)};
+    const int64_t o = begin(k) + (i - at[k]) * step[k], last = step[k] == 0 ? end(k) : o + 1;
+    const bool is = step[k] == 0 ? i == at[k] : o >= begin(k) && o < end(k);
+    return {static_cast<int32_t>(o), static_cast<int32_t>(is ? last : o)};
   }
 };
 
@@ -155,7 +128,10 @@ template <class C, class Rule> struct Axis {
   Rule rule;
   Tap<C, TAPS>* taps;
   Range32* ranges;
-  CDN_FN int64_t within(int64_t i) const { return i < 0 ? 0 : i < rule.in ? i : rule.in - 1; }
+  CDN_FN int32_t within(int32_t i) const {
+    const int32_t last = rule.in - 1;
+    return i < 0 ? 0 : i < last ? i : last;
+  }
   CDN_FN C weight(int64_t o, int64_t i) const {
     if constexpr (TAPS == 1) return C(1);
     const Tap<C, TAPS>& tap = taps[o];
@@ -184,105 +160,110 @@ template <class A, bool TRANSPOSE> struct Tables {
   CDN_FN void operator()(int64_t at) const { at < size(y) ? fill(y, at) : fill(x, at - size(y)); }
 };
 
-// Neighbouring channels that are moved by one access, where a rule only chooses.
-template <class T> struct alignas(16) Channels {
-  T v[16 / sizeof(T)];
-};
-template <class T> bool fits(const T* p) {
-  return reinterpret_cast<uintptr_t>(p) % sizeof(Channels<T>) == 0;
-}
-
-// INNER: inner is not 1, and c divided by it is the column.
-template <class T, class A, bool INNER> struct Sample {
+// The results of a strip. What a row of x gives along the row is kept for the next results that
+// read it; a rule of one tap only chooses, so that the bits stay.
+template <class T, class A, int W, int CH> struct Sample {  // W > 1: inner is 1
   using C = typename A::Number;
+  static constexpr int TAPS = A::TAPS;
   A ys, xs;
   T* y;
   const T* x;
   int64_t inner;
-  struct Row {
-    A xs;
-    const T* lines[A::TAPS];
-    C weights[A::TAPS];
-    T* y;
-    int64_t inner, count;
-    CDN_FN void operator()(int64_t c) const {
-      int64_t o = INNER ? quotient(c, inner) : c, i = INNER ? c - o * inner : 0;
-      const Tap<C, A::TAPS> tap = xs.taps[o];
-      if constexpr (A::TAPS == 1) {
-        y[c] = lines[0][tap.first * inner + i];
-      } else {
-        C sum(0);
-        for (int a = 0; a < A::TAPS; a++) {
-          C line(0);
-          for (int b = 0; b < A::TAPS; b++)
-            line += tap.weight[b] * wide(lines[a][xs.within(tap.first + b) * inner + i]);
-          sum += weights[a] * line;
-        }
-        y[c] = static_cast<T>(sum);
+  Strips strips;
+  bool whole;
+  struct Line {
+    typename std::conditional<TAPS == 1, T, C>::type at[W][CH];
+  };
+
+  CDN_FN Line line(const T* row, const Tap<C, TAPS> (&taps)[W]) const {
+    Line line;
+    CDN_UNROLLED
+    for (int j = 0; j < W; j++) {
+      C sum[CH] = {};
+      CDN_UNROLLED
+      for (int b = 0; b < TAPS; b++) {
+        const auto found =
+            *reinterpret_cast<const Neighbours<T, CH>*>(row + xs.within(taps[j].first + b) * inner);
+        CDN_UNROLLED
+        for (int c = 0; c < CH; c++)
+          if constexpr (TAPS == 1)
+            line.at[j][c] = found.v[c];
+          else
+            line.at[j][c] = sum[c] += taps[j].weight[b] * wide(found.v[c]);
       }
     }
-  };
-  CDN_FN Row row(int64_t r) const {
-    int64_t image = quotient(r, ys.rule.out), width = xs.rule.in * inner;
-    const Tap<C, A::TAPS> tap = ys.taps[r - image * ys.rule.out];
-    Row row;
-    row.xs = xs;
-    row.inner = inner;
-    row.count = xs.rule.out * inner;
-    row.y = y + r * row.count;
-    for (int a = 0; a < A::TAPS; a++) {
-      row.lines[a] = x + (image * ys.rule.in + ys.within(tap.first + a)) * width;
-      row.weights[a] = tap.weight[a];
+    return line;
+  }
+  CDN_FN void operator()(int64_t at) const {
+    const Strips::Strip s = strips.strip(at);
+    const int32_t column = s.across * W, width = xs.rule.out;
+    Tap<C, TAPS> taps[W];
+    CDN_UNROLLED
+    for (int j = 0; j < W; j++) taps[j] = xs.taps[column + j < width ? column + j : width - 1];
+    const T* image = x + s.image * ys.rule.in * xs.rule.in * inner + int64_t{s.pack} * CH;
+    Line lines[TAPS] = {};
+    int32_t before = 0;
+    CDN_ROLLED
+    for (int32_t i = s.first; i < s.end; i++) {
+      const Tap<C, TAPS> tap = ys.taps[i];
+      const int32_t step = tap.first - before;
+      before = tap.first;
+      CDN_ROLLED
+      for (int more = i == s.first || step < 0 || step > TAPS ? TAPS : step; more > 0; more--) {
+        CDN_UNROLLED
+        for (int a = 0; a < TAPS - 1; a++) lines[a] = lines[a + 1];
+        lines[TAPS - 1] =
+            line(image + int64_t{ys.within(tap.first + TAPS - more)} * xs.rule.in * inner, taps);
+      }
+      put<W * CH>(y + ((s.image * ys.rule.out + i) * width + column) * inner + int64_t{s.pack} * CH,
+                  (width - column) * CH, whole, [&](int e) {
+                    if constexpr (TAPS == 1) {
+                      return lines[0].at[e / CH][e % CH];
+                    } else {
+                      C sum(0);
+                      CDN_UNROLLED
+                      for (int a = 0; a < TAPS; a++)
+                        sum += tap.weight[a] * lines[a].at[e / CH][e % CH];
+                      return static_cast<T>(sum);
+                    }
+                  });
     }
-    return row;
   }
 };
 
-template <class T, class A, bool INNER> struct SampleGrad {
+// Each element of dx gathers from the results that read it.
+template <class T, class A> struct SampleGrad {
   using C = Compute<T>;
   A ys, xs;
   T* dx;
   const T* dy;
-  int64_t inner;
-  struct Row {
-    A ys, xs;
-    T* dx;
-    const T* dy;
-    int64_t at, inner, count;
-    CDN_FN void operator()(int64_t c) const {
-      int64_t column = INNER ? quotient(c, inner) : c, i = INNER ? c - column * inner : 0;
-      Sum<T> sum(0);
-      for (int a = 0; a < A::RANGES; a++) {
-        const Range32 down = ys.ranges[at * A::RANGES + a];
-        for (int64_t oy = down.begin; oy < down.end; oy++) {
-          const C weight = ys.weight(oy, at);
-          for (int b = 0; b < A::RANGES; b++) {
-            const Range32 along = xs.ranges[column * A::RANGES + b];
-            for (int64_t ox = along.begin; ox < along.end; ox++)
-              sum = sum +
-                    weight * xs.weight(ox, column) * wide(dy[(oy * xs.rule.out + ox) * inner + i]);
-          }
+  Extent rows, cols, inner;
+  CDN_FN void operator()(int64_t at) const {
+    const int64_t pixel = inner.quotient(at), row = cols.quotient(pixel),
+                  image = rows.quotient(row);
+    const int64_t h = row - image * rows.by, w = pixel - row * cols.by;
+    const T* from = dy + image * ys.rule.out * xs.rule.out * inner.by + (at - pixel * inner.by);
+    Sum<T> sum(0);
+    for (int a = 0; a < A::RANGES; a++) {
+      const Range32 down = ys.ranges[h * A::RANGES + a];
+      for (int32_t oy = down.begin; oy < down.end; oy++) {
+        const C weight = ys.weight(oy, h);
+        for (int b = 0; b < A::RANGES; b++) {
+          const Range32 along = xs.ranges[w * A::RANGES + b];
+          for (int32_t ox = along.begin; ox < along.end; ox++)
+            sum = sum + weight * xs.weight(ox, w) *
+                            wide(from[(int64_t{oy} * xs.rule.out + ox) * inner.by]);
         }
       }
-      dx[c] = static_cast<T>(sum);
     }
-  };
-  CDN_FN Row row(int64_t r) const {
-    int64_t image = quotient(r, ys.rule.in), width = xs.rule.in * inner;
-    return {ys,
-            xs,
-            dx + r * width,
-            dy + image * ys.rule.out * xs.rule.out * inner,
-            r - image * ys.rule.in,
-            inner,
-            width};
+    dx[at] = static_cast<T>(sum);
   }
 };
 
 void check_extents(int64_t height, int64_t width) {
   for (int64_t extent : {height, width})
-    if (extent < 1 || extent > INT32_MAX)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "an extent is %lld; it must be 1 to 2^31 - 1", (long long)extent);
+    if (extent < 1 || extent > int64_t{1} << 30)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "an extent is %lld; it must be 1 to 2^30", (long long)extent);
 }
 
 // to: y, or for the gradient dx; from: x or dy.
@@ -307,27 +288,23 @@ void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inn
   };
   A down = axis_of(ys), along = axis_of(xs);
   each(call, ys.out + xs.out, Tables<A, false>{down, along});
-  if constexpr (!GRAD && A::TAPS == 1) {
-    constexpr int64_t WIDTH = sizeof(Channels<T>) / sizeof(T);
-    if (inner % WIDTH == 0 && fits(result) && fits(source)) {
-      int64_t packs = inner / WIDTH;
-      auto* to = reinterpret_cast<Channels<T>*>(result);
-      auto* from = reinterpret_cast<const Channels<T>*>(source);
-      return each_row(call, outer * ys.out, xs.out * packs,
-                      Sample<Channels<T>, A, true>{down, along, to, from, packs});
-    }
+  if constexpr (GRAD) {
+    each(call, ys.in + xs.in, Tables<A, true>{down, along});
+    each(
+        call, x_n,
+        SampleGrad<T, A>{down, along, result, source, Extent(ys.in), Extent(xs.in), Extent(inner)});
+  } else {
+    constexpr int W = NEIGHBOURS<T>, ALONG_ROW = W < 4 ? W : 4;  // more would take all registers
+    const bool aligned = aligned_neighbours({result, source});
+    auto by = [&]<int ALONG, int CH>() {
+      const Strips strips(outer, ys.out, xs.out, inner, ALONG, CH);
+      each(call, strips.count,
+           Sample<T, A, ALONG, CH>{down, along, result, source, inner, strips,
+                                   aligned && xs.out % ALONG == 0});
+    };
+    if (inner == 1) return by.template operator()<ALONG_ROW, 1>();
+    inner % W == 0 && aligned ? by.template operator()<1, W>() : by.template operator()<1, 1>();
   }
-  auto by = [&](auto has_inner) {
-    if constexpr (GRAD) {
-      each(call, ys.in + xs.in, Tables<A, true>{down, along});
-      each_row(call, outer * ys.in, xs.in * inner,
-               SampleGrad<T, A, has_inner.value>{down, along, result, source, inner});
-    } else {
-      each_row(call, outer * ys.out, xs.out * inner,
-               Sample<T, A, has_inner.value>{down, along, result, source, inner});
-    }
-  };
-  inner == 1 ? by(std::false_type{}) : by(std::true_type{});
 }
 
 template <bool GRAD>
@@ -360,23 +337,23 @@ int32_t pad_image(const char* name, uint32_t to, uint32_t from, int64_t outer, i
                   int64_t right, int32_t mode, int32_t dtype) {
   return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
     check_extents(height, width);
-    auto by = [&]<class Rule>(Rule, int64_t most_height, int64_t most_width) {
-      auto rule = [](int64_t extent, int64_t before, int64_t after, int64_t most) {
-        if (before < 0 || before > most || after < 0 || after > most)
-          CDN_FAIL(CDN_BAD_ARGUMENT, "a pad is %lld or %lld; it must be 0 to %lld",
-                   (long long)before, (long long)after, (long long)most);
-        return Rule{{extent, extent + before + after, before}};
-      };
-      resample<GRAD, T>(call, to, from, outer, inner, rule(height, top, bottom, most_height),
-                        rule(width, left, right, most_width));
+    if (mode < CDN_BORDER_REFLECT || mode > CDN_BORDER_CIRCULAR)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
+    auto rule = [&](int64_t in, int64_t before, int64_t after) {
+      const int64_t most = mode == CDN_BORDER_REFLECT     ? in - 1
+                           : mode == CDN_BORDER_REPLICATE ? INT32_MAX
+                                                          : in;
+      if (before < 0 || before > most || after < 0 || after > most)
+        CDN_FAIL(CDN_BAD_ARGUMENT, "a pad is %lld or %lld; it must be 0 to %lld", (long long)before,
+                 (long long)after, (long long)most);
+      const int64_t out = before + in + after;
+      if (mode == CDN_BORDER_REFLECT)
+        return Border{in, out, before, {before, 0, in - 2}, {-1, 1, -1}};
+      if (mode == CDN_BORDER_REPLICATE) return Border{in, out, before, {0, 0, in - 1}, {0, 1, 0}};
+      return Border{in, out, before, {in - before, 0, 0}, {1, 1, 1}};
     };
-    switch (mode) {
-      case CDN_BORDER_REFLECT: return by(Reflect{}, height - 1, width - 1);
-      case CDN_BORDER_REPLICATE: return by(Replicate{}, INT32_MAX, INT32_MAX);
-      case CDN_BORDER_CIRCULAR: return by(Circular{}, height, width);
-      default:
-        CDN_FAIL(CDN_BAD_ARGUMENT, "mode is %d; it must be one of CDN_BORDER_REFLECT …", mode);
-    }
+    resample<GRAD, T>(call, to, from, outer, inner, rule(height, top, bottom),
+                      rule(width, left, right));
   });
 }
 

@@ -8,72 +8,61 @@ using namespace cdn::pooling;
 namespace {
 
 // What a window's sum is divided by: `divisor`, or where that is 0 the number of its places.
-struct Share {
+template <class C> struct Share {
   double divisor;
   bool with_padding;
-  template <class C> CDN_FN C of(const Pool& pool, int32_t i, int32_t j) const {
-    if (divisor != 0) return static_cast<C>(divisor);
-    return static_cast<C>(pool.height.count(i, with_padding)) *
-           static_cast<C>(pool.width.count(j, with_padding));
+  CDN_FN C along(const PoolAxis& axis, int32_t o) const {
+    return static_cast<C>(axis.count(o, with_padding));
+  }
+  CDN_FN C of(C rows, const Pool& pool, int32_t j) const {
+    return divisor != 0 ? static_cast<C>(divisor) : rows * along(pool.width, j);
   }
 };
 
-template <class T, int W> struct AvgPool {
+template <class T_> struct Average {
+  using T = T_;
   using C = Compute<T>;
-  Pool pool;
-  Share share;
-  Channels<T, W>* y;
-  const Channels<T, W>* x;
-  CDN_FN void operator()(int64_t at) const {
-    C sum[W] = {};
-    Place p = pool.y.place(at);
-    pool.each_place(p, [&](int64_t offset, int32_t) {
-      Channels<T, W> found = x[offset];
-      for (int c = 0; c < W; c++) sum[c] += wide(found.v[c]);
+  static constexpr bool STRIPS = sizeof(T) < 8;
+  static constexpr C OUTSIDE = 0;
+  struct Acc {
+    C sum;
+    CDN_FN void start(int32_t) { sum = OUTSIDE; }
+    CDN_FN void take(C x, int32_t) { sum += x; }
+    CDN_FN void join(const Acc& row, int32_t) { sum += row.sum; }
+  };
+  T* y;
+  Share<C> share;
+  template <int N, int CH>
+  CDN_FN void store(const Pool& pool, const Acc (&acc)[N][CH], int64_t at, int32_t i, int32_t j,
+                    int n, bool whole) const {
+    const C rows = share.along(pool.height, i);
+    put<N * CH>(y + at, n * CH, whole, [&](int e) {
+      return static_cast<T>(acc[e / CH][e % CH].sum / share.of(rows, pool, j + e / CH));
     });
-    Channels<T, W> average;
-    C count = share.of<C>(pool, p.i, p.j);
-    for (int c = 0; c < W; c++) average.v[c] = static_cast<T>(sum[c] / count);
-    y[at] = average;
   }
 };
 
-// Where windows are apart: each result's gradient to its own part of dx.
-template <class T, int W> struct AvgPoolPush {
+template <class T_> struct AverageGrad {
+  using T = T_;
   using C = Compute<T>;
-  Pool pool;
-  Share share;
-  Channels<T, W>* dx;
-  const Channels<T, W>* dy;
-  CDN_FN void operator()(int64_t at) const {
-    Place p = pool.y.place(at);
-    Channels<T, W> part = dy[at], none;
-    C count = share.of<C>(pool, p.i, p.j);
-    for (int c = 0; c < W; c++) {
-      part.v[c] = static_cast<T>(wide(part.v[c]) / count);
-      none.v[c] = static_cast<T>(0.0f);
+  static constexpr bool STRIPS = sizeof(T) < 8;
+  struct Part {
+    C grad;
+    CDN_FN C of(int32_t) const { return grad; }
+  };
+  const T* dy;
+  Share<C> share;
+  template <class Row, int N, int CH>
+  CDN_FN void read(const Pool& pool, const Row& row, int32_t i, Part (&parts)[N][CH]) const {
+    T grad[N][CH];
+    row.read(dy, static_cast<T>(0.0f), grad);
+    const C rows = share.along(pool.height, i);
+    CDN_UNROLLED
+    for (int e = 0; e < N * CH; e++) {
+      const int j = e / CH;
+      parts[j][e % CH] = {row.has(j) ? wide(grad[j][e % CH]) / share.of(rows, pool, row.first + j)
+                                     : C(0)};
     }
-    pool.each_own(p, [&](int64_t offset, int32_t k) { dx[offset] = k < 0 ? none : part; });
-  }
-};
-
-// Else each element of dx gathers from the windows that see it.
-template <class T, int W> struct AvgPoolGather {
-  using C = Compute<T>;
-  Pool pool;
-  Share share;
-  Channels<T, W>* dx;
-  const Channels<T, W>* dy;
-  CDN_FN void operator()(int64_t at) const {
-    C sum[W] = {};
-    pool.each_window(pool.x.place(at), [&](int64_t offset, int32_t, int32_t i, int32_t j) {
-      Channels<T, W> part = dy[offset];
-      C count = share.of<C>(pool, i, j);
-      for (int c = 0; c < W; c++) sum[c] += wide(part.v[c]) / count;
-    });
-    Channels<T, W> to;
-    for (int c = 0; c < W; c++) to.v[c] = static_cast<T>(sum[c]);
-    dx[at] = to;
   }
 };
 
@@ -82,30 +71,20 @@ template <class T, int W> struct AvgPoolGather {
 CDN_API int32_t cdn_avg_pool(uint32_t y, uint32_t x, const int64_t* sizes, double divisor,
                              int32_t with_padding, int32_t dtype) {
   return run("cdn_avg_pool", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    Pool all = Pool::read(sizes);
-    T* to = call.out<T>(y, "y", all.y_size());
-    const T* from = call.in<T>(x, "x", all.x_size());
-    Share share{divisor, with_padding != 0};
-    in_packs<T>(all, {to, from}, [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-      each(call, pool.y_size(), AvgPool<T, W>{pool, share, packed<W>(to), packed<W>(from)});
-    });
+    const Pool pool = Pool::read(sizes);
+    T* to = call.out<T>(y, "y", pool.y_size());
+    const T* from = call.in<T>(x, "x", pool.x_size());
+    pooled<false>(call, pool, Average<T>{to, {divisor, with_padding != 0}}, from, {to, from});
   });
 }
 
 CDN_API int32_t cdn_avg_pool_grad(uint32_t dx, uint32_t dy, const int64_t* sizes, double divisor,
                                   int32_t with_padding, int32_t dtype) {
   return run("cdn_avg_pool_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    Pool all = Pool::read(sizes);
-    T* to = call.out<T>(dx, "dx", all.x_size());
-    const T* upstream = call.in<T>(dy, "dy", all.y_size());
-    Share share{divisor, with_padding != 0};
-    in_packs<T>(all, {to, upstream}, [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-      auto write = packed<W>(to);
-      auto read = packed<W>(upstream);
-      if (pool.pushes())
-        each(call, pool.y_size(), AvgPoolPush<T, W>{pool, share, write, read});
-      else
-        each(call, pool.x_size(), AvgPoolGather<T, W>{pool, share, write, read});
-    });
+    const Pool pool = Pool::read(sizes);
+    T* to = call.out<T>(dx, "dx", pool.x_size());
+    const T* upstream = call.in<T>(dy, "dy", pool.y_size());
+    pooled<true>(call, pool, AverageGrad<T>{upstream, {divisor, with_padding != 0}}, to,
+                 {to, upstream});
   });
 }

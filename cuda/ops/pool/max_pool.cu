@@ -1,5 +1,8 @@
 // The largest element of each window, and its gradient. What is kept of the forward pass is which
 // place of its window each result came from, in a byte where windows have few enough places.
+#include "ops/pool/max_pool.h"
+
+#include "kernel/activations.h"
 #include "ops/pool/pool.h"
 
 using namespace cdn;
@@ -8,71 +11,60 @@ using namespace cdn::pooling;
 namespace {
 
 // The first of the largest, as places follow row by row; the last NaN, if there is any.
-template <class T, class A, int W> struct MaxPool {
-  Pool pool;
-  Channels<T, W>* y;
-  Channels<A, W>* argument;  // may be null
-  const Channels<T, W>* x;
-  CDN_FN void operator()(int64_t at) const {
-    Compute<T> best[W] = {};
-    int32_t from[W];
-    for (int c = 0; c < W; c++) from[c] = -1;
-    pool.each_place(pool.y.place(at), [&](int64_t offset, int32_t k) {
-      Channels<T, W> found = x[offset];
-      for (int c = 0; c < W; c++) {
-        Compute<T> value = wide(found.v[c]);
-        bool better = (from[c] < 0) | (value > best[c]) | is_nan(value);
-        best[c] = better ? value : best[c];
-        from[c] = better ? k : from[c];
-      }
-    });
-    Channels<T, W> largest;
-    Channels<A, W> chosen;
-    for (int c = 0; c < W; c++) {
-      constexpr auto NOTHING = -std::numeric_limits<Compute<T>>::infinity();
-      largest.v[c] = static_cast<T>(from[c] < 0 ? NOTHING : best[c]);
-      chosen.v[c] = static_cast<A>(from[c] < 0 ? 0 : from[c]);
+template <class T_, class A> struct Largest {
+  using T = T_;
+  using C = Compute<T>;
+  static constexpr bool STRIPS = sizeof(A) == 1 && sizeof(T) < 8;
+  static constexpr C OUTSIDE = -std::numeric_limits<C>::infinity();
+  struct Acc {
+    C best;
+    int32_t from;
+    CDN_FN void start(int32_t first) { best = OUTSIDE, from = first; }
+    CDN_FN void take(C x, int32_t k) {
+      const bool better = (x > best) | is_nan(x);
+      best = better ? x : best;
+      from = better ? k : from;
     }
-    y[at] = largest;
-    if (argument) argument[at] = chosen;
+    CDN_FN void join(const Acc& row, int32_t k) { take(row.best, k + row.from); }
+  };
+  T* y;
+  A* argument;  // may be null
+  template <int N, int CH>
+  CDN_FN void store(const Pool&, const Acc (&acc)[N][CH], int64_t at, int32_t, int32_t, int n,
+                    bool whole) const {
+    put<N * CH>(y + at, n * CH, whole,
+                [&](int e) { return static_cast<T>(acc[e / CH][e % CH].best); });
+    if (argument)
+      put<N * CH>(argument + at, n * CH, whole,
+                  [&](int e) { return static_cast<A>(acc[e / CH][e % CH].from); });
   }
 };
 
-// Where windows are apart: each result's gradient to its own part of dx.
-template <class T, class A, int W> struct MaxPoolPush {
-  Pool pool;
-  Channels<T, W>* dx;
-  const Channels<T, W>* dy;
-  const Channels<A, W>* argument;
-  CDN_FN void operator()(int64_t at) const {
-    Channels<T, W> upstream = dy[at];
-    Channels<A, W> chosen = argument[at];
-    pool.each_own(pool.y.place(at), [&](int64_t offset, int32_t k) {
-      Channels<T, W> to;
-      for (int c = 0; c < W; c++)
-        to.v[c] = static_cast<int32_t>(chosen.v[c]) == k ? upstream.v[c] : static_cast<T>(0.0f);
-      dx[offset] = to;
-    });
-  }
-};
-
-// Else each element of dx gathers from the windows that see it.
-template <class T, class A, int W> struct MaxPoolGather {
-  Pool pool;
-  Channels<T, W>* dx;
-  const Channels<T, W>* dy;
-  const Channels<A, W>* argument;
-  CDN_FN void operator()(int64_t at) const {
-    Compute<T> sum[W] = {};
-    pool.each_window(pool.x.place(at), [&](int64_t offset, int32_t k, int32_t, int32_t) {
-      Channels<T, W> upstream = dy[offset];
-      Channels<A, W> chosen = argument[offset];
-      for (int c = 0; c < W; c++)
-        sum[c] += static_cast<int32_t>(chosen.v[c]) == k ? wide(upstream.v[c]) : Compute<T>(0);
-    });
-    Channels<T, W> to;
-    for (int c = 0; c < W; c++) to.v[c] = static_cast<T>(sum[c]);
-    dx[at] = to;
+template <class T_, class A> struct LargestGrad {
+  using T = T_;
+  static constexpr bool STRIPS = sizeof(A) == 1 && sizeof(T) < 8;
+  struct Part {
+    Compute<T> grad;
+    int32_t from;
+    CDN_FN Compute<T> of(int32_t k) const { return from == k ? grad : Compute<T>(0); }
+  };
+  const T* dy;
+  const A* argument;
+  const T*
+      y;  // not null: x is a ReLU's result, whose slope at a place is that of the largest there
+  template <class Row, int N, int CH>
+  CDN_FN void read(const Pool&, const Row& row, int32_t, Part (&parts)[N][CH]) const {
+    T grad[N][CH], kept[N][CH] = {};
+    A from[N][CH];
+    row.read(dy, static_cast<T>(0.0f), grad);
+    row.read(argument, A(0), from);
+    if (y) row.read(y, static_cast<T>(0.0f), kept);
+    CDN_UNROLLED
+    for (int e = 0; e < N * CH; e++) {
+      const Compute<T> all = wide(grad[e / CH][e % CH]);
+      parts[e / CH][e % CH] = {y ? ReluGrad{}(all, wide(kept[e / CH][e % CH])) : all,
+                               static_cast<int32_t>(from[e / CH][e % CH])};
+    }
   }
 };
 
@@ -110,40 +102,40 @@ template <class F> void with_argument(const Pool& pool, int32_t dtype, F&& f) {
 
 }  // namespace
 
+void cdn::max_pool_2x2(Call& call, void* y, uint8_t* argument, const void* x, int64_t n,
+                       int64_t height, int64_t width, int64_t channels, int32_t dtype) {
+  const int64_t sizes[] = {n, channels, height,    height / 2, 2, 2, 0,
+                           1, width,    width / 2, 2,          2, 0, 1};
+  with_float(dtype, [&]<class T>(T) {
+    pooled<false>(call, Pool::read(sizes), Largest<T, uint8_t>{static_cast<T*>(y), argument},
+                  static_cast<const T*>(x), {y, argument, x});
+  });
+}
+
 CDN_API int32_t cdn_max_pool(uint32_t y, uint32_t argument, uint32_t x, const int64_t* sizes,
                              int32_t argument_dtype, int32_t dtype) {
   return run("cdn_max_pool", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    Pool all = Pool::read(sizes);
-    T* to = call.out<T>(y, "y", all.y_size());
-    with_argument(all, argument_dtype, [&]<class A>(A) {
-      A* chosen = call.optional_out<A>(argument, "argument", all.y_size());
-      const T* from = call.in<T>(x, "x", all.x_size());
-      in_packs<T>(all, {to, chosen, from}, [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-        each(call, pool.y_size(),
-             MaxPool<T, A, W>{pool, packed<W>(to), packed<W>(chosen), packed<W>(from)});
-      });
+    const Pool pool = Pool::read(sizes);
+    T* to = call.out<T>(y, "y", pool.y_size());
+    with_argument(pool, argument_dtype, [&]<class A>(A) {
+      A* chosen = call.optional_out<A>(argument, "argument", pool.y_size());
+      const T* from = call.in<T>(x, "x", pool.x_size());
+      pooled<false>(call, pool, Largest<T, A>{to, chosen}, from, {to, chosen, from});
     });
   });
 }
 
-CDN_API int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, const int64_t* sizes,
-                                  int32_t argument_dtype, int32_t dtype) {
+CDN_API int32_t cdn_max_pool_grad(uint32_t dx, uint32_t dy, uint32_t argument, uint32_t y,
+                                  const int64_t* sizes, int32_t argument_dtype, int32_t dtype) {
   return run("cdn_max_pool_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    Pool all = Pool::read(sizes);
-    T* to = call.out<T>(dx, "dx", all.x_size());
-    const T* upstream = call.in<T>(dy, "dy", all.y_size());
-    with_argument(all, argument_dtype, [&]<class A>(A) {
-      const A* chosen = call.in<A>(argument, "argument", all.y_size());
-      in_packs<T>(all, {to, upstream, chosen},
-                  [&]<int W>(Pool pool, std::integral_constant<int, W>) {
-                    auto write = packed<W>(to);
-                    auto read = packed<W>(upstream);
-                    auto which = packed<W>(chosen);
-                    if (pool.pushes())
-                      each(call, pool.y_size(), MaxPoolPush<T, A, W>{pool, write, read, which});
-                    else
-                      each(call, pool.x_size(), MaxPoolGather<T, A, W>{pool, write, read, which});
-                  });
+    const Pool pool = Pool::read(sizes);
+    T* to = call.out<T>(dx, "dx", pool.x_size());
+    const T* upstream = call.in<T>(dy, "dy", pool.y_size());
+    const T* kept = call.optional<T>(y, "y", pool.y_size());
+    with_argument(pool, argument_dtype, [&]<class A>(A) {
+      const A* chosen = call.in<A>(argument, "argument", pool.y_size());
+      pooled<true>(call, pool, LargestGrad<T, A>{upstream, chosen, kept}, to,
+                   {to, upstream, chosen, kept});
     });
   });
 }

@@ -31,8 +31,8 @@ export interface Convolution {
 
 const geometry = new BigInt64Array(16);
 
-// In one buffer that the next call reuses.
-function geometryOf(x: Convolution): BigInt64Array<ArrayBuffer> {
+/** As cdn_conv2d takes it, in one buffer that the next call reuses. */
+export function geometryOf(x: Convolution): BigInt64Array<ArrayBuffer> {
   const [n, c, h, w] = x.input as Four;
   const [k, , r, s] = x.weight as Four;
   const [, , p, q] = x.output as Four;

@@ -2,7 +2,7 @@ import { gradEnabled, record } from "../../core/autograd.ts";
 import { backendFor, type DeviceName } from "../../core/backend.ts";
 import { throughOps } from "../../core/backward.ts";
 import type { FusedActivation, Gate, Step } from "../../core/node.ts";
-import { checkChoice, checkOptions } from "../../core/options.ts";
+import { checkChoice, checkOptions, refuse } from "../../core/options.ts";
 import type { MatmulPrecision } from "../../core/precision.ts";
 import type { Tensor } from "../../tensor.ts";
 import {
@@ -26,6 +26,7 @@ import {
   inputGradient,
   weightGradient,
 } from "./_convolution.ts";
+import { convolvedAndPooled } from "./_pooled.ts";
 import { bordersOf, shapesOf, withBatch, withoutBatch } from "./_shapes.ts";
 import type { Pair } from "../_pair.ts";
 import { type Padding, type PaddingMode, paddingModes } from "./_window.ts";
@@ -45,6 +46,11 @@ export interface Conv2dOptions {
   /** Applied to the sums; `"geluTanh"` is gelu's approximation by tanh. Default none. */
   activation?: FusedActivation | undefined;
   /**
+   * Takes the largest of each 2 x 2 results, as {@linkcode maxPool2d} with kernelSize 2; after
+   * activation `"relu"` alone, and with no memory for what is pooled. Default: no pooling.
+   */
+  maxPool?: 2 | undefined;
+  /**
    * How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set
    * it.
    */
@@ -55,7 +61,7 @@ export interface Conv2dOptions {
 
 const keys = [
   ...["stride", "padding", "paddingMode", "dilation", "groups"],
-  ...["activation", "precision", "variant"],
+  ...["activation", "maxPool", "precision", "variant"],
 ];
 
 /**
@@ -65,14 +71,19 @@ const keys = [
  * torch.nn.functional.conv2d. The result is in channelsLast, which later layers keep. Floats;
  * 16-bit ones are added in float32. Under autocast() its dtype is used.
  *
+ * With `maxPool: 2` and activation `"relu"`, y is the largest of each 2 x 2 of that, [n, k,
+ * floor(p / 2), floor(q / 2)], in one operation that keeps no more than this for the gradients.
+ *
  * @throws {ShapeError} when channels and groups do not go together, or a window is larger than the
- * padded image.
+ * padded image, or there are no 2 x 2 to pool.
  * @throws {DTypeError} when the dtypes differ or are no floats.
  *
  * ```ts
  * import { conv2d, ones } from "@cudeno/cudeno";
  * const y = conv2d(ones([1, 3, 5, 5]), ones([8, 3, 3, 3]), null, { stride: 2, padding: 1 });
  * console.log(y.shape, y.max().dataSync()); // [1, 8, 3, 3], 27
+ * const [x, w] = [ones([1, 3, 8, 8]), ones([8, 3, 3, 3])];
+ * console.log(conv2d(x, w, null, { activation: "relu", maxPool: 2 }).shape); // [1, 8, 3, 3]
  * ```
  */
 export function conv2d(
@@ -83,8 +94,11 @@ export function conv2d(
 ): Tensor {
   const op = "conv2d";
   checkOptions(op, options, keys);
-  const { activation } = options;
+  const { activation, maxPool } = options;
   if (activation !== undefined) checkChoice(op, "activation", activation, activations);
+  if (maxPool !== undefined && (maxPool !== 2 || activation !== "relu")) {
+    refuse(op, "maxPool", maxPool, 'undefined, or 2 with activation: "relu"');
+  }
   checkTensor(op, weight);
   checkDType(op, x, floats);
   checkSameDevice(op, x, weight, ...(bias ? [bias] : []));
@@ -99,6 +113,7 @@ export function conv2d(
     return conv2d(padded, weight, bias, { ...options, padding: 0, paddingMode: "zeros" });
   }
   const shapes = shapesOf(op, x, weight, bias, options);
+  if (maxPool) return convolvedAndPooled(x, weight, bias, shapes);
   const keepsZ = activation && activation !== "relu" && gradEnabled() &&
     inputs.some((input) => input.requiresGrad);
   const z = keepsZ ? x.make(shapes.output, x.dtype, "channelsLast") : null;
@@ -111,25 +126,27 @@ export function conv2d(
     (grad, step) =>
       gradEnabled()
         ? composed({ x, weight, bias, shapes, activation }, grad)
-        : fused({ x, weight, bias, shapes, gate }, grad, step),
+        : gradients(through(gate, grad, step), { x, weight, bias, shapes }),
     gate,
   );
 }
 
-interface Operands {
+/** What is convolved, and how. */
+export interface Operands {
   x: Tensor;
   weight: Tensor;
   bias: Tensor | null | undefined;
   shapes: Convolution;
 }
 
-// With dz that of the sums.
-function fused(
-  { x, weight, bias, shapes, gate }: Operands & { gate: Gate | undefined },
-  grad: Tensor,
-  step: Step,
+const through = (gate: Gate | undefined, grad: Tensor, step: Step): Tensor =>
+  gate && !step.gated ? throughGate(gate, grad) : grad;
+
+/** The gradients of the operands from dz, that of the sums; unrecorded. */
+export function gradients(
+  dz: Tensor,
+  { x, weight, bias, shapes }: Operands,
 ): (Tensor | null)[] {
-  const dz = gate && !step.gated ? throughGate(gate, grad) : grad;
   const db = bias?.requiresGrad ? bias.make(bias.shape) : null;
   return [
     x.requiresGrad ? inputGradient(dz, weight, shapes) : null,

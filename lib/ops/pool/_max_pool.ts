@@ -28,18 +28,39 @@ export function maxPool<Indices extends boolean = false>(
       y.code,
     );
     if (!argument) return [y];
-    record(y, op, [images], (grad) => [spread(op, grad, argument, pooling)]);
+    record(y, op, [images], (grad, step) => {
+      // What was chosen is the result, so that a ReLU's slope there is known from that.
+      const relu = images.node?.gate?.activation === "relu" && !y.disposed && step.takeGate(images);
+      return [spread(op, grad, argument, pooling, relu ? y : null)];
+    });
     return returnIndices ? [y, picked("int32", argument, null, pooling)] : [y];
   });
   return (indices ? { values, indices } : values) as MaxPooled<Indices>;
 }
 
-// The gradient of the images from that of the results: linear, so that its own is picked.
-function spread(op: string, grad: Tensor, argument: Tensor, pooling: Pooling): Tensor {
+/**
+ * The gradient of the images from that of the results: linear, so that its own is picked. With the
+ * results of images that a ReLU made, that of what the ReLU was given; unrecorded.
+ */
+export function spread(
+  op: string,
+  grad: Tensor,
+  argument: Tensor,
+  pooling: Pooling,
+  results: Tensor | null = null,
+): Tensor {
   const { from, format, sizes } = pooling;
   const dx = grad.make(from, grad.dtype, format);
-  const [dy, chosen] = [grad.stored(format), argument.stored(format)];
-  call("cdn_max_pool_grad", dx.stored(format), dy, chosen, sizes, argument.code, dx.code);
+  call(
+    "cdn_max_pool_grad",
+    dx.stored(format),
+    grad.stored(format),
+    argument.stored(format),
+    results?.stored(format),
+    sizes,
+    argument.code,
+    dx.code,
+  );
   return record(dx, op, [grad], (next) => {
     const y = picked(next.dtype, argument, next, pooling);
     return [record(y, op, [next], (last) => [spread(op, last, argument, pooling)])];

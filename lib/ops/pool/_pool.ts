@@ -57,6 +57,8 @@ export interface Plan {
   readonly op: string;
   /** Whether x has one axis, [n, c, l], instead of images. */
   readonly line: boolean;
+  /** Whether windows are 2 x 2, side by side from the first place on. */
+  readonly halves?: boolean;
   /** The windows of images of these extents. */
   axes(extents: Shape): [height: Axis, width: Axis];
 }
@@ -113,7 +115,8 @@ export function windowsOf(
         `an axis of ${extent} with padding ${padding}; use a smaller kernelSize or larger images`,
     );
   };
-  return { op, line, axes: ([h, w]) => [axis(h!, 0), axis(w!, 1)] };
+  const halves = !ceilMode && String([kernels, strides, paddings, dilations]) === "2,2,2,2,0,0,1,1";
+  return { op, line, halves, axes: ([h, w]) => [axis(h!, 0), axis(w!, 1)] };
 }
 
 // Whether a window has no place of the image: one that begins before it may step over it.
@@ -155,15 +158,28 @@ export function placesOf({ axes }: Pooling): number {
   );
 }
 
+/** The pooling of images [n, c, h, w] that lie in a format. */
+export function poolingOf(plan: Plan, from: Shape, format: MemoryFormat): Pooling {
+  const [n, c, h, w] = from as [number, number, number, number];
+  const axes = plan.axes([h, w]);
+  const [outer, inner] = format === "contiguous" ? [n * c, 1] : [n, c];
+  const numbers = axes.flatMap(({ extent, out, kernel, stride, padding, dilation }) => {
+    return [extent, out, kernel, stride, padding, dilation];
+  });
+  const sizes = BigInt64Array.from([outer, inner, ...numbers], BigInt);
+  return { from, to: [n, c, ...axes.map(({ out }) => out)], format, axes, sizes };
+}
+
 /**
  * Runs `fn` on x as images [n, c, h, w], and gives its results the axes that x has: [c, h, w] for
  * images, and for lines [n, c, l] or [c, l].
  */
 export function overImages<T extends readonly [Tensor, ...Tensor[]]>(
   x: Tensor,
-  { op, line, axes }: Plan,
+  plan: Plan,
   fn: (images: Tensor, pooling: Pooling) => T,
 ): T {
+  const { op, line } = plan;
   checkDType(op, x, floats);
   const rank = line ? 3 : 4;
   if (x.rank !== rank && x.rank !== rank - 1) {
@@ -173,21 +189,9 @@ export function overImages<T extends readonly [Tensor, ...Tensor[]]>(
   const full = x.rank === rank ? x.shape : [1, ...x.shape];
   const from = line ? full.toSpliced(2, 0, 1) : full;
   const images = x.rank === 4 ? x : reshape(x, from);
-  const [n, c, h, w] = from as [number, number, number, number];
-  const both = axes([h, w]);
-  const [outer, inner] = images.format === "contiguous" ? [n * c, 1] : [n, c];
-  const numbers = both.flatMap(({ extent, out, kernel, stride, padding, dilation }) => {
-    return [extent, out, kernel, stride, padding, dilation];
-  });
-  const to = both.map(({ out }) => out);
-  const results = fn(images, {
-    from,
-    to: [n, c, ...to],
-    format: images.format,
-    axes: both,
-    sizes: BigInt64Array.from([outer, inner, ...numbers], BigInt),
-  });
+  const pooling = poolingOf(plan, from, images.format);
+  const results = fn(images, pooling);
   if (x.rank === 4) return results;
-  const shape = [...x.shape.slice(0, line ? -1 : -2), ...(line ? to.slice(1) : to)];
+  const shape = [...x.shape.slice(0, line ? -1 : -2), ...pooling.to.slice(line ? 3 : 2)];
   return results.map((y) => reshape(y, shape)) as unknown as T;
 }

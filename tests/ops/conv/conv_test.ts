@@ -11,6 +11,7 @@ import {
   type DeviceName,
   devices,
   grad,
+  memory,
   NativeError,
   nn,
   noGrad,
@@ -19,6 +20,7 @@ import {
   randn,
   type Shape,
   type Tensor,
+  tensor,
   zeros,
 } from "../../../mod.ts";
 import { cleanTest, later } from "../../_helpers.ts";
@@ -74,6 +76,37 @@ for (const { device } of devices()) {
     const [a, b] = [gradientOf(y), gradientOf(z)];
     assert(a.every((value, i) => Math.abs(value - b[i]!) < 1e-4));
     x.grad!.dispose();
+  });
+
+  cleanTest(`Sequential pools what a convolution and ReLU give at once on ${device}`, () => {
+    for (const [channels, filters, extent] of [[1, 6, 28], [6, 16, 13], [8, 16, 9]] as const) {
+      for (const dtype of ["float32", "float16", "float64"] as const) {
+        const layer = later(new nn.Conv2d(channels, filters, 5, { device, dtype }));
+        const values = list(random(3, channels, extent, extent));
+        values[2 * channels * extent * extent + extent + 1] = NaN; // of the last image
+        const shape = [3, channels, extent, extent];
+        const x = tensor(values, { shape, device }).to(dtype).detach();
+        x.requiresGrad = true;
+        const together = later(new nn.Sequential(layer, new nn.ReLU(), new nn.MaxPool2d(2)));
+        const y = together.forward(x);
+        const z = layer.activated(x, "relu").maxPool2d({ kernelSize: 2 });
+        assertEquals(list(y), list(z));
+        const upstream = random(...y.shape).to(dtype);
+        const gradients = (y: Tensor) =>
+          grad([y], [x, layer.weight, layer.bias!], { gradOutputs: [upstream] }).map(list);
+        assertEquals(gradients(y), gradients(z));
+      }
+    }
+  });
+
+  cleanTest(`what is pooled is not kept for the gradients on ${device}`, () => {
+    const [x, w] = [random(2, 3, 20, 20), random(8, 3, 5, 5)]
+      .map((t) => t.to({ format: "channelsLast" }).detach()) as [Tensor, Tensor];
+    w.requiresGrad = true;
+    const before = memory(device).live;
+    const y = conv2d(x, w, null, { activation: "relu", maxPool: 2 });
+    assertEquals([y.shape, y.format], [[2, 8, 8, 8], "channelsLast"]);
+    assertEquals(memory(device).live - before, y.size * (4 + 1));
   });
 
   cleanTest(`autocast convolves in its dtype on ${device}`, () => {
@@ -257,6 +290,9 @@ Deno.test("convolutions say what is wrong with shapes and options", () => {
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 0 }), "stride");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 2, padding: "same" }), "the stride is [2, 2]");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { padding: -1 }), "padding");
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { maxPool: 2 }), "maxPool is 2", 'activation: "relu"');
+  says(of([1, 3, 5, 5], [4, 3, 3, 3], { activation: "relu", maxPool: 3 as 2 }), "maxPool is 3");
+  says(of([1, 3, 3, 5], [4, 3, 3, 3], { activation: "relu", maxPool: 2 }), "windows of 2", "of 1");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "fast" }), "there is no variant", "default");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "depthwise" }), "depthwise");
   says(() => conv2d(zeros([1, 3, 5, 5]), zeros([4, 3, 3, 3]), zeros([3])), "bias is [3]");

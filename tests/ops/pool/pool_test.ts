@@ -12,6 +12,7 @@ import {
   CudenoError,
   devices,
   type DType,
+  grad,
   manualSeed,
   maxPool1d,
   maxPool2d,
@@ -203,6 +204,26 @@ for (const device of found) {
       }
     });
   }
+}
+
+for (const device of found) {
+  cleanTest(`max pooling takes along the slope of the ReLU before it on ${device}`, () => {
+    const values = Array.from({ length: 2 * 8 * 9 * 12 }, (_, i) => Math.sin(i * i) - 0.2);
+    values.fill(-1, 0, 30), values[40] = NaN;
+    for (const format of ["contiguous", "channelsLast"] as const) {
+      const spaced = { kernelSize: 3, stride: 2, padding: 1 };
+      for (const options of [{ kernelSize: 2 }, spaced, { kernelSize: [2, 3], stride: 1 }]) {
+        const x = tensor(values, { shape: [2, 8, 9, 12], device }).to({ format }).detach();
+        x.requiresGrad = true;
+        const gradientOf = (between: (x: Tensor) => Tensor) => {
+          const y = maxPool2d(between(x.relu()), options as { kernelSize: number });
+          return list(grad([y.mul(y.detach().add(1)).sum()], [x])[0]!);
+        };
+        // A product between them takes no gate, so that the slope comes apart.
+        assertEquals(gradientOf((x) => x), gradientOf((x) => x.mul(1)));
+      }
+    }
+  });
 }
 
 cleanTest("places are kept for gradients only, in a byte where that is enough", () => {
