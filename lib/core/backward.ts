@@ -161,6 +161,17 @@ function seedOf(
   return create ? gradient : gradient.alias();
 }
 
+// Results that nobody but the tape holds.
+const left = new WeakSet<Differentiable>();
+
+/**
+ * Leaves a result on the way to the tape: backward() frees it as soon as the gradient has passed it.
+ * For layers that know that nobody else holds it.
+ */
+export function leaveToTape(tensor: Differentiable): void {
+  left.add(tensor);
+}
+
 // Where the tape's own gradients go; made once, since a place of their own would tell nothing.
 const freedByBackward = new Error("freed by backward()");
 
@@ -207,8 +218,10 @@ class Pass implements Step {
     for (const tensor of made) {
       const node = tensor.node!;
       // Several outputs come one after another, and are done with the first.
-      if (!node.outputs) this.#one(node, tensor);
-      else if (node !== last) this.#all(node, node.outputs);
+      if (!node.outputs) {
+        this.#one(node, tensor);
+        if (!this.#retain && !this.#targets && left.has(tensor)) tensor.dispose(freedByBackward);
+      } else if (node !== last) this.#all(node, node.outputs);
       last = node;
     }
     if (!this.#retain) { for (const tensor of made) free(tensor.node!); }

@@ -1,4 +1,4 @@
-import { inOrder } from "../nn/_fused.ts";
+import { inOrder, isChain } from "../nn/_fused.ts";
 import type { Module } from "../nn/module.ts";
 import { type NamedModules, Sequential } from "../nn/sequential.ts";
 import type { Tensor } from "../tensor.ts";
@@ -28,3 +28,5 @@ export class ShortcutBlock extends Sequential {
     return inOrder(this.entries(), x, { residual, activation: this.#relu ? "relu" : undefined });
   }
 }
+
+isChain(ShortcutBlock);

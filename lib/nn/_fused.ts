@@ -1,4 +1,6 @@
 // What Sequential computes as one operation.
+import { gradEnabled } from "../core/autograd.ts";
+import { leaveToTape } from "../core/backward.ts";
 import type { FusedActivation } from "../core/node.ts";
 import { sameShape } from "../core/shape.ts";
 import { CudenoError } from "../native/errors.ts";
@@ -9,9 +11,10 @@ import type { Tensor } from "../tensor.ts";
 import { GELU, Identity, ReLU, SiLU } from "./activations.ts";
 import { BatchNorm } from "./batch_norm.ts";
 import { Conv2d } from "./conv.ts";
+import { Flatten } from "./flatten.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
-import { MaxPool2d } from "./pooling.ts";
+import { MaxPool2d, PoolBase } from "./pooling.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 
@@ -27,11 +30,14 @@ export interface Ending {
 /**
  * The output of the last of the modules, each of which gets that of the one before; with an ending,
  * if there is one. A layer takes the activation after it along, and batch normalisation the ending.
- * An error says which module it came from.
+ * What only these modules have seen is freed when it has served. An error says which module it came
+ * from.
  */
 export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
+  let own = false; // whether x is made here, and nobody else holds it
   for (let i = 0; i < modules.length; i++) {
     const [name, module] = modules[i]!;
+    const before = x, keepsNothing = passesOn(module);
     try {
       let next = i + 1;
       while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
@@ -39,24 +45,53 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
       if (activation === "relu" && poolsHalves(modules[next + 1]?.[1]) && isConv2d(module)) {
         x = module.activated(x, activation, 2);
         i = next + 1;
-        continue;
+      } else if (
+        ending && i === modules.length - 1 && isNorm(module) &&
+        sameShape(ending.residual.shape, x.shape)
+      ) {
+        x = module.activated(x, ending.activation, ending.residual);
+        ending = undefined;
+      } else {
+        const both = activation && activated(module, activation, x);
+        x = both ?? module.forward(x);
+        if (both) i = next;
       }
-      const both = activation && activated(module, activation, x);
-      const ended = i === modules.length - 1 && ending && isNorm(module) &&
-        sameShape(ending.residual.shape, x.shape);
-      if (ended) return module.activated(x, ending.activation, ending.residual);
-      x = both ?? module.forward(x);
-      if (both) i = next;
     } catch (error) {
       if (error instanceof CudenoError) {
         error.message = `${name}: ${module.describe()}: ${error.message}`;
       }
       throw error;
     }
+    if (own && keepsNothing && x !== before) letGo(before);
+    own = keepsNothing && (own || x !== before);
   }
   if (!ending) return x;
   const y = add(x, ending.residual);
   return ending.activation ? relu(y) : y;
+}
+
+// Modules whose forward() keeps neither what it is given nor what it returns: by that function, as a
+// subclass may have another one. Of chains, if that holds for all of their modules.
+const passing = new Set(
+  [Linear, Conv2d, BatchNorm, ReLU, GELU, SiLU, PoolBase, Flatten].map((layer) =>
+    layer.prototype.forward
+  ),
+);
+const chains = new Set<Module["forward"]>();
+
+/** Says that a class computes its children by inOrder(), and does nothing else with their tensors. */
+export function isChain(module: { readonly prototype: Module }): void {
+  chains.add(module.prototype.forward);
+}
+
+function passesOn(module: Module): boolean {
+  return passing.has(module.forward) ||
+    chains.has(module.forward) && [...module.namedChildren()].every(([, child]) => passesOn(child));
+}
+
+function letGo(x: Tensor): void {
+  if (x.node) leaveToTape(x);
+  else if (!gradEnabled()) x.dispose();
 }
 
 // A subclass may compute in another way.

@@ -2,7 +2,7 @@ import { formatValue, isClass } from "../core/describe.ts";
 import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { inOrder } from "./_fused.ts";
+import { inOrder, isChain } from "./_fused.ts";
 import { Module } from "./module.ts";
 import { checkModule } from "./_check.ts";
 
@@ -90,6 +90,8 @@ export class Sequential extends Module {
     return before;
   }
 }
+
+isChain(Sequential);
 
 // Whether it is a list or an object of modules, rather than one that is wrong.
 function isPlain(list: unknown): list is readonly Module[] | NamedModules {
