@@ -8,3 +8,6 @@ export * from "./idx.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
 export * from "./splits.ts";
+export * from "./transformed_dataset.ts";
+/** Random changes to batches of images, on the device; named as torchvision's. */
+export * as transforms from "./transforms/mod.ts";
