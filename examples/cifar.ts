@@ -13,7 +13,7 @@ const help = `Trains ResNet-18 on CIFAR-10, with random crops, flips and cutouts
 ${photoHelp(own, "cifar10")}`;
 
 await program(help, { ...photoDefaults, ...own }, async (options) => {
-  const sets = await data.cifar10({ dir: options.data });
+  const sets = await data.cifar10({ dir: options.data, verify: options.limit === 0 });
   const model = models.resnet18({ classes: 10, smallImages: true });
   console.log(model.summary({ inputShape: [1, 3, 32, 32] }));
   const { compose, cutout, normalize, randomCrop, randomHorizontalFlip } = data.transforms;

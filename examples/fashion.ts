@@ -21,8 +21,8 @@ const layer = (from: number, to: number) => [
 const defaults = { ...photoDefaults, ...own, width: 64 };
 
 await program(help, defaults, async ({ width, ...options }) => {
-  const { data: dir } = options;
-  const sets = await data.fashionMnist({ dir, normalize: true });
+  const { data: dir, limit } = options;
+  const sets = await data.fashionMnist({ dir, verify: limit === 0, normalize: true });
   const model = new nn.Sequential(
     ...[...layer(1, width), ...layer(width, width), new nn.MaxPool2d(2)],
     ...[...layer(width, 2 * width), ...layer(2 * width, 2 * width), new nn.MaxPool2d(2)],

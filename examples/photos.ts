@@ -17,7 +17,7 @@ export const photoHelp = (o: { epochs: number; batch: number; lr: number }, fold
   --batch N        images a step (${o.batch})
   --lr X           highest learning rate of SGD, in one cycle over all steps (${o.lr})
   --precision P    float32, tf32 or bfloat16: how products are computed (bfloat16)
-  --limit N        take the first N images alone; 0 for all (0)
+  --limit N        take the first N images alone, of any files; 0 for all (0)
   --out FILE       write the result as JSON; needs --allow-write`;
 
 /** Their defaults. */
