@@ -29,6 +29,7 @@ const defaults = {
 };
 await program(help, defaults, async ({ dtype, widths, ...given }) => {
   if (!["float16", "bfloat16", "float32"].includes(dtype)) fail(`--dtype is ${dtype}; see --help`);
+  if (!(given.seeds >= 1)) fail(`--seeds is ${given.seeds}; it must be at least 1`);
   const o = { ...given, dtype: dtype as DType };
   const channels = widths.split(",").map(Number);
   const sets = await data.cifar10({ dir: o.data, verify: o.limit === 0 });

@@ -16,14 +16,14 @@ export const photoHelp = (o: { epochs: number; batch: number; lr: number }, fold
   --epochs N       passes over the data (${o.epochs})
   --batch N        images a step (${o.batch})
   --lr X           highest learning rate of SGD, in one cycle over all steps (${o.lr})
-  --precision P    float32, tf32 or bfloat16: how products are computed (bfloat16)
+  --precision P    float32, tf32 or bfloat16: how products are computed (bfloat16; on CPUs float32)
   --limit N        take the first N images alone, of any files; 0 for all (0)
   --out FILE       write the result as JSON; needs --allow-write`;
 
 /** Their defaults. */
 export const photoDefaults = {
   ...{ data: undefined as string | undefined, out: undefined as string | undefined },
-  ...{ precision: "bfloat16", limit: 0 },
+  ...{ precision: "auto", limit: 0 },
 };
 
 type Options = typeof photoDefaults & { epochs: number; batch: number; lr: number };
@@ -59,7 +59,9 @@ export interface Recipe {
  */
 export async function trainOnPhotos(recipe: Recipe, options: Options): Promise<string> {
   const { name, model, sets, labelSmoothing = 0 } = recipe;
-  const { epochs, batch, lr, limit, precision, out } = options;
+  const { epochs, batch, lr, limit, out } = options;
+  const usual = sets.train.device === "cpu" ? "float32" : "bfloat16";
+  const precision = options.precision === "auto" ? usual : options.precision;
   if (!["float32", "tf32", "bfloat16"].includes(precision)) {
     fail(`--precision is ${precision}; it must be float32, tf32 or bfloat16`);
   }

@@ -101,7 +101,7 @@ async function onPhotos(name: string, dir: string, args: string[], last: RegExp)
 
 Deno.test("fashion example: learns on MNIST's digits, which come in the same form", async () => {
   const size = ["--width", "4", "--batch", "20", "--epochs", "3", "--limit", "400"];
-  const args = [...size, "--lr", "0.1", "--precision", "float32"];
+  const args = [...size, "--lr", "0.1"];
   const dir = new URL("data/mnist_subset", examples).pathname;
   const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
   assert(result.accuracy > 0.3, `${result.accuracies}`);
@@ -130,7 +130,7 @@ for (const name of ["cifar.ts", "cifar_record.ts"]) {
           "--batch",
           "10",
         ]
-        : ["--precision", "float32", "--lr", "0.01", "--epochs", "3", "--batch", "10"];
+        : ["--lr", "0.01", "--epochs", "3", "--batch", "10"];
       const last = isRecord
         ? /^test accuracy [01]\.\d{4}, deviation \d\.\d{4}, \d+\.\d{3} s a run$/
         : /^test accuracy [01]\.\d{4}$/;
