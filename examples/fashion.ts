@@ -31,7 +31,7 @@ await program(help, defaults, async ({ width, ...options }) => {
   );
   console.log(model.summary({ inputShape: [1, 1, 28, 28] }));
   const { compose, randomCrop, randomHorizontalFlip } = data.transforms;
-  // What is around the clothes is black, the smallest value of normalised pixels.
+  // Around the clothes it is black, which is not 0 after normalisation.
   const crop = randomCrop(28, { padding: 2, paddingMode: "replicate" });
   const augment = compose([crop, randomHorizontalFlip()]);
   const recipe = { name: "fashion_mnist", model, sets, augment, prepare: compose([]) };

@@ -100,8 +100,7 @@ async function onPhotos(name: string, dir: string, args: string[], last: RegExp)
 }
 
 Deno.test("fashion example: learns on MNIST's digits, which come in the same form", async () => {
-  const size = ["--width", "4", "--batch", "20", "--epochs", "3", "--limit", "400"];
-  const args = [...size, "--lr", "0.1"];
+  const args = "--width 4 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
   const dir = new URL("data/mnist_subset", examples).pathname;
   const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
   assert(result.accuracy > 0.3, `${result.accuracies}`);
@@ -118,23 +117,12 @@ for (const name of ["cifar.ts", "cifar_record.ts"]) {
       for (const { name } of data.cifar10Files) await Deno.writeFile(`${dir}/${name}`, file);
       const isRecord = name === "cifar_record.ts";
       const own = isRecord
-        ? [
-          "--widths",
-          "4,8,8",
-          "--dtype",
-          "float32",
-          "--seeds",
-          "2",
-          "--epochs",
-          "6",
-          "--batch",
-          "10",
-        ]
-        : ["--lr", "0.01", "--epochs", "3", "--batch", "10"];
+        ? "--widths 4,8,8 --dtype float32 --seeds 2 --epochs 6 --batch 10"
+        : "--lr 0.01 --epochs 3 --batch 10";
       const last = isRecord
         ? /^test accuracy [01]\.\d{4}, deviation \d\.\d{4}, \d+\.\d{3} s a run$/
         : /^test accuracy [01]\.\d{4}$/;
-      const result = await onPhotos(name, dir, ["--limit", "20", ...own], last);
+      const result = await onPhotos(name, dir, ["--limit", "20", ...own.split(" ")], last);
       assert(result.accuracy >= 0.5, JSON.stringify(result));
     });
   });
