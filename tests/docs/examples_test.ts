@@ -1,23 +1,27 @@
 // The examples beside mnist.ts, as a user runs them: with --allow-ffi alone, each to its end and in
 // flat memory.
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { io, models } from "../../mod.ts";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
+import { eigen } from "../../examples/record/eigen.ts";
+import { data, io, models } from "../../mod.ts";
 import { deno, inFolder, root } from "../_helpers.ts";
 
 const examples = new URL("examples/", root);
 const names = Array.from(Deno.readDirSync(examples), ({ name }) => name)
   .filter((name) => name.endsWith(".ts"));
-const programs = names.filter((name) => !["program.ts", "char_models.ts"].includes(name));
+const programs = names.filter((name) =>
+  !["program.ts", "char_models.ts", "photos.ts"].includes(name)
+);
 
-const run = (name: string, ...args: string[]) =>
-  deno(["run", "--allow-ffi", "--no-prompt", new URL(name, examples).pathname, ...args]);
+const runWith = (flags: string[], name: string, args: string[]) =>
+  deno(["run", "--allow-ffi", ...flags, "--no-prompt", new URL(name, examples).pathname, ...args]);
+const run = (name: string, ...args: string[]) => runWith([], name, args);
 
 /** Runs it on the CPU; its last line must be as wanted. */
-async function ends(name: string, args: string[], last: RegExp): Promise<string> {
-  const { code, out, err } = await run(name, "--device", "cpu", ...args);
+async function ends(name: string, args: string[], last: RegExp, flags: string[] = []) {
+  const { code, out, err } = await runWith(flags, name, ["--device", "cpu", ...args]);
   assertEquals(code, 0, err);
   assert(/^device: cpu, .+ GB\nlibrary: .*libcudeno_cpu\./.test(out), out);
-  assert(/\nmemory: peak [\d.]+ MB, flat from (step|epoch) 2 on\n/.test(out), out);
+  assert(/\nmemory: peak [\d.]+ MB, flat from (step|epoch|run) 2 on\n/.test(out), out);
   const line = out.trimEnd().split("\n").at(-1)!;
   assert(last.test(line), line);
   return out;
@@ -81,6 +85,59 @@ Deno.test("classify example: guesses for each photo, and how many are right", as
     assert(/\nn00000001_it.ppm: name[01] 0.\d\d, name[01] 0.\d\d\n/.test(out), out);
     assert(/\ntop-1 [01] of 1, top-5 [01] of 1\n$/.test(out), out);
   });
+});
+
+/** Trains on these files, and gives what --out wrote. */
+async function onPhotos(name: string, dir: string, args: string[], last: RegExp) {
+  return await inFolder(async (folder) => {
+    const out = `${folder}/result.json`;
+    const flags = [`--allow-read=${dir}`, `--allow-write=${folder}`];
+    await ends(name, ["--data", dir, "--out", out, ...args], last, flags);
+    const [result] = JSON.parse(await Deno.readTextFile(out));
+    assertEquals(result.device, "cpu");
+    return result;
+  });
+}
+
+Deno.test("fashion example: learns on MNIST's digits, which come in the same form", async () => {
+  const args = "--width 4 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
+  const dir = new URL("data/mnist_subset", examples).pathname;
+  const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
+  assert(result.accuracy > 0.3, `${result.accuracies}`);
+});
+
+for (const name of ["cifar.ts", "cifar_record.ts"]) {
+  Deno.test(`${name}: trains on files of a few images, in flat memory`, async () => {
+    await inFolder(async (dir) => {
+      const record = 1 + 3 * 32 * 32; // class i % 2 is dark or bright
+      const file = Uint8Array.from({ length: 4 * record }, (_, at) => {
+        const bright = Math.floor(at / record) % 2;
+        return at % record === 0 ? bright : 200 * bright + at % 13;
+      });
+      for (const { name } of data.cifar10Files) await Deno.writeFile(`${dir}/${name}`, file);
+      const isRecord = name === "cifar_record.ts";
+      const own = isRecord
+        ? "--widths 4,8,8 --dtype float32 --seeds 2 --epochs 6 --batch 10"
+        : "--lr 0.01 --epochs 3 --batch 10";
+      const last = isRecord
+        ? /^test accuracy [01]\.\d{4}, deviation \d\.\d{4}, \d+\.\d{3} s a run$/
+        : /^test accuracy [01]\.\d{4}$/;
+      const result = await onPhotos(name, dir, ["--limit", "20", ...own.split(" ")], last);
+      assert(result.accuracy >= 0.5, JSON.stringify(result));
+    });
+  });
+}
+
+Deno.test("eigen: vectors of length 1, at right angles, that the matrix but stretches", () => {
+  const rows = [[4, 1, -2, 0], [1, 2, 0, 3], [-2, 0, 3, 1], [0, 3, 1, -1]];
+  for (const matrix of [rows, [[2, 0], [0, 2]], [[0, 1], [1, 0]], [[5]], [[0, 0], [0, 0]]]) {
+    const { values, vectors } = eigen(matrix);
+    const dot = (a: number[], b: number[]) => a.reduce((sum, x, i) => sum + x * b[i]!, 0);
+    vectors.forEach((v, i) => {
+      vectors.forEach((w, j) => assertAlmostEquals(dot(v, w), Number(i === j), 1e-12));
+      matrix.forEach((row, k) => assertAlmostEquals(dot(row, v), values[i]! * v[k]!, 1e-12));
+    });
+  }
 });
 
 for (const name of programs) {

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { getFiles, mirror } from "../../examples/data/get_mnist.ts";
-import { type DataFile, mnistFiles } from "../../lib/data/mnist_files.ts";
+import { getFiles, mirror } from "../../examples/data/get_files.ts";
+import { mnistFiles } from "../../lib/data/mnist_files.ts";
+import type { DataFile } from "../../lib/data/splits.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
