@@ -1,6 +1,6 @@
 // The average of each window, and its gradient. Sums are in the type that operations compute in,
 // place after place.
-#include "ops/pool/pool.h"
+#include "ops/pool/windows.h"
 
 using namespace cdn;
 using namespace cdn::pooling;

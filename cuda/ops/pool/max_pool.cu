@@ -3,7 +3,7 @@
 #include "ops/pool/max_pool.h"
 
 #include "kernel/activations.h"
-#include "ops/pool/pool.h"
+#include "ops/pool/windows.h"
 
 using namespace cdn;
 using namespace cdn::pooling;

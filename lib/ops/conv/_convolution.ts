@@ -117,6 +117,27 @@ export function weightGradient(
   return dw;
 }
 
+/** What is convolved, and how. */
+export interface Operands {
+  x: Tensor;
+  weight: Tensor;
+  bias: Tensor | null | undefined;
+  shapes: Convolution;
+}
+
+/** The gradients of the operands from dz, that of the sums; unrecorded. */
+export function gradientsOf(
+  dz: Tensor,
+  { x, weight, bias, shapes }: Operands,
+): (Tensor | null)[] {
+  const db = bias?.requiresGrad ? bias.make(bias.shape) : null;
+  return [
+    x.requiresGrad ? inputGradient(dz, weight, shapes) : null,
+    weight.requiresGrad || db ? weightGradient(dz, x, shapes, db) : null,
+    ...(bias ? [db] : []),
+  ];
+}
+
 /** y, recorded. */
 export function convolution(x: Tensor, weight: Tensor, shapes: Convolution): Tensor {
   return record(convolved(x, weight, shapes), "conv2d", [x, weight], (grad) => [

@@ -7,11 +7,11 @@ import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { relu } from "../elementwise/activations.ts";
 import { maxPool, spread } from "../pool/_max_pool.ts";
-import { type Plan, poolingOf, windowsOf } from "../pool/_pool.ts";
-import { biased, type Convolution, convolution, geometryOf } from "./_convolution.ts";
-import { gradients } from "./conv2d.ts";
+import { poolingOf, windowsOf } from "../pool/_pool.ts";
+import { biased, type Convolution, convolution, geometryOf, gradientsOf } from "./_convolution.ts";
 
-const LAST = "channelsLast";
+const LAST = "channelsLast", op = "conv2d";
+const plan = windowsOf(op, false, { kernelSize: 2 }, ["kernelSize"]);
 
 /** maxPool2d(relu(x * weight + bias), 2). */
 export function convolvedAndPooled(
@@ -20,8 +20,6 @@ export function convolvedAndPooled(
   bias: Tensor | null | undefined,
   shapes: Convolution,
 ): Tensor {
-  const op = "conv2d";
-  const plan: Plan = windowsOf(op, false, { kernelSize: 2 }, ["kernelSize"]);
   const pooling = poolingOf(plan, shapes.output, LAST);
   const inputs = [x, weight, ...(bias ? [bias] : [])];
   const recorded = gradEnabled() && inputs.some((input) => input.requiresGrad);
@@ -42,7 +40,7 @@ export function convolvedAndPooled(
   if (!argument) return y;
   return record(y, op, inputs, (grad) => {
     if (!gradEnabled()) {
-      return gradients(spread(op, grad, argument, pooling, y), { x, weight, bias, shapes });
+      return gradientsOf(spread(op, grad, argument, pooling, y), { x, weight, bias, shapes });
     }
     return throughOps(
       (x, weight, bias) => maxPool(relu(biased(convolution(x!, weight!, shapes), bias)), plan),

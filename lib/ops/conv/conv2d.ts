@@ -18,13 +18,12 @@ import { sum } from "../reduce/sum.ts";
 import { pad } from "../shape/pad.ts";
 import {
   biased,
-  type Convolution,
   convolution,
   convolved,
+  gradientsOf,
   gradOfInput,
   gradOfWeight,
-  inputGradient,
-  weightGradient,
+  type Operands,
 } from "./_convolution.ts";
 import { convolvedAndPooled } from "./_pooled.ts";
 import { bordersOf, shapesOf, withBatch, withoutBatch } from "./_shapes.ts";
@@ -126,34 +125,13 @@ export function conv2d(
     (grad, step) =>
       gradEnabled()
         ? composed({ x, weight, bias, shapes, activation }, grad)
-        : gradients(through(gate, grad, step), { x, weight, bias, shapes }),
+        : gradientsOf(through(gate, grad, step), { x, weight, bias, shapes }),
     gate,
   );
 }
 
-/** What is convolved, and how. */
-export interface Operands {
-  x: Tensor;
-  weight: Tensor;
-  bias: Tensor | null | undefined;
-  shapes: Convolution;
-}
-
 const through = (gate: Gate | undefined, grad: Tensor, step: Step): Tensor =>
   gate && !step.gated ? throughGate(gate, grad) : grad;
-
-/** The gradients of the operands from dz, that of the sums; unrecorded. */
-export function gradients(
-  dz: Tensor,
-  { x, weight, bias, shapes }: Operands,
-): (Tensor | null)[] {
-  const db = bias?.requiresGrad ? bias.make(bias.shape) : null;
-  return [
-    x.requiresGrad ? inputGradient(dz, weight, shapes) : null,
-    weight.requiresGrad || db ? weightGradient(dz, x, shapes, db) : null,
-    ...(bias ? [db] : []),
-  ];
-}
 
 function composed(
   { x, weight, bias, shapes, activation }: Operands & { activation: FusedActivation | undefined },
