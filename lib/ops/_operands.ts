@@ -65,7 +65,7 @@ export const numbers: readonly DType[] = [...floats, "int32"];
 // - `"lower"`: the region's dtype, but for float64 (products: matmul, linear, einsum,
 //   convolutions);
 // - `"float32"`: the widest dtype of its operands, at least float32 (exp, log, pow, sums, softmax,
-//   norms, losses);
+//   norms but for batchNorm, whose sums are wider in any case, losses);
 // - `"widest"`: the widest dtype of its operands (operations on several tensors: add, where,
 //   concat, …).
 type AutocastPolicy = "lower" | "float32" | "widest";

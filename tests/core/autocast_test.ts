@@ -149,12 +149,15 @@ for (const device of names) {
       (x, other) => klDivLoss(x, of(other), { reduction: "batchmean" }),
       (x, other) => cosineEmbeddingLoss(x, of(other), target),
       (x, other) => layerNorm(x, 2, { weight: of(other, [2]), bias: of("float32", [2]) }),
-      (x, other) => batchNorm(x, { weight: of(other, [2]), bias: of("float32", [2]) }),
     ];
     for (const op of ops) {
       for (const [dtype, other] of [["float32", "float16"], ["bfloat16", "float32"]] as const) {
         assertEquals(autocast("float16", () => op(of(dtype), other)).dtype, "float32");
       }
+    }
+    for (const dtype of ["float32", "bfloat16"] as const) { // x is left as it is
+      const [weight, bias] = [of("float16", [2]), of("float32", [2])];
+      assertEquals(autocast("float16", () => batchNorm(of(dtype), { weight, bias })).dtype, dtype);
     }
   });
 

@@ -54,7 +54,7 @@ export interface BatchNormOptions {
  * variance are the batch's, and the running statistics move towards them (the variance as an
  * estimate without bias) on the device; in evaluation the running ones are used. y has x's memory
  * format. Floats; 16-bit ones compute in float32, and their weight, bias and running statistics may
- * be float32.
+ * be float32. Under autocast() x keeps its dtype.
  *
  * @throws {ShapeError} in training with a single value a channel: it has no variance; when residual
  * is not of x's shape, or another tensor not [channels].
@@ -80,7 +80,8 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
   }
   const running = runningOf(op, x, options);
   let { weight = null, bias = null, residual = null } = options;
-  [x, weight, bias, residual] = autocasted("float32", x, weight, bias, residual);
+  [x, residual] = autocasted("widest", x, residual);
+  [weight, bias] = autocasted("float32", weight, bias);
   const own = training || !running;
   // Channels that lie side by side are those of as many more images of one pixel.
   const [n, channels, pixels] = [x.shape[0]!, x.shape[1]!, sizeOf(x.shape.slice(2))];
