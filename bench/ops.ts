@@ -4,6 +4,8 @@
 // as large.
 import { parseArgs } from "@std/cli/parse-args";
 import {
+  avgPool2d,
+  batchNorm,
   crossEntropy,
   cumsum,
   dropout,
@@ -11,8 +13,10 @@ import {
   embedding,
   gelu,
   init,
+  instanceNorm,
   layerNorm,
   logSumExp,
+  maxPool2d,
   nn,
   noGrad,
   ones,
@@ -28,10 +32,10 @@ import {
   sort,
   type Tensor,
   topK,
+  upsample,
   variance,
   where,
 } from "../mod.ts";
-import { batchNorm } from "../mod.ts";
 import { type Row, row, runPeer, timeUs, writeRows } from "./timing.ts";
 
 const args = parseArgs(Deno.args, {
@@ -91,6 +95,35 @@ function both(
   };
 }
 
+type Format = "contiguous" | "channelsLast";
+
+/** Images [n, c, h, w], of which the CPU gets fewer, forward and with backward. */
+function images(
+  name: string,
+  [n, c, h, w]: [number, number, number, number],
+  bytes: { forward: number; both: number }, // for each element
+  fn: (x: Tensor) => Tensor,
+): Bench[] {
+  const formats: Format[] = ["contiguous", "channelsLast"];
+  const size = [first(n), c, h, w];
+  const count = first(n) * c * h * w;
+  return formats.flatMap((format) => {
+    const kind = `${name} ${n}x${c}x${h}x${w} ${format}`;
+    const make = () => noGrad(() => randn(size).to({ format }));
+    return [
+      forward(kind, bytes.forward * count, () => {
+        const x = make();
+        return () => fn(x);
+      }),
+      both(`${kind}, forward and backward`, bytes.both * count, () => {
+        const x = make();
+        x.requiresGrad = true;
+        return { leaves: [x], fn: () => fn(x) };
+      }),
+    ];
+  });
+}
+
 const M = 2 ** 20;
 const [rows, wide] = [first(16384), 1024];
 const flat = first(64 * M);
@@ -140,6 +173,21 @@ const benches: Bench[] = [
     const [x, weight, bias] = [leaf([first(65536), 256]), leaf([256]), leaf([256])];
     return { leaves: [x, weight, bias], fn: () => batchNorm(x, { weight, bias, training: true }) };
   }),
+  ...images("batchNorm", [256, 64, 112, 112], { forward: 12, both: 32 }, (x) => {
+    return batchNorm(x, { training: true });
+  }),
+  ...images("maxPool2d 3 stride 2", [256, 64, 112, 112], { forward: 5, both: 10 }, (x) => {
+    return maxPool2d(x, { kernelSize: 3, stride: 2, padding: 1 });
+  }),
+  ...images("avgPool2d 3 stride 2", [256, 64, 112, 112], { forward: 5, both: 10 }, (x) => {
+    return avgPool2d(x, { kernelSize: 3, stride: 2, padding: 1 });
+  }),
+  ...images("instanceNorm", [16, 64, 256, 256], { forward: 8, both: 20 }, (x) => instanceNorm(x)),
+  ...(["bilinear", "bicubic"] as const).flatMap((mode) =>
+    images(`upsample 2 ${mode}`, [8, 3, 512, 512], { forward: 20, both: 40 }, (x) => {
+      return upsample(x, { scaleFactor: 2, mode });
+    })
+  ),
   both("crossEntropy 16384x1024, forward and backward", 12 * rows * wide, () => {
     const x = leaf([rows, wide]);
     const target = classes(rows, wide);

@@ -114,6 +114,30 @@ def batch_norm():
     return both(lambda: F.batch_norm(x, None, None, w, b, True), [x, w, b])
 
 
+def images(name, size, fn):
+    n, c, h, w = size
+    size = (first(n), c, h, w)
+    kind = f"{name} {n}x{c}x{h}x{w}"
+
+    def make(layout, grad):
+        x = randn(*size).to(memory_format=layout)
+        return x.requires_grad_(grad)
+
+    def setup(layout, grad):
+        def start():
+            x = make(layout, grad)
+            return both(lambda: fn(x), [x]) if grad else forward(lambda: fn(x))
+
+        return start
+
+    formats = {"contiguous": torch.contiguous_format, "channelsLast": torch.channels_last}
+    return {
+        f"{kind} {format}{', forward and backward' if grad else ''}": setup(layout, grad)
+        for format, layout in formats.items()
+        for grad in (False, True)
+    }
+
+
 def cross_entropy():
     x, t = randn(ROWS, WIDE, grad=True), classes(ROWS, WIDE)
     return both(lambda: F.cross_entropy(x, t), [x])
@@ -183,6 +207,12 @@ ENTRIES = {
     "cumsum 16M": cumsum_long,
     "layerNorm 16384x1024, forward and backward": layer_norm,
     "batchNorm 65536x256, forward and backward": batch_norm,
+    **images("batchNorm", (256, 64, 112, 112), lambda x: F.batch_norm(x, None, None, training=True)),
+    **images("maxPool2d 3 stride 2", (256, 64, 112, 112), lambda x: F.max_pool2d(x, 3, 2, 1)),
+    **images("avgPool2d 3 stride 2", (256, 64, 112, 112), lambda x: F.avg_pool2d(x, 3, 2, 1)),
+    **images("instanceNorm", (16, 64, 256, 256), F.instance_norm),
+    **images("upsample 2 bilinear", (8, 3, 512, 512), lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+    **images("upsample 2 bicubic", (8, 3, 512, 512), lambda x: F.interpolate(x, scale_factor=2, mode="bicubic")),
     "crossEntropy 16384x1024, forward and backward": cross_entropy,
     "embedding 16384 of 50000x512, forward and backward": embedding,
     "scatterAdd 4M into 1M": scatter_add,

@@ -35,7 +35,7 @@ export function autocastRegion(): AutocastRegion | undefined {
  * - Products (matmul, linear, einsum, convolutions, and what is made of them) take `dtype`.
  * - Operations that need range or precision take float32: exp, expm1, log, log1p, pow, rsqrt,
  *   softplus, sum, mean, cumsum, variance, std, norm, logSumExp, softmax, logSoftmax, layerNorm,
- *   rmsNorm, batchNorm, groupNorm, instanceNorm, localResponseNorm, losses.
+ *   rmsNorm, groupNorm, instanceNorm, localResponseNorm, losses.
  * - Operations on several tensors (add, mul, where, concat, comparisons, …) take the widest dtype
  *   of theirs.
  * - All others compute in the dtype that they find.
