@@ -209,10 +209,14 @@ test("dispose() frees parameters, buffers and gradients", () => {
 
 // Where a model's own tensors are freed early: those that a module of the user's may hold are not.
 class Keeper extends nn.Module {
-  seen: Tensor | undefined;
+  #seen: Tensor | undefined;
+
+  get seen(): Tensor {
+    return this.#seen!;
+  }
 
   override forward(x: Tensor): Tensor {
-    return this.seen = x;
+    return this.#seen = x;
   }
 }
 
@@ -235,10 +239,10 @@ test("what only layers have seen is freed by backward(), and at once in noGrad()
   // One between the two operations of each chain, and the first chain's result.
   assertEquals(freed(() => loss.backward()), 4);
   assertEquals(model.parameters().filter((p) => p.grad).length, grads);
-  assertEquals([x, y, keeper.seen!, loss].map((tensor) => tensor.disposed), Array(4).fill(false));
+  assertEquals([x, y, keeper.seen, loss].map((tensor) => tensor.disposed), Array(4).fill(false));
   assertEquals(noGrad(() => -freed(() => model.forward(x))), 2); // what was kept, and the result
   assertEquals([...noGrad(() => model.forward(x)).dataSync()], [...y.dataSync()]);
-  assertEquals(keeper.seen!.disposed, false);
+  assertEquals(keeper.seen.disposed, false);
   model.dispose();
 });
 
