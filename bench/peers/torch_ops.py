@@ -138,6 +138,13 @@ def images(name, size, fn):
     }
 
 
+LARGE, PHOTOS = (256, 64, 112, 112), (8, 3, 512, 512)
+
+
+def resized(mode):
+    return lambda x: F.interpolate(x, scale_factor=2, mode=mode)
+
+
 def cross_entropy():
     x, t = randn(ROWS, WIDE, grad=True), classes(ROWS, WIDE)
     return both(lambda: F.cross_entropy(x, t), [x])
@@ -207,12 +214,12 @@ ENTRIES = {
     "cumsum 16M": cumsum_long,
     "layerNorm 16384x1024, forward and backward": layer_norm,
     "batchNorm 65536x256, forward and backward": batch_norm,
-    **images("batchNorm", (256, 64, 112, 112), lambda x: F.batch_norm(x, None, None, training=True)),
-    **images("maxPool2d 3 stride 2", (256, 64, 112, 112), lambda x: F.max_pool2d(x, 3, 2, 1)),
-    **images("avgPool2d 3 stride 2", (256, 64, 112, 112), lambda x: F.avg_pool2d(x, 3, 2, 1)),
+    **images("batchNorm", LARGE, lambda x: F.batch_norm(x, None, None, training=True)),
+    **images("maxPool2d 3 stride 2", LARGE, lambda x: F.max_pool2d(x, 3, 2, 1)),
+    **images("avgPool2d 3 stride 2", LARGE, lambda x: F.avg_pool2d(x, 3, 2, 1)),
     **images("instanceNorm", (16, 64, 256, 256), F.instance_norm),
-    **images("upsample 2 bilinear", (8, 3, 512, 512), lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
-    **images("upsample 2 bicubic", (8, 3, 512, 512), lambda x: F.interpolate(x, scale_factor=2, mode="bicubic")),
+    **images("upsample 2 bilinear", PHOTOS, resized("bilinear")),
+    **images("upsample 2 bicubic", PHOTOS, resized("bicubic")),
     "crossEntropy 16384x1024, forward and backward": cross_entropy,
     "embedding 16384 of 50000x512, forward and backward": embedding,
     "scatterAdd 4M into 1M": scatter_add,
