@@ -103,7 +103,7 @@ __device__ __forceinline__ auto at_lane(const Op& op, const typename Op::Known& 
 }
 
 template <int W, int UNROLL, class T, int N, class Op>
-__global__ void __launch_bounds__(BLOCK, 2)
+__global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     map_by_channel_kernel(ChannelTiles t, Op op, T* y, Inputs<T, N> in) {
   const int64_t tasks = t.tiles * t.splits;
   for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
@@ -130,7 +130,7 @@ __global__ void __launch_bounds__(BLOCK, 2)
 
 // Writes acc of each channel, or of a split of it to partial[channel][split].
 template <int W, int UNROLL, class T, int N, class Op, class Kept>
-__global__ void __launch_bounds__(BLOCK, 2)
+__global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     sum_by_channel_kernel(ChannelTiles t, Op op, Kept kept, Inputs<T, N> in,
                           typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
@@ -216,7 +216,7 @@ template <class Op, class T, int N>
 void map_by_channel(Call& call, const ChannelShape& s, Op op, T* y, Inputs<T, N> in) {
   if (s.n == 0) return;
   with_pack(s, in, y, [&](auto w) {
-    constexpr int W = w, UNROLL = (W == 8 ? 6 : 8) / N;
+    constexpr int W = w, UNROLL = (W == 8 || W == 1 ? 6 : 8) / N;
     const ChannelTiles t = tiles_of(s, W, UNROLL);
     launch(call, map_by_channel_kernel<W, UNROLL, T, N, Op>, {grid_for(t.tiles * t.splits)}, t, op,
            y, in);
