@@ -8,13 +8,13 @@
 
 namespace cdn {
 
-// Column i begins at element i * column, and has lines of `pixels` packs, each line `line` elements
-// after the one before. A block takes `width` columns by `down` threads, and of the `count` packs
-// of a column one of `splits` parts: runs of UNROLL packs a thread.
+// Column i of an image begins at its element i * column, and has lines of `pixels` packs, each line
+// `line` elements after the one before. A block takes `width` columns by `down` threads, and of the
+// `count` packs of a column one of `splits` parts: runs of UNROLL packs a thread.
 struct ChannelTiles {
-  int64_t columns, column, pixels, line, count, tiles, runs, splits;
+  int64_t image, columns, column, pixels, line, count, image_tiles, tiles, runs, splits;
   int64_t down_lines, down_pixels;  // a step of `down` packs
-  int width, down, lanes;           // lanes: channels of a pack
+  int width, down, below, lanes;    // below: the next thread down; lanes: channels of a pack
 };
 
 // Blocks that fill a device, and those among which it shares out more work than that, at most: no
@@ -25,14 +25,19 @@ constexpr int64_t MAX_WIDTH = 32, RUNS_WANTED = 4;
 inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
   const bool last = s.inner == 1;
   ChannelTiles t;
+  t.image = s.n / s.images;
   t.columns = last ? s.channels / w : s.channels;
   t.column = last ? w : s.inner;
   t.pixels = last ? 1 : std::max<int64_t>(s.inner / w, 1);
   t.line = s.channels * s.inner;
-  t.count = s.n / s.channels / (last ? 1 : w);
-  t.width = last ? static_cast<int>(ceil_div(t.columns, ceil_div(t.columns, MAX_WIDTH))) : 1;
-  t.tiles = ceil_div(t.columns, t.width);
-  t.down = BLOCK / t.width;
+  t.count = s.count() / (last ? 1 : w);
+  const int64_t threads = std::clamp<int64_t>(ceil_div(t.count, unroll), 1, BLOCK);
+  t.width = static_cast<int>(last ? ceil_div(t.columns, ceil_div(t.columns, MAX_WIDTH))
+                                  : std::min(t.columns, BLOCK / threads));
+  t.down = last ? BLOCK / t.width : static_cast<int>(threads);
+  t.below = last ? t.width : 1;
+  t.image_tiles = ceil_div(t.columns, t.width);
+  t.tiles = s.images * t.image_tiles;
   t.down_lines = t.down / t.pixels;
   t.down_pixels = t.down - t.down_lines * t.pixels;
   t.lanes = last ? w : 1;
@@ -45,19 +50,20 @@ inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
 // What a thread has to do of a task: a tile of columns, and a part of the runs.
 template <int W, int UNROLL> struct ChannelWalk {
   const ChannelTiles& t;
-  int64_t column, split;
+  int64_t split, base, row;  // base: where its column begins, of which `row` is the first channel
   int down;
   bool idle;
 
   __device__ __forceinline__ ChannelWalk(const ChannelTiles& t, int64_t task)
-      : t(t), down(threadIdx.x / t.width) {
-    split = quotient(task, t.tiles);
-    column = (task - split * t.tiles) * t.width + (threadIdx.x - down * t.width);
+      : t(t), split(quotient(task, t.tiles)) {
+    const int thread = threadIdx.x, x = t.below > 1 ? thread % t.below : thread / t.down;
+    down = x >= t.width ? BLOCK : t.below > 1 ? thread / t.below : thread - x * t.down;
+    const int64_t tile = task - split * t.tiles, image = quotient(tile, t.image_tiles);
+    int64_t column = (tile - image * t.image_tiles) * t.width + x;
     idle = column >= t.columns || down >= t.down;
     if (idle) column = 0;  // whose channels are there
-  }
-  __device__ __forceinline__ int64_t channel(int lane) const {
-    return t.lanes > 1 ? column * W + lane : column;
+    base = image * t.image + column * t.column;
+    row = (image * t.columns + column) * t.lanes;
   }
   // f(at, valid): the places of up to UNROLL packs, of which the first `valid` are there.
   template <class F> __device__ __forceinline__ void each(bool backwards, F f) const {
@@ -66,16 +72,16 @@ template <int W, int UNROLL> struct ChannelWalk {
                   end = quotient((split + 1) * t.runs, t.splits);
     for (int64_t i = begin; i < end; i++) {
       const int64_t q = (backwards ? begin + end - 1 - i : i) * UNROLL * t.down + down;
-      int64_t row = t.pixels == 1 ? q : quotient(q, t.pixels), pixel = q - row * t.pixels;
+      int64_t line = t.pixels == 1 ? q : quotient(q, t.pixels), pixel = q - line * t.pixels;
       int64_t at[UNROLL];
       int valid = 0;
 #pragma unroll
       for (int u = 0; u < UNROLL; u++) {
-        at[u] = column * t.column + row * t.line + pixel * W;
+        at[u] = base + line * t.line + pixel * W;
         valid += q + u * t.down < t.count;
-        row += t.down_lines;
+        line += t.down_lines;
         pixel += t.down_pixels;
-        if (pixel >= t.pixels) pixel -= t.pixels, row++;
+        if (pixel >= t.pixels) pixel -= t.pixels, line++;
       }
       f(at, valid);
     }
@@ -97,15 +103,14 @@ __device__ __forceinline__ auto at_lane(const Op& op, const typename Op::Known& 
 }
 
 template <int W, int UNROLL, class T, int N, class Op>
-__global__ void __launch_bounds__(BLOCK, 2)
+__global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     map_by_channel_kernel(ChannelTiles t, Op op, T* y, Inputs<T, N> in) {
   const int64_t tasks = t.tiles * t.splits;
   for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
     const ChannelWalk<W, UNROLL> walk(t, tasks - 1 - task);
     typename Op::Known known[W];
 #pragma unroll
-    for (int j = 0; j < W; j++)
-      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.channel(j)) : known[0];
+    for (int j = 0; j < W; j++) known[j] = j == 0 || t.lanes > 1 ? op.of(walk.row + j) : known[0];
     walk.each(true, [&](const int64_t (&at)[UNROLL], int valid) {
       Pack<T, W> x[UNROLL][N];
 #pragma unroll
@@ -125,7 +130,7 @@ __global__ void __launch_bounds__(BLOCK, 2)
 
 // Writes acc of each channel, or of a split of it to partial[channel][split].
 template <int W, int UNROLL, class T, int N, class Op, class Kept>
-__global__ void __launch_bounds__(BLOCK, 2)
+__global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     sum_by_channel_kernel(ChannelTiles t, Op op, Kept kept, Inputs<T, N> in,
                           typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
@@ -137,7 +142,7 @@ __global__ void __launch_bounds__(BLOCK, 2)
     Acc acc[W];
 #pragma unroll
     for (int j = 0; j < W; j++) {
-      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.channel(j)) : known[0];
+      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.row + j) : known[0];
       acc[j] = op.start();
     }
     walk.each(false, [&](const int64_t (&at)[UNROLL], int valid) {
@@ -180,7 +185,7 @@ __global__ void __launch_bounds__(BLOCK, 2)
 #pragma unroll
       for (int j = 0; j < W; j++)
         if (j < t.lanes && walk.down + half < n)
-          acc[j] = op.join(acc[j], shared[j][threadIdx.x + half * t.width]);
+          acc[j] = op.join(acc[j], shared[j][threadIdx.x + half * t.below]);
       n = half;
     }
     if (walk.idle || walk.down > 0) continue;
@@ -188,9 +193,9 @@ __global__ void __launch_bounds__(BLOCK, 2)
     for (int j = 0; j < W; j++) {
       if (j >= t.lanes) break;
       if (partial)
-        partial[walk.channel(j) * t.splits + walk.split] = acc[j];
+        partial[(walk.row + j) * t.splits + walk.split] = acc[j];
       else
-        op.store(walk.channel(j), acc[j]);
+        op.store(walk.row + j, acc[j]);
     }
   }
 }
@@ -211,7 +216,7 @@ template <class Op, class T, int N>
 void map_by_channel(Call& call, const ChannelShape& s, Op op, T* y, Inputs<T, N> in) {
   if (s.n == 0) return;
   with_pack(s, in, y, [&](auto w) {
-    constexpr int W = w, UNROLL = (W == 8 ? 6 : 8) / N;
+    constexpr int W = w, UNROLL = (W == 8 || W == 1 ? 6 : 8) / N;
     const ChannelTiles t = tiles_of(s, W, UNROLL);
     launch(call, map_by_channel_kernel<W, UNROLL, T, N, Op>, {grid_for(t.tiles * t.splits)}, t, op,
            y, in);
@@ -221,16 +226,16 @@ void map_by_channel(Call& call, const ChannelShape& s, Op op, T* y, Inputs<T, N>
 template <class Op, class T, int N, class Kept>
 void sum_by_channel(Call& call, const ChannelShape& s, Op op, Kept kept, Inputs<T, N> in) {
   using Acc = typename Op::Acc;
-  if (s.channels == 0) return;
+  if (s.rows() == 0) return;
   with_pack<T>(s, in, kept, [&](auto w) {
     constexpr int W = w, UNROLL = N == 1 ? 8 : W == 8 ? 6 / N : 4;
     const ChannelTiles t = tiles_of(s, W, UNROLL);
-    Acc* partial = t.splits == 1 ? nullptr : call.scratch<Acc>(s.channels * t.splits);
+    Acc* partial = t.splits == 1 ? nullptr : call.scratch<Acc>(s.rows() * t.splits);
     launch(call, sum_by_channel_kernel<W, UNROLL, T, N, Op, Kept>, {grid_for(t.tiles * t.splits)},
            t, op, kept, in, partial);
     if (!partial) return;
-    launch(call, reduce_row_kernel<BLOCK, OverPartial<Op>>, for_groups<BLOCK>(s.channels),
-           Split{s.channels, t.splits, 1, 1, t.splits}, OverPartial<Op>{op, partial}, nullptr);
+    launch(call, reduce_row_kernel<BLOCK, OverPartial<Op>>, for_groups<BLOCK>(s.rows()),
+           Split{s.rows(), t.splits, 1, 1, t.splits}, OverPartial<Op>{op, partial}, nullptr);
   });
 }
 

@@ -1,32 +1,14 @@
-// Batch normalisation of x[batch, channels, inner]: statistics of each channel, the map, the
-// running statistics, and the gradients. The variance sums differences from an element of the
-// channel, so that a large mean costs no digits; for the same reason mean and var are float64, and
-// their sums, as variance.cu's. In evaluation the running statistics stand for those of the batch,
-// so that one map and one gradient serve both. A residual and relu may follow: y = relu(norm(x) +
-// residual), whose mask the gradients take from y, or without a residual from x.
+// Batch normalisation of x[batch, channels, inner]: the map, the running statistics, and the
+// gradients. mean and var are float64, since a mean that was rounded is off by more than a small
+// deviation. In evaluation the running statistics stand for those of the batch, so that one map and
+// one gradient serve both. A residual and relu may follow: y = relu(norm(x) + residual), whose mask
+// the gradients take from y, or without a residual from x.
 #include "kernel/activations.h"
 #include "ops/norm/by_channel.h"
 
 using namespace cdn;
 
 namespace {
-
-template <class T> struct Statistics : Adding<Moments> {
-  using C = Compute<T>;
-  const T* x;
-  double *mean, *var;
-  ChannelShape s;
-  struct Known {
-    C near;
-  };
-  CDN_FN Known of(int64_t c) const { return {wide(x[c * s.inner])}; }
-  CDN_FN Moments operator()(const Known& k, const C (&v)[1]) const { return moments(v[0], k.near); }
-  CDN_FN void store(int64_t c, Moments sums) const {
-    double n = static_cast<double>(s.batch * s.inner);
-    mean[c] = static_cast<double>(of(c).near) + sums.first / n;
-    var[c] = squares_about_mean(sums, n) / n;
-  }
-};
 
 // running = (1 - momentum) * running + momentum * statistic; cumulative: momentum is 1 over the
 // batches so far.
@@ -93,10 +75,10 @@ template <class T> struct Normalize : Channel<T> {
 
 // From dy and x, or dy, x and y, the gradients of bias and weight: the sums of g and of g times the
 // normalised x, where g is dy, or with relu what that lets through.
-template <class T> struct GradSums : Adding<Pair<Sum<T>>>, Channel<T> {
+template <class T> struct GradSums : AddingPairs<T>, Channel<T> {
   using C = Compute<T>;
   using typename Channel<T>::Known;
-  using typename Adding<Pair<Sum<T>>>::Acc;
+  using typename AddingPairs<T>::Acc;
   double *dweight, *dbias;
   bool relu;
   CDN_FN Pair<C> operator()(const Known& k, const C (&v)[2]) const {
@@ -106,9 +88,6 @@ template <class T> struct GradSums : Adding<Pair<Sum<T>>>, Channel<T> {
   CDN_FN Pair<C> operator()(const Known& k, const C (&v)[3]) const {
     const C g = ReluGrad{}(v[0], v[2]);
     return {g * k.centred(v[1]), g};
-  }
-  template <class B> CDN_FN Acc join(Acc a, B b) const {
-    return {a.first + b.first, a.second + b.second};
   }
   CDN_FN void store(int64_t c, Acc sums) const {
     dweight[c] = static_cast<double>(sums.first) * this->rstd(c);
@@ -163,14 +142,14 @@ Channel<T> channel_of(Call& call, uint32_t mean, uint32_t var, uint32_t weight, 
 CDN_API int32_t cdn_batch_norm_stats(uint32_t mean, uint32_t var, uint32_t x, int64_t batch,
                                      int64_t channels, int64_t inner, int32_t dtype) {
   return run("cdn_batch_norm_stats", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    const ChannelShape s(batch, channels, inner);
+    const ChannelShape s(1, batch, channels, inner);
     if (s.n == 0 && channels > 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "batch or inner is 0: there is nothing to average");
     double* means = call.out<double>(mean, "mean", channels);
     double* vars = call.out<double>(var, "var", channels);
     const T* from = call.in<T>(x, "x", s.n);
     if (s.n == 0) return;
-    sum_by_channel(call, s, Statistics<T>{{}, from, means, vars, s}, nullptr, Inputs{from});
+    sum_by_channel(call, s, Statistics<T>{{}, s, from, means, vars}, nullptr, Inputs{from});
   });
 }
 
@@ -203,7 +182,7 @@ CDN_API int32_t cdn_batch_norm(uint32_t y, uint32_t x, uint32_t residual, uint32
                                int64_t channels, int64_t inner, double eps, int32_t relu,
                                int32_t parameters, int32_t dtype) {
   return run("cdn_batch_norm", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    const ChannelShape s(batch, channels, inner);
+    const ChannelShape s(1, batch, channels, inner);
     T* to = call.out<T>(y, "y", s.n);
     const T *from = call.in<T>(x, "x", s.n), *more = call.optional<T>(residual, "residual", s.n);
     const Normalize<T> op{channel_of<T>(call, mean, var, weight, bias, parameters, channels, eps),
@@ -221,7 +200,7 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t g
                                     int64_t inner, double eps, int32_t relu, int32_t parameters,
                                     int32_t dtype) {
   return run("cdn_batch_norm_sums", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    const ChannelShape s(batch, channels, inner);
+    const ChannelShape s(1, batch, channels, inner);
     GradSums<T> op;
     op.dweight = call.out<double>(dweight, "dweight", channels);
     op.dbias = call.out<double>(dbias, "dbias", channels);
@@ -244,7 +223,7 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
                                     uint32_t dbias, int64_t batch, int64_t channels, int64_t inner,
                                     double eps, int32_t relu, int32_t parameters, int32_t dtype) {
   return run("cdn_batch_norm_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    const ChannelShape s(batch, channels, inner);
+    const ChannelShape s(1, batch, channels, inner);
     if (!dweight != !dbias)
       CDN_FAIL(CDN_BAD_HANDLE, "dweight and dbias: either both are 0 or none");
     T* to = call.out<T>(dx, "dx", s.n);

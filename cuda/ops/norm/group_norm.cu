@@ -1,10 +1,7 @@
 // Group normalisation of images in either memory format. Sums are first of each channel of each
-// image, in which the formats differ by no more than where the next pixel is; then of groups of
-// channels, or down the batch, over few numbers. So one set of functors serves both formats, and
-// no sum divides to find its channel. Instance norm is a group for each channel. As in
-// batch_norm.cu sums take differences from the first element of a channel, so that a large mean
-// costs no digits, and statistics are float64.
-#include "kernel/sum.h"
+// image, then of groups of channels, or down the batch, over few numbers. Instance norm is a group
+// for each channel. As in batch_norm.cu statistics are float64.
+#include "ops/norm/by_channel.h"
 #if defined(__CUDACC__)
 #include "gpu/norm/whole_rows.h"
 #endif
@@ -18,16 +15,10 @@ namespace {
 struct Sizes {
   int64_t batch, channels, pixels, groups, each, n;
   bool last;
-  CDN_FN int64_t first(int64_t r) const {
-    if (!last) return r * pixels;
-    int64_t image = quotient(r, channels);
-    return image * pixels * channels + (r - image * channels);
-  }
-  CDN_FN int64_t step() const { return last ? channels : 1; }  // to the next pixel
   CDN_FN int64_t channel(int64_t r) const { return r - quotient(r, channels) * channels; }
-  template <class Op> void over_pixels(Call& call, Op op) const {
-    last ? reduce(call, batch, pixels, channels, op)
-         : reduce(call, batch * channels, pixels, 1, op);
+  ChannelShape shape() const {
+    return last ? ChannelShape(batch, pixels, channels, 1)
+                : ChannelShape(1, 1, batch * channels, pixels);
   }
 };
 
@@ -39,18 +30,6 @@ Sizes sizes_of(int64_t batch, int64_t channels, int64_t groups, int64_t pixels, 
              (long long)channels);
   return {batch, channels, pixels, groups, channels / groups, n, last != 0};
 }
-
-template <class T> struct RowMoments : Adding<Moments> {
-  Sizes s;
-  const T* x;
-  double *mean, *var;
-  CDN_FN Moments load(int64_t at, int64_t k) const { return moments(x[at], x[at - k * s.step()]); }
-  CDN_FN void store(int64_t r, Moments sums) const {
-    double n = static_cast<double>(s.pixels);
-    mean[r] = static_cast<double>(wide(x[s.first(r)])) + sums.first / n;
-    var[r] = squares_about_mean(sums, n) / n;
-  }
-};
 
 struct GroupMoments : Adding<Moments> {
   Sizes s;
@@ -67,109 +46,70 @@ struct GroupMoments : Adding<Moments> {
   }
 };
 
-// A functor of each_row: f.at(i, f.known(row)) for each element i. LAST: a row is a pixel and runs
-// over its channels; else a row is a channel of an image.
-template <class F, bool LAST> struct ByRow {
-  F f;
-  Sizes s;
-  using Known = typename F::Known;
-  struct Row {
-    F f;
-    Known known;
-    int64_t first, r, count;
-    CDN_FN void operator()(int64_t i) const {
-      if constexpr (LAST)
-        f.at(first + i, f.known(r + i, i));
-      else
-        f.at(first + i, known);
-    }
-  };
-  CDN_FN Row row(int64_t r) const {
-    if constexpr (LAST)
-      return {f, Known{}, r * s.channels, quotient(r, s.pixels) * s.channels, s.channels};
-    else
-      return {f, f.known(r, s.channel(r)), r * s.pixels, r, s.pixels};
-  }
-};
-
-template <class F> void by_row(Call& call, const Sizes& s, F f) {
-  if (s.last)
-    each_row(call, s.batch * s.pixels, s.channels, ByRow<F, true>{f, s});
-  else
-    each_row(call, s.batch * s.channels, s.pixels, ByRow<F, false>{f, s});
-}
-
 // What normalises row r; weight and bias may be null: 1 and 0.
 template <class T> struct Scaling {
   using C = Compute<T>;
-  int64_t each;
+  Sizes s;
   const double *mean, *rstd;
   const T *weight, *bias;
   struct Known {
-    double mean;
-    C rstd, weight, bias;
+    C high, low, rstd, scale, bias;  // the mean is taken off in two parts: high, low
+    CDN_FN C centred(C x) const { return (x - high) - low; }
   };
-  CDN_FN Known known(int64_t r, int64_t c) const {
-    int64_t g = quotient(r, each);
-    return {mean[g], static_cast<C>(rstd[g]), weight ? wide(weight[c]) : C(1),
+  CDN_FN Known known(double mean, double rstd, int64_t r) const {
+    const C high = static_cast<C>(mean);
+    const int64_t c = s.channel(r);
+    const double scale = weight ? rstd * static_cast<double>(wide(weight[c])) : rstd;
+    return {high, static_cast<C>(mean - high), static_cast<C>(rstd), static_cast<C>(scale),
             bias ? wide(bias[c]) : C(0)};
   }
+  CDN_FN int64_t group(int64_t r) const { return quotient(r, s.each); }
+  CDN_FN Known of(int64_t r) const { return known(mean[group(r)], rstd[group(r)], r); }
 };
 
-template <class T> struct GroupNorm {
-  using Known = typename Scaling<T>::Known;
-  Scaling<T> scaling;
-  T* y;
-  const T* x;
-  CDN_FN Known known(int64_t r, int64_t c) const { return scaling.known(r, c); }
-  CDN_FN void at(int64_t i, const Known& k) const {
-    y[i] = static_cast<T>(centred(x[i], k.mean) * k.rstd * k.weight + k.bias);
+template <class T> struct GroupNorm : Scaling<T> {
+  using C = Compute<T>;
+  using typename Scaling<T>::Known;
+  CDN_FN C operator()(const Known& k, const C (&v)[1]) const {
+    return k.centred(v[0]) * k.scale + k.bias;
   }
 };
 
 // For whole_rows, where a group's elements are neighbours.
-template <class T> struct WholeGroups {
+template <class T> struct WholeGroups : GroupNorm<T> {
   using C = Compute<T>;
-  Sizes s;
-  Scaling<T> scaling;
-  double *mean, *rstd, eps;
+  double *mean_to, *rstd_to, eps;
   T* y;
   const T* x;
   struct Known {
-    C high, low, rstd;
+    double mean, rstd;
   };
   CDN_FN Known statistics(int64_t g, C first, Moments sums, bool writes) const {
-    const double n = static_cast<double>(s.each * s.pixels), middle = first + sums.first / n,
-                 scale = fn::rsqrt(squares_about_mean(sums, n) / n + eps);
-    if (writes) mean[g] = middle, rstd[g] = scale;
-    const C high = static_cast<C>(middle);
-    return {high, static_cast<C>(middle - high), static_cast<C>(scale)};
+    const double n = static_cast<double>(this->s.each * this->s.pixels);
+    const Known k{first + sums.first / n, fn::rsqrt(squares_about_mean(sums, n) / n + eps)};
+    if (writes) mean_to[g] = k.mean, rstd_to[g] = k.rstd;
+    return k;
   }
   template <class Pack>
   CDN_FN Pack normalized(const Known& k, int64_t g, int64_t column, Pack v) const {
-    const int64_t c = s.channel(g * s.each + (s.each > 1 ? quotient(column, s.pixels) : 0));
-    const C weight = scaling.weight ? wide(scaling.weight[c]) : C(1),
-            bias = scaling.bias ? wide(scaling.bias[c]) : C(0);
-    for (T& e : v.v) e = static_cast<T>((wide(e) - k.high - k.low) * k.rstd * weight + bias);
+    const int64_t channel = this->s.each > 1 ? quotient(column, this->s.pixels) : 0;
+    const auto known = this->known(k.mean, k.rstd, g * this->s.each + channel);
+    for (T& e : v.v) e = static_cast<T>((*this)(known, {wide(e)}));
     return v;
   }
 };
 
 // Of each row: the sums of dy * n, with n the normalised x, and of dy.
-template <class T> struct RowSums : Adding<Pair<Sum<T>>> {
-  Sizes s;
-  const T *dy, *x;
-  const double *mean, *rstd;
+template <class T> struct RowSums : AddingPairs<T>, Scaling<T> {
+  using C = Compute<T>;
+  using typename Scaling<T>::Known;
   double *along, *sum;
-  CDN_FN Pair<Sum<T>> load(int64_t at, int64_t k) const {
-    Sum<T> upstream(wide(dy[at]));
-    return {(Sum<T>(wide(x[at])) + -wide(x[at - k * s.step()])) * wide(dy[at]), upstream};
+  CDN_FN Pair<C> operator()(const Known& k, const C (&v)[2]) const {
+    return {v[0] * (k.centred(v[1]) * k.rstd), v[0]};
   }
   CDN_FN void store(int64_t r, Pair<Sum<T>> sums) const {
-    int64_t g = quotient(r, s.each);
-    double off = static_cast<double>(wide(x[s.first(r)])) - mean[g];
+    along[r] = static_cast<double>(sums.first);
     sum[r] = static_cast<double>(sums.second);
-    along[r] = (static_cast<double>(sums.first) + off * sum[r]) * rstd[g];
   }
 };
 
@@ -202,23 +142,20 @@ template <class T> struct GroupSums : Adding<Pair<double>> {
 };
 
 // dx = rstd * (weight * dy - mean(weight * dy) - n * mean(weight * dy * n))
-template <class T> struct GroupNormGrad {
+template <class T> struct GroupNormGrad : Scaling<T> {
   using C = Compute<T>;
-  Scaling<T> scaling;
-  T* dx;
-  const T *dy, *x;
   const double *along, *sum;
   struct Known {
-    typename Scaling<T>::Known scale;
+    typename Scaling<T>::Known map;
     C along, sum;
   };
-  CDN_FN Known known(int64_t r, int64_t c) const {
-    int64_t g = quotient(r, scaling.each);
-    return {scaling.known(r, c), static_cast<C>(along[g]), static_cast<C>(sum[g])};
+  CDN_FN Known of(int64_t r) const {
+    const int64_t g = this->group(r);
+    const double rstd = this->rstd[g];
+    return {Scaling<T>::of(r), static_cast<C>(rstd * along[g]), static_cast<C>(rstd * sum[g])};
   }
-  CDN_FN void at(int64_t i, const Known& k) const {
-    C n = centred(x[i], k.scale.mean) * k.scale.rstd;
-    dx[i] = static_cast<T>(k.scale.rstd * (k.scale.weight * wide(dy[i]) - k.sum - n * k.along));
+  CDN_FN C operator()(const Known& k, const C (&v)[2]) const {
+    return k.map.scale * v[0] - k.sum - k.map.centred(v[1]) * k.map.rstd * k.along;
   }
 };
 
@@ -235,32 +172,30 @@ CDN_API int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_
     double* means = call.out<double>(mean, "mean", count);
     double* rstds = call.out<double>(rstd, "rstd", count);
     const T* from = call.in<T>(x, "x", s.n);
-    Scaling<T> scaling{s.each, means, rstds, call.optional<T>(weight, "weight", channels),
-                       call.optional<T>(bias, "bias", channels)};
+    const GroupNorm<T> op{{s, means, rstds, call.optional<T>(weight, "weight", channels),
+                           call.optional<T>(bias, "bias", channels)}};
     if (s.n == 0) return;
 #if defined(__CUDACC__)
     if constexpr (sizeof(T) < 8) {
       const bool neighbours = !s.last && s.pixels % (16 / sizeof(T)) == 0;
       if (neighbours && whole_rows<T>(call, count, s.each * s.pixels,
-                                      WholeGroups<T>{s, scaling, means, rstds, eps, to, from}))
+                                      WholeGroups<T>{op, means, rstds, eps, to, from}))
         return;
     }
 #endif
-    RowMoments<T> rows;
-    rows.s = s;
-    rows.x = from;
-    rows.mean = call.scratch<double>(batch * channels);
-    rows.var = call.scratch<double>(batch * channels);
-    s.over_pixels(call, rows);
+    double* row_means = call.scratch<double>(batch * channels);
+    double* row_vars = call.scratch<double>(batch * channels);
+    sum_by_channel(call, s.shape(), Statistics<T>{{}, s.shape(), from, row_means, row_vars},
+                   nullptr, Inputs{from});
     GroupMoments group;
     group.s = s;
-    group.row_mean = rows.mean;
-    group.row_var = rows.var;
+    group.row_mean = row_means;
+    group.row_var = row_vars;
     group.mean = means;
     group.rstd = rstds;
     group.eps = eps;
     reduce(call, count, s.each, 1, group);
-    by_row(call, s, GroupNorm<T>{scaling, to, from});
+    map_by_channel(call, s.shape(), op, to, Inputs{from});
   });
 }
 
@@ -278,22 +213,22 @@ CDN_API int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbia
     parameters.dbias = call.optional_out<T>(dbias, "dbias", channels);
     RowSums<T> sums;
     sums.s = s;
-    sums.dy = call.in<T>(dy, "dy", s.n);
-    sums.x = call.in<T>(x, "x", s.n);
+    const T *upstream = call.in<T>(dy, "dy", s.n), *from = call.in<T>(x, "x", s.n);
     GroupSums<T> group;
     group.s = s;
-    group.weight = call.optional<T>(weight, "weight", channels);
+    sums.weight = group.weight = call.optional<T>(weight, "weight", channels);
+    sums.bias = nullptr;
     sums.mean = call.in<double>(mean, "mean", count);
     sums.rstd = call.in<double>(rstd, "rstd", count);
     parameters.along = group.row_along = sums.along = call.scratch<double>(rows);
     parameters.sum = group.row_sum = sums.sum = call.scratch<double>(rows);
-    if (s.n) s.over_pixels(call, sums);
+    if (s.n) sum_by_channel(call, s.shape(), sums, nullptr, Inputs{upstream, from});
     if (dweight || dbias) reduce(call, 1, s.n ? batch : 0, channels, parameters);
     if (!to || s.n == 0) return;
     group.along = call.scratch<double>(count);
     group.sum = call.scratch<double>(count);
     reduce(call, count, s.each, 1, group);
-    Scaling<T> scaling{s.each, sums.mean, sums.rstd, group.weight, nullptr};
-    by_row(call, s, GroupNormGrad<T>{scaling, to, sums.dy, sums.x, group.along, group.sum});
+    map_by_channel(call, s.shape(), GroupNormGrad<T>{sums, group.along, group.sum}, to,
+                   Inputs{upstream, from});
   });
 }
