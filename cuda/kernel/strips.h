@@ -30,45 +30,33 @@ inline bool aligned_neighbours(std::initializer_list<const void*> operands) {
   return true;
 }
 
-// The first n of W neighbours, value(i) being the i-th; `whole` if they can come in one access.
-template <int W, class T, class F> CDN_FN void put(T* to, int n, bool whole, F value) {
-  if (W > 1 && n >= W && whole) {
-    Neighbours<T, W> all;
-    CDN_UNROLLED
-    for (int i = 0; i < W; i++) all.v[i] = value(i);
-    *reinterpret_cast<Neighbours<T, W>*>(to) = all;
-  } else {
-    CDN_UNROLLED
-    for (int i = 0; i < W; i++)
-      if (i < n) to[i] = value(i);
-  }
+// W neighbours at once, value(i) being the i-th.
+template <int W, class T, class F> CDN_FN void put(T* to, F value) {
+  Neighbours<T, W> all;
+  CDN_UNROLLED
+  for (int i = 0; i < W; i++) all.v[i] = value(i);
+  *reinterpret_cast<Neighbours<T, W>*>(to) = all;
 }
 
-// N pixels of a row, CH channels of each: from one on that is HEAD before a multiple of A. `there`:
-// the row is of the image; `whole`: A pixels from such a multiple on are of it or not, and come in
-// one access.
+// N pixels of a row, CH channels of each, from one on that is HEAD before a multiple of A: A pixels
+// from such a multiple on come in one access, and the width is a multiple of A too.
 template <int N, int HEAD, int A, int CH> struct RowWindow {
   int64_t row;    // where it begins, and the channels
   int64_t inner;  // from one pixel to the next
   int32_t first, width;
-  bool there, whole;
+  bool there;  // in the image
 
   CDN_FN bool has(int j) const {
     return there && static_cast<uint32_t>(first + j) < static_cast<uint32_t>(width);
   }
   template <class T> CDN_FN void read(const T* from, T outside, T (&v)[N][CH]) const {
     constexpr int END = HEAD + (N - HEAD) / A * A;
-    if (A > 1 && whole) {
-      CDN_UNROLLED
-      for (int j = 0; j < N; j++)
-        if (j < HEAD || j >= END)
-          some<1>(from, outside, v, j);
-        else if ((j - HEAD) % A == 0)
-          some<A>(from, outside, v, j);
-    } else {
-      CDN_UNROLLED
-      for (int j = 0; j < N; j++) some<1>(from, outside, v, j);
-    }
+    CDN_UNROLLED
+    for (int j = 0; j < N; j++)
+      if (j < HEAD || j >= END)
+        some<1>(from, outside, v, j);
+      else if ((j - HEAD) % A == 0)
+        some<A>(from, outside, v, j);
   }
 
  private:

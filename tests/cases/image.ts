@@ -90,6 +90,7 @@ const images: readonly Shape[] = [
   [1, 16, 3, 4],
   [0, 3, 2, 2],
   [1, 2, 37, 31],
+  [1, 2, 19, 8],
 ];
 const smallImages: readonly Shape[] = [[1, 2, 2, 3], [2, 1, 1, 2]];
 const one = (shapes: readonly Shape[]) => shapes.map((shape) => [shape]);

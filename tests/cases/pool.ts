@@ -111,6 +111,7 @@ const images: readonly Shape[] = [
   [3, 5, 8],
   [0, 3, 4, 4],
   [2, 40, 33, 29],
+  [2, 3, 19, 16],
 ];
 const small: readonly Shape[] = [[1, 2, 4, 5], [2, 4, 4, 4], [1, 5, 4]];
 const lines: readonly Shape[] = [[2, 3, 9], [4, 17], [1, 1, 4], [0, 2, 8], [2, 5, 1030]];

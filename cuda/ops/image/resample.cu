@@ -170,7 +170,6 @@ template <class T, class A, int W, int CH> struct Sample {  // W > 1: inner is 1
   const T* x;
   int64_t inner;
   Strips strips;
-  bool whole;
   struct Line {
     typename std::conditional<TAPS == 1, T, C>::type at[W][CH];
   };
@@ -199,7 +198,7 @@ template <class T, class A, int W, int CH> struct Sample {  // W > 1: inner is 1
     const int32_t column = s.across * W, width = xs.rule.out;
     Tap<C, TAPS> taps[W];
     CDN_UNROLLED
-    for (int j = 0; j < W; j++) taps[j] = xs.taps[column + j < width ? column + j : width - 1];
+    for (int j = 0; j < W; j++) taps[j] = xs.taps[column + j];
     const T* image = x + s.image * ys.rule.in * xs.rule.in * inner + int64_t{s.pack} * CH;
     Line lines[TAPS] = {};
     int32_t before = 0;
@@ -216,7 +215,7 @@ template <class T, class A, int W, int CH> struct Sample {  // W > 1: inner is 1
             line(image + int64_t{ys.within(tap.first + TAPS - more)} * xs.rule.in * inner, taps);
       }
       put<W * CH>(y + ((s.image * ys.rule.out + i) * width + column) * inner + int64_t{s.pack} * CH,
-                  (width - column) * CH, whole, [&](int e) {
+                  [&](int e) {
                     if constexpr (TAPS == 1) {
                       return lines[0].at[e / CH][e % CH];
                     } else {
@@ -298,12 +297,11 @@ void resample(Call& call, uint32_t to, uint32_t from, int64_t outer, int64_t inn
     const bool aligned = aligned_neighbours({result, source});
     auto by = [&]<int ALONG, int CH>() {
       const Strips strips(outer, ys.out, xs.out, inner, ALONG, CH);
-      each(call, strips.count,
-           Sample<T, A, ALONG, CH>{down, along, result, source, inner, strips,
-                                   aligned && xs.out % ALONG == 0});
+      each(call, strips.count, Sample<T, A, ALONG, CH>{down, along, result, source, inner, strips});
     };
-    if (inner == 1) return by.template operator()<ALONG_ROW, 1>();
-    inner % W == 0 && aligned ? by.template operator()<1, W>() : by.template operator()<1, 1>();
+    if (aligned && inner == 1 && xs.out % ALONG_ROW == 0)
+      return by.template operator()<ALONG_ROW, 1>();
+    aligned&& inner % W == 0 ? by.template operator()<1, W>() : by.template operator()<1, 1>();
   }
 }
 

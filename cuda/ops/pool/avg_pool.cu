@@ -33,10 +33,10 @@ template <class T_> struct Average {
   T* y;
   Share<C> share;
   template <int N, int CH>
-  CDN_FN void store(const Pool& pool, const Acc (&acc)[N][CH], int64_t at, int32_t i, int32_t j,
-                    int n, bool whole) const {
+  CDN_FN void store(const Pool& pool, const Acc (&acc)[N][CH], int64_t at, int32_t i,
+                    int32_t j) const {
     const C rows = share.along(pool.height, i);
-    put<N * CH>(y + at, n * CH, whole, [&](int e) {
+    put<N * CH>(y + at, [&](int e) {
       return static_cast<T>(acc[e / CH][e % CH].sum / share.of(rows, pool, j + e / CH));
     });
   }

@@ -30,13 +30,10 @@ template <class T_, class A> struct Largest {
   T* y;
   A* argument;  // may be null
   template <int N, int CH>
-  CDN_FN void store(const Pool&, const Acc (&acc)[N][CH], int64_t at, int32_t, int32_t, int n,
-                    bool whole) const {
-    put<N * CH>(y + at, n * CH, whole,
-                [&](int e) { return static_cast<T>(acc[e / CH][e % CH].best); });
+  CDN_FN void store(const Pool&, const Acc (&acc)[N][CH], int64_t at, int32_t, int32_t) const {
+    put<N * CH>(y + at, [&](int e) { return static_cast<T>(acc[e / CH][e % CH].best); });
     if (argument)
-      put<N * CH>(argument + at, n * CH, whole,
-                  [&](int e) { return static_cast<A>(acc[e / CH][e % CH].from); });
+      put<N * CH>(argument + at, [&](int e) { return static_cast<A>(acc[e / CH][e % CH].from); });
   }
 };
 

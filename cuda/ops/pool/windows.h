@@ -5,7 +5,7 @@
 //
 // - STRIPS, whether it has such kernels; Acc: start(first), the window's first place; take(x, k)
 //   its place k, join(acc of a row, k of the row's first place)
-// - OUTSIDE, which changes nothing; store(pool, acc, at, i, j, n, whole), of n neighbours
+// - OUTSIDE, which changes nothing; store(pool, acc, at, i, j), of neighbours
 // - of a gradient, read(pool, row, i, parts): what the results of a row of windows give; and
 //   Part::of(k): to place k of a window
 #pragma once
@@ -37,7 +37,7 @@ template <class Op, int W> struct EachResult {
       }
       for (int c = 0; c < W; c++) result[0][c].join(line[c], i * across);
     }
-    op.store(pool, result, at * W, p.i, p.j, 1, true);
+    op.store(pool, result, at * W, p.i, p.j);
   }
 };
 
@@ -60,13 +60,13 @@ template <class Op, int W> struct EachGradient {
         const int32_t k = pool.width.offset(pool.width.begin(j), p.j);
         if (k < 0) continue;
         typename Op::Part parts[1][W];
-        const RowWindow<1, 0, 1, W> row{
-            pool.y.at(p, i, 0) * W, int64_t{pool.y.inner.by} * W, j, pool.width.out, true, true};
+        const RowWindow<1, 0, 1, W> row{pool.y.at(p, i, 0) * W, int64_t{pool.y.inner.by} * W, j,
+                                        pool.width.out, true};
         op.read(pool, row, i, parts);
         for (int c = 0; c < W; c++) sum[c] += parts[0][c].of(down * pool.width.width() + k);
       }
     }
-    put<W>(dx + at * W, W, true, [&](int c) { return static_cast<T>(sum[c]); });
+    put<W>(dx + at * W, [&](int c) { return static_cast<T>(sum[c]); });
   }
 };
 
@@ -78,7 +78,6 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfResults 
   Op op;
   const T* x;
   Strips strips;
-  bool whole_x, whole_y;
   struct Line {
     typename Op::Acc at[A][CH];
   };
@@ -86,12 +85,8 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfResults 
   CDN_FN Line line(const Strips::Strip& s, int64_t image, int32_t h) const {
     constexpr int N = (A - 1) * S + K;
     const int64_t inner = pool.inner, pitch = pool.width.extent * inner;
-    const RowWindow<N, PAD, A, CH> row{image + h * pitch,
-                                       inner,
-                                       s.across * (A * S) - PAD,
-                                       pool.width.extent,
-                                       h >= 0 && h < pool.height.extent,
-                                       whole_x};
+    const RowWindow<N, PAD, A, CH> row{image + h * pitch, inner, s.across * (A * S) - PAD,
+                                       pool.width.extent, h >= 0 && h < pool.height.extent};
     T found[N][CH];
     row.read(x, static_cast<T>(Op::OUTSIDE), found);
     Line line;
@@ -127,8 +122,7 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfResults 
         for (int a = 0; a < K; a++) acc.join(lines[a].at[e / CH][e % CH], a * K);
       }
       const int64_t row = (s.image * pool.height.out + i) * pool.width.out + j;
-      op.store(pool, result, row * pool.inner + int64_t{s.pack} * CH, i, j, pool.width.out - j,
-               whole_y);
+      op.store(pool, result, row * pool.inner + int64_t{s.pack} * CH, i, j);
     }
   }
 };
@@ -144,16 +138,15 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfGradient
   Op op;
   T* dx;
   Strips strips;
-  bool whole_x, whole_y;
   struct Line {
     typename Op::Part at[N][CH];
   };
 
   CDN_FN Line line(const Strips::Strip& s, int32_t i) const {
     const int64_t row = (s.image * pool.height.out + i) * pool.width.out;
-    const RowWindow<N, LOW, A, CH> window{
-        row * pool.inner + int64_t{s.pack} * CH, pool.inner, s.across * A - LOW, pool.width.out,
-        i >= 0 && i < pool.height.out,           whole_y};
+    const RowWindow<N, LOW, A, CH> window{row * pool.inner + int64_t{s.pack} * CH, pool.inner,
+                                          s.across * A - LOW, pool.width.out,
+                                          i >= 0 && i < pool.height.out};
     Line line;
     op.read(pool, window, i, line.at);
     return line;
@@ -177,40 +170,40 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfGradient
     CDN_UNROLLED
     for (int q = 0; q < S; q++) {
       const int32_t column = (s.across * S + q) * A;
-      put<A * CH>(dx + (line + column) * pool.inner + int64_t{s.pack} * CH,
-                  (pool.width.extent - column) * CH, whole_x, [&](int i) {
-                    const int c = i % CH, f = q * A + i / CH;
-                    Compute<T> sum(0);
-                    CDN_UNROLLED
-                    for (int m = 0; m < D; m++) {
-                      const int a = e + PAD - S * (m - LOW);
-                      CDN_UNROLLED
-                      for (int n = 0; n < N; n++) {
-                        const int b = f + PAD - S * (n - LOW);
-                        if (a >= 0 && a < K && b >= 0 && b < K)
-                          sum += lines[m].at[n][c].of(a * K + b);
-                      }
-                    }
-                    return static_cast<T>(sum);
-                  });
+      if (column >= pool.width.extent) break;
+      put<A * CH>(dx + (line + column) * pool.inner + int64_t{s.pack} * CH, [&](int i) {
+        const int c = i % CH, f = q * A + i / CH;
+        Compute<T> sum(0);
+        CDN_UNROLLED
+        for (int m = 0; m < D; m++) {
+          const int a = e + PAD - S * (m - LOW);
+          CDN_UNROLLED
+          for (int n = 0; n < N; n++) {
+            const int b = f + PAD - S * (n - LOW);
+            if (a >= 0 && a < K && b >= 0 && b < K) sum += lines[m].at[n][c].of(a * K + b);
+          }
+        }
+        return static_cast<T>(sum);
+      });
     }
   }
 };
 
-// f(kernel, stride, padding, A, CH) with constants for windows and images that have such kernels;
-// false, and nothing done, for others.
-template <class Op, class F>
-bool in_strips(const Pool& pool, std::initializer_list<const void*> operands, F f) {
+// f(kernel, stride, padding, A, CH) with constants for windows that have such kernels; false, and
+// nothing done, for others.
+template <class Op, class F> bool in_strips(const Pool& pool, bool aligned, F f) {
   if constexpr (Op::STRIPS) {
     constexpr int W = NEIGHBOURS<typename Op::T>;
-    const bool lines = pool.inner == 1;
-    if (!lines && (pool.inner % W != 0 || !aligned_neighbours(operands))) return false;
     auto of = [&]<int K, int S, int PAD>() {
       for (const PoolAxis& axis : {pool.height, pool.width})
         if (axis.kernel != K || axis.stride != S || axis.padding != PAD || axis.dilation != 1)
           return false;
-      auto by = [&]<int A, int CH>() { f.template operator()<K, S, PAD, A, CH>(); };
-      lines ? by.template operator()<W, 1>() : by.template operator()<1, W>();
+      if (aligned && pool.inner % W == 0)
+        f.template operator()<K, S, PAD, 1, W>();
+      else if (aligned && pool.inner == 1 && pool.width.extent % W == 0 && pool.width.out % W == 0)
+        f.template operator()<K, S, PAD, W, 1>();
+      else
+        f.template operator()<K, S, PAD, 1, 1>();
       return true;
     };
     return of.template operator()<2, 2, 0>() || of.template operator()<3, 2, 1>() ||
@@ -226,16 +219,14 @@ template <bool GRAD, class Op, class X>
 void pooled(Call& call, Pool pool, const Op& op, X* x,
             std::initializer_list<const void*> operands) {
   const bool aligned = aligned_neighbours(operands);
-  if (in_strips<Op>(pool, operands, [&]<int K, int S, int PAD, int A, int CH>() {
+  if (in_strips<Op>(pool, aligned, [&]<int K, int S, int PAD, int A, int CH>() {
         using Strip = std::conditional_t<GRAD, StripOfGradients<Op, K, S, PAD, A, CH>,
                                          StripOfResults<Op, K, S, PAD, A, CH>>;
         auto count = [](const PoolAxis& axis) {
           return GRAD ? ceil_div(axis.extent, S) : int64_t{axis.out};
         };
         const Strips strips(pool.outer, count(pool.height), count(pool.width), pool.inner, A, CH);
-        each(call, strips.count,
-             Strip{pool, op, x, strips, aligned && pool.width.extent % A == 0,
-                   aligned && pool.width.out % A == 0});
+        each(call, strips.count, Strip{pool, op, x, strips});
       }))
     return;
   auto by = [&]<int W>() {
