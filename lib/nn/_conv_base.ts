@@ -27,6 +27,7 @@ export function optionsOf<O extends { kernelSize?: Pair | undefined }>(
   options: O,
   known: readonly string[],
 ): O & { kernelSize: Pair } {
+  if (typeof options !== "object") checkOptions(name, options, known); // a stride, say
   const given = typeof kernelSize === "number" || Array.isArray(kernelSize)
     ? { ...options, kernelSize: kernelSize as Pair }
     : kernelSize as O;

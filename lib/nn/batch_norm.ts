@@ -95,6 +95,12 @@ export abstract class BatchNorm extends Module {
   activated(x: Tensor, activation?: "relu", residual?: Tensor): Tensor {
     checkTensor(this.constructor.name, x);
     this.checkInput(x);
+    if (x.shape[1] !== this.#features) {
+      throw new ShapeError(
+        `${this.constructor.name}: x is ${formatShape(x.shape)}; it must have ${this.#features} ` +
+          "features, axis 1, as the layer was made for",
+      );
+    }
     return batchNorm(x, {
       weight: this.weight,
       bias: this.bias,

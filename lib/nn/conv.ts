@@ -28,8 +28,10 @@ export interface Conv1dLayerOptions extends ConvLayerOptions {
   kernelSize?: number | undefined;
   /** Default 1. */
   stride?: number | undefined;
-  /** Zeros at both ends, or [before, after]. Default 0. */
+  /** What is added at both ends, or [before, after]. Default 0. */
   padding?: Conv1dOptions["padding"];
+  /** What that is: zeros, or as pad() makes it. Default `"zeros"`. */
+  paddingMode?: PaddingMode | undefined;
   /** Default 1. */
   dilation?: number | undefined;
 }
@@ -102,7 +104,8 @@ export class Conv1d extends ConvBase<Conv1dLayerOptions> {
     options: Conv1dLayerOptions = {},
   ) {
     const given = optionsOf<Conv1dLayerOptions>(
-      ...["Conv1d", kernelSize as number, options, ["stride", "padding", "dilation"]] as const,
+      ...["Conv1d", kernelSize as number, options] as const,
+      ["stride", "padding", "paddingMode", "dilation"],
     );
     checkInteger("Conv1d", "kernelSize", given.kernelSize as number, 1);
     super([inChannels, outChannels], given, [given.kernelSize as number], false);
@@ -110,8 +113,8 @@ export class Conv1d extends ConvBase<Conv1dLayerOptions> {
 
   /** x * weight + bias. */
   override forward(x: Tensor): Tensor {
-    const { stride, padding, dilation, groups } = this.options;
-    return conv1d(x, this.weight, this.bias, { stride, padding, dilation, groups });
+    const { stride, padding, paddingMode, dilation, groups } = this.options;
+    return conv1d(x, this.weight, this.bias, { stride, padding, paddingMode, dilation, groups });
   }
 }
 

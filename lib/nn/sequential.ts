@@ -67,7 +67,8 @@ export class Sequential extends Module {
 
   /**
    * Puts another module in the place of one, which is returned: `model.replace("fc", head)` for new
-   * classes. Its parameters are not freed; an optimizer that has them is to be made anew.
+   * classes, or `model.replace("classifier.1", head)` of a Sequential within. Its parameters are not
+   * freed; an optimizer that has them is to be made anew.
    *
    * ```ts
    * import { models, nn } from "@cudeno/cudeno";
@@ -77,8 +78,12 @@ export class Sequential extends Module {
    */
   replace(name: string | number, module: Module): Module {
     checkModule("replace", "module", module);
-    const entry = this.#modules.find(([own]) => own === `${name}`);
-    if (!entry) {
+    const [outer, ...rest] = `${name}`.split(".");
+    const entry = this.#modules.find(([own]) => own === outer);
+    if (rest.length > 0 && entry?.[1] instanceof Sequential) {
+      return entry[1].replace(rest.join("."), module);
+    }
+    if (!entry || rest.length > 0) {
       throw new ArgumentError(
         `replace: there is no module ${formatValue(name)}; there are ${
           this.#modules.map(([own]) => own).join(", ") || "none"

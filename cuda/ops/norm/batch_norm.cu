@@ -52,7 +52,8 @@ template <class T> struct Channel {
   double eps;
   struct Known {
     C high, low, scale, shift;
-    CDN_FN C centred(C x) const { return (x - high) - low; }
+    // The mean's second part is nothing beside the digits that 16 bits have.
+    CDN_FN C centred(C x) const { return is_half<T> ? x - high : (x - high) - low; }
     CDN_FN C operator()(C x) const { return centred(x) * scale + shift; }
   };
   CDN_FN double rstd(int64_t c) const { return fn::rsqrt(var[c] + eps); }
@@ -95,9 +96,9 @@ template <class T> struct GradSums : AddingPairs<T>, Channel<T> {
   }
 };
 
-// dx = weight * rstd * (g - (dbias + n * dweight) / count), with n the normalised x, from dy and x;
-// in evaluation, where the statistics do not depend on x, dweight and dbias are null and count for
-// nothing.
+// dx = weight * rstd * (g - (dbias + n * dweight) / count), with n the normalised x, from dy and x,
+// as g * scale + centred(x) * along + offset; in evaluation, where the statistics do not depend on
+// x, dweight and dbias are null and count for nothing.
 template <class T> struct NormalizeGrad : Channel<T> {
   using C = Compute<T>;
   const double *dweight, *dbias;
@@ -109,13 +110,14 @@ template <class T> struct NormalizeGrad : Channel<T> {
   };
   CDN_FN Known of(int64_t c) const {
     if (!dweight) return {Channel<T>::of(c), C(0), C(0)};
-    return {Channel<T>::of(c), static_cast<C>(dbias[c] * share),
-            static_cast<C>(this->rstd(c) * (dweight[c] * share))};
+    const double scale = -this->rstd(c) * static_cast<double>(this->weight.at(c, C(1))) * share;
+    return {Channel<T>::of(c), static_cast<C>(scale * dbias[c]),
+            static_cast<C>(scale * this->rstd(c) * dweight[c])};
   }
   CDN_FN C operator()(const Known& k, const C (&v)[2]) const {
-    const C g = relu ? ReluGrad{}(v[0], k.map(v[1])) : v[0],
-            along = dweight ? k.map.centred(v[1]) * k.along : C(0);
-    return k.map.scale * (g - k.offset - along);
+    const C g = relu ? ReluGrad{}(v[0], k.map(v[1])) : v[0];
+    const C rest = dweight ? k.map.centred(v[1]) * k.along + k.offset : C(0);
+    return g * k.map.scale + rest;
   }
 };
 

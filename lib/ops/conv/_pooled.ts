@@ -3,7 +3,9 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { precisionCode } from "../../core/precision.ts";
+import { formatShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
+import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { relu } from "../elementwise/activations.ts";
 import { maxPool, spread } from "../pool/_max_pool.ts";
@@ -20,6 +22,13 @@ export function convolvedAndPooled(
   bias: Tensor | null | undefined,
   shapes: Convolution,
 ): Tensor {
+  const [, , p, q] = shapes.output as [number, number, number, number];
+  if (p < 2 || q < 2) {
+    throw new ShapeError(
+      `${op}: maxPool, or a MaxPool2d(2) that goes along, has no 2 x 2 in the convolution's result ` +
+        `${formatShape(shapes.output)}; use larger images or no pooling`,
+    );
+  }
   const pooling = poolingOf(plan, shapes.output, LAST);
   const inputs = [x, weight, ...(bias ? [bias] : [])];
   const recorded = gradEnabled() && inputs.some((input) => input.requiresGrad);

@@ -65,7 +65,9 @@ export function shapesOf(
       ? `${c} channels are no multiple of ${groups} groups`
       : k % groups !== 0
       ? `${k} filters are no multiple of ${groups} groups`
-      : `its axis 1 must be ${c / groups}, the channels of ${groups > 1 ? "a group" : "the input"}`;
+      : `the weight's axis 1 must be ${c / groups}, the channels of ${
+        groups > 1 ? "a group" : "the input"
+      }, which are its axis 1 too: [n, channels, height, width]`;
     throw new ShapeError(
       `${op}: input is ${formatShape(x.shape)} and weight is ${
         formatShape(weight.shape)

@@ -6,11 +6,12 @@ import { checkTensor } from "../_operands.ts";
 import { reshape } from "../shape/movement.ts";
 import { conv2d, type Conv2dOptions } from "./conv2d.ts";
 
-/** Options of {@linkcode conv1d}: those of conv2d, of one axis. */
-export interface Conv1dOptions extends Omit<Conv2dOptions, "stride" | "padding" | "dilation"> {
+/** Options of {@linkcode conv1d}: those of conv2d, of one axis, but for `maxPool`. */
+export interface Conv1dOptions
+  extends Omit<Conv2dOptions, "stride" | "padding" | "dilation" | "maxPool"> {
   /** Default 1. */
   stride?: number | undefined;
-  /** Zeros at both ends, or [before, after]. Default 0. */
+  /** What is added at both ends, or [before, after]. Default 0. */
   padding?: number | readonly [before: number, after: number] | "same" | "valid" | undefined;
   /** Default 1. */
   dilation?: number | undefined;
@@ -33,8 +34,10 @@ export function conv1d(
   bias?: Tensor | null,
   options: Conv1dOptions = {},
 ): Tensor {
-  const known = ["stride", "padding", "dilation", "groups", "activation", "precision", "variant"];
-  checkOptions("conv1d", options, known);
+  checkOptions("conv1d", options, [
+    ...["stride", "padding", "paddingMode", "dilation", "groups"],
+    ...["activation", "precision", "variant"],
+  ]);
   checkTensor("conv1d", x);
   checkTensor("conv1d", weight);
   const { stride = 1, padding = 0, dilation = 1, ...others } = options;

@@ -282,7 +282,7 @@ Deno.test("convolutions say what is wrong with shapes and options", () => {
     conv2d(zeros(x), zeros(w), null, options);
   says(of([1, 3, 2, 5], [4, 3, 3, 3]), "the window is 3 in height, more than the 2");
   says(of([1, 3, 5, 2], [4, 3, 1, 2], { dilation: [1, 3] }), "the window is 4 in width");
-  says(of([1, 3, 5, 5], [4, 2, 3, 3]), "its axis 1 must be 3");
+  says(of([1, 3, 5, 5], [4, 2, 3, 3]), "the weight's axis 1 must be 3");
   says(of([1, 3, 5, 5], [4, 1, 3, 3], { groups: 2 }), "3 channels are no multiple of 2 groups");
   says(of([1, 4, 5, 5], [3, 2, 3, 3], { groups: 2 }), "3 filters are no multiple of 2 groups");
   says(of([5, 5], [4, 3, 3, 3]), "[n, channels, height, width]");
@@ -292,7 +292,7 @@ Deno.test("convolutions say what is wrong with shapes and options", () => {
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { padding: -1 }), "padding");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { maxPool: 2 }), "maxPool is 2", 'activation: "relu"');
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { activation: "relu", maxPool: 3 as 2 }), "maxPool is 3");
-  says(of([1, 3, 3, 5], [4, 3, 3, 3], { activation: "relu", maxPool: 2 }), "windows of 2", "of 1");
+  says(of([1, 3, 3, 5], [4, 3, 3, 3], { activation: "relu", maxPool: 2 }), "no 2 x 2");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "fast" }), "there is no variant", "default");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { variant: "depthwise" }), "depthwise");
   says(() => conv2d(zeros([1, 3, 5, 5]), zeros([4, 3, 3, 3]), zeros([3])), "bias is [3]");
@@ -307,4 +307,14 @@ Deno.test("convolutions say what is wrong with shapes and options", () => {
   );
   says(() => new nn.Conv2d(3, 4, {} as never), "kernelSize");
   says(() => new nn.Conv2d(3, 4, 3, { groups: 2 }), "a multiple of the 2 groups");
+  const small = ones([1, 3, 3, 3]), few = ones([2, 3, 3, 3]);
+  says(() => conv2d(small, few, null, { activation: "relu", maxPool: 2 }), "no 2 x 2");
+  // deno-lint-ignore no-explicit-any -- as in plain JavaScript, from PyTorch's order
+  says(() => new nn.Conv2d(3, 8, 3, 2 as any), "{ stride");
+  says(() => new nn.BatchNorm2d(3).forward(ones([2, 4, 3, 3])), "3 features");
+  const model = later(new nn.Sequential({ a: new nn.Sequential(new nn.ReLU(), new nn.ReLU()) }));
+  model.replace("a.1", new nn.Conv1d(2, 2, 3, { padding: 1, paddingMode: "circular" }));
+  says(() => model.replace("a.2", new nn.ReLU()), "there are 0, 1");
+  says(() => model.replace("b.0", new nn.ReLU()), "there are a");
+  assertEquals(model.forward(ones([1, 2, 4])).shape, [1, 2, 4]);
 });
