@@ -8,7 +8,7 @@ import { data, models } from "../mod.ts";
 import { photoDefaults, photoHelp, trainOnPhotos } from "./photos.ts";
 import { program } from "./program.ts";
 
-const own = { epochs: 20, batch: 512, lr: 0.4 };
+const own = { epochs: 32, batch: 512, lr: 0.4 };
 const help = `Trains ResNet-18 on CIFAR-10, with random crops, flips and cutouts.
 ${photoHelp(own, "cifar10")}`;
 

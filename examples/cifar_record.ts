@@ -10,21 +10,21 @@ import { fail, MemoryWatch, program } from "./program.ts";
 import { recordNet, setWhitening } from "./record/net.ts";
 import { accuracy, part, train } from "./record/train.ts";
 
-const help = `Trains on CIFAR-10 for 8 passes with batches of 2000, once for each seed.
+const help = `Trains on CIFAR-10 for 8.5 passes with batches of 2000, once for each seed.
 
   --data DIR     the files (data/cifar10); needs --allow-read
   --seeds N      how many runs are counted (1); one before them warms up
-  --epochs X     passes over the data (8)
+  --epochs X     passes over the data (8.5)
   --batch N      images a step (2000)
   --lr X         highest learning rate of Muon (0.24)
   --widths LIST  channels of the three groups (64,256,256)
-  --dtype D      float16, bfloat16 or float32 (float16)
+  --dtype D      float16, bfloat16 or float32 (bfloat16)
   --limit N      take the first N images alone, of any files; 0 for all (0)
   --out FILE     write the result as JSON; needs --allow-write`;
 
 const defaults = {
   ...{ data: undefined as string | undefined, out: undefined as string | undefined },
-  ...{ seeds: 1, epochs: 8, batch: 2000, lr: 0.24, widths: "64,256,256", dtype: "float16" },
+  ...{ seeds: 1, epochs: 8.5, batch: 2000, lr: 0.24, widths: "64,256,256", dtype: "bfloat16" },
   limit: 0,
 };
 await program(help, defaults, async ({ dtype, widths, ...given }) => {
