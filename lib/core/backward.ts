@@ -165,8 +165,8 @@ function seedOf(
 const left = new WeakSet<Differentiable>();
 
 /**
- * Leaves a result on the way to the tape: backward() frees it as soon as the gradient has passed it.
- * For layers that know that nobody else holds it.
+ * Leaves a result on the way to the tape: backward() frees it as soon as the gradient has passed
+ * it. For layers that know that nobody else holds it.
  */
 export function leaveToTape(tensor: Differentiable): void {
   left.add(tensor);

@@ -66,9 +66,9 @@ export class Sequential extends Module {
   }
 
   /**
-   * Puts another module in the place of one, which is returned: `model.replace("fc", head)` for new
-   * classes, or `model.replace("classifier.1", head)` of a Sequential within. Its parameters are not
-   * freed; an optimizer that has them is to be made anew.
+   * Puts another module in the place of one, which is returned: `model.replace("fc", head)` for
+   * new classes, or `model.replace("classifier.1", head)` of a Sequential within. Its parameters
+   * are not freed; an optimizer that has them is to be made anew.
    *
    * ```ts
    * import { models, nn } from "@cudeno/cudeno";

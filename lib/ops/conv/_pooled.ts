@@ -25,8 +25,8 @@ export function convolvedAndPooled(
   const [, , p, q] = shapes.output as [number, number, number, number];
   if (p < 2 || q < 2) {
     throw new ShapeError(
-      `${op}: maxPool, or a MaxPool2d(2) that goes along, has no 2 x 2 in the convolution's result ` +
-        `${formatShape(shapes.output)}; use larger images or no pooling`,
+      `${op}: maxPool, or a MaxPool2d(2) that goes along, has no 2 x 2 in the convolution's ` +
+        `result ${formatShape(shapes.output)}; use larger images or no pooling`,
     );
   }
   const pooling = poolingOf(plan, shapes.output, LAST);
