@@ -9,14 +9,24 @@ import { add } from "../ops/elementwise/binary.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 import { GELU, Identity, ReLU, SiLU } from "./activations.ts";
-import { BatchNorm } from "./batch_norm.ts";
+import { BatchNorm, BatchNorm1d, BatchNorm2d } from "./batch_norm.ts";
 import { Conv2d } from "./conv.ts";
 import { Flatten } from "./flatten.ts";
 import { Linear } from "./linear.ts";
 import type { Module } from "./module.ts";
-import { MaxPool2d, PoolBase } from "./pooling.ts";
+import * as pooling from "./pooling.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
+
+// Whether a module computes what a layer does: a subclass may compute in another way, and so may
+// who puts a function of their own in forward's place, even in the layer's prototype.
+function computesAs<M extends Module>(layer: { readonly prototype: M }) {
+  const { forward } = layer.prototype;
+  return (module: Module | undefined): module is M => module?.forward === forward;
+}
+const isLinear = computesAs(Linear), isConv2d = computesAs(Conv2d), isNorm = computesAs(BatchNorm);
+const isReLU = computesAs(ReLU), isGELU = computesAs(GELU), isSiLU = computesAs(SiLU);
+const isMaxPool = computesAs(pooling.MaxPool2d), isIdentity = computesAs(Identity);
 
 /** Modules with their names, in the order in which they run. */
 export type Named = readonly (readonly [name: string, module: Module])[];
@@ -40,7 +50,7 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
     const before = x, keepsNothing = passesOn(module);
     try {
       let next = i + 1;
-      while (modules[next]?.[1].forward === Identity.prototype.forward) next++;
+      while (isIdentity(modules[next]?.[1])) next++;
       const activation = fusedActivationOf(modules[next]?.[1]);
       if (activation === "relu" && poolsHalves(modules[next + 1]?.[1]) && isConv2d(module)) {
         x = module.activated(x, activation, 2);
@@ -70,22 +80,23 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
   return ending.activation ? relu(y) : y;
 }
 
-// Modules whose forward() keeps neither what it is given nor what it returns: by that function, as a
-// subclass may have another one. Of chains, if that holds for all of their modules.
-const passing = new Set(
-  [Linear, Conv2d, BatchNorm, ReLU, GELU, SiLU, PoolBase, Flatten].map((layer) =>
-    layer.prototype.forward
-  ),
+// Layers that keep neither what they are given nor what they return, with their forward(). Only
+// they themselves: what a subclass overrides may be called by it. Of chains, if that holds for all
+// of their modules.
+const { PoolBase: _base, ...pools } = pooling;
+const passing = new Map<unknown, Module["forward"]>(
+  [Linear, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, GELU, SiLU, Flatten, ...Object.values(pools)]
+    .map((layer) => [layer, layer.prototype.forward]),
 );
 const chains = new Set<Module["forward"]>();
 
-/** Says that a class computes its children by inOrder(), and does nothing else with their tensors. */
+/** Says that a class computes its children by inOrder() and does no more with their tensors. */
 export function isChain(module: { readonly prototype: Module }): void {
   chains.add(module.prototype.forward);
 }
 
 function passesOn(module: Module): boolean {
-  return passing.has(module.forward) ||
+  return passing.get(module.constructor) === module.forward ||
     chains.has(module.forward) && [...module.namedChildren()].every(([, child]) => passesOn(child));
 }
 
@@ -94,28 +105,14 @@ function letGo(x: Tensor): void {
   else if (!gradEnabled()) x.dispose();
 }
 
-// A subclass may compute in another way.
-const isNorm = (module: Module): module is BatchNorm =>
-  module.forward === BatchNorm.prototype.forward;
-
-const isConv2d = (module: Module): module is Conv2d => module.forward === Conv2d.prototype.forward;
-
 // Whether it is the pooling that conv2d() takes along.
 const poolsHalves = (module: Module | undefined): boolean =>
-  module?.forward === MaxPool2d.prototype.forward && (module as MaxPool2d).halves === true;
+  isMaxPool(module) && module.halves === true;
 
 // The name under which linear() knows what a module computes, if it does.
 function fusedActivationOf(module: Module | undefined): FusedActivation | undefined {
-  switch (module?.forward) { // a subclass may have another one
-    case ReLU.prototype.forward:
-      return "relu";
-    case GELU.prototype.forward:
-      return gelus[(module as GELU).approximate]; // none for a name that gelu() is to refuse
-    case SiLU.prototype.forward:
-      return "silu";
-    default:
-      return undefined;
-  }
+  if (isGELU(module)) return gelus[module.approximate]; // none for a name that gelu() is to refuse
+  return isReLU(module) ? "relu" : isSiLU(module) ? "silu" : undefined;
 }
 
 /**
@@ -127,14 +124,9 @@ export function activated(
   activation: FusedActivation,
   x: Tensor,
 ): Tensor | undefined {
-  switch (layer.forward) {
-    case Linear.prototype.forward:
-      return linear(x, (layer as Linear).weight, (layer as Linear).bias, { activation });
-    case Conv2d.prototype.forward:
-      return (layer as Conv2d).activated(x, activation);
-    case BatchNorm.prototype.forward:
-      return activation === "relu" ? (layer as BatchNorm).activated(x, activation) : undefined;
-    default:
-      return undefined;
+  if (isLinear(layer)) return linear(x, layer.weight, layer.bias, { activation });
+  if (isConv2d(layer) || isNorm(layer) && activation === "relu") {
+    return layer.activated(x, activation as "relu");
   }
+  return undefined;
 }

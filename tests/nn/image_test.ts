@@ -160,6 +160,7 @@ cleanTest("operations of images: what they refuse", () => {
   fails(() => upsample(x, {}), ArgumentError, "size or scaleFactor");
   fails(() => upsample(x, { size: 2, scaleFactor: 1 }), ArgumentError, "one of them");
   fails(() => upsample(x, { size: 2, alignCorners: true }), ArgumentError, "not for nearest");
+  upsample(x, { size: 2, mode: "bilinear", alignCorners: "yes" as never }); // is true
   fails(() => upsample(x, { scaleFactor: -1 }), ArgumentError, "a positive number");
   fails(() => upsample(x, { size: 2, mode: "cubic" as "bicubic" }), ArgumentError, "bicubic");
   fails(() => new nn.Upsample({ size: 0 }), ArgumentError, "at least 1");

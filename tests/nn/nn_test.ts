@@ -246,6 +246,53 @@ test("what only layers have seen is freed by backward(), and at once in noGrad()
   model.dispose();
 });
 
+// What a subclass of a layer, or a function in forward's place, has seen is the program's.
+test("tensors that the overrides of subclasses keep or return are not freed", () => {
+  const kept: Tensor[] = [];
+  const keep = (x: Tensor) => (kept.push(x), x);
+  class KeepingConv extends nn.Conv2d {
+    override activated(...args: Parameters<nn.Conv2d["activated"]>): Tensor {
+      return keep(super.activated(...args));
+    }
+  }
+  class KeepingNorm extends nn.BatchNorm2d {
+    protected override checkInput = keep;
+  }
+  const held = randn([1, 2, 4, 4]);
+  class Held extends nn.PoolBase {
+    constructor() {
+      super(1, {}, (x) => (keep(x), held));
+    }
+  }
+  const conv = () => new nn.Conv2d(2, 2, 1);
+  const layers = [new KeepingConv(2, 2, 1), new nn.ReLU(), conv(), new KeepingNorm(2), conv()];
+  const model = new nn.Sequential(layers);
+  const x = randn([1, 2, 4, 4]);
+  model.forward(x).sum().backward();
+  const other = new nn.Sequential(conv(), new Held(), conv());
+  noGrad(() => other.forward(x));
+  assertEquals([held, ...kept].map((tensor) => tensor.disposed), Array(4).fill(false));
+  model.dispose();
+  other.dispose();
+});
+
+test("a function that replaces forward() of a class of layers is called", () => {
+  const { forward } = nn.Conv2d.prototype;
+  const model = new nn.Sequential(new nn.Conv2d(1, 1, 1), new nn.ReLU(), new nn.MaxPool2d(2));
+  const seen: Tensor[] = [];
+  try {
+    nn.Conv2d.prototype.forward = function (x) {
+      seen.push(forward.call(this, x));
+      return seen.at(-1)!;
+    };
+    model.forward(ones([1, 1, 2, 2])).sum().backward();
+  } finally {
+    nn.Conv2d.prototype.forward = forward;
+  }
+  assertEquals(seen.map((y) => y.disposed), [false]);
+  model.dispose();
+});
+
 test("zeroGrad() frees the gradients", () => {
   const model = new nn.Linear(2, 1);
   model.forward(zeros([1, 2])).sum().backward();

@@ -48,7 +48,7 @@ struct TapWalk {
       if (rest % stride == 0 && rest / stride < outputs) break;
     }
     if (first >= taps) return;
-    for (step = 1; step * dilation % stride != 0;) step++;  // at most the stride
+    for (step = 1; step < taps && step * dilation % stride != 0;) step++;
     back = step * dilation / stride;
     at = (from - first * dilation) / stride;
     count = (taps - 1 - first) / step + 1;

@@ -49,8 +49,8 @@ export function sidesOf(
   }
   const wanted = "an integer of at least 0, [height, width], [[top, bottom], [left, right]], " +
     '"same" or "valid"';
-  const two: readonly unknown[] = Array.isArray(padding) ? padding : [padding, padding];
-  const four = two.map((x) => Array.isArray(x) ? x : [x, x]) as unknown[][];
+  const two: readonly unknown[] = Array.isArray(padding) ? [...padding] : [padding, padding];
+  const four = two.map((x) => Array.isArray(x) ? [...x] : [x, x]) as unknown[][]; // without holes
   const whole = (x: unknown) => Number.isSafeInteger(x) && (x as number) >= 0;
   if (four.length !== 2 || !four.every((side) => side.length === 2 && side.every(whole))) {
     refuse(op, "padding", padding, wanted);

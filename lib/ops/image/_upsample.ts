@@ -9,7 +9,8 @@ export const modes = { nearest: 0, bilinear: 1, bicubic: 2 };
 /** The options, checked; the one of size and scaleFactor that was not given is 0. */
 export function checkUpsample(op: string, options: UpsampleOptions): Required<UpsampleOptions> {
   checkOptions(op, options, ["size", "scaleFactor", "mode", "alignCorners"]);
-  const { size, scaleFactor, mode = "nearest", alignCorners = false } = options;
+  const { size, scaleFactor, mode = "nearest" } = options;
+  const alignCorners = Boolean(options.alignCorners);
   checkChoice(op, "mode", mode, modes);
   if (alignCorners && mode === "nearest") {
     throw new ArgumentError(`${op}: alignCorners is for bilinear and bicubic, not for nearest`);

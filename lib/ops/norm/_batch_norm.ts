@@ -92,8 +92,8 @@ export function checkParameters(
   bias: Tensor | null,
 ): void {
   const own: DType[] = dtypeInfo(x.dtype).bytes === 2 ? [x.dtype, "float32"] : [x.dtype];
-  if (weight) checkChannels(op, "weight", x, weight, own);
-  if (bias) checkChannels(op, "bias", x, bias, weight ? [weight.dtype] : own);
+  if (weight !== null) checkChannels(op, "weight", x, weight, own);
+  if (bias !== null) checkChannels(op, "bias", x, bias, weight ? [weight.dtype] : own);
 }
 
 /** Throws unless a residual is like x. */

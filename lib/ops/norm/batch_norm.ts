@@ -92,7 +92,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     );
   }
   checkParameters(op, x, weight, bias);
-  if (residual) checkResidual(op, x, residual);
+  if (residual !== null) checkResidual(op, x, residual);
   const sizes = { batch, channels, inner, eps, weight, bias, residual, activation };
   if (x.size === 0) { // no elements, and nothing to learn from them
     const inputs = [x, weight, bias, residual].filter((input) => input !== null);
@@ -100,7 +100,10 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     return record(x.make(x.shape), op, inputs, zeros);
   }
   if (!own) {
-    const [mean, variance] = running!.map((tensor) => cast(tensor.detach(), "float64"));
+    // Copies: the next training step moves the statistics, perhaps before backward() needs these.
+    const [mean, variance] = running!.map((x) =>
+      x.dtype === "float64" ? x.make(x.shape).copyFrom(x) : cast(x.detach(), "float64")
+    );
     return normalized({ x, ...sizes, own, mean: mean!, variance: variance! });
   }
   const { mean, variance } = statisticsOf(x, sizes);

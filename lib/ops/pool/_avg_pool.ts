@@ -21,7 +21,7 @@ export function shareOf(op: string, options: AvgPoolOptions | AvgPoolOptions<num
   if (divisorOverride === 0 || !Number.isSafeInteger(divisorOverride ?? 1)) {
     refuse(op, "divisorOverride", divisorOverride, "a whole number other than 0");
   }
-  return { divisor: divisorOverride ?? 0, withPadding: countIncludePad };
+  return { divisor: divisorOverride ?? 0, withPadding: Boolean(countIncludePad) };
 }
 
 /** The averages of windows. */

@@ -100,6 +100,19 @@ for (const device of names) {
       }
     }));
 
+  Deno.test(`gradients of evaluation are by the statistics it was with, on ${device}`, () =>
+    scope(() => {
+      for (const dtype of ["float32", "float64"] as const) {
+        const layer = new nn.BatchNorm1d(1, { dtype, device }).eval();
+        const x = tensor([[1], [2]], { dtype, device, requiresGrad: true });
+        const y = layer.forward(x);
+        layer.train().forward(x.detach().mul(100)); // moves them
+        y.sum().backward();
+        x.grad!.dataSync().forEach((d) => assertAlmostEquals(d, 1, 1e-5));
+        layer.dispose();
+      }
+    }));
+
   Deno.test(`16-bit batch norm gathers float32 statistics, on ${device}`, () =>
     scope(() => {
       for (const dtype of ["float16", "bfloat16"] as const) {
@@ -228,6 +241,9 @@ Deno.test("bad input of norms and dropout is refused before anything runs", () =
       "more than one",
     );
     refuse(() => batchNorm(x, { runningMean: zeros([3]) }), ArgumentError, "together");
+    for (const name of ["weight", "bias", "residual"]) { // not taken for none
+      refuse(() => batchNorm(x, { [name]: 0 }), ArgumentError, name, "wanted is a tensor, found 0");
+    }
     refuse(
       () => batchNorm(x, { runningMean: zeros([2]), runningVar: ones([2]) }),
       ShapeError,

@@ -305,6 +305,17 @@ cleanTest("pooling refuses what it cannot pool, and says what it wants", () => {
   refuse(() => new nn.AdaptiveAvgPool2d(-1), "argument", "AdaptiveAvgPool2d", "-1");
 });
 
+cleanTest("countIncludePad is whether a value is true, as conditions are", () => {
+  const x = ones([1, 1, 2, 2]);
+  const options = { kernelSize: 2, padding: 1 };
+  for (const given of [2, "no", {}, [1, 2], 0, "", null, NaN]) {
+    const [y, wanted] = [given, Boolean(given)].map((countIncludePad) =>
+      avgPool2d(x, { ...options, countIncludePad: countIncludePad as boolean })
+    );
+    assertEquals(list(y!), list(wanted!));
+  }
+});
+
 cleanTest("layers pool as the functions do, and say what they give", () => {
   const image = randn([2, 3, 9, 8]);
   const sound = randn([2, 3, 17]);
