@@ -82,7 +82,12 @@ function both(
     bytes,
     setup() {
       const { leaves, fn } = make();
-      const seed = scope(() => noGrad(() => ones(fn().shape)));
+      const seed = scope(() =>
+        noGrad(() => {
+          const { shape, format } = fn();
+          return ones(shape).to({ format });
+        })
+      );
       return () =>
         scope(() => {
           fn().backward(seed);

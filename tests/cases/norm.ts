@@ -340,7 +340,7 @@ function ending(training: boolean, relu: boolean, summed: boolean): Case {
     dtypes: floats,
     fill: [spiked(-2, 3, 4), spiked(0.5, 2, 1), spiked(-1, 1, 1), spiked(-3, 2, 2)],
     tolerance: roundings(6, 128),
-    gradRoundings: 128,
+    gradRoundings: 512,
   };
 }
 

@@ -1,5 +1,5 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
-import type { DType } from "../../core/dtype.ts";
+import { type DType, dtypeInfo } from "../../core/dtype.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { overImages, placesOf, type Plan, type Pooling } from "./_pool.ts";
@@ -24,7 +24,7 @@ export function maxPool<Indices extends boolean = false>(
       argument?.stored(format),
       images.stored(format),
       sizes,
-      argument?.code ?? 2,
+      dtypeInfo(dtype).code, // which says what kernel it is
       y.code,
     );
     if (!argument) return [y];
