@@ -11,7 +11,8 @@
 namespace cdn {
 namespace {
 
-constexpr int64_t LEAST_PACKS = 4 * BLOCK, MOST_PIECES = 512;  // of a part
+// Of a part; and of all, so that the last blocks, with no others beside them, are few.
+constexpr int64_t LEAST_PACKS = 4 * BLOCK, MOST_PIECES = 1024, PIECES = 8192;
 
 // A tensor's share of the grid: pieces of `length` packs of four.
 struct Piecewise {
@@ -28,7 +29,7 @@ struct Both {
 };
 
 Piecewise piecewise(Call& call, const FloatTensor& t, const CutTensor& cut) {
-  const int64_t packs = t.size / 4, fair = ceil_div(2048, t.parts),
+  const int64_t packs = t.size / 4, fair = ceil_div(PIECES, t.parts),
                 pieces = std::clamp(std::min(packs / LEAST_PACKS, fair), int64_t{1}, MOST_PIECES);
   return {reinterpret_cast<const float4*>(t.x),
           call.scratch<Extremes>(t.parts * pieces),
