@@ -1,8 +1,9 @@
-#include "gpu/conv/conv2d.h"
+#include "gpu/conv/methods.h"
 
 #include <optional>
 #include <vector>
 
+#include "gpu/conv/classes.h"
 #include "gpu/conv/fold.h"
 #include "gpu/conv/kernels.h"
 #include "gpu/gemm/fp32_emulation/tensor.h"
@@ -18,11 +19,11 @@ template <class T> using Half = std::conditional_t<is_half<T>, T, float16>;
 
 // How many float16 stand for an element; 0 where tensor cores are not to be used. Those of floats
 // are as exact as plain sums only for many products.
-template <class T> int planes_of(Precision precision, int64_t products) {
+template <class T> int planes_of(const Convolution<T>& c) {
   constexpr int64_t LEAST = 128;
   if (is_half<T>) return 1;
-  if (!std::is_same_v<T, float> || precision == PRECISION_IEEE) return 0;
-  if (precision == PRECISION_FLOAT32) return products < LEAST ? 0 : 2;
+  if (!std::is_same_v<T, float> || c.precision == PRECISION_IEEE) return 0;
+  if (c.precision == PRECISION_FLOAT32) return c.products() < LEAST ? 0 : 2;
   return 1;
 }
 
@@ -33,45 +34,19 @@ bool suits(const Call& call, const ConvGeometry& g) {
 }
 
 Im2ColWalk walk_of(const ConvGeometry& g, const Im2ColImages& x, bool turned) {
-  Im2ColWalk walk;
-  walk.taps = static_cast<int32_t>(g.taps());
-  walk.taps_w = static_cast<int32_t>(g.s);
-  walk.width = static_cast<int32_t>(x.width);
-  walk.pixels = static_cast<int32_t>(x.width * x.height);
-  walk.in_w = static_cast<int32_t>(x.w);
-  walk.in_h = static_cast<int32_t>(x.h);
-  walk.channels = static_cast<int32_t>(x.channels);
-  walk.pixel = static_cast<int32_t>(x.pixel);
-  walk.line = static_cast<int32_t>(x.line);
-  walk.stride_h = static_cast<int32_t>(x.stride_h);
-  walk.stride_w = static_cast<int32_t>(x.stride_w);
-  walk.first_h = static_cast<int32_t>(x.first_h);
-  walk.first_w = static_cast<int32_t>(x.first_w);
-  walk.dilation_h = static_cast<int32_t>(g.dilation_h);
-  walk.dilation_w = static_cast<int32_t>(g.dilation_w);
-  walk.turned = turned;
-  walk.by_width = Divisor(static_cast<uint32_t>(walk.width));
-  walk.by_pixels = Divisor(static_cast<uint32_t>(walk.pixels));
-  return walk;
+  auto i = [](int64_t number) { return static_cast<int32_t>(number); };
+  const int32_t width = i(x.width), pixels = i(x.width * x.height);
+  return {i(g.taps()),   i(g.s),         width,          pixels,          i(x.w),
+          i(x.h),        i(x.channels),  i(x.pixel),     i(x.line),       i(x.stride_h),
+          i(x.stride_w), i(x.first_h),   i(x.first_w),   i(g.dilation_h), i(g.dilation_w),
+          turned,        Divisor(width), Divisor(pixels)};
 }
 
-// x as the forward pass walks it.
+// x as the forward pass walks it; dy as a gradient of x with a stride of 1 does.
 Im2ColImages images_of(const ConvGeometry& g) {
-  return {nullptr,
-          g.n,
-          g.h,
-          g.w,
-          g.c,
-          g.c,
-          g.w * g.c,
-          g.p,
-          g.q,
-          -g.pad_h,
-          -g.pad_w,
-          g.stride_h,
-          g.stride_w,
-          (g.r - 1) * g.dilation_h,
-          (g.s - 1) * g.dilation_w};
+  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
+  return {nullptr, g.n,      g.h,      g.w,        g.c,        g.c,    g.w * g.c, g.p,
+          g.q,     -g.pad_h, -g.pad_w, g.stride_h, g.stride_w, span_h, span_w};
 }
 
 using Extents = std::vector<WgmmaExtent>;
@@ -146,44 +121,19 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   });
 }
 
-// dy's images as a gradient of x with a stride of 1 walks them; first: of the last tap.
-Im2ColImages images_of_gradient(const ConvGeometry& g, int64_t first_h, int64_t first_w) {
-  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
-  return {nullptr,          g.n, g.p, g.q,    g.k,   g.k, g.q * g.k, g.h, g.w, first_h - span_h,
-          first_w - span_w, 1,   1,   span_h, span_w};
-}
-
-// With a stride, pixels of x that lie a stride apart meet the same taps, and no others do: each
-// such class of pixels is a convolution with a stride of 1. This is one axis of a class.
-struct StrideClass {
-  int64_t tap, taps;      // the first that it meets, and how many
-  int64_t places, first;  // its pixels, and where in y the first one's first tap is
-  CDN_FN StrideClass(int64_t at, int64_t extent, int64_t taps_of_all, int64_t stride, int64_t pad)
-      : tap((at + pad) % stride),
-        taps(tap < taps_of_all ? (taps_of_all - 1 - tap) / stride + 1 : 0),
-        places(at < extent ? (extent - 1 - at) / stride + 1 : 0),
-        first((at + pad - tap) / stride) {}
-};
-
 // All classes of an image: for each where its filters, [k, taps, c] of its own, and its gradients
 // begin, in elements.
 struct StrideClasses {
-  static constexpr int MOST = 64;
   ConvGeometry g;
-  int64_t filters[MOST], pixels[MOST], filter_count = 0, pixel_count = 0;
+  int64_t filters[64], pixels[64], filter_count = 0, pixel_count = 0;
 
   explicit StrideClasses(const ConvGeometry& g) : g(g) {
-    for (int64_t a = 0; a < g.stride_h; a++)
-      for (int64_t b = 0; b < g.stride_w; b++) {
-        const StrideClass down = rows(a), across = columns(b);
-        const int64_t taps = down.taps * across.taps, i = a * g.stride_w + b;
-        filters[i] = filter_count, pixels[i] = pixel_count;
-        filter_count += g.k * taps * g.c;
-        pixel_count += taps ? g.n * down.places * across.places * g.c : 0;
-      }
+    each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
+      const int64_t i = a * g.stride_w + b;
+      filters[i] = filter_count, pixels[i] = pixel_count;
+      filter_count += own.w_count(), pixel_count += own.taps() > 0 ? own.x_count() : 0;
+    });
   }
-  CDN_FN StrideClass rows(int64_t a) const { return {a, g.h, g.r, g.stride_h, g.pad_h}; }
-  CDN_FN StrideClass columns(int64_t b) const { return {b, g.w, g.s, g.stride_w, g.pad_w}; }
 };
 
 // Filters [k, r, s, c] to their classes.
@@ -200,7 +150,7 @@ template <class T> struct TakeTaps {
       return (tap % stride + stride - pad % stride) % stride;
     };
     const int64_t a = class_of(r, g.stride_h, g.pad_h), b = class_of(s, g.stride_w, g.pad_w);
-    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
+    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
     const int64_t tap = (k * rows.taps + r / g.stride_h) * columns.taps + s / g.stride_w;
     to[classes.filters[a * g.stride_w + b] + tap * g.c + (i - line * g.c)] = w[i];
   }
@@ -218,7 +168,7 @@ template <class T> struct PutClasses {
                   w = pixel - line * g.w, n = quotient(line, g.h), h = line - n * g.h,
                   down = quotient(h, g.stride_h), a = h - down * g.stride_h,
                   across = quotient(w, g.stride_w), b = w - across * g.stride_w;
-    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
+    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
     using Part = Pack<T, W>;
     Part part{};
     if (rows.taps * columns.taps > 0) {
@@ -229,34 +179,6 @@ template <class T> struct PutClasses {
     reinterpret_cast<Part*>(dx)[i] = part;
   }
 };
-
-// The input's gradient, class by class.
-template <class T>
-void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                           int planes) {
-  const StrideClasses classes(g);
-  T *filters = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
-  each(call, g.w_count(), TakeTaps<T>{classes, filters, w});
-  const auto [grads, own_filters] =
-      taken(call, dy, g.n, g.y_count(), static_cast<const T*>(filters), g.w_count(), planes);
-  for (int64_t a = 0; a < g.stride_h; a++)
-    for (int64_t b = 0; b < g.stride_w; b++) {
-      const StrideClass rows = classes.rows(a), columns = classes.columns(b);
-      ConvGeometry own = g;
-      own.r = rows.taps, own.s = columns.taps, own.h = rows.places, own.w = columns.places;
-      own.stride_h = own.stride_w = 1;
-      if (own.taps() == 0 || own.x_count() == 0) continue;
-      const int64_t i = a * g.stride_w + b;
-      Epilogue plain;
-      plain.c = parts + classes.pixels[i];
-      plain.out_dtype = dtype_of<T>;
-      Taken part = own_filters;
-      part.data = static_cast<const uint16_t*>(part.data) + classes.filters[i];
-      multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads,
-               filters + classes.filters[i], part, true, plain, planes);
-    }
-  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{classes, dx, parts});
-}
 
 // Sums [tap, k, cols] as gradients [k, tap, c]; by lines, three taps are columns, of 64 channels at
 // a time.
@@ -298,55 +220,56 @@ template <class T> std::optional<Walked<T>> walked(Call& call, const ConvGeometr
   return images;
 }
 
-}  // namespace
-
-template <class T>
-bool implicit_conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                     const Epilogue& epilogue, Precision precision) {
-  const int planes = planes_of<T>(precision, g.group_depth());
-  if (planes == 0 || !aligned16(w)) return false;
-  const auto images = walked(call, g, x);
+template <class T> bool forward(Call& call, const Convolution<T>& c, int planes) {
+  if (!aligned16(c.w)) return false;
+  const auto images = walked(call, c.g, c.x);
   if (!images) return false;
+  const T* w = c.w;
   const int64_t w_count = images->g.w_count();
   if (images->fold) {
     T* folded = call.scratch<T>(w_count);
     each(call, w_count, FoldFilters<T, false>{*images->fold, folded, w});
     w = folded;
   }
-  const auto [a, b] = taken(call, images->x, g.n, images->count, w, w_count, planes);
-  multiply(call, images->g, images->walk, images->x, a, w, b, false, epilogue, planes);
+  const auto [a, b] = taken(call, images->x, c.g.n, images->count, w, w_count, planes);
+  multiply(call, images->g, images->walk, images->x, a, w, b, false, c.epilogue, planes);
   return true;
 }
 
-template <class T>
-bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                         Precision precision) {
-  const int planes = planes_of<T>(precision, g.taps() * g.k);
-  const bool strided = g.stride_h != 1 || g.stride_w != 1;
-  Im2ColImages images = images_of_gradient(g, g.pad_h, g.pad_w);
-  images.data = dy;
-  if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w) || !aligned16(dx))
+template <class T> bool grad_input(Call& call, const Convolution<T>& c, int planes) {
+  const ConvGeometry& g = c.g;
+  Im2ColImages images = images_of(g.turned());
+  images.data = c.y;
+  if (!suits(call, g) || !has_classes(g) || !fits(images) || !aligned16(c.w) || !aligned16(c.to()))
     return false;
-  if (strided && (g.dilation_h != 1 || g.dilation_w != 1 || g.pad_h < 0 || g.pad_w < 0))
-    return false;
-  if (strided) {
-    grad_input_by_classes(call, g, dx, dy, w, planes);
+  if (g.stride_h == 1 && g.stride_w == 1) {
+    const auto [grads, filters] = taken(call, c.y, g.n, g.y_count(), c.w, g.w_count(), planes);
+    multiply(call, g, images, c.y, grads, c.w, filters, true, c.epilogue, planes);
     return true;
   }
-  const auto [grads, filters] = taken(call, dy, g.n, g.y_count(), w, g.w_count(), planes);
-  Epilogue plain;
-  plain.c = dx;
-  plain.out_dtype = dtype_of<T>;
-  multiply(call, g, images, dy, grads, w, filters, true, plain, planes);
+  const StrideClasses classes(g);
+  T *w = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
+  each(call, g.w_count(), TakeTaps<T>{classes, w, c.w});
+  const auto [grads, filters] =
+      taken(call, c.y, g.n, g.y_count(), static_cast<const T*>(w), g.w_count(), planes);
+  each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
+    const int64_t i = a * g.stride_w + b, first = classes.filters[i];
+    if (own.w_count() * own.x_count() == 0) return;
+    Epilogue plain = c.epilogue;
+    plain.c = parts + classes.pixels[i];
+    Taken part = filters;
+    part.data = static_cast<const uint16_t*>(part.data) + first;
+    multiply(call, own, images_of(own.turned()), c.y, grads, w + first, part, true, plain, planes);
+  });
+  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16,
+       PutClasses<T>{classes, c.to(), parts});
   return true;
 }
 
-template <class T>
-bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy, const T* of_x,
-                          Precision precision) {
-  const int planes = planes_of<T>(precision, of.n * of.pixels());
-  if (planes == 0 || of.k % 8 != 0 || !aligned16(dy)) return false;
-  const auto walked_x = walked(call, of, of_x);
+template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int planes) {
+  const T* dy = c.y;
+  if (c.g.k % 8 != 0 || !aligned16(dy)) return false;
+  const auto walked_x = walked(call, c.g, c.x);
   if (!walked_x) return false;
   const auto& [g, walk_x, x, x_count, fold] = *walked_x;
   // All taps of a line together, where that saves more than the two pixels cost that are added to
@@ -383,7 +306,7 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy
                   false};
   how.least_shared = INT32_MAX;  // its loader does not
   how.keeps_pieces = true;
-  T* const to = fold ? call.scratch<T>(g.w_count()) : dw;
+  T* const to = fold ? call.scratch<T>(g.w_count()) : c.to();
   if (is_half<T> && !by_lines) how.out = {to, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
   const float* pieces = launch_wgmma<T, T>(call, how, work, to, [&](int) {
     const Lines lines{a.data, g.k, pixels, g.k, planes, g.y_count()};
@@ -399,27 +322,22 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy
     launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(count),
            StoreFilters<T>{to, g.taps(), k, g.c, cols, by_lines}, pieces, count,
            plan.k.joined ? 1 : plan.k.splits);
-  if (fold) each(call, g.w_count(), FoldFilters<T, true>{*fold, to, dw});
+  if (fold) each(call, g.w_count(), FoldFilters<T, true>{*fold, to, c.to()});
   return true;
 }
 
-template bool implicit_conv2d(Call&, const ConvGeometry&, const float*, const float*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, float*, const float*, const float*,
-                                  Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, float*, const float*, const float*,
-                                   Precision);
-template bool implicit_conv2d(Call&, const ConvGeometry&, const float16*, const float16*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, float16*, const float16*,
-                                  const float16*, Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, float16*, const float16*,
-                                   const float16*, Precision);
-template bool implicit_conv2d(Call&, const ConvGeometry&, const bfloat16*, const bfloat16*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                  const bfloat16*, Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                   const bfloat16*, Precision);
+}  // namespace
+
+template <class T> bool convolve_implicit(Call& call, const Convolution<T>& c) {
+  const int planes = planes_of(c);
+  if (planes == 0) return false;
+  return c.forward()       ? forward(call, c, planes)
+         : c.grad_weight() ? grad_weight(call, c, planes)
+                           : grad_input(call, c, planes);
+}
+
+template bool convolve_implicit(Call&, const Convolution<float>&);
+template bool convolve_implicit(Call&, const Convolution<float16>&);
+template bool convolve_implicit(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -1,4 +1,4 @@
-#include "gpu/conv/cudnn.h"
+#include "gpu/conv/methods.h"
 
 #include <algorithm>
 #include <array>
@@ -153,10 +153,11 @@ void check(const ConvGeometry& g, std::initializer_list<const void*> tensors) {
 
 }  // namespace
 
-template <class T>
-void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, const T* a,
-                    const T* b, T* to, Precision precision) {
-  const int way = static_cast<int>(direction);
+template <class T> bool convolve_by_cudnn(Call& call, const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  const int way = static_cast<int>(c.direction);
+  T* const to = c.to();
+  const T *a = c.forward() || c.grad_weight() ? c.x : c.w, *b = c.forward() ? c.w : c.y;
   Cudnn& library = cudnn();
   check(g, {a, b, to});
   std::lock_guard<std::mutex> lock(library.mutex);
@@ -171,7 +172,7 @@ void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, 
     library.check(library.set_math(own.convolution, math), "cudnnSetConvolutionMathType");
   };
 
-  const bool fast = precision == PRECISION_TF32 || precision == PRECISION_BFLOAT16;
+  const bool fast = c.precision == PRECISION_TF32 || c.precision == PRECISION_BFLOAT16;
   const int math = is_half<T> || (std::is_same_v<T, float> && fast) ? TENSOR_OP_MATH : FMA_MATH;
   std::array<int64_t, 20> key = {way, type_code(T{}), math, call.device()};
   static_assert(sizeof(g) == 16 * sizeof(int64_t));
@@ -208,15 +209,17 @@ void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, 
       functions.compute(own.handle, &one, of_a, a, of_b, b, own.convolution, choice.algorithm,
                         workspace, choice.workspace, &zero, of_result, to),
       "cudnnConvolution");
+  if (!c.epilogue.plain()) {
+    Epilogue rest = c.epilogue;  // in place
+    rest.beta = 1;
+    each_run(call, g.y_count(), FinishRuns<Compute<T>, T, T>{{rest, g.k}, nullptr});
+  }
+  return true;
 }
 
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const float*, const float*,
-                             float*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const double*,
-                             const double*, double*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const float16*,
-                             const float16*, float16*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const bfloat16*,
-                             const bfloat16*, bfloat16*, Precision);
+template bool convolve_by_cudnn(Call&, const Convolution<float>&);
+template bool convolve_by_cudnn(Call&, const Convolution<double>&);
+template bool convolve_by_cudnn(Call&, const Convolution<float16>&);
+template bool convolve_by_cudnn(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

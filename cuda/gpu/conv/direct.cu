@@ -1,5 +1,4 @@
-#include "gpu/conv/direct.h"
-
+#include "gpu/conv/methods.h"
 #include "gpu/conv/sums.h"
 
 namespace cdn {
@@ -309,14 +308,20 @@ bool small(const ConvGeometry& g) {
 }
 
 // Tensor cores take 16-bit numbers faster than all else, once they are put together.
-template <class T> bool pays(const ConvGeometry& g) {
-  return small(g) || (g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256));
+template <class T> bool pays(const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  return c.named || small(g) ||
+         (c.forward() && g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256)) ||
+         (c.grad_weight() && g.c <= 8 && !is_half<T>);
 }
 
-template <bool POOL = false, class T>
-bool convolve(Call& call, const ConvGeometry& g, bool turned, const T* x, const T* w,
-              const ConvEnding<T>& ending, uint8_t* argument = nullptr) {
-  if (!ConvExtents::hold(g) || g.w_count() == 0) return false;
+template <bool POOL, class T>
+bool convolve(Call& call, const ConvGeometry& g, const T* x, const Convolution<T>& c) {
+  if (!ConvExtents::hold(g)) return false;
+  const bool turned = !c.forward();
+  const ConvEnding<T> ending(c.epilogue);
+  const T* w = c.w;
+  uint8_t* argument = c.argument;
   DirectFilters f{static_cast<int>(g.w_count()), static_cast<int>(g.taps()),
                   static_cast<int>(turned ? g.k : g.c), static_cast<int>(turned ? g.c : g.k),
                   turned};
@@ -357,42 +362,19 @@ bool sum_products(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T
 
 }  // namespace
 
-template <class T>
-bool DirectKernels<T>::conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                              const Epilogue& epilogue, bool insists) {
-  return (pays<T>(g) || insists) && ConvEnding<T>::serves(epilogue) &&
-         convolve(call, g, false, x, w, ConvEnding<T>(epilogue));
+template <class T> bool convolve_direct(Call& call, const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  if (!pays(c) || !ConvEnding<T>::serves(c.epilogue)) return false;
+  if (c.grad_weight())
+    return g.w_count() <= 4096 ? sum_products<T, 2>(call, g, c.to(), c.y, c.x)
+                               : sum_products<T, 8>(call, g, c.to(), c.y, c.x);
+  if (!c.forward())
+    return g.stride_h == 1 && g.stride_w == 1 && convolve<false>(call, g.turned(), c.y, c);
+  return c.pooled ? convolve<true>(call, g, c.x, c) : convolve<false>(call, g, c.x, c);
 }
 
-template <class T>
-bool DirectKernels<T>::conv2d_pooled(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                                     const Epilogue& epilogue, uint8_t* argument, bool insists) {
-  return (pays<T>(g) || insists) &&
-         convolve<true>(call, g, false, x, w, ConvEnding<T>(epilogue), argument);
-}
-
-template <class T>
-bool DirectKernels<T>::grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                                  bool insists) {
-  if (!(small(g) || insists) || g.stride_h != 1 || g.stride_w != 1) return false;
-  Epilogue plain;
-  plain.c = dx;
-  ConvGeometry back = g;  // dy's convolution
-  back.h = g.p, back.w = g.q, back.c = g.k, back.k = g.c, back.p = g.h, back.q = g.w;
-  back.pad_h = g.r - 1 - g.pad_h, back.pad_w = g.s - 1 - g.pad_w;
-  return convolve(call, back, true, dy, w, ConvEnding<T>(plain));
-}
-
-template <class T>
-bool DirectKernels<T>::grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
-                                   const T* x, bool insists) {
-  if (!(small(g) || (g.c <= 8 && !is_half<T>) || insists)) return false;
-  return g.w_count() <= 4096 ? sum_products<T, 2>(call, g, dw, dy, x)
-                             : sum_products<T, 8>(call, g, dw, dy, x);
-}
-
-template struct DirectKernels<float>;
-template struct DirectKernels<float16>;
-template struct DirectKernels<bfloat16>;
+template bool convolve_direct(Call&, const Convolution<float>&);
+template bool convolve_direct(Call&, const Convolution<float16>&);
+template bool convolve_direct(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn
