@@ -5,14 +5,22 @@
 
 namespace cdn {
 
+// Of 0 to all - 1, those that are i modulo the stride, and how many have a smaller rest.
+struct Rest {
+  int64_t count, before;
+  CDN_FN Rest(int64_t i, int64_t all, int64_t stride)
+      : count(i < all ? (all - 1 - i) / stride + 1 : 0),
+        before(i * (all / stride) + (i < all % stride ? i : all % stride)) {}
+};
 // One axis of the class of the pixels from `at` on.
 struct StrideClass {
-  int64_t tap, taps;      // the first that it meets, and how many
-  int64_t places, first;  // its pixels, and where in y the first one's first tap is
+  int64_t tap;  // the first that it meets
+  Rest taps, places;
+  int64_t first;  // where in y that tap of its first pixel is
   CDN_FN StrideClass(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad)
       : tap((at + pad) % stride),
-        taps(tap < all ? (all - 1 - tap) / stride + 1 : 0),
-        places(at < extent ? (extent - 1 - at) / stride + 1 : 0),
+        taps(tap, all, stride),
+        places(at, extent, stride),
         first((at + pad - tap) / stride) {}
 };
 CDN_FN StrideClass rows_of_class(const ConvGeometry& g, int64_t a) {
@@ -30,15 +38,16 @@ inline bool has_classes(const ConvGeometry& g) {
           g.stride_h <= MOST && g.stride_w <= MOST);
 }
 
-// f(convolution, a, b): that of the pixels from line a and column b of x on; there may be none.
+// f(convolution, a, b): of the pixels from line a and column b of x on, if anything is.
 template <class F> void each_class(const ConvGeometry& g, F&& f) {
   for (int64_t a = 0; a < g.stride_h; a++)
     for (int64_t b = 0; b < g.stride_w; b++) {
       const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
       ConvGeometry own = g;
-      own.r = rows.taps, own.h = rows.places, own.pad_h = rows.first, own.stride_h = 1;
-      own.s = columns.taps, own.w = columns.places, own.pad_w = columns.first, own.stride_w = 1;
-      f(own, a, b);
+      own.r = rows.taps.count, own.h = rows.places.count, own.pad_h = rows.first, own.stride_h = 1;
+      own.s = columns.taps.count, own.w = columns.places.count, own.pad_w = columns.first,
+      own.stride_w = 1;
+      if (own.taps() * own.h * own.w > 0) f(own, a, b);
     }
 }
 

@@ -67,7 +67,7 @@ WgmmaPlan plan_of(Call& call, const Extents& extents, int planes, const Problem&
 
 // A tensor as the tensor cores take it: as it is, or cut, with scales.
 struct Taken {
-  const void* data = nullptr;
+  const void *own, *data;
   const int32_t* info = nullptr;
   int64_t apart = 0;  // from plane to plane
 };
@@ -77,21 +77,27 @@ template <class T>
 std::pair<Taken, Taken> taken(Call& call, const T* a, int64_t a_parts, int64_t a_count, const T* b,
                               int64_t b_count, int planes) {
   if constexpr (is_half<T>) {
-    return {{a}, {b}};
+    return {{a, a}, {b, b}};
   } else {
     const auto [cut_a, cut_b] =
         cut_tensors(call, {a, a_parts, a_count / a_parts}, {b, 1, b_count}, planes);
-    return {{cut_a.planes, cut_a.info, a_count}, {cut_b.planes, cut_b.info, b_count}};
+    return {{a, cut_a.planes, cut_a.info, a_count}, {b, cut_b.planes, cut_b.info, b_count}};
   }
+}
+// For what the kernel's end computes again.
+void tell_of(WgmmaWork& work, const Taken& a, const Taken& b) {
+  work.cut.a_info = a.info, work.cut.b_info = b.info;
+  work.cut.a.data = static_cast<const float*>(a.own);
+  work.cut.b.data = static_cast<const float*>(b.own);
 }
 
 // c = the sums over `channels` and taps of images and filters [k, taps, c], which are contiguous
 // across the sum (b_mn) where they are taken for the input's gradient.
 template <class T>
-void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x, const Taken& a,
-              const T* w, const Taken& b, bool b_mn, const Epilogue& epilogue, int planes) {
+void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const Taken& a,
+              const Taken& b, bool b_mn, const Epilogue& epilogue, int planes) {
   const int64_t n = images.n;
-  Lines filters{w, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  Lines filters{b.data, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
   const Problem problem{1, n * images.height * images.width, b_mn ? g.c : g.k,
                         g.taps() * ceil_div(images.channels, WGMMA_BK) * WGMMA_BK};
   const bool fused = fuses(&epilogue);
@@ -105,11 +111,8 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   work.planes_apart_a = static_cast<int32_t>(n);
   work.planes_apart_b = static_cast<int32_t>(b.apart / g.c);  // in steps from tap to tap
   images.data = a.data, images.n *= planes;
-  filters.data = b.data, filters.count += (planes - 1) * b.apart / g.c;
-  if constexpr (!is_half<T>) {
-    work.cut.a_info = a.info, work.cut.b_info = b.info;
-    work.cut.a.data = x, work.cut.b.data = w;
-  }
+  filters.count += (planes - 1) * b.apart / g.c;
+  if (!is_half<T>) tell_of(work, a, b);
   const bool at_once = fused && !plan.k.second_pass();
   WgmmaLaunch how{problem, plan,
                   is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
@@ -121,60 +124,48 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   });
 }
 
-// All classes of an image: for each where its filters, [k, taps, c] of its own, and its gradients
-// begin, in elements.
-struct StrideClasses {
-  ConvGeometry g;
-  int64_t filters[64], pixels[64], filter_count = 0, pixel_count = 0;
-
-  explicit StrideClasses(const ConvGeometry& g) : g(g) {
-    each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
-      const int64_t i = a * g.stride_w + b;
-      filters[i] = filter_count, pixels[i] = pixel_count;
-      filter_count += own.w_count(), pixel_count += own.taps() > 0 ? own.x_count() : 0;
-    });
-  }
-};
-
-// Filters [k, r, s, c] to their classes.
+// Filters [k, r, s, c] to their classes, which follow one another by their first tap: there they
+// are [k, taps, c].
 template <class T> struct TakeTaps {
-  StrideClasses classes;
+  ConvGeometry g;
   T* to;
   const T* w;
+  static CDN_FN int64_t first(const ConvGeometry& g, const Rest& rows, const Rest& columns) {
+    return (rows.before * g.s + rows.count * columns.before) * g.k * g.c;
+  }
   CDN_FN void operator()(int64_t i) const {
-    const ConvGeometry& g = classes.g;
     const int64_t line = quotient(i, g.c), own = quotient(line, g.s), s = line - own * g.s,
-                  k = quotient(own, g.r), r = own - k * g.r;
-    // The class whose first tap is r modulo the stride.
-    auto class_of = [](int64_t tap, int64_t stride, int64_t pad) {
-      return (tap % stride + stride - pad % stride) % stride;
-    };
-    const int64_t a = class_of(r, g.stride_h, g.pad_h), b = class_of(s, g.stride_w, g.pad_w);
-    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
-    const int64_t tap = (k * rows.taps + r / g.stride_h) * columns.taps + s / g.stride_w;
-    to[classes.filters[a * g.stride_w + b] + tap * g.c + (i - line * g.c)] = w[i];
+                  k = quotient(own, g.r), r = own - k * g.r, down = r / g.stride_h,
+                  across = s / g.stride_w;
+    const Rest rows(r - down * g.stride_h, g.r, g.stride_h),
+        columns(s - across * g.stride_w, g.s, g.stride_w);
+    const int64_t tap = (k * rows.count + down) * columns.count + across;
+    to[first(g, rows, columns) + tap * g.c + (i - line * g.c)] = w[i];
   }
 };
 
-// Gradients of all classes to their places, 16 bytes at a time; zeros where there are no taps.
+// Gradients of all classes, one after another, to their places, 16 bytes at a time; zeros where
+// there are no taps.
 template <class T> struct PutClasses {
   static constexpr int W = 16 / sizeof(T);
-  StrideClasses classes;
+  ConvGeometry g;
   T* dx;
   const T* from;
+  static CDN_FN int64_t first(const ConvGeometry& g, const Rest& rows, const Rest& columns) {
+    return (rows.before * g.w + rows.count * columns.before) * g.n * g.c;
+  }
   CDN_FN void operator()(int64_t i) const {
-    const ConvGeometry& g = classes.g;
     const int64_t packs = g.c / W, pixel = quotient(i, packs), line = quotient(pixel, g.w),
                   w = pixel - line * g.w, n = quotient(line, g.h), h = line - n * g.h,
-                  down = quotient(h, g.stride_h), a = h - down * g.stride_h,
-                  across = quotient(w, g.stride_w), b = w - across * g.stride_w;
-    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
+                  down = quotient(h, g.stride_h), across = quotient(w, g.stride_w);
+    const StrideClass rows = rows_of_class(g, h - down * g.stride_h),
+                      columns = columns_of_class(g, w - across * g.stride_w);
     using Part = Pack<T, W>;
     Part part{};
-    if (rows.taps * columns.taps > 0) {
-      const int64_t own = (n * rows.places + down) * columns.places + across;
+    if (rows.taps.count * columns.taps.count > 0) {
+      const int64_t own = (n * rows.places.count + down) * columns.places.count + across;
       part = reinterpret_cast<const Part*>(
-          from + classes.pixels[a * g.stride_w + b])[own * packs + (i - pixel * packs)];
+          from + first(g, rows.places, columns.places))[own * packs + (i - pixel * packs)];
     }
     reinterpret_cast<Part*>(dx)[i] = part;
   }
@@ -232,7 +223,7 @@ template <class T> bool forward(Call& call, const Convolution<T>& c, int planes)
     w = folded;
   }
   const auto [a, b] = taken(call, images->x, c.g.n, images->count, w, w_count, planes);
-  multiply(call, images->g, images->walk, images->x, a, w, b, false, c.epilogue, planes);
+  multiply<T>(call, images->g, images->walk, a, b, false, c.epilogue, planes);
   return true;
 }
 
@@ -244,25 +235,23 @@ template <class T> bool grad_input(Call& call, const Convolution<T>& c, int plan
     return false;
   if (g.stride_h == 1 && g.stride_w == 1) {
     const auto [grads, filters] = taken(call, c.y, g.n, g.y_count(), c.w, g.w_count(), planes);
-    multiply(call, g, images, c.y, grads, c.w, filters, true, c.epilogue, planes);
+    multiply<T>(call, g, images, grads, filters, true, c.epilogue, planes);
     return true;
   }
-  const StrideClasses classes(g);
-  T *w = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
-  each(call, g.w_count(), TakeTaps<T>{classes, w, c.w});
+  T *w = call.scratch<T>(g.w_count()), *parts = call.scratch<T>(g.x_count());
+  each(call, g.w_count(), TakeTaps<T>{g, w, c.w});
   const auto [grads, filters] =
       taken(call, c.y, g.n, g.y_count(), static_cast<const T*>(w), g.w_count(), planes);
   each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
-    const int64_t i = a * g.stride_w + b, first = classes.filters[i];
-    if (own.w_count() * own.x_count() == 0) return;
+    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
+    const int64_t first = TakeTaps<T>::first(g, rows.taps, columns.taps);
     Epilogue plain = c.epilogue;
-    plain.c = parts + classes.pixels[i];
+    plain.c = parts + PutClasses<T>::first(g, rows.places, columns.places);
     Taken part = filters;
-    part.data = static_cast<const uint16_t*>(part.data) + first;
-    multiply(call, own, images_of(own.turned()), c.y, grads, w + first, part, true, plain, planes);
+    part.own = w + first, part.data = static_cast<const uint16_t*>(part.data) + first;
+    multiply<T>(call, own, images_of(own.turned()), grads, part, true, plain, planes);
   });
-  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16,
-       PutClasses<T>{classes, c.to(), parts});
+  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{g, c.to(), parts});
   return true;
 }
 
@@ -296,10 +285,7 @@ template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int pla
   work.planes_apart_b = static_cast<int32_t>(g.n);
   const auto [a, b] = taken(call, dy, 1, g.y_count(), x, x_count, planes);
   images.data = b.data, images.n *= planes;
-  if constexpr (!is_half<T>) {
-    work.cut.a_info = a.info, work.cut.b_info = b.info;
-    work.cut.a.data = dy, work.cut.b.data = x;
-  }
+  if (!is_half<T>) tell_of(work, a, b);
   WgmmaLaunch how{problem, plan,
                   is_half<T> ? conv_grad_weight_kernel<Half<T>>(plan.tile)
                              : conv_split_grad_weight_kernel(planes, plan.tile),

@@ -135,7 +135,6 @@ template <class T> void grad_input(Call& call, Method method, const Convolution<
   if (g.stride_h > g.r || g.stride_w > g.s) each(call, g.x_count(), Constant<T>{T(0), c.to()});
   T* turned = call.scratch<T>(g.w_count());
   each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
-    if (own.w_count() * own.x_count() == 0) return;
     const int64_t last = (rows_of_class(g, a).tap + (own.r - 1) * g.stride_h) * g.s +
                          columns_of_class(g, b).tap + (own.s - 1) * g.stride_w;
     each(call, own.w_count() / (W * W), TurnFilters<T>{turned, c.w, g, own.r, own.s, last});

@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "ops/conv/im2col.h"
-#include "ops/pool/max_pool.h"
+#include "ops/pool/pool.h"
 #if defined(__CUDACC__)
 #include "gpu/conv/methods.h"
 #else
@@ -98,16 +98,19 @@ struct Part {
   int64_t x_first, y_first;  // elements
 };
 
-template <class F> void each_part(Call& call, const ConvGeometry& g, int64_t bytes, F&& f) {
+// f(part, room for its matrix, of R)
+template <class R, class F> void each_part(Call& call, const ConvGeometry& g, F&& f) {
   const int64_t most = call.model().capability ? int64_t{256} << 20 : int64_t{8} << 20;
-  const int64_t image = g.pixels() * g.groups * g.group_depth() * bytes;
+  const int64_t image = g.pixels() * g.groups * g.group_depth() * static_cast<int64_t>(sizeof(R));
   int64_t images = image > 0 && most / image > 1 ? most / image : 1;
   if (images > g.n || g.pointwise()) images = g.n;
+  R* room =
+      g.pointwise() ? nullptr : call.scratch<R>(g.groups * images * g.pixels() * columns_ld<R>(g));
   for (int64_t n = 0; n < g.n; n += images) {
     Part part{g, n * g.h * g.w * g.c, n * g.pixels() * g.k};
     if (g.n - n < images) images = g.n - n;
     part.g.n = images;
-    f(part);
+    f(part, room);
   }
 }
 
@@ -135,18 +138,12 @@ template <class T> Columns<T> columns_of(Call& call, const ConvGeometry& g, cons
   each_row(call, op.rows(), op.cols(), op);
   return {room, g.group_depth(), rows * g.group_depth()};
 }
-template <class T> T* room_for_columns(Call& call, const Part& part) {
-  const ConvGeometry& g = part.g;
-  return g.pointwise() ? nullptr : call.scratch<T>(g.groups * g.n * g.pixels() * columns_ld<T>(g));
-}
 
 template <class T> void forward(Call& call, const Convolution<T>& c) {
   using C = Compute<T>;
   const ConvGeometry& g = c.g;
-  T* room = nullptr;
-  each_part(call, g, sizeof(T), [&](const Part& part) {
+  each_part<T>(call, g, [&](const Part& part, T* room) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth();
-    if (!room) room = room_for_columns<T>(call, part);
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
     const BatchProduct<T> product{
         nullptr,     col.data, c.w,    rows,
@@ -166,8 +163,7 @@ template <class T> void forward(Call& call, const Convolution<T>& c) {
 template <class T> void grad_input(Call& call, const Convolution<T>& c) {
   using C = Compute<T>;
   const ConvGeometry& g = c.g;
-  C* room = nullptr;
-  each_part(call, g, sizeof(C), [&](const Part& part) {
+  each_part<C>(call, g, [&](const Part& part, C* room) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
     auto product = [&](int64_t ld, int64_t apart) {
       return BatchProduct<T>{nullptr, c.y + part.y_first,
@@ -182,7 +178,6 @@ template <class T> void grad_input(Call& call, const Convolution<T>& c) {
       out.c = c.to() + part.x_first;
       return multiply_fused<T, T>(call, product(g.c, g.group_c()), out, c.precision, 0);
     }
-    if (!room) room = room_for_columns<C>(call, part);
     out.c = room;
     multiply_fused<T, C>(call, product(depth, rows * depth), out, c.precision, 0);
     each_run(call, part.g.x_count(), Col2Im<T>{part.g, c.to() + part.x_first, room});
@@ -193,11 +188,9 @@ template <class T> void grad_weight(Call& call, const Convolution<T>& c) {
   using C = Compute<T>;
   const ConvGeometry& g = c.g;
   T* const dw = c.to();
-  T* room = nullptr;
   C* sums = nullptr;  // of several parts
-  each_part(call, g, sizeof(T), [&](const Part& part) {
+  each_part<T>(call, g, [&](const Part& part, T* room) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
-    if (!room) room = room_for_columns<T>(call, part);
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
     const BatchProduct<T> product{nullptr,  c.y + part.y_first,
                                   col.data, filters,
@@ -241,11 +234,14 @@ template <class T> void directly(Call& call, const Convolution<T>& c) {
     each(call, g.w_count(), TapsOutside<T>{taps_outside, w, g.c, g.taps()});
     w = taps_outside;
   }
-  if (!c.forward()) return each_run(call, g.x_count(), ConvSums<T, T, true>{g, c.to(), c.y, w});
-  if (c.epilogue.plain())
-    return each_run(call, g.y_count(), ConvSums<T, T, false>{g, c.to(), c.x, w});
+  auto sums_to = [&]<bool BACK, class Y>(Y* to, const T* from) {
+    g.depthwise() ? each_run(call, c.results(), ConvSums<T, Y, BACK, true>{g, to, from, w})
+                  : each_run(call, c.results(), ConvSums<T, Y, BACK, false>{g, to, from, w});
+  };
+  if (!c.forward()) return sums_to.template operator()<true>(c.to(), c.y);
+  if (c.epilogue.plain()) return sums_to.template operator()<false>(c.to(), c.x);
   C* sums = call.scratch<C>(g.y_count());
-  each_run(call, g.y_count(), ConvSums<T, C, false>{g, sums, c.x, w});
+  sums_to.template operator()<false>(sums, c.x);
   each_run(call, g.y_count(), FinishRuns<C, T, T>{{c.epilogue, g.k}, sums});
 }
 

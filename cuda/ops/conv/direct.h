@@ -44,7 +44,7 @@ CDN_FN void each_pixel_of_run(int64_t i, int count, int64_t height, int64_t widt
 
 // y, of type Y, from x or, BACK, x's gradient from y's: the sums over the taps, and the group's
 // channels or filters. w of depthwise convolutions is [r, s, c].
-template <class T, class Y, bool BACK> struct ConvSums {
+template <class T, class Y, bool BACK, bool DEPTHWISE> struct ConvSums {
   using C = Compute<T>;
   ConvGeometry g;
   Y* to;
@@ -66,7 +66,7 @@ template <class T, class Y, bool BACK> struct ConvSums {
   // A tap's products with a pixel, for the outputs from k on.
   template <int N>
   CDN_FN void add(C (&sum)[N], int at, const T* pixel, int64_t tap, int64_t k, int length) const {
-    if (g.depthwise()) {
+    if constexpr (DEPTHWISE) {
       const T *own = pixel + k, *filter = w + tap * g.c + k;
       for (int t = 0; t < length; t++) sum[at + t] += wide(own[t]) * wide(filter[t]);
       return;

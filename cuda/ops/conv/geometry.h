@@ -20,7 +20,7 @@ struct ConvGeometry {
   int64_t x_count() const { return n * h * w * c; }
   int64_t y_count() const { return n * pixels() * k; }
   int64_t w_count() const { return k * group_depth(); }
-  CDN_FN bool depthwise() const { return groups == c && groups == k; }
+  bool depthwise() const { return groups == c && groups == k; }
   // y's pixels are sums over the channels of one pixel of x.
   bool pointwise() const {
     return taps() == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0 && p == h &&
