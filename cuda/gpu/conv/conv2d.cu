@@ -5,7 +5,7 @@
 
 #include "gpu/conv/classes.h"
 #include "gpu/conv/fold.h"
-#include "gpu/conv/kernels.h"
+#include "gpu/conv/loader.h"
 #include "gpu/gemm/fp32_emulation/tensor.h"
 #include "gpu/gemm/wgmma/launch.h"
 
@@ -186,53 +186,11 @@ template <class T> struct StoreFilters {
   }
 };
 
-// The images of the forward pass, as they are or folded.
-template <class T> struct Walked {
-  ConvGeometry g;
-  Im2ColImages walk;
-  const T* x;
-  int64_t count;
-  std::optional<ConvFold> fold;
-};
-template <class T> std::optional<Walked<T>> walked(Call& call, const ConvGeometry& g, const T* x) {
-  Walked<T> images{g, images_of(g), x, g.x_count(), {}};
-  if (ConvFold::suits(g)) {
-    const ConvFold& fold = images.fold.emplace(g);
-    images = {fold.g, images_of(fold.g), nullptr, fold.count(), fold};
-    fold.place(images.walk);
-  }
-  images.walk.data = images.x;
-  if (!suits(call, images.g) || !fits(images.walk)) return {};
-  if (images.fold) {
-    T* folded = call.scratch<T>(images.count);
-    each(call, images.count / ConvFold::PIXEL, FoldImages<T>{*images.fold, folded, x});
-    images.walk.data = images.x = folded;
-  }
-  return images;
-}
-
-template <class T> bool forward(Call& call, const Convolution<T>& c, int planes) {
-  if (!aligned16(c.w)) return false;
-  const auto images = walked(call, c.g, c.x);
-  if (!images) return false;
-  const T* w = c.w;
-  const int64_t w_count = images->g.w_count();
-  if (images->fold) {
-    T* folded = call.scratch<T>(w_count);
-    each(call, w_count, FoldFilters<T, false>{*images->fold, folded, w});
-    w = folded;
-  }
-  const auto [a, b] = taken(call, images->x, c.g.n, images->count, w, w_count, planes);
-  multiply<T>(call, images->g, images->walk, a, b, false, c.epilogue, planes);
-  return true;
-}
-
 template <class T> bool grad_input(Call& call, const Convolution<T>& c, int planes) {
   const ConvGeometry& g = c.g;
   Im2ColImages images = images_of(g.turned());
   images.data = c.y;
-  if (!suits(call, g) || !has_classes(g) || !fits(images) || !aligned16(c.w) || !aligned16(c.to()))
-    return false;
+  if (!suits(call, g) || !has_classes(g) || !fits(images) || !aligned16(c.to())) return false;
   if (g.stride_h == 1 && g.stride_w == 1) {
     const auto [grads, filters] = taken(call, c.y, g.n, g.y_count(), c.w, g.w_count(), planes);
     multiply<T>(call, g, images, grads, filters, true, c.epilogue, planes);
@@ -255,12 +213,11 @@ template <class T> bool grad_input(Call& call, const Convolution<T>& c, int plan
   return true;
 }
 
-template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int planes) {
-  const T* dy = c.y;
-  if (c.g.k % 8 != 0 || !aligned16(dy)) return false;
-  const auto walked_x = walked(call, c.g, c.x);
-  if (!walked_x) return false;
-  const auto& [g, walk_x, x, x_count, fold] = *walked_x;
+// images: x's, of x_count numbers.
+template <class T>
+void grad_weight(Call& call, const Convolution<T>& c, Im2ColImages images, int64_t x_count,
+                 int planes) {
+  const ConvGeometry& g = c.g;
   // All taps of a line together, where that saves more than the two pixels cost that are added to
   // each line.
   constexpr int64_t TAPS = 3, LEAST = 14, LEAST_OF_MANY = 6, MANY = 8192;
@@ -268,7 +225,6 @@ template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int pla
                         (g.q >= LEAST || (g.q >= LEAST_OF_MANY && g.n * g.pixels() >= MANY)) &&
                         (planes == 1 || g.k <= 64) && g.n * g.p * (g.q + TAPS - 1) <= MOST;
   const int64_t width = g.q + (by_lines ? TAPS - 1 : 0), pixels = g.n * g.p * width;
-  Im2ColImages images = walk_x;
   if (by_lines) images.width = width, images.span_w = 0;
   auto grads_at = [&](const void* data) {
     return Im2ColImages{data, g.n, g.p, g.q, g.k, g.k, g.q * g.k, g.p, width, 0, 0, 1, 1, 0, 0};
@@ -283,7 +239,7 @@ template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int pla
   work.im2col = walk_of(g, images, false);
   work.planes_apart_a = 1;
   work.planes_apart_b = static_cast<int32_t>(g.n);
-  const auto [a, b] = taken(call, dy, 1, g.y_count(), x, x_count, planes);
+  const auto [a, b] = taken(call, c.y, 1, g.y_count(), c.x, x_count, planes);
   images.data = b.data, images.n *= planes;
   if (!is_half<T>) tell_of(work, a, b);
   WgmmaLaunch how{problem, plan,
@@ -292,9 +248,8 @@ template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int pla
                   false};
   how.least_shared = INT32_MAX;  // its loader does not
   how.keeps_pieces = true;
-  T* const to = fold ? call.scratch<T>(g.w_count()) : c.to();
-  if (is_half<T> && !by_lines) how.out = {to, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
-  const float* pieces = launch_wgmma<T, T>(call, how, work, to, [&](int) {
+  if (is_half<T> && !by_lines) how.out = {c.to(), g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  const float* pieces = launch_wgmma<T, T>(call, how, work, c.to(), [&](int) {
     const Lines lines{a.data, g.k, pixels, g.k, planes, g.y_count()};
     WgmmaMaps maps{by_lines ? im2col_map(grads_at(a.data), 64) : tensor_map(lines, 64),
                    im2col_map(images, by_lines ? 64 + TAPS - 1 : 64)};
@@ -306,20 +261,43 @@ template <class T> bool grad_weight(Call& call, const Convolution<T>& c, int pla
   const int64_t count = matrices * k * cols;
   if (pieces)
     launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(count),
-           StoreFilters<T>{to, g.taps(), k, g.c, cols, by_lines}, pieces, count,
+           StoreFilters<T>{c.to(), g.taps(), k, g.c, cols, by_lines}, pieces, count,
            plan.k.joined ? 1 : plan.k.splits);
-  if (fold) each(call, g.w_count(), FoldFilters<T, true>{*fold, to, c.to()});
-  return true;
 }
 
 }  // namespace
 
 template <class T> bool convolve_implicit(Call& call, const Convolution<T>& c) {
   const int planes = planes_of(c);
-  if (planes == 0) return false;
-  return c.forward()       ? forward(call, c, planes)
-         : c.grad_weight() ? grad_weight(call, c, planes)
-                           : grad_input(call, c, planes);
+  if (planes == 0 || !aligned16(c.w) || !aligned16(c.y)) return false;
+  if (!c.forward() && !c.grad_weight()) return grad_input(call, c, planes);
+  Convolution<T> own = c;  // or of folded images
+  int64_t x_count = c.g.x_count();
+  Im2ColImages images = images_of(c.g);
+  images.data = c.x;
+  std::optional<ConvFold> fold;
+  if (ConvFold::suits(c.g)) {
+    own.g = fold.emplace(c.g).g;
+    x_count = fold->count();
+    images = images_of(own.g);
+    fold->place(images);
+  }
+  if (!suits(call, own.g) || !fits(images)) return false;
+  if (fold) {
+    T *x = call.scratch<T>(x_count), *w = call.scratch<T>(own.g.w_count());
+    each(call, x_count / ConvFold::PIXEL, FoldImages<T>{*fold, x, c.x});
+    if (c.forward()) each(call, own.g.w_count(), FoldFilters<T, false>{*fold, w, c.w});
+    images.data = own.x = x, own.w = w;
+    if (c.grad_weight()) own.epilogue.c = w;
+  }
+  if (c.forward()) {
+    const auto [a, b] = taken(call, own.x, c.g.n, x_count, own.w, own.g.w_count(), planes);
+    multiply<T>(call, own.g, images, a, b, false, c.epilogue, planes);
+    return true;
+  }
+  grad_weight(call, own, images, x_count, planes);
+  if (fold) each(call, own.g.w_count(), FoldFilters<T, true>{*fold, own.to(), c.to()});
+  return true;
 }
 
 template bool convolve_implicit(Call&, const Convolution<float>&);

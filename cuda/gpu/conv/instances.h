@@ -1,7 +1,6 @@
 // multiply_by_wgmma with a convolution's operands. An instance of each type is a file of its own,
 // as they take long to compile.
 #pragma once
-#include "gpu/conv/kernels.h"
 #include "gpu/conv/loader.h"
 
 namespace cdn {

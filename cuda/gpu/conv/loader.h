@@ -6,6 +6,13 @@
 
 namespace cdn {
 
+// The kernels by their tile: of the forward pass, or, with filters whose channels are contiguous
+// across k, of the input's gradient; and of floats, cut into so many planes.
+template <class T> WgmmaKernel conv_kernel(WgmmaExtent tile, bool b_mn, bool fused);
+template <class T> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile);
+WgmmaKernel conv_split_kernel(int planes, WgmmaExtent tile, bool b_mn, bool fused);
+WgmmaKernel conv_split_grad_weight_kernel(int planes, WgmmaExtent tile);
+
 template <class Tile> struct ConvLoader;
 template <class Tile> struct ConvGradWeightLoader;
 

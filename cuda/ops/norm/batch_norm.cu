@@ -74,12 +74,8 @@ template <class T> struct GradSums : AddingPairs<T>, Channel<T> {
   using typename AddingPairs<T>::Acc;
   double *dweight, *dbias;
   bool relu;
-  CDN_FN Pair<C> operator()(const Known& k, const C (&v)[2]) const {
-    const C g = relu ? ReluGrad{}(v[0], k(v[1])) : v[0];
-    return {g * k.centred(v[1]), g};
-  }
-  CDN_FN Pair<C> operator()(const Known& k, const C (&v)[3]) const {
-    const C g = ReluGrad{}(v[0], v[2]);
+  template <int N> CDN_FN Pair<C> operator()(const Known& k, const C (&v)[N]) const {
+    const C g = N == 3 || relu ? ReluGrad{}(v[0], N == 3 ? v[N - 1] : k(v[1])) : v[0];
     return {g * k.centred(v[1]), g};
   }
   CDN_FN void store(int64_t c, Acc sums) const {

@@ -62,9 +62,9 @@ int64_t upper(int64_t places, int64_t stride, int64_t first, int64_t size) {
 bool fits(const Im2ColImages& x) {
   constexpr int64_t MOST_STRIDE = 8, MOST_OFFSET = 255, MOST = INT32_MAX;
   auto corner = [](int64_t c) { return c >= -128 && c <= 127; };
-  return x.channels % 8 == 0 && x.pixel % 8 == 0 && x.line % 8 == 0 && aligned16(x.data) && x.stride_h <= MOST_STRIDE &&
-         x.stride_w <= MOST_STRIDE && x.span_h <= MOST_OFFSET && x.span_w <= MOST_OFFSET &&
-         corner(x.first_h) && corner(x.first_w) &&
+  return x.channels % 8 == 0 && x.pixel % 8 == 0 && x.line % 8 == 0 && aligned16(x.data) &&
+         x.stride_h <= MOST_STRIDE && x.stride_w <= MOST_STRIDE && x.span_h <= MOST_OFFSET &&
+         x.span_w <= MOST_OFFSET && corner(x.first_h) && corner(x.first_w) &&
          corner(upper(x.height, x.stride_h, x.first_h, x.h)) &&
          corner(upper(x.width, x.stride_w, x.first_w, x.w)) && x.n <= MOST && x.h <= MOST &&
          x.w <= MOST && x.channels <= MOST;
