@@ -1,10 +1,11 @@
-#include "gpu/conv/conv2d.h"
+#include "gpu/conv/methods.h"
 
 #include <optional>
 #include <vector>
 
+#include "gpu/conv/classes.h"
 #include "gpu/conv/fold.h"
-#include "gpu/conv/kernels.h"
+#include "gpu/conv/loader.h"
 #include "gpu/gemm/fp32_emulation/tensor.h"
 #include "gpu/gemm/wgmma/launch.h"
 
@@ -18,11 +19,11 @@ template <class T> using Half = std::conditional_t<is_half<T>, T, float16>;
 
 // How many float16 stand for an element; 0 where tensor cores are not to be used. Those of floats
 // are as exact as plain sums only for many products.
-template <class T> int planes_of(Precision precision, int64_t products) {
+template <class T> int planes_of(const Convolution<T>& c) {
   constexpr int64_t LEAST = 128;
   if (is_half<T>) return 1;
-  if (!std::is_same_v<T, float> || precision == PRECISION_IEEE) return 0;
-  if (precision == PRECISION_FLOAT32) return products < LEAST ? 0 : 2;
+  if (!std::is_same_v<T, float> || c.precision == PRECISION_IEEE) return 0;
+  if (c.precision == PRECISION_FLOAT32) return c.products() < LEAST ? 0 : 2;
   return 1;
 }
 
@@ -33,45 +34,19 @@ bool suits(const Call& call, const ConvGeometry& g) {
 }
 
 Im2ColWalk walk_of(const ConvGeometry& g, const Im2ColImages& x, bool turned) {
-  Im2ColWalk walk;
-  walk.taps = static_cast<int32_t>(g.taps());
-  walk.taps_w = static_cast<int32_t>(g.s);
-  walk.width = static_cast<int32_t>(x.width);
-  walk.pixels = static_cast<int32_t>(x.width * x.height);
-  walk.in_w = static_cast<int32_t>(x.w);
-  walk.in_h = static_cast<int32_t>(x.h);
-  walk.channels = static_cast<int32_t>(x.channels);
-  walk.pixel = static_cast<int32_t>(x.pixel);
-  walk.line = static_cast<int32_t>(x.line);
-  walk.stride_h = static_cast<int32_t>(x.stride_h);
-  walk.stride_w = static_cast<int32_t>(x.stride_w);
-  walk.first_h = static_cast<int32_t>(x.first_h);
-  walk.first_w = static_cast<int32_t>(x.first_w);
-  walk.dilation_h = static_cast<int32_t>(g.dilation_h);
-  walk.dilation_w = static_cast<int32_t>(g.dilation_w);
-  walk.turned = turned;
-  walk.by_width = Divisor(static_cast<uint32_t>(walk.width));
-  walk.by_pixels = Divisor(static_cast<uint32_t>(walk.pixels));
-  return walk;
+  auto i = [](int64_t number) { return static_cast<int32_t>(number); };
+  const int32_t width = i(x.width), pixels = i(x.width * x.height);
+  return {i(g.taps()),   i(g.s),         width,          pixels,          i(x.w),
+          i(x.h),        i(x.channels),  i(x.pixel),     i(x.line),       i(x.stride_h),
+          i(x.stride_w), i(x.first_h),   i(x.first_w),   i(g.dilation_h), i(g.dilation_w),
+          turned,        Divisor(width), Divisor(pixels)};
 }
 
-// x as the forward pass walks it.
+// x as the forward pass walks it; dy as a gradient of x with a stride of 1 does.
 Im2ColImages images_of(const ConvGeometry& g) {
-  return {nullptr,
-          g.n,
-          g.h,
-          g.w,
-          g.c,
-          g.c,
-          g.w * g.c,
-          g.p,
-          g.q,
-          -g.pad_h,
-          -g.pad_w,
-          g.stride_h,
-          g.stride_w,
-          (g.r - 1) * g.dilation_h,
-          (g.s - 1) * g.dilation_w};
+  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
+  return {nullptr, g.n,      g.h,      g.w,        g.c,        g.c,    g.w * g.c, g.p,
+          g.q,     -g.pad_h, -g.pad_w, g.stride_h, g.stride_w, span_h, span_w};
 }
 
 using Extents = std::vector<WgmmaExtent>;
@@ -92,7 +67,7 @@ WgmmaPlan plan_of(Call& call, const Extents& extents, int planes, const Problem&
 
 // A tensor as the tensor cores take it: as it is, or cut, with scales.
 struct Taken {
-  const void* data = nullptr;
+  const void *own, *data;
   const int32_t* info = nullptr;
   int64_t apart = 0;  // from plane to plane
 };
@@ -102,21 +77,27 @@ template <class T>
 std::pair<Taken, Taken> taken(Call& call, const T* a, int64_t a_parts, int64_t a_count, const T* b,
                               int64_t b_count, int planes) {
   if constexpr (is_half<T>) {
-    return {{a}, {b}};
+    return {{a, a}, {b, b}};
   } else {
     const auto [cut_a, cut_b] =
         cut_tensors(call, {a, a_parts, a_count / a_parts}, {b, 1, b_count}, planes);
-    return {{cut_a.planes, cut_a.info, a_count}, {cut_b.planes, cut_b.info, b_count}};
+    return {{a, cut_a.planes, cut_a.info, a_count}, {b, cut_b.planes, cut_b.info, b_count}};
   }
+}
+// For what the kernel's end computes again.
+void tell_of(WgmmaWork& work, const Taken& a, const Taken& b) {
+  work.cut.a_info = a.info, work.cut.b_info = b.info;
+  work.cut.a.data = static_cast<const float*>(a.own);
+  work.cut.b.data = static_cast<const float*>(b.own);
 }
 
 // c = the sums over `channels` and taps of images and filters [k, taps, c], which are contiguous
 // across the sum (b_mn) where they are taken for the input's gradient.
 template <class T>
-void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x, const Taken& a,
-              const T* w, const Taken& b, bool b_mn, const Epilogue& epilogue, int planes) {
+void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const Taken& a,
+              const Taken& b, bool b_mn, const Epilogue& epilogue, int planes) {
   const int64_t n = images.n;
-  Lines filters{w, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  Lines filters{b.data, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
   const Problem problem{1, n * images.height * images.width, b_mn ? g.c : g.k,
                         g.taps() * ceil_div(images.channels, WGMMA_BK) * WGMMA_BK};
   const bool fused = fuses(&epilogue);
@@ -130,11 +111,8 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   work.planes_apart_a = static_cast<int32_t>(n);
   work.planes_apart_b = static_cast<int32_t>(b.apart / g.c);  // in steps from tap to tap
   images.data = a.data, images.n *= planes;
-  filters.data = b.data, filters.count += (planes - 1) * b.apart / g.c;
-  if constexpr (!is_half<T>) {
-    work.cut.a_info = a.info, work.cut.b_info = b.info;
-    work.cut.a.data = x, work.cut.b.data = w;
-  }
+  filters.count += (planes - 1) * b.apart / g.c;
+  if (!is_half<T>) tell_of(work, a, b);
   const bool at_once = fused && !plan.k.second_pass();
   WgmmaLaunch how{problem, plan,
                   is_half<T> ? conv_kernel<Half<T>>(plan.tile, b_mn, at_once)
@@ -146,117 +124,52 @@ void multiply(Call& call, const ConvGeometry& g, Im2ColImages images, const T* x
   });
 }
 
-// dy's images as a gradient of x with a stride of 1 walks them; first: of the last tap.
-Im2ColImages images_of_gradient(const ConvGeometry& g, int64_t first_h, int64_t first_w) {
-  const int64_t span_h = (g.r - 1) * g.dilation_h, span_w = (g.s - 1) * g.dilation_w;
-  return {nullptr,          g.n, g.p, g.q,    g.k,   g.k, g.q * g.k, g.h, g.w, first_h - span_h,
-          first_w - span_w, 1,   1,   span_h, span_w};
-}
-
-// With a stride, pixels of x that lie a stride apart meet the same taps, and no others do: each
-// such class of pixels is a convolution with a stride of 1. This is one axis of a class.
-struct StrideClass {
-  int64_t tap, taps;      // the first that it meets, and how many
-  int64_t places, first;  // its pixels, and where in y the first one's first tap is
-  CDN_FN StrideClass(int64_t at, int64_t extent, int64_t taps_of_all, int64_t stride, int64_t pad)
-      : tap((at + pad) % stride),
-        taps(tap < taps_of_all ? (taps_of_all - 1 - tap) / stride + 1 : 0),
-        places(at < extent ? (extent - 1 - at) / stride + 1 : 0),
-        first((at + pad - tap) / stride) {}
-};
-
-// All classes of an image: for each where its filters, [k, taps, c] of its own, and its gradients
-// begin, in elements.
-struct StrideClasses {
-  static constexpr int MOST = 64;
-  ConvGeometry g;
-  int64_t filters[MOST], pixels[MOST], filter_count = 0, pixel_count = 0;
-
-  explicit StrideClasses(const ConvGeometry& g) : g(g) {
-    for (int64_t a = 0; a < g.stride_h; a++)
-      for (int64_t b = 0; b < g.stride_w; b++) {
-        const StrideClass down = rows(a), across = columns(b);
-        const int64_t taps = down.taps * across.taps, i = a * g.stride_w + b;
-        filters[i] = filter_count, pixels[i] = pixel_count;
-        filter_count += g.k * taps * g.c;
-        pixel_count += taps ? g.n * down.places * across.places * g.c : 0;
-      }
-  }
-  CDN_FN StrideClass rows(int64_t a) const { return {a, g.h, g.r, g.stride_h, g.pad_h}; }
-  CDN_FN StrideClass columns(int64_t b) const { return {b, g.w, g.s, g.stride_w, g.pad_w}; }
-};
-
-// Filters [k, r, s, c] to their classes.
+// Filters [k, r, s, c] to their classes, which follow one another by their first tap: there they
+// are [k, taps, c].
 template <class T> struct TakeTaps {
-  StrideClasses classes;
+  ConvGeometry g;
   T* to;
   const T* w;
+  static CDN_FN int64_t first(const ConvGeometry& g, const Rest& rows, const Rest& columns) {
+    return (rows.before * g.s + rows.count * columns.before) * g.k * g.c;
+  }
   CDN_FN void operator()(int64_t i) const {
-    const ConvGeometry& g = classes.g;
     const int64_t line = quotient(i, g.c), own = quotient(line, g.s), s = line - own * g.s,
-                  k = quotient(own, g.r), r = own - k * g.r;
-    // The class whose first tap is r modulo the stride.
-    auto class_of = [](int64_t tap, int64_t stride, int64_t pad) {
-      return (tap % stride + stride - pad % stride) % stride;
-    };
-    const int64_t a = class_of(r, g.stride_h, g.pad_h), b = class_of(s, g.stride_w, g.pad_w);
-    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
-    const int64_t tap = (k * rows.taps + r / g.stride_h) * columns.taps + s / g.stride_w;
-    to[classes.filters[a * g.stride_w + b] + tap * g.c + (i - line * g.c)] = w[i];
+                  k = quotient(own, g.r), r = own - k * g.r, down = r / g.stride_h,
+                  across = s / g.stride_w;
+    const Rest rows(r - down * g.stride_h, g.r, g.stride_h),
+        columns(s - across * g.stride_w, g.s, g.stride_w);
+    const int64_t tap = (k * rows.count + down) * columns.count + across;
+    to[first(g, rows, columns) + tap * g.c + (i - line * g.c)] = w[i];
   }
 };
 
-// Gradients of all classes to their places, 16 bytes at a time; zeros where there are no taps.
+// Gradients of all classes, one after another, to their places, 16 bytes at a time; zeros where
+// there are no taps.
 template <class T> struct PutClasses {
   static constexpr int W = 16 / sizeof(T);
-  StrideClasses classes;
+  ConvGeometry g;
   T* dx;
   const T* from;
+  static CDN_FN int64_t first(const ConvGeometry& g, const Rest& rows, const Rest& columns) {
+    return (rows.before * g.w + rows.count * columns.before) * g.n * g.c;
+  }
   CDN_FN void operator()(int64_t i) const {
-    const ConvGeometry& g = classes.g;
     const int64_t packs = g.c / W, pixel = quotient(i, packs), line = quotient(pixel, g.w),
                   w = pixel - line * g.w, n = quotient(line, g.h), h = line - n * g.h,
-                  down = quotient(h, g.stride_h), a = h - down * g.stride_h,
-                  across = quotient(w, g.stride_w), b = w - across * g.stride_w;
-    const StrideClass rows = classes.rows(a), columns = classes.columns(b);
+                  down = quotient(h, g.stride_h), across = quotient(w, g.stride_w);
+    const StrideClass rows = rows_of_class(g, h - down * g.stride_h),
+                      columns = columns_of_class(g, w - across * g.stride_w);
     using Part = Pack<T, W>;
     Part part{};
-    if (rows.taps * columns.taps > 0) {
-      const int64_t own = (n * rows.places + down) * columns.places + across;
+    if (rows.taps.count * columns.taps.count > 0) {
+      const int64_t own = (n * rows.places.count + down) * columns.places.count + across;
       part = reinterpret_cast<const Part*>(
-          from + classes.pixels[a * g.stride_w + b])[own * packs + (i - pixel * packs)];
+          from + first(g, rows.places, columns.places))[own * packs + (i - pixel * packs)];
     }
     reinterpret_cast<Part*>(dx)[i] = part;
   }
 };
-
-// The input's gradient, class by class.
-template <class T>
-void grad_input_by_classes(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                           int planes) {
-  const StrideClasses classes(g);
-  T *filters = call.scratch<T>(classes.filter_count), *parts = call.scratch<T>(classes.pixel_count);
-  each(call, g.w_count(), TakeTaps<T>{classes, filters, w});
-  const auto [grads, own_filters] =
-      taken(call, dy, g.n, g.y_count(), static_cast<const T*>(filters), g.w_count(), planes);
-  for (int64_t a = 0; a < g.stride_h; a++)
-    for (int64_t b = 0; b < g.stride_w; b++) {
-      const StrideClass rows = classes.rows(a), columns = classes.columns(b);
-      ConvGeometry own = g;
-      own.r = rows.taps, own.s = columns.taps, own.h = rows.places, own.w = columns.places;
-      own.stride_h = own.stride_w = 1;
-      if (own.taps() == 0 || own.x_count() == 0) continue;
-      const int64_t i = a * g.stride_w + b;
-      Epilogue plain;
-      plain.c = parts + classes.pixels[i];
-      plain.out_dtype = dtype_of<T>;
-      Taken part = own_filters;
-      part.data = static_cast<const uint16_t*>(part.data) + classes.filters[i];
-      multiply(call, own, images_of_gradient(own, rows.first, columns.first), dy, grads,
-               filters + classes.filters[i], part, true, plain, planes);
-    }
-  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{classes, dx, parts});
-}
 
 // Sums [tap, k, cols] as gradients [k, tap, c]; by lines, three taps are columns, of 64 channels at
 // a time.
@@ -273,82 +186,38 @@ template <class T> struct StoreFilters {
   }
 };
 
-// The images of the forward pass, as they are or folded.
-template <class T> struct Walked {
-  ConvGeometry g;
-  Im2ColImages walk;
-  const T* x;
-  int64_t count;
-  std::optional<ConvFold> fold;
-};
-template <class T> std::optional<Walked<T>> walked(Call& call, const ConvGeometry& g, const T* x) {
-  Walked<T> images{g, images_of(g), x, g.x_count(), {}};
-  if (ConvFold::suits(g)) {
-    const ConvFold& fold = images.fold.emplace(g);
-    images = {fold.g, images_of(fold.g), nullptr, fold.count(), fold};
-    fold.place(images.walk);
-  }
-  images.walk.data = images.x;
-  if (!suits(call, images.g) || !fits(images.walk)) return {};
-  if (images.fold) {
-    T* folded = call.scratch<T>(images.count);
-    each(call, images.count / ConvFold::PIXEL, FoldImages<T>{*images.fold, folded, x});
-    images.walk.data = images.x = folded;
-  }
-  return images;
-}
-
-}  // namespace
-
-template <class T>
-bool implicit_conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                     const Epilogue& epilogue, Precision precision) {
-  const int planes = planes_of<T>(precision, g.group_depth());
-  if (planes == 0 || !aligned16(w)) return false;
-  const auto images = walked(call, g, x);
-  if (!images) return false;
-  const int64_t w_count = images->g.w_count();
-  if (images->fold) {
-    T* folded = call.scratch<T>(w_count);
-    each(call, w_count, FoldFilters<T, false>{*images->fold, folded, w});
-    w = folded;
-  }
-  const auto [a, b] = taken(call, images->x, g.n, images->count, w, w_count, planes);
-  multiply(call, images->g, images->walk, images->x, a, w, b, false, epilogue, planes);
-  return true;
-}
-
-template <class T>
-bool implicit_grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                         Precision precision) {
-  const int planes = planes_of<T>(precision, g.taps() * g.k);
-  const bool strided = g.stride_h != 1 || g.stride_w != 1;
-  Im2ColImages images = images_of_gradient(g, g.pad_h, g.pad_w);
-  images.data = dy;
-  if (planes == 0 || !suits(call, g) || !fits(images) || !aligned16(w) || !aligned16(dx))
-    return false;
-  if (strided && (g.dilation_h != 1 || g.dilation_w != 1 || g.pad_h < 0 || g.pad_w < 0))
-    return false;
-  if (strided) {
-    grad_input_by_classes(call, g, dx, dy, w, planes);
+template <class T> bool grad_input(Call& call, const Convolution<T>& c, int planes) {
+  const ConvGeometry& g = c.g;
+  Im2ColImages images = images_of(g.turned());
+  images.data = c.y;
+  if (!suits(call, g) || !has_classes(g) || !fits(images) || !aligned16(c.to())) return false;
+  if (g.stride_h == 1 && g.stride_w == 1) {
+    const auto [grads, filters] = taken(call, c.y, g.n, g.y_count(), c.w, g.w_count(), planes);
+    multiply<T>(call, g, images, grads, filters, true, c.epilogue, planes);
     return true;
   }
-  const auto [grads, filters] = taken(call, dy, g.n, g.y_count(), w, g.w_count(), planes);
-  Epilogue plain;
-  plain.c = dx;
-  plain.out_dtype = dtype_of<T>;
-  multiply(call, g, images, dy, grads, w, filters, true, plain, planes);
+  T *w = call.scratch<T>(g.w_count()), *parts = call.scratch<T>(g.x_count());
+  each(call, g.w_count(), TakeTaps<T>{g, w, c.w});
+  const auto [grads, filters] =
+      taken(call, c.y, g.n, g.y_count(), static_cast<const T*>(w), g.w_count(), planes);
+  each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
+    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
+    const int64_t first = TakeTaps<T>::first(g, rows.taps, columns.taps);
+    Epilogue plain = c.epilogue;
+    plain.c = parts + PutClasses<T>::first(g, rows.places, columns.places);
+    Taken part = filters;
+    part.own = w + first, part.data = static_cast<const uint16_t*>(part.data) + first;
+    multiply<T>(call, own, images_of(own.turned()), grads, part, true, plain, planes);
+  });
+  each(call, g.x_count() * static_cast<int64_t>(sizeof(T)) / 16, PutClasses<T>{g, c.to(), parts});
   return true;
 }
 
+// images: x's, of x_count numbers.
 template <class T>
-bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy, const T* of_x,
-                          Precision precision) {
-  const int planes = planes_of<T>(precision, of.n * of.pixels());
-  if (planes == 0 || of.k % 8 != 0 || !aligned16(dy)) return false;
-  const auto walked_x = walked(call, of, of_x);
-  if (!walked_x) return false;
-  const auto& [g, walk_x, x, x_count, fold] = *walked_x;
+void grad_weight(Call& call, const Convolution<T>& c, Im2ColImages images, int64_t x_count,
+                 int planes) {
+  const ConvGeometry& g = c.g;
   // All taps of a line together, where that saves more than the two pixels cost that are added to
   // each line.
   constexpr int64_t TAPS = 3, LEAST = 14, LEAST_OF_MANY = 6, MANY = 8192;
@@ -356,7 +225,6 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy
                         (g.q >= LEAST || (g.q >= LEAST_OF_MANY && g.n * g.pixels() >= MANY)) &&
                         (planes == 1 || g.k <= 64) && g.n * g.p * (g.q + TAPS - 1) <= MOST;
   const int64_t width = g.q + (by_lines ? TAPS - 1 : 0), pixels = g.n * g.p * width;
-  Im2ColImages images = walk_x;
   if (by_lines) images.width = width, images.span_w = 0;
   auto grads_at = [&](const void* data) {
     return Im2ColImages{data, g.n, g.p, g.q, g.k, g.k, g.q * g.k, g.p, width, 0, 0, 1, 1, 0, 0};
@@ -371,21 +239,17 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy
   work.im2col = walk_of(g, images, false);
   work.planes_apart_a = 1;
   work.planes_apart_b = static_cast<int32_t>(g.n);
-  const auto [a, b] = taken(call, dy, 1, g.y_count(), x, x_count, planes);
+  const auto [a, b] = taken(call, c.y, 1, g.y_count(), c.x, x_count, planes);
   images.data = b.data, images.n *= planes;
-  if constexpr (!is_half<T>) {
-    work.cut.a_info = a.info, work.cut.b_info = b.info;
-    work.cut.a.data = dy, work.cut.b.data = x;
-  }
+  if (!is_half<T>) tell_of(work, a, b);
   WgmmaLaunch how{problem, plan,
                   is_half<T> ? conv_grad_weight_kernel<Half<T>>(plan.tile)
                              : conv_split_grad_weight_kernel(planes, plan.tile),
                   false};
   how.least_shared = INT32_MAX;  // its loader does not
   how.keeps_pieces = true;
-  T* const to = fold ? call.scratch<T>(g.w_count()) : dw;
-  if (is_half<T> && !by_lines) how.out = {to, g.c, g.k, g.taps() * g.c, g.taps(), g.c};
-  const float* pieces = launch_wgmma<T, T>(call, how, work, to, [&](int) {
+  if (is_half<T> && !by_lines) how.out = {c.to(), g.c, g.k, g.taps() * g.c, g.taps(), g.c};
+  const float* pieces = launch_wgmma<T, T>(call, how, work, c.to(), [&](int) {
     const Lines lines{a.data, g.k, pixels, g.k, planes, g.y_count()};
     WgmmaMaps maps{by_lines ? im2col_map(grads_at(a.data), 64) : tensor_map(lines, 64),
                    im2col_map(images, by_lines ? 64 + TAPS - 1 : 64)};
@@ -397,29 +261,47 @@ bool implicit_grad_weight(Call& call, const ConvGeometry& of, T* dw, const T* dy
   const int64_t count = matrices * k * cols;
   if (pieces)
     launch(call, sum_pieces<1, float, StoreFilters<T>>, for_each_of(count),
-           StoreFilters<T>{to, g.taps(), k, g.c, cols, by_lines}, pieces, count,
+           StoreFilters<T>{c.to(), g.taps(), k, g.c, cols, by_lines}, pieces, count,
            plan.k.joined ? 1 : plan.k.splits);
-  if (fold) each(call, g.w_count(), FoldFilters<T, true>{*fold, to, dw});
+}
+
+}  // namespace
+
+template <class T> bool convolve_implicit(Call& call, const Convolution<T>& c) {
+  const int planes = planes_of(c);
+  if (planes == 0 || !aligned16(c.w) || !aligned16(c.y)) return false;
+  if (!c.forward() && !c.grad_weight()) return grad_input(call, c, planes);
+  Convolution<T> own = c;  // or of folded images
+  int64_t x_count = c.g.x_count();
+  Im2ColImages images = images_of(c.g);
+  images.data = c.x;
+  std::optional<ConvFold> fold;
+  if (ConvFold::suits(c.g)) {
+    own.g = fold.emplace(c.g).g;
+    x_count = fold->count();
+    images = images_of(own.g);
+    fold->place(images);
+  }
+  if (!suits(call, own.g) || !fits(images)) return false;
+  if (fold) {
+    T *x = call.scratch<T>(x_count), *w = call.scratch<T>(own.g.w_count());
+    each(call, x_count / ConvFold::PIXEL, FoldImages<T>{*fold, x, c.x});
+    if (c.forward()) each(call, own.g.w_count(), FoldFilters<T, false>{*fold, w, c.w});
+    images.data = own.x = x, own.w = w;
+    if (c.grad_weight()) own.epilogue.c = w;
+  }
+  if (c.forward()) {
+    const auto [a, b] = taken(call, own.x, c.g.n, x_count, own.w, own.g.w_count(), planes);
+    multiply<T>(call, own.g, images, a, b, false, c.epilogue, planes);
+    return true;
+  }
+  grad_weight(call, own, images, x_count, planes);
+  if (fold) each(call, own.g.w_count(), FoldFilters<T, true>{*fold, own.to(), c.to()});
   return true;
 }
 
-template bool implicit_conv2d(Call&, const ConvGeometry&, const float*, const float*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, float*, const float*, const float*,
-                                  Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, float*, const float*, const float*,
-                                   Precision);
-template bool implicit_conv2d(Call&, const ConvGeometry&, const float16*, const float16*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, float16*, const float16*,
-                                  const float16*, Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, float16*, const float16*,
-                                   const float16*, Precision);
-template bool implicit_conv2d(Call&, const ConvGeometry&, const bfloat16*, const bfloat16*,
-                              const Epilogue&, Precision);
-template bool implicit_grad_input(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                  const bfloat16*, Precision);
-template bool implicit_grad_weight(Call&, const ConvGeometry&, bfloat16*, const bfloat16*,
-                                   const bfloat16*, Precision);
+template bool convolve_implicit(Call&, const Convolution<float>&);
+template bool convolve_implicit(Call&, const Convolution<float16>&);
+template bool convolve_implicit(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -1,4 +1,4 @@
-#include "gpu/conv/cudnn.h"
+#include "gpu/conv/methods.h"
 
 #include <algorithm>
 #include <array>
@@ -45,12 +45,6 @@ struct Functions {
                  Descriptor, void*, int wanted, int* found, Tried*, void* workspace, size_t bytes);
 };
 
-// Of a device, kept until the process ends: descriptors are set anew at each call.
-struct Kept {
-  Handle handle = nullptr;
-  Descriptor x = nullptr, y = nullptr, w = nullptr, convolution = nullptr;
-};
-
 // The part of cuDNN's C interface that is used.
 struct Cudnn : VendorLibrary {
   const char* (*text)(int status);
@@ -66,7 +60,10 @@ struct Cudnn : VendorLibrary {
   int (*set_groups)(Descriptor, int);
   int (*set_math)(Descriptor, int);
   Functions functions[3];
-  std::map<int32_t, Kept> devices;
+  // Kept until the process ends: handles of devices, and descriptors, which are set anew at each
+  // call.
+  std::map<int32_t, Handle> handles;
+  Descriptor x = nullptr, y = nullptr, w = nullptr, convolution = nullptr;
   std::map<std::array<int64_t, 20>, Tried> choices;  // by shape, way, type, arithmetic and device
   std::mutex mutex;  // a handle is for one stream, and one thread, at a time
 
@@ -100,28 +97,27 @@ struct Cudnn : VendorLibrary {
     if (status != 0) CDN_FAIL(code, "variant cudnn: %s: %s", what, text(status));
   }
 
-  Kept& kept(int32_t device) {
-    Kept& own = devices[device];
+  Handle handle_of(int32_t device) {
     auto make = [&](void*& one, int (*create)(void**), const char* what) {
       if (!one) check(create(&one), what);
     };
-    make(own.handle, create, "cudnnCreate");
-    make(own.x, create_tensor, "cudnnCreateTensorDescriptor");
-    make(own.y, create_tensor, "cudnnCreateTensorDescriptor");
-    make(own.w, create_filter, "cudnnCreateFilterDescriptor");
-    make(own.convolution, create_convolution, "cudnnCreateConvolutionDescriptor");
-    return own;
+    make(x, create_tensor, "cudnnCreateTensorDescriptor");
+    make(y, create_tensor, "cudnnCreateTensorDescriptor");
+    make(w, create_filter, "cudnnCreateFilterDescriptor");
+    make(convolution, create_convolution, "cudnnCreateConvolutionDescriptor");
+    make(handles[device], create, "cudnnCreate");
+    return handles[device];
   }
 
-  void describe(const Kept& own, const ConvGeometry& g, int type, int sums) const {
+  void describe(const ConvGeometry& g, int type, int sums) const {
     auto i = [](int64_t extent) { return static_cast<int>(extent); };
-    check(set_tensor(own.x, NHWC, type, i(g.n), i(g.c), i(g.h), i(g.w)), "x");
-    check(set_tensor(own.y, NHWC, type, i(g.n), i(g.k), i(g.p), i(g.q)), "y");
-    check(set_filter(own.w, type, NHWC, i(g.k), i(g.group_c()), i(g.r), i(g.s)), "w");
-    check(set_convolution(own.convolution, i(g.pad_h), i(g.pad_w), i(g.stride_h), i(g.stride_w),
+    check(set_tensor(x, NHWC, type, i(g.n), i(g.c), i(g.h), i(g.w)), "x");
+    check(set_tensor(y, NHWC, type, i(g.n), i(g.k), i(g.p), i(g.q)), "y");
+    check(set_filter(w, type, NHWC, i(g.k), i(g.group_c()), i(g.r), i(g.s)), "w");
+    check(set_convolution(convolution, i(g.pad_h), i(g.pad_w), i(g.stride_h), i(g.stride_w),
                           i(g.dilation_h), i(g.dilation_w), CROSS_CORRELATION, sums),
           "cudnnSetConvolution2dDescriptor");
-    check(set_groups(own.convolution, i(g.groups)), "cudnnSetConvolutionGroupCount");
+    check(set_groups(convolution, i(g.groups)), "cudnnSetConvolutionGroupCount");
   }
 };
 
@@ -153,25 +149,27 @@ void check(const ConvGeometry& g, std::initializer_list<const void*> tensors) {
 
 }  // namespace
 
-template <class T>
-void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, const T* a,
-                    const T* b, T* to, Precision precision) {
-  const int way = static_cast<int>(direction);
+template <class T> bool convolve_by_cudnn(Call& call, const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  const int way = static_cast<int>(c.direction);
+  T* const to = c.to();
+  const T *a = c.forward() || c.grad_weight() ? c.x : c.w, *b = c.forward() ? c.w : c.y;
   Cudnn& library = cudnn();
   check(g, {a, b, to});
   std::lock_guard<std::mutex> lock(library.mutex);
-  const Kept& own = library.kept(call.device());
-  library.check(library.set_stream(own.handle, call.stream()), "cudnnSetStream");
-  library.describe(own, g, type_code(T{}), type_code(Compute<T>{}));
-  const Descriptor operands[3][3] = {
-      {own.x, own.w, own.y}, {own.w, own.y, own.x}, {own.x, own.y, own.w}};
+  const Handle handle = library.handle_of(call.device());
+  library.check(library.set_stream(handle, call.stream()), "cudnnSetStream");
+  library.describe(g, type_code(T{}), type_code(Compute<T>{}));
+  const Descriptor operands[3][3] = {{library.x, library.w, library.y},
+                                     {library.w, library.y, library.x},
+                                     {library.x, library.y, library.w}};
   const auto [of_a, of_b, of_result] = operands[way];
   const Functions& functions = library.functions[way];
   auto set_math = [&](int math) {
-    library.check(library.set_math(own.convolution, math), "cudnnSetConvolutionMathType");
+    library.check(library.set_math(library.convolution, math), "cudnnSetConvolutionMathType");
   };
 
-  const bool fast = precision == PRECISION_TF32 || precision == PRECISION_BFLOAT16;
+  const bool fast = c.precision == PRECISION_TF32 || c.precision == PRECISION_BFLOAT16;
   const int math = is_half<T> || (std::is_same_v<T, float> && fast) ? TENSOR_OP_MATH : FMA_MATH;
   std::array<int64_t, 20> key = {way, type_code(T{}), math, call.device()};
   static_assert(sizeof(g) == 16 * sizeof(int64_t));
@@ -184,14 +182,14 @@ void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, 
     Tried tried[MOST_ALGORITHMS];
     int count = 0;
     set_math(math);
-    library.check(functions.list(own.handle, of_a, of_b, own.convolution, of_result,
+    library.check(functions.list(handle, of_a, of_b, library.convolution, of_result,
                                  MOST_ALGORITHMS, &count, tried),
                   "asking for its algorithms");
     size_t room = 0;
     for (const Tried* x = tried; x < tried + count; x++)
       if (x->status == 0 && x->workspace <= MOST_WORKSPACE) room = std::max(room, x->workspace);
     workspace = call.scratch<char>(room);
-    library.check(functions.try_all(own.handle, of_a, a, of_b, b, own.convolution, of_result, to,
+    library.check(functions.try_all(handle, of_a, a, of_b, b, library.convolution, of_result, to,
                                     MOST_ALGORITHMS, &count, tried, workspace, room),
                   "trying its algorithms");
     const Tried* best = tried;  // the fastest comes first
@@ -205,18 +203,20 @@ void cudnn_convolve(Call& call, const ConvGeometry& g, ConvDirection direction, 
   set_math(choice.math);
   const Compute<T> one = 1, zero = 0;
   library.check(
-      functions.compute(own.handle, &one, of_a, a, of_b, b, own.convolution, choice.algorithm,
+      functions.compute(handle, &one, of_a, a, of_b, b, library.convolution, choice.algorithm,
                         workspace, choice.workspace, &zero, of_result, to),
       "cudnnConvolution");
+  if (!c.epilogue.plain()) {
+    Epilogue rest = c.epilogue;  // in place
+    rest.beta = 1;
+    each_run(call, g.y_count(), FinishRuns<Compute<T>, T, T>{{rest, g.k}, nullptr});
+  }
+  return true;
 }
 
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const float*, const float*,
-                             float*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const double*,
-                             const double*, double*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const float16*,
-                             const float16*, float16*, Precision);
-template void cudnn_convolve(Call&, const ConvGeometry&, ConvDirection, const bfloat16*,
-                             const bfloat16*, bfloat16*, Precision);
+template bool convolve_by_cudnn(Call&, const Convolution<float>&);
+template bool convolve_by_cudnn(Call&, const Convolution<double>&);
+template bool convolve_by_cudnn(Call&, const Convolution<float16>&);
+template bool convolve_by_cudnn(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -1,5 +1,4 @@
-#include "gpu/conv/depthwise.h"
-
+#include "gpu/conv/methods.h"
 #include "gpu/conv/sums.h"
 
 namespace cdn {
@@ -266,40 +265,26 @@ template <class F> bool with_shape(const ConvGeometry& g, bool wide, F&& f) {
 
 }  // namespace
 
-template <class T>
-bool DepthwiseKernels<T>::conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                                 const Epilogue& epilogue) {
-  const ConvEnding<T> ending(epilogue);
-  return ending.serves(epilogue) &&
-         with_shape(g, aligned16(x) && aligned16(w) && ending.aligned(),
-                    [&](auto taps, auto stride, auto pack) {
-                      convolve<T, pack, taps, stride, false>(call, g, x, w, ending);
-                    });
+template <class T> bool convolve_depthwise(Call& call, const Convolution<T>& c) {
+  const ConvEnding<T> ending(c.epilogue);
+  const bool aligned = aligned16(c.x) && aligned16(c.w) && aligned16(c.y);
+  if (c.grad_weight())
+    return with_shape(c.g, aligned, [&](auto taps, auto stride, auto pack) {
+      // Sums for all taps must fit into registers.
+      constexpr int MOST = 64 / (taps * taps), W = pack < MOST ? pack : MOST;
+      sum_products<T, W, taps, stride>(call, c.g, c.to(), c.y, c.x);
+    });
+  return ending.serves(c.epilogue) &&
+         with_shape(c.g, aligned && ending.aligned(), [&](auto taps, auto stride, auto pack) {
+           if (c.forward())
+             convolve<T, pack, taps, stride, false>(call, c.g, c.x, c.w, ending);
+           else
+             convolve<T, pack, taps, stride, true>(call, c.g, c.y, c.w, ending);
+         });
 }
 
-template <class T>
-bool DepthwiseKernels<T>::grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy,
-                                     const T* w) {
-  Epilogue plain;
-  plain.c = dx;
-  return with_shape(g, aligned16(dx) && aligned16(dy) && aligned16(w),
-                    [&](auto taps, auto stride, auto pack) {
-                      convolve<T, pack, taps, stride, true>(call, g, dy, w, ConvEnding<T>(plain));
-                    });
-}
-
-template <class T>
-bool DepthwiseKernels<T>::grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
-                                      const T* x) {
-  return with_shape(g, aligned16(dy) && aligned16(x), [&](auto taps, auto stride, auto pack) {
-    // Sums for all taps must fit into registers.
-    constexpr int MOST = 64 / (taps * taps), W = pack < MOST ? pack : MOST;
-    sum_products<T, W, taps, stride>(call, g, dw, dy, x);
-  });
-}
-
-template struct DepthwiseKernels<float>;
-template struct DepthwiseKernels<float16>;
-template struct DepthwiseKernels<bfloat16>;
+template bool convolve_depthwise(Call&, const Convolution<float>&);
+template bool convolve_depthwise(Call&, const Convolution<float16>&);
+template bool convolve_depthwise(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -1,5 +1,4 @@
-#include "gpu/conv/direct.h"
-
+#include "gpu/conv/methods.h"
 #include "gpu/conv/sums.h"
 
 namespace cdn {
@@ -84,6 +83,15 @@ template <class T, int W> struct LargestOfWindow {
   }
 };
 
+// The first `count` of v to its place, at once where packs can be stored.
+template <class T, int W>
+__device__ __forceinline__ void put(T* to, const Pack<T, W>& v, int count, bool packs) {
+  if (packs) *reinterpret_cast<Pack<T, W>*>(to) = v;
+#pragma unroll
+  for (int e = 0; e < W; e++)
+    if (!packs && e < count) to[e] = v.v[e];
+}
+
 // A thread: FILTERS filters at PIXELS pixels; neighbours have the next filters, then pixels. V: of
 // how many numbers reads of the tile are. POOL: pixels are halves of 2 x 2, the other of which the
 // neighbour has; p and q are even, and so is the number of lines.
@@ -154,18 +162,8 @@ __global__ void __launch_bounds__(BLOCK, 2)
         if constexpr (POOL) {
           const LargestOfWindow<T, FILTERS> largest(sums[2 * i], sums[2 * i + 1], bias, lower);
           if (lower) continue;
-          if (ending.packs) {
-            *reinterpret_cast<Pack<T, FILTERS>*>(ending.y + place) = largest.value;
-            if (argument)
-              *reinterpret_cast<Pack<uint8_t, FILTERS>*>(argument + place) = largest.from;
-          } else {
-#pragma unroll
-            for (int e = 0; e < FILTERS; e++) {
-              if (k + e >= a.g.k) break;
-              ending.y[place + e] = largest.value.v[e];
-              if (argument) argument[place + e] = largest.from.v[e];
-            }
-          }
+          put(ending.y + place, largest.value, a.g.k - k, ending.packs);
+          if (argument) put(argument + place, largest.from, a.g.k - k, ending.packs);
         } else if (ending.packs)
           ending.store(sums[i], bias, place);
         else
@@ -276,12 +274,11 @@ void cut(const ConvGeometry& g, int64_t lines, DirectTile* a) {
   a->by_down = Divisor(static_cast<uint32_t>(a->down));
 }
 
+// g: c's, or that of y's gradient, which is then x.
 template <class T, int PIXELS, int FILTERS, int V, bool POOL>
-bool convolve(Call& call, const ConvGeometry& geometry, const DirectFilters& filters, const T* x,
-              const T* w, ConvEnding<T> ending, uint8_t* argument) {
+bool convolve(Call& call, ConvGeometry g, const T* x, const Convolution<T>& c) {
   constexpr int EACH = POOL ? 2 : 1;
   DirectTile a{};
-  ConvGeometry g = geometry;
   g.p -= g.p % EACH, g.q -= g.q % EACH;
   if (!describe(g, FILTERS, &a)) return false;
   a.by_q = Divisor(a.g.q / EACH);
@@ -292,41 +289,28 @@ bool convolve(Call& call, const ConvGeometry& geometry, const DirectFilters& fil
   a.rows *= EACH;
   const int64_t shared = (int64_t{a.depth} * a.ldk + a.input(a.rows)) * 4;
   if (shared > MOST_SHARED) return false;
-  ending.packs = ending.aligned() && g.k % FILTERS == 0 && aligned16(argument);
+  DirectFilters f{static_cast<int>(g.w_count()), static_cast<int>(g.taps()),
+                  static_cast<int>(c.g.c), static_cast<int>(c.g.k), !c.forward()};
+  f.by_c = Divisor(f.c), f.by_taps = Divisor(f.taps);
+  ConvEnding<T> ending(c.epilogue);
+  ending.packs = ending.aligned() && g.k % FILTERS == 0 && aligned16(c.argument);
   const int64_t resident = call.model().shared_per_processor / (shared + 1024),
                 blocks = call.model().processors * (resident < 8 ? resident : 8);
   launch(call, direct_kernel<T, PIXELS, FILTERS, V, POOL>,
-         {grid_for(a.tiles < blocks ? a.tiles : blocks), BLOCK, static_cast<int>(shared)}, a,
-         filters, x, w, ending, argument);
+         {grid_for(a.tiles < blocks ? a.tiles : blocks), BLOCK, static_cast<int>(shared)}, a, f, x,
+         c.w, ending, c.argument);
   return true;
 }
 
-// So little work that no other way has as few steps.
-bool small(const ConvGeometry& g) {
-  constexpr double MULTIPLICATIONS = 4e8;
-  constexpr int64_t WEIGHTS = 8192;
-  return (double)g.y_count() * (double)g.group_depth() < MULTIPLICATIONS && g.w_count() < WEIGHTS;
-}
-
-// Tensor cores take 16-bit numbers faster than all else, once they are put together.
-template <class T> bool pays(const ConvGeometry& g) {
-  return small(g) || (g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256));
-}
-
-template <bool POOL = false, class T>
-bool convolve(Call& call, const ConvGeometry& g, bool turned, const T* x, const T* w,
-              const ConvEnding<T>& ending, uint8_t* argument = nullptr) {
-  if (!ConvExtents::hold(g) || g.w_count() == 0) return false;
-  DirectFilters f{static_cast<int>(g.w_count()), static_cast<int>(g.taps()),
-                  static_cast<int>(turned ? g.k : g.c), static_cast<int>(turned ? g.c : g.k),
-                  turned};
-  f.by_c = Divisor(f.c), f.by_taps = Divisor(f.taps);
+template <bool POOL, class T>
+bool convolve(Call& call, const ConvGeometry& g, const T* x, const Convolution<T>& c) {
+  auto by = [&]<int PIXELS, int FILTERS>() {
+    return g.c % 2 == 0 ? convolve<T, PIXELS, FILTERS, 2, POOL>(call, g, x, c)
+                        : convolve<T, PIXELS, FILTERS, 1, POOL>(call, g, x, c);
+  };
   // Large tiles of a thread reuse more of what they read, small ones are for more threads.
-  if (g.y_count() >= int64_t{1} << 22)
-    return g.c % 2 == 0 ? convolve<T, 8, 8, 2, POOL>(call, g, f, x, w, ending, argument)
-                        : convolve<T, 8, 8, 1, POOL>(call, g, f, x, w, ending, argument);
-  return g.c % 2 == 0 ? convolve<T, 2, 4, 2, POOL>(call, g, f, x, w, ending, argument)
-                      : convolve<T, 2, 4, 1, POOL>(call, g, f, x, w, ending, argument);
+  return g.y_count() >= int64_t{1} << 22 ? by.template operator()<8, 8>()
+                                         : by.template operator()<2, 4>();
 }
 
 template <class T, int TAPS>
@@ -355,44 +339,36 @@ bool sum_products(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T
   return true;
 }
 
+// So little work that no other way has as few steps.
+bool small(const ConvGeometry& g) {
+  constexpr double MULTIPLICATIONS = 4e8;
+  constexpr int64_t WEIGHTS = 8192;
+  return (double)g.y_count() * (double)g.group_depth() < MULTIPLICATIONS && g.w_count() < WEIGHTS;
+}
+
+// Tensor cores take 16-bit numbers faster than all else, once they are put together.
+template <class T> bool pays(const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  return c.named || small(g) ||
+         (c.forward() && g.c <= 8 && g.group_depth() <= (is_half<T> ? 32 : 256)) ||
+         (c.grad_weight() && g.c <= 8 && !is_half<T>);
+}
+
 }  // namespace
 
-template <class T>
-bool DirectKernels<T>::conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                              const Epilogue& epilogue, bool insists) {
-  return (pays<T>(g) || insists) && ConvEnding<T>::serves(epilogue) &&
-         convolve(call, g, false, x, w, ConvEnding<T>(epilogue));
+template <class T> bool convolve_direct(Call& call, const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  if (!pays(c) || !ConvEnding<T>::serves(c.epilogue)) return false;
+  if (c.grad_weight())
+    return g.w_count() <= 4096 ? sum_products<T, 2>(call, g, c.to(), c.y, c.x)
+                               : sum_products<T, 8>(call, g, c.to(), c.y, c.x);
+  if (!c.forward())
+    return g.stride_h == 1 && g.stride_w == 1 && convolve<false>(call, g.turned(), c.y, c);
+  return c.pooled ? convolve<true>(call, g, c.x, c) : convolve<false>(call, g, c.x, c);
 }
 
-template <class T>
-bool DirectKernels<T>::conv2d_pooled(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                                     const Epilogue& epilogue, uint8_t* argument, bool insists) {
-  return (pays<T>(g) || insists) &&
-         convolve<true>(call, g, false, x, w, ConvEnding<T>(epilogue), argument);
-}
-
-template <class T>
-bool DirectKernels<T>::grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                                  bool insists) {
-  if (!(small(g) || insists) || g.stride_h != 1 || g.stride_w != 1) return false;
-  Epilogue plain;
-  plain.c = dx;
-  ConvGeometry back = g;  // dy's convolution
-  back.h = g.p, back.w = g.q, back.c = g.k, back.k = g.c, back.p = g.h, back.q = g.w;
-  back.pad_h = g.r - 1 - g.pad_h, back.pad_w = g.s - 1 - g.pad_w;
-  return convolve(call, back, true, dy, w, ConvEnding<T>(plain));
-}
-
-template <class T>
-bool DirectKernels<T>::grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy,
-                                   const T* x, bool insists) {
-  if (!(small(g) || (g.c <= 8 && !is_half<T>) || insists)) return false;
-  return g.w_count() <= 4096 ? sum_products<T, 2>(call, g, dw, dy, x)
-                             : sum_products<T, 8>(call, g, dw, dy, x);
-}
-
-template struct DirectKernels<float>;
-template struct DirectKernels<float16>;
-template struct DirectKernels<bfloat16>;
+template bool convolve_direct(Call&, const Convolution<float>&);
+template bool convolve_direct(Call&, const Convolution<float16>&);
+template bool convolve_direct(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -1,5 +1,4 @@
-#include "gpu/conv/im2col.h"
-
+#include "gpu/conv/methods.h"
 #include "gpu/conv/sums.h"
 
 namespace cdn {

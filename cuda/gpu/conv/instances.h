@@ -1,7 +1,6 @@
 // multiply_by_wgmma with a convolution's operands. An instance of each type is a file of its own,
 // as they take long to compile.
 #pragma once
-#include "gpu/conv/kernels.h"
 #include "gpu/conv/loader.h"
 
 namespace cdn {
@@ -21,10 +20,7 @@ WgmmaKernel conv_grad_weight_kernel() {
   constexpr int STAGE = WgmmaTile<T, BM, BN, 8, PLANES, SCALED, true, true, TAPS>::STAGE_BYTES,
                 STAGES = ROOM / STAGE < MOST ? ROOM / STAGE : MOST;
   using Tile = WgmmaTile<T, BM, BN, STAGES, PLANES, SCALED, true, true, TAPS>;
-  if constexpr (TAPS > 1)
-    return wgmma_kernel<Tile, ConvGradWeightLineLoader>(false);
-  else
-    return wgmma_kernel<Tile, ConvGradWeightLoader>(false);
+  return wgmma_kernel<Tile, ConvGradWeightLoader>(false);
 }
 template <class T, int PLANES, bool SCALED> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile) {
   if (tile.bn == 192)

@@ -6,9 +6,15 @@
 
 namespace cdn {
 
+// The kernels by their tile: of the forward pass, or, with filters whose channels are contiguous
+// across k, of the input's gradient; and of floats, cut into so many planes.
+template <class T> WgmmaKernel conv_kernel(WgmmaExtent tile, bool b_mn, bool fused);
+template <class T> WgmmaKernel conv_grad_weight_kernel(WgmmaExtent tile);
+WgmmaKernel conv_split_kernel(int planes, WgmmaExtent tile, bool b_mn, bool fused);
+WgmmaKernel conv_split_grad_weight_kernel(int planes, WgmmaExtent tile);
+
 template <class Tile> struct ConvLoader;
 template <class Tile> struct ConvGradWeightLoader;
-template <class Tile> struct ConvGradWeightLineLoader;
 
 #if defined(CDN_HOPPER)
 
@@ -104,37 +110,63 @@ template <class Tile> struct ConvLoader {
   }
 };
 
-struct ExactConvGradWeight {
+// The weights' gradient as it is defined. TAPS: of a line, see below.
+template <int TAPS> struct ExactConvGradWeight {
   const WgmmaWork& w;
   int u, v;
   __device__ __forceinline__ int32_t a_info(int64_t) const { return w.cut.a_info[0]; }
   __device__ __forceinline__ int32_t b_info(int64_t) const { return w.cut.b_info[0]; }
   __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
-    const Im2ColPixel pixel(w.im2col, (uint32_t)k);
-    return fmaf(w.cut.a.data[k * w.m + row], pixel_value(w.cut.b.data, w.im2col, pixel, u, v, col),
-                sum);
+    const Im2ColWalk& walk = w.im2col;
+    const Im2ColPixel pixel(walk, (uint32_t)k);
+    if constexpr (TAPS > 1) {
+      const int q = pixel.column - walk.first_w, p = pixel.row - walk.first_h,
+                lines = walk.pixels / walk.width, width = walk.width - (TAPS - 1),
+                tap = (int)(col % (TAPS * 64)) / 64;
+      const int64_t channel = col / (TAPS * 64) * 64 + col % 64,
+                    own = ((int64_t)pixel.image * lines + p) * width + q;
+      if (q >= width || channel >= walk.channels) return sum;
+      return fmaf(w.cut.a.data[own * w.m + row],
+                  pixel_value(w.cut.b.data, walk, pixel, u, tap, channel), sum);
+    } else {
+      return fmaf(w.cut.a.data[k * w.m + row], pixel_value(w.cut.b.data, walk, pixel, u, v, col),
+                  sum);
+    }
   }
 };
 
 // Of the weights' gradient: a is dy across k, b the pixels that one tap met, for each of which
-// there is a matrix.
+// there is a matrix. Or it is of the three taps of a filter's line at once, with a stride of 1.
+// Then pixels are counted as if lines were two longer: x's follow one another from tap to tap, and
+// the two of dy that are not there are zeros.
 template <class Tile> struct ConvGradWeightLoader {
-  using Exact = ExactConvGradWeight;
+  static constexpr bool LINE = Tile::TAPS > 1;
+  using Exact = ExactConvGradWeight<Tile::TAPS>;
   static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
-    return {w, at.z / w.im2col.taps_w * w.im2col.dilation_h,
-            at.z % w.im2col.taps_w * w.im2col.dilation_w};
+    const Im2ColWalk& walk = w.im2col;
+    if constexpr (LINE) return {w, at.z * walk.dilation_h, 0};
+    return {w, at.z / walk.taps_w * walk.dilation_h, at.z % walk.taps_w * walk.dilation_w};
   }
-  WgmmaOperands maps;
+  WgmmaOperands maps;  // c: with LINE, of a's second plane
   const WgmmaWork& w;
   int rank;
   WgmmaPlace at = {};
 
   __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
   __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
+    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
-      load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, maps.a, landed, at.row, step * 64,
-                                   plane * w.planes_apart_a, false, 0);
+      if constexpr (LINE) {
+#pragma unroll
+        for (int i = 0; i < Tile::BM; i += 64)
+          hopper::load_im2col(a + plane * Tile::A_ELEMENTS + i * 64, plane ? maps.c : maps.a,
+                              landed, at.row + i, pixel.column - w.im2col.first_w,
+                              pixel.row - w.im2col.first_h, pixel.image, 0, 0);
+      } else {
+        load_operand<Tile::BM, true>(a + plane * Tile::A_ELEMENTS, maps.a, landed, at.row,
+                                     step * 64, plane * w.planes_apart_a, false, 0);
+      }
   }
   __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
     const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
@@ -142,62 +174,10 @@ template <class Tile> struct ConvGradWeightLoader {
 #pragma unroll
     for (int plane = 0; plane < Tile::PLANES; plane++)
 #pragma unroll
-      for (int i = 0; i < Tile::BN; i += 64)
-        hopper::load_im2col(b + plane * Tile::B_ELEMENTS + i * 64, maps.b, landed, at.col + i,
-                            pixel.column, pixel.row, pixel.image + plane * w.planes_apart_b, tap.v,
-                            tap.u);
-  }
-};
-
-// The same, of the three taps of a filter's line at once, with a stride of 1. Pixels are counted as
-// if lines were two longer: x's then follow one another from tap to tap, and the two of dy that are
-// not there are zeros.
-struct ExactConvGradWeightLine {
-  const WgmmaWork& w;
-  int u;
-  __device__ __forceinline__ int32_t a_info(int64_t) const { return w.cut.a_info[0]; }
-  __device__ __forceinline__ int32_t b_info(int64_t) const { return w.cut.b_info[0]; }
-  __device__ __forceinline__ float add(float sum, int64_t row, int64_t col, int64_t k) const {
-    const Im2ColWalk& walk = w.im2col;
-    const Im2ColPixel pixel(walk, (uint32_t)k);
-    const int q = pixel.column - walk.first_w, p = pixel.row - walk.first_h,
-              lines = walk.pixels / walk.width;
-    const int64_t channel = col / 192 * 64 + col % 64;
-    if (q >= walk.width - 2 || channel >= walk.channels) return sum;
-    const int64_t own = ((int64_t)pixel.image * lines + p) * (walk.width - 2) + q;
-    return fmaf(w.cut.a.data[own * w.m + row],
-                pixel_value(w.cut.b.data, walk, pixel, u, (int)(col % 192) / 64, channel), sum);
-  }
-};
-
-template <class Tile> struct ConvGradWeightLineLoader {
-  using Exact = ExactConvGradWeightLine;
-  static __device__ __forceinline__ Exact exact(const WgmmaWork& w, const WgmmaPlace& at) {
-    return {w, at.z * w.im2col.dilation_h};
-  }
-  WgmmaOperands maps;  // c: of a's second plane
-  const WgmmaWork& w;
-  int rank;
-  WgmmaPlace at = {};
-
-  __device__ __forceinline__ void start(const WgmmaPlace& place) { at = place; }
-  __device__ __forceinline__ void load_a(typename Tile::T* a, uint64_t* landed, int step) {
-    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
-#pragma unroll
-    for (int plane = 0; plane < Tile::PLANES; plane++)
-#pragma unroll
-      for (int i = 0; i < Tile::BM; i += 64)
-        hopper::load_im2col(a + plane * Tile::A_ELEMENTS + i * 64, plane ? maps.c : maps.a, landed,
-                            at.row + i, pixel.column - w.im2col.first_w,
-                            pixel.row - w.im2col.first_h, pixel.image, 0, 0);
-  }
-  __device__ __forceinline__ void load_b(typename Tile::T* b, uint64_t* landed, int step) {
-    const Im2ColPixel pixel(w.im2col, (uint32_t)step * 64);
-#pragma unroll
-    for (int plane = 0; plane < Tile::PLANES; plane++)
-      hopper::load_im2col(b + plane * Tile::B_ELEMENTS, maps.b, landed, at.col / Tile::TAPS,
-                          pixel.column, pixel.row, pixel.image + plane * w.planes_apart_b, 0,
-                          at.z * w.im2col.dilation_h);
+      for (int i = 0; i < Tile::BN / Tile::TAPS; i += 64)
+        hopper::load_im2col(b + plane * Tile::B_ELEMENTS + i * 64, maps.b, landed,
+                            at.col / Tile::TAPS + i, pixel.column, pixel.row,
+                            pixel.image + plane * w.planes_apart_b, tap.v, tap.u);
   }
 };
 

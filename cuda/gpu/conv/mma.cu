@@ -1,5 +1,6 @@
-#include "gpu/conv/mma.h"
+#include "gpu/conv/methods.h"
 
+#include "gpu/conv/classes.h"
 #include "gpu/conv/mma_loader.h"
 #include "kernel/functions.h"
 
@@ -35,22 +36,18 @@ template <template <class> class Task> const ConvTiles<float>& tiles_of(float, M
   return method == FP32 ? fp32 : tf32;
 }
 
-// Whether a convolution with sums of so many products is for tensor cores, as in gemm.cu, its
-// numbers fit into the loaders', and the channels of its operands are whole packs.
-template <class T>
-bool suits(Call& call, const ConvGeometry& g, Precision precision, int64_t products,
-           const std::pair<const T*, int64_t> (&operands)[2], Method* method) {
+// Whether its sums are for tensor cores, as in gemm.cu, its numbers fit into the loaders', and the
+// channels of its operands are whole packs.
+template <class T> bool suits(Call& call, const Convolution<T>& c, Method method) {
   constexpr int64_t LEAST = 256, MOST = 1 << 30, TAPS = 16, PACK = 16 / sizeof(T);
-  *method = is_half<T>                       ? Method::HALF
-            : precision == PRECISION_FLOAT32 ? Method::FP32
-                                             : Method::TF32;
+  const ConvGeometry& g = c.g;
   for (int64_t count : {g.x_count(), g.y_count(), g.w_count()})
-    if (count < 1 || count > MOST) return false;
-  for (const auto& [data, channels] : operands)
-    if (channels % PACK != 0 || !aligned16(data)) return false;
-  if (*method == Method::FP32 && (products < LEAST || !is_computing_gpu(call))) return false;
-  return (is_half<T> || precision != PRECISION_IEEE) && mma_supported(call) &&
-         ConvExtents::hold(g) && g.r <= TAPS && g.s <= TAPS;
+    if (count > MOST) return false;
+  if (method == Method::FP32 && (c.products() < LEAST || !is_computing_gpu(call))) return false;
+  return (is_half<T> || c.precision != PRECISION_IEEE) && mma_supported(call) &&
+         g.group_c() % PACK == 0 && (c.forward() || g.group_k() % PACK == 0) && aligned16(c.x) &&
+         aligned16(c.w) && aligned16(c.y) && ConvExtents::hold(g) && g.r <= TAPS && g.s <= TAPS &&
+         (c.forward() || c.grad_weight() || has_classes(g));
 }
 
 template <template <class> class Task, class T>
@@ -102,17 +99,6 @@ void convolve(Call& call, Method method, const ConvGeometry& g, const T* x, cons
                        g.group_c(), filters * depth, epilogue, spread);
 }
 
-// Along one axis the pixels of x that lie a stride apart, from `at` on: they meet the same taps,
-// of which `tap` is the first, which is at `first` in y for the first of them.
-struct StrideClass {
-  int64_t tap, taps, places, first;
-  StrideClass(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad)
-      : tap((at + pad) % stride),
-        taps(tap < all ? (all - 1 - tap) / stride + 1 : 0),
-        places(at < extent ? (extent - 1 - at) / stride + 1 : 0),
-        first((at + pad - tap) / stride) {}
-};
-
 // Filters [k, r, s, c] of all groups, at every stride-th tap backwards from `last` on, to [c, taps,
 // k]: W x W of them at a time.
 template <class T> struct TurnFilters {
@@ -140,74 +126,47 @@ template <class T> struct TurnFilters {
   }
 };
 
-}  // namespace
-
-template <class T>
-bool MmaKernels<T>::conv2d(Call& call, const ConvGeometry& g, const T* x, const T* w,
-                           const Epilogue& epilogue, Precision precision) {
-  Method method;
-  const int64_t channels = g.group_c();
-  if (!suits<T>(call, g, precision, g.group_depth(), {{x, channels}, {w, channels}}, &method))
-    return false;
-  convolve(call, method, g, x, w, epilogue);
-  return true;
-}
-
 // A convolution of y's gradient by filters turned round; with a stride, one for each class of
 // pixels.
-template <class T>
-bool MmaKernels<T>::grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* w,
-                               Precision precision) {
-  Method method;
-  constexpr int64_t MOST_STRIDE = 8, W = TurnFilters<T>::W;
+template <class T> void grad_input(Call& call, Method method, const Convolution<T>& c) {
+  constexpr int64_t W = TurnFilters<T>::W;
+  const ConvGeometry& g = c.g;
   const bool strided = g.stride_h != 1 || g.stride_w != 1;
-  if (!suits<T>(call, g, precision, g.taps() * g.group_k(), {{dy, g.group_k()}, {w, g.group_c()}},
-                &method) ||
-      (strided && (g.dilation_h != 1 || g.dilation_w != 1 || g.pad_h < 0 || g.pad_w < 0 ||
-                   g.stride_h > MOST_STRIDE || g.stride_w > MOST_STRIDE)))
-    return false;
-  if (g.stride_h > g.r || g.stride_w > g.s) each(call, g.x_count(), Constant<T>{T(0), dx});
+  if (g.stride_h > g.r || g.stride_w > g.s) each(call, g.x_count(), Constant<T>{T(0), c.to()});
   T* turned = call.scratch<T>(g.w_count());
-  Epilogue plain;
-  plain.c = dx;
-  for (int64_t a = 0; a < g.stride_h; a++)
-    for (int64_t b = 0; b < g.stride_w; b++) {
-      const StrideClass down(a, g.h, g.r, g.stride_h, g.pad_h),
-          across(b, g.w, g.s, g.stride_w, g.pad_w);
-      const int64_t taps = down.taps * across.taps;
-      if (taps * down.places * across.places == 0) continue;
-      const int64_t last = (down.tap + (down.taps - 1) * g.stride_h) * g.s + across.tap +
-                           (across.taps - 1) * g.stride_w;
-      each(call, g.c * g.group_k() * taps / (W * W),
-           TurnFilters<T>{turned, w, g, down.taps, across.taps, last});
-      ConvGeometry own = g;
-      own.h = g.p, own.w = g.q, own.c = g.k, own.k = g.c, own.r = down.taps, own.s = across.taps;
-      own.p = down.places, own.q = across.places, own.stride_h = own.stride_w = 1;
-      own.pad_h = (down.taps - 1) * g.dilation_h - down.first;
-      own.pad_w = (across.taps - 1) * g.dilation_w - across.first;
-      Spread places;
-      if (strided) places = {(int)g.h, (int)g.w, (int)g.stride_h, (int)g.stride_w, (int)a, (int)b};
-      convolve<T>(call, method, own, dy, turned, plain, places);
-    }
+  each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
+    const int64_t last = (rows_of_class(g, a).tap + (own.r - 1) * g.stride_h) * g.s +
+                         columns_of_class(g, b).tap + (own.s - 1) * g.stride_w;
+    each(call, own.w_count() / (W * W), TurnFilters<T>{turned, c.w, g, own.r, own.s, last});
+    Spread places;
+    if (strided) places = {(int)g.h, (int)g.w, (int)g.stride_h, (int)g.stride_w, (int)a, (int)b};
+    convolve<T>(call, method, own.turned(), c.y, turned, c.epilogue, places);
+  });
+}
+
+}  // namespace
+
+template <class T> bool convolve_by_mma(Call& call, const Convolution<T>& c) {
+  const ConvGeometry& g = c.g;
+  const int64_t channels = g.group_c(), filters = g.group_k(), pixels = g.n * g.pixels();
+  const Method method = is_half<T>                         ? Method::HALF
+                        : c.precision == PRECISION_FLOAT32 ? Method::FP32
+                                                           : Method::TF32;
+  if (!suits(call, c, method)) return false;
+  if (c.forward())
+    convolve(call, method, g, c.x, c.w, c.epilogue);
+  else if (!c.grad_weight())
+    grad_input(call, method, c);
+  else
+    multiply<MmaConvGradWeight, T>(
+        call, method, g,
+        {c.to(), {c.y, filters, pixels, false, g.k}, {c.x, g.group_depth(), pixels, false, 0}},
+        filters, channels, c.epilogue);
   return true;
 }
 
-template <class T>
-bool MmaKernels<T>::grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T* x,
-                                Precision precision) {
-  Method method;
-  const int64_t pixels = g.n * g.pixels();
-  if (!suits<T>(call, g, precision, pixels, {{dy, g.group_k()}, {x, g.group_c()}}, &method))
-    return false;
-  multiply<MmaConvGradWeight, T>(
-      call, method, g,
-      {dw, {dy, g.group_k(), pixels, false, g.k}, {x, g.group_depth(), pixels, false, 0}},
-      g.group_k(), g.group_c(), {});
-  return true;
-}
-
-template struct MmaKernels<float>;
-template struct MmaKernels<float16>;
-template struct MmaKernels<bfloat16>;
+template bool convolve_by_mma(Call&, const Convolution<float>&);
+template bool convolve_by_mma(Call&, const Convolution<float16>&);
+template bool convolve_by_mma(Call&, const Convolution<bfloat16>&);
 
 }  // namespace cdn

@@ -2,8 +2,7 @@
 // a filter f and matrices as below it is A' (G f G' . B' d B) A: 16 of them, one at each of 16
 // points, and what follows A' may come after the sum over channels. So there are 16 products, each
 // of tiles by channels and channels by filters. Where pixels are infinite, their tiles are NaN.
-#include "gpu/conv/winograd.h"
-
+#include "gpu/conv/methods.h"
 #include "gpu/conv/sums.h"
 #include "gpu/tile/async_copy.h"
 
@@ -148,41 +147,27 @@ __global__ void __launch_bounds__(BLOCK, 2)
   }
 }
 
-bool convolve(Call& call, const ConvGeometry& g, bool turned, const float* x, const float* w,
-              const Epilogue& epilogue) {
+}  // namespace
+
+bool convolve_by_winograd(Call& call, const Convolution<float>& c) {
+  const ConvGeometry g = c.forward() ? c.g : c.g.turned();
   const int64_t across = ceil_div(g.q, 2), of_image = ceil_div(g.p, 2) * across,
                 tiles = g.n * of_image, blocks = ceil_div(g.k, FILTERS),
                 count = ceil_div(g.c, CHANNELS) * blocks * POINT;
-  if (g.r != 3 || g.s != 3 || g.stride_h != 1 || g.stride_w != 1 || g.dilation_h != 1 ||
-      g.dilation_w != 1 || g.groups != 1 || count * tiles == 0 || !ConvExtents::hold(g) ||
-      tiles > INT32_MAX - TILES || blocks > 65535 || !ConvEnding<float>::serves(epilogue))
+  if (c.grad_weight() || g.r != 3 || g.s != 3 || c.g.stride_h != 1 || c.g.stride_w != 1 ||
+      g.dilation_h != 1 || g.dilation_w != 1 || g.groups != 1 || count * tiles == 0 ||
+      !ConvExtents::hold(g) || tiles > INT32_MAX - TILES || blocks > 65535 ||
+      !ConvEnding<float>::serves(c.epilogue))
     return false;
   float* u = call.scratch<float>(count * POINTS);
-  each(call, count, TransformFilters{u, w, g.c, g.k, blocks, turned});
+  each(call, count, TransformFilters{u, c.w, g.c, g.k, blocks, !c.forward()});
   launch(call, winograd_kernel,
          {{grid_for(ceil_div(tiles, TILES)), static_cast<unsigned>(blocks)}, BLOCK},
          WinogradShape{ConvExtents::of(g), static_cast<int>(across), static_cast<int>(of_image),
                        static_cast<uint32_t>(tiles), Divisor(static_cast<uint32_t>(across)),
                        Divisor(static_cast<uint32_t>(of_image))},
-         x, u, ConvEnding<float>(epilogue));
+         c.forward() ? c.x : c.y, u, ConvEnding<float>(c.epilogue));
   return true;
-}
-
-}  // namespace
-
-bool WinogradKernels::conv2d(Call& call, const ConvGeometry& g, const float* x, const float* w,
-                             const Epilogue& epilogue) {
-  return convolve(call, g, false, x, w, epilogue);
-}
-
-bool WinogradKernels::grad_input(Call& call, const ConvGeometry& g, float* dx, const float* dy,
-                                 const float* w) {
-  ConvGeometry back = g;  // dy's convolution
-  back.h = g.p, back.w = g.q, back.c = g.k, back.k = g.c, back.p = g.h, back.q = g.w;
-  back.pad_h = 2 - g.pad_h, back.pad_w = 2 - g.pad_w;
-  Epilogue plain;
-  plain.c = dx;
-  return convolve(call, back, true, dy, w, plain);
 }
 
 }  // namespace cdn

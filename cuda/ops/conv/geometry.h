@@ -1,7 +1,7 @@
-// The extents of a two-dimensional convolution. Images are [n, h, w, channels] in memory, filters
-// [k, r, s, c / groups]: what is summed lies side by side.
+// What a two-dimensional convolution is asked to be. Images are [n, h, w, channels] in memory,
+// filters [k, r, s, c / groups]: what is summed lies side by side.
 #pragma once
-#include "kernel/drivers.h"
+#include "ops/linalg/matmul.h"
 
 namespace cdn {
 
@@ -26,13 +26,59 @@ struct ConvGeometry {
     return taps() == 1 && stride_h == 1 && stride_w == 1 && pad_h == 0 && pad_w == 0 && p == h &&
            q == w;
   }
+  // With a stride of 1 the convolution of y's gradient, by filters turned round, that gives x's.
+  ConvGeometry turned() const {
+    return {n,
+            p,
+            q,
+            k,
+            c,
+            r,
+            s,
+            h,
+            w,
+            1,
+            1,
+            (r - 1) * dilation_h - pad_h,
+            (s - 1) * dilation_w - pad_w,
+            dilation_h,
+            dilation_w,
+            groups};
+  }
 };
 
 // What is computed from the two others of x, w and y; or from y's gradient.
 enum class ConvDirection { FORWARD, GRAD_INPUT, GRAD_WEIGHT };
+enum ConvMethod { DEFAULT, NAIVE, IM2COL, DEPTHWISE, IMPLICIT, DIRECT, MMA, WINOGRAD, CUDNN };
 
-// As cudeno.h lists them; throws for what is no convolution.
-ConvGeometry read_geometry(const int64_t* numbers);
+struct ConvRequest {
+  ConvGeometry g;
+  Precision precision;
+  ConvMethod method;
+  bool named;  // by the caller: else others may do it
+};
+
+// The operands, without that in question: the result is the epilogue's c. What else the epilogue
+// has is of the forward pass. pooled: of that after ReLU the largest of each 2 x 2 and, unless
+// argument is null, which they are.
+template <class T> struct Convolution : ConvRequest {
+  ConvDirection direction;
+  const T *x = nullptr, *w = nullptr, *y = nullptr;
+  Epilogue epilogue = {};
+  bool pooled = false;
+  uint8_t* argument = nullptr;
+
+  T* to() const { return static_cast<T*>(epilogue.c); }
+  bool forward() const { return direction == ConvDirection::FORWARD; }
+  bool grad_weight() const { return direction == ConvDirection::GRAD_WEIGHT; }
+  int64_t results() const {
+    return forward() ? g.y_count() : grad_weight() ? g.w_count() : g.x_count();
+  }
+  // Of which a result is the sum.
+  int64_t products() const {
+    return forward() ? g.group_depth() : grad_weight() ? g.n * g.pixels() : g.taps() * g.group_k();
+  }
+};
 
 // Where taps of one axis meet the output, seen from a place of the input: taps first, first + step,
 // …, `count` of them, the first at output `at`, each next `back` before it.

@@ -53,16 +53,16 @@ template <class T> struct Col2Im {
   template <int N> CDN_FN void run(int64_t i, int count) const {
     C sum[N] = {};
     const int64_t channels = g.group_c(), depth = g.group_depth(), pixels = g.n * g.pixels();
-    each_pixel_of_run(i, count, g.h, g.w * g.groups, channels,
-                      [&](int64_t n, int64_t h, int64_t place, int64_t c, int at, int length) {
-                        const int64_t column = quotient(place, g.groups),
-                                      group = place - column * g.groups;
-                        each_use(g, h, column, [&](int64_t r, int64_t s, int64_t p, int64_t q) {
-                          const C* from = col + (group * pixels + (n * g.p + p) * g.q + q) * depth +
-                                          (r * g.s + s) * channels + c;
-                          for (int t = 0; t < length; t++) sum[at + t] += from[t];
-                        });
-                      });
+    each_pixel_of_run(
+        i, count, g.h, g.w * g.groups, channels,
+        [&](int64_t n, int64_t h, int64_t place, int64_t c, int at, int length) {
+          const int64_t column = quotient(place, g.groups), group = place - column * g.groups;
+          each_tap<true>(g, h, column, [&](int64_t r, int64_t s, int64_t p, int64_t q) {
+            const C* from = col + (group * pixels + (n * g.p + p) * g.q + q) * depth +
+                            (r * g.s + s) * channels + c;
+            for (int t = 0; t < length; t++) sum[at + t] += from[t];
+          });
+        });
     for (int t = 0; t < count; t++) dx[i + t] = static_cast<T>(sum[t]);
   }
 };

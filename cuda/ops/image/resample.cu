@@ -46,21 +46,16 @@ struct Resize {
   // Outputs read the input in its order, so those that read one element are neighbours: found by
   // bisection.
   template <class Taps> CDN_FN Range32 range(const Taps* taps, int taken, int64_t i, int) const {
-    auto first_with = [&](auto is) {
+    auto first_after = [&](int64_t place) {
       int64_t low = 0, high = out;
       while (low < high) {
-        int64_t middle = low + (high - low) / 2;
-        if (is(static_cast<int64_t>(taps[middle].first)))
-          high = middle;
-        else
-          low = middle + 1;
+        const int64_t middle = low + (high - low) / 2;
+        taps[middle].first > place ? high = middle : low = middle + 1;
       }
       return static_cast<int32_t>(low);
     };
-    int32_t begin = i == 0 ? 0 : first_with([&](int64_t first) { return first + taken > i; });
-    int32_t end = i == in - 1 ? static_cast<int32_t>(out)
-                              : first_with([&](int64_t first) { return first > i; });
-    return {begin, end};
+    return {i == 0 ? 0 : first_after(i - taken),
+            i == in - 1 ? static_cast<int32_t>(out) : first_after(i)};
   }
 };
 

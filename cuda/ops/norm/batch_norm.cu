@@ -43,24 +43,16 @@ template <class T> struct Parameter {
   }
 };
 
-// What the map and its gradient know of a channel. The mean is taken off in two parts: that keeps
-// its digits without a float64 for x.
+// What the map and its gradient know of a channel.
 template <class T> struct Channel {
   using C = Compute<T>;
   const double *mean, *var;
   Parameter<T> weight, bias;
   double eps;
-  struct Known {
-    C high, low, scale, shift;
-    // The mean's second part is nothing beside the digits that 16 bits have.
-    CDN_FN C centred(C x) const { return is_half<T> ? x - high : (x - high) - low; }
-    CDN_FN C operator()(C x) const { return centred(x) * scale + shift; }
-  };
+  using Known = Normal<T>;
   CDN_FN double rstd(int64_t c) const { return fn::rsqrt(var[c] + eps); }
   CDN_FN Known of(int64_t c) const {
-    const C high = static_cast<C>(mean[c]), low = static_cast<C>(mean[c] - high);
-    const double scale = rstd(c) * static_cast<double>(weight.at(c, C(1)));
-    return {high, low, static_cast<C>(scale), bias.at(c, C(0))};
+    return normal<T>(mean[c], rstd(c) * static_cast<double>(weight.at(c, C(1))), bias.at(c, C(0)));
   }
 };
 
@@ -82,12 +74,8 @@ template <class T> struct GradSums : AddingPairs<T>, Channel<T> {
   using typename AddingPairs<T>::Acc;
   double *dweight, *dbias;
   bool relu;
-  CDN_FN Pair<C> operator()(const Known& k, const C (&v)[2]) const {
-    const C g = relu ? ReluGrad{}(v[0], k(v[1])) : v[0];
-    return {g * k.centred(v[1]), g};
-  }
-  CDN_FN Pair<C> operator()(const Known& k, const C (&v)[3]) const {
-    const C g = ReluGrad{}(v[0], v[2]);
+  template <int N> CDN_FN Pair<C> operator()(const Known& k, const C (&v)[N]) const {
+    const C g = N == 3 || relu ? ReluGrad{}(v[0], N == 3 ? v[N - 1] : k(v[1])) : v[0];
     return {g * k.centred(v[1]), g};
   }
   CDN_FN void store(int64_t c, Acc sums) const {
@@ -203,16 +191,17 @@ CDN_API int32_t cdn_batch_norm_sums(uint32_t dweight, uint32_t dbias, uint32_t g
                                     int32_t dtype) {
   return run("cdn_batch_norm_sums", Floats{}, dtype, [&]<class T>(Call& call, T) {
     const ChannelShape s(1, batch, channels, inner);
-    GradSums<T> op;
-    op.dweight = call.out<double>(dweight, "dweight", channels);
-    op.dbias = call.out<double>(dbias, "dbias", channels);
+    double* weight_to = call.out<double>(dweight, "dweight", channels);
+    double* bias_to = call.out<double>(dbias, "dbias", channels);
     if (!g != !y) CDN_FAIL(CDN_BAD_HANDLE, "g and y: either both are 0 or none");
     T* kept = call.optional_out<T>(g, "g", s.n);
     const T *upstream = call.in<T>(dy, "dy", s.n), *from = call.in<T>(x, "x", s.n),
             *result = call.optional<T>(y, "y", s.n);
-    static_cast<Channel<T>&>(op) =
-        channel_of<T>(call, mean, var, weight, bias, parameters, channels, eps);
-    op.relu = relu != 0;
+    const GradSums<T> op{{},
+                         channel_of<T>(call, mean, var, weight, bias, parameters, channels, eps),
+                         weight_to,
+                         bias_to,
+                         relu != 0};
     if (result)
       sum_by_channel(call, s, op, kept, Inputs{upstream, from, result});
     else

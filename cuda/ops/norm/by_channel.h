@@ -34,6 +34,20 @@ template <class T, int N> struct Inputs {
 };
 template <class T, class... Rest> Inputs(const T*, Rest...) -> Inputs<T, 1 + sizeof...(Rest)>;
 
+// (x - mean) * scale + shift. The mean is taken off in two parts: that keeps its digits without a
+// float64 for x. Beside those of 16 bits the second is nothing.
+template <class T> struct Normal {
+  using C = Compute<T>;
+  C high, low, scale, shift;
+  CDN_FN C centred(C x) const { return is_half<T> ? x - high : (x - high) - low; }
+  CDN_FN C operator()(C x) const { return centred(x) * scale + shift; }
+};
+template <class T> CDN_FN Normal<T> normal(double mean, double scale, Compute<T> shift) {
+  using C = Compute<T>;
+  const C high = static_cast<C>(mean);
+  return {high, static_cast<C>(mean - high), static_cast<C>(scale), shift};
+}
+
 // Of each channel, about its first element: so a large mean costs no digits. float64, for the same
 // reason.
 template <class T> struct Statistics : Adding<Moments> {

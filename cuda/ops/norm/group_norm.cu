@@ -52,16 +52,13 @@ template <class T> struct Scaling {
   Sizes s;
   const double *mean, *rstd;
   const T *weight, *bias;
-  struct Known {
-    C high, low, rstd, scale, bias;  // the mean is taken off in two parts: high, low
-    CDN_FN C centred(C x) const { return (x - high) - low; }
+  struct Known : Normal<T> {
+    C rstd;
   };
   CDN_FN Known known(double mean, double rstd, int64_t r) const {
-    const C high = static_cast<C>(mean);
     const int64_t c = s.channel(r);
     const double scale = weight ? rstd * static_cast<double>(wide(weight[c])) : rstd;
-    return {high, static_cast<C>(mean - high), static_cast<C>(rstd), static_cast<C>(scale),
-            bias ? wide(bias[c]) : C(0)};
+    return {normal<T>(mean, scale, bias ? wide(bias[c]) : C(0)), static_cast<C>(rstd)};
   }
   CDN_FN int64_t group(int64_t r) const { return quotient(r, s.each); }
   CDN_FN Known of(int64_t r) const { return known(mean[group(r)], rstd[group(r)], r); }
@@ -70,9 +67,7 @@ template <class T> struct Scaling {
 template <class T> struct GroupNorm : Scaling<T> {
   using C = Compute<T>;
   using typename Scaling<T>::Known;
-  CDN_FN C operator()(const Known& k, const C (&v)[1]) const {
-    return k.centred(v[0]) * k.scale + k.bias;
-  }
+  CDN_FN C operator()(const Known& k, const C (&v)[1]) const { return k(v[0]); }
 };
 
 // For whole_rows, where a group's elements are neighbours.
@@ -187,14 +182,7 @@ CDN_API int32_t cdn_group_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_
     double* row_vars = call.scratch<double>(batch * channels);
     sum_by_channel(call, s.shape(), Statistics<T>{{}, s.shape(), from, row_means, row_vars},
                    nullptr, Inputs{from});
-    GroupMoments group;
-    group.s = s;
-    group.row_mean = row_means;
-    group.row_var = row_vars;
-    group.mean = means;
-    group.rstd = rstds;
-    group.eps = eps;
-    reduce(call, count, s.each, 1, group);
+    reduce(call, count, s.each, 1, GroupMoments{{}, s, row_means, row_vars, means, rstds, eps});
     map_by_channel(call, s.shape(), op, to, Inputs{from});
   });
 }
@@ -207,28 +195,21 @@ CDN_API int32_t cdn_group_norm_grad(uint32_t dx, uint32_t dweight, uint32_t dbia
     Sizes s = sizes_of(batch, channels, groups, pixels, channels_last);
     int64_t count = checked_product("batch, groups", batch, groups);
     int64_t rows = s.n ? batch * channels : 0;
-    ParamGrad<T> parameters;
     T* to = call.optional_out<T>(dx, "dx", s.n);
-    parameters.dweight = call.optional_out<T>(dweight, "dweight", channels);
-    parameters.dbias = call.optional_out<T>(dbias, "dbias", channels);
-    RowSums<T> sums;
-    sums.s = s;
-    const T *upstream = call.in<T>(dy, "dy", s.n), *from = call.in<T>(x, "x", s.n);
-    GroupSums<T> group;
-    group.s = s;
-    sums.weight = group.weight = call.optional<T>(weight, "weight", channels);
-    sums.bias = nullptr;
-    sums.mean = call.in<double>(mean, "mean", count);
-    sums.rstd = call.in<double>(rstd, "rstd", count);
-    parameters.along = group.row_along = sums.along = call.scratch<double>(rows);
-    parameters.sum = group.row_sum = sums.sum = call.scratch<double>(rows);
-    if (s.n) sum_by_channel(call, s.shape(), sums, nullptr, Inputs{upstream, from});
-    if (dweight || dbias) reduce(call, 1, s.n ? batch : 0, channels, parameters);
+    T* weight_to = call.optional_out<T>(dweight, "dweight", channels);
+    T* bias_to = call.optional_out<T>(dbias, "dbias", channels);
+    const Inputs in{call.in<T>(dy, "dy", s.n), call.in<T>(x, "x", s.n)};
+    const Scaling<T> map{s, call.in<double>(mean, "mean", count),
+                         call.in<double>(rstd, "rstd", count),
+                         call.optional<T>(weight, "weight", channels), nullptr};
+    double *along = call.scratch<double>(rows), *sum = call.scratch<double>(rows);
+    if (s.n) sum_by_channel(call, s.shape(), RowSums<T>{{}, map, along, sum}, nullptr, in);
+    if (dweight || dbias)
+      reduce(call, 1, s.n ? batch : 0, channels, ParamGrad<T>{{}, along, sum, weight_to, bias_to});
     if (!to || s.n == 0) return;
-    group.along = call.scratch<double>(count);
-    group.sum = call.scratch<double>(count);
-    reduce(call, count, s.each, 1, group);
-    map_by_channel(call, s.shape(), GroupNormGrad<T>{sums, group.along, group.sum}, to,
-                   Inputs{upstream, from});
+    double *group_along = call.scratch<double>(count), *group_sum = call.scratch<double>(count);
+    reduce(call, count, s.each, 1,
+           GroupSums<T>{{}, s, map.weight, along, sum, group_along, group_sum});
+    map_by_channel(call, s.shape(), GroupNormGrad<T>{map, group_along, group_sum}, to, in);
   });
 }

@@ -11,53 +11,45 @@ using namespace cdn;
 
 namespace {
 
-// What both forward passes have; weight and bias may be null: then they are 1 and 0.
-template <class T, class S> struct Norm : AddingRows<S, double> {
+// Layer norm, or, without MEAN, RMS norm, whose one sum is of squares; weight and bias may be null:
+// then they are 1 and 0.
+template <class T, bool MEAN>
+struct Norm : AddingRows<std::conditional_t<MEAN, Sum<T>, double>, double> {
   using C = Compute<T>;
+  using S = std::conditional_t<MEAN, Sum<T>, double>;
+  static constexpr bool SECOND = MEAN;
   T* y;
   double *mean, *rstd;  // null when no gradient will ask for them
   const T *x, *weight, *bias;
   int64_t cols;
   double eps;
   CDN_FN double average(S sum) const {
-    return static_cast<double>(sum) / static_cast<double>(cols);
+    return MEAN ? static_cast<double>(sum) / static_cast<double>(cols) : 0;
   }
-  CDN_FN double reciprocal_root(double squares) const {
+  CDN_FN double reciprocal_root(S sum, double squares) const {
+    if constexpr (!MEAN) squares = sum;
     return fn::rsqrt(squares / static_cast<double>(cols) + eps);
   }
-  CDN_FN void put(int64_t r, int64_t c, double mean, double rstd) const {
-    C n = centred(x[r * cols + c], mean) * static_cast<C>(rstd);
+  CDN_FN auto load1(int64_t r, int64_t c) const {
+    if constexpr (MEAN) {
+      return wide(x[r * cols + c]);
+    } else {
+      const double value = wide(x[r * cols + c]);
+      return value * value;
+    }
+  }
+  CDN_FN double load2(int64_t r, int64_t c, S sum) const {
+    const double difference = static_cast<double>(wide(x[r * cols + c])) - average(sum);
+    return MEAN ? difference * difference : 0;
+  }
+  CDN_FN void store(int64_t r, int64_t c, S sum, double squares) const {
+    C n = centred(x[r * cols + c], average(sum)) * static_cast<C>(reciprocal_root(sum, squares));
     C scaled = weight ? n * wide(weight[c]) : n;
     y[r * cols + c] = static_cast<T>(bias ? scaled + wide(bias[c]) : scaled);
   }
-};
-
-template <class T> struct LayerNorm : Norm<T, Sum<T>> {
-  static constexpr bool SECOND = true;
-  CDN_FN Compute<T> load1(int64_t r, int64_t c) const { return wide(this->x[r * this->cols + c]); }
-  CDN_FN double load2(int64_t r, int64_t c, Sum<T> sum) const {
-    double difference = static_cast<double>(wide(this->x[r * this->cols + c])) - this->average(sum);
-    return difference * difference;
-  }
-  CDN_FN void store(int64_t r, int64_t c, Sum<T> sum, double squares) const {
-    this->put(r, c, this->average(sum), this->reciprocal_root(squares));
-  }
-  CDN_FN void finish(int64_t r, Sum<T> sum, double squares) const {
-    if (this->mean) this->mean[r] = this->average(sum);
-    if (this->rstd) this->rstd[r] = this->reciprocal_root(squares);
-  }
-};
-
-template <class T> struct RmsNorm : Norm<T, double> {
-  CDN_FN double load1(int64_t r, int64_t c) const {
-    double value = wide(this->x[r * this->cols + c]);
-    return value * value;
-  }
-  CDN_FN void store(int64_t r, int64_t c, double squares, double) const {
-    this->put(r, c, 0, this->reciprocal_root(squares));
-  }
-  CDN_FN void finish(int64_t r, double squares, double) const {
-    if (this->rstd) this->rstd[r] = this->reciprocal_root(squares);
+  CDN_FN void finish(int64_t r, S sum, double squares) const {
+    if (MEAN && mean) mean[r] = average(sum);
+    if (rstd) rstd[r] = reciprocal_root(sum, squares);
   }
 };
 
@@ -103,13 +95,13 @@ template <class T> struct NormParamGrad : Adding<Pair<Sum<T>>> {
   }
 };
 
-template <template <class> class Op>
+template <bool MEAN>
 int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
              uint32_t weight, uint32_t bias, int64_t n_rows, int64_t cols, double eps,
              int32_t dtype) {
   return run(name, Floats{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("rows, cols", n_rows, cols);
-    Op<T> op;
+    Norm<T, MEAN> op;
     op.y = call.out<T>(y, "y", n);
     op.mean = call.optional_out<double>(mean, "mean", n_rows);
     op.rstd = call.optional_out<double>(rstd, "rstd", n_rows);
@@ -127,11 +119,11 @@ int32_t norm(const char* name, uint32_t y, uint32_t mean, uint32_t rstd, uint32_
 CDN_API int32_t cdn_layer_norm(uint32_t y, uint32_t mean, uint32_t rstd, uint32_t x,
                                uint32_t weight, uint32_t bias, int64_t rows, int64_t cols,
                                double eps, int32_t dtype) {
-  return norm<LayerNorm>("cdn_layer_norm", y, mean, rstd, x, weight, bias, rows, cols, eps, dtype);
+  return norm<true>("cdn_layer_norm", y, mean, rstd, x, weight, bias, rows, cols, eps, dtype);
 }
 CDN_API int32_t cdn_rms_norm(uint32_t y, uint32_t rstd, uint32_t x, uint32_t weight, int64_t rows,
                              int64_t cols, double eps, int32_t dtype) {
-  return norm<RmsNorm>("cdn_rms_norm", y, 0, rstd, x, weight, 0, rows, cols, eps, dtype);
+  return norm<false>("cdn_rms_norm", y, 0, rstd, x, weight, 0, rows, cols, eps, dtype);
 }
 
 CDN_API int32_t cdn_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t weight, uint32_t mean,

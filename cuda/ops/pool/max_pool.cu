@@ -1,7 +1,5 @@
 // The largest element of each window, and its gradient. What is kept of the forward pass is which
 // place of its window each result came from, in a byte where windows have few enough places.
-#include "ops/pool/max_pool.h"
-
 #include "kernel/activations.h"
 #include "ops/pool/windows.h"
 

@@ -189,54 +189,45 @@ template <class Op, int K, int S, int PAD, int A, int CH> struct StripOfGradient
   }
 };
 
-// f(kernel, stride, padding, A, CH) with constants for windows that have such kernels; false, and
-// nothing done, for others.
-template <class Op, class F> bool in_strips(const Pool& pool, bool aligned, F f) {
-  if constexpr (Op::STRIPS) {
-    constexpr int W = NEIGHBOURS<typename Op::T>;
-    auto of = [&]<int K, int S, int PAD>() {
-      for (const PoolAxis& axis : {pool.height, pool.width})
-        if (axis.kernel != K || axis.stride != S || axis.padding != PAD || axis.dilation != 1)
-          return false;
-      if (aligned && pool.inner % W == 0)
-        f.template operator()<K, S, PAD, 1, W>();
-      else if (aligned && pool.inner == 1 && pool.width.extent % W == 0 && pool.width.out % W == 0)
-        f.template operator()<K, S, PAD, W, 1>();
-      else
-        f.template operator()<K, S, PAD, 1, 1>();
-      return true;
-    };
-    return of.template operator()<2, 2, 0>() || of.template operator()<3, 2, 1>() ||
-           of.template operator()<3, 1, 1>();
-  }
-  return false;
-}
-
 // The results of op's windows of x, or with GRAD the gradient that op's results give x. Where there
 // are no strips, a thread has as many channels as 16 bytes hold, and one where they do not come in
 // such packs.
 template <bool GRAD, class Op, class X>
 void pooled(Call& call, Pool pool, const Op& op, X* x,
             std::initializer_list<const void*> operands) {
-  const bool aligned = aligned_neighbours(operands);
-  if (in_strips<Op>(pool, aligned, [&]<int K, int S, int PAD, int A, int CH>() {
-        using Strip = std::conditional_t<GRAD, StripOfGradients<Op, K, S, PAD, A, CH>,
-                                         StripOfResults<Op, K, S, PAD, A, CH>>;
-        auto count = [](const PoolAxis& axis) {
-          return GRAD ? ceil_div(axis.extent, S) : int64_t{axis.out};
-        };
-        const Strips strips(pool.outer, count(pool.height), count(pool.width), pool.inner, A, CH);
-        each(call, strips.count, Strip{pool, op, x, strips});
-      }))
-    return;
-  auto by = [&]<int W>() {
-    pool.inner /= W;
+  constexpr int W = NEIGHBOURS<typename Op::T>;
+  const bool aligned = aligned_neighbours(operands), packs = aligned && pool.inner % W == 0,
+             along = aligned && pool.inner == 1 && pool.width.extent % W == 0 &&
+                     pool.width.out % W == 0;
+  auto in_strips = [&]<int K, int S, int PAD>() {
+    for (const PoolAxis& axis : {pool.height, pool.width})
+      if (axis.kernel != K || axis.stride != S || axis.padding != PAD || axis.dilation != 1)
+        return false;
+    auto of = [&]<int A, int CH>() {
+      using Strip = std::conditional_t<GRAD, StripOfGradients<Op, K, S, PAD, A, CH>,
+                                       StripOfResults<Op, K, S, PAD, A, CH>>;
+      auto count = [](const PoolAxis& axis) {
+        return GRAD ? ceil_div(axis.extent, S) : int64_t{axis.out};
+      };
+      const Strips strips(pool.outer, count(pool.height), count(pool.width), pool.inner, A, CH);
+      each(call, strips.count, Strip{pool, op, x, strips});
+    };
+    packs   ? of.template operator()<1, W>()
+    : along ? of.template operator()<W, 1>()
+            : of.template operator()<1, 1>();
+    return true;
+  };
+  if constexpr (Op::STRIPS)
+    if (in_strips.template operator()<2, 2, 0>() || in_strips.template operator()<3, 2, 1>() ||
+        in_strips.template operator()<3, 1, 1>())
+      return;
+  auto by = [&]<int CH>() {
+    pool.inner /= CH;
     pool.x.inner = pool.y.inner = Extent(pool.inner);
-    using Each = std::conditional_t<GRAD, EachGradient<Op, W>, EachResult<Op, W>>;
+    using Each = std::conditional_t<GRAD, EachGradient<Op, CH>, EachResult<Op, CH>>;
     each(call, GRAD ? pool.x_size() : pool.y_size(), Each{pool, op, x});
   };
-  constexpr int W = NEIGHBOURS<typename Op::T>;
-  pool.inner % W == 0 && aligned ? by.template operator()<W>() : by.template operator()<1>();
+  packs ? by.template operator()<W>() : by.template operator()<1>();
 }
 
 }  // namespace pooling
