@@ -95,9 +95,12 @@ export function isChain(module: { readonly prototype: Module }): void {
   chains.add(module.prototype.forward);
 }
 
+/** Whether a module is of such a class, and has the forward() of that. */
+export const isOfChain = (module: Module): boolean => chains.has(module.forward);
+
 function passesOn(module: Module): boolean {
   return passing.get(module.constructor) === module.forward ||
-    chains.has(module.forward) && [...module.namedChildren()].every(([, child]) => passesOn(child));
+    isOfChain(module) && [...module.namedChildren()].every(([, child]) => passesOn(child));
 }
 
 function letGo(x: Tensor): void {

@@ -71,6 +71,7 @@ function runsOf(model: Module, options: SummaryOptions): Map<Module, Run> | unde
   const runs = new Map<Module, Run>();
   const modules = Array.from(model.namedModules(), ([, module]) => module);
   const modes = modules.map(({ training }) => training);
+  const own = modules.map((module) => Object.getOwnPropertyDescriptor(module, "forward"));
   const [first] = model.parameters();
   try {
     for (const module of modules) {
@@ -90,7 +91,8 @@ function runsOf(model: Module, options: SummaryOptions): Map<Module, Run> | unde
   } finally {
     modules.forEach((module, i) => {
       module.training = modes[i]!;
-      delete (module as Partial<Module>).forward;
+      if (own[i]) Object.defineProperty(module, "forward", own[i]);
+      else delete (module as Partial<Module>).forward;
     });
   }
   return runs;

@@ -2,6 +2,7 @@ import { keep, scope } from "../core/scope.ts";
 import { noGrad } from "../core/autograd.ts";
 import { full } from "../create.ts";
 import type { Tensor } from "../tensor.ts";
+import { isOfChain } from "./_fused.ts";
 import { Identity } from "./activations.ts";
 import { BatchNorm2d } from "./batch_norm.ts";
 import { checkModule } from "./_check.ts";
@@ -17,8 +18,8 @@ import { Sequential } from "./sequential.ts";
  * model itself, as to() does, sets it to evaluation mode, and returns it. Optimizers that have its
  * parameters are of no use afterwards. As torch.nn.utils.fusion.fuse_conv_bn_eval.
  *
- * Left as they are: norms without running statistics, and convolutions whose weight is used in
- * several places.
+ * Left as they are: norms without running statistics, convolutions whose weight is used in several
+ * places, and what is in a subclass of Sequential that has a forward() of its own.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";
@@ -34,7 +35,7 @@ export function foldBatchNorm<M extends Module>(model: M): M {
   const uses = (x: Tensor) => before.filter((other) => other === x).length;
   try {
     for (const [, module] of model.namedModules()) {
-      if (!(module instanceof Sequential)) continue;
+      if (!(module instanceof Sequential && isOfChain(module))) continue;
       const entries = module.entries();
       entries.forEach(([name, norm], i) => {
         const conv = entries[i - 1]?.[1];

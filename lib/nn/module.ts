@@ -145,7 +145,8 @@ export abstract class Module {
     const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));
     for (const [name, tensor] of pairs) {
       checkTensor(`loadStateDict: ${name}`, state[name]);
-      const { shape, handle: _alive } = state[name]; // throws for one that was disposed
+      const { shape, format } = state[name];
+      state[name].stored(format); // throws for one that was disposed
       if (!sameShape(shape, tensor.shape)) {
         throw new ShapeError(
           `loadStateDict: ${name} is ${formatShape(shape)}; the module has ${

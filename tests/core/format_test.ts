@@ -253,6 +253,9 @@ cleanTest("format: safetensors hold row-major order and load into any", async ()
       }
     }();
     module.loadStateDict({ x: found! });
+    const before = memory().tensors;
+    module.loadStateDict({ x: last(x) });
+    assertEquals(memory().tensors - before, 1); // what was given, no copy in another format
     assertEquals([module.x.format, module.x.dataSync()], ["channelsLast", x.dataSync()]);
   } finally {
     await Deno.remove(path);

@@ -470,8 +470,16 @@ cleanTest("foldBatchNorm leaves what it cannot fold", () =>
         return super.forward(x).mul(2);
       }
     }
+    // Uses what the convolution gave before its norm, too.
+    class Dense extends Sequential {
+      override forward(x: Tensor): Tensor {
+        const [y, ...others] = this.entries().map(([, module]) => x = module.forward(x));
+        return others.reduce((sum, other) => sum.add(other), y!);
+      }
+    }
     const model = used(
       new Sequential(
+        new Dense(new Conv2d(2, 2, 1), norm()),
         ...[conv, norm(), new ReLU(), conv, norm()], // used twice
         ...[new Conv2d(2, 2, 1), new BatchNorm2d(2, { trackRunningStats: false })],
         ...[new Doubled(2, 2, 1), norm(), new ReLU(), norm()],

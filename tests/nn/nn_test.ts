@@ -334,6 +334,15 @@ test("summary() lists modules, shapes and counts", () => {
   model.dispose();
 });
 
+test("summary() leaves a forward() that is a property of the module", () => {
+  const model = new class extends nn.Module {
+    override forward = (x: Tensor): Tensor => x.mul(2);
+  }();
+  const { forward } = model;
+  model.summary({ inputShape: [1] });
+  assertEquals(model.forward, forward);
+});
+
 test("summary() of an input shape, or an input, tells outputs' shapes, changes nothing", () => {
   const norm = new nn.BatchNorm1d(4);
   const model = new nn.Sequential(new nn.Flatten(), new nn.Linear(6, 4), new nn.ReLU(), norm);

@@ -107,11 +107,11 @@ export function conv2d(
   if (x.rank === 3) return withoutBatch(conv2d(withBatch(x), weight, bias, options));
   const { paddingMode = "zeros" } = options;
   checkChoice(op, "paddingMode", paddingMode, paddingModes);
+  const shapes = shapesOf(op, x, weight, bias, options);
   if (paddingMode !== "zeros") {
     const padded = pad(x, bordersOf(op, x, weight, options), { mode: paddingMode });
     return conv2d(padded, weight, bias, { ...options, padding: 0, paddingMode: "zeros" });
   }
-  const shapes = shapesOf(op, x, weight, bias, options);
   if (maxPool) return convolvedAndPooled(x, weight, bias, shapes);
   const keepsZ = activation && activation !== "relu" && gradEnabled() &&
     inputs.some((input) => input.requiresGrad);

@@ -300,6 +300,14 @@ Deno.test("convolutions say what is wrong with shapes and options", () => {
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 0 }), "stride");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { stride: 2, padding: "same" }), "the stride is [2, 2]");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { padding: -1 }), "padding");
+  const before = memory().tensors; // what is padded is not made first
+  const [x, w, bad] = [
+    zeros([1, 1, 3, 3]),
+    zeros([1, 1, 3, 3]),
+    { paddingMode: "reflect" } as const,
+  ];
+  says(() => conv2d(x, w, null, { ...bad, padding: 1, groups: 2 }), "1 channels");
+  assertEquals(memory().tensors - before, 2);
   // deno-lint-ignore no-sparse-arrays -- that is what is refused
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { padding: [, 1] as never }), "padding is [");
   says(of([1, 3, 5, 5], [4, 3, 3, 3], { maxPool: 2 }), "maxPool is 2", 'activation: "relu"');
