@@ -85,8 +85,8 @@ template <class T> struct GradSums : AddingPairs<T>, Channel<T> {
 };
 
 // dx = weight * rstd * (g - (dbias + n * dweight) / count), with n the normalised x, from dy and x,
-// as g * scale + centred(x) * along + offset; in evaluation, where the statistics do not depend on
-// x, dweight and dbias are null and count for nothing.
+// as g * scale + n * along + offset; in evaluation, where the statistics do not depend on x,
+// dweight and dbias are null and count for nothing.
 template <class T> struct NormalizeGrad : Channel<T> {
   using C = Compute<T>;
   const double *dweight, *dbias;
@@ -94,17 +94,18 @@ template <class T> struct NormalizeGrad : Channel<T> {
   bool relu;
   struct Known {
     typename Channel<T>::Known map;
-    C offset, along;
+    C rstd, along, offset;
   };
   CDN_FN Known of(int64_t c) const {
-    if (!dweight) return {Channel<T>::of(c), C(0), C(0)};
+    const C rstd = static_cast<C>(this->rstd(c));
+    if (!dweight) return {Channel<T>::of(c), rstd, C(0), C(0)};
     const double scale = -this->rstd(c) * static_cast<double>(this->weight.at(c, C(1))) * share;
-    return {Channel<T>::of(c), static_cast<C>(scale * dbias[c]),
-            static_cast<C>(scale * this->rstd(c) * dweight[c])};
+    return {Channel<T>::of(c), rstd, static_cast<C>(scale * dweight[c]),
+            static_cast<C>(scale * dbias[c])};
   }
   CDN_FN C operator()(const Known& k, const C (&v)[2]) const {
     const C g = relu ? ReluGrad{}(v[0], k.map(v[1])) : v[0];
-    const C rest = dweight ? k.map.centred(v[1]) * k.along + k.offset : C(0);
+    const C rest = dweight ? k.map.centred(v[1]) * k.rstd * k.along + k.offset : C(0);
     return g * k.map.scale + rest;
   }
 };
