@@ -126,25 +126,30 @@ template <class T> const T* taps_outside(Call& call, const ConvGeometry& g, cons
   return out;
 }
 
-// ---- As products, of as many images at a time as memory is to be spent on
+// ---- As products, of as many images, or lines of y, at a time as memory is to be spent on
 
-// The images from one on.
+// The images from one on, or some lines of y of one: for these x begins further below.
 struct Part {
   ConvGeometry g;
   int64_t x_first, y_first;  // elements
+  bool whole;
 };
 
-template <class F> void each_part(Call& call, const ConvGeometry& g, int64_t bytes, F&& f) {
+template <class F>
+void each_part(Call& call, const ConvGeometry& g, int64_t bytes, bool by_lines, F&& f) {
   const int64_t most = call.model().capability ? int64_t{256} << 20 : int64_t{8} << 20;
-  const int64_t image = g.pixels() * g.groups * g.group_depth() * bytes;
-  int64_t images = image > 0 && most / image > 1 ? most / image : 1;
+  const int64_t line = g.q * g.groups * g.group_depth() * bytes, image = g.p * line;
+  int64_t images = image > 0 && most / image > 1 ? most / image : 1, lines = g.p;
   if (images > g.n || g.pointwise()) images = g.n;
-  for (int64_t n = 0; n < g.n; n += images) {
-    Part part{g, n * g.h * g.w * g.c, n * g.pixels() * g.k};
-    if (g.n - n < images) images = g.n - n;
-    part.g.n = images;
-    f(part);
-  }
+  if (by_lines && !g.pointwise() && image > most) lines = line < most ? most / line : 1;
+  for (int64_t n = 0; n < g.n; n += images)
+    for (int64_t p = 0; p < g.p; p += lines) {
+      Part part{g, n * g.h * g.w * g.c, (n * g.p + p) * g.q * g.k, images == g.n && lines == g.p};
+      part.g.n = g.n - n < images ? g.n - n : images;
+      part.g.p = g.p - p < lines ? g.p - p : lines;
+      part.g.pad_h -= p * g.stride_h;
+      f(part);
+    }
 }
 
 // Matrices that lie as far apart as the groups.
@@ -181,8 +186,8 @@ void forward(Call& call, const ConvGeometry& g, const T* x, const T* w, const Ep
              Precision precision) {
   using C = Compute<T>;
   T* room = nullptr;
-  each_part(call, g, sizeof(T), [&](const Part& part) {
-    const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth();
+  each_part(call, g, sizeof(T), true, [&](const Part& part) {
+    const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth();
     if (!room) room = room_for_columns<T>(call, part);
     const Columns<T> col = columns_of(call, part.g, x + part.x_first, room);
     const BatchProduct<T> product{
@@ -222,7 +227,7 @@ void grad_input(Call& call, const ConvGeometry& g, T* dx, const T* dy, const T* 
                 Precision precision) {
   using C = Compute<T>;
   C* room = nullptr;
-  each_part(call, g, sizeof(C), [&](const Part& part) {
+  each_part(call, g, sizeof(C), false, [&](const Part& part) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
     auto product = [&](int64_t ld, int64_t apart) {
       return BatchProduct<T>{nullptr, dy + part.y_first,
@@ -250,8 +255,8 @@ void grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T*
   using C = Compute<T>;
   T* room = nullptr;
   C* sums = nullptr;  // of several parts
-  each_part(call, g, sizeof(T), [&](const Part& part) {
-    const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
+  each_part(call, g, sizeof(T), true, [&](const Part& part) {
+    const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth(), filters = g.group_k();
     if (!room) room = room_for_columns<T>(call, part);
     const Columns<T> col = columns_of(call, part.g, x + part.x_first, room);
     const BatchProduct<T> product{nullptr,  dy + part.y_first,
@@ -261,7 +266,7 @@ void grad_weight(Call& call, const ConvGeometry& g, T* dw, const T* dy, const T*
                                   depth,    true,
                                   false,    of_groups(g, filters, col.group, filters * depth)};
     Epilogue out;
-    if (part.g.n == g.n) {
+    if (part.whole) {
       out.c = dw;
       return multiply_fused<T, T>(call, product, out, precision, 0);
     }
