@@ -90,28 +90,34 @@ ConvRequest read_request(const int64_t* geometry, int32_t precision, int32_t var
           named};
 }
 
-// ---- As products, of as many images at a time as memory is to be spent on
+// ---- As products, of as many images, or lines of y, at a time as memory is to be spent on
 
-// The images from one on.
+// The images from one on, or some lines of y of one: for these x begins further below.
 struct Part {
   ConvGeometry g;
   int64_t x_first, y_first;  // elements
+  bool whole;
 };
 
 // f(part, room for its matrix, of R)
-template <class R, class F> void each_part(Call& call, const ConvGeometry& g, F&& f) {
+template <class R, class F>
+void each_part(Call& call, const ConvGeometry& g, bool by_lines, F&& f) {
   const int64_t most = call.model().capability ? int64_t{256} << 20 : int64_t{8} << 20;
-  const int64_t image = g.pixels() * g.groups * g.group_depth() * static_cast<int64_t>(sizeof(R));
-  int64_t images = image > 0 && most / image > 1 ? most / image : 1;
+  const int64_t line = g.q * g.groups * g.group_depth() * static_cast<int64_t>(sizeof(R)),
+                image = g.p * line;
+  int64_t images = image > 0 && most / image > 1 ? most / image : 1, lines = g.p;
   if (images > g.n || g.pointwise()) images = g.n;
+  if (by_lines && !g.pointwise() && image > most) lines = line < most ? most / line : 1;
   R* room =
-      g.pointwise() ? nullptr : call.scratch<R>(g.groups * images * g.pixels() * columns_ld<R>(g));
-  for (int64_t n = 0; n < g.n; n += images) {
-    Part part{g, n * g.h * g.w * g.c, n * g.pixels() * g.k};
-    if (g.n - n < images) images = g.n - n;
-    part.g.n = images;
-    f(part, room);
-  }
+      g.pointwise() ? nullptr : call.scratch<R>(g.groups * images * lines * g.q * columns_ld<R>(g));
+  for (int64_t n = 0; n < g.n; n += images)
+    for (int64_t p = 0; p < g.p; p += lines) {
+      Part part{g, n * g.h * g.w * g.c, (n * g.p + p) * g.q * g.k, images == g.n && lines == g.p};
+      part.g.n = g.n - n < images ? g.n - n : images;
+      part.g.p = g.p - p < lines ? g.p - p : lines;
+      part.g.pad_h -= p * g.stride_h;
+      f(part, room);
+    }
 }
 
 // Matrices that lie as far apart as the groups.
@@ -142,8 +148,8 @@ template <class T> Columns<T> columns_of(Call& call, const ConvGeometry& g, cons
 template <class T> void forward(Call& call, const Convolution<T>& c) {
   using C = Compute<T>;
   const ConvGeometry& g = c.g;
-  each_part<T>(call, g, [&](const Part& part, T* room) {
-    const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth();
+  each_part<T>(call, g, true, [&](const Part& part, T* room) {
+    const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth();
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
     const BatchProduct<T> product{
         nullptr,     col.data, c.w,    rows,
@@ -163,7 +169,7 @@ template <class T> void forward(Call& call, const Convolution<T>& c) {
 template <class T> void grad_input(Call& call, const Convolution<T>& c) {
   using C = Compute<T>;
   const ConvGeometry& g = c.g;
-  each_part<C>(call, g, [&](const Part& part, C* room) {
+  each_part<C>(call, g, false, [&](const Part& part, C* room) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
     auto product = [&](int64_t ld, int64_t apart) {
       return BatchProduct<T>{nullptr, c.y + part.y_first,
@@ -189,8 +195,8 @@ template <class T> void grad_weight(Call& call, const Convolution<T>& c) {
   const ConvGeometry& g = c.g;
   T* const dw = c.to();
   C* sums = nullptr;  // of several parts
-  each_part<T>(call, g, [&](const Part& part, T* room) {
-    const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
+  each_part<T>(call, g, true, [&](const Part& part, T* room) {
+    const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth(), filters = g.group_k();
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
     const BatchProduct<T> product{nullptr,  c.y + part.y_first,
                                   col.data, filters,
@@ -199,7 +205,7 @@ template <class T> void grad_weight(Call& call, const Convolution<T>& c) {
                                   depth,    true,
                                   false,    of_groups(g, filters, col.group, filters * depth)};
     Epilogue out;
-    if (part.g.n == g.n) {
+    if (part.whole) {
       out.c = dw;
       return multiply_fused<T, T>(call, product, out, c.precision, 0);
     }

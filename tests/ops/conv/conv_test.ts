@@ -18,6 +18,7 @@ import {
   ones,
   pad,
   randn,
+  resetPeakMemory,
   type Shape,
   type Tensor,
   tensor,
@@ -180,6 +181,30 @@ for (const { device } of devices()) {
         }
       }
     }
+  });
+
+  cleanTest(`im2col takes lines of images that are large on ${device}`, () => {
+    const options: Conv2dOptions = { padding: [[3, 0], [2, 5]], stride: [2, 1], groups: 2 };
+    const [x, w, bias] = [random(2, 16, 250, 200), random(4, 8, 3, 5), random(4)];
+    x.requiresGrad = w.requiresGrad = true;
+    const of = (variant: string) => {
+      const y = conv2d(x, w, bias, { ...options, variant, activation: "relu" });
+      return [y, ...grad([y], [x, w], { gradOutputs: [y.detach()] })];
+    };
+    const wanted = of("naive");
+    of("im2col").forEach((found, i) => {
+      assert(apart(found, wanted[i]!) <= 1e-5 * wanted[i]!.abs().max().itemSync(), `${i}`);
+    });
+  });
+
+  cleanTest(`im2col's matrix of a large image is not made whole on ${device}`, () => {
+    const [x, w] = [random(1, 4, 2048, 1024), random(1, 4, 7, 7)];
+    resetPeakMemory(device);
+    const before = memory(device).live;
+    const y = conv2d(x, w, null, { padding: 3, variant: "im2col" });
+    const matrix = x.size * 49 * 4; // 1.6 GB
+    assert(memory(device).peak - before < matrix / 2);
+    assert(apart(y, conv2d(x, w, null, { padding: 3, variant: "naive" })) < 1e-3);
   });
 
   // Tensor cores take floats with a scale for each image: what that cannot hold is computed again.
