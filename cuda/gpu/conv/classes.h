@@ -17,18 +17,16 @@ struct StrideClass {
   int64_t at, tap;  // tap: the first that it meets
   Rest taps, places;
   int64_t first;  // where in y that tap of its first pixel is
-  CDN_FN StrideClass(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad)
-      : at(at),
-        tap((at + pad) % stride),
-        taps(tap, all, stride),
-        places(at, extent, stride),
-        first((at + pad - tap) / stride) {}
 };
+CDN_FN StrideClass class_of(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad) {
+  const int64_t tap = (at + pad) % stride;
+  return {at, tap, Rest(tap, all, stride), Rest(at, extent, stride), (at + pad - tap) / stride};
+}
 CDN_FN StrideClass rows_of_class(const ConvGeometry& g, int64_t a) {
-  return {a, g.h, g.r, g.stride_h, g.pad_h};
+  return class_of(a, g.h, g.r, g.stride_h, g.pad_h);
 }
 CDN_FN StrideClass columns_of_class(const ConvGeometry& g, int64_t b) {
-  return {b, g.w, g.s, g.stride_w, g.pad_w};
+  return class_of(b, g.w, g.s, g.stride_w, g.pad_w);
 }
 
 // Whether the pixels form such classes; with a stride of 1 there is one.
