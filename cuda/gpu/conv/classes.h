@@ -14,20 +14,19 @@ struct Rest {
 };
 // One axis of the class of the pixels from `at` on.
 struct StrideClass {
-  int64_t tap;  // the first that it meets
+  int64_t at, tap;  // tap: the first that it meets
   Rest taps, places;
   int64_t first;  // where in y that tap of its first pixel is
-  CDN_FN StrideClass(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad)
-      : tap((at + pad) % stride),
-        taps(tap, all, stride),
-        places(at, extent, stride),
-        first((at + pad - tap) / stride) {}
 };
+CDN_FN StrideClass class_of(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad) {
+  const int64_t tap = (at + pad) % stride;
+  return {at, tap, Rest(tap, all, stride), Rest(at, extent, stride), (at + pad - tap) / stride};
+}
 CDN_FN StrideClass rows_of_class(const ConvGeometry& g, int64_t a) {
-  return {a, g.h, g.r, g.stride_h, g.pad_h};
+  return class_of(a, g.h, g.r, g.stride_h, g.pad_h);
 }
 CDN_FN StrideClass columns_of_class(const ConvGeometry& g, int64_t b) {
-  return {b, g.w, g.s, g.stride_w, g.pad_w};
+  return class_of(b, g.w, g.s, g.stride_w, g.pad_w);
 }
 
 // Whether the pixels form such classes; with a stride of 1 there is one.
@@ -38,7 +37,7 @@ inline bool has_classes(const ConvGeometry& g) {
           g.stride_h <= MOST && g.stride_w <= MOST);
 }
 
-// f(convolution, a, b): of the pixels from line a and column b of x on, if anything is.
+// f(convolution, rows, columns) of those that are not empty.
 template <class F> void each_class(const ConvGeometry& g, F&& f) {
   for (int64_t a = 0; a < g.stride_h; a++)
     for (int64_t b = 0; b < g.stride_w; b++) {
@@ -47,7 +46,7 @@ template <class F> void each_class(const ConvGeometry& g, F&& f) {
       own.r = rows.taps.count, own.h = rows.places.count, own.pad_h = rows.first, own.stride_h = 1;
       own.s = columns.taps.count, own.w = columns.places.count, own.pad_w = columns.first,
       own.stride_w = 1;
-      if (own.taps() * own.h * own.w > 0) f(own, a, b);
+      if (own.taps() * own.h * own.w > 0) f(own, rows, columns);
     }
 }
 

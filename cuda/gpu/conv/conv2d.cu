@@ -200,8 +200,7 @@ template <class T> bool grad_input(Call& call, const Convolution<T>& c, int plan
   each(call, g.w_count(), TakeTaps<T>{g, w, c.w});
   const auto [grads, filters] =
       taken(call, c.y, g.n, g.y_count(), static_cast<const T*>(w), g.w_count(), planes);
-  each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
-    const StrideClass rows = rows_of_class(g, a), columns = columns_of_class(g, b);
+  each_class(g, [&](const ConvGeometry& own, const StrideClass& rows, const StrideClass& columns) {
     const int64_t first = TakeTaps<T>::first(g, rows.taps, columns.taps);
     Epilogue plain = c.epilogue;
     plain.c = parts + PutClasses<T>::first(g, rows.places, columns.places);

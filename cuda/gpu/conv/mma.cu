@@ -134,12 +134,14 @@ template <class T> void grad_input(Call& call, Method method, const Convolution<
   const bool strided = g.stride_h != 1 || g.stride_w != 1;
   if (g.stride_h > g.r || g.stride_w > g.s) each(call, g.x_count(), Constant<T>{T(0), c.to()});
   T* turned = call.scratch<T>(g.w_count());
-  each_class(g, [&](const ConvGeometry& own, int64_t a, int64_t b) {
-    const int64_t last = (rows_of_class(g, a).tap + (own.r - 1) * g.stride_h) * g.s +
-                         columns_of_class(g, b).tap + (own.s - 1) * g.stride_w;
+  each_class(g, [&](const ConvGeometry& own, const StrideClass& rows, const StrideClass& columns) {
+    const int64_t last =
+        (rows.tap + (own.r - 1) * g.stride_h) * g.s + columns.tap + (own.s - 1) * g.stride_w;
     each(call, own.w_count() / (W * W), TurnFilters<T>{turned, c.w, g, own.r, own.s, last});
     Spread places;
-    if (strided) places = {(int)g.h, (int)g.w, (int)g.stride_h, (int)g.stride_w, (int)a, (int)b};
+    if (strided)
+      places = {(int)g.h,        (int)g.w,     (int)g.stride_h,
+                (int)g.stride_w, (int)rows.at, (int)columns.at};
     convolve<T>(call, method, own.turned(), c.y, turned, c.epilogue, places);
   });
 }

@@ -151,10 +151,9 @@ template <class T> void forward(Call& call, const Convolution<T>& c) {
   each_part<T>(call, g, true, [&](const Part& part, T* room) {
     const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth();
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
-    const BatchProduct<T> product{
-        nullptr,     col.data, c.w,    rows,
-        g.group_k(), depth,    col.ld, depth,
-        g.k,         false,    true,   of_groups(g, col.group, g.group_k() * depth, g.group_k())};
+    const Layout groups = of_groups(g, col.group, g.group_k() * depth, g.group_k());
+    const BatchProduct<T> product{nullptr, col.data, c.w, rows,  g.group_k(), depth,
+                                  col.ld,  depth,    g.k, false, true,        groups};
     const Epilogue own = c.epilogue.template moved<T>(part.y_first);
     if (g.groups == 1 || own.plain())
       return multiply_fused<T, T>(call, product, own, c.precision, 0);
@@ -172,12 +171,10 @@ template <class T> void grad_input(Call& call, const Convolution<T>& c) {
   each_part<C>(call, g, false, [&](const Part& part, C* room) {
     const int64_t rows = part.g.n * g.pixels(), depth = g.group_depth(), filters = g.group_k();
     auto product = [&](int64_t ld, int64_t apart) {
-      return BatchProduct<T>{nullptr, c.y + part.y_first,
-                             c.w,     rows,
-                             depth,   filters,
-                             g.k,     depth,
-                             ld,      false,
-                             false,   of_groups(g, filters, filters * depth, apart)};
+      const Layout groups = of_groups(g, filters, filters * depth, apart);
+      return BatchProduct<T>{
+          nullptr, c.y + part.y_first, c.w, rows, depth, filters, g.k, depth, ld, false, false,
+          groups};
     };
     Epilogue out;
     if (g.pointwise()) {
@@ -198,12 +195,10 @@ template <class T> void grad_weight(Call& call, const Convolution<T>& c) {
   each_part<T>(call, g, true, [&](const Part& part, T* room) {
     const int64_t rows = part.g.n * part.g.pixels(), depth = g.group_depth(), filters = g.group_k();
     const Columns<T> col = columns_of(call, part.g, c.x + part.x_first, room);
-    const BatchProduct<T> product{nullptr,  c.y + part.y_first,
-                                  col.data, filters,
-                                  depth,    rows,
-                                  g.k,      col.ld,
-                                  depth,    true,
-                                  false,    of_groups(g, filters, col.group, filters * depth)};
+    const Layout groups = of_groups(g, filters, col.group, filters * depth);
+    const T* dy = c.y + part.y_first;
+    const BatchProduct<T> product{nullptr, dy,     col.data, filters, depth, rows,
+                                  g.k,     col.ld, depth,    true,    false, groups};
     Epilogue out;
     if (part.whole) {
       out.c = dw;

@@ -28,22 +28,11 @@ struct ConvGeometry {
   }
   // With a stride of 1 the convolution of y's gradient, by filters turned round, that gives x's.
   ConvGeometry turned() const {
-    return {n,
-            p,
-            q,
-            k,
-            c,
-            r,
-            s,
-            h,
-            w,
-            1,
-            1,
-            (r - 1) * dilation_h - pad_h,
-            (s - 1) * dilation_w - pad_w,
-            dilation_h,
-            dilation_w,
-            groups};
+    ConvGeometry back = *this;
+    back.h = p, back.w = q, back.c = k, back.p = h, back.q = w, back.k = c;
+    back.pad_h = (r - 1) * dilation_h - pad_h, back.pad_w = (s - 1) * dilation_w - pad_w;
+    back.stride_h = back.stride_w = 1;
+    return back;
   }
 };
 
