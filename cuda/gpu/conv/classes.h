@@ -8,9 +8,11 @@ namespace cdn {
 // Of 0 to all - 1, those that are i modulo the stride, and how many have a smaller rest.
 struct Rest {
   int64_t count, before;
-  CDN_FN Rest(int64_t i, int64_t all, int64_t stride)
-      : count(i < all ? (all - 1 - i) / stride + 1 : 0),
-        before(i * (all / stride) + (i < all % stride ? i : all % stride)) {}
+  CDN_FN Rest(int64_t i, int64_t all, int64_t stride) {
+    const int64_t each = quotient(all, stride), more = all - each * stride;
+    count = each + (i < more);
+    before = i * each + (i < more ? i : more);
+  }
 };
 // One axis of the class of the pixels from `at` on.
 struct StrideClass {
@@ -19,8 +21,8 @@ struct StrideClass {
   int64_t first;  // where in y that tap of its first pixel is
 };
 CDN_FN StrideClass class_of(int64_t at, int64_t extent, int64_t all, int64_t stride, int64_t pad) {
-  const int64_t tap = (at + pad) % stride;
-  return {at, tap, Rest(tap, all, stride), Rest(at, extent, stride), (at + pad - tap) / stride};
+  const int64_t first = quotient(at + pad, stride), tap = at + pad - first * stride;
+  return {at, tap, Rest(tap, all, stride), Rest(at, extent, stride), first};
 }
 CDN_FN StrideClass rows_of_class(const ConvGeometry& g, int64_t a) {
   return class_of(a, g.h, g.r, g.stride_h, g.pad_h);

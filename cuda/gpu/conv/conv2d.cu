@@ -135,8 +135,8 @@ template <class T> struct TakeTaps {
   }
   CDN_FN void operator()(int64_t i) const {
     const int64_t line = quotient(i, g.c), own = quotient(line, g.s), s = line - own * g.s,
-                  k = quotient(own, g.r), r = own - k * g.r, down = r / g.stride_h,
-                  across = s / g.stride_w;
+                  k = quotient(own, g.r), r = own - k * g.r, down = quotient(r, g.stride_h),
+                  across = quotient(s, g.stride_w);
     const Rest rows(r - down * g.stride_h, g.r, g.stride_h),
         columns(s - across * g.stride_w, g.s, g.stride_w);
     const int64_t tap = (k * rows.count + down) * columns.count + across;
