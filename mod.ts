@@ -51,6 +51,7 @@ export * from "./lib/ops/shape/mod.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export * from "./lib/optim/clip_grad.ts";
+export * from "./lib/randperm.ts";
 export * from "./lib/tensor.ts";
 export * from "./lib/train/mod.ts";
 export * from "./lib/types.ts";

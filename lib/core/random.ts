@@ -19,14 +19,17 @@ let seeded = false;
  * ```
  */
 export function manualSeed(n: number): void {
-  if (!Number.isSafeInteger(n) || n < 0) {
-    throw new ArgumentError(
-      `manualSeed: the seed is ${formatValue(n)}; it must be a whole number from 0 up`,
-    );
-  }
+  checkSeed("manualSeed", n);
   seed = BigInt(n);
   drawn = 0n;
   seeded = true;
+}
+
+function checkSeed(op: string, n: number): void {
+  if (Number.isSafeInteger(n) && n >= 0) return;
+  throw new ArgumentError(
+    `${op}: the seed is ${formatValue(n)}; it must be a whole number from 0 up`,
+  );
 }
 
 /** Where Philox blocks are: by seed and offset, and a device's state of those, or null. */
@@ -45,6 +48,13 @@ export function takeRandom(blocks: number): RandomBlocks {
   const offset = drawn;
   drawn += BigInt(blocks);
   return { state: null, seed, offset };
+}
+
+/** The blocks of a seed that an option gives, which leave the process's alone; none without. */
+export function blocksOf(op: string, seed: number | undefined): RandomBlocks | undefined {
+  if (seed === undefined) return undefined;
+  checkSeed(op, seed);
+  return { state: null, seed: BigInt(seed), offset: 0n };
 }
 
 // While random numbers are to come from a device's state: that, and the blocks taken there.
@@ -97,9 +107,15 @@ export function philox(seed: bigint, counter: bigint): [number, number, number, 
   return [w0 >>> 0, w1 >>> 0, w2 >>> 0, w3 >>> 0];
 }
 
-/** A random order of 0..n-1, by Fisher and Yates, from the process's stream of random numbers. */
-export function permutation(n: number): Int32Array<ArrayBuffer> {
-  const { seed, offset } = takeRandom(Math.ceil(n / 4));
+/**
+ * A random order of 0..n-1, by Fisher and Yates, from the process's stream of random numbers or
+ * blocks of its own.
+ */
+export function permutation(
+  n: number,
+  blocks: RandomBlocks = takeRandom(Math.ceil(n / 4)),
+): Int32Array<ArrayBuffer> {
+  const { seed, offset } = blocks;
   const order = Int32Array.from({ length: n }, (_, i) => i);
   let words: readonly number[] = [];
   for (let i = 0; i < n; i++) {
