@@ -1,13 +1,19 @@
 /** Data sets, loaders and file formats of data. */
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
+export * from "./concat.ts";
 export * from "./dataset.ts";
 export * from "./fashion_mnist.ts";
 export * from "./fashion_mnist_files.ts";
 export * from "./idx.ts";
+export * from "./map.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
+export * from "./pad_sequence.ts";
+export * from "./random_split.ts";
 export * from "./splits.ts";
+export * from "./stratified_split.ts";
+export * from "./subset.ts";
 export * from "./transformed_dataset.ts";
 /** Random changes to batches of images, on the device; named as torchvision's. */
 export * as transforms from "./transforms/mod.ts";
