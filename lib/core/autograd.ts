@@ -47,6 +47,11 @@ export function withRecording<T>(on: boolean, fn: () => T): T {
   }
 }
 
+/** How many operations were recorded so far: the order of the next one. */
+export function recordedSteps(): number {
+  return steps;
+}
+
 /** Records how `out` was made, when any input needs a gradient. Returns `out`. */
 export function record<T extends Differentiable>(
   out: T,

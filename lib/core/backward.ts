@@ -1,6 +1,6 @@
 import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
-import { record, withRecording } from "./autograd.ts";
+import { gradEnabled, record, withRecording } from "./autograd.ts";
 import type { BackwardOptions, Differentiable, Gate, Node, Step } from "./node.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, syncScope } from "./scope.ts";
@@ -109,8 +109,8 @@ export function grad<T extends Differentiable>(
 /**
  * For the backward closure of an operation whose gradient is one native call: the gradients of its
  * inputs by way of `fn`, the same operation written with differentiable ones, so that they are
- * recorded. To be used when gradEnabled(). An operation of several outputs has a gradient for each,
- * undefined for one that was not used.
+ * recorded when gradEnabled(); otherwise what `fn` records is used up. An operation of several
+ * outputs has a gradient for each, undefined for one that was not used.
  */
 export function throughOps<T extends Differentiable>(
   fn: (...inputs: T[]) => T | readonly T[],
@@ -118,9 +118,11 @@ export function throughOps<T extends Differentiable>(
   ...gradients: (T | undefined)[]
 ): (T | null)[] {
   const wanted = new Set<Differentiable>(inputs.filter((input) => input.requiresGrad));
-  const pass = new Pass({ createGraph: true }, wanted, true);
-  const outputs = [fn(...inputs)].flat() as T[];
-  pass.walk(outputs.flatMap((out, i) => gradients[i] ? [[out, gradients[i]]] : []));
+  const pass = new Pass({ createGraph: gradEnabled() }, wanted, true);
+  const outputs = [withRecording(true, () => fn(...inputs))].flat() as T[];
+  // Aliases, as a pass frees the gradients that it has used up.
+  const seeds = pass.create ? gradients : gradients.map((gradient) => gradient?.alias());
+  pass.walk(outputs.flatMap((out, i) => seeds[i] ? [[out, seeds[i]]] : []));
   return inputs.map((input) => {
     const found = wanted.delete(input) ? pass.take(input) : undefined; // once, if it is there twice
     return (found ?? null) as T | null;

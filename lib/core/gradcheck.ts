@@ -37,28 +37,39 @@ export function gradcheck<T extends Differentiable>(
   inputs: readonly T[],
   options: GradcheckOptions = {},
 ): boolean {
-  checkOptions("gradcheck", options, ["eps", "atol", "rtol"]);
-  const { eps = 1e-6, atol = 1e-7, rtol = 1e-5 } = options;
-  for (const [name, value] of Object.entries({ eps, atol, rtol })) {
-    checkNumber("gradcheck", name, value, 0);
-  }
   checkFunction("gradcheck", "fn", fn);
   checkList("gradcheck", "inputs", inputs, isTensor, "an array of tensors");
-  if (inputs.some((x) => x.dtype !== "float64")) {
+  return checkGradients("gradcheck", fn, inputs, options, (which) => `input ${which}`);
+}
+
+/** {@linkcode gradcheck} for an operation, of inputs that have names. */
+export function checkGradients<T extends Differentiable>(
+  op: string,
+  fn: (...inputs: T[]) => T,
+  inputs: readonly T[],
+  options: GradcheckOptions,
+  nameOf: (which: number) => string,
+): true {
+  checkOptions(op, options, ["eps", "atol", "rtol"]);
+  const { eps = 1e-6, atol = 1e-7, rtol = 1e-5 } = options;
+  for (const [name, value] of Object.entries({ eps, atol, rtol })) checkNumber(op, name, value, 0);
+  const short = inputs.findIndex((x) => x.dtype !== "float64");
+  if (short >= 0) {
     throw new DTypeError(
-      "gradcheck: inputs must be float64; float32 is too coarse for differences",
+      `${op}: ${nameOf(short)} is ${inputs[short]!.dtype}; it must be float64, as others are too ` +
+        "coarse for differences",
     );
   }
   inputs.forEach((input, which) => {
     if (!input.requiresGrad) return;
-    const analytic = scope(() => analyticJacobian(fn, inputs, input));
+    const analytic = scope(() => analyticJacobian(op, fn, inputs, input));
     for (let i = 0; i < input.size; i++) {
       const numeric = scope(() => numericColumn(fn, inputs, input, i, eps));
       numeric.forEach((wanted, j) => {
         const found = analytic[j]![i]!;
         if (!(Math.abs(found - wanted) <= atol + rtol * Math.abs(wanted))) {
           throw new GradientError(
-            `gradcheck: the derivative of output ${j} by element ${i} of input ${which} is ` +
+            `${op}: the derivative of output ${j} by element ${i} of ${nameOf(which)} is ` +
               `${found}; differences give ${wanted}`,
           );
         }
@@ -70,12 +81,13 @@ export function gradcheck<T extends Differentiable>(
 
 // Row j: the derivatives of output j.
 function analyticJacobian<T extends Differentiable>(
+  op: string,
   fn: (...inputs: T[]) => T,
   inputs: readonly T[],
   input: T,
 ): ArrayLike<number>[] {
   const y = fn(...inputs);
-  if (!isTensor(y)) refuse("gradcheck", "what fn returns", y, "a tensor");
+  if (!isTensor(y)) refuse(op, "what fn returns", y, "a tensor");
   const rows: ArrayLike<number>[] = [];
   for (let j = 0; j < y.size; j++) {
     const kept = inputs.map((x) => x.grad);

@@ -11,6 +11,8 @@ export {
   synchronize,
 } from "./backend.ts";
 export { grad, type GradOptions } from "./backward.ts";
+export { checkpoint } from "./checkpoint.ts";
+export { customGradient, type CustomGradientStep, type ListOf } from "./custom_gradient.ts";
 export { deviceTime, type DeviceTimeOptions } from "./device_time.ts";
 export type { DataOf, DType } from "./dtype.ts";
 export { gradcheck, type GradcheckOptions } from "./gradcheck.ts";

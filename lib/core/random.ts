@@ -58,7 +58,8 @@ export function blocksOf(op: string, seed: number | undefined): RandomBlocks | u
 }
 
 // While random numbers are to come from a device's state: that, and the blocks taken there.
-let held: { state: Argument; taken: bigint } | null = null;
+type Held = { state: Argument; taken: bigint };
+let held: Held | null = null;
 
 /** The same for a kernel. */
 export function drawRandom(blocks: number): RandomBlocks {
@@ -82,6 +83,27 @@ export function withRandomState(state: Argument, fn: () => void): bigint {
     held = before;
   }
   return own.taken;
+}
+
+/** Where random numbers come from next. */
+export type RandomPlace = Readonly<{ seed: bigint; drawn: bigint; held: Held | null }>;
+
+/** Where they come from now. */
+export function randomPlace(): RandomPlace {
+  takeRandom(0); // draws the seed, if none was given
+  return { seed, drawn, held: held && { ...held } };
+}
+
+/** Runs `fn` with the random numbers that come from there; afterwards they go on as before. */
+export function withRandomFrom<T>(place: RandomPlace, fn: () => T): T {
+  const before = { seed, drawn, held };
+  ({ seed, drawn } = place);
+  held = place.held && { ...place.held };
+  try {
+    return fn();
+  } finally {
+    ({ seed, drawn, held } = before);
+  }
 }
 
 // The high and low halves of the product of two 32-bit words.

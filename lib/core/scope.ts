@@ -91,7 +91,8 @@ function move(tensor: Owned, to: Scope | undefined): void {
 const flow = new AsyncLocalStorage<Scope>();
 let current: Scope | undefined;
 
-function innermost(): Scope | undefined {
+/** The scope that a new tensor belongs to, if there is one. */
+export function innermost(): Scope | undefined {
   return current ?? openOf(flow.getStore());
 }
 

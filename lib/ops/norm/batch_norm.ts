@@ -1,5 +1,6 @@
 import { record } from "../../core/autograd.ts";
 import { checkChoice, checkOptions } from "../../core/options.ts";
+import { repeating } from "../../core/repeat.ts";
 import { formatShape, sizeOf } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -107,7 +108,7 @@ export function batchNorm(x: Tensor, options: BatchNormOptions = {}): Tensor {
     return normalized({ x, ...sizes, own, mean: mean!, variance: variance! });
   }
   const { mean, variance } = statisticsOf(x, sizes);
-  if (running && training) {
+  if (running && training && !repeating()) {
     update(running, options.numBatchesTracked ?? null, { mean, variance }, batch * inner, momentum);
   }
   return normalized({ x, ...sizes, own, mean, variance });
