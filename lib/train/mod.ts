@@ -1,3 +1,5 @@
 export * from "./callbacks.ts";
 export type * from "./history.ts";
 export * from "./trainer.ts";
+/** Measures of predictions, for a Trainer and by themselves. */
+export * as metrics from "./metrics/mod.ts";
