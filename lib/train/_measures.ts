@@ -46,11 +46,13 @@ function nameOf(metric: MetricOption, i: number): string {
 
 /** A function's mean over samples, or over the elements it gives. */
 class MeanOf {
+  readonly name: string;
   readonly #fn: (prediction: Tensor, target: Tensor) => Tensor;
   readonly #sum = new Sum();
   #counted = 0;
 
-  constructor(readonly name: string, fn: (prediction: Tensor, target: Tensor) => Tensor) {
+  constructor(name: string, fn: (prediction: Tensor, target: Tensor) => Tensor) {
+    this.name = name;
     this.#fn = fn;
   }
 

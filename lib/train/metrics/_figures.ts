@@ -22,7 +22,7 @@ const averages: Record<Average, true> = {
   none: true,
 };
 /** A part of a whole; 0 of nothing. */
-export const share = (part: number, whole: number) => whole === 0 ? 0 : part / whole;
+export const share = (part: number, whole: number): number => whole === 0 ? 0 : part / whole;
 const total = (x: readonly number[]) => x.reduce((a, b) => a + b, 0);
 
 function averaged(figure: Figure, average: Average, read: Numbers): number | number[] {

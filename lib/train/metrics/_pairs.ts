@@ -18,8 +18,15 @@ export function checkPairs(op: string, prediction: Tensor, target: Tensor): void
 /** What update() is given. */
 export type Batch = readonly [Tensor, Tensor, (Tensor | undefined)?];
 
+/** Values of one shape, as float64. */
+export interface Paired {
+  x: Tensor;
+  y: Tensor;
+  counts: Tensor;
+}
+
 /** Prediction, target and what each counts, as float64 of one shape. */
-export function paired(op: string, [prediction, target, weight]: Batch) {
+export function paired(op: string, [prediction, target, weight]: Batch): Paired {
   checkPairs(op, prediction, target);
   const { shape } = prediction;
   const [x, y] = [prediction, target].map((x) => reshape(cast(x, "float64"), shape));

@@ -5,6 +5,7 @@ import { cumsum } from "../../ops/reduce/cumsum.ts";
 import { indexSelect } from "../../ops/index/index_select.ts";
 import { sort } from "../../ops/index/sort.ts";
 import { cast } from "../../ops/elementwise/_cast.ts";
+import type { Tensor } from "../../tensor.ts";
 import { binaryOf } from "./_binary.ts";
 import type { Metric, MetricOptions } from "./metric.ts";
 import { accumulator } from "./_accumulator.ts";
@@ -34,7 +35,7 @@ export function rocAuc(options: MetricOptions = {}): Metric<number> {
       state.push("no", where(wanted, 0, counts));
       state.addSum("counted", counts);
     },
-    more(state) {
+    more(state): Record<string, Tensor> {
       const all = state.rows("scores");
       if (!all) return {};
       const { values, indices } = sort(all, { descending: true });
