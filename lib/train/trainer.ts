@@ -25,8 +25,8 @@ import type * as metrics from "./metrics/mod.ts";
 import { checkStepOptions, stepOptions, Stepper } from "./_stepper.ts";
 
 /**
- * A metric that trainers know by name: `"accuracy"`, the share of right answers among those that
- * count.
+ * A metric that trainers know by name: one of `metrics`, with its defaults, or `"accuracy"`, the
+ * share of right answers among those that count.
  *
  * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest
  * class, against a class number, where that is not its ignoreIndex, or against the highest of the
