@@ -91,7 +91,16 @@ const present = (...paths: string[]) => paths.filter(exists);
 const code = present("mod.ts", "lib", "examples", "tests", "bench", ".ci");
 
 // With what mod.ts names as namespaces, which it does not look into by itself.
-const parts = ["nn", "optim", "optim/schedule", "data", "data/transforms", "io", "models"];
+const parts = [
+  "nn",
+  "optim",
+  "optim/schedule",
+  "data",
+  "data/transforms",
+  "io",
+  "models",
+  "train/metrics",
+];
 const modules = ["mod.ts", "lib/nn/init.ts", ...parts.map((part) => `lib/${part}/mod.ts`)];
 const [asan, tsan] = Deno.args;
 const table = "tests/ops/ops_test.ts"; // as long as all others together

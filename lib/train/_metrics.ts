@@ -12,7 +12,9 @@ import { argmax } from "../ops/reduce/argmax.ts";
 import { sum } from "../ops/reduce/sum.ts";
 import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
-import type { MetricName } from "./trainer.ts";
+import { classAxis } from "./metrics/_classes.ts";
+import type { MetricResults } from "./history.ts";
+import type { Measures } from "./_measures.ts";
 
 /**
  * A sum of numbers of the host and of the device; those stay there, so that adding to it waits for
@@ -64,7 +66,7 @@ function judged(
     const yes = gt(cast(target.reshape(output.shape), output.dtype), 0.5);
     return { right: eq(gt(output, threshold), yes), counted: output.size };
   }
-  axis ??= classAxis(output.shape, target.shape);
+  axis ??= classAxis("accuracy", output.shape, target.shape);
   const found = argmax(output, axis);
   if (sameShape(output.shape, target.shape)) {
     return { right: eq(found, argmax(target, axis)), counted: found.size };
@@ -85,21 +87,6 @@ function isBinary(output: Shape, target: Shape): boolean {
   return single && sameShape(bare(output), bare(target));
 }
 
-function classAxis(output: Shape, target: Shape): number {
-  const last = output.length - 1;
-  if (last > 0 && sameShape(output, target)) return 1;
-  const axis = [1, last].find((axis) =>
-    axis <= last && sameShape(output.filter((_, d) => d !== axis), target)
-  );
-  if (axis !== undefined) return axis;
-  throw new ShapeError(
-    `accuracy: the output is ${formatShape(output)}, the target ${
-      formatShape(target)
-    }; wanted are ` +
-      "[n, classes, …] or [n, …, classes] and class numbers [n, …], or two of one shape",
-  );
-}
-
 /** A batch's loss and what it is of. */
 export interface Measured {
   loss: Tensor;
@@ -117,18 +104,20 @@ function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
   return where(eq(counted, 0), 0, mul(mean, counted));
 }
 
-/** The running mean loss and accuracy over some batches. */
+/** The running mean loss and metrics over some batches. */
 export class Meter {
   readonly #accuracy: boolean;
+  readonly #measures: Measures;
   readonly #loss = new Sum();
   readonly #divisor = new Sum();
   readonly #right = new Sum();
   #counted = new Sum(); // may be the divisor itself
   #summed = false;
 
-  /** Measures the loss, and the metrics named. */
-  constructor(metrics: readonly MetricName[]) {
-    this.#accuracy = metrics.includes("accuracy");
+  /** Measures the loss, and with it other things. */
+  constructor(measures: Measures) {
+    this.#accuracy = measures.accuracy;
+    this.#measures = measures;
   }
 
   /** Adds a batch of so many samples. */
@@ -148,6 +137,7 @@ export class Meter {
         if (divisor === null) this.#summed = true;
         else this.#divisor.add(divisor);
         this.#loss.add(losses ?? total(loss, divisor));
+        this.#measures.update(output, target, samples);
         if (!found) return;
         this.#right.add(found.right);
         if (found.counted === divisor) this.#counted = this.#divisor;
@@ -163,8 +153,15 @@ export class Meter {
     return { loss, accuracy: await this.#right.read() / await this.#counted.read() };
   }
 
+  /** The metrics that are no running means, if there are any; waits for the device. */
+  async metrics(): Promise<{ metrics?: MetricResults }> {
+    const metrics = await this.#measures.compute();
+    return metrics ? { metrics } : {};
+  }
+
   /** Frees the sums. */
   dispose(): void {
+    this.#measures.dispose();
     for (const part of [this.#loss, this.#divisor, this.#right, this.#counted]) part.dispose();
   }
 

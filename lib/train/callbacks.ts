@@ -105,6 +105,11 @@ function fields(state: Partial<EpochResult>): ProgressFields {
   if (state.accuracy !== undefined) shown["accuracy"] = percent(state.accuracy);
   if (state.valLoss !== undefined) shown["val loss"] = state.valLoss;
   if (state.valAccuracy !== undefined) shown["val accuracy"] = percent(state.valAccuracy);
+  for (const [prefix, metrics] of [["", state.metrics], ["val ", state.valMetrics]] as const) {
+    for (const [name, value] of Object.entries(metrics ?? {})) {
+      if (typeof value === "number") shown[prefix + name] = value;
+    }
+  }
   if (state.lr !== undefined) shown["lr"] = state.lr;
   return shown;
 }

@@ -17,13 +17,16 @@ import { noted } from "../ops/loss/_loss.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Callback, ProgressBar } from "./callbacks.ts";
-import type { EpochResult, History } from "./history.ts";
+import type { EpochResult, History, MetricResults } from "./history.ts";
+import { checkMetrics, Measures } from "./_measures.ts";
 import { type Measured, Meter } from "./_metrics.ts";
+import type { Metric } from "./metrics/metric.ts";
+import type * as metrics from "./metrics/mod.ts";
 import { checkStepOptions, stepOptions, Stepper } from "./_stepper.ts";
 
 /**
- * A metric that trainers know by name: `"accuracy"`, the share of right answers among those that
- * count.
+ * A metric that trainers know by name: one of `metrics`, with its defaults, or `"accuracy"`, the
+ * share of right answers among those that count.
  *
  * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest
  * class, against a class number, where that is not its ignoreIndex, or against the highest of the
@@ -34,7 +37,18 @@ import { checkStepOptions, stepOptions, Stepper } from "./_stepper.ts";
  * of that shape; and each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss
  * that was scaled, or has a penalty added, is still the loss that it was.
  */
-export type MetricName = "accuracy";
+export type MetricName = "accuracy" | keyof typeof metrics;
+
+/**
+ * What a {@linkcode Trainer} measures: a name, for `"accuracy"` as {@linkcode MetricName} says and
+ * else for one of `metrics` with its defaults; a metric of that namespace, or of one's own; or a
+ * function of outputs and targets, of whose results [], [n] or of any shape the mean is taken ([]
+ * counts as a mean over the batch), under the function's name.
+ */
+export type MetricOption =
+  | MetricName
+  | Metric
+  | ((prediction: Tensor, target: Tensor) => Tensor);
 
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
 export interface StepOptions {
@@ -76,9 +90,11 @@ export interface TrainerOptions extends StepOptions {
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
   autocast?: AutocastDType | undefined;
   /**
-   * What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is.
+   * What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is;
+   * the others get the model's output and the target, and are in `metrics` and `valMetrics` of the
+   * history, by name.
    */
-  metrics?: readonly MetricName[] | undefined;
+  metrics?: readonly MetricOption[] | undefined;
 }
 
 /** Options of {@linkcode Trainer.fit}. */
@@ -107,6 +123,8 @@ export interface Evaluation {
   loss: number;
   /** The share of right answers, when asked for. */
   accuracy?: number | undefined;
+  /** The other metrics, when asked for. */
+  metrics?: MetricResults | undefined;
 }
 
 // How long the training loop may keep the event loop waiting.
@@ -143,7 +161,7 @@ export class Trainer {
     checkModule("Trainer", "model", model);
     this.#loss = lossOf(options.loss);
     checkStepOptions(options);
-    checkList("Trainer", "metrics", options.metrics ?? [], (x) => x === "accuracy", '["accuracy"]');
+    checkMetrics(options.metrics ?? []);
     this.model = model;
     this.#options = options;
   }
@@ -173,9 +191,10 @@ export class Trainer {
         for (const callback of callbacks) await callback.onEpochBegin?.(state);
         const result: EpochResult = await this.#epoch(loader, state, callbacks);
         if (validation) {
-          const { loss, accuracy } = await this.#validate(validation);
+          const { loss, accuracy, metrics } = await this.#validate(validation);
           result.valLoss = loss;
           if (accuracy !== undefined) result.valAccuracy = accuracy;
+          if (metrics) result.valMetrics = metrics;
         }
         const { schedule, scheduleEvery = "epoch" } = this.#options;
         if (scheduleEvery === "epoch") schedule?.step(result.valLoss ?? result.loss);
@@ -195,7 +214,7 @@ export class Trainer {
     callbacks: readonly Callback[],
   ): Promise<EpochResult> {
     this.model.train();
-    using meter = new Meter(this.#options.metrics ?? []);
+    using meter = new Meter(new Measures(this.#options.metrics ?? []));
     const { optimizer } = this.#options;
     using stepper = new Stepper(
       { ...this.#options, optimizer: optimizer! },
@@ -216,7 +235,8 @@ export class Trainer {
     const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
     const seconds = (performance.now() - start) / 1000;
     for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
-    return { epoch: state.epoch, ...means, seconds, samplesPerSecond: done / seconds };
+    const metrics = await meter.metrics();
+    return { epoch: state.epoch, ...means, ...metrics, seconds, samplesPerSecond: done / seconds };
   }
 
   #step(dataset: Dataset, index: Tensor, stepper: Stepper, meter: Meter): void {
@@ -256,7 +276,7 @@ export class Trainer {
     checkOptions("evaluate", options, ["batchSize"]);
     checkDataset("evaluate", dataset);
     if (dataset.length === 0) throw new ArgumentError("evaluate: the data set is empty");
-    using meter = new Meter(this.#options.metrics ?? []);
+    using meter = new Meter(new Measures(this.#options.metrics ?? []));
     this.#inEvaluation(() => {
       for (
         const index of new DataLoader(dataset, { batchSize: options.batchSize ?? 256 }).indices()
@@ -266,7 +286,7 @@ export class Trainer {
         });
       }
     });
-    return await meter.read();
+    return { ...await meter.read(), ...await meter.metrics() };
   }
 
   /**
