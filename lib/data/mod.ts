@@ -7,9 +7,8 @@ export * from "./fashion_mnist_files.ts";
 export * from "./idx.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
+export * from "./npy.ts";
 export * from "./splits.ts";
 export * from "./transformed_dataset.ts";
 /** Random changes to batches of images, on the device; named as torchvision's. */
 export * as transforms from "./transforms/mod.ts";
-/** NumPy's files, read as {@linkcode io.loadNpy} and {@linkcode io.loadNpz} do. */
-export { loadNpy as npy, loadNpz as npz } from "../io/npy.ts";
