@@ -1,6 +1,7 @@
 /** Data sets, loaders and file formats of data. */
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
+export * from "./csv.ts";
 export * from "./dataset.ts";
 export * from "./fashion_mnist.ts";
 export * from "./fashion_mnist_files.ts";
