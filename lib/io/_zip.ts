@@ -35,15 +35,18 @@ interface Entry {
   at: number;
 }
 
-/** The entries of a zip file by name, in its order; each is inflated and its CRC-32 checked. */
-export async function decodeZip(file: Uint8Array, name: string): Promise<Map<string, Uint8Array>> {
-  const entries = new Map<string, Uint8Array>();
+/** The entries of a zip file, in its order; each is inflated when it is its turn, and checked. */
+export async function* decodeZip(
+  file: Uint8Array,
+  name: string,
+): AsyncGenerator<[name: string, bytes: Uint8Array]> {
+  const seen = new Set<string>();
   for (const entry of directoryOf(file, name)) {
     const title = `${name}: ${quote(entry.name)}`;
-    if (entries.has(entry.name)) throw new DataError(`${title} is there twice; expected once`);
-    entries.set(entry.name, await bytesOf(file, entry, title));
+    if (seen.has(entry.name)) throw new DataError(`${title} is there twice; expected once`);
+    seen.add(entry.name);
+    yield [entry.name, await bytesOf(file, entry, title)];
   }
-  return entries;
 }
 
 function directoryOf(file: Uint8Array, name: string): Entry[] {

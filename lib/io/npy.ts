@@ -73,7 +73,7 @@ export async function loadNpz(source: Source, options: NpyOptions = {}): Promise
   checkOptions("loadNpz", options, ["device"]);
   const { name, bytes } = await sourceOf("loadNpz", source);
   const arrays = new Map<string, NpyArray>();
-  for (const [entry, file] of await decodeZip(bytes, name)) {
+  for await (const [entry, file] of decodeZip(bytes, name)) {
     const title = `${name}: ${JSON.stringify(entry.slice(0, 100))}`;
     if (!entry.endsWith(".npy")) {
       throw new DataError(`${title} is no array; expected names that end in .npy`);
