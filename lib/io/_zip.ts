@@ -61,9 +61,12 @@ function directoryOf(file: Uint8Array, name: string): Entry[] {
     view.getUint32(end + 12, true),
     view.getUint32(end + 16, true),
   ];
-  if (count === 0xffff || length === 0xffffffff || start === 0xffffffff) {
+  // Numbers that do not fit are all ones, and elsewhere.
+  const refuseZip64 = (...numbers: number[]) => {
+    if (!numbers.includes(0xffffffff)) return;
     throw fault("is in the zip64 format, for 4 GiB and more; expected less, or .npy files");
-  }
+  };
+  refuseZip64(length, start, count === 0xffff ? 0xffffffff : 0);
   if (view.getUint32(end + 4, true) !== 0 || view.getUint16(end + 8, true) !== count) {
     throw fault("is a part of several zip files; expected one");
   }
@@ -89,6 +92,7 @@ function directoryOf(file: Uint8Array, name: string): Entry[] {
       size: view.getUint32(at + 24, true),
       at: view.getUint32(at + 42, true),
     };
+    refuseZip64(entry.packed, entry.size, entry.at);
     // Entries that share bytes would let a small file hold endless ones.
     room -= sizes.local + entry.packed;
     if (room < 0 || entry.at + sizes.local + entry.packed > start) {

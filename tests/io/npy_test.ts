@@ -218,6 +218,7 @@ test("npz: broken files are errors that say what was found", async () => {
     [patched(stored, -14, 3, 0, 3, 0), "no header of entry 2 of 3"],
     [patched(stored, -14, 1, 0, 1, 0), "bytes after the directory's 1 entries"],
     [patched(stored, -12, 255, 255), "zip64"],
+    [patched(stored, directory + 24, 255, 255, 255, 255), "zip64"],
     [patched(stored, -18, 1), "one"],
     [patched(stored, -6, 255), "its directory is at"],
     [patched(stored, directory + 28, 255, 255), "goes beyond the directory"],
