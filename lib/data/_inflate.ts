@@ -12,8 +12,8 @@ export function isGzip(bytes: Uint8Array): boolean {
 
 /** How {@linkcode inflate} reads. */
 export interface Compression {
-  /** gzip, or zlib's format, which is called deflate. */
-  format: "gzip" | "deflate";
+  /** gzip, zlib's format, which is called deflate, or a zip file's, which has neither's header. */
+  format: "gzip" | "deflate" | "deflate-raw";
   /** How many bytes `sizeOf` needs to see. */
   head: number;
   /** How many bytes there are at most, by the first ones. */

@@ -2,6 +2,7 @@
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
 export * from "./concat.ts";
+export * from "./csv.ts";
 export * from "./dataset.ts";
 export * from "./fashion_mnist.ts";
 export * from "./fashion_mnist_files.ts";
@@ -9,6 +10,7 @@ export * from "./idx.ts";
 export * from "./map.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
+export * from "./npy.ts";
 export * from "./pad_sequence.ts";
 export * from "./random_split.ts";
 export * from "./splits.ts";

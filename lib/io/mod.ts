@@ -1,2 +1,3 @@
-/** Files of weights. */
+/** Files of weights, and NumPy's. */
+export * from "./npy.ts";
 export * from "./safetensors.ts";
