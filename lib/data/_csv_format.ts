@@ -73,6 +73,8 @@ function namesOf(first: string[], layout: Layout, scanner: Scanner, start: numbe
 type Numbers = Float64Array<ArrayBuffer> | Float32Array<ArrayBuffer>;
 
 class Reader {
+  readonly scanner: Scanner;
+  readonly firstLine: number;
   readonly #missing: ReadonlySet<string>;
   /** Those of them that are numbers, such as -999. */
   readonly #missingNumbers: ReadonlySet<number>;
@@ -82,11 +84,9 @@ class Reader {
   #numbers: (Numbers | undefined)[] = [];
   #texts: (string[] | undefined)[] = [];
 
-  constructor(
-    readonly scanner: Scanner,
-    readonly firstLine: number,
-    missing: ReadonlySet<string>,
-  ) {
+  constructor(scanner: Scanner, firstLine: number, missing: ReadonlySet<string>) {
+    this.scanner = scanner;
+    this.firstLine = firstLine;
     this.#missing = missing;
     const numbers = [...missing].filter((text) => text.trim() !== "").map(Number);
     this.#missingNumbers = new Set(numbers.filter((value) => !Number.isNaN(value)));

@@ -32,11 +32,14 @@ export class Scanner {
   /** Its number in the record, counted from 0. */
   index = -1;
 
-  constructor(
-    readonly bytes: Uint8Array,
-    readonly delimiter: number,
-    readonly name: string,
-  ) {
+  readonly bytes: Uint8Array;
+  readonly delimiter: number;
+  readonly name: string;
+
+  constructor(bytes: Uint8Array, delimiter: number, name: string) {
+    this.bytes = bytes;
+    this.delimiter = delimiter;
+    this.name = name;
     const [a, b, c] = bytes;
     if ((a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)) {
       throw new DataError(`${name}: found text in UTF-16, expected UTF-8; convert it`);

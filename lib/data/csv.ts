@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import { carried, checkValue, type DType, dtypeInfo, isFloat } from "../core/dtype.ts";
-import { checkChoice, checkList, checkOptions, refuse } from "../core/options.ts";
+import { checkChoice, checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
 import { tensor } from "../create.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
@@ -133,6 +133,11 @@ export class Table {
   readonly columns: Readonly<Record<string, Column>>;
 
   constructor(names: readonly string[], columns: readonly Column[], rows: number) {
+    const isText = (x: unknown): x is string => typeof x === "string";
+    checkList("Table", "names", names, isText, "texts");
+    const isColumn = (x: unknown): x is Column => Array.isArray(x) || ArrayBuffer.isView(x);
+    checkList("Table", "columns", columns, isColumn, "arrays");
+    checkInteger("Table", "rows", rows, 0);
     this.names = names;
     this.rows = rows;
     this.columns = Object.fromEntries(names.map((name, i) => [name, columns[i]!]));

@@ -1,4 +1,4 @@
-import { checkChoice, checkInteger } from "../../core/options.ts";
+import { checkChoice, checkInteger, checkOptions } from "../../core/options.ts";
 import { zeros } from "../../create.ts";
 import { cast } from "../../ops/elementwise/_cast.ts";
 import { eq } from "../../ops/elementwise/compare.ts";
@@ -43,6 +43,7 @@ export function figures(
   figure: Figure,
   options: PrecisionOptions,
 ): Metric<number | number[]> {
+  if (typeof options !== "object" || options === null) checkOptions(op, options, ["average"]);
   const { average = "macro", classes, name } = options;
   checkChoice(`${op}`, "average", average, averages);
   const binary = average === "binary";
