@@ -1,3 +1,4 @@
+import { checkList, checkOptions } from "../core/options.ts";
 import type { NestedNumbers } from "../create.ts";
 
 /** What metrics came to, by their names; one that gives a tensor as nested arrays. */
@@ -29,5 +30,80 @@ export interface EpochResult {
   samplesPerSecond: number;
 }
 
-/** What training went through, epoch by epoch. */
-export type History = EpochResult[];
+/** A {@linkcode History} as JSON keeps it. */
+export interface HistoryJson {
+  /** The figures of each epoch; a number that JSON has not is a text, such as `"NaN"`. */
+  epochs: unknown[];
+  /** Each step's loss, the same way. */
+  stepLosses: unknown[];
+  /** Why training was stopped, if it was. */
+  stopped?: string | undefined;
+}
+
+/**
+ * What training went through: an array of the epochs' figures, and each step's loss.
+ *
+ * ```ts
+ * import { data, History, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(tensor([[0], [1]]), tensor([[1], [3]]));
+ * const model = new nn.Linear(1, 1);
+ * const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
+ * const trainer = new Trainer(model, { loss: new nn.MSELoss(), optimizer });
+ * const history = await trainer.fit(set, { epochs: 3, batchSize: 1, callbacks: [] });
+ * console.log(history.length, history.stepLosses.length); // 3 6
+ * const text = JSON.stringify(history);
+ * console.log(History.fromJSON(JSON.parse(text)).at(-1)!.loss === history.at(-1)!.loss); // true
+ * ```
+ */
+export class History extends Array<EpochResult> {
+  /** The loss of each step of the optimizer: of its last batch, where it takes several. */
+  readonly stepLosses: number[] = [];
+  /** Why training ended before its last epoch, if it did. */
+  stopped: string | undefined;
+
+  // map() and the like give plain arrays.
+  static override get [Symbol.species](): ArrayConstructor {
+    return Array;
+  }
+
+  /** The epochs' figures, as a plain array. */
+  get epochs(): EpochResult[] {
+    return Array.from(this);
+  }
+
+  /** For JSON.stringify(); fromJSON() is the way back. */
+  toJSON(): HistoryJson {
+    const { stopped } = this;
+    const plain = { epochs: this.epochs, stepLosses: this.stepLosses };
+    return { ...mapNumbers(plain, toText) as typeof plain, ...(stopped !== undefined && { stopped }) };
+  }
+
+  /** What toJSON() gave. */
+  static fromJSON(json: HistoryJson): History {
+    checkOptions("History.fromJSON", json, ["epochs", "stepLosses", "stopped"]);
+    const { epochs, stepLosses } = mapNumbers(json, fromText) as unknown as History;
+    const isObject = (x: unknown) => typeof x === "object" && x !== null;
+    checkList("History.fromJSON", "epochs", epochs, isObject, "figures of epochs");
+    const isNumber = (x: unknown) => typeof x === "number";
+    checkList("History.fromJSON", "stepLosses", stepLosses, isNumber, "numbers");
+    const history = new History();
+    for (const epoch of epochs) history.push(epoch);
+    for (const loss of stepLosses) history.stepLosses.push(loss);
+    history.stopped = json.stopped;
+    return history;
+  }
+}
+
+// JSON has neither NaN nor infinities.
+const toText = (x: unknown) =>
+  typeof x === "number" && !Number.isFinite(x) ? String(x) : x;
+const fromText = (x: unknown) =>
+  x === "NaN" || x === "Infinity" || x === "-Infinity" ? Number(x) : x;
+
+function mapNumbers(value: unknown, fn: (leaf: unknown) => unknown): unknown {
+  if (Array.isArray(value)) return Array.from(value, (item) => mapNumbers(item, fn));
+  if (typeof value !== "object" || value === null) return fn(value);
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, mapNumbers(item, fn)]),
+  );
+}

@@ -1,6 +1,9 @@
-export * from "./callbacks.ts";
+export type * from "./callbacks/callback.ts";
+export * from "./callbacks/progress_bar.ts";
 export * from "./gradcheck_model.ts";
-export type * from "./history.ts";
+export * from "./history.ts";
 export * from "./trainer.ts";
 /** Measures of predictions, for a Trainer and by themselves. */
 export * as metrics from "./metrics/mod.ts";
+/** What fit() calls as it goes: to stop, to save, to keep records; named as Keras's. */
+export * as callbacks from "./callbacks/mod.ts";

@@ -16,8 +16,9 @@ import type { Schedule } from "../optim/schedule/schedule.ts";
 import { noted } from "../ops/loss/_loss.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Callback, ProgressBar } from "./callbacks.ts";
-import type { EpochResult, History, MetricResults } from "./history.ts";
+import type { Callback, EpochState } from "./callbacks/callback.ts";
+import { ProgressBar } from "./callbacks/progress_bar.ts";
+import { type EpochResult, History, type MetricResults } from "./history.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
 import { type Measured, Meter } from "./_metrics.ts";
 import type { Metric } from "./metrics/metric.ts";
@@ -184,10 +185,13 @@ export class Trainer {
     const loader = new DataLoader(train, { batchSize, shuffle });
     if (validation?.length === 0) throw new ArgumentError("fit: the validation data set is empty");
     const restore = this.#modes();
-    const history: History = [];
+    const history = new History();
+    const fit = { trainer: this, epochs, samples: train.length, history };
+    this.#stop = undefined;
     try {
-      for (let epoch = 1; epoch <= epochs; epoch++) {
-        const state = { epoch, epochs, samples: train.length };
+      for (const callback of callbacks) await callback.onFitBegin?.(fit);
+      for (let epoch = 1; epoch <= epochs && !this.#stop; epoch++) {
+        const state = { ...fit, epoch };
         for (const callback of callbacks) await callback.onEpochBegin?.(state);
         const result: EpochResult = await this.#epoch(loader, state, callbacks);
         if (validation) {
@@ -203,14 +207,27 @@ export class Trainer {
       }
     } finally {
       restore();
-      for (const callback of callbacks) await callback.onEnd?.(history);
+      history.stopped = this.#stop;
+      for (const callback of callbacks) await callback.onEnd?.(history, fit);
     }
     return history;
   }
 
+  #stop: string | undefined;
+
+  /** Ends fit() after the step under way; the reason is in the history that it returns. */
+  stop(reason = "stop() was called"): void {
+    this.#stop = reason;
+  }
+
+  /** The optimizer that it was given. */
+  get optimizer(): Optimizer | undefined {
+    return this.#options.optimizer;
+  }
+
   async #epoch(
     loader: DataLoader,
-    state: { epoch: number; epochs: number; samples: number },
+    state: EpochState,
     callbacks: readonly Callback[],
   ): Promise<EpochResult> {
     this.model.train();
@@ -218,7 +235,7 @@ export class Trainer {
     const { optimizer } = this.#options;
     using stepper = new Stepper(
       { ...this.#options, optimizer: optimizer! },
-      state.samples,
+      loader.dataset.length,
       loader.batchSize,
     );
     const start = performance.now();
@@ -227,6 +244,7 @@ export class Trainer {
     for (const index of loader.indices()) {
       scope(() => this.#step(loader.dataset, index, stepper, meter));
       done += index.size;
+      if (this.#stop) break;
       if (performance.now() - breath < BREATH_MS) continue;
       const means = { ...await meter.read(), ...stepper.lr };
       for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { ArgumentError } from "../../lib/native/errors.ts";
-import { ProgressLine, type ProgressOptions } from "../../lib/train/_progress.ts";
+import { ProgressLine, type ProgressOptions } from "../../lib/train/callbacks/_progress.ts";
 
 /** A line on a stand-in for the terminal, with a clock that the test sets. */
 function setUp(terminal: boolean, options: Partial<ProgressOptions> = {}) {

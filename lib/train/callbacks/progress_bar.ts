@@ -1,39 +1,6 @@
-import type { EpochResult, History } from "./history.ts";
+import type { EpochResult } from "../history.ts";
+import type { Callback, EpochState, ProgressState } from "./callback.ts";
 import { type ProgressFields, ProgressLine } from "./_progress.ts";
-
-/** What callbacks are told about an epoch under way. */
-export interface EpochState {
-  /** Counted from 1. */
-  readonly epoch: number;
-  /** How many there will be. */
-  readonly epochs: number;
-  /** Samples in an epoch. */
-  readonly samples: number;
-}
-
-/** What callbacks are told from time to time within an epoch. */
-export interface ProgressState extends EpochState {
-  /** Samples done. */
-  readonly done: number;
-  /** The mean training loss so far. */
-  readonly loss: number;
-  /** The share of right answers so far, when asked for. */
-  readonly accuracy?: number | undefined;
-  /** The learning rate of the last step, when a schedule changes it. */
-  readonly lr?: number | undefined;
-}
-
-/** Hooks into Trainer.fit(). All may be async. */
-export interface Callback {
-  /** Before an epoch. */
-  onEpochBegin?(state: EpochState): void | Promise<void>;
-  /** About ten times a second. */
-  onProgress?(state: ProgressState): void | Promise<void>;
-  /** After an epoch and its validation. */
-  onEpochEnd?(result: EpochResult, state: EpochState): void | Promise<void>;
-  /** After the last epoch, and after an error. */
-  onEnd?(history: History): void | Promise<void>;
-}
 
 /** Where a {@linkcode ProgressBar} draws: `Deno.stderr`, or a stand-in. */
 export interface ProgressStream {
@@ -75,7 +42,7 @@ export class ProgressBar implements Callback {
   /** Starts a line. */
   onEpochBegin(state: EpochState): void {
     this.#line = new ProgressLine({
-      total: state.samples,
+      total: state.samples ?? 0,
       label: `Epoch ${state.epoch}/${state.epochs}`,
       ...this.#options,
     });

@@ -4,8 +4,8 @@
  * @module
  */
 
-import { ArgumentError } from "../native/errors.ts";
-import type { ProgressStream } from "./callbacks.ts";
+import { ArgumentError } from "../../native/errors.ts";
+import type { ProgressStream } from "./progress_bar.ts";
 
 /** Values to show behind the bar, in their order: `{ loss: 0.25, accuracy: "97.1%" }`. */
 export type ProgressFields = Record<string, number | string>;
