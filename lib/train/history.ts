@@ -75,7 +75,10 @@ export class History extends Array<EpochResult> {
   toJSON(): HistoryJson {
     const { stopped } = this;
     const plain = { epochs: this.epochs, stepLosses: this.stepLosses };
-    return { ...mapNumbers(plain, toText) as typeof plain, ...(stopped !== undefined && { stopped }) };
+    return {
+      ...mapNumbers(plain, toText) as typeof plain,
+      ...(stopped !== undefined && { stopped }),
+    };
   }
 
   /** What toJSON() gave. */
@@ -95,8 +98,7 @@ export class History extends Array<EpochResult> {
 }
 
 // JSON has neither NaN nor infinities.
-const toText = (x: unknown) =>
-  typeof x === "number" && !Number.isFinite(x) ? String(x) : x;
+const toText = (x: unknown) => typeof x === "number" && !Number.isFinite(x) ? String(x) : x;
 const fromText = (x: unknown) =>
   x === "NaN" || x === "Infinity" || x === "-Infinity" ? Number(x) : x;
 

@@ -173,7 +173,7 @@ export class Trainer {
   async fit(train: Dataset, options: FitOptions = {}): Promise<History> {
     checkOptions("fit", options, ["epochs", "batchSize", "shuffle", "validation", "callbacks"]);
     const { epochs = 1, batchSize = 32, shuffle = true, validation } = options;
-    const { callbacks = [new ProgressBar()] } = options;
+    const callbacks: readonly Callback[] = options.callbacks ?? [new ProgressBar()];
     checkInteger("fit", "epochs", epochs, 0);
     if (!this.#options.optimizer) {
       throw new ArgumentError("fit: the Trainer was made without an optimizer");
