@@ -1,13 +1,14 @@
 import { scope } from "../core/scope.ts";
+import type { Batch } from "./batch.ts";
 import { checkedBatch } from "./_check.ts";
 import type { Dataset } from "./dataset.ts";
 
 /** The samples of a data set, each batch of which goes through fn. */
-export function mapped(
+export function mapped<I, T, J, U>(
   op: string,
-  dataset: Dataset,
-  fn: (batch: ReturnType<Dataset["batch"]>) => ReturnType<Dataset["batch"]>,
-): Dataset {
+  dataset: Dataset<I, T>,
+  fn: (batch: Batch<I, T>) => Batch<J, U>,
+): Dataset<J, U> {
   return {
     get length() {
       return dataset.length;

@@ -1,7 +1,7 @@
 // How many samples each part of a data set gets, and the parts.
 import { checkList } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
-import type { Dataset } from "./dataset.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
 import { Subset } from "./subset.ts";
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, x) => total + x, 0);
@@ -25,8 +25,11 @@ export function partSizes(op: string, n: number, lengths: readonly number[]): nu
 }
 
 /** The parts of a data set, or none if there is no room for one. */
-export function subsets(dataset: Dataset, parts: readonly ArrayLike<number>[]): Subset[] {
-  const made: Subset[] = [];
+export function subsets<Input, Target>(
+  dataset: Dataset<Input, Target> | SampleDataset,
+  parts: readonly ArrayLike<number>[],
+): Subset<Input, Target>[] {
+  const made: Subset<Input, Target>[] = [];
   try {
     for (const part of parts) made.push(new Subset(dataset, part));
     return made;

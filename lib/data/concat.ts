@@ -1,3 +1,4 @@
+import { refuse } from "../core/options.ts";
 import { backendFor } from "../core/backend.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { scope } from "../core/scope.ts";
@@ -7,8 +8,9 @@ import { maximum, minimum, sub } from "../ops/elementwise/binary.ts";
 import { lt } from "../ops/elementwise/compare.ts";
 import { where } from "../ops/elementwise/where.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDataset, checkedBatch } from "./_check.ts";
-import type { Dataset } from "./dataset.ts";
+import { alike, checkDataset, checkedBatch, isDataset, isSamples } from "./_check.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
+import { zipTensors } from "../_structure.ts";
 
 /**
  * Data sets one after another, as one. Their samples must have one shape and dtype, and be on one
@@ -29,11 +31,39 @@ import type { Dataset } from "./dataset.ts";
  * }
  * ```
  */
-export function concat(...datasets: readonly Dataset[]): Dataset {
+export function concat<Input, Target>(
+  ...datasets: readonly Dataset<Input, Target>[]
+): Dataset<Input, Target>;
+export function concat(...datasets: readonly SampleDataset[]): SampleDataset;
+export function concat<Input, Target>(
+  ...datasets: readonly (Dataset<Input, Target> | SampleDataset)[]
+): Dataset<Input, Target> | SampleDataset {
   const [first] = datasets;
   if (!first) throw new ArgumentError("concat: there are no data sets; wanted is one or more");
+  for (const dataset of datasets) checkDataset("concat", dataset);
+  if (datasets.every(isSamples)) return samplesOf(datasets);
+  const wrong = datasets.find((dataset) => !isDataset(dataset));
+  if (wrong) refuse("concat", "a data set", wrong, "one with batch(), as the others are");
+  return batchesOf(datasets as Dataset<Input, Target>[]);
+}
+
+function samplesOf(datasets: readonly SampleDataset[]): SampleDataset {
+  const length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
+  const get: SampleDataset["get"] = (i) => {
+    for (const dataset of datasets) {
+      if (i < dataset.length) return dataset.get(i);
+      i -= dataset.length;
+    }
+    return refuse("concat", "the number of a sample", i, `below ${length}`);
+  };
+  return { ...alike(datasets[0]!), length, get };
+}
+
+function batchesOf<Input, Target>(
+  datasets: readonly Dataset<Input, Target>[],
+): Dataset<Input, Target> {
+  const first = datasets[0]!;
   for (const dataset of datasets) {
-    checkDataset("concat", dataset);
     if (backendFor(dataset.device) === backendFor(first.device)) continue;
     throw new DeviceError(
       `concat: one data set is on ${first.device}, another on ${dataset.device}; make both on one`,
@@ -46,7 +76,7 @@ export function concat(...datasets: readonly Dataset[]): Dataset {
     return dataset.length > 0 ? [{ dataset, start, end: length }] : [];
   });
   if (parts.length === 0) parts.push({ dataset: first, start: 0, end: 0 });
-  const batch: Dataset["batch"] = (index) => {
+  const batch: Dataset<Input, Target>["batch"] = (index) => {
     checkDType("concat: index", index, ["int32"]);
     return scope(() =>
       parts.map(({ dataset, start, end }) => {
@@ -56,9 +86,15 @@ export function concat(...datasets: readonly Dataset[]): Dataset {
         return checkedBatch("concat", dataset.batch(own));
       }).reduce((before, batch, p) => {
         const earlier = lt(index, parts[p]!.start);
+        const pick = (a: Tensor, b: Tensor, place: string) => chosen(place, earlier, a, b);
+        const { weight } = before;
+        if (!weight !== !batch.weight) {
+          throw new ArgumentError("concat: some data sets have weights, others none");
+        }
         return {
-          input: chosen("inputs", earlier, before.input, batch.input),
-          target: chosen("targets", earlier, before.target, batch.target),
+          input: zipTensors("concat", "inputs", before.input, batch.input, pick),
+          target: zipTensors("concat", "targets", before.target, batch.target, pick),
+          ...(weight && { weight: pick(weight, batch.weight!, "weights") }),
         };
       })
     );

@@ -1,16 +1,18 @@
 import { checkFunction } from "../core/options.ts";
-import { checkDataset, checkedBatch } from "./_check.ts";
-import type { Dataset } from "./dataset.ts";
+import type { Batch, Sample } from "./batch.ts";
+import { alike, checkDataset, checkedBatch, isSamples } from "./_check.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
 import { mapped } from "./_mapped.ts";
 
 /**
  * A data set whose batches go through a function, each time anew: from inputs and targets of a
  * whole batch to others. It runs on the device as operations do, and what it makes on the way is
- * freed. For images alone there are {@linkcode TransformedDataset} and transforms. The data set
- * stays the caller's to dispose of.
+ * freed. For images alone there are {@linkcode TransformedDataset} and transforms. Of a data set
+ * with get(), each sample goes through the function, on the host. The data set stays the caller's to
+ * dispose of.
  *
  * @throws {ArgumentError} for what is no data set or function; and as a batch is made, when the
- * function returns anything but `{ input, target }`, two tensors.
+ * function returns anything but `{ input, target }` of tensors.
  *
  * ```ts
  * import { data, oneHot, rand, tensor } from "@cudeno/cudeno";
@@ -24,11 +26,33 @@ import { mapped } from "./_mapped.ts";
  * }
  * ```
  */
+export function map<I, T, J, U>(
+  dataset: Dataset<I, T>,
+  fn: (batch: Batch<I, T>) => Batch<J, U>,
+): Dataset<J, U>;
 export function map(
-  dataset: Dataset,
-  fn: (batch: ReturnType<Dataset["batch"]>) => ReturnType<Dataset["batch"]>,
-): Dataset {
+  dataset: SampleDataset,
+  fn: (sample: Sample) => Sample | Promise<Sample>,
+): SampleDataset;
+export function map<I, T, J, U>(
+  dataset: Dataset<I, T> | SampleDataset,
+  fn: (item: never) => unknown,
+): Dataset<J, U> | SampleDataset {
   checkDataset("map", dataset);
   checkFunction("map", "fn", fn);
-  return mapped("map", dataset, (batch) => checkedBatch("map", fn(batch), "fn"));
+  if (!isSamples(dataset)) {
+    const change = fn as (batch: Batch<I, T>) => Batch<J, U>;
+    return mapped("map", dataset, (batch) => checkedBatch("map", change(batch), "fn"));
+  }
+  const change = fn as (sample: Sample) => Sample | Promise<Sample>;
+  return {
+    ...alike(dataset),
+    get length() {
+      return dataset.length;
+    },
+    get(i) {
+      const sample = dataset.get(i);
+      return sample instanceof Promise ? sample.then(change) : change(sample);
+    },
+  };
 }

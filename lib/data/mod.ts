@@ -1,8 +1,10 @@
 /** Data sets, loaders and file formats of data. */
+export type * from "./batch.ts";
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
 export * from "./concat.ts";
 export * from "./csv.ts";
+export * from "./data_loader.ts";
 export * from "./dataset.ts";
 export * from "./fashion_mnist.ts";
 export * from "./fashion_mnist_files.ts";

@@ -1,8 +1,9 @@
 import { checkOptions } from "../core/options.ts";
 import { blocksOf, permutation } from "../core/random.ts";
 import { checkDataset } from "./_check.ts";
-import type { Dataset } from "./dataset.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
 import { partSizes, subsets } from "./_parts.ts";
+import type { Tensor } from "../tensor.ts";
 import type { Subset } from "./subset.ts";
 
 /** Options of {@linkcode randomSplit}. */
@@ -26,11 +27,11 @@ export interface RandomSplitOptions {
  * console.log(train?.length, test?.length); // 8 2
  * ```
  */
-export function randomSplit(
-  dataset: Dataset,
+export function randomSplit<Input = Tensor, Target = Tensor>(
+  dataset: Dataset<Input, Target> | SampleDataset,
   lengths: readonly number[],
   options: RandomSplitOptions = {},
-): Subset[] {
+): Subset<Input, Target>[] {
   const op = "randomSplit";
   checkOptions(op, options, ["seed"]);
   checkDataset(op, dataset);

@@ -1,9 +1,11 @@
 import { checkOptions } from "../core/options.ts";
 import { blocksOf, permutation } from "../core/random.ts";
-import { ShapeError } from "../native/errors.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { checkDataset, numbersOf } from "./_check.ts";
-import { DataLoader, type Dataset } from "./dataset.ts";
+import { DataLoader } from "./data_loader.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
+import { tensorsIn } from "../_structure.ts";
 import { partSizes, subsets } from "./_parts.ts";
 import type { RandomSplitOptions } from "./random_split.ts";
 import type { Subset } from "./subset.ts";
@@ -32,11 +34,11 @@ export interface StratifiedSplitOptions extends RandomSplitOptions {
  * }
  * ```
  */
-export function stratifiedSplit(
-  dataset: Dataset,
+export function stratifiedSplit<Input = Tensor, Target = Tensor>(
+  dataset: Dataset<Input, Target> | SampleDataset,
   fractions: readonly number[],
   options: StratifiedSplitOptions = {},
-): Subset[] {
+): Subset<Input, Target>[] {
   const op = "stratifiedSplit";
   checkOptions(op, options, ["seed", "labels"]);
   checkDataset(op, dataset);
@@ -67,10 +69,19 @@ function dealt(sizes: readonly number[], classes: Iterable<number[]>, n: number)
   return part;
 }
 
-function targetsOf(op: string, dataset: Dataset): ArrayLike<number> {
+function targetsOf(
+  op: string,
+  dataset: Dataset<unknown, unknown> | SampleDataset,
+): ArrayLike<number> {
   const labels: number[] = [];
   for (const { target } of new DataLoader(dataset, { batchSize: 256 })) {
-    labels.push(...labelsOf(op, target, target.shape[0] ?? 0));
+    const [only, ...others] = tensorsIn(op, "the target", target);
+    if (others.length > 0) {
+      throw new ArgumentError(
+        `${op}: there are several targets; give one label a sample: { labels }`,
+      );
+    }
+    labels.push(...labelsOf(op, only!, only!.shape[0] ?? 0));
   }
   return labels;
 }

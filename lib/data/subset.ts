@@ -1,10 +1,12 @@
 import { refuse } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { tensor } from "../create.ts";
+import { ArgumentError } from "../native/errors.ts";
 import { gatherRows } from "../ops/index/gather_rows.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDataset, checkedBatch, numbersOf } from "./_check.ts";
-import type { Dataset } from "./dataset.ts";
+import type { Batch } from "./batch.ts";
+import { checkDataset, checkedBatch, isDataset, isSamples, numbersOf } from "./_check.ts";
+import type { Dataset, SampleDataset } from "./dataset.ts";
 
 /**
  * Some samples of a data set, in an order of their own; one may come several times. The indices are
@@ -21,24 +23,37 @@ import type { Dataset } from "./dataset.ts";
  * }
  * ```
  */
-export class Subset implements Dataset {
+export class Subset<Input = Tensor, Target = Tensor> implements Dataset<Input, Target> {
   /** Where samples come from. */
-  readonly dataset: Dataset;
+  readonly dataset: Dataset<Input, Target> | SampleDataset;
   /** Which they are: int32 [n], on the device. */
   readonly indices: Tensor;
+  /** The classes, where the data set has them. */
+  readonly classes?: SampleDataset["classes"];
+  /** One sample, where the data set gives samples. */
+  readonly get?: SampleDataset["get"];
 
   /** `indices`: n numbers, or a tensor of them, which is read here. */
-  constructor(dataset: Dataset, indices: ArrayLike<number> | Tensor) {
+  constructor(
+    dataset: Dataset<Input, Target> | SampleDataset,
+    indices: ArrayLike<number> | Tensor,
+  ) {
     checkDataset("Subset", dataset);
-    const list = numbersOf("Subset", "indices", indices);
-    const { length, device } = dataset;
-    for (let i = 0; i < list.length; i++) {
-      const at = list[i]!;
-      if (Number.isInteger(at) && at >= 0 && at < length) continue;
-      refuse("Subset", `indices[${i}]`, at, `a whole number from 0 up, below ${length}`);
-    }
+    const list = Int32Array.from(numbersOf("Subset", "indices", indices), (at, i) => {
+      if (Number.isInteger(at) && at >= 0 && at < dataset.length) return at;
+      return refuse(
+        "Subset",
+        `indices[${i}]`,
+        at,
+        `a whole number from 0 up, below ${dataset.length}`,
+      );
+    });
     this.dataset = dataset;
-    this.indices = keep(tensor(Int32Array.from(list), { device }));
+    const { device } = dataset;
+    this.indices = keep(tensor(list, { ...(device && { device }) }));
+    if (!isSamples(dataset)) return;
+    this.get = (i) => dataset.get(list[i]!);
+    if (dataset.classes !== undefined) this.classes = dataset.classes;
   }
 
   /** The number of samples. */
@@ -48,12 +63,17 @@ export class Subset implements Dataset {
 
   /** Where the data lives. */
   get device(): Tensor["device"] {
-    return this.dataset.device;
+    return this.indices.device;
   }
 
-  /** The samples that `index` names among these. */
-  batch(index: Tensor): { input: Tensor; target: Tensor } {
-    return scope(() => checkedBatch("Subset", this.dataset.batch(gatherRows(this.indices, index))));
+  /** The samples that `index` names among these, of a data set that has batch(). */
+  batch(index: Tensor): Batch<Input, Target> {
+    const { dataset } = this;
+    if (!isDataset(dataset)) {
+      throw new ArgumentError("Subset: the data set gives samples only; use a DataLoader");
+    }
+    const whole = dataset as Dataset<Input, Target>;
+    return scope(() => checkedBatch("Subset", whole.batch(gatherRows(this.indices, index))));
   }
 
   /** Frees the indices; the data set stays. */

@@ -1,7 +1,8 @@
-import { checkFunction } from "../core/options.ts";
+import { checkFunction, refuse } from "../core/options.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { checkDataset } from "./_check.ts";
+import type { Batch } from "./batch.ts";
+import { isDataset } from "./_check.ts";
 import type { Dataset } from "./dataset.ts";
 import { mapped } from "./_mapped.ts";
 import type { Transform } from "./transforms/transform.ts";
@@ -20,13 +21,20 @@ import type { Transform } from "./transforms/transform.ts";
  * }
  * ```
  */
-export class TransformedDataset implements Dataset {
+export class TransformedDataset<Target = Tensor> implements Dataset<Tensor, Target> {
   /** Where samples come from. */
-  readonly dataset: Dataset;
-  readonly #mapped: Dataset;
+  readonly dataset: Dataset<Tensor, Target>;
+  readonly #mapped: Dataset<Tensor, Target>;
 
-  constructor(dataset: Dataset, transform: Transform) {
-    checkDataset("TransformedDataset", dataset);
+  constructor(dataset: Dataset<Tensor, Target>, transform: Transform) {
+    if (!isDataset(dataset)) {
+      refuse(
+        "TransformedDataset",
+        "the data set",
+        dataset,
+        "one with batch(); map() is for samples",
+      );
+    }
     checkFunction("TransformedDataset", "transform", transform);
     this.dataset = dataset;
     this.#mapped = mapped("TransformedDataset", dataset, ({ input, target, ...others }) => {
@@ -47,7 +55,7 @@ export class TransformedDataset implements Dataset {
   }
 
   /** The targets that `index` names, and the transformed inputs. */
-  batch(index: Tensor): { input: Tensor; target: Tensor } {
+  batch(index: Tensor): Batch<Tensor, Target> {
     return this.#mapped.batch(index);
   }
 }

@@ -13,7 +13,7 @@ import { BatchNorm, BatchNorm1d, BatchNorm2d } from "./batch_norm.ts";
 import { Conv2d } from "./conv.ts";
 import { Flatten } from "./flatten.ts";
 import { Linear } from "./linear.ts";
-import type { Module } from "./module.ts";
+import type { AnyModule, Module } from "./module.ts";
 import * as pooling from "./pooling.ts";
 
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
@@ -84,11 +84,11 @@ export function inOrder(modules: Named, x: Tensor, ending?: Ending): Tensor {
 // they themselves: what a subclass overrides may be called by it. Of chains, if that holds for all
 // of their modules.
 const { PoolBase: _base, ...pools } = pooling;
-const passing = new Map<unknown, Module["forward"]>(
+const passing = new Map<unknown, AnyModule["forward"]>(
   [Linear, Conv2d, BatchNorm1d, BatchNorm2d, ReLU, GELU, SiLU, Flatten, ...Object.values(pools)]
     .map((layer) => [layer, layer.prototype.forward]),
 );
-const chains = new Set<Module["forward"]>();
+const chains = new Set<AnyModule["forward"]>();
 
 /** Says that a class computes its children by inOrder() and does no more with their tensors. */
 export function isChain(module: { readonly prototype: Module }): void {
@@ -96,9 +96,9 @@ export function isChain(module: { readonly prototype: Module }): void {
 }
 
 /** Whether a module is of such a class, and has the forward() of that. */
-export const isOfChain = (module: Module): boolean => chains.has(module.forward);
+export const isOfChain = (module: AnyModule): boolean => chains.has(module.forward);
 
-function passesOn(module: Module): boolean {
+function passesOn(module: AnyModule): boolean {
   return passing.get(module.constructor) === module.forward ||
     isOfChain(module) && [...module.namedChildren()].every(([, child]) => passesOn(child));
 }

@@ -3,14 +3,14 @@ import { noGrad } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
+import { tensorsIn } from "../_structure.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
-import type { Module, SummaryOptions } from "./module.ts";
+import type { AnyModule, SummaryOptions } from "./module.ts";
 
 /** A model as PyTorch prints it: a line a module, the inner ones indented. */
-export function treeOf(module: Module): string {
+export function treeOf(module: AnyModule): string {
   const children = [...module.namedChildren()];
   const described = module.describe();
   const [, name = described, args = ""] = /^([^(]*)\(([\s\S]*)\)$/.exec(described) ?? [];
@@ -24,7 +24,7 @@ export function treeOf(module: Module): string {
  * A table of the modules with the shapes and counts of their parameters, and, from an input, of
  * their outputs, with multiply-adds.
  */
-export function summaryOf(model: Module, options: SummaryOptions): string {
+export function summaryOf(model: AnyModule, options: SummaryOptions): string {
   checkOptions("summary", options, ["inputShape", "input"]);
   const runs = runsOf(model, options);
   const count = (n: number) => n ? n.toLocaleString("en") : "";
@@ -63,12 +63,12 @@ interface Run {
 }
 
 // What each module did as the model ran once in evaluation mode.
-function runsOf(model: Module, options: SummaryOptions): Map<Module, Run> | undefined {
+function runsOf(model: AnyModule, options: SummaryOptions): Map<AnyModule, Run> | undefined {
   const { inputShape, input } = options;
   if (inputShape === undefined && input === undefined) return undefined;
   if (inputShape && input) throw new ArgumentError("summary: give inputShape or input, not both");
-  if (input !== undefined) checkTensor("summary: input", input);
-  const runs = new Map<Module, Run>();
+  if (input !== undefined) tensorsIn("summary", "input", input);
+  const runs = new Map<AnyModule, Run>();
   const modules = Array.from(model.namedModules(), ([, module]) => module);
   const modes = modules.map(({ training }) => training);
   const own = modules.map((module) => Object.getOwnPropertyDescriptor(module, "forward"));
@@ -80,19 +80,23 @@ function runsOf(model: Module, options: SummaryOptions): Map<Module, Run> | unde
       module.forward = (...inputs) => {
         const y = forward.apply(module, inputs);
         const before = runs.get(module)?.multiplyAdds ?? 0;
-        const multiplyAdds = before + module.multiplyAdds(inputs[0], y);
-        runs.set(module, { output: formatShape(y.shape), multiplyAdds });
+        const made = y instanceof Tensor ? module.multiplyAdds(inputs[0], y) : 0;
+        const outputs = tensorsIn(module.describe(), "the output", y);
+        runs.set(module, {
+          output: outputs.map(({ shape }) => formatShape(shape)).join(", "),
+          multiplyAdds: before + made,
+        });
         return y;
       };
     }
     model.eval();
     const place = first && { dtype: first.dtype, device: first.device };
-    noGrad(() => scope(() => void model.forward(input ?? zeros(inputShape!, place))));
+    noGrad(() => scope(() => void model.forward((input ?? zeros(inputShape!, place)) as never)));
   } finally {
     modules.forEach((module, i) => {
       module.training = modes[i]!;
       if (own[i]) Object.defineProperty(module, "forward", own[i]);
-      else delete (module as Partial<Module>).forward;
+      else delete (module as Partial<AnyModule>).forward;
     });
   }
   return runs;

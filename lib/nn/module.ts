@@ -29,9 +29,12 @@ export interface SummaryOptions {
    * and device.
    */
   inputShape?: Shape | undefined;
-  /** An input, for a model of whole numbers, say. */
-  input?: Tensor | undefined;
+  /** An input, for a model of whole numbers or of several inputs, say. */
+  input?: unknown;
 }
+
+/** A module, whatever it takes and gives. */
+export type AnyModule = Module<never, unknown>;
 
 /**
  * The base of layers and models. A subclass makes its tensors and child modules in the constructor,
@@ -39,6 +42,9 @@ export interface SummaryOptions {
  * parameters, other tensors are buffers (saved but not trained), and modules, alone or in arrays,
  * plain objects, Maps and Sets, are children, named by their property and key as in PyTorch's
  * ModuleList and ModuleDict: `heads.0`, `blocks.left`.
+ *
+ * A model of several inputs or outputs says so: forward() takes and gives structures of tensors, as
+ * `Module<{ image: Tensor; age: Tensor }, Tensor[]>`.
  *
  * What is in a #private field cannot be found: it is not trained, saved, moved or set to evaluation
  * mode. An optimizer warns at its first step where backward() gave gradients to tensors that no
@@ -56,7 +62,7 @@ export interface SummaryOptions {
  * // inner.weight, inner.bias
  * ```
  */
-export abstract class Module {
+export abstract class Module<Input = Tensor, Output = Tensor> {
   /**
    * Whether the module is being trained; layers such as dropout behave by it. See train() and
    * eval().
@@ -64,10 +70,10 @@ export abstract class Module {
   training = true;
 
   /** The output for an input. */
-  abstract forward(x: Tensor): Tensor;
+  abstract forward(x: Input): Output;
 
   /** The modules directly inside, by name. */
-  *namedChildren(): Generator<[string, Module]> {
+  *namedChildren(): Generator<[string, AnyModule]> {
     for (const [name, value] of Object.entries(this)) {
       if (value instanceof Module) yield [name, value];
       else if (typeof value === "object") yield* containedIn(name, value, []);
@@ -78,9 +84,9 @@ export abstract class Module {
    * This module and all inside it, by name; its own name is empty. One that is there twice comes
    * once, as in PyTorch.
    */
-  *namedModules(prefix = ""): Generator<[string, Module]> {
+  *namedModules(prefix = ""): Generator<[string, AnyModule]> {
     if (typeof prefix !== "string") refuse("namedModules", "prefix", prefix, "a string");
-    const seen = new Set<Module>();
+    const seen = new Set<AnyModule>();
     for (const [name, module] of modulesIn(this, prefix, seen)) {
       seen.add(module);
       yield [name, module];
@@ -89,7 +95,7 @@ export abstract class Module {
 
   *#namedTensors(
     modules = this.namedModules(),
-  ): Generator<[name: string, tensor: Tensor, owner: Module, key: string]> {
+  ): Generator<[name: string, tensor: Tensor, owner: AnyModule, key: string]> {
     for (const [prefix, owner] of modules) {
       for (const [key, value] of Object.entries(owner)) {
         if (value instanceof Tensor) yield [prefix ? `${prefix}.${key}` : key, value, owner, key];
@@ -264,12 +270,12 @@ const DEEPEST = 1000;
 // All modules under all their names, but for `skipped` ones and what is in them. Not by recursion,
 // which ends sooner.
 function* modulesIn(
-  root: Module,
+  root: AnyModule,
   prefix = "",
-  skipped: ReadonlySet<Module> = new Set(),
-): Generator<[string, Module]> {
+  skipped: ReadonlySet<AnyModule> = new Set(),
+): Generator<[string, AnyModule]> {
   const path = [{ name: prefix, module: root, children: root.namedChildren() }];
-  const around = new Set([root]);
+  const around = new Set<AnyModule>([root]);
   yield [prefix, root];
   for (let level = path.at(-1); level; level = path.at(-1)) {
     const next = level.children.next();
@@ -302,7 +308,7 @@ function* containedIn(
   name: string,
   value: object | null,
   around: readonly unknown[],
-): Generator<[string, Module]> {
+): Generator<[string, AnyModule]> {
   if (value === null || value instanceof Tensor || around.includes(value)) return;
   for (const [key, item] of entriesOf(value)) {
     if (item instanceof Module) yield [`${name}.${key}`, item];

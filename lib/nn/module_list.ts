@@ -2,7 +2,7 @@ import { formatValue } from "../core/describe.ts";
 import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { Module } from "./module.ts";
+import { type AnyModule, Module } from "./module.ts";
 import { checkModule } from "./_check.ts";
 
 /**
@@ -62,7 +62,7 @@ export class ModuleList<M extends Module = Module> extends Module implements Ite
   }
 
   /** The modules by their number, and then those that a subclass has in properties. */
-  override *namedChildren(): Generator<[string, Module]> {
+  override *namedChildren(): Generator<[string, AnyModule]> {
     for (const [i, module] of this.#modules.entries()) yield [`${i}`, module];
     yield* super.namedChildren(); // of a subclass
   }

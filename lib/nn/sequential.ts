@@ -3,7 +3,7 @@ import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { inOrder, isChain } from "./_fused.ts";
-import { Module } from "./module.ts";
+import { type AnyModule, Module } from "./module.ts";
 import { checkModule } from "./_check.ts";
 
 /** Modules by name, in order; undefined is left out. */
@@ -50,7 +50,7 @@ export class Sequential extends Module {
   }
 
   /** The modules by their name, and then those that a subclass has in properties. */
-  override *namedChildren(): Generator<[string, Module]> {
+  override *namedChildren(): Generator<[string, AnyModule]> {
     for (const [name, module] of this.#modules) yield [name, module];
     yield* super.namedChildren(); // of a subclass
   }

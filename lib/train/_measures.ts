@@ -6,10 +6,10 @@ import { checkTensor } from "../ops/_operands.ts";
 import { TensorBase } from "../core/tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import type { MetricResults } from "./history.ts";
-import { Sum } from "./_metrics.ts";
+import { Sum, type SumState } from "./_metrics.ts";
 import * as known from "./metrics/mod.ts";
 import type { Metric } from "./metrics/metric.ts";
-import type { MetricOption } from "./trainer.ts";
+import type { MetricOption } from "./options.ts";
 
 const factories: Record<string, () => Metric> = { ...known };
 
@@ -47,17 +47,17 @@ function nameOf(metric: MetricOption, i: number): string {
 /** A function's mean over samples, or over the elements it gives. */
 class MeanOf {
   readonly name: string;
-  readonly #fn: (prediction: Tensor, target: Tensor) => Tensor;
+  readonly #fn: (prediction: never, target: never) => Tensor;
   readonly #sum = new Sum();
   #counted = 0;
 
-  constructor(name: string, fn: (prediction: Tensor, target: Tensor) => Tensor) {
+  constructor(name: string, fn: (prediction: never, target: never) => Tensor) {
     this.name = name;
     this.#fn = fn;
   }
 
-  update(prediction: Tensor, target: Tensor, samples: number): void {
-    const value = this.#fn(prediction, target);
+  update(prediction: unknown, target: unknown, samples: number): void {
+    const value = this.#fn(prediction as never, target as never);
     checkTensor(`Trainer: metric ${this.name}`, value);
     const count = value.rank === 0 ? samples : value.size;
     this.#sum.add(value.rank === 0 ? value.to("float64").mul(samples) : value);
@@ -71,6 +71,16 @@ class MeanOf {
   reset(): void {
     this.#sum.dispose();
     this.#counted = 0;
+  }
+
+  async state(): Promise<unknown> {
+    return { sum: await this.#sum.state(), counted: this.#counted };
+  }
+
+  load(state: unknown, device: Tensor["device"]): void {
+    const { sum, counted } = state as { sum: SumState; counted: number };
+    this.#sum.load(sum, device);
+    this.#counted = counted;
   }
 }
 
@@ -102,10 +112,10 @@ export class Measures {
   }
 
   /** Adds a batch of so many samples. */
-  update(prediction: Tensor, target: Tensor, samples: number): void {
+  update(prediction: unknown, target: unknown, samples: number): void {
     for (const metric of this.#metrics) {
       if (metric instanceof MeanOf) metric.update(prediction, target, samples);
-      else metric.update(prediction, target);
+      else metric.update(prediction as Tensor, target as Tensor);
     }
   }
 
@@ -116,6 +126,21 @@ export class Measures {
       found[metric.name] = await numbersOf(await metric.compute());
     }
     return this.#metrics.length > 0 ? found : undefined;
+  }
+
+  /** Everything so far, of those that can be asked; waits for the device. */
+  async state(): Promise<Record<string, unknown>> {
+    const found: Record<string, unknown> = {};
+    for (const metric of this.#metrics) found[metric.name] = await metric.state?.();
+    return found;
+  }
+
+  /** Goes on from a state. */
+  load(state: Record<string, unknown>, device: Tensor["device"]): void {
+    for (const metric of this.#metrics) {
+      const own = state[metric.name];
+      if (own !== undefined) metric.load?.(own, device);
+    }
   }
 
   /** Frees what they hold. */

@@ -1,9 +1,10 @@
 import { checkTensor } from "../ops/_operands.ts";
+import { isTensor } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
-import { ShapeError } from "../native/errors.ts";
-import { zeros } from "../create.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
+import { full, zeros } from "../create.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
 import { eq, gt, ne } from "../ops/elementwise/compare.ts";
 import { mul } from "../ops/elementwise/binary.ts";
@@ -15,6 +16,22 @@ import type { Tensor } from "../tensor.ts";
 import { classAxis } from "./metrics/_classes.ts";
 import type { MetricResults } from "./history.ts";
 import type { Measures } from "./_measures.ts";
+
+/** A {@linkcode Sum} as JSON keeps it. */
+export interface SumState {
+  here: number;
+  there?: number | undefined;
+}
+
+/** A {@linkcode Meter} as JSON keeps it. */
+export interface MeterState {
+  loss: SumState;
+  divisor: SumState;
+  right: SumState;
+  counted: SumState | null;
+  summed: boolean;
+  measures: Record<string, unknown>;
+}
 
 /**
  * A sum of numbers of the host and of the device; those stay there, so that adding to it waits for
@@ -44,6 +61,19 @@ export class Sum {
   /** The sum; waits for the device. */
   async read(): Promise<number> {
     return this.#here + (await this.#there?.item() ?? 0);
+  }
+
+  /** The parts, on the host. */
+  async state(): Promise<SumState> {
+    const there = await this.#there?.item();
+    return { here: this.#here, ...(there !== undefined && { there }) };
+  }
+
+  /** Goes on from a state. */
+  load({ here, there }: SumState, device: Tensor["device"]): void {
+    this.dispose();
+    this.#here = here;
+    if (there !== undefined) this.#there = keep(full([], there, { dtype: "float64", device }));
   }
 
   /** Begins anew at 0. */
@@ -80,6 +110,16 @@ function judged(
   return { right: where(counted, right, 0), counted };
 }
 
+function single(output: unknown, target: unknown): Answers {
+  if (isTensor(output) && isTensor(target)) {
+    return { output: output as Tensor, target: target as Tensor };
+  }
+  throw new ArgumentError(
+    "accuracy: the model or the data has several outputs or targets; measure by a function " +
+      "(output, target) => Tensor",
+  );
+}
+
 function isBinary(output: Shape, target: Shape): boolean {
   const single = [output, target].some((shape) => shape.length === 1 || shape.at(-1) === 1);
   const bare = (shape: Shape) =>
@@ -91,8 +131,8 @@ function isBinary(output: Shape, target: Shape): boolean {
 export interface Measured {
   loss: Tensor;
   note: LossNote;
-  output: Tensor;
-  target: Tensor;
+  output: unknown;
+  target: unknown;
 }
 
 // 0 where nothing counted: that mean is NaN.
@@ -130,10 +170,12 @@ export class Meter {
         }; it must be one number, the mean over the batch`,
       );
     }
-    const { divisor = samples, losses, answers = { output, target } } = note;
+    const { divisor = samples, losses } = note;
     noGrad(() =>
       scope(() => {
-        const found = this.#accuracy ? judged(answers, divisor) : null;
+        const found = this.#accuracy
+          ? judged(note.answers ?? single(output, target), divisor)
+          : null;
         if (divisor === null) this.#summed = true;
         else this.#divisor.add(divisor);
         this.#loss.add(losses ?? total(loss, divisor));
@@ -157,6 +199,30 @@ export class Meter {
   async metrics(): Promise<{ metrics?: MetricResults }> {
     const metrics = await this.#measures.compute();
     return metrics ? { metrics } : {};
+  }
+
+  /** Everything so far; waits for the device. */
+  async state(): Promise<MeterState> {
+    const shared = this.#counted === this.#divisor;
+    return {
+      loss: await this.#loss.state(),
+      divisor: await this.#divisor.state(),
+      right: await this.#right.state(),
+      counted: shared ? null : await this.#counted.state(),
+      summed: this.#summed,
+      measures: await this.#measures.state(),
+    };
+  }
+
+  /** Goes on from a state. */
+  load(state: MeterState, device: Tensor["device"]): void {
+    this.#loss.load(state.loss, device);
+    this.#divisor.load(state.divisor, device);
+    this.#right.load(state.right, device);
+    if (state.counted) this.#counted.load(state.counted, device);
+    else this.#counted = this.#divisor;
+    this.#summed = state.summed;
+    this.#measures.load(state.measures, device);
   }
 
   /** Frees the sums. */

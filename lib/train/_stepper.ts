@@ -16,7 +16,7 @@ import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
 import { Sum } from "./_metrics.ts";
-import type { StepOptions } from "./trainer.ts";
+import type { StepOptions } from "./options.ts";
 
 /** The names of {@linkcode StepOptions}. */
 export const stepOptions: readonly (keyof StepOptions)[] = [
@@ -69,24 +69,20 @@ export function checkStepOptions(options: StepOptions): void {
 export class Stepper {
   readonly #options: StepOptions;
   readonly #optimizer: Optimizer;
-  readonly #wanted: number;
-  #left: number;
-  #group = 0;
-  #done = 0;
+  readonly #accumulate: number;
+  readonly #batchSize: number | null;
+  #group = 0; // samples that the group is to have
+  #batches = 0; // that it has
   readonly #weight = new Sum(); // of the group's losses
   #unit: number | undefined; // what a sample counts, where that is known
   #lr: number;
 
-  /** For one epoch of `samples`, `batchSize` at a time. */
-  constructor(
-    options: StepOptions & { optimizer: Optimizer },
-    samples: number,
-    batchSize: number,
-  ) {
+  /** For one epoch, `batchSize` samples at a time; null where batches have any size. */
+  constructor(options: StepOptions & { optimizer: Optimizer }, batchSize: number | null) {
     this.#options = options;
     this.#optimizer = options.optimizer;
-    this.#wanted = batchSize * (options.accumulate ?? 1);
-    this.#left = samples;
+    this.#accumulate = options.accumulate ?? 1;
+    this.#batchSize = batchSize;
     this.#lr = options.optimizer.lr;
   }
 
@@ -97,24 +93,29 @@ export class Stepper {
 
   /**
    * Adds the gradients of a batch's loss, a mean with this divisor (null: a sum); steps when there
-   * are enough of them.
+   * are enough of them, and says so.
    */
-  add(loss: Tensor, samples: number, divisor: Tensor | number | null = samples): void {
+  add(loss: Tensor, samples: number, divisor: Tensor | number | null = samples): boolean {
     const { scaler } = this.#options;
-    if (this.#done === 0) {
+    if (this.#batches === 0) {
       this.#optimizer.zeroGrad();
-      this.#group = Math.min(this.#wanted, this.#left);
+      const alone = this.#accumulate === 1;
+      this.#group = alone ? samples : (this.#batchSize ?? samples) * this.#accumulate;
     }
     const share = samples === this.#group || divisor === null
       ? loss
       : this.#share(loss, samples, divisor);
     (scaler ? scaler.scale(share) : share).backward();
-    this.#done += samples;
-    this.#left -= samples;
-    if (this.#done < this.#group) return;
-    this.#done = 0;
+    return ++this.#batches === this.#accumulate && this.finish();
+  }
+
+  /** Steps with what there is of a group, if there is something. */
+  finish(): boolean {
+    if (this.#batches === 0) return false;
+    this.#batches = 0;
     this.#level();
     this.#step();
+    return true;
   }
 
   // By what was counted, as if that were as much in each sample; #level() sets right what was not.

@@ -1,135 +1,61 @@
 import { isClass } from "../core/describe.ts";
-import { autocast, type AutocastDType } from "../core/autocast.ts";
+import { autocast } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
-import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
+import { checkInteger, checkList, checkNumber, checkOptions, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
-import { DataLoader, type Dataset } from "../data/dataset.ts";
-import { checkDataset, checkedBatch } from "../data/_check.ts";
+import { checkData, isDataset, isSamples } from "../data/_check.ts";
+import type { Batch } from "../data/batch.ts";
+import type { AnyDataset } from "../data/dataset.ts";
+import { DataLoader } from "../data/data_loader.ts";
+import { randomSplit } from "../data/random_split.ts";
+import type { Subset } from "../data/subset.ts";
+import { loadCheckpoint, saveCheckpoint } from "../io/checkpoint.ts";
 import { ArgumentError } from "../native/errors.ts";
-import type { Loss } from "../nn/losses.ts";
 import { type Module } from "../nn/module.ts";
 import { checkModule } from "../nn/_check.ts";
-import type { EMA } from "../optim/ema.ts";
-import type { GradScaler } from "../optim/grad_scaler.ts";
+import { noted, withSampleWeights } from "../ops/loss/_loss.ts";
+import { mul } from "../ops/elementwise/binary.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule/schedule.ts";
-import { noted } from "../ops/loss/_loss.ts";
-import { checkTensor } from "../ops/_operands.ts";
+import { tensorsIn } from "../_structure.ts";
+import { tensor } from "../create.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Callback, EpochState } from "./callbacks/callback.ts";
+import { advise } from "./_advice.ts";
+import { largestBatch } from "./_batch_size.ts";
+import type { Callback } from "./callbacks/callback.ts";
 import { ProgressBar } from "./callbacks/progress_bar.ts";
-import { type EpochResult, History, type MetricResults } from "./history.ts";
+import { BREATH_MS, checkCursor, type Cursor, Fit } from "./_fit.ts";
+import { History, type HistoryJson } from "./history.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
 import { type Measured, Meter } from "./_metrics.ts";
-import type { Metric } from "./metrics/metric.ts";
-import type * as metrics from "./metrics/mod.ts";
-import { checkStepOptions, stepOptions, Stepper } from "./_stepper.ts";
+import type {
+  EvaluateOptions,
+  Evaluation,
+  FitOptions,
+  StepOptions,
+  TrainerLoss,
+  TrainerOptions,
+} from "./options.ts";
+import { checkStepOptions, stepOptions } from "./_stepper.ts";
+import { ClassWeights, weightedData } from "./_weights.ts";
 
-/**
- * A metric that trainers know by name: one of `metrics`, with its defaults, or `"accuracy"`, the
- * share of right answers among those that count.
- *
- * What is an answer, the loss says: of crossEntropy(), nllLoss() and multiMarginLoss() the highest
- * class, against a class number, where that is not its ignoreIndex, or against the highest of the
- * target's probabilities; of bceLoss(), bceWithLogitsLoss() and hingeLoss() each element, which is
- * a yes above 0.5 (of logits and scores: above 0), as its target is above 0.5. With any other loss
- * the shapes do: the highest class of [n, classes, …], or else of [n, …, classes], against class
- * numbers [n, …], where they are not -100; that of [n, classes, …] against the highest of a target
- * of that shape; and each element of [n] or [n, …, 1] above 0.5 against a target of as many. A loss
- * that was scaled, or has a penalty added, is still the loss that it was.
- */
-export type MetricName = "accuracy" | keyof typeof metrics;
-
-/**
- * What a {@linkcode Trainer} measures: a name, for `"accuracy"` as {@linkcode MetricName} says and
- * else for one of `metrics` with its defaults; a metric of that namespace, or of one's own; or a
- * function of outputs and targets, of whose results [], [n] or of any shape the mean is taken ([]
- * counts as a mean over the batch), under the function's name.
- */
-export type MetricOption =
-  | MetricName
-  | Metric
-  | ((prediction: Tensor, target: Tensor) => Tensor);
-
-/** What a {@linkcode Trainer} does with the gradients of a batch. */
-export interface StepOptions {
-  /** Needed by fit() only. */
-  optimizer?: Optimizer | undefined;
-  /**
-   * Changes the learning rate. A ReduceLROnPlateau gets the validation loss, or without validation
-   * the training loss.
-   */
-  schedule?: Schedule | undefined;
-  /**
-   * When to step the schedule: after each epoch (the default), or after each step that the
-   * optimizer is asked for. One that the `scaler` leaves out counts too: that is known on the
-   * device, and the schedule does not wait to hear of it.
-   */
-  scheduleEvery?: "epoch" | "step" | undefined;
-  /** The largest norm of all gradients together; see clipGradNorm(). */
-  clipGradNorm?: number | undefined;
-  /** The largest absolute value in a gradient; see clipGradValue(). */
-  clipGradValue?: number | undefined;
-  /** How many batches make one step, as if they were one batch: less memory. Default 1. */
-  accumulate?: number | undefined;
-  /** Averages the parameters after each step; validation during fit() is then of the averages. */
-  ema?: EMA | undefined;
-  /** Scales the loss, for training in float16. */
-  scaler?: GradScaler | undefined;
-}
-
-/** What a {@linkcode Trainer} trains with. */
-export interface TrainerOptions extends StepOptions {
-  /**
-   * From output and target to one number, the mean over the batch: such as a CrossEntropyLoss, or a
-   * function. A mean that the library's losses give, or a function makes of one of them by scaling
-   * it or adding a penalty, is weighed by what it is over (targets that are not ignored, by their
-   * classes' weights), and their sum is added up, so that several batches come to the same as one;
-   * any other number counts as a mean over samples.
-   */
-  loss: Loss | Loss["forward"];
-  /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
-  autocast?: AutocastDType | undefined;
-  /**
-   * What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is;
-   * the others get the model's output and the target, and are in `metrics` and `valMetrics` of the
-   * history, by name.
-   */
-  metrics?: readonly MetricOption[] | undefined;
-}
-
-/** Options of {@linkcode Trainer.fit}. */
-export interface FitOptions {
-  /** Passes over the data; default 1. */
-  epochs?: number | undefined;
-  /** Samples a step; default 32. */
-  batchSize?: number | undefined;
-  /** Whether each epoch has an order of its own; default true. */
-  shuffle?: boolean | undefined;
-  /** Data to evaluate on after each epoch. */
-  validation?: Dataset | undefined;
-  /** Default: a ProgressBar. */
-  callbacks?: readonly Callback[] | undefined;
-}
-
-/** Options of {@linkcode Trainer.evaluate}. */
-export interface EvaluateOptions {
-  /** Samples a step; default 256. */
-  batchSize?: number | undefined;
-}
-
-/** What {@linkcode Trainer.evaluate} measured. */
-export interface Evaluation {
-  /** The mean loss. */
-  loss: number;
-  /** The share of right answers, when asked for. */
-  accuracy?: number | undefined;
-  /** The other metrics, when asked for. */
-  metrics?: MetricResults | undefined;
-}
-
-// How long the training loop may keep the event loop waiting.
-const BREATH_MS = 100;
+const fitKeys = [
+  "epochs",
+  "initialEpoch",
+  "resume",
+  "batchSize",
+  "shuffle",
+  "dropLast",
+  "validation",
+  "validationSplit",
+  "validationEvery",
+  "stepsPerEpoch",
+  "accumulate",
+  "classWeight",
+  "sampleWeight",
+  "signal",
+  "callbacks",
+];
 
 /**
  * Trains a model: the loop over epochs and batches, measured and shown. Everything that a step
@@ -151,13 +77,17 @@ const BREATH_MS = 100;
  * console.log(history.at(-1)!.loss < history[0]!.loss); // true
  * ```
  */
-export class Trainer {
+export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
   /** The model. */
-  readonly model: Module;
-  readonly #options: TrainerOptions;
-  readonly #loss: Loss["forward"];
+  readonly model: Module<Input, Output>;
+  readonly #options: TrainerOptions<Output, Target>;
+  readonly #loss: (output: Output, target: Target, weight?: Tensor) => Tensor;
+  #fit: Fit<Input, Target> | undefined; // under way
+  #history = new History();
+  #cursor: Cursor | undefined; // where the last one was, or what was loaded
+  #loaded = false;
 
-  constructor(model: Module, options: TrainerOptions) {
+  constructor(model: Module<Input, Output>, options: TrainerOptions<Output, Target>) {
     checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);
     checkModule("Trainer", "model", model);
     this.#loss = lossOf(options.loss);
@@ -167,108 +97,192 @@ export class Trainer {
     this.#options = options;
   }
 
-  /**
-   * Trains for some epochs and returns their figures. Leaves the model in the mode in which it was.
-   */
-  async fit(train: Dataset, options: FitOptions = {}): Promise<History> {
-    checkOptions("fit", options, ["epochs", "batchSize", "shuffle", "validation", "callbacks"]);
-    const { epochs = 1, batchSize = 32, shuffle = true, validation } = options;
-    const callbacks: readonly Callback[] = options.callbacks ?? [new ProgressBar()];
-    checkInteger("fit", "epochs", epochs, 0);
-    if (!this.#options.optimizer) {
-      throw new ArgumentError("fit: the Trainer was made without an optimizer");
-    }
-    checkDataset("fit", train);
-    if (validation !== undefined) checkDataset("fit: validation", validation);
-    checkList("fit", "callbacks", callbacks, (x) => Object(x) === x, "an array of callbacks");
-    if (train.length === 0) throw new ArgumentError("fit: the data set is empty");
-    const loader = new DataLoader(train, { batchSize, shuffle });
-    if (validation?.length === 0) throw new ArgumentError("fit: the validation data set is empty");
-    const restore = this.#modes();
-    const history = new History();
-    const fit = { trainer: this, epochs, samples: train.length, history };
-    this.#stop = undefined;
-    try {
-      for (const callback of callbacks) await callback.onFitBegin?.(fit);
-      for (let epoch = 1; epoch <= epochs && !this.#stop; epoch++) {
-        const state = { ...fit, epoch };
-        for (const callback of callbacks) await callback.onEpochBegin?.(state);
-        const result: EpochResult = await this.#epoch(loader, state, callbacks);
-        if (validation) {
-          const { loss, accuracy, metrics } = await this.#validate(validation);
-          result.valLoss = loss;
-          if (accuracy !== undefined) result.valAccuracy = accuracy;
-          if (metrics) result.valMetrics = metrics;
-        }
-        const { schedule, scheduleEvery = "epoch" } = this.#options;
-        if (scheduleEvery === "epoch") schedule?.step(result.valLoss ?? result.loss);
-        history.push(result);
-        for (const callback of callbacks) await callback.onEpochEnd?.(result, state);
-      }
-    } finally {
-      restore();
-      history.stopped = this.#stop;
-      for (const callback of callbacks) await callback.onEnd?.(history, fit);
-    }
-    return history;
-  }
-
-  #stop: string | undefined;
-
-  /** Ends fit() after the step under way; the reason is in the history that it returns. */
-  stop(reason = "stop() was called"): void {
-    this.#stop = reason;
-  }
-
   /** The optimizer that it was given. */
   get optimizer(): Optimizer | undefined {
     return this.#options.optimizer;
   }
 
-  async #epoch(
-    loader: DataLoader,
-    state: EpochState,
-    callbacks: readonly Callback[],
-  ): Promise<EpochResult> {
-    this.model.train();
-    using meter = new Meter(new Measures(this.#options.metrics ?? []));
+  /** The schedule that it was given. */
+  get schedule(): Schedule | undefined {
+    return this.#options.schedule;
+  }
+
+  /** Steps that fit() has done, over all epochs, in the last fit() and those that it went on from. */
+  get step(): number {
+    return this.#fit?.steps ?? this.#cursor?.steps ?? 0;
+  }
+
+  /** What the last fit() went through, one under way or one that failed too. */
+  get history(): History {
+    return this.#history;
+  }
+
+  /** Ends fit() after the step under way; the reason is in the history that it returns. */
+  stop(reason = "stop() was called"): void {
+    if (this.#fit) this.#fit.stopped ??= reason;
+  }
+
+  /**
+   * Trains for some epochs and returns their figures, also where it is stopped: by stop() or by the
+   * signal. After loadCheckpoint() it goes on from there. Leaves the model in the mode in which it
+   * was.
+   *
+   * The data is a data set, of which it makes batches, or a DataLoader. What waits is the program,
+   * never for long: others get their turn at least every tenth of a second.
+   */
+  async fit(
+    data: AnyDataset<Input, Target> | DataLoader<Input, Target>,
+    options: FitOptions<Input, Target> = {},
+  ): Promise<History> {
+    const op = "fit";
+    checkOptions(op, options, fitKeys);
     const { optimizer } = this.#options;
-    using stepper = new Stepper(
-      { ...this.#options, optimizer: optimizer! },
-      loader.dataset.length,
-      loader.batchSize,
-    );
-    const start = performance.now();
-    let breath = start;
-    let done = 0;
-    for (const index of loader.indices()) {
-      scope(() => this.#step(loader.dataset, index, stepper, meter));
-      done += index.size;
-      if (this.#stop) break;
-      if (performance.now() - breath < BREATH_MS) continue;
-      const means = { ...await meter.read(), ...stepper.lr };
-      for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
-      breath = performance.now();
+    if (!optimizer) throw new ArgumentError(`${op}: the Trainer was made without an optimizer`);
+    if (this.#fit) throw new ArgumentError(`${op}: another fit() is under way; await it first`);
+    const from = this.#start(options);
+    const epochs = options.epochs ?? from?.wanted ?? 1;
+    const { initialEpoch = 0, stepsPerEpoch, validationEvery = 1, signal } = options;
+    checkInteger(op, "epochs", epochs, 0);
+    checkInteger(op, "initialEpoch", initialEpoch, 0);
+    checkInteger(op, "validationEvery", validationEvery, 1);
+    if (stepsPerEpoch !== undefined) checkInteger(op, "stepsPerEpoch", stepsPerEpoch, 1);
+    const accumulate = options.accumulate ?? this.#options.accumulate;
+    if (accumulate !== undefined) checkInteger(op, "accumulate", accumulate, 1);
+    if (signal !== undefined && !(signal instanceof AbortSignal)) {
+      refuse(op, "signal", signal, "an AbortSignal, such as AbortSignal.timeout(60_000)");
     }
-    const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
-    const seconds = (performance.now() - start) / 1000;
-    for (const callback of callbacks) await callback.onProgress?.({ ...state, ...means, done });
-    const metrics = await meter.metrics();
-    return { epoch: state.epoch, ...means, ...metrics, seconds, samplesPerSecond: done / seconds };
+    const callbacks: readonly Callback[] = options.callbacks ?? [new ProgressBar()];
+    checkList(op, "callbacks", callbacks, (x) => Object(x) === x, "an array of callbacks");
+    const restore = this.#modes();
+    using made = new DisposableStack();
+    const { train, validation } = this.#data(data, options, made);
+    const classWeights = made.use(new ClassWeights(options.classWeight));
+    const batchSize = options.batchSize === "auto" && !(data instanceof DataLoader)
+      ? await largestBatch(this.model, train as AnyDataset<Input, Target>, (batch) => {
+        return this.#measured(batch, classWeights).loss;
+      })
+      : options.batchSize;
+    const loader = train instanceof DataLoader ? train : new DataLoader(train, {
+      batchSize: batchSize as number ?? 32,
+      shuffle: options.shuffle ?? (isDataset(train) || isSamples(train)),
+      dropLast: options.dropLast,
+    });
+    if (loader.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    const history = from ? this.#history : new History();
+    this.#history = history;
+    const { metrics = [], ...others } = this.#options;
+    const fit = new Fit<Input, Target>({
+      trainer: this as unknown as Trainer<Input, never, Target>,
+      options: { ...others, optimizer, ...(accumulate && { accumulate }) } as StepOptions & {
+        optimizer: Optimizer;
+      },
+      metrics,
+      loader,
+      callbacks,
+      history,
+      epochs,
+      initialEpoch,
+      stepsPerEpoch,
+      validationEvery,
+      from,
+      measure: (batch) => this.#measured(batch, classWeights),
+      validate: validation && (() => this.#validate(validation)),
+      onFirstStep: (batch, measured) => advise(this.model, batch, measured),
+    });
+    this.#fit = fit;
+    const abort = () => this.stop(`aborted: ${signal!.reason?.message ?? signal!.reason}`);
+    if (signal?.aborted) abort();
+    signal?.addEventListener("abort", abort);
+    try {
+      await fit.run();
+      return history;
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      restore();
+      this.#cursor = await fit.cursor();
+      await fit.close();
+      this.#fit = undefined;
+    }
   }
 
-  #step(dataset: Dataset, index: Tensor, stepper: Stepper, meter: Meter): void {
-    const measured = this.#measured(dataset, index);
-    meter.add(measured, index.size);
-    stepper.add(measured.loss, index.size, measured.note.divisor);
+  // Where to go on from, if not from the beginning.
+  #start({ resume = false, initialEpoch }: FitOptions<Input, Target>): Cursor | undefined {
+    if (resume && !this.#cursor) {
+      throw new ArgumentError("fit: there is nothing to resume; fit() or loadCheckpoint() first");
+    }
+    const from = (resume || this.#loaded) && initialEpoch === undefined ? this.#cursor : undefined;
+    this.#loaded = false;
+    return from;
   }
 
-  #measured(dataset: Dataset, index: Tensor): Measured {
-    const { input, target } = checkedBatch("Trainer", dataset.batch(index));
+  // What to train on and to validate on, checked.
+  #data(
+    data: AnyDataset<Input, Target> | DataLoader<Input, Target>,
+    options: FitOptions<Input, Target>,
+    made: DisposableStack,
+  ) {
+    const op = "fit";
+    const { batchSize, shuffle, dropLast, validationSplit, sampleWeight } = options;
+    if (batchSize !== undefined && batchSize !== "auto") {
+      checkInteger(op, "batchSize", batchSize, 1);
+    }
+    let validation = options.validation;
+    if (validation !== undefined && !(validation instanceof DataLoader)) {
+      checkData(`${op}: validation`, validation);
+    }
+    if (data instanceof DataLoader) {
+      const others = { batchSize, shuffle, dropLast, validationSplit, sampleWeight };
+      for (const [name, value] of Object.entries(others)) {
+        if (value !== undefined) refuse(op, name, value, "left out where a DataLoader is given");
+      }
+      return { train: data, validation };
+    }
+    checkData(op, data);
+    let train: AnyDataset<Input, Target> = data;
+    const mapped = isDataset(data) || isSamples(data);
+    if (mapped && data.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    if (!mapped && (validationSplit ?? sampleWeight ?? shuffle) !== undefined) {
+      throw new ArgumentError(
+        `${op}: validationSplit, sampleWeight and shuffle are not for iterable data`,
+      );
+    }
+    if (sampleWeight !== undefined) train = weightedData(train, sampleWeight, made);
+    if (validationSplit !== undefined) {
+      checkNumber(op, "validationSplit", validationSplit, 0);
+      if (validationSplit >= 1) refuse(op, "validationSplit", validationSplit, "below 1");
+      if (validation) {
+        throw new ArgumentError(`${op}: give validation or validationSplit, not both`);
+      }
+      if (validationSplit > 0) {
+        const parts = randomSplit(train as Subset<Input, Target>, [
+          1 - validationSplit,
+          validationSplit,
+        ], { seed: 0 });
+        for (const part of parts) made.use({ [Symbol.dispose]: () => part.dispose() });
+        [train, validation] = parts as [Subset<Input, Target>, Subset<Input, Target>];
+      }
+    }
+    if (isEmpty(train)) throw new ArgumentError(`${op}: the data set is empty`);
+    if (isEmpty(validation)) throw new ArgumentError(`${op}: the validation data set is empty`);
+    return { train, validation };
+  }
+
+  #measured(
+    given: Batch<Input, Target>,
+    classWeights?: ClassWeights,
+  ): Measured & { output: Output; target: Target } {
+    const { input, target, weight: own } = given;
     return this.#cast(() => {
       const output = this.model.forward(input);
-      checkTensor("Trainer: the model's output", output);
-      return { ...noted(() => this.#loss(output, target)), output, target };
+      tensorsIn("Trainer", "the model's output", output);
+      const classes = classWeights?.of(target);
+      const weight = own && classes ? mul(own, classes) : own ?? classes;
+      const loss = () => {
+        if (!weight) return this.#loss(output, target);
+        if (this.#loss.length > 2) return this.#loss(output, target, weight);
+        return withSampleWeights(weight, () => this.#loss(output, target));
+      };
+      return { ...noted(loss), output, target };
     });
   }
 
@@ -278,7 +292,9 @@ export class Trainer {
   }
 
   // With averaged parameters, where there are any.
-  async #validate(validation: Dataset): Promise<Evaluation> {
+  async #validate(
+    validation: AnyDataset<Input, Target> | DataLoader<Input, Target>,
+  ): Promise<Evaluation> {
     const { ema } = this.#options;
     if (!ema || ema.updates === 0) return await this.evaluate(validation);
     ema.apply();
@@ -290,20 +306,34 @@ export class Trainer {
   }
 
   /** The mean loss and metrics over a data set, in evaluation mode. Changes nothing. */
-  async evaluate(dataset: Dataset, options: EvaluateOptions = {}): Promise<Evaluation> {
-    checkOptions("evaluate", options, ["batchSize"]);
-    checkDataset("evaluate", dataset);
-    if (dataset.length === 0) throw new ArgumentError("evaluate: the data set is empty");
+  async evaluate(
+    data: AnyDataset<Input, Target> | DataLoader<Input, Target>,
+    options: EvaluateOptions = {},
+  ): Promise<Evaluation> {
+    const op = "evaluate";
+    checkOptions(op, options, ["batchSize"]);
+    if (!(data instanceof DataLoader)) checkData(op, data);
+    const { batchSize = 256 } = options;
+    const loader = data instanceof DataLoader ? data : new DataLoader(data, { batchSize });
+    if (loader.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
     using meter = new Meter(new Measures(this.#options.metrics ?? []));
-    this.#inEvaluation(() => {
-      for (
-        const index of new DataLoader(dataset, { batchSize: options.batchSize ?? 256 }).indices()
-      ) {
-        scope(() => {
-          meter.add(this.#measured(dataset, index), index.size);
-        });
+    const feed = loader.feed();
+    try {
+      let breath = performance.now(), batches = 0;
+      for (;; batches++) {
+        const taken = feed.next();
+        const { done, value } = taken instanceof Promise ? await taken : taken;
+        if (done) break;
+        const { batch, size } = value;
+        this.#inEvaluation(() => scope(() => meter.add(this.#measured(batch), size)));
+        if (performance.now() - breath < BREATH_MS) continue;
+        await meter.read(); // so that it does not run too far ahead, and others get their turn
+        breath = performance.now();
       }
-    });
+      if (batches === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    } finally {
+      await feed.close();
+    }
     return { ...await meter.read(), ...await meter.metrics() };
   }
 
@@ -311,8 +341,49 @@ export class Trainer {
    * The model's output for inputs [n, ...] as the model takes them (test.batch(index).input, say),
    * all at once, in evaluation mode and without recording.
    */
-  predict(input: Tensor): Tensor {
+  predict(input: Input): Output {
     return this.#inEvaluation(() => scope(() => this.#cast(() => this.model.forward(input))));
+  }
+
+  /**
+   * Saves the whole training to one .safetensors file: the model, the optimizer, schedule, scaler
+   * and averages, random numbers, history, and where in the data fit() is; between two steps, as
+   * callbacks are called, or after fit(). The file is written beside its place, synced and renamed:
+   * whatever happens, there is the old one or the new one.
+   */
+  async saveCheckpoint(path: string | URL): Promise<void> {
+    const cursor = this.#fit ? await this.#fit.cursor() : this.#cursor;
+    const { stepLosses, ...history } = this.#history.toJSON();
+    await saveCheckpoint(path, {
+      ...this.#parts(),
+      state: { cursor: cursor ?? null, history, stepLosses },
+    });
+  }
+
+  /**
+   * Loads what saveCheckpoint() saved, into a trainer that is made alike. The next fit() goes on
+   * where the saved one was, with the same data: what comes is what would have come, bit for bit.
+   */
+  async loadCheckpoint(path: string | URL): Promise<void> {
+    if (this.#fit) throw new ArgumentError("loadCheckpoint: a fit() is under way; await it first");
+    const { state } = await loadCheckpoint(path, this.#parts());
+    const { cursor, history, stepLosses } = Object(state);
+    if (cursor !== null) checkCursor(cursor);
+    this.#history = History.fromJSON({ ...history, stepLosses } as HistoryJson);
+    this.#history.stopped = undefined;
+    this.#cursor = cursor ?? undefined;
+    this.#loaded = this.#cursor !== undefined;
+  }
+
+  #parts() {
+    const { optimizer, schedule, scaler, ema } = this.#options;
+    return {
+      model: this.model as unknown as Module,
+      ...(optimizer && { optimizer }),
+      ...(schedule && { schedule }),
+      ...(scaler && { scaler }),
+      ...(ema && { ema }),
+    };
   }
 
   #inEvaluation<T>(fn: () => T): T {
@@ -336,12 +407,16 @@ export class Trainer {
 }
 
 // What is to be called as the loss: a function, or the forward() of an object.
-function lossOf(loss: TrainerOptions["loss"]): Loss["forward"] {
+function lossOf<Output, Target>(
+  loss: TrainerLoss<Output, Target>,
+): (output: Output, target: Target, weight?: Tensor) => Tensor {
   if (typeof loss === "function" && !isClass(loss)) return loss;
   if (typeof loss === "object" && typeof loss?.forward === "function") {
-    return loss.forward.bind(loss);
+    return (output, target) => loss.forward(output, target);
   }
   const made = typeof loss === "function" ? `new ${(loss as { name: string }).name}()` : "";
   const wanted = `a loss such as ${made || "new nn.CrossEntropyLoss()"}`;
   return refuse("Trainer", "loss", loss, `${wanted}, or a function (output, target) => Tensor`);
 }
+
+const isEmpty = (data: unknown) => (isDataset(data) || isSamples(data)) && data.length === 0;

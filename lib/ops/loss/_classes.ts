@@ -9,7 +9,7 @@ import { cast } from "../elementwise/_cast.ts";
 import { div } from "../elementwise/binary.ts";
 import { lt } from "../elementwise/compare.ts";
 import { where } from "../elementwise/where.ts";
-import { note, reduceLosses, type Reduction } from "./_loss.ts";
+import { note, reduceLosses, type Reduction, weighing } from "./_loss.ts";
 import type { ClassLossOptions } from "./nll_loss.ts";
 import { broadcastTo } from "../shape/movement.ts";
 
@@ -164,11 +164,17 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
   return { mean, total };
 }
 
-/** Losses of class numbers, reduced. */
+/** Losses of class numbers, reduced; `shape`: that of the targets, where losses are flat. */
 export function reduceClassLosses(
   losses: Tensor,
   classes: Classes,
   reduction: Reduction,
+  shape: Shape = losses.shape,
 ): Tensor {
-  return reduction === "mean" ? classMean(losses, classes).mean : reduceLosses(losses, reduction);
+  if (!weighing(reduction)) {
+    return reduction === "mean" ? classMean(losses, classes).mean : reduceLosses(losses, reduction);
+  }
+  const { outer, classes: count, inner } = classes;
+  const counts = pick(losses.make([outer, count, inner]).fill(-1), classes);
+  return reduceLosses(losses, reduction, counts, shape);
 }

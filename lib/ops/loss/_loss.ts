@@ -1,11 +1,14 @@
 import { formatValue } from "../../core/describe.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
-import { broadcastShapes, formatShape, sameShape } from "../../core/shape.ts";
+import { broadcastShapes, formatShape, sameShape, type Shape } from "../../core/shape.ts";
 import { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
-import { div } from "../elementwise/binary.ts";
+import { div, mul } from "../elementwise/binary.ts";
+import { cast } from "../elementwise/_cast.ts";
+import { eq } from "../elementwise/compare.ts";
+import { where } from "../elementwise/where.ts";
 import { weigh } from "../elementwise/_binary.ts";
 import {
   autocasted,
@@ -17,6 +20,7 @@ import {
 } from "../_operands.ts";
 import { mean } from "../reduce/mean.ts";
 import { sum } from "../reduce/sum.ts";
+import { broadcastTo, reshape } from "../shape/movement.ts";
 
 /** How the losses of a batch become one. */
 export type Reduction = "mean" | "sum" | "none";
@@ -43,11 +47,69 @@ export function reductionOf(
   return reduction;
 }
 
-/** Losses reduced. */
-export function reduceLosses(losses: Tensor, reduction: Reduction): Tensor {
+// What each sample counts, while a trainer says so, and whether a loss has heeded it.
+let weights: { readonly weight: Tensor; heeded: boolean } | undefined;
+
+/** Whether a reduced loss is to count some samples more than others. */
+export const weighing = (reduction: Reduction): boolean =>
+  weights !== undefined && reduction !== "none";
+
+/**
+ * Runs `fn` with losses that count each sample of a batch by its weight, [n] or as the targets are:
+ * a mean divides by the sum of the weights. Throws when none of the library's losses was reduced.
+ */
+export function withSampleWeights<T>(weight: Tensor, fn: () => T): T {
+  const before = weights;
+  const own = weights = { weight, heeded: false };
+  try {
+    const result = fn();
+    if (own.heeded) return result;
+  } finally {
+    weights = before;
+  }
+  throw new ArgumentError(
+    "the loss heeds no weights of samples or classes: make it of the library's losses with the " +
+      'reduction "mean", or a function of three: (output, target, weight) => Tensor',
+  );
+}
+
+/** Losses reduced, those of a shape's elements; `counts`: what each counts beside its sample. */
+export function reduceLosses(
+  losses: Tensor,
+  reduction: Reduction,
+  counts?: Tensor,
+  shape: Shape = losses.shape,
+): Tensor {
   if (reduction === "none") return losses;
+  if (weighing(reduction)) return reduceWeighed(losses, reduction, counts, shape);
   if (reduction === "sum") return note(sum(losses), () => ({ divisor: null }));
   return note(mean(losses), () => ({ divisor: losses.size }));
+}
+
+function reduceWeighed(
+  losses: Tensor,
+  reduction: Reduction,
+  counts: Tensor | undefined,
+  shape: Shape,
+): Tensor {
+  weights!.heeded = true;
+  const { weight } = weights!;
+  if (!sameShape(weight.shape, shape.slice(0, weight.rank))) {
+    throw new ShapeError(
+      `weights are ${formatShape(weight.shape)}, losses ${formatShape(shape)}; there must be one ` +
+        "weight a sample, [n], or one a loss",
+    );
+  }
+  const wide = reshape(cast(weight.detach(), losses.dtype), [
+    ...weight.shape,
+    ...shape.slice(weight.rank).map(() => 1),
+  ]);
+  const each = reshape(broadcastTo(wide, shape), losses.shape);
+  const total = sum(weigh(losses, each));
+  if (reduction === "sum") return note(total, () => ({ divisor: null }));
+  const divisor = sum(counts ? mul(each, counts) : each);
+  // of nothing the mean is 0, and so are the gradients
+  return note(div(total, where(eq(divisor, 0), Infinity, divisor)), () => ({ divisor }));
 }
 
 /** What a loss has compared, and how to tell right answers by it. */
@@ -194,6 +256,7 @@ export function pointwise(
 }
 
 function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reduction): Tensor {
+  if (weighing(reduction)) return reduceLosses(computed(loss, x, target, "none"), reduction);
   const { op, parameter = 0 } = loss;
   const kind = lossKinds.indexOf(loss.kind);
   const losses = x.make(x.shape);

@@ -12,7 +12,14 @@ import { add, mul } from "../elementwise/binary.ts";
 import { ne } from "../elementwise/compare.ts";
 import { neg } from "../elementwise/unary.ts";
 import { where } from "../elementwise/where.ts";
-import { checkAlike, lossInFloat32, note, reduceLosses, type Reduction } from "./_loss.ts";
+import {
+  checkAlike,
+  lossInFloat32,
+  note,
+  reduceLosses,
+  type Reduction,
+  weighing,
+} from "./_loss.ts";
 import { crossEntropyOptions } from "./_options.ts";
 import {
   checkClassWeight,
@@ -89,7 +96,14 @@ function ofClasses(
     note(reduction === "none" ? reshape(losses, target.shape) : losses, () => ({
       answers: { ...classes, output: rows, axis: 1 },
     }));
-  if (!classes.weight && labelSmoothing === 0) return inOrder(fused(rows, classes, reduction));
+  const { shape } = target;
+  if (!classes.weight && labelSmoothing === 0) {
+    return inOrder(
+      weighing(reduction)
+        ? reduceClassLosses(fused(rows, classes, "none"), classes, reduction, shape)
+        : fused(rows, classes, reduction),
+    );
+  }
   const logs = logSoftmax(rows);
   let losses = pick(logs, classes);
   if (labelSmoothing > 0) {
@@ -101,7 +115,7 @@ function ofClasses(
       mul(where(counts, even, 0), labelSmoothing / classes.classes),
     );
   }
-  return inOrder(reduceClassLosses(losses, classes, reduction));
+  return inOrder(reduceClassLosses(losses, classes, reduction, shape));
 }
 
 // [outer, classes, inner] as [outer * inner, classes].
@@ -173,9 +187,7 @@ function ofProbabilities(
     }
     if (weight) share = mul(share, weight);
     const losses = neg(sum(weigh(logSoftmax(answers.output), share), 1));
-    return note(
-      reduceLosses(reduction === "none" ? reshape(losses, others) : losses, reduction),
-      () => ({ answers }),
-    );
+    const y = reduceLosses(losses, reduction, undefined, others);
+    return note(reduction === "none" ? reshape(y, others) : y, () => ({ answers }));
   });
 }

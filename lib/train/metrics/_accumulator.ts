@@ -6,7 +6,7 @@ import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import { checkDType, checkSameDevice, floats, numbers } from "../../ops/_operands.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Metric } from "./metric.ts";
-import { type Numbers, State } from "./_state.ts";
+import { type Numbers, type SavedState, State } from "./_state.ts";
 
 /** How a metric is added up, and what it comes to. */
 export interface Recipe<R> {
@@ -62,5 +62,7 @@ export function accumulator<R>(op: string, name: string = op, recipe: Recipe<R>)
       return recipe.value(read, state);
     },
     reset: () => state.clear(),
+    state: () => state.save(),
+    load: (saved, device) => state.load(saved as SavedState, device),
   };
 }

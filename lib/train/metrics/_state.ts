@@ -1,6 +1,8 @@
 import type { DeviceName } from "../../core/backend.ts";
 import { keep } from "../../core/scope.ts";
-import { formatShape, sameShape } from "../../core/shape.ts";
+import type { DType } from "../../core/dtype.ts";
+import { formatShape, sameShape, type Shape } from "../../core/shape.ts";
+import { tensor } from "../../create.ts";
 import { ShapeError } from "../../native/errors.ts";
 import { cast } from "../../ops/elementwise/_cast.ts";
 import { concat } from "../../ops/shape/concat.ts";
@@ -81,6 +83,30 @@ export class State {
     return Object.fromEntries(read.map(([name, data]) => [name, Array.from(data, Number)]));
   }
 
+  /** Everything, on the host. */
+  async save(): Promise<SavedState> {
+    const saved = async (x: Tensor): Promise<Saved> => {
+      return { shape: x.shape, dtype: x.dtype, data: Array.from(await x.data(), Number) };
+    };
+    const sums: Record<string, Saved> = {}, rows: Record<string, Saved> = {};
+    for (const [name, x] of this.#sums) sums[name] = await saved(x);
+    for (const [name, parts] of this.#rows) {
+      const whole = concat(parts);
+      rows[name] = await saved(whole).finally(() => whole.dispose());
+    }
+    return { sums, rows };
+  }
+
+  /** Goes on from what save() gave. */
+  load({ sums, rows }: SavedState, device: DeviceName): void {
+    this.clear();
+    const made = ({ data, shape, dtype }: Saved) =>
+      keep(reshape(tensor(data, { dtype, device }), shape));
+    for (const [name, x] of Object.entries(sums)) this.#sums.set(name, made(x));
+    for (const [name, x] of Object.entries(rows)) this.#rows.set(name, [made(x)]);
+    this.device = device;
+  }
+
   /** Frees everything. */
   clear(): void {
     for (const x of [...this.#sums.values(), ...[...this.#rows.values()].flat()]) x.dispose();
@@ -88,6 +114,18 @@ export class State {
     this.#rows.clear();
     this.#next.clear();
   }
+}
+
+interface Saved {
+  shape: Shape;
+  dtype: DType;
+  data: number[];
+}
+
+/** A {@linkcode State} as JSON keeps it. */
+export interface SavedState {
+  sums: Record<string, Saved>;
+  rows: Record<string, Saved>;
 }
 
 /** A state as it was read. */

@@ -27,6 +27,10 @@ export interface Metric<R = NestedNumbers | Tensor> {
   compute(): Promise<R>;
   /** Begins anew, and frees what it holds. */
   reset(): void;
+  /** What was added so far, as JSON keeps it, for a checkpoint in the midst of an epoch. */
+  state?(): Promise<unknown>;
+  /** Goes on from what state() gave, on a device. */
+  load?(state: unknown, device: Tensor["device"]): void;
 }
 
 /** An option of all metrics. */

@@ -1,0 +1,160 @@
+// From samples to a batch: stacked on the host, where a Worker can do it, then put on the device.
+import type { DeviceName } from "../core/backend.ts";
+import { type DataOf, type DType, dtypeInfo, dtypeOf } from "../core/dtype.ts";
+import { isTensor, refuse } from "../core/options.ts";
+import { plainArray } from "../core/host.ts";
+import { scope } from "../core/scope.ts";
+import { formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
+import { tensor } from "../create.ts";
+import { DTypeError, ShapeError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Batch, Sample } from "./batch.ts";
+import { itemsOf, mapLeaves } from "../_structure.ts";
+
+/** What a tensor will hold. */
+export class HostTensor {
+  /** The elements. */
+  readonly data: DataOf;
+  /** Their shape. */
+  readonly shape: Shape;
+  /** Their dtype. */
+  readonly dtype: DType;
+
+  /** Of a dtype and shape. */
+  constructor(data: DataOf, shape: Shape, dtype: DType) {
+    this.data = data;
+    this.shape = shape;
+    this.dtype = dtype;
+  }
+}
+
+const isHost = (value: unknown) => value instanceof HostTensor;
+
+/** A batch that is still on the host: structures of {@linkcode HostTensor}. */
+export type HostBatch = { input: unknown; target: unknown; weight?: HostTensor | undefined };
+
+/** Samples as one batch on the host. */
+export function stacked(op: string, samples: readonly Sample[], classes: boolean): HostBatch {
+  for (const sample of samples) checkSample(op, sample);
+  const weights = samples.filter(({ weight }) => weight !== undefined);
+  return {
+    input: stack(op, "input", samples.map(({ input }) => input), "float32"),
+    target: stack(op, "target", samples.map((s) => s.target), classes ? "int32" : "float32"),
+    ...(weights.length > 0 && {
+      weight: stack(op, "weight", samples.map((s) => s.weight ?? 1), "float32") as HostTensor,
+    }),
+  };
+}
+
+function checkSample(op: string, sample: Sample): void {
+  const { input, target } = Object(sample);
+  if (input !== undefined && target !== undefined) return;
+  refuse(op, "a sample", sample, "{ input, target }: numbers, arrays or tensors");
+}
+
+const numeric = (x: unknown) => typeof x === "number" || typeof x === "boolean";
+
+// Nested arrays of numbers, as far as the first item tells.
+function isNested(value: unknown): boolean {
+  for (let item = value; Array.isArray(item); item = item[0]) {
+    if (numeric(item[0])) return true;
+  }
+  return numeric(value);
+}
+
+const isLeaf = (value: unknown) => isTensor(value) || ArrayBuffer.isView(value) || isNested(value);
+
+// The same place of all samples.
+function stack(op: string, place: string, values: readonly unknown[], dtype: DType): unknown {
+  const [first] = values;
+  if (isLeaf(first)) return stackLeaves(op, place, values, dtype);
+  const items = itemsOf(first);
+  if (!items || items.length === 0) {
+    refuse(op, place, first, "numbers, a typed array, a tensor, or a structure of them");
+  }
+  const made = items.map(([key]) => {
+    const at = `${place}.${key}`;
+    const inner = values.map((value) => (Object(value) as Record<string, unknown>)[key]);
+    return [key, stack(op, at, inner, dtype)] as const;
+  });
+  return Array.isArray(first) ? made.map(([, item]) => item) : Object.fromEntries(made);
+}
+
+interface Leaf {
+  array: ArrayLike<number>;
+  shape: Shape;
+  dtype: DType;
+}
+
+function leafOf(op: string, place: string, value: unknown, dtype: DType): Leaf {
+  if (isTensor(value)) {
+    const x = value as Tensor;
+    return { array: x.dataSync(), shape: x.shape, dtype: x.dtype };
+  }
+  if (typeof value === "number") return { array: [value], shape: [], dtype };
+  if (typeof value === "boolean") return { array: [Number(value)], shape: [], dtype };
+  const array = plainArray(op, value);
+  if (array) {
+    const own = dtypeOf(array);
+    if (own) return { array: array as DataOf, shape: [(array as DataOf).length], dtype: own };
+  } else if (isNested(value)) {
+    const shape: number[] = [];
+    for (let item = value; Array.isArray(item); item = item[0]) shape.push(item.length);
+    return { array: (value as number[]).flat(shape.length) as number[], shape, dtype };
+  }
+  return refuse(op, place, value, "numbers, a typed array or a tensor, as in the first sample");
+}
+
+function stackLeaves(op: string, place: string, values: readonly unknown[], plain: DType) {
+  const leaves = values.map((value) => leafOf(op, place, value, plain));
+  const { shape, dtype } = leaves[0]!;
+  const size = sizeOf(shape);
+  const data = dtypeInfo(dtype).make(size * leaves.length);
+  leaves.forEach((leaf, i) => {
+    if (!sameShape(leaf.shape, shape) || leaf.array.length !== size) {
+      throw new ShapeError(
+        `${op}: ${place} is ${formatShape(shape)} in one sample, ${formatShape(leaf.shape)} in ` +
+          "another; pad them to one shape in { collate }, by padSequence() say",
+      );
+    }
+    if (leaf.dtype !== dtype) {
+      throw new DTypeError(`${op}: ${place} is ${dtype} in one sample, ${leaf.dtype} in another`);
+    }
+    if (plain === "int32" && dtype === plain) checkWhole(op, place, leaf.array);
+    data.set(leaf.array, i * size);
+  });
+  return new HostTensor(data, [leaves.length, ...shape], dtype);
+}
+
+function checkWhole(op: string, place: string, array: ArrayLike<number>): void {
+  for (let i = 0; i < array.length; i++) {
+    if (!Number.isInteger(array[i])) {
+      refuse(
+        op,
+        place,
+        array[i],
+        "a class number, since the data " +
+          "set has classes",
+      );
+    }
+  }
+}
+
+/**
+ * A batch on the host, on the device. As in a TensorDataset inputs of uint8 become float32 in 0..1,
+ * and targets of uint8 int32.
+ */
+export function uploaded(batch: HostBatch, device: DeviceName | undefined): Batch {
+  const put = (x: unknown) => {
+    const { data, shape, dtype } = x as HostTensor;
+    return tensor(data, { shape, dtype, ...(device && { device }) });
+  };
+  const scaled = (x: Tensor) => x.dtype === "uint8" ? x.to("float32").mul(1 / 255) : x;
+  const counted = (x: Tensor) => x.dtype === "uint8" ? x.to("int32") : x;
+  const { input, target, weight } = batch;
+  return scope(() => ({
+    input: mapLeaves(input, isHost, (x) => scaled(put(x))) as Tensor,
+    target: mapLeaves(target, isHost, (x) => counted(put(x))) as Tensor,
+    ...(weight && { weight: put(weight) }),
+  }));
+}

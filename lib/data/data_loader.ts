@@ -1,0 +1,202 @@
+import { checkFunction, checkInteger, checkOptions, refuse } from "../core/options.ts";
+import { blocksOf, permutation } from "../core/random.ts";
+import { ArgumentError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Batch, Sample } from "./batch.ts";
+import { checkData, isDataset, isSamples } from "./_check.ts";
+import type { AnyDataset, Dataset, IterableDataset, SampleDataset } from "./dataset.ts";
+import {
+  atOnce,
+  batchFeed,
+  type Feed,
+  indicesOf,
+  preparer,
+  sampleFeed,
+  streamFeed,
+} from "./_feed.ts";
+
+/** Options of {@linkcode DataLoader}. */
+export interface DataLoaderOptions {
+  /**
+   * Samples a batch; default 1, as in PyTorch. null: the data is iterable, and gives ready batches.
+   */
+  batchSize?: number | null | undefined;
+  /** Whether to draw a new order each time; default false. */
+  shuffle?: boolean | undefined;
+  /** Whether to leave out a last batch that is not full; default false. */
+  dropLast?: boolean | undefined;
+  /** For the same orders each time. Default: the library's random numbers, as manualSeed() says. */
+  seed?: number | undefined;
+  /**
+   * The numbers of the samples in the order of an epoch, or a function that gives them for each
+   * epoch; in place of shuffle.
+   */
+  sampler?: Iterable<number> | (() => Iterable<number>) | undefined;
+  /**
+   * Makes a batch of samples, of sequences of several lengths say; default: each place of the
+   * samples is stacked. For data sets that give samples.
+   */
+  collate?: ((samples: Sample[]) => Batch) | undefined;
+  /** How many batches to prepare ahead where samples come in time; default 2. */
+  prefetch?: number | undefined;
+}
+
+const keys = ["batchSize", "shuffle", "dropLast", "seed", "sampler", "collate", "prefetch"];
+
+/**
+ * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the
+ * next is asked for, or the loop is left; clone() what is to stay. `for await` is for any data;
+ * `for` is for data that is there at once: a {@linkcode Dataset}, or samples that get() gives
+ * without a promise.
+ *
+ * ```ts
+ * import { data, rand, zeros } from "@cudeno/cudeno";
+ * const set = new data.TensorDataset(rand([10, 3]), zeros([10]));
+ * for (const { input } of new data.DataLoader(set, { batchSize: 4 })) {
+ *   console.log(input.shape); // [4, 3], [4, 3], [2, 3]
+ * }
+ * const lines = { length: 4, classes: 2, get: (i: number) => ({ input: [i, i * i], target: i % 2 }) };
+ * for await (const { input, target } of new data.DataLoader(lines, { batchSize: 4 })) {
+ *   console.log(input.shape, target.dtype); // [4, 2] int32
+ * }
+ * ```
+ */
+export class DataLoader<Input = Tensor, Target = Tensor> {
+  /** Samples a batch; null of ready batches. */
+  readonly batchSize: number | null;
+  /** The data. */
+  readonly dataset: AnyDataset<Input, Target>;
+  /** How often it was iterated: with a seed, which order comes next. */
+  epoch = 0;
+  readonly #options: DataLoaderOptions;
+
+  constructor(dataset: AnyDataset<Input, Target>, options: DataLoaderOptions = {}) {
+    const op = "DataLoader";
+    checkOptions(op, options, keys);
+    const { batchSize = 1, shuffle, seed, sampler, collate, prefetch = 2 } = options;
+    checkData(op, dataset);
+    const samples = isSamples(dataset), mapped = samples || isDataset(dataset);
+    if (batchSize !== null) checkInteger(op, "batchSize", batchSize, 1);
+    else if (mapped) refuse(op, "batchSize", null, "a number, for data that is not iterable");
+    checkInteger(op, "prefetch", prefetch, 0);
+    if (seed !== undefined) blocksOf(op, seed);
+    if (collate !== undefined) checkFunction(op, "collate", collate);
+    if (collate && (!samples && mapped || batchSize === null)) {
+      throw new ArgumentError(`${op}: collate is for data sets that give samples, by get() say`);
+    }
+    if (!mapped && (shuffle || sampler !== undefined)) {
+      throw new ArgumentError(
+        `${op}: iterable data comes in its own order; shuffle and sampler are for data sets with ` +
+          "length and get() or batch()",
+      );
+    }
+    if (sampler !== undefined && (shuffle || seed !== undefined)) {
+      throw new ArgumentError(`${op}: give a sampler, or shuffle and seed, not both`);
+    }
+    this.dataset = dataset;
+    this.batchSize = batchSize;
+    this.#options = options;
+  }
+
+  /** The number of batches; of iterable data and with a sampler that nobody knows: NaN. */
+  get length(): number {
+    const { dataset, batchSize } = this;
+    if (!("length" in dataset) || !(isSamples(dataset) || isDataset(dataset))) return NaN;
+    if (this.#options.sampler !== undefined) return NaN;
+    const batches = dataset.length / batchSize!;
+    return this.#options.dropLast ? Math.floor(batches) : Math.ceil(batches);
+  }
+
+  #order(n: number): Int32Array<ArrayBuffer> {
+    const { shuffle, seed, sampler } = this.#options;
+    const blocks = blocksOf("DataLoader", seed);
+    const epoch = this.epoch++;
+    if (sampler !== undefined) {
+      const order = Array.from(typeof sampler === "function" ? sampler() : sampler);
+      const wrong = order.findIndex((i) => !Number.isInteger(i) || i < 0 || i >= n);
+      if (wrong >= 0) {
+        refuse("DataLoader", `the sampler's number ${wrong}`, order[wrong], `below ${n}`);
+      }
+      return Int32Array.from(order);
+    }
+    if (!shuffle) return Int32Array.from({ length: n }, (_, i) => i);
+    const offset = BigInt(epoch) * BigInt(Math.ceil(n / 4));
+    return permutation(n, blocks && { ...blocks, offset });
+  }
+
+  // The numbers of each batch's samples.
+  #batches(n: number, skip: number): Int32Array<ArrayBuffer>[] {
+    const order = this.#order(n), size = this.batchSize!;
+    const end = order.length - (this.#options.dropLast ? order.length % size : 0);
+    const batches: Int32Array<ArrayBuffer>[] = [];
+    for (let at = skip * size; at < end; at += size) batches.push(order.subarray(at, at + size));
+    return batches;
+  }
+
+  /**
+   * The numbers of each batch's samples, int32 on the device, for a data set with batch(): views of
+   * one order; each is freed when the next is asked for.
+   */
+  indices(): Generator<Tensor, undefined> {
+    const { dataset } = this;
+    if (isDataset(dataset)) {
+      return indicesOf("DataLoader", dataset.device, this.#batches(dataset.length, 0));
+    }
+    throw new ArgumentError(
+      "DataLoader: indices() are for data sets with batch(); iterate over it",
+    );
+  }
+
+  /**
+   * The batches of an epoch but the first ones, for a trainer.
+   *
+   * @ignore
+   */
+  feed(skip = 0): Feed<Input, Target> {
+    const op = "DataLoader";
+    const { dropLast = false, collate, prefetch = 2 } = this.#options;
+    const { dataset, batchSize } = this;
+    if (isSamples(dataset)) {
+      const prepare = preparer(op, dataset as SampleDataset, collate);
+      const { device } = dataset;
+      return sampleFeed(op, prepare, this.#batches(dataset.length, skip), {
+        device,
+        ahead: prefetch,
+      });
+    }
+    if (isDataset(dataset)) {
+      const set = dataset as Dataset<Input, Target>;
+      return batchFeed(op, set, this.#batches(set.length, skip));
+    }
+    const stream = dataset as IterableDataset<Input, Target>;
+    return streamFeed(op, stream, { batchSize, dropLast, collate, skip });
+  }
+
+  /** The batches. */
+  *[Symbol.iterator](): Generator<Batch<Input, Target>, undefined> {
+    const feed = this.feed();
+    try {
+      for (;;) {
+        const { done, value } = atOnce("DataLoader", feed.next());
+        if (done) return;
+        yield value.batch;
+      }
+    } finally { // also where the loop is left early
+      feed.close();
+    }
+  }
+
+  /** The batches, as they come. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch<Input, Target>, undefined> {
+    const feed = this.feed();
+    try {
+      for (;;) {
+        const { done, value } = await feed.next();
+        if (done) return;
+        yield value.batch;
+      }
+    } finally {
+      await feed.close();
+    }
+  }
+}

@@ -1,0 +1,74 @@
+// The largest batch that there is memory for.
+import { randomPlace, withRandomFrom } from "../core/random.ts";
+import { keep, scope } from "../core/scope.ts";
+import { zeros } from "../create.ts";
+import type { Batch } from "../data/batch.ts";
+import { DataLoader } from "../data/data_loader.ts";
+import type { AnyDataset } from "../data/dataset.ts";
+import { isDataset, isSamples } from "../data/_check.ts";
+import { ArgumentError, OutOfMemoryError } from "../native/errors.ts";
+import type { AnyModule } from "../nn/module.ts";
+import type { Tensor } from "../tensor.ts";
+
+/**
+ * Tries steps on ever twice as many samples, and takes the last number for which there was memory,
+ * for an optimizer's state too. The model, its buffers and random numbers stay as they were.
+ */
+export async function largestBatch<Input, Target>(
+  model: AnyModule,
+  data: AnyDataset<Input, Target>,
+  loss: (batch: Batch<Input, Target>) => Tensor,
+): Promise<number> {
+  if (!isDataset(data) && !isSamples(data)) {
+    throw new ArgumentError('fit: batchSize "auto" is not for iterable data; give a number');
+  }
+  const parameters = model.parameters();
+  const trained = new Set(parameters);
+  const buffers = Object.values(model.stateDict()).filter((x) => !trained.has(x));
+  const kept = buffers.map((x) => keep(x.clone()));
+  let fits = 0;
+  try {
+    for (let size = 1; fits === 0 || size <= data.length; size *= 2) {
+      if (!await trial(parameters, data, Math.min(size, data.length), loss)) break;
+      fits = Math.min(size, data.length);
+    }
+  } finally {
+    buffers.forEach((x, i) => x.copyFrom(kept[i]!));
+    for (const x of kept) x.dispose();
+    model.zeroGrad();
+  }
+  if (fits > 0) return fits;
+  throw new OutOfMemoryError("fit: there is no memory for a step on a single sample");
+}
+
+async function trial<Input, Target>(
+  parameters: readonly Tensor[],
+  data: AnyDataset<Input, Target>,
+  batchSize: number,
+  loss: (batch: Batch<Input, Target>) => Tensor,
+): Promise<boolean> {
+  const feed = new DataLoader(data, { batchSize, prefetch: 0 }).feed();
+  try {
+    return await withRandomFrom(randomPlace(), async () => {
+      const { value } = await feed.next();
+      const made = scope(() => {
+        // as much as Adam keeps
+        for (const { shape, device } of parameters) {
+          for (let i = 0; i < 2; i++) zeros(shape, { device });
+        }
+        const l = loss(value!.batch);
+        l.backward();
+        return keep(l.detach().clone());
+      });
+      await made.data(); // memory may be asked for as it runs
+      made.dispose();
+      return true;
+    });
+  } catch (error) {
+    if (error instanceof OutOfMemoryError) return false;
+    throw error;
+  } finally {
+    for (const parameter of parameters) parameter.grad?.dispose();
+    await feed.close();
+  }
+}

@@ -1,0 +1,290 @@
+// The loop over epochs and batches.
+import { keep, scope } from "../core/scope.ts";
+import { ArgumentError } from "../native/errors.ts";
+import type { DataLoader } from "../data/data_loader.ts";
+import { isDataset, isSamples } from "../data/_check.ts";
+import type { Batch } from "../data/batch.ts";
+import type { Loaded } from "../data/_feed.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Callback, EpochState, FitState } from "./callbacks/callback.ts";
+import type { EpochResult, History } from "./history.ts";
+import type { Evaluation, StepOptions } from "./options.ts";
+import { Measures } from "./_measures.ts";
+import { type Measured, Meter, type MeterState } from "./_metrics.ts";
+import type { MetricOption } from "./options.ts";
+import { Pass, type PassState } from "./_pass.ts";
+import { StepLog } from "./_step_log.ts";
+import { Stepper } from "./_stepper.ts";
+import type { Trainer } from "./trainer.ts";
+
+/** How long a loop may keep the event loop waiting. */
+export const BREATH_MS = 100;
+
+/** Where a training is, as JSON keeps it. */
+export interface Cursor {
+  /** Epochs that are over. */
+  epochs: number;
+  /** How many there were to be. */
+  wanted: number;
+  /** Steps of the optimizer, over all epochs. */
+  steps: number;
+  /** Where it is in its data; null between two passes. */
+  pass: PassState | null;
+  /** What the epoch under way has come to; null between two. */
+  epoch: { samples: number; steps: number; seconds: number; meter: MeterState } | null;
+}
+
+/** What a fit() is to do. */
+export interface FitPlan<Input, Target> {
+  trainer: Trainer<Input, never, Target>;
+  options: StepOptions & { optimizer: Optimizer };
+  metrics: readonly MetricOption<never, never>[];
+  loader: DataLoader<Input, Target>;
+  callbacks: readonly Callback[];
+  history: History;
+  epochs: number;
+  initialEpoch: number;
+  stepsPerEpoch: number | undefined;
+  validationEvery: number;
+  from: Cursor | undefined;
+  /** A batch's loss, recorded. */
+  measure(batch: Batch<Input, Target>): Measured;
+  /** The figures of validation, where there is some. */
+  validate: (() => Promise<Evaluation>) | undefined;
+  /** After the first step. */
+  onFirstStep(batch: Batch<Input, Target>, measured: Measured): void;
+}
+
+/** One fit() under way. */
+export class Fit<Input, Target> {
+  readonly #plan: FitPlan<Input, Target>;
+  readonly #state: FitState;
+  readonly #stepHooks: readonly Callback[];
+  readonly #log = new StepLog();
+  #last: Tensor | undefined; // the last batch's loss
+  #pass: Pass<Input, Target> | undefined;
+  #meter: Meter | undefined;
+  #epochs: number;
+  #steps: number;
+  #samples = 0; // of the epoch under way
+  #epochSteps = 0;
+  #start = 0;
+  /** Why it is to end, if it is. */
+  stopped: string | undefined;
+
+  /** Prepares it. */
+  constructor(plan: FitPlan<Input, Target>) {
+    this.#plan = plan;
+    const { trainer, epochs, history, loader: { dataset } } = plan;
+    this.#epochs = plan.from?.epochs ?? plan.initialEpoch;
+    this.#steps = plan.from?.steps ?? 0;
+    const known = isDataset(dataset) || isSamples(dataset);
+    this.#state = {
+      trainer: trainer as unknown as Trainer,
+      epochs,
+      history,
+      ...(known && plan.stepsPerEpoch === undefined && { samples: dataset.length }),
+    };
+    this.#stepHooks = plan.callbacks.filter(({ onStepEnd }) => onStepEnd);
+  }
+
+  /** Steps done, over all epochs. */
+  get steps(): number {
+    return this.#steps;
+  }
+
+  /** Trains. */
+  async run(): Promise<void> {
+    const { callbacks, epochs, history } = this.#plan;
+    try {
+      await this.#tell((callback) => callback.onFitBegin?.(this.#state));
+      while (this.#epochs < epochs && this.stopped === undefined) await this.#epoch();
+    } finally {
+      await this.#log.read(history.stepLosses);
+      this.#log.dispose();
+      this.#last?.dispose();
+      this.#last = undefined;
+      history.stopped = this.stopped;
+      const failed: unknown[] = [];
+      for (const callback of callbacks) {
+        try {
+          await callback.onEnd?.(history, this.#state);
+        } catch (error) {
+          failed.push(error);
+        }
+      }
+      // deno-lint-ignore no-unsafe-finally -- the first error is what the caller hears of
+      if (failed.length > 0) throw failed[0];
+    }
+  }
+
+  /** Frees what is held for going on. */
+  async close(): Promise<void> {
+    this.#meter?.dispose();
+    this.#meter = undefined;
+    await this.#pass?.close();
+    this.#pass = undefined;
+  }
+
+  /** Where it is; between two steps. Waits for the device. */
+  async cursor(): Promise<Cursor> {
+    await this.#log.read(this.#plan.history.stepLosses);
+    const epoch = this.#meter && {
+      samples: this.#samples,
+      steps: this.#epochSteps,
+      seconds: this.#seconds(),
+      meter: await this.#meter.state(),
+    };
+    return {
+      epochs: this.#epochs,
+      wanted: this.#plan.epochs,
+      steps: this.#steps,
+      pass: this.#pass?.state() ?? null,
+      epoch: epoch ?? null,
+    };
+  }
+
+  #seconds(): number {
+    return (performance.now() - this.#start) / 1000;
+  }
+
+  async #tell(call: (callback: Callback) => void | Promise<void>): Promise<void> {
+    for (const callback of this.#plan.callbacks) await call(callback);
+  }
+
+  async #epoch(): Promise<void> {
+    const plan = this.#plan;
+    const { trainer, history, options } = plan;
+    const state = { ...this.#state, epoch: this.#epochs + 1 };
+    await this.#tell((callback) => callback.onEpochBegin?.(state));
+    if (this.stopped !== undefined) return;
+    trainer.model.train();
+    this.#begin();
+    const meter = this.#meter!;
+    using stepper = new Stepper(options, plan.loader.batchSize);
+    const whole = await this.#train(state, stepper);
+    const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
+    await this.#log.read(history.stepLosses);
+    const seconds = this.#seconds(), done = this.#samples;
+    await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
+    if (!whole) return;
+    const metrics = await meter.metrics();
+    meter.dispose();
+    this.#meter = undefined;
+    const result: EpochResult = {
+      epoch: state.epoch,
+      ...means,
+      ...metrics,
+      seconds,
+      samplesPerSecond: done / seconds,
+    };
+    this.#epochs++;
+    const due = this.#epochs % plan.validationEvery === 0 || this.#epochs === plan.epochs;
+    if (plan.validate && due) {
+      const { loss, accuracy, metrics } = await plan.validate();
+      result.valLoss = loss;
+      if (accuracy !== undefined) result.valAccuracy = accuracy;
+      if (metrics) result.valMetrics = metrics;
+    }
+    const { schedule, scheduleEvery = "epoch" } = options;
+    if (scheduleEvery === "epoch") schedule?.step(result.valLoss ?? result.loss);
+    history.push(result);
+    await this.#tell((callback) => callback.onEpochEnd?.(result, state));
+  }
+
+  // Counts from 0, or from what a cursor says.
+  #begin(): void {
+    const { from, metrics, trainer, loader } = this.#plan;
+    this.#meter = new Meter(new Measures(metrics));
+    this.#start = performance.now();
+    this.#samples = this.#epochSteps = 0;
+    if (!from) return;
+    this.#plan.from = undefined;
+    if (from.pass) this.#pass = new Pass(loader, from.pass);
+    if (!from.epoch) return;
+    const { samples, steps, seconds, meter } = from.epoch;
+    this.#samples = samples;
+    this.#epochSteps = steps;
+    this.#start -= seconds * 1000;
+    const [parameter] = trainer.model.parameters();
+    this.#meter.load(meter, parameter!.device);
+  }
+
+  // The steps of an epoch; whether it came to its end.
+  async #train(state: EpochState, stepper: Stepper): Promise<boolean> {
+    const plan = this.#plan, meter = this.#meter!;
+    let breath = performance.now();
+    for (;;) {
+      if (this.#epochSteps === plan.stepsPerEpoch) break;
+      const taken = this.#take();
+      const loaded = taken instanceof Promise ? await taken : taken;
+      if (!loaded) break;
+      this.#last?.dispose();
+      this.#last = undefined;
+      const stepped = scope(() => this.#step(loaded, stepper));
+      this.#samples += loaded.size;
+      const told = stepped && this.#stepped(state);
+      if (told) await told;
+      if (this.stopped !== undefined) return false;
+      if (performance.now() - breath < BREATH_MS && !this.#log.full) continue;
+      const means = { ...await meter.read(), ...stepper.lr };
+      await this.#log.read(plan.history.stepLosses);
+      const done = this.#samples;
+      await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
+      if (this.stopped !== undefined) return false;
+      breath = performance.now();
+    }
+    if (stepper.finish()) {
+      this.#log.add(this.#last!);
+      await this.#stepped(state);
+    }
+    return true;
+  }
+
+  // The next batch; undefined where the epoch ends with the data.
+  #take(): Loaded<Input, Target> | undefined | Promise<Loaded<Input, Target> | undefined> {
+    const pass = this.#pass ??= new Pass(this.#plan.loader);
+    const taken = pass.next();
+    if (taken instanceof Promise) return taken.then((found) => found ?? this.#turn());
+    return taken ?? this.#turn();
+  }
+
+  async #turn(): Promise<Loaded<Input, Target> | undefined> {
+    this.#pass!.checkSome();
+    await this.#pass!.close();
+    this.#pass = undefined;
+    return this.#plan.stepsPerEpoch === undefined ? undefined : await this.#take();
+  }
+
+  // Whether a step of the optimizer ended with the batch; its loss is #last, if someone asks.
+  #step({ batch, size }: Loaded<Input, Target>, stepper: Stepper): boolean {
+    const measured = this.#plan.measure(batch);
+    const { loss, note } = measured;
+    this.#meter!.add(measured, size);
+    const stepped = stepper.add(loss, size, note.divisor);
+    if (this.#steps === 0 && stepped) this.#plan.onFirstStep(batch, measured);
+    if (stepped) this.#log.add(loss);
+    if (!stepped || this.#stepHooks.length > 0) this.#last = keep(loss.detach().clone());
+    return stepped;
+  }
+
+  // Counts a step, and tells of it.
+  #stepped(state: EpochState): void | Promise<void> {
+    this.#steps++;
+    this.#epochSteps++;
+    return this.#stepHooks.length > 0 ? this.#tellStep(state) : undefined;
+  }
+
+  async #tellStep(state: EpochState): Promise<void> {
+    const told = { ...state, step: this.#steps, loss: this.#last! };
+    for (const callback of this.#stepHooks) await callback.onStepEnd!(told);
+  }
+}
+
+/** Throws for a cursor that is none. */
+export function checkCursor(cursor: unknown): asserts cursor is Cursor {
+  const { epochs, steps } = Object(cursor);
+  if (Number.isSafeInteger(epochs) && Number.isSafeInteger(steps)) return;
+  throw new ArgumentError("loadCheckpoint: the file holds no place in a training");
+}
