@@ -9,8 +9,8 @@ export interface OpenFile {
   /** Its bytes when it was opened. */
   readonly size: number;
   /**
-   * The bytes from `begin` to before `end`, which must lie within `size`: in memory of their own, or
-   * at the start of `into`, where they fit.
+   * The bytes from `begin` to before `end`, which must lie within `size`: in memory of their own,
+   * or at the start of `into`, where they fit.
    */
   read(
     begin: number,

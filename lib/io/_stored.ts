@@ -76,7 +76,8 @@ export function dtypeFor({ name, shape, dtype }: Entry, file: string): DType {
   );
 }
 
-const piece = 2 ** 24; // bytes that are read, written and converted at a time
+/** Bytes that are moved at a time, and up to which a file's are taken at once; tests set less. */
+export const limits: { piece: number; atOnce: number } = { piece: 2 ** 24, atOnce: 2 ** 28 };
 
 /** Fills a new tensor with what the bytes of its entry, from `at` on, say. */
 export function fillPart(x: Tensor, entry: Entry, at: number, bytes: Uint8Array): void {
@@ -98,10 +99,10 @@ export async function fillAll(
   found: readonly { x: Tensor; entry: Entry }[],
 ): Promise<void> {
   const most = Math.max(0, ...found.map(({ entry: { begin, end } }) => end - begin));
-  const room = new Uint8Array(Math.min(piece, most));
+  const room = new Uint8Array(Math.min(limits.piece, most));
   for (const { x, entry } of found) {
-    for (let at = entry.begin; at < entry.end; at += piece) {
-      const end = Math.min(at + piece, entry.end);
+    for (let at = entry.begin; at < entry.end; at += limits.piece) {
+      const end = Math.min(at + limits.piece, entry.end);
       fillPart(x, entry, at - entry.begin, await read(dataStart + at, dataStart + end, room));
     }
   }
@@ -114,57 +115,47 @@ export async function headerOf({ name, size, read }: OpenFile): Promise<Header> 
   return decodeHeader(end <= head.length ? head : await read(0, end), size, name);
 }
 
-/** A file with these tensors: its bytes, as {@linkcode contentOf} takes them, and how many. */
+/**
+ * A file with these tensors: how many bytes, and the bytes: `atOnce` as they are now, else, where
+ * that would take too much memory, as they are at their turn.
+ */
 export function encode(
   tensors: Record<string, Tensor>,
   metadata: Record<string, string>,
-): { size: number; parts: AsyncIterable<Bytes> } {
+): { size: number; atOnce: boolean; parts: AsyncIterable<Bytes> } {
   const described = Object.entries(tensors).map(([name, x]) => [name, describe(x)] as const);
   const { header, order, size } = encodeHeader(new Map(described), metadata);
-  const content = contentOf(order.map((name) => tensors[name]!));
+  const atOnce = size <= limits.atOnce;
+  const content = contentOf(order.map((name) => tensors[name]!), atOnce);
   const parts = (async function* () {
     yield header;
     yield* content;
   })();
-  return { size, parts };
+  return { size, atOnce, parts };
 }
 
 function describe({ dtype, shape, size }: Tensor): Described {
   return { dtype: same[dtype], shape, bytes: size * dtypeInfo(dtype).bytes };
 }
 
-/** Up to how many bytes {@linkcode contentOf} takes as they are at once. */
-export const snapshotBytes: number = 2 ** 28;
-
-/**
- * The bytes of tensors one after another: as they are at the call, or, where these are more than
- * {@linkcode snapshotBytes}, as they are at their turn.
- */
-function contentOf(tensors: readonly Tensor[]): AsyncIterable<Bytes> {
+function contentOf(tensors: readonly Tensor[], atOnce: boolean): AsyncIterable<Bytes> {
   const parts = tensors.flatMap(partsOf);
-  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
-  const all = total <= snapshotBytes ? Promise.all(parts.map(({ take }) => take())) : undefined;
+  const all = atOnce ? Promise.all(parts.map((take) => take())) : undefined;
   all?.catch(() => {}); // is thrown where it is awaited, if it comes to that
   return (async function* () {
     if (all) yield* await all;
-    else for (const { take } of parts) yield await take();
+    else for (const take of parts) yield await take();
   })();
 }
 
-function partsOf(x: Tensor): { bytes: number; take(): Promise<Bytes> }[] {
+function partsOf(x: Tensor): (() => Promise<Bytes>)[] {
   const { bytes } = describe(x);
   void x.stored(x.format).handle; // throws for one that was disposed
   // Of another format it is a copy that is read, so all at once.
-  const most = x.format === "contiguous" ? piece : Math.max(bytes, 1);
-  return Array.from({ length: Math.ceil(bytes / most) }, (_, i) => {
-    const size = Math.min(most, bytes - i * most);
-    const take = () => readBytes(x.stored("contiguous"), i * most, new Uint8Array(size));
-    return { bytes: size, take: () => closed(take) };
+  const most = x.format === "contiguous" ? limits.piece : Math.max(bytes, 1);
+  return Array.from({ length: Math.ceil(bytes / most) }, (_, i) => () => {
+    const part = new Uint8Array(Math.min(most, bytes - i * most));
+    // the read has captured its memory once it has begun: a copy is freed then
+    return scope(() => ({ reading: readBytes(x.stored("contiguous"), i * most, part) })).reading;
   });
-}
-
-// The read has captured its memory once it has begun: copies are freed then.
-function closed(take: () => Promise<Bytes>): Promise<Bytes> {
-  const { reading } = scope(() => ({ reading: take() }));
-  return reading;
 }
