@@ -94,6 +94,12 @@ export function randomPlace(): RandomPlace {
   return { seed, drawn, held: held && { ...held } };
 }
 
+/** Has them come from a place that was noted, in this process or another. */
+export function setRandomPlace(place: Pick<RandomPlace, "seed" | "drawn">): void {
+  ({ seed, drawn } = place);
+  seeded = true;
+}
+
 /** Runs `fn` with the random numbers that come from there; afterwards they go on as before. */
 export function withRandomFrom<T>(place: RandomPlace, fn: () => T): T {
   const before = { seed, drawn, held };

@@ -3,7 +3,7 @@ import { call } from "../native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
 import { convert } from "./convert.ts";
 import { type DataOf, type DType, dtypeInfo, dtypeOf } from "./dtype.ts";
-import type { Elements } from "./elements.ts";
+import type { Elements, Memory } from "./elements.ts";
 import { byteLengthOf, bytesOf, type HostArray, plainArray } from "./host.ts";
 
 const out = new Uint32Array(1);
@@ -67,19 +67,30 @@ export function read<D extends DType>(from: Elements): DataOf<D> {
 
 /** The same once the device has computed them, while the event loop goes on. */
 export async function readAsync<D extends DType>(from: Elements): Promise<DataOf<D>> {
-  const { backend } = from;
   const data = dtypeInfo(from.dtype).make(from.size);
-  const bytes = BigInt(hostBytes(from));
   const source = readable(from);
+  let reading;
   try {
-    call("cdn_read_begin", out, source, 0n, bytes);
+    reading = readBytes(source, 0, new Uint8Array(data.buffer, 0, hostBytes(from)));
   } finally {
     if (source !== from) source.dispose(); // the read has captured it
   }
+  await reading;
+  return data as DataOf<D>;
+}
+
+/**
+ * Fills `bytes` with those of a tensor's memory from `at` on, as they are at the call, once the
+ * device has computed them.
+ */
+export async function readBytes(from: Memory, at: number, bytes: Bytes): Promise<Bytes> {
+  const { backend } = from;
+  const count = BigInt(bytes.length);
+  call("cdn_read_begin", out, from, at, count);
   const ticket = out[0]!;
   await backend.functions.wait_for_read(ticket);
-  backend.check(backend.functions.cdn_read_end(data as Bytes, ticket, bytes));
-  return data as DataOf<D>;
+  backend.check(backend.functions.cdn_read_end(bytes, ticket, count));
+  return bytes;
 }
 
 // What is not contiguous, and bfloat16, which has no typed array, goes to and from the host by way

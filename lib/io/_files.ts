@@ -1,15 +1,22 @@
 import { filePath } from "../native/environment.ts";
 import { refuse } from "../core/options.ts";
-import { DataError } from "../native/errors.ts";
+import { CudenoError, DataError } from "../native/errors.ts";
 
-// A regular file that is open for reading.
-interface OpenFile {
+/** A regular file that is open for reading. */
+export interface OpenFile {
   /** As messages call it. */
   readonly name: string;
   /** Its bytes when it was opened. */
   readonly size: number;
-  /** The bytes from `begin` to before `end`, which must lie within `size`. */
-  read(begin: number, end: number): Promise<Uint8Array<ArrayBuffer>>;
+  /**
+   * The bytes from `begin` to before `end`, which must lie within `size`: in memory of their own,
+   * or at the start of `into`, where they fit.
+   */
+  read(
+    begin: number,
+    end: number,
+    into?: Uint8Array<ArrayBuffer>,
+  ): Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /**
@@ -31,9 +38,9 @@ export async function withFile<T>(
   const { size } = info;
   const file = await attempt(`${name} cannot be read`, () => Deno.open(name));
   try {
-    const read = (begin: number, end: number) =>
+    const read = (begin: number, end: number, into?: Uint8Array<ArrayBuffer>) =>
       attempt(`${name} cannot be read`, async () => {
-        const bytes = new Uint8Array(end - begin);
+        const bytes = into ? into.subarray(0, end - begin) : new Uint8Array(end - begin);
         file.seekSync(begin, Deno.SeekMode.Start);
         for (let at = 0; at < bytes.length;) {
           const n = await file.read(bytes.subarray(at));
@@ -48,8 +55,11 @@ export async function withFile<T>(
   }
 }
 
+/** What a file is to hold: bytes, or parts of them as they become ready. */
+export type Content = Uint8Array | AsyncIterable<Uint8Array>;
+
 /**
- * Writes a file so that it holds, whatever happens, either all of `bytes` or what it held before:
+ * Writes a file so that it holds, whatever happens, either all of `content` or what it held before:
  * to a new file in the same folder that is synced and then renamed. Links are followed, and the
  * mode of a file that is replaced stays.
  *
@@ -59,7 +69,7 @@ export async function withFile<T>(
  *
  * @throws {DataError} when it cannot be written.
  */
-export async function replaceFile(path: string | URL, bytes: Uint8Array): Promise<void> {
+export async function replaceFile(path: string | URL, content: Content): Promise<void> {
   const name = pathOf(path);
   await attempt(`${name} cannot be written`, async () => {
     const target = await targetOf(name);
@@ -71,7 +81,7 @@ export async function replaceFile(path: string | URL, bytes: Uint8Array): Promis
       granted("read", path) && granted("write", path)
     );
     const file = inPlace ? undefined : await create(temporary, before);
-    if (!file) return await overwrite(name, bytes);
+    if (!file) return await overwrite(name, content);
     try {
       try {
         if (before?.mode != null) {
@@ -79,7 +89,7 @@ export async function replaceFile(path: string | URL, bytes: Uint8Array): Promis
           await Deno.chown(temporary, before.uid, before.gid).catch(() => {});
           await Deno.chmod(temporary, before.mode & 0o7777);
         }
-        await writeAll(file, bytes);
+        await writeAll(file, content);
         await file.sync();
       } finally {
         file.close();
@@ -131,7 +141,7 @@ async function found(info: Promise<Deno.FileInfo>): Promise<Deno.FileInfo | unde
   }
 }
 
-async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
+async function overwrite(path: string, content: Content): Promise<void> {
   let created = true;
   const file = await Deno.open(path, { write: true, createNew: true }).catch((error) => {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
@@ -142,8 +152,7 @@ async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
     try {
       // else two saves would mix; not every file system has locks
       await file.lock(true).catch(() => {});
-      await writeAll(file, bytes);
-      await file.truncate(bytes.length);
+      await file.truncate(await writeAll(file, content));
       await file.sync();
     } finally {
       file.close();
@@ -154,12 +163,18 @@ async function overwrite(path: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;) {
-    const n = await file.write(bytes.subarray(at));
-    if (n === 0) throw new Error("nothing more could be written");
-    at += n;
+/** Writes all, and says how much that was. */
+async function writeAll(file: Deno.FsFile, content: Content): Promise<number> {
+  let size = 0;
+  for await (const bytes of content instanceof Uint8Array ? [content] : content) {
+    for (let at = 0; at < bytes.length;) {
+      const n = await file.write(bytes.subarray(at));
+      if (n === 0) throw new Error("nothing more could be written");
+      at += n;
+    }
+    size += bytes.length;
   }
+  return size;
 }
 
 // The renaming is on the disk once its folder is. Not every system lets a folder be opened; the
@@ -193,7 +208,7 @@ async function attempt<T>(wrong: string, call: () => Promise<T>): Promise<T> {
   }
 }
 
-function failure(wrong: string, cause: unknown): DataError {
-  if (cause instanceof DataError) return cause;
+function failure(wrong: string, cause: unknown): CudenoError {
+  if (cause instanceof CudenoError) return cause; // of tensors, where these are what is written
   return new DataError(`${wrong}: ${cause instanceof Error ? cause.message : cause}`, { cause });
 }

@@ -51,39 +51,45 @@ const maxHeaderBytes = 100_000_000;
 
 const metadataKey = "__metadata__";
 
+/** A tensor as a header has it, with the bytes that it takes. */
+export type Described = Omit<StoredTensor, "data"> & { bytes: number };
+
 /**
- * The bytes of a safetensors file. Tensors are laid out by decreasing element size and then by
- * name, and the header is padded with spaces to a multiple of 8 bytes, so every tensor is aligned
- * to its element size.
+ * The beginning of a safetensors file, and the names in the order in which their data follow it: by
+ * decreasing element size and then by name. The header is padded with spaces to a multiple of 8
+ * bytes, so every tensor is aligned to its element size.
  *
  * @throws ArgumentError for an unknown dtype, a bad shape, a number of bytes that does not fit
  * dtype and shape, a tensor named `__metadata__`, metadata that are not strings, text that is not
  * well-formed Unicode, or a header over 100 MB.
  */
-export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer> {
-  for (const [name, { dtype, shape, data }] of file.tensors) {
+export function encodeHeader(
+  described: ReadonlyMap<string, Described>,
+  metadata: Record<string, string>,
+): { header: Uint8Array<ArrayBuffer>; order: string[]; size: number } {
+  for (const [name, { dtype, shape, bytes }] of described) {
     const fault = (message: string) => new ArgumentError(`Tensor ${quote(name)}: ${message}`);
     if (name === metadataKey) throw fault("the format keeps this name for the metadata");
     if (!name.isWellFormed()) throw fault("the name is not well-formed Unicode");
     const expected = byteCount(dtype, shape, fault);
-    if (data.length !== expected) throw fault(sizeMismatch(data.length, expected, dtype, shape));
+    if (bytes !== expected) throw fault(sizeMismatch(bytes, expected, dtype, shape));
   }
-  for (const [key, value] of Object.entries(file.metadata)) {
+  for (const [key, value] of Object.entries(metadata)) {
     if (typeof value !== "string" || !(key + value).isWellFormed()) {
       throw new ArgumentError(`Metadata ${quote(key)}: expected a string of well-formed Unicode`);
     }
   }
 
-  const tensors = [...file.tensors].sort(([a, { dtype: s }], [b, { dtype: t }]) =>
+  const tensors = [...described].sort(([a, { dtype: s }], [b, { dtype: t }]) =>
     rank.get(t)! - rank.get(s)! || (a < b ? -1 : 1)
   );
   const entries: string[] = []; // not an object: that would move names such as "0" to the front
-  if (Object.keys(file.metadata).length > 0) {
-    entries.push(`"${metadataKey}":${JSON.stringify(file.metadata)}`);
+  if (Object.keys(metadata).length > 0) {
+    entries.push(`"${metadataKey}":${JSON.stringify(metadata)}`);
   }
   let size = 0;
-  for (const [name, { dtype, shape, data }] of tensors) {
-    const entry = { dtype, shape, data_offsets: [size, size += data.length] };
+  for (const [name, { dtype, shape, bytes }] of tensors) {
+    const entry = { dtype, shape, data_offsets: [size, size += bytes] };
     entries.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`);
   }
   const text = new TextEncoder().encode(`{${entries.join(",")}}`);
@@ -91,13 +97,24 @@ export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer
   if (headerBytes > maxHeaderBytes) {
     throw new ArgumentError(`The header takes ${headerBytes} bytes, at most ${maxHeaderBytes} fit`);
   }
+  const header = new Uint8Array(8 + headerBytes).fill(0x20);
+  new DataView(header.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  header.set(text, 8);
+  return { header, order: tensors.map(([name]) => name), size: header.length + size };
+}
 
-  const bytes = new Uint8Array(8 + headerBytes + size);
-  new DataView(bytes.buffer).setBigUint64(0, BigInt(headerBytes), true);
-  bytes.set(text, 8);
-  bytes.fill(0x20, 8 + text.length, 8 + headerBytes);
-  let at = 8 + headerBytes;
-  for (const [, { data }] of tensors) {
+/** The bytes of a safetensors file, laid out and refused as {@linkcode encodeHeader} says. */
+export function encodeSafetensors({ tensors, metadata }: SafetensorsFile): Uint8Array<ArrayBuffer> {
+  const described = Array.from(
+    tensors,
+    ([name, { dtype, shape, data }]) => [name, { dtype, shape, bytes: data.length }] as const,
+  );
+  const { header, order, size } = encodeHeader(new Map(described), metadata);
+  const bytes = new Uint8Array(size);
+  bytes.set(header);
+  let at = header.length;
+  for (const name of order) {
+    const { data } = tensors.get(name)!;
     bytes.set(data, at);
     at += data.length;
   }
@@ -107,8 +124,8 @@ export function encodeSafetensors(file: SafetensorsFile): Uint8Array<ArrayBuffer
 /** A tensor's place in a file: from `begin` to before `end`, counted from where the data start. */
 export type Entry = Omit<StoredTensor, "data"> & { name: string; begin: number; end: number };
 
-// What the header of a file says, once it is known to be true of a file of this size.
-interface Header {
+/** What the header of a file says, once it is known to be true of a file of this size. */
+export interface Header {
   /** The tensors, in the order of their data. */
   entries: Entry[];
   /** Free text about the file. */

@@ -1,3 +1,4 @@
-/** Files of weights, and NumPy's. */
+/** Files of weights and of trainings, and NumPy's. */
+export * from "./checkpoint.ts";
 export * from "./npy.ts";
 export * from "./safetensors.ts";

@@ -1,31 +1,14 @@
 import type { DeviceName } from "../core/backend.ts";
-import type { DType } from "../core/dtype.ts";
 import { checkOptions, refuse } from "../core/options.ts";
 import { fileBytes } from "../core/host.ts";
 import { scope } from "../core/scope.ts";
-import { MAX_RANK } from "../core/shape.ts";
 import { empty } from "../_empty.ts";
-import { DataError, DTypeError } from "../native/errors.ts";
 import type { StateDict } from "../nn/module.ts";
 import { checkStateDict } from "../nn/_state_dict.ts";
 import type { Tensor } from "../tensor.ts";
 import { replaceFile, withFile } from "./_files.ts";
-import {
-  decodeHeader,
-  encodeSafetensors,
-  type Entry,
-  headerEnd,
-  type StoredTensor,
-} from "./_safetensors_format.ts";
-
-const fileTypes: Record<DType, string> = {
-  float32: "F32",
-  float64: "F64",
-  float16: "F16",
-  bfloat16: "BF16",
-  int32: "I32",
-  uint8: "U8",
-};
+import { decodeHeader, type Entry } from "./_safetensors_format.ts";
+import { dtypeFor, encode, fillAll, fillPart, headerOf } from "./_stored.ts";
 
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveOptions {
@@ -63,7 +46,7 @@ export async function saveSafetensors(
   state: StateDict,
   options: SaveOptions = {},
 ): Promise<void> {
-  await replaceFile(path, await toSafetensors(state, options));
+  await replaceFile(path, contents(state, options).parts);
 }
 
 /**
@@ -79,18 +62,21 @@ export async function toSafetensors(
   state: StateDict,
   options: SaveOptions = {},
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const { size, parts } = contents(state, options);
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for await (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+/** What a file with these tensors holds, and how many bytes that is. */
+function contents(state: StateDict, options: SaveOptions) {
   checkOptions("saveSafetensors", options, ["metadata"]);
   checkStateDict("saveSafetensors", state);
-  const tensors = new Map<string, StoredTensor>();
-  for (const [name, x] of Object.entries(state)) {
-    const data = x.dtype === "bfloat16" ? upperHalves(await x.data<"bfloat16">()) : await x.data();
-    tensors.set(name, {
-      dtype: fileTypes[x.dtype],
-      shape: x.shape,
-      data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-    });
-  }
-  return encodeSafetensors({ tensors, metadata: options.metadata ?? { format: "pt" } });
+  return encode(state, options.metadata ?? { format: "pt" });
 }
 
 /**
@@ -114,16 +100,11 @@ export async function loadSafetensors(
   options: LoadOptions = {},
 ): Promise<StateDict> {
   checkOptions("loadSafetensors", options, ["device"]);
-  return await withFile(path, async ({ name, size, read }) => {
-    const head = await read(0, Math.min(1 << 16, size));
-    const end = headerEnd(head, size, name);
-    const whole = end <= head.length ? head : await read(0, end);
-    const { entries, dataStart } = decodeHeader(whole, size, name);
-    const found = roomFor(entries, options, name);
+  return await withFile(path, async (file) => {
+    const { entries, dataStart } = await headerOf(file);
+    const found = roomFor(entries, options, file.name);
     try {
-      for (const { x, entry } of found) {
-        x.copyFrom(hostArray(entry, await read(dataStart + entry.begin, dataStart + entry.end), x));
-      }
+      await fillAll(file, dataStart, found);
     } catch (error) {
       for (const { x } of found) x.dispose();
       throw error;
@@ -153,9 +134,7 @@ export function fromSafetensors(
   return scope(() => {
     const found = roomFor(entries, options, name);
     for (const { x, entry } of found) {
-      x.copyFrom(
-        hostArray(entry, file.subarray(dataStart + entry.begin, dataStart + entry.end), x),
-      );
+      fillPart(x, entry, 0, file.subarray(dataStart + entry.begin, dataStart + entry.end));
     }
     return stateOf(found);
   });
@@ -166,7 +145,7 @@ export function fromSafetensors(
  * once.
  */
 function roomFor(entries: readonly Entry[], { device }: LoadOptions, file: string) {
-  const dtypes = entries.map((entry) => dtypeOf(entry, file));
+  const dtypes = entries.map((entry) => dtypeFor(entry, file));
   const place = device ? { device } : {};
   return scope(() =>
     entries.map((entry, i) => {
@@ -179,49 +158,3 @@ function roomFor(entries: readonly Entry[], { device }: LoadOptions, file: strin
 function stateOf(found: readonly { x: Tensor; entry: Entry }[]): StateDict {
   return Object.fromEntries(found.map(({ x, entry }) => [entry.name, x]));
 }
-
-function dtypeOf({ name, shape, ...stored }: Entry, file: string): DType {
-  if (shape.length > MAX_RANK) {
-    throw new DataError(`${file}: ${name} has ${shape.length} dimensions; at most are ${MAX_RANK}`);
-  }
-  const dtype = (Object.keys(fileTypes) as DType[]).find((d) => fileTypes[d] === stored.dtype);
-  if (dtype) return dtype;
-  if (stored.dtype === "BOOL") return "uint8";
-  if (stored.dtype === "I64") return "int32"; // PyTorch's integers, such as num_batches_tracked
-  throw new DTypeError(
-    `loadSafetensors: ${name} is ${stored.dtype}; known are ${
-      Object.values(fileTypes).join(", ")
-    }, BOOL, I64`,
-  );
-}
-
-// bfloat16 is the upper half of a float32, and what a bfloat16 tensor reads back as has zeros
-// below.
-function upperHalves(data: Float32Array<ArrayBuffer>): Uint16Array<ArrayBuffer> {
-  return Uint16Array.from(new Uint32Array(data.buffer), (bits) => bits >>> 16);
-}
-
-// The elements of x as the host has them; copied to an address that suits their type where the
-// file's does not.
-function hostArray({ name, dtype }: Entry, bytes: Uint8Array, x: Tensor): ArrayBufferView {
-  const { buffer, byteOffset, length } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-  if (dtype === "I64") {
-    return Int32Array.from(new BigInt64Array(buffer, byteOffset, length / 8), (value) => {
-      if (value === BigInt.asIntN(32, value)) return Number(value);
-      throw new DTypeError(`loadSafetensors: ${name} is I64 and has ${value}, which int32 has not`);
-    });
-  }
-  if (x.dtype === "bfloat16") {
-    const halves = new Uint16Array(buffer, byteOffset, length / 2);
-    return new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer);
-  }
-  return new arrays[x.dtype](buffer as ArrayBuffer, byteOffset, x.size);
-}
-
-const arrays = {
-  float32: Float32Array,
-  float64: Float64Array,
-  float16: Float16Array,
-  int32: Int32Array,
-  uint8: Uint8Array,
-};
