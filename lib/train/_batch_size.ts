@@ -1,5 +1,5 @@
 // The largest batch that there is memory for.
-import { randomPlace, withRandomFrom } from "../core/random.ts";
+import { randomPlace, setRandomPlace } from "../core/random.ts";
 import { keep, scope } from "../core/scope.ts";
 import { zeros } from "../create.ts";
 import type { Batch } from "../data/batch.ts";
@@ -26,6 +26,7 @@ export async function largestBatch<Input, Target>(
   const trained = new Set(parameters);
   const buffers = Object.values(model.stateDict()).filter((x) => !trained.has(x));
   const kept = buffers.map((x) => keep(x.clone()));
+  const place = randomPlace();
   let fits = 0;
   try {
     for (let size = 1; fits === 0 || size <= data.length; size *= 2) {
@@ -36,6 +37,7 @@ export async function largestBatch<Input, Target>(
     buffers.forEach((x, i) => x.copyFrom(kept[i]!));
     for (const x of kept) x.dispose();
     model.zeroGrad();
+    setRandomPlace(place);
   }
   if (fits > 0) return fits;
   throw new OutOfMemoryError("fit: there is no memory for a step on a single sample");
@@ -49,21 +51,15 @@ async function trial<Input, Target>(
 ): Promise<boolean> {
   const feed = new DataLoader(data, { batchSize, prefetch: 0 }).feed();
   try {
-    return await withRandomFrom(randomPlace(), async () => {
-      const { value } = await feed.next();
-      const made = scope(() => {
-        // as much as Adam keeps
-        for (const { shape, device } of parameters) {
-          for (let i = 0; i < 2; i++) zeros(shape, { device });
-        }
-        const l = loss(value!.batch);
-        l.backward();
-        return keep(l.detach().clone());
-      });
-      await made.data(); // memory may be asked for as it runs
-      made.dispose();
-      return true;
+    const { value } = await feed.next();
+    scope(() => {
+      // as much as Adam keeps
+      for (const { shape, device } of parameters) {
+        for (let i = 0; i < 2; i++) zeros(shape, { device });
+      }
+      loss(value!.batch).backward();
     });
+    return true;
   } catch (error) {
     if (error instanceof OutOfMemoryError) return false;
     throw error;

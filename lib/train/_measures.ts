@@ -20,7 +20,7 @@ function isMetric(x: unknown): x is Metric {
 }
 
 /** Throws for what is no metric, and for two of one name. */
-export function checkMetrics(metrics: readonly MetricOption[]): void {
+export function checkMetrics(metrics: readonly MetricOption<never, never>[]): void {
   const wanted = `"${Object.keys(factories).join('", "')}", metrics.f1(…) and the like, ` +
     "objects with name, update(), compute() and reset(), functions (prediction, target) => Tensor";
   checkList("Trainer", "metrics", metrics, (x) => {
@@ -40,7 +40,7 @@ export function checkMetrics(metrics: readonly MetricOption[]): void {
   );
 }
 
-function nameOf(metric: MetricOption, i: number): string {
+function nameOf(metric: MetricOption<never, never>, i: number): string {
   return typeof metric === "string" ? metric : metric.name || `metric${i}`;
 }
 
@@ -93,7 +93,7 @@ export class Measures {
   readonly #metrics: readonly (Metric | MeanOf)[];
 
   /** Begins anew. */
-  constructor(metrics: readonly MetricOption[]) {
+  constructor(metrics: readonly MetricOption<never, never>[]) {
     this.accuracy = metrics.includes("accuracy");
     this.#metrics = metrics.flatMap((metric, i) => {
       if (metric === "accuracy") return [];

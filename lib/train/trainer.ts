@@ -18,7 +18,6 @@ import { mul } from "../ops/elementwise/binary.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule/schedule.ts";
 import { tensorsIn } from "../_structure.ts";
-import { tensor } from "../create.ts";
 import type { Tensor } from "../tensor.ts";
 import { advise } from "./_advice.ts";
 import { largestBatch } from "./_batch_size.ts";

@@ -456,7 +456,7 @@ test("a Trainer measures by names, objects and functions", async () => {
   assertAlmostEquals(found.metrics!["bias"] as number, wanted, 1e-6);
   const matrix = found.metrics!["confusionMatrix"] as number[][];
   assertEquals([total(matrix.flat()), matrix.length], [50, 2]);
-  assertEquals(JSON.parse(JSON.stringify(history)), history);
+  assertEquals(History.fromJSON(JSON.parse(JSON.stringify(history))), history);
 });
 
 test("a Trainer refuses what is no metric, and one that is in use", async () => {
