@@ -1,4 +1,5 @@
 /** Data sets, loaders and file formats of data. */
+export * from "./category_encoder.ts";
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
 export * from "./concat.ts";
@@ -10,6 +11,7 @@ export * from "./idx.ts";
 export * from "./map.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
+export * from "./normalizer.ts";
 export * from "./npy.ts";
 export * from "./pad_sequence.ts";
 export * from "./random_split.ts";

@@ -7,6 +7,7 @@ import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import { Tensor } from "../tensor.ts";
+import { frozen } from "./_names.ts";
 import type { Module, SummaryOptions } from "./module.ts";
 
 /** A model as PyTorch prints it: a line a module, the inner ones indented. */
@@ -27,25 +28,32 @@ export function treeOf(module: Module): string {
 export function summaryOf(model: Module, options: SummaryOptions): string {
   checkOptions("summary", options, ["inputShape", "input"]);
   const runs = runsOf(model, options);
+  const sizeOf = (tensors: Iterable<Tensor>) => [...tensors].reduce((n, x) => n + x.size, 0);
   const count = (n: number) => n ? n.toLocaleString("en") : "";
   const rows: string[][] = [["module", "parameters", "multiply-adds", "output", "shapes"]];
-  const total = model.parameters().reduce((n, tensor) => n + tensor.size, 0);
+  const counted = { total: new Set<Tensor>(), frozen: new Set<Tensor>() };
   for (const [name, module] of model.namedModules()) {
     const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
       string,
       Tensor,
     ][];
     const run = runs?.get(module);
+    const parameters = own.map(([, x]) => x).filter((x) => x.requiresGrad || frozen.has(x));
+    for (const x of parameters) {
+      counted.total.add(x);
+      if (!x.requiresGrad) counted.frozen.add(x);
+    }
     rows.push([
       `${name ? `${name}: ` : ""}${module.describe()}`,
-      count(own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0)),
+      count(sizeOf(parameters)),
       count(run?.multiplyAdds ?? 0),
       run?.output ?? "",
       own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", "),
     ]);
   }
   const products = [...runs?.values() ?? []].reduce((n, run) => n + run.multiplyAdds, 0);
-  rows.push(["total", total.toLocaleString("en"), count(products), "", ""]);
+  rows.push(["total", sizeOf(counted.total).toLocaleString("en"), count(products), "", ""]);
+  if (counted.frozen.size > 0) rows.push(["frozen", count(sizeOf(counted.frozen)), "", "", ""]);
   if (!runs || products === 0) { for (const row of rows) row.splice(2, runs ? 1 : 2); }
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const numbers = rows[0]!.map((title) => title === "parameters" || title === "multiply-adds");

@@ -7,7 +7,7 @@ import { call } from "../../native/call.ts";
 import { ShapeError } from "../../native/errors.ts";
 import { cast } from "../../ops/elementwise/_cast.ts";
 import { oneHot } from "../../ops/index/one_hot.ts";
-import { checkSameDevice, checkTensor } from "../../ops/_operands.ts";
+import { checkDType, checkSameDevice, checkTensor } from "../../ops/_operands.ts";
 import type { Tensor } from "../../tensor.ts";
 import { beta } from "./_beta.ts";
 
@@ -52,6 +52,7 @@ export function mixing(
     if (target.rank === 1 && classes === undefined) {
       refuse(op, "classes", classes, "how many there are, as targets are class numbers");
     }
+    if (target.rank === 1) checkDType(`${op}: the target`, target, ["int32", "uint8"]);
     const share = beta(alpha);
     return scope(() => {
       const before = tensor(Int32Array.from({ length: n! }, (_, i) => (i + n! - 1) % n!), {

@@ -10,7 +10,7 @@ import { where } from "../../ops/elementwise/where.ts";
 import { checkDType, floats } from "../../ops/_operands.ts";
 import { slice } from "../../ops/shape/slice.ts";
 import type { Tensor } from "../../tensor.ts";
-import { constants } from "./_constants.ts";
+import { constants } from "../_constants.ts";
 import { inFloats } from "./_floats.ts";
 import { type Span, spanOf } from "./_span.ts";
 import type { Transform } from "./transform.ts";

@@ -3,7 +3,7 @@ import { scope } from "../../core/scope.ts";
 import { formatShape } from "../../core/shape.ts";
 import { ShapeError } from "../../native/errors.ts";
 import { checkDType, floats, inFloat32 } from "../../ops/_operands.ts";
-import { constants } from "./_constants.ts";
+import { constants } from "../_constants.ts";
 import type { Transform } from "./transform.ts";
 import { sizesOf } from "./_windows.ts";
 

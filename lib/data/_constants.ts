@@ -1,8 +1,8 @@
-import { computeDType } from "../../core/dtype.ts";
-import { keep, scope } from "../../core/scope.ts";
-import type { Shape } from "../../core/shape.ts";
-import { tensor } from "../../create.ts";
-import type { Tensor } from "../../tensor.ts";
+import { computeDType } from "../core/dtype.ts";
+import { keep, scope } from "../core/scope.ts";
+import type { Shape } from "../core/shape.ts";
+import { tensor } from "../create.ts";
+import type { Tensor } from "../tensor.ts";
 
 /**
  * Two lists of numbers as tensors of a shape, for operations with another tensor: made once for a
