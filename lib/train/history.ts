@@ -18,6 +18,8 @@ export interface EpochResult {
   metrics?: MetricResults | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
   lr?: number | undefined;
+  /** That of each group of parameters, with a LearningRateMonitor. */
+  lrs?: number[] | undefined;
   /** The mean loss on the validation data after the epoch. */
   valLoss?: number | undefined;
   /** The share of right answers on the validation data after the epoch. */
