@@ -63,7 +63,7 @@ export class History extends Array<EpochResult> {
   /** Why training ended before its last epoch, if it did. */
   stopped: string | undefined;
 
-  // map() and the like give plain arrays.
+  /** map() and the like give plain arrays. */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }

@@ -4,22 +4,7 @@ import { ArgumentError } from "../../native/errors.ts";
 import type { NestedNumbers } from "../../create.ts";
 import type { EpochResult } from "../history.ts";
 import type { EpochState } from "./callback.ts";
-
-/** What a callback watches: which figure of the epochs, and which way it gets better. */
-export interface MonitorOptions {
-  /**
-   * The figure: `"loss"`, `"valLoss"` (the default), `"accuracy"`, `"valAccuracy"`, `"lr"`, or a
-   * metric by its name, as `"f1"` or `"metrics.f1"` in training and as `"valF1"` or
-   * `"valMetrics.f1"` on the validation data.
-   */
-  monitor?: string | undefined;
-  /**
-   * Whether less is better (`"min"`), or more. Default `"auto"`: as the name says it, more of
-   * accuracy, precision, recall, F1, AUC, R² and top k, less of losses, errors and perplexity.
-   * Other names need it.
-   */
-  mode?: "min" | "max" | "auto" | undefined;
-}
+import type { MonitorOptions } from "./early_stopping.ts";
 
 /** As `valF1` is of `f1`. */
 export const ofValidation = (name: string): string =>

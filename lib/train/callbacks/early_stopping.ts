@@ -4,7 +4,23 @@ import type { StateDict } from "../../nn/module.ts";
 import { copyLike } from "../../optim/_state.ts";
 import type { EpochResult, History } from "../history.ts";
 import type { Callback, EpochState, FitState } from "./callback.ts";
-import { Monitor, type MonitorOptions } from "./_figures.ts";
+import { Monitor } from "./_figures.ts";
+
+/** What a callback watches: which figure of the epochs, and which way it gets better. */
+export interface MonitorOptions {
+  /**
+   * The figure: `"loss"`, `"valLoss"` (the default), `"accuracy"`, `"valAccuracy"`, `"lr"`, or a
+   * metric by its name, as `"f1"` or `"metrics.f1"` in training and as `"valF1"` or
+   * `"valMetrics.f1"` on the validation data.
+   */
+  monitor?: string | undefined;
+  /**
+   * Whether less is better (`"min"`), or more. Default `"auto"`: as the name says it, more of
+   * accuracy, precision, recall, F1, AUC, R² and top k, less of losses, errors and perplexity.
+   * Other names need it.
+   */
+  mode?: "min" | "max" | "auto" | undefined;
+}
 
 /** Options of {@linkcode EarlyStopping}. */
 export interface EarlyStoppingOptions extends MonitorOptions {

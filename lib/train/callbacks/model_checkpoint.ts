@@ -3,7 +3,8 @@ import { saveSafetensors } from "../../io/safetensors.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { EpochResult } from "../history.ts";
 import type { Callback, EpochState, FitState, StepState } from "./callback.ts";
-import { figureOf, Monitor, type MonitorOptions } from "./_figures.ts";
+import type { MonitorOptions } from "./early_stopping.ts";
+import { figureOf, Monitor } from "./_figures.ts";
 import { folderOf, makeFolder, named, pathOf } from "./_files.ts";
 import { checkTemplate, filledIn, isTemplate } from "./_path_template.ts";
 
