@@ -6,6 +6,18 @@ import type { EpochResult } from "../history.ts";
 import type { EpochState } from "./callback.ts";
 import type { MonitorOptions } from "./early_stopping.ts";
 
+/** Throws for options that are given and neither true nor false. */
+export function checkFlags<O extends object>(
+  op: string,
+  options: O,
+  ...names: (keyof O & string)[]
+) {
+  for (const name of names) {
+    const value: unknown = options[name];
+    if (value !== undefined && typeof value !== "boolean") refuse(op, name, value, "true or false");
+  }
+}
+
 /** As `valF1` is of `f1`. */
 export const ofValidation = (name: string): string =>
   `val${name.charAt(0).toUpperCase()}${name.slice(1)}`;

@@ -2,7 +2,7 @@ import { checkOptions, refuse } from "../../core/options.ts";
 import { replaceFile } from "../../io/_files.ts";
 import type { EpochResult } from "../history.ts";
 import type { Callback } from "./callback.ts";
-import { figuresOf } from "./_figures.ts";
+import { checkFlags, figuresOf } from "./_figures.ts";
 import { folderOf, makeFolder, named, pathOf } from "./_files.ts";
 
 /** Options of {@linkcode CSVLogger}. */
@@ -45,8 +45,8 @@ export class CSVLogger implements Callback {
 
   constructor(path: string | URL, options: CSVLoggerOptions = {}) {
     checkOptions("CSVLogger", options, ["append", "separator"]);
+    checkFlags("CSVLogger", options, "append");
     const { append = false, separator = "," } = options;
-    if (typeof append !== "boolean") refuse("CSVLogger", "append", append, "true or false");
     if (typeof separator !== "string" || !/^[^"\r\n]$/.test(separator)) {
       refuse("CSVLogger", "separator", separator, "one character, no quote and no line break");
     }

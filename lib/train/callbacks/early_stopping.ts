@@ -1,10 +1,10 @@
-import { checkInteger, checkNumber, checkOptions, refuse } from "../../core/options.ts";
+import { checkInteger, checkNumber, checkOptions } from "../../core/options.ts";
 import { keep, scope } from "../../core/scope.ts";
 import type { StateDict } from "../../nn/module.ts";
 import { copyLike } from "../../optim/_state.ts";
 import type { EpochResult, History } from "../history.ts";
 import type { Callback, EpochState, FitState } from "./callback.ts";
-import { Monitor } from "./_figures.ts";
+import { checkFlags, Monitor } from "./_figures.ts";
 
 /** What a callback watches: which figure of the epochs, and which way it gets better. */
 export interface MonitorOptions {
@@ -81,10 +81,7 @@ export class EarlyStopping implements Callback {
     checkNumber(op, "minDelta", minDelta, 0);
     checkNumber(op, "baseline", baseline);
     checkInteger(op, "startFromEpoch", startFromEpoch, 1);
-    const { restoreBestWeights } = options;
-    if (![undefined, true, false].includes(restoreBestWeights)) {
-      refuse(op, "restoreBestWeights", restoreBestWeights, "true or false");
-    }
+    checkFlags(op, options, "restoreBestWeights");
     this.#options = { ...options };
   }
 

@@ -1,6 +1,7 @@
-import { checkChoice, checkOptions, refuse } from "../../core/options.ts";
+import { checkChoice, optionsOf } from "../../core/options.ts";
 import type { EpochResult } from "../history.ts";
 import type { Callback, EpochState, FitState, StepState } from "./callback.ts";
+import { checkFlags } from "./_figures.ts";
 
 /** Options of {@linkcode LearningRateMonitor}. */
 export interface LearningRateMonitorOptions {
@@ -51,11 +52,9 @@ export class LearningRateMonitor implements Callback {
 
   constructor(options: LearningRateMonitorOptions = {}) {
     const op = "LearningRateMonitor";
-    checkOptions(op, options, ["every", "momentum"]);
-    const { every = "epoch", momentum = false } = options;
-    checkChoice(op, "every", every, { epoch: 1, step: 1 });
-    if (typeof momentum !== "boolean") refuse(op, "momentum", momentum, "true or false");
-    this.#options = { every, momentum };
+    this.#options = optionsOf(op, options, { every: "epoch", momentum: false });
+    checkChoice(op, "every", this.#options.every, { epoch: 1, step: 1 });
+    checkFlags(op, this.#options, "momentum");
   }
 
   /** Forgets an earlier fit(). */

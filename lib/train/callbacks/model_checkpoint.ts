@@ -1,10 +1,10 @@
-import { checkInteger, checkOptions, refuse } from "../../core/options.ts";
+import { checkInteger, checkOptions } from "../../core/options.ts";
 import { saveSafetensors } from "../../io/safetensors.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { EpochResult } from "../history.ts";
 import type { Callback, EpochState, FitState, StepState } from "./callback.ts";
 import type { MonitorOptions } from "./early_stopping.ts";
-import { figureOf, Monitor } from "./_figures.ts";
+import { checkFlags, figureOf, Monitor } from "./_figures.ts";
 import { folderOf, makeFolder, named, pathOf } from "./_files.ts";
 import { checkTemplate, filledIn, isTemplate } from "./_path_template.ts";
 
@@ -55,7 +55,7 @@ interface Saved {
  * Saves the model as training goes: after each epoch, the best, the last, or each so many steps; as
  * Keras's and Lightning's ModelCheckpoint. A file appears whole or not at all. Of files nothing is
  * deleted but what this object wrote itself, and those only after the better one is there. NaN is
- * never better.
+ * never better. What was best in one fit() still is in the next.
  *
  * Throws an ArgumentError for options that make no sense and for figures that are not there, and a
  * DataError, which names the path, where it cannot write.
@@ -92,14 +92,13 @@ export class ModelCheckpoint implements Callback {
       ...["path", "monitor", "mode", "saveBest", "topK", "saveLast", "everyEpochs", "everySteps"],
       "weightsOnly",
     ]);
-    for (const name of ["saveBest", "saveLast", "weightsOnly"] as const) {
-      if ([undefined, true, false].includes(options[name])) continue;
-      refuse(op, name, options[name], "true or false");
-    }
+    checkFlags(op, options, "saveBest", "saveLast", "weightsOnly");
     for (const name of ["everyEpochs", "everySteps"] as const) {
       checkInteger(op, name, options[name] ?? 1, 1);
     }
     const { saveBest, saveLast, everyEpochs, everySteps } = options;
+    const path = pathOf(op, options.path).replace(/(?<=.)[/\\]+$/, "");
+    const isFile = path.endsWith(".safetensors");
     const topK = options.topK ?? (saveBest ? 1 : Infinity);
     if (topK !== Infinity) checkInteger(op, "topK", topK, 0);
     const wrong = saveBest && topK !== 1
@@ -110,18 +109,15 @@ export class ModelCheckpoint implements Callback {
       ? "everyEpochs and everySteps are both given; give one of them, or two callbacks"
       : everySteps !== undefined && topK !== Infinity && topK > 0
       ? "with everySteps there are no figures to tell the best by; leave out saveBest and topK"
+      : !(topK > 0 && topK < Infinity) && (options.monitor ?? options.mode) !== undefined
+      ? "monitor and mode are to tell the best, and all are saved; give saveBest or topK"
+      : topK > 1 && topK < Infinity && isFile && !isTemplate(path)
+      ? `topK is ${topK}, and all files would have the name ${path}; put {epoch} into it`
       : "";
     if (wrong) throw new ArgumentError(`${op}: ${wrong}`);
-    const path = pathOf(op, options.path).replace(/(?<=.)[/\\]+$/, "");
-    const isFile = path.endsWith(".safetensors");
     const name = everySteps ? "step-{step}" : saveBest ? "best" : "epoch-{epoch}";
     this.#template = isFile ? path : `${path}/${name}.safetensors`;
     checkTemplate(op, this.#template);
-    if (topK > 1 && topK < Infinity && !isTemplate(this.#template)) {
-      throw new ArgumentError(
-        `${op}: topK is ${topK}, and all files would have the name ${path}; put {epoch} into it`,
-      );
-    }
     this.#folder = folderOf(this.#template);
     if (topK !== Infinity && topK > 0) this.#monitor = new Monitor(op, options);
     this.#topK = topK;

@@ -1,7 +1,5 @@
 import { checkInteger, refuse } from "../../core/options.ts";
-import { isFloat } from "../../core/dtype.ts";
-import { formatShape } from "../../core/shape.ts";
-import { ArgumentError, DataError, ShapeError } from "../../native/errors.ts";
+import { ArgumentError, DataError } from "../../native/errors.ts";
 import { checkTensor } from "../../ops/_operands.ts";
 import type { Tensor } from "../../tensor.ts";
 import { newEventFile, valueRecord } from "./_event_file.ts";
@@ -72,25 +70,9 @@ export class SummaryWriter implements Disposable {
   async addImage(tag: string, image: Tensor, step: number): Promise<void> {
     checkTensor("SummaryWriter", image);
     this.#check(tag, step);
+    const png = await encodePng(image);
     const [channels, height, width] = image.rank === 2 ? [1, ...image.shape] : image.shape;
-    if (image.rank > 3 || !(channels! <= 4) || !(image.size > 0) || width === undefined) {
-      throw new ShapeError(
-        `SummaryWriter: the image ${tag} is ${formatShape(image.shape)}; ` +
-          "it must be [channels, height, width] with 1 to 4 channels, or [height, width]",
-      );
-    }
-    const values = await image.data();
-    const scale = isFloat(image.dtype) ? 255 : 1;
-    const area = height! * width;
-    const data = Uint8ClampedArray.from(
-      values,
-      (_, i) => scale * values[i % channels! * area + Math.floor(i / channels!)]!,
-    );
-    const png = await encodePng({
-      ...{ width, height: height!, channels: channels! },
-      data: new Uint8Array(data.buffer),
-    });
-    const size = [intField(1, height!), intField(2, width), intField(3, channels!)];
+    const size = [intField(1, height!), intField(2, width!), intField(3, channels!)];
     this.#add(tag, step, [field(4, [...size, field(4, png)])]);
   }
 
@@ -125,6 +107,7 @@ export class SummaryWriter implements Disposable {
       this.#path ??= newEventFile(this.#folder);
       Deno.writeFileSync(this.#path, joined(this.#waiting), { append: true, create: false });
     } catch (cause) {
+      this.#path = undefined; // TensorBoard reads no further than a record that is cut off
       const why = cause instanceof Error ? cause.message : cause;
       throw new DataError(`SummaryWriter: ${this.#folder} cannot be written: ${why}`, { cause });
     } finally {

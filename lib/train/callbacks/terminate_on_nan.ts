@@ -1,6 +1,7 @@
-import { checkOptions, refuse } from "../../core/options.ts";
+import { optionsOf } from "../../core/options.ts";
 import type { EpochResult } from "../history.ts";
 import type { Callback, EpochState, ProgressState } from "./callback.ts";
+import { checkFlags } from "./_figures.ts";
 
 /** Options of {@linkcode TerminateOnNaN}. */
 export interface TerminateOnNaNOptions {
@@ -26,12 +27,8 @@ export class TerminateOnNaN implements Callback {
   readonly #options: TerminateOnNaNOptions;
 
   constructor(options: TerminateOnNaNOptions = {}) {
-    checkOptions("TerminateOnNaN", options, ["validation"]);
-    const { validation = true } = options;
-    if (typeof validation !== "boolean") {
-      refuse("TerminateOnNaN", "validation", validation, "true or false");
-    }
-    this.#options = { validation };
+    this.#options = optionsOf("TerminateOnNaN", options, { validation: true });
+    checkFlags("TerminateOnNaN", this.#options, "validation");
   }
 
   /** Looks at the loss. */

@@ -111,57 +111,53 @@ cleanTest("EarlyStopping: an error says which figures there are", async () => {
   );
 });
 
-cleanTest(
-  "EarlyStopping: epochs without validation are not counted where others have it",
-  async () => {
-    const early = new EarlyStopping({ patience: 2 });
-    const epochs = [{}, { valLoss: 1 }, {}, { valLoss: 2 }, {}, { valLoss: 3 }, {}];
-    assertEquals((await epochsOf(early, epochs, { validationEvery: 2 }))[0], 6);
-    const none = () => playFit(early, [{}, {}], { validationEvery: 2 });
-    await assertRejects(none, ArgumentError, 'epoch 2 has no figure "valLoss"');
-  },
-);
+cleanTest("EarlyStopping: epochs without validation are not counted", async () => {
+  const early = new EarlyStopping({ patience: 2 });
+  const epochs = [{}, { valLoss: 1 }, {}, { valLoss: 2 }, {}, { valLoss: 3 }, {}];
+  assertEquals((await epochsOf(early, epochs, { validationEvery: 2 }))[0], 6);
+  const none = () => playFit(early, [{}, {}], { validationEvery: 2 });
+  await assertRejects(none, ArgumentError, 'epoch 2 has no figure "valLoss"');
+});
 
-cleanTest(
-  "EarlyStopping: the best weights come back, buffers too, and no copy is left",
-  async () => {
-    const { trainer, model, optimizer } = network();
-    const set = halves(16);
-    const seen: number[][] = [];
-    const values = () => Object.values(model.stateDict()).flatMap((x) => [...x.dataSync()]);
-    const watch: Callback = { onEpochEnd: () => void seen.push(values()) };
-    const early = new EarlyStopping({ patience: 2, restoreBestWeights: true, mode: "max" });
-    const before = memory().tensors;
-    const history = await trainer.fit(set, {
-      ...{ epochs: 9, batchSize: 4, validation: set },
-      callbacks: [watch, early], // a large loss is asked for, and it falls
-    });
-    assertEquals([history.length, early.bestEpoch], [3, 1]);
-    assertEquals(values(), seen[0]);
-    assert(values().some((value, i) => value !== seen[2]![i]));
-    model.zeroGrad();
-    optimizer.dispose();
-    assertEquals(memory().tensors, before);
-    // also where training ends otherwise, and with an error
-    const norm = later(new nn.BatchNorm1d(2));
-    const play = (extra: Callback[] = []) => {
-      const valLoss = [{ valLoss: 1 }, { valLoss: 2 }];
-      const best = new EarlyStopping({ patience: 9, restoreBestWeights: true });
-      const beforeEnd = (epoch: number) => void norm.running_mean!.fill(epoch);
-      return playFit([best, ...extra], valLoss, { model: norm, beforeEnd });
-    };
-    await play();
-    assertEquals([...norm.running_mean!.dataSync()], [1, 1]);
-    norm.running_mean!.fill(7);
-    const failing = {
-      onEpochEnd: ({ epoch }: EpochResult) => {
-        if (epoch === 2) throw new Error("disk full");
-      },
-    };
-    await assertRejects(() => play([failing]), Error, "disk full");
-    assertEquals([...norm.running_mean!.dataSync()], [1, 1]);
-  },
-);
+cleanTest("EarlyStopping: the best weights come back, and no copy is left", async () => {
+  const { trainer, model, optimizer } = network();
+  const set = halves(16);
+  const seen: number[][] = [];
+  const values = () => Object.values(model.stateDict()).flatMap((x) => [...x.dataSync()]);
+  const watch: Callback = {
+    onEpochEnd(result) {
+      seen.push(values());
+      result.valLoss = result.epoch; // the first is the best
+    },
+  };
+  const early = new EarlyStopping({ patience: 2, restoreBestWeights: true });
+  const before = memory().tensors;
+  const history = await trainer.fit(set, { epochs: 9, callbacks: [watch, early] });
+  assertEquals([history.length, early.bestEpoch], [3, 1]);
+  assertEquals(values(), seen[0]);
+  assert(values().some((value, i) => value !== seen[2]![i]));
+  model.zeroGrad();
+  optimizer.dispose();
+  assertEquals(memory().tensors, before);
+  // also where training ends otherwise, and with an error
+  const norm = later(new nn.BatchNorm1d(2));
+  const play = (extra: Callback[] = []) => {
+    const valLoss = [{ valLoss: 1 }, { valLoss: 2 }];
+    const best = new EarlyStopping({ patience: 9, restoreBestWeights: true });
+    const beforeEnd = (epoch: number) => void norm.running_mean!.fill(epoch);
+    return playFit([best, ...extra], valLoss, { model: norm, beforeEnd });
+  };
+  await play();
+  assertEquals([...norm.running_mean!.dataSync()], [1, 1]);
+  norm.running_mean!.fill(7);
+  const failing = {
+    onEpochEnd: ({ epoch }: EpochResult) => {
+      if (epoch === 2) throw new Error("disk full");
+    },
+  };
+  await assertRejects(() => play([failing]), Error, "disk full");
+  assertEquals([...norm.running_mean!.dataSync()], [1, 1]);
+});
 
 cleanTest("EarlyStopping: options that make no sense", () => {
   const wrong = (options: object, ...parts: string[]) =>
