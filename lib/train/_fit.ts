@@ -84,6 +84,7 @@ export class Fit<Input, Target> {
       trainer: trainer as unknown as Trainer,
       epochs,
       history,
+      validationEvery: plan.validationEvery,
       ...(known && plan.stepsPerEpoch === undefined && { samples: dataset.length }),
     };
     this.#stepHooks = plan.callbacks.filter(({ onStepEnd }) => onStepEnd);
