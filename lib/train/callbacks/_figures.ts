@@ -11,7 +11,7 @@ export function checkFlags<O extends object>(
   op: string,
   options: O,
   ...names: (keyof O & string)[]
-) {
+): void {
   for (const name of names) {
     const value: unknown = options[name];
     if (value !== undefined && typeof value !== "boolean") refuse(op, name, value, "true or false");
