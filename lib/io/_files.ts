@@ -186,7 +186,8 @@ async function syncFolder(path: string): Promise<void> {
   } catch { /* nothing else to try */ }
 }
 
-function pathOf(path: string | URL): string {
+/** A path as the system has it. */
+export function pathOf(path: string | URL): string {
   if (typeof path === "string") return path;
   if (!(path instanceof URL) || path.protocol !== "file:") {
     refuse("io", "the path", path, "a string or a file: URL");

@@ -1,14 +1,17 @@
 import type { DeviceName } from "../core/backend.ts";
-import { checkOptions, refuse } from "../core/options.ts";
+import { checkList, checkOptions, refuse } from "../core/options.ts";
 import { fileBytes } from "../core/host.ts";
 import { scope } from "../core/scope.ts";
+import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { empty } from "../_empty.ts";
+import { ArgumentError, ShapeError } from "../native/errors.ts";
 import type { StateDict } from "../nn/module.ts";
 import { checkStateDict } from "../nn/_state_dict.ts";
 import type { Tensor } from "../tensor.ts";
-import { replaceFile, withFile } from "./_files.ts";
+import { replaceFile } from "./_files.ts";
 import { decodeHeader, type Entry } from "./_safetensors_format.ts";
-import { dtypeFor, encode, fillAll, fillPart, headerOf } from "./_stored.ts";
+import { withShards } from "./_shards.ts";
+import { dtypeFor, encode, fill, fillAll, listOf } from "./_stored.ts";
 
 /** Options of {@linkcode saveSafetensors}. */
 export interface SaveOptions {
@@ -22,6 +25,34 @@ export interface SaveOptions {
 export interface LoadOptions {
   /** Where to put the tensors. Default: the device of init(). */
   device?: DeviceName | undefined;
+  /** Loads only tensors whose names begin so, and takes it off: `model.` for a checkpoint's. */
+  prefix?: string | undefined;
+  /** Which tensors to load, of those with the prefix, by their names without it. */
+  names?: readonly string[] | ((name: string) => boolean) | undefined;
+  /**
+   * Tensors to load into, such as `model.stateDict()`: no others are made, so that a model of
+   * nearly the device's memory can be loaded. Names and shapes must be the file's; floats are cast.
+   * An error while the file is read leaves some of them overwritten.
+   */
+  into?: StateDict | undefined;
+}
+
+/** What {@linkcode readSafetensorsHeader} returns. */
+export interface SafetensorsHeader {
+  /** The texts that were stored beside the tensors. */
+  metadata: Record<string, string>;
+  /** The tensors by name. */
+  tensors: Record<string, SafetensorsEntry>;
+}
+
+/** What a header says of a tensor. */
+export interface SafetensorsEntry {
+  /** The file's name of its type: `F32`, `BF16`, `I64`, … */
+  dtype: string;
+  /** Its sizes. */
+  shape: Shape;
+  /** How many bytes it takes in the file. */
+  bytes: number;
 }
 
 /**
@@ -31,6 +62,9 @@ export interface LoadOptions {
  * promise resolves; links are followed. That takes --allow-read and
  * --allow-write of the folder; with --allow-write of the file alone it is overwritten in place, and
  * an error on the way leaves it damaged.
+ *
+ * The tensors are saved as they are at the call; where they have more than 256 MiB, they are read
+ * one after another while the file is written: await the promise before changing them.
  *
  * @throws {DataError} when the file cannot be written; its `cause` says why.
  *
@@ -80,11 +114,22 @@ function contents(state: StateDict, options: SaveOptions) {
 }
 
 /**
- * Reads the tensors of a .safetensors file. Needs --allow-read.
+ * Reads the tensors of a .safetensors file, or of the files that an index names, Hugging Face's
+ * `model.safetensors.index.json`, beside which they must be. Needs --allow-read. A file is read
+ * some MiB at a time. Types:
+ *
+ * | safetensors                          | tensor                                         |
+ * | ------------------------------------ | ---------------------------------------------- |
+ * | F32, F64, F16, BF16, I32, U8         | the same, bit for bit                          |
+ * | BOOL                                 | uint8                                          |
+ * | I8, U16, I16, U32, I64, U64          | int32, and an error where a value does not fit |
+ * | F8_E4M3, F8_E5M2 and their FNUZ ones | float16, exactly                               |
+ * | F8_E8M0                              | float32, exactly                               |
  *
  * @throws {DataError} when the file is missing, no regular file, or damaged: bad header, holes,
- * overlaps, wrong sizes.
- * @throws {DTypeError} when a tensor has a type that cudeno has no dtype for.
+ * overlaps, wrong sizes; or when an index names other tensors than its files have.
+ * @throws {DTypeError} when a tensor has another type, or integers beyond int32.
+ * @throws {ArgumentError} when a name is not there that `names` or `into` has, or `into` lacks one.
  *
  * ```ts
  * import { io, nn } from "@cudeno/cudeno";
@@ -92,6 +137,8 @@ function contents(state: StateDict, options: SaveOptions) {
  * const model = new nn.Linear(3, 2);
  * await io.saveSafetensors(path, model.stateDict());
  * model.loadStateDict(await io.loadSafetensors(path));
+ * await io.loadSafetensors(path, { into: model.stateDict() }); // the same, in place
+ * console.log(Object.keys(await io.loadSafetensors(path, { names: ["bias"] }))); // bias
  * await Deno.remove(path);
  * ```
  */
@@ -99,14 +146,16 @@ export async function loadSafetensors(
   path: string | URL,
   options: LoadOptions = {},
 ): Promise<StateDict> {
-  checkOptions("loadSafetensors", options, ["device"]);
-  return await withFile(path, async (file) => {
-    const { entries, dataStart } = await headerOf(file);
-    const found = roomFor(entries, options, file.name);
+  const nameIn = selection("loadSafetensors", options, []);
+  return await withShards(path, (name) => nameIn(name) !== undefined, async (files) => {
+    const slots = files.flatMap(({ file, entries }) => slotsOf(file.name, entries, nameIn));
+    const found = roomFor("loadSafetensors", `${path}`, slots, options);
     try {
-      await fillAll(file, dataStart, found);
+      for (const { file, dataStart } of files) {
+        await fillAll(file, dataStart, found.filter((slot) => slot.file === file.name));
+      }
     } catch (error) {
-      for (const { x } of found) x.dispose();
+      if (!options.into) { for (const { x } of found) x.dispose(); }
       throw error;
     }
     return stateOf(found);
@@ -126,35 +175,124 @@ export function fromSafetensors(
   bytes: ArrayBufferView | ArrayBufferLike,
   options: LoadOptions & { name?: string | undefined } = {},
 ): StateDict {
-  checkOptions("fromSafetensors", options, ["device", "name"]);
+  const nameIn = selection("fromSafetensors", options, ["name"]);
   const { name = "safetensors file" } = options;
   if (typeof name !== "string") refuse("fromSafetensors", "name", name, "a string");
   const file = fileBytes("fromSafetensors", bytes);
   const { entries, dataStart } = decodeHeader(file, file.length, name);
+  const slots = slotsOf(name, entries, nameIn);
   return scope(() => {
-    const found = roomFor(entries, options, name);
+    const found = roomFor("fromSafetensors", name, slots, options);
     for (const { x, entry } of found) {
-      fillPart(x, entry, 0, file.subarray(dataStart + entry.begin, dataStart + entry.end));
+      fill(x, entry, name, file.subarray(dataStart + entry.begin, dataStart + entry.end));
     }
     return stateOf(found);
   });
 }
 
 /**
- * A tensor for each entry, all of them before any is read: where there is no room, that is known at
+ * What the header of a .safetensors file says, of which no more is read; of an index, what those of
+ * all its files say.
+ *
+ * @throws {DataError} when the file is missing or damaged.
+ *
+ * ```ts
+ * import { io, zeros } from "@cudeno/cudeno";
+ * const bytes = await io.toSafetensors({ w: zeros([2, 3]) }, { metadata: { by: "me" } });
+ * const { metadata, tensors } = await io.readSafetensorsHeader(bytes);
+ * console.log(metadata.by, tensors.w); // me, { dtype: "F32", shape: [2, 3], bytes: 24 }
+ * ```
+ */
+export async function readSafetensorsHeader(
+  source: string | URL | ArrayBufferView | ArrayBufferLike,
+): Promise<SafetensorsHeader> {
+  const isPath = typeof source === "string" || source instanceof URL;
+  const bytes = isPath ? undefined : fileBytes("readSafetensorsHeader", source);
+  const headers = bytes
+    ? [decodeHeader(bytes, bytes.length, "safetensors file")]
+    : await withShards(source as string | URL, () => true, (files) => Promise.resolve(files));
+  const tensors = headers.flatMap(({ entries }) =>
+    entries.map(({ name, dtype, shape, begin, end }): [string, SafetensorsEntry] => [
+      name,
+      { dtype, shape, bytes: end - begin },
+    ])
+  );
+  const metadata = headers.flatMap(({ metadata }) => Object.entries(metadata));
+  return { metadata: Object.fromEntries(metadata), tensors: Object.fromEntries(tensors) };
+}
+
+/** Says under which name a tensor of a file is to be loaded, if at all. */
+type NameIn = (name: string) => string | undefined;
+
+function selection(op: string, options: LoadOptions, more: string[]): NameIn {
+  checkOptions(op, options, ["device", "prefix", "names", "into", ...more]);
+  const { prefix = "", names, into, device } = options;
+  if (typeof prefix !== "string") refuse(op, "prefix", prefix, "a string");
+  if (typeof names !== "function" && names !== undefined) {
+    checkList(op, "names", names, (name) => typeof name === "string", "names, or a function");
+  }
+  if (into) {
+    checkStateDict(op, into);
+    if (device) throw new ArgumentError(`${op}: into says where tensors are; leave device out`);
+  }
+  const listed = typeof names === "object" ? new Set(names) : undefined;
+  return (name) => {
+    if (!name.startsWith(prefix)) return undefined;
+    const rest = name.slice(prefix.length);
+    const taken = typeof names === "function" ? names(rest) : listed?.has(rest) ?? true;
+    if (typeof taken !== "boolean") refuse(op, `names(${rest})`, taken, "true or false");
+    return taken ? rest : undefined;
+  };
+}
+
+/** A tensor that is to be loaded from a file. */
+interface Slot {
+  file: string;
+  name: string;
+  entry: Entry;
+}
+
+function slotsOf(file: string, entries: readonly Entry[], nameIn: NameIn): Slot[] {
+  return entries.flatMap((entry) => {
+    const name = nameIn(entry.name);
+    return name === undefined ? [] : [{ file, name, entry }];
+  });
+}
+
+/**
+ * A tensor for each slot, all of them before any is read: where there is no room, that is known at
  * once.
  */
-function roomFor(entries: readonly Entry[], { device }: LoadOptions, file: string) {
-  const dtypes = entries.map((entry) => dtypeFor(entry, file));
-  const place = device ? { device } : {};
+function roomFor(op: string, file: string, slots: readonly Slot[], options: LoadOptions) {
+  const { device, into, names } = options;
+  const dtypes = slots.map(({ file, entry }) => dtypeFor(entry, file));
+  const found = new Set(slots.map(({ name }) => name));
+  const wanted = typeof names === "object" ? names : Object.keys(into ?? {});
+  const missing = wanted.filter((name) => !found.has(name));
+  const unexpected = into ? [...found].filter((name) => !Object.hasOwn(into, name)) : [];
+  if (missing.length + unexpected.length > 0) {
+    throw new ArgumentError(
+      `${op}: ${file}: missing are [${listOf(missing)}], unexpected are [${listOf(unexpected)}]`,
+    );
+  }
   return scope(() =>
-    entries.map((entry, i) => {
-      const x = empty("loadSafetensors", entry.shape, { ...place, dtype: dtypes[i]! });
-      return { x, entry };
+    slots.map((slot, i) => {
+      const { shape } = slot.entry;
+      const place = { dtype: dtypes[i]!, ...(device && { device }) };
+      const x = into ? alike(op, slot, into[slot.name]!) : empty(op, shape, place);
+      return { ...slot, x };
     })
   );
 }
 
-function stateOf(found: readonly { x: Tensor; entry: Entry }[]): StateDict {
-  return Object.fromEntries(found.map(({ x, entry }) => [entry.name, x]));
+function alike(op: string, { file, name, entry: { shape } }: Slot, x: Tensor): Tensor {
+  void x.stored(x.format).handle; // throws for one that was disposed
+  if (sameShape(shape, x.shape)) return x;
+  throw new ShapeError(
+    `${op}: ${file}: ${name} is ${formatShape(shape)}; wanted is ${formatShape(x.shape)}`,
+  );
+}
+
+function stateOf(found: readonly { x: Tensor; name: string }[]): StateDict {
+  return Object.fromEntries(found.map(({ x, name }) => [name, x]));
 }
