@@ -192,8 +192,8 @@ void Fuzzer::manage() {
         case 1: return streams();
         case 2: return events();
         case 3: return memory();
-        case 4: return images();
-        default: return information();
+        case 4: return information();
+        default: return images();
       }
   }
 }
