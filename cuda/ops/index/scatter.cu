@@ -159,8 +159,8 @@ template <class T, class Key> struct AssignLast {
 
 // The arguments of scatters along an axis, checked, and y begun.
 template <class T> struct Target {
+  Reach reach;  // before the layout, which fills it in
   Layout l;
-  Reach reach;
   IndexedAxis axis;
   int64_t along, n;
   T* y;

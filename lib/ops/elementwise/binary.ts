@@ -94,9 +94,8 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
 
 /**
  * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0
- * gives an infinity or NaN; int32 and uint8, where it gives 0 (PyTorch refuses it), and -(2^31) / -1
- * wraps.
- * The gradient is 0. As torch.floor_divide.
+ * gives an infinity or NaN; int32 and uint8, where it gives 0 (PyTorch refuses it), and -(2^31) /
+ * -1 wraps. The gradient is 0. As torch.floor_divide.
  *
  * ```ts
  * import { floorDivide, tensor } from "@cudeno/cudeno";
@@ -113,8 +112,8 @@ export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
 
 /**
  * What {@linkcode floorDivide} leaves, a - b floor(a / b), with broadcasting: Python's %, with the
- * sign of b. Floats, where division by 0 gives NaN; int32 and uint8, where it gives 0 (PyTorch refuses
- * it). The gradient is 1 for a and -floor(a / b) for b. As torch.remainder.
+ * sign of b. Floats, where division by 0 gives NaN; int32 and uint8, where it gives 0 (PyTorch
+ * refuses it). The gradient is 1 for a and -floor(a / b) for b. As torch.remainder.
  *
  * ```ts
  * import { remainder, tensor } from "@cudeno/cudeno";
@@ -179,8 +178,8 @@ function nonzero(a: Tensor, mask: Tensor): Tensor {
 }
 
 /**
- * The larger of a and b, element by element; NaN where either is. Any dtype. Where they are equal each gets
- * half the gradient.
+ * The larger of a and b, element by element; NaN where either is. Any dtype. Where they are equal
+ * each gets half the gradient.
  *
  * ```ts
  * import { maximum, tensor } from "@cudeno/cudeno";
@@ -202,8 +201,8 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * The smaller of a and b, element by element; NaN where either is. Any dtype. Where they are equal each gets
- * half the gradient.
+ * The smaller of a and b, element by element; NaN where either is. Any dtype. Where they are equal
+ * each gets half the gradient.
  *
  * ```ts
  * import { minimum, tensor } from "@cudeno/cudeno";

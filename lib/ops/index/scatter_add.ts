@@ -11,8 +11,9 @@ import { gather } from "./gather.ts";
  * x with the elements of src added to places along an axis: x[i][index[i][j][k]][k] += src[i][j][k]
  * for axis 1, and so for any rank, as a new tensor. The int32 index has the shape of src, and but
  * for the axis at most the extents of x. Elements that meet in one place add up, in float64 and in
- * their order, so that results repeat to the last bit. Floats, int32. Negative indices count from the
- * end; a bad one is left out and reported by the next read or synchronize(). As torch.scatter_add.
+ * their order, so that results repeat to the last bit. Floats, int32. Negative indices count from
+ * the end; a bad one is left out and reported by the next read or synchronize(). As
+ * torch.scatter_add.
  *
  * ```ts
  * import { scatterAdd, tensor, zeros } from "@cudeno/cudeno";

@@ -16,11 +16,11 @@ interface Term {
 }
 
 /**
- * Products and sums by Einstein's convention, as torch.einsum. Each axis has a letter; axes with the
- * same letter are gone through together, and letters that the output lacks are summed over. A letter
- * twice in one tensor is its diagonal. `...` stands for any axes, the same ones of all tensors counted
- * from the right, with broadcasting. Without `->` the output has `...` and then the letters that occur
- * once, in alphabetical order (capitals first). Spaces mean nothing.
+ * Products and sums by Einstein's convention, as torch.einsum. Each axis has a letter; axes with
+ * the same letter are gone through together, and letters that the output lacks are summed over. A
+ * letter twice in one tensor is its diagonal. `...` stands for any axes, the same ones of all
+ * tensors counted from the right, with broadcasting. Without `->` the output has `...` and then the
+ * letters that occur once, in alphabetical order (capitals first). Spaces mean nothing.
  *
  * Two tensors are multiplied as a batch of matrices; axes are only permuted where their order asks
  * for it. Of more the pair comes first whose product is the smallest next to what it replaces.

@@ -25,12 +25,13 @@ export interface MultinomialOptions {
 /**
  * Classes drawn by their weights: int32 [numSamples] for weights [classes], [rows, numSamples] for
  * rows of them. Weights are floats from 0 up, in any scale; a class of weight 0 is never drawn.
- * Without replacement each is drawn once at most, in the order of drawing. The random numbers follow
- * manualSeed() and, but for last bits, are the same on every device. A row with a weight that is negative or not finite,
- * or with too few above 0, is found on the device and reported by the next read or synchronize().
- * As torch.multinomial.
+ * Without replacement each is drawn once at most, in the order of drawing. The random numbers
+ * follow manualSeed() and, but for last bits, are the same on every device. A row with a weight
+ * that is negative or not finite, or with too few above 0, is found on the device and reported by
+ * the next read or synchronize(). As torch.multinomial.
  *
- * @throws {ShapeError} for weights of another rank, or without replacement more samples than classes.
+ * @throws {ShapeError} for weights of another rank, or without replacement more samples than
+ * classes.
  *
  * ```ts
  * import { multinomial, tensor } from "@cudeno/cudeno";
@@ -57,7 +58,7 @@ export function multinomial(
   }
   if (!replacement && numSamples > cols) {
     throw new ShapeError(
-      `${op}: numSamples is ${numSamples} of ${cols} classes; draw so many with { replacement: true }`,
+      `${op}: numSamples is ${numSamples} of ${cols} classes; { replacement: true } draws as many`,
     );
   }
   const rows = weights.size / cols;
@@ -72,8 +73,8 @@ export function multinomial(
       if (replacement) {
         calls.cdn_multinomial(y, wide, cumsum(wide, 1), points, rows, cols, numSamples);
       } else {
-        // Each class waits for a time of the exponential distribution, shorter with more weight; the
-        // first to come are drawn, as by Gumbel's trick.
+        // Each class waits for a time of the exponential distribution, shorter with more weight;
+        // the first to come are drawn, as by Gumbel's trick.
         const rates = where(gt(wide, 0), div(wide, neg(log1p(neg(points)))), -1);
         y = topK(rates, numSamples).indices;
       }

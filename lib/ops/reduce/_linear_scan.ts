@@ -22,7 +22,7 @@ export function recurrence(
   return y;
 }
 
-/** The same, exclusive and recorded. Its gradient for b is such a recurrence the other way round. */
+/** The same, exclusive and recorded. Its gradient for b is such a recurrence in reverse. */
 export function linearScan(a: Tensor, b: Tensor | null, axis: number, reverse: boolean): Tensor {
   const y = recurrence(a, b, axis, reverse, true);
   return record(y, "linearScan", b ? [a, b] : [a], (grad) => {

@@ -36,8 +36,8 @@ function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
 }
 
 /**
- * The largest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient evenly, as
- * in torch.amax.
+ * The largest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient
+ * evenly, as in torch.amax.
  *
  * ```ts
  * import { max, tensor } from "@cudeno/cudeno";
@@ -49,8 +49,8 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The smallest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient evenly, as
- * in torch.amin.
+ * The smallest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient
+ * evenly, as in torch.amin.
  *
  * ```ts
  * import { min, tensor } from "@cudeno/cudeno";

@@ -11,9 +11,9 @@ import { linearScan } from "./_linear_scan.ts";
 import { type ReduceOptions, reduceRun, totalDType } from "./_reduce.ts";
 
 /**
- * The product over the axes; 1 over none. Any dtype. Multiplies in float64, in an order fixed by the
- * shape; the product of int32 and of uint8 is int32 and wraps, where PyTorch's is int64. The gradient
- * of an element is the product of the others, right where some are 0 too. As torch.prod.
+ * The product over the axes; 1 over none. Any dtype. Multiplies in float64, in an order fixed by
+ * the shape; the product of int32 and of uint8 is int32 and wraps, where PyTorch's is int64. The
+ * gradient of an element is the product of the others, right where some are 0 too. As torch.prod.
  *
  * ```ts
  * import { prod, tensor } from "@cudeno/cudeno";

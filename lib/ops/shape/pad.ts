@@ -25,8 +25,8 @@ const numpys = { edge: "replicate", wrap: "circular" } as const;
 /**
  * x with elements added before and after along each axis, `[before, after]` for each, outermost
  * first; negative numbers take elements away. Any dtype. As torch.nn.functional.pad, whose list of
- * numbers starts at the last axis. Modes other than "constant" take nothing away; along the last two
- * axes of floats they keep the memory format.
+ * numbers starts at the last axis. Modes other than "constant" take nothing away; along the last
+ * two axes of floats they keep the memory format.
  *
  * @throws {ShapeError} when more is taken away than there is, or an extent is too small to reflect
  * (by at most extent - 1) or to go around (by at most the extent).
