@@ -97,6 +97,7 @@ export class Fit<Input, Target> {
       trainer: trainer as unknown as Trainer,
       epochs,
       history,
+      validationEvery: plan.validationEvery,
       ...(known && plan.stepsPerEpoch === undefined && { samples: dataset.length }),
     };
     const { optimizer, scaler } = plan.options;

@@ -42,6 +42,11 @@ export function figuresOf(result: EpochResult): Record<string, NestedNumbers> {
   return figures;
 }
 
+function valueOf(name: string, result: EpochResult): NestedNumbers | undefined {
+  const [, part, metric] = name.match(/^(metrics|valMetrics)\.(.+)$/) ?? [];
+  return part ? result[part as "metrics" | "valMetrics"]?.[metric!] : figuresOf(result)[name];
+}
+
 /**
  * A figure that must be a number. Undefined in an epoch that has no validation where others have.
  *
@@ -53,9 +58,7 @@ export function figureOf(
   result: EpochResult,
   state: Pick<EpochState, "validationEvery">,
 ): number | undefined {
-  const figures = figuresOf(result);
-  const [, part, metric] = name.match(/^(metrics|valMetrics)\.(.+)$/) ?? [];
-  const value = part ? result[part as "metrics" | "valMetrics"]?.[metric!] : figures[name];
+  const value = valueOf(name, result);
   if (typeof value === "number") return value;
   if (value !== undefined) {
     throw new ArgumentError(`${op}: ${name} is not one number but an array of them`);
@@ -67,7 +70,7 @@ export function figureOf(
     : "";
   throw new ArgumentError(
     `${op}: epoch ${result.epoch} has no figure ${JSON.stringify(name)}; it has ${
-      Object.keys(figures).join(", ")
+      Object.keys(figuresOf(result)).join(", ")
     }${hint}`,
   );
 }
@@ -103,6 +106,12 @@ export class Monitor {
   /** Its value in an epoch; see figureOf(). */
   read(result: EpochResult, state: EpochState): number | undefined {
     return figureOf(this.#op, this.name, result, state);
+  }
+
+  /** Its value in an epoch that is over, if it has one. */
+  find(result: EpochResult): number | undefined {
+    const value = valueOf(this.name, result);
+    return typeof value === "number" ? value : undefined;
   }
 
   /** Whether a value is better than another by more than so much. NaN is better than nothing. */

@@ -1,13 +1,16 @@
 import { checkOptions, refuse } from "../../core/options.ts";
 import { replaceFile } from "../../io/_files.ts";
 import type { EpochResult } from "../history.ts";
-import type { Callback } from "./callback.ts";
+import type { Callback, FitState } from "./callback.ts";
 import { checkFlags, figuresOf } from "./_figures.ts";
 import { folderOf, makeFolder, named, pathOf } from "./_files.ts";
 
 /** Options of {@linkcode CSVLogger}. */
 export interface CSVLoggerOptions {
-  /** Whether to go on in a file that is there, under its header; default false: it is replaced. */
+  /**
+   * Whether to go on in a file that is there, under its header. Default false: it is replaced, and
+   * begins with the epochs in the history of a training that goes on.
+   */
   append?: boolean | undefined;
   /** The character between cells; default `","`. */
   separator?: string | undefined;
@@ -55,12 +58,15 @@ export class CSVLogger implements Callback {
     this.#separator = separator;
   }
 
-  /** Empties the file, or reads it when it is to be gone on with. */
-  async onFitBegin(): Promise<void> {
+  /** Writes the epochs of a training that goes on, or reads the file that is there. */
+  async onFitBegin({ history }: FitState): Promise<void> {
     this.#rows = [];
     await makeFolder("CSVLogger", folderOf(this.#path));
     await named("CSVLogger", this.#path, async () => {
-      if (!this.#append) return await Deno.writeTextFile(this.#path, "");
+      if (!this.#append) {
+        for (const result of history) this.#add(result);
+        return await this.#rewrite();
+      }
       const text = await Deno.readTextFile(this.#path).catch((error) => {
         if (error instanceof Deno.errors.NotFound) return "";
         throw error;
@@ -72,21 +78,26 @@ export class CSVLogger implements Callback {
 
   /** Writes a line. */
   async onEpochEnd(result: EpochResult): Promise<void> {
+    const before = this.#rows[0]?.length;
+    const row = this.#add(result);
+    await named("CSVLogger", this.#path, async () => {
+      if (before !== row.length) await this.#rewrite();
+      else await Deno.writeTextFile(this.#path, this.#line(row), { append: true });
+    });
+  }
+
+  #add(result: EpochResult): string[] {
     const { epoch, seconds, samplesPerSecond } = result;
     const figures = { epoch, ...figuresOf(result), seconds, samplesPerSecond };
     if (this.#rows.length === 0) this.#rows.push([]);
     const header = this.#rows[0]!;
-    const added = Object.keys(figures).filter((name) => !header.includes(name));
-    header.push(...added);
+    header.push(...Object.keys(figures).filter((name) => !header.includes(name)));
     const row = header.map((name) => {
       const value = (figures as Record<string, unknown>)[name];
       return typeof value === "object" ? JSON.stringify(value) : String(value ?? "");
     });
     this.#rows.push(row);
-    await named("CSVLogger", this.#path, async () => {
-      if (added.length > 0) await this.#rewrite();
-      else await Deno.writeTextFile(this.#path, this.#line(row), { append: true });
-    });
+    return row;
   }
 
   async #rewrite(): Promise<void> {

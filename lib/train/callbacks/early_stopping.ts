@@ -36,7 +36,7 @@ export interface EarlyStoppingOptions extends MonitorOptions {
   /**
    * Whether the model gets back the parameters and buffers of its best epoch when training ends,
    * for whichever reason. They are kept on the device. Default false. Averages of an EMA are not
-   * among them.
+   * among them, nor, where fit() goes on with an earlier training, what was before.
    */
   restoreBestWeights?: boolean | undefined;
   /** The first epoch, counted from 1, that is looked at; default 1. */
@@ -45,7 +45,8 @@ export interface EarlyStoppingOptions extends MonitorOptions {
 
 /**
  * Stops training when a figure no longer improves: as Keras's EarlyStopping. NaN is no improvement.
- * In an epoch without validation, where others have it (`validationEvery`), nothing is counted.
+ * In an epoch without validation, where others have it (`validationEvery`), nothing is counted. A
+ * fit() that goes on with an earlier training counts its epochs too, by their history.
  *
  * Throws an ArgumentError for options that make no sense, and at the end of the first epoch where
  * there is no such figure; it says which there are.
@@ -95,31 +96,37 @@ export class EarlyStopping implements Callback {
     return this.#bestEpoch;
   }
 
-  /** Forgets an earlier fit(). */
-  onFitBegin(): void {
+  /** Begins anew, or where a training that goes on was: with the epochs of its history. */
+  onFitBegin({ history }: FitState): void {
     this.#best = undefined;
     this.#bestEpoch = this.#wait = 0;
+    for (const result of history) this.#look(result, this.#monitor.find(result));
   }
 
   /** Looks at the figure, and stops when patience is at its end. */
   onEpochEnd(result: EpochResult, state: EpochState): void {
-    const { patience = 0, minDelta = 0, baseline, startFromEpoch = 1 } = this.#options;
-    const value = this.#monitor.read(result, state);
-    if (value === undefined || result.epoch < startFromEpoch) return;
+    const { patience = 0, baseline, restoreBestWeights } = this.#options;
+    const better = this.#look(result, this.#monitor.read(result, state));
+    if (better && restoreBestWeights) this.#save(state.trainer.model.stateDict());
+    if (better || this.#wait === 0 || this.#wait < patience) return;
+    const found = this.#reached() ? "has not improved" : `was not better than ${baseline}`;
+    const best = this.#best === undefined
+      ? "it never was a number"
+      : `the best was ${this.#best} in epoch ${this.#bestEpoch}`;
+    const epochs = `${this.#wait} epoch${this.#wait > 1 ? "s" : ""}`;
+    state.trainer.stop(`EarlyStopping: ${this.#monitor.name} ${found} for ${epochs}; ${best}`);
+  }
+
+  // Counts an epoch, and says whether it is the best.
+  #look({ epoch }: EpochResult, value: number | undefined): boolean {
+    const { minDelta, startFromEpoch = 1 } = this.#options;
+    if (value === undefined || epoch < startFromEpoch) return false;
     this.#wait++;
-    if (this.#monitor.better(value, this.#best, minDelta)) {
-      this.#best = value;
-      this.#bestEpoch = result.epoch;
-      if (this.#options.restoreBestWeights) this.#save(state.trainer.model.stateDict());
-      if (this.#reached()) this.#wait = 0;
-    } else if (this.#wait >= patience) {
-      const found = this.#reached() ? "has not improved" : `was not better than ${baseline}`;
-      const best = this.#best === undefined
-        ? "it never was a number"
-        : `the best was ${this.#best} in epoch ${this.#bestEpoch}`;
-      const epochs = `${this.#wait} epoch${this.#wait > 1 ? "s" : ""}`;
-      state.trainer.stop(`EarlyStopping: ${this.#monitor.name} ${found} for ${epochs}; ${best}`);
-    }
+    if (!this.#monitor.better(value, this.#best, minDelta)) return false;
+    this.#best = value;
+    this.#bestEpoch = epoch;
+    if (this.#reached()) this.#wait = 0;
+    return true;
   }
 
   // Whether the best is better than the baseline.

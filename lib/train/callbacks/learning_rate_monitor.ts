@@ -5,7 +5,7 @@ import { checkFlags } from "./_figures.ts";
 
 /** Options of {@linkcode LearningRateMonitor}. */
 export interface LearningRateMonitorOptions {
-  /** When to take a value down: after each epoch (the default), or after each step. */
+  /** When to take values down: as each epoch begins (the default), or at each step. */
   every?: "epoch" | "step" | undefined;
   /** Whether to take down the momentum too, where the optimizer has one. Default false. */
   momentum?: boolean | undefined;
@@ -24,9 +24,10 @@ export interface LearningRates {
 }
 
 /**
- * Takes down the learning rate of each group of parameters, as its steps use it: in `values`, and
- * those of each epoch's last step in the history, as `lrs`, from where CSVLogger and TensorBoard
- * have them as lr, or lr0, lr1, … of several groups. As Lightning's LearningRateMonitor.
+ * Takes down the learning rate of each group of parameters: in `values`, and in the history as
+ * `lrs`, those of the epoch's beginning, or with `every: "step"` of its last step. From there
+ * CSVLogger and TensorBoard have them, as lr, or lr0, lr1, … of several groups. As Lightning's
+ * LearningRateMonitor.
  *
  * A callback that changes rates must stand before it in the list, and one that writes `lrs` after
  * it.
@@ -47,14 +48,17 @@ export class LearningRateMonitor implements Callback {
   /** What was taken down in the last fit(). */
   readonly values: LearningRates[] = [];
   readonly #options: LearningRateMonitorOptions;
+  /** Takes down the rates of a step, with `every: "step"` alone. */
+  readonly onStepEnd?: (state: StepState) => void;
   #last: Pick<LearningRates, "lrs" | "momenta"> = { lrs: [] }; // of the last step
   #next: Pick<LearningRates, "lrs" | "momenta"> = { lrs: [] };
 
   constructor(options: LearningRateMonitorOptions = {}) {
     const op = "LearningRateMonitor";
-    this.#options = optionsOf(op, options, { every: "epoch", momentum: false });
-    checkChoice(op, "every", this.#options.every, { epoch: 1, step: 1 });
+    const { every } = this.#options = optionsOf(op, options, { every: "epoch", momentum: false });
+    checkChoice(op, "every", every, { epoch: 1, step: 1 });
     checkFlags(op, this.#options, "momentum");
+    if (every === "step") this.onStepEnd = (state) => this.#step(state);
   }
 
   /** Forgets an earlier fit(). */
@@ -65,20 +69,19 @@ export class LearningRateMonitor implements Callback {
   /** Reads the rates that the first step will use. */
   onEpochBegin(state: EpochState): void {
     this.#last = this.#next = this.#read(state);
+    if (this.#options.every === "epoch") this.values.push({ epoch: state.epoch, ...this.#last });
   }
 
-  /** Takes down the rates of this step; a schedule may have changed them for the next. */
-  onStepEnd(state: StepState): void {
+  // A schedule may have changed them for the next step.
+  #step(state: StepState): void {
     this.#last = this.#next;
     this.#next = this.#read(state);
-    if (this.#options.every !== "step") return;
     this.values.push({ epoch: state.epoch, step: state.step, ...this.#last });
   }
 
-  /** Takes down the rates of the epoch. */
+  /** Adds the rates to the history. */
   onEpochEnd(result: EpochResult): void {
     result.lrs = this.#last.lrs;
-    if (this.#options.every === "epoch") this.values.push({ epoch: result.epoch, ...this.#last });
   }
 
   #read({ trainer }: FitState): Pick<LearningRates, "lrs" | "momenta"> {

@@ -37,25 +37,19 @@ export interface ModelCheckpointOptions extends MonitorOptions {
   weightsOnly?: boolean | undefined;
 }
 
-// What Trainer has.
-interface Saving {
-  readonly step: number;
-  saveCheckpoint(path: string): Promise<void>;
-}
-
-const saving = (trainer: object) => trainer as Saving;
-
 /** A file that was written, and its figure. */
 interface Saved {
   path: string;
   value: number;
+  /** Whether this object wrote it. */
+  own: boolean;
 }
 
 /**
  * Saves the model as training goes: after each epoch, the best, the last, or each so many steps; as
  * Keras's and Lightning's ModelCheckpoint. A file appears whole or not at all. Of files nothing is
  * deleted but what this object wrote itself, and those only after the better one is there. NaN is
- * never better. What was best in one fit() still is in the next.
+ * never better. What was best in one fit() still is in the next, also after loadCheckpoint().
  *
  * Throws an ArgumentError for options that make no sense and for figures that are not there, and a
  * DataError, which names the path, where it cannot write.
@@ -85,6 +79,8 @@ export class ModelCheckpoint implements Callback {
   readonly #topK: number;
   #kept: Saved[] = []; // the best first
   #lastPath: string | undefined;
+  /** Saves, where it is time, with `everySteps` alone: trainers keep losses for those who ask. */
+  readonly onStepEnd?: (state: StepState) => Promise<void>;
 
   constructor(options: ModelCheckpointOptions) {
     const op = "ModelCheckpoint";
@@ -122,6 +118,10 @@ export class ModelCheckpoint implements Callback {
     if (topK !== Infinity && topK > 0) this.#monitor = new Monitor(op, options);
     this.#topK = topK;
     this.#options = { ...options };
+    if (everySteps === undefined) return;
+    this.onStepEnd = async (state) => {
+      if (state.step % everySteps === 0) await this.#save(state, state.step);
+    };
   }
 
   /** The best value of the figure so far, where the best are kept. */
@@ -131,7 +131,7 @@ export class ModelCheckpoint implements Callback {
 
   /** The file of the best so far, where the best are kept. */
   get bestPath(): string | undefined {
-    return this.#monitor && this.#kept[0]?.path;
+    return this.#monitor && (this.#kept[0]?.path || undefined);
   }
 
   /** The file that was written last. */
@@ -139,23 +139,27 @@ export class ModelCheckpoint implements Callback {
     return this.#lastPath;
   }
 
-  /** Makes the folder, so that it fails before training if at all. */
-  async onFitBegin(): Promise<void> {
+  /**
+   * Makes the folder, so that it fails before training if at all. Of a training that goes on, looks
+   * in the history for what was the best.
+   */
+  async onFitBegin(state: FitState): Promise<void> {
     if (!isTemplate(this.#folder)) await makeFolder("ModelCheckpoint", this.#folder);
-  }
-
-  /** Saves, where it is time. */
-  async onStepEnd(state: StepState): Promise<void> {
-    const { everySteps } = this.#options;
-    if (everySteps === undefined || state.step % everySteps !== 0) return;
-    await this.#save(state, state.step);
+    if (this.#kept.length > 0) return;
+    for (const result of state.history) {
+      const value = this.#monitor?.find(result);
+      if (value === undefined || result.epoch % (this.#options.everyEpochs ?? 1) !== 0) continue;
+      const known = !this.#template.includes("{step"); // which the history does not say
+      const path = known ? this.#pathFor({ ...state, epoch: result.epoch }, NaN, result) : "";
+      if (this.#isBetter(path, value)) this.#rank({ path, value, own: false });
+    }
   }
 
   /** Saves, where it is time and good enough. */
   async onEpochEnd(result: EpochResult, state: EpochState): Promise<void> {
     const { everyEpochs = 1, everySteps } = this.#options;
     if (everySteps !== undefined || result.epoch % everyEpochs !== 0) return;
-    await this.#save(state, saving(state.trainer).step, result);
+    await this.#save(state, state.trainer.step, result);
   }
 
   async #save(state: EpochState, step: number, result?: EpochResult): Promise<void> {
@@ -164,11 +168,9 @@ export class ModelCheckpoint implements Callback {
       if (this.#topK > 0) await this.#write(this.#pathFor(state, step, result), state);
     } else if (value !== undefined) {
       const path = this.#pathFor(state, step, result);
-      // of the file with this name, or else of the one that has to go
-      const other = this.#kept.find((saved) => saved.path === path) ?? this.#kept[this.#topK - 1];
-      if (this.#monitor.better(value, other?.value)) {
+      if (this.#isBetter(path, value)) {
         await this.#write(path, state);
-        await this.#rank({ path, value }, this.#monitor);
+        for (const old of this.#rank({ path, value, own: true })) await this.#delete(old);
       }
     }
     if (this.#options.saveLast) {
@@ -190,24 +192,33 @@ export class ModelCheckpoint implements Callback {
     });
   }
 
-  // Takes a new file into the list of the best, and deletes what is too many.
-  async #rank(saved: Saved, monitor: Monitor): Promise<void> {
-    const all = this.#kept.filter(({ path }) => path !== saved.path);
-    const place = all.findIndex(({ value }) => monitor.better(saved.value, value));
+  // Better than the file of this name, or else than the one that has to go.
+  #isBetter(path: string, value: number): boolean {
+    const other = this.#kept.find((saved) => path && saved.path === path);
+    return this.#monitor!.better(value, (other ?? this.#kept[this.#topK - 1])?.value);
+  }
+
+  // Takes a file into the list of the best, and returns what falls out of it.
+  #rank(saved: Saved): Saved[] {
+    const all = this.#kept.filter(({ path }) => !path || path !== saved.path);
+    const place = all.findIndex(({ value }) => this.#monitor!.better(saved.value, value));
     all.splice(place < 0 ? all.length : place, 0, saved);
     this.#kept = all.slice(0, this.#topK);
-    for (const { path } of all.slice(this.#topK)) {
-      await named("ModelCheckpoint", path, async () => {
-        const info = await Deno.lstat(path).catch(() => undefined); // it may be gone already
-        if (info?.isFile) await Deno.remove(path); // a link is somebody else's
-      });
-    }
+    return all.slice(this.#topK);
+  }
+
+  async #delete({ path, own }: Saved): Promise<void> {
+    if (!own) return;
+    await named("ModelCheckpoint", path, async () => {
+      const info = await Deno.lstat(path).catch(() => undefined); // it may be gone already
+      if (info?.isFile) await Deno.remove(path); // a link is somebody else's
+    });
   }
 
   async #write(path: string, { trainer }: FitState): Promise<void> {
     await makeFolder("ModelCheckpoint", folderOf(path));
     if (this.#options.weightsOnly) await saveSafetensors(path, trainer.model.stateDict());
-    else await saving(trainer).saveCheckpoint(path);
+    else await trainer.saveCheckpoint(path);
     this.#lastPath = path;
   }
 }

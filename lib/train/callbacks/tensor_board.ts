@@ -2,7 +2,7 @@ import { checkFunction, checkInteger, checkOptions } from "../../core/options.ts
 import { scope } from "../../core/scope.ts";
 import type { StateDict } from "../../nn/module.ts";
 import type { Tensor } from "../../tensor.ts";
-import type { EpochResult } from "../history.ts";
+import type { EpochResult, History } from "../history.ts";
 import type { Callback, EpochState, FitState } from "./callback.ts";
 import { figuresOf, ofValidation } from "./_figures.ts";
 import { pathOf } from "./_files.ts";
@@ -64,23 +64,18 @@ export class TensorBoard implements Callback {
   /** Looks where the steps begin. */
   onFitBegin({ trainer, history }: FitState): void {
     this.#written = history.stepLosses.length;
-    this.#before = ((trainer as { step?: number }).step ?? this.#written) - this.#written;
+    this.#before = trainer.step - this.#written;
   }
 
   /** Writes what there is of the epoch. */
   async onEpochEnd(result: EpochResult, state: EpochState): Promise<void> {
     const { writer } = this;
-    const { histograms = 0, everySteps = 1, images } = this.#options;
+    const { histograms = 0, images } = this.#options;
     for (const [name, value] of Object.entries(figuresOf(result))) {
       if (typeof value === "number") writer.addScalar(tagOf(name, result), value, result.epoch);
     }
     writer.addScalar("samplesPerSecond", result.samplesPerSecond, result.epoch);
-    const { stepLosses } = state.history;
-    for (; this.#written < stepLosses.length; this.#written++) {
-      const step = this.#before + this.#written + 1;
-      if (everySteps === 0 || step % everySteps !== 0) continue;
-      writer.addScalar("loss/step", stepLosses[this.#written]!, step);
-    }
+    this.#writeSteps(state.history);
     await scope(async () => {
       if (histograms > 0 && result.epoch % histograms === 0) {
         for (const [name, p] of state.trainer.model.namedParameters()) {
@@ -97,8 +92,18 @@ export class TensorBoard implements Callback {
     writer.flush();
   }
 
-  /** Closes the file. */
-  onEnd(): void {
+  #writeSteps({ stepLosses }: History): void {
+    const { everySteps = 1 } = this.#options;
+    for (; this.#written < stepLosses.length; this.#written++) {
+      const step = this.#before + this.#written + 1;
+      if (everySteps === 0 || step % everySteps !== 0) continue;
+      this.writer.addScalar("loss/step", stepLosses[this.#written]!, step);
+    }
+  }
+
+  /** Writes the losses of an epoch that was ended, and closes the file. */
+  onEnd(history: History): void {
+    this.#writeSteps(history);
     const writer = this.#writer;
     this.#writer = undefined;
     writer?.close();

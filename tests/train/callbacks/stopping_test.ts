@@ -211,14 +211,14 @@ cleanTest("LearningRateMonitor: the rates that steps used, of each group", async
   };
   const steps = new LearningRateMonitor({ every: "step", momentum: true });
   const epochs = new LearningRateMonitor();
-  const { history } = await playFit([halving, steps, epochs], [{}, {}], { optimizer, steps: 2 });
+  const { history } = await playFit([halving, epochs, steps], [{}, {}], { optimizer, steps: 2 });
   assertEquals(steps.values, [
     { epoch: 1, step: 1, lrs: [1, 2], momenta: [0, 0.5] },
     { epoch: 1, step: 2, lrs: [0.5, 1], momenta: [0, 0.5] },
     { epoch: 2, step: 3, lrs: [0.25, 0.5], momenta: [0, 0.5] },
     { epoch: 2, step: 4, lrs: [0.125, 0.25], momenta: [0, 0.5] },
   ]);
-  assertEquals(epochs.values, [{ epoch: 1, lrs: [0.5, 1] }, { epoch: 2, lrs: [0.125, 0.25] }]);
+  assertEquals(epochs.values, [{ epoch: 1, lrs: [1, 2] }, { epoch: 2, lrs: [0.25, 0.5] }]);
   assertEquals(history.map(({ lrs }) => lrs), [[0.5, 1], [0.125, 0.25]]);
   const adam = later(new optim.Adam(a.parameters()));
   await playFit(steps, [{}], { optimizer: adam, steps: 1 });

@@ -1,7 +1,16 @@
 // TensorBoard and SummaryWriter. Files are read by a reader of the tests' own, which follows the
 // formats bit by bit: TFRecord with CRC-32C, Protocol Buffers, PNG.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { callbacks, DataError, memory, ones, ShapeError, tensor, zeros } from "../../../mod.ts";
+import {
+  type Callback,
+  callbacks,
+  DataError,
+  memory,
+  ones,
+  ShapeError,
+  tensor,
+  zeros,
+} from "../../../mod.ts";
 import { cleanTest, halves, inFolder, network, refuse } from "../../_helpers.ts";
 import { playFit } from "./_fit.ts";
 
@@ -246,6 +255,19 @@ test("TensorBoard: the figures of epochs, and the losses of steps", async (folde
   assertEquals(kinds, ["loss/train", "samplesPerSecond"]);
 });
 
+test("TensorBoard: the losses of an epoch that was ended are there too", async (folder) => {
+  const { trainer } = network();
+  const set = halves(8);
+  const board = new TensorBoard(folder);
+  const stop: Callback = {
+    onStepEnd: ({ step }) => step === 3 ? trainer.stop("enough") : undefined,
+  };
+  const history = await trainer.fit(set, { epochs: 9, batchSize: 4, callbacks: [board, stop] });
+  const steps = valuesIn(filesIn(folder)[0]!).filter(({ tag }) => tag === "loss/step");
+  assertEquals(steps.map(({ step }) => step), [1, 2, 3]);
+  assertEquals(steps.map(({ value }) => scalar(value)), history.stepLosses.map(Math.fround));
+});
+
 test("TensorBoard: histograms and images of a training, and nothing is left", async (folder) => {
   const { trainer, model, optimizer } = network();
   const board = new TensorBoard(folder, {
@@ -275,7 +297,7 @@ test("TensorBoard: histograms and images of a training, and nothing is left", as
   assert(scalarsIn(second!).length > 0);
 });
 
-test("TensorBoard: the file is closed after an error too; options that make no sense", async (folder) => {
+test("TensorBoard: the file is closed after an error too; wrong options", async (folder) => {
   const board = new TensorBoard(folder);
   const { writer } = board;
   const failing = {
