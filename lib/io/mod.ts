@@ -2,3 +2,4 @@
 export * from "./checkpoint.ts";
 export * from "./npy.ts";
 export * from "./safetensors.ts";
+export * from "./torch.ts";
