@@ -1,5 +1,6 @@
 // Which tensors of a file are loaded, and to where.
 import type { DeviceName } from "../core/backend.ts";
+import type { DType } from "../core/dtype.ts";
 import { checkList, checkOptions, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
@@ -57,6 +58,8 @@ export interface Slot {
   file: string;
   name: string;
   entry: Entry;
+  /** What is the same of two that share a tensor. */
+  place?: string;
 }
 
 /** What is to be loaded of a file. */
@@ -88,11 +91,16 @@ export function roomFor<S extends Slot>(
       `${op}: ${file}: missing are [${listOf(missing)}], unexpected are [${listOf(unexpected)}]`,
     );
   }
+  const made = new Map<string, Tensor>();
+  const make = ({ entry: { shape }, place }: S, dtype: DType): Tensor => {
+    const before = place === undefined ? undefined : made.get(place);
+    const x = before ?? empty(op, shape, { dtype, ...(device && { device }) });
+    if (place !== undefined) made.set(place, x);
+    return x;
+  };
   return scope(() =>
     slots.map((slot, i) => {
-      const { shape } = slot.entry;
-      const place = { dtype: dtypes[i]!, ...(device && { device }) };
-      const x = into ? alike(op, slot, into[slot.name]!) : empty(op, shape, place);
+      const x = into ? alike(op, slot, into[slot.name]!) : make(slot, dtypes[i]!);
       return { ...slot, x };
     })
   );

@@ -3,9 +3,9 @@
  * See "APPNOTE.TXT" at <https://pkware.com/appnote>.
  *
  * At the end there is the end record, which says where the directory is, or, of 4 GiB and more
- * (zip64), is preceded by one that does; the directory has a header for each entry, which says where
- * a local header is, and after it come the bytes. The directory is believed where both say the same,
- * as local headers may say it after the bytes.
+ * (zip64), is preceded by one that does; the directory has a header for each entry, which says
+ * where a local header is, and after it come the bytes. The directory is believed where both say
+ * the same, as local headers may say it after the bytes.
  *
  * @module
  */

@@ -250,6 +250,16 @@ test("floats of 8 bits become float16 exactly, exponents float32", () => {
   assertEquals([0, 127, 254].map((i) => e8[i]), [2 ** -127, 1, 2 ** 127]);
 });
 
+test("a file of PyTorch's safetensors.torch is read, and written the same", async () => {
+  const path = new URL("../fixtures/weights.safetensors", import.meta.url);
+  const state = await io.loadSafetensors(path);
+  assertEquals(state["0.weight"]!.dataSync(), Float32Array.from({ length: 12 }, (_, i) => i));
+  assertEquals([...state["0.bias"]!.dataSync()], [Math.fround(0.1), -0, NaN]);
+  assertEquals([...state["half"]!.dataSync()], [1, Infinity]);
+  assertEquals([state["double"]!.itemSync(), state["int"]!.itemSync()], [1e300, -(2 ** 31)]);
+  assertEquals(await io.toSafetensors(state), await Deno.readFile(path));
+});
+
 test("16-bit floats keep their bits through a file", async () => {
   for (const [dtype, name] of [["float16", "F16"], ["bfloat16", "BF16"]] as const) {
     const x = tensor([1, -2.5, 0.1, Infinity, NaN, -0, 1e-7], { dtype });
