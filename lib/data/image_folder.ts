@@ -10,6 +10,8 @@ import type { Tensor } from "../tensor.ts";
 import { type Picture, readPicture, toPng } from "./_image_file.ts";
 import type { Dataset } from "./dataset.ts";
 
+export type { Picture } from "./_image_file.ts";
+
 const channelsOf = { rgb: 3, grey: 1, gray: 1, rgba: 4 } as const;
 const decoded = ["png", "jpg", "jpeg"]; // by the native library
 
@@ -49,6 +51,17 @@ export interface ImageFolderParts {
  * Pictures in folders, one for each class, as {@linkcode imageFolder} finds them. Files are read
  * and decoded as a batch is made: inputs are float32 of 0..1, [n, channels, height, width], targets
  * int32, the numbers of the classes.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * async function mean(dir: string) {
+ *   const set: data.ImageFolder = await data.imageFolder(dir, { size: 224 });
+ *   console.log(set.length, set.classes);
+ *   for (const { input } of new data.DataLoader(set, { batchSize: 32 })) {
+ *     console.log(input.mean([0, 2, 3]).dataSync()); // of each channel
+ *   }
+ * }
+ * ```
  */
 export class ImageFolder implements Dataset {
   /** The names of the classes, in order. */
