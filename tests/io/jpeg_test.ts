@@ -11,7 +11,7 @@ const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
 const weights = () => tensor([0.299, 0.587, 0.114]);
 const read = (name: string) => Deno.readFileSync(new URL(name, folder));
 
-test("decodeJpeg: the pixels of libjpeg, for every sampling, kind of colours and orientation", () => {
+test("decodeJpeg: the pixels of libjpeg, for each sampling, colours and orientation", () => {
   assertEquals(names.length, 23);
   for (const name of names) {
     const found = io.decodeJpeg(read(name));
