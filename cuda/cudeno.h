@@ -116,7 +116,8 @@ int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
 
-/* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32. clip keeps NaN. */
+/* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32 and uint8. clip
+ * keeps NaN; round takes halves to the even neighbour; isfinite and isinf give uint8, 0 or 1. */
 int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sign(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
@@ -129,6 +130,12 @@ int32_t cdn_rsqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sin(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_floor(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_ceil(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_trunc(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_round(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_isfinite(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_isinf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high, int32_t dtype);
 
 /* Activations. gelu: x times the normal distribution's share below x; gelu_tanh approximates it by
@@ -172,8 +179,9 @@ int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_d
 /* y = f(a, b) with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost
  * first, strides in elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then
  * `scalar` stands for it, and the other one is contiguous. Floats, and but for weigh, div and pow
- * int32. weigh: a * b, but 0 where b is 0, whatever a is: for weights and masks. floor_divide: the
- * floor of a / b; 0 for an int32 divided by 0. */
+ * int32 and uint8, which wrap. weigh: a * b, but 0 where b is 0, whatever a is: for weights and
+ * masks. floor_divide: the floor of a / b, and remainder: what that leaves, with the sign of b; 0
+ * for a whole number divided by 0. */
 int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
@@ -186,6 +194,8 @@ int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32
                 double scalar, int32_t dtype);
 int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                          double scalar, int32_t dtype);
+int32_t cdn_remainder(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                      double scalar, int32_t dtype);
 int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
@@ -235,15 +245,16 @@ int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t co
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
                       int32_t dtype);
 
-/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64.
- * Floats; sum, max, min, argmax, argmin also int32. The result of sum and mean has x's dtype, or
- * is float64 for floats. max and min keep NaN; an empty axis is an error for them. argmax and
- * argmin give the first index, as int32. max_grad serves max and min: dy shared evenly by the
- * elements equal to y. */
+/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add, and prod
+ * multiplies, in float64. Floats; but for mean and max_grad also int32 and uint8. The result of
+ * sum, mean and prod has x's dtype, or int32 for uint8, or may be float64 for sums of floats. max
+ * and min keep NaN; an empty axis is an error for them. argmax and argmin give the first index, as
+ * int32. max_grad serves max and min: dy shared evenly by the elements equal to y. */
 int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t y_dtype,
                 int32_t x_dtype);
 int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                  int32_t y_dtype, int32_t x_dtype);
+int32_t cdn_prod(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
@@ -273,10 +284,13 @@ int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int
 int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
                              int64_t axis, int64_t inner, int32_t dtype);
 
-/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32.
- */
+/* Scans of x[outer, axis, inner] along axis, with `reverse` from its end; exclusive ones give what
+ * there was before each element, first 0, or for products 1. cumsum: sums. linear_scan: y[k] = a[k]
+ * y[k - 1] + b[k], from 0 on; with 0 for b the products of a. Floats, and but for b int32. */
 int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                   int32_t reverse, int32_t dtype);
+                   int32_t reverse, int32_t exclusive, int32_t dtype);
+int32_t cdn_linear_scan(uint32_t y, uint32_t a, uint32_t b, int64_t outer, int64_t axis,
+                        int64_t inner, int32_t reverse, int32_t exclusive, int32_t dtype);
 
 /* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as
  * int32, [rows, k] both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as
@@ -284,16 +298,22 @@ int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t 
 int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
                  int64_t k, int32_t descending, int32_t dtype);
 
-/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad
- * index gives 0, or is left out. gather:
+/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32, but
+ * for gather's also from the end, below 0. A bad index gives 0, or is left out. gather and take:
  * layout as of two inputs, x (with stride 0 along the axis) and index; any dtype. scatter_add: y =
  * x (0: zeros) of y_n elements, plus those of src, which like index is contiguous; layout: rank
  * pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name one place.
- * index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being
- * [outer, extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is
- * left out. Floats, int32; sums in float64, in the order of the index. */
+ * scatter, of any dtype, puts those of src in their places: of several the last. index_add: y[o,
+ * index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer, extent,
+ * inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats,
+ * int32; sums in float64, in the order of the index. */
 int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
                    int64_t extent, int64_t stride, int32_t dtype);
+int32_t cdn_take(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
+                 int64_t extent, int64_t stride, int32_t dtype);
+int32_t cdn_scatter(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
+                    int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
+                    int32_t dtype);
 int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
                         int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
                         int32_t dtype);
@@ -362,6 +382,13 @@ int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, double st
 int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, int32_t high, int64_t seed,
                     int64_t offset);
 int32_t cdn_random_advance(uint32_t state, int64_t blocks);
+
+/* k classes drawn for each row of float64 weights[rows, cols], as int32 y[rows, k], with their
+ * cumulative sums and points[rows, k] in [0, 1); a weight of 0 is never drawn. check_weights: a
+ * fault where one is negative or not finite, or a row has fewer than `least` above 0. */
+int32_t cdn_check_weights(uint32_t weights, int64_t rows, int64_t cols, int64_t least);
+int32_t cdn_multinomial(uint32_t y, uint32_t weights, uint32_t sums, uint32_t points, int64_t rows,
+                        int64_t cols, int64_t k);
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with
  * rstd = 1 / sqrt(the mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and
@@ -664,6 +691,20 @@ int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, uint32_t scale, con
  * `interval` good ones by growth, unless that makes more than float32 holds. */
 int32_t cdn_scale_update(uint32_t state, const uint32_t* found, int32_t count, double growth,
                          double backoff, double interval);
+
+/* Image files, PNG and JPEG (8 bits, baseline and progressive), on the host: no device is needed,
+ * and any thread may call. info: 1 for PNG or 2 for JPEG, channels (1 grey, 2 with alpha, 3 RGB, 4
+ * with alpha), height, width, bits a sample in the file; 5 numbers. decode: y is channels x height
+ * x width bytes, planes one behind the other, for the file's height and width and for 1 to 4
+ * channels, whatever the file has: colours become brightness, grey the same three times, missing
+ * alpha 255, and alpha that is not wanted is dropped. 16 bits are rounded to 8, EXIF's orientation
+ * of a JPEG is applied. resize: planes of another size, bilinear, weighing all that a pixel of y
+ * covers; each axis 1 to 2^20. */
+int32_t cdn_image_info(int64_t* info, const void* file, int64_t bytes);
+int32_t cdn_image_decode(void* y, const void* file, int64_t bytes, int64_t channels, int64_t height,
+                         int64_t width);
+int32_t cdn_image_resize(void* y, const void* x, int64_t channels, int64_t height, int64_t width,
+                         int64_t x_height, int64_t x_width);
 
 #if defined(__cplusplus)
 }

@@ -16,6 +16,7 @@ import { call } from "./native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { Tensor } from "./tensor.ts";
 import { createKeys, empty } from "./_empty.ts";
+import { checkTensor } from "./ops/_operands.ts";
 import { write } from "./ops/shape/_window.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */
@@ -218,6 +219,85 @@ export function arange(
     }
     x.copyFrom(data);
   });
+}
+
+/**
+ * `steps` numbers from start to end, both included, equally far apart; of one step, start. Whole
+ * dtypes cut fractions off. As torch.linspace.
+ *
+ * ```ts
+ * import { linspace } from "@cudeno/cudeno";
+ * console.log(linspace(0, 1, 5).dataSync()); // 0, 0.25, 0.5, 0.75, 1
+ * ```
+ */
+export function linspace(
+  start: number,
+  end: number,
+  steps: number,
+  options: CreateOptions = {},
+): Tensor {
+  for (const [name, value] of Object.entries({ start, end })) checkNumber("linspace", name, value);
+  checkInteger("linspace", "steps", steps, 0);
+  const { dtype = "float32" } = options;
+  const x = empty("linspace", [steps], options);
+  return filled(x, () => {
+    const data = hostArray("linspace", [steps], dtype);
+    const step = end / Math.max(1, steps - 1) - start / Math.max(1, steps - 1);
+    for (let i = 0; i < steps; i++) {
+      // From the nearer end, so that both are exact.
+      const value = 2 * i < steps ? start + i * step : end - (steps - 1 - i) * step;
+      const whole = isFloat(dtype) ? value : Math.trunc(value);
+      checkValue("linspace", whole, dtype);
+      data[i] = carried(whole, dtype);
+    }
+    x.copyFrom(data);
+  });
+}
+
+// Of the shape of x and, unless the options say otherwise, of its dtype and on its device.
+function emptyLike(op: string, x: Tensor, options: CreateOptions): Tensor {
+  checkTensor(op, x);
+  checkOptions(op, options, createKeys);
+  const { dtype = x.dtype, device = x.device, requiresGrad } = options;
+  return empty(op, x.shape, { dtype, device, requiresGrad });
+}
+
+/**
+ * Zeros of the shape of x, by default of its dtype and on its device. As torch.zeros_like.
+ *
+ * ```ts
+ * import { tensor, zerosLike } from "@cudeno/cudeno";
+ * console.log(zerosLike(tensor([1, 2])).dataSync()); // 0, 0
+ * ```
+ */
+export function zerosLike(x: Tensor, options: CreateOptions = {}): Tensor {
+  return emptyLike("zerosLike", x, options).fill(0);
+}
+
+/**
+ * Ones of the shape of x, by default of its dtype and on its device. As torch.ones_like.
+ *
+ * ```ts
+ * import { onesLike, tensor } from "@cudeno/cudeno";
+ * console.log(onesLike(tensor([5, 2])).dataSync()); // 1, 1
+ * ```
+ */
+export function onesLike(x: Tensor, options: CreateOptions = {}): Tensor {
+  return emptyLike("onesLike", x, options).fill(1);
+}
+
+/**
+ * One value in the shape of x, by default of its dtype and on its device. As torch.full_like.
+ *
+ * ```ts
+ * import { fullLike, tensor } from "@cudeno/cudeno";
+ * console.log(fullLike(tensor([1, 2]), 7).dataSync()); // 7, 7
+ * ```
+ */
+export function fullLike(x: Tensor, value: number, options: CreateOptions = {}): Tensor {
+  checkTensor("fullLike", x);
+  checkValue("fullLike", value, options.dtype ?? x.dtype);
+  return emptyLike("fullLike", x, options).fill(value);
 }
 
 /**

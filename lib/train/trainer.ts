@@ -19,10 +19,10 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule/schedule.ts";
 import { tensorsIn } from "../_structure.ts";
 import type { Tensor } from "../tensor.ts";
-import { advise } from "./_advice.ts";
 import { largestBatch } from "./_batch_size.ts";
 import type { Callback } from "./callbacks/callback.ts";
 import { ProgressBar } from "./callbacks/progress_bar.ts";
+import { TerminateOnNaN } from "./callbacks/terminate_on_nan.ts";
 import { BREATH_MS, checkCursor, type Cursor, Fit } from "./_fit.ts";
 import { History, type HistoryJson } from "./history.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
@@ -186,7 +186,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       from,
       measure: (batch) => this.#measured(batch, classWeights),
       validate: validation && (() => this.#validate(validation)),
-      onFirstStep: (batch, measured) => advise(this.model, batch, measured),
+      guard: callbacks.some((callback) => callback instanceof TerminateOnNaN),
     });
     this.#fit = fit;
     const abort = () => this.stop(`aborted: ${signal!.reason?.message ?? signal!.reason}`);

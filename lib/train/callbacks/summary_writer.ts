@@ -4,7 +4,7 @@ import { checkTensor } from "../../ops/_operands.ts";
 import type { Tensor } from "../../tensor.ts";
 import { newEventFile, valueRecord } from "./_event_file.ts";
 import { pathOf } from "./_files.ts";
-import { encodePng } from "./_png.ts";
+import { encodePng } from "../../io/encode_png.ts";
 import { type Bytes, doubleField, field, floatField, intField, joined } from "./_protobuf.ts";
 
 const BINS = 64;

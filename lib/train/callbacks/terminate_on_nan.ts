@@ -10,8 +10,12 @@ export interface TerminateOnNaNOptions {
 }
 
 /**
- * Stops training when the mean loss is NaN or infinite: as Keras's TerminateOnNaN, but that it
- * looks about ten times a second and not at each batch, which would wait for the device.
+ * Stops training at the first step whose loss or gradients are NaN or infinite, as Keras's
+ * TerminateOnNaN, and says where that came from. Nothing waits for it: the step and those after it
+ * change no parameter, by a flag on the device, which is read with the losses about ten times a
+ * second. Then the step is done again, and the first operation that gave what is not finite is in
+ * `history.stopped`, with its layer. With a GradScaler, which leaves such steps out by itself, the
+ * losses alone are looked at. Buffers such as running means have seen the batch.
  *
  * ```ts
  * import { callbacks, data, nn, optim, tensor, Trainer } from "@cudeno/cudeno";
@@ -20,7 +24,7 @@ export interface TerminateOnNaNOptions {
  * const optimizer = new optim.SGD(model.parameters(), { lr: 0.1 });
  * const trainer = new Trainer(model, { loss: new nn.MSELoss(), optimizer });
  * const history = await trainer.fit(set, { callbacks: [new callbacks.TerminateOnNaN()] });
- * console.log(history.stopped); // TerminateOnNaN: the loss is NaN in epoch 1
+ * console.log(history.stopped); // TerminateOnNaN: step 1, in epoch 1, has the loss NaN: …
  * ```
  */
 export class TerminateOnNaN implements Callback {
