@@ -207,7 +207,10 @@ export function checkStates(file: string, parts: CheckpointParts, meta: Meta): v
   }
 }
 
-/** Loads all. The optimizer comes first, as it alone may still refuse its state. */
+/**
+ * Loads all. The optimizer comes first, as it alone may still refuse its state; what it was loaded
+ * from is freed, so that there is room for the others.
+ */
 export function apply(
   parts: CheckpointParts,
   meta: Meta,
@@ -218,7 +221,9 @@ export function apply(
   const { model, optimizer, schedule, scaler, ema } = parts;
   if (optimizer) {
     const { numbers, groups } = meta.optimizer!;
-    optimizer.loadStateDict({ tensors: valuesOf("optimizer"), numbers, groups });
+    const tensors = valuesOf("optimizer");
+    optimizer.loadStateDict({ tensors, numbers, groups });
+    for (const x of Object.values(tensors)) x.dispose();
   }
   model?.loadStateDict(valuesOf("model"));
   ema?.loadStateDict({ tensors: valuesOf("ema"), updates: meta.ema!.updates });

@@ -33,7 +33,8 @@ export interface PickleContext {
   fault(message: string): Error;
 }
 
-const maxLong = 1024; // bytes of an integer, whose text takes time with the square of that
+const maxLong = 256; // bytes of an integer, which takes time with the square of that
+const maxMemo = 2 ** 22; // values to be used again: a Map has an end, too
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
@@ -120,6 +121,7 @@ export function unpickle(bytes: Uint8Array, context: PickleContext): unknown {
   };
   const note = (index: number) => {
     const top = pop();
+    if (memo.size >= maxMemo) throw fault(`the pickle notes more than ${maxMemo} values`);
     memo.set(index, top);
     return top;
   };

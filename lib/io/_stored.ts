@@ -169,9 +169,10 @@ function partsOf(x: Tensor): (() => Promise<Bytes>)[] {
   // Of another format it is a copy that is read, so all at once.
   const most = x.format === "contiguous" ? limits.piece : Math.max(bytes, 1);
   return Array.from({ length: Math.ceil(bytes / most) }, (_, i) => () => {
-    const part = new Uint8Array(Math.min(most, bytes - i * most));
+    const size = Math.min(most, bytes - i * most);
+    const part = new Uint8Array(size);
     // the read has captured its memory once it has begun: a copy is freed then
-    return syncScope(() => ({ reading: readBytes(x.stored("contiguous"), i * most, part) }))
+    return syncScope(() => ({ reading: readBytes(x.stored("contiguous"), i * most, part, size) }))
       .reading;
   });
 }

@@ -144,7 +144,7 @@ function kindOf(head: Uint8Array): string {
   return "is no zip file, as torch.save() writes it";
 }
 
-const maxPickle = 2 ** 25;
+const maxPickle = 2 ** 24;
 
 async function tensorsOf(zip: Zip, key: string | undefined): Promise<Map<string, TorchTensor>> {
   const { file, records, fault } = zip;

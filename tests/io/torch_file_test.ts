@@ -219,6 +219,24 @@ cleanTest("torch: hostile pickles are refused before anything is made", async ()
   }
 });
 
+cleanTest("torch: what later versions of PyTorch write", async () => {
+  const bytes = `(${word("storage")}ctorch.storage\nUntypedStorage\n${word("0")}${word("cpu")}` +
+    `${int(32)}tQ`;
+  const halves = `ctorch._utils\n_rebuild_tensor_v3\n(${bytes}${int(14)}(${int(2)}t(${int(1)}t` +
+    "\x89Nctorch\nuint16\ntR"; // of the storage's last float, 7
+  const typed = "ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n" +
+    `ctorch.nn.parameter\nParameter\n(${storage()}${int(1)}(t(t\x89Nt}tR`;
+  const pairs = `ccollections\nOrderedDict\n((${word("a")}${halves}t(${word("b")}${typed}tt\x85R`;
+  const state = await io.loadTorch(await fileWith(`\x80\x02${pairs}.`));
+  assertEquals(plain(state), { a: [[2], 0, 0x40e0], b: [[], 1] });
+  const order = new Map([
+    ["x/data.pkl", pickle("\x80\x02}.")],
+    ["x/byteorder", pickle("little")],
+    ["x/.format_version", pickle("1")],
+  ]);
+  assertEquals(await io.loadTorch(await encodeZip("test", order, true)), {});
+});
+
 cleanTest("torch: damaged storages are found, unless they are not to be", async () => {
   const file = await fileWith(`\x80\x02${tensorOf(storage(), int(0), int(8), int(1))}.`);
   const at = file.findLastIndex((byte, i) => byte === 0x40 && file[i - 1] === 0xe0); // 7
