@@ -1,4 +1,4 @@
-import { checkChoice, checkList, checkOptions, refuse } from "../core/options.ts";
+import { checkChoice, checkList, checkOptions, checkState, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -95,8 +95,9 @@ export class Normalizer {
   }
 
   /** What toJSON() gave. */
-  static fromJSON({ center, scale }: { center: number[]; scale: number[] }): Normalizer {
-    return new Normalizer(center, scale);
+  static fromJSON(state: { center: number[]; scale: number[] }): Normalizer {
+    checkState("Normalizer.fromJSON", state);
+    return new Normalizer(state.center, state.scale);
   }
 
   /** Numbers alone. */

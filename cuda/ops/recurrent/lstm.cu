@@ -47,23 +47,24 @@ template <class T, class E> struct LstmCellGrad {
 
   CDN_FN LstmCellGrad row(int64_t r) const {
     int64_t at = r * count;
-    return {dgates + 4 * at, dc_prev + at, dh_past + at, dy + at, dh + at, dc + at,
-            gates + 4 * at,  c + at,       c_prev + at,  count,   ends,    ends.before(r)};
+    T* past = E::SOME ? dh_past + at : nullptr;
+    return {dgates + 4 * at, dc_prev + at, past,        dy + at, dh + at, dc + at,
+            gates + 4 * at,  c + at,       c_prev + at, count,   ends,    ends.before(r)};
   }
   CDN_FN void operator()(int64_t j) const {
-    C later = wide(dh[j]);
-    if constexpr (E::SOME) {
-      later += wide(dh_past[j]);
-      dh_past[j] = over ? static_cast<T>(later) : T(0);
-    }
     if (over) {
+      dh_past[j] = static_cast<T>(wide(dh[j]) + wide(dh_past[j]));
       for (int k = 0; k < 4; k++) dgates[j + k * count] = T(0);
       dc_prev[j] = dc[j];
       return;
     }
     C i = wide(gates[j]), f = wide(gates[j + count]), g = wide(gates[j + 2 * count]),
       o = wide(gates[j + 3 * count]);
-    C tanh_c = fn::tanh(wide(c[j])), dout = wide(dy[j]) + later;
+    C tanh_c = fn::tanh(wide(c[j])), dout = wide(dy[j]) + wide(dh[j]);
+    if constexpr (E::SOME) {
+      dout += wide(dh_past[j]);
+      dh_past[j] = T(0);
+    }
     C dcell = wide(dc[j]) + tanh_grad(dout * o, tanh_c), before = wide(c_prev[j]);
     dgates[j] = static_cast<T>(sigmoid_grad(dcell * g, i));
     dgates[j + count] = static_cast<T>(sigmoid_grad(dcell * before, f));

@@ -108,8 +108,8 @@ export function lengthsOf(
     throw new ShapeError(`${op}: lengths are ${formatShape(tensor.shape)}; they must be [${n}]`);
   }
   const list = Object(lengths) as ArrayLike<number>;
-  const wrong = Array.from(list).find((k) => !Number.isInteger(k) || k < 0 || k > steps);
-  if (list.length !== n || wrong !== undefined) {
+  const fits = (k: number) => Number.isInteger(k) && k >= 0 && k <= steps;
+  if (list.length !== n || !Array.from(list).every(fits)) {
     refuse(op, "lengths", lengths, `${n} whole numbers, one a sequence, from 0 to ${steps}`);
   }
   return x.make([n], "int32").copyFrom(Int32Array.from(list));
