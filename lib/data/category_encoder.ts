@@ -122,6 +122,12 @@ export class CategoryEncoder {
     return { unknown: this.unknown, columns };
   }
 
+  // How many columns of a result each column becomes, and all.
+  #widths(oneHot: boolean): { wide: number[]; width: number } {
+    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
+    return { wide, width: wide.reduce((a, b) => a + b, 0) };
+  }
+
   /**
    * The numbers of the categories, int32 [rows, columns], or with `oneHot` float32 [rows,
    * categories of all columns].
@@ -132,8 +138,7 @@ export class CategoryEncoder {
     const op = "CategoryEncoder.transform";
     checkOptions(op, options, ["oneHot", "device"]);
     const { oneHot = false, ...place } = options;
-    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
-    const width = wide.reduce((a, b) => a + b, 0);
+    const { wide, width } = this.#widths(oneHot);
     const made = oneHot ? new Float32Array(table.rows * width) : new Int32Array(table.rows * width);
     let first = 0;
     for (const [k, { name, isText, places }] of this.#columns.entries()) {
@@ -175,8 +180,7 @@ export class CategoryEncoder {
     const op = "CategoryEncoder.inverse";
     checkDType(op, x, ["int32", ...floats]);
     const oneHot = x.dtype !== "int32";
-    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
-    const width = wide.reduce((a, b) => a + b, 0);
+    const { wide, width } = this.#widths(oneHot);
     if (x.rank !== 2 || x.shape[1] !== width) {
       throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must be [rows, ${width}]`);
     }
