@@ -348,27 +348,32 @@ int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, in
  * gates_h = h_prev W_hh^T, [n, gates, hidden], to which bias_ih and bias_hh [gates, hidden] are
  * added; both may be 0. lstm, gates i, f, g, o, which are left activated in `gates`: c = f c_prev +
  * i g, h = o tanh(c). gru, gates r, z, n, with inner = gates_h + bias_hh of n: n = tanh(gates_x +
- * bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. */
+ * bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. With lengths,
+ * int32 [n], which may be 0 for none, the states of rows with t >= length stay as they are. */
 int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                      uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n,
-                      int64_t hidden, int32_t dtype);
+                      uint32_t c_prev, uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh,
+                      uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t dtype);
 int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                     uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden,
-                     int32_t dtype);
-int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih,
-                     uint32_t bias_hh, int64_t n, int64_t hidden, int32_t relu, int32_t dtype);
+                     uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, uint32_t lengths,
+                     int32_t t, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t h_prev,
+                     uint32_t bias_ih, uint32_t bias_hh, uint32_t lengths, int32_t t, int64_t n,
+                     int64_t hidden, int32_t relu, int32_t dtype);
 
 /* Their gradients. dh of the state is dy, of the output, and dh, what the later step's product with
  * W_hh gave back; for gru also dh_past, what the later step gave back past its products, as dh_prev
- * does here. dgates: of the sums. */
-int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc,
-                           uint32_t gates, uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden,
-                           int32_t dtype);
+ * does here. dgates: of the sums. With lengths, rows with t >= length have a dgates of 0; what
+ * their states have passes on, for lstm and rnn in dh_past, which is read and written then. */
+int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dh_past, uint32_t dy,
+                           uint32_t dh, uint32_t dc, uint32_t gates, uint32_t c, uint32_t c_prev,
+                           uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t dtype);
 int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy,
                           uint32_t dh, uint32_t dh_past, uint32_t gates, uint32_t inner,
-                          uint32_t h_prev, int64_t n, int64_t hidden, int32_t dtype);
-int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n,
-                          int64_t hidden, int32_t relu, int32_t dtype);
+                          uint32_t h_prev, uint32_t lengths, int32_t t, int64_t n, int64_t hidden,
+                          int32_t dtype);
+int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dh_past, uint32_t dy, uint32_t dh, uint32_t h,
+                          uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t relu,
+                          int32_t dtype);
 
 /* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words,
  * uniforms and integers on every device (normal: but for the last bits). One counter yields 4

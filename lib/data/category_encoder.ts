@@ -1,6 +1,6 @@
 import type { DeviceName } from "../core/backend.ts";
 import { formatValue } from "../core/describe.ts";
-import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
+import { checkInteger, checkList, checkOptions, checkState, refuse } from "../core/options.ts";
 import { formatShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../native/errors.ts";
@@ -34,7 +34,7 @@ export interface CategoryEncoderState {
   columns: { name: string; type: "text" | "number"; categories: (string | number)[] }[];
 }
 
-type Kind = { name: string; isText: boolean; values: readonly (string | number)[] };
+type State = CategoryEncoderState["columns"];
 
 /**
  * Numbers for the texts or numbers of a table's columns: the sorted values of each, NaN as a last
@@ -56,23 +56,35 @@ export class CategoryEncoder {
   readonly categories: Readonly<Record<string, readonly (string | number)[]>>;
   /** What becomes of other values. */
   readonly unknown: "error" | number;
-  readonly #columns: readonly (Kind & { places: Map<string | number, number> })[];
+  readonly #columns: readonly {
+    name: string;
+    isText: boolean;
+    values: readonly (string | number)[];
+    places: Map<string | number, number>;
+  }[];
 
-  private constructor(columns: readonly Kind[], unknown: "error" | number) {
-    const op = "CategoryEncoder";
+  private constructor(columns: State, unknown: "error" | number) {
+    const op = "CategoryEncoder",
+      isColumn = (x: unknown) => {
+        const { name, type, categories } = Object(x) as Partial<State[number]>;
+        return typeof name === "string" && (type === "text" || type === "number") &&
+          Array.isArray(categories);
+      };
+    checkList(op, "columns", columns, isColumn, "columns, as fit() makes them");
     if (unknown !== "error") {
       checkInteger(op, "unknown", unknown, -(2 ** 31));
-      const taken = columns.find(({ values }) => unknown >= 0 && unknown < values.length);
-      if (taken || unknown >= 2 ** 31) {
+      if (
+        unknown >= 2 ** 31 || columns.some((c) => unknown >= 0 && unknown < c.categories.length)
+      ) {
         refuse(op, "unknown", unknown, 'a number that no category has, such as -1, or "error"');
       }
     }
     this.unknown = unknown;
-    this.#columns = columns.map((column) => ({
-      ...column,
-      places: new Map(column.values.map((value, i) => [value, i])),
-    }));
-    this.categories = Object.fromEntries(columns.map(({ name, values }) => [name, values]));
+    this.#columns = columns.map(({ name, type, categories }) => {
+      const isText = type === "text", values = isText ? categories : categories.map(Number);
+      return { name, isText, values, places: new Map(values.map((value, i) => [value, i])) };
+    });
+    this.categories = Object.fromEntries(this.#columns.map(({ name, values }) => [name, values]));
   }
 
   /** Fits to columns of a table, by default all. */
@@ -84,24 +96,20 @@ export class CategoryEncoder {
     const op = "CategoryEncoder.fit";
     checkOptions(op, options, ["unknown"]);
     checkList(op, "columns", columns, (name) => typeof name === "string", "names");
-    const kinds = columns.map((name) => {
-      const column = columnOf(op, table, name), isText = Array.isArray(column);
-      const values = [...new Set<string | number>(column)];
+    const fitted: State = columns.map((name) => {
+      const column = columnOf(op, table, name), values = [...new Set<string | number>(column)];
       // sort() of texts alone has the order of their characters
-      return { name, isText, values: isText ? values.sort() : values.sort(ascending) };
+      return Array.isArray(column)
+        ? { name, type: "text", categories: values.sort() }
+        : { name, type: "number", categories: values.sort(ascending) };
     });
-    return new CategoryEncoder(kinds, options.unknown ?? "error");
+    return new CategoryEncoder(fitted, options.unknown ?? "error");
   }
 
   /** What toJSON() gave. */
   static fromJSON(state: CategoryEncoderState): CategoryEncoder {
-    const { columns, unknown } = state;
-    const kinds = columns.map(({ name, type, categories }) => ({
-      name,
-      isText: type === "text",
-      values: type === "text" ? categories : categories.map(Number),
-    }));
-    return new CategoryEncoder(kinds, unknown);
+    checkState("CategoryEncoder.fromJSON", state);
+    return new CategoryEncoder(state.columns, state.unknown);
   }
 
   /** All that there is to know of it. */
@@ -114,6 +122,12 @@ export class CategoryEncoder {
     return { unknown: this.unknown, columns };
   }
 
+  // How many columns of a result each column becomes, and all.
+  #widths(oneHot: boolean): { wide: number[]; width: number } {
+    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
+    return { wide, width: wide.reduce((a, b) => a + b, 0) };
+  }
+
   /**
    * The numbers of the categories, int32 [rows, columns], or with `oneHot` float32 [rows,
    * categories of all columns].
@@ -124,8 +138,7 @@ export class CategoryEncoder {
     const op = "CategoryEncoder.transform";
     checkOptions(op, options, ["oneHot", "device"]);
     const { oneHot = false, ...place } = options;
-    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
-    const width = wide.reduce((a, b) => a + b, 0);
+    const { wide, width } = this.#widths(oneHot);
     const made = oneHot ? new Float32Array(table.rows * width) : new Int32Array(table.rows * width);
     let first = 0;
     for (const [k, { name, isText, places }] of this.#columns.entries()) {
@@ -167,8 +180,7 @@ export class CategoryEncoder {
     const op = "CategoryEncoder.inverse";
     checkDType(op, x, ["int32", ...floats]);
     const oneHot = x.dtype !== "int32";
-    const wide = this.#columns.map(({ values }) => oneHot ? values.length : 1);
-    const width = wide.reduce((a, b) => a + b, 0);
+    const { wide, width } = this.#widths(oneHot);
     if (x.rank !== 2 || x.shape[1] !== width) {
       throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; it must be [rows, ${width}]`);
     }

@@ -1,4 +1,4 @@
-import { checkChoice, checkList, checkOptions, refuse } from "../core/options.ts";
+import { checkChoice, checkList, checkOptions, checkState, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -95,8 +95,9 @@ export class Normalizer {
   }
 
   /** What toJSON() gave. */
-  static fromJSON({ center, scale }: { center: number[]; scale: number[] }): Normalizer {
-    return new Normalizer(center, scale);
+  static fromJSON(state: { center: number[]; scale: number[] }): Normalizer {
+    checkState("Normalizer.fromJSON", state);
+    return new Normalizer(state.center, state.scale);
   }
 
   /** Numbers alone. */
@@ -106,31 +107,20 @@ export class Normalizer {
 
   /** (x - center) / scale of floats x [..., columns]; NaN stays NaN. */
   transform(x: Tensor): Tensor {
-    this.#check("Normalizer.transform", x);
-    return scope(() =>
-      inFloat32([x], (x) => {
-        const [center, scale] = this.#constants(x);
-        return x.sub(center).div(scale);
-      })
-    );
+    return this.#apply("transform", x, (x, center, scale) => x.sub(center).div(scale));
   }
 
   /** x scale + center: of what was transformed, a prediction for instance, what it stands for. */
   inverse(x: Tensor): Tensor {
-    this.#check("Normalizer.inverse", x);
-    return scope(() =>
-      inFloat32([x], (x) => {
-        const [center, scale] = this.#constants(x);
-        return x.mul(scale).add(center);
-      })
-    );
+    return this.#apply("inverse", x, (x, center, scale) => x.mul(scale).add(center));
   }
 
-  #check(op: string, x: Tensor): void {
+  #apply(name: string, x: Tensor, fn: (...operands: [Tensor, Tensor, Tensor]) => Tensor): Tensor {
+    const op = `Normalizer.${name}`, columns = this.center.length;
     checkDType(op, x, floats);
-    if (x.rank > 0 && x.shape.at(-1) === this.center.length) return;
-    throw new ShapeError(
-      `${op}: x is ${formatShape(x.shape)}; there are ${this.center.length} columns`,
-    );
+    if (x.rank === 0 || x.shape.at(-1) !== columns) {
+      throw new ShapeError(`${op}: x is ${formatShape(x.shape)}; there are ${columns} columns`);
+    }
+    return scope(() => inFloat32([x], (x) => fn(x, ...this.#constants(x))));
   }
 }

@@ -1,5 +1,6 @@
 // Parameters by patterns of their names.
-import { checkList, refuse } from "../core/options.ts";
+import { formatValue } from "../core/describe.ts";
+import { checkFunction, checkList, refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -18,7 +19,10 @@ export type GroupPattern<O> = O & {
 
 /** Whether a name is meant. */
 export function matcherOf(op: string, pattern: NamePattern): (name: string) => boolean {
-  if (typeof pattern === "function") return (name) => Boolean(pattern(name));
+  if (typeof pattern === "function") {
+    checkFunction(op, "the pattern", pattern);
+    return (name) => Boolean(pattern(name));
+  }
   if (pattern instanceof RegExp) return (name) => name.search(pattern) >= 0;
   if (typeof pattern !== "string") {
     refuse(op, "the pattern", pattern, "a text, a regular expression or a function of names");
@@ -35,7 +39,9 @@ export function matcherOf(op: string, pattern: NamePattern): (name: string) => b
 export function checkFound(op: string, pattern: unknown, found: number, names: string[]): void {
   if (found > 0) return;
   const some = names.slice(0, 20).join(", ") + (names.length > 20 ? ", …" : "");
-  throw new ArgumentError(`${op}: ${pattern} matches no parameter; there are ${some || "none"}`);
+  throw new ArgumentError(
+    `${op}: ${formatValue(pattern)} matches no parameter; there are ${some || "none"}`,
+  );
 }
 
 /** Groups of parameters: the first pattern that means one has it, and the last group the rest. */

@@ -114,9 +114,9 @@ test("freeze and unfreeze: by name, pattern, expression or function", () => {
   assertThrows(
     () => model.freeze("hed"),
     ArgumentError,
-    "hed matches no parameter; there are body",
+    "matches no parameter; there are body",
   );
-  assertThrows(() => model.unfreeze("bod"), ArgumentError, "bod matches no parameter");
+  assertThrows(() => model.unfreeze("bod"), ArgumentError, "matches no parameter");
   assertThrows(() => model.freeze(5 as never), ArgumentError, "the pattern is 5");
   const buffers = later(new nn.BatchNorm1d(2));
   assertThrows(() => buffers.unfreeze("running_mean"), ArgumentError, "there are weight, bias");
@@ -149,6 +149,6 @@ test("parameterGroups: the first pattern has a parameter, the last group the res
   model.freeze("head");
   assertEquals(model.parameterGroups([]).map(({ params }) => params.length), [4]);
   const taken = [{ match: /^norm/ }, { match: "norm.weight" }];
-  assertThrows(() => model.parameterGroups(taken), ArgumentError, "norm.weight matches no");
+  assertThrows(() => model.parameterGroups(taken), ArgumentError, "matches no");
   assertThrows(() => model.parameterGroups([{} as never]), ArgumentError, "groups[0]");
 });

@@ -37,7 +37,7 @@ export function mixing(
   checkNumber(op, "alpha", alpha, 0);
   if (alpha === 0) refuse(op, "alpha", alpha, "a number above 0");
   return (batch) => {
-    const { input, target } = batch;
+    const { input, target } = Object(batch) as typeof batch;
     checkTensor(`${op}: the input`, input);
     checkSameDevice(op, input, target);
     const [n] = input.shape,
