@@ -5,7 +5,7 @@ namespace cdn::image {
 
 namespace {
 
-constexpr int MAX_SCANS = 100;  // many times as many as encoders make
+constexpr int MAX_SCANS = 64;  // many times as many as encoders make
 
 enum Marker {
   SOF0 = 0xc0,

@@ -1,5 +1,6 @@
 // The scans of a JPEG: sequential ones hold blocks as a whole, progressive ones some coefficients
 // of them, or the next bit of those.
+#include <cstdlib>
 #include <tuple>
 
 #include "image/jpeg.h"

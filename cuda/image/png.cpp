@@ -1,6 +1,7 @@
 // PNG (ISO/IEC 15948).
 #include <array>
 #include <cctype>
+#include <cstdlib>
 #include <vector>
 
 #include "image/inflate.h"

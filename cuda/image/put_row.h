@@ -1,5 +1,7 @@
 // From pixels as files have them, the channels of each side by side, to planes.
 #pragma once
+#include <type_traits>
+
 #include "image/image.h"
 
 namespace cdn::image {

@@ -4,9 +4,13 @@ import { decodeFile, type ImageMode, resizeInto } from "../io/_image.ts";
 
 /** What all pictures of a data set become. */
 export interface Picture {
+  /** The channels by name. */
   readonly mode: ImageMode;
+  /** How many these are. */
   readonly channels: number;
+  /** Rows of pixels. */
   readonly height: number;
+  /** Pixels of a row. */
   readonly width: number;
   /** Whether those of another size are resized; else they are an error. */
   readonly resize: boolean;

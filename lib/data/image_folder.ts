@@ -5,7 +5,7 @@ import { tensor } from "../create.ts";
 import { imageInfo, type ImageMode } from "../io/_image.ts";
 import { filePath } from "../native/environment.ts";
 import { DataError, IndexError } from "../native/errors.ts";
-import { checkTensor } from "../ops/_operands.ts";
+import { checkDType } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Picture, readPicture, toPng } from "./_image_file.ts";
 import type { Dataset } from "./dataset.ts";
@@ -75,7 +75,12 @@ export class ImageFolder implements Dataset {
   readonly #picture: Picture;
   readonly #bytes: ReadonlyMap<string, Uint8Array>;
 
-  constructor({ classes, files, targets, picture, bytes, device }: ImageFolderParts) {
+  constructor(parts: ImageFolderParts) {
+    const { classes, files, targets, picture, bytes, device } = Object(parts) as ImageFolderParts;
+    const lists = [classes, files, targets].every((list) => Array.isArray(list));
+    if (!lists || !(bytes instanceof Map) || typeof picture !== "object") {
+      refuse("ImageFolder", "the argument", parts, "what imageFolder() finds: call that");
+    }
     this.classes = classes;
     this.files = files;
     this.targets = targets;
@@ -101,7 +106,7 @@ export class ImageFolder implements Dataset {
    * @throws {DataError} that names the file, for one that is missing or broken.
    */
   batch(index: Tensor): { input: Tensor; target: Tensor } {
-    checkTensor("ImageFolder: the index", index);
+    checkDType("ImageFolder: the index", index, ["int32"]);
     const rows = Array.from(index.dataSync());
     const { device, shape, length, targets } = this;
     const size = shape.reduce((a, b) => a * b);

@@ -115,14 +115,29 @@ test("imageFolder: pictures of all sizes become one, as by the definition", asyn
   });
 });
 
-test("imageFolder: what a Worker calls, without a device", async () => {
+test("imageFolder: a Worker reads pictures on the host, with no device at all", async () => {
   const picture = { mode: "rgb", channels: 3, height: 5, width: 5, resize: true } as const;
-  const to = new Uint8Array(75);
-  readPicture(to, fixture("rgb.jpg").pathname, picture);
-  const fromBytes = new Uint8Array(75);
-  readPicture(fromBytes, "x", picture, await Deno.readFile(fixture("rgb.jpg")));
-  assertEquals(to, fromBytes);
-  assert(to.some((x) => x > 0));
+  const wanted = new Uint8Array(75);
+  readPicture(wanted, "x", picture, await Deno.readFile(fixture("rgb.jpg")));
+  assert(wanted.some((x) => x > 0));
+  const module = new URL("lib/data/_image_file.ts", root).href;
+  const source = `import { readPicture } from ${JSON.stringify(module)};
+    onmessage = ({ data }) => {
+      const to = new Uint8Array(75);
+      readPicture(to, data.path, data.picture);
+      postMessage(to);
+    };`;
+  const url = `data:application/javascript,${encodeURIComponent(source)}`;
+  const workers = [1, 2].map(() => new Worker(url, { type: "module" }));
+  const found = workers.map((worker) =>
+    new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = reject;
+      worker.postMessage({ path: fixture("rgb.jpg").pathname, picture });
+    })
+  );
+  assertEquals(await Promise.all(found), [wanted, wanted]);
+  for (const worker of workers) worker.terminate();
 });
 
 test("imageFolder: formats that the platform decodes", async () => {
@@ -168,9 +183,10 @@ test("imageFolder: broken, missing and other files are named", async () => {
     bad(4, `${dir}/a/5.png cannot be read`);
     using rows = index(0, 5);
     refuse(() => set.batch(rows), IndexError, "an index is 5; it must be in 0..4");
+    refuse(() => set.batch(rows.to("float32")), "dtype", "ImageFolder: the index", "int32");
     using negative = index(-1);
     refuse(() => set.batch(negative), IndexError, "-1");
-    assertEquals(memory().tensors, before + 2);
+    assertEquals(memory().tensors, before + 3); // with the one of float32
     assertAlmostEquals(set.batch(index(0)).input.mean().itemSync(), 1 / 3, 1e-6);
   });
 });
