@@ -17,7 +17,9 @@ import {
   onesLike,
   rand,
   randint,
+  randLike,
   randn,
+  randnLike,
   scope,
   ShapeError,
   type Tensor,
@@ -158,6 +160,12 @@ for (const device of names) {
       dtype: "int32",
       values: [7, 7],
     }]);
+    assertEquals([randLike(x).dtype, randnLike(x, { dtype: "float64" }).dtype], [
+      "float16",
+      "float64",
+    ]);
+    assertEquals(parts(randLike(x, { low: 2, high: 2 })).values, [2, 2]);
+    assertThrows(() => randnLike(y), DTypeError, "int32");
     assertEquals([zerosLike(x).requiresGrad, onesLike(x, { requiresGrad: true }).requiresGrad], [
       false,
       true,
