@@ -255,11 +255,16 @@ export function linspace(
 }
 
 // Of the shape of x and, unless the options say otherwise, of its dtype and on its device.
-function emptyLike(op: string, x: Tensor, options: CreateOptions): Tensor {
+function like<O extends CreateOptions>(
+  op: string,
+  x: Tensor,
+  options: O,
+  more: readonly string[] = [],
+): O {
   checkTensor(op, x);
-  checkOptions(op, options, createKeys);
-  const { dtype = x.dtype, device = x.device, requiresGrad } = options;
-  return empty(op, x.shape, { dtype, device, requiresGrad });
+  checkOptions(op, options, [...createKeys, ...more]);
+  const { dtype = x.dtype, device = x.device } = options;
+  return { ...options, dtype, device };
 }
 
 /**
@@ -271,7 +276,8 @@ function emptyLike(op: string, x: Tensor, options: CreateOptions): Tensor {
  * ```
  */
 export function zerosLike(x: Tensor, options: CreateOptions = {}): Tensor {
-  return emptyLike("zerosLike", x, options).fill(0);
+  const wanted = like("zerosLike", x, options);
+  return empty("zerosLike", x.shape, wanted).fill(0);
 }
 
 /**
@@ -283,7 +289,8 @@ export function zerosLike(x: Tensor, options: CreateOptions = {}): Tensor {
  * ```
  */
 export function onesLike(x: Tensor, options: CreateOptions = {}): Tensor {
-  return emptyLike("onesLike", x, options).fill(1);
+  const wanted = like("onesLike", x, options);
+  return empty("onesLike", x.shape, wanted).fill(1);
 }
 
 /**
@@ -295,9 +302,9 @@ export function onesLike(x: Tensor, options: CreateOptions = {}): Tensor {
  * ```
  */
 export function fullLike(x: Tensor, value: number, options: CreateOptions = {}): Tensor {
-  checkTensor("fullLike", x);
-  checkValue("fullLike", value, options.dtype ?? x.dtype);
-  return emptyLike("fullLike", x, options).fill(value);
+  const wanted = like("fullLike", x, options);
+  checkValue("fullLike", value, wanted.dtype ?? x.dtype);
+  return empty("fullLike", x.shape, wanted).fill(value);
 }
 
 /**
@@ -391,6 +398,34 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   const { state, seed, offset } = takeFor(x);
   call("cdn_normal", x, state, x.size, mean, std, seed, offset, x.code);
   return x;
+}
+
+/**
+ * {@linkcode rand} of the shape of x, by default of its dtype, a float, and on its device. As
+ * torch.rand_like.
+ *
+ * ```ts
+ * import { randLike, zeros } from "@cudeno/cudeno";
+ * console.log(randLike(zeros([2, 3], { dtype: "float64" })).dtype); // float64
+ * ```
+ */
+export function randLike(x: Tensor, options: RandOptions = {}): Tensor {
+  const wanted = like("randLike", x, options, ["low", "high"]);
+  return rand(x.shape, wanted);
+}
+
+/**
+ * {@linkcode randn} of the shape of x, by default of its dtype, a float, and on its device. As
+ * torch.randn_like.
+ *
+ * ```ts
+ * import { randnLike, zeros } from "@cudeno/cudeno";
+ * console.log(randnLike(zeros([2, 3]), { std: 0.1 }).shape); // [2, 3]
+ * ```
+ */
+export function randnLike(x: Tensor, options: RandnOptions = {}): Tensor {
+  const wanted = like("randnLike", x, options, ["mean", "std"]);
+  return randn(x.shape, wanted);
 }
 
 /**

@@ -22,7 +22,10 @@ CDN_API int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, 
                            int32_t reverse, int32_t exclusive, int32_t dtype) {
   return run("cdn_cumsum", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("outer, axis, inner", outer, axis, inner);
-    ScanOutput<T> to(call.out<T>(y, "y", n), axis, inner, reverse != 0, exclusive != 0);
-    scan(call, outer, axis, inner, reverse != 0, CumSum<T>{{}, call.in<T>(x, "x", n), to});
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(x, "x", n);
+    if (n == 0) return;
+    ScanOutput<T> out(to, axis, inner, reverse != 0, exclusive != 0);
+    scan(call, outer, axis, inner, reverse != 0, CumSum<T>{{}, from, out});
   });
 }

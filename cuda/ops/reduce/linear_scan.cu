@@ -42,11 +42,14 @@ CDN_API int32_t cdn_linear_scan(uint32_t y, uint32_t a, uint32_t b, int64_t oute
                                 int64_t inner, int32_t reverse, int32_t exclusive, int32_t dtype) {
   return run("cdn_linear_scan", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     int64_t n = checked_product("outer, axis, inner", outer, axis, inner);
-    ScanOutput<T> to(call.out<T>(y, "y", n), axis, inner, reverse != 0, exclusive != 0);
+    T* to = call.out<T>(y, "y", n);
     const T *factor = call.in<T>(a, "a", n), *term = call.optional<T>(b, "b", n);
-    if (!term) return scan(call, outer, axis, inner, reverse != 0, CumProd<T>{{}, factor, to});
-    if constexpr (is_real<T>)
-      return scan(call, outer, axis, inner, reverse != 0, LinearScan<T>{{}, factor, term, to});
-    CDN_FAIL(CDN_UNSUPPORTED, "dtype is int32; with b it must be a float");
+    if (term && !is_real<T>) CDN_FAIL(CDN_UNSUPPORTED, "dtype is int32; with b it must be a float");
+    if (n == 0) return;
+    ScanOutput<T> out(to, axis, inner, reverse != 0, exclusive != 0);
+    if (!term)
+      scan(call, outer, axis, inner, reverse != 0, CumProd<T>{{}, factor, out});
+    else if constexpr (is_real<T>)
+      scan(call, outer, axis, inner, reverse != 0, LinearScan<T>{{}, factor, term, out});
   });
 }

@@ -11,22 +11,21 @@ template <class T> struct Multiplying {
   CDN_FN Acc join(Acc a, Acc b) const { return a * b; }
 };
 
-// Each result at its own element or, exclusive, at the next one of the walk, and `start` at the
-// first.
+// Each result at its own element or, exclusive, at the next one of the walk. There is none after
+// the last, whose turn puts `start` at the first: one store either way, so that loops become vector
+// code.
 template <class T> struct ScanOutput {
   T* y;
-  int64_t shift, first, last;
+  int64_t shift = 0, back = 0, last = -1;
 
-  ScanOutput(T* y, int64_t axis, int64_t inner, bool reverse, bool exclusive)
-      : y(y),
-        shift(!exclusive ? 0
-              : reverse  ? -inner
-                         : inner),
-        first(reverse ? axis - 1 : 0),
-        last(reverse ? 0 : axis - 1) {}
+  ScanOutput(T* y, int64_t axis, int64_t inner, bool reverse, bool exclusive) : y(y) {
+    if (!exclusive) return;
+    shift = reverse ? -inner : inner;
+    back = -shift * (axis - 1);
+    last = reverse ? 0 : axis - 1;
+  }
   template <class A> CDN_FN void put(int64_t at, int64_t k, A value, A start) const {
-    if (shift != 0 && k == first) y[at] = static_cast<T>(start);
-    if (shift == 0 || k != last) y[at + shift] = static_cast<T>(value);
+    y[at + (k == last ? back : shift)] = static_cast<T>(k == last ? start : value);
   }
 };
 

@@ -53,6 +53,7 @@ export function scatter(x: Tensor, axis: number, index: Tensor, src: Tensor | nu
     const own = reshape(counting(index, index.size), index.shape);
     const winners = scattered(kernel, null, x.shape, at, index, own, false);
     const won = eq(gather(winners, at, index), own);
-    return [scatter(grad, at, index, 0), where(won, gather(grad, at, index), 0)];
+    const rest = x.requiresGrad ? scatter(grad, at, index, 0) : null;
+    return [rest, where(won, gather(grad, at, index), 0)];
   });
 }

@@ -27,6 +27,7 @@ export function linearScan(a: Tensor, b: Tensor | null, axis: number, reverse: b
   const y = recurrence(a, b, axis, reverse, true);
   return record(y, "linearScan", b ? [a, b] : [a], (grad) => {
     const back = linearScan(a, grad, axis, !reverse);
-    return b ? [mul(back, y), back] : [mul(back, y)];
+    const ofA = a.requiresGrad ? mul(back, y) : null;
+    return b ? [ofA, back] : [ofA];
   });
 }
