@@ -166,6 +166,8 @@ FLAGS_cuda := -std=c++20 -O1 --cudart static --expt-relaxed-constexpr --threads 
   $(NVCCFLAGS)
 LINK_cuda := -shared --cudart static $(HOST_COMPILER) -Xcompiler=-static-libstdc++,-static-libgcc \
   -Xlinker=--no-undefined,--version-script=$(EXPORTS),-z,nodelete,-z,relro,-z,now
+# Decoding images is work of the host's.
+$(OBJ)/cuda/image/%.o: private FLAGS_cuda := $(FLAGS_cuda:-O1=-O3) $(CPU_ARCH_FLAGS:%=-Xcompiler=%)
 
 # ---- Compiling and linking -----------------------------------------------------------------------
 
@@ -280,9 +282,11 @@ tsan: $(TSAN) ## the same from several threads under ThreadSanitizer
 	$(Q)$(TSAN) $(or $(ARGS),--calls 20000)
 
 DATA ?= mnist
+# One of CIFAR-10's sources has its images in PNG files, which the library decodes.
+data: $(if $(findstring cifar,$(DATA)),$(CPU_LIB))
 data: $(DENO_DEP) ## download MNIST to data/mnist/, verified; DATA="mnist fashion_mnist cifar10"
 	$(Q)for set in $(DATA); do "$(DENO)" run --allow-net --allow-read --allow-write --allow-env \
-	  --allow-run=npm,tar,apt-get,dpkg-deb "examples/data/get_$$set.ts" || exit 1; done
+	  --allow-ffi --allow-run=npm,tar,apt-get,dpkg-deb "examples/data/get_$$set.ts" || exit 1; done
 
 mnist: all data ## train on MNIST; ARGS="--epochs 3 --device cpu" passes options
 	$(Q)"$(DENO)" run --allow-ffi \

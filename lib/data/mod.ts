@@ -9,6 +9,7 @@ export * from "./dataset.ts";
 export * from "./fashion_mnist.ts";
 export * from "./fashion_mnist_files.ts";
 export * from "./idx.ts";
+export * from "./image_folder.ts";
 export * from "./map.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";

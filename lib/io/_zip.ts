@@ -213,7 +213,8 @@ const crcTable = Int32Array.from({ length: 256 }, (_, byte) => {
   return byte;
 });
 
-function crc32(bytes: Uint8Array): number {
+/** The checksum of zip files, and of PNG's. */
+export function crc32(bytes: Uint8Array): number {
   let crc = -1;
   for (let i = 0; i < bytes.length; i++) crc = crcTable[(crc ^ bytes[i]!) & 255]! ^ (crc >>> 8);
   return ~crc >>> 0;

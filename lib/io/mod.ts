@@ -1,4 +1,6 @@
-/** Files of weights and of trainings, and NumPy's. */
+/** Files of weights and of trainings, pictures, and NumPy's. */
 export * from "./checkpoint.ts";
+export * from "./encode_png.ts";
+export * from "./image.ts";
 export * from "./npy.ts";
 export * from "./safetensors.ts";

@@ -129,6 +129,23 @@ export function openLibrary(kind: LibraryKind, path?: string): Library {
 }
 
 /**
+ * A library for what works on the host's memory alone, and so needs no device: one that is open,
+ * else the CPU's, else the other.
+ */
+export function hostLibrary(): Library {
+  for (const library of open.values()) return library;
+  try {
+    return openLibrary("cpu");
+  } catch (error) {
+    try {
+      return openLibrary("cuda");
+    } catch {
+      throw error;
+    }
+  }
+}
+
+/**
  * The kind of library that a file name stands for: one with `cuda` in it is CUDA, all else the CPU.
  */
 export function kindOf(path: string): LibraryKind {

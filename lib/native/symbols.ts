@@ -186,6 +186,9 @@ export const symbols = {
   cdn_list_lerp: { parameters: ["buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "i32"], result: "i32" },
   cdn_list_unscale: { parameters: ["buffer", "u32", "u32", "buffer", "i32", "i32"], result: "i32" },
   cdn_scale_update: { parameters: ["u32", "buffer", "i32", "f64", "f64", "f64"], result: "i32" },
+  cdn_image_info: { parameters: ["buffer", "buffer", "i64"], result: "i32" },
+  cdn_image_decode: { parameters: ["buffer", "buffer", "i64", "i64", "i64", "i64"], result: "i32" },
+  cdn_image_resize: { parameters: ["buffer", "buffer", "i64", "i64", "i64", "i64", "i64"], result: "i32" },
 } as const;
 
 /** The same functions called on another thread, for waiting without holding up the event loop. */

@@ -12,7 +12,10 @@
 //   compute-sanitizer --report-api-errors no ./fuzz --calls 60000 cuda/build/libcudeno_cuda.so
 #include <atomic>
 #include <cstddef>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <new>
 #include <thread>
@@ -187,12 +190,13 @@ void Fuzzer::manage() {
       break;
     case 10: return lists();
     default:
-      switch (below(5)) {
+      switch (below(6)) {
         case 0: return reads();
         case 1: return streams();
         case 2: return events();
         case 3: return memory();
-        default: return information();
+        case 4: return information();
+        default: return images();
       }
   }
 }
@@ -347,6 +351,72 @@ void Fuzzer::information() {
       if (!*api.build_info() || api.abi_version() != CDN_ABI_VERSION)
         die("build_info or abi_version is wrong");
   }
+}
+
+namespace {
+
+// Those of the tests, where the program runs in the repository.
+std::vector<std::string> image_files() {
+  std::vector<std::string> files;
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator("tests/fixtures/images", missing)) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    files.emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+  if (files.empty()) files.push_back("no image");
+  return files;
+}
+
+// Puts the checksums of a PNG right, so that what was changed is looked at.
+void renew_checksums(std::string& png) {
+  const auto number = [&](size_t at) {
+    uint32_t value = 0;
+    for (size_t i = 0; i < 4; i++) value = value << 8 | static_cast<uint8_t>(png[at + i]);
+    return value;
+  };
+  for (size_t at = 8; at + 12 <= png.size() && number(at) <= png.size() - at - 12;) {
+    const size_t end = at + 8 + number(at);
+    uint32_t crc = ~0u;
+    for (size_t i = at + 4; i < end; i++) {
+      crc ^= static_cast<uint8_t>(png[i]);
+      for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+    }
+    for (size_t i = 0; i < 4; i++) png[end + i] = static_cast<char>(~crc >> (24 - 8 * i));
+    at = end + 4;
+  }
+}
+
+}  // namespace
+
+// Image files as they are, with bytes changed, or cut off; then resized.
+void Fuzzer::images() {
+  static const std::vector<std::string> files = image_files();
+  std::string file = files[below(files.size())];
+  for (uint64_t n = below(5); n > 0; n--) file[below(file.size())] ^= 1 << below(8);
+  if (chance(20)) file[below(file.size())] = static_cast<char>(random_());
+  if (chance(20)) file.resize(below(file.size() + 1));
+  if (file[0] != '\xff' && chance(90)) renew_checksums(file);
+  const int64_t bytes = static_cast<int64_t>(file.size());
+  int64_t info[5], height, width, channels = static_cast<int64_t>(1 + below(4));
+  if (check("image_info", api.image_info(chance(2) ? nullptr : info, file.data(), bytes)) != CDN_OK)
+    return;
+  if (info[1] < 1 || info[1] > 4 || info[2] < 1 || info[3] < 1)
+    die("image_info: %lld channels", (long long)info[1]);
+  if (info[2] > HOST_BYTES / 4 / info[3]) return;
+  std::vector<char> x(static_cast<size_t>(channels * info[2] * info[3]));
+  if (chance(2)) channels = one_of(EXTREMES);
+  int32_t status =
+      check("image_decode", api.image_decode(chance(2) ? nullptr : x.data(), file.data(), bytes,
+                                             channels, info[2], chance(2) ? info[2] : info[3]));
+  if (status != CDN_OK) return;
+  make(&height), make(&width);
+  const double size =
+      static_cast<double>(channels) * static_cast<double>(height) * static_cast<double>(width);
+  const bool valid = height > 0 && height <= 1 << 20 && width > 0 && width <= 1 << 20;
+  if (valid && size > HOST_BYTES) return;
+  std::vector<char> y(valid ? static_cast<size_t>(size) : 0);
+  check("image_resize",
+        api.image_resize(y.data(), x.data(), channels, height, width, info[2], info[3]));
 }
 
 // Up to five lists of handles and one of sizes, for one of the functions that take such.

@@ -359,6 +359,7 @@ class Fuzzer {
   void events();
   void memory();
   void information();
+  void images();
   void lists();
 
   std::mt19937_64 random_;

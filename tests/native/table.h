@@ -182,5 +182,8 @@
   X(list_zero) \
   X(list_lerp) \
   X(list_unscale) \
-  X(scale_update)
+  X(scale_update) \
+  X(image_info) \
+  X(image_decode) \
+  X(image_resize)
 // clang-format on
