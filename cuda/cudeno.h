@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 7
+#define CDN_ABI_VERSION 8
 
 /* Status codes. */
 enum {
@@ -85,12 +85,15 @@ int32_t cdn_event_destroy(uint32_t event);
 
 /* Memory. alloc: uninitialised; 0 bytes is a valid buffer. A view is a handle to bytes [offset,
  * offset + bytes) of x and keeps them alive after x is freed. freeze: from now on x may be read,
- * but not written to. write: host may be reused on return. read waits. */
+ * but not written to. write: host may be reused on return. stage: the same beside what was queued
+ * before, by way of pinned memory, for data that is needed later; not while a stream is captured.
+ * read waits. */
 int32_t cdn_alloc(uint32_t* y, int32_t device, int64_t bytes);
 int32_t cdn_view(uint32_t* y, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_freeze(uint32_t x);
 int32_t cdn_free(uint32_t x);
 int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t bytes);
+int32_t cdn_stage(uint32_t y, const void* host, int64_t offset, int64_t bytes);
 int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes);
 int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_offset, int64_t bytes);
 

@@ -196,6 +196,7 @@ void Allocator::release(Block* block) noexcept {
 void Allocator::absorb_next(Block* block) {
   Block* next = block->next;
   large_.erase(next);
+  block->staged = 0;  // both are done when the stream is
   if (next->stream && next->stream != block->stream) {
     try {
       backend::stream_wait(block->stream, next->stream);

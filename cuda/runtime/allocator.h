@@ -84,6 +84,7 @@ struct Block {
   Segment* segment;
   Block *previous = nullptr, *next = nullptr;  // neighbours in a large segment
   backend::Stream stream = nullptr;            // used it last
+  int64_t staged = 0;                          // by which staged copy, if that was all; or 0
   int64_t written = 0;                         // by which of the device's calls, last
   int32_t references = 0;
   bool free = true, frozen = false;

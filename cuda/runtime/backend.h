@@ -66,6 +66,7 @@ void device_sync(int32_t device) noexcept;
 
 Stream stream_create();
 void stream_sync(Stream s);
+bool stream_capturing(Stream s);  // whether what it is given is recorded, not run
 // What waiter is given from now on follows what other was given so far.
 void stream_wait(Stream waiter, Stream other);
 
@@ -84,18 +85,22 @@ void copy(void* dst, const void* src, int64_t bytes, Stream s);
 // Throws what the last launch reported; waits for the work if asked.
 void check_launch(Stream s, bool wait);
 
-// A read under way: the bytes on their way to memory that the host can wait for from any thread.
-struct Read;
-Read* read_begin(const void* src, int64_t bytes, Stream s);
-void read_wait(Read* r);
-void read_end(void* host, Read* r, int64_t bytes);  // waits, copies, frees r
-void read_free(Read* r) noexcept;                   // waits, frees r
+// Bytes on their way to or from memory that the device reads and writes by itself, for which any
+// thread can wait.
+struct Transfer;
+Transfer* read_begin(const void* src, int64_t bytes, Stream s);
+void read_end(void* host, Transfer* t, int64_t bytes);  // waits, copies, frees t
+Transfer* write_begin(void* dst, const void* host, int64_t bytes, Stream s);  // as copy_in
+bool transfer_done(Transfer* t);
+void transfer_wait(Transfer* t);
+void transfer_order(Stream waiter, Transfer* t);  // what waiter is given from now on follows it
+void transfer_free(Transfer* t) noexcept;         // waits, frees t
 
 template <auto free> struct FreedBy {
   template <class T> void operator()(T* p) const { free(p); }
 };
 using EventPointer = std::unique_ptr<Event, FreedBy<event_destroy>>;
-using ReadPointer = std::unique_ptr<Read, FreedBy<read_free>>;
+using TransferPointer = std::unique_ptr<Transfer, FreedBy<transfer_free>>;
 
 }  // namespace backend
 }  // namespace cdn

@@ -130,10 +130,40 @@ Part part_of(uint32_t handle, const char* name, int64_t offset, int64_t bytes) {
   return {buffer, buffer.data + offset, device_at(buffer.device)};
 }
 
+int64_t Staging::begin(char* dst, const void* host, int64_t bytes, Stream stream) {
+  while (!copies_.empty() &&
+         (bytes_ + bytes > MOST_BYTES || backend::transfer_done(copies_.front().transfer.get())))
+    end_first();
+  copies_.push_back({nullptr, bytes});  // finds room before there is work
+  try {
+    copies_.back().transfer.reset(backend::write_begin(dst, host, bytes, stream));
+  } catch (...) {
+    copies_.pop_back();
+    throw;
+  }
+  bytes_ += bytes;
+  return first_ + static_cast<int64_t>(copies_.size()) - 1;
+}
+
+void Staging::order(Stream waiter, int64_t copy) {
+  if (copy >= first_)
+    backend::transfer_order(waiter, copies_[static_cast<size_t>(copy - first_)].transfer.get());
+}
+
+void Staging::end_first() {  // waits for it
+  bytes_ -= copies_.front().bytes;
+  copies_.pop_front();
+  first_++;
+}
+
 // Work queued on stream from now on follows the block's last use.
-static void order_after(Block* block, Stream stream) {
+static void order_after(Device& device, Block* block, Stream stream) {
   if (!block || block->stream == stream) return;
-  if (block->stream) backend::stream_wait(stream, block->stream);
+  if (block->staged)
+    device.staging.order(stream, block->staged);  // not what was staged since
+  else if (block->stream)
+    backend::stream_wait(stream, block->stream);
+  block->staged = 0;
   block->stream = stream;
 }
 
@@ -143,7 +173,7 @@ Stream stream_to_read(Device& device, Block* block) {
                                 ? device.milestones.first_after(block->written)
                                 : nullptr;
   if (!written) {
-    order_after(block, stream);
+    order_after(device, block, stream);
     return stream;
   }
   // So that what comes to write there waits for the read.
@@ -160,12 +190,22 @@ void use(Device& device, Block* block, bool write) {
              "view of one; change the tensor itself, or a copy by clone()");
   Stream stream = device.stream();
   if (write || block->stream != stream) block->written = device.milestones.passed() + 1;
-  order_after(block, stream);
+  order_after(device, block, stream);
+}
+
+void stage(Device& device, Block* block, char* dst, const void* host, int64_t bytes) {
+  if (backend::stream_capturing(device.stream()))
+    CDN_FAIL(CDN_UNSUPPORTED, "data cannot be staged while the stream is captured");
+  const Stream stream = device.streams[Device::WRITING];
+  use(device, block, true);
+  backend::stream_wait(stream, device.stream());
+  block->staged = device.staging.begin(dst, host, bytes, stream);
+  block->stream = stream;
 }
 
 BlockRef allocate(Device& device, int64_t bytes) {
   BlockRef block(device.memory.allocate(bytes));
-  order_after(block, device.stream());
+  order_after(device, block, device.stream());
   return block;
 }
 

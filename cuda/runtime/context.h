@@ -3,6 +3,7 @@
 // nothing in a context needs a lock; what threads share is in SharedDevice and in tickets.cu. What
 // the functions that manage rather than compute use.
 #pragma once
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -48,6 +49,24 @@ class Milestones {
   std::vector<backend::EventPointer> kept_;  // mark m, after EVERY * m calls, is at m % KEPT
 };
 
+// Copies to the device by way of pinned memory, on a stream of their own, so that they run beside
+// what is computed meanwhile. Each has a number, and follows those before it.
+class Staging {
+ public:
+  int64_t begin(char* dst, const void* host, int64_t bytes, Stream stream);
+  void order(Stream waiter, int64_t copy);  // what waiter is given from now on follows that copy
+
+ private:
+  struct Copy {
+    backend::TransferPointer transfer;
+    int64_t bytes;
+  };
+  void end_first();
+  static constexpr int64_t MOST_BYTES = 256 << 20;  // under way, unless it is a single copy
+  std::deque<Copy> copies_;
+  int64_t first_ = 1, bytes_ = 0;
+};
+
 // A device as one context has it.
 struct Device {
   // Streams: for calls, for tickets; then the user's.
@@ -65,6 +84,7 @@ struct Device {
   int32_t current = DEFAULT;
   Milestones milestones;  // of the default stream
   Allocator memory;
+  Staging staging;
 
   Stream stream() const { return streams[current]; }
   int32_t unused_stream();
@@ -104,6 +124,8 @@ BlockRef allocate(Device& device, int64_t bytes);
 Stream stream_to_read(Device& device, Block* block);  // one on which to copy from it
 // Work queued on the current stream follows the block's last use.
 void use(Device& device, Block* block, bool write);
+// Fills part of a block beside what is computed; later work on the block follows.
+void stage(Device& device, Block* block, char* dst, const void* host, int64_t bytes);
 void raise_fault(Device& device);  // throws what a kernel has reported since the last look
 
 template <class T> T* required(T* p, const char* name) {

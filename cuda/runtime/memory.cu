@@ -127,6 +127,14 @@ CDN_API int32_t cdn_write(uint32_t y, const void* host, int64_t offset, int64_t 
   });
 }
 
+CDN_API int32_t cdn_stage(uint32_t y, const void* host, int64_t offset, int64_t bytes) {
+  return guard("cdn_stage", [&] {
+    Part to = part_of(y, "y", offset, bytes);
+    if (bytes == 0) return;
+    stage(to.device, to.buffer.block, to.data, required(host, "host"), bytes);
+  });
+}
+
 CDN_API int32_t cdn_read(void* host, uint32_t x, int64_t offset, int64_t bytes) {
   return guard("cdn_read", [&] {
     Part from = part_of(x, "x", offset, bytes);

@@ -14,7 +14,7 @@ struct Ticket {
   int32_t device = 0;
   BlockRef block;  // until the end
   int64_t bytes = 0;
-  backend::ReadPointer read;  // none in a write, which goes to target on stream
+  backend::TransferPointer read;  // none in a write, which goes to target on stream
   char* target = nullptr;
   Stream stream = nullptr;
   int32_t waiters = 0;
@@ -106,7 +106,7 @@ CDN_API int32_t cdn_wait_begin(uint32_t* ticket, int32_t device) {
     Stream waiting = d.streams[Device::WAITING];
     for (Stream s : d.streams)
       if (s != waiting) backend::stream_wait(waiting, s);
-    backend::ReadPointer read(backend::read_begin(nullptr, 0, waiting));
+    backend::TransferPointer read(backend::read_begin(nullptr, 0, waiting));
     *ticket = issue({&context(), device, BlockRef(), 0, std::move(read)});
   });
 }
@@ -116,14 +116,15 @@ CDN_API int32_t cdn_read_begin(uint32_t* ticket, uint32_t x, int64_t offset, int
     required(ticket, "ticket");
     Part from = part_of(x, "x", offset, bytes);
     Stream stream = stream_to_read(from.device, from.buffer.block);
-    backend::ReadPointer read(backend::read_begin(from.data, bytes, stream));
+    backend::TransferPointer read(backend::read_begin(from.data, bytes, stream));
     *ticket = issue({&context(), from.device.index, from.buffer.block, bytes, std::move(read)});
   });
 }
 
 CDN_API int32_t cdn_read_wait(uint32_t ticket) {
   return guard("cdn_read_wait", [&] {
-    await(ticket, false, std::nullopt, [](const Ticket& t) { backend::read_wait(t.read.get()); });
+    await(ticket, false, std::nullopt,
+          [](const Ticket& t) { backend::transfer_wait(t.read.get()); });
   });
 }
 

@@ -152,6 +152,15 @@ export function init(options: InitOptions = {}): DeviceInfo {
   return chosen.info(note);
 }
 
+/** Takes the CPU for tensors that name no device, where its library is: for preparing data. */
+export function preferCpu(): void {
+  try {
+    current ??= backendFor("cpu");
+  } catch (error) {
+    if (!(error instanceof CudenoError)) throw error;
+  }
+}
+
 // The device for tensors that are made without naming one.
 function defaultBackend(): Backend {
   return current ??= automatic().chosen;

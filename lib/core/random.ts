@@ -102,14 +102,30 @@ export function setRandomPlace(place: Pick<RandomPlace, "seed" | "drawn">): void
 
 /** Runs `fn` with the random numbers that come from there; afterwards they go on as before. */
 export function withRandomFrom<T>(place: RandomPlace, fn: () => T): T {
-  const before = { seed, drawn, held };
+  const before = { seed, drawn, held, seeded };
   ({ seed, drawn } = place);
+  seeded = true;
   held = place.held && { ...place.held };
   try {
     return fn();
   } finally {
-    ({ seed, drawn, held } = before);
+    ({ seed, drawn, held, seeded } = before);
   }
+}
+
+/** A seed for a stream of its own, from one block of the process's numbers or of those given. */
+export function derivedSeed({ seed, offset }: RandomBlocks = takeRandom(1)): bigint {
+  const [high, low] = philox(seed, offset);
+  return BigInt(high) << 21n | BigInt(low >>> 11);
+}
+
+/** Numbers in [0, 1) on the host, from a block of a seed on. */
+export function hostRandom(seed: bigint, offset: bigint): () => number {
+  let words: number[] = [];
+  return () => {
+    if (words.length === 0) words = philox(seed, offset++);
+    return words.pop()! / 2 ** 32;
+  };
 }
 
 // The high and low halves of the product of two 32-bit words.

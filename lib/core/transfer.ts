@@ -12,10 +12,19 @@ type Bytes = Uint8Array<ArrayBuffer>; // as Deno wants the memory that it passes
 
 /** Overwrites the elements of a tensor. */
 export function write(to: Elements, source: ArrayBufferView): void {
+  fill("cdn_write", to, source);
+}
+
+/** The same beside what the device computes meanwhile, for what it reads later. */
+export function stage(to: Elements, source: ArrayBufferView): void {
+  fill("cdn_stage", to, source);
+}
+
+function fill(how: "cdn_write" | "cdn_stage", to: Elements, source: ArrayBufferView): void {
   const data = dataFor("copyFrom", to, source);
   const carrier = carrierOf(to);
   try {
-    call("cdn_write", carrier, data as Bytes, 0n, hostBytes(to));
+    call(how, carrier, data as Bytes, 0n, hostBytes(to));
     if (carrier !== to) convert(carrier, to);
   } finally {
     if (carrier !== to) carrier.dispose();

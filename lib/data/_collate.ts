@@ -1,37 +1,35 @@
-// From samples to a batch: stacked on the host, where a Worker can do it, then put on the device.
-import type { DeviceName } from "../core/backend.ts";
+// From samples to a batch on the host, which a Worker can do.
 import { type DataOf, type DType, dtypeInfo, dtypeOf } from "../core/dtype.ts";
 import { isTensor, refuse } from "../core/options.ts";
 import { plainArray } from "../core/host.ts";
-import { scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../core/shape.ts";
-import { tensor } from "../create.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import type { Batch, Sample } from "./batch.ts";
+import type { Sample } from "./batch.ts";
 import { itemsOf, mapLeaves } from "../_structure.ts";
 
 /** What a tensor will hold. */
-export class HostTensor {
-  /** The elements. */
+export interface HostTensor {
+  /** The elements, by which it is told from the structures that it stands in. */
   readonly data: DataOf;
   /** Their shape. */
   readonly shape: Shape;
   /** Their dtype. */
   readonly dtype: DType;
-
-  /** Of a dtype and shape. */
-  constructor(data: DataOf, shape: Shape, dtype: DType) {
-    this.data = data;
-    this.shape = shape;
-    this.dtype = dtype;
-  }
 }
 
-const isHost = (value: unknown) => value instanceof HostTensor;
+/** Whether it is one. */
+export const isHost = (x: unknown): x is HostTensor => ArrayBuffer.isView(Object(x).data);
 
 /** A batch that is still on the host: structures of {@linkcode HostTensor}. */
 export type HostBatch = { input: unknown; target: unknown; weight?: HostTensor | undefined };
+
+/** What a batch on the host is made of. */
+export function hostTensors({ input, target, weight }: HostBatch): HostTensor[] {
+  const found = weight ? [weight] : [];
+  for (const part of [input, target]) mapLeaves(part, isHost, (x) => found.push(x as HostTensor));
+  return found;
+}
 
 /** Samples as one batch on the host. */
 export function stacked(op: string, samples: readonly Sample[], classes: boolean): HostBatch {
@@ -54,12 +52,10 @@ function checkSample(op: string, sample: Sample): void {
 
 const numeric = (x: unknown) => typeof x === "number" || typeof x === "boolean";
 
-// Nested arrays of numbers, as far as the first item tells.
+// Nested arrays of numbers, as far as the first row tells.
 function isNested(value: unknown): boolean {
-  for (let item = value; Array.isArray(item); item = item[0]) {
-    if (numeric(item[0])) return true;
-  }
-  return numeric(value);
+  if (!Array.isArray(value) || value.length === 0) return numeric(value);
+  return value.every(numeric) || (value.every(Array.isArray) && isNested(value[0]));
 }
 
 const isLeaf = (value: unknown) => isTensor(value) || ArrayBuffer.isView(value) || isNested(value);
@@ -100,7 +96,11 @@ function leafOf(op: string, place: string, value: unknown, dtype: DType): Leaf {
   } else if (isNested(value)) {
     const shape: number[] = [];
     for (let item = value; Array.isArray(item); item = item[0]) shape.push(item.length);
-    return { array: (value as number[]).flat(shape.length) as number[], shape, dtype };
+    const array = (value as unknown[]).flat(shape.length - 1);
+    if (array.length !== sizeOf(shape) || !array.every(numeric)) {
+      throw new ShapeError(`${op}: ${place} has rows that are not alike; typed arrays may differ`);
+    }
+    return { array: array as number[], shape, dtype };
   }
   return refuse(op, place, value, "numbers, a typed array or a tensor, as in the first sample");
 }
@@ -123,38 +123,13 @@ function stackLeaves(op: string, place: string, values: readonly unknown[], plai
     if (plain === "int32" && dtype === plain) checkWhole(op, place, leaf.array);
     data.set(leaf.array, i * size);
   });
-  return new HostTensor(data, [leaves.length, ...shape], dtype);
+  return { data, shape: [leaves.length, ...shape], dtype };
 }
 
 function checkWhole(op: string, place: string, array: ArrayLike<number>): void {
   for (let i = 0; i < array.length; i++) {
     if (!Number.isInteger(array[i])) {
-      refuse(
-        op,
-        place,
-        array[i],
-        "a class number, since the data " +
-          "set has classes",
-      );
+      refuse(op, place, array[i], "a class number, since the data set has classes");
     }
   }
-}
-
-/**
- * A batch on the host, on the device. As in a TensorDataset inputs of uint8 become float32 in 0..1,
- * and targets of uint8 int32.
- */
-export function uploaded(batch: HostBatch, device: DeviceName | undefined): Batch {
-  const put = (x: unknown) => {
-    const { data, shape, dtype } = x as HostTensor;
-    return tensor(data, { shape, dtype, ...(device && { device }) });
-  };
-  const scaled = (x: Tensor) => x.dtype === "uint8" ? x.to("float32").mul(1 / 255) : x;
-  const counted = (x: Tensor) => x.dtype === "uint8" ? x.to("int32") : x;
-  const { input, target, weight } = batch;
-  return scope(() => ({
-    input: mapLeaves(input, isHost, (x) => scaled(put(x))) as Tensor,
-    target: mapLeaves(target, isHost, (x) => counted(put(x))) as Tensor,
-    ...(weight && { weight: put(weight) }),
-  }));
 }

@@ -6,9 +6,12 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
 import { checkedBatch } from "./_check.ts";
-import { type HostBatch, stacked, uploaded } from "./_collate.ts";
+import { type HostBatch, hostTensors, stacked } from "./_collate.ts";
 import type { Dataset, IterableDataset, SampleDataset } from "./dataset.ts";
-import { samplesIn, tensorsIn } from "../_structure.ts";
+import { collateAt, sampleAt } from "./_samples.ts";
+import { batchTensors, finished, roomAhead, sent } from "./_upload.ts";
+import type { WorkerPool } from "./_workers.ts";
+import { samplesIn } from "../_structure.ts";
 
 /** A batch, and of how many samples. */
 export interface Loaded<Input, Target> {
@@ -37,11 +40,9 @@ class Shown<I, T> {
 
   show(op: string, make: () => unknown, size?: number): Result<I, T> {
     const batch = scope(() => checkedBatch(op, make() as Batch<I, T>));
-    const { input, target, weight } = batch;
-    this.#tensors = [...tensorsIn(op, "input", input), ...tensorsIn(op, "target", target)];
-    if (weight) this.#tensors.push(weight);
+    this.#tensors = batchTensors(op, batch);
     for (const x of this.#tensors) keep(x);
-    return { done: false, value: { batch, size: size ?? samplesIn(op, "input", input) } };
+    return { done: false, value: { batch, size: size ?? samplesIn(op, "input", batch.input) } };
   }
 
   clear(): void {
@@ -91,69 +92,115 @@ export function batchFeed<I, T>(
   };
 }
 
-/** The batches of samples, of which some are prepared ahead. */
+// A batch that was sent to the device before it was asked for.
+interface Sent {
+  sent: Batch;
+  size: number;
+  bytes: number;
+}
+
+function discard(op: string, item: Prepared | Sent): void {
+  const batch = "sent" in item ? item.sent : "made" in item ? item.made : undefined;
+  for (const x of batch ? batchTensors(op, batch) : []) x.dispose();
+}
+
+/** The batches of samples, of which some are prepared, and sent to the device, ahead. */
 export function sampleFeed<I, T>(
   op: string,
   prepare: (batch: Int32Array<ArrayBuffer>) => Prepared | Promise<Prepared>,
   batches: readonly Int32Array<ArrayBuffer>[],
-  { device, ahead, close }: {
+  { device, ahead, cancel }: {
     device: DeviceName | undefined;
     ahead: number;
-    close?: (() => Promise<void>) | undefined;
+    cancel?: (() => void) | undefined;
   },
 ): Feed<I, T> {
   const shown = new Shown<I, T>();
-  const ready: (Prepared | Promise<Prepared>)[] = [];
-  let asked = 0;
-  const fill = () => {
-    while (asked < batches.length && ready.length <= ahead) {
-      const next = prepare(batches[asked++]!);
-      ready.push(next);
-      if (!(next instanceof Promise)) break; // there is no gain in doing more now
-      next.catch(() => {}); // it is thrown when its turn comes
-    }
+  const ready: Promise<Prepared | Sent>[] = [];
+  let asked = 0, closed = false, bytesAhead = 0;
+  let room: number | undefined;
+  const early = (item: Prepared): Prepared | Sent => {
+    if (closed || !("host" in item)) return item;
+    const bytes = hostTensors(item.host).reduce((sum, { data }) => sum + data.byteLength, 0);
+    room ??= roomAhead(device);
+    if (bytesAhead + bytes > room) return item;
+    bytesAhead += bytes;
+    return { sent: sent(op, item.host, device), size: item.size, bytes };
   };
-  const show = (item: Prepared) =>
-    shown.show(op, () => "made" in item ? item.made : uploaded(item.host, device), item.size);
+  const show = (item: Prepared | Sent): Result<I, T> => {
+    if ("bytes" in item) bytesAhead -= item.bytes;
+    try {
+      if (!closed) {
+        return shown.show(op, () => {
+          if ("made" in item) return item.made;
+          return finished("sent" in item ? item.sent : sent(op, item.host, device));
+        }, item.size);
+      }
+    } catch (error) {
+      discard(op, item);
+      throw error;
+    }
+    discard(op, item);
+    return end;
+  };
   return {
     next() {
       shown.clear();
-      fill();
+      while (asked < batches.length && ready.length <= ahead) {
+        const next = prepare(batches[asked++]!);
+        // what is there at once comes one by one: there is no gain in doing more now
+        if (!(next instanceof Promise) && ready.length === 0) return show(next);
+        const later = Promise.resolve(next).then(early);
+        later.catch(() => {}); // it is thrown when its turn comes
+        ready.push(later);
+      }
       const item = ready.shift();
-      if (!item) return end;
-      if (!(item instanceof Promise)) return show(item);
-      fill();
-      return item.then(show);
+      return item ? item.then(show) : end;
     },
     async close() {
+      closed = true;
+      cancel?.();
       shown.clear();
-      const rest = await Promise.allSettled(ready.splice(0));
-      for (const item of rest) {
-        if (item.status !== "fulfilled" || !("made" in item.value)) continue;
-        const { input, target, weight } = item.value.made;
-        for (const x of [...tensorsIn(op, "input", input), ...tensorsIn(op, "target", target)]) {
-          x.dispose();
-        }
-        weight?.dispose();
+      for (const item of await Promise.allSettled(ready.splice(0))) {
+        if (item.status === "fulfilled") discard(op, item.value);
       }
-      await close?.();
     },
   };
 }
 
-/** Makes batches of samples by their numbers. */
+/** Makes batches of samples by their numbers; of these, the order says the places. */
 export function preparer(
   op: string,
   dataset: SampleDataset,
   collate: ((samples: Sample[]) => Batch) | undefined,
+  seed: bigint,
 ): (batch: Int32Array<ArrayBuffer>) => Prepared | Promise<Prepared> {
+  return (batch) =>
+    scope((): Prepared | Promise<Prepared> => {
+      const first = placeOf(batch);
+      const samples = Array.from(batch, (i, k) => sampleAt(dataset, i, first + k, seed));
+      const from = collate && ((all: Sample[]) => collateAt(all, first, seed, collate));
+      return samples.some((sample) => sample instanceof Promise)
+        ? Promise.all(samples).then((all) => collated(op, all, from, dataset))
+        : collated(op, samples as Sample[], from, dataset);
+    });
+}
+
+/** The same in Workers. */
+export function workersPreparer(
+  pool: WorkerPool,
+  numbers: Int32Array | undefined,
+  seed: bigint,
+  cancelled: Int32Array,
+): (batch: Int32Array<ArrayBuffer>) => Promise<Prepared> {
   return (batch) => {
-    const samples = Array.from(batch, (i) => dataset.get(i));
-    return samples.some((sample) => sample instanceof Promise)
-      ? Promise.all(samples).then((all) => collated(op, all, collate, dataset))
-      : collated(op, samples as Sample[], collate, dataset);
+    const own = numbers ? batch.map((i) => numbers[i]!) : batch.slice();
+    return pool.make({ numbers: own, at: placeOf(batch), seed, cancelled });
   };
 }
+
+// Where a batch is in the order that it is a part of.
+const placeOf = ({ byteOffset, BYTES_PER_ELEMENT }: Int32Array) => byteOffset / BYTES_PER_ELEMENT;
 
 function collated(
   op: string,
@@ -164,12 +211,7 @@ function collated(
   const size = samples.length;
   if (!collate) return { host: stacked(op, samples, classes !== undefined), size };
   const made = scope(() => checkedBatch(op, collate(samples), "collate"));
-  for (
-    const x of [...tensorsIn(op, "input", made.input), ...tensorsIn(op, "target", made.target)]
-  ) {
-    keep(x);
-  }
-  if (made.weight) keep(made.weight);
+  for (const x of batchTensors(op, made)) keep(x);
   return { made, size };
 }
 
@@ -188,7 +230,7 @@ export function streamFeed<I, T>(
   const iterator = Symbol.asyncIterator in dataset
     ? dataset[Symbol.asyncIterator]()
     : dataset[Symbol.iterator]();
-  let over = false;
+  let over = false, closed = false;
   const take = async (count: number) => {
     const items: (Sample | Batch<I, T>)[] = [];
     while (items.length < count && !over) {
@@ -198,23 +240,29 @@ export function streamFeed<I, T>(
     }
     return items;
   };
+  const pass = (items: (Sample | Batch<I, T>)[]) => {
+    if (batchSize !== null) return;
+    for (const item of items) discard(op, { made: item as Batch, size: 0 });
+  };
   let left = skip;
   return {
     async next() {
       shown.clear();
-      for (; left > 0; left--) await take(batchSize ?? 1);
+      for (; left > 0; left--) pass(await take(batchSize ?? 1));
       const items = await take(batchSize ?? 1);
-      if (items.length === 0 || (dropLast && items.length < (batchSize ?? 1))) return end;
+      if (closed) pass(items);
+      if (closed || items.length === 0 || (dropLast && items.length < (batchSize ?? 1))) return end;
       if (batchSize === null) return shown.show(op, () => items[0]);
       const made = collated(op, items as Sample[], collate, dataset);
       return shown.show(
         op,
-        () => "made" in made ? made.made : uploaded(made.host, dataset.device),
+        () => "made" in made ? made.made : finished(sent(op, made.host, dataset.device)),
         made.size,
       );
     },
     async close() {
       shown.clear();
+      closed = true;
       if (!over) await iterator.return?.();
       over = true;
     },

@@ -16,9 +16,9 @@ export interface Batch<Input = Tensor, Target = Tensor> {
 }
 
 /**
- * One sample: numbers, nested arrays of numbers, typed arrays and tensors, in the structure that the
- * batch will have. Typed arrays and tensors keep their dtype. Plain numbers become float32; those of
- * the target of a data set that has `classes` are class numbers, and become int32.
+ * One sample: numbers, nested arrays of numbers, typed arrays and tensors, in the structure that
+ * the batch will have. Typed arrays and tensors keep their dtype. Plain numbers become float32;
+ * those of the target of a data set that has `classes` are class numbers, and become int32.
  */
 export interface Sample<Input = unknown, Target = unknown> {
   /** For forward(). */

@@ -49,9 +49,9 @@ export function concat<Input, Target>(
 
 function samplesOf(datasets: readonly SampleDataset[]): SampleDataset {
   const length = datasets.reduce((sum, dataset) => sum + dataset.length, 0);
-  const get: SampleDataset["get"] = (i) => {
+  const get: SampleDataset["get"] = (i, random) => {
     for (const dataset of datasets) {
-      if (i < dataset.length) return dataset.get(i);
+      if (i < dataset.length) return dataset.get(i, random);
       i -= dataset.length;
     }
     return refuse("concat", "the number of a sample", i, `below ${length}`);

@@ -1,10 +1,16 @@
 import { checkFunction, checkInteger, checkOptions, refuse } from "../core/options.ts";
-import { blocksOf, permutation } from "../core/random.ts";
+import { blocksOf, derivedSeed, permutation } from "../core/random.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
 import { checkData, isDataset, isSamples } from "./_check.ts";
-import type { AnyDataset, Dataset, IterableDataset, SampleDataset } from "./dataset.ts";
+import type {
+  AnyDataset,
+  Dataset,
+  IterableDataset,
+  SampleDataset,
+  WorkerModule,
+} from "./dataset.ts";
 import {
   atOnce,
   batchFeed,
@@ -13,7 +19,10 @@ import {
   preparer,
   sampleFeed,
   streamFeed,
+  workersPreparer,
 } from "./_feed.ts";
+import type { Subset } from "./subset.ts";
+import { WorkerPool } from "./_workers.ts";
 
 /** Options of {@linkcode DataLoader}. */
 export interface DataLoaderOptions {
@@ -37,11 +46,36 @@ export interface DataLoaderOptions {
    * samples is stacked. For data sets that give samples.
    */
   collate?: ((samples: Sample[]) => Batch) | undefined;
-  /** How many batches to prepare ahead where samples come in time; default 2. */
+  /**
+   * How many batches to prepare ahead where samples come in time: by a get() that gives a Promise,
+   * or from Workers. They wait on the device, as far as a quarter of its free memory goes. Default
+   * 2, or 2 for each Worker.
+   */
   prefetch?: number | undefined;
+  /** Has Workers make the batches of a data set with get(). Default: the main thread does. */
+  workers?: WorkersOptions | undefined;
 }
 
-const keys = ["batchSize", "shuffle", "dropLast", "seed", "sampler", "collate", "prefetch"];
+/**
+ * What Workers are to do. Functions do not travel, so that each imports a module that has the data
+ * set; it may be the one from which the main thread has it. `collate` must be an export of the
+ * module, then.
+ */
+export interface WorkersOptions extends Partial<WorkerModule> {
+  /** How many; default one less than there are processors, at most 8. */
+  count?: number | undefined;
+}
+
+const keys = [
+  "batchSize",
+  "shuffle",
+  "dropLast",
+  "seed",
+  "sampler",
+  "collate",
+  "prefetch",
+  "workers",
+];
 
 /**
  * Batches of a data set, in order or shuffled anew at each iteration. A batch is freed when the
@@ -55,7 +89,11 @@ const keys = ["batchSize", "shuffle", "dropLast", "seed", "sampler", "collate", 
  * for (const { input } of new data.DataLoader(set, { batchSize: 4 })) {
  *   console.log(input.shape); // [4, 3], [4, 3], [2, 3]
  * }
- * const lines = { length: 4, classes: 2, get: (i: number) => ({ input: [i, i * i], target: i % 2 }) };
+ * const lines = {
+ *   length: 4,
+ *   classes: 2,
+ *   get: (i: number) => ({ input: [i, i * i], target: i % 2 }),
+ * };
  * for await (const { input, target } of new data.DataLoader(lines, { batchSize: 4 })) {
  *   console.log(input.shape, target.dtype); // [4, 2] int32
  * }
@@ -68,12 +106,15 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   readonly dataset: AnyDataset<Input, Target>;
   /** How often it was iterated: with a seed, which order comes next. */
   epoch = 0;
+  /** Seconds that loops over it have waited for batches so far, sending them to the device too. */
+  waited = 0;
   readonly #options: DataLoaderOptions;
+  #pool: WorkerPool | undefined;
 
   constructor(dataset: AnyDataset<Input, Target>, options: DataLoaderOptions = {}) {
     const op = "DataLoader";
     checkOptions(op, options, keys);
-    const { batchSize = 1, shuffle, seed, sampler, collate, prefetch = 2 } = options;
+    const { batchSize = 1, shuffle, seed, sampler, collate, prefetch = 2, workers } = options;
     checkData(op, dataset);
     const samples = isSamples(dataset), mapped = samples || isDataset(dataset);
     if (batchSize !== null) checkInteger(op, "batchSize", batchSize, 1);
@@ -84,6 +125,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
     if (collate && (!samples && mapped || batchSize === null)) {
       throw new ArgumentError(`${op}: collate is for data sets that give samples, by get() say`);
     }
+    if (workers !== undefined) checkWorkers(op, workers, dataset, collate);
     if (!mapped && (shuffle || sampler !== undefined)) {
       throw new ArgumentError(
         `${op}: iterable data comes in its own order; shuffle and sampler are for data sets with ` +
@@ -153,23 +195,70 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
    * @ignore
    */
   feed(skip = 0): Feed<Input, Target> {
+    const feed = this.#feed(skip);
+    return { next: () => this.#next(feed), close: () => feed.close() };
+  }
+
+  #feed(skip: number): Feed<Input, Target> {
     const op = "DataLoader";
-    const { dropLast = false, collate, prefetch = 2 } = this.#options;
+    const { dropLast = false, collate } = this.#options;
     const { dataset, batchSize } = this;
-    if (isSamples(dataset)) {
-      const prepare = preparer(op, dataset as SampleDataset, collate);
-      const { device } = dataset;
-      return sampleFeed(op, prepare, this.#batches(dataset.length, skip), {
-        device,
-        ahead: prefetch,
-      });
-    }
+    if (isSamples(dataset)) return this.#samples(dataset as SampleDataset, skip);
     if (isDataset(dataset)) {
       const set = dataset as Dataset<Input, Target>;
       return batchFeed(op, set, this.#batches(set.length, skip));
     }
     const stream = dataset as IterableDataset<Input, Target>;
     return streamFeed(op, stream, { batchSize, dropLast, collate, skip });
+  }
+
+  #samples(dataset: SampleDataset, skip: number): Feed<Input, Target> {
+    const op = "DataLoader", { seed: own, collate, workers, prefetch } = this.#options;
+    const blocks = blocksOf(op, own);
+    // of the seed's blocks those that no order comes to
+    const seed = derivedSeed(blocks && { ...blocks, offset: (1n << 62n) + BigInt(this.epoch) });
+    const batches = this.#batches(dataset.length, skip), { device } = dataset;
+    if (!workers) {
+      const prepare = preparer(op, dataset, collate, seed);
+      return sampleFeed(op, prepare, batches, { device, ahead: prefetch ?? 2 });
+    }
+    const { dataset: whole, numbers } = originOf(dataset);
+    const { module, args = whole.worker?.args, count = processors() } = workers;
+    const { length, classes, worker } = whole;
+    this.#pool ??= new WorkerPool({
+      op,
+      module: `${module ?? worker!.module}`,
+      args,
+      length,
+      classes: classes !== undefined,
+    }, count);
+    const cancelled = new Int32Array(new SharedArrayBuffer(4));
+    return sampleFeed(op, workersPreparer(this.#pool, numbers, seed, cancelled), batches, {
+      device,
+      ahead: prefetch ?? 2 * count,
+      cancel: () => Atomics.store(cancelled, 0, 1),
+    });
+  }
+
+  // The next batch, while the clock runs.
+  #next(feed: Feed<Input, Target>): ReturnType<Feed<Input, Target>["next"]> {
+    const start = performance.now();
+    const over = <R>(result: R) => {
+      this.waited += (performance.now() - start) / 1000;
+      return result;
+    };
+    const result = feed.next();
+    return result instanceof Promise ? result.then(over) : over(result);
+  }
+
+  /** Ends its Workers. Another iteration starts new ones; those that are idle end by themselves. */
+  dispose(): void {
+    this.#pool?.dispose();
+  }
+
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 
   /** The batches. */
@@ -199,4 +288,38 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
       await feed.close();
     }
   }
+}
+
+const processors = () => Math.min(8, Math.max(1, navigator.hardwareConcurrency - 1));
+
+// Where samples come from in the end, and which they are there.
+function originOf(dataset: SampleDataset): { dataset: SampleDataset; numbers?: Int32Array } {
+  return (dataset as Subset).origin ?? { dataset };
+}
+
+function checkWorkers(
+  op: string,
+  workers: WorkersOptions,
+  dataset: unknown,
+  collate: unknown,
+): void {
+  checkOptions(`${op}: workers`, workers, ["module", "args", "count"]);
+  const { module, count } = workers;
+  if (count !== undefined) checkInteger(op, "workers.count", count, 1);
+  if (!isSamples(dataset)) {
+    throw new ArgumentError(`${op}: workers are for data sets that give samples, by get()`);
+  }
+  if (collate !== undefined) {
+    throw new ArgumentError(
+      `${op}: functions do not travel to workers; export collate from their module`,
+    );
+  }
+  if (module === undefined && originOf(dataset).dataset.worker) return;
+  if (module instanceof URL || (typeof module === "string" && URL.canParse(module))) return;
+  refuse(
+    op,
+    "workers.module",
+    module,
+    'the URL of a module with the data set, such as new URL("./photos.ts", import.meta.url)',
+  );
 }

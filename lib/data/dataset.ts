@@ -20,8 +20,8 @@ export interface Dataset<Input = Tensor, Target = Tensor> {
 }
 
 /**
- * Samples that can be had one by one, on the host: pictures to decode, say. A {@linkcode DataLoader}
- * makes batches of them, and may leave the work to Workers.
+ * Samples that can be had one by one, on the host: pictures to decode, say. A
+ * {@linkcode DataLoader} makes batches of them, and may leave the work to Workers.
  */
 export interface SampleDataset {
   /** How many samples there are. */
@@ -30,8 +30,22 @@ export interface SampleDataset {
   readonly device?: DeviceName | undefined;
   /** The classes, or how many: says that plain numbers in targets are class numbers. */
   readonly classes?: readonly string[] | number | undefined;
-  /** One sample, now or in time. */
-  get(i: number): Sample | Promise<Sample>;
+  /** What a Worker makes the same data set of, where there is such a module. */
+  readonly worker?: WorkerModule | undefined;
+  /**
+   * One sample, now or in time. A loader gives it random numbers in [0, 1), which depend on the
+   * seed and the sample's place in the epoch alone; so do those of rand() and the like up to the
+   * first await. `get(i, random = Math.random)` is for calls without a loader too.
+   */
+  get(i: number, random?: () => number): Sample | Promise<Sample>;
+}
+
+/** A module whose default export, or export `dataset`, is a data set with get(). */
+export interface WorkerModule {
+  /** A URL, such as `new URL("./photos.ts", import.meta.url)`. */
+  readonly module: string | URL;
+  /** Where it is a function that gives the data set: what to call it with; is copied. */
+  readonly args?: unknown;
 }
 
 /**

@@ -8,8 +8,8 @@ import { mapped } from "./_mapped.ts";
  * A data set whose batches go through a function, each time anew: from inputs and targets of a
  * whole batch to others. It runs on the device as operations do, and what it makes on the way is
  * freed. For images alone there are {@linkcode TransformedDataset} and transforms. Of a data set
- * with get(), each sample goes through the function, on the host. The data set stays the caller's to
- * dispose of.
+ * with get(), each sample goes through the function, on the host. The data set stays the caller's
+ * to dispose of.
  *
  * @throws {ArgumentError} for what is no data set or function; and as a batch is made, when the
  * function returns anything but `{ input, target }` of tensors.
@@ -32,11 +32,11 @@ export function map<I, T, J, U>(
 ): Dataset<J, U>;
 export function map(
   dataset: SampleDataset,
-  fn: (sample: Sample) => Sample | Promise<Sample>,
+  fn: (sample: Sample, random?: () => number) => Sample | Promise<Sample>,
 ): SampleDataset;
 export function map<I, T, J, U>(
   dataset: Dataset<I, T> | SampleDataset,
-  fn: (item: never) => unknown,
+  fn: (item: never, random: never) => unknown,
 ): Dataset<J, U> | SampleDataset {
   checkDataset("map", dataset);
   checkFunction("map", "fn", fn);
@@ -44,15 +44,16 @@ export function map<I, T, J, U>(
     const change = fn as (batch: Batch<I, T>) => Batch<J, U>;
     return mapped("map", dataset, (batch) => checkedBatch("map", change(batch), "fn"));
   }
-  const change = fn as (sample: Sample) => Sample | Promise<Sample>;
+  const change = fn as (sample: Sample, random?: () => number) => Sample | Promise<Sample>;
   return {
     ...alike(dataset),
     get length() {
       return dataset.length;
     },
-    get(i) {
-      const sample = dataset.get(i);
-      return sample instanceof Promise ? sample.then(change) : change(sample);
+    get(i, random) {
+      const sample = dataset.get(i, random);
+      if (!(sample instanceof Promise)) return change(sample, random);
+      return sample.then((found) => change(found, random));
     },
   };
 }

@@ -32,6 +32,12 @@ export class Subset<Input = Tensor, Target = Tensor> implements Dataset<Input, T
   readonly classes?: SampleDataset["classes"];
   /** One sample, where the data set gives samples. */
   readonly get?: SampleDataset["get"];
+  /**
+   * The data set with get() that is no Subset, and the samples' numbers in it.
+   *
+   * @ignore
+   */
+  readonly origin?: { readonly dataset: SampleDataset; readonly numbers: Int32Array };
 
   /** `indices`: n numbers, or a tensor of them, which is read here. */
   constructor(
@@ -52,7 +58,11 @@ export class Subset<Input = Tensor, Target = Tensor> implements Dataset<Input, T
     const { device } = dataset;
     this.indices = keep(tensor(list, { ...(device && { device }) }));
     if (!isSamples(dataset)) return;
-    this.get = (i) => dataset.get(list[i]!);
+    this.get = (i, random) => dataset.get(list[i]!, random);
+    const { origin } = dataset as Subset;
+    this.origin = origin
+      ? { ...origin, numbers: list.map((i) => origin.numbers[i]!) }
+      : { dataset, numbers: list };
     if (dataset.classes !== undefined) this.classes = dataset.classes;
   }
 

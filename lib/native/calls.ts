@@ -8,6 +8,7 @@ export const calls = {
   cdn_freeze(x: T): void { const { backend } = x!; backend.check(backend.functions.cdn_freeze(handleOf(x))); },
   cdn_free(x: T): void { const { backend } = x!; backend.check(backend.functions.cdn_free(handleOf(x))); },
   cdn_write(y: T, host: Host, offset: Size, bytes: Size): void { const { backend } = y!; backend.check(backend.functions.cdn_write(handleOf(y), host, BigInt(offset), BigInt(bytes))); },
+  cdn_stage(y: T, host: Host, offset: Size, bytes: Size): void { const { backend } = y!; backend.check(backend.functions.cdn_stage(handleOf(y), host, BigInt(offset), BigInt(bytes))); },
   cdn_read(host: Host, x: T, offset: Size, bytes: Size): void { const { backend } = x!; backend.check(backend.functions.cdn_read(host, handleOf(x), BigInt(offset), BigInt(bytes))); },
   cdn_copy(y: T, x: T, y_offset: Size, x_offset: Size, bytes: Size): void { const { backend } = (y ?? x)!; backend.check(backend.functions.cdn_copy(handleOf(y), handleOf(x), BigInt(y_offset), BigInt(x_offset), BigInt(bytes))); },
   cdn_read_begin(ticket: Host, x: T, offset: Size, bytes: Size): void { const { backend } = x!; backend.check(backend.functions.cdn_read_begin(ticket, handleOf(x), BigInt(offset), BigInt(bytes))); },

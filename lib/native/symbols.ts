@@ -26,6 +26,7 @@ export const symbols = {
   cdn_freeze: { parameters: ["u32"], result: "i32" },
   cdn_free: { parameters: ["u32"], result: "i32" },
   cdn_write: { parameters: ["u32", "buffer", "i64", "i64"], result: "i32" },
+  cdn_stage: { parameters: ["u32", "buffer", "i64", "i64"], result: "i32" },
   cdn_read: { parameters: ["buffer", "u32", "i64", "i64"], result: "i32" },
   cdn_copy: { parameters: ["u32", "u32", "i64", "i64", "i64"], result: "i32" },
   cdn_wait_begin: { parameters: ["buffer", "i32"], result: "i32" },
@@ -211,4 +212,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 7;
+export const abiVersion = 8;

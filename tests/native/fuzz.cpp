@@ -169,7 +169,10 @@ void Fuzzer::manage() {
     case 7:
       range(x, &offset, &bytes);
       fill_host();
-      check("write", api.write(x, host_for(bytes), offset, bytes));
+      if (chance(50))
+        check("write", api.write(x, host_for(bytes), offset, bytes));
+      else
+        check("stage", api.stage(x, host_for(bytes), offset, bytes));
       break;
     case 8:
       range(x, &offset, &bytes);

@@ -167,6 +167,7 @@
   X(freeze) \
   X(free) \
   X(write) \
+  X(stage) \
   X(read) \
   X(copy) \
   X(wait_begin) \

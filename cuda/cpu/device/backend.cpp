@@ -85,6 +85,7 @@ void device_sync(int32_t) noexcept {}
 
 Stream stream_create() { return nullptr; }
 void stream_sync(Stream) {}
+bool stream_capturing(Stream) { return false; }
 void stream_wait(Stream, Stream) {}
 
 // Work is done when its call returns, so that the clock's time at the call is the device's.
@@ -113,20 +114,27 @@ void copy(void* dst, const void* src, int64_t bytes, Stream) {
 }
 void check_launch(Stream, bool) {}
 
-struct Read {
+struct Transfer {
   std::string bytes;
 };
-Read* read_begin(const void* src, int64_t bytes, Stream) {
-  auto r = std::make_unique<Read>();
+Transfer* read_begin(const void* src, int64_t bytes, Stream) {
+  auto r = std::make_unique<Transfer>();
   if (bytes) r->bytes.assign(static_cast<const char*>(src), static_cast<size_t>(bytes));
   return r.release();
 }
-void read_wait(Read*) {}
-void read_end(void* host, Read* r, int64_t bytes) {
+Transfer* write_begin(void* dst, const void* host, int64_t bytes, Stream s) {
+  auto t = std::make_unique<Transfer>();
+  copy_in(dst, host, bytes, s);
+  return t.release();
+}
+bool transfer_done(Transfer*) { return true; }
+void transfer_wait(Transfer*) {}
+void transfer_order(Stream, Transfer*) {}
+void read_end(void* host, Transfer* r, int64_t bytes) {
   if (bytes) memcpy(host, r->bytes.data(), static_cast<size_t>(bytes));
   delete r;
 }
-void read_free(Read* r) noexcept { delete r; }
+void transfer_free(Transfer* r) noexcept { delete r; }
 
 }  // namespace backend
 }  // namespace cdn

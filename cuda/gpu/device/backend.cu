@@ -16,7 +16,7 @@ namespace {
 
 constexpr int MAX_DEVICES = 64;
 
-// Pinned host memory for reads, kept by size: making it costs far more than the copy it serves.
+// Pinned host memory for transfers, kept by size: making it costs far more than the copy it serves.
 class PinnedCache {
  public:
   void* take(int64_t bytes) {
@@ -25,7 +25,7 @@ class PinnedCache {
     if (p) return p;
     if (cudaHostAlloc(&p, static_cast<size_t>(size), cudaHostAllocDefault) != cudaSuccess) {
       cudaGetLastError();
-      CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a read of %lld bytes",
+      CDN_FAIL(CDN_OUT_OF_MEMORY, "no pinned host memory for a copy of %lld bytes",
                (long long)bytes);
     }
     return p;
@@ -55,7 +55,7 @@ class PinnedCache {
     held_ += size;
     return true;
   }
-  static constexpr int64_t KEEP = 64 << 20;
+  static constexpr int64_t KEEP = 256 << 20;
   static int64_t size_class(int64_t bytes) {
     int64_t size = 4096;
     while (size < bytes) size *= 2;
@@ -175,6 +175,11 @@ Stream stream_create() {
   return s;
 }
 void stream_sync(Stream s) { CUDA_CHECK(cudaStreamSynchronize(s)); }
+bool stream_capturing(Stream s) {
+  cudaStreamCaptureStatus status;
+  CUDA_CHECK(cudaStreamIsCapturing(s, &status));
+  return status != cudaStreamCaptureStatusNone;
+}
 
 struct Event {
   explicit Event(unsigned flags) { CUDA_CHECK(cudaEventCreateWithFlags(&event, flags)); }
@@ -222,12 +227,12 @@ void check_launch(Stream s, bool wait) {
     CDN_FAIL(CDN_CUDA_FAILURE, "the kernel failed: %s", cudaGetErrorString(status));
 }
 
-struct Read {
-  explicit Read(int64_t bytes)
+struct Transfer {
+  explicit Transfer(int64_t bytes)
       : bytes(bytes),
         done(cudaEventDisableTiming | cudaEventBlockingSync),
         host(bytes ? pinned().take(bytes) : nullptr) {}
-  ~Read() {
+  ~Transfer() {
     if (host) pinned().give(host, bytes);
   }
   int64_t bytes;
@@ -235,23 +240,46 @@ struct Read {
   void* host;
 };
 
-Read* read_begin(const void* src, int64_t bytes, Stream s) {
-  auto r = std::make_unique<Read>(bytes);
-  cudaError_t status = cudaSuccess;
-  if (bytes)
-    status = cudaMemcpyAsync(r->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, s);
-  if (status == cudaSuccess) status = cudaEventRecord(r->done.event, s);
+// Marks the end of a copy that was queued, if it was.
+static Transfer* queued(std::unique_ptr<Transfer> t, cudaError_t status, Stream s) {
+  if (status == cudaSuccess) status = cudaEventRecord(t->done.event, s);
   if (status != cudaSuccess) cudaStreamSynchronize(s);  // before its memory serves another
   CUDA_CHECK(status);
-  return r.release();
+  return t.release();
 }
-void read_wait(Read* r) { CUDA_CHECK(cudaEventSynchronize(r->done.event)); }
-void read_end(void* host, Read* r, int64_t bytes) {
-  const std::unique_ptr<Read> ended(r);
-  read_wait(r);
+
+Transfer* read_begin(const void* src, int64_t bytes, Stream s) {
+  auto t = std::make_unique<Transfer>(bytes);
+  cudaError_t status = cudaSuccess;
+  if (bytes)
+    status = cudaMemcpyAsync(t->host, src, static_cast<size_t>(bytes), cudaMemcpyDeviceToHost, s);
+  return queued(std::move(t), status, s);
+}
+Transfer* write_begin(void* dst, const void* host, int64_t bytes, Stream s) {
+  auto t = std::make_unique<Transfer>(bytes);
+  memcpy(t->host, host, static_cast<size_t>(bytes));
+  const cudaError_t status =
+      cudaMemcpyAsync(dst, t->host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, s);
+  return queued(std::move(t), status, s);
+}
+
+bool transfer_done(Transfer* t) {
+  const cudaError_t status = cudaEventQuery(t->done.event);
+  if (status == cudaErrorNotReady) {
+    cudaGetLastError();  // which the next launch would take for its own
+    return false;
+  }
+  CUDA_CHECK(status);
+  return true;
+}
+void transfer_wait(Transfer* t) { CUDA_CHECK(cudaEventSynchronize(t->done.event)); }
+void transfer_order(Stream waiter, Transfer* t) { event_wait(waiter, t->done); }
+void read_end(void* host, Transfer* r, int64_t bytes) {
+  const std::unique_ptr<Transfer> ended(r);
+  transfer_wait(r);
   if (bytes) memcpy(host, r->host, static_cast<size_t>(bytes));
 }
-void read_free(Read* r) noexcept {
+void transfer_free(Transfer* r) noexcept {
   cudaEventSynchronize(r->done.event);
   delete r;
 }
