@@ -4,7 +4,8 @@
 //
 // No other permission is needed: the data is imported, not read. It is all of MNIST where `make
 // data` has fetched it, else a subset that comes with the repository.
-import { type Callback, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
+import { dirname } from "@std/path";
+import { type Callback, callbacks, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
 import { fail, MemoryWatch, program } from "./program.ts";
 
@@ -14,18 +15,24 @@ const help = `Trains a 784-HIDDEN-10 network on MNIST.
   --batch N     samples a step (128)
   --lr X        highest learning rate of AdamW, in one cycle over all steps (0.01)
   --hidden N    units in the hidden layer (256)
-  --out FILE    save the weights as .safetensors (needs --allow-write)`;
+  --patience N  epochs that may pass without a better loss on the validation data (3)
+  --out FILE    save the best weights as .safetensors (needs --allow-write)`;
 
 const defaults = {
-  ...{ epochs: 5, batch: 128, lr: 0.01, hidden: 256 },
+  ...{ epochs: 5, batch: 128, lr: 0.01, hidden: 256, patience: 3 },
   out: undefined as string | undefined,
 };
 
-await program(help, defaults, async ({ epochs, batch, lr, hidden, out }) => {
-  if (out && Deno.permissions.querySync({ name: "write", path: out }).state !== "granted") {
-    fail(`--out ${out} needs the permission to write it: run with --allow-write=${out}`);
+await program(help, defaults, async ({ epochs, batch, lr, hidden, patience, out }) => {
+  const folder = dirname(out ?? "");
+  if (out && Deno.permissions.querySync({ name: "write", path: folder }).state !== "granted") {
+    fail(`--out ${out} needs the permission to write it: run with --allow-write=${folder}`);
   }
-  const { train, test } = await loadMnist();
+  if (out && !out.endsWith(".safetensors")) fail(`--out is ${out}; it must end in .safetensors`);
+  const { train: known, test } = await loadMnist();
+  // Which weights are best is seen on data that is kept for this: had the test's a say in it, its
+  // accuracy would be too good.
+  const [train, validation] = data.stratifiedSplit(known, [0.9, 0.1]);
   const model = new nn.Sequential(
     new nn.Flatten(),
     new nn.Linear(784, hidden),
@@ -36,7 +43,7 @@ await program(help, defaults, async ({ epochs, batch, lr, hidden, out }) => {
 
   const optimizer = new optim.AdamW(model.parameters(), { lr });
   // Small steps at first, then large ones to get far, then smaller and smaller ones to settle.
-  const steps = epochs * new data.DataLoader(train, { batchSize: batch }).length;
+  const steps = epochs * new data.DataLoader(train!, { batchSize: batch }).length;
   const schedule = new optim.schedule.OneCycleLR(optimizer, {
     maxLr: lr,
     totalSteps: Math.max(1, Math.ceil(steps)),
@@ -48,17 +55,18 @@ await program(help, defaults, async ({ epochs, batch, lr, hidden, out }) => {
   });
   const memory = new MemoryWatch("epoch");
   const watch: Callback = { onEpochEnd: () => memory.step() };
-  const history = await trainer.fit(train, {
-    epochs,
-    batchSize: batch,
-    validation: test,
-    callbacks: [new ProgressBar({ unit: "images" }), watch],
+  const early = new callbacks.EarlyStopping({ patience, restoreBestWeights: true });
+  const best = { saveBest: true, weightsOnly: true };
+  const save = out ? [new callbacks.ModelCheckpoint({ path: out, ...best })] : [];
+  const history = await trainer.fit(train!, {
+    ...{ epochs, batchSize: batch, validation },
+    callbacks: [new ProgressBar({ unit: "images" }), ...save, early, watch],
   });
   console.log(`${memory}`);
-  const accuracy = history.at(-1)?.valAccuracy ?? (await trainer.evaluate(test)).accuracy;
-  if (out) {
-    await io.saveSafetensors(out, model.stateDict());
-    console.log(`weights: ${out}`);
-  }
+  if (history.stopped) console.log(history.stopped);
+  if (epochs > 0) console.log(`best epoch: ${early.bestEpoch}`);
+  else if (out) await io.saveSafetensors(out, model.stateDict());
+  if (out) console.log(`weights: ${out}`);
+  const { accuracy } = await trainer.evaluate(test);
   return `test accuracy ${accuracy!.toFixed(4)}`;
 });

@@ -50,8 +50,13 @@ const test = (name: string, fn: () => Promise<void>) =>
   });
 
 test("not of what is right", async () => {
-  const model = later(new nn.Sequential(new nn.Linear(3, 8), new nn.ReLU(), new nn.Linear(8, 2)));
-  assertEquals(await warnings(model, set(), new nn.CrossEntropyLoss()), []);
+  const right = (x: Tensor, y: Tensor) => nllLoss(x.logSoftmax(1), y);
+  for (const labelSmoothing of [0, 0.1]) {
+    const model = later(new nn.Sequential(new nn.Linear(3, 8), new nn.ReLU(), new nn.Linear(8, 2)));
+    const loss = new nn.CrossEntropyLoss({ labelSmoothing });
+    assertEquals(await warnings(model, set(), loss), []);
+    assertEquals(await warnings(later(new nn.Linear(3, 2)), set(), right), []);
+  }
 });
 
 test("of inputs that are not scaled", async () => {
