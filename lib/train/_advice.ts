@@ -59,7 +59,7 @@ function lookAtInputs({ input }: Batch<unknown, unknown>, warn: Warn): void {
       warn(
         "inputs",
         `input${place} reaches ${reach.toPrecision(3)}; networks learn best from numbers around ` +
-          "-1 to 1: scale them, by { scale: 1 / 255 } of a TensorDataset, say, or a data.Normalizer",
+          "-1 to 1: scale them, by { scale: 1 / 255 } of a TensorDataset or a data.Normalizer",
       );
     }
     return x;

@@ -12,8 +12,9 @@ import { zeroGradients } from "../optim/_lists.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * Tries steps on ever twice as many samples as 32, or half as many, and takes the largest number for
- * which there was memory, for an optimizer's state too. The model, its buffers and random numbers stay as they were.
+ * Tries steps on ever twice as many samples as 32, or half as many, and takes the largest number
+ * for which there was memory, for an optimizer's state too. The model, its buffers and random
+ * numbers stay as they were.
  */
 export async function largestBatch<Input, Target>(
   model: AnyModule,

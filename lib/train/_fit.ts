@@ -110,30 +110,31 @@ export class Fit<Input, Target> {
     return this.#steps;
   }
 
-  /** Trains. */
+  /** Trains. Throws the first error, when all callbacks have heard of the end. */
   async run(): Promise<void> {
     const { callbacks, epochs, history } = this.#plan;
-    try {
+    const errors: unknown[] = [];
+    const attempt = async (part: () => void | Promise<void>) => {
+      try {
+        await part();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    await attempt(async () => {
       await this.#tell((callback) => callback.onFitBegin?.(this.#state));
       while (this.#epochs < epochs && this.stopped === undefined) await this.#epoch();
-    } finally {
-      await this.#log.read(history.stepLosses);
-      this.#log.dispose();
-      this.#guard?.dispose();
-      this.#last?.dispose();
-      this.#last = undefined;
-      history.stopped = this.stopped;
-      const failed: unknown[] = [];
-      for (const callback of callbacks) {
-        try {
-          await callback.onEnd?.(history, this.#state);
-        } catch (error) {
-          failed.push(error);
-        }
-      }
-      // deno-lint-ignore no-unsafe-finally -- the first error is what the caller hears of
-      if (failed.length > 0) throw failed[0];
+    });
+    await attempt(() => this.#log.read(history.stepLosses));
+    this.#log.dispose();
+    this.#guard?.dispose();
+    this.#last?.dispose();
+    this.#last = undefined;
+    history.stopped = this.stopped;
+    for (const callback of callbacks) {
+      await attempt(() => callback.onEnd?.(history, this.#state));
     }
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Frees what is held for going on. */
@@ -269,12 +270,10 @@ export class Fit<Input, Target> {
     await this.#log.read(stepLosses);
     const trace = this.#trace.splice(0);
     if (!this.#guard) return true;
-    const losses = stepLosses.slice(before);
-    const wrong = losses.findIndex((loss) => !Number.isFinite(loss));
-    const bad = await this.#guard.read() ?? (wrong < 0 ? undefined : wrong);
+    const bad = await this.#guard.read();
     this.#guard.restart();
     if (bad === undefined) return true;
-    const first = this.#steps - losses.length + bad; // steps before it
+    const first = this.#steps - (stepLosses.length - before) + bad; // steps before it
     stepLosses.length = before + bad + 1;
     const cause = await this.#cause(trace.filter(({ step }) => step === first));
     const loss = stepLosses.at(-1);

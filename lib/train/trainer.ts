@@ -106,7 +106,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     return this.#options.schedule;
   }
 
-  /** Steps that fit() has done, over all epochs, in the last fit() and those that it went on from. */
+  /** Steps that fit() has done, in the last one and those that it went on from. */
   get step(): number {
     return this.#fit?.steps ?? this.#cursor?.steps ?? 0;
   }
@@ -151,7 +151,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       refuse(op, "signal", signal, "an AbortSignal, such as AbortSignal.timeout(60_000)");
     }
     const callbacks: readonly Callback[] = options.callbacks ?? [new ProgressBar()];
-    checkList(op, "callbacks", callbacks, (x) => Object(x) === x, "an array of callbacks");
+    checkList(op, "callbacks", callbacks, isObject, "callbacks, objects such as new ProgressBar()");
     const restore = this.#modes();
     using made = new DisposableStack();
     const { train, validation } = this.#data(data, options, made);
@@ -418,4 +418,5 @@ function lossOf<Output, Target>(
   return refuse("Trainer", "loss", loss, `${wanted}, or a function (output, target) => Tensor`);
 }
 
+const isObject = (x: unknown) => typeof x === "object" && x !== null;
 const isEmpty = (data: unknown) => (isDataset(data) || isSamples(data)) && data.length === 0;

@@ -16,7 +16,7 @@ import { cleanTest, halves, inFolder, later, modUrl } from "../_helpers.ts";
 
 const test = (name: string, fn: () => void | Promise<void>) => cleanTest(`resume: ${name}`, fn);
 
-/** A training with everything that has a state: dropout, noise in the data, a schedule, averages. */
+/** A training with all that has a state: dropout, noise in the data, a schedule, averages. */
 function training(scaler = false) {
   manualSeed(11);
   const set = halves(70);
