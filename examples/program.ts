@@ -1,7 +1,7 @@
 // What the examples have in common around their subjects: options, the device, errors in one line,
 // a look at the memory.
 import { parseArgs } from "@std/cli/parse-args";
-import { CudenoError, type DeviceName, init, memory } from "../mod.ts";
+import { type Callback, CudenoError, type DeviceName, init, memory } from "../mod.ts";
 
 /** The options of every example, as help shows them. */
 const common = `
@@ -79,8 +79,11 @@ function parse(help: string, defaults: Defaults): Defaults {
   }));
 }
 
-/** Sees whether later steps need more memory than the second one did: they should not. */
-export class MemoryWatch {
+/**
+ * Sees whether later steps need more memory than the second one did: they should not. As a callback
+ * of a Trainer it looks at epochs.
+ */
+export class MemoryWatch implements Callback {
   readonly #unit: string;
   #steps = 0;
   #peak = 0;
@@ -93,6 +96,10 @@ export class MemoryWatch {
   /** To be called after each step. */
   step(): void {
     if (++this.#steps === 2) this.#peak = memory().peak;
+  }
+
+  onEpochEnd(): void {
+    this.step();
   }
 
   /** What was seen, in one line. */

@@ -131,6 +131,35 @@ for (const name of ["cifar.ts", "cifar_record.ts"]) {
   });
 }
 
+Deno.test("fashion example: a perceptron in place of convolutions", async () => {
+  const args = "--model mlp --width 2 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
+  const dir = new URL("data/mnist_subset", examples).pathname;
+  const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
+  assert(result.accuracy > 0.3, `${result.accuracies}`);
+  const { code, err } = await run("fashion.ts", "--model", "rnn");
+  assertEquals([code, err], [1, "--model is rnn; it must be cnn or mlp\n"]);
+});
+
+Deno.test("regression example: a rule in a table with gaps", async () => {
+  await inFolder(async (folder) => {
+    const rows = Array.from({ length: 120 }, (_, i) => {
+      const [weight, japan] = [1500 + i * 1237 % 3500, i % 3 === 0];
+      const miles = i % 20 === 7 ? "" : 45 - weight / 125 + (japan ? 4 : 0);
+      const power = i % 11 === 5 ? "" : weight / 25;
+      const year = `${1970 + i % 5}-01-01`;
+      return `car ${i},${miles},4,100,${power},${weight},12,${year},${japan ? "Japan" : "USA"}`;
+    });
+    const names = "Name,Miles_per_Gallon,Cylinders,Displacement,Horsepower,Weight_in_lbs," +
+      "Acceleration,Year,Origin";
+    await Deno.writeTextFile(`${folder}/cars.csv`, [names, ...rows].join("\n"));
+    const args = ["--data", `${folder}/cars.csv`, "--epochs", "60", "--lr", "0.01"];
+    const last = /^test error \d\.\d\d miles a gallon, R2 0\.9\d\d$/;
+    const out = await ends("regression.ts", args, last, [`--allow-read=${folder}`]);
+    assertStringIncludes(out, "\n120 cars, of which 114 have been measured\n");
+    assert(/\ncar \d+: \d+\.\d, measured \d+(.*\n)*error of the mean of all: \d/.test(out), out);
+  });
+});
+
 Deno.test("eigen: vectors of length 1, at right angles, that the matrix but stretches", () => {
   const rows = [[4, 1, -2, 0], [1, 2, 0, 3], [-2, 0, 3, 1], [0, 3, 1, -1]];
   for (const matrix of [rows, [[2, 0], [0, 2]], [[0, 1], [1, 0]], [[5]], [[0, 0], [0, 0]]]) {
