@@ -2,7 +2,7 @@
 // flat memory.
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { eigen } from "../../examples/record/eigen.ts";
-import { data, io, models } from "../../mod.ts";
+import { data, io, models, tensor } from "../../mod.ts";
 import { deno, inFolder, root } from "../_helpers.ts";
 
 const examples = new URL("examples/", root);
@@ -138,6 +138,37 @@ Deno.test("fashion example: a perceptron in place of convolutions", async () => 
   assert(result.accuracy > 0.3, `${result.accuracies}`);
   const { code, err } = await run("fashion.ts", "--model", "rnn");
   assertEquals([code, err], [1, "--model is rnn; it must be cnn or mlp\n"]);
+});
+
+Deno.test("image_folder example: squares, discs and crosses", async () => {
+  const shapes = {
+    square: (x: number, y: number) => Math.max(Math.abs(x), Math.abs(y)) < 5,
+    disc: (x: number, y: number) => x * x + y * y < 16,
+    cross: (x: number, y: number) => Math.min(Math.abs(x), Math.abs(y)) < 1.5,
+  };
+  await inFolder(async (folder) => {
+    for (const [name, inside] of Object.entries(shapes)) {
+      await Deno.mkdir(`${folder}/${name}`);
+      for (let i = 0; i < 30; i++) {
+        using picture = tensor(
+          Uint8Array.from({ length: 400 }, (_, at) => {
+            return inside(at % 20 - 8 - i % 3, Math.floor(at / 20) - 8 - i % 5) ? 250 - i : i;
+          }),
+          { shape: [20, 20], device: "cpu" },
+        );
+        await Deno.writeFile(`${folder}/${name}/${i}.png`, await io.encodePng(picture));
+      }
+    }
+    const args = "--size 16 --width 4 --epochs 8 --batch 12 --lr 0.02".split(" ");
+    const last = /^accuracy [01]\.\d{4} on 18 pictures that it has not seen$/;
+    const flags = [`--allow-read=${folder}`];
+    const out = await ends("image_folder.ts", ["--data", folder, ...args], last, flags);
+    assertStringIncludes(out, "\n90 pictures of 3 classes: cross, disc, square\n");
+    assert(/\nworst pair: (\d of 6 of (\w+) were taken for (?!\2)\w|there is none)/.test(out), out);
+    assert(+/accuracy ([\d.]+) on/.exec(out)![1]! > 0.5, out);
+  });
+  const { code, err } = await run("image_folder.ts", "--device", "cpu");
+  assertEquals([code, err], [1, "--data is needed; see --help\n"]);
 });
 
 Deno.test("regression example: a rule in a table with gaps", async () => {
