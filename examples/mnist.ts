@@ -7,7 +7,7 @@
 import { dirname } from "@std/path";
 import { callbacks, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
-import { fail, MemoryWatch, program } from "./program.ts";
+import { checkWrite, fail, MemoryWatch, program } from "./program.ts";
 
 const help = `Trains a 784-HIDDEN-10 network on MNIST.
 
@@ -24,10 +24,7 @@ const defaults = {
 };
 
 await program(help, defaults, async ({ epochs, batch, lr, hidden, patience, out }) => {
-  const folder = dirname(out ?? "");
-  if (out && Deno.permissions.querySync({ name: "write", path: folder }).state !== "granted") {
-    fail(`--out ${out} needs the permission to write it: run with --allow-write=${folder}`);
-  }
+  if (out) checkWrite("--out", dirname(out));
   if (out && !out.endsWith(".safetensors")) fail(`--out is ${out}; it must end in .safetensors`);
   const { train: known, test } = await loadMnist();
   // Which weights are best is seen on data that is kept for this: had the test's a say in it, its

@@ -46,9 +46,15 @@ export async function program<D extends Defaults>(
     if (chosen.note) console.log(`no GPU: ${chosen.note.split("\n")[0]}`);
     console.log(await body(options as Options<D>));
   } catch (error) {
-    if (!(error instanceof CudenoError)) throw error;
+    if (!(error instanceof CudenoError || error instanceof Deno.errors.NotCapable)) throw error;
     fail(`${error.name}: ${error.message}`);
   }
+}
+
+/** Ends the program before there is work to lose, unless it may write this file or folder. */
+export function checkWrite(option: string, path: string): void {
+  if (Deno.permissions.querySync({ name: "write", path }).state === "granted") return;
+  fail(`${option} needs the permission to write: run with --allow-write=${path}`);
 }
 
 /** Ends the program with a message. */

@@ -140,6 +140,46 @@ Deno.test("fashion example: a perceptron in place of convolutions", async () => 
   assertEquals([code, err], [1, "--model is rnn; it must be cnn or mlp\n"]);
 });
 
+Deno.test("vae example: learns, and draws", async () => {
+  await inFolder(async (folder) => {
+    const args = "--epochs 3 --hidden 32 --latent 4 --batch 500 --lr 0.01".split(" ");
+    const last = /^loss \d{3}\.\d\d an image, of which divergence \d+\.\d\d$/;
+    const out = `${folder}/digits.png`;
+    const said = await ends("vae.ts", [...args, "--out", out], last, [`--allow-write=${out}`]);
+    const [, loss, divergence] = /loss ([\d.]+) .* ([\d.]+)$/m.exec(said)!.map(Number);
+    assert(loss! < 240 && divergence! > 1, said); // a loss of the mean image is 206, of noise 543
+    using picture = io.decodePng(await Deno.readFile(out));
+    assertEquals(picture.shape, [1, 224, 224]);
+    const shades = new Set(picture.dataSync());
+    assert(shades.size > 100, `${shades.size} shades`);
+  });
+  const { code, err } = await run("vae.ts", "--device", "cpu", "--out", "digits.png");
+  assertEquals([code, err.trimEnd().split("\n").length], [1, 1], err);
+  assertStringIncludes(err, "--allow-write=digits.png");
+});
+
+Deno.test("resume example: killed again and again, the losses stay the same", async () => {
+  await inFolder(async (folder) => {
+    const file = `${folder}/a.safetensors`, other = `${folder}/b.safetensors`;
+    const flags = [`--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-run"];
+    const args = "--epochs 2 --batch 8 --every 8 --device cpu --checkpoint".split(" ");
+    const go = (...more: string[]) => runWith(flags, "resume.ts", [...args, ...more]);
+    const steps = (out: string) => out.match(/^step \d+: loss .+$/gm)!;
+    const whole = await go(file);
+    assertEquals(whole.code, 0, whole.err);
+    const killed = [], last = whole.out.trimEnd().split("\n").at(-1);
+    for (let runs = 0; runs < 3; runs++) killed.push(await go(other, "--kill-after", "19"));
+    // Killed after steps 19 and 16 + 19.
+    assertEquals(killed.map(({ code }) => code), [137, 137, 0], killed.at(-1)!.err);
+    const seen = new Set(killed.flatMap(({ out }) => steps(out)));
+    assertEquals([...seen], steps(whole.out));
+    assertEquals(killed[2]!.out.trimEnd().split("\n").at(-1), last);
+    assertStringIncludes(killed[2]!.out, "\ngoes on after step 32; ");
+    const { code, err } = await run("resume.ts", "--device", "cpu", "--checkpoint", file);
+    assertEquals([code, err.trimEnd().split("\n").length], [1, 1], err);
+  });
+});
+
 Deno.test("image_folder example: squares, discs and crosses", async () => {
   const shapes = {
     square: (x: number, y: number) => Math.max(Math.abs(x), Math.abs(y)) < 5,
