@@ -35,8 +35,8 @@ await program(help, defaults, async ({ data: dir, size, width, epochs, batch, lr
 
   // A fifth of each class is for testing. With the labels given, no picture is decoded for them.
   const [train, test] = data.stratifiedSplit(pictures, [0.8, 0.2], { labels: targets });
-  // Each epoch sees every picture a little turned, shifted, enlarged, brighter or darker. Where left
-  // and right do not matter, as they do in letters, randomHorizontalFlip() would be another one.
+  // Each epoch sees every picture a little turned, shifted, enlarged, brighter or darker. Where
+  // left and right do not matter, as they do in letters, add randomHorizontalFlip().
   const { colorJitter, compose, randomAffine } = data.transforms;
   const augment = compose([
     randomAffine({ degrees: 10, translate: [0.1, 0.1], scale: [0.9, 1.1], paddingMode: "border" }),

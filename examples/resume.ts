@@ -1,5 +1,5 @@
-// A training that may be killed at any moment. It saves all that it consists of every few steps; run
-// again, it goes on from there, and what comes is what would have come, to the last bit.
+// A training that may be killed at any moment. It saves all that it consists of every few steps;
+// run again, it goes on from there, and what comes is what would have come, to the last bit.
 //
 //   deno run --allow-ffi --allow-read=. --allow-write=. examples/resume.ts
 //   deno run -A examples/resume.ts --kill-after 37    # until it is done: the same losses
