@@ -45,9 +45,8 @@ await program(help, defaults, async ({ checkpoint, every, epochs, batch, lr, ...
     new nn.Linear(64, 10),
   );
   const optimizer = new optim.AdamW(model.parameters(), { lr });
-  const schedule = new optim.schedule.OneCycleLR(optimizer, {
-    ...{ maxLr: lr, totalSteps: Math.max(1, epochs * stepsPerEpoch) },
-  });
+  const totalSteps = Math.max(1, epochs * stepsPerEpoch);
+  const schedule = new optim.schedule.OneCycleLR(optimizer, { maxLr: lr, totalSteps });
   const trainer = new Trainer(model, {
     loss: new nn.CrossEntropyLoss(),
     ...{ optimizer, schedule, scheduleEvery: "step", metrics: ["accuracy"] },
