@@ -5,9 +5,9 @@
 // No other permission is needed: the data is imported, not read. It is all of MNIST where `make
 // data` has fetched it, else a subset that comes with the repository.
 import { dirname } from "@std/path";
-import { type Callback, callbacks, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
+import { callbacks, data, io, nn, optim, ProgressBar, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
-import { fail, MemoryWatch, program } from "./program.ts";
+import { checkWrite, fail, MemoryWatch, program } from "./program.ts";
 
 const help = `Trains a 784-HIDDEN-10 network on MNIST.
 
@@ -24,10 +24,7 @@ const defaults = {
 };
 
 await program(help, defaults, async ({ epochs, batch, lr, hidden, patience, out }) => {
-  const folder = dirname(out ?? "");
-  if (out && Deno.permissions.querySync({ name: "write", path: folder }).state !== "granted") {
-    fail(`--out ${out} needs the permission to write it: run with --allow-write=${folder}`);
-  }
+  if (out) checkWrite("--out", dirname(out));
   if (out && !out.endsWith(".safetensors")) fail(`--out is ${out}; it must end in .safetensors`);
   const { train: known, test } = await loadMnist();
   // Which weights are best is seen on data that is kept for this: had the test's a say in it, its
@@ -43,7 +40,7 @@ await program(help, defaults, async ({ epochs, batch, lr, hidden, patience, out 
 
   const optimizer = new optim.AdamW(model.parameters(), { lr });
   // Small steps at first, then large ones to get far, then smaller and smaller ones to settle.
-  const steps = epochs * new data.DataLoader(train!, { batchSize: batch }).length;
+  const steps = epochs * new data.DataLoader(train, { batchSize: batch }).length;
   const schedule = new optim.schedule.OneCycleLR(optimizer, {
     maxLr: lr,
     totalSteps: Math.max(1, Math.ceil(steps)),
@@ -54,13 +51,12 @@ await program(help, defaults, async ({ epochs, batch, lr, hidden, patience, out 
     ...{ optimizer, schedule, scheduleEvery: "step" },
   });
   const memory = new MemoryWatch("epoch");
-  const watch: Callback = { onEpochEnd: () => memory.step() };
   const early = new callbacks.EarlyStopping({ patience, restoreBestWeights: true });
   const best = { saveBest: true, weightsOnly: true };
   const save = out ? [new callbacks.ModelCheckpoint({ path: out, ...best })] : [];
-  const history = await trainer.fit(train!, {
+  const history = await trainer.fit(train, {
     ...{ epochs, batchSize: batch, validation },
-    callbacks: [new ProgressBar({ unit: "images" }), ...save, early, watch],
+    callbacks: [new ProgressBar({ unit: "images" }), ...save, early, memory],
   });
   console.log(`${memory}`);
   if (history.stopped) console.log(history.stopped);
