@@ -51,34 +51,51 @@ class Shown<I, T> {
   }
 }
 
-/** Views of one order on the device, each of which is freed when the next is asked for. */
-export function* indicesOf(
+/** An order on the device, and of each batch how many of it it has. */
+export interface Order {
+  all: Tensor;
+  sizes: number[];
+}
+
+/** The order of n samples at most; `batches` has the work, for which there is room on the device. */
+export function orderOf(
   op: string,
+  n: number,
   device: DeviceName,
-  batches: readonly Int32Array<ArrayBuffer>[],
-): Generator<Tensor, undefined> {
-  const n = batches.reduce((sum, batch) => sum + batch.length, 0);
-  // asks for room before the work
-  using all = keep(empty(op, [n], { dtype: "int32", device }));
-  const order = new Int32Array(n);
-  batches.reduce((at, batch) => (order.set(batch, at), at + batch.length), 0);
-  all.copyFrom(order);
+  batches: () => readonly Int32Array<ArrayBuffer>[],
+): Order {
+  const room = keep(empty(op, [n], { dtype: "int32", device }));
+  try {
+    const parts = batches();
+    const sizes = parts.map(({ length }) => length);
+    const order = new Int32Array(sizes.reduce((sum, size) => sum + size, 0));
+    parts.reduce((at, part) => (order.set(part, at), at + part.length), 0);
+    // a sampler may give more numbers than there are samples, or fewer
+    const fits = order.length === n;
+    const all = fits ? room : keep(empty(op, [order.length], { dtype: "int32", device }));
+    if (!fits) room.dispose();
+    all.copyFrom(order);
+    return { all, sizes };
+  } catch (error) {
+    room.dispose();
+    throw error;
+  }
+}
+
+/** Views of an order, each of which is freed when the next is asked for. */
+export function* indicesOf({ all, sizes }: Order): Generator<Tensor, undefined> {
   let at = 0;
-  for (const { length } of batches) {
-    using index = keep(all.view(at, [length]));
-    at += length;
+  for (const size of sizes) {
+    using index = keep(all.view(at, [size]));
+    at += size;
     yield index;
   }
 }
 
 /** The batches of a data set that makes them itself, on the device. */
-export function batchFeed<I, T>(
-  op: string,
-  dataset: Dataset<I, T>,
-  batches: readonly Int32Array<ArrayBuffer>[],
-): Feed<I, T> {
+export function batchFeed<I, T>(op: string, dataset: Dataset<I, T>, order: Order): Feed<I, T> {
   const shown = new Shown<I, T>();
-  const indices = indicesOf(op, dataset.device, batches);
+  const indices = indicesOf(order);
   return {
     next() {
       shown.clear();
@@ -88,6 +105,7 @@ export function batchFeed<I, T>(
     close() {
       shown.clear();
       indices.return(undefined);
+      order.all.dispose();
     },
   };
 }

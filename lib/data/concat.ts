@@ -34,7 +34,15 @@ import { zipTensors } from "../_structure.ts";
 export function concat<Input, Target>(
   ...datasets: readonly Dataset<Input, Target>[]
 ): Dataset<Input, Target>;
-/** The same of data sets that give samples. */
+/**
+ * The same of data sets that give samples.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * const some = { length: 3, get: (i: number) => ({ input: i, target: 0 }) };
+ * console.log(data.concat(some, some).length); // 6
+ * ```
+ */
 export function concat(...datasets: readonly SampleDataset[]): SampleDataset;
 export function concat<Input, Target>(
   ...datasets: readonly (Dataset<Input, Target> | SampleDataset)[]

@@ -16,6 +16,7 @@ import {
   batchFeed,
   type Feed,
   indicesOf,
+  orderOf,
   preparer,
   sampleFeed,
   streamFeed,
@@ -179,14 +180,15 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
    * The numbers of each batch's samples, int32 on the device, for a data set with batch(): views of
    * one order; each is freed when the next is asked for.
    */
-  indices(): Generator<Tensor, undefined> {
-    const { dataset } = this;
-    if (isDataset(dataset)) {
-      return indicesOf("DataLoader", dataset.device, this.#batches(dataset.length, 0));
+  *indices(): Generator<Tensor, undefined> {
+    const op = "DataLoader", { dataset } = this;
+    if (!isDataset(dataset)) {
+      throw new ArgumentError(`${op}: indices() are for data sets with batch(); iterate over it`);
     }
-    throw new ArgumentError(
-      "DataLoader: indices() are for data sets with batch(); iterate over it",
-    );
+    const { length, device } = dataset;
+    const order = orderOf(op, length, device, () => this.#batches(length, 0));
+    using _all = order.all;
+    yield* indicesOf(order);
   }
 
   /**
@@ -207,7 +209,8 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
     if (isSamples(dataset)) return this.#samples(dataset as SampleDataset, skip);
     if (isDataset(dataset)) {
       const set = dataset as Dataset<Input, Target>;
-      return batchFeed(op, set, this.#batches(set.length, skip));
+      const batches = () => this.#batches(set.length, skip);
+      return batchFeed(op, set, orderOf(op, set.length, set.device, batches));
     }
     const stream = dataset as IterableDataset<Input, Target>;
     return streamFeed(op, stream, { batchSize, dropLast, collate, skip });

@@ -30,7 +30,19 @@ export function map<I, T, J, U>(
   dataset: Dataset<I, T>,
   fn: (batch: Batch<I, T>) => Batch<J, U>,
 ): Dataset<J, U>;
-/** The same of a data set that gives samples, each of which goes through `fn`. */
+/**
+ * The same of a data set that gives samples, each of which goes through `fn`, on the host.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * const some = { length: 3, get: (i: number) => ({ input: [i, i + 1], target: i }) };
+ * const halved = data.map(some, ({ input, target }) => ({
+ *   input: (input as number[]).map((x) => x / 2),
+ *   target,
+ * }));
+ * console.log(halved.get(1)); // { input: [0.5, 1], target: 1 }
+ * ```
+ */
 export function map(
   dataset: SampleDataset,
   fn: (sample: Sample, random?: () => number) => Sample | Promise<Sample>,

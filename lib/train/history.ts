@@ -63,6 +63,11 @@ export class History extends Array<EpochResult> {
   /** Why training ended before its last epoch, if it did. */
   stopped: string | undefined;
 
+  /** An empty one. */
+  constructor() {
+    super();
+  }
+
   /** map() and the like give plain arrays. */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;

@@ -108,10 +108,11 @@ test("arguments of another kind: what was found, what is wanted, what to write",
   await reject(() => io.saveSafetensors(any({}), any("a")), "argument", '"a"', "the path comes");
   await reject(() => data.readIdx(any("a.gz")), "argument", '"a.gz"', "Deno.readFile(path)");
   const loader = new data.DataLoader(set);
-  await reject(() => trainer({}).fit(any(loader)), "argument", "a DataLoader", ".dataset");
+  const subset = () => new data.Subset(any(loader), [0]);
+  await reject(async () => await any(subset()), "argument", "a DataLoader", ".dataset");
   const later = { length: 2, device: "cpu", batch: () => Promise.resolve(set.batch(int(0))) };
   const fit = () => trainer({}).fit(any(later), { callbacks: [] });
-  await reject(fit, "argument", "what batch() returns is a Promise", "{ input, target }");
+  await reject(fit, "argument", "what batch() returns is a Promise", "{ input, target, weight? }");
   for (const x of [model, optimizer, set]) x.dispose();
 });
 
@@ -402,7 +403,7 @@ cleanTest(
     );
     await assertRejects(() => trainer.fit(set, wrong({ epoch: 4 })), ArgumentError, "epochs?");
     await assertRejects(
-      () => trainer.evaluate(set, { size: 1 } as data.DataLoaderOptions),
+      () => trainer.evaluate(set, { size: 1 } as object),
       ArgumentError,
       "The options are batchSize",
     );
