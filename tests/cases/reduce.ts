@@ -237,7 +237,7 @@ const reductions: readonly Reduction[] = [
     name: "prod",
     op: prod,
     of: product,
-    tolerance: roundings(2, 2048),
+    tolerance: roundings(2, 4096),
     ofNone: true,
     specials: [...awkward(product), {
       name: "products that float32 would not hold on the way",

@@ -68,14 +68,14 @@ test("Subset: samples by their indices, in order, from arrays and tensors", (dev
   }
   assertEquals(targetsOf(later(new Subset(set, []))), []);
   const part = later(new Subset(set, list));
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   part.batch(ints([1, 2], device));
-  assertEquals(memory().tensors, before + 3); // the index, an input and a target
+  assertEquals(memory(device).tensors, before + 3); // the index, an input and a target
 });
 
 test("Subset: what is refused, before anything is made", (device) => {
   const set = counted(3, device);
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   refuse(() => new Subset(set, [0, 3]), ArgumentError, "indices[1] is 3", "below 3");
   refuse(() => new Subset(set, [-1]), ArgumentError, "indices[0] is -1");
   refuse(() => new Subset(set, [0.5]), ArgumentError, "indices[0] is 0.5");
@@ -84,7 +84,7 @@ test("Subset: what is refused, before anything is made", (device) => {
   const view = new DataView(new ArrayBuffer(8)) as unknown as number[];
   refuse(() => new Subset(set, view), ArgumentError, "indices is");
   refuse(() => new Subset([1] as unknown as data.Dataset, [0]), ArgumentError, "data set");
-  assertEquals(memory().tensors, before);
+  assertEquals(memory(device).tensors, before);
   const bad = { length: 3, device, batch: () => 5 } as unknown as data.Dataset;
   refuse(() => later(new Subset(bad, [0])).batch(ints([0], device)), ArgumentError, "batch()");
 });
@@ -130,7 +130,7 @@ test("randomSplit: one seed, one split; the library's numbers go on as they were
 test("splits: what is refused, and leaves nothing", (device) => {
   const set = counted(10, device);
   for (const split of [randomSplit, stratifiedSplit]) {
-    const before = memory().tensors;
+    const before = memory(device).tensors;
     refuse(() => split(set, [3, 4]), ArgumentError, "come to 7", "10");
     refuse(() => split(set, [0.5, 0.4]), ArgumentError, "come to 0.9");
     refuse(() => split(set, [4.5, 5.5]), ArgumentError, "come to 10", "fractions to 1");
@@ -139,7 +139,7 @@ test("splits: what is refused, and leaves nothing", (device) => {
     refuse(() => split(set, [1], { seed: 0.5 }), ArgumentError, "seed is 0.5");
     refuse(() => split(set, [1], { sed: 1 } as data.RandomSplitOptions), ArgumentError, "seed");
     refuse(() => split(set, 0.5 as unknown as number[]), ArgumentError, "lengths is 0.5");
-    assertEquals(memory().tensors, before);
+    assertEquals(memory(device).tensors, before);
   }
 });
 
@@ -205,12 +205,12 @@ test("stratifiedSplit: labels from the targets, and samples of a part not by cla
     }
   }
   const hot = later(new data.TensorDataset(zeros([4, 1], { device }), zeros([4, 3], { device })));
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   refuse(() => stratifiedSplit(hot, [0.5, 0.5]), ShapeError, "12 labels of 4", "{ labels }");
   refuse(() => stratifiedSplit(hot, [1], { labels: [1, 2] }), ShapeError, "2 labels of 4");
   const none = { labels: "0101" as unknown as number[] };
   refuse(() => stratifiedSplit(hot, [1], none), ArgumentError, "labels is");
-  assertEquals(memory().tensors, before);
+  assertEquals(memory(device).tensors, before);
 });
 
 test("concat: data sets one after another, in any order of samples", (device) => {
@@ -221,10 +221,10 @@ test("concat: data sets one after another, in any order of samples", (device) =>
   for (const size of [1, 3, 8, 20]) assertEquals(targetsOf(all, size), upTo(8));
   const order = [7, 0, 3, 3, 2, 4, 1];
   assertEquals(targetsOf(later(new Subset(all, order))), order);
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   const { input, target } = all.batch(ints([5], device));
   assertEquals([[...input.dataSync()], [...target.dataSync()]], [[5, 5.5], [5]]);
-  assertEquals(memory().tensors, before + 3); // with the index
+  assertEquals(memory(device).tensors, before + 3); // with the index
   assertEquals(all.batch(ints([], device)).input.shape, [0, 2]);
   assertEquals(targetsOf(concat(parts[3]!)), [4, 5, 6, 7]);
   assertEquals(targetsOf(concat(concat(parts[0]!, parts[2]!), parts[3]!)), upTo(8));
@@ -267,14 +267,14 @@ test("concat: what is refused", (device) => {
   refuse(() => concat(set, [set] as unknown as data.Dataset), ArgumentError, "the data set is");
   const wide = later(new data.TensorDataset(zeros([2, 3], { device }), ints([0, 1], device)));
   const index = ints([0, 3], device);
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   refuse(() => concat(set, wide).batch(index), ShapeError, "inputs", "[2, 2]", "[2, 3]");
   const cast = map(set, ({ input, target }) => ({ input, target: target.to("float32") }));
   refuse(() => concat(set, cast).batch(index), DTypeError, "targets", "int32", "float32");
   const short = map(set, ({ target }) => ({ input: zeros([1, 2], { device }), target }));
   refuse(() => concat(short, short).batch(index), ShapeError, "inputs of 2 samples");
   refuse(() => concat(set).batch(zeros([1], { device })), DTypeError, "index");
-  assertEquals(memory().tensors, before + 1); // the index of floats
+  assertEquals(memory(device).tensors, before + 1); // the index of floats
   for (const other of devices()) {
     if (other.device === set.device) continue;
     refuse(() => concat(set, counted(2, other.device)), DeviceError, other.device);
@@ -289,23 +289,23 @@ test("map: a function of each batch, inputs and targets", (device) => {
     return { input: input.mul(2).add(1), target: target.add(10) };
   });
   assertEquals([mapped.length, mapped.device, calls], [5, set.device, 0]);
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   const { input, target } = mapped.batch(ints([4, 0], device));
   assertEquals([[...input.dataSync()], [...target.dataSync()]], [[9, 10, 1, 2], [14, 10]]);
-  assertEquals(memory().tensors, before + 3);
+  assertEquals(memory(device).tensors, before + 3);
   assertEquals([...new DataLoader(mapped, { batchSize: 2 })].length, 3);
   assertEquals(calls, 4);
   refuse(() => map(set, 5 as never), ArgumentError, "fn is 5");
   const bad = map(set, (() => ({ input: 1 })) as never);
-  const made = memory().tensors;
+  const made = memory(device).tensors;
   refuse(() => bad.batch(ints([0], device)), ArgumentError, "what fn returns");
-  assertEquals(memory().tensors, made + 1);
+  assertEquals(memory(device).tensors, made + 1);
   const failing = map(set, ({ input }) => {
     input.add(1);
     throw new DataError("broken");
   });
   refuse(() => failing.batch(ints([0], device)), DataError, "broken");
-  assertEquals(memory().tensors, made + 2);
+  assertEquals(memory(device).tensors, made + 2);
 });
 
 test("padSequence: as long as the longest, either axis first", (device) => {
@@ -342,7 +342,7 @@ test("padSequence: gradients, and autocast", (device) => {
   }
   const mixed = [rand([2], { device }), rand([3], { device, dtype: "bfloat16" })];
   assertEquals(autocast("bfloat16", () => padSequence(mixed)).dtype, "float32");
-  const before = memory().tensors;
+  const before = memory(device).tensors;
   refuse(() => padSequence(mixed), DTypeError, "padSequence");
   const [x] = leaves as [Tensor];
   const shapes = [x, rand([2, 3], { dtype: "float64", device })];
@@ -352,7 +352,7 @@ test("padSequence: gradients, and autocast", (device) => {
   refuse(() => padSequence([ints([1], device)], { paddingValue: 0.5 }), DTypeError, "0.5");
   const option = { padding: 1 } as data.PadSequenceOptions;
   refuse(() => padSequence([x], option), ArgumentError, "paddingValue");
-  assertEquals(memory().tensors, before + 3); // a sum, a tensor of 2 x 3 and one of integers
+  assertEquals(memory(device).tensors, before + 3); // a sum, a tensor of 2 x 3 and one of integers
 });
 
 cleanTest("a Trainer fits and validates on all of them together", async () => {

@@ -83,6 +83,7 @@ test("freeze and unfreeze: by name, pattern, expression or function", () => {
     { norm } = Object.fromEntries(model.entries()) as Record<string, nn.Module>;
   const all = [...model.namedParameters()].map(([name]) => name);
   const state = Object.keys(model.stateDict());
+  const home = model.parameters()[0]!.device;
   const cases: [nn.NamePattern, string[]][] = [
     ["body", ["body.0.weight", "body.0.bias"]],
     ["body.0.bias", ["body.0.bias"]],
@@ -105,7 +106,7 @@ test("freeze and unfreeze: by name, pattern, expression or function", () => {
     for (const { device } of devices()) model.to(device);
     assertEquals(model.unfreeze(pattern), names);
     assertEquals([...model.namedParameters()].map(([name]) => name), all);
-    model.to("cpu");
+    model.to(home);
   }
   model.freeze(norm ? "norm" : "");
   const lines = model.summary().split("\n").map((line) => line.trim().split(/ {2,}/));
