@@ -30,10 +30,14 @@ struct Round {  // halves to the even neighbour
   template <class T> CDN_FN T operator()(T x) const { return fn::rint(x); }
 };
 struct IsFinite {
-  template <class T> CDN_FN uint8_t operator()(T x) const { return x - x == T(0); }
+  template <class T> CDN_FN uint8_t operator()(T x) const {
+    return fn::abs(x) < std::numeric_limits<T>::infinity();
+  }
 };
 struct IsInf {
-  template <class T> CDN_FN uint8_t operator()(T x) const { return x == x && x - x != T(0); }
+  template <class T> CDN_FN uint8_t operator()(T x) const {
+    return fn::abs(x) == std::numeric_limits<T>::infinity();
+  }
 };
 template <class T> struct Clip {  // NaN stays NaN; the upper bound wins where it is the lesser one
   T low, high;

@@ -144,7 +144,8 @@ template <class T> struct AssignOnce {
   }
 };
 
-// y[key[k]] = src[place[k]] for the last of equal keys.
+// y[key[i]] = src[i], the last of equal keys.
+#if defined(__CUDACC__)
 template <class T, class Key> struct AssignLast {
   T* y;
   const T* src;
@@ -156,6 +157,22 @@ template <class T, class Key> struct AssignLast {
       y[key[k]] = src[place[k]];
   }
 };
+template <class T, class Key>
+void assign_elements(Call& call, T* y, const T* src, Key* keys, Groups, int64_t n, int64_t limit) {
+  Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
+  each(call, n, AssignLast<T, Key>{y, src, sorted.key, sorted.place, n, limit});
+}
+#else
+template <class T, class Key>
+void assign_elements(Call&, T* y, const T* src, Key* keys, Groups groups, int64_t n,
+                     int64_t limit) {
+  const int64_t size = n / groups.count;
+  parallel_for(groups.count, GRAIN / (size + 1) + 1, [=](int64_t begin, int64_t end) {
+    for (int64_t i = begin * size; i < end * size; i++)
+      if (static_cast<int64_t>(keys[i]) < limit) y[keys[i]] = src[i];
+  });
+}
+#endif
 
 // The arguments of scatters along an axis, checked, and y begun.
 template <class T> struct Target {
@@ -187,6 +204,8 @@ template <class T> struct Target {
     if (l.n > 0) axis.fault = call.fault();
   }
 
+  Groups groups() const { return groups_of(l, reach, along, n); }
+
   // f(keys), which name the places in y, of 32 bits where those do.
   template <class F> void with_keys(Call& call, F f) const {
     auto by = [&]<class Key>(Key) {
@@ -208,7 +227,7 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
     if (to.l.n == 0) return;
     if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AddOnce<T>{to.y, to.src});
     to.with_keys(call, [&](auto* keys) {
-      sum_elements(call, to.y, to.src, keys, groups_of(to.l, to.reach, to.along, y_n), to.l.n, y_n);
+      sum_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });
   });
 }
@@ -220,9 +239,8 @@ CDN_API int32_t cdn_scatter(uint32_t y, uint32_t x, uint32_t index, uint32_t src
     Target<T> to(call, FAULT_SCATTER, y, x, index, src, layout, rank, extent, stride, y_n);
     if (to.l.n == 0) return;
     if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AssignOnce<T>{to.y, to.src});
-    to.with_keys(call, [&]<class Key>(Key* keys) {
-      Sorted<Key> sorted = sort_keys(call, to.l.n, keys, bits_of(static_cast<uint64_t>(y_n)));
-      each(call, to.l.n, AssignLast<T, Key>{to.y, to.src, sorted.key, sorted.place, to.l.n, y_n});
+    to.with_keys(call, [&](auto* keys) {
+      assign_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });
   });
 }

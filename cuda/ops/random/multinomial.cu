@@ -35,13 +35,11 @@ struct DrawClass {
     const int64_t begin = quotient(i, k) * cols;
     const double *weight = weights + begin, *sum = sums + begin;
     const double point = points[i] * sum[cols - 1];
-    int64_t low = 0, high = cols - 1;
-    while (low < high) {
-      int64_t middle = (low + high) / 2;
-      if (sum[middle] > point)
-        high = middle;
-      else
-        low = middle + 1;
+    int64_t low = 0;
+    for (int64_t n = cols; n > 1;) {  // no branch that would be guessed wrongly
+      const int64_t half = n / 2;
+      low += sum[low + half - 1] > point ? 0 : half;
+      n -= half;
     }
     while (low > 0 && weight[low] == 0) low--;
     while (low < cols - 1 && weight[low] == 0) low++;

@@ -55,17 +55,16 @@ export function padBorder(
         `allows at most ${most(extent)}`,
     );
   }
-  const whole = x.shape.map((extent, d) => extent + pads[d]![0] + pads[d]![1]);
-  checkShape(op, whole);
+  const shape = x.shape.map((extent, d) => extent + pads[d]![0] + pads[d]![1]);
+  checkShape(op, shape);
   const planes = isFloat(x.dtype) ? 2 : 0;
   for (let d = 0; d < x.rank - planes; d++) {
     const extent = x.shape[d]!, [before] = pads[d]!;
-    if (whole[d] === extent) continue;
-    const places = Array.from({ length: whole[d]! }, (_, i) => place(i - before, extent));
+    if (shape[d] === extent) continue;
+    const places = Array.from({ length: shape[d]! }, (_, i) => place(i - before, extent));
     x = indexSelect(x, d, indexOf(x, places));
   }
-  if (sameShape(x.shape, whole)) return x;
-  const shape = whole;
+  if (sameShape(x.shape, shape)) return x;
   const { outer, height, width, inner } = planesOf(x);
   const sizes = [outer, height, width, inner, ...(pads.at(-2) ?? [0, 0]), ...pads.at(-1)!] as const;
   const { code } = x;

@@ -23,7 +23,7 @@ interface Term {
  * letters that occur once, in alphabetical order (capitals first). Spaces mean nothing.
  *
  * Two tensors are multiplied as a batch of matrices; axes are only permuted where their order asks
- * for it. Of more the pair comes first whose product is the smallest next to what it replaces.
+ * for it. Of more, the pair that takes the fewest multiplications comes first.
  * Floats. Under autocast() tensors are multiplied in its dtype.
  *
  * @throws {ArgumentError} for an equation that cannot be read.
@@ -60,16 +60,16 @@ function together(a: Term, b: Term, wanted: string): string {
   return [...all].filter((c) => wanted.includes(c)).join("");
 }
 
-// The pair whose product has the fewest elements beyond those that it replaces.
+// The pair that takes the fewest multiplications; of several the one with the smallest product.
 function cheapest(terms: readonly Term[], output: string): [number, number] {
   let best: [number, number] = [0, 1], least = Infinity;
   terms.forEach((b, j) =>
     terms.slice(0, j).forEach((a, i) => {
       const others = terms.filter((_, k) => k !== i && k !== j).map(({ letters }) => letters);
-      const letters = [...together(a, b, output + others.join(""))];
-      const growth = sizeOf(letters.map((c) => extentOf(a, c) ?? extentOf(b, c)!)) - a.x.size -
-        b.x.size;
-      if (growth < least) [best, least] = [[i, j], growth];
+      const size = (letters: string) =>
+        sizeOf([...letters].map((c) => extentOf(a, c) ?? extentOf(b, c)!));
+      const cost = size(a.letters + only(b, a)) + size(together(a, b, output + others.join("")));
+      if (cost < least) [best, least] = [[i, j], cost];
     })
   );
   return best;

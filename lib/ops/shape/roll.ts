@@ -1,13 +1,10 @@
 import { formatValue } from "../../core/describe.ts";
-import { record } from "../../core/autograd.ts";
+import { noGrad, record } from "../../core/autograd.ts";
 import { checkList } from "../../core/options.ts";
-import { normalizeAxis, sizeOf } from "../../core/shape.ts";
+import { normalizeAxis } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkTensor } from "../_operands.ts";
-import { add, remainder } from "../elementwise/binary.ts";
-import { counting } from "../index/_scatter.ts";
-import { selectSlices } from "../index/_slices.ts";
 import { concat } from "./concat.ts";
 import { flatten, reshape } from "./movement.ts";
 import { slice } from "./slice.ts";
@@ -44,10 +41,6 @@ function rolled(x: Tensor, shift: number, axis: number): Tensor {
   const extent = x.shape[axis]!;
   const start = extent && (extent - shift % extent) % extent;
   if (start === 0 || x.size === 0) return x;
-  if (sizeOf(x.shape.slice(0, axis)) === 1) { // both parts are views
-    return concat([slice(x, axis, start), slice(x, axis, 0, start)], axis);
-  }
-  const from = remainder(add(counting(x, extent), start), extent);
-  const y = selectSlices(x, axis, from, x.shape);
+  const y = noGrad(() => concat([slice(x, axis, start), slice(x, axis, 0, start)], axis));
   return record(y, "roll", [x], (grad) => [rolled(grad, -shift, axis)]);
 }
