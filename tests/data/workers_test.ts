@@ -1,7 +1,17 @@
 // Batches that Workers make: the same as without them, and nothing left behind in the end.
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { ArgumentError, data, DataError, manualSeed, memory } from "../../mod.ts";
-import { cleanTest, later, modUrl, program, refuse, xor } from "../_helpers.ts";
+import {
+  ArgumentError,
+  data,
+  DataError,
+  full,
+  io,
+  manualSeed,
+  memory,
+  oneHot,
+  rand,
+} from "../../mod.ts";
+import { cleanTest, inFolder, later, modUrl, program, refuse, xor } from "../_helpers.ts";
 import squares, { type Squares } from "./_squares.ts";
 
 const { DataLoader, Subset } = data;
@@ -65,6 +75,47 @@ cleanTest("workers: parts of the module's data set, and parts of parts", async (
   }
   assertEquals(found, [4, 81, 16]);
 });
+
+cleanTest(
+  "workers: they read the pictures of a folder, whatever is made of it",
+  () =>
+    inFolder(async (dir) => {
+      for (let i = 0; i < 8; i++) {
+        const path = `${dir}/${"ab"[i % 2]}`;
+        await Deno.mkdir(path, { recursive: true });
+        await Deno.writeFile(`${path}/${i}.png`, await io.encodePng(full([3, 4, 4], i / 8)));
+      }
+      const set = await data.imageFolder(dir, { size: [2, 3] });
+      const some = later(new Subset(set, [7, 1, 4, 2, 6]));
+      const flips = new data.TransformedDataset(some, data.transforms.randomHorizontalFlip());
+      const mapped = data.map(flips, ({ input, target }) => ({
+        input: input.mul(2).add(rand(input.shape)),
+        target: oneHot(target, 2),
+      }));
+      const parts: data.Dataset[] = [set, some, mapped, later(new Subset(mapped, [3, 0, 1]))];
+      for (const part of parts) {
+        const runs: unknown[] = [];
+        for (const workers of [undefined, { count: 2 }]) {
+          manualSeed(3);
+          const loader = later(new DataLoader(part, { batchSize: 2, shuffle: true, workers }));
+          const before = memory().tensors;
+          const seen: unknown[] = [];
+          for await (const { input, target } of loader) {
+            seen.push(input.shape, [...input.dataSync()], target.dtype, [...target.dataSync()]);
+          }
+          assertEquals(memory().tensors, before);
+          runs.push(seen);
+        }
+        assertEquals(runs[0], runs[1]);
+      }
+      await Deno.writeTextFile(`${dir}/a/0.png`, "broken");
+      const loader = later(new DataLoader(set, { workers: { count: 1 } }));
+      const error = await assertRejects(async () => {
+        for await (const _ of loader);
+      }, DataError);
+      assert(error.message.includes("a/0.png: it is no PNG"), error.message);
+    }),
+);
 
 cleanTest("workers: collate is the module's, and may make tensors", async () => {
   const module = new URL("./_padded.ts", import.meta.url);
