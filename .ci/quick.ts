@@ -66,6 +66,7 @@ function casesOf(family: string): string[] {
 const rules: [pattern: RegExp, families: string[], folders: string[]][] = [
   [/^(?:lib|cuda)\/ops\/(\w+)\//, ["$1"], []],
   [/^cuda\/ops\/optim\//, [], ["optim"]],
+  [/^cuda\/image\//, [], ["io"]],
   [/^cuda\/.pu\/gemm\//, ["linalg"], []],
   [/^cuda\/.pu\/shape\//, ["shape"], []],
   [/^cuda\/.pu\/sort\//, ["index"], []],

@@ -39,7 +39,8 @@ export function readPicture(
   }
 }
 
-function fileOf(path: string): Uint8Array<ArrayBuffer> {
+/** The bytes of a file; throws a DataError that names it. */
+export function fileOf(path: string): Uint8Array<ArrayBuffer> {
   try {
     return Deno.readFileSync(path);
   } catch (cause) {

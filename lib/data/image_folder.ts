@@ -6,7 +6,7 @@ import { filePath } from "../native/environment.ts";
 import { DataError, IndexError } from "../native/errors.ts";
 import { checkDType } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
-import { type Picture, readPicture, toPng } from "./_image_file.ts";
+import { fileOf, type Picture, readPicture, toPng } from "./_image_file.ts";
 import { fresh, type HostBatch, type Make } from "./_collate.ts";
 import type { Dataset, WorkerModule } from "./dataset.ts";
 import { finished, sent } from "./_upload.ts";
@@ -209,7 +209,7 @@ export async function imageFolder(
   for (const path of files) {
     if (!decoded.includes(endOf(path).slice(1))) bytes.set(path, await toPng(path));
   }
-  const [height, width] = given ?? await firstSize(files[0]!, bytes);
+  const [height, width] = given ?? firstSize(files[0]!, bytes);
   const picture = {
     ...{ mode, channels: channelsOf[mode], height: height!, width: width! },
     resize: given !== undefined,
@@ -220,8 +220,8 @@ export async function imageFolder(
   });
 }
 
-async function firstSize(path: string, bytes: ReadonlyMap<string, Uint8Array>) {
-  const { height, width } = imageInfo(bytes.get(path) ?? await Deno.readFile(path), path);
+function firstSize(path: string, bytes: ReadonlyMap<string, Uint8Array>) {
+  const { height, width } = imageInfo(bytes.get(path) ?? fileOf(path), path);
   return [height, width];
 }
 

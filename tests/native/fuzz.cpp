@@ -511,6 +511,8 @@ void Fuzzer::run(int64_t calls) {
       manage();
     } else {
       size_t i = below(entries.size());
+      if (chance(10))  // what hardly ever succeeds is tried more often
+        i = size_t(std::min_element(succeeded.begin(), succeeded.end()) - succeeded.begin());
       recent_ = 0;
       if (entries[i].call(*this) == CDN_OK) succeeded[i]++;
     }
