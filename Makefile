@@ -284,7 +284,7 @@ tsan: $(TSAN) ## the same from several threads under ThreadSanitizer
 DATA ?= mnist
 # One of CIFAR-10's sources has its images in PNG files, which the library decodes.
 data: $(if $(findstring cifar,$(DATA)),$(CPU_LIB))
-data: $(DENO_DEP) ## download MNIST to data/mnist/, verified; DATA="mnist fashion_mnist cifar10"
+data: $(DENO_DEP) ## download MNIST to data/mnist/, verified; DATA="fashion_mnist cifar10 cars"
 	$(Q)for set in $(DATA); do "$(DENO)" run --allow-net --allow-read --allow-write --allow-env \
 	  --allow-ffi --allow-run=npm,tar,apt-get,dpkg-deb "examples/data/get_$$set.ts" || exit 1; done
 

@@ -100,6 +100,7 @@ const parts = [
   "io",
   "models",
   "train/metrics",
+  "train/callbacks",
 ];
 const modules = ["mod.ts", "lib/nn/init.ts", ...parts.map((part) => `lib/${part}/mod.ts`)];
 const [asan, tsan] = Deno.args;

@@ -119,7 +119,8 @@ int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
 
-/* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32. clip keeps NaN. */
+/* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32 and uint8. clip
+ * keeps NaN; round takes halves to the even neighbour; isfinite and isinf give uint8, 0 or 1. */
 int32_t cdn_neg(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_abs(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sign(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
@@ -132,6 +133,12 @@ int32_t cdn_rsqrt(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_sin(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_cos(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_erf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_floor(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_ceil(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_trunc(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_round(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_isfinite(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
+int32_t cdn_isinf(uint32_t y, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high, int32_t dtype);
 
 /* Activations. gelu: x times the normal distribution's share below x; gelu_tanh approximates it by
@@ -175,8 +182,9 @@ int32_t cdn_cast(uint32_t y, uint32_t x, int64_t n, int32_t y_dtype, int32_t x_d
 /* y = f(a, b) with broadcasting. layout: rank triples (extent, stride of a, stride of b), outermost
  * first, strides in elements and 0 where an input is repeated; rank 0..8. a or b may be 0: then
  * `scalar` stands for it, and the other one is contiguous. Floats, and but for weigh, div and pow
- * int32. weigh: a * b, but 0 where b is 0, whatever a is: for weights and masks. floor_divide: the
- * floor of a / b; 0 for an int32 divided by 0. */
+ * int32 and uint8, which wrap. weigh: a * b, but 0 where b is 0, whatever a is: for weights and
+ * masks. floor_divide: the floor of a / b, and remainder: what that leaves, with the sign of b; 0
+ * for a whole number divided by 0. */
 int32_t cdn_add(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_sub(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
@@ -189,6 +197,8 @@ int32_t cdn_div(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32
                 double scalar, int32_t dtype);
 int32_t cdn_floor_divide(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                          double scalar, int32_t dtype);
+int32_t cdn_remainder(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
+                      double scalar, int32_t dtype);
 int32_t cdn_pow(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
                 double scalar, int32_t dtype);
 int32_t cdn_maximum(uint32_t y, uint32_t a, uint32_t b, const int64_t* layout, int32_t rank,
@@ -238,15 +248,16 @@ int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t co
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
                       int32_t dtype);
 
-/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add in float64.
- * Floats; sum, max, min, argmax, argmin also int32. The result of sum and mean has x's dtype, or
- * is float64 for floats. max and min keep NaN; an empty axis is an error for them. argmax and
- * argmin give the first index, as int32. max_grad serves max and min: dy shared evenly by the
- * elements equal to y. */
+/* Reductions of x[outer, axis, inner] over axis to y[outer, inner]. sum and mean add, and prod
+ * multiplies, in float64. Floats; but for mean and max_grad also int32 and uint8. The result of
+ * sum, mean and prod has x's dtype, or int32 for uint8, or may be float64 for sums of floats. max
+ * and min keep NaN; an empty axis is an error for them. argmax and argmin give the first index, as
+ * int32. max_grad serves max and min: dy shared evenly by the elements equal to y. */
 int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t y_dtype,
                 int32_t x_dtype);
 int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                  int32_t y_dtype, int32_t x_dtype);
+int32_t cdn_prod(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_max(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_min(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, int32_t dtype);
 int32_t cdn_argmax(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
@@ -276,10 +287,13 @@ int32_t cdn_log_sum_exp(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int
 int32_t cdn_log_sum_exp_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t outer,
                              int64_t axis, int64_t inner, int32_t dtype);
 
-/* Cumulative sums of x[outer, axis, inner] along axis, with `reverse` from its end. Floats, int32.
- */
+/* Scans of x[outer, axis, inner] along axis, with `reverse` from its end; exclusive ones give what
+ * there was before each element, first 0, or for products 1. cumsum: sums. linear_scan: y[k] = a[k]
+ * y[k - 1] + b[k], from 0 on; with 0 for b the products of a. Floats, and but for b int32. */
 int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
-                   int32_t reverse, int32_t dtype);
+                   int32_t reverse, int32_t exclusive, int32_t dtype);
+int32_t cdn_linear_scan(uint32_t y, uint32_t a, uint32_t b, int64_t outer, int64_t axis,
+                        int64_t inner, int32_t reverse, int32_t exclusive, int32_t dtype);
 
 /* The first k of each row of x[rows, cols] in ascending or descending order, and their columns as
  * int32, [rows, k] both; values may be 0. Any dtype. Equal elements stay in order; NaN counts as
@@ -287,16 +301,22 @@ int32_t cdn_cumsum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t 
 int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, int64_t cols,
                  int64_t k, int32_t descending, int32_t dtype);
 
-/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32. A bad
- * index gives 0, or is left out. gather:
+/* Indexing along an axis of x that has `extent` places, `stride` elements apart; index int32, but
+ * for gather's also from the end, below 0. A bad index gives 0, or is left out. gather and take:
  * layout as of two inputs, x (with stride 0 along the axis) and index; any dtype. scatter_add: y =
  * x (0: zeros) of y_n elements, plus those of src, which like index is contiguous; layout: rank
  * pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name one place.
- * index_add: y[o, index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being
- * [outer, extent, inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is
- * left out. Floats, int32; sums in float64, in the order of the index. */
+ * scatter, of any dtype, puts those of src in their places: of several the last. index_add: y[o,
+ * index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer, extent,
+ * inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats,
+ * int32; sums in float64, in the order of the index. */
 int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
                    int64_t extent, int64_t stride, int32_t dtype);
+int32_t cdn_take(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
+                 int64_t extent, int64_t stride, int32_t dtype);
+int32_t cdn_scatter(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
+                    int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
+                    int32_t dtype);
 int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, const int64_t* layout,
                         int32_t rank, int64_t extent, int64_t stride, int64_t y_n, int32_t unique,
                         int32_t dtype);
@@ -331,27 +351,32 @@ int32_t cdn_gather_rows(uint32_t y, uint32_t x, uint32_t index, int64_t rows, in
  * gates_h = h_prev W_hh^T, [n, gates, hidden], to which bias_ih and bias_hh [gates, hidden] are
  * added; both may be 0. lstm, gates i, f, g, o, which are left activated in `gates`: c = f c_prev +
  * i g, h = o tanh(c). gru, gates r, z, n, with inner = gates_h + bias_hh of n: n = tanh(gates_x +
- * bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. */
+ * bias_ih + r inner), h = (1 - z) n + z h_prev. rnn: h = tanh or relu of the sum. With lengths,
+ * int32 [n], which may be 0 for none, the states of rows with t >= length stay as they are. */
 int32_t cdn_lstm_cell(uint32_t gates, uint32_t c, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                      uint32_t c_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n,
-                      int64_t hidden, int32_t dtype);
+                      uint32_t c_prev, uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh,
+                      uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t dtype);
 int32_t cdn_gru_cell(uint32_t gates, uint32_t inner, uint32_t h, uint32_t gates_x, uint32_t gates_h,
-                     uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, int64_t n, int64_t hidden,
-                     int32_t dtype);
-int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t bias_ih,
-                     uint32_t bias_hh, int64_t n, int64_t hidden, int32_t relu, int32_t dtype);
+                     uint32_t h_prev, uint32_t bias_ih, uint32_t bias_hh, uint32_t lengths,
+                     int32_t t, int64_t n, int64_t hidden, int32_t dtype);
+int32_t cdn_rnn_cell(uint32_t h, uint32_t gates_x, uint32_t gates_h, uint32_t h_prev,
+                     uint32_t bias_ih, uint32_t bias_hh, uint32_t lengths, int32_t t, int64_t n,
+                     int64_t hidden, int32_t relu, int32_t dtype);
 
 /* Their gradients. dh of the state is dy, of the output, and dh, what the later step's product with
  * W_hh gave back; for gru also dh_past, what the later step gave back past its products, as dh_prev
- * does here. dgates: of the sums. */
-int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dy, uint32_t dh, uint32_t dc,
-                           uint32_t gates, uint32_t c, uint32_t c_prev, int64_t n, int64_t hidden,
-                           int32_t dtype);
+ * does here. dgates: of the sums. With lengths, rows with t >= length have a dgates of 0; what
+ * their states have passes on, for lstm and rnn in dh_past, which is read and written then. */
+int32_t cdn_lstm_cell_grad(uint32_t dgates, uint32_t dc_prev, uint32_t dh_past, uint32_t dy,
+                           uint32_t dh, uint32_t dc, uint32_t gates, uint32_t c, uint32_t c_prev,
+                           uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t dtype);
 int32_t cdn_gru_cell_grad(uint32_t dgates_x, uint32_t dgates_h, uint32_t dh_prev, uint32_t dy,
                           uint32_t dh, uint32_t dh_past, uint32_t gates, uint32_t inner,
-                          uint32_t h_prev, int64_t n, int64_t hidden, int32_t dtype);
-int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dy, uint32_t dh, uint32_t h, int64_t n,
-                          int64_t hidden, int32_t relu, int32_t dtype);
+                          uint32_t h_prev, uint32_t lengths, int32_t t, int64_t n, int64_t hidden,
+                          int32_t dtype);
+int32_t cdn_rnn_cell_grad(uint32_t dgates, uint32_t dh_past, uint32_t dy, uint32_t dh, uint32_t h,
+                          uint32_t lengths, int32_t t, int64_t n, int64_t hidden, int32_t relu,
+                          int32_t dtype);
 
 /* Random numbers: Philox4x32-10 with key seed and counter offset, offset + 1, …; the same words,
  * uniforms and integers on every device (normal: but for the last bits). One counter yields 4
@@ -365,6 +390,13 @@ int32_t cdn_normal(uint32_t y, uint32_t state, int64_t n, double mean, double st
 int32_t cdn_randint(uint32_t y, uint32_t state, int64_t n, int32_t low, int32_t high, int64_t seed,
                     int64_t offset);
 int32_t cdn_random_advance(uint32_t state, int64_t blocks);
+
+/* k classes drawn for each row of float64 weights[rows, cols], as int32 y[rows, k], with their
+ * cumulative sums and points[rows, k] in [0, 1); a weight of 0 is never drawn. check_weights: a
+ * fault where one is negative or not finite, or a row has fewer than `least` above 0. */
+int32_t cdn_check_weights(uint32_t weights, int64_t rows, int64_t cols, int64_t least);
+int32_t cdn_multinomial(uint32_t y, uint32_t weights, uint32_t sums, uint32_t points, int64_t rows,
+                        int64_t cols, int64_t k);
 
 /* Normalisation of the rows of x[rows, cols]; floats. y = (x - mean) * rstd * weight + bias with
  * rstd = 1 / sqrt(the mean of (x - mean)^2, + eps); RMS norm has no mean and no bias. weight and

@@ -1,13 +1,5 @@
 // What the examples that train on photos have in common: their options, the loop, what is written.
-import {
-  type Callback,
-  data,
-  nn,
-  optim,
-  ProgressBar,
-  setMatmulPrecision,
-  Trainer,
-} from "../mod.ts";
+import { data, nn, optim, ProgressBar, setMatmulPrecision, Trainer } from "../mod.ts";
 import { fail, MemoryWatch } from "./program.ts";
 
 /** The options that they share, with these defaults. */
@@ -80,10 +72,9 @@ export async function trainOnPhotos(recipe: Recipe, options: Options): Promise<s
     autocast: precision === "bfloat16" ? "bfloat16" : undefined,
   });
   const memory = new MemoryWatch("epoch");
-  const watch: Callback = { onEpochEnd: () => memory.step() };
   const history = await trainer.fit(train, {
     ...{ epochs, batchSize: batch, validation: test },
-    callbacks: [new ProgressBar({ unit: "images" }), watch],
+    callbacks: [new ProgressBar({ unit: "images" }), memory],
   });
   console.log(`${memory}`);
   const accuracy = history.at(-1)?.valAccuracy ?? (await trainer.evaluate(test)).accuracy!;

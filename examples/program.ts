@@ -1,7 +1,7 @@
 // What the examples have in common around their subjects: options, the device, errors in one line,
 // a look at the memory.
 import { parseArgs } from "@std/cli/parse-args";
-import { CudenoError, type DeviceName, init, memory } from "../mod.ts";
+import { type Callback, CudenoError, type DeviceName, init, memory } from "../mod.ts";
 
 /** The options of every example, as help shows them. */
 const common = `
@@ -46,9 +46,15 @@ export async function program<D extends Defaults>(
     if (chosen.note) console.log(`no GPU: ${chosen.note.split("\n")[0]}`);
     console.log(await body(options as Options<D>));
   } catch (error) {
-    if (!(error instanceof CudenoError)) throw error;
+    if (!(error instanceof CudenoError || error instanceof Deno.errors.NotCapable)) throw error;
     fail(`${error.name}: ${error.message}`);
   }
+}
+
+/** Ends the program before there is work to lose, unless it may write this file or folder. */
+export function checkWrite(option: string, path: string): void {
+  if (Deno.permissions.querySync({ name: "write", path }).state === "granted") return;
+  fail(`${option} needs the permission to write: run with --allow-write=${path}`);
 }
 
 /** Ends the program with a message. */
@@ -79,8 +85,11 @@ function parse(help: string, defaults: Defaults): Defaults {
   }));
 }
 
-/** Sees whether later steps need more memory than the second one did: they should not. */
-export class MemoryWatch {
+/**
+ * Sees whether later steps need more memory than the second one did: they should not. As a callback
+ * of a Trainer it looks at epochs.
+ */
+export class MemoryWatch implements Callback {
   readonly #unit: string;
   #steps = 0;
   #peak = 0;
@@ -93,6 +102,10 @@ export class MemoryWatch {
   /** To be called after each step. */
   step(): void {
     if (++this.#steps === 2) this.#peak = memory().peak;
+  }
+
+  onEpochEnd(): void {
+    this.step();
   }
 
   /** What was seen, in one line. */

@@ -16,6 +16,7 @@ import { call } from "./native/call.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { Tensor } from "./tensor.ts";
 import { createKeys, empty } from "./_empty.ts";
+import { checkTensor } from "./ops/_operands.ts";
 import { write } from "./ops/shape/_window.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */
@@ -221,6 +222,92 @@ export function arange(
 }
 
 /**
+ * `steps` numbers from start to end, both included, equally far apart; of one step, start. Whole
+ * dtypes cut fractions off. As torch.linspace.
+ *
+ * ```ts
+ * import { linspace } from "@cudeno/cudeno";
+ * console.log(linspace(0, 1, 5).dataSync()); // 0, 0.25, 0.5, 0.75, 1
+ * ```
+ */
+export function linspace(
+  start: number,
+  end: number,
+  steps: number,
+  options: CreateOptions = {},
+): Tensor {
+  for (const [name, value] of Object.entries({ start, end })) checkNumber("linspace", name, value);
+  checkInteger("linspace", "steps", steps, 0);
+  const { dtype = "float32" } = options;
+  const x = empty("linspace", [steps], options);
+  return filled(x, () => {
+    const data = hostArray("linspace", [steps], dtype);
+    const step = end / Math.max(1, steps - 1) - start / Math.max(1, steps - 1);
+    for (let i = 0; i < steps; i++) {
+      // From the nearer end, so that both are exact.
+      const value = 2 * i < steps ? start + i * step : end - (steps - 1 - i) * step;
+      const whole = isFloat(dtype) ? value : Math.trunc(value);
+      checkValue("linspace", whole, dtype);
+      data[i] = carried(whole, dtype);
+    }
+    x.copyFrom(data);
+  });
+}
+
+// Of the shape of x and, unless the options say otherwise, of its dtype and on its device.
+function like<O extends CreateOptions>(
+  op: string,
+  x: Tensor,
+  options: O,
+  more: readonly string[] = [],
+): O {
+  checkTensor(op, x);
+  checkOptions(op, options, [...createKeys, ...more]);
+  const { dtype = x.dtype, device = x.device } = options;
+  return { ...options, dtype, device };
+}
+
+/**
+ * Zeros of the shape of x, by default of its dtype and on its device. As torch.zeros_like.
+ *
+ * ```ts
+ * import { tensor, zerosLike } from "@cudeno/cudeno";
+ * console.log(zerosLike(tensor([1, 2])).dataSync()); // 0, 0
+ * ```
+ */
+export function zerosLike(x: Tensor, options: CreateOptions = {}): Tensor {
+  const wanted = like("zerosLike", x, options);
+  return empty("zerosLike", x.shape, wanted).fill(0);
+}
+
+/**
+ * Ones of the shape of x, by default of its dtype and on its device. As torch.ones_like.
+ *
+ * ```ts
+ * import { onesLike, tensor } from "@cudeno/cudeno";
+ * console.log(onesLike(tensor([5, 2])).dataSync()); // 1, 1
+ * ```
+ */
+export function onesLike(x: Tensor, options: CreateOptions = {}): Tensor {
+  const wanted = like("onesLike", x, options);
+  return empty("onesLike", x.shape, wanted).fill(1);
+}
+
+/**
+ * One value in the shape of x, by default of its dtype and on its device. As torch.full_like.
+ *
+ * ```ts
+ * import { fullLike, tensor } from "@cudeno/cudeno";
+ * console.log(fullLike(tensor([1, 2]), 7).dataSync()); // 7, 7
+ * ```
+ */
+export function fullLike(x: Tensor, value: number, options: CreateOptions = {}): Tensor {
+  const wanted = like("fullLike", x, options);
+  checkValue("fullLike", value, wanted.dtype ?? x.dtype);
+  return empty("fullLike", x.shape, wanted).fill(value);
+}
+
+/**
  * The identity matrix of n rows and m columns (default n).
  *
  * ```ts
@@ -311,6 +398,34 @@ export function randn(shape: Shape, options: RandnOptions = {}): Tensor {
   const { state, seed, offset } = takeFor(x);
   call("cdn_normal", x, state, x.size, mean, std, seed, offset, x.code);
   return x;
+}
+
+/**
+ * {@linkcode rand} of the shape of x, by default of its dtype, a float, and on its device. As
+ * torch.rand_like.
+ *
+ * ```ts
+ * import { randLike, zeros } from "@cudeno/cudeno";
+ * console.log(randLike(zeros([2, 3], { dtype: "float64" })).dtype); // float64
+ * ```
+ */
+export function randLike(x: Tensor, options: RandOptions = {}): Tensor {
+  const wanted = like("randLike", x, options, ["low", "high"]);
+  return rand(x.shape, wanted);
+}
+
+/**
+ * {@linkcode randn} of the shape of x, by default of its dtype, a float, and on its device. As
+ * torch.randn_like.
+ *
+ * ```ts
+ * import { randnLike, zeros } from "@cudeno/cudeno";
+ * console.log(randnLike(zeros([2, 3]), { std: 0.1 }).shape); // [2, 3]
+ * ```
+ */
+export function randnLike(x: Tensor, options: RandnOptions = {}): Tensor {
+  const wanted = like("randnLike", x, options, ["mean", "std"]);
+  return randn(x.shape, wanted);
 }
 
 /**

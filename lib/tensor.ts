@@ -31,10 +31,11 @@ import {
   minimum,
   mul,
   pow,
+  remainder,
   sub,
 } from "./ops/elementwise/binary.ts";
 import { cast } from "./ops/elementwise/_cast.ts";
-import { eq, ge, gt, le, lt, ne } from "./ops/elementwise/compare.ts";
+import { eq, ge, gt, isfinite, isinf, isnan, le, lt, ne } from "./ops/elementwise/compare.ts";
 import { matmul, type MatmulOptions } from "./ops/linalg/matmul.ts";
 import {
   broadcastTo,
@@ -51,14 +52,21 @@ import { maxPool2d, type MaxPoolOptions } from "./ops/pool/max_pool.ts";
 import { upsample, type UpsampleOptions } from "./ops/image/upsample.ts";
 import { pad, type PadOptions } from "./ops/shape/pad.ts";
 import { tile } from "./ops/shape/tile.ts";
+import { all, any } from "./ops/reduce/any.ts";
 import { argmax, argmin } from "./ops/reduce/argmax.ts";
 import type { Axes } from "./ops/reduce/_axes.ts";
 import { max, min } from "./ops/reduce/max.ts";
 import { mean } from "./ops/reduce/mean.ts";
 import type { ReduceOptions } from "./ops/reduce/_reduce.ts";
 import { sum } from "./ops/reduce/sum.ts";
-import { cumsum } from "./ops/reduce/cumsum.ts";
+import { prod } from "./ops/reduce/prod.ts";
+import { cumprod } from "./ops/reduce/cumprod.ts";
+import { cumsum, type CumulateOptions } from "./ops/reduce/cumsum.ts";
+import { multinomial, type MultinomialOptions } from "./ops/random/multinomial.ts";
 import { gather } from "./ops/index/gather.ts";
+import { scatter } from "./ops/index/scatter.ts";
+import { take } from "./ops/index/take.ts";
+import { type Unique, unique, uniqueSync } from "./ops/index/unique.ts";
 import { scatterAdd } from "./ops/index/scatter_add.ts";
 import { indexAdd } from "./ops/index/index_add.ts";
 import { indexSelect } from "./ops/index/index_select.ts";
@@ -69,24 +77,30 @@ import { topK, type TopKOptions } from "./ops/index/topk.ts";
 import { std, variance, type VarianceOptions } from "./ops/reduce/variance.ts";
 import { chunk, split } from "./ops/shape/split.ts";
 import { flip } from "./ops/shape/flip.ts";
+import { repeatInterleave } from "./ops/shape/repeat_interleave.ts";
+import { roll } from "./ops/shape/roll.ts";
 import { select } from "./ops/shape/select.ts";
 import { slice } from "./ops/shape/slice.ts";
 import { logSoftmax, softmax } from "./ops/reduce/softmax.ts";
 import { tril, triu } from "./ops/shape/triangle.ts";
 import {
   abs,
+  ceil,
   clip,
   cos,
   erf,
   exp,
   expm1,
+  floor,
   log,
   log1p,
   neg,
+  round,
   rsqrt,
   sign,
   sin,
   sqrt,
+  trunc,
 } from "./ops/elementwise/unary.ts";
 import { where } from "./ops/elementwise/where.ts";
 
@@ -134,6 +148,10 @@ export class Tensor extends TensorBase {
   /** The largest whole number that is not above a / b, with broadcasting. */
   floorDivide(b: Tensor | number): Tensor {
     return floorDivide(this, b);
+  }
+  /** What floorDivide() leaves, with the sign of b: Python's %. */
+  remainder(b: Tensor | number): Tensor {
+    return remainder(this, b);
   }
   /** a to the power b, with broadcasting. */
   pow(b: Tensor | number): Tensor {
@@ -184,6 +202,34 @@ export class Tensor extends TensorBase {
   /** -1, 0 or 1 by the sign. */
   sign(): Tensor {
     return sign(this);
+  }
+  /** The nearest whole number, halves to the even one. */
+  round(): Tensor {
+    return round(this);
+  }
+  /** The largest whole number that is not above x. */
+  floor(): Tensor {
+    return floor(this);
+  }
+  /** The smallest whole number that is not below x. */
+  ceil(): Tensor {
+    return ceil(this);
+  }
+  /** Without the fraction. */
+  trunc(): Tensor {
+    return trunc(this);
+  }
+  /** 1 where x is NaN, as uint8. */
+  isnan(): Tensor {
+    return isnan(this);
+  }
+  /** 1 where x is neither NaN nor infinite, as uint8. */
+  isfinite(): Tensor {
+    return isfinite(this);
+  }
+  /** 1 where x is infinite, as uint8. */
+  isinf(): Tensor {
+    return isinf(this);
   }
   /** e^x. */
   exp(): Tensor {
@@ -271,6 +317,18 @@ export class Tensor extends TensorBase {
   sum(axes?: Axes, options: ReduceOptions = {}): Tensor {
     return sum(this, axes, options);
   }
+  /** The product over some or all axes. */
+  prod(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return prod(this, axes, options);
+  }
+  /** 1 where any element over some or all axes is not 0, as uint8. */
+  any(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return any(this, axes, options);
+  }
+  /** 1 where no element over some or all axes is 0, as uint8. */
+  all(axes?: Axes, options: ReduceOptions = {}): Tensor {
+    return all(this, axes, options);
+  }
   /** The mean over some or all axes. */
   mean(axes?: Axes, options: ReduceOptions = {}): Tensor {
     return mean(this, axes, options);
@@ -309,8 +367,12 @@ export class Tensor extends TensorBase {
     return logSumExp(this, axes, options);
   }
   /** Cumulative sums along an axis. */
-  cumsum(axis: number): Tensor {
-    return cumsum(this, axis);
+  cumsum(axis: number, options: CumulateOptions = {}): Tensor {
+    return cumsum(this, axis, options);
+  }
+  /** Cumulative products along an axis. */
+  cumprod(axis: number, options: CumulateOptions = {}): Tensor {
+    return cumprod(this, axis, options);
   }
   /** The k largest elements along an axis, and their indices. */
   topK(k: number, options: TopKOptions = {}): Ordered {
@@ -327,6 +389,26 @@ export class Tensor extends TensorBase {
   /** Elements by their place along an axis. */
   gather(axis: number, index: Tensor): Tensor {
     return gather(this, axis, index);
+  }
+  /** Elements by their place in row-major order. */
+  take(index: Tensor): Tensor {
+    return take(this, index);
+  }
+  /** The values, each once and in order, where each element's is among them, and their counts. */
+  unique(): Promise<Unique> {
+    return unique(this);
+  }
+  /** As {@linkcode unique}, but waits here. */
+  uniqueSync(): Unique {
+    return uniqueSync(this);
+  }
+  /** Classes drawn by these weights, as int32. */
+  multinomial(numSamples: number, options: MultinomialOptions = {}): Tensor {
+    return multinomial(this, numSamples, options);
+  }
+  /** With the elements of src, or a number, put in places along an axis. */
+  scatter(axis: number, index: Tensor, src: Tensor | number): Tensor {
+    return scatter(this, axis, index, src);
   }
   /** With the elements of src added to places along an axis. */
   scatterAdd(axis: number, index: Tensor, src: Tensor): Tensor {
@@ -407,6 +489,14 @@ export class Tensor extends TensorBase {
   /** With the axes reversed; all of them by default. */
   flip(axes?: number | readonly number[]): Tensor {
     return flip(this, axes);
+  }
+  /** With the elements moved on along axes, those at the end to the beginning. */
+  roll(shifts: number | readonly number[], axes?: number | readonly number[]): Tensor {
+    return roll(this, shifts, axes);
+  }
+  /** With each element of an axis repeated in a row. */
+  repeatInterleave(repeats: number | readonly number[], axis?: number): Tensor {
+    return repeatInterleave(this, repeats, axis);
   }
   /** With elements added, or taken away, before and after along each axis. */
   pad(pads: readonly (readonly [number, number])[], options: PadOptions = {}): Tensor {

@@ -59,7 +59,7 @@ export function rounded(x: Grid, dtype: DType): Grid {
   if (dtype === "float64") return x;
   if (floats.includes(dtype)) return mapped(x, (value) => rounding(value, dtype));
   if (dtype === "int32") return mapped(x, (value) => value | 0);
-  return mapped(x, (value) => Math.abs(Math.trunc(value)) & 255);
+  return mapped(x, (value) => value & 255);
 }
 
 /**

@@ -46,6 +46,9 @@ CDN_FUNCTIONS(cos)
 CDN_FUNCTIONS(erf)
 CDN_FUNCTIONS(erfc)
 CDN_FUNCTIONS(floor)
+CDN_FUNCTIONS(ceil)
+CDN_FUNCTIONS(trunc)
+CDN_FUNCTIONS(rint)
 CDN_FUNCTIONS(sqrt)
 #undef CDN_FUNCTIONS
 CDN_FN float abs(float x) { return ::fabsf(x); }

@@ -43,15 +43,18 @@ struct RowWalk {
   }
 };
 
-// An axis that is indexed: a bad index is reported, and false.
+// An axis that is indexed, also from its end if `from_end` says so.
 struct IndexedAxis {
   int64_t extent, stride;
   FaultOp op;
   volatile Fault* fault;
-  CDN_FN bool has(int64_t i) const {
-    if (i >= 0 && i < extent) return true;
-    report_fault(fault, op, i, extent);
-    return false;
+  bool from_end = false;
+  // The place that an index names; -1 for a bad one, which is reported.
+  CDN_FN int64_t place(int64_t i) const {
+    int64_t at = from_end && i < 0 ? i + extent : i;
+    if (at >= 0 && at < extent) return at;
+    report_fault(fault, op, i, from_end ? -extent : extent);
+    return -1;
   }
   // The elements from the first to the last of the axis.
   int64_t reach() const {
@@ -75,8 +78,8 @@ template <int INPUTS, class F> struct IndexedRows {
     IndexedAxis axis;
     int64_t i, at, step, index_step, count;
     CDN_FN void operator()(int64_t c) const {
-      int64_t chosen = index[INPUTS == 1 ? c : c * index_step];
-      f(i + c, at + c * step, axis.has(chosen) ? chosen * axis.stride : -1);
+      int64_t chosen = axis.place(index[INPUTS == 1 ? c : c * index_step]);
+      f(i + c, at + c * step, chosen < 0 ? -1 : chosen * axis.stride);
     }
   };
   CDN_FN Row row(int64_t r) const {

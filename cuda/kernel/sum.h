@@ -68,6 +68,9 @@ template <> struct SumOf<double> {
 template <> struct SumOf<int32_t> {
   using type = int64_t;  // and wraps in the end
 };
+template <> struct SumOf<uint8_t> {
+  using type = int64_t;
+};
 template <class T> using Sum = typename SumOf<T>::type;
 
 template <class S> struct Pair {

@@ -24,7 +24,8 @@ struct DeviceModel {
 };
 
 // What a kernel writes when it meets a bad index. It lies where host and device both see it, so
-// that looking at it after a wait costs nothing. op is a FaultOp.
+// that looking at it after a wait costs nothing. op is a FaultOp. A negative limit says that
+// indices may count from the end.
 struct Fault {
   int32_t op;
   int32_t reserved;
@@ -38,7 +39,10 @@ enum FaultOp : int32_t {  // context.cu has their names
   FAULT_SCATTER_ADD,
   FAULT_INDEX_ADD,
   FAULT_ONE_HOT,
-  FAULT_NLL_LOSS
+  FAULT_NLL_LOSS,
+  FAULT_TAKE,
+  FAULT_SCATTER,
+  FAULT_WEIGHTS
 };
 
 namespace backend {

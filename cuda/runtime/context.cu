@@ -210,18 +210,24 @@ BlockRef allocate(Device& device, int64_t bytes) {
 }
 
 // By FaultOp.
-static const char* const FAULTS[] = {"",        "gather_rows", "cross_entropy",
-                                     "gather",  "scatter_add", "index_add",
-                                     "one_hot", "nll_loss"};
+static const char* const FAULTS[] = {
+    "",        "gather_rows", "cross_entropy", "gather",  "scatter_add", "index_add",
+    "one_hot", "nll_loss",    "take",          "scatter", "multinomial"};
 
 void raise_fault(Device& device) {
   volatile Fault* fault = device.fault;
   if (fault->op == FAULT_NONE) return;
   const char* op = FAULTS[fault->op];
   long long index = fault->index, limit = fault->limit;
+  bool of_weights = fault->op == FAULT_WEIGHTS;
   fault->op = FAULT_NONE;
-  CDN_FAIL(CDN_BAD_ARGUMENT, "cdn_%s, called before, met index %lld; it must be in 0..%lld", op,
-           index, limit - 1);
+  if (of_weights)
+    CDN_FAIL(CDN_BAD_ARGUMENT,
+             "cdn_%s, called before, met a weight in row %lld that is negative or not finite, or "
+             "fewer than %lld above 0",
+             op, index, limit);
+  CDN_FAIL(CDN_BAD_ARGUMENT, "cdn_%s, called before, met index %lld; it must be in %lld..%lld", op,
+           index, limit < 0 ? limit : 0, (limit < 0 ? -limit : limit) - 1);
 }
 
 }  // namespace cdn

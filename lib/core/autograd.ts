@@ -1,7 +1,7 @@
 import { checkFunction } from "./options.ts";
 import { GradientError } from "../native/errors.ts";
 import { isFloat } from "./dtype.ts";
-import type { Differentiable, Gate, Step } from "./node.ts";
+import type { Differentiable, Gate, Node, Step } from "./node.ts";
 
 let enabled = true;
 let steps = 0;
@@ -52,6 +52,43 @@ export function recordedSteps(): number {
   return steps;
 }
 
+/** Who looks at what operations make, and at the gradients that they give back. */
+export interface Observer {
+  /** An operation of this name made a tensor. */
+  made(out: Differentiable, name: string): void;
+  /** The gradients of an operation's inputs. */
+  gradients(node: Node, gradients: readonly (Differentiable | null)[]): void;
+}
+
+let observer: Observer | undefined;
+
+/** Runs `fn` with an observer, who is not told of operations of their own. */
+export function observing<T>(by: Observer, fn: () => T): T {
+  const before = observer;
+  const aside = (look: () => void) => {
+    observer = undefined;
+    try {
+      withRecording(false, look);
+    } finally {
+      observer = own;
+    }
+  };
+  const own: Observer = observer = {
+    made: (out, name) => aside(() => by.made(out, name)),
+    gradients: (node, gradients) => aside(() => by.gradients(node, gradients)),
+  };
+  try {
+    return fn();
+  } finally {
+    observer = before;
+  }
+}
+
+/** The observer, if there is one. */
+export function observed(): Observer | undefined {
+  return observer;
+}
+
 /** Records how `out` was made, when any input needs a gradient. Returns `out`. */
 export function record<T extends Differentiable>(
   out: T,
@@ -60,17 +97,19 @@ export function record<T extends Differentiable>(
   backward: (grad: T, step: Step) => readonly (T | null)[],
   gate?: Gate,
 ): T {
-  if (!enabled || !inputs.some((x) => x.requiresGrad)) return out;
-  out.requiresGrad = true;
-  out.node = {
-    name,
-    order: steps++,
-    inputs,
-    outputs: undefined,
-    backward,
-    gate,
-    freed: false,
-  };
+  if (enabled && inputs.some((x) => x.requiresGrad)) {
+    out.requiresGrad = true;
+    out.node = {
+      name,
+      order: steps++,
+      inputs,
+      outputs: undefined,
+      backward,
+      gate,
+      freed: false,
+    };
+  }
+  observer?.made(out, name);
   return out;
 }
 
@@ -84,13 +123,15 @@ export function recordAll<T extends Differentiable>(
   inputs: readonly T[],
   backward: (...gradients: (T | undefined)[]) => readonly (T | null)[],
 ): void {
-  if (!enabled || !inputs.some((x) => x.requiresGrad)) return;
-  const node = { name, order: steps++, inputs, outputs, backward, gate: undefined, freed: false };
-  for (const out of outputs) {
-    if (!isFloat(out.dtype)) continue;
-    out.requiresGrad = true;
-    out.node = node;
+  if (enabled && inputs.some((x) => x.requiresGrad)) {
+    const node = { name, order: steps++, inputs, outputs, backward, gate: undefined, freed: false };
+    for (const out of outputs) {
+      if (!isFloat(out.dtype)) continue;
+      out.requiresGrad = true;
+      out.node = node;
+    }
   }
+  if (observer) { for (const out of outputs) observer.made(out, name); }
 }
 
 /** Throws where an operation without a gradient would silently cut a graph. */

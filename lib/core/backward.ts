@@ -1,6 +1,6 @@
 import { ArgumentError, GradientError, ShapeError } from "../native/errors.ts";
 import { withoutAutocast } from "./autocast.ts";
-import { gradEnabled, record, withRecording } from "./autograd.ts";
+import { gradEnabled, observed, record, withRecording } from "./autograd.ts";
 import type { BackwardOptions, Differentiable, Gate, Node, Step } from "./node.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
 import { ownAs, syncScope } from "./scope.ts";
@@ -253,6 +253,7 @@ class Pass implements Step {
 
   #step(node: Node, gradients: () => ReturnType<Node["backward"]>): void {
     const results = this.create ? gradients() : syncScope(gradients);
+    observed()?.gradients(node, results);
     results.forEach((result, i) => {
       const input = node.inputs[i]!;
       if (!result || !input.requiresGrad) return;

@@ -80,7 +80,7 @@ export async function readAsync<D extends DType>(from: Elements): Promise<DataOf
   const source = readable(from);
   let reading;
   try {
-    reading = readBytes(source, 0, new Uint8Array(data.buffer, 0, hostBytes(from)));
+    reading = readBytes(source, 0, data as Bytes, hostBytes(from));
   } finally {
     if (source !== from) source.dispose(); // the read has captured it
   }
@@ -89,12 +89,17 @@ export async function readAsync<D extends DType>(from: Elements): Promise<DataOf
 }
 
 /**
- * Fills `bytes` with those of a tensor's memory from `at` on, as they are at the call, once the
- * device has computed them.
+ * Fills an array of so many bytes with those of a tensor's memory from `at` on, as they are at the
+ * call, once the device has computed them.
  */
-export async function readBytes(from: Memory, at: number, bytes: Bytes): Promise<Bytes> {
+export async function readBytes(
+  from: Memory,
+  at: number,
+  bytes: Bytes,
+  size: number,
+): Promise<Bytes> {
   const { backend } = from;
-  const count = BigInt(bytes.length);
+  const count = BigInt(size);
   call("cdn_read_begin", out, from, at, count);
   const ticket = out[0]!;
   await backend.functions.wait_for_read(ticket);

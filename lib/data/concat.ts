@@ -34,6 +34,7 @@ import { zipTensors } from "../_structure.ts";
 export function concat<Input, Target>(
   ...datasets: readonly Dataset<Input, Target>[]
 ): Dataset<Input, Target>;
+/** The same of data sets that give samples. */
 export function concat(...datasets: readonly SampleDataset[]): SampleDataset;
 export function concat<Input, Target>(
   ...datasets: readonly (Dataset<Input, Target> | SampleDataset)[]

@@ -198,6 +198,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
    * @ignore
    */
   feed(skip = 0): Feed<Input, Target> {
+    checkInteger("DataLoader", "skip", skip, 0);
     const feed = this.#feed(skip);
     return { next: () => this.#next(feed), close: () => feed.close() };
   }

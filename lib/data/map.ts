@@ -30,6 +30,7 @@ export function map<I, T, J, U>(
   dataset: Dataset<I, T>,
   fn: (batch: Batch<I, T>) => Batch<J, U>,
 ): Dataset<J, U>;
+/** The same of a data set that gives samples, each of which goes through `fn`. */
 export function map(
   dataset: SampleDataset,
   fn: (sample: Sample, random?: () => number) => Sample | Promise<Sample>,

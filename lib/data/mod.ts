@@ -1,5 +1,6 @@
 /** Data sets, loaders and file formats of data. */
 export type * from "./batch.ts";
+export * from "./category_encoder.ts";
 export * from "./cifar10.ts";
 export * from "./cifar10_files.ts";
 export * from "./concat.ts";
@@ -13,6 +14,7 @@ export * from "./image_folder.ts";
 export * from "./map.ts";
 export * from "./mnist.ts";
 export * from "./mnist_files.ts";
+export * from "./normalizer.ts";
 export * from "./npy.ts";
 export * from "./pad_sequence.ts";
 export * from "./random_split.ts";

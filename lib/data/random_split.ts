@@ -24,19 +24,25 @@ export interface RandomSplitOptions {
  * import { data, rand, zeros } from "@cudeno/cudeno";
  * const all = new data.TensorDataset(rand([10, 3]), zeros([10]));
  * const [train, test] = data.randomSplit(all, [0.8, 0.2], { seed: 1 });
- * console.log(train?.length, test?.length); // 8 2
+ * console.log(train.length, test.length); // 8 2
  * ```
  */
-export function randomSplit<Input = Tensor, Target = Tensor>(
+export function randomSplit<
+  Input = Tensor,
+  Target = Tensor,
+  const Sizes extends readonly number[] = readonly number[],
+>(
   dataset: Dataset<Input, Target> | SampleDataset,
-  lengths: readonly number[],
+  lengths: Sizes,
   options: RandomSplitOptions = {},
-): Subset<Input, Target>[] {
+): { -readonly [K in keyof Sizes]: Subset<Input, Target> } {
   const op = "randomSplit";
   checkOptions(op, options, ["seed"]);
   checkDataset(op, dataset);
   const sizes = partSizes(op, dataset.length, lengths);
   const order = permutation(dataset.length, blocksOf(op, options.seed));
   let end = 0;
-  return subsets(dataset, sizes.map((size) => order.subarray(end, end += size)));
+  return subsets(dataset, sizes.map((size) => order.subarray(end, end += size))) as {
+    -readonly [K in keyof Sizes]: Subset<Input, Target>;
+  };
 }

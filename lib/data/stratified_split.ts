@@ -29,16 +29,20 @@ export interface StratifiedSplitOptions extends RandomSplitOptions {
  * const labels = tensor([0, 0, 0, 0, 0, 0, 1, 1, 1], { dtype: "int32" }); // a third are 1
  * const all = new data.TensorDataset(rand([9, 4]), labels);
  * const [, test] = data.stratifiedSplit(all, [2 / 3, 1 / 3], { seed: 1 });
- * for (const { target } of new data.DataLoader(test!, { batchSize: 3 })) {
+ * for (const { target } of new data.DataLoader(test, { batchSize: 3 })) {
  *   console.log(target.sum().itemSync()); // 1: of three
  * }
  * ```
  */
-export function stratifiedSplit<Input = Tensor, Target = Tensor>(
+export function stratifiedSplit<
+  Input = Tensor,
+  Target = Tensor,
+  const Sizes extends readonly number[] = readonly number[],
+>(
   dataset: Dataset<Input, Target> | SampleDataset,
-  fractions: readonly number[],
+  fractions: Sizes,
   options: StratifiedSplitOptions = {},
-): Subset<Input, Target>[] {
+): { -readonly [K in keyof Sizes]: Subset<Input, Target> } {
   const op = "stratifiedSplit";
   checkOptions(op, options, ["seed", "labels"]);
   checkDataset(op, dataset);
@@ -50,7 +54,9 @@ export function stratifiedSplit<Input = Tensor, Target = Tensor>(
     : labelsOf(op, options.labels, n);
   const order = permutation(n, blocks);
   const part = dealt(sizes, Map.groupBy(order, (i) => labels[i]!).values(), n);
-  return subsets(dataset, sizes.map((_, p) => order.filter((i) => part[i] === p)));
+  return subsets(dataset, sizes.map((_, p) => order.filter((i) => part[i] === p))) as {
+    -readonly [K in keyof Sizes]: Subset<Input, Target>;
+  };
 }
 
 // Which part each sample goes to: class by class to that which lacks most of its share of those

@@ -14,7 +14,7 @@ import type { Tensor } from "../tensor.ts";
 import type { CheckpointParts } from "./checkpoint.ts";
 import { fromExactJson } from "./_exact_json.ts";
 import type { Entry } from "./_safetensors_format.ts";
-import { dtypeFor } from "./_stored.ts";
+import { dtypeFor, listOf } from "./_stored.ts";
 
 /** Under which name the file's metadata have ours. */
 export const metaKey = "cudeno.checkpoint";
@@ -142,8 +142,8 @@ export function slotsOf(
     const unexpected = [...found.keys()].filter((name) => !Object.hasOwn(wanted, name));
     if (missing.length > 0 || (unexpected.length > 0 && part !== "tensors")) {
       throw new ArgumentError(
-        `loadCheckpoint: ${file} is of another ${part}: missing there are [${some(missing)}], ` +
-          `unexpected are [${some(unexpected)}]`,
+        `loadCheckpoint: ${file} is of another ${part}: missing there are [${listOf(missing)}], ` +
+          `unexpected are [${listOf(unexpected)}]`,
       );
     }
     for (const [name, entry] of found) {
@@ -153,11 +153,6 @@ export function slotsOf(
     }
   }
   return slots;
-}
-
-function some(names: readonly string[]): string {
-  const first = names.slice(0, 8).map((name) => name.slice(0, 100)).join(", ");
-  return names.length > 8 ? `${first}, … ${names.length} in all` : first;
 }
 
 // The tensors that a part has, or, of an optimizer, whose state is empty before its first step, the
@@ -212,7 +207,10 @@ export function checkStates(file: string, parts: CheckpointParts, meta: Meta): v
   }
 }
 
-/** Loads all. The optimizer comes first, as it alone may still refuse its state. */
+/**
+ * Loads all. The optimizer comes first, as it alone may still refuse its state; what it was loaded
+ * from is freed, so that there is room for the others.
+ */
 export function apply(
   parts: CheckpointParts,
   meta: Meta,
@@ -223,7 +221,9 @@ export function apply(
   const { model, optimizer, schedule, scaler, ema } = parts;
   if (optimizer) {
     const { numbers, groups } = meta.optimizer!;
-    optimizer.loadStateDict({ tensors: valuesOf("optimizer"), numbers, groups });
+    const tensors = valuesOf("optimizer");
+    optimizer.loadStateDict({ tensors, numbers, groups });
+    for (const x of Object.values(tensors)) x.dispose();
   }
   model?.loadStateDict(valuesOf("model"));
   ema?.loadStateDict({ tensors: valuesOf("ema"), updates: meta.ema!.updates });

@@ -16,7 +16,7 @@ export interface OpenFile {
     begin: number,
     end: number,
     into?: Uint8Array<ArrayBuffer>,
-  ): Promise<Uint8Array<ArrayBuffer>>;
+  ): Promise<Uint8Array>;
 }
 
 /**
@@ -53,6 +53,12 @@ export async function withFile<T>(
   } finally {
     file.close();
   }
+}
+
+/** Bytes as a file. */
+export function fileOf(name: string, bytes: Uint8Array): OpenFile {
+  const read = (begin: number, end: number) => Promise.resolve(bytes.subarray(begin, end));
+  return { name, size: bytes.length, read };
 }
 
 /** What a file is to hold: bytes, or parts of them as they become ready. */
@@ -186,7 +192,8 @@ async function syncFolder(path: string): Promise<void> {
   } catch { /* nothing else to try */ }
 }
 
-function pathOf(path: string | URL): string {
+/** A path as the system has it. */
+export function pathOf(path: string | URL): string {
   if (typeof path === "string") return path;
   if (!(path instanceof URL) || path.protocol !== "file:") {
     refuse("io", "the path", path, "a string or a file: URL");

@@ -177,7 +177,7 @@ export function headerEnd(bytes: Uint8Array, size: number, name: string): number
   if (size < 8) throw no(`found ${size} bytes, expected at least 8`);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
   const zip = "PK\x03\x04".split("").every((char, i) => bytes[i] === char.charCodeAt(0));
-  if (zip) throw no("found a zip archive, such as PyTorch's .pt files; save safetensors instead");
+  if (zip) throw no("found a zip archive, such as PyTorch's .pt files, which io.loadTorch reads");
   if (length > BigInt(maxHeaderBytes)) {
     throw no(`found a header length of ${length}, expected at most ${maxHeaderBytes}`);
   }

@@ -1,12 +1,13 @@
-// Tensors' elements as safetensors files hold them: their bytes as they are, or integers and floats
-// of other sizes, which become the next larger dtype.
-import { call } from "../native/call.ts";
-import type { DType } from "../core/dtype.ts";
-import { DataError, DTypeError } from "../native/errors.ts";
-import { dtypeInfo } from "../core/dtype.ts";
+// Tensors' elements as files hold them, by the names that safetensors has for types: their bytes as
+// they are, or integers and floats of other sizes, which become the next larger dtype.
+import { parametersChanged } from "../core/autocast.ts";
+import { noGrad } from "../core/autograd.ts";
+import { type DType, dtypeInfo } from "../core/dtype.ts";
+import { syncScope } from "../core/scope.ts";
 import { MAX_RANK } from "../core/shape.ts";
 import { readBytes } from "../core/transfer.ts";
-import { scope } from "../core/scope.ts";
+import { call } from "../native/call.ts";
+import { DataError, DTypeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { OpenFile } from "./_files.ts";
 import {
@@ -17,6 +18,7 @@ import {
   type Header,
   headerEnd,
 } from "./_safetensors_format.ts";
+import { float8, integers, type Stored } from "./_stored_types.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -29,83 +31,96 @@ const same: Record<DType, string> = {
   uint8: "U8",
 };
 
-interface Stored {
-  dtype: DType;
-  /** Bytes of an element in the file. */
-  size: number;
-  /** The elements as the dtype has them, where the bytes are not the same. */
-  convert?: (bytes: Uint8Array, entry: Entry) => ArrayBufferView;
-}
-
 const stored = new Map<string, Stored>([
   ...Object.entries(same).map(([dtype, name]): [string, Stored] => [
     name,
     { dtype: dtype as DType, size: dtypeInfo(dtype as DType).bytes },
   ]),
   ["BOOL", { dtype: "uint8", size: 1 }],
-  ["I64", integers(BigInt64Array)],
+  ...integers,
+  ...float8,
 ]);
 
-type Integers = BigInt64ArrayConstructor | Int8ArrayConstructor;
-
-function integers(kind: Integers): Stored {
-  const convert = (bytes: Uint8Array, { name, dtype }: Entry) => {
-    // copied to an address that suits the type where the file's does not
-    const { buffer, byteOffset, length } = bytes.byteOffset % 8 === 0 ? bytes : bytes.slice();
-    const from = new kind(buffer as ArrayBuffer, byteOffset, length / kind.BYTES_PER_ELEMENT);
-    return Int32Array.from<bigint | number>(from, (value) => {
-      const n = Number(value);
-      if (n === (n | 0)) return n;
-      throw new DTypeError(
-        `loadSafetensors: ${name} is ${dtype} and has ${value}, which int32 has not`,
-      );
-    });
-  };
-  return { dtype: "int32", size: kind.BYTES_PER_ELEMENT, convert };
-}
+/** What {@linkcode dtypeFor} and {@linkcode fillPart} need to know of a tensor in a file. */
+export type Item = Pick<Entry, "name" | "shape" | "dtype">;
 
 /** The dtype that a tensor of a file gets. */
-export function dtypeFor({ name, shape, dtype }: Entry, file: string): DType {
+export function dtypeFor({ name, shape, dtype }: Item, file: string): DType {
   if (shape.length > MAX_RANK) {
     throw new DataError(`${file}: ${name} has ${shape.length} dimensions; at most are ${MAX_RANK}`);
   }
   const found = stored.get(dtype);
   if (found) return found.dtype;
   throw new DTypeError(
-    `loadSafetensors: ${name} is ${dtype}; known are ${[...stored.keys()].join(", ")}`,
+    `${file}: ${name} is ${dtype}; known are ${[...stored.keys()].join(", ")}`,
   );
 }
 
 /** Bytes that are moved at a time, and up to which a file's are taken at once; tests set less. */
 export const limits: { piece: number; atOnce: number } = { piece: 2 ** 24, atOnce: 2 ** 28 };
 
-/** Fills a new tensor with what the bytes of its entry, from `at` on, say. */
-export function fillPart(x: Tensor, entry: Entry, at: number, bytes: Uint8Array): void {
-  const { size, convert } = stored.get(entry.dtype)!;
-  const elements = convert ? convert(bytes, entry) : bytes;
-  call(
-    "cdn_write",
-    x,
-    elements as Bytes,
-    at / size * dtypeInfo(x.dtype).bytes,
-    elements.byteLength,
+/** Fills a tensor, of any format and dtype, with all that bytes of a file say. */
+export function fill(x: Tensor, item: Item, file: string, bytes: Uint8Array): void {
+  using target = targetOf(x);
+  fillPart(target.to, item, file, 0, bytes);
+  target.done();
+}
+
+/** The same of many, from a file. */
+export async function fillAll(
+  { name, read }: OpenFile,
+  dataStart: number,
+  found: readonly { readonly x: Tensor; readonly entry: Entry }[],
+): Promise<void> {
+  const most = found.reduce((most, { entry }) => Math.max(most, entry.end - entry.begin), 0);
+  const room = new Uint8Array(Math.min(limits.piece, most));
+  for (const { x, entry } of found) {
+    using target = targetOf(x);
+    for (let at = entry.begin; at < entry.end; at += limits.piece) {
+      const end = Math.min(at + limits.piece, entry.end);
+      const bytes = await read(dataStart + at, dataStart + end, room);
+      fillPart(target.to, entry, name, at - entry.begin, bytes);
+    }
+    target.done();
+  }
+}
+
+// What is filled for a tensor: itself, or, where it is not contiguous, another one.
+function targetOf(x: Tensor) {
+  const to = x.format === "contiguous" ? x : x.make(x.shape);
+  return {
+    to,
+    done: () => {
+      if (to !== x) x.copyFrom(to);
+      else parametersChanged(); // it may be one
+    },
+    [Symbol.dispose]: () => {
+      if (to !== x) to.dispose();
+    },
+  };
+}
+
+function fillPart(x: Tensor, item: Item, file: string, at: number, bytes: Uint8Array): void {
+  const { dtype, size, convert } = stored.get(item.dtype)!;
+  const elements = convert ? convert(bytes, `${file}: ${item.name} is ${item.dtype}`) : bytes;
+  const write = (to: Tensor, begin: number) =>
+    call("cdn_write", to, elements as Bytes, begin, elements.byteLength);
+  const start = at / size * dtypeInfo(x.dtype).bytes;
+  if (dtype === x.dtype) return write(x, start);
+  syncScope(() =>
+    noGrad(() => {
+      const found = x.make([bytes.length / size], dtype);
+      write(found, 0);
+      const cast = found.to(x.dtype);
+      call("cdn_copy", x, cast, start, 0, cast.size * dtypeInfo(x.dtype).bytes);
+    })
   );
 }
 
-/** Fills new tensors with what a file holds of them. */
-export async function fillAll(
-  { read }: OpenFile,
-  dataStart: number,
-  found: readonly { x: Tensor; entry: Entry }[],
-): Promise<void> {
-  const most = Math.max(0, ...found.map(({ entry: { begin, end } }) => end - begin));
-  const room = new Uint8Array(Math.min(limits.piece, most));
-  for (const { x, entry } of found) {
-    for (let at = entry.begin; at < entry.end; at += limits.piece) {
-      const end = Math.min(at + limits.piece, entry.end);
-      fillPart(x, entry, at - entry.begin, await read(dataStart + at, dataStart + end, room));
-    }
-  }
+/** Names for a message. */
+export function listOf(names: readonly string[]): string {
+  const first = names.slice(0, 8).map((name) => name.slice(0, 100)).join(", ");
+  return names.length > 8 ? `${first}, … ${names.length} in all` : first;
 }
 
 /** The header of a file that is open. */
@@ -154,8 +169,10 @@ function partsOf(x: Tensor): (() => Promise<Bytes>)[] {
   // Of another format it is a copy that is read, so all at once.
   const most = x.format === "contiguous" ? limits.piece : Math.max(bytes, 1);
   return Array.from({ length: Math.ceil(bytes / most) }, (_, i) => () => {
-    const part = new Uint8Array(Math.min(most, bytes - i * most));
+    const size = Math.min(most, bytes - i * most);
+    const part = new Uint8Array(size);
     // the read has captured its memory once it has begun: a copy is freed then
-    return scope(() => ({ reading: readBytes(x.stored("contiguous"), i * most, part) })).reading;
+    return syncScope(() => ({ reading: readBytes(x.stored("contiguous"), i * most, part, size) }))
+      .reading;
   });
 }

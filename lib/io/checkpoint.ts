@@ -170,7 +170,7 @@ export async function saveCheckpoint(
  */
 export async function loadCheckpoint<S = unknown>(
   path: string | URL,
-  parts: CheckpointParts,
+  parts: CheckpointParts = {},
 ): Promise<Checkpoint<S>> {
   const op = "loadCheckpoint";
   checkParts(op, parts, partNames);

@@ -4,3 +4,4 @@ export * from "./encode_png.ts";
 export * from "./image.ts";
 export * from "./npy.ts";
 export * from "./safetensors.ts";
+export * from "./torch.ts";

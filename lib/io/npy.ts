@@ -56,8 +56,7 @@ export async function loadNpy(source: Source, options: NpyOptions = {}): Promise
 
 /**
  * Reads a .npz file, a zip file of named arrays as `numpy.savez` and `savez_compressed` write it;
- * `data.npz` is the same function. Types are those of {@linkcode loadNpy}. Checksums are verified;
- * files of 4 GiB and more (zip64) are refused.
+ * `data.npz` is the same function. Types are those of {@linkcode loadNpy}. Checksums are verified.
  *
  * @throws {DataError} when the file is missing or damaged, or holds anything but arrays.
  * @throws {DTypeError} for an array of another type, which it names.

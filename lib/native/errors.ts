@@ -83,7 +83,7 @@ export class DataError extends CudenoError {
 export class IndexError extends CudenoError {
   /** The index. */
   readonly index: number;
-  /** How many places there are: the index must be in 0..limit - 1. */
+  /** How many places there are: the index must be below it. */
   readonly limit: number;
 
   constructor(message: string, index: number, limit: number) {

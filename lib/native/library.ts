@@ -1,5 +1,6 @@
 import { environment, filePath } from "./environment.ts";
 import {
+  ArgumentError,
   type CudenoError,
   IndexError,
   LibraryError,
@@ -79,10 +80,15 @@ function errorOf(status: number, detail: string): CudenoError {
         "a higher memoryLimit in init()",
     );
   }
-  const fault = /(\w+), called before, met index (-?\d+); it must be in 0\.\.(-?\d+)/.exec(message);
+  const fault = /(\w+), called before, met index (-?\d+); it must be in (-?\d+)\.\.(-?\d+)/.exec(
+    message,
+  );
+  const later = "Found later, by what waits for the device; CUDENO_SYNC=1 finds it at the call";
+  const weights = /multinomial, called before, met (.*)/.exec(message)?.[1];
+  if (weights) return new ArgumentError(`multinomial: there is ${weights}. ${later}`);
   if (!fault) return new NativeError(status, message, detail);
-  const [op, index, last] = [fault[1]!, Number(fault[2]), Number(fault[3])];
-  const range = `0..${last}`;
+  const [op, index, last] = [fault[1]!, Number(fault[2]), Number(fault[4])];
+  const range = `${fault[3]}..${last}`;
   const what = ["crossEntropy", "nllLoss"].includes(op)
     ? `a target is ${index}; classes are ${range} (the model has ${
       last + 1
@@ -90,16 +96,17 @@ function errorOf(status: number, detail: string): CudenoError {
       "from 0, and give the model an output for each"
     : `an index is ${index}; it must be in ${range}`;
   return new IndexError(
-    `${
-      sharing[op] ?? op
-    }: ${what}. Found later, by what waits for the device; CUDENO_SYNC=1 finds it at the call`,
+    `${sharing[op] ?? op}: ${what}. ${later}`,
     index,
     last + 1,
   );
 }
 
 // Operations with one kernel, which does not know for whom it works.
-const sharing: Record<string, string> = { gather: "gather, indexSelect or embedding" };
+const sharing: Record<string, string> = {
+  gather: "embedding",
+  take: "gather, indexSelect or take",
+};
 
 const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase());
 

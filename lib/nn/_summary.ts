@@ -7,6 +7,8 @@ import { tensorsIn } from "../_structure.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
+import { addHook } from "./_hooks.ts";
+import { frozen } from "./_names.ts";
 import type { AnyModule, SummaryOptions } from "./module.ts";
 
 /** A model as PyTorch prints it: a line a module, the inner ones indented. */
@@ -27,25 +29,32 @@ export function treeOf(module: AnyModule): string {
 export function summaryOf(model: AnyModule, options: SummaryOptions): string {
   checkOptions("summary", options, ["inputShape", "input"]);
   const runs = runsOf(model, options);
+  const sizeOf = (tensors: Iterable<Tensor>) => [...tensors].reduce((n, x) => n + x.size, 0);
   const count = (n: number) => n ? n.toLocaleString("en") : "";
   const rows: string[][] = [["module", "parameters", "multiply-adds", "output", "shapes"]];
-  const total = model.parameters().reduce((n, tensor) => n + tensor.size, 0);
+  const counted = { total: new Set<Tensor>(), frozen: new Set<Tensor>() };
   for (const [name, module] of model.namedModules()) {
     const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
       string,
       Tensor,
     ][];
     const run = runs?.get(module);
+    const parameters = own.map(([, x]) => x).filter((x) => x.requiresGrad || frozen.has(x));
+    for (const x of parameters) {
+      counted.total.add(x);
+      if (!x.requiresGrad) counted.frozen.add(x);
+    }
     rows.push([
       `${name ? `${name}: ` : ""}${module.describe()}`,
-      count(own.reduce((n, [, tensor]) => n + (tensor.requiresGrad ? tensor.size : 0), 0)),
+      count(sizeOf(parameters)),
       count(run?.multiplyAdds ?? 0),
       run?.output ?? "",
       own.map(([key, tensor]) => `${key} ${formatShape(tensor.shape)}`).join(", "),
     ]);
   }
   const products = [...runs?.values() ?? []].reduce((n, run) => n + run.multiplyAdds, 0);
-  rows.push(["total", total.toLocaleString("en"), count(products), "", ""]);
+  rows.push(["total", sizeOf(counted.total).toLocaleString("en"), count(products), "", ""]);
+  if (counted.frozen.size > 0) rows.push(["frozen", count(sizeOf(counted.frozen)), "", "", ""]);
   if (!runs || products === 0) { for (const row of rows) row.splice(2, runs ? 1 : 2); }
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   const numbers = rows[0]!.map((title) => title === "parameters" || title === "multiply-adds");
@@ -71,33 +80,25 @@ function runsOf(model: AnyModule, options: SummaryOptions): Map<AnyModule, Run> 
   const runs = new Map<AnyModule, Run>();
   const modules = Array.from(model.namedModules(), ([, module]) => module);
   const modes = modules.map(({ training }) => training);
-  const own = modules.map((module) => Object.getOwnPropertyDescriptor(module, "forward"));
   const [first] = model.parameters();
+  using hooks = new DisposableStack();
+  for (const module of modules) {
+    hooks.use(addHook(module, "after", (_, x, y) => {
+      const before = runs.get(module)?.multiplyAdds ?? 0;
+      const made = x instanceof Tensor && y instanceof Tensor ? module.multiplyAdds(x, y) : 0;
+      const outputs = tensorsIn(module.describe(), "the output", y);
+      runs.set(module, {
+        output: outputs.map(({ shape }) => formatShape(shape)).join(", "),
+        multiplyAdds: before + made,
+      });
+    }));
+  }
   try {
-    for (const module of modules) {
-      const forward = module.forward;
-      // An own property hides the class's method, and keeps Sequential from fusing layers.
-      module.forward = (...inputs) => {
-        const y = forward.apply(module, inputs);
-        const before = runs.get(module)?.multiplyAdds ?? 0;
-        const made = y instanceof Tensor ? module.multiplyAdds(inputs[0], y) : 0;
-        const outputs = tensorsIn(module.describe(), "the output", y);
-        runs.set(module, {
-          output: outputs.map(({ shape }) => formatShape(shape)).join(", "),
-          multiplyAdds: before + made,
-        });
-        return y;
-      };
-    }
     model.eval();
     const place = first && { dtype: first.dtype, device: first.device };
     noGrad(() => scope(() => void model.forward((input ?? zeros(inputShape!, place)) as never)));
   } finally {
-    modules.forEach((module, i) => {
-      module.training = modes[i]!;
-      if (own[i]) Object.defineProperty(module, "forward", own[i]);
-      else delete (module as Partial<AnyModule>).forward;
-    });
+    modules.forEach((module, i) => module.training = modes[i]!);
   }
   return runs;
 }

@@ -1,6 +1,6 @@
 import { gru } from "../ops/recurrent/gru.ts";
 import type { Tensor } from "../tensor.ts";
-import { RNNBase, type RNNBaseOptions } from "./rnn_base.ts";
+import { RNNBase, type RNNBaseOptions, type SequenceOptions } from "./rnn_base.ts";
 
 /**
  * Gated recurrent units over sequences, as torch.nn.GRU; the formulas stand at {@linkcode gru}.
@@ -21,15 +21,15 @@ export class GRU extends RNNBase {
   }
 
   /** The outputs of the last layer. */
-  override forward(x: Tensor): Tensor {
-    return this.run(x).output;
+  override forward(x: Tensor, options: SequenceOptions = {}): Tensor {
+    return this.run(x, undefined, options).output;
   }
 
   /** The outputs of the last layer and the last states of all, from states that came before. */
-  run(x: Tensor, state?: Tensor): { output: Tensor; state: Tensor } {
+  run(x: Tensor, state?: Tensor, options: SequenceOptions = {}): { output: Tensor; state: Tensor } {
     const initial: Record<string, Tensor> = state ? { h: state } : {};
-    const [output, last] = this.through(x, initial, (x, weights, [h0], reverse) => {
-      const result = gru(x, weights, { h0, reverse });
+    const [output, last] = this.through(x, initial, options, (x, weights, [h0], further) => {
+      const result = gru(x, weights, { h0, ...further });
       return [result.output, result.h];
     });
     return { output, state: last! };

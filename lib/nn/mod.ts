@@ -5,6 +5,8 @@ export * from "./flatten.ts";
 export * from "./linear.ts";
 export * from "./losses.ts";
 export * from "./module.ts";
+export type { ForwardHook, ForwardPreHook, HookHandle } from "./_hooks.ts";
+export type { GroupPattern, NamePattern } from "./_names.ts";
 export * from "./sequential.ts";
 // Other losses, normalisation, initialisers, containers.
 export * from "./batch_norm.ts";

@@ -1,3 +1,12 @@
+import { addHook, type ForwardHook, type ForwardPreHook, type HookHandle } from "./_hooks.ts";
+import {
+  checkFound,
+  frozen,
+  type GroupPattern,
+  groupsOf,
+  matcherOf,
+  type NamePattern,
+} from "./_names.ts";
 import { checkStateDict } from "./_state_dict.ts";
 import { summaryOf, treeOf } from "./_summary.ts";
 import type { DeviceName } from "../core/backend.ts";
@@ -34,7 +43,8 @@ export interface SummaryOptions {
 }
 
 /** A module, whatever it takes and gives. */
-export type AnyModule = Module<never, unknown>;
+// deno-lint-ignore no-explicit-any -- neither never nor unknown stands for both
+export type AnyModule = Module<any, any>;
 
 /**
  * The base of layers and models. A subclass makes its tensors and child modules in the constructor,
@@ -119,6 +129,106 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     return Array.from(this.namedParameters(), ([, tensor]) => tensor);
   }
 
+  /**
+   * Takes parameters from training, by default all: they have no requiresGrad any more, and no
+   * gradient, and parameters() leaves them out; they are still saved, loaded and moved. Returns
+   * their names. Norms go on to follow batches while they are in training mode.
+   *
+   * @throws {ArgumentError} when none matches.
+   *
+   * ```ts
+   * import { models, nn, optim } from "@cudeno/cudeno";
+   * const model = models.resnet18(); // with weights that were loaded, say
+   * model.replace("fc", new nn.Linear(512, 10)).dispose();
+   * model.freeze((name) => !name.startsWith("fc"));
+   * const optimizer = new optim.Adam(model.parameters()); // fc.weight and fc.bias
+   * model.unfreeze("layer4"); // later, with optimizer.addGroup()
+   * ```
+   */
+  freeze(pattern: NamePattern = "*"): string[] {
+    const found = this.#matching("freeze", pattern);
+    zeroGradients(found.map(([, x]) => x), {});
+    for (const [, x] of found) {
+      x.requiresGrad = false;
+      frozen.add(x);
+    }
+    return found.map(([name]) => name);
+  }
+
+  /**
+   * Gives back to training what freeze() took from it, by default all. Returns the names.
+   *
+   * @throws {ArgumentError} when none matches.
+   */
+  unfreeze(pattern: NamePattern = "*"): string[] {
+    const found = this.#matching("unfreeze", pattern);
+    for (const [, x] of found) x.requiresGrad = true;
+    return found.map(([name]) => name);
+  }
+
+  // Of a tensor that modules share each name counts.
+  #matching(op: string, pattern: NamePattern): [name: string, parameter: Tensor][] {
+    const matches = matcherOf(op, pattern);
+    const all = Array.from(
+      this.#namedTensors(modulesIn(this)),
+      ([name, x]): [string, Tensor] => [name, x],
+    ).filter(([, x]) => x.requiresGrad || frozen.has(x));
+    const found = all.filter(([name]) => matches(name));
+    checkFound(op, pattern, found.length, all.map(([name]) => name));
+    return found;
+  }
+
+  /**
+   * Groups of the parameters for an optimizer, by patterns of their names: each is in the group of
+   * the first pattern that matches, and the rest in a last one, which has the optimizer's own
+   * options.
+   *
+   * @throws {ArgumentError} when a pattern matches none, but for those of the groups before it.
+   *
+   * ```ts
+   * import { nn, optim } from "@cudeno/cudeno";
+   * const model = new nn.Sequential(new nn.Linear(4, 8), new nn.LayerNorm(8), new nn.Linear(8, 2));
+   * const groups = model.parameterGroups([
+   *   { match: "2.weight", lr: 1e-4 },
+   *   { match: /bias|^1/, weightDecay: 0 },
+   * ]);
+   * const optimizer = new optim.AdamW(groups, { lr: 1e-3, weightDecay: 0.01 });
+   * console.log(optimizer.groups.map(({ params }) => params.length)); // 1, 4, 1
+   * ```
+   */
+  parameterGroups<O extends object>(
+    groups: readonly GroupPattern<O>[],
+  ): (Omit<GroupPattern<O>, "match"> & { params: Tensor[] })[] {
+    return groupsOf(this.namedParameters(), groups);
+  }
+
+  /**
+   * Runs a function after each forward() of this module, whoever calls it: to look at what layers
+   * give, or to put another tensor in its place. It gets the module, the first argument and the
+   * output, which are freed as without it: keep() or clone() what is to stay. The layer is not
+   * fused with those around it meanwhile. Of recurrent layers run() is not seen.
+   *
+   * ```ts
+   * import { nn, ones } from "@cudeno/cudeno";
+   * const layer = new nn.Linear(3, 4);
+   * const model = new nn.Sequential(layer, new nn.ReLU());
+   * const handle = layer.registerForwardHook((_, x, y) => console.log(x.shape, y.shape));
+   * model.forward(ones([2, 3])); // [2, 3] [2, 4]
+   * handle.remove();
+   * ```
+   */
+  registerForwardHook(hook: ForwardHook<this, Input, Output>): HookHandle {
+    return addHook(this, "after", hook as ForwardHook<AnyModule, unknown, unknown>);
+  }
+
+  /**
+   * Runs a function before each forward() of this module, as
+   * {@linkcode Module.registerForwardHook} after it: it may return another input.
+   */
+  registerForwardPreHook(hook: ForwardPreHook<this, Input>): HookHandle {
+    return addHook(this, "before", hook as ForwardPreHook<AnyModule, unknown>);
+  }
+
   /** Frees the gradients of all parameters, or with `{ setToNone: false }` fills them with 0. */
   zeroGrad(options: ZeroGradOptions = {}): void {
     zeroGradients(this.parameters(), options);
@@ -196,7 +306,10 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     const moved = scope(() => noGrad(() => new Map([...all].map((x) => [x, x.to(device)]))));
     for (const [tensor, there] of moved) {
       if (there === tensor) moved.delete(tensor);
-      else keep(there).requiresGrad = tensor.requiresGrad;
+      else {
+        keep(there).requiresGrad = tensor.requiresGrad;
+        if (frozen.has(tensor)) frozen.add(there);
+      }
     }
     for (const [, tensor, owner, key] of own) {
       const there = moved.get(tensor);

@@ -9,7 +9,7 @@ import { ShapeError } from "../native/errors.ts";
 import { concat } from "../ops/shape/concat.ts";
 import { dropout } from "../ops/random/dropout.ts";
 import { probabilityOf } from "../ops/random/_probability.ts";
-import type { RecurrentWeights } from "../ops/recurrent/_plan.ts";
+import { type Lengths, lengthsOf, type RecurrentWeights } from "../ops/recurrent/_plan.ts";
 import { slice } from "../ops/shape/slice.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
@@ -37,6 +37,18 @@ export interface RNNBaseOptions {
   dtype?: DType | undefined;
 }
 
+/** Options of a run of {@linkcode RNN}, {@linkcode LSTM} or {@linkcode GRU}. */
+export interface SequenceOptions {
+  /**
+   * How many steps each sequence of a batch has, where they are padded at their ends, as
+   * data.padSequence() does it: whole numbers, or an int32 tensor [n]. As if each ran alone:
+   * outputs past an end are 0, last states are those at the ends, the other direction starts there,
+   * and padding has no gradient, whatever it is. As PyTorch's pack_padded_sequence with
+   * enforce_sorted=False. Default all.
+   */
+  lengths?: Lengths | undefined;
+}
+
 const keys = ["numLayers", "bias", "batchFirst", "dropout", "bidirectional", "device", "dtype"];
 
 /**
@@ -46,7 +58,7 @@ type Step = (
   x: Tensor,
   weights: RecurrentWeights,
   states: readonly Tensor[],
-  reverse: boolean,
+  further: { reverse: boolean; lengths: Tensor | undefined },
 ) => [output: Tensor, ...last: Tensor[]];
 
 /**
@@ -54,7 +66,7 @@ type Step = (
  * `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then those of layer 1, and `_reverse`
  * behind the names of the other direction; uniform in ±1/sqrt(hiddenSize). `forward(x)` gives the
  * output alone, so that a layer has its place in a Sequential; `run(x, state)` of each class takes
- * and gives states too.
+ * and gives states too. Both take the lengths of padded sequences, in a last argument.
  *
  * ```ts
  * import { nn } from "@cudeno/cudeno";
@@ -135,12 +147,18 @@ export abstract class RNNBase extends Module {
   protected through(
     x: Tensor,
     initial: Readonly<Record<string, Tensor>>,
+    options: SequenceOptions,
     step: Step,
   ): [output: Tensor, ...last: Tensor[]] {
     const { numLayers, batchFirst, dropout: p } = this.#options;
     this.#check(x, initial);
+    checkOptions(this.constructor.name, options, ["lengths"]);
     const single = x.rank === 2; // a sequence alone
     let y = single ? x.unsqueeze(1) : batchFirst ? x.transpose(0, 1) : x;
+    const [steps, n] = y.shape as [number, number];
+    const lengths = options.lengths === undefined
+      ? undefined
+      : lengthsOf(this.constructor.name, y, options.lengths, steps, n);
     const states = Object.values(initial).map((state) => single ? state.unsqueeze(1) : state);
     const last: Tensor[][] = [];
     for (let layer = 0; layer < numLayers; layer++) {
@@ -148,7 +166,10 @@ export abstract class RNNBase extends Module {
       for (let direction = 0; direction < this.#directions; direction++) {
         const at = layer * this.#directions + direction;
         const own = states.map((state) => slice(state, 0, at, at + 1));
-        const [output, ...ends] = step(y, this.#weights(layer, direction), own, direction === 1);
+        const [output, ...ends] = step(y, this.#weights(layer, direction), own, {
+          reverse: direction === 1,
+          lengths,
+        });
         outputs.push(output);
         ends.forEach((state, k) => (last[k] ??= []).push(state));
       }

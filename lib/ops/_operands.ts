@@ -57,8 +57,10 @@ export function checkDType(op: string, x: Tensor, wanted: readonly DType[]): voi
 
 /** The dtypes with fractions. */
 export const floats: readonly DType[] = ["float32", "float64", "float16", "bfloat16"];
-/** The dtypes that arithmetic is defined for. */
+/** Those and int32. */
 export const numbers: readonly DType[] = [...floats, "int32"];
+/** All: the dtypes that arithmetic is defined for. */
+export const anything: readonly DType[] = [...numbers, "uint8"];
 
 // What an operation wants under autocast():
 //

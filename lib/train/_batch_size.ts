@@ -8,11 +8,13 @@ import type { AnyDataset } from "../data/dataset.ts";
 import { isDataset, isSamples } from "../data/_check.ts";
 import { ArgumentError, OutOfMemoryError } from "../native/errors.ts";
 import type { AnyModule } from "../nn/module.ts";
+import { zeroGradients } from "../optim/_lists.ts";
 import type { Tensor } from "../tensor.ts";
 
 /**
- * Tries steps on ever twice as many samples, and takes the last number for which there was memory,
- * for an optimizer's state too. The model, its buffers and random numbers stay as they were.
+ * Tries steps on ever twice as many samples as 32, or half as many, and takes the largest number
+ * for which there was memory, for an optimizer's state too. The model, its buffers and random
+ * numbers stay as they were.
  */
 export async function largestBatch<Input, Target>(
   model: AnyModule,
@@ -29,14 +31,19 @@ export async function largestBatch<Input, Target>(
   const place = randomPlace();
   let fits = 0;
   try {
-    for (let size = 1; fits === 0 || size <= data.length; size *= 2) {
-      if (!await trial(parameters, data, Math.min(size, data.length), loss)) break;
-      fits = Math.min(size, data.length);
+    const works = (size: number) => trial(parameters, data, size, loss);
+    let size = Math.min(32, data.length);
+    if (await works(size)) {
+      for (fits = size; fits < data.length; fits = size) {
+        size = Math.min(2 * fits, data.length);
+        if (!await works(size)) break;
+      }
+    } else {
+      while (fits === 0 && size > 1) if (await works(size >>= 1)) fits = size;
     }
   } finally {
     buffers.forEach((x, i) => x.copyFrom(kept[i]!));
     for (const x of kept) x.dispose();
-    model.zeroGrad();
     setRandomPlace(place);
   }
   if (fits > 0) return fits;
@@ -64,7 +71,7 @@ async function trial<Input, Target>(
     if (error instanceof OutOfMemoryError) return false;
     throw error;
   } finally {
-    for (const parameter of parameters) parameter.grad?.dispose();
+    zeroGradients(parameters, {});
     await feed.close();
   }
 }

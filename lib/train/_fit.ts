@@ -1,4 +1,5 @@
 // The loop over epochs and batches.
+import { type RandomPlace, randomPlace, setRandomPlace } from "../core/random.ts";
 import { keep, scope } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { DataLoader } from "../data/data_loader.ts";
@@ -10,6 +11,9 @@ import type { Tensor } from "../tensor.ts";
 import type { Callback, EpochState, FitState } from "./callbacks/callback.ts";
 import type { EpochResult, History } from "./history.ts";
 import type { Evaluation, StepOptions } from "./options.ts";
+import { advised } from "./_advice.ts";
+import { diagnose } from "./_diagnose.ts";
+import { Guard } from "./_guard.ts";
 import { Measures } from "./_measures.ts";
 import { type Measured, Meter, type MeterState } from "./_metrics.ts";
 import type { MetricOption } from "./options.ts";
@@ -52,8 +56,15 @@ export interface FitPlan<Input, Target> {
   measure(batch: Batch<Input, Target>): Measured;
   /** The figures of validation, where there is some. */
   validate: (() => Promise<Evaluation>) | undefined;
-  /** After the first step. */
-  onFirstStep(batch: Batch<Input, Target>, measured: Measured): void;
+  /** Whether to look for steps that are not finite. */
+  guard: boolean;
+}
+
+/** How to have a batch again. */
+interface Trace {
+  step: number;
+  pass: PassState;
+  place: RandomPlace;
 }
 
 /** One fit() under way. */
@@ -62,6 +73,8 @@ export class Fit<Input, Target> {
   readonly #state: FitState;
   readonly #stepHooks: readonly Callback[];
   readonly #log = new StepLog();
+  readonly #guard: Guard | undefined;
+  #trace: Trace[] = []; // of the batches since the last look, where there is a guard
   #last: Tensor | undefined; // the last batch's loss
   #pass: Pass<Input, Target> | undefined;
   #meter: Meter | undefined;
@@ -84,8 +97,11 @@ export class Fit<Input, Target> {
       trainer: trainer as unknown as Trainer,
       epochs,
       history,
+      validationEvery: plan.validationEvery,
       ...(known && plan.stepsPerEpoch === undefined && { samples: dataset.length }),
     };
+    const { optimizer, scaler } = plan.options;
+    if (plan.guard && !scaler) this.#guard = new Guard(optimizer);
     this.#stepHooks = plan.callbacks.filter(({ onStepEnd }) => onStepEnd);
   }
 
@@ -94,29 +110,31 @@ export class Fit<Input, Target> {
     return this.#steps;
   }
 
-  /** Trains. */
+  /** Trains. Throws the first error, when all callbacks have heard of the end. */
   async run(): Promise<void> {
     const { callbacks, epochs, history } = this.#plan;
-    try {
+    const errors: unknown[] = [];
+    const attempt = async (part: () => void | Promise<void>) => {
+      try {
+        await part();
+      } catch (error) {
+        errors.push(error);
+      }
+    };
+    await attempt(async () => {
       await this.#tell((callback) => callback.onFitBegin?.(this.#state));
       while (this.#epochs < epochs && this.stopped === undefined) await this.#epoch();
-    } finally {
-      await this.#log.read(history.stepLosses);
-      this.#log.dispose();
-      this.#last?.dispose();
-      this.#last = undefined;
-      history.stopped = this.stopped;
-      const failed: unknown[] = [];
-      for (const callback of callbacks) {
-        try {
-          await callback.onEnd?.(history, this.#state);
-        } catch (error) {
-          failed.push(error);
-        }
-      }
-      // deno-lint-ignore no-unsafe-finally -- the first error is what the caller hears of
-      if (failed.length > 0) throw failed[0];
+    });
+    await attempt(() => this.#log.read(history.stepLosses));
+    this.#log.dispose();
+    this.#guard?.dispose();
+    this.#last?.dispose();
+    this.#last = undefined;
+    history.stopped = this.stopped;
+    for (const callback of callbacks) {
+      await attempt(() => callback.onEnd?.(history, this.#state));
     }
+    if (errors.length > 0) throw errors[0];
   }
 
   /** Frees what is held for going on. */
@@ -162,13 +180,13 @@ export class Fit<Input, Target> {
     trainer.model.train();
     this.#begin();
     const meter = this.#meter!;
-    using stepper = new Stepper(options, plan.loader.batchSize);
+    using stepper = new Stepper(options, plan.loader.batchSize, this.#guard);
     const whole = await this.#train(state, stepper);
     const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
-    await this.#log.read(history.stepLosses);
+    const good = await this.#look();
     const seconds = this.#seconds(), done = this.#samples;
     await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
-    if (!whole) return;
+    if (!whole || !good) return;
     const metrics = await meter.metrics();
     meter.dispose();
     this.#meter = undefined;
@@ -222,14 +240,17 @@ export class Fit<Input, Target> {
       if (!loaded) break;
       this.#last?.dispose();
       this.#last = undefined;
-      const stepped = scope(() => this.#step(loaded, stepper));
+      const step = () => scope(() => this.#step(loaded, stepper));
+      const early = this.#epochSteps === 0 && this.#epochs < 2 && !plan.options.scaler;
+      const clipped = plan.options.clipGradNorm !== undefined;
+      const stepped = early ? advised(plan.trainer.model, loaded.batch, clipped, step) : step();
       this.#samples += loaded.size;
       const told = stepped && this.#stepped(state);
       if (told) await told;
       if (this.stopped !== undefined) return false;
       if (performance.now() - breath < BREATH_MS && !this.#log.full) continue;
       const means = { ...await meter.read(), ...stepper.lr };
-      await this.#log.read(plan.history.stepLosses);
+      if (!await this.#look()) return false;
       const done = this.#samples;
       await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
       if (this.stopped !== undefined) return false;
@@ -242,9 +263,64 @@ export class Fit<Input, Target> {
     return true;
   }
 
+  // Reads the losses; false where there was a step that is not finite: says which, and stops.
+  async #look(): Promise<boolean> {
+    const { history: { stepLosses } } = this.#plan;
+    const before = stepLosses.length;
+    await this.#log.read(stepLosses);
+    const trace = this.#trace.splice(0);
+    if (!this.#guard) return true;
+    const bad = await this.#guard.read();
+    this.#guard.restart();
+    if (bad === undefined) return true;
+    const first = this.#steps - (stepLosses.length - before) + bad; // steps before it
+    stepLosses.length = before + bad + 1;
+    const cause = await this.#cause(trace.filter(({ step }) => step === first));
+    const loss = stepLosses.at(-1);
+    this.stopped = `TerminateOnNaN: step ${first + 1}, in epoch ${this.#epochs + 1}, ` +
+      (Number.isFinite(loss) ? "has a gradient that is not finite" : `has the loss ${loss}`) +
+      (cause ? `: ${cause}` : ", though not when it is done again");
+    return false;
+  }
+
+  // Does a step again that is not finite; what is the first thing in it.
+  async #cause(trace: readonly Trace[]): Promise<string | undefined> {
+    const { trainer, loader, measure } = this.#plan;
+    const now = randomPlace(), { epoch } = loader;
+    await this.#pass?.close();
+    this.#pass = undefined;
+    try {
+      for (const { pass, place } of trace) {
+        const again = new Pass(loader, pass);
+        try {
+          setRandomPlace(place);
+          const loaded = await again.next();
+          const cause = loaded &&
+            scope(() =>
+              diagnose(
+                trainer.model,
+                loaded.batch,
+                (batch) => measure(batch as Batch<Input, Target>).loss,
+              )
+            );
+          if (cause) return cause;
+        } finally {
+          await again.close();
+        }
+      }
+    } finally {
+      setRandomPlace(now);
+      loader.epoch = epoch;
+    }
+    return undefined;
+  }
+
   // The next batch; undefined where the epoch ends with the data.
   #take(): Loaded<Input, Target> | undefined | Promise<Loaded<Input, Target> | undefined> {
     const pass = this.#pass ??= new Pass(this.#plan.loader);
+    if (this.#guard) {
+      this.#trace.push({ step: this.#steps, pass: pass.state(), place: randomPlace() });
+    }
     const taken = pass.next();
     if (taken instanceof Promise) return taken.then((found) => found ?? this.#turn());
     return taken ?? this.#turn();
@@ -263,7 +339,6 @@ export class Fit<Input, Target> {
     const { loss, note } = measured;
     this.#meter!.add(measured, size);
     const stepped = stepper.add(loss, size, note.divisor);
-    if (this.#steps === 0 && stepped) this.#plan.onFirstStep(batch, measured);
     if (stepped) this.#log.add(loss);
     if (!stepped || this.#stepHooks.length > 0) this.#last = keep(loss.detach().clone());
     return stepped;

@@ -15,6 +15,7 @@ import { checkOptimizer } from "../optim/_check.ts";
 import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
+import type { Guard } from "./_guard.ts";
 import { Sum } from "./_metrics.ts";
 import type { StepOptions } from "./options.ts";
 
@@ -69,6 +70,7 @@ export function checkStepOptions(options: StepOptions): void {
 export class Stepper {
   readonly #options: StepOptions;
   readonly #optimizer: Optimizer;
+  readonly #guard: Guard | undefined; // not with a scaler, which has steps left out by itself
   readonly #accumulate: number;
   readonly #batchSize: number | null;
   #group = 0; // samples that the group is to have
@@ -78,8 +80,13 @@ export class Stepper {
   #lr: number;
 
   /** For one epoch, `batchSize` samples at a time; null where batches have any size. */
-  constructor(options: StepOptions & { optimizer: Optimizer }, batchSize: number | null) {
+  constructor(
+    options: StepOptions & { optimizer: Optimizer },
+    batchSize: number | null,
+    guard?: Guard,
+  ) {
     this.#options = options;
+    this.#guard = guard;
     this.#optimizer = options.optimizer;
     this.#accumulate = options.accumulate ?? 1;
     this.#batchSize = batchSize;
@@ -158,12 +165,13 @@ export class Stepper {
   #step(): void {
     const { schedule, scheduleEvery, ema, scaler } = this.#options;
     this.#lr = this.#optimizer.lr;
+    this.#guard?.check();
     this.#clip();
     if (scaler) {
       scaler.step(this.#optimizer);
       scaler.update();
     } else {
-      this.#optimizer.step();
+      (this.#guard ?? this.#optimizer).step();
     }
     ema?.update(scaler);
     if (scheduleEvery === "step") schedule?.step(); // whether or not the device left the step out

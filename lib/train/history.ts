@@ -18,6 +18,8 @@ export interface EpochResult {
   metrics?: MetricResults | undefined;
   /** The learning rate of the last step, when a schedule changes it. */
   lr?: number | undefined;
+  /** That of each group of parameters, with a LearningRateMonitor. */
+  lrs?: number[] | undefined;
   /** The mean loss on the validation data after the epoch. */
   valLoss?: number | undefined;
   /** The share of right answers on the validation data after the epoch. */
@@ -61,7 +63,7 @@ export class History extends Array<EpochResult> {
   /** Why training ended before its last epoch, if it did. */
   stopped: string | undefined;
 
-  // map() and the like give plain arrays.
+  /** map() and the like give plain arrays. */
   static override get [Symbol.species](): ArrayConstructor {
     return Array;
   }

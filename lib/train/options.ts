@@ -76,8 +76,8 @@ export interface TrainerOptions<Output = Tensor, Target = Tensor> extends StepOp
    * function. A mean that the library's losses give, or a function makes of one of them by scaling
    * it or adding a penalty, is weighed by what it is over (targets that are not ignored, by their
    * classes' weights), and their sum is added up, so that several batches come to the same as one;
-   * any other number counts as a mean over samples. Where samples have weights, the library's losses
-   * heed them by themselves; a function that is made of others takes them as a third argument.
+   * any other number counts as a mean over samples. Where samples have weights, the library's
+   * losses heed them by themselves; a function that is made of others takes them as a third one.
    */
   loss: TrainerLoss<Output, Target>;
   /** Computes the model and the loss under autocast(); with `"float16"`, give a `scaler` too. */
@@ -92,7 +92,7 @@ export interface TrainerOptions<Output = Tensor, Target = Tensor> extends StepOp
 
 /** Options of {@linkcode Trainer.fit}. */
 export interface FitOptions<Input = Tensor, Target = Tensor> {
-  /** The number of the last epoch; default 1, or where a checkpoint was loaded, that of its fit(). */
+  /** The number of the last epoch; default 1, or after loadCheckpoint() that of its fit(). */
   epochs?: number | undefined;
   /** How many epochs count as done: the first one is the next. Default 0. */
   initialEpoch?: number | undefined;

@@ -19,10 +19,10 @@ import type { Optimizer } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule/schedule.ts";
 import { tensorsIn } from "../_structure.ts";
 import type { Tensor } from "../tensor.ts";
-import { advise } from "./_advice.ts";
 import { largestBatch } from "./_batch_size.ts";
 import type { Callback } from "./callbacks/callback.ts";
 import { ProgressBar } from "./callbacks/progress_bar.ts";
+import { TerminateOnNaN } from "./callbacks/terminate_on_nan.ts";
 import { BREATH_MS, checkCursor, type Cursor, Fit } from "./_fit.ts";
 import { History, type HistoryJson } from "./history.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
@@ -106,7 +106,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     return this.#options.schedule;
   }
 
-  /** Steps that fit() has done, over all epochs, in the last fit() and those that it went on from. */
+  /** Steps that fit() has done, in the last one and those that it went on from. */
   get step(): number {
     return this.#fit?.steps ?? this.#cursor?.steps ?? 0;
   }
@@ -151,7 +151,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       refuse(op, "signal", signal, "an AbortSignal, such as AbortSignal.timeout(60_000)");
     }
     const callbacks: readonly Callback[] = options.callbacks ?? [new ProgressBar()];
-    checkList(op, "callbacks", callbacks, (x) => Object(x) === x, "an array of callbacks");
+    checkList(op, "callbacks", callbacks, isObject, "callbacks, objects such as new ProgressBar()");
     const restore = this.#modes();
     using made = new DisposableStack();
     const { train, validation } = this.#data(data, options, made);
@@ -186,7 +186,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       from,
       measure: (batch) => this.#measured(batch, classWeights),
       validate: validation && (() => this.#validate(validation)),
-      onFirstStep: (batch, measured) => advise(this.model, batch, measured),
+      guard: callbacks.some((callback) => callback instanceof TerminateOnNaN),
     });
     this.#fit = fit;
     const abort = () => this.stop(`aborted: ${signal!.reason?.message ?? signal!.reason}`);
@@ -418,4 +418,5 @@ function lossOf<Output, Target>(
   return refuse("Trainer", "loss", loss, `${wanted}, or a function (output, target) => Tensor`);
 }
 
+const isObject = (x: unknown) => typeof x === "object" && x !== null;
 const isEmpty = (data: unknown) => (isDataset(data) || isSamples(data)) && data.length === 0;

@@ -12,6 +12,7 @@ import {
   mul,
   ne,
   pow,
+  remainder,
   sub,
   type Tensor,
 } from "../../mod.ts";
@@ -25,7 +26,6 @@ import {
   elementwise,
   type Fill,
   floats,
-  numbers,
   roundings,
   type Special,
   spiked,
@@ -35,7 +35,9 @@ import {
 } from "./case.ts";
 
 type Op = (a: Tensor, b: Tensor | number) => Tensor;
-type Name = "add" | "sub" | "mul" | "div" | "floorDivide" | "pow" | "maximum" | "minimum";
+type Name =
+  | ("add" | "sub" | "mul" | "div" | "floorDivide" | "remainder")
+  | ("pow" | "maximum" | "minimum");
 type Comparison = "eq" | "ne" | "lt" | "le" | "gt" | "ge";
 type Options = Pick<Case, "dtypes" | "fill" | "tolerance" | "output" | "specials">;
 
@@ -77,10 +79,11 @@ function arithmetic(
   fill: readonly Fill[],
   ...specials: Special[]
 ): Case[] {
-  return both(name, op, f, { dtypes: numbers, fill, tolerance: roundings(1), specials });
+  return both(name, op, f, { dtypes: anything, fill, tolerance: roundings(1), specials });
 }
 
 const integer = { dtypes: ["int32"] } as const;
+const byte = { dtypes: ["uint8"] } as const;
 const [least, most] = [-(2 ** 31), 2 ** 31 - 1];
 const exact = { exact: true };
 
@@ -118,6 +121,7 @@ export const binaryCases: readonly Case[] = [
       [3e38, 3e38, Infinity],
     ], { ...exact, dtypes: ["float32"] }),
     elementwise("int32 wraps", [[most, 1, least], [least, -1, most]], integer),
+    elementwise("uint8 wraps", [[255, 1, 0], [200, 100, 44]], byte),
   ),
   ...arithmetic(
     "sub",
@@ -132,6 +136,7 @@ export const binaryCases: readonly Case[] = [
       [2 ** -140, 2 ** -141, 2 ** -141],
     ], exact),
     elementwise("int32 wraps", [[least, 1, most], [0, least, least]], integer),
+    elementwise("uint8 wraps", [[0, 1, 255], [3, 200, 59]], byte),
   ),
   ...arithmetic(
     "mul",
@@ -147,6 +152,7 @@ export const binaryCases: readonly Case[] = [
       [2 ** -140, -0.5, -(2 ** -141)],
     ], exact),
     elementwise("int32 wraps", [[65536, 65536, 0], [46341, 46341, -2147479015]], integer),
+    elementwise("uint8 wraps", [[16, 16, 0], [255, 255, 1]], byte),
   ),
   ...both("div", div, (a, b) => a / b, {
     dtypes: floats,
@@ -164,7 +170,7 @@ export const binaryCases: readonly Case[] = [
     ], exact)],
   }),
   ...both("div", div, (a, b) => a / b, {
-    ...integer,
+    dtypes: ["int32", "uint8"],
     output: "float32",
     fill: [whole(-20, 20), whole(1, 9)],
     tolerance: roundings(1),
@@ -178,9 +184,9 @@ export const binaryCases: readonly Case[] = [
         [least, -1, -least],
       ], integer),
     ],
-  }).map((c) => ({ ...c, name: `${c.name} of int32` })),
+  }).map((c) => ({ ...c, name: `${c.name} of whole numbers` })),
   ...both("floorDivide", floorDivide, (a, b) => Math.floor(a / b), {
-    dtypes: numbers,
+    dtypes: anything,
     fill: [real, awayFromZero(0.25, 4)],
     specials: [
       elementwise("NaN, inf, zeros, and quotients that round up to whole numbers", [
@@ -214,6 +220,37 @@ export const binaryCases: readonly Case[] = [
       ], integer),
     ],
   }),
+  ...both("remainder", remainder, (a, b) => {
+    const rest = a % b;
+    return rest !== 0 && (rest < 0) !== (b < 0) ? rest + b : rest;
+  }, {
+    dtypes: anything,
+    fill: [real, awayFromZero(0.25, 4)],
+    tolerance: roundings(1),
+    specials: [
+      elementwise("has the sign of the divisor; NaN, inf and zeros", [
+        [7, 4, 3],
+        [-7, 4, 1],
+        [7, -4, -1],
+        [-7, -4, -3],
+        [7.5, 2, 1.5],
+        [1, 0, NaN],
+        [NaN, 1, NaN],
+        [Infinity, 2, NaN],
+        [1, Infinity, 1],
+        [-1, Infinity, Infinity], // as in PyTorch and Python
+        [-0, 2, -0],
+      ]),
+      elementwise("int32 gives 0 for a divisor of 0", [
+        [-7, 4, 1],
+        [7, -4, -1],
+        [5, 0, 0],
+        [least, -1, 0],
+        [least, most, most - 1],
+      ], integer),
+      elementwise("uint8", [[200, 7, 4], [200, 0, 0], [3, 200, 3]], byte),
+    ],
+  }),
   ...both("pow", pow, Math.pow, {
     dtypes: floats,
     fill: [spiked(0.2, 1.5, 2), spiked(-2, 2, 1.5)],
@@ -243,7 +280,7 @@ export const binaryCases: readonly Case[] = [
     ],
   }),
   ...both("maximum", maximum, larger, {
-    dtypes: numbers,
+    dtypes: anything,
     fill: [real],
     specials: [
       elementwise("NaN wins; inf, zeros and ties", pairs.map(([a, b]) => [a, b, larger(a, b)])),
@@ -251,7 +288,7 @@ export const binaryCases: readonly Case[] = [
     ],
   }),
   ...both("minimum", minimum, (a, b) => -larger(-a, -b), {
-    dtypes: numbers,
+    dtypes: anything,
     fill: [real],
     specials: [
       elementwise("NaN wins; inf, zeros and ties", pairs.map(([a, b]) => [a, b, -larger(-a, -b)])),

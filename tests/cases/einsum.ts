@@ -11,7 +11,11 @@ function reference(equation: string, ...operands: Grid[]): Grid {
   const inputs = terms.split(",");
   const extents = new Map<string, number>();
   inputs.forEach((letters, i) =>
-    [...letters].forEach((c, d) => extents.set(c, operands[i]!.shape[d]!))
+    [...letters].forEach((c, d) => {
+      if (extents.get(c) === undefined || extents.get(c) === 1) {
+        extents.set(c, operands[i]!.shape[d]!); // extents of 1 broadcast
+      }
+    })
   );
   const inner = [...extents.keys()].filter((c) => !output.includes(c));
   const shape = (letters: readonly string[]) => letters.map((c) => extents.get(c)!);
@@ -72,6 +76,35 @@ const equations: readonly [string, string | null, Shape[][], Shape[][]][] = [
     [[[1, 2, 1, 2, 1, 2, 3], [1, 2, 1, 2, 1, 2, 5]]],
     [[[1, 1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 1, 2, 2]]],
   ],
+  // diagonals
+  ["ii->i", null, [[[1, 1]], [[33, 33]], [[0, 0]]], [[[3, 3]]]],
+  ["ii", "ii->", [[[1, 1]], [[5, 5]]], [[[3, 3]]]],
+  ["iji->ji", null, [[[3, 5, 3]]], [[[2, 3, 2]]]],
+  ["iii->i", null, [[[4, 4, 4]]], [[[2, 2, 2]]]],
+  ["ijij->", null, [[[3, 5, 3, 5]]], [[[2, 3, 2, 3]]]],
+  ["ii,ij->j", null, [[[5, 5], [5, 3]]], [[[2, 2], [2, 3]]]],
+  // three tensors and more
+  ["ij,jk,kl->il", null, [[[3, 5], [5, 7], [7, 2]]], [[[2, 3], [3, 2], [2, 2]]]],
+  ["i,i,i->", null, [[[1], [1], [1]], [[33], [33], [33]]], [[[3], [3], [3]]]],
+  ["i,j,k->kij", null, [[[2], [3], [5]]], [[[2], [1], [2]]]],
+  ["bi,ijk,bk->bj", null, [[[4, 3], [3, 5, 7], [4, 7]]], [[[2, 2], [2, 1, 2], [2, 2]]]],
+  ["ab,bc,ca,ad", "ab,bc,ca,ad->d", [[[2, 3], [3, 4], [4, 2], [2, 5]]], [
+    [[2, 1], [1, 2], [2, 2], [2, 1]],
+  ]],
+  // axes without letters
+  ["...", "ab->ab", [[[3, 5]]], [[[2, 2]]]],
+  ["...i->...", "abi->ab", [[[2, 3, 5]]], [[[2, 1, 3]]]],
+  ["i...->...", "iab->ab", [[[4, 3, 5]]], [[[3, 2, 1]]]],
+  ["...ii->...i", "abii->abi", [[[2, 3, 4, 4]]], [[[2, 1, 2, 2]]]],
+  ["...ij,...jk->...ik", "abij,abjk->abik", [[[2, 3, 4, 5], [2, 3, 5, 2]], [[2, 1, 4, 5], [
+    1,
+    3,
+    5,
+    2,
+  ]]], [[[2, 1, 1, 2], [1, 2, 2, 1]]]],
+  ["...ij,jk", "abij,jk->abik", [[[2, 3, 4, 5], [5, 2]]], [[[1, 2, 2, 2], [2, 1]]]],
+  ["...i,...i->...", "abi,bi->ab", [[[2, 3, 5], [3, 5]]], [[[2, 2, 2], [2, 2]]]],
+  ["...i->i", "abi->i", [[[2, 3, 5]]], [[[2, 1, 2]]]],
 ];
 
 export const einsumCases: readonly Case[] = equations.map(
@@ -79,7 +112,7 @@ export const einsumCases: readonly Case[] = equations.map(
     const spelt = full ?? equation;
     return {
       name: `einsum("${equation}")`,
-      call: (a: Tensor, b?: Tensor) => einsum(equation, a, b),
+      call: (...operands: Tensor[]) => einsum(equation, ...operands),
       reference: (...operands) => reference(spelt, ...operands),
       shapes,
       gradShapes,

@@ -4,20 +4,28 @@ import {
   indexAdd,
   indexSelect,
   oneHot,
+  scatter,
   scatterAdd,
   type Shape,
+  take,
   type Tensor,
 } from "../../mod.ts";
-import { build, elementAt, type Grid } from "../reference.ts";
+import { build, elementAt, type Grid, sizeOf } from "../reference.ts";
 import { anything, type Case, type Fill, numbers, roundings, spiked } from "./case.ts";
 
 // An index into the axis of the tensor that is input `which`; half of them among the first three,
-// so that many meet.
-function into(axis: number, which = 0): Fill {
+// so that many meet, and some from the end.
+function into(axis: number, which = 0, negative = true): Fill {
   return (random, _, shapes) => {
     const extent = shapes[which]!.at(axis)!;
-    return Math.floor(random() * (random() < 0.5 ? Math.min(extent, 3) : extent));
+    const at = Math.floor(random() * (random() < 0.5 ? Math.min(extent, 3) : extent));
+    return negative && random() < 0.3 ? at - extent : at;
   };
+}
+/** An index with another place along an axis of x, as an index names it. */
+function moved(index: readonly number[], axis: number, place: number, x: Grid) {
+  const d = front(axis, index.length);
+  return index.with(d, front(place, x.shape[d]!));
 }
 
 const value = spiked(-2, 2);
@@ -78,7 +86,7 @@ function gathering([axis, shapes]: typeof gathers[number]): Case {
     reference: (x, index) =>
       build(
         index!.shape,
-        (at, i) => x!.values[flat(at.with(front(axis, at.length), index!.values[i]!), x!.shape)]!,
+        (at, i) => x!.values[flat(moved(at, axis, index!.values[i]!, x!), x!.shape)]!,
       ),
     shapes,
     gradShapes: small(shapes),
@@ -97,11 +105,7 @@ function scattering([axis, shapes]: typeof gathers[number]): Case {
       call: (x: Tensor, index: Tensor, src: Tensor) => x.scatterAdd(axis, index, src),
     }],
     reference: (x, index, src) =>
-      scattered(
-        x!,
-        src!,
-        (at, i) => flat(at.with(front(axis, at.length), index!.values[i]!), x!.shape),
-      ),
+      scattered(x!, src!, (at, i) => flat(moved(at, axis, index!.values[i]!, x!), x!.shape)),
     shapes: shapes.map(([x, index]) => [x, index, index]),
     gradShapes: small(shapes.map(([x, index]) => [x, index, index])),
     dtypes: numbers,
@@ -110,6 +114,46 @@ function scattering([axis, shapes]: typeof gathers[number]): Case {
     tolerance: roundings(2, 64),
   };
 }
+
+// The last element that goes to a place stays, or a number does.
+function assigning([axis, shapes]: typeof gathers[number], value?: number): Case {
+  const lists = shapes.map((list) => value === undefined ? [...list, list[1]] : list);
+  const from = (src: Tensor[]) => value ?? src[0]!;
+  return {
+    name: `scatter(${axis}${value === undefined ? "" : `, ${value}`})`,
+    call: (x: Tensor, index: Tensor, ...src: Tensor[]) => scatter(x, axis, index, from(src)),
+    also: () => [{
+      name: "x.scatter()",
+      call: (x: Tensor, index: Tensor, ...src: Tensor[]) => x.scatter(axis, index, from(src)),
+    }],
+    reference: (x, index, src) => {
+      const values = Float64Array.from(x!.values);
+      build(index!.shape, (at, i) => {
+        const place = flat(moved(at, axis, index!.values[i]!, x!), x!.shape);
+        return values[place] = value ?? src!.values[i]!;
+      });
+      return { shape: x!.shape, values };
+    },
+    shapes: lists,
+    gradShapes: small(lists),
+    dtypes: anything,
+    fixed: [undefined, "int32", undefined],
+    fill: [spiked(-100, 100, 2), into(axis), spiked(-100, 100, 2)],
+  };
+}
+
+const taking: Case = {
+  name: "take()",
+  call: (x: Tensor, index: Tensor) => take(x, index),
+  also: () => [{ name: "x.take()", call: (x: Tensor, index: Tensor) => x.take(index) }],
+  reference: (x, index) =>
+    build(index!.shape, (_, i) => x!.values[front(index!.values[i]!, x!.values.length)]!),
+  shapes: [[[3, 2], [5]], [[4], [2, 3]], [[], [2]], [[2, 3], []], [[7, 33], [129, 5]], [[3], [0]]],
+  gradShapes: [[[3, 2], [5]], [[4], [2, 3]]],
+  dtypes: anything,
+  fixed: [undefined, "int32"],
+  fill: [spiked(-100, 100, 2), (random, _, [x]) => Math.floor((random() * 2 - 1) * sizeOf(x!))],
+};
 
 const selections: readonly [axis: number, shapes: [Shape, Shape][]][] = [
   [0, [
@@ -141,7 +185,7 @@ function selecting([axis, shapes]: typeof selections[number]): Case {
       const at = front(axis, x!.shape.length);
       return build(
         x!.shape.with(at, index!.values.length),
-        (place) => elementAt(x!, place.with(at, index!.values[place[at]!]!)),
+        (place) => elementAt(x!, moved(place, at, index!.values[place[at]!]!, x!)),
       );
     },
     shapes,
@@ -166,7 +210,7 @@ function adding([axis, shapes]: typeof selections[number]): Case {
       return scattered(
         x!,
         src!,
-        (place) => flat(place.with(at, index!.values[place[at]!]!), x!.shape),
+        (place) => flat(moved(place, at, index!.values[place[at]!]!, x!), x!.shape),
       );
     },
     shapes: lists,
@@ -194,7 +238,7 @@ function embedded(paddingIndex?: number): Case {
     gradShapes: paddingIndex === undefined ? [[[4], [3, 2]], [[2, 3], [5, 2]]] : undefined,
     dtypes: numbers,
     fixed: ["int32", undefined],
-    fill: [into(0, 1), spiked(-100, 100, 2)],
+    fill: [into(0, 1, false), spiked(-100, 100, 2)],
   };
 }
 
@@ -214,6 +258,9 @@ const hot: Case[] = anything.map((output) => ({
 export const indexCases: readonly Case[] = [
   ...gathers.map(gathering),
   ...gathers.map(scattering),
+  ...gathers.map((given) => assigning(given)),
+  ...gathers.map((given) => assigning(given, 7)),
+  taking,
   ...selections.map(selecting),
   ...selections.map(adding),
   embedded(),

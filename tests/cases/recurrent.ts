@@ -89,6 +89,7 @@ function walk(
   bias: boolean,
   given: boolean,
   reverse: boolean,
+  ends?: (steps: number, n: number) => number[],
 ): { output: Grid; last: Grid[] } {
   const [x, wih, whh] = grids as [Grid, Grid, Grid];
   const [bih, bhh] = bias ? grids.slice(3) : [];
@@ -102,6 +103,7 @@ function walk(
         : new Array<number>(n * hidden).fill(0),
   );
   const values = new Float64Array(steps * n * hidden);
+  const lengths = ends?.(steps, n);
   for (let i = 0; i < steps; i++) {
     const t = reverse ? steps - 1 - i : i;
     const next = now.map(() => new Array<number>(n * hidden));
@@ -110,6 +112,10 @@ function walk(
         const sums = (w: Grid, b: Grid | undefined, from: ArrayLike<number>, at: number) =>
           Array.from({ length: gates }, (_, k) => sumOf(w, b, k * hidden + j, from, at));
         const at = r * hidden + j;
+        if (lengths && t >= lengths[r]!) {
+          now.forEach((state, s) => next[s]![at] = state[at]!);
+          continue;
+        }
         cell(
           sums(wih, bih, x.values, (t * n + r) * features),
           sums(whh, bhh, now[0]!, r * hidden),
@@ -135,15 +141,22 @@ interface Variation {
   bias?: boolean | undefined;
   given?: boolean | undefined;
   reverse?: boolean | undefined;
+  /** Of n sequences of so many steps. */
+  lengths?: ((steps: number, n: number) => number[]) | undefined;
   dtypes?: readonly DType[] | undefined;
 }
 
 function recurrent(
   name: string,
   kind: Kind,
-  op: (x: Tensor, weights: Tensor[], states: Tensor[], reverse: boolean) => Partial<LSTMResult>,
+  op: (
+    x: Tensor,
+    weights: Tensor[],
+    states: Tensor[],
+    walk: { reverse: boolean; lengths: number[] | undefined },
+  ) => Partial<LSTMResult>,
   pick: "output" | "h" | "c",
-  { bias = true, given = true, reverse = false, dtypes = floats }: Variation = {},
+  { bias = true, given = true, reverse = false, lengths, dtypes = floats }: Variation = {},
 ): Case {
   const shapes = (list: readonly Sizes[]) =>
     list.map((size) => shapesOf(size, kind.gates, bias, given ? kind.states : 0));
@@ -151,10 +164,11 @@ function recurrent(
     name,
     call: (x: Tensor, ...rest: Tensor[]) => {
       const weights = rest.slice(0, bias ? 4 : 2);
-      return op(x, weights, rest.slice(weights.length), reverse)[pick]!;
+      const own = lengths?.(x.shape[0]!, x.shape[1]!);
+      return op(x, weights, rest.slice(weights.length), { reverse, lengths: own })[pick]!;
     },
     reference: (...grids) => {
-      const { output, last } = walk(kind, grids, bias, given, reverse);
+      const { output, last } = walk(kind, grids, bias, given, reverse, lengths);
       return roughly(pick === "output" ? output : last[pick === "h" ? 0 : 1]!);
     },
     shapes: shapes(sizes),
@@ -172,13 +186,13 @@ const named = ([weightIh, weightHh, biasIh, biasHh]: Tensor[]) => ({
   biasIh,
   biasHh,
 });
-const ofLstm: Parameters<typeof recurrent>[2] = (x, weights, [h0, c0], reverse) =>
-  lstm(x, named(weights), { h0, c0, reverse });
-const ofGru: Parameters<typeof recurrent>[2] = (x, weights, [h0], reverse) =>
-  gru(x, named(weights), { h0, reverse });
+const ofLstm: Parameters<typeof recurrent>[2] = (x, weights, [h0, c0], walk) =>
+  lstm(x, named(weights), { h0, c0, ...walk });
+const ofGru: Parameters<typeof recurrent>[2] = (x, weights, [h0], walk) =>
+  gru(x, named(weights), { h0, ...walk });
 const ofRnn =
-  (nonlinearity: "tanh" | "relu"): Parameters<typeof recurrent>[2] => (x, weights, [h0], reverse) =>
-    rnn(x, named(weights), { h0, reverse, nonlinearity });
+  (nonlinearity: "tanh" | "relu"): Parameters<typeof recurrent>[2] => (x, weights, [h0], walk) =>
+    rnn(x, named(weights), { h0, ...walk, nonlinearity });
 
 const lstmKind: Kind = { gates: 4, states: 2, cell: lstmCell };
 const gruKind: Kind = { gates: 3, states: 1, cell: gruCell };
@@ -186,6 +200,10 @@ const tanhKind: Kind = { gates: 1, states: 1, cell: tanhCell };
 const reluKind: Kind = { gates: 1, states: 1, cell: reluCell };
 const plain: Variation = { bias: false, given: false };
 const back: Variation = { reverse: true };
+// From none to all steps, in no order.
+const padded: Variation = {
+  lengths: (steps, n) => Array.from({ length: n }, (_, i) => (7 * i + 2) % (steps + 1)),
+};
 // Rounded to 16 bits, a sum near relu's kink may lie on the other side: gradients are compared in
 // full floats only.
 const full: Variation = { dtypes: ["float32", "float64"] };
@@ -208,4 +226,13 @@ export const recurrentCases: readonly Case[] = [
   recurrent("rnn(relu).output of 16 bits", reluKind, ofRnn("relu"), "output", { dtypes: halves }),
   recurrent("rnn(relu, no bias, no state).h", reluKind, ofRnn("relu"), "h", { ...plain, ...full }),
   recurrent("rnn(reverse).output", tanhKind, ofRnn("tanh"), "output", back),
+  recurrent("lstm(lengths).output", lstmKind, ofLstm, "output", padded),
+  recurrent("lstm(lengths).c", lstmKind, ofLstm, "c", { ...padded, bias: false }),
+  recurrent("lstm(lengths, reverse).h", lstmKind, ofLstm, "h", { ...padded, ...back }),
+  recurrent("gru(lengths).h", gruKind, ofGru, "h", padded),
+  recurrent("gru(lengths, reverse).output", gruKind, ofGru, "output", { ...padded, ...back }),
+  recurrent("rnn(lengths).h", tanhKind, ofRnn("tanh"), "h", padded),
+  recurrent("rnn(relu, lengths, reverse).h", reluKind, ofRnn("relu"), "h", {
+    ...{ ...padded, ...back, ...full, bias: false },
+  }),
 ];

@@ -1,10 +1,14 @@
 import {
+  all,
+  any,
   argmax,
   argmin,
   type Axes,
+  type DType,
   max,
   mean,
   min,
+  prod,
   type ReduceOptions,
   type Shape,
   sum,
@@ -12,7 +16,10 @@ import {
 } from "../../mod.ts";
 import { type Grid, reduced, sizeOf, total } from "../reference.ts";
 import {
+  anything,
+  awayFromZero,
   type Case,
+  type Fill,
   floats,
   line,
   numbers,
@@ -28,7 +35,7 @@ import {
 export type Op = (x: Tensor, axes?: Axes, options?: ReduceOptions) => Tensor;
 
 interface Reduction {
-  name: "sum" | "mean" | "max" | "min";
+  name: "sum" | "mean" | "max" | "min" | "prod" | "any" | "all";
   op: Op;
   of: (terms: readonly number[]) => number;
   /** Sums only. */
@@ -37,6 +44,8 @@ interface Reduction {
   /** Whether there is a result for no elements. */
   ofNone: boolean;
   specials: readonly Special[];
+  dtypes: readonly DType[];
+  fill?: Fill;
 }
 
 export interface Along {
@@ -132,8 +141,8 @@ function reducing(r: Reduction, { axes, keepDims = false, shapes, gradShapes }: 
     reference: (x) => reduced(x!, listOf(axes), keepDims, r.of, r.size),
     shapes: shapes.filter(usable).map((shape) => [shape]),
     gradShapes: gradShapes.map((shape) => [shape]),
-    dtypes: r.name === "mean" ? floats : numbers,
-    fill: [spiked(-1, 3)],
+    dtypes: r.dtypes,
+    fill: [r.fill ?? spiked(-1, 3)],
     tolerance: r.tolerance,
     specials: axes === -1 ? r.specials : axes === 0 ? r.specials.map(upright) : undefined,
     flops: ([x]) => sizeOf(x!),
@@ -179,6 +188,12 @@ const cancelling: Special = {
   expected: line(98),
 };
 
+// Of whole numbers modulo 2^32.
+const product = (terms: readonly number[]) =>
+  terms.every(Number.isInteger)
+    ? terms.reduce((a, b) => Math.imul(a, b), 1)
+    : terms.reduce((a, b) => a * b, 1);
+
 const plainSum = (terms: readonly number[]) => terms.reduce((a, b) => a + b, 0);
 
 const reductions: readonly Reduction[] = [
@@ -190,6 +205,7 @@ const reductions: readonly Reduction[] = [
     tolerance: roundings(2, 128),
     ofNone: true,
     specials: [...awkward(plainSum), cancelling],
+    dtypes: numbers,
   },
   {
     name: "mean",
@@ -199,10 +215,78 @@ const reductions: readonly Reduction[] = [
     tolerance: roundings(2, 128),
     ofNone: true,
     specials: awkward((terms) => plainSum(terms) / terms.length),
+    dtypes: floats,
   },
-  { name: "max", op: max, of: largest, ofNone: false, specials: [...awkward(largest), bounds] },
-  { name: "min", op: min, of: smallest, ofNone: false, specials: [...awkward(smallest), bounds] },
+  {
+    name: "max",
+    op: max,
+    of: largest,
+    ofNone: false,
+    specials: [...awkward(largest), bounds],
+    dtypes: anything,
+  },
+  {
+    name: "min",
+    op: min,
+    of: smallest,
+    ofNone: false,
+    specials: [...awkward(smallest), bounds],
+    dtypes: anything,
+  },
+  {
+    name: "prod",
+    op: prod,
+    of: product,
+    tolerance: roundings(2, 2048),
+    ofNone: true,
+    specials: [...awkward(product), {
+      name: "products that float32 would not hold on the way",
+      inputs: [rows([1e30, 1e30, 1e-30, 1e-30], [1e-30, 1e-30, 1e30, 1e30])],
+      expected: line(1, 1),
+      dtypes: ["float32"],
+    }],
+    dtypes: numbers,
+    // Near 1, so that long ones neither overflow nor vanish; 1 and -1 as whole numbers.
+    fill: awayFromZero(0.99, 1.01),
+  },
 ];
+
+// What has a result of another dtype.
+const others: readonly Case[] = along.flatMap((a) => [
+  ...reductions.filter(({ name }) => name === "sum" || name === "prod").map((r): Case => ({
+    ...reducing({ ...r, specials: [], dtypes: ["uint8"] }, a),
+    name: `${titled(r.name, a.axes, a.keepDims ?? false)} of uint8`,
+    output: "int32",
+    gradShapes: undefined,
+  })),
+  ...([["any", any, 0.02], ["all", all, 0.98]] as const).map(([name, op, share]): Case => {
+    const of = (terms: readonly number[]) =>
+      Number(name === "any" ? terms.some((x) => x !== 0) : terms.every((x) => x !== 0));
+    const inputs = rows([0, NaN], [0, -0], [1, NaN], [Infinity, 0], [0, 1e-30]);
+    const special = { name: "NaN is not 0", inputs: [inputs] };
+    return {
+      ...reducing({
+        name,
+        op,
+        of,
+        ofNone: true,
+        specials: [{ ...special, expected: reduced(inputs, [1], false, of), dtypes: ["float32"] }],
+        dtypes: anything,
+        fill: (random) => random() < share ? 1 + Math.floor(random() * 200) : 0,
+      }, a),
+      output: "uint8",
+      gradShapes: undefined,
+    };
+  }),
+]);
+
+// Gradients where one element of a line is 0, or two, or none.
+const ofZeros: Case = {
+  ...reducing(reductions.at(-1)!, { axes: 1, shapes: [[6, 4], [2, 7, 3]], gradShapes: [[6, 4]] }),
+  name: "prod(axis 1) with zeros",
+  fill: [(random, i) => [0, 5, 6, 14].includes(i) ? 0 : 0.5 + random()],
+  specials: undefined,
+};
 
 // The first of the best, where NaN is better than anything.
 function firstBest(better: (a: number, b: number) => boolean) {
@@ -234,7 +318,7 @@ function indexing(name: "argmax" | "argmin"): Case[] {
     };
   });
   return along.filter(({ axes }) => !Array.isArray(axes)).map(({ axes, keepDims, shapes }) => ({
-    ...reducing({ name: "max", op: max, of, ofNone: false, specials: ties }, {
+    ...reducing({ name: "max", op: max, of, ofNone: false, specials: ties, dtypes: anything }, {
       axes,
       keepDims,
       shapes,
@@ -254,6 +338,8 @@ function indexing(name: "argmax" | "argmin"): Case[] {
 
 export const reduceCases: readonly Case[] = [
   ...reductions.flatMap((r) => along.map((a) => reducing(r, a))),
+  ...others,
+  ofZeros,
   ...indexing("argmax"),
   ...indexing("argmin"),
 ];

@@ -1,7 +1,17 @@
-import { argsort, cumsum, type Shape, sort, type Tensor, topK } from "../../mod.ts";
+import {
+  argsort,
+  cumprod,
+  cumsum,
+  type CumulateOptions,
+  type Shape,
+  sort,
+  type Tensor,
+  topK,
+} from "../../mod.ts";
 import { alongAxis, build, elementAt, type Grid, sizeOf } from "../reference.ts";
 import {
   anything,
+  awayFromZero,
   type Case,
   line,
   numbers,
@@ -59,23 +69,62 @@ function running(terms: readonly number[]): number[] {
 }
 const sizes = (terms: readonly number[]) => running(terms.map(Math.abs));
 
-const cumulative: Case[] = byAxis.map(([axis, shapes, gradShapes]) => ({
-  name: `cumsum(${axis})`,
-  call: (x: Tensor) => cumsum(x, axis),
-  also: () => [{ name: "x.cumsum()", call: (x: Tensor) => x.cumsum(axis) }],
-  reference: (x) => alongAxis(x!, axis, running, sizes),
-  shapes: listed(shapes),
-  gradShapes: listed(gradShapes),
-  dtypes: numbers,
-  fill: [spiked(-1, 1)],
-  tolerance: roundings(2, 64),
-  specials: axis === -1
-    ? [
-      {
-        name: "NaN and infinity stay",
-        inputs: [rows([1, NaN, 1], [1, Infinity, 1], [Infinity, -Infinity, 1])],
-        expected: rows([1, NaN, NaN], [1, Infinity, Infinity], [Infinity, NaN, NaN]),
-      },
+// As whole numbers do, 32 bits wide.
+function products(terms: readonly number[]): number[] {
+  const whole = terms.every(Number.isInteger);
+  let product = 1;
+  return terms.map((x) => product = whole ? Math.imul(product, x) : product * x);
+}
+
+type Running = (terms: readonly number[]) => number[];
+const changed =
+  (of: Running, first: number, { reverse, exclusive }: CumulateOptions): Running => (terms) => {
+    const list = reverse ? terms.toReversed() : terms;
+    const found = exclusive ? [first, ...of(list)].slice(0, list.length) : of(list);
+    return reverse ? found.toReversed() : found;
+  };
+const ways: readonly CumulateOptions[] = [
+  {},
+  { reverse: true },
+  { exclusive: true },
+  { reverse: true, exclusive: true },
+];
+
+function cumulating(
+  name: "cumsum" | "cumprod",
+  options: CumulateOptions,
+  more: Partial<Case>,
+): Case[] {
+  const op = { cumsum, cumprod }[name];
+  const adds = name === "cumsum";
+  const of = changed(adds ? running : products, adds ? 0 : 1, options);
+  const asked = Object.keys(options).map((key) => `, ${key}`).join("");
+  return byAxis.map(([axis, shapes, gradShapes]): Case => ({
+    name: `${name}(${axis}${asked})`,
+    call: (x: Tensor) => op(x, axis, options),
+    also: () => [{ name: `x.${name}()`, call: (x: Tensor) => x[name](axis, options) }],
+    reference: (x) => alongAxis(x!, axis, of, adds ? changed(sizes, 0, options) : undefined),
+    shapes: listed(asked ? shapes.filter((shape) => sizeOf(shape) < 20_000) : shapes),
+    gradShapes: listed(gradShapes),
+    dtypes: numbers,
+    fill: [adds ? spiked(-1, 1) : awayFromZero(0.99, 1.01)],
+    tolerance: adds ? roundings(2, 64) : roundings(2, 2048),
+    flops: ([x]) => sizeOf(x!),
+    ...more,
+    specials: axis === -1 && !asked ? more.specials : undefined,
+  }));
+}
+
+const stays = (last: number): Special => ({
+  name: "NaN and infinity stay",
+  inputs: [rows([1, NaN, 1], [1, Infinity, 1], [Infinity, -last, 1])],
+  expected: rows([1, NaN, NaN], [1, Infinity, Infinity], [Infinity, NaN, NaN]),
+});
+
+const cumulative: Case[] = ways.flatMap((options) => [
+  ...cumulating("cumsum", options, {
+    specials: [
+      stays(Infinity),
       {
         name: "cancellation that float32 would not survive",
         inputs: [line(2 ** 40, 1, 1, -(2 ** 40), 1)],
@@ -88,10 +137,27 @@ const cumulative: Case[] = byAxis.map(([axis, shapes, gradShapes]) => ({
         expected: line(2 ** 31 - 1, -(2 ** 31), 1 - 2 ** 31),
         dtypes: ["int32"],
       },
-    ]
-    : undefined,
-  flops: ([x]) => sizeOf(x!),
-}));
+    ],
+  }),
+  ...cumulating("cumprod", options, {
+    steps: 2,
+    specials: [stays(0), {
+      name: "wraps",
+      inputs: [line(2 ** 16, 2 ** 15, 2, 5)],
+      expected: line(2 ** 16, -(2 ** 31), 0, 0),
+      dtypes: ["int32"],
+    }],
+  }),
+  // Gradients where one element of a line is 0, or two.
+  ...cumulating("cumprod", options, {
+    fill: [(random, i) => i % 3 === 1 ? 0 : 0.5 + random()],
+    dtypes: ["float64"],
+  }).map((c) => ({ ...c, name: `${c.name} with zeros`, specials: undefined })),
+  ...(["cumsum", "cumprod"] as const).flatMap((name) =>
+    cumulating(name, options, { dtypes: ["uint8"], output: "int32", gradShapes: undefined })
+      .map((c) => ({ ...c, name: `${c.name} of uint8`, specials: undefined }))
+  ),
+]);
 
 /** The places of a line's elements in order: NaN is the largest, equal ones stay as they are. */
 function order(terms: readonly number[], descending: boolean): number[] {

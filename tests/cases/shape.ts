@@ -4,6 +4,8 @@ import {
   concat,
   flip,
   pad,
+  repeatInterleave,
+  roll,
   select,
   slice,
   split,
@@ -110,6 +112,78 @@ function padding(pads: [number, number][], value: number, shapes: ShapeList): Ca
   );
 }
 
+// By the definition of each: which place of an axis one outside of it repeats.
+const borders = {
+  reflect: (i: number, n: number) => i < 0 ? -i : i < n ? i : 2 * (n - 1) - i,
+  edge: (i: number, n: number) => i < 0 ? 0 : i < n ? i : n - 1,
+  wrap: (i: number, n: number) => i < 0 ? i + n : i < n ? i : i - n,
+};
+
+function bordering(mode: keyof typeof borders, pads: [number, number][], shapes: ShapeList): Case {
+  return moving(
+    `pad(${JSON.stringify(pads)}, ${mode}) of rank ${pads.length}`,
+    (x) => pad(x, pads, { mode }),
+    (x) => x.pad(pads, { mode }),
+    (x) =>
+      build(
+        x.shape.map((extent, d) => extent + pads[d]![0] + pads[d]![1]),
+        (index) => elementAt(x, index.map((i, d) => borders[mode](i - pads[d]![0], x.shape[d]!))),
+      ),
+    shapes,
+  );
+}
+
+function rolling(
+  shifts: number | readonly number[],
+  axes: number | readonly number[] | undefined,
+  shapes: ShapeList,
+): Case {
+  return moving(
+    `roll(${shifts}, ${axes}) of rank ${shapes[0]![0]!.length}`,
+    (x) => roll(x, shifts, axes),
+    (x) => x.roll(shifts, axes),
+    (x) => {
+      if (axes === undefined) {
+        const { values } = x, n = values.length, by = shifts as number;
+        return build(x.shape, (_, i) => values[((i - by) % n + n) % n]!);
+      }
+      const rank = x.shape.length;
+      const by = x.shape.map((_, d) => {
+        const at = [axes].flat().findIndex((axis) => (axis + rank) % rank === d);
+        return at < 0 ? 0 : [shifts].flat()[at]!;
+      });
+      const from = (i: number, d: number) =>
+        ((i - by[d]!) % x.shape[d]! + x.shape[d]!) % x.shape[d]!;
+      return build(x.shape, (index) => elementAt(x, index.map(from)));
+    },
+    shapes,
+  );
+}
+
+function interleaving(
+  repeats: number | readonly number[],
+  axis: number | undefined,
+  shapes: ShapeList,
+): Case {
+  return moving(
+    `repeatInterleave(${repeats}, ${axis}) of rank ${shapes[0]![0]!.length}`,
+    (x) => repeatInterleave(x, repeats, axis),
+    (x) => x.repeatInterleave(repeats, axis),
+    (x) => {
+      const shape = axis === undefined ? [x.values.length] : x.shape;
+      const at = (axis ?? 0) + ((axis ?? 0) < 0 ? shape.length : 0);
+      const places = Array.from({ length: shape[at]! }, (_, i) => {
+        return new Array<number>(typeof repeats === "number" ? repeats : repeats[i]!).fill(i);
+      }).flat();
+      return build(
+        shape.with(at, places.length),
+        (index) => elementAt({ ...x, shape }, index.with(at, places[index[at]!]!)),
+      );
+    },
+    shapes,
+  );
+}
+
 function tiling(reps: readonly number[], shapes: ShapeList): Case {
   return moving(
     `tile([${reps.join(", ")}])`,
@@ -183,6 +257,23 @@ export const shapeCases: readonly Case[] = [
   padding([[1, 0], [-1, 2], [0, -1]], 0, [[[2, 3, 2]], [[3, 5, 4]]]),
   padding([[0, 0], [0, 0], [0, 0]], 0, blocks),
   padding(eight[0]![0]!.map((_, d) => [d % 2, d % 3 === 0 ? 1 : 0]), 1, eight),
+  ...(["reflect", "edge", "wrap"] as const).flatMap((mode) => [
+    bordering(mode, [[2, 1]], [[[3]], [[7]], [[129]]]),
+    bordering(mode, [[1, 0], [0, 1], [2, 2]], [[[2, 2, 3]], [[5, 7, 33]], [[2, 129, 3]]]),
+    bordering(mode, [[1, 1], [0, 2], [0, 0], [1, 0]], [[[2, 3, 1, 2]], [[3, 5, 4, 7]]]),
+    bordering(mode, [[0, 0], [0, 0]], [[[2, 3]], [[0, 3]]]),
+  ]),
+  rolling(1, undefined, [[[]], [[1]], [[7]], [[2, 3]], [[129, 33]], [[0, 3]]]),
+  rolling(-5, 0, [...lines, [[3, 5, 4]]]),
+  rolling(2, -1, blocks),
+  rolling([1, -2], [0, 1], blocks),
+  rolling([3, 0, 1], [3, 0, -1], [...eight, [[2, 3, 4, 5]]].slice(0, 1)),
+  rolling(1, 1, [[[2, 3, 4, 5]]]),
+  interleaving(2, undefined, [[[]], [[5]], [[2, 3]], [[33, 5]], [[0]]]),
+  interleaving(3, 1, blocks),
+  interleaving(0, -1, blocks),
+  interleaving([2, 0, 1], 0, [[[3]], [[3, 2]], [[3, 33, 5]]]),
+  interleaving([1, 3], -1, [[[2]], [[3, 2]], [[129, 2]]]),
   tiling([3], [[[]], [[1]], [[5]], [[33]], [[2, 3]], [[0]]]),
   tiling([2, 1], [[[]], [[3]], [[2, 3]], [[2, 2, 3]]]),
   tiling([2, 3], [[[]], [[3]], [[2, 3]], [[2, 2, 3]], [[129, 33]]]),

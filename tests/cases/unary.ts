@@ -1,21 +1,29 @@
 import {
   abs,
+  ceil,
   clip,
   cos,
   erf,
   exp,
   expm1,
+  floor,
+  isfinite,
+  isinf,
+  isnan,
   log,
   log1p,
   neg,
+  round,
   rsqrt,
   sign,
   sin,
   sqrt,
   type Tensor,
+  trunc,
 } from "../../mod.ts";
 import { erf as erfByFormula, mapped, sizeOf } from "../reference.ts";
 import {
+  anything,
   awayFromZero,
   type Case,
   elementwise,
@@ -32,10 +40,11 @@ import {
 
 /** A method of tensors without parameters. */
 type Name =
-  | ("neg" | "abs" | "sign" | "exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt")
+  | ("neg" | "abs" | "sign" | "round" | "floor" | "ceil" | "trunc")
+  | ("exp" | "expm1" | "log" | "log1p" | "sqrt" | "rsqrt")
   | ("sin" | "cos" | "erf" | "relu" | "sigmoid" | "tanh" | "gelu" | "silu");
 
-const alsoInt32: readonly Name[] = ["neg", "abs", "sign"];
+const ofAnything: readonly Name[] = ["neg", "abs", "sign", "round", "floor", "ceil", "trunc"];
 
 /** An operation of one input, element by element. */
 export function unary(
@@ -46,7 +55,7 @@ export function unary(
   tolerance: Tolerance | undefined,
   ...specials: Special[]
 ): Case {
-  const dtypes = alsoInt32.includes(name) ? numbers : floats;
+  const dtypes = ofAnything.includes(name) ? anything : floats;
   return parametric(name, "", op, (x) => x[name](), f, { dtypes, fill, tolerance, specials });
 }
 
@@ -57,7 +66,9 @@ export function parametric(
   call: (x: Tensor) => Tensor,
   method: ((x: Tensor) => Tensor) | null,
   f: (x: number) => number,
-  { fill, ...options }: Pick<Case, "dtypes" | "tolerance" | "specials"> & { fill: Fill },
+  { fill, ...options }:
+    & Pick<Case, "dtypes" | "tolerance" | "specials" | "output">
+    & { fill: Fill },
 ): Case {
   return {
     name: `${name}(${parameters})`,
@@ -65,7 +76,7 @@ export function parametric(
     also: () => method ? [{ name: `x.${name}(${parameters})`, call: (x) => method(x!) }] : [],
     reference: (x) => mapped(x!, f),
     shapes: unaryShapes,
-    gradShapes: unaryGradShapes,
+    gradShapes: options.output ? undefined : unaryGradShapes,
     fill: [fill],
     ...options,
     flops: (_, output) => sizeOf(output),
@@ -99,7 +110,7 @@ function clipping(min?: number, max?: number): Case {
   };
   const parameters = `${min ?? ""}, ${max ?? ""}`;
   return parametric("clip", parameters, (x) => clip(x, min, max), (x) => x.clip(min, max), f, {
-    dtypes: numbers,
+    dtypes: Math.min(min ?? 0, max ?? 0) < 0 ? numbers : anything,
     fill: spiked(-4, 4, 3),
     specials: [
       elementwise(
@@ -112,7 +123,42 @@ function clipping(min?: number, max?: number): Case {
   });
 }
 
+// Halves to the even neighbour, by the two whole numbers around x.
+function nearestEven(x: number): number {
+  const [below, above] = [Math.floor(x), Math.ceil(x)];
+  if (x - below === above - x) return below % 2 === 0 ? below : above;
+  return x - below < above - x ? below : above;
+}
+
+const steps = { round: nearestEven, floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc };
+const ops = { round, floor, ceil, trunc };
+const awkward = [NaN, Infinity, -Infinity, 0, -0, 0.5, -0.5, 1.5, 2.5, -1.5, 0.25, -0.75, 1e30];
+
+function stepping(name: keyof typeof steps): Case {
+  const f = steps[name];
+  const special = elementwise("NaN, inf, zeros and halves", awkward.map((x) => [x, f(x)]), {
+    exact: true,
+  });
+  return unary(name, ops[name], f, spiked(-3, 3, 5), undefined, special);
+}
+
+function asking(
+  name: "isnan" | "isfinite" | "isinf",
+  op: (x: Tensor) => Tensor,
+  f: (x: number) => boolean,
+): Case {
+  return parametric(name, "", op, (x) => x[name](), (x) => Number(f(x)), {
+    dtypes: anything,
+    output: "uint8",
+    fill: (random, i) => [NaN, Infinity, -Infinity, 0][i % 7] ?? random() * 1e4,
+  });
+}
+
 export const unaryCases: readonly Case[] = [
+  ...(["round", "floor", "ceil", "trunc"] as const).map(stepping),
+  asking("isnan", isnan, Number.isNaN),
+  asking("isfinite", isfinite, Number.isFinite),
+  asking("isinf", isinf, (x) => Math.abs(x) === Infinity),
   unary(
     "neg",
     neg,

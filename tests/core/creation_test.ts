@@ -10,16 +10,22 @@ import {
   DTypeError,
   eye,
   full,
+  fullLike,
+  linspace,
   type NestedNumbers,
   ones,
+  onesLike,
   rand,
   randint,
+  randLike,
   randn,
+  randnLike,
   scope,
   ShapeError,
   type Tensor,
   tensor,
   zeros,
+  zerosLike,
 } from "../../mod.ts";
 
 const names = devices().map(({ device }) => device);
@@ -120,6 +126,50 @@ for (const device of names) {
       dtype: "uint8",
       values: [0, 1, 2],
     });
+  });
+
+  test("linspace() has both ends and even steps", () => {
+    const values = (...args: [number, number, number]) => [
+      ...linspace(...args, { device, dtype: "float64" }).dataSync(),
+    ];
+    assertEquals(values(0, 1, 5), [0, 0.25, 0.5, 0.75, 1]);
+    assertEquals(values(3, -3, 4), [3, 1, -1, -3]);
+    assertEquals([values(7, 9, 1), values(7, 9, 0)], [[7], []]);
+    assertEquals(values(-1.7e308, 1.7e308, 3), [-1.7e308, 0, 1.7e308]);
+    const thirds = values(0.1, 0.7, 301);
+    assertEquals([thirds[0], thirds[300]], [0.1, 0.7]);
+    thirds.forEach((x, i) => assert(Math.abs(x - (0.1 + 0.6 * i / 300)) < 1e-15));
+    assertEquals(parts(linspace(0, 9, 3, { dtype: "int32", device })), {
+      shape: [3],
+      dtype: "int32",
+      values: [0, 4, 9],
+    });
+  });
+
+  test("zerosLike(), onesLike(), fullLike() are as the tensor, but for the options", () => {
+    const x = tensor([[1, 2]], { dtype: "float16", device, requiresGrad: true });
+    assertEquals(parts(zerosLike(x)), { shape: [1, 2], dtype: "float16", values: [0, 0] });
+    assertEquals(parts(onesLike(x, { dtype: undefined })), {
+      shape: [1, 2],
+      dtype: "float16",
+      values: [1, 1],
+    });
+    const y = fullLike(x, 7, { dtype: "int32" });
+    assertEquals([y.device, parts(y)], [x.device, {
+      shape: [1, 2],
+      dtype: "int32",
+      values: [7, 7],
+    }]);
+    assertEquals([randLike(x).dtype, randnLike(x, { dtype: "float64" }).dtype], [
+      "float16",
+      "float64",
+    ]);
+    assertEquals(parts(randLike(x, { low: 2, high: 2 })).values, [2, 2]);
+    assertThrows(() => randnLike(y), DTypeError, "int32");
+    assertEquals([zerosLike(x).requiresGrad, onesLike(x, { requiresGrad: true }).requiresGrad], [
+      false,
+      true,
+    ]);
   });
 
   test("eye() is the identity, also where it is not square", () => {
@@ -312,6 +362,16 @@ const refused: [name: string, make: () => unknown, kind: Kind, says: string][] =
   ["two -1 in reshape()", () => ones([4]).reshape([-1, -1]), ShapeError, "[-1, -1]"],
   ["a step of 0", () => arange(0, 1, 0), ArgumentError, "step"],
   ["an infinite range", () => arange(Infinity), ArgumentError, "finite"],
+  ["a line to infinity", () => linspace(0, Infinity, 3), ArgumentError, "end is Infinity"],
+  ["a line of half a step", () => linspace(0, 1, 0.5), ArgumentError, "steps is 0.5"],
+  ["a line beyond uint8", () => linspace(0, 300, 3, { dtype: "uint8" }), DTypeError, "300"],
+  ["zeros like a number", () => zerosLike(3 as unknown as Tensor), ArgumentError, "found 3"],
+  [
+    "a fraction like whole numbers",
+    () => fullLike(tensor([1], { dtype: "int32" }), 0.5),
+    DTypeError,
+    "0.5",
+  ],
   ["a range of fractions as int32", () => arange(0, 1, 0.5, { dtype: "int32" }), DTypeError, "0.5"],
   ["a range beyond uint8", () => arange(0, 300, 1, { dtype: "uint8" }), DTypeError, "256"],
   ["a range longer than any array", () => arange(2 ** 52), CudenoError, ""],

@@ -357,7 +357,9 @@ const makers: Record<string, () => unknown> = {
   "EMA.loadStateDict()": () => void given.ema.loadStateDict(given.ema.stateDict()),
   "fromSafetensors()": () => io.fromSafetensors(given.file),
   "loadSafetensors()": () => io.loadSafetensors(given.path),
-  "toSafetensors()": async () => void await io.toSafetensors({ half: given.half, x: given.x }),
+  "toSafetensors()": async () => void await io.toSafetensors({ images: given.images }),
+  "loadCheckpoint()": async () => void await io.loadCheckpoint(given.checkpoint, given.parts),
+  "loadTorch()": () => io.loadTorch(new URL("tests/fixtures/torch_views.pt", root)),
   "mnist()": () =>
     data.mnist({ dir: fileURLToPath(new URL("examples/data/mnist_subset", root)), verify: false }),
   "DataLoader": () => void [...new data.DataLoader(given.set, { batchSize: 2, shuffle: true })],
@@ -379,8 +381,13 @@ const given = await (async () => {
   const path = await Deno.makeTempFile();
   const file = await scope(async () => await io.toSafetensors(state()));
   await Deno.writeFile(path, file);
-  addEventListener("unload", () => Deno.removeSync(path));
+  const checkpoint = await Deno.makeTempFile();
+  await io.saveCheckpoint(checkpoint, { model, optimizer: adam, random: false });
+  addEventListener("unload", () => [path, checkpoint].forEach((path) => Deno.removeSync(path)));
   return {
+    checkpoint,
+    parts: { model, optimizer: adam },
+    images: zeros([1, 2, 2, 2]).to({ format: "channelsLast" }),
     model,
     adam,
     path,

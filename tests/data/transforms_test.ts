@@ -107,6 +107,25 @@ test("randomHorizontalFlip: some images mirrored, all or none for 1 and 0", () =
   }
 });
 
+Deno.test("randomHorizontalFlip: alternate mirrors the other images at each call", () => {
+  manualSeed(5);
+  const flip = randomHorizontalFlip(0.5, { alternate: true });
+  using x = tensor(Float32Array.from({ length: 24 }, (_, i) => i), { shape: [8, 1, 1, 3] });
+  const calls = [1, 2, 3, 4].map(() => {
+    using y = flip(x);
+    return [...y.dataSync()];
+  });
+  const image = (i: number, mirrored: boolean) =>
+    mirrored ? [3 * i + 2, 3 * i + 1, 3 * i] : [3 * i, 3 * i + 1, 3 * i + 2];
+  manualSeed(5);
+  using drawn = rand([8]);
+  const chosen = [...drawn.dataSync()].map((u) => u < 0.5);
+  const wanted = [0, 1].map((odd) => chosen.flatMap((is, i) => image(i, odd ? !is : is)));
+  assertEquals(calls, [...wanted, ...wanted]);
+  using fewer = zeros([7, 1, 1, 3]);
+  assertThrows(() => flip(fewer), ShapeError, "7 images were given after 8");
+});
+
 test("cutout: a patch around any pixel, cut off at the borders", () => {
   const cases: [Shape, number | [number, number]][] = [
     [[30, 3, 6, 5], 3],

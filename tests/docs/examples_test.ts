@@ -2,7 +2,7 @@
 // flat memory.
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { eigen } from "../../examples/record/eigen.ts";
-import { data, io, models } from "../../mod.ts";
+import { data, io, models, tensor } from "../../mod.ts";
 import { deno, inFolder, root } from "../_helpers.ts";
 
 const examples = new URL("examples/", root);
@@ -130,6 +130,106 @@ for (const name of ["cifar.ts", "cifar_record.ts"]) {
     });
   });
 }
+
+Deno.test("fashion example: a perceptron in place of convolutions", async () => {
+  const args = "--model mlp --width 2 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
+  const dir = new URL("data/mnist_subset", examples).pathname;
+  const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
+  assert(result.accuracy > 0.3, `${result.accuracies}`);
+  const { code, err } = await run("fashion.ts", "--model", "rnn");
+  assertEquals([code, err], [1, "--model is rnn; it must be cnn or mlp\n"]);
+});
+
+Deno.test("vae example: learns, and draws", async () => {
+  await inFolder(async (folder) => {
+    const args = "--epochs 3 --hidden 32 --latent 4 --batch 500 --lr 0.01".split(" ");
+    const last = /^loss \d{3}\.\d\d an image, of which divergence \d+\.\d\d$/;
+    const out = `${folder}/digits.png`;
+    const said = await ends("vae.ts", [...args, "--out", out], last, [`--allow-write=${out}`]);
+    const [, loss, divergence] = /loss ([\d.]+) .* ([\d.]+)$/m.exec(said)!.map(Number);
+    assert(loss! < 240 && divergence! > 1, said); // a loss of the mean image is 206, of noise 543
+    using picture = io.decodePng(await Deno.readFile(out));
+    assertEquals(picture.shape, [1, 224, 224]);
+    const shades = new Set(picture.dataSync());
+    assert(shades.size > 100, `${shades.size} shades`);
+  });
+  const { code, err } = await run("vae.ts", "--device", "cpu", "--out", "digits.png");
+  assertEquals([code, err.trimEnd().split("\n").length], [1, 1], err);
+  assertStringIncludes(err, "--allow-write=digits.png");
+});
+
+Deno.test("resume example: killed again and again, the losses stay the same", async () => {
+  await inFolder(async (folder) => {
+    const file = `${folder}/a.safetensors`, other = `${folder}/b.safetensors`;
+    const flags = [`--allow-read=${folder}`, `--allow-write=${folder}`, "--allow-run"];
+    const args = "--epochs 2 --batch 8 --every 8 --device cpu --checkpoint".split(" ");
+    const go = (...more: string[]) => runWith(flags, "resume.ts", [...args, ...more]);
+    const steps = (out: string) => out.match(/^step \d+: loss .+$/gm)!;
+    const whole = await go(file);
+    assertEquals(whole.code, 0, whole.err);
+    const killed = [], last = whole.out.trimEnd().split("\n").at(-1);
+    for (let runs = 0; runs < 3; runs++) killed.push(await go(other, "--kill-after", "19"));
+    // Killed after steps 19 and 16 + 19.
+    assertEquals(killed.map(({ code }) => code), [137, 137, 0], killed.at(-1)!.err);
+    const seen = new Set(killed.flatMap(({ out }) => steps(out)));
+    assertEquals([...seen], steps(whole.out));
+    assertEquals(killed[2]!.out.trimEnd().split("\n").at(-1), last);
+    assertStringIncludes(killed[2]!.out, "\ngoes on after step 32; ");
+    const { code, err } = await run("resume.ts", "--device", "cpu", "--checkpoint", file);
+    assertEquals([code, err.trimEnd().split("\n").length], [1, 1], err);
+  });
+});
+
+Deno.test("image_folder example: squares, discs and crosses", async () => {
+  const shapes = {
+    square: (x: number, y: number) => Math.max(Math.abs(x), Math.abs(y)) < 5,
+    disc: (x: number, y: number) => x * x + y * y < 16,
+    cross: (x: number, y: number) => Math.min(Math.abs(x), Math.abs(y)) < 1.5,
+  };
+  await inFolder(async (folder) => {
+    for (const [name, inside] of Object.entries(shapes)) {
+      await Deno.mkdir(`${folder}/${name}`);
+      for (let i = 0; i < 30; i++) {
+        using picture = tensor(
+          Uint8Array.from({ length: 400 }, (_, at) => {
+            return inside(at % 20 - 8 - i % 3, Math.floor(at / 20) - 8 - i % 5) ? 250 - i : i;
+          }),
+          { shape: [20, 20], device: "cpu" },
+        );
+        await Deno.writeFile(`${folder}/${name}/${i}.png`, await io.encodePng(picture));
+      }
+    }
+    const args = "--size 16 --width 4 --epochs 8 --batch 12 --lr 0.02".split(" ");
+    const last = /^accuracy [01]\.\d{4} on 18 pictures that it has not seen$/;
+    const flags = [`--allow-read=${folder}`];
+    const out = await ends("image_folder.ts", ["--data", folder, ...args], last, flags);
+    assertStringIncludes(out, "\n90 pictures of 3 classes: cross, disc, square\n");
+    assert(/\nworst pair: (\d of 6 of (\w+) were taken for (?!\2)\w|there is none)/.test(out), out);
+    assert(+/accuracy ([\d.]+) on/.exec(out)![1]! > 0.5, out);
+  });
+  const { code, err } = await run("image_folder.ts", "--device", "cpu");
+  assertEquals([code, err], [1, "--data is needed; see --help\n"]);
+});
+
+Deno.test("regression example: a rule in a table with gaps", async () => {
+  await inFolder(async (folder) => {
+    const rows = Array.from({ length: 120 }, (_, i) => {
+      const [weight, japan] = [1500 + i * 1237 % 3500, i % 3 === 0];
+      const miles = i % 20 === 7 ? "" : 45 - weight / 125 + (japan ? 4 : 0);
+      const power = i % 11 === 5 ? "" : weight / 25;
+      const year = `${1970 + i % 5}-01-01`;
+      return `car ${i},${miles},4,100,${power},${weight},12,${year},${japan ? "Japan" : "USA"}`;
+    });
+    const names = "Name,Miles_per_Gallon,Cylinders,Displacement,Horsepower,Weight_in_lbs," +
+      "Acceleration,Year,Origin";
+    await Deno.writeTextFile(`${folder}/cars.csv`, [names, ...rows].join("\n"));
+    const args = ["--data", `${folder}/cars.csv`, "--epochs", "60", "--lr", "0.01"];
+    const last = /^test error \d\.\d\d miles a gallon, R2 0\.9\d\d$/;
+    const out = await ends("regression.ts", args, last, [`--allow-read=${folder}`]);
+    assertStringIncludes(out, "\n120 cars, of which 114 have been measured\n");
+    assert(/\ncar \d+: \d+\.\d, measured \d+(.*\n)*error of the mean of all: \d/.test(out), out);
+  });
+});
 
 Deno.test("eigen: vectors of length 1, at right angles, that the matrix but stretches", () => {
   const rows = [[4, 1, -2, 0], [1, 2, 0, 3], [-2, 0, 3, 1], [0, 3, 1, -1]];

@@ -182,13 +182,82 @@ test("types that cudeno has no dtype for are named; BOOL becomes uint8, 16-bit f
   assertEquals([f16.dtype, ...f16.dataSync()], ["float16", 1, -2.5]);
   assertEquals([bf16.dtype, ...bf16.dataSync()], ["bfloat16", 1, -2.5]);
   const error = assertThrows(
-    () => io.fromSafetensors(file("U64", new Uint8Array(16))),
+    () => io.fromSafetensors(file("C64", new Uint8Array(16))),
     DTypeError,
   );
   assertStringIncludes(
     error.message,
-    "t is U64; known are F32, F64, F16, BF16, I32, U8, BOOL, I64",
+    "t is C64; known are F32, F64, F16, BF16, I32, U8, BOOL, I64",
   );
+});
+
+/** A tensor of a file's own type, by the bytes of its elements. */
+function loaded(dtype: string, data: ArrayBufferView, options: io.LoadOptions = {}): Tensor {
+  const bytes = new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  const size = bytes.length / ((data as { length?: number }).length ?? 1);
+  const tensors = new Map([["t", { dtype, shape: [bytes.length / size], data: bytes }]]);
+  return io.fromSafetensors(encodeSafetensors({ tensors, metadata: {} }), options)["t"]!;
+}
+
+test("integers of every size become int32, where they fit", () => {
+  const fitting = {
+    I8: Int8Array.of(-128, 127),
+    I16: Int16Array.of(-32768, 32767),
+    U16: Uint16Array.of(0, 65535),
+    U32: Uint32Array.of(0, 2 ** 31 - 1),
+    U64: BigUint64Array.of(0n, 2n ** 31n - 1n),
+    I64: BigInt64Array.of(-(2n ** 31n), 2n ** 31n - 1n),
+  };
+  for (const [dtype, data] of Object.entries(fitting)) {
+    const x = loaded(dtype, data);
+    assertEquals([x.dtype, ...x.dataSync()], ["int32", ...Array.from(data as never, Number)]);
+  }
+  const beyond: [string, ArrayBufferView, string][] = [
+    ["U32", Uint32Array.of(1, 2 ** 31), "2147483648"],
+    ["U64", BigUint64Array.of(2n ** 64n - 1n), "18446744073709551615"],
+    ["I64", BigInt64Array.of(0n, -(2n ** 31n) - 1n), "-2147483649"],
+    ["I64", BigInt64Array.of(2n ** 32n), "4294967296"],
+  ];
+  for (const [dtype, data, value] of beyond) {
+    const { message } = assertThrows(() => loaded(dtype, data), DTypeError);
+    assertStringIncludes(message, `t is ${dtype} and has ${value}, which int32 has not`);
+  }
+});
+
+test("floats of 8 bits become float16 exactly, exponents float32", () => {
+  const all = Uint8Array.from({ length: 256 }, (_, i) => i);
+  const of = (dtype: string) => {
+    const x = loaded(dtype, all);
+    assertEquals(x.dtype, dtype === "F8_E8M0" ? "float32" : "float16");
+    return x.dataSync();
+  };
+  const nans = (data: ArrayLike<number>) => [...all].filter((i) => Number.isNaN(data[i]));
+  // largest, smallest normal, smallest and largest subnormal, 1, -1.5, as the papers have them
+  const e4m3 = of("F8_E4M3");
+  assertEquals([0x7e, 0x08, 0x01, 0x07, 0x38, 0xbc, 0x80].map((i) => e4m3[i]), [
+    ...[448, 2 ** -6, 2 ** -9, 7 * 2 ** -9, 1, -1.5, -0],
+  ]);
+  assertEquals(nans(e4m3), [0x7f, 0xff]);
+  const e5m2 = of("F8_E5M2");
+  assertEquals([0x7b, 0x04, 0x01, 0x03, 0x3c, 0xbe, 0x7c, 0xfc].map((i) => e5m2[i]), [
+    ...[57344, 2 ** -14, 2 ** -16, 3 * 2 ** -16, 1, -1.5, Infinity, -Infinity],
+  ]);
+  assertEquals(nans(e5m2), [0x7d, 0x7e, 0x7f, 0xfd, 0xfe, 0xff]);
+  const [e4z, e5z, e8] = [of("F8_E4M3FNUZ"), of("F8_E5M2FNUZ"), of("F8_E8M0")];
+  assertEquals([0x7f, 0x01, 0x40, 0].map((i) => e4z[i]), [240, 2 ** -10, 1, 0]);
+  assertEquals([0x7f, 0x01, 0x40, 0].map((i) => e5z[i]), [57344, 2 ** -17, 1, 0]);
+  assertEquals([nans(e4z), nans(e5z), nans(e8)], [[0x80], [0x80], [0xff]]);
+  assertEquals([0, 127, 254].map((i) => e8[i]), [2 ** -127, 1, 2 ** 127]);
+});
+
+test("a file of PyTorch's safetensors.torch is read, and written the same", async () => {
+  const path = new URL("../fixtures/weights.safetensors", import.meta.url);
+  const state = await io.loadSafetensors(path);
+  assertEquals(state["0.weight"]!.dataSync(), Float32Array.from({ length: 12 }, (_, i) => i));
+  assertEquals([...state["0.bias"]!.dataSync()], [Math.fround(0.1), -0, NaN]);
+  assertEquals([...state["half"]!.dataSync()], [1, Infinity]);
+  assertEquals([state["double"]!.itemSync(), state["int"]!.itemSync()], [1e300, -(2 ** 31)]);
+  assertEquals(await io.toSafetensors(state), await Deno.readFile(path));
 });
 
 test("16-bit floats keep their bits through a file", async () => {

@@ -14,6 +14,12 @@
   X(sin) \
   X(cos) \
   X(erf) \
+  X(floor) \
+  X(ceil) \
+  X(trunc) \
+  X(round) \
+  X(isfinite) \
+  X(isinf) \
   X(clip) \
   X(relu) \
   X(sigmoid) \
@@ -46,6 +52,7 @@
   X(weigh) \
   X(div) \
   X(floor_divide) \
+  X(remainder) \
   X(pow) \
   X(maximum) \
   X(minimum) \
@@ -65,6 +72,7 @@
   X(transpose) \
   X(sum) \
   X(mean) \
+  X(prod) \
   X(max) \
   X(min) \
   X(argmax) \
@@ -77,8 +85,11 @@
   X(log_sum_exp) \
   X(log_sum_exp_grad) \
   X(cumsum) \
+  X(linear_scan) \
   X(topk) \
   X(gather) \
+  X(take) \
+  X(scatter) \
   X(scatter_add) \
   X(index_add) \
   X(one_hot) \
@@ -99,6 +110,8 @@
   X(normal) \
   X(randint) \
   X(random_advance) \
+  X(check_weights) \
+  X(multinomial) \
   X(layer_norm) \
   X(rms_norm) \
   X(norm_grad) \

@@ -169,7 +169,7 @@ cleanTest("operations of images: what they refuse", () => {
     pad(x, [0, 1, 2, 3].map((d) => [d === axis ? n : 0, 0] as const), { mode });
   fails(() => around(3, "reflect"), ShapeError, "at most 2");
   fails(() => around(4, "circular"), ShapeError, "at most 3");
-  fails(() => around(1, "replicate", 1), ArgumentError, "the last two axes");
+  fails(() => around(4, "reflect", 1), ShapeError, "at most 3");
   fails(() => around(-1, "replicate"), ArgumentError, "at least 0");
   fails(() => pad(x, [[0, 0]], { mode: "reflect" }), ArgumentError, "a pair of whole numbers");
   fails(() => new nn.ZeroPad2d([1, 2] as unknown as number), ArgumentError, "[left, right");

@@ -126,6 +126,18 @@ onBoth("randint() to the last bit", (gpu) => {
   assertEquals(here, there);
 });
 
+onBoth("multinomial()", (gpu) => {
+  const [here, there] = drawn(gpu, (device) =>
+    [[1, 7], [3, 300], [2, 70_001]].flatMap((shape) => {
+      const weights = rand(shape, { device });
+      return [
+        weights.multinomial(1000, { replacement: true }).dataSync(),
+        weights.multinomial(7).dataSync(),
+      ];
+    }));
+  assertEquals(here, there);
+});
+
 onBoth("randn(), but for the last bits,", (gpu) => {
   for (const dtype of ["float32", "float64"] as const) {
     const [here, there] = drawn(

@@ -6,6 +6,7 @@ import {
   CudenoError,
   data,
   DTypeError,
+  History,
   manualSeed,
   memory,
   metrics,

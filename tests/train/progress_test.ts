@@ -206,3 +206,18 @@ Deno.test({
     assertStringIncludes(take(), "Epoch 1/5");
   },
 });
+
+Deno.test("ProgressLine: without a known total there is neither bar nor time left", () => {
+  const { line, state, take } = setUp(true, { total: undefined });
+  line.update(0);
+  assertEquals(take(), "\rEpoch 1/5 0 0.0s\x1b[K");
+  state.time += 2000;
+  line.update(250, { loss: 0.5 });
+  assertEquals(take(), "\rEpoch 1/5 250 loss 0.5000 125 images/s 2.0s\x1b[K");
+  line.finish();
+  assertEquals(take(), "\rEpoch 1/5 250 loss 0.5000 125 images/s 2.0s\x1b[K\n");
+  const plain = setUp(false, { total: undefined });
+  plain.line.update(3);
+  plain.line.finish();
+  assertEquals(plain.take(), "Epoch 1/5 3 0.0s\n");
+});

@@ -5,7 +5,7 @@ using namespace cdn;
 
 namespace {
 
-// int32 arithmetic wraps, as in PyTorch and typed arrays.
+// Whole numbers wrap, as in PyTorch and typed arrays.
 CDN_FN int32_t wrap(uint32_t x) { return static_cast<int32_t>(x); }
 
 struct WeighOp {  // b takes out what it weighs with 0, even NaN and infinity
@@ -29,6 +29,23 @@ struct FloorDivideOp {
     if (b == 0) return 0;
     if (b == -1) return wrap(0u - static_cast<uint32_t>(a));  // the least number has no positive
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
+  }
+  CDN_FN uint8_t operator()(uint8_t a, uint8_t b) const {
+    return static_cast<uint8_t>(b == 0 ? 0 : a / b);
+  }
+};
+struct RemainderOp {  // of the floor: with the sign of b
+  template <class T> CDN_FN T operator()(T a, T b) const {
+    T rest = fn::fmod(a, b);
+    return rest != T(0) && (rest < T(0)) != (b < T(0)) ? rest + b : rest;
+  }
+  CDN_FN int32_t operator()(int32_t a, int32_t b) const {
+    if (b == 0 || b == -1) return 0;
+    int32_t rest = a % b;
+    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+  }
+  CDN_FN uint8_t operator()(uint8_t a, uint8_t b) const {
+    return static_cast<uint8_t>(b == 0 ? 0 : a % b);
   }
 };
 struct PowOp {
@@ -119,26 +136,27 @@ int32_t binary(const char* op, DTypes with_dtype, const Arguments& x) {
     return binary<F>("cdn_" #name, DTypes{}, {y, a, b, layout, rank, scalar, dtype});   \
   }
 
-#define CDN_ARITHMETIC(name, F, sign)                                           \
-  namespace {                                                                   \
-  struct F {                                                                    \
-    template <class T> CDN_FN T operator()(T a, T b) const { return a sign b; } \
-    CDN_FN int32_t operator()(int32_t a, int32_t b) const {                     \
-      return wrap(static_cast<uint32_t>(a) sign static_cast<uint32_t>(b));      \
-    }                                                                           \
-  };                                                                            \
-  }                                                                             \
-  CDN_BINARY(name, F, Numbers)
+#define CDN_ARITHMETIC(name, F, sign)                                                           \
+  namespace {                                                                                   \
+  struct F {                                                                                    \
+    template <class T> CDN_FN T operator()(T a, T b) const { return static_cast<T>(a sign b); } \
+    CDN_FN int32_t operator()(int32_t a, int32_t b) const {                                     \
+      return wrap(static_cast<uint32_t>(a) sign static_cast<uint32_t>(b));                      \
+    }                                                                                           \
+  };                                                                                            \
+  }                                                                                             \
+  CDN_BINARY(name, F, Any)
 
 CDN_ARITHMETIC(add, AddOp, +)
 CDN_ARITHMETIC(sub, SubOp, -)
 CDN_ARITHMETIC(mul, MulOp, *)
 CDN_BINARY(weigh, WeighOp, Floats)
 CDN_BINARY(div, DivOp, Floats)
-CDN_BINARY(floor_divide, FloorDivideOp, Numbers)
+CDN_BINARY(floor_divide, FloorDivideOp, Any)
+CDN_BINARY(remainder, RemainderOp, Any)
 CDN_BINARY(pow, PowOp, Floats)
-CDN_BINARY(maximum, MaximumOp, Numbers)
-CDN_BINARY(minimum, MinimumOp, Numbers)
+CDN_BINARY(maximum, MaximumOp, Any)
+CDN_BINARY(minimum, MinimumOp, Any)
 
 CDN_BINARY(pow_grad_base, PowGradBase, Floats)
 CDN_BINARY(pow_grad_exponent, PowGradExponent, Floats)

@@ -11,17 +11,29 @@ struct Neg {
   CDN_FN int32_t operator()(int32_t x) const {
     return static_cast<int32_t>(0u - static_cast<uint32_t>(x));
   }
+  CDN_FN uint8_t operator()(uint8_t x) const { return static_cast<uint8_t>(-x); }
 };
 struct Abs {
   template <class T> CDN_FN T operator()(T x) const { return x < T(0) || x == T(0) ? T(0) - x : x; }
   CDN_FN int32_t operator()(int32_t x) const {
     return x < 0 ? static_cast<int32_t>(0u - static_cast<uint32_t>(x)) : x;
   }
+  CDN_FN uint8_t operator()(uint8_t x) const { return x; }
 };
 struct Sign {  // 0 for NaN, as in PyTorch
   template <class T> CDN_FN T operator()(T x) const {
     return static_cast<T>((x > T(0)) - (x < T(0)));
   }
+  CDN_FN uint8_t operator()(uint8_t x) const { return x != 0; }
+};
+struct Round {  // halves to the even neighbour
+  template <class T> CDN_FN T operator()(T x) const { return fn::rint(x); }
+};
+struct IsFinite {
+  template <class T> CDN_FN uint8_t operator()(T x) const { return x - x == T(0); }
+};
+struct IsInf {
+  template <class T> CDN_FN uint8_t operator()(T x) const { return x == x && x - x != T(0); }
 };
 template <class T> struct Clip {  // NaN stays NaN; the upper bound wins where it is the lesser one
   T low, high;
@@ -53,11 +65,20 @@ template <class T> struct ClipGrad {
   CDN_FN T operator()(T dy, T x) const { return x >= low && x <= high ? dy : T(0); }
 };
 
+template <class F>
+int32_t predicate(const char* op, F f, uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return run(op, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    uint8_t* to = call.out<uint8_t>(y, "y", n);
+    map(call, n, f, to, call.in<T>(x, "x", n));
+  });
+}
+
 }  // namespace
 
-CDN_UNARY(neg, Neg, Numbers)
-CDN_UNARY(abs, Abs, Numbers)
-CDN_UNARY(sign, Sign, Numbers)
+CDN_UNARY(neg, Neg, Any)
+CDN_UNARY(abs, Abs, Any)
+CDN_UNARY(sign, Sign, Any)
+CDN_UNARY(round, Round, Floats)
 
 CDN_FUNCTION(exp, Exp)
 CDN_FUNCTION(expm1, Expm1)
@@ -68,10 +89,20 @@ CDN_FUNCTION(rsqrt, Rsqrt)
 CDN_FUNCTION(sin, Sin)
 CDN_FUNCTION(cos, Cos)
 CDN_FUNCTION(erf, Erf)
+CDN_FUNCTION(floor, Floor)
+CDN_FUNCTION(ceil, Ceil)
+CDN_FUNCTION(trunc, Trunc)
+
+CDN_API int32_t cdn_isfinite(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return predicate("cdn_isfinite", IsFinite{}, y, x, n, dtype);
+}
+CDN_API int32_t cdn_isinf(uint32_t y, uint32_t x, int64_t n, int32_t dtype) {
+  return predicate("cdn_isinf", IsInf{}, y, x, n, dtype);
+}
 
 CDN_API int32_t cdn_clip(uint32_t y, uint32_t x, int64_t n, double low, double high,
                          int32_t dtype) {
-  return unary("cdn_clip", Numbers{}, with<Clip>(low, high), y, x, n, dtype);
+  return unary("cdn_clip", Any{}, with<Clip>(low, high), y, x, n, dtype);
 }
 
 CDN_UNARY_GRAD(abs, AbsGrad)

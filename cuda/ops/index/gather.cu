@@ -31,8 +31,8 @@ template <class T> struct GatherRows {
   };
   CDN_FN Row row(int64_t r) const {
     auto s = walk.start<2>(r);
-    int64_t i = index[s.at[1]];
-    return {y + s.i, axis.has(i) ? x + s.at[0] + i * axis.stride : nullptr, s.count};
+    int64_t i = axis.place(index[s.at[1]]);
+    return {y + s.i, i < 0 ? nullptr : x + s.at[0] + i * axis.stride, s.count};
   }
 };
 
@@ -46,21 +46,18 @@ template <class T> struct OneHot {
     CDN_FN void operator()(int64_t c) const { to[c] = static_cast<T>(c == hot ? 1.0f : 0.0f); }
   };
   CDN_FN Row row(int64_t r) const {
-    int64_t hot = index[r];
-    return {y + r * classes.extent, classes.has(hot) ? hot : -1, classes.extent};
+    return {y + r * classes.extent, classes.place(index[r]), classes.extent};
   }
 };
 
-}  // namespace
-
-CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
-                           int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
-  return run("cdn_gather", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
+int32_t gather(const char* op, FaultOp fault, bool from_end, uint32_t y, uint32_t x, uint32_t index,
+               const int64_t* layout, int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
+  return run(op, AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Reach reach[2];
     Layout l = read_layout(layout, rank, 2, reach);
     if (reach[0].low < 0 || reach[1].low < 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
-    IndexedAxis axis{extent, stride, FAULT_GATHER, nullptr};
+    IndexedAxis axis{extent, stride, fault, nullptr, from_end};
     int64_t along = axis.reach();
     T* to = call.out<T>(y, "y", l.n);
     const T* from = call.in<T>(x, "x", l.n > 0 && along > 0 ? reach[0].high + along : 0);
@@ -73,6 +70,18 @@ CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t
     else
       each_indexed<2>(call, l, chosen, axis, Gather<T>{to, from});
   });
+}
+
+}  // namespace
+
+CDN_API int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
+                           int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
+  return gather("cdn_gather", FAULT_GATHER, false, y, x, index, layout, rank, extent, stride,
+                dtype);
+}
+CDN_API int32_t cdn_take(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout,
+                         int32_t rank, int64_t extent, int64_t stride, int32_t dtype) {
+  return gather("cdn_take", FAULT_TAKE, true, y, x, index, layout, rank, extent, stride, dtype);
 }
 
 CDN_API int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype) {

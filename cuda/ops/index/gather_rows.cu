@@ -29,8 +29,8 @@ template <class Y, class X> struct GatherRows {
     }
   };
   CDN_FN Row row(int64_t r) const {
-    int64_t from = index[r];
-    return {y + r * cols, rows.has(from) ? x + from * cols : nullptr, cols, scale, shift};
+    int64_t from = rows.place(index[r]);
+    return {y + r * cols, from < 0 ? nullptr : x + from * cols, cols, scale, shift};
   }
 };
 

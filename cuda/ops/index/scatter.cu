@@ -1,8 +1,9 @@
-// Sums of src by target place. The indices are sorted by the place they name, stably, and each run
-// of equal ones is added up by a segmented scan, in the order of their positions, so
-// that results repeat bit by bit and a place that thousands of elements go to is still work for
-// many threads. index_add sorts its n indices alone and sums whole slices of src; scatter_add sorts
-// every element, but for the CPU, which adds them as they come.
+// Sums of src by target place, and src written there. The indices are sorted by the place they
+// name, stably, and each run of equal ones is added up by a segmented scan, in the order of their
+// positions, so that results repeat bit by bit and a place that thousands of elements go to is
+// still work for many threads; scatter writes the last element of a run. index_add sorts its n
+// indices alone and sums whole slices of src; scatter_add sorts every element, but for the CPU,
+// which adds them as they come.
 #include "kernel/row_walk.h"
 #include "kernel/sort.h"
 #include "kernel/sum.h"
@@ -109,8 +110,8 @@ struct IndexKeys {
   IndexedAxis axis;
   int64_t skip;
   CDN_FN void operator()(int64_t i) const {
-    int64_t at = index[i];
-    key[i] = static_cast<uint32_t>((at != skip || skip < 0) && axis.has(at) ? at : axis.extent);
+    int64_t at = skip >= 0 && index[i] == skip ? -1 : axis.place(index[i]);
+    key[i] = static_cast<uint32_t>(at < 0 ? axis.extent : at);
   }
 };
 
@@ -134,36 +135,95 @@ template <class T> struct AddOnce {
   }
 };
 
+// The same where they overwrite.
+template <class T> struct AssignOnce {
+  T* y;
+  const T* src;
+  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
+    if (along >= 0) y[at + along] = src[i];
+  }
+};
+
+// y[key[k]] = src[place[k]] for the last of equal keys.
+template <class T, class Key> struct AssignLast {
+  T* y;
+  const T* src;
+  const Key* key;
+  const Place* place;
+  int64_t n, limit;
+  CDN_FN void operator()(int64_t k) const {
+    if (static_cast<int64_t>(key[k]) < limit && (k + 1 == n || key[k + 1] != key[k]))
+      y[key[k]] = src[place[k]];
+  }
+};
+
+// The arguments of scatters along an axis, checked, and y begun.
+template <class T> struct Target {
+  Reach reach;  // before the layout, which fills it in
+  Layout l;
+  IndexedAxis axis;
+  int64_t along, n;
+  T* y;
+  const int32_t* index;
+  const T* src;
+
+  Target(Call& call, FaultOp op, uint32_t y_handle, uint32_t x, uint32_t index_handle,
+         uint32_t src_handle, const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
+         int64_t y_n)
+      : l(read_layout(layout, rank, 1, &reach)),
+        axis{extent, stride, op, nullptr, true},
+        along(axis.reach()),
+        n(checked_size("y_n", y_n)) {
+    if (reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
+    if (l.n > 0 && along > 0 && reach.high + along > n)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches element %lld of y, which has %lld",
+               (long long)(reach.high + along - 1), (long long)n);
+    check_sortable("layout extents", l.n);
+    y = call.out<T>(y_handle, "y", n);
+    const T* base = call.optional<T>(x, "x", n);
+    index = call.in<int32_t>(index_handle, "index", l.n);
+    src = call.in<T>(src_handle, "src", l.n);
+    begin(call, y, base, n);
+    if (l.n > 0) axis.fault = call.fault();
+  }
+
+  // f(keys), which name the places in y, of 32 bits where those do.
+  template <class F> void with_keys(Call& call, F f) const {
+    auto by = [&]<class Key>(Key) {
+      Key* keys = call.scratch<Key>(l.n);
+      each_indexed<1>(call, l, index, axis, TargetKeys<Key>{keys, n});
+      f(keys);
+    };
+    n < UINT32_MAX ? by(uint32_t{}) : by(uint64_t{});
+  }
+};
+
 }  // namespace
 
 CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src,
                                 const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
                                 int64_t y_n, int32_t unique, int32_t dtype) {
   return run("cdn_scatter_add", Numbers{}, dtype, [&]<class T>(Call& call, T) {
-    Reach reach;
-    Layout l = read_layout(layout, rank, 1, &reach);
-    if (reach.low < 0) CDN_FAIL(CDN_BAD_ARGUMENT, "layout: strides must not be negative here");
-    IndexedAxis axis{extent, stride, FAULT_SCATTER_ADD, nullptr};
-    int64_t along = axis.reach();
-    checked_size("y_n", y_n);
-    if (l.n > 0 && along > 0 && reach.high + along > y_n)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "layout reaches element %lld of y, which has %lld",
-               (long long)(reach.high + along - 1), (long long)y_n);
-    check_sortable("layout extents", l.n);
-    T* to = call.out<T>(y, "y", y_n);
-    const T* base = call.optional<T>(x, "x", y_n);
-    const int32_t* chosen = call.in<int32_t>(index, "index", l.n);
-    const T* from = call.in<T>(src, "src", l.n);
-    begin(call, to, base, y_n);
-    if (l.n == 0) return;
-    axis.fault = call.fault();
-    if (unique) return each_indexed<1>(call, l, chosen, axis, AddOnce<T>{to, from});
-    auto by = [&]<class Key>(Key) {
-      Key* keys = call.scratch<Key>(l.n);
-      each_indexed<1>(call, l, chosen, axis, TargetKeys<Key>{keys, y_n});
-      sum_elements(call, to, from, keys, groups_of(l, reach, along, y_n), l.n, y_n);
-    };
-    y_n < UINT32_MAX ? by(uint32_t{}) : by(uint64_t{});
+    Target<T> to(call, FAULT_SCATTER_ADD, y, x, index, src, layout, rank, extent, stride, y_n);
+    if (to.l.n == 0) return;
+    if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AddOnce<T>{to.y, to.src});
+    to.with_keys(call, [&](auto* keys) {
+      sum_elements(call, to.y, to.src, keys, groups_of(to.l, to.reach, to.along, y_n), to.l.n, y_n);
+    });
+  });
+}
+
+CDN_API int32_t cdn_scatter(uint32_t y, uint32_t x, uint32_t index, uint32_t src,
+                            const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
+                            int64_t y_n, int32_t unique, int32_t dtype) {
+  return run("cdn_scatter", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
+    Target<T> to(call, FAULT_SCATTER, y, x, index, src, layout, rank, extent, stride, y_n);
+    if (to.l.n == 0) return;
+    if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AssignOnce<T>{to.y, to.src});
+    to.with_keys(call, [&]<class Key>(Key* keys) {
+      Sorted<Key> sorted = sort_keys(call, to.l.n, keys, bits_of(static_cast<uint64_t>(y_n)));
+      each(call, to.l.n, AssignLast<T, Key>{to.y, to.src, sorted.key, sorted.place, to.l.n, y_n});
+    });
   });
 }
 
@@ -183,7 +243,7 @@ CDN_API int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t s
     begin(call, to, base, y_n);
     if (n == 0) return;
     uint32_t* keys = call.scratch<uint32_t>(n);
-    each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault()}, skip});
+    each(call, n, IndexKeys{keys, chosen, {extent, 0, FAULT_INDEX_ADD, call.fault(), true}, skip});
     if (src_n) sum_segments(call, to, from, keys, outer, n, inner, extent);
   });
 }

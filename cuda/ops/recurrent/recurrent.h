@@ -25,6 +25,19 @@ template <class T, bool BIAS> struct Products {
   CDN_FN C sum(int64_t i) const { return of_x(i) + of_h(i); }
 };
 
+// Whether the sequence of a row has ended before step t: then its states stay as they are. A kernel
+// for sequences of one length has no such question in it.
+struct Ends {
+  static constexpr bool SOME = true;
+  const int32_t* lengths;
+  int32_t t;
+  CDN_FN bool before(int64_t r) const { return t >= lengths[r]; }
+};
+struct NoEnds {
+  static constexpr bool SOME = false;
+  CDN_FN static constexpr bool before(int64_t) { return false; }
+};
+
 // The arguments of a step of n rows: tensors of so many numbers for each hidden unit.
 template <class T> struct Step {
   Call& call;
@@ -46,18 +59,28 @@ template <class T> struct Step {
     return call.in<T>(handle, name, each * units);
   }
 
-  // make(products), with the biases or without, gives the functor.
+  // use(ends): of the lengths, or none where there are no lengths.
+  template <class Use> void with_ends(uint32_t lengths, int32_t t, Use&& use) const {
+    if (!lengths) return use(NoEnds{});
+    call.allow(Call::NONE);
+    use(Ends{call.in<int32_t>(lengths, "lengths", n), t});
+  }
+
+  // make(products, ends), with the biases or without, gives the functor.
   template <class Make>
-  void each_row_of(uint32_t x, uint32_t h, uint32_t bias_ih, uint32_t bias_hh, Make&& make) const {
+  void each_row_of(uint32_t x, uint32_t h, uint32_t bias_ih, uint32_t bias_hh, uint32_t lengths,
+                   int32_t t, Make&& make) const {
     if (!bias_ih != !bias_hh)
       CDN_FAIL(CDN_BAD_HANDLE, "bias_ih and bias_hh: one is 0; both may be, or none");
     const T *of_x = in(x, "gates_x", gates), *of_h = in(h, "gates_h", gates);
-    if (!bias_ih)
-      return each_row(call, n, hidden, make(Products<T, false>{of_x, of_h, nullptr, nullptr}));
+    auto with = [&](auto in) {
+      with_ends(lengths, t, [&](auto ends) { each_row(call, n, hidden, make(in, ends)); });
+    };
+    if (!bias_ih) return with(Products<T, false>{of_x, of_h, nullptr, nullptr});
     call.allow(Call::NONE);  // all rows read the biases: no output may lie there
     const T* bias_x = call.in<T>(bias_ih, "bias_ih", gates * hidden);
     const T* bias_h = call.in<T>(bias_hh, "bias_hh", gates * hidden);
-    each_row(call, n, hidden, make(Products<T, true>{of_x, of_h, bias_x, bias_h}));
+    with(Products<T, true>{of_x, of_h, bias_x, bias_h});
   }
 };
 

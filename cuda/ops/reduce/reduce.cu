@@ -1,6 +1,6 @@
 // Reductions of x[outer, axis, inner] over axis.
-#include "kernel/sum.h"
 #include "kernel/ties.h"
+#include "ops/reduce/scans.h"
 
 using namespace cdn;
 
@@ -19,10 +19,20 @@ template <class T, class Y> struct Total : Adding<Sum<T>> {
   }
 };
 
+// Products in float64; of whole numbers modulo 2^64, of which the result has the lowest bits.
+template <class T> struct Product : Multiplying<T> {
+  using A = typename Multiplying<T>::Acc;
+  using Y = typename std::conditional<is_real<T>, T, int32_t>::type;
+  const T* x;
+  Y* y;
+  CDN_FN A load(int64_t at, int64_t) const { return static_cast<A>(wide(x[at])); }
+  CDN_FN void store(int64_t at, A product) const { y[at] = static_cast<Y>(product); }
+};
+
 // The minimum is the maximum in the opposite order, so that one kernel finds either: floats change
 // their sign, integers all bits.
 template <class T> struct Extremum {
-  using Acc = Compute<T>;
+  using Acc = typename std::conditional<is_real<T>, Compute<T>, int32_t>::type;
   using Bits = typename std::conditional<sizeof(Acc) == 8, uint64_t, uint32_t>::type;
   const T* x;
   T* y;
@@ -47,7 +57,7 @@ template <class T> struct Candidate {
 };
 
 template <bool SMALLEST, class T> struct ArgExtremum {
-  using C = Compute<T>;
+  using C = typename std::conditional<is_real<T>, Compute<T>, int32_t>::type;
   using Acc = Candidate<C>;
   const T* x;
   int32_t* y;
@@ -86,10 +96,12 @@ int32_t total(const char* op, DTypes with_dtype, uint32_t y, uint32_t x, int64_t
       sum.divisor = divisor;
       reduce(call, outer, axis, inner, sum);
     };
-    if (y_dtype == x_dtype) return add(T{});
+    using Same = typename std::conditional<is_real<T>, T, int32_t>::type;
+    if (y_dtype == (x_dtype == CDN_UINT8 ? CDN_INT32 : x_dtype)) return add(Same{});
     if constexpr (is_real<T>)
       if (y_dtype == CDN_FLOAT64) return add(double{});
-    CDN_FAIL(CDN_UNSUPPORTED, "y_dtype is %s; it must be x's, or float64 where that is a float",
+    CDN_FAIL(CDN_UNSUPPORTED,
+             "y_dtype is %s; it must be x's, or float64 where that is a float, int32 for uint8",
              dtype_name(y_dtype));
   });
 }
@@ -102,7 +114,7 @@ void need_elements(int64_t outer, int64_t axis, int64_t inner) {
 template <bool SMALLEST>
 int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                  int32_t dtype) {
-  return run(op, Numbers{}, dtype, [&]<class T>(Call& call, T) {
+  return run(op, Any{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     T* to = call.out<T>(y, "y", n.out);
@@ -113,7 +125,7 @@ int32_t extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t 
 template <bool SMALLEST>
 int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int64_t axis,
                      int64_t inner, int32_t dtype) {
-  return run(op, Numbers{}, dtype, [&]<class T>(Call& call, T) {
+  return run(op, Any{}, dtype, [&]<class T>(Call& call, T) {
     Sizes n(outer, axis, inner);
     need_elements(outer, axis, inner);
     if (axis > INT32_MAX)
@@ -127,12 +139,22 @@ int32_t arg_extremum(const char* op, uint32_t y, uint32_t x, int64_t outer, int6
 
 CDN_API int32_t cdn_sum(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                         int32_t y_dtype, int32_t x_dtype) {
-  return total("cdn_sum", Numbers{}, y, x, outer, axis, inner, 1, y_dtype, x_dtype);
+  return total("cdn_sum", Any{}, y, x, outer, axis, inner, 1, y_dtype, x_dtype);
 }
 CDN_API int32_t cdn_mean(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
                          int32_t y_dtype, int32_t x_dtype) {  // an empty mean is 0 / 0
   return total("cdn_mean", Floats{}, y, x, outer, axis, inner, static_cast<double>(axis), y_dtype,
                x_dtype);
+}
+CDN_API int32_t cdn_prod(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner,
+                         int32_t dtype) {
+  return run("cdn_prod", Any{}, dtype, [&]<class T>(Call& call, T) {
+    Sizes n(outer, axis, inner);
+    Product<T> product;
+    product.y = call.out<typename Product<T>::Y>(y, "y", n.out);
+    product.x = call.in<T>(x, "x", n.in);
+    reduce(call, outer, axis, inner, product);
+  });
 }
 #define CDN_EXTREMUM(name, find)                                                                 \
   CDN_API int32_t cdn_##name(uint32_t y, uint32_t x, int64_t outer, int64_t axis, int64_t inner, \

@@ -1,11 +1,9 @@
-import { computeDType } from "../../core/dtype.ts";
 import { checkList, checkOptions } from "../../core/options.ts";
-import { keep, scope } from "../../core/scope.ts";
+import { scope } from "../../core/scope.ts";
 import { formatShape } from "../../core/shape.ts";
-import { tensor } from "../../create.ts";
 import { ShapeError } from "../../native/errors.ts";
 import { checkDType, floats, inFloat32 } from "../../ops/_operands.ts";
-import type { Tensor } from "../../tensor.ts";
+import { constants } from "../_constants.ts";
 import type { Transform } from "./transform.ts";
 import { sizesOf } from "./_windows.ts";
 
@@ -39,20 +37,7 @@ export function normalize(options: NormalizeOptions): Transform {
   if (mean.length !== std.length) {
     throw new ShapeError(`${op}: there are ${mean.length} means and ${std.length} deviations`);
   }
-  const shape = [1, mean.length, 1, 1];
-  // Made once for a device and dtype, so that a batch copies nothing from the host.
-  const made = new Map<string, [mean: Tensor, std: Tensor]>();
-  const constants = ({ device, dtype }: Tensor) => {
-    const place = { device, dtype: computeDType(dtype) };
-    const key = `${device} ${place.dtype}`;
-    let both = made.get(key);
-    if (!both || both.some((x) => x.disposed)) {
-      both = scope(() => [mean, std].map((x) => tensor([...x], place).reshape(shape)))
-        .map(keep) as [Tensor, Tensor];
-      made.set(key, both);
-    }
-    return both;
-  };
+  const constantsFor = constants([[...mean], [...std]], [1, mean.length, 1, 1]);
   return (x) => {
     checkDType(op, x, floats);
     const [, channels] = sizesOf(op, x);
@@ -63,7 +48,7 @@ export function normalize(options: NormalizeOptions): Transform {
     }
     return scope(() =>
       inFloat32([x], (x) => {
-        const [mean, std] = constants(x);
+        const [mean, std] = constantsFor(x);
         return x.sub(mean).div(std);
       })
     );

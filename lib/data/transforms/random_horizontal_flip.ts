@@ -1,31 +1,64 @@
 import { writeWindow } from "../../core/layout.ts";
-import { checkNumber, refuse } from "../../core/options.ts";
-import { scope } from "../../core/scope.ts";
+import { checkNumber, checkOptions, refuse } from "../../core/options.ts";
+import { keep, scope } from "../../core/scope.ts";
 import { rand } from "../../create.ts";
 import { call } from "../../native/call.ts";
+import { ShapeError } from "../../native/errors.ts";
 import { where } from "../../ops/elementwise/where.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Transform } from "./transform.ts";
 import { sizesOf } from "./_windows.ts";
 
+/** Options of {@linkcode randomHorizontalFlip}. */
+export interface RandomHorizontalFlipOptions {
+  /**
+   * Whether every call gets the same images, a whole data set once an epoch, of which those that
+   * were mirrored are left as they are the next time, and the others mirrored: so a network sees
+   * both sides of each image in any two epochs. p is for the first call. Default false.
+   */
+  alternate?: boolean | undefined;
+}
+
 /**
  * Each image as in a mirror, left and right exchanged, with probability p. As torchvision's
  * RandomHorizontalFlip. Any dtype; the format stays.
  *
+ * @throws {ShapeError} with `alternate`, when a call gets another number of images than the first.
+ *
  * ```ts
  * import { data, tensor } from "@cudeno/cudeno";
- * const flip = data.transforms.randomHorizontalFlip(1);
- * console.log(flip(tensor([[[[1, 2, 3]]]])).dataSync()); // 3, 2, 1
+ * const flip = data.transforms.randomHorizontalFlip(1, { alternate: true });
+ * const image = tensor([[[[1, 2, 3]]]]);
+ * console.log(flip(image).dataSync()); // 3, 2, 1
+ * console.log(flip(image).dataSync()); // 1, 2, 3
  * ```
  */
-export function randomHorizontalFlip(p: number = 0.5): Transform {
+export function randomHorizontalFlip(
+  p: number = 0.5,
+  options: RandomHorizontalFlipOptions = {},
+): Transform {
   const op = "randomHorizontalFlip";
   checkNumber(op, "p", p, 0);
   if (p > 1) refuse(op, "p", p, "a probability, from 0 to 1");
+  checkOptions(op, options, ["alternate"]);
+  const { alternate = false } = options;
+  let last: Tensor | undefined; // which images were mirrored
   return (x) => {
     const [n] = sizesOf(op, x);
     return scope(() => {
-      const chosen = rand([n, 1, 1, 1], { device: x.device }).lt(p);
+      if (alternate && last && last.shape[0] !== n) {
+        throw new ShapeError(
+          `${op}: ${n} images were given after ${
+            last.shape[0]
+          }; with alternate, give the same ones ` +
+            "at each call, all of a data set rather than a batch",
+        );
+      }
+      const chosen = last?.eq(0) ?? rand([n, 1, 1, 1], { device: x.device }).lt(p);
+      if (alternate) {
+        last?.dispose();
+        last = keep(chosen);
+      }
       return where(chosen, mirrored(x), x);
     });
   };

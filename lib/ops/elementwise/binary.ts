@@ -1,7 +1,8 @@
 import { gradEnabled } from "../../core/autograd.ts";
+import { isFloat } from "../../core/dtype.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
-import { autocasted, checkDType, floats, inFloat32, numbers } from "../_operands.ts";
+import { anything, autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
 import { broadcasted, differentiable, weigh } from "./_binary.ts";
 import { cast } from "./_cast.ts";
 import { eq, ge } from "./compare.ts";
@@ -9,7 +10,7 @@ import { log, neg } from "./unary.ts";
 import { where } from "./where.ts";
 
 /**
- * a + b, with broadcasting. Floats and int32, which wraps.
+ * a + b, with broadcasting. Any dtype; whole numbers wrap.
  *
  * ```ts
  * import { add, tensor } from "@cudeno/cudeno";
@@ -17,14 +18,14 @@ import { where } from "./where.ts";
  * ```
  */
 export function add(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("add", a, numbers);
+  checkDType("add", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("add", calls.cdn_add, a, b);
   return differentiable("add", y, a, b, (grad) => grad, (grad) => grad);
 }
 
 /**
- * a - b, with broadcasting. Floats and int32, which wraps.
+ * a - b, with broadcasting. Any dtype; whole numbers wrap.
  *
  * ```ts
  * import { sub, tensor } from "@cudeno/cudeno";
@@ -32,14 +33,14 @@ export function add(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function sub(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("sub", a, numbers);
+  checkDType("sub", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("sub", calls.cdn_sub, a, b);
   return differentiable("sub", y, a, b, (grad) => grad, neg);
 }
 
 /**
- * a * b, element by element, with broadcasting. Floats and int32, which wraps.
+ * a * b, element by element, with broadcasting. Any dtype; whole numbers wrap.
  *
  * ```ts
  * import { mul, tensor } from "@cudeno/cudeno";
@@ -47,7 +48,7 @@ export function sub(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function mul(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("mul", a, numbers);
+  checkDType("mul", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("mul", calls.cdn_mul, a, b);
   return differentiable(
@@ -61,8 +62,8 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * a / b, with broadcasting. Floats; int32 by int32 or by a number gives float32, infinite or NaN
- * where b is 0. As torch.div; {@linkcode floorDivide} gives whole numbers.
+ * a / b, with broadcasting. Floats; whole numbers give float32, infinite or NaN where b is 0. As
+ * torch.div; {@linkcode floorDivide} gives whole numbers.
  *
  * ```ts
  * import { div, tensor } from "@cudeno/cudeno";
@@ -70,8 +71,8 @@ export function mul(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function div(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("div", a, numbers);
-  if (a.dtype === "int32" && (typeof b === "number" || b?.dtype === "int32")) {
+  checkDType("div", a, anything);
+  if (!isFloat(a.dtype) && (typeof b === "number" || b?.dtype === a.dtype)) {
     [a, b] = [cast(a, "float32"), typeof b === "number" ? b : cast(b, "float32")];
   }
   [a, b] = autocasted("widest", a, b);
@@ -93,8 +94,8 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
 
 /**
  * The largest whole number that is not above a / b, with broadcasting. Floats, where division by 0
- * gives an infinity or NaN; int32, where it gives 0 (PyTorch refuses it), and -(2^31) / -1 wraps.
- * The gradient is 0. As torch.floor_divide.
+ * gives an infinity or NaN; int32 and uint8, where it gives 0 (PyTorch refuses it), and -(2^31) /
+ * -1 wraps. The gradient is 0. As torch.floor_divide.
  *
  * ```ts
  * import { floorDivide, tensor } from "@cudeno/cudeno";
@@ -102,11 +103,35 @@ export function div(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function floorDivide(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("floorDivide", a, numbers);
+  checkDType("floorDivide", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("floorDivide", calls.cdn_floor_divide, a, b);
   const zeros = (grad: Tensor) => grad.make(grad.shape).fill(0);
   return differentiable("floorDivide", y, a, b, zeros, zeros);
+}
+
+/**
+ * What {@linkcode floorDivide} leaves, a - b floor(a / b), with broadcasting: Python's %, with the
+ * sign of b. Floats, where division by 0 gives NaN; int32 and uint8, where it gives 0 (PyTorch
+ * refuses it). The gradient is 1 for a and -floor(a / b) for b. As torch.remainder.
+ *
+ * ```ts
+ * import { remainder, tensor } from "@cudeno/cudeno";
+ * console.log(remainder(tensor([-7, 7, 7.5]), 4).dataSync()); // 1, 3, 3.5
+ * ```
+ */
+export function remainder(a: Tensor, b: Tensor | number): Tensor {
+  checkDType("remainder", a, anything);
+  [a, b] = autocasted("widest", a, b);
+  const y = broadcasted("remainder", calls.cdn_remainder, a, b);
+  return differentiable(
+    "remainder",
+    y,
+    a,
+    b,
+    (grad) => grad,
+    (grad, wide) => neg(mul(wide(grad), wide(floorDivide(a, b)))),
+  );
 }
 
 /**
@@ -153,8 +178,8 @@ function nonzero(a: Tensor, mask: Tensor): Tensor {
 }
 
 /**
- * The larger of a and b, element by element; NaN where either is. Where they are equal each gets
- * half the gradient.
+ * The larger of a and b, element by element; NaN where either is. Any dtype. Where they are equal
+ * each gets half the gradient.
  *
  * ```ts
  * import { maximum, tensor } from "@cudeno/cudeno";
@@ -162,7 +187,7 @@ function nonzero(a: Tensor, mask: Tensor): Tensor {
  * ```
  */
 export function maximum(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("maximum", a, numbers);
+  checkDType("maximum", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("maximum", calls.cdn_maximum, a, b);
   return differentiable(
@@ -176,8 +201,8 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
 }
 
 /**
- * The smaller of a and b, element by element; NaN where either is. Where they are equal each gets
- * half the gradient.
+ * The smaller of a and b, element by element; NaN where either is. Any dtype. Where they are equal
+ * each gets half the gradient.
  *
  * ```ts
  * import { minimum, tensor } from "@cudeno/cudeno";
@@ -185,7 +210,7 @@ export function maximum(a: Tensor, b: Tensor | number): Tensor {
  * ```
  */
 export function minimum(a: Tensor, b: Tensor | number): Tensor {
-  checkDType("minimum", a, numbers);
+  checkDType("minimum", a, anything);
   [a, b] = autocasted("widest", a, b);
   const y = broadcasted("minimum", calls.cdn_minimum, a, b);
   // a is the smaller where -a is the larger.

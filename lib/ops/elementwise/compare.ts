@@ -1,5 +1,7 @@
+import { isFloat } from "../../core/dtype.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
+import { checkTensor } from "../_operands.ts";
 import { broadcasted } from "./_binary.ts";
 
 /**
@@ -72,4 +74,51 @@ export function gt(a: Tensor, b: Tensor | number): Tensor {
  */
 export function ge(a: Tensor, b: Tensor | number): Tensor {
   return broadcasted("ge", calls.cdn_ge, a, b, "uint8");
+}
+
+/**
+ * 1 where x is NaN, else 0, as uint8. Any dtype. As torch.isnan.
+ *
+ * ```ts
+ * import { isnan, tensor } from "@cudeno/cudeno";
+ * console.log(isnan(tensor([NaN, 1, Infinity])).dataSync()); // 1, 0, 0
+ * ```
+ */
+export function isnan(x: Tensor): Tensor {
+  checkTensor("isnan", x);
+  return ne(x, x);
+}
+
+/**
+ * 1 where x is neither NaN nor infinite, else 0, as uint8. Any dtype. As torch.isfinite.
+ *
+ * ```ts
+ * import { isfinite, tensor } from "@cudeno/cudeno";
+ * console.log(isfinite(tensor([NaN, 1, Infinity])).dataSync()); // 0, 1, 0
+ * ```
+ */
+export function isfinite(x: Tensor): Tensor {
+  return predicate("isfinite", x, 1);
+}
+
+/**
+ * 1 where x is Infinity or -Infinity, else 0, as uint8. Any dtype. As torch.isinf.
+ *
+ * ```ts
+ * import { isinf, tensor } from "@cudeno/cudeno";
+ * console.log(isinf(tensor([NaN, 1, -Infinity])).dataSync()); // 0, 0, 1
+ * ```
+ */
+export function isinf(x: Tensor): Tensor {
+  return predicate("isinf", x, 0);
+}
+
+// `whole` is what holds for all whole numbers.
+function predicate(op: "isfinite" | "isinf", x: Tensor, whole: number): Tensor {
+  checkTensor(op, x);
+  const { format } = x;
+  const y = x.make(x.shape, "uint8", format);
+  if (!isFloat(x.dtype)) return y.fill(whole);
+  calls[`cdn_${op}`](y.stored(format), x.stored(format), x.size, x.code);
+  return y;
 }

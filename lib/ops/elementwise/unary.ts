@@ -1,15 +1,15 @@
 import { gradEnabled } from "../../core/autograd.ts";
-import { checkValue } from "../../core/dtype.ts";
+import { checkValue, isFloat } from "../../core/dtype.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add, div, mul } from "./binary.ts";
 import { fused, sloped, unary } from "./_unary.ts";
-import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
+import { anything, autocasted, checkDType, floats } from "../_operands.ts";
 
 /**
- * -x. Floats and int32, whose least number stays. As torch.neg.
+ * -x. Any dtype; whole numbers wrap: int32's least stays, and 1 of uint8 becomes 255. As torch.neg.
  *
  * ```ts
  * import { neg, tensor } from "@cudeno/cudeno";
@@ -17,11 +17,11 @@ import { autocasted, checkDType, floats, numbers } from "../_operands.ts";
  * ```
  */
 export function neg(x: Tensor): Tensor {
-  return unary("neg", x, numbers, calls.cdn_neg, neg);
+  return unary("neg", x, anything, calls.cdn_neg, neg);
 }
 
 /**
- * |x|. Floats and int32, whose least number stays. The gradient is the sign of x, 0 at 0. As
+ * |x|. Any dtype; the least int32 stays. The gradient is the sign of x, 0 at 0. As
  * torch.abs.
  *
  * ```ts
@@ -33,14 +33,14 @@ export function abs(x: Tensor): Tensor {
   return unary(
     "abs",
     x,
-    numbers,
+    anything,
     calls.cdn_abs,
     (grad) => sloped("abs", calls.cdn_abs_grad, grad, x),
   );
 }
 
 /**
- * -1, 0 or 1 as x is negative, 0 or positive; 0 for NaN. Floats and int32. The gradient is 0. As
+ * -1, 0 or 1 as x is negative, 0 or positive; 0 for NaN. Any dtype. The gradient is 0. As
  * torch.sign.
  *
  * ```ts
@@ -49,7 +49,67 @@ export function abs(x: Tensor): Tensor {
  * ```
  */
 export function sign(x: Tensor): Tensor {
-  return unary("sign", x, numbers, calls.cdn_sign, (grad) => grad.make(grad.shape).fill(0));
+  return unary("sign", x, anything, calls.cdn_sign, nothing);
+}
+
+// The gradient of steps.
+const nothing = (grad: Tensor) => grad.make(grad.shape).fill(0);
+
+// Whole numbers are x itself.
+function stepwise(op: "round" | "floor" | "ceil" | "trunc", x: Tensor): Tensor {
+  checkDType(op, x, anything);
+  return isFloat(x.dtype) ? unary(op, x, floats, calls[`cdn_${op}`], nothing) : x;
+}
+
+/**
+ * The nearest whole number, halves to the even one: 0.5 becomes 0, 1.5 becomes 2. Any dtype; of
+ * whole numbers x itself. The gradient is 0. As torch.round.
+ *
+ * ```ts
+ * import { round, tensor } from "@cudeno/cudeno";
+ * console.log(round(tensor([0.5, 1.5, -1.2])).dataSync()); // 0, 2, -1
+ * ```
+ */
+export function round(x: Tensor): Tensor {
+  return stepwise("round", x);
+}
+
+/**
+ * The largest whole number that is not above x. Any dtype; of whole numbers x itself. The gradient
+ * is 0. As torch.floor.
+ *
+ * ```ts
+ * import { floor, tensor } from "@cudeno/cudeno";
+ * console.log(floor(tensor([1.7, -1.2])).dataSync()); // 1, -2
+ * ```
+ */
+export function floor(x: Tensor): Tensor {
+  return stepwise("floor", x);
+}
+
+/**
+ * The smallest whole number that is not below x. Any dtype; of whole numbers x itself. The gradient
+ * is 0. As torch.ceil.
+ *
+ * ```ts
+ * import { ceil, tensor } from "@cudeno/cudeno";
+ * console.log(ceil(tensor([1.2, -1.7])).dataSync()); // 2, -1
+ * ```
+ */
+export function ceil(x: Tensor): Tensor {
+  return stepwise("ceil", x);
+}
+
+/**
+ * x without its fraction. Any dtype; of whole numbers x itself. The gradient is 0. As torch.trunc.
+ *
+ * ```ts
+ * import { tensor, trunc } from "@cudeno/cudeno";
+ * console.log(trunc(tensor([1.7, -1.7])).dataSync()); // 1, -1
+ * ```
+ */
+export function trunc(x: Tensor): Tensor {
+  return stepwise("trunc", x);
 }
 
 /**
@@ -190,7 +250,7 @@ export function erf(x: Tensor): Tensor {
 
 /**
  * x, but `min` where it is less and `max` where it is more; one of them may be left out. NaN stays
- * NaN; `max` wins where it is less than `min`. Floats and int32. The gradient is 1 from min to max,
+ * NaN; `max` wins where it is less than `min`. Any dtype. The gradient is 1 from min to max,
  * both included, else 0. As torch.clamp.
  *
  * @throws {ArgumentError} when neither is given, or one is NaN.
@@ -201,7 +261,7 @@ export function erf(x: Tensor): Tensor {
  * ```
  */
 export function clip(x: Tensor, min?: number, max?: number): Tensor {
-  checkDType("clip", x, numbers);
+  checkDType("clip", x, anything);
   if (min === undefined && max === undefined) {
     throw new ArgumentError("clip: neither min nor max is given; give one or both");
   }
@@ -213,7 +273,7 @@ export function clip(x: Tensor, min?: number, max?: number): Tensor {
   return unary(
     "clip",
     x,
-    numbers,
+    anything,
     (y, x, n, dtype) => call("cdn_clip", y, x, n, low, high, dtype),
     (grad) =>
       sloped(

@@ -1,10 +1,11 @@
 import { record } from "../../core/autograd.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { contiguousStrides, formatShape, normalizeAxis, type Shape } from "../../core/shape.ts";
-import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, checkSameDevice } from "../_operands.ts";
+import { cumsum } from "../reduce/cumsum.ts";
 import { gather } from "./gather.ts";
 
 /**
@@ -18,12 +19,13 @@ export function scatterSum(
   index: Tensor,
   unique = false,
 ): Tensor {
-  const y = scatter(null, shape, axis, index, src, unique);
+  const y = scattered(calls.cdn_scatter_add, null, shape, axis, index, src, unique);
   return record(y, "scatterAdd", [src], (grad) => [gather(grad, axis, index)]);
 }
 
-/** Unrecorded: the base, or zeros, plus src where the index says. */
-export function scatter(
+/** Unrecorded: the base, or zeros, to which a kernel brings src where the index says. */
+export function scattered(
+  kernel: typeof calls.cdn_scatter,
   base: Tensor | null,
   shape: Shape,
   axis: number,
@@ -33,8 +35,7 @@ export function scatter(
 ): Tensor {
   const y = src.make(shape);
   const strides = contiguousStrides(shape);
-  call(
-    "cdn_scatter_add",
+  kernel(
     y,
     base,
     index,
@@ -48,6 +49,16 @@ export function scatter(
     src.code,
   );
   return y;
+}
+
+/** 0, 1, … as int32 [n], on the device of x. */
+export function counting(x: Tensor, n: number): Tensor {
+  return cumsum(x.make([n], "int32").fill(1), 0, { exclusive: true });
+}
+
+/** int32 numbers of the host on the device of x. */
+export function indexOf(x: Tensor, numbers: readonly number[]): Tensor {
+  return x.make([numbers.length], "int32").copyFrom(Int32Array.from(numbers));
 }
 
 /** The axis from the front, after checking that the index fits x. */

@@ -2,6 +2,7 @@ import { record } from "../../core/autograd.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { formatShape, normalizeAxis, type Shape, sizeOf } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
+import { calls } from "../../native/calls.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, checkSameDevice } from "../_operands.ts";
@@ -13,13 +14,21 @@ export function sumSlices(src: Tensor, shape: Shape, axis: number, index: Tensor
   return record(y, "indexAdd", [src], (grad) => [indexSelect(grad, axis, index)]);
 }
 
-/** Unrecorded: the slices that the elements of the index name, whatever its shape, as `shape`. */
-export function selectSlices(x: Tensor, axis: number, index: Tensor, shape: Shape): Tensor {
+/**
+ * Unrecorded: the slices that the elements of the index name, whatever its shape, as `shape`; also
+ * from the end, unless the kernel is cdn_gather.
+ */
+export function selectSlices(
+  x: Tensor,
+  axis: number,
+  index: Tensor,
+  shape: Shape,
+  kernel: typeof calls.cdn_take = calls.cdn_take,
+): Tensor {
   const y = x.make(shape);
   const extent = x.shape[axis]!;
   const inner = sizeOf(x.shape.slice(axis + 1));
-  call(
-    "cdn_gather",
+  kernel(
     y,
     x,
     index,

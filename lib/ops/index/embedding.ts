@@ -1,6 +1,7 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { checkShape, formatShape } from "../../core/shape.ts";
+import { calls } from "../../native/calls.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { checkDType, checkSameDevice, numbers } from "../_operands.ts";
@@ -45,7 +46,7 @@ export function embedding(index: Tensor, weight: Tensor, options: EmbeddingOptio
   const skip = checkPadding("embedding", options.paddingIndex, num);
   const shape = [...index.shape, dim];
   checkShape("embedding", shape);
-  const y = selectSlices(weight, 0, index, shape);
+  const y = selectSlices(weight, 0, index, shape, calls.cdn_gather);
   return record(y, "embedding", [weight], (grad) => {
     const rows = reshape(grad, [index.size, dim]);
     if (!gradEnabled()) return [addSlices(null, weight.shape, 0, index, rows, skip)];

@@ -10,8 +10,8 @@ import { indexSelect } from "./index_select.ts";
  * x with the slices of src added to those that an int32 index [n] names: x[i][index[j]][k] +=
  * src[i][j][k] for axis 1, as a new tensor. src has the shape of x, with n along the axis. Slices
  * that meet in one place add up, in float64 and in their order, so that results repeat to the last
- * bit. Floats, int32. A bad index is left out and reported by the next read or synchronize(). As
- * torch.index_add.
+ * bit. Floats, int32. Negative indices count from the end; a bad one is left out and reported by
+ * the next read or synchronize(). As torch.index_add.
  *
  * ```ts
  * import { indexAdd, tensor, zeros } from "@cudeno/cudeno";

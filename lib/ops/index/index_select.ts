@@ -4,9 +4,10 @@ import { checkIndex, selectSlices, sumSlices } from "./_slices.ts";
 
 /**
  * The slices of x along an axis that an int32 index [n] names: y[i][j][k] = x[i][index[j]][k] for
- * axis 1, and so for any rank. Any dtype; the gradient is added up where slices came from
- * ({@linkcode indexAdd}). An index that is negative or too large is found on the device and
- * reported by the next read or synchronize(). As torch.index_select.
+ * axis 1, and so for any rank; negative ones count from the end. Any dtype; the gradient is added
+ * up where slices came from ({@linkcode indexAdd}). An index out of range is found on the device
+ * and reported by the next read or synchronize(). As torch.index_select, which takes no negative
+ * ones.
  *
  * ```ts
  * import { indexSelect, tensor } from "@cudeno/cudeno";

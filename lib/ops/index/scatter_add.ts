@@ -1,17 +1,19 @@
 import { record } from "../../core/autograd.ts";
 import { formatShape, sameShape } from "../../core/shape.ts";
+import { calls } from "../../native/calls.ts";
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, numbers } from "../_operands.ts";
-import { checkIndex, scatter } from "./_scatter.ts";
+import { checkIndex, scattered } from "./_scatter.ts";
 import { gather } from "./gather.ts";
 
 /**
  * x with the elements of src added to places along an axis: x[i][index[i][j][k]][k] += src[i][j][k]
  * for axis 1, and so for any rank, as a new tensor. The int32 index has the shape of src, and but
  * for the axis at most the extents of x. Elements that meet in one place add up, in float64 and in
- * their order, so that results repeat to the last bit. Floats, int32. A bad index is left out and
- * reported by the next read or synchronize(). As torch.scatter_add.
+ * their order, so that results repeat to the last bit. Floats, int32. Negative indices count from
+ * the end; a bad one is left out and reported by the next read or synchronize(). As
+ * torch.scatter_add.
  *
  * ```ts
  * import { scatterAdd, tensor, zeros } from "@cudeno/cudeno";
@@ -32,6 +34,6 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor):
       }; their shapes must be the same`,
     );
   }
-  const y = scatter(x, x.shape, at, index, src, false);
+  const y = scattered(calls.cdn_scatter_add, x, x.shape, at, index, src, false);
   return record(y, "scatterAdd", [x, src], (grad) => [grad, gather(grad, at, index)]);
 }

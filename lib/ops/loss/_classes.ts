@@ -154,7 +154,7 @@ export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; tot
     target.code,
   );
   const { shape } = losses;
-  record(mean, "nllLoss", [losses], (grad) => {
+  record(mean, "mean", [losses], (grad) => {
     return [broadcastTo(cast(div(cast(grad, total.dtype), total), grad.dtype), shape)];
   });
   note(mean, () => ({

@@ -1,2 +1,3 @@
 export * from "./dropout.ts";
 export * from "./dropout2d.ts";
+export * from "./multinomial.ts";

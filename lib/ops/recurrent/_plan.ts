@@ -1,10 +1,13 @@
 // The operands of lstm(), gru() and rnn(): what they are called, checked, and laid out.
-import { refuse } from "../../core/options.ts";
+import { isTensor, refuse } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape } from "../../core/shape.ts";
 import { type MatmulPrecision, precisionOf } from "../../core/precision.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
+import { lt } from "../elementwise/compare.ts";
+import { places } from "../image/_places.ts";
+import { reshape } from "../shape/movement.ts";
 
 /**
  * The parameters of one layer and direction, named as PyTorch names them. The gates lie one below
@@ -27,7 +30,17 @@ export interface RecurrentOptions {
   h0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
   reverse?: boolean | undefined;
+  /** How many steps each sequence has. Default all. */
+  lengths?: Lengths | undefined;
 }
+
+/**
+ * How many steps each of n sequences has, from 0 to all: whole numbers, or an int32 tensor [n],
+ * which is not read. What comes later in a sequence does not count, whatever it is: its outputs and
+ * gradients are 0, the last state is the one after the last step, and a walk in reverse starts
+ * there.
+ */
+export type Lengths = ArrayLike<number> | Tensor;
 
 /** What {@linkcode gru} and {@linkcode rnn} return. */
 export interface RecurrentResult {
@@ -61,6 +74,45 @@ export interface Plan {
   readonly initial: number;
   readonly first: number;
   readonly before: number;
+}
+
+/** Where sequences end. */
+export interface Ends {
+  /** int32 [n]. */
+  readonly lengths: Tensor;
+  /** uint8 [steps, n, 1]: 1 before their ends. */
+  readonly valid: Tensor;
+}
+
+/** The ends of sequences x [steps, n, ...]. */
+export function endsOf(op: string, x: Tensor, given: Lengths): Ends {
+  const [steps, n] = x.shape as [number, number];
+  const lengths = lengthsOf(op, x, given, steps, n);
+  const valid = lt(reshape(places(x, steps, "int32"), [steps, 1]), reshape(lengths, [1, n]));
+  return { lengths, valid: reshape(valid, [steps, n, 1]) };
+}
+
+/** Lengths of n sequences of so many steps as a tensor, on the device of x. */
+export function lengthsOf(
+  op: string,
+  x: Tensor,
+  lengths: Lengths,
+  steps: number,
+  n: number,
+): Tensor {
+  if (isTensor(lengths)) {
+    const tensor = lengths as Tensor;
+    checkSameDevice(op, x, tensor);
+    checkDType(`${op}: lengths`, tensor, ["int32"]);
+    if (sameShape(tensor.shape, [n])) return tensor;
+    throw new ShapeError(`${op}: lengths are ${formatShape(tensor.shape)}; they must be [${n}]`);
+  }
+  const list = Object(lengths) as ArrayLike<number>;
+  const fits = (k: number) => Number.isInteger(k) && k >= 0 && k <= steps;
+  if (list.length !== n || !Array.from(list).every(fits)) {
+    refuse(op, "lengths", lengths, `${n} whole numbers, one a sequence, from 0 to ${steps}`);
+  }
+  return x.make([n], "int32").copyFrom(Int32Array.from(list));
 }
 
 /** Initial states by name, {@linkcode RecurrentOptions} for instance; zeros where none is given. */

@@ -9,13 +9,23 @@ import { dtypeInfo } from "../../core/dtype.ts";
 import { precisionCode } from "../../core/precision.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add } from "../elementwise/binary.ts";
+import { where } from "../elementwise/where.ts";
 import { linear } from "../linalg/linear.ts";
 import { multiplied } from "../linalg/_product.ts";
 import { sum } from "../reduce/sum.ts";
 import { concat } from "../shape/concat.ts";
 import { reshape } from "../shape/movement.ts";
 import { slice } from "../shape/slice.ts";
-import { lowered, type Plan, planOf, type RecurrentWeights, type States } from "./_plan.ts";
+import {
+  type Ends,
+  endsOf,
+  type Lengths,
+  lowered,
+  type Plan,
+  planOf,
+  type RecurrentWeights,
+  type States,
+} from "./_plan.ts";
 
 type Handles = readonly number[];
 
@@ -32,6 +42,8 @@ export interface Walk {
   readonly saved: readonly Handles[];
   /** The initial states. */
   readonly initial: Handles;
+  /** Where sequences end, or 0. */
+  readonly lengths: number;
   readonly n: bigint;
   readonly hidden: bigint;
   readonly code: number;
@@ -56,6 +68,8 @@ export interface Back extends Walk {
   readonly dh: number;
   /** What else goes back from step to step: past the products, or of the other state. */
   readonly past: number;
+  /** Of the hidden state, past the steps after an end, where the cell does not split it; or 0. */
+  readonly carried: number;
 }
 
 /** A kind of layer. */
@@ -89,6 +103,7 @@ export interface Cell {
 interface Layer {
   readonly cell: Cell;
   readonly plan: Plan;
+  readonly ends: Ends | undefined;
   readonly x: Tensor;
   readonly weights: RecurrentWeights;
   readonly initial: readonly Tensor[];
@@ -104,11 +119,14 @@ export function recurrent(
   weights: RecurrentWeights,
   options: States,
   reverse: boolean,
+  lengths?: Lengths,
 ): [output: Tensor, ...last: Tensor[]] {
   let given;
   [x, weights, given] = lowered(cell.op, x, weights, options);
   const plan = planOf(cell.op, cell.gates, x, weights, given, reverse);
   const { steps, n, hidden, width, features, precision, first, order } = plan;
+  const ends = lengths === undefined ? undefined : endsOf(cell.op, x, lengths);
+  if (ends) x = where(ends.valid, x, 0);
   const initial = cell.states.map((name) => given[name] ?? x.make([1, n, hidden]).fill(0));
   const states = x.make([plan.rows, n, hidden]);
   const row = (i: number, count: number) => states.view(i * n * hidden, [count, n, hidden]);
@@ -121,7 +139,7 @@ export function recurrent(
     ...{ shape: [steps, n, width], precision },
   });
   const saved = cell.save(x, plan);
-  const layer = { cell, plan, x, weights, initial, states, gates, saved };
+  const layer = { cell, plan, ends, x, weights, initial, states, gates, saved };
   walk(layer);
   if (!cell.keepsGates) gates.dispose();
 
@@ -142,7 +160,7 @@ export function recurrent(
     return walkBack(layer, dy!, dstates);
   });
   if (!output.node) { for (const kept of [states, gates, ...saved]) kept.dispose(); }
-  return [...outputs];
+  return [ends ? where(ends.valid, output, 0) : output, ...last];
 }
 
 // A gradient, or zeros where the output was not used; with `own` in memory to be written to.
@@ -181,12 +199,13 @@ class Rows implements Disposable {
 
 // What both walks take; `rows` gives the entries of a buffer.
 function walkOf(layer: Layer, gates: Handles, rows: (buffer: Tensor) => number[]): Walk {
-  const { plan, states, saved, initial } = layer;
+  const { plan, ends, states, saved, initial } = layer;
   const h = rows(states);
   return {
     ...{ f: states.backend.functions, gates },
     ...{ h0: h.slice(plan.before), h: h.slice(plan.first), saved: saved.map(rows) },
     initial: initial.map((state) => state.handle),
+    lengths: ends?.lengths.handle ?? 0,
     ...{ n: BigInt(plan.n), hidden: BigInt(plan.hidden), code: states.code },
   };
 }
@@ -216,6 +235,7 @@ function walkBack(layer: Layer, dy: Tensor, dstates: Tensor[]): (Tensor | null)[
   const dgatesH = cell.splits ? dy.make([steps, n, width]) : dgatesX;
   const [dh, other] = dstates as [Tensor, Tensor?];
   const past = cell.splits ? dy.make([1, n, hidden]).fill(0) : other;
+  const carried = layer.ends && !cell.splits ? dy.make([1, n, hidden]).fill(0) : undefined;
   {
     using stack = new DisposableStack();
     const rows = (buffer: Tensor) => stack.use(new Rows(buffer)).at;
@@ -223,6 +243,7 @@ function walkBack(layer: Layer, dy: Tensor, dstates: Tensor[]): (Tensor | null)[
     const step = cell.back({
       ...walkOf(layer, cell.keepsGates ? rows(layer.gates) : [], rows),
       ...{ dy: rows(dy), dgX: dx, dgH: du, dh: dh.handle, past: past?.handle ?? 0 },
+      carried: carried?.handle ?? 0,
     }, plan);
     for (const t of plan.order.toReversed()) {
       backend.check(step(t));
@@ -230,7 +251,8 @@ function walkBack(layer: Layer, dy: Tensor, dstates: Tensor[]): (Tensor | null)[
     }
   }
   const parameters = parameterGradients(layer, dgatesX, dgatesH);
-  return [...parameters, ...(cell.splits ? [add(dh, past!)] : dstates)];
+  const around = carried ?? (cell.splits ? past : undefined);
+  return [...parameters, around ? add(dh, around) : dh, ...(other ? [other] : [])];
 }
 
 // h W_hh^T of one step, or back, from dgates to dh, dgates W_hh; into memory that is there.
@@ -283,7 +305,7 @@ function listed({ weightIh, weightHh, biasIh, biasHh }: RecurrentWeights): Tenso
 }
 
 // The walk in operations, for gradients that shall have gradients.
-function composed({ cell, plan }: Layer, x: Tensor, rest: readonly Tensor[]): Tensor[] {
+function composed({ cell, plan, ends }: Layer, x: Tensor, rest: readonly Tensor[]): Tensor[] {
   const { precision } = plan;
   const count = cell.states.length;
   const [weightIh, weightHh, biasIh, biasHh] = rest.slice(0, -count) as [Tensor, ...Tensor[]];
@@ -293,7 +315,9 @@ function composed({ cell, plan }: Layer, x: Tensor, rest: readonly Tensor[]): Te
   for (const t of plan.order) {
     const fromInput = slice(products, 0, t, t + 1);
     const fromState = linear(states[0]!, weightHh!, biasHh, { precision });
-    states = cell.composed(fromInput, fromState, states, plan);
+    const fresh = cell.composed(fromInput, fromState, states, plan);
+    const valid = ends && slice(ends.valid, 0, t, t + 1);
+    states = valid ? fresh.map((state, i) => where(valid, state, states[i]!)) : fresh;
     outputs[t] = states[0]!;
   }
   return [concat(outputs, 0), ...states];

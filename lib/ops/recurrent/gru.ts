@@ -28,9 +28,9 @@ export function gru(
   weights: RecurrentWeights,
   options: RecurrentOptions = {},
 ): RecurrentResult {
-  checkOptions("gru", options, ["h0", "reverse"]);
-  const { reverse = false, ...given } = options;
-  const [output, h] = recurrent(cell, x, weights, given, reverse);
+  checkOptions("gru", options, ["h0", "reverse", "lengths"]);
+  const { reverse = false, lengths, ...given } = options;
+  const [output, h] = recurrent(cell, x, weights, given, reverse, lengths);
   return { output, h: h! };
 }
 
@@ -38,12 +38,32 @@ const cell: Cell = {
   ...{ op: "gru", gates: 3, states: ["h0"], keepsGates: true, splits: true },
   save: (x, { steps, n, hidden }) => [x.make([steps, n, hidden])], // u_n
   last: () => [],
-  forward({ f, gates: g, h0, h, saved: [q], product: u, bIh, bHh, n, hidden, code }) {
-    return (t) => f.cdn_gru_cell(g[t]!, q![t]!, h[t]!, g[t]!, u, h0[t]!, bIh, bHh, n, hidden, code);
-  },
-  back({ f, gates: g, h0, saved: [q], dy, dgX: dx, dgH: du, dh, past: p, n, hidden: m, code }) {
+  forward(walk) {
+    const { f, gates: g, h0, h, saved: [q], product: u, bIh, bHh, lengths: l, n, hidden: m } = walk;
+    const { code } = walk;
     return (t) =>
-      f.cdn_gru_cell_grad(dx[t]!, du[t]!, p, dy[t]!, dh, p, g[t]!, q![t]!, h0[t]!, n, m, code);
+      f.cdn_gru_cell(g[t]!, q![t]!, h[t]!, g[t]!, u, h0[t]!, bIh, bHh, l, t, n, m, code);
+  },
+  back(walk) {
+    const { f, gates: g, h0, saved: [q], dy, dgX: dx, dgH: du, dh, past: p } = walk;
+    const { lengths: l, n, hidden: m, code } = walk;
+    return (t) =>
+      f.cdn_gru_cell_grad(
+        dx[t]!,
+        du[t]!,
+        p,
+        dy[t]!,
+        dh,
+        p,
+        g[t]!,
+        q![t]!,
+        h0[t]!,
+        l,
+        t,
+        n,
+        m,
+        code,
+      );
   },
   composed(fromInput, fromState, [h], plan) {
     const [a, u] = [gatesOf(fromInput, 3, plan), gatesOf(fromState, 3, plan)];

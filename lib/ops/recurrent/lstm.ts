@@ -2,7 +2,7 @@ import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
 import { sigmoid, tanh } from "../elementwise/activations.ts";
 import { add, mul } from "../elementwise/binary.ts";
-import type { Plan, RecurrentWeights } from "./_plan.ts";
+import type { Lengths, Plan, RecurrentWeights } from "./_plan.ts";
 import { type Cell, gatesOf, recurrent, type Walk } from "./_recurrent.ts";
 
 /** Options of {@linkcode lstm}. */
@@ -13,6 +13,8 @@ export interface LSTMOptions {
   c0?: Tensor | undefined;
   /** Walk from the last step to the first. Default false. */
   reverse?: boolean | undefined;
+  /** How many steps each sequence has. Default all. */
+  lengths?: Lengths | undefined;
 }
 
 /** What {@linkcode lstm} returns. */
@@ -45,9 +47,9 @@ export interface LSTMResult {
  * ```
  */
 export function lstm(x: Tensor, weights: RecurrentWeights, options: LSTMOptions = {}): LSTMResult {
-  checkOptions("lstm", options, ["h0", "c0", "reverse"]);
-  const { reverse = false, ...given } = options;
-  const [output, h, c] = recurrent(cell, x, weights, given, reverse);
+  checkOptions("lstm", options, ["h0", "c0", "reverse", "lengths"]);
+  const { reverse = false, lengths, ...given } = options;
+  const [output, h, c] = recurrent(cell, x, weights, given, reverse, lengths);
   return { output, h: h!, c: c! };
 }
 
@@ -57,15 +59,17 @@ const cell: Cell = {
   save: (x, { steps, n, hidden }) => [x.make([steps - 1, n, hidden]), x.make([1, n, hidden])],
   last: ([, c]) => [c!.alias()], // so that disposing of it leaves what is saved
   forward(walk, plan) {
-    const { f, gates: g, h, product: u, bIh, bHh, n, hidden, code } = walk;
-    const [c0, c] = cellStates(walk, plan);
-    return (t) => f.cdn_lstm_cell(g[t]!, c[t]!, h[t]!, g[t]!, u, c0[t]!, bIh, bHh, n, hidden, code);
-  },
-  back(walk, plan) {
-    const { f, gates: g, dy, dgX: dg, dh, past: dc, n, hidden, code } = walk;
+    const { f, gates: g, h0, h, product: u, bIh, bHh, lengths: l, n, hidden: m, code } = walk;
     const [c0, c] = cellStates(walk, plan);
     return (t) =>
-      f.cdn_lstm_cell_grad(dg[t]!, dc, dy[t]!, dh, dc, g[t]!, c[t]!, c0[t]!, n, hidden, code);
+      f.cdn_lstm_cell(g[t]!, c[t]!, h[t]!, g[t]!, u, c0[t]!, h0[t]!, bIh, bHh, l, t, n, m, code);
+  },
+  back(walk, plan) {
+    const { f, gates: g, dy, dgX: dg, dh, past: dc, carried: p, lengths: l, n, hidden: m, code } =
+      walk;
+    const [c0, c] = cellStates(walk, plan);
+    return (t) =>
+      f.cdn_lstm_cell_grad(dg[t]!, dc, p, dy[t]!, dh, dc, g[t]!, c[t]!, c0[t]!, l, t, n, m, code);
   },
   composed(fromInput, fromState, [, c], plan) {
     const [i, f, g, o] = gatesOf(add(fromInput, fromState), 4, plan);

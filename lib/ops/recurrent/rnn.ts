@@ -35,10 +35,17 @@ export function rnn(
   weights: RecurrentWeights,
   options: RNNOptions = {},
 ): RecurrentResult {
-  checkOptions("rnn", options, ["h0", "reverse", "nonlinearity"]);
-  const { reverse = false, nonlinearity = "tanh", ...given } = options;
+  checkOptions("rnn", options, ["h0", "reverse", "lengths", "nonlinearity"]);
+  const { reverse = false, lengths, nonlinearity = "tanh", ...given } = options;
   checkNonlinearity("rnn", nonlinearity);
-  const [output, h] = recurrent(cellOf(nonlinearity === "relu"), x, weights, given, reverse);
+  const [output, h] = recurrent(
+    cellOf(nonlinearity === "relu"),
+    x,
+    weights,
+    given,
+    reverse,
+    lengths,
+  );
   return { output, h: h! };
 }
 
@@ -55,13 +62,13 @@ const cellOf = (isRelu: boolean): Cell => ({
   ...{ op: "rnn", gates: 1, states: ["h0"], keepsGates: false, splits: false },
   save: () => [],
   last: () => [],
-  forward({ f, gates: a, h, product: u, bIh, bHh, n, hidden, code }) {
+  forward({ f, gates: a, h0, h, product: u, bIh, bHh, lengths: l, n, hidden: m, code }) {
     const kind = Number(isRelu);
-    return (t) => f.cdn_rnn_cell(h[t]!, a[t]!, u, bIh, bHh, n, hidden, kind, code);
+    return (t) => f.cdn_rnn_cell(h[t]!, a[t]!, u, h0[t]!, bIh, bHh, l, t, n, m, kind, code);
   },
-  back({ f, h, dy, dgX: dg, dh, n, hidden, code }) {
+  back({ f, h, dy, dgX: dg, dh, carried: p, lengths: l, n, hidden: m, code }) {
     const kind = Number(isRelu);
-    return (t) => f.cdn_rnn_cell_grad(dg[t]!, dy[t]!, dh, h[t]!, n, hidden, kind, code);
+    return (t) => f.cdn_rnn_cell_grad(dg[t]!, p, dy[t]!, dh, h[t]!, l, t, n, m, kind, code);
   },
   composed(fromInput, fromState) {
     const sum = add(fromInput, fromState);

@@ -29,7 +29,7 @@ export function reduceRun(
 
 /**
  * The sum or mean over axes, of memory in any format. Between passes floats are float64, so that
- * nothing is rounded there or overflows.
+ * nothing is rounded there or overflows. Of uint8 it is int32.
  */
 export function added(
   op: "sum" | "mean",
@@ -39,7 +39,7 @@ export function added(
 ): Tensor {
   const y = reduceAxes(op, x, axes, keepDims, (part, run) => {
     const { dtype } = part;
-    const y = part.make(run.out, run.last || !isFloat(dtype) ? dtype : "float64");
+    const y = part.make(run.out, run.last || !isFloat(dtype) ? totalDType(dtype) : "float64");
     const from = part.stored(run.format);
     calls[`cdn_${op}`](y, from, run.outer, run.axis, run.inner, y.code, part.code);
     return record(y, op, [part], (grad) => {
@@ -47,7 +47,12 @@ export function added(
       return [spread(cast(share, dtype), part, run)];
     });
   }, true);
-  return cast(y, x.dtype);
+  return isFloat(x.dtype) ? cast(y, x.dtype) : y;
+}
+
+/** The dtype of sums and products. */
+export function totalDType(dtype: DType): DType {
+  return dtype === "uint8" ? "int32" : dtype;
 }
 
 /** Undoes broadcasting: sums a gradient over the axes along which `shape` was repeated. */

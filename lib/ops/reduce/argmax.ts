@@ -1,7 +1,7 @@
 import { checkOptions } from "../../core/options.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
-import { checkDType, numbers } from "../_operands.ts";
+import { anything, checkDType } from "../_operands.ts";
 import { checkNotEmpty, reduceAxes } from "./_axes.ts";
 import { type ReduceOptions, reduceRun } from "./_reduce.ts";
 
@@ -11,7 +11,7 @@ function argExtremum(
   axis: number | undefined,
   options: ReduceOptions,
 ): Tensor {
-  checkDType(op, x, numbers);
+  checkDType(op, x, anything);
   checkOptions(op, options, ["keepDims"]);
   return reduceAxes(op, x, axis, options.keepDims, (part, run) => {
     checkNotEmpty(op, part, run);

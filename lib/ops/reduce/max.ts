@@ -3,7 +3,7 @@ import { checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
-import { checkDType, numbers } from "../_operands.ts";
+import { anything, checkDType } from "../_operands.ts";
 import { weigh } from "../elementwise/_binary.ts";
 import { type Axes, checkNotEmpty, reduceTogether, type Run, spread } from "./_axes.ts";
 import { type ReduceOptions, reduceRun } from "./_reduce.ts";
@@ -14,7 +14,7 @@ function extremum(
   axes: Axes | undefined,
   options: ReduceOptions,
 ): Tensor {
-  checkDType(op, x, numbers);
+  checkDType(op, x, anything);
   checkOptions(op, options, ["keepDims"]);
   // Axis by axis, equal elements would not share the gradient evenly.
   return reduceTogether(op, x, axes, options.keepDims, (part, run) => {
@@ -36,8 +36,8 @@ function extremumGrad(grad: Tensor, x: Tensor, y: Tensor, run: Run): Tensor {
 }
 
 /**
- * The largest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as
- * in torch.amax.
+ * The largest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient
+ * evenly, as in torch.amax.
  *
  * ```ts
  * import { max, tensor } from "@cudeno/cudeno";
@@ -49,8 +49,8 @@ export function max(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor
 }
 
 /**
- * The smallest element over the axes; NaN if there is one. Equal ones share the gradient evenly, as
- * in torch.amin.
+ * The smallest element over the axes; NaN if there is one. Any dtype. Equal ones share the gradient
+ * evenly, as in torch.amin.
  *
  * ```ts
  * import { min, tensor } from "@cudeno/cudeno";

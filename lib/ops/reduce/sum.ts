@@ -1,12 +1,12 @@
 import { checkOptions } from "../../core/options.ts";
 import type { Tensor } from "../../tensor.ts";
-import { autocasted, checkDType, numbers } from "../_operands.ts";
+import { anything, autocasted, checkDType } from "../_operands.ts";
 import type { Axes } from "./_axes.ts";
 import { added, type ReduceOptions } from "./_reduce.ts";
 
 /**
- * The sum over the axes; 0 over none. Floats and int32. Adds in float64, in an order fixed by the
- * shape; int32 in int64, but the result wraps, where PyTorch's is int64.
+ * The sum over the axes; 0 over none. Any dtype. Adds in float64, in an order fixed by the shape;
+ * int32 and uint8, whose sum is int32, in int64, but the result wraps, where PyTorch's is int64.
  *
  * ```ts
  * import { sum, tensor } from "@cudeno/cudeno";
@@ -15,7 +15,7 @@ import { added, type ReduceOptions } from "./_reduce.ts";
  * ```
  */
 export function sum(x: Tensor, axes?: Axes, options: ReduceOptions = {}): Tensor {
-  checkDType("sum", x, numbers);
+  checkDType("sum", x, anything);
   [x] = autocasted("float32", x);
   checkOptions("sum", options, ["keepDims"]);
   return added("sum", x, axes, options.keepDims);

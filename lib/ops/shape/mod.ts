@@ -2,6 +2,8 @@ export * from "./concat.ts";
 export * from "./flip.ts";
 export * from "./movement.ts";
 export * from "./pad.ts";
+export * from "./repeat_interleave.ts";
+export * from "./roll.ts";
 export * from "./select.ts";
 export * from "./slice.ts";
 export * from "./split.ts";

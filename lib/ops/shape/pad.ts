@@ -14,16 +14,19 @@ export interface PadOptions {
   value?: number | undefined;
   /**
    * What is added: `value`, or what is there: mirrored about the elements at the ends, those
-   * elements again, or what comes from the other end. Default "constant".
+   * elements again, or what comes from the other end; NumPy's names for the last two are edge and
+   * wrap. Default "constant".
    */
-  mode?: "constant" | "reflect" | "replicate" | "circular" | undefined;
+  mode?: "constant" | "reflect" | "replicate" | "edge" | "circular" | "wrap" | undefined;
 }
+
+const numpys = { edge: "replicate", wrap: "circular" } as const;
 
 /**
  * x with elements added before and after along each axis, `[before, after]` for each, outermost
  * first; negative numbers take elements away. Any dtype. As torch.nn.functional.pad, whose list of
- * numbers starts at the last axis. Modes other than "constant" are for the last two axes, those of
- * images, and for floats; they keep the memory format, and take nothing away.
+ * numbers starts at the last axis. Modes other than "constant" take nothing away; along the last
+ * two axes of floats they keep the memory format.
  *
  * @throws {ShapeError} when more is taken away than there is, or an extent is too small to reflect
  * (by at most extent - 1) or to go around (by at most the extent).
@@ -42,7 +45,7 @@ export function pad(
   checkTensor("pad", x);
   checkOptions("pad", options, ["value", "mode"]);
   const { value = 0, mode = "constant" } = options;
-  checkChoice("pad", "mode", mode, { constant: 0, ...borders });
+  checkChoice("pad", "mode", mode, { constant: 0, ...borders, ...numpys });
   checkValue("pad", value, x.dtype);
   const pair = (p: readonly number[]) =>
     Array.isArray(p) && p.length === 2 && p.every(Number.isSafeInteger);
@@ -57,7 +60,7 @@ export function pad(
     if (value !== 0) {
       throw new ArgumentError(`pad: value is ${value}; with mode ${mode} nothing is filled`);
     }
-    return padBorder(x, pads, mode);
+    return padBorder(x, pads, mode === "edge" || mode === "wrap" ? numpys[mode] : mode);
   }
   // What is taken away goes first, then comes what is added.
   const kept = x.shape.map((extent, d) =>

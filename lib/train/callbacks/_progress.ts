@@ -12,8 +12,8 @@ export type ProgressFields = Record<string, number | string>;
 
 /** What a {@linkcode ProgressLine} shows, and where. */
 export interface ProgressOptions {
-  /** How many units there are to do: a non-negative integer. */
-  total: number;
+  /** How many units there are to do, a non-negative integer; undefined if nobody knows. */
+  total: number | undefined;
   /** The text in front, such as `"Epoch 1/5"`. Default: none. */
   label?: string | undefined;
   /** What is counted, in the plural: the rate is shown as `unit/s`. Default: `"samples"`. */
@@ -46,10 +46,11 @@ const narrowestBar = 6;
  * the line when its block is left, by an error too.
  *
  * The rate is the mean since construction, done / elapsed; the time left is
- * elapsed * (total - done) / done.
+ * elapsed * (total - done) / done. Where the total is unknown, neither bar, percentage nor time
+ * left are shown.
  */
 export class ProgressLine implements Disposable {
-  readonly #total: number;
+  readonly #total: number | undefined;
   readonly #label: string;
   readonly #unit: string;
   readonly #stream: ProgressStream;
@@ -70,12 +71,13 @@ export class ProgressLine implements Disposable {
    * @throws ArgumentError when `total` is not a non-negative integer.
    */
   constructor(options: ProgressOptions) {
-    if (!Number.isSafeInteger(options.total) || options.total < 0) {
+    const { total } = options;
+    if (total !== undefined && (!Number.isSafeInteger(total) || total < 0)) {
       throw new ArgumentError(
-        `ProgressLine: found total ${options.total}, expected a non-negative integer`,
+        `ProgressLine: found total ${total}, expected a non-negative integer`,
       );
     }
-    this.#total = options.total;
+    this.#total = total;
     this.#label = options.label ?? "";
     this.#unit = options.unit ?? "samples";
     this.#stream = options.stream ?? Deno.stderr;
@@ -131,7 +133,7 @@ export class ProgressLine implements Disposable {
     // The last column stays free: a character in it makes some terminals wrap.
     const room = (this.#columns ?? terminalColumns()) - 1;
     const left = room - cells(`${label} ${text}`) - " []".length;
-    const line = left >= narrowestBar
+    const line = left >= narrowestBar && this.#total !== undefined
       ? `${label} ${this.#bar(Math.min(left, widestBar))} ${text}`.trimStart()
       : cut(`${label} ${text}`.trimStart(), room);
     this.#write(`\r${line}\x1b[K${end}`); // ESC [ K clears what a longer line has left
@@ -146,8 +148,9 @@ export class ProgressLine implements Disposable {
   }
 
   #text(now: number): string {
+    const total = this.#total;
     const percent = `${Math.floor(this.#share() * 100)}%`.padStart(4);
-    const parts = [percent, `${this.#done}/${this.#total}`];
+    const parts = total === undefined ? [`${this.#done}`] : [percent, `${this.#done}/${total}`];
     for (const [name, value] of Object.entries(this.#fields)) {
       parts.push(`${name} ${typeof value === "number" ? formatNumber(value) : value}`);
     }
@@ -156,15 +159,16 @@ export class ProgressLine implements Disposable {
       parts.push(`${rateFormat.format(this.#done / seconds)} ${this.#unit}/s`);
     }
     parts.push(formatSeconds(seconds));
-    if (this.#done > 0 && this.#done < this.#total && !this.#finished) {
-      parts.push(`ETA ${formatSeconds(seconds * (this.#total - this.#done) / this.#done)}`);
+    if (total !== undefined && this.#done > 0 && this.#done < total && !this.#finished) {
+      parts.push(`ETA ${formatSeconds(seconds * (total - this.#done) / this.#done)}`);
     }
     return parts.join(" ");
   }
 
   /** The share that is done, at most 1. */
   #share(): number {
-    return this.#total === 0 ? 1 : Math.min(1, this.#done / this.#total);
+    const total = this.#total ?? 0;
+    return total === 0 ? 1 : Math.min(1, this.#done / total);
   }
 
   #write(text: string) {

@@ -10,6 +10,8 @@ export interface FitState {
   readonly epochs: number;
   /** Samples in an epoch, where the data set knows. */
   readonly samples?: number | undefined;
+  /** After how many epochs there is validation, if at all; by default after each. */
+  readonly validationEvery?: number | undefined;
   /** What there is so far. */
   readonly history: History;
 }

@@ -42,7 +42,7 @@ export class ProgressBar implements Callback {
   /** Starts a line. */
   onEpochBegin(state: EpochState): void {
     this.#line = new ProgressLine({
-      total: state.samples ?? 0,
+      total: state.samples,
       label: `Epoch ${state.epoch}/${state.epochs}`,
       ...this.#options,
     });

@@ -2,11 +2,16 @@
 // same bits on every run, sizes that are cut into pieces, and the layer.
 import { assert, assertEquals } from "@std/assert";
 import {
+  all,
+  any,
+  arange,
   argsort,
+  cumprod,
   cumsum,
   devices,
   type DType,
   embedding,
+  full,
   gather,
   grad,
   indexAdd,
@@ -17,17 +22,22 @@ import {
   norm,
   oneHot,
   ones,
+  prod,
   rand,
   randint,
   randn,
+  scatter,
   scatterAdd,
   scope,
   sort,
   std,
   synchronize,
+  take,
   type Tensor,
   tensor,
   topK,
+  unique,
+  uniqueSync,
   variance,
   zeros,
 } from "../../../mod.ts";
@@ -42,7 +52,10 @@ cleanTest("bad input: statistics and scans", () => {
   refuse(() => int(1).variance(), "dtype", "variance", "int32");
   refuse(() => norm(int(1)), "dtype", "norm", "int32");
   refuse(() => logSumExp(int(1)), "dtype", "logSumExp", "int32");
-  refuse(() => cumsum(zeros([1], { dtype: "uint8" }), 0), "dtype", "cumsum", "uint8");
+  refuse(() => cumsum(a, 0, { revers: true } as object), "argument", "did you mean reverse?");
+  refuse(() => cumprod(a, 2), "shape", "cumprod: axis is 2");
+  refuse(() => prod(a, 2), "shape", "prod: axis is 2");
+  refuse(() => any(a, [0, -2]), "argument", "any", "one axis twice");
   refuse(() => a.variance(2), "shape", "variance: axis is 2");
   refuse(() => a.std([0, -2]), "argument", "std", "one axis twice");
   refuse(() => cumsum(a, 2), "shape", "cumsum: axis is 2");
@@ -81,6 +94,11 @@ cleanTest("bad input: indexing", () => {
   refuse(() => scatterAdd(a, 0, index, zeros([2, 2])), "shape", "scatterAdd", "[2, 3]", "[2, 2]");
   refuse(() => scatterAdd(a, 0, index, ones([2, 3], { dtype: "float64" })), "dtype", "float64");
   refuse(() => scatterAdd(zeros([1], { dtype: "uint8" }), 0, int(0), int(0)), "dtype", "uint8");
+  refuse(() => scatter(a, 0, index, zeros([2, 2])), "shape", "scatter", "[2, 3]", "[2, 2]");
+  refuse(() => scatter(a, 0, index, undefined as never), "argument", "scatter", "undefined");
+  refuse(() => scatter(index, 0, index, 0.5), "dtype", "scatter", "0.5 is no int32");
+  refuse(() => take(a, zeros([2])), "dtype", "take: index", "float32");
+  refuse(() => uniqueSync(ones([1], { requiresGrad: true })), "gradient", "unique");
   refuse(() => indexSelect(a, 0, index), "shape", "indexSelect", "[2, 3]", "one axis");
   refuse(() => indexSelect(a, 0, zeros([2])), "dtype", "index", "int32");
   refuse(() => indexAdd(a, 0, int(0, 1, 0), a), "shape", "indexAdd", "it must be [3, 3]");
@@ -102,20 +120,26 @@ for (const device of found) {
       const x = tensor([[1, 2], [3, 4], [5, 6]], { device });
       const at = (...values: number[]) => tensor(values, { dtype: "int32", device });
       const src = ones([3, 2], { device });
+      const nines = full([3, 2], 9, { device });
       const column = (index: Tensor) => index.reshape([3, 1]).broadcastTo([3, 2]);
       const ops: [name: string, op: (index: Tensor) => Tensor, wanted: number[]][] = [
         ["gather", (i) => gather(x, 0, column(i)), [5, 6, 0, 0, 3, 4]],
         ["gather", (i) => indexSelect(x, 0, i), [5, 6, 0, 0, 3, 4]],
-        ["gather", (i) => embedding(i, x), [5, 6, 0, 0, 3, 4]],
+        ["take", (i) => take(x.select(1, 0), i), [5, 0, 3]],
+        ["embedding", (i) => embedding(i, x), [5, 6, 0, 0, 3, 4]],
+        ["scatter", (i) => scatter(x, 0, column(i), nines), [1, 2, 9, 9, 9, 9]],
+        ["scatter", (i) => scatter(x, 0, column(i), 9), [1, 2, 9, 9, 9, 9]],
         ["scatterAdd", (i) => scatterAdd(x, 0, column(i), src), [1, 2, 4, 5, 6, 7]],
         ["indexAdd", (i) => indexAdd(x, 0, i, src), [1, 2, 4, 5, 6, 7]],
         ["oneHot", (i) => oneHot(i, 3), [0, 0, 1, 0, 0, 0, 0, 1, 0]],
       ];
       for (const [name, op, wanted] of ops) {
-        for (const bad of [-1, 3, 2 ** 31 - 1, -(2 ** 31)]) {
+        const fromEnd = name !== "embedding" && name !== "oneHot";
+        for (const bad of [fromEnd ? -4 : -1, 3, 2 ** 31 - 1, -(2 ** 31)]) {
           // With CUDENO_SYNC=1 the call itself reports it, and there is no result to look at.
           let y: Tensor | undefined;
-          refuse(() => (y = op(at(2, bad, 1))).dataSync(), "index", name, `is ${bad};`, "0..2");
+          const range = fromEnd ? "in -3..2" : "in 0..2";
+          refuse(() => (y = op(at(2, bad, 1))).dataSync(), "index", name, `is ${bad};`, range);
           if (y) assertEquals(list(y), wanted, name);
           await synchronize(device);
         }
@@ -285,4 +309,51 @@ cleanTest("nn.Embedding: shapes, key, initialisation and the padding row as in P
   assertEquals([counts[0], counts[1], counts[3], counts[999]], [64, 64, 128, 0]);
   assertEquals(counts.reduce((a, b) => a + b), 256);
   assertEquals(later(new nn.Embedding(5, 3)).paddingIndex, null);
+});
+
+for (const device of found) {
+  cleanTest(`unique() of floats, whole numbers and nothing on ${device}`, async () => {
+    const x = tensor([[3, NaN, 1, 3], [-0, 0, NaN, -Infinity]], { device });
+    const { values, inverse, counts } = await unique(x);
+    assertEquals(list(values), [-Infinity, 0, 1, 3, NaN, NaN]);
+    assertEquals([inverse.shape, inverse.dtype, counts.dtype], [[2, 4], "int32", "int32"]);
+    assertEquals(list(inverse), [3, 4, 2, 3, 1, 1, 5, 0]);
+    assertEquals(list(counts), [1, 2, 1, 2, 1, 1]);
+    for (const dtype of ["int32", "uint8", "float16"] as const) {
+      const y = tensor([200, 7, 7, 200, 7], { dtype, device });
+      const found = y.uniqueSync();
+      assertEquals([found.values.dtype, ...list(found.values)], [dtype, 7, 200]);
+      assertEquals([list(found.inverse), list(found.counts)], [[1, 0, 0, 1, 0], [3, 2]]);
+    }
+    for (const shape of [[0], [2, 0]]) {
+      const none = uniqueSync(zeros(shape, { device }));
+      assertEquals([none.values.shape, none.inverse.shape, none.counts.shape], [[0], shape, [0]]);
+    }
+    const one = uniqueSync(tensor(5, { device }));
+    assertEquals([list(one.values), one.inverse.shape, list(one.counts)], [[5], [], [1]]);
+    // Many, against a set.
+    const many = randint(0, 1000, [100_003], { device });
+    const all = uniqueSync(many), sorted = [...new Set(list(many))].sort((a, b) => a - b);
+    assertEquals(list(all.values), sorted);
+    assertEquals(list(all.values.indexSelect(0, all.inverse)), list(many));
+    assertEquals(all.counts.sum().itemSync(), 100_003);
+  });
+
+  cleanTest(`scatter(): of many that meet in one place the last one stays, on ${device}`, () => {
+    const [n, places] = [50_021, 97];
+    const index = randint(0, places, [n], { device }), src = arange(n, undefined, 1, { device });
+    const wanted = new Array<number>(places).fill(-1);
+    list(index).forEach((place, i) => wanted[place] = i);
+    assertEquals(list(scatter(full([places], -1, { device }), 0, index, src)), wanted);
+  });
+}
+
+// Where PyTorch has the same answers.
+cleanTest("truth, sums and products of no elements, and of masks", () => {
+  assertEquals([all(zeros([0])).itemSync(), any(zeros([0])).itemSync()], [1, 0]);
+  assertEquals(list(all(zeros([0, 2]), 0)), [1, 1]);
+  assertEquals([prod(zeros([0])).itemSync(), prod(zeros([2, 0]), 1).shape], [1, [2]]);
+  const mask = ones([300]).gt(0);
+  assertEquals([mask.sum().dtype, mask.sum().itemSync()], ["int32", 300]);
+  assertEquals([any(mask).dtype, prod(mask).itemSync()], ["uint8", 1]);
 });

@@ -1,15 +1,21 @@
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import {
+  arange,
   ArgumentError,
   devices,
   DTypeError,
   manualSeed,
+  multinomial,
   rand,
   randint,
   randn,
   scope,
+  type Tensor,
+  tensor,
+  zeros,
 } from "../../../mod.ts";
 import { permutation, philox, takeRandom } from "../../../lib/core/random.ts";
+import { cleanTest, refuse } from "../../_helpers.ts";
 import { randomFor } from "../../cases.ts";
 
 const names = devices().map(({ device }) => device);
@@ -281,3 +287,61 @@ Deno.test("random numbers: arguments out of range are refused", () => {
   assertThrows(() => randint(0, 2 ** 31, [2]), ArgumentError, "int32");
   assertThrows(() => randint(-(2 ** 31) - 1, 0, [2]), ArgumentError, "low");
 });
+
+for (const device of names) {
+  cleanTest(`multinomial(): classes come as often as their weights say, on ${device}`, () => {
+    manualSeed(11);
+    const weights = [0, 3, 1, 0, 4, 2, 0], n = 100_000;
+    const total = weights.reduce((a, b) => a + b);
+    const share = (counts: readonly number[], draws: number, of: readonly number[]) =>
+      of.forEach((w, k) => {
+        const wanted = draws * w / total;
+        assert(Math.abs(counts[k]! - wanted) <= 4.5 * Math.sqrt(wanted), `${k}: ${counts[k]}`);
+      });
+    const counted = (x: Tensor) => {
+      const counts = weights.map(() => 0);
+      for (const k of x.dataSync()) counts[k]!++;
+      return counts;
+    };
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      const w = tensor(weights, { dtype, device });
+      const drawn = multinomial(w, n, { replacement: true });
+      assertEquals([drawn.shape, drawn.dtype], [[n], "int32"]);
+      share(counted(drawn), n, weights);
+    }
+    // The first of each row without replacement is drawn as with it; no class comes twice.
+    const rows = tensor(weights, { device }).broadcastTo([20_000, 7]);
+    const drawn = rows.multinomial(4);
+    share(counted(drawn.slice(1, 0, 1)), 20_000, weights);
+    assertEquals(counted(drawn), weights.map((w) => w > 0 ? 20_000 : 0));
+    assertEquals(rows.slice(0, 0, 0).multinomial(2).shape, [0, 2]);
+    assertEquals(rows.multinomial(0).shape, [20_000, 0]);
+    // Of far more classes than one piece of a sum has, those of weight 0 between all others.
+    const many = arange(200_001, undefined, 1, { device }).remainder(2);
+    assertEquals(many.multinomial(n, { replacement: true }).remainder(2).sum().itemSync(), n);
+  });
+
+  cleanTest(`multinomial() follows the seed and refuses bad weights, on ${device}`, () => {
+    const w = tensor([[1, 2, 3], [3, 0, 1]], { device });
+    for (const options of [{}, { replacement: true }]) {
+      manualSeed(3);
+      const [first, second] = [w.multinomial(2, options), w.multinomial(2, options)];
+      manualSeed(3);
+      assertEquals(w.multinomial(2, options).dataSync(), first.dataSync());
+      assertEquals(w.multinomial(2, options).dataSync(), second.dataSync());
+    }
+    for (const bad of [-1, NaN, Infinity]) {
+      const x = tensor([[1, 1], [bad, 1]], { device });
+      const draw = () => x.multinomial(1, { replacement: true }).dataSync();
+      refuse(draw, "argument", "multinomial", "in row 1", "negative or not finite");
+    }
+    refuse(() => w.multinomial(3).dataSync(), "argument", "in row 1", "fewer than 3 above 0");
+    const none = zeros([4], { device });
+    refuse(() => multinomial(none, 1, { replacement: true }).dataSync(), "argument", "in row 0");
+    refuse(() => multinomial(w, 4), "shape", "numSamples is 4 of 3 classes", "replacement: true");
+    refuse(() => multinomial(zeros([2, 0], { device }), 1), "shape", "[2, 0]", "[rows, classes]");
+    refuse(() => multinomial(tensor(1, { device }), 1), "shape", "[]", "[classes]");
+    refuse(() => multinomial(w.to("int32"), 1), "dtype", "multinomial", "int32");
+    refuse(() => multinomial(w, 1.5), "argument", "numSamples is 1.5");
+  });
+}

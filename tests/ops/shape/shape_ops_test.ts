@@ -11,6 +11,8 @@ import {
   noGrad,
   ones,
   pad,
+  repeatInterleave,
+  roll,
   scope,
   select,
   slice,
@@ -226,6 +228,14 @@ cleanTest("bad input: slices and joins say what was wrong", () => {
   refuse(() => pad(x, [[0, 0], [2 ** 52, 0]]), "shape", "pad", "counted");
   refuse(() => pad(index, [[0, 0], [1, 0]], { value: 0.5 }), "dtype", "0.5 is no int32");
   refuse(() => pad(x, [[0, 0], [1, 0]], { valeu: 1 } as object), "argument", "value?");
+  refuse(() => roll(x, 0.5), "argument", "roll", "shifts[0] is 0.5");
+  refuse(() => roll(x, [1, 2], 0), "argument", "roll", "[1, 2]", "as many");
+  refuse(() => roll(x, 1, 2), "shape", "roll: axis is 2");
+  refuse(() => repeatInterleave(x, -1), "argument", "repeats is -1");
+  refuse(() => repeatInterleave(x, [1], 0), "shape", "repeats is [1]", "2 counts");
+  refuse(() => repeatInterleave(x, [1, 1.5], 0), "argument", "repeats[1] is 1.5");
+  refuse(() => pad(x, [[2, 0], [0, 0]], { mode: "reflect" }), "shape", "pad", "at most 1");
+  refuse(() => pad(x, [[0, 0], [0, 4]], { mode: "wrap" }), "shape", "mode circular", "at most 3");
   refuse(() => tile(x, [-1]), "argument", "tile", "[-1]");
   refuse(() => tile(x, [1, 1, 1, 1, 1, 1, 1, 1, 1]), "shape", "tile", "more than 8");
   refuse(() => tril(zeros([3])), "shape", "tril", "[3]", "two axes");
