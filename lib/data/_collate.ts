@@ -31,15 +31,28 @@ export function hostTensors({ input, target, weight }: HostBatch): HostTensor[] 
   return found;
 }
 
+/** Makes an array for so many elements, whose values do not matter. */
+export type Make = (dtype: DType, size: number) => DataOf;
+
+/** Memory of its own. */
+export const fresh: Make = (dtype, size) => dtypeInfo(dtype).make(size);
+
 /** Samples as one batch on the host. */
-export function stacked(op: string, samples: readonly Sample[], classes: boolean): HostBatch {
+export function stacked(
+  op: string,
+  samples: readonly Sample[],
+  classes: boolean,
+  make: Make = fresh,
+): HostBatch {
+  const stack = (place: string, values: readonly unknown[], plain: DType) =>
+    stackParts(op, place, values, plain, make);
   for (const sample of samples) checkSample(op, sample);
   const weights = samples.filter(({ weight }) => weight !== undefined);
   return {
-    input: stack(op, "input", samples.map(({ input }) => input), "float32"),
-    target: stack(op, "target", samples.map((s) => s.target), classes ? "int32" : "float32"),
+    input: stack("input", samples.map(({ input }) => input), "float32"),
+    target: stack("target", samples.map((s) => s.target), classes ? "int32" : "float32"),
     ...(weights.length > 0 && {
-      weight: stack(op, "weight", samples.map((s) => s.weight ?? 1), "float32") as HostTensor,
+      weight: stack("weight", samples.map((s) => s.weight ?? 1), "float32") as HostTensor,
     }),
   };
 }
@@ -61,9 +74,15 @@ function isNested(value: unknown): boolean {
 const isLeaf = (value: unknown) => isTensor(value) || ArrayBuffer.isView(value) || isNested(value);
 
 // The same place of all samples.
-function stack(op: string, place: string, values: readonly unknown[], dtype: DType): unknown {
+function stackParts(
+  op: string,
+  place: string,
+  values: readonly unknown[],
+  dtype: DType,
+  make: Make,
+): unknown {
   const [first] = values;
-  if (isLeaf(first)) return stackLeaves(op, place, values, dtype);
+  if (isLeaf(first)) return stackLeaves(op, place, values, dtype, make);
   const items = itemsOf(first);
   if (!items || items.length === 0) {
     refuse(op, place, first, "numbers, a typed array, a tensor, or a structure of them");
@@ -71,7 +90,7 @@ function stack(op: string, place: string, values: readonly unknown[], dtype: DTy
   const made = items.map(([key]) => {
     const at = `${place}.${key}`;
     const inner = values.map((value) => (Object(value) as Record<string, unknown>)[key]);
-    return [key, stack(op, at, inner, dtype)] as const;
+    return [key, stackParts(op, at, inner, dtype, make)] as const;
   });
   return Array.isArray(first) ? made.map(([, item]) => item) : Object.fromEntries(made);
 }
@@ -105,11 +124,17 @@ function leafOf(op: string, place: string, value: unknown, dtype: DType): Leaf {
   return refuse(op, place, value, "numbers, a typed array or a tensor, as in the first sample");
 }
 
-function stackLeaves(op: string, place: string, values: readonly unknown[], plain: DType) {
+function stackLeaves(
+  op: string,
+  place: string,
+  values: readonly unknown[],
+  plain: DType,
+  make: Make,
+): HostTensor {
   const leaves = values.map((value) => leafOf(op, place, value, plain));
   const { shape, dtype } = leaves[0]!;
   const size = sizeOf(shape);
-  const data = dtypeInfo(dtype).make(size * leaves.length);
+  const data = make(dtype, size * leaves.length);
   leaves.forEach((leaf, i) => {
     if (!sameShape(leaf.shape, shape) || leaf.array.length !== size) {
       throw new ShapeError(

@@ -1,8 +1,8 @@
 // Batches one after another, each of which lives until the next is asked for.
 import type { DeviceName } from "../core/backend.ts";
-import { keep, scope } from "../core/scope.ts";
+import { keep, own, scope } from "../core/scope.ts";
 import { empty } from "../_empty.ts";
-import { ArgumentError } from "../native/errors.ts";
+import { ArgumentError, OutOfMemoryError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
 import { checkedBatch } from "./_check.ts";
@@ -30,7 +30,9 @@ export interface Feed<Input, Target> {
 }
 
 /** A sample function's batch on the host, or a user's collate()'s on the device. */
-export type Prepared = { host: HostBatch; size: number } | { made: Batch; size: number };
+export type Prepared =
+  | { host: HostBatch; size: number; used?: () => void } // called when it is on the device
+  | { made: Batch; size: number };
 
 const end = { done: true, value: undefined } as const;
 
@@ -127,23 +129,36 @@ export function sampleFeed<I, T>(
   op: string,
   prepare: (batch: Int32Array<ArrayBuffer>) => Prepared | Promise<Prepared>,
   batches: readonly Int32Array<ArrayBuffer>[],
-  { device, ahead, cancel }: {
+  { device, ahead, cancel, change = (batch) => batch }: {
     device: DeviceName | undefined;
     ahead: number;
     cancel?: (() => void) | undefined;
+    change?: ((batch: Batch) => Batch) | undefined;
   },
 ): Feed<I, T> {
   const shown = new Shown<I, T>();
   const ready: Promise<Prepared | Sent>[] = [];
   let asked = 0, closed = false, bytesAhead = 0;
   let room: number | undefined;
+  const send = ({ host, used }: Extract<Prepared, { host: HostBatch }>) => {
+    const batch = sent(op, host, device);
+    used?.();
+    return batch;
+  };
   const early = (item: Prepared): Prepared | Sent => {
     if (closed || !("host" in item)) return item;
     const bytes = hostTensors(item.host).reduce((sum, { data }) => sum + data.byteLength, 0);
     room ??= roomAhead(device);
     if (bytesAhead + bytes > room) return item;
-    bytesAhead += bytes;
-    return { sent: sent(op, item.host, device), size: item.size, bytes };
+    try {
+      const batch = send(item);
+      for (const x of batchTensors(op, batch)) keep(x);
+      bytesAhead += bytes;
+      return { sent: batch, size: item.size, bytes };
+    } catch (error) {
+      if (error instanceof OutOfMemoryError) return item; // there may be room when its turn comes
+      throw error;
+    }
   };
   const show = (item: Prepared | Sent): Result<I, T> => {
     if ("bytes" in item) bytesAhead -= item.bytes;
@@ -151,7 +166,9 @@ export function sampleFeed<I, T>(
       if (!closed) {
         return shown.show(op, () => {
           if ("made" in item) return item.made;
-          return finished("sent" in item ? item.sent : sent(op, item.host, device));
+          if ("host" in item) return change(finished(send(item)));
+          for (const x of batchTensors(op, item.sent)) own(x); // change() may use them up
+          return change(finished(item.sent));
         }, item.size);
       }
     } catch (error) {

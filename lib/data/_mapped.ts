@@ -2,6 +2,7 @@ import { scope } from "../core/scope.ts";
 import type { Batch } from "./batch.ts";
 import { checkedBatch } from "./_check.ts";
 import type { Dataset } from "./dataset.ts";
+import { derive } from "./_origin.ts";
 
 /** The samples of a data set, each batch of which goes through fn. */
 export function mapped<I, T, J, U>(
@@ -9,7 +10,7 @@ export function mapped<I, T, J, U>(
   dataset: Dataset<I, T>,
   fn: (batch: Batch<I, T>) => Batch<J, U>,
 ): Dataset<J, U> {
-  return {
+  const made: Dataset<J, U> = {
     get length() {
       return dataset.length;
     },
@@ -18,4 +19,6 @@ export function mapped<I, T, J, U>(
     },
     batch: (index) => scope(() => fn(checkedBatch(op, dataset.batch(index)))),
   };
+  derive(made, dataset, { change: fn as unknown as (batch: Batch) => Batch });
+  return made;
 }

@@ -1,7 +1,7 @@
 // From a batch on the host to one on the device.
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { memory } from "../core/memory.ts";
-import { keep, scope } from "../core/scope.ts";
+import { scope } from "../core/scope.ts";
 import { stage } from "../core/transfer.ts";
 import { empty } from "../_empty.ts";
 import type { Tensor } from "../tensor.ts";
@@ -11,7 +11,7 @@ import { mapLeaves, mapTensors, tensorsIn } from "../_structure.ts";
 
 /**
  * A batch on its way to the device, in the dtypes that it had on the host. The copy runs beside
- * what is computed. The caller frees it.
+ * what is computed.
  */
 export function sent(op: string, batch: HostBatch, device: DeviceName | undefined): Batch {
   const put = (x: unknown) => {
@@ -21,13 +21,11 @@ export function sent(op: string, batch: HostBatch, device: DeviceName | undefine
     return y;
   };
   const { input, target, weight } = batch;
-  const made = scope(() => ({
+  return scope(() => ({
     input: mapLeaves(input, isHost, put) as Tensor,
     target: mapLeaves(target, isHost, put) as Tensor,
     ...(weight && { weight: put(weight) }),
   }));
-  for (const x of batchTensors(op, made)) keep(x);
-  return made;
 }
 
 /**

@@ -7,14 +7,36 @@ import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
 import { checkedBatch, isSamples } from "./_check.ts";
-import { type HostBatch, hostTensors, stacked } from "./_collate.ts";
+import { fresh, type HostBatch, hostTensors, type Make, stacked } from "./_collate.ts";
 import type { SampleDataset } from "./dataset.ts";
 import { collateAt, sampleAt } from "./_samples.ts";
 import type { Begin, Job, Reply } from "./_workers.ts";
 import { mapLeaves } from "../_structure.ts";
 
+/** A data set of the library's that makes whole batches on the host. */
+export interface HostDataset {
+  /** How many samples there are. */
+  readonly length: number;
+  /** Those of these numbers. */
+  hostBatch(numbers: ArrayLike<number>, make?: Make): HostBatch;
+}
+
+// Arrays that came back from the main thread: for large ones new memory costs more than filling it.
+const spare: ArrayBuffer[] = [];
+const SPARE = 16;
+
+const take: Make = (dtype, size) => {
+  const none = fresh(dtype, 0), bytes = size * none.BYTES_PER_ELEMENT;
+  const at = spare.findIndex(({ byteLength }) => byteLength === bytes);
+  if (at < 0) return fresh(dtype, size);
+  const Kind = none.constructor as new (buffer: ArrayBuffer) => typeof none;
+  return new Kind(spare.splice(at, 1)[0]!);
+};
+
+const isHostDataset = (x: unknown): x is HostDataset => "hostBatch" in Object(x);
+
 interface Loaded {
-  dataset: SampleDataset;
+  dataset: SampleDataset | HostDataset;
   collate: ((samples: Sample[]) => Batch) | undefined;
 }
 
@@ -22,7 +44,7 @@ async function load({ op, module, args, length }: Begin): Promise<Loaded> {
   const found = await import(module);
   const exported = found.default ?? found.dataset;
   const dataset = await (typeof exported === "function" ? exported(args) : exported);
-  if (!isSamples(dataset)) {
+  if (!isSamples(dataset) && !isHostDataset(dataset)) {
     refuse(
       op,
       "the default export, or the export dataset,",
@@ -49,6 +71,7 @@ async function make(begin: Begin, loading: Promise<Loaded>, job: Job): Promise<R
   const { id, numbers, at, seed, cancelled } = job;
   const { op, classes, stop } = begin;
   const { dataset, collate } = await loading;
+  if (isHostDataset(dataset)) return { id, host: dataset.hostBatch(numbers, take) };
   const one = async (i: number, at: number) => {
     try {
       return await sampleAt(dataset, i, at, seed);
@@ -65,7 +88,7 @@ async function make(begin: Begin, loading: Promise<Loaded>, job: Job): Promise<R
     waiting.push(one(i, at + k));
   }
   const samples = await Promise.all(waiting);
-  if (!collate) return { id, host: stacked(op, samples, classes) };
+  if (!collate) return { id, host: stacked(op, samples, classes, take) };
   return { id, host: hostOf(checkedBatch(op, collateAt(samples, at, seed, collate), "collate")) };
 }
 
@@ -94,6 +117,8 @@ function serve(begin: Begin): void {
   loading.catch(() => {}); // each batch hears of it
   let last = Promise.resolve();
   self.onmessage = ({ data: job }: MessageEvent<Job>) => {
+    spare.push(...job.spare);
+    spare.splice(0, spare.length - SPARE);
     last = last.then(async () => {
       let reply: Reply;
       try {

@@ -1,6 +1,6 @@
 // Workers that make batches, for as long as there are some to make.
 import { ArgumentError, DataError } from "../native/errors.ts";
-import type { HostBatch } from "./_collate.ts";
+import { type HostBatch, hostTensors } from "./_collate.ts";
 import type { Prepared } from "./_feed.ts";
 
 /** What a Worker is told first. */
@@ -24,6 +24,8 @@ export interface Job {
   seed: bigint;
   /** Is 1 once nobody waits for it. */
   cancelled: Int32Array;
+  /** Memory of earlier ones, to be filled again. */
+  spare: ArrayBuffer[];
 }
 
 /** What becomes of it. */
@@ -45,6 +47,7 @@ interface Waiting {
 class Hand {
   readonly worker = new Worker(new URL("./_worker.ts", import.meta.url), { type: "module" });
   readonly jobs = new Map<number, Waiting>();
+  readonly spare: ArrayBuffer[] = [];
 }
 
 /** Makes batches in several Workers, which start when they are needed. */
@@ -63,7 +66,7 @@ export class WorkerPool {
   }
 
   /** Has the one with the least to do make a batch. */
-  make(job: Omit<Job, "id">): Promise<Prepared> {
+  make(job: Omit<Job, "id" | "spare">): Promise<Prepared> {
     clearTimeout(this.#idle);
     const free = this.#hands.reduce(
       (least, hand) => least && least.jobs.size <= hand.jobs.size ? least : hand,
@@ -75,7 +78,8 @@ export class WorkerPool {
     const made = new Promise<Prepared>((resolve, reject) => {
       hand.jobs.set(id, { size: job.numbers.length, resolve, reject });
     });
-    hand.worker.postMessage({ ...job, id });
+    const spare = hand.spare.splice(0);
+    hand.worker.postMessage({ ...job, id, spare }, spare);
     return made;
   }
 
@@ -104,7 +108,10 @@ export class WorkerPool {
     const { size, resolve, reject } = hand.jobs.get(id)!;
     hand.jobs.delete(id);
     this.#rest();
-    if (host) return resolve({ host, size });
+    if (host) {
+      const used = () => hand.spare.push(...hostTensors(host).map(({ data }) => data.buffer));
+      return resolve({ host, size, used });
+    }
     if (!error) return reject(new ArgumentError("cancelled"));
     const { message, stack, sample } = error;
     const cause = Object.assign(new Error(message), { stack });

@@ -22,7 +22,7 @@ import {
   streamFeed,
   workersPreparer,
 } from "./_feed.ts";
-import type { Subset } from "./subset.ts";
+import { type Origin, originOf } from "./_origin.ts";
 import { WorkerPool } from "./_workers.ts";
 
 /** Options of {@linkcode DataLoader}. */
@@ -53,7 +53,10 @@ export interface DataLoaderOptions {
    * 2, or 2 for each Worker.
    */
   prefetch?: number | undefined;
-  /** Has Workers make the batches of a data set with get(). Default: the main thread does. */
+  /**
+   * Has Workers make the batches of a data set with get(), or read the pictures of imageFolder(),
+   * whose transforms stay on the device. Default: the main thread does.
+   */
   workers?: WorkersOptions | undefined;
 }
 
@@ -204,9 +207,9 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
 
   #feed(skip: number): Feed<Input, Target> {
     const op = "DataLoader";
-    const { dropLast = false, collate } = this.#options;
+    const { dropLast = false, collate, workers } = this.#options;
     const { dataset, batchSize } = this;
-    if (isSamples(dataset)) return this.#samples(dataset as SampleDataset, skip);
+    if (isSamples(dataset) || (workers && isDataset(dataset))) return this.#samples(dataset, skip);
     if (isDataset(dataset)) {
       const set = dataset as Dataset<Input, Target>;
       const batches = () => this.#batches(set.length, skip);
@@ -216,32 +219,36 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
     return streamFeed(op, stream, { batchSize, dropLast, collate, skip });
   }
 
-  #samples(dataset: SampleDataset, skip: number): Feed<Input, Target> {
-    const op = "DataLoader", { seed: own, collate, workers, prefetch } = this.#options;
-    const blocks = blocksOf(op, own);
-    // of the seed's blocks those that no order comes to
-    const seed = derivedSeed(blocks && { ...blocks, offset: (1n << 62n) + BigInt(this.epoch) });
+  #samples(dataset: Origin["dataset"], skip: number): Feed<Input, Target> {
+    const op = "DataLoader", { collate, workers, prefetch } = this.#options;
+    const seed = isSamples(dataset) ? this.#sampleSeed() : 0n;
     const batches = this.#batches(dataset.length, skip), { device } = dataset;
-    if (!workers) {
+    if (isSamples(dataset) && !workers) {
       const prepare = preparer(op, dataset, collate, seed);
       return sampleFeed(op, prepare, batches, { device, ahead: prefetch ?? 2 });
     }
-    const { dataset: whole, numbers } = originOf(dataset);
-    const { module, args = whole.worker?.args, count = processors() } = workers;
-    const { length, classes, worker } = whole;
+    const { dataset: whole, numbers, change } = originOf(dataset);
+    const { module, args = whole.worker?.args, count = processors() } = workers!;
     this.#pool ??= new WorkerPool({
       op,
-      module: `${module ?? worker!.module}`,
+      module: `${module ?? whole.worker!.module}`,
       args,
-      length,
-      classes: classes !== undefined,
+      length: whole.length,
+      classes: (whole as SampleDataset).classes !== undefined,
     }, count);
     const cancelled = new Int32Array(new SharedArrayBuffer(4));
     return sampleFeed(op, workersPreparer(this.#pool, numbers, seed, cancelled), batches, {
       device,
       ahead: prefetch ?? 2 * count,
       cancel: () => Atomics.store(cancelled, 0, 1),
+      change,
     });
+  }
+
+  // For the samples' own random numbers: of a seed's blocks those that no order comes to.
+  #sampleSeed(): bigint {
+    const blocks = blocksOf("DataLoader", this.#options.seed);
+    return derivedSeed(blocks && { ...blocks, offset: (1n << 62n) + BigInt(this.epoch) });
   }
 
   // The next batch, while the clock runs.
@@ -296,11 +303,6 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
 
 const processors = () => Math.min(8, Math.max(1, navigator.hardwareConcurrency - 1));
 
-// Where samples come from in the end, and which they are there.
-function originOf(dataset: SampleDataset): { dataset: SampleDataset; numbers?: Int32Array } {
-  return (dataset as Subset).origin ?? { dataset };
-}
-
 function checkWorkers(
   op: string,
   workers: WorkersOptions,
@@ -310,15 +312,18 @@ function checkWorkers(
   checkOptions(`${op}: workers`, workers, ["module", "args", "count"]);
   const { module, count } = workers;
   if (count !== undefined) checkInteger(op, "workers.count", count, 1);
-  if (!isSamples(dataset)) {
-    throw new ArgumentError(`${op}: workers are for data sets that give samples, by get()`);
+  const own = (isSamples(dataset) || isDataset(dataset)) && originOf(dataset).dataset.worker;
+  if (!isSamples(dataset) && !own) {
+    throw new ArgumentError(
+      `${op}: workers are for data sets that give samples, by get(), and for imageFolder()`,
+    );
   }
   if (collate !== undefined) {
     throw new ArgumentError(
       `${op}: functions do not travel to workers; export collate from their module`,
     );
   }
-  if (module === undefined && originOf(dataset).dataset.worker) return;
+  if (module === undefined && own) return;
   if (module instanceof URL || (typeof module === "string" && URL.canParse(module))) return;
   refuse(
     op,

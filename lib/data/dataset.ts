@@ -15,6 +15,8 @@ export interface Dataset<Input = Tensor, Target = Tensor> {
   readonly length: number;
   /** The device that batches are made on. */
   readonly device: Tensor["device"];
+  /** What a Worker makes the same data set of, where there is such a module. */
+  readonly worker?: WorkerModule | undefined;
   /** The inputs and targets of the samples that an int32 index names. */
   batch(index: Tensor): Batch<Input, Target>;
 }

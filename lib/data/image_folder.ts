@@ -1,14 +1,15 @@
 import { backendFor, type DeviceName } from "../core/backend.ts";
 import { checkChoice, checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
-import { tensor } from "../create.ts";
 import { imageInfo, type ImageMode } from "../io/_image.ts";
 import { filePath } from "../native/environment.ts";
 import { DataError, IndexError } from "../native/errors.ts";
 import { checkDType } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { fileOf, type Picture, readPicture, toPng } from "./_image_file.ts";
-import type { Dataset } from "./dataset.ts";
+import { fresh, type HostBatch, type Make } from "./_collate.ts";
+import type { Dataset, WorkerModule } from "./dataset.ts";
+import { finished, sent } from "./_upload.ts";
 
 export type { Picture } from "./_image_file.ts";
 
@@ -72,6 +73,8 @@ export class ImageFolder implements Dataset {
   readonly targets: readonly number[];
   /** Where batches are made. */
   readonly device: Tensor["device"];
+  /** Has Workers read the pictures, where a loader is to have some. */
+  readonly worker: WorkerModule;
   readonly #picture: Picture;
   readonly #bytes: ReadonlyMap<string, Uint8Array>;
 
@@ -85,6 +88,8 @@ export class ImageFolder implements Dataset {
     this.files = files;
     this.targets = targets;
     this.device = device;
+    const module = new URL("./_image_folder_worker.ts", import.meta.url);
+    this.worker = { module, args: { classes, files, targets, picture, bytes, device } };
     this.#picture = picture;
     this.#bytes = bytes;
   }
@@ -106,12 +111,21 @@ export class ImageFolder implements Dataset {
    * @throws {DataError} that names the file, for one that is missing or broken.
    */
   batch(index: Tensor): { input: Tensor; target: Tensor } {
-    checkDType("ImageFolder: the index", index, ["int32"]);
-    const rows = Array.from(index.dataSync());
-    const { device, shape, length, targets } = this;
+    const op = "ImageFolder";
+    checkDType(`${op}: the index`, index, ["int32"]);
+    return scope(() => finished(sent(op, this.hostBatch(index.dataSync()), this.device)));
+  }
+
+  /**
+   * The same on the host, for Workers.
+   *
+   * @ignore
+   */
+  hostBatch(rows: ArrayLike<number>, make: Make = fresh): HostBatch {
+    const { shape, length, targets } = this;
     const size = shape.reduce((a, b) => a * b);
-    const pixels = new Uint8Array(rows.length * size);
-    rows.forEach((row, i) => {
+    const pixels = make("uint8", rows.length * size) as Uint8Array<ArrayBuffer>;
+    const classes = Int32Array.from(rows, (row, i) => {
       if (!(row in targets)) {
         throw new IndexError(
           `ImageFolder: an index is ${row}; it must be in 0..${length - 1}`,
@@ -122,12 +136,12 @@ export class ImageFolder implements Dataset {
       const path = this.files[row]!;
       const to = pixels.subarray(i * size, (i + 1) * size);
       readPicture(to, path, this.#picture, this.#bytes.get(path));
+      return targets[row]!;
     });
-    const classes = Int32Array.from(rows, (row) => targets[row]!);
-    return scope(() => ({
-      input: tensor(pixels, { shape: [rows.length, ...shape], device }).to("float32").mul(1 / 255),
-      target: tensor(classes, { device }),
-    }));
+    return {
+      input: { data: pixels, shape: [rows.length, ...shape], dtype: "uint8" },
+      target: { data: classes, shape: [rows.length], dtype: "int32" },
+    };
   }
 }
 

@@ -7,6 +7,7 @@ import type { Tensor } from "../tensor.ts";
 import type { Batch } from "./batch.ts";
 import { checkDataset, checkedBatch, isDataset, isSamples, numbersOf } from "./_check.ts";
 import type { Dataset, SampleDataset } from "./dataset.ts";
+import { derive } from "./_origin.ts";
 
 /**
  * Some samples of a data set, in an order of their own; one may come several times. The indices are
@@ -32,12 +33,6 @@ export class Subset<Input = Tensor, Target = Tensor> implements Dataset<Input, T
   readonly classes?: SampleDataset["classes"];
   /** One sample, where the data set gives samples. */
   readonly get?: SampleDataset["get"];
-  /**
-   * The data set with get() that is no Subset, and the samples' numbers in it.
-   *
-   * @ignore
-   */
-  readonly origin?: { readonly dataset: SampleDataset; readonly numbers: Int32Array };
 
   /** `indices`: n numbers, or a tensor of them, which is read here. */
   constructor(
@@ -57,12 +52,9 @@ export class Subset<Input = Tensor, Target = Tensor> implements Dataset<Input, T
     this.dataset = dataset;
     const { device } = dataset;
     this.indices = keep(tensor(list, { ...(device && { device }) }));
+    derive(this, dataset, { numbers: list });
     if (!isSamples(dataset)) return;
     this.get = (i, random) => dataset.get(list[i]!, random);
-    const { origin } = dataset as Subset;
-    this.origin = origin
-      ? { ...origin, numbers: list.map((i) => origin.numbers[i]!) }
-      : { dataset, numbers: list };
     if (dataset.classes !== undefined) this.classes = dataset.classes;
   }
 

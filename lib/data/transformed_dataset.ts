@@ -5,6 +5,7 @@ import type { Batch } from "./batch.ts";
 import { isDataset } from "./_check.ts";
 import type { Dataset } from "./dataset.ts";
 import { mapped } from "./_mapped.ts";
+import { derive } from "./_origin.ts";
 import type { Transform } from "./transforms/transform.ts";
 
 /**
@@ -42,6 +43,7 @@ export class TransformedDataset<Target = Tensor> implements Dataset<Tensor, Targ
       checkTensor("TransformedDataset: what the transform returns", changed);
       return { ...others, input: changed, target };
     });
+    derive(this, this.#mapped);
   }
 
   /** The number of samples. */

@@ -1,7 +1,17 @@
 // Batches that Workers make: the same as without them, and nothing left behind in the end.
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
-import { ArgumentError, data, DataError, manualSeed, memory } from "../../mod.ts";
-import { cleanTest, later, modUrl, program, refuse, xor } from "../_helpers.ts";
+import {
+  ArgumentError,
+  data,
+  DataError,
+  full,
+  io,
+  manualSeed,
+  memory,
+  oneHot,
+  rand,
+} from "../../mod.ts";
+import { cleanTest, inFolder, later, modUrl, program, refuse, xor } from "../_helpers.ts";
 import squares, { type Squares } from "./_squares.ts";
 
 const { DataLoader, Subset } = data;
@@ -66,6 +76,47 @@ cleanTest("workers: parts of the module's data set, and parts of parts", async (
   assertEquals(found, [4, 81, 16]);
 });
 
+cleanTest(
+  "workers: they read the pictures of a folder, whatever is made of it",
+  () =>
+    inFolder(async (dir) => {
+      for (let i = 0; i < 8; i++) {
+        const path = `${dir}/${"ab"[i % 2]}`;
+        await Deno.mkdir(path, { recursive: true });
+        await Deno.writeFile(`${path}/${i}.png`, await io.encodePng(full([3, 4, 4], i / 8)));
+      }
+      const set = await data.imageFolder(dir, { size: [2, 3] });
+      const some = later(new Subset(set, [7, 1, 4, 2, 6]));
+      const flips = new data.TransformedDataset(some, data.transforms.randomHorizontalFlip());
+      const mapped = data.map(flips, ({ input, target }) => ({
+        input: input.mul(2).add(rand(input.shape)),
+        target: oneHot(target, 2),
+      }));
+      const parts: data.Dataset[] = [set, some, mapped, later(new Subset(mapped, [3, 0, 1]))];
+      for (const part of parts) {
+        const runs: unknown[] = [];
+        for (const workers of [undefined, { count: 2 }]) {
+          manualSeed(3);
+          const loader = later(new DataLoader(part, { batchSize: 2, shuffle: true, workers }));
+          const before = memory().tensors;
+          const seen: unknown[] = [];
+          for await (const { input, target } of loader) {
+            seen.push(input.shape, [...input.dataSync()], target.dtype, [...target.dataSync()]);
+          }
+          assertEquals(memory().tensors, before);
+          runs.push(seen);
+        }
+        assertEquals(runs[0], runs[1]);
+      }
+      await Deno.writeTextFile(`${dir}/a/0.png`, "broken");
+      const loader = later(new DataLoader(set, { workers: { count: 1 } }));
+      const error = await assertRejects(async () => {
+        for await (const _ of loader);
+      }, DataError);
+      assert(error.message.includes("a/0.png: it is neither a PNG nor a JPEG"), error.message);
+    }),
+);
+
 cleanTest("workers: collate is the module's, and may make tensors", async () => {
   const module = new URL("./_padded.ts", import.meta.url);
   const { dataset } = await import(module.href);
@@ -128,9 +179,10 @@ cleanTest("workers: a loop that is left early, or disposed of, leaves nothing", 
     }
     assertEquals(memory().tensors, before);
   }
-  const iterator = loader[Symbol.asyncIterator]();
+  const slow = load(2, { at: 7, what: "spin" });
+  const iterator = slow[Symbol.asyncIterator]();
   await iterator.next();
-  loader.dispose();
+  slow.dispose();
   await assertRejects(
     async () => {
       for (;;) if ((await iterator.next()).done) break;
@@ -138,7 +190,7 @@ cleanTest("workers: a loop that is left early, or disposed of, leaves nothing", 
     ArgumentError,
     "disposed",
   );
-  assertEquals((await numbers(loader)).length, 67); // starts others
+  assertEquals((await numbers(slow)).length, 7); // starts others
 });
 
 cleanTest("workers: what is refused", () => {

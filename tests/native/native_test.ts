@@ -476,6 +476,53 @@ each("a read in three steps gives the values as they were at its beginning", asy
   free(y);
 });
 
+each("what is staged is there for what is queued next, and waits for what was queued", (h) => {
+  const { f, check, alloc, floats, read, view, fill, holds, free, fails } = h;
+  const n = 1 << 18, bytes = BigInt(4 * n), host = new Float32Array(n);
+  const stage = (y: number, value: number) => check(f.cdn_stage(y, host.fill(value), 0n, bytes));
+  // 512 MB in all, more than may be under way: x is staged anew while it may still be read
+  const x = alloc(4 * n), sum = alloc(4 * n), shape = BigInt64Array.of(BigInt(n), 1n, 1n);
+  fill(sum, n, 0);
+  for (let i = 1; i <= 512; i++) {
+    stage(x, i);
+    check(f.cdn_add(sum, sum, x, shape, 1, 0, FLOAT32));
+  }
+  assert(holds(sum, n, 512 * 513 / 2));
+  // blocks that are freed before their copy has ended serve others
+  for (let i = 0; i < 50; i++) {
+    const y = alloc(4 * n);
+    stage(y, 7);
+    if (i % 2) stage(y, 8);
+    free(y);
+    const z = alloc(2 * n);
+    fill(z, n / 2, i);
+    assert(holds(z, n / 2, i));
+    free(z);
+  }
+  // several blocks at once, used in another order than they were staged in, on two streams
+  const many = Array.from({ length: 5 }, () => alloc(4 * n)), stream = h.stream();
+  many.forEach((y, i) => stage(y, i));
+  check(f.cdn_stream_use(0, stream));
+  for (const i of [3, 0]) assert(holds(many[i]!, n, i));
+  check(f.cdn_stream_use(0, 0));
+  for (const i of [4, 3, 2, 1]) assert(holds(many[i]!, n, i));
+  check(f.cdn_stream_destroy(stream));
+  free(...many, x, sum);
+
+  const y = floats([1, 2, 3, 4]), part = view(y, 4, 8);
+  check(f.cdn_stage(part, new Float32Array([8, 9]), 0n, 8n));
+  check(f.cdn_stage(y, new Float32Array([7]), 12n, 4n));
+  check(f.cdn_stage(y, null, 16n, 0n));
+  assertEquals(read(y, 4), [1, 8, 9, 7]);
+  assertMatch(fails(f.cdn_stage(y, null, 0n, 4n), BAD_ARGUMENT), /^cdn_stage: host is null/);
+  fails(f.cdn_stage(y, new Uint8Array(8), 12n, 8n), BAD_ARGUMENT);
+  check(f.cdn_freeze(part));
+  assertMatch(fails(f.cdn_stage(y, host, 0n, 4n), BAD_ARGUMENT), /may only be read/);
+  assertEquals(read(y, 4), [1, 8, 9, 7]);
+  free(part, y);
+  fails(f.cdn_stage(y, host, 0n, 4n), BAD_HANDLE);
+});
+
 each("a wait that is refused leaves the ticket as it was", async (h) => {
   const { f, check, floats, read, begin, end, free, fails } = h;
   const out = new Uint32Array(1);
