@@ -1,11 +1,23 @@
 // What data costs a training: Fashion-MNIST read from disk sample by sample, and a folder of JPEG
 // pictures, by the main thread (workers 0) and by Workers.
 // deno run -A bench/loader.ts [--device cuda] [--dir FOLDER] [--data FOLDER] [--workers 0,1,2,4,8]
-//   [--batch 128,512] [--pictures 512] [--out FILE]
+//   [--batch 256] [--pictures 512] [--out FILE]
 // --data has the IDX files, plain or gzipped; --dir a folder of pictures for each class, in place
 // of random ones of 375 x 500 pixels.
 import { parseArgs } from "@std/cli/parse-args";
-import { crossEntropy, data, init, io, nn, optim, rand, scope, synchronize } from "../mod.ts";
+import {
+  autocast,
+  crossEntropy,
+  data,
+  init,
+  io,
+  nn,
+  optim,
+  rand,
+  scope,
+  synchronize,
+  tensor,
+} from "../mod.ts";
 import { rounded, type Row, row, writeRows } from "./timing.ts";
 import idxSamples from "./idx_samples.ts";
 
@@ -13,21 +25,22 @@ const args = parseArgs(Deno.args, {
   string: ["device", "dir", "data", "workers", "batch", "pictures", "out"],
   default: {
     device: "auto",
-    data: "data/fashion-mnist",
+    data: "data/fashion_mnist",
     workers: "0,1,2,4,8",
-    batch: "128,512",
+    batch: "256",
     pictures: "512",
   },
 });
 const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
 const numbers = (list: string) => list.split(",").map(Number);
-const rows: (Row & { waited: number; per_second: number })[] = [];
+const rows: (Row & { waited: number; input_share?: number; per_second: number })[] = [];
 const folder = await Deno.makeTempDir();
 
-function note(name: string, seconds: number, waited: number, count: number): void {
+function note(name: string, seconds: number, waited: number, count: number, alone?: number): void {
   const result = {
     ...row(name, seconds * 1e6, "none", null, null),
     waited: rounded(waited / seconds),
+    ...(alone !== undefined && { input_share: rounded(Math.max(0, 1 - alone / seconds)) }),
     per_second: rounded(count / seconds),
   };
   rows.push(result);
@@ -47,50 +60,74 @@ async function plain(name: string): Promise<string> {
   return `${folder}/${name}`;
 }
 
+const layer = (from: number, to: number) => [
+  new nn.Conv2d(from, to, 3, { padding: 1, bias: false }),
+  new nn.BatchNorm2d(to),
+  new nn.ReLU(),
+];
 const models = {
   mlp: () =>
     new nn.Sequential(
-      ...[new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10)],
+      ...[new nn.Flatten(), new nn.Linear(784, 128), new nn.ReLU(), new nn.Linear(128, 10)],
     ),
-  cnn: () =>
+  // that of examples/fashion.ts
+  recipe: () =>
     new nn.Sequential(
-      ...[new nn.Conv2d(1, 32, 3, { padding: 1 }), new nn.ReLU()],
-      ...[new nn.MaxPool2d(2), new nn.Conv2d(32, 64, 3, { padding: 1 }), new nn.ReLU()],
-      ...[new nn.MaxPool2d(2), new nn.Flatten(), new nn.Linear(3136, 10)],
+      ...[...layer(1, 64), ...layer(64, 64), new nn.MaxPool2d(2)],
+      ...[...layer(64, 128), ...layer(128, 128), new nn.MaxPool2d(2)],
+      ...[...layer(128, 256), ...layer(256, 256)],
+      ...[new nn.AdaptiveAvgPool2d(1), new nn.Flatten(), new nn.Linear(256, 10)],
     ),
 };
+const files = {
+  images: `${folder}/train-images-idx3-ubyte`,
+  labels: `${folder}/train-labels-idx1-ubyte`,
+};
 
-async function fashion(kind: keyof typeof models, batchSize: number, count: number) {
-  const files = {
-    images: `${folder}/train-images-idx3-ubyte`,
-    labels: `${folder}/train-labels-idx1-ubyte`,
-  };
-  const module = new URL("./idx_samples.ts", import.meta.url);
-  const workers = count > 0 ? { module, args: files, count } : undefined;
-  const set = idxSamples(files);
-  using loader = new data.DataLoader(set, { batchSize, shuffle: true, workers });
+/** Seconds of an epoch after the first, which starts the workers and warms up, and those waited. */
+async function epoch(kind: keyof typeof models, loader: data.DataLoader) {
   const model = models[kind]();
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });
-  const shape = (n: number) => kind === "cnn" ? [n, 1, 28, 28] : [n, 784];
   let start = 0, waited = 0;
-  for (let epoch = 0; epoch < 2; epoch++) { // the first one starts the workers, and warms up
+  for (let epoch = 0; epoch < 3; epoch++) {
     start = performance.now();
     waited = loader.waited;
     for await (const { input, target } of loader) {
       scope(() => {
         optimizer.zeroGrad();
-        const x = input.reshape(shape(input.shape[0]!));
-        crossEntropy(model.forward(x), target).backward();
+        const images = input.reshape([input.shape[0]!, 1, 28, 28]);
+        autocast("bfloat16", () => crossEntropy(model.forward(images), target)).backward();
         optimizer.step();
       });
     }
     await synchronize();
   }
   const seconds = (performance.now() - start) / 1000;
-  const name = `fashion ${kind} batch ${batchSize} workers ${count}`;
-  note(name, seconds, loader.waited - waited, set.length);
   optimizer.dispose();
   model.dispose();
+  return { seconds, waited: loader.waited - waited };
+}
+
+async function fashion(kind: keyof typeof models, batchSize: number) {
+  const set = idxSamples(files);
+  const read = async (name: string) => data.readIdx(await Deno.readFile(name));
+  const [images, labels] = [await read(files.images), await read(files.labels)];
+  const resident = new data.TensorDataset(
+    tensor(images.data as Uint8Array, { shape: images.shape }),
+    tensor(labels.data as Uint8Array),
+  );
+  const options = { batchSize, shuffle: true };
+  const name = `fashion ${kind} batch ${batchSize}`;
+  const alone = (await epoch(kind, new data.DataLoader(resident, options))).seconds;
+  note(`${name} on the device`, alone, 0, set.length);
+  resident.dispose();
+  const module = new URL("./idx_samples.ts", import.meta.url);
+  for (const count of numbers(args.workers)) {
+    const workers = count > 0 ? { module, args: files, count } : undefined;
+    using loader = new data.DataLoader(set, { ...options, workers });
+    const { seconds, waited } = await epoch(kind, loader);
+    note(`${name} workers ${count}`, seconds, waited, set.length, alone);
+  }
 }
 
 // ---- a folder of pictures
@@ -134,10 +171,8 @@ async function readPictures(dir: string, count: number) {
 console.log(`${info.device}, ${info.name}`);
 try {
   for (const name of ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"]) await plain(name);
-  for (const kind of ["mlp", "cnn"] as const) {
-    for (const batch of numbers(args.batch)) {
-      for (const count of numbers(args.workers)) await fashion(kind, batch, count);
-    }
+  for (const kind of ["mlp", "recipe"] as const) {
+    for (const batch of numbers(args.batch)) await fashion(kind, batch);
   }
   const dir = args.dir ?? await pictures();
   for (const count of numbers(args.workers)) await readPictures(dir, count);
