@@ -187,6 +187,41 @@ export class Table {
     return tensor(data, { shape, dtype, ...(device && { device }) });
   }
 
+  /**
+   * A table of some of the rows: those whose numbers are given, in that order, or those for which a
+   * function of a row, its values by column, says true.
+   *
+   * ```ts
+   * import { data, randperm } from "@cudeno/cudeno";
+   * const table = await data.csv("x,y\n1,2\n3,\n5,6\n7,8\n");
+   * const whole = table.select((row) => !Number.isNaN(row.y));
+   * const order = [...randperm(whole.rows).dataSync()];
+   * const [train, test] = [whole.select(order.slice(0, 2)), whole.select(order.slice(2))];
+   * console.log(train.rows, test.rows); // 2 1
+   * ```
+   */
+  select(
+    which: ArrayLike<number> | ((row: Record<string, number | string>, i: number) => boolean),
+  ): Table {
+    const all = Array.from({ length: this.rows }, (_, i) => i);
+    const at = (i: number) =>
+      Object.fromEntries(this.names.map((name) => [name, this.columns[name]![i]!]));
+    const chosen = typeof which === "function"
+      ? all.filter((i) => which(at(i), i))
+      : Array.from(which, (i) => {
+        if (Number.isInteger(i) && i >= 0 && i < this.rows) return i;
+        return refuse("select", "a row", i, `a whole number from 0 up, below ${this.rows}`);
+      });
+    const columns = this.names.map((name) => {
+      const column = this.columns[name]!;
+      const picked = chosen.map((i) => column[i]!);
+      if (Array.isArray(column)) return picked as string[];
+      const Kind = column.constructor as Float64ArrayConstructor;
+      return Kind.from(picked as number[]);
+    });
+    return new Table(this.names, columns, chosen.length);
+  }
+
   #numbers(name: string): Float64Array | Float32Array {
     const column = Object.hasOwn(this.columns, name) ? this.columns[name]! : undefined;
     if (!column) throw unknown("toTensor", name, this.names);

@@ -1,6 +1,7 @@
 import type { DeviceName } from "../core/backend.ts";
 import { checkNumber, checkOptions, isTensor } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
+import { arange } from "../create.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/index/gather_rows.ts";
@@ -156,6 +157,12 @@ export class TensorDataset<Input = Tensor, Target = Tensor> implements Dataset<I
       ),
       ...(weights && { weight: gatherRows(weights, index) }),
     }));
+  }
+
+  /** All samples as one batch, for a test set that is small enough. */
+  all(): Batch<Input, Target> {
+    const { length, device } = this;
+    return scope(() => this.batch(arange(0, length, 1, { dtype: "int32", device })));
   }
 
   #scalingOf({ dtype }: Tensor) {

@@ -12,7 +12,10 @@ import type { Subset } from "./subset.ts";
 
 /** Options of {@linkcode stratifiedSplit}. */
 export interface StratifiedSplitOptions extends RandomSplitOptions {
-  /** The class of each sample. Default: the targets, of which there must be one a sample. */
+  /**
+   * The class of each sample. Default: the targets, of which there must be one a sample: the data
+   * set's own `targets`, where that is an array of numbers, or those of its batches, which are made.
+   */
   labels?: ArrayLike<number> | Tensor | undefined;
 }
 
@@ -79,6 +82,9 @@ function targetsOf(
   op: string,
   dataset: Dataset<unknown, unknown> | SampleDataset,
 ): ArrayLike<number> {
+  const { targets } = dataset as { targets?: unknown }; // numbers that need no decoding
+  const known = Array.isArray(targets) && targets.length === dataset.length;
+  if (known && targets.every((x) => typeof x === "number")) return targets;
   const labels: number[] = [];
   for (const { target } of new DataLoader(dataset, { batchSize: 256 })) {
     const [only, ...others] = tensorsIn(op, "the target", target);

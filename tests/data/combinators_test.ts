@@ -368,3 +368,15 @@ cleanTest("a Trainer fits and validates on all of them together", async () => {
   assert(history.at(-1)!.loss < history[0]!.loss / 2);
   assert(history.at(-1)!.valAccuracy! > 0.9);
 });
+
+test("all: the whole of a data set; stratifiedSplit by targets that are numbers", (device) => {
+  const set = counted(5, device);
+  const { input, target } = set.all();
+  assertEquals([input.shape, [...target.dataSync()]], [[5, 2], [0, 1, 2, 3, 4]]);
+  const targets = [0, 1, 0, 1];
+  const samples = { length: 4, device, targets, get: () => assert(false, "nothing is decoded") };
+  const parts = data.stratifiedSplit(samples as unknown as data.SampleDataset, [0.5, 0.5]);
+  for (const part of parts) {
+    assertEquals(sorted([...later(part).indices.dataSync()].map((i) => targets[i]!)), [0, 1]);
+  }
+});

@@ -274,3 +274,18 @@ test("csv: bytes at random: only errors of ours", async () => {
   }
   assert(taken > 100 && refused > 100, `${taken} taken, ${refused} refused`);
 });
+
+test("csv: some rows of a table, by number and by what is in them", async () => {
+  const table = await data.csv("x,y,name\n1,2,a\n3,,b\n5,6,c\n");
+  const whole = table.select((row) => !Number.isNaN(row["y"]));
+  assertEquals([whole.rows, whole.columns["x"], whole.columns["name"]], [
+    2,
+    Float64Array.of(1, 5),
+    ["a", "c"],
+  ]);
+  assertEquals(table.select((_, i) => i === 1).columns["name"], ["b"]);
+  const twice = table.select(Int32Array.of(2, 0, 2));
+  assertEquals([twice.rows, twice.columns["x"]], [3, Float64Array.of(5, 1, 5)]);
+  assertEquals(table.select([]).rows, 0);
+  refuse(() => table.select([3]), ArgumentError, "a row is 3; it must be");
+});

@@ -17,6 +17,8 @@ export const folderOf = (path: string): string => path.match(/^(.*)[/\\]/s)?.[1]
 
 /** Makes a folder with those around it, where it is not there. */
 export async function makeFolder(op: string, path: string): Promise<void> {
+  // Where there is one, no permission to write it is asked for.
+  if (await Deno.stat(path).then(({ isDirectory }) => isDirectory, () => false)) return;
   await named(op, path, () => Deno.mkdir(path, { recursive: true }));
 }
 

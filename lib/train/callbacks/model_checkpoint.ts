@@ -1,4 +1,4 @@
-import { checkInteger, checkOptions } from "../../core/options.ts";
+import { checkInteger, checkOptions, refuse } from "../../core/options.ts";
 import { saveSafetensors } from "../../io/safetensors.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { EpochResult } from "../history.ts";
@@ -95,6 +95,8 @@ export class ModelCheckpoint implements Callback {
     const { saveBest, saveLast, everyEpochs, everySteps } = options;
     const path = pathOf(op, options.path).replace(/(?<=.)[/\\]+$/, "");
     const isFile = path.endsWith(".safetensors");
+    const extension = /\.(pt|pth|bin|ckpt|onnx|npz|json|h5|keras)$/i.exec(path)?.[0];
+    if (extension) refuse(op, "path", path, "a path that ends in .safetensors, or a folder");
     const topK = options.topK ?? (saveBest ? 1 : Infinity);
     if (topK !== Infinity) checkInteger(op, "topK", topK, 0);
     const wrong = saveBest && topK !== 1
