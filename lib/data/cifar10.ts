@@ -32,6 +32,10 @@ export async function cifar10(options: SplitsOptions = {}): Promise<Splits> {
     ...{ op: "cifar10", title: "CIFAR-10", folder: "cifar10", files: cifar10Files },
     ...{
       fetch: "make data DATA=cifar10",
+      remote: {
+        mirrors: ["https://www.cs.toronto.edu/~kriz/"],
+        archive: { name: "cifar-10-binary.tar.gz", folder: "cifar-10-batches-bin" },
+      },
       head: 2,
       checkSize: (_head, size, name) => count(size, name),
     },

@@ -1,4 +1,4 @@
-import { fashionMnistFiles } from "./fashion_mnist_files.ts";
+import { fashionMnistFiles, fashionMnistMirrors } from "./fashion_mnist_files.ts";
 import { idxSplits } from "./_idx_splits.ts";
 import type { MnistOptions } from "./mnist.ts";
 import type { Splits } from "./splits.ts";
@@ -23,6 +23,7 @@ export async function fashionMnist(options: MnistOptions = {}): Promise<Splits> 
   const set = {
     ...{ op: "fashionMnist", title: "Fashion-MNIST", folder: "fashion_mnist" },
     ...{ fetch: "make data DATA=fashion_mnist", files: fashionMnistFiles },
+    remote: { mirrors: fashionMnistMirrors },
     classes: [
       ...["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"],
       ...["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"],

@@ -31,3 +31,16 @@ export const fashionMnistFiles: readonly DataFile[] = [
     sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
   },
 ];
+
+/**
+ * Where Fashion-MNIST's files are to be had, as `<name>.gz`.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * console.log(data.fashionMnistMirrors.length); // 2
+ * ```
+ */
+export const fashionMnistMirrors: readonly string[] = [
+  "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+  "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+];

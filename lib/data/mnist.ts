@@ -1,6 +1,6 @@
 import { environment } from "../native/environment.ts";
 import { idxSplits } from "./_idx_splits.ts";
-import { mnistFiles } from "./mnist_files.ts";
+import { mnistFiles, mnistMirrors } from "./mnist_files.ts";
 import type { Splits, SplitsOptions } from "./splits.ts";
 
 /** Options of {@linkcode mnist} and {@linkcode fashionMnist}. */
@@ -13,8 +13,8 @@ export interface MnistOptions extends SplitsOptions {
 
 /**
  * MNIST on the device: handwritten digits, images [n, 1, 28, 28] as uint8 that batches turn into
- * float32, and class numbers [n]. `make data` downloads the files; without `dir` they are looked
- * for in the folder that `MNIST_DIR` names, else there.
+ * float32, and class numbers [n]. `make data` or `{ download: true }` fetch the files; without
+ * `dir` they are looked for in the folder that `MNIST_DIR` names, else there.
  *
  * @throws {DataError} that names the file which is missing, truncated or not MNIST's.
  *
@@ -29,6 +29,7 @@ export interface MnistOptions extends SplitsOptions {
 export async function mnist(options: MnistOptions = {}): Promise<Splits> {
   const set = {
     ...{ op: "mnist", title: "MNIST", folder: "mnist", fetch: "make data", files: mnistFiles },
+    remote: { mirrors: mnistMirrors },
     classes: Array.from("0123456789"),
     ...{ mean: 0.1306604762738429, std: 0.3078108 },
   };

@@ -38,3 +38,16 @@ export const mnistFiles: readonly DataFile[] = [
     sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
   },
 ];
+
+/**
+ * Where MNIST's files are to be had, as `<name>.gz`.
+ *
+ * ```ts
+ * import { data } from "@cudeno/cudeno";
+ * console.log(data.mnistMirrors.length); // 2
+ * ```
+ */
+export const mnistMirrors: readonly string[] = [
+  "https://ossci-datasets.s3.amazonaws.com/mnist/",
+  "https://storage.googleapis.com/cvdf-datasets/mnist/",
+];
