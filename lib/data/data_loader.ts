@@ -22,6 +22,7 @@ import {
   streamFeed,
   workersPreparer,
 } from "./_feed.ts";
+import { checkWorkers, defaultCount } from "./_check_workers.ts";
 import { type Origin, originOf } from "./_origin.ts";
 import { WorkerPool } from "./_workers.ts";
 
@@ -228,7 +229,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
       return sampleFeed(op, prepare, batches, { device, ahead: prefetch ?? 2 });
     }
     const { dataset: whole, numbers, change } = originOf(dataset);
-    const { module, args = whole.worker?.args, count = processors() } = workers!;
+    const { module, args = whole.worker?.args, count = defaultCount() } = workers!;
     this.#pool ??= new WorkerPool({
       op,
       module: `${module ?? whole.worker!.module}`,
@@ -299,36 +300,4 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
       await feed.close();
     }
   }
-}
-
-const processors = () => Math.min(8, Math.max(1, navigator.hardwareConcurrency - 1));
-
-function checkWorkers(
-  op: string,
-  workers: WorkersOptions,
-  dataset: unknown,
-  collate: unknown,
-): void {
-  checkOptions(`${op}: workers`, workers, ["module", "args", "count"]);
-  const { module, count } = workers;
-  if (count !== undefined) checkInteger(op, "workers.count", count, 1);
-  const own = (isSamples(dataset) || isDataset(dataset)) && originOf(dataset).dataset.worker;
-  if (!isSamples(dataset) && !own) {
-    throw new ArgumentError(
-      `${op}: workers are for data sets that give samples, by get(), and for imageFolder()`,
-    );
-  }
-  if (collate !== undefined) {
-    throw new ArgumentError(
-      `${op}: functions do not travel to workers; export collate from their module`,
-    );
-  }
-  if (module === undefined && own) return;
-  if (module instanceof URL || (typeof module === "string" && URL.canParse(module))) return;
-  refuse(
-    op,
-    "workers.module",
-    module,
-    'the URL of a module with the data set, such as new URL("./photos.ts", import.meta.url)',
-  );
 }
