@@ -59,7 +59,7 @@ export interface Order {
   sizes: number[];
 }
 
-/** The order of n samples at most; `batches` has the work, for which there is room on the device. */
+/** The order of n samples; `batches` has the work, for which there is room on the device. */
 export function orderOf(
   op: string,
   n: number,

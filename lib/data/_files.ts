@@ -100,8 +100,8 @@ function fromFolder(set: FileSet, dir: string): (name: string) => Promise<Uint8A
       }
     }
     throw new DataError(
-      `${dir}/${name}.gz is missing; download ${set.title} by { download: true } or with \`${set.fetch}\`, or name its ` +
-        "folder by { dir }",
+      `${dir}/${name}.gz is missing; download ${set.title} by { download: true } or with ` +
+        `\`${set.fetch}\`, or name its folder by { dir }`,
       { cause },
     );
   };

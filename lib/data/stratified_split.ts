@@ -14,7 +14,7 @@ import type { Subset } from "./subset.ts";
 export interface StratifiedSplitOptions extends RandomSplitOptions {
   /**
    * The class of each sample. Default: the targets, of which there must be one a sample: the data
-   * set's own `targets`, where that is an array of numbers, or those of its batches, which are made.
+   * set's own `targets`, where that is an array of numbers, or those of its batches.
    */
   labels?: ArrayLike<number> | Tensor | undefined;
 }
