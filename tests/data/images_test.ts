@@ -57,7 +57,7 @@ test("cifar10: files that are missing, cut off, too large or of no class", async
   const many = await through(images(10_001), new CompressionStream("gzip"));
   await refuse(many, "test_batch.bin: the gzip file holds more than the 30730000 bytes");
   const missing = await assertRejects(() => data.cifar10({ dir: "/nowhere" }), DataError);
-  assertStringIncludes(missing.message, "data_batch_1.bin.gz is missing; download CIFAR-10 with");
+  assertStringIncludes(missing.message, "data_batch_1.bin.gz is missing; download CIFAR-10 by");
   assertEquals(memory().tensors, before);
 });
 
