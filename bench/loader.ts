@@ -84,7 +84,7 @@ const files = {
   labels: `${folder}/train-labels-idx1-ubyte`,
 };
 
-/** The median of five epochs after the first, which starts the workers: seconds, and those waited. */
+/** The median of epochs after the first, which starts the workers: seconds, and those waited. */
 async function epoch(kind: keyof typeof models, loader: data.DataLoader) {
   const model = models[kind]();
   const optimizer = new optim.SGD(model.parameters(), { lr: 0.05, momentum: 0.9 });

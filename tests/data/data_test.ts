@@ -220,7 +220,7 @@ for (const name of ["train-labels-idx1-ubyte", "t10k-images-idx3-ubyte"]) {
       await Deno.writeFile(path, change(await Deno.readFile(path)));
     };
     const missing = await spoilt((folder) => Deno.remove(`${folder}/${name}.gz`));
-    assertStringIncludes(missing, `${name}.gz is missing; download MNIST by \`make data\``);
+    assertStringIncludes(missing, `${name}.gz is missing; download MNIST by { download: true }`);
     const cases: [change: (bytes: Uint8Array) => Uint8Array, message: string][] = [
       [(bytes) => bytes.subarray(0, -50), "damaged or truncated"],
       [(bytes) => bytes.with(bytes.length >> 1, bytes[bytes.length >> 1]! ^ 0xff), "damaged"],
