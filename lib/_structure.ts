@@ -42,6 +42,7 @@ export function mapTensors<S>(structure: S, fn: (x: Tensor, place: string) => Te
 
 /** The tensors of a structure; throws for a structure that has other leaves, or none. */
 export function tensorsIn(op: string, name: string, structure: unknown): Tensor[] {
+  if (isTensor(structure)) return [structure as Tensor]; // in most cases, once a step
   const found: Tensor[] = [];
   mapLeaves(structure, isTensor, (leaf, place) => {
     if (!isTensor(leaf)) refuse(op, name + place, leaf, wanted);

@@ -1,6 +1,6 @@
 // Batches one after another, each of which lives until the next is asked for.
 import type { DeviceName } from "../core/backend.ts";
-import { keep, own, scope } from "../core/scope.ts";
+import { keep, own, scope, syncScope } from "../core/scope.ts";
 import { empty } from "../_empty.ts";
 import { ArgumentError, OutOfMemoryError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -41,7 +41,7 @@ class Shown<I, T> {
   #tensors: Tensor[] = [];
 
   show(op: string, make: () => unknown, size?: number): Result<I, T> {
-    const batch = scope(() => checkedBatch(op, make() as Batch<I, T>));
+    const batch = syncScope(() => checkedBatch(op, make() as Batch<I, T>));
     this.#tensors = batchTensors(op, batch);
     for (const x of this.#tensors) keep(x);
     return { done: false, value: { batch, size: size ?? samplesIn(op, "input", batch.input) } };

@@ -1,4 +1,4 @@
-import { keep, scope } from "../core/scope.ts";
+import { keep } from "../core/scope.ts";
 import { zeros } from "../create.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
 import type { Tensor } from "../tensor.ts";
@@ -15,11 +15,13 @@ export class StepLog {
     return this.#count === room;
   }
 
-  /** Adds a loss, one number. */
+  /** Adds a loss, one number; in a scope, without recording. */
   add(loss: Tensor): void {
-    this.#losses ??= keep(zeros([room], { dtype: "float64", device: loss.device }));
-    const at = this.#count++;
-    scope(() => this.#losses!.view(at, []).copyFrom(cast(loss.detach(), "float64")));
+    const { dtype, device } = loss;
+    const wide = dtype === "float64" ? dtype : "float32";
+    this.#losses ??= keep(zeros([room], { dtype: wide, device }));
+    using place = this.#losses.view(this.#count++, loss.shape);
+    place.copyFrom(cast(loss, this.#losses.dtype));
   }
 
   /** Those since the last reading, onto a list. */
