@@ -1,6 +1,6 @@
 // Batches one after another, each of which lives until the next is asked for.
 import type { DeviceName } from "../core/backend.ts";
-import { keep, own, scope, syncScope } from "../core/scope.ts";
+import { innermost, keep, own, scope, syncScope } from "../core/scope.ts";
 import { empty } from "../_empty.ts";
 import { ArgumentError, OutOfMemoryError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
@@ -36,14 +36,22 @@ export type Prepared =
 
 const end = { done: true, value: undefined } as const;
 
+/** What makes a batch of samples, of whatever structure. */
+export type Collate = (samples: Sample[]) => Batch<unknown, unknown>;
+
 /** The one batch that lives. */
 class Shown<I, T> {
   #tensors: Tensor[] = [];
 
-  show(op: string, make: () => unknown, size?: number): Result<I, T> {
-    const batch = syncScope(() => checkedBatch(op, make() as Batch<I, T>));
-    this.#tensors = batchTensors(op, batch);
-    for (const x of this.#tensors) keep(x);
+  // `stored`: some of its tensors may be the data set's own, which stay.
+  show(op: string, make: () => unknown, size?: number, stored = false): Result<I, T> {
+    const batch = syncScope(() => {
+      const batch = checkedBatch(op, make() as Batch<I, T>);
+      const made = innermost();
+      this.#tensors = batchTensors(op, batch).filter((x) => !stored || x.owner === made);
+      for (const x of this.#tensors) keep(x);
+      return batch;
+    });
     return { done: false, value: { batch, size: size ?? samplesIn(op, "input", batch.input) } };
   }
 
@@ -102,7 +110,7 @@ export function batchFeed<I, T>(op: string, dataset: Dataset<I, T>, order: Order
     next() {
       shown.clear();
       const { done, value: index } = indices.next();
-      return done ? end : shown.show(op, () => dataset.batch(index), index.size);
+      return done ? end : shown.show(op, () => dataset.batch(index), index.size, true);
     },
     close() {
       shown.clear();
@@ -196,9 +204,14 @@ export function sampleFeed<I, T>(
       closed = true;
       cancel?.();
       shown.clear();
-      for (const item of await Promise.allSettled(ready.splice(0))) {
-        if (item.status === "fulfilled") discard(op, item.value);
-      }
+      // What never comes is not waited for.
+      const rest = Promise.allSettled(ready.splice(0)).then((items) => {
+        for (const item of items) if (item.status === "fulfilled") discard(op, item.value);
+      });
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      const patience = new Promise<void>((done) => timer = setTimeout(done, 1000));
+      await Promise.race([rest, patience]);
+      clearTimeout(timer);
     },
   };
 }
@@ -207,7 +220,7 @@ export function sampleFeed<I, T>(
 export function preparer(
   op: string,
   dataset: SampleDataset,
-  collate: ((samples: Sample[]) => Batch) | undefined,
+  collate: Collate | undefined,
   seed: bigint,
 ): (batch: Int32Array<ArrayBuffer>) => Prepared | Promise<Prepared> {
   return (batch) =>
@@ -240,14 +253,14 @@ const placeOf = ({ byteOffset, BYTES_PER_ELEMENT }: Int32Array) => byteOffset / 
 function collated(
   op: string,
   samples: Sample[],
-  collate: ((samples: Sample[]) => Batch) | undefined,
+  collate: Collate | undefined,
   { classes }: { classes?: unknown },
 ): Prepared {
   const size = samples.length;
   if (!collate) return { host: stacked(op, samples, classes !== undefined), size };
   const made = scope(() => checkedBatch(op, collate(samples), "collate"));
   for (const x of batchTensors(op, made)) keep(x);
-  return { made, size };
+  return { made: made as Batch, size };
 }
 
 /** The batches of a data set that gives samples in turn, or with batchSize null batches. */
@@ -257,7 +270,7 @@ export function streamFeed<I, T>(
   { batchSize, dropLast, collate, skip }: {
     batchSize: number | null;
     dropLast: boolean;
-    collate: ((samples: Sample[]) => Batch) | undefined;
+    collate: Collate | undefined;
     skip: number;
   },
 ): Feed<I, T> {

@@ -27,7 +27,7 @@ import { type Origin, originOf } from "./_origin.ts";
 import { WorkerPool } from "./_workers.ts";
 
 /** Options of {@linkcode DataLoader}. */
-export interface DataLoaderOptions {
+export interface DataLoaderOptions<Input = Tensor, Target = Tensor> {
   /**
    * Samples a batch; default 1, as in PyTorch. null: the data is iterable, and gives ready batches.
    */
@@ -47,7 +47,7 @@ export interface DataLoaderOptions {
    * Makes a batch of samples, of sequences of several lengths say; default: each place of the
    * samples is stacked. For data sets that give samples.
    */
-  collate?: ((samples: Sample[]) => Batch) | undefined;
+  collate?: ((samples: Sample[]) => Batch<Input, Target>) | undefined;
   /**
    * How many batches to prepare ahead where samples come in time: by a get() that gives a Promise,
    * or from Workers. They wait on the device, as far as a quarter of its free memory goes. Default
@@ -113,10 +113,16 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   epoch = 0;
   /** Seconds that loops over it have waited for batches so far, sending them to the device too. */
   waited = 0;
-  readonly #options: DataLoaderOptions;
+  readonly #options: DataLoaderOptions<Input, Target>;
   #pool: WorkerPool | undefined;
 
-  constructor(dataset: AnyDataset<Input, Target>, options: DataLoaderOptions = {}) {
+  constructor(
+    dataset: Dataset<Input, Target> | IterableDataset<Input, Target>,
+    options?: DataLoaderOptions<Input, Target>,
+  );
+  constructor(dataset: SampleDataset, options?: DataLoaderOptions<Input, Target>);
+  constructor(dataset: AnyDataset<Input, Target>, options?: DataLoaderOptions<Input, Target>);
+  constructor(dataset: AnyDataset<Input, Target>, options: DataLoaderOptions<Input, Target> = {}) {
     const op = "DataLoader";
     checkOptions(op, options, keys);
     const { batchSize = 1, shuffle, seed, sampler, collate, prefetch = 2, workers } = options;

@@ -1,4 +1,5 @@
 import { randomPlace } from "../core/random.ts";
+import { checkFunction } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { empty } from "../_empty.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -145,7 +146,8 @@ export async function saveCheckpoint(
  * Goes on from a file of {@linkcode saveCheckpoint}: fills the given model, optimizer and so on,
  * which are made as they were for the training that was saved, on whatever device. Names, shapes
  * and dtypes must be the same; a file may have more parts than are asked for. All is checked and
- * read before anything is changed, which takes room for what is loaded twice.
+ * read before anything is changed, which takes room for what is loaded twice. `check` may look at
+ * the state too, before, and throw.
  *
  * @throws {DataError} when the file is missing, damaged or no checkpoint.
  * @throws {ArgumentError} when it lacks a part that is asked for, or is of another model, optimizer
@@ -171,14 +173,17 @@ export async function saveCheckpoint(
 export async function loadCheckpoint<S = unknown>(
   path: string | URL,
   parts: CheckpointParts = {},
+  check: (state: S) => void = () => {},
 ): Promise<Checkpoint<S>> {
   const op = "loadCheckpoint";
   checkParts(op, parts, partNames);
+  checkFunction(op, "check", check);
   return await withFile(path, async (file) => {
     const { entries, metadata, dataStart } = await headerOf(file);
     const meta = metaOf(file.name, metadata);
     const slots = slotsOf(file.name, entries, parts, meta);
     checkStates(file.name, parts, meta);
+    check(meta.state as S);
     const found = scope(() =>
       slots.map((slot) => {
         const { entry, like } = slot;

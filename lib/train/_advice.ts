@@ -124,3 +124,14 @@ function lookAtGradients(model: AnyModule, clipped: boolean, warn: Warn): void {
     );
   }
 }
+
+/** Warns of an epoch whose loss is no number, once a model, where nobody looks for the reason. */
+export function warnOfLoss(model: AnyModule, loss: number, guard: unknown): void {
+  const said = given.get(model);
+  if (guard || !said || said.has("loss")) return;
+  said.add("loss");
+  console.warn(
+    `cudeno: fit: the loss is ${loss}; callbacks: [new callbacks.TerminateOnNaN()] stops there, ` +
+      "and says which step, layer and operation it comes from",
+  );
+}

@@ -1,21 +1,22 @@
 // The loop over epochs and batches.
 import { type RandomPlace, randomPlace, setRandomPlace } from "../core/random.ts";
 import { keep, scope } from "../core/scope.ts";
-import { ArgumentError } from "../native/errors.ts";
+import { DataError } from "../native/errors.ts";
 import type { DataLoader } from "../data/data_loader.ts";
 import { isDataset, isSamples } from "../data/_check.ts";
 import type { Batch } from "../data/batch.ts";
 import type { Loaded } from "../data/_feed.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Callback, EpochState, FitState } from "./callbacks/callback.ts";
 import type { EpochResult, History } from "./history.ts";
 import type { Evaluation, StepOptions } from "./options.ts";
-import { advised } from "./_advice.ts";
+import { advised, warnOfLoss } from "./_advice.ts";
 import { diagnose } from "./_diagnose.ts";
 import { Guard } from "./_guard.ts";
 import { Measures } from "./_measures.ts";
-import { type Measured, Meter, type MeterState } from "./_metrics.ts";
+import { type Measured, Meter, type MeterState, total } from "./_metrics.ts";
 import type { MetricOption } from "./options.ts";
 import { Pass, type PassState } from "./_pass.ts";
 import { StepLog } from "./_step_log.ts";
@@ -35,8 +36,17 @@ export interface Cursor {
   steps: number;
   /** Where it is in its data; null between two passes. */
   pass: PassState | null;
+  /** How often the loaders of training and of validation were iterated. */
+  loaderEpoch: number;
+  validationEpoch: number;
   /** What the epoch under way has come to; null between two. */
-  epoch: { samples: number; steps: number; seconds: number; meter: MeterState } | null;
+  epoch: {
+    samples: number;
+    steps: number;
+    seconds: number;
+    lr: number | undefined;
+    meter: MeterState;
+  } | null;
 }
 
 /** What a fit() is to do. */
@@ -54,8 +64,12 @@ export interface FitPlan<Input, Target> {
   from: Cursor | undefined;
   /** A batch's loss, recorded. */
   measure(batch: Batch<Input, Target>): Measured;
-  /** The figures of validation, where there is some. */
-  validate: (() => Promise<Evaluation>) | undefined;
+  /** The loader of the data for validation, and its figures; none where it was stopped. */
+  validation:
+    | { loader: DataLoader<Input, Target>; run(): Promise<Evaluation | undefined> }
+    | undefined;
+  /** What training is to wait for between two steps: a checkpoint that is being saved. */
+  busy(): Promise<void> | undefined;
   /** Whether to look for steps that are not finite. */
   guard: boolean;
 }
@@ -77,19 +91,25 @@ export class Fit<Input, Target> {
   #trace: Trace[] = []; // of the batches since the last look, where there is a guard
   #last: Tensor | undefined; // the last batch's loss
   #pass: Pass<Input, Target> | undefined;
+  #stepper: Stepper | undefined;
   #meter: Meter | undefined;
   #epochs: number;
   #steps: number;
   #samples = 0; // of the epoch under way
   #epochSteps = 0;
   #start = 0;
+  #whenStopped: () => void = () => {};
   /** Why it is to end, if it is. */
   stopped: string | undefined;
 
   /** Prepares it. */
   constructor(plan: FitPlan<Input, Target>) {
     this.#plan = plan;
-    const { trainer, epochs, history, loader: { dataset } } = plan;
+    const { trainer, epochs, history, loader: { dataset }, from } = plan;
+    if (from) {
+      plan.loader.epoch = from.loaderEpoch;
+      if (plan.validation) plan.validation.loader.epoch = from.validationEpoch;
+    }
     this.#epochs = plan.from?.epochs ?? plan.initialEpoch;
     this.#steps = plan.from?.steps ?? 0;
     const known = isDataset(dataset) || isSamples(dataset);
@@ -103,6 +123,11 @@ export class Fit<Input, Target> {
     const { optimizer, scaler } = plan.options;
     if (plan.guard && !scaler) this.#guard = new Guard(optimizer);
     this.#stepHooks = plan.callbacks.filter(({ onStepEnd }) => onStepEnd);
+  }
+
+  /** Whether a step is under way, of which a part of the batches was seen. */
+  get open(): boolean {
+    return this.#stepper?.open ?? false;
   }
 
   /** Steps done, over all epochs. */
@@ -152,6 +177,7 @@ export class Fit<Input, Target> {
       samples: this.#samples,
       steps: this.#epochSteps,
       seconds: this.#seconds(),
+      lr: this.#stepper?.lr.lr,
       meter: await this.#meter.state(),
     };
     return {
@@ -159,6 +185,8 @@ export class Fit<Input, Target> {
       wanted: this.#plan.epochs,
       steps: this.#steps,
       pass: this.#pass?.state() ?? null,
+      loaderEpoch: this.#plan.loader.epoch,
+      validationEpoch: this.#plan.validation?.loader.epoch ?? 0,
       epoch: epoch ?? null,
     };
   }
@@ -178,9 +206,10 @@ export class Fit<Input, Target> {
     await this.#tell((callback) => callback.onEpochBegin?.(state));
     if (this.stopped !== undefined) return;
     trainer.model.train();
-    this.#begin();
+    const lr = this.#begin();
     const meter = this.#meter!;
-    using stepper = new Stepper(options, plan.loader.batchSize, this.#guard);
+    using stepper = new Stepper(options, plan.loader.batchSize, this.#guard, lr);
+    this.#stepper = stepper;
     const whole = await this.#train(state, stepper);
     const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
     const good = await this.#look();
@@ -198,35 +227,46 @@ export class Fit<Input, Target> {
       samplesPerSecond: done / seconds,
     };
     this.#epochs++;
+    if (!Number.isFinite(result.loss)) warnOfLoss(trainer.model, result.loss, this.#guard);
     const due = this.#epochs % plan.validationEvery === 0 || this.#epochs === plan.epochs;
-    if (plan.validate && due) {
-      const { loss, accuracy, metrics } = await plan.validate();
-      result.valLoss = loss;
-      if (accuracy !== undefined) result.valAccuracy = accuracy;
-      if (metrics) result.valMetrics = metrics;
+    let failed: { error: unknown } | undefined; // the epoch counts all the same
+    try {
+      const found = due ? await plan.validation?.run() : undefined;
+      if (found) {
+        result.valLoss = found.loss;
+        if (found.accuracy !== undefined) result.valAccuracy = found.accuracy;
+        if (found.metrics) result.valMetrics = found.metrics;
+      }
+    } catch (error) {
+      failed = { error };
     }
     const { schedule, scheduleEvery = "epoch" } = options;
-    if (scheduleEvery === "epoch") schedule?.step(result.valLoss ?? result.loss);
+    // A plateau is of one loss: that of validation, where there is validation.
+    const blind = schedule instanceof ReduceLROnPlateau && plan.validation &&
+      result.valLoss === undefined;
+    if (scheduleEvery === "epoch" && !blind) schedule?.step(result.valLoss ?? result.loss);
     history.push(result);
+    if (failed) throw failed.error;
     await this.#tell((callback) => callback.onEpochEnd?.(result, state));
   }
 
-  // Counts from 0, or from what a cursor says.
-  #begin(): void {
+  // Counts from 0, or from what a cursor says; returns the rate of the last step there.
+  #begin(): number | undefined {
     const { from, metrics, trainer, loader } = this.#plan;
     this.#meter = new Meter(new Measures(metrics));
     this.#start = performance.now();
     this.#samples = this.#epochSteps = 0;
-    if (!from) return;
+    if (!from) return undefined;
     this.#plan.from = undefined;
     if (from.pass) this.#pass = new Pass(loader, from.pass);
-    if (!from.epoch) return;
-    const { samples, steps, seconds, meter } = from.epoch;
+    if (!from.epoch) return undefined;
+    const { samples, steps, seconds, lr, meter } = from.epoch;
     this.#samples = samples;
     this.#epochSteps = steps;
     this.#start -= seconds * 1000;
     const [parameter] = trainer.model.parameters();
     this.#meter.load(meter, parameter!.device);
+    return lr;
   }
 
   // The steps of an epoch; whether it came to its end.
@@ -235,8 +275,11 @@ export class Fit<Input, Target> {
     let breath = performance.now();
     for (;;) {
       if (this.#epochSteps === plan.stepsPerEpoch) break;
+      const busy = this.#plan.busy();
+      if (busy) await busy;
       const taken = this.#take();
-      const loaded = taken instanceof Promise ? await taken : taken;
+      const loaded = taken instanceof Promise ? await this.#orStopped(taken) : taken;
+      if (this.stopped !== undefined && !stepper.open) return false;
       if (!loaded) break;
       this.#last?.dispose();
       this.#last = undefined;
@@ -247,6 +290,7 @@ export class Fit<Input, Target> {
       this.#samples += loaded.size;
       const told = stepped && this.#stepped(state);
       if (told) await told;
+      if (stepper.open) continue; // what follows is between two steps
       if (this.stopped !== undefined) return false;
       if (performance.now() - breath < BREATH_MS && !this.#log.full) continue;
       const means = { ...await meter.read(), ...stepper.lr };
@@ -263,6 +307,21 @@ export class Fit<Input, Target> {
     return true;
   }
 
+  // What comes in time, unless it is to stop meanwhile and no step is under way.
+  async #orStopped<R>(taken: Promise<R>): Promise<R | undefined> {
+    if (this.open) return await taken;
+    const stop = new Promise<undefined>((resolve) => this.#whenStopped = () => resolve(undefined));
+    if (this.stopped !== undefined) this.#whenStopped();
+    taken.catch(() => {}); // it may fail when nobody waits any more
+    return await Promise.race([taken, stop]);
+  }
+
+  /** Has it end after the step under way, for a reason. */
+  stop(reason: string): void {
+    this.stopped ??= reason;
+    this.#whenStopped();
+  }
+
   // Reads the losses; false where there was a step that is not finite: says which, and stops.
   async #look(): Promise<boolean> {
     const { history: { stepLosses } } = this.#plan;
@@ -275,6 +334,7 @@ export class Fit<Input, Target> {
     if (bad === undefined) return true;
     const first = this.#steps - (stepLosses.length - before) + bad; // steps before it
     stepLosses.length = before + bad + 1;
+    this.#steps = first;
     const cause = await this.#cause(trace.filter(({ step }) => step === first));
     const loss = stepLosses.at(-1);
     this.stopped = `TerminateOnNaN: step ${first + 1}, in epoch ${this.#epochs + 1}, ` +
@@ -338,7 +398,9 @@ export class Fit<Input, Target> {
     const measured = this.#plan.measure(batch);
     const { loss, note } = measured;
     this.#meter!.add(measured, size);
-    const stepped = stepper.add(loss, size, note.divisor);
+    // a mean of nothing is NaN, and changes nothing
+    const counted = this.#guard && total(loss.detach(), note.divisor ?? size);
+    const stepped = stepper.add(loss, size, note.divisor, counted);
     if (stepped) this.#log.add(loss);
     if (!stepped || this.#stepHooks.length > 0) this.#last = keep(loss.detach().clone());
     return stepped;
@@ -358,8 +420,14 @@ export class Fit<Input, Target> {
 }
 
 /** Throws for a cursor that is none. */
-export function checkCursor(cursor: unknown): asserts cursor is Cursor {
-  const { epochs, steps } = Object(cursor);
-  if (Number.isSafeInteger(epochs) && Number.isSafeInteger(steps)) return;
-  throw new ArgumentError("loadCheckpoint: the file holds no place in a training");
+export function checkCursor(cursor: unknown): asserts cursor is Cursor | null {
+  if (cursor === null) return;
+  const { epochs, wanted, steps, pass, loaderEpoch, validationEpoch, epoch } = Object(cursor);
+  const counts = [epochs, wanted, steps, loaderEpoch, validationEpoch];
+  if (pass) counts.push(pass.batches, pass.loaderEpoch);
+  if (epoch) counts.push(epoch.samples, epoch.steps);
+  const whole = counts.every((n) => Number.isSafeInteger(n) && n >= 0);
+  const places = !pass || [pass.place?.seed, pass.place?.drawn].every((n) => /^\d+$/.test(n));
+  if (whole && places && (!epoch || Object(epoch.meter) === epoch.meter)) return;
+  throw new DataError("loadCheckpoint: the file holds no place in a training of a Trainer");
 }

@@ -1,4 +1,4 @@
-// A flag on the device that is set by the first step whose gradients are not finite, and has it and
+// A flag on the device that is set by the first step whose loss or gradients are not finite, and has it and
 // all later ones change nothing; so the host can look when it looks at the losses.
 import { keep, scope } from "../core/scope.ts";
 import { ones, zeros } from "../create.ts";
@@ -34,6 +34,16 @@ export class Guard {
       const { flag, one } = this.#on(params[0]!);
       call("cdn_list_unscale", handles, flag, one, sizes, handles.length, code);
     }
+  }
+
+  /** Looks at a loss, one number. */
+  checkLoss(loss: Tensor): void {
+    scope(() => {
+      const { flag, one } = this.#on(loss);
+      const copy = loss.clone(); // it is divided by 1 in place
+      const sizes = BigInt64Array.of(1n), handles = Uint32Array.of(copy.handle);
+      call("cdn_list_unscale", handles, flag, one, sizes, 1, copy.code);
+    });
   }
 
   /** A step of the optimizer, if they were finite. */

@@ -6,6 +6,9 @@ import { checkTensor } from "../ops/_operands.ts";
 import { TensorBase } from "../core/tensor.ts";
 import type { Tensor } from "../tensor.ts";
 import type { MetricResults } from "./history.ts";
+import { weightOf } from "./metrics/_weights.ts";
+import { weigh } from "../ops/elementwise/_binary.ts";
+import { cast } from "../ops/elementwise/_cast.ts";
 import { Sum, type SumState } from "./_metrics.ts";
 import * as known from "./metrics/mod.ts";
 import type { Metric } from "./metrics/metric.ts";
@@ -49,38 +52,43 @@ class MeanOf {
   readonly name: string;
   readonly #fn: (prediction: never, target: never) => Tensor;
   readonly #sum = new Sum();
-  #counted = 0;
+  readonly #counted = new Sum();
 
   constructor(name: string, fn: (prediction: never, target: never) => Tensor) {
     this.name = name;
     this.#fn = fn;
   }
 
-  update(prediction: unknown, target: unknown, samples: number): void {
+  update(prediction: unknown, target: unknown, samples: number, weight?: Tensor): void {
     const value = this.#fn(prediction as never, target as never);
     checkTensor(`Trainer: metric ${this.name}`, value);
-    const count = value.rank === 0 ? samples : value.size;
+    if (weight && value.rank > 0) {
+      const counts = weightOf(this.name, weight, value.shape)!;
+      this.#sum.add(weigh(cast(value, "float64"), counts));
+      this.#counted.add(counts);
+      return;
+    }
     this.#sum.add(value.rank === 0 ? value.to("float64").mul(samples) : value);
-    this.#counted += count;
+    this.#counted.add(value.rank === 0 ? samples : value.size);
   }
 
   async compute(): Promise<number> {
-    return await this.#sum.read() / this.#counted;
+    return await this.#sum.read() / await this.#counted.read();
   }
 
   reset(): void {
     this.#sum.dispose();
-    this.#counted = 0;
+    this.#counted.dispose();
   }
 
   async state(): Promise<unknown> {
-    return { sum: await this.#sum.state(), counted: this.#counted };
+    return { sum: await this.#sum.state(), counted: await this.#counted.state() };
   }
 
   load(state: unknown, device: Tensor["device"]): void {
-    const { sum, counted } = state as { sum: SumState; counted: number };
+    const { sum, counted } = state as { sum: SumState; counted: SumState };
     this.#sum.load(sum, device);
-    this.#counted = counted;
+    this.#counted.load(counted, device);
   }
 }
 
@@ -112,10 +120,10 @@ export class Measures {
   }
 
   /** Adds a batch of so many samples. */
-  update(prediction: unknown, target: unknown, samples: number): void {
+  update(prediction: unknown, target: unknown, samples: number, weight?: Tensor): void {
     for (const metric of this.#metrics) {
-      if (metric instanceof MeanOf) metric.update(prediction, target, samples);
-      else metric.update(prediction as Tensor, target as Tensor);
+      if (metric instanceof MeanOf) metric.update(prediction, target, samples, weight);
+      else metric.update(prediction as Tensor, target as Tensor, weight);
     }
   }
 

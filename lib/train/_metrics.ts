@@ -12,6 +12,8 @@ import type { Answers, LossNote } from "../ops/loss/_loss.ts";
 import { argmax } from "../ops/reduce/argmax.ts";
 import { sum } from "../ops/reduce/sum.ts";
 import { where } from "../ops/elementwise/where.ts";
+import { weigh } from "../ops/elementwise/_binary.ts";
+import { broadcastTo, reshape } from "../ops/shape/movement.ts";
 import type { Tensor } from "../tensor.ts";
 import { classAxis } from "./metrics/_classes.ts";
 import type { MetricResults } from "./history.ts";
@@ -84,6 +86,17 @@ export class Sum {
   }
 }
 
+/** The same where samples count by their weights, [n] or one an answer. */
+function weighed(
+  { right, counted }: { right: Tensor; counted: Tensor | number },
+  weight: Tensor,
+): { right: Tensor; counted: Tensor } {
+  const wide = reshape(cast(weight, "float64"), [weight.size, 1]); // answers are sample by sample
+  const each = reshape(broadcastTo(wide, [weight.size, right.size / weight.size]), right.shape);
+  const counts = typeof counted === "number" ? each : weigh(each, cast(counted, "float64"));
+  return { right: weigh(cast(right, "float64"), counts), counted: sum(counts) };
+}
+
 /** The right answers of a batch whose loss is a mean with this divisor, and how many count. */
 function judged(
   answers: Answers,
@@ -133,10 +146,12 @@ export interface Measured {
   note: LossNote;
   output: unknown;
   target: unknown;
+  /** What the data says that its samples count. */
+  weight?: Tensor | undefined;
 }
 
-// 0 where nothing counted: that mean is NaN.
-function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
+/** The sum whose mean a loss is: 0 where nothing counted, of which the mean is NaN. */
+export function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
   if (divisor === null) return loss;
   const mean = cast(loss, "float64");
   if (typeof divisor === "number") return mul(mean, divisor);
@@ -161,7 +176,7 @@ export class Meter {
   }
 
   /** Adds a batch of so many samples. */
-  add({ loss, output, target, note }: Measured, samples: number): void {
+  add({ loss, output, target, note, weight }: Measured, samples: number): void {
     checkTensor("Trainer: the loss", loss);
     if (loss.size !== 1) {
       throw new ShapeError(
@@ -173,13 +188,16 @@ export class Meter {
     const { divisor = samples, losses } = note;
     noGrad(() =>
       scope(() => {
-        const found = this.#accuracy
-          ? judged(note.answers ?? single(output, target), divisor)
-          : null;
+        const answers = this.#accuracy ? note.answers ?? single(output, target) : undefined;
+        const found = !answers
+          ? undefined
+          : weight
+          ? weighed(judged(answers, undefined), weight)
+          : judged(answers, note.weighed ? undefined : divisor);
         if (divisor === null) this.#summed = true;
         else this.#divisor.add(divisor);
         this.#loss.add(losses ?? total(loss, divisor));
-        this.#measures.update(output, target, samples);
+        this.#measures.update(output, target, samples, weight);
         if (!found) return;
         this.#right.add(found.right);
         if (found.counted === divisor) this.#counted = this.#divisor;

@@ -84,13 +84,19 @@ export class Stepper {
     options: StepOptions & { optimizer: Optimizer },
     batchSize: number | null,
     guard?: Guard,
+    lr?: number,
   ) {
     this.#options = options;
     this.#guard = guard;
     this.#optimizer = options.optimizer;
     this.#accumulate = options.accumulate ?? 1;
     this.#batchSize = batchSize;
-    this.#lr = options.optimizer.lr;
+    this.#lr = lr ?? options.optimizer.lr;
+  }
+
+  /** Whether a group of batches is under way. */
+  get open(): boolean {
+    return this.#batches > 0;
   }
 
   /** The learning rate of the last step, where a schedule changes it. */
@@ -100,19 +106,25 @@ export class Stepper {
 
   /**
    * Adds the gradients of a batch's loss, a mean with this divisor (null: a sum); steps when there
-   * are enough of them, and says so.
+   * are enough of them, and says so. `counted` is what a guard is to look at for the loss.
    */
-  add(loss: Tensor, samples: number, divisor: Tensor | number | null = samples): boolean {
+  add(
+    loss: Tensor,
+    samples: number,
+    divisor: Tensor | number | null = samples,
+    counted?: Tensor,
+  ): boolean {
     const { scaler } = this.#options;
     if (this.#batches === 0) {
       this.#optimizer.zeroGrad();
-      const alone = this.#accumulate === 1;
-      this.#group = alone ? samples : (this.#batchSize ?? samples) * this.#accumulate;
+      this.#group = (this.#batchSize ?? samples) * this.#accumulate;
+      this.#unit = undefined;
     }
-    const share = samples === this.#group || divisor === null
+    const share = this.#accumulate === 1 || divisor === null
       ? loss
       : this.#share(loss, samples, divisor);
     (scaler ? scaler.scale(share) : share).backward();
+    if (counted) this.#guard?.checkLoss(counted);
     return ++this.#batches === this.#accumulate && this.finish();
   }
 

@@ -85,7 +85,8 @@ export interface TrainerOptions<Output = Tensor, Target = Tensor> extends StepOp
   /**
    * What to measure beside the loss; default nothing. {@linkcode MetricName} says what accuracy is;
    * the others get the model's output and the target, and are in `metrics` and `valMetrics` of the
-   * history, by name.
+   * history, by name. Where the data has weights of samples, all but functions that give one number
+   * count samples by them; weights of classes are for the loss alone.
    */
   metrics?: readonly MetricOption<Output, Target>[] | undefined;
 }

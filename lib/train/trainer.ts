@@ -14,10 +14,10 @@ import { ArgumentError } from "../native/errors.ts";
 import { type Module } from "../nn/module.ts";
 import { checkModule } from "../nn/_check.ts";
 import { noted, withSampleWeights } from "../ops/loss/_loss.ts";
-import { mul } from "../ops/elementwise/binary.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import type { Schedule } from "../optim/schedule/schedule.ts";
 import { tensorsIn } from "../_structure.ts";
+import { tensor } from "../create.ts";
 import type { Tensor } from "../tensor.ts";
 import { largestBatch } from "./_batch_size.ts";
 import type { Callback } from "./callbacks/callback.ts";
@@ -36,7 +36,7 @@ import type {
   TrainerOptions,
 } from "./options.ts";
 import { checkStepOptions, stepOptions } from "./_stepper.ts";
-import { ClassWeights, weightedData } from "./_weights.ts";
+import { ClassWeights, timesWeights, weightedData } from "./_weights.ts";
 
 const fitKeys = [
   "epochs",
@@ -85,6 +85,8 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
   #history = new History();
   #cursor: Cursor | undefined; // where the last one was, or what was loaded
   #loaded = false;
+  #busy = ""; // what is under way that nothing else may be done beside
+  #saving: Promise<void> | undefined;
 
   constructor(model: Module<Input, Output>, options: TrainerOptions<Output, Target>) {
     checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);
@@ -118,7 +120,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
 
   /** Ends fit() after the step under way; the reason is in the history that it returns. */
   stop(reason = "stop() was called"): void {
-    if (this.#fit) this.#fit.stopped ??= reason;
+    this.#fit?.stop(reason);
   }
 
   /**
@@ -137,7 +139,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     checkOptions(op, options, fitKeys);
     const { optimizer } = this.#options;
     if (!optimizer) throw new ArgumentError(`${op}: the Trainer was made without an optimizer`);
-    if (this.#fit) throw new ArgumentError(`${op}: another fit() is under way; await it first`);
+    this.#checkFree(op);
     const from = this.#start(options);
     const epochs = options.epochs ?? from?.wanted ?? 1;
     const { initialEpoch = 0, stepsPerEpoch, validationEvery = 1, signal } = options;
@@ -154,6 +156,8 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     checkList(op, "callbacks", callbacks, isObject, "callbacks, objects such as new ProgressBar()");
     const restore = this.#modes();
     using made = new DisposableStack();
+    this.#busy = "another fit()";
+    made.defer(() => this.#busy = "");
     const { train, validation } = this.#data(data, options, made);
     const classWeights = made.use(new ClassWeights(options.classWeight));
     const batchSize = options.batchSize === "auto" && !(data instanceof DataLoader)
@@ -166,7 +170,12 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       shuffle: options.shuffle ?? (isDataset(train) || isSamples(train)),
       dropLast: options.dropLast,
     });
-    if (loader.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    if (loader.length === 0) {
+      throw new ArgumentError(
+        `${op}: there is no batch; dropLast leaves out one of less than ${loader.batchSize} samples`,
+      );
+    }
+    this.#loaded = false;
     const history = from ? this.#history : new History();
     this.#history = history;
     const { metrics = [], ...others } = this.#options;
@@ -185,7 +194,8 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       validationEvery,
       from,
       measure: (batch) => this.#measured(batch, classWeights),
-      validate: validation && (() => this.#validate(validation)),
+      validation: validation && this.#validation(validation),
+      busy: () => this.#saving,
       guard: callbacks.some((callback) => callback instanceof TerminateOnNaN),
     });
     this.#fit = fit;
@@ -198,10 +208,18 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     } finally {
       signal?.removeEventListener("abort", abort);
       restore();
-      this.#cursor = await fit.cursor();
-      await fit.close();
-      this.#fit = undefined;
+      try {
+        this.#cursor = await fit.cursor();
+      } finally {
+        this.#fit = undefined;
+        await fit.close();
+      }
     }
+  }
+
+  #checkFree(op: string): void {
+    if (!this.#busy) return;
+    throw new ArgumentError(`${op}: ${this.#busy} is under way; await it first`);
   }
 
   // Where to go on from, if not from the beginning.
@@ -209,9 +227,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     if (resume && !this.#cursor) {
       throw new ArgumentError("fit: there is nothing to resume; fit() or loadCheckpoint() first");
     }
-    const from = (resume || this.#loaded) && initialEpoch === undefined ? this.#cursor : undefined;
-    this.#loaded = false;
-    return from;
+    return (resume || this.#loaded) && initialEpoch === undefined ? this.#cursor : undefined;
   }
 
   // What to train on and to validate on, checked.
@@ -275,13 +291,13 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       const output = this.model.forward(input);
       tensorsIn("Trainer", "the model's output", output);
       const classes = classWeights?.of(target);
-      const weight = own && classes ? mul(own, classes) : own ?? classes;
+      const weight = own && classes ? timesWeights(own, classes) : own ?? classes;
       const loss = () => {
         if (!weight) return this.#loss(output, target);
         if (this.#loss.length > 2) return this.#loss(output, target, weight);
         return withSampleWeights(weight, () => this.#loss(output, target));
       };
-      return { ...noted(loss), output, target };
+      return { ...noted(loss), output, target, weight: own };
     });
   }
 
@@ -290,18 +306,32 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     return dtype === undefined ? fn() : autocast(dtype, fn);
   }
 
-  // With averaged parameters, where there are any.
-  async #validate(
-    validation: AnyDataset<Input, Target> | DataLoader<Input, Target>,
-  ): Promise<Evaluation> {
+  // With averaged parameters, where there are any; ends early where training is to stop.
+  #validation(validation: AnyDataset<Input, Target> | DataLoader<Input, Target>) {
     const { ema } = this.#options;
-    if (!ema || ema.updates === 0) return await this.evaluate(validation);
-    ema.apply();
-    try {
-      return await this.evaluate(validation);
-    } finally {
-      ema.restore();
-    }
+    const loader = this.#loader("fit: validation", validation);
+    const evaluate = () => this.#evaluate("fit: validation", loader, () => this.#fit?.stopped);
+    const run = async (): Promise<Evaluation | undefined> => {
+      if (!ema || ema.updates === 0) return await evaluate();
+      ema.apply();
+      try {
+        return await evaluate();
+      } finally {
+        ema.restore();
+      }
+    };
+    return { loader, run };
+  }
+
+  #loader(
+    op: string,
+    data: AnyDataset<Input, Target> | DataLoader<Input, Target>,
+    batchSize = 256,
+  ): DataLoader<Input, Target> {
+    if (!(data instanceof DataLoader)) checkData(op, data);
+    const loader = data instanceof DataLoader ? data : new DataLoader(data, { batchSize });
+    if (loader.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    return loader;
   }
 
   /** The mean loss and metrics over a data set, in evaluation mode. Changes nothing. */
@@ -309,12 +339,17 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     data: AnyDataset<Input, Target> | DataLoader<Input, Target>,
     options: EvaluateOptions = {},
   ): Promise<Evaluation> {
-    const op = "evaluate";
-    checkOptions(op, options, ["batchSize"]);
-    if (!(data instanceof DataLoader)) checkData(op, data);
-    const { batchSize = 256 } = options;
-    const loader = data instanceof DataLoader ? data : new DataLoader(data, { batchSize });
-    if (loader.length === 0) throw new ArgumentError(`${op}: the data set is empty`);
+    checkOptions("evaluate", options, ["batchSize"]);
+    const loader = this.#loader("evaluate", data, options.batchSize);
+    return (await this.#evaluate("evaluate", loader))!;
+  }
+
+  // The figures; none where `stopped` says in the midst of it that they are not wanted any more.
+  async #evaluate(
+    op: string,
+    loader: DataLoader<Input, Target>,
+    stopped: () => string | undefined = () => undefined,
+  ): Promise<Evaluation | undefined> {
     using meter = new Meter(new Measures(this.#options.metrics ?? []));
     const feed = loader.feed();
     try {
@@ -325,8 +360,10 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
         if (done) break;
         const { batch, size } = value;
         this.#inEvaluation(() => scope(() => meter.add(this.#measured(batch), size)));
+        if (stopped() !== undefined) return undefined;
         if (performance.now() - breath < BREATH_MS) continue;
         await meter.read(); // so that it does not run too far ahead, and others get their turn
+        if (stopped() !== undefined) return undefined;
         breath = performance.now();
       }
       if (batches === 0) throw new ArgumentError(`${op}: the data set is empty`);
@@ -351,12 +388,25 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
    * whatever happens, there is the old one or the new one.
    */
   async saveCheckpoint(path: string | URL): Promise<void> {
+    while (this.#saving || this.#fit?.open) { // from a timer, say, in the midst of a step
+      await (this.#saving?.catch(() => {}) ?? new Promise((done) => setTimeout(done, 1)));
+    }
+    const saving = this.#save(path);
+    this.#saving = saving.catch(() => {}).finally(() => this.#saving = undefined);
+    await saving;
+  }
+
+  async #save(path: string | URL): Promise<void> {
     const cursor = this.#fit ? await this.#fit.cursor() : this.#cursor;
-    const { stepLosses, ...history } = this.#history.toJSON();
-    await saveCheckpoint(path, {
-      ...this.#parts(),
-      state: { cursor: cursor ?? null, history, stepLosses },
-    });
+    const { stepLosses: _, ...history } = this.#history.toJSON();
+    const { stepLosses } = this.#history;
+    const losses = tensor(Float64Array.from(stepLosses), { device: "cpu" });
+    try {
+      const state = { cursor: cursor ?? null, history };
+      await saveCheckpoint(path, { ...this.#parts(), state, tensors: { stepLosses: losses } });
+    } finally {
+      losses.dispose();
+    }
   }
 
   /**
@@ -364,14 +414,25 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
    * where the saved one was, with the same data: what comes is what would have come, bit for bit.
    */
   async loadCheckpoint(path: string | URL): Promise<void> {
-    if (this.#fit) throw new ArgumentError("loadCheckpoint: a fit() is under way; await it first");
-    const { state } = await loadCheckpoint(path, this.#parts());
-    const { cursor, history, stepLosses } = Object(state);
-    if (cursor !== null) checkCursor(cursor);
-    this.#history = History.fromJSON({ ...history, stepLosses } as HistoryJson);
-    this.#history.stopped = undefined;
-    this.#cursor = cursor ?? undefined;
-    this.#loaded = this.#cursor !== undefined;
+    this.#checkFree("loadCheckpoint");
+    this.#busy = "a loadCheckpoint()";
+    try {
+      const { state, tensors } = await loadCheckpoint(path, this.#parts(), (state) => {
+        checkCursor(Object(state).cursor);
+      });
+      const { cursor, history } = state as { cursor: Cursor | null; history: HistoryJson };
+      const { stepLosses } = tensors;
+      this.#history = History.fromJSON({
+        ...history,
+        stepLosses: stepLosses ? Array.from(stepLosses.dataSync()) : [],
+      });
+      for (const x of Object.values(tensors)) x.dispose();
+      this.#history.stopped = undefined;
+      this.#cursor = cursor ?? undefined;
+      this.#loaded = cursor !== null;
+    } finally {
+      this.#busy = "";
+    }
   }
 
   #parts() {

@@ -109,7 +109,10 @@ function reduceWeighed(
   if (reduction === "sum") return note(total, () => ({ divisor: null }));
   const divisor = sum(counts ? mul(each, counts) : each);
   // of nothing the mean is 0, and so are the gradients
-  return note(div(total, where(eq(divisor, 0), Infinity, divisor)), () => ({ divisor }));
+  return note(div(total, where(eq(divisor, 0), Infinity, divisor)), () => ({
+    divisor,
+    weighed: true,
+  }));
 }
 
 /** What a loss has compared, and how to tell right answers by it. */
@@ -132,6 +135,8 @@ export interface Answers {
 export interface LossNote {
   /** What its mean was divided by; null of a sum. */
   divisor?: Tensor | number | null | undefined;
+  /** Whether that is of weights of samples, too. */
+  weighed?: boolean | undefined;
   /** What was divided, before it was added up. */
   losses?: Tensor | undefined;
   /** What it compared. */
@@ -171,8 +176,9 @@ export function noted(fn: () => Tensor): { loss: Tensor; note: LossNote } {
   try {
     const loss = fn();
     const exact = own.get(loss);
-    const { divisor, answers } = own.size === 1 ? [...own.values()][0]! : {};
-    return { loss, note: exact ?? { ...(divisor && { divisor }), ...(answers && { answers }) } };
+    const { divisor, answers, weighed } = own.size === 1 ? [...own.values()][0]! : {};
+    const inside = { ...(divisor && { divisor, weighed }), ...(answers && { answers }) };
+    return { loss, note: exact ?? inside };
   } finally {
     notes = before;
   }

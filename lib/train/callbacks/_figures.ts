@@ -38,7 +38,9 @@ export function figuresOf(result: EpochResult): Record<string, NestedNumbers> {
     ]),
   ];
   const figures: Record<string, NestedNumbers> = {};
-  for (const [name, value] of entries) if (value !== undefined) figures[name] ??= value;
+  for (const [name, value] of entries) {
+    if (value !== undefined && !Object.hasOwn(figures, name)) figures[name] = value;
+  }
   return figures;
 }
 
