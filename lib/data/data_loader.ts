@@ -116,12 +116,6 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   readonly #options: DataLoaderOptions<Input, Target>;
   #pool: WorkerPool | undefined;
 
-  constructor(
-    dataset: Dataset<Input, Target> | IterableDataset<Input, Target>,
-    options?: DataLoaderOptions<Input, Target>,
-  );
-  constructor(dataset: SampleDataset, options?: DataLoaderOptions<Input, Target>);
-  constructor(dataset: AnyDataset<Input, Target>, options?: DataLoaderOptions<Input, Target>);
   constructor(dataset: AnyDataset<Input, Target>, options: DataLoaderOptions<Input, Target> = {}) {
     const op = "DataLoader";
     checkOptions(op, options, keys);
@@ -280,7 +274,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   }
 
   /** The batches. */
-  *[Symbol.iterator](): Generator<Batch<Input, Target>, undefined> {
+  *[Symbol.iterator](): Generator<Batch<NoInfer<Input>, NoInfer<Target>>, undefined> {
     const feed = this.feed();
     try {
       for (;;) {
@@ -294,7 +288,10 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   }
 
   /** The batches, as they come. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Batch<Input, Target>, undefined> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<
+    Batch<NoInfer<Input>, NoInfer<Target>>,
+    undefined
+  > {
     const feed = this.feed();
     try {
       for (;;) {

@@ -12,10 +12,37 @@ export function checkStateDict(op: string, state: unknown): asserts state is Sta
     ? "; give model.stateDict()"
     : "";
   const wanted = `tensors by name, as stateDict() gives them${hint}`;
-  if (typeof state !== "object" || state === null || hint || Array.isArray(state)) {
+  const other = Array.isArray(state) || state instanceof Promise;
+  if (typeof state !== "object" || state === null || hint || other) {
     refuse(op, "the state", state, wanted);
   }
   for (const [name, x] of Object.entries(state)) {
     if (!(x instanceof Tensor)) refuse(op, name, x, "a tensor");
   }
+}
+
+const some = (names: readonly string[]) =>
+  `[${names.slice(0, 10).join(", ")}${names.length > 10 ? `, … ${names.length} in all` : ""}]`;
+
+/** What names of a module and of a state dict have not in common, and what to do about it. */
+export function mismatch(missing: readonly string[], unexpected: readonly string[]): string {
+  const prefix = prefixOf(missing, unexpected);
+  const found = `missing are ${some(missing)}, unexpected are ${some(unexpected)}`;
+  if (prefix !== undefined) {
+    return `${found}; they fit without "${prefix}": load them with { prefix: "${prefix}" }`;
+  }
+  const rest = missing.length > 0 && unexpected.length > 0 ? "" : " to load what fits";
+  return `${found}; ${
+    rest ? "pass { strict: false }" + rest : "is it another model's? " +
+      "{ strict: false } loads what fits"
+  }`;
+}
+
+// What stands before each missing name among the others, such as DataParallel's "module.".
+function prefixOf(missing: readonly string[], unexpected: readonly string[]): string | undefined {
+  const [first] = missing;
+  const all = new Set(unexpected);
+  return unexpected.filter((name) => first !== undefined && name.endsWith(`.${first}`))
+    .map((name) => name.slice(0, -first!.length))
+    .find((prefix) => missing.every((name) => all.has(prefix + name)));
 }

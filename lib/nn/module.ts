@@ -7,7 +7,7 @@ import {
   matcherOf,
   type NamePattern,
 } from "./_names.ts";
-import { checkStateDict } from "./_state_dict.ts";
+import { checkStateDict, mismatch } from "./_state_dict.ts";
 import { summaryOf, treeOf } from "./_summary.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { noGrad } from "../core/autograd.ts";
@@ -251,12 +251,9 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
-    if ((options.strict ?? true) && missing.length + unexpected.length > 0) {
-      throw new ArgumentError(
-        `loadStateDict: missing are [${missing.join(", ")}], unexpected are [${
-          unexpected.join(", ")
-        }]; pass { strict: false } to load what fits`,
-      );
+    const { strict = true } = options, none = missing.length === Object.keys(own).length;
+    if (missing.length + unexpected.length > 0 && (strict || (none && missing.length > 0))) {
+      throw new ArgumentError(`loadStateDict: ${mismatch(missing, unexpected)}`);
     }
     const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));
     for (const [name, tensor] of pairs) {

@@ -1,5 +1,5 @@
-// A flag on the device that is set by the first step whose loss or gradients are not finite, and has it and
-// all later ones change nothing; so the host can look when it looks at the losses.
+// A flag on the device that is set by the first step whose loss or gradients are not finite, and
+// has it and all later ones change nothing; so the host can look when it looks at the losses.
 import { keep, scope } from "../core/scope.ts";
 import { ones, zeros } from "../create.ts";
 import { call } from "../native/call.ts";

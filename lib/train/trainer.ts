@@ -172,7 +172,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     });
     if (loader.length === 0) {
       throw new ArgumentError(
-        `${op}: there is no batch; dropLast leaves out one of less than ${loader.batchSize} samples`,
+        `${op}: there is no batch; dropLast leaves out those of less than ${loader.batchSize}`,
       );
     }
     this.#loaded = false;

@@ -367,3 +367,25 @@ test("samples with weights are drawn by the same random numbers", async () => {
   }
   assertEquals(drawn[0], drawn[1]);
 });
+
+test("weights under a prefix are named as such, and what fits nothing is refused", async () => {
+  const model = later(new nn.Linear(2, 2));
+  const wrapped = Object.fromEntries(
+    Object.entries(model.stateDict()).map(([name, x]) => [`module.${name}`, x]),
+  );
+  for (const strict of [true, false]) {
+    const error = await assertRejects(
+      // deno-lint-ignore require-await -- what it throws becomes a rejection
+      async () => model.loadStateDict(wrapped, { strict }),
+      ArgumentError,
+      'they fit without "module."',
+    );
+    assert(error.message.includes('{ prefix: "module." }'));
+  }
+  await assertRejects(
+    // deno-lint-ignore require-await -- as above
+    async () => model.loadStateDict(Promise.resolve({}) as never, { strict: false }),
+    ArgumentError,
+    "which wants await",
+  );
+});
