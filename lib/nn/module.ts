@@ -251,8 +251,9 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     const own = this.stateDict();
     const missing = Object.keys(own).filter((name) => !Object.hasOwn(state, name));
     const unexpected = Object.keys(state).filter((name) => !Object.hasOwn(own, name));
-    const { strict = true } = options, none = missing.length === Object.keys(own).length;
-    if (missing.length + unexpected.length > 0 && (strict || (none && missing.length > 0))) {
+    const { strict = true } = options;
+    const none = unexpected.length > 0 && missing.length === Object.keys(own).length;
+    if (missing.length + unexpected.length > 0 && (strict || none)) {
       throw new ArgumentError(`loadStateDict: ${mismatch(missing, unexpected)}`);
     }
     const pairs = Object.entries(own).filter(([name]) => Object.hasOwn(state, name));

@@ -41,6 +41,7 @@ interface Reduction {
   /** Sums only. */
   size?: (terms: readonly number[]) => number;
   tolerance?: Tolerance;
+  gradRoundings?: number;
   /** Whether there is a result for no elements. */
   ofNone: boolean;
   specials: readonly Special[];
@@ -144,6 +145,7 @@ function reducing(r: Reduction, { axes, keepDims = false, shapes, gradShapes }: 
     dtypes: r.dtypes,
     fill: [r.fill ?? spiked(-1, 3)],
     tolerance: r.tolerance,
+    gradRoundings: r.gradRoundings,
     specials: axes === -1 ? r.specials : axes === 0 ? r.specials.map(upright) : undefined,
     flops: ([x]) => sizeOf(x!),
   };
@@ -238,6 +240,7 @@ const reductions: readonly Reduction[] = [
     op: prod,
     of: product,
     tolerance: roundings(2, 4096),
+    gradRoundings: 128, // of products of all the others
     ofNone: true,
     specials: [...awkward(product), {
       name: "products that float32 would not hold on the way",
