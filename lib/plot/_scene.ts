@@ -39,7 +39,7 @@ export const colourOf = (i: number): string => `s${i % light.series.length}`;
 
 /** A text at a place, with its attributes: `class="d" text-anchor="end"`. */
 export const textAt = (x: number, y: number, text: string, attributes = ""): string =>
-  `<text x="${px(x)}" y="${px(y)}" ${attributes}>${escaped(text)}</text>`;
+  `<text x="${px(x)}" y="${px(y)}"${attributes && ` ${attributes}`}>${escaped(text)}</text>`;
 
 const LETTER = 6.8; // about the width of one
 
