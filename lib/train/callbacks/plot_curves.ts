@@ -3,7 +3,7 @@ import { checkPlot } from "../../plot/plot.ts";
 import { curvesOf } from "../_curves.ts";
 import type { CurvesOptions, EpochResult, History } from "../history.ts";
 import type { Callback, EpochState, FitState, ProgressState } from "./callback.ts";
-import { folderOf, makeFolder, named, pathOf } from "./_files.ts";
+import { folderOf, makeFolder, pathOf } from "./_files.ts";
 
 /** Options of {@linkcode PlotCurves}. */
 export interface PlotCurvesOptions extends CurvesOptions {
@@ -70,8 +70,7 @@ export class PlotCurves implements Callback {
   }
 
   async #draw(history: History): Promise<void> {
-    const plot = curvesOf(history, this.#options, this.#perEpoch);
-    await named("PlotCurves", this.#path, () => plot.save(this.#path));
+    await curvesOf(history, this.#options, this.#perEpoch).save(this.#path);
     this.#steps = history.stepLosses.length;
     this.#last = performance.now();
   }
