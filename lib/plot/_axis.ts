@@ -17,6 +17,10 @@ export interface Span {
   names?: readonly string[];
 }
 
+/** Whether values are numbers, not an object of such. */
+export const isNumbers = (values: unknown): values is Numbers =>
+  values instanceof Tensor || Array.isArray(values) || ArrayBuffer.isView(values);
+
 /** The numbers themselves. */
 export function numbersOf(op: string, name: string, values: Numbers): ArrayLike<number> {
   if (values instanceof Tensor) return values.dataSync();

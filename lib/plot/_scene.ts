@@ -1,4 +1,5 @@
 // What pictures are made of: colours, texts, a frame with axes.
+import { checkChoice, checkNumber, checkOptions, refuse } from "../core/options.ts";
 import { type At, type Point, scaleOf, type Span, ticksOf } from "./_axis.ts";
 import { type AxisOptions, Plot, type PlotOptions } from "./plot.ts";
 
@@ -19,12 +20,30 @@ const rules = (root: string, { back, ink, dim, rule, series }: typeof light) =>
     `.d{fill:${dim}}`,
     `.r{stroke:${rule};fill:none}`,
     `.t{stroke:${back};stroke-width:3px;paint-order:stroke}`,
-    ".l,.p{fill:none;stroke:currentColor;stroke-width:2;stroke-linejoin:round;stroke-linecap:round}",
+    ".l,.p{fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round}",
+    ".l{stroke-linejoin:round}",
     ".p{stroke-width:6}",
     ".f{opacity:.35;stroke-width:1}",
     ".h{font-size:15px;font-weight:600}",
     ...series.map((colour, i) => `.s${i}{color:${colour}}`),
   ].map((one) => one.replace(/(^|,)(?=[.\w]+[,{])/g, `$1${root} `)).join("");
+
+/** The names of {@linkcode AxisOptions}. */
+export const axisNames = ["xLabel", "yLabel", "xScale", "yScale"];
+
+/** Throws for options that are wrong; `more` are names of those besides PlotOptions'. */
+export function checkPlot(op: string, options: AxisOptions, more: readonly string[] = []): void {
+  checkOptions(op, options, ["title", "width", "height", "theme", ...more]);
+  const { theme = "auto", title = "", xLabel = "", yLabel = "" } = options;
+  for (const [name, text] of Object.entries({ title, xLabel, yLabel })) {
+    if (typeof text !== "string") refuse(op, name, text, "a text");
+  }
+  const { width = 640, height = 400, xScale = "linear", yScale = "linear" } = options;
+  for (const [name, x] of Object.entries({ width, height })) checkNumber(op, name, x, 100);
+  checkChoice(op, "theme", theme, { auto: 1, light: 1, dark: 1 });
+  checkChoice(op, "xScale", xScale, { linear: 1, log: 1 });
+  checkChoice(op, "yScale", yScale, { linear: 1, log: 1 });
+}
 
 /** A text as it may stand in XML. */
 export const escaped = (text: string): string =>

@@ -1,8 +1,7 @@
 import { checkInteger } from "../core/options.ts";
-import { labelOf, namesOf, type Numbers, numbersOf, spanOf, usable } from "./_axis.ts";
-import { colourOf, framed, rectOf, textAt } from "./_scene.ts";
-import { isNumbers } from "./line.ts";
-import { type AxisOptions, checkPlot, type Plot, type PlotOptions } from "./plot.ts";
+import { isNumbers, labelOf, namesOf, type Numbers, numbersOf, spanOf, usable } from "./_axis.ts";
+import { checkPlot, colourOf, framed, rectOf, textAt } from "./_scene.ts";
+import { type AxisOptions, type Plot, type PlotOptions } from "./plot.ts";
 
 /** Options of {@linkcode histogram}. */
 export interface HistogramOptions extends Omit<AxisOptions, "xScale" | "yScale"> {

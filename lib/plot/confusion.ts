@@ -1,8 +1,8 @@
 import { ArgumentError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
 import { labelOf, namesOf, type Table, tableOf, usable } from "./_axis.ts";
-import { colourOf, framed, px, textAt, widthOf } from "./_scene.ts";
-import { checkPlot, type Plot, type PlotOptions } from "./plot.ts";
+import { checkPlot, colourOf, framed, px, textAt, widthOf } from "./_scene.ts";
+import { type Plot, type PlotOptions } from "./plot.ts";
 
 /** Options of {@linkcode confusion}. */
 export interface ConfusionOptions extends PlotOptions {
@@ -11,8 +11,8 @@ export interface ConfusionOptions extends PlotOptions {
 }
 
 /**
- * A confusion matrix, as metrics.confusionMatrix() gives it: in row i and column j how many of class
- * i were taken for j, and their share of the row, which is also the strength of the colour.
+ * A confusion matrix, as metrics.confusionMatrix() gives it: in row i and column j how many of
+ * class i were taken for j, and their share of the row, which is also the strength of the colour.
  *
  * @throws {ArgumentError} for what is not square, or names of another number.
  *

@@ -1,9 +1,8 @@
 import { ArgumentError } from "../native/errors.ts";
-import { Tensor } from "../tensor.ts";
-import { type Numbers, numbersOf } from "./_axis.ts";
+import { isNumbers, type Numbers, numbersOf } from "./_axis.ts";
 import { linesOf } from "./_lines.ts";
-import { svgOf } from "./_scene.ts";
-import { axisNames, type AxisOptions, checkPlot, Plot } from "./plot.ts";
+import { axisNames, checkPlot, svgOf } from "./_scene.ts";
+import { type AxisOptions, Plot } from "./plot.ts";
 
 /** A curve of {@linkcode line}. */
 export interface Curve {
@@ -51,7 +50,3 @@ export function line(
     return linesOf(options, [width, height], lines, legend);
   }));
 }
-
-/** Whether values are numbers, not an object of such. */
-export const isNumbers = (values: unknown): values is Numbers =>
-  values instanceof Tensor || Array.isArray(values) || ArrayBuffer.isView(values);

@@ -1,7 +1,7 @@
 import { ArgumentError } from "../native/errors.ts";
 import { namesOf, scaleOf, type Span, spanOf, ticksOf, usable } from "./_axis.ts";
-import { cut, px, svgOf, textAt, widthOf } from "./_scene.ts";
-import { checkPlot, Plot, type PlotOptions } from "./plot.ts";
+import { checkPlot, cut, px, svgOf, textAt, widthOf } from "./_scene.ts";
+import { Plot, type PlotOptions } from "./plot.ts";
 
 /** Options of {@linkcode parallel}. */
 export interface ParallelOptions extends PlotOptions {

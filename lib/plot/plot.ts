@@ -1,4 +1,4 @@
-import { checkChoice, checkNumber, checkOptions, refuse } from "../core/options.ts";
+import { refuse } from "../core/options.ts";
 import { pathOf, replaceFile } from "../io/_files.ts";
 
 /** Options of every picture. */
@@ -23,25 +23,6 @@ export interface AxisOptions extends PlotOptions {
   xScale?: "linear" | "log" | undefined;
   /** As `xScale`, of the vertical axis. */
   yScale?: "linear" | "log" | undefined;
-}
-
-/** The names of {@linkcode AxisOptions}. */
-export const axisNames = ["xLabel", "yLabel", "xScale", "yScale"] as const;
-
-/** Throws for options that are wrong; `more` are names of those besides PlotOptions'. */
-export function checkPlot(op: string, options: AxisOptions, more: readonly string[] = []): void {
-  checkOptions(op, options, ["title", "width", "height", "theme", ...more]);
-  for (const name of ["title", "xLabel", "yLabel"] as const) {
-    const text: unknown = options[name];
-    if (text !== undefined && typeof text !== "string") refuse(op, name, text, "a text");
-  }
-  for (const name of ["width", "height"] as const) {
-    if (options[name] !== undefined) checkNumber(op, name, options[name], 100);
-  }
-  checkChoice(op, "theme", options.theme ?? "auto", { auto: 1, light: 1, dark: 1 });
-  for (const name of ["xScale", "yScale"] as const) {
-    checkChoice(op, name, options[name] ?? "linear", { linear: 1, log: 1 });
-  }
 }
 
 /**

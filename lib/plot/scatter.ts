@@ -13,8 +13,17 @@ import {
   tableOf,
   usable,
 } from "./_axis.ts";
-import { colourOf, dots, framed, type Inside, px, thinned } from "./_scene.ts";
-import { axisNames, type AxisOptions, checkPlot, type Plot } from "./plot.ts";
+import {
+  axisNames,
+  checkPlot,
+  colourOf,
+  dots,
+  framed,
+  type Inside,
+  px,
+  thinned,
+} from "./_scene.ts";
+import { type AxisOptions, type Plot } from "./plot.ts";
 
 /** Options of {@linkcode scatter}. */
 export interface ScatterOptions extends AxisOptions {
@@ -23,9 +32,9 @@ export interface ScatterOptions extends AxisOptions {
   /** The names of the classes, for a legend. */
   classes?: readonly string[] | undefined;
   /**
-   * What colours the ground: of points [n, 2] the classes' probabilities [n, classes], that of class
-   * 1 alone, [n] or [n, 1], or whole numbers [n], the classes. It runs without gradients; where the
-   * model has dropout or batch norm, call eval() before.
+   * What colours the ground: of points [n, 2] the classes' probabilities [n, classes], that of
+   * class 1 alone, [n] or [n, 1], or whole numbers [n], the classes. It runs without gradients;
+   * where the model has dropout or batch norm, call eval() before.
    */
   regions?: ((points: Tensor) => Tensor) | undefined;
 }

@@ -1,12 +1,12 @@
 import { type Line, linesOf } from "../plot/_lines.ts";
-import { svgOf } from "../plot/_scene.ts";
-import { checkPlot, Plot } from "../plot/plot.ts";
+import { checkPlot, svgOf } from "../plot/_scene.ts";
+import { Plot } from "../plot/plot.ts";
 import { figuresOf, ofValidation } from "./callbacks/_figures.ts";
 import type { CurvesOptions, History } from "./history.ts";
 
 /**
- * A frame for each figure, with its value on the validation data; behind the loss that of each step.
- * `perEpoch` are the steps of an epoch, where one is under way.
+ * A frame for each figure, with its value on the validation data; behind the loss that of each
+ * step. `perEpoch` are the steps of an epoch, where one is under way.
  */
 export function curvesOf(
   { epochs, stepLosses }: History,

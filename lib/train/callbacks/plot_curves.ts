@@ -1,5 +1,5 @@
 import { checkNumber } from "../../core/options.ts";
-import { checkPlot } from "../../plot/plot.ts";
+import { checkPlot } from "../../plot/_scene.ts";
 import { curvesOf } from "../_curves.ts";
 import type { CurvesOptions, EpochResult, History } from "../history.ts";
 import type { Callback, EpochState, FitState, ProgressState } from "./callback.ts";
@@ -36,7 +36,6 @@ export class PlotCurves implements Callback {
   readonly #options: CurvesOptions;
   readonly #pause: number; // ms
   #perEpoch: number | undefined;
-  #steps = -1; // that the file shows
   #last = 0;
 
   constructor({ path, everySeconds, ...options }: PlotCurvesOptions) {
@@ -66,12 +65,11 @@ export class PlotCurves implements Callback {
 
   /** Draws what an epoch that was not finished has left. */
   async onEnd(history: History): Promise<void> {
-    if (history.stepLosses.length !== this.#steps) await this.#draw(history);
+    await this.#draw(history);
   }
 
   async #draw(history: History): Promise<void> {
     await curvesOf(history, this.#options, this.#perEpoch).save(this.#path);
-    this.#steps = history.stepLosses.length;
     this.#last = performance.now();
   }
 }

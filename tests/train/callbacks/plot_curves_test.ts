@@ -7,7 +7,7 @@ import { playFit } from "./_fit.ts";
 const legend = (svg: string) =>
   Array.from(svg.matchAll(/<text[^>]*>([a-zA-Z]\w*)</g), ([, text]) => text!);
 const points = (svg: string, style: string) =>
-  svg.match(RegExp(`class="l ${style}" d="([^"]*)"`))?.[1]!.split(/[ML]/).length ?? 0;
+  svg.match(RegExp(`class="l ${style}" d="([^"]*)"`))?.[1]?.split(/[ML]/).length ?? 0;
 
 test("History: a frame for each figure, with the steps behind the loss", async () => {
   const { history } = await playFit([], [
