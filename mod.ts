@@ -51,6 +51,8 @@ export * from "./lib/ops/shape/mod.ts";
 /** Optimizers, named as in torch.optim. */
 export * as optim from "./lib/optim/mod.ts";
 export * from "./lib/optim/clip_grad.ts";
+/** Pictures as SVG: curves, points, bars, matrices, images. */
+export * as plot from "./lib/plot/mod.ts";
 export * from "./lib/randperm.ts";
 export * from "./lib/tensor.ts";
 export * from "./lib/train/mod.ts";

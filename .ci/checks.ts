@@ -99,6 +99,7 @@ const parts = [
   "data/transforms",
   "io",
   "models",
+  "plot",
   "train/metrics",
   "train/callbacks",
 ];

@@ -100,6 +100,11 @@ export abstract class TensorBase implements Differentiable, Disposable {
           return `${this}`;
         },
       },
+      [Symbol.for("Jupyter.display")]: {
+        value(this: TensorBase): Record<string, string> {
+          return { "text/plain": `${this}` };
+        },
+      },
     });
   }
 

@@ -328,12 +328,17 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     }
   }
 
-  // What console.log shows. Names of methods have to be plain for an importer's
+  // What console.log and notebooks show. Names of methods have to be plain for an importer's
   // isolatedDeclarations.
   static {
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
       value(this: Module): string {
         return this.summary();
+      },
+    });
+    Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), {
+      value(this: Module): Record<string, string> {
+        return { "text/plain": this.summary() };
       },
     });
   }

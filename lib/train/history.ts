@@ -1,5 +1,7 @@
 import { checkList, checkOptions } from "../core/options.ts";
 import type { NestedNumbers } from "../create.ts";
+import type { AxisOptions, Plot, PlotOptions } from "../plot/plot.ts";
+import { curvesOf } from "./_curves.ts";
 
 /** What metrics came to, by their names; one that gives a tensor as nested arrays. */
 export type MetricResults = Record<string, NestedNumbers>;
@@ -30,6 +32,12 @@ export interface EpochResult {
   seconds: number;
   /** Training samples a second. */
   samplesPerSecond: number;
+}
+
+/** Options of {@linkcode History.toSVG}. */
+export interface CurvesOptions extends PlotOptions {
+  /** The axis of the losses: `"linear"` (the default) or `"log"`. */
+  yScale?: AxisOptions["yScale"];
 }
 
 /** A {@linkcode History} as JSON keeps it. */
@@ -86,6 +94,24 @@ export class History extends Array<EpochResult> {
       ...mapNumbers(plain, toText) as typeof plain,
       ...(stopped !== undefined && { stopped }),
     };
+  }
+
+  /**
+   * The curves: loss, with each step's behind it, accuracy and every other figure, those of the
+   * validation data beside those of training. A notebook shows them by itself.
+   */
+  toSVG(options: CurvesOptions = {}): Plot {
+    return curvesOf(this, options);
+  }
+
+  // Names of methods have to be plain for an importer's isolatedDeclarations.
+  static {
+    Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), {
+      value(this: History): Record<string, string> {
+        const plain = `History of ${this.length} epochs, ${this.stepLosses.length} steps`;
+        return { "image/svg+xml": `${this.toSVG()}`, "text/plain": plain };
+      },
+    });
   }
 
   /** What toJSON() gave. */

@@ -12,7 +12,7 @@ interface Documented {
 // mod.ts names these as namespaces, whose members deno doc lists only when it is given the file.
 const modules = ["mod.ts", "lib/nn/mod.ts", "lib/nn/init.ts", "lib/optim/mod.ts"];
 modules.push("lib/optim/schedule/mod.ts", "lib/data/mod.ts", "lib/data/transforms/mod.ts");
-modules.push("lib/io/mod.ts", "lib/models/mod.ts", "lib/train/callbacks/mod.ts");
+modules.push("lib/io/mod.ts", "lib/models/mod.ts", "lib/train/callbacks/mod.ts", "lib/plot/mod.ts");
 
 // Exported as types, for signatures, or as what layers extend.
 const typesOnly = [

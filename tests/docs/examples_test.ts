@@ -44,6 +44,31 @@ Deno.test("xor example: all four cases right", async () => {
   assertStringIncludes(out, "1 xor 0 = 1\n1 xor 1 = 0\n");
 });
 
+Deno.test("two_moons example: parts the moons, and draws where", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/moons.svg`, args = ["--steps", "200", "--points", "50", "--out", out];
+    await ends("two_moons.ts", args, /^accuracy (0\.9\d\d\d|1\.0000)$/, [`--allow-write=${out}`]);
+    const svg = await Deno.readTextFile(out);
+    assertEquals(svg.match(/h0/g)!.length, 100);
+    assert(svg.match(/fill-opacity/g)!.length > 4, svg);
+  });
+});
+
+Deno.test("report example: one page, and nothing from outside", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/report.html`;
+    const args = "--epochs 3 --hidden 8 --batch 500 --lr 0.02".split(" ");
+    const last = /^test accuracy 0\.\d{4}$/;
+    await ends("report.ts", [...args, "--out", out], last, [`--allow-write=${out}`]);
+    const page = await Deno.readTextFile(out);
+    assertEquals(page.match(/<svg /g)!.length, 4);
+    assertEquals(page.match(/<image /g)!.length, 8 + 24);
+    const links = [...page.matchAll(/(?:href|src|xmlns)="([^"]{10})/g)].map(([, link]) => link);
+    assertEquals(new Set(links), new Set(["http://www", "data:image"]));
+    assert(!/<script|@import|url\(/.test(page));
+  });
+});
+
 for (const model of ["lstm", "transformer"]) {
   Deno.test(`char_lm example: the ${model} learns, and writes`, async () => {
     const size = ["--hidden", "32", "--layers", "1", "--context", "24", "--batch", "16"];

@@ -8,6 +8,7 @@ export * from "./csv_logger.ts";
 export * from "./early_stopping.ts";
 export * from "./learning_rate_monitor.ts";
 export * from "./model_checkpoint.ts";
+export * from "./plot_curves.ts";
 export * from "./progress_bar.ts";
 export * from "./summary_writer.ts";
 export * from "./tensor_board.ts";

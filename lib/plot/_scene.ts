@@ -1,0 +1,196 @@
+// What pictures are made of: colours, texts, a frame with axes.
+import { checkChoice, checkNumber, checkOptions, refuse } from "../core/options.ts";
+import { type At, type Point, scaleOf, type Span, ticksOf } from "./_axis.ts";
+import { type AxisOptions, Plot, type PlotOptions } from "./plot.ts";
+
+// After Okabe and Ito: told apart without full sight of colours, on white and on black.
+const light = {
+  ...{ back: "#fff", ink: "#1f2328", dim: "#59636e", rule: "#d8dee4" },
+  series: ["#0072b2", "#d55e00", "#009e73", "#b5539c", "#c98a00", "#3b9fd8", "#6b6b6b", "#9a8f00"],
+};
+const dark: typeof light = {
+  ...{ back: "#0d1117", ink: "#e6edf3", dim: "#9aa4af", rule: "#30363d" },
+  series: ["#56b4e9", "#ff8c42", "#2bc79a", "#e6a0c8", "#f0c040", "#a9d6f5", "#bbbbbb", "#f0e442"],
+};
+
+const rules = (root: string, { back, ink, dim, rule, series }: typeof light) =>
+  [
+    `text{fill:${ink};font:12px system-ui,sans-serif}`,
+    `.b{fill:${back}}`,
+    `.d{fill:${dim}}`,
+    `.r{stroke:${rule};fill:none}`,
+    `.t{stroke:${back};stroke-width:3px;paint-order:stroke}`,
+    ".l,.p{fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round}",
+    ".l{stroke-linejoin:round}",
+    ".p{stroke-width:6}",
+    ".f{opacity:.35;stroke-width:1}",
+    ".h{font-size:15px;font-weight:600}",
+    ...series.map((colour, i) => `.s${i}{color:${colour}}`),
+  ].map((one) => one.replace(/(^|,)(?=[.\w]+[,{])/g, `$1${root} `)).join("");
+
+/** The names of {@linkcode AxisOptions}. */
+export const axisNames = ["xLabel", "yLabel", "xScale", "yScale"];
+
+/** Throws for options that are wrong; `more` are names of those besides PlotOptions'. */
+export function checkPlot(op: string, options: AxisOptions, more: readonly string[] = []): void {
+  checkOptions(op, options, ["title", "width", "height", "theme", ...more]);
+  const { theme = "auto", title = "", xLabel = "", yLabel = "" } = options;
+  for (const [name, text] of Object.entries({ title, xLabel, yLabel })) {
+    if (typeof text !== "string") refuse(op, name, text, "a text");
+  }
+  const { width = 640, height = 400, xScale = "linear", yScale = "linear" } = options;
+  for (const [name, x] of Object.entries({ width, height })) checkNumber(op, name, x, 100);
+  checkChoice(op, "theme", theme, { auto: 1, light: 1, dark: 1 });
+  checkChoice(op, "xScale", xScale, { linear: 1, log: 1 });
+  checkChoice(op, "yScale", yScale, { linear: 1, log: 1 });
+}
+
+/** A text as it may stand in XML. */
+export const escaped = (text: string): string =>
+  text.replace(/[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu, "\uFFFD")
+    .replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/** A number of pixels, to a tenth. */
+export const px = (x: number): string => `${Math.round(x * 10) / 10}`;
+
+/** The class of the i-th colour. */
+export const colourOf = (i: number): string => `s${i % light.series.length}`;
+
+/** A text at a place, with its attributes: `class="d" text-anchor="end"`. */
+export const textAt = (x: number, y: number, text: string, attributes = ""): string =>
+  `<text x="${px(x)}" y="${px(y)}"${attributes && ` ${attributes}`}>${escaped(text)}</text>`;
+
+const LETTER = 6.8; // about the width of one
+
+/** How wide the widest of these texts is. */
+export const widthOf = (texts: readonly string[]): number =>
+  LETTER * texts.reduce((most, { length }) => Math.max(most, length), 0);
+
+/** A text cut off where there is no room for more. */
+export const cut = (text: string, room: number): string =>
+  text.length * LETTER <= room + 1 ? text : `${text.slice(0, Math.max(1, room / LETTER - 1))}…`;
+
+/** The height of a title. */
+export const TITLE = 26;
+
+/** The whole picture; `draw` gets the height that the title leaves. */
+export function svgOf(
+  { title, theme = "auto" }: PlotOptions,
+  [width, height]: [number, number],
+  draw: (height: number) => string,
+): string {
+  const root = `.cudeno-${theme}`;
+  const style = theme === "auto"
+    ? `${rules(root, light)}@media(prefers-color-scheme:dark){${rules(root, dark)}}`
+    : rules(root, theme === "dark" ? dark : light);
+  const top = title ? TITLE : 0;
+  const size = `viewBox="0 0 ${px(width)} ${px(height)}" width="${px(width)}"`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" ${size} class="cudeno-${theme}" role="img" ` +
+    `style="max-width:100%;height:auto">${title ? `<title>${escaped(title)}</title>` : ""}` +
+    `<style>${style}</style><rect class="b" width="100%" height="100%"/>` +
+    (title ? textAt(12, 22, cut(title, (width - 24) / 1.3), 'class="h"') : "") +
+    `<g transform="translate(0 ${top})">${draw(height - top)}</g></svg>`;
+}
+
+/** Where a frame's contents lie. */
+export interface Inside {
+  x: At;
+  y: At;
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
+
+/** Axes with ticks and labels, a legend, and what `draw` puts within them. */
+export function frameOf(
+  { xLabel, yLabel }: AxisOptions,
+  [width, height]: [number, number],
+  { x, y, legend = [] }: { x: Span; y: Span; legend?: readonly string[] },
+  draw: (inside: Inside) => string,
+): string {
+  let out = "", at = 12, top = 8;
+  const shown = legend.length > 16 ? [...legend.slice(0, 15), "…"] : legend;
+  shown.forEach((full, i) => {
+    const name = cut(full, width - 50);
+    if (at > 12 && at + widthOf([name]) + 22 > width) [at, top] = [12, top + 18];
+    if (name !== "…") out += `<path class="p ${colourOf(i)}" d="M${px(at + 3)} ${top + 8}h6"/>`;
+    out += textAt(at + 16, top + 12, name);
+    at += widthOf([name]) + 32;
+  });
+  top += legend.length > 0 ? 26 : 4;
+  const yTicks = ticksOf(y, Math.max(2, Math.floor((height - top) / 36)));
+  const names = Math.min(widthOf(yTicks.map(([, label]) => label)), width * 0.35);
+  const left = names + (yLabel ? 34 : 16), right = width - 14;
+  const xTicks = ticksOf(x, Math.max(2, Math.floor((right - left) / 80)));
+  const needed = widthOf(xTicks.map(([, label]) => label));
+  // names that are too wide to stand beside one another are slanted
+  const slanted = needed + 8 > (right - left) / Math.max(1, xTicks.length) && x.names;
+  const room = slanted ? Math.min(needed * 0.71, height * 0.3) : 0;
+  const bottom = Math.max(top + 20, height - 24 - room - (xLabel ? 18 : 0));
+  const inside = {
+    ...{
+      x: scaleOf(x, left, right),
+      y: y.names ? scaleOf(y, top, bottom) : scaleOf(y, bottom, top),
+      left,
+      right,
+      top,
+      bottom,
+    },
+  };
+  for (const [value, label] of yTicks) {
+    const at = px(inside.y(value));
+    if (!y.names) out += `<path class="r" d="M${px(left)} ${at}H${px(right)}"/>`;
+    out += textAt(left - 6, Number(at) + 4, cut(label, names), 'class="d" text-anchor="end"');
+  }
+  for (const [value, label] of xTicks) {
+    const at = inside.x(value);
+    if (!x.names) out += `<path class="r" d="M${px(at)} ${px(top)}V${px(bottom)}"/>`;
+    const turn = `class="d" text-anchor="end" transform="rotate(-45 ${px(at)} ${px(bottom + 12)})"`;
+    if (slanted) out += textAt(at, bottom + 14, cut(label, room / 0.7), turn);
+    else out += textAt(at, bottom + 16, label, 'class="d" text-anchor="middle"');
+  }
+  const half = [(left + right) / 2, (top + bottom) / 2] as const;
+  if (xLabel) {
+    out += textAt(half[0], height - 7, cut(xLabel, right - left), 'text-anchor="middle"');
+  }
+  if (yLabel) {
+    const turn = `text-anchor="middle" transform="rotate(-90 14 ${px(half[1])})"`;
+    out += textAt(14, half[1], cut(yLabel, bottom - top), turn);
+  }
+  return out + draw(inside);
+}
+
+/** A picture of one frame. */
+export function framed(
+  options: AxisOptions,
+  parts: { x: Span; y: Span; legend?: readonly string[] },
+  draw: (inside: Inside) => string,
+): Plot {
+  const { width = 640, height = 400 } = options;
+  const body = (height: number) => frameOf(options, [width, height], parts, draw);
+  return new Plot(svgOf(options, [width, height], body));
+}
+
+/** Not more than so many places: of those that lie nearly on one another, one. */
+export function thinned(points: Point[], most: number): Point[] {
+  for (let cell = 1; points.length > most; cell *= 1.5) {
+    const seen = new Map<number, Point>();
+    for (const point of points) {
+      seen.set(Math.floor(point[0] / cell) * 1e5 + Math.floor(point[1] / cell), point);
+    }
+    points = [...seen.values()];
+  }
+  return points;
+}
+
+/** Places as dots of the i-th colour. */
+export function dots(points: readonly Point[], i: number): string {
+  if (points.length === 0) return "";
+  const d = points.map(([x, y]) => `M${px(x)} ${px(y)}h0`).join("");
+  return `<path class="p ${colourOf(i)}" d="${d}"/>`;
+}
+
+/** A rectangle, with its attributes. */
+export const rectOf = (x: number, y: number, w: number, h: number, attributes: string): string =>
+  `<rect x="${px(x)}" y="${px(y)}" width="${px(w)}" height="${px(h)}" ${attributes}/>`;

@@ -1,0 +1,175 @@
+// Pictures: well-formed SVG whatever the numbers are, with as many marks as there are values.
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { ArgumentError, io, plot, ShapeError, Tensor, tensor } from "../../mod.ts";
+import { labelOf, niceTicks, spanOf, ticksOf } from "../../lib/plot/_axis.ts";
+import { cleanTest as test, inFolder } from "../_helpers.ts";
+
+/** Throws unless it is well-formed, finite and small; gives its elements as name and attributes. */
+function elementsOf(picture: plot.Plot): { name: string; [attribute: string]: string }[] {
+  const svg = `${picture}`, open: string[] = [];
+  assert(svg.length < 200_000, `${svg.length} bytes`);
+  const elements = Array.from(svg.matchAll(/<(\/?)([\w:]+)((?: [\w:-]+="[^"<]*")*)(\/?)>|[^<]+/g));
+  assert(elements.map(([all]) => all).join("") === svg, "not well-formed");
+  return elements.flatMap(([all, closing, name, attributes, empty]) => {
+    if (name === undefined) {
+      assert(/^([^&]|&#\d+;)*$/.test(all) && open.length > 0, `a bare text: ${all}`);
+      return [];
+    }
+    if (closing) return assertEquals(open.pop(), name), [];
+    if (!empty) open.push(name);
+    const pairs = attributes!.matchAll(/ ([\w:-]+)="([^"]*)"/g);
+    const element = {
+      name,
+      ...Object.fromEntries(Array.from(pairs, ([, key, value]) => [key, value])),
+    };
+    for (const key of ["d", "x", "y", "width", "height", "transform"] as const) {
+      const value = (element as Record<string, string>)[key] ?? "";
+      assert(!/NaN|Infinity|undefined|e[+-]/.test(value), `${key}="${value}"`);
+      if (key === "width" || key === "height") assert(!value.startsWith("-"), `${key}="${value}"`);
+    }
+    return [element];
+  });
+}
+
+// What a notebook is given.
+const shownOf = (thing: object): Record<string, string> =>
+  (thing as Record<symbol, () => Record<string, string>>)[Symbol.for("Jupyter.display")]!();
+const marksOf = (picture: plot.Plot, name: string, pattern: RegExp) =>
+  elementsOf(picture).filter((one) => one.name === name && pattern.test(JSON.stringify(one)));
+const dotsOf = (picture: plot.Plot) =>
+  marksOf(picture, "path", /h0/).reduce((n, { d }) => n + d!.match(/h0/g)!.length, 0);
+const textsOf = (picture: plot.Plot) =>
+  Array.from(`${picture}`.matchAll(/<text[^>]*>([^<]*)/g), ([, text]) => text!);
+
+test("plot: ticks are multiples of 1, 2 or 5, or decades", () => {
+  assertEquals(niceTicks(0, 1, 5), [0, 0.2, 0.4, 0.6, 0.8, 1]);
+  assertEquals(niceTicks(-0.3, 0.3, 6), [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3]);
+  assertEquals(niceTicks(3, 47, 4), [20, 40]);
+  assertEquals(niceTicks(1e6, 1e6 + 1, 2), [1e6, 1e6 + 0.5, 1e6 + 1]);
+  const logTicks = (...x: number[]) => ticksOf(spanOf([x], true, 0), 5).map(([x]) => x);
+  assertEquals(logTicks(1e-3, 1e3), [1e-2, 1, 1e2]);
+  assertEquals(logTicks(1, 10), [1, 2, 5, 10]);
+  assertEquals(logTicks(0.31, 0.34).length > 1, true);
+  assertEquals([0, 0.25, 1e-7, 2.5e9].map(labelOf), ["0", "0.25", "1e-7", "2.5e9"]);
+  for (const x of [0, 5e-324, 1e-300, -3, 1e20, 9e299]) {
+    const { low, high } = spanOf([[x]]);
+    assert(low <= x && x <= high && low < high && niceTicks(low, high, 4).length < 9, `${x}`);
+  }
+});
+
+test("plot: NaN and infinities are gaps, single points are dots", () => {
+  const gaps = plot.line([1, 2, NaN, 4, -Infinity, 6, 7, 1e308]);
+  const [curve] = marksOf(gaps, "path", /"l s0"/);
+  assertEquals([curve!.d!.match(/M/g)!.length, dotsOf(gaps)], [2, 1]);
+  const log = marksOf(plot.line([0, 1, 10, -1], { yScale: "log" }), "path", /"l s0"/);
+  assertEquals(log[0]!.d!.match(/[ML]/g)!.length, 2);
+  for (const values of [[], [5], [NaN], [0, 0], [-9e299, 9e299], [5e-324, 1e-323]]) {
+    const pairs = values.map((x) => [x, 1]);
+    elementsOf(plot.line(values));
+    elementsOf(plot.line({ a: values, b: { x: values, y: values } }, { xScale: "log" }));
+    elementsOf(plot.scatter(pairs));
+    elementsOf(plot.histogram(values));
+    elementsOf(plot.bar(Object.fromEntries(values.entries())));
+    elementsOf(plot.confusion(values.map(() => values)));
+    elementsOf(plot.parallel(values.map((x) => ({ a: x, b: "c", [`d${x}`]: x }))));
+  }
+});
+
+test("plot: colours for light and dark, texts that are escaped, any size", () => {
+  const title = `<b>&"\0\ud800`;
+  const named = { [title]: [1, 2], other: [2, 1] };
+  const auto = plot.line(named, { title, xLabel: title, yLabel: title, width: 200, height: 150 });
+  assertEquals(elementsOf(auto)[0]!.viewBox, "0 0 200 150");
+  const safe = "&#60;b&#62;&#38;&#34;\ufffd\ufffd";
+  assertEquals(textsOf(auto).filter((text) => text === safe).length, 4);
+  assert(`${auto}`.includes("@media(prefers-color-scheme:dark)"));
+  const [light, dark] = (["light", "dark"] as const).map((theme) => `${plot.line([], { theme })}`);
+  assert(!`${light}${dark}`.includes("@media"));
+  assert(light!.includes(".b{fill:#fff}") && dark!.includes(".b{fill:#0d1117}"));
+});
+
+test("plot: as many marks as values, of very many those that show", () => {
+  const many = Float64Array.from({ length: 1e5 }, (_, i) => Math.sin(i * i));
+  const curve = marksOf(plot.line(many), "path", /"l s0"/)[0]!.d!.split("L").length;
+  assert(curve > 1000 && curve < 13_000, `${curve} points`);
+  elementsOf(plot.line(many.map((x, i) => i % 2 ? NaN : x)));
+  elementsOf(plot.line({ a: { x: many, y: many.toReversed() } }));
+  const pairs = Array.from(many, (x, i) => [x, many[(i * 7) % 1e5]!]);
+  const dots = dotsOf(plot.scatter(pairs));
+  assert(dots > 2000 && dots <= 8000, `${dots} dots`);
+  elementsOf(plot.parallel(pairs.map(([a, b]) => ({ a: a!, b: b!, c: "c" }))));
+  assertEquals(dotsOf(plot.scatter([[1, 2], [3, 4], [NaN, 5]], { labels: [0, 1, 1] })), 2);
+  const bars = marksOf(plot.bar({ a: 1, b: -2, c: NaN }), "rect", /s0/);
+  assertEquals(bars.length, 2);
+  const counts = marksOf(plot.histogram([0, 0, 1, NaN, 4], { bins: 4 }), "rect", /s0/);
+  assertEquals(counts.length, 3);
+  assertEquals(+counts[0]!.height!, 2 * +counts[1]!.height!);
+  const [matrix, want] = [
+    plot.confusion([[3, 1], [0, 4]], { classes: ["cat", "dog"] }),
+    "3 75% 1 25%",
+  ];
+  assert(textsOf(matrix).join(" ").includes(`${want} 0 0% 4 100%`), `${textsOf(matrix)}`);
+  const search = plot.parallel([{ lr: 0.1, of: "a", loss: 1 }, { lr: 1e-4, of: "b", loss: NaN }]);
+  assertEquals(marksOf(search, "path", /opacity/).length, 2);
+  assert(["lr", "of", "loss", "0.001", "a", "b"].every((text) => textsOf(search).includes(text)));
+});
+
+test("plot: a decision boundary is where the classes change", () => {
+  const half = (x: Tensor) => x.slice(1, 0, 1).gt(0.5).to("int32").reshape([x.shape[0]!]);
+  for (const regions of [half, (x: Tensor) => half(x).to("float32").unsqueeze(1)]) {
+    const picture = plot.scatter([[0, 0], [1, 1]], { regions });
+    const areas = marksOf(picture, "path", /fill-opacity/);
+    assertEquals(areas.map((one) => [one.class, one["fill-opacity"]]), [["s0", "0.36"], [
+      "s1",
+      "0.36",
+    ]]);
+    const edges = (d: string) => new Set(d.match(/H[\d.]+/g));
+    assertEquals([...edges(areas[0]!.d!)].filter((x) => edges(areas[1]!.d!).has(x)).length, 1);
+  }
+});
+
+test("plot: pictures as PNG, with captions, boxes, and as a file", async () => {
+  using images = tensor([[[0, 1], [2, 3]], [[1, 1], [0, 9]], [[NaN, 0], [0, 0]]]);
+  const captions = ["<1>", "2", "3"];
+  const grid = await plot.grid(images, { columns: 2, normalize: true, captions });
+  const shown = marksOf(grid, "image", /data:image\/png;base64,/);
+  assertEquals([shown.length, textsOf(grid)], [3, ["&#60;1&#62;", "2", "3"]]);
+  using first = io.decodePng(Uint8Array.fromBase64(shown[0]!.href!.split(",")[1]!));
+  assertEquals([...first.dataSync()], [0, 85, 170, 255]);
+  await inFolder(async (folder) => {
+    await grid.save(`${folder}/grid.png`);
+    using pixels = io.decodePng(await Deno.readFile(`${folder}/grid.png`));
+    assertEquals(pixels.shape, [4, 6, 6]); // two of 2 and a gap of 2, clear
+    assertEquals([...pixels.dataSync().slice(0, 6)], [0, 85, 0, 0, 28, 28]);
+    assertEquals([...pixels.dataSync().slice(108, 114)], [255, 255, 0, 0, 255, 255]);
+    await grid.save(`${folder}/grid.svg`);
+    assertEquals(await Deno.readTextFile(`${folder}/grid.svg`), `${grid}`);
+    assertEquals([...Deno.readDirSync(folder)].length, 2);
+    await assertRejects(() => plot.line([1]).save(`${folder}/a.png`), ArgumentError, "SVG alone");
+  });
+  using photo = tensor(new Uint8Array(3 * 8 * 8), { shape: [3, 8, 8] });
+  const found = [[1, 1, 4, 4], [2, 2, 6, 6], [NaN, 0, 1, 1]];
+  const boxes = await plot.boxes(photo, found, { labels: ["a", "b", "a"], scores: [1, 0.5, 0] });
+  assertEquals(marksOf(boxes, "rect", /stroke/).length, 2);
+  assertEquals(textsOf(boxes), ["a 1.00", "b 0.50"]);
+  assertEquals(marksOf(await plot.grid([]), "image", /./).length, 0);
+  elementsOf(await plot.image(photo, { title: "black" }));
+  assertEquals(shownOf(boxes), { "image/svg+xml": `${boxes}`, "text/plain": "Plot: picture" });
+  const { "text/plain": text } = shownOf(photo);
+  assertEquals(text, `${photo}`);
+});
+
+test("plot: what is wrong is said", async () => {
+  assertThrows(() => plot.line({ a: { x: [1], y: [1, 2] } }), ArgumentError, "a has 1 x and 2 y");
+  assertThrows(() => plot.line([1], { titel: "a" } as never), ArgumentError, "did you mean title");
+  assertThrows(() => plot.line([1], { theme: "blue" as never }), ArgumentError, "theme");
+  assertThrows(() => plot.line("12" as never), ArgumentError);
+  assertThrows(() => plot.scatter([[1, 2, 3]]), ArgumentError, "points");
+  assertThrows(() => plot.scatter([[1, 2]], { labels: [-1] }), ArgumentError, "label 0 is -1");
+  assertThrows(() => plot.scatter([[1, 2]], { regions: (x) => x.sum() }), ArgumentError, "regions");
+  assertThrows(() => plot.confusion([[1, 2]]), ArgumentError, "matrix");
+  assertThrows(() => plot.parallel([{ a: 1 }], { color: "b" }), ArgumentError, "there are a");
+  using flat = tensor([1, 2]);
+  await assertRejects(() => plot.image(flat), ShapeError, "[2]");
+  await assertRejects(() => plot.grid([flat]), ShapeError, "[2]");
+});
