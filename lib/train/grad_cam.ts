@@ -21,8 +21,8 @@ export interface GradCamOptions {
 }
 
 /**
- * Where in images [n, channels, height, width] a model looks for a class: Grad-CAM (Selvaraju et al.
- * 2017). Of what a layer gives, A [n, k, u, v], and the class's score y before any softmax:
+ * Where in images [n, channels, height, width] a model looks for a class: Grad-CAM (Selvaraju et
+ * al. 2017). Of what a layer gives, A [n, k, u, v], and the class's score y before any softmax:
  * relu(sum over k of mean over u, v of dy/dA[k] · A[k]), made as large as the images (bilinear) and
  * divided by its greatest value: float32 [n, height, width] of 0..1, all 0 where nothing speaks for
  * the class. The layer is commonly the last convolution, or what follows on it.
@@ -33,10 +33,10 @@ export interface GradCamOptions {
  * @throws {ShapeError} when the layer gives no images, or the model no scores [n, classes].
  *
  * ```ts
- * import { gradCam, models, rand } from "@cudeno/cudeno";
+ * import { gradCam, models, nn, rand } from "@cudeno/cudeno";
  * const model = models.lenet5();
- * const layer = [...model.namedModules()].findLast(([, m]) => m.describe().startsWith("Conv2d"))![0];
- * const map = gradCam(model, layer, rand([2, 1, 28, 28]), { target: 3 });
+ * const convs = [...model.namedModules()].filter(([, part]) => part instanceof nn.Conv2d);
+ * const map = gradCam(model, convs.at(-1)![0], rand([2, 1, 28, 28]), { target: 3 });
  * console.log(map.shape); // [2, 28, 28]
  * ```
  */

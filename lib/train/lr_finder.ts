@@ -72,9 +72,8 @@ export async function lrFinder<Input, Output, Target>(
   checkNumber(op, "smoothing", smoothing, 0);
   if (smoothing >= 1) refuse(op, "smoothing", smoothing, "below 1");
   checkNumber(op, "explode", explode, 1);
-  const { schedule: _, scheduleEvery: __, ema: ___, metrics: ____, ...own } = internals.optionsOf(
-    trainer,
-  );
+  const without = { schedule: undefined, ema: undefined, metrics: undefined };
+  const own = { ...internals.optionsOf(trainer), ...without };
   const { model } = trainer, { optimizer, scaler } = own;
   if (!optimizer) throw new ArgumentError(`${op}: the Trainer was made without an optimizer`);
 

@@ -60,7 +60,7 @@ function ranks(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return dot(p, q) / Math.sqrt(dot(p, p) * dot(q, q));
 }
 
-test("gradCam: depends on the class, and on weights above the layer; as large as the images", () => {
+test("gradCam: depends on the class and on weights above the layer; is as large as images", () => {
   manualSeed(8);
   const conv = (from: number) => new nn.Conv2d(from, 8, 3, { padding: 1 });
   const layers = [conv(3), new nn.ReLU(), new nn.MaxPool2d(2), conv(8), new nn.ReLU()];

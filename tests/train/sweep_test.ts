@@ -35,7 +35,7 @@ test("sweep: a grid, its table and its rows", async () => {
   const small = { a: { min: 1, max: 100, scale: "log", points: 3 }, b: [true, false] } as const;
   const of = ({ a, b }: { a: number; b: boolean }) => b ? a : NaN;
   const result = await sweep(small, of, { method: "grid", mode: "max" });
-  const [a, b] = [[1, 1, 10, 10, 100, 100], [true, false, true, false, true, false]];
+  const [a, b] = [[1, 10, 100, 1, 10, 100], [true, true, true, false, false, false]];
   assertEquals(result.trials.map(({ params }) => Math.round(params.a)), a);
   assertEquals(result.trials.map(({ params }) => params.b), b);
   assertEquals([result.best!.trial, result.rows.map(({ value }) => Math.round(value))], [4, [
@@ -46,10 +46,10 @@ test("sweep: a grid, its table and its rows", async () => {
   const [head, first, , , nan] = result.table().split("\n");
   assertEquals([head, first], [
     "trial    a      b  value  status",
-    "    4  100   true    100  done",
+    "    2  100   true    100  done",
   ]);
-  assertEquals(nan, "    1    1  false    NaN  done");
-  assertEquals(JSON.parse(JSON.stringify(result)).trials[1].value, null);
+  assertEquals(nan, "    3    1  false    NaN  done");
+  assertEquals(JSON.parse(JSON.stringify(result)).trials[3].value, null);
 });
 
 test("sweep: the Parzen estimator finds less than chance does", async () => {

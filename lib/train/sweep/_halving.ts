@@ -3,7 +3,8 @@
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { HalvingOptions } from "./sweep.ts";
-import { score, type SweepMode, type SweepTrial } from "./sweep_result.ts";
+import { score } from "./_rank.ts";
+import type { SweepMode, SweepTrial } from "./sweep_result.ts";
 
 /** What trials came to at each rung. */
 export class Rungs {

@@ -6,65 +6,49 @@ import type { SweepTrial } from "./sweep_result.ts";
 const version = 1;
 const head = `{"sweep":${version},`;
 
-/** The file of a search. */
-export interface Journal {
-  trials: SweepTrial<never>[];
-  add(trial: SweepTrial<object>): Promise<void>;
-  close(): void;
-}
-
 /** Opens or begins one; throws where it is of another search, and says what differs. */
 export async function openJournal(
   op: string,
   path: string | URL,
   search: Record<string, unknown>,
-): Promise<Journal> {
-  const trying = async <T>(what: () => Promise<T>): Promise<T> => {
-    try {
-      return await what();
-    } catch (cause) {
-      throw new DataError(`${op}: ${path}: ${(cause as Error).message}`, { cause });
-    }
+): Promise<{
+  trials: SweepTrial<never>[];
+  add(trial: SweepTrial<object>): Promise<void>;
+  close(): void;
+}> {
+  const failed = (cause: Error): never => {
+    throw new DataError(`${op}: ${path}: ${cause.message}`, { cause });
   };
-  const text = await trying(async () => {
-    try {
-      return await Deno.readTextFile(path);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return "";
-      throw error;
-    }
-  });
+  const text = await Deno.readTextFile(path)
+    .catch((error) => error instanceof Deno.errors.NotFound ? "" : failed(error));
   if (!text.startsWith(head) && !head.startsWith(text)) {
     throw new DataError(`${op}: ${path} is not the file of a sweep; give another path`);
   }
   const whole = text.slice(0, text.lastIndexOf("\n") + 1); // the last write may have been cut off
-  const lines = whole.split("\n").slice(0, -1);
-  const [first, ...trials] = lines.map((line, i) =>
-    fromExactJson(`${op}: line ${i + 1} of ${path}`, line)
-  );
+  const [first, ...trials] = whole.split("\n").slice(0, -1)
+    .map((line, i) => fromExactJson(`${op}: line ${i + 1} of ${path}`, line));
   if (first) checkSame(op, path, first as typeof search, search);
-  const file = await trying(() => Deno.open(path, { write: true, create: true }));
-  const write = (text: string) =>
-    trying(async () => {
-      const bytes = new TextEncoder().encode(text);
+  const file = await Deno.open(path, { write: true, create: true }).catch(failed);
+  let last: Promise<unknown> = file.truncate(new TextEncoder().encode(whole).length)
+    .then(() => file.seek(0, Deno.SeekMode.End));
+  const add = (line: unknown) => {
+    const bytes = new TextEncoder().encode(exactJson(op, "a trial", line) + "\n");
+    const writing = last.then(async () => {
       for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
       await file.syncData();
-    });
-  let last: Promise<void> = Promise.resolve();
+    }).catch(failed);
+    last = writing.catch(() => {}); // whoever wrote it hears of it
+    return writing;
+  };
+  const journal = { trials: trials as SweepTrial<never>[], add, close: () => file.close() };
+  if (first) return journal;
   try {
-    const length = new TextEncoder().encode(whole).length;
-    await file.truncate(length);
-    await file.seek(length, Deno.SeekMode.Start);
-    if (!first) await write(exactJson(op, "the space", { sweep: version, ...search }) + "\n");
+    await add({ sweep: version, ...search });
+    return journal;
   } catch (error) {
     file.close();
     throw error;
   }
-  return {
-    trials: trials as SweepTrial<never>[],
-    add: (trial) => last = last.then(() => write(exactJson(op, "a trial", trial) + "\n")),
-    close: () => file.close(),
-  };
 }
 
 function checkSame(

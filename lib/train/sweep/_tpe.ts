@@ -1,7 +1,7 @@
 // The Tree-structured Parzen Estimator of Bergstra, Bardenet, Bengio and Kégl (2011), each
 // dimension by itself: of places drawn like those of the best trials, the one that is the likeliest
 // among the best compared with the others.
-import type { Dimension } from "./space.ts";
+import type { Dimension, SweepValue } from "./space.ts";
 
 const CANDIDATES = 24;
 
@@ -16,7 +16,7 @@ export function suggest(
   best: readonly number[],
   others: readonly number[],
   random: () => number,
-): string | number | boolean {
+): SweepValue {
   const { choices } = dimension;
   const density = (places: readonly number[]) =>
     choices > 0 ? counted(choices, places, random) : parzen(places, random);

@@ -1,7 +1,6 @@
 /// <reference lib="deno.worker" />
 // What runs in the Workers of a sweep: one trial after another, by a module's train().
-import { runTrial, type TrialJob } from "./_run.ts";
-import type { WorkerReply } from "./_workers.ts";
+import { runTrial, type TrialJob, type WorkerReply } from "./_trial.ts";
 
 let trial = new AbortController();
 const reply = (message: WorkerReply) => self.postMessage(message);

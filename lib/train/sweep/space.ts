@@ -21,10 +21,11 @@ export interface SweepRange {
   readonly points?: number | undefined;
 }
 
-type Value = string | number | boolean;
+/** What a hyper-parameter may be. */
+export type SweepValue = string | number | boolean;
 
 /** Hyper-parameters by name: a range, or an array of choices. */
-export type SweepSpace = Readonly<Record<string, SweepRange | readonly Value[]>>;
+export type SweepSpace = Readonly<Record<string, SweepRange | readonly SweepValue[]>>;
 
 /** One value for each: of choices one of their types, of a range a number. */
 export type SweepParams<S extends SweepSpace> = {
@@ -37,10 +38,10 @@ export interface Dimension {
   /** How many choices there are; 0 of a range. */
   choices: number;
   /** The value at a place in [0, 1). */
-  at(place: number): Value;
+  at(place: number): SweepValue;
   /** Where a value is: in 0..1, or the number of a choice. */
-  placeOf(value: Value): number;
-  grid: readonly Value[];
+  placeOf(value: SweepValue): number;
+  grid(): readonly SweepValue[];
 }
 
 /** The dimensions of a space; throws where it is none. */
@@ -53,7 +54,7 @@ export function dimensionsOf(op: string, space: SweepSpace): Dimension[] {
   );
 }
 
-function choicesOf(op: string, name: string, list: readonly Value[]): Dimension {
+function choicesOf(op: string, name: string, list: readonly SweepValue[]): Dimension {
   const ok = (x: unknown) =>
     typeof x === "number" ? Number.isFinite(x) : typeof x === "string" || typeof x === "boolean";
   if (list.length === 0 || !list.every(ok) || new Set(list).size < list.length) {
@@ -69,7 +70,7 @@ function choicesOf(op: string, name: string, list: readonly Value[]): Dimension 
     choices: list.length,
     at: (place) => list[Math.floor(place * list.length)]!,
     placeOf: (value) => list.indexOf(value),
-    grid: list,
+    grid: () => list,
   };
 }
 
@@ -92,12 +93,14 @@ function rangeOf(op: string, name: string, range: SweepRange): Dimension {
   const low = into(min - half), width = into(max + half) - low;
   const value = (x: number) => Math.min(max, Math.max(min, integer ? Math.round(x) : x));
   const step = (into(max) - into(min)) / (points - 1);
-  const grid = Array.from({ length: points }, (_, i) => value(back(into(min) + i * step)));
   return {
     name,
     choices: 0,
     at: (place) => value(back(low + place * width)),
     placeOf: (x) => (into(x as number) - low) / width,
-    grid: [...new Set(grid)],
+    grid: () =>
+      Array.from(
+        new Set(Array.from({ length: points }, (_, i) => value(back(into(min) + i * step)))),
+      ),
   };
 }

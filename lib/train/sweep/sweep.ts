@@ -8,11 +8,11 @@ import {
 import { hostRandom } from "../../core/random.ts";
 import { Rungs } from "./_halving.ts";
 import { openJournal } from "./_journal.ts";
-import { runTrial } from "./_run.ts";
-import { dimensionsOf, type SweepParams, type SweepSpace } from "./space.ts";
-import { ranked, type SweepMode, SweepResult, type SweepTrial } from "./sweep_result.ts";
+import { dimensionsOf, type SweepParams, type SweepSpace, type SweepValue } from "./space.ts";
+import { ranked } from "./_rank.ts";
+import { type SweepMode, SweepResult, type SweepTrial } from "./sweep_result.ts";
 import { suggest } from "./_tpe.ts";
-import { TrialWorker } from "./_workers.ts";
+import { runTrial, TrialWorker } from "./_trial.ts";
 
 /** What a trial is given beside its hyper-parameters. */
 export interface TrialContext {
@@ -38,10 +38,10 @@ export interface HalvingOptions {
 }
 
 /** Options of {@linkcode sweep}. */
-export interface SweepOptions<P = Record<string, string | number | boolean>> {
+export interface SweepOptions<P = Record<string, SweepValue>> {
   /**
    * How trials are chosen: by a Parzen estimator after 10 random ones (Bergstra et al. 2011), at
-   * random, or all combinations, the last dimension first. Default "tpe".
+   * random, or all combinations, the first dimension fastest. Default "tpe".
    */
   method?: "tpe" | "random" | "grid" | undefined;
   /** How many, with those in the file; default 20, of a grid all. */
@@ -52,7 +52,7 @@ export interface SweepOptions<P = Record<string, string | number | boolean>> {
   seed?: number | undefined;
   /**
    * Successive halving (ASHA, Li et al. 2020): a trial whose report at a rung, minResource · eta^k,
-   * is not in the best 1 / eta of those that came there, or is not finite, is stopped by its signal.
+   * is not among the best 1 / eta of those that came there, or not finite, is stopped by signal.
    */
   halving?: HalvingOptions | undefined;
   /** A file for the trials, to go on from when the program runs again; needs read and write. */
@@ -82,18 +82,19 @@ const GOOD = 0.15;
  * it would have come to. With Workers, trials end in an order that nobody knows, on which "tpe" and
  * halving depend; and a signal comes to them once train() awaits something.
  *
- * @throws {ArgumentError} for a space that is none, and a file of another search: says what differs.
+ * @throws {ArgumentError} for a space that is none, and for a file of another search, which says
+ * what differs.
  * @throws {DataError} when the file cannot be read or written.
  *
  * ```ts
- * import { data, nn, optim, rand, sweep, Trainer } from "@cudeno/cudeno";
+ * import { data, models, mseLoss, optim, rand, sweep, Trainer } from "@cudeno/cudeno";
  * const x = rand([64, 2]);
  * const set = new data.TensorDataset(x, x.sum(1, { keepDims: true }));
  * const space = { lr: { min: 1e-4, max: 1, scale: "log" }, width: [4, 8] } as const;
  * const result = await sweep(space, async ({ lr, width }, { report, signal }) => {
- *   const model = new nn.Sequential(new nn.Linear(2, width), new nn.ReLU(), new nn.Linear(width, 1));
+ *   const model = models.mlp({ in: 2, hidden: [width], out: 1 });
  *   const optimizer = new optim.Adam(model.parameters(), { lr });
- *   const trainer = new Trainer(model, { loss: new nn.MSELoss(), optimizer });
+ *   const trainer = new Trainer(model, { loss: mseLoss, optimizer });
  *   const history = await trainer.fit(set, {
  *     epochs: 9,
  *     signal,
@@ -113,15 +114,19 @@ export async function sweep<const S extends SweepSpace>(
   const op = "sweep";
   const dimensions = dimensionsOf(op, space);
   checkFunction(op, "train", train);
-  checkOptions(op, options, optionNames);
+  checkOptions(op, options, [
+    ...["method", "trials", "mode", "seed", "halving", "path", "rethrow", "workers", "signal"],
+    "onTrial",
+  ]);
   const { method = "tpe", mode = "min", seed = 0, path, rethrow, signal, workers } = options;
   checkChoice(op, "method", method, { tpe: 0, random: 0, grid: 0 });
   checkChoice(op, "mode", mode, { min: 0, max: 0 });
   checkInteger(op, "seed", seed, 0);
-  const all = dimensions.reduce((n, { grid }) => n * grid.length, 1);
-  const { trials: wanted = method === "grid" ? all : 20 } = options;
+  const grids = method === "grid" ? dimensions.map(({ grid }) => grid()) : [];
+  const most = grids.length > 0 ? grids.reduce((n, { length }) => n * length, 1) : Infinity;
+  const { trials: wanted = Number.isFinite(most) ? most : 20 } = options;
   checkInteger(op, "trials", wanted, 1);
-  const count = method === "grid" ? Math.min(all, wanted) : wanted;
+  const count = Math.min(most, wanted);
   if (workers) checkWorkers(op, workers);
   if (options.onTrial !== undefined) checkFunction(op, "onTrial", options.onTrial);
   const halving = options.halving && { eta: 3, minResource: 1, ...options.halving };
@@ -140,18 +145,18 @@ export async function sweep<const S extends SweepSpace>(
     const order = ranked(trials, mode), good = Math.ceil(GOOD * order.length);
     const estimate = method === "tpe" && trial >= STARTUP && order.length > 1;
     let rest = trial;
-    const values = dimensions.toReversed().map((dimension) => {
-      const { name, grid, at, placeOf } = dimension;
-      if (method === "grid") {
-        const i = rest % grid.length;
+    const values = dimensions.map((dimension, i) => {
+      const { name, at, placeOf } = dimension, grid = grids[i];
+      if (grid) {
+        const place = rest % grid.length;
         rest = Math.floor(rest / grid.length);
-        return [name, grid[i]];
+        return [name, grid[place]];
       }
       if (!estimate) return [name, at(random())];
-      const places = order.map(({ params }) => placeOf(params[name] as string | number | boolean));
+      const places = order.map(({ params }) => placeOf(params[name] as SweepValue));
       return [name, suggest(dimension, places.slice(0, good), places.slice(good), random)];
     });
-    return Object.fromEntries(values.toReversed());
+    return Object.fromEntries(values);
   };
 
   // Runs one and notes it.
@@ -215,9 +220,6 @@ export async function sweep<const S extends SweepSpace>(
   if (errors.length > 0) throw errors[0];
   return new SweepResult(trials, mode);
 }
-
-const optionNames = ["method", "trials", "mode", "seed", "halving", "path", "rethrow", "workers"];
-optionNames.push("signal", "onTrial");
 
 function checkWorkers(op: string, workers: NonNullable<SweepOptions["workers"]>): void {
   checkOptions(`${op}: workers`, workers, ["module", "count"]);

@@ -1,8 +1,11 @@
+import { ranked } from "./_rank.ts";
+import type { SweepValue } from "./space.ts";
+
 /** Whether less or more of what train() returns is better. */
 export type SweepMode = "min" | "max";
 
 /** A trial that has ended. */
-export interface SweepTrial<P = Record<string, string | number | boolean>> {
+export interface SweepTrial<P = Record<string, SweepValue>> {
   /** Its number, from 0. */
   trial: number;
   /** What it tried. */
@@ -19,22 +22,6 @@ export interface SweepTrial<P = Record<string, string | number | boolean>> {
   seconds: number;
 }
 
-/** A number of which less is better; what is not finite is worst. */
-export const score = (value: number, mode: SweepMode): number =>
-  !Number.isFinite(value) ? Infinity : mode === "min" ? value : -value;
-
-/** Trials from the best to the worst; of those that were stopped the later ones are better. */
-export function ranked<P>(trials: readonly SweepTrial<P>[], mode: SweepMode): SweepTrial<P>[] {
-  const keys = ({ value, status, reports }: SweepTrial<P>) => {
-    const own = score(value, mode);
-    return [own < Infinity ? 0 : 1, status === "stopped" ? -reports.at(-1)![0] : -Infinity, own];
-  };
-  return [...trials].sort((a, b) => {
-    const x = keys(a), y = keys(b), at = x.findIndex((key, i) => key !== y[i]);
-    return at < 0 ? a.trial - b.trial : x[at]! < y[at]! ? -1 : 1;
-  });
-}
-
 /**
  * What {@linkcode sweep} found.
  *
@@ -48,7 +35,7 @@ export function ranked<P>(trials: readonly SweepTrial<P>[], mode: SweepMode): Sw
  * console.log(result.table());
  * ```
  */
-export class SweepResult<P = Record<string, string | number | boolean>> {
+export class SweepResult<P = Record<string, SweepValue>> {
   /** Whether less or more is better. */
   readonly mode: SweepMode;
   /** All trials, by number. */
