@@ -1,8 +1,11 @@
 export type * from "./callbacks/callback.ts";
 export * from "./callbacks/progress_bar.ts";
+export * from "./grad_cam.ts";
 export * from "./gradcheck_model.ts";
 export * from "./history.ts";
+export * from "./lr_finder.ts";
 export type * from "./options.ts";
+export * from "./sweep/mod.ts";
 export * from "./trainer.ts";
 /** Measures of predictions, for a Trainer and by themselves. */
 export * as metrics from "./metrics/mod.ts";

@@ -25,6 +25,7 @@ import { ProgressBar } from "./callbacks/progress_bar.ts";
 import { TerminateOnNaN } from "./callbacks/terminate_on_nan.ts";
 import { BREATH_MS, checkCursor, type Cursor, Fit } from "./_fit.ts";
 import { History, type HistoryJson } from "./history.ts";
+import { internals } from "./_internals.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
 import { type Measured, Meter } from "./_metrics.ts";
 import type {
@@ -87,6 +88,10 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
   #loaded = false;
   #busy = ""; // what is under way that nothing else may be done beside
   #saving: Promise<void> | undefined;
+
+  static {
+    internals.optionsOf = (trainer) => trainer.#options;
+  }
 
   constructor(model: Module<Input, Output>, options: TrainerOptions<Output, Target>) {
     checkOptions("Trainer", options, ["loss", "autocast", "metrics", ...stepOptions]);

@@ -256,6 +256,19 @@ Deno.test("regression example: a rule in a table with gaps", async () => {
   });
 });
 
+Deno.test("sweep example: its table, the best first", async () => {
+  const { code, out, err } = await run(
+    "sweep.ts",
+    ..."--device cpu --trials 3 --epochs 4".split(" "),
+  );
+  assertEquals(code, 0, err);
+  const [best] = [...out.matchAll(/^ +\d .* ([\d.]+) +done$/gm)].map(([, x]) => Number(x));
+  const last = /\nbest loss ([\d.]+) by {"lr":[\d.e-]+,"width":\d+,"activation":"\w+"}\n$/.exec(
+    out,
+  );
+  assertAlmostEquals(Number(last?.[1]), best!, 1e-4, out);
+});
+
 Deno.test("eigen: vectors of length 1, at right angles, that the matrix but stretches", () => {
   const rows = [[4, 1, -2, 0], [1, 2, 0, 3], [-2, 0, 3, 1], [0, 3, 1, -1]];
   for (const matrix of [rows, [[2, 0], [0, 2]], [[0, 1], [1, 0]], [[5]], [[0, 0], [0, 0]]]) {
