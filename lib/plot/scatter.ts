@@ -14,16 +14,7 @@ import {
   tableOf,
   usable,
 } from "./_axis.ts";
-import {
-  axisNames,
-  checkPlot,
-  colourOf,
-  dots,
-  framed,
-  type Inside,
-  px,
-  thinned,
-} from "./_scene.ts";
+import { axisNames, checkPlot, colourOf, dots, framed, type Inside, px } from "./_scene.ts";
 import { type AxisOptions, type Plot } from "./plot.ts";
 
 /** Options of {@linkcode scatter}. */
@@ -91,7 +82,7 @@ export function scatter(points: Table, options: ScatterOptions = {}): Plot {
     });
     const shown = groups.map((group, i) => {
       const places = group.map(([x, y]): Point => [inside.x(x), inside.y(y)]);
-      return dots(thinned(places, Math.max(10, 8000 * group.length / n)), i);
+      return dots(places, i, Math.max(10, 8000 * group.length / n));
     });
     return (cells ? ground(cells, across, inside) : "") + shown.join("");
   });
