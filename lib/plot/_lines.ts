@@ -1,5 +1,5 @@
 import { type Point, spanOf, usable } from "./_axis.ts";
-import { colourOf, dots, frameOf, px, thinned } from "./_scene.ts";
+import { colourOf, dots, frameOf, px } from "./_scene.ts";
 import type { AxisOptions } from "./plot.ts";
 
 /** A curve of a panel. */
@@ -48,7 +48,7 @@ export function linesOf(
         const text = (run: Point[]) => `M${run.map(([x, y]) => `${px(x)} ${px(y)}`).join("L")}`;
         const style = `class="l ${colourOf(colour)}${faint ? " f" : ""}"`;
         const path = long.length > 0 ? `<path ${style} d="${long.map(text).join("")}"/>` : "";
-        return path + (faint ? "" : dots(thinned(alone, most / 2), colour));
+        return path + (faint ? "" : dots(alone, colour, most / 2));
       }).join(""),
   );
 }

@@ -93,13 +93,9 @@ export function svgOf(
 }
 
 /** Where a frame's contents lie. */
-export interface Inside {
+export interface Inside extends Record<"left" | "right" | "top" | "bottom", number> {
   x: At;
   y: At;
-  left: number;
-  right: number;
-  top: number;
-  bottom: number;
 }
 
 /** Axes with ticks and labels, a legend, and what `draw` puts within them. */
@@ -128,16 +124,8 @@ export function frameOf(
   const slanted = needed + 8 > (right - left) / Math.max(1, xTicks.length) && x.names;
   const room = slanted ? Math.min(needed * 0.71, height * 0.3) : 0;
   const bottom = Math.max(top + 20, height - 24 - room - (xLabel ? 18 : 0));
-  const inside = {
-    ...{
-      x: scaleOf(x, left, right),
-      y: y.names ? scaleOf(y, top, bottom) : scaleOf(y, bottom, top),
-      left,
-      right,
-      top,
-      bottom,
-    },
-  };
+  const up = y.names ? scaleOf(y, top, bottom) : scaleOf(y, bottom, top);
+  const inside = { ...{ left, right, top, bottom }, x: scaleOf(x, left, right), y: up };
   for (const [value, label] of yTicks) {
     const at = px(inside.y(value));
     if (!y.names) out += `<path class="r" d="M${px(left)} ${at}H${px(right)}"/>`;
@@ -150,14 +138,10 @@ export function frameOf(
     if (slanted) out += textAt(at, bottom + 14, cut(label, room / 0.7), turn);
     else out += textAt(at, bottom + 16, label, 'class="d" text-anchor="middle"');
   }
-  const half = [(left + right) / 2, (top + bottom) / 2] as const;
-  if (xLabel) {
-    out += textAt(half[0], height - 7, cut(xLabel, right - left), 'text-anchor="middle"');
-  }
-  if (yLabel) {
-    const turn = `text-anchor="middle" transform="rotate(-90 14 ${px(half[1])})"`;
-    out += textAt(14, half[1], cut(yLabel, bottom - top), turn);
-  }
+  const [x0, y0, middle] = [(left + right) / 2, (top + bottom) / 2, 'text-anchor="middle"'];
+  const turn = `${middle} transform="rotate(-90 14 ${px(y0)})"`;
+  if (xLabel) out += textAt(x0, height - 7, cut(xLabel, right - left), middle);
+  if (yLabel) out += textAt(14, y0, cut(yLabel, bottom - top), turn);
   return out + draw(inside);
 }
 
@@ -172,20 +156,12 @@ export function framed(
   return new Plot(svgOf(options, [width, height], body));
 }
 
-/** Not more than so many places: of those that lie nearly on one another, one. */
-export function thinned(points: Point[], most: number): Point[] {
+/** Places as dots of the i-th colour; of what is too much, those that hide one another go. */
+export function dots(points: readonly Point[], i: number, most: number): string {
   for (let cell = 1; points.length > most; cell *= 1.5) {
-    const seen = new Map<number, Point>();
-    for (const point of points) {
-      seen.set(Math.floor(point[0] / cell) * 1e5 + Math.floor(point[1] / cell), point);
-    }
-    points = [...seen.values()];
+    const key = ([x, y]: Point) => Math.floor(x / cell) * 1e5 + Math.floor(y / cell);
+    points = [...new Map(points.map((point) => [key(point), point])).values()];
   }
-  return points;
-}
-
-/** Places as dots of the i-th colour. */
-export function dots(points: readonly Point[], i: number): string {
   if (points.length === 0) return "";
   const d = points.map(([x, y]) => `M${px(x)} ${px(y)}h0`).join("");
   return `<path class="p ${colourOf(i)}" d="${d}"/>`;

@@ -77,14 +77,12 @@ export function bar(
       if (!usable(value)) return "";
       const [from, to] = [Math.min(x(0), x(value)), Math.max(x(0), x(value))];
       const style = `class="${colourOf(0)}" fill="currentColor"`;
-      const label = labelOf(Number(value.toPrecision(4)));
-      const inner = to - from > 60;
-      const place = inner
-        ? `text-anchor="${value < 0 ? "start" : "end"}" class="b"`
-        : `text-anchor="${value < 0 ? "end" : "start"}" class="d"`;
-      const end = x(value) + 5 * (inner === value >= 0 ? -1 : 1);
+      const label = thick > 11 ? labelOf(Number(value.toPrecision(4))) : "";
+      // within the bar where there is room
+      const [place, at] = to - from > 60 ? ["end", to - 5] : ["start", to + 5];
+      const how = `text-anchor="${place}" class="${place === "end" ? "b" : "d t"}"`;
       return rectOf(from, y(i) - thick / 2, to - from, thick, style) +
-        (thick > 11 ? textAt(end, y(i) + 4, label, place) : "");
+        textAt(at, y(i) + 4, label, how);
     }).join("");
   });
 }

@@ -10,8 +10,6 @@ export interface Curve {
   x?: Numbers | undefined;
   /** Their values. */
   y: Numbers;
-  /** Whether it stays in the background. Default false. */
-  faint?: boolean | undefined;
 }
 
 /**
@@ -35,11 +33,11 @@ export function line(
   const one = isNumbers(curves);
   const named: Record<string, Numbers | Curve> = one ? { values: curves } : curves;
   const lines = Object.entries(named).map(([name, curve], colour) => {
-    const { x, y, faint } = isNumbers(curve) ? { y: curve } : curve as Curve;
+    const { x, y } = isNumbers(curve) ? { y: curve } : curve as Curve;
     const values = numbersOf("plot.line", name, y);
-    if (x === undefined) return { y: values, faint, colour };
+    if (x === undefined) return { y: values, colour };
     const places = numbersOf("plot.line", `${name}'s x`, x);
-    if (places.length === values.length) return { x: places, y: values, faint, colour };
+    if (places.length === values.length) return { x: places, y: values, colour };
     throw new ArgumentError(
       `plot.line: ${name} has ${places.length} x and ${values.length} y; they must be equally many`,
     );

@@ -41,8 +41,8 @@ export function parallel(
   const every = Math.ceil(rows.length / 1500);
   const shown = rows.filter((_, i) => i % every === 0);
   const axes = names.filter((name) => name !== color).concat(color ?? []).map((name) => {
-    const all = rows.map((row) => row[name]);
-    const texts = [...new Set(all.filter((x) => typeof x === "string"))].slice(0, 1000);
+    const all = shown.map((row) => row[name]);
+    const texts = [...new Set(all.filter((x) => typeof x === "string"))];
     const words = texts.length > 0;
     const numbers = words ? [] : all.filter((x): x is number => usable(x));
     const low = numbers.reduce((a, b) => Math.min(a, b), Infinity);

@@ -8,21 +8,13 @@ import {
   type Numbers,
   numbersOf,
   type Point,
+  type Span,
   spanOf,
   type Table,
   tableOf,
   usable,
 } from "./_axis.ts";
-import {
-  axisNames,
-  checkPlot,
-  colourOf,
-  dots,
-  framed,
-  type Inside,
-  px,
-  thinned,
-} from "./_scene.ts";
+import { axisNames, checkPlot, colourOf, dots, framed, type Inside, px } from "./_scene.ts";
 import { type AxisOptions, type Plot } from "./plot.ts";
 
 /** Options of {@linkcode scatter}. */
@@ -53,15 +45,11 @@ export interface ScatterOptions extends AxisOptions {
  * const picture = plot.scatter(points, { labels, regions, classes: ["left", "right"] });
  * ```
  */
-export function scatter(
-  points: Table,
-  options: ScatterOptions = {},
-): Plot {
+export function scatter(points: Table, options: ScatterOptions = {}): Plot {
   const op = "plot.scatter";
   checkPlot(op, options, [...axisNames, "labels", "classes", "regions"]);
   const { classes = [], regions } = options;
   if (regions !== undefined) checkFunction(op, "regions", regions);
-  const isTensor = points instanceof Tensor;
   const flat = tableOf(op, "points", points, 2), n = flat.length / 2;
   const labels = numbersOf(op, "labels", options.labels ?? new Int32Array(n));
   if (labels.length !== n) {
@@ -81,35 +69,28 @@ export function scatter(
   const along = (axis: 0 | 1) => groups.map((group) => group.map((point) => point[axis]));
   const [x, y] = [spanOf(along(0), logs[0]), spanOf(along(1), logs[1])];
   return framed(options, { x, y, legend: classes }, (inside) => {
-    const { left, right, top, bottom } = inside;
-    let out = "";
-    if (regions) {
-      const [across, down] = [Math.ceil((right - left) / 6), Math.ceil((bottom - top) / 6)];
-      const value = (span: typeof x, share: number) => {
-        const at = span.low + (span.high - span.low) * share;
-        return span.log ? 10 ** at : at;
-      };
-      const grid = Float64Array.from({ length: 2 * across * down }, (_, at) => {
-        const cell = at >> 1;
-        return at % 2 === 0
-          ? value(x, (cell % across + 0.5) / across)
-          : value(y, 1 - (Math.floor(cell / across) + 0.5) / down);
-      });
-      const { dtype, device } = isTensor ? points : {};
-      const real = dtype === "int32" || dtype === "uint8" ? "float32" : dtype;
-      out = scope(() => {
-        const made = tensor(grid, { shape: [across * down, 2], dtype: real ?? "float32", device });
-        const scores = noGrad(() => regions(made));
-        return ground(classesOf(op, scores, across * down), across, inside);
-      });
-    }
-    const all = groups.reduce((sum, { length }) => sum + length, 0);
-    groups.forEach((group, i) => {
-      const places = group.map(([x, y]): Point => [inside.x(x), inside.y(y)]);
-      out += dots(thinned(places, Math.max(10, 8000 * group.length / all)), i);
+    const across = Math.ceil((inside.right - inside.left) / 6);
+    const down = Math.ceil((inside.bottom - inside.top) / 6);
+    const cells = regions && scope(() => {
+      const grid = Array.from({ length: across * down }, (_, i) => [
+        valueAt(x, (i % across + 0.5) / across),
+        valueAt(y, 1 - (Math.floor(i / across) + 0.5) / down),
+      ]);
+      const { dtype = "float32", device } = points instanceof Tensor ? points : {};
+      const made = tensor(grid, { dtype: /float/.test(dtype) ? dtype : "float32", device });
+      return classesOf(op, noGrad(() => regions(made)), across * down);
     });
-    return out;
+    const shown = groups.map((group, i) => {
+      const places = group.map(([x, y]): Point => [inside.x(x), inside.y(y)]);
+      return dots(places, i, Math.max(10, 8000 * group.length / n));
+    });
+    return (cells ? ground(cells, across, inside) : "") + shown.join("");
   });
+}
+
+function valueAt({ low, high, log }: Span, share: number): number {
+  const at = low + (high - low) * share;
+  return log ? 10 ** at : at;
 }
 
 // Of each cell its class and how sure that is, in 6 steps, as class * 8 + step; -1 for none.
@@ -126,7 +107,7 @@ function classesOf(op: string, scores: unknown, n: number): Int32Array {
   return Int32Array.from({ length: n }, (_, i) => {
     const row = Array.from(data.subarray(i * width, (i + 1) * width), Number);
     if (row.some(Number.isNaN)) return -1;
-    if (width === 1 && whole) return row[0]! * 8 + 6;
+    if (width === 1 && whole) return row[0]! < 0 ? -1 : row[0]! * 8 + 6;
     if (width === 1) row.unshift(1 - row[0]!);
     const best = row.reduce((best, score, k) => score > row[best]! ? k : best, 0);
     const sure = (row[best]! - 1 / row.length) / (1 - 1 / row.length);
@@ -139,14 +120,9 @@ function ground(cells: Int32Array, across: number, { left, right, top, bottom }:
   const paths = new Map<number, string>();
   const [w, h] = [(right - left) / across, (bottom - top) / (cells.length / across)];
   for (let i = 0, j = 0; i < cells.length; i = j) {
-    const row = Math.floor(i / across);
-    while (j < (row + 1) * across && cells[j] === cells[i]) j++;
-    const [x, y, to] = [
-      left + (i - row * across) * w,
-      top + row * h,
-      left + (j - row * across) * w,
-    ];
-    const d = `M${px(x)} ${px(y)}H${px(to)}V${px(y + h)}H${px(x)}z`;
+    const begin = i - i % across, x = px(left + (i - begin) * w), y = top + begin / across * h;
+    while (j < begin + across && cells[j] === cells[i]) j++;
+    const d = `M${x} ${px(y)}H${px(left + (j - begin) * w)}V${px(y + h)}H${x}z`;
     paths.set(cells[i]!, (paths.get(cells[i]!) ?? "") + d);
   }
   paths.delete(-1);

@@ -4,31 +4,24 @@ import { ArgumentError, io, plot, ShapeError, Tensor, tensor } from "../../mod.t
 import { labelOf, niceTicks, spanOf, ticksOf } from "../../lib/plot/_axis.ts";
 import { cleanTest as test, inFolder } from "../_helpers.ts";
 
-/** Throws unless it is well-formed, finite and small; gives its elements as name and attributes. */
-function elementsOf(picture: plot.Plot): { name: string; [attribute: string]: string }[] {
-  const svg = `${picture}`, open: string[] = [];
+/** Throws unless it is well-formed, finite and small; gives its elements' attributes. */
+function elementsOf(picture: plot.Plot): Record<string, string>[] {
+  const svg = `${picture}`, open: string[] = [], elements: Record<string, string>[] = [];
   assert(svg.length < 200_000, `${svg.length} bytes`);
-  const elements = Array.from(svg.matchAll(/<(\/?)([\w:]+)((?: [\w:-]+="[^"<]*")*)(\/?)>|[^<]+/g));
-  assert(elements.map(([all]) => all).join("") === svg, "not well-formed");
-  return elements.flatMap(([all, closing, name, attributes, empty]) => {
-    if (name === undefined) {
-      assert(/^([^&]|&#\d+;)*$/.test(all) && open.length > 0, `a bare text: ${all}`);
-      return [];
-    }
-    if (closing) return assertEquals(open.pop(), name), [];
-    if (!empty) open.push(name);
-    const pairs = attributes!.matchAll(/ ([\w:-]+)="([^"]*)"/g);
-    const element = {
-      name,
-      ...Object.fromEntries(Array.from(pairs, ([, key, value]) => [key, value])),
-    };
-    for (const key of ["d", "x", "y", "width", "height", "transform"] as const) {
-      const value = (element as Record<string, string>)[key] ?? "";
-      assert(!/NaN|Infinity|undefined|e[+-]/.test(value), `${key}="${value}"`);
-      if (key === "width" || key === "height") assert(!value.startsWith("-"), `${key}="${value}"`);
-    }
-    return [element];
+  const rest = svg.replace(/<(\/?)(\w+)((?: [\w:-]+="[^"<]*")*)(\/?)>([^<]*)/g, (...found) => {
+    const [, closing, name, attributes, empty, text] = found;
+    assert(/^([^&]|&#\d+;)*$/.test(attributes + text), `not escaped: ${attributes} ${text}`);
+    if (closing) assertEquals(open.pop(), name);
+    else if (!empty) open.push(name);
+    const pairs = attributes.matchAll(/ ([\w:-]+)="([^"]*)"/g);
+    elements.push({ name, ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)) });
+    const { d = "", x = "", y = "", width = "", height = "", transform = "" } = elements.at(-1)!;
+    const numbers = [d, x, y, transform, width, height].join(" ");
+    assert(!/NaN|Infinity|undefined|e[+-]/.test(numbers) && !/^-/.test(width + height), numbers);
+    return "";
   });
+  assertEquals([rest, open], ["", []], "not well-formed");
+  return elements;
 }
 
 // What a notebook is given.
