@@ -1,2 +1,2 @@
 export { doctor, type DoctorOptions } from "./doctor.ts";
-export { type DoctorFinding, DoctorReport, type DoctorStatus } from "./_report.ts";
+export { type DoctorFinding, DoctorReport, type DoctorStatus } from "./report.ts";

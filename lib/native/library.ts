@@ -159,8 +159,7 @@ export function kindOf(path: string): LibraryKind {
   return path.split(/[\\/]/).pop()!.includes("cuda") ? "cuda" : "cpu";
 }
 
-/** Where a library is looked for that nobody named. */
-export function candidates(kind: LibraryKind): string[] {
+function candidates(kind: LibraryKind): string[] {
   const named = environment("CUDENO_LIBRARY");
   // another one would not be what was asked for
   if (named && kindOf(named) === kind) return [named];
