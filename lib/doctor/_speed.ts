@@ -13,6 +13,9 @@ import { type DoctorFinding, finding, textOf } from "./report.ts";
 const rates = [[0, 64, 0], [80, 64, 1024], [86, 128, 256], [90, 128, 2048]];
 rates.push([100, 128, 4096], [120, 128, 256]);
 
+const few = "far less than its clocks and widths give: look at nvidia-smi for other programs, a " +
+  "power cap, heat or MIG";
+
 /** Measures a device; what cannot be measured is a warning that says why. */
 export async function measureDevice(info: DeviceInfo): Promise<DoctorFinding[]> {
   const { device, freeMemory } = info;
@@ -25,26 +28,20 @@ export async function measureDevice(info: DeviceInfo): Promise<DoctorFinding[]> 
   const [, plain, tensor] = rates.findLast(([from]) => from! <= capability)!;
   const found: DoctorFinding[] = [];
 
-  const add = async (
-    name: string,
-    unit: string,
-    run: () => Promise<number> | number,
-    most = 0,
-    least = 0,
-  ) => {
+  // `most` is what the device should give, 0 where nobody knows, and `least` a share of that.
+  type Run = () => Promise<number> | number;
+  const add = async (name: string, unit: string, run: Run, most = 0, least = 0) => {
     // Of an instance of MIG, the attributes are the whole GPU's.
     const expected = most > 0 && !info.name.includes("MIG") ? most : null;
     try {
       const value = await scope(async () => await run());
-      const share = expected === null ? 1 : value / expected;
+      const share = value / (expected ?? value);
       const of = expected ? `, ${(100 * share).toFixed(0)}% of ${expected.toPrecision(3)}` : "";
-      const text = `${value.toPrecision(3)} ${unit}${of}`;
-      const advice = share < least
-        ? "far less than its clocks and widths give: look at nvidia-smi for other programs, a " +
-          "power cap, heat or MIG"
-        : "";
+      const text = `${Number(value.toPrecision(3))} ${unit}${of}`;
       const measured = { value, unit, expected };
-      found.push(finding("speed", device, name, text, advice, undefined, measured));
+      found.push(
+        finding("speed", device, name, text, share < least ? few : "", undefined, measured),
+      );
     } catch (error) {
       found.push(finding("speed", device, name, "not measured", textOf(error)));
     }
@@ -94,14 +91,15 @@ export async function measureDevice(info: DeviceInfo): Promise<DoctorFinding[]> 
   for (const [way, name] of gpu ? ways : []) {
     await add(name, "GB/s", () => {
       const host = new Uint8Array(half), x = buffer(half);
-      const times = Array.from({ length: 4 }, () => {
+      let least = Infinity;
+      for (let round = 0; round < 4; round++) {
         const start = performance.now();
         if (way === "read") call("cdn_read", host, x, 0, half);
         else call(`cdn_${way}`, x, host, 0, half);
         x.view(half / 4 - 1, [1]).dataSync(); // waits for it
-        return performance.now() - start;
-      });
-      return half / 1e6 / Math.min(...times);
+        least = Math.min(least, performance.now() - start);
+      }
+      return half / 1e6 / least;
     });
   }
   for (const side of ["host", "device"] as const) {

@@ -18,14 +18,25 @@ CDN_FN uint32_t after(uint32_t at, int64_t places) {
   return (at * 1664525u + 1013904223u) & static_cast<uint32_t>(places - 1);
 }
 
+CDN_FN uint64_t address(const uint64_t* place) { return reinterpret_cast<uint64_t>(place); }
+
 struct Link {
   uint64_t* chain;
   int64_t lines;
   CDN_FN void operator()(int64_t i) const {
-    chain[i * WORDS] =
-        reinterpret_cast<uint64_t>(chain + after(static_cast<uint32_t>(i), lines) * WORDS);
+    chain[i * WORDS] = address(chain + after(static_cast<uint32_t>(i), lines) * WORDS);
   }
 };
+
+// What the clock is read behind, on GPUs by way of the L1 cache.
+CDN_FN uint64_t load(uint64_t at) {
+#if defined(__CUDA_ARCH__)
+  asm volatile("ld.ca.u64 %0, [%1];" : "=l"(at) : "l"(at) : "memory");
+  return at;
+#else
+  return *reinterpret_cast<const volatile uint64_t*>(at);
+#endif
+}
 
 CDN_FN int64_t nanoseconds() {
 #if defined(__CUDA_ARCH__)
@@ -37,44 +48,22 @@ CDN_FN int64_t nanoseconds() {
 #endif
 }
 
-// Each element of a chain is the address of the next one. Volatile, so that the clock is read
-// behind.
-template <bool NEAR> CDN_FN uint64_t load(uint64_t at) {
-#if defined(__CUDA_ARCH__)
-  uint64_t next;
-  if constexpr (NEAR)
-    asm volatile("ld.shared.u64 %0, [%1];" : "=l"(next) : "r"(static_cast<uint32_t>(at)));
-  else
-    asm volatile("ld.global.ca.u64 %0, [%1];" : "=l"(next) : "l"(at));
-  return next;
-#else
-  return *reinterpret_cast<const volatile uint64_t*>(at);
-#endif
-}
-
-// Once around first, so that what fits into a cache is there.
-template <bool NEAR> CDN_FN double walk(uint64_t at, int64_t lines, int64_t steps) {
-  for (int64_t i = 0; i < lines && i < steps; i++) at = load<NEAR>(at);
-  const int64_t start = nanoseconds();
-  for (int64_t i = 0; i < steps; i++) at = load<NEAR>(at);
-  return static_cast<double>(nanoseconds() - start) / static_cast<double>(steps);
-}
-
 struct Walk {
   double* y;
   const uint64_t* chain;  // null: in shared memory
   int64_t lines, steps;
   CDN_FN void operator()(int64_t) const {
+    uint64_t at = address(chain);
 #if defined(__CUDA_ARCH__)
     __shared__ uint64_t near[SHARED];
-    if (!chain) {
-      for (int64_t i = 0; i < lines; i++)
-        near[i] = __cvta_generic_to_shared(near + after(static_cast<uint32_t>(i), lines));
-      *y = walk<true>(__cvta_generic_to_shared(near), lines, steps);
-      return;
-    }
+    for (int64_t i = 0; !chain && i < lines; i++)
+      near[i] = address(near + after(static_cast<uint32_t>(i), lines));
+    if (!chain) at = address(near);
 #endif
-    *y = walk<false>(reinterpret_cast<uint64_t>(chain), lines, steps);
+    for (int64_t i = 0; i < lines && i < steps; i++) at = load(at);  // what fits a cache is there
+    const int64_t start = nanoseconds();
+    for (int64_t i = 0; i < steps; i++) at = load(at);
+    *y = static_cast<double>(nanoseconds() - start) / static_cast<double>(steps);
   }
 };
 
@@ -85,12 +74,10 @@ CDN_API int32_t cdn_probe_latency(uint32_t y, int64_t lines, int64_t steps, int3
     double* to = call.out<double>(y, "y", 1);
     const bool near = shared && call.model().capability > 0;
     const int64_t most = near ? SHARED : MAX_LINES;
-    if (lines < 1 || lines > most || (lines & (lines - 1)))
-      CDN_FAIL(CDN_BAD_ARGUMENT, "lines is %lld; it must be a power of two, at most %lld",
-               (long long)lines, (long long)most);
-    if (steps < 1 || steps > MAX_STEPS)
-      CDN_FAIL(CDN_BAD_ARGUMENT, "steps is %lld; it must be 1 to %lld", (long long)steps,
-               (long long)MAX_STEPS);
+    if (lines < 1 || lines > most || (lines & (lines - 1)) || steps < 1 || steps > MAX_STEPS)
+      CDN_FAIL(CDN_BAD_ARGUMENT,
+               "lines is %lld, a power of two to %lld is wanted; steps is %lld, 1 to %lld",
+               (long long)lines, (long long)most, (long long)steps, (long long)MAX_STEPS);
     uint64_t* chain = near ? nullptr : call.scratch<uint64_t>(lines * WORDS);
     if (chain) each(call, lines, Link{chain, lines});
     each(call, 1, Walk{to, chain, lines, steps});
