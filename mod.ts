@@ -26,6 +26,7 @@
 
 export * from "./lib/core/mod.ts";
 export * from "./lib/create.ts";
+export * from "./lib/doctor/mod.ts";
 /** Data sets, loaders and data formats. */
 export * as data from "./lib/data/mod.ts";
 /** Files of weights. */

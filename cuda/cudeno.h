@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 8
+#define CDN_ABI_VERSION 9
 
 /* Status codes. */
 enum {
@@ -62,9 +62,12 @@ int32_t cdn_attach(double isolate);
 
 /* Devices. info: total bytes, free bytes, compute major, minor, multiprocessors (or threads),
  * driver version, runtime version, 1 for a GPU; 8 numbers. name: 256 bytes, NUL-terminated. A count
- * of 0 leaves the reason in cdn_last_error(). sync waits for all streams and reports faults. */
+ * of 0 leaves the reason in cdn_last_error(). limits: what the device should give by its own clocks
+ * and widths, bytes a second of its memory, Hz of its processors, bytes of its L2 cache; 3 numbers,
+ * 0 where it does not say, as on the CPU. sync waits for all streams and reports faults. */
 int32_t cdn_device_count(int32_t* count);
 int32_t cdn_device_info(char* name, int64_t* info, int32_t device);
+int32_t cdn_device_limits(double* limits, int32_t device);
 int32_t cdn_sync(int32_t device);
 
 /* Streams. A device has a default stream, 0. Work on one buffer from several streams is ordered as
@@ -118,6 +121,12 @@ int32_t cdn_memory_stats(int64_t* stats, int32_t device);
 int32_t cdn_memory_limit(int32_t device, int64_t bytes);
 int32_t cdn_memory_trim(int32_t device);       /* gives cached memory back to the system */
 int32_t cdn_memory_reset_peak(int32_t device); /* peak = live */
+
+/* Latency of loads, for diagnosis. y: one float64, the nanoseconds of a load among `steps` (1 to
+ * 2^20) of one thread, each of which reads where the next one goes: around `lines` of 128 bytes, a
+ * power of two to 2^22, without a pattern. shared: through a GPU's shared memory, at most 1024
+ * places; on the CPU the same as without. */
+int32_t cdn_probe_latency(uint32_t y, int64_t lines, int64_t steps, int32_t shared);
 
 /* Elementwise, n elements: y = f(x). Floats; neg, abs, sign and clip also int32 and uint8. clip
  * keeps NaN; round takes halves to the even neighbour; isfinite and isinf give uint8, 0 or 1. */

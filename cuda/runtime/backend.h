@@ -21,6 +21,8 @@ struct DeviceModel {
   int shared_per_block = 0;      // bytes that a block may ask for
   int shared_per_processor = 0;  // bytes of a multiprocessor
   double bytes_per_cycle = 0;    // from memory, to all multiprocessors
+  double clock = 0;              // Hz; 0 where nobody says
+  int l2_bytes = 0;
 };
 
 // What a kernel writes when it meets a bad index. It lies where host and device both see it, so

@@ -41,6 +41,17 @@ CDN_API int32_t cdn_device_info(char* name, int64_t* info, int32_t device) {
   });
 }
 
+CDN_API int32_t cdn_device_limits(double* limits, int32_t device) {
+  return guard("cdn_device_limits", [&] {
+    required(limits, "limits");
+    device_at(device);
+    const DeviceModel model = backend::device_model(device);
+    limits[0] = model.bytes_per_cycle * model.clock;
+    limits[1] = model.clock;
+    limits[2] = model.l2_bytes;
+  });
+}
+
 CDN_API int32_t cdn_sync(int32_t device) {
   return guard("cdn_sync", [&] {
     Device& d = device_at(device);

@@ -13,6 +13,7 @@ export const calls = {
   cdn_copy(y: T, x: T, y_offset: Size, x_offset: Size, bytes: Size): void { const { backend } = (y ?? x)!; backend.check(backend.functions.cdn_copy(handleOf(y), handleOf(x), BigInt(y_offset), BigInt(x_offset), BigInt(bytes))); },
   cdn_read_begin(ticket: Host, x: T, offset: Size, bytes: Size): void { const { backend } = x!; backend.check(backend.functions.cdn_read_begin(ticket, handleOf(x), BigInt(offset), BigInt(bytes))); },
   cdn_write_begin(ticket: Host, y: T, offset: Size, bytes: Size): void { const { backend } = y!; backend.check(backend.functions.cdn_write_begin(ticket, handleOf(y), BigInt(offset), BigInt(bytes))); },
+  cdn_probe_latency(y: T, lines: Size, steps: Size, shared: number): void { const { backend } = y!; backend.check(backend.functions.cdn_probe_latency(handleOf(y), BigInt(lines), BigInt(steps), shared)); },
   cdn_neg(y: T, x: T, n: Size, dtype: number): void { const { backend } = (y ?? x)!; backend.check(backend.functions.cdn_neg(handleOf(y), handleOf(x), BigInt(n), dtype)); },
   cdn_abs(y: T, x: T, n: Size, dtype: number): void { const { backend } = (y ?? x)!; backend.check(backend.functions.cdn_abs(handleOf(y), handleOf(x), BigInt(n), dtype)); },
   cdn_sign(y: T, x: T, n: Size, dtype: number): void { const { backend } = (y ?? x)!; backend.check(backend.functions.cdn_sign(handleOf(y), handleOf(x), BigInt(n), dtype)); },

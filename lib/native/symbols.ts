@@ -12,6 +12,7 @@ export const symbols = {
   cdn_attach: { parameters: ["f64"], result: "i32" },
   cdn_device_count: { parameters: ["buffer"], result: "i32" },
   cdn_device_info: { parameters: ["buffer", "buffer", "i32"], result: "i32" },
+  cdn_device_limits: { parameters: ["buffer", "i32"], result: "i32" },
   cdn_sync: { parameters: ["i32"], result: "i32" },
   cdn_stream_create: { parameters: ["buffer", "i32"], result: "i32" },
   cdn_stream_destroy: { parameters: ["u32"], result: "i32" },
@@ -40,6 +41,7 @@ export const symbols = {
   cdn_memory_limit: { parameters: ["i32", "i64"], result: "i32" },
   cdn_memory_trim: { parameters: ["i32"], result: "i32" },
   cdn_memory_reset_peak: { parameters: ["i32"], result: "i32" },
+  cdn_probe_latency: { parameters: ["u32", "i64", "i64", "i32"], result: "i32" },
   cdn_neg: { parameters: ["u32", "u32", "i64", "i32"], result: "i32" },
   cdn_abs: { parameters: ["u32", "u32", "i64", "i32"], result: "i32" },
   cdn_sign: { parameters: ["u32", "u32", "i64", "i32"], result: "i32" },
@@ -212,4 +214,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 8;
+export const abiVersion = 9;

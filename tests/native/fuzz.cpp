@@ -331,7 +331,11 @@ void Fuzzer::information() {
   char name[256];
   int64_t info[8];
   int32_t number;
-  switch (below(6)) {
+  double limits[3];
+  switch (below(7)) {
+    case 6:
+      check("device_limits", api.device_limits(chance(5) ? nullptr : limits, device()));
+      break;
     case 0:
       if (check("device_info", api.device_info(chance(5) ? nullptr : name,
                                                chance(5) ? nullptr : info, device())) == CDN_OK &&

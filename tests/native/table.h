@@ -2,6 +2,7 @@
 #pragma once
 // clang-format off
 #define COMPUTING(X) \
+  X(probe_latency) \
   X(neg) \
   X(abs) \
   X(sign) \
@@ -153,6 +154,7 @@
   X(attach) \
   X(device_count) \
   X(device_info) \
+  X(device_limits) \
   X(sync) \
   X(stream_create) \
   X(stream_destroy) \

@@ -124,6 +124,8 @@ DeviceModel device_model(int32_t device) {
   // Two transfers for each of the memory's clocks.
   model.bytes_per_cycle = 2.0 * ask(cudaDevAttrMemoryClockRate) *
                           ask(cudaDevAttrGlobalMemoryBusWidth) / 8 / ask(cudaDevAttrClockRate);
+  model.clock = 1000.0 * ask(cudaDevAttrClockRate);
+  model.l2_bytes = ask(cudaDevAttrL2CacheSize);
   return model;
 }
 
