@@ -21,6 +21,10 @@ export const symbols = {
   cdn_event_record: { parameters: ["u32"], result: "i32" },
   cdn_event_elapsed: { parameters: ["buffer", "u32", "u32"], result: "i32" },
   cdn_event_destroy: { parameters: ["u32"], result: "i32" },
+  cdn_profile_begin: { parameters: ["i32", "i64"], result: "i32" },
+  cdn_profile_note: { parameters: ["i32"], result: "i32" },
+  cdn_profile_stop: { parameters: ["buffer"], result: "i32" },
+  cdn_profile_read: { parameters: ["buffer", "buffer", "buffer", "i64"], result: "i32" },
   cdn_alloc: { parameters: ["buffer", "i32", "i64"], result: "i32" },
   cdn_view: { parameters: ["buffer", "u32", "i64", "i64"], result: "i32" },
   cdn_freeze: { parameters: ["u32"], result: "i32" },
@@ -212,4 +216,4 @@ export const waiting = {
 } as const;
 
 /** The version of the ABI that this table describes. */
-export const abiVersion = 8;
+export const abiVersion = 9;
