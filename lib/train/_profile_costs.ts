@@ -31,7 +31,6 @@ export function summary(
 ): ProfileData {
   const launches: (LaunchTime & { call: CallRecord })[] = [];
   let last = timed[0]?.begin ?? 0;
-  const first = last;
   for (const { note, ...launch } of timed) {
     const call = recorder.calls[note];
     if (!call) continue;
@@ -39,16 +38,17 @@ export function summary(
     const begin = launch.begin + cut, duration = launch.duration - cut;
     const { op, layer, phase, name } = call;
     const kernel = launch.kernel || `cdn_${name}`;
-    const idle = Math.max(0, begin - last);
+    const idle = Math.max(0, begin - last - (call === launches.at(-1)?.call ? 0 : call.cost));
     launches.push({ ...launch, kernel, op, layer, phase, begin, duration, idle, call });
     last = Math.max(last, begin + duration);
   }
   const idle = launches.reduce((sum, launch) => sum + launch.idle, 0);
+  const busy = launches.reduce((sum, { duration }) => sum + duration, 0);
   const costs = <T>(keyOf: (call: CallRecord) => T) => costsBy(recorder, launches, keyOf, peaks);
   const withLaunch = new Set(launches.map(({ call }) => call));
   return {
     device: backend.device,
-    ...{ host, span: last - first, busy: last - first - idle },
+    ...{ host, span: busy + idle, busy },
     ops: costs(({ op, layer, phase }) => ({ op, layer, phase })),
     layers: costs(({ layer }) => ({ layer })).filter(({ layer }) => layer !== ""),
     launches: launches.map(({ call: _call, ...launch }) => launch),
@@ -56,7 +56,7 @@ export function summary(
     unmeasured: leftOut > 0 ? 0 : recorder.calls.filter((call) => !withLaunch.has(call)).length,
     memory: {
       peak: recorder.calls.reduce((most, { live }) => Math.max(most, live), 0),
-      owners: recorder.owners,
+      owners: recorder.owners(),
       timeline: recorder.calls.map(({ at, live }) => ({ at, live })),
     },
     peaks,

@@ -28,7 +28,10 @@ const streams: readonly (readonly [names: string, flops: number | null])[] = [
   ["layer_norm|group_norm", 8], // a variance, and difference, two factors, bias
   ["norm_grad", 10],
   ["max_pool|max_pool_grad|max_pool_pick|avg_pool|avg_pool_grad|loss|loss_grad|upsample", null],
-  ["upsample_grad|pad_image_grad|fold|max_grad|linear_scan|log_sum_exp|batch_norm_grad", null],
+  [
+    "upsample_grad|pad_image_grad|fold|max_grad|nll_mean|linear_scan|log_sum_exp|batch_norm_grad",
+    null,
+  ],
   ["group_norm_grad|lstm_cell|lstm_cell_grad|gru_cell|gru_cell_grad|rnn_cell", null],
 ];
 const perElement = new Map(

@@ -3,6 +3,8 @@
 import { type Observer, observing } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
 import type { Differentiable, Node } from "../core/node.ts";
+import { innermost } from "../core/scope.ts";
+import type { Memory } from "../core/elements.ts";
 import { tell } from "../native/arguments.ts";
 import { watched } from "../nn/_fused.ts";
 import type { AnyModule } from "../nn/module.ts";
@@ -24,6 +26,8 @@ export interface CallRecord extends Counts {
   readonly at: number;
   /** The bytes of tensors that were alive. */
   readonly live: number;
+  /** Microseconds of the host's that noting it has cost. */
+  cost: number;
 }
 
 /** A layer's forward() on the host. */
@@ -47,17 +51,20 @@ const camelCase = (name: string) => name.replace(/_(\w)/g, (_, letter) => letter
 export class ProfileRecorder {
   readonly calls: CallRecord[] = [];
   readonly runs: LayerRun[] = [];
-  owners: Owner[] = [];
   readonly #backend: Backend;
+  readonly #outer = innermost(); // the scope of what was there before
   readonly #stack: string[] = [];
   readonly #parameters = new Map<unknown, string>(); // the layer of each
   readonly #made = new WeakMap<object, CallRecord>(); // the last call that was given a tensor first
   readonly #layerOf = new WeakMap<Node, string>();
-  readonly #owned = new Map<Tensor, string>();
+  readonly #owned = new Map<Tensor, CallRecord | string>();
+  #atPeakBy = new Map<CallRecord | string, number>();
   readonly #stats = new BigInt64Array(10);
   #node: Node | undefined; // whose gradients are computed now
   #last: Node | undefined; // whose gradients were, with no call since but to add them up
+  #settled = 0; // calls whose phase is known
   #peak = 0;
+  #before = 0; // bytes that were alive, but for the models'
   #start = 0;
 
   constructor(backend: Backend) {
@@ -83,9 +90,14 @@ export class ProfileRecorder {
       }
       for (const key of ["forward", "activated"]) this.#watch(module, key, layer, undo);
     }
+    const owned = [...this.#owned.keys()].reduce((sum, x) => sum + bytesOf(x), 0);
+    this.#before = this.#live() - owned;
     const observer: Observer = {
       made: (out, name) => this.#result(out, name),
-      begins: (node) => [this.#last, this.#node] = [undefined, node],
+      begins: (node) => {
+        this.#settle("backward"); // what made the first gradient
+        [this.#last, this.#node] = [undefined, node];
+      },
       gradients: () => [this.#last, this.#node] = [this.#node, undefined],
     };
     this.#start = performance.now();
@@ -129,35 +141,43 @@ export class ProfileRecorder {
     });
   }
 
-  #call(name: string, args: readonly unknown[]): void {
+  #live(): number {
+    const { functions, index } = this.#backend;
+    functions.cdn_memory_stats(this.#stats, index);
+    return Number(this.#stats[0]);
+  }
+
+  #call(name: string, passed: readonly unknown[]): void {
     if (/^(view|freeze|free|read|read_begin)$/.test(name)) return;
+    const args = passed.map((x) => (x as Memory | null | undefined)?.of ?? x);
     const tensors = args.filter(given);
     const [first] = tensors;
     const { functions } = this.#backend;
     if (first && first.backend !== this.#backend) return void functions.cdn_profile_note(-1);
+    const at = this.now();
     functions.cdn_profile_note(this.calls.length);
     if (name !== "add") this.#last = undefined;
     const node = this.#node ?? this.#last;
-    functions.cdn_memory_stats(this.#stats, this.#backend.index);
-    const live = Number(this.#stats[0]);
+    const live = this.#live();
     const call: CallRecord = {
       name,
       op: node?.name ?? camelCase(name),
       layer: node ? this.#layerOf.get(node) ?? "" : this.#layer(tensors),
       phase: node ? "backward" : this.#stack.length > 0 ? "forward" : "other",
       dtype: tensors.at(-1)?.dtype ?? "float32",
-      at: this.now(),
+      at,
       live,
+      cost: 0,
       ...countsOf(name, args),
     };
     this.calls.push(call);
     if (first) this.#made.set(first, call);
     for (const x of tensors) {
-      if (!x.shared && !this.#owned.has(x)) {
-        this.#owned.set(x, ownerOf(call));
-      }
+      const known = x.shared || this.#owned.has(x) || (x !== first && x.owner === this.#outer);
+      if (!known) this.#owned.set(x, call);
     }
     if (live > this.#peak * HIGHER) this.#atPeak(live);
+    call.cost = this.now() - call.at;
   }
 
   // A fused layer runs without its forward(): its weight tells.
@@ -172,26 +192,46 @@ export class ProfileRecorder {
   // The call that made an operation's result is the operation's.
   #result(out: Differentiable, name: string): void {
     if (this.#node || this.#last) return;
+    this.#settle("forward"); // and what the operation did before
     const call = this.#made.get(out);
     if (call) {
-      Object.assign(call, { op: name, phase: "forward" });
-      this.#owned.set(out as Tensor, ownerOf(call));
+      call.op = name;
+      this.#owned.set(out as Tensor, call);
     }
     if (out.node) this.#layerOf.set(out.node, call?.layer ?? this.#stack.at(-1) ?? "");
   }
 
+  #settle(phase: Phase): void {
+    for (const call of this.calls.slice(this.#settled)) {
+      if (call.phase === "other" && !/_step$|^list_/.test(call.name)) call.phase = phase;
+    }
+    this.#settled = this.calls.length;
+  }
+
   #atPeak(live: number): void {
     this.#peak = live;
-    const sums = new Map<string, number>();
+    this.#atPeakBy = new Map([["from before", this.#before]]);
+    let known = this.#before;
     for (const [x, owner] of this.#owned) {
       if (x.disposed) this.#owned.delete(x);
-      else sums.set(owner, (sums.get(owner) ?? 0) + bytesOf(x));
+      else {
+        known += bytesOf(x);
+        this.#atPeakBy.set(owner, (this.#atPeakBy.get(owner) ?? 0) + bytesOf(x));
+      }
     }
-    const known = [...sums.values()].reduce((a, b) => a + b, 0);
-    sums.set("not known", Math.max(0, live - known));
-    this.owners = Array.from(sums, ([owner, bytes]) => ({ owner, bytes }))
+    this.#atPeakBy.set("not known", live - known);
+  }
+
+  /** Who had memory at its peak, largest first. */
+  owners(): Owner[] {
+    const sums = new Map<string, number>();
+    for (const [by, bytes] of this.#atPeakBy) {
+      const owner = typeof by === "string"
+        ? by
+        : [by.op, by.layer, by.phase].filter(Boolean).join(", ");
+      sums.set(owner, (sums.get(owner) ?? 0) + bytes);
+    }
+    return Array.from(sums, ([owner, bytes]) => ({ owner, bytes }))
       .filter(({ bytes }) => bytes > 0).sort((a, b) => b.bytes - a.bytes);
   }
 }
-
-const ownerOf = ({ op, layer, phase }: CallRecord) => [op, layer, phase].filter(Boolean).join(", ");

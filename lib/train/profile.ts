@@ -98,7 +98,7 @@ export interface ProfileData {
   readonly device: DeviceName;
   /** Microseconds until the host had queued all. */
   readonly host: number;
-  /** Microseconds from the first kernel's begin to the last one's end. */
+  /** Microseconds from the first kernel's begin to the last one's end, without profiling's own. */
   readonly span: number;
   /** Of those, with a kernel running. */
   readonly busy: number;
