@@ -155,7 +155,7 @@ export class Profile {
     return { ...this.data, explain: this.explain() };
   }
 
-  /** In Chrome's format, for chrome://tracing and ui.perfetto.dev: layers, calls, kernels, memory. */
+  /** Layers, calls, kernels, memory in Chrome's format: for chrome://tracing, ui.perfetto.dev. */
   trace(): { readonly traceEvents: readonly TraceEvent[] } {
     return traceOf(this.data, this.#recorder);
   }
@@ -170,12 +170,12 @@ let running = false;
 
 /**
  * Runs `fn`, to its end if it is async, and says where the time goes: by operation and layer, with
- * bytes, arithmetic, memory, and why it is slow. Tensors made in `fn` are freed. The first run of an
- * operation takes longer than the next: run `fn` once before.
+ * bytes, arithmetic, memory, and why it is slow. Tensors made in `fn` are freed. The first run of
+ * an operation takes longer than the next: run `fn` once before.
  *
  * On GPUs each kernel is timed by events before and after it, which keep it from overlapping the
- * next; what an empty kernel takes by them is deducted where the device had waited. So short kernels
- * are known to about a microsecond. On the CPU a call's time is that of its work.
+ * next; what an empty kernel takes by them is deducted where the device had waited. So short
+ * kernels are known to about a microsecond. On the CPU a call's time is that of its work.
  *
  * PyTorch's counterpart is `torch.profiler.profile`.
  *
