@@ -38,7 +38,8 @@ export function summary(
     const begin = launch.begin + cut, duration = launch.duration - cut;
     const { op, layer, phase, name } = call;
     const kernel = launch.kernel || `cdn_${name}`;
-    const idle = Math.max(0, begin - last - (call === launches.at(-1)?.call ? 0 : call.cost));
+    const noting = call === launches.at(-1)?.call ? 0 : call.cost;
+    const idle = Math.max(0, launch.begin - last - noting);
     launches.push({ ...launch, kernel, op, layer, phase, begin, duration, idle, call });
     last = Math.max(last, begin + duration);
   }

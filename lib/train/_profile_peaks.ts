@@ -17,7 +17,7 @@ export interface Peaks {
 }
 
 const known = new WeakMap<Backend, Peaks>();
-const REPEATS = 5, TIMES = 5;
+const REPEATS = 4, TIMES = 3;
 
 /** Measures them, or remembers. */
 export async function peaksOf(device: DeviceName): Promise<Peaks> {
@@ -41,12 +41,12 @@ export async function peaksOf(device: DeviceName): Promise<Peaks> {
     return await perSecond(2 * n ** 3, () => a.matmul(a).dispose());
   };
   const peaks = await scope(async () => {
-    const n = cpu ? 1 << 23 : 1 << 26;
+    const n = cpu ? 1 << 22 : 1 << 26;
     const x = full([n], 1, { device }), y = full([n], 1, { device });
     return {
       bandwidth: await perSecond(8 * n, () => call("cdn_neg", y, x, n, x.code)),
-      float32: await product(cpu ? 512 : 4096, "float32"),
-      half: await product(cpu ? 512 : 8192, "bfloat16"),
+      float32: await product(cpu ? 256 : 4096, "float32"),
+      half: await product(cpu ? 256 : 8192, "bfloat16"),
     };
   });
   known.set(backend, peaks);

@@ -39,7 +39,9 @@ export interface LayerRun {
 
 /** Who has memory at its peak. */
 export interface Owner {
+  /** The operation that made it, "parameters" and the like. */
   readonly owner: string;
+  /** How much. */
   readonly bytes: number;
 }
 

@@ -121,7 +121,16 @@ export interface ProfileData {
 /** An event of a Chrome trace. */
 export type TraceEvent = Readonly<Record<string, unknown>>;
 
-/** What {@linkcode profile} found. Printing it prints the table. */
+/**
+ * What {@linkcode profile} found. Printing it prints the table.
+ *
+ * ```ts
+ * import { profile, randn } from "@cudeno/cudeno";
+ * const x = randn([64, 64]);
+ * const { data } = await profile(() => x.matmul(x).relu());
+ * for (const { op, time, flops } of data.ops) console.log(op, time, flops);
+ * ```
+ */
 export class Profile {
   /** The figures. */
   readonly data: ProfileData;
