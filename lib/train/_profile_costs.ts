@@ -16,6 +16,8 @@ export interface TimedLaunch {
 
 // Events follow one another at once where the device did not wait.
 const WAITED_US = 2;
+// What events tell apart.
+const CLOCK_US = 0.5;
 
 /** The figures of a profile: of each kernel, and by operation and layer. */
 export function summary(
@@ -34,7 +36,8 @@ export function summary(
   for (const { note, ...launch } of timed) {
     const call = recorder.calls[note];
     if (!call) continue;
-    const cut = launch.begin - last > WAITED_US ? Math.min(overhead, launch.duration) : 0;
+    const waited = launch.begin - last > WAITED_US;
+    const cut = waited ? Math.max(0, Math.min(overhead, launch.duration - CLOCK_US)) : 0;
     const begin = launch.begin + cut, duration = launch.duration - cut;
     const { op, layer, phase, name } = call;
     const kernel = launch.kernel || `cdn_${name}`;
