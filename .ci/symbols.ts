@@ -85,6 +85,9 @@ function call({ name, parameters }: Prototype): string {
     isTensor(p) ? `handleOf(${p.name})` : p.type === "i64" ? `BigInt(${p.name})` : p.name
   );
   const on = tensors.length === 1 ? tensors[0] : `(${tensors.join(" ?? ")})`;
+  const names = parameters.map((p) => p.name).join(", ");
+  // at the very end, as a handle may be that of a copy, which is a call of its own
+  given.push(`(told?.("${name}", [${names}]), ${given.pop()})`);
   return `  ${name}(${typed.join(", ")}): void { const { backend } = ${on}!; ` +
     `backend.check(backend.functions.${name}(${given.join(", ")})); },`;
 }
@@ -133,7 +136,7 @@ ${aliases.join("\n")}
 export const abiVersion = ${header.match(/#define CDN_ABI_VERSION (\d+)/)![1]};
 `,
     "lib/native/calls.ts": `${written}
-import { type Argument as T, handleOf, type Host, type Size } from "./arguments.ts";
+import { type Argument as T, handleOf, type Host, type Size, told } from "./arguments.ts";
 
 /** The functions that take tensors, as call() runs them and as helpers take kernels. */
 // deno-fmt-ignore

@@ -86,6 +86,18 @@ int32_t cdn_event_record(uint32_t event); /* again: the newer mark counts */
 int32_t cdn_event_elapsed(double* microseconds, uint32_t first, uint32_t second);
 int32_t cdn_event_destroy(uint32_t event);
 
+/* Profiles: after begin the device's clock is read before and after each kernel that the thread
+ * starts on the device, on the CPU each call that computes; beyond `limit` and within a captured
+ * graph they are only counted. note: what the next ones are for, any number. stop waits for them;
+ * counts: those that were timed, those left out. read gives the timed ones, 256 bytes each for the
+ * kernel's name ("" on the CPU), two times (begin, from cdn_profile_begin on, and duration, in
+ * microseconds) and three facts (the note, blocks, threads of a block), and forgets them; with a
+ * count of 0 it only forgets. */
+int32_t cdn_profile_begin(int32_t device, int64_t limit);
+int32_t cdn_profile_note(int32_t note);
+int32_t cdn_profile_stop(int64_t* counts);
+int32_t cdn_profile_read(char* names, double* times, int64_t* facts, int64_t count);
+
 /* Memory. alloc: uninitialised; 0 bytes is a valid buffer. A view is a handle to bytes [offset,
  * offset + bytes) of x and keeps them alive after x is freed. freeze: from now on x may be read,
  * but not written to. write: host may be reused on return. stage: the same beside what was queued

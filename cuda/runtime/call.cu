@@ -59,7 +59,18 @@ int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c) {
   return static_cast<int64_t>(product);
 }
 
-Call::Call(Overlap overlap) : overlap_(overlap), context_(context()) { context_.ranges.clear(); }
+// On the CPU, where a call does its work, a profile times calls; on GPUs it times kernels, in
+// launch().
+#if defined(__CUDACC__)
+static constexpr bool TIMED = false;
+#else
+static constexpr bool TIMED = true;
+#endif
+
+Call::Call(Overlap overlap) : overlap_(overlap), context_(context()) {
+  context_.ranges.clear();
+  if (TIMED && context_.recorder) context_.recorder->call_begins();
+}
 
 int32_t Call::device() const { return device_->index; }
 const DeviceModel& Call::model() const { return device_->shared.model; }
@@ -108,7 +119,10 @@ void* Call::scratch_bytes(int64_t bytes) {
   return context_.scratch.back()->data;
 }
 
-Call::~Call() { context_.scratch.clear(); }
+Call::~Call() {
+  context_.scratch.clear();
+  if (TIMED && context_.recorder) context_.recorder->call_ends();
+}
 
 void Call::finish() {
   if (!device_) return;

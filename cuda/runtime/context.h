@@ -11,6 +11,7 @@
 #include "runtime/allocator.h"
 #include "runtime/handles.h"
 #include "runtime/call.h"
+#include "runtime/profile.h"
 
 namespace cdn {
 
@@ -102,6 +103,7 @@ struct Context {
   HandleTable<Buffer> buffers;
   HandleTable<StreamName> streams;
   HandleTable<Mark> marks;
+  std::unique_ptr<Recorder> recorder;  // of the profile under way
   std::vector<Range> ranges;  // of the call under way: kept, so that a call allocates nothing
   std::vector<BlockRef> scratch;
 };

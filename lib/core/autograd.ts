@@ -56,13 +56,18 @@ export function recordedSteps(): number {
 export interface Observer {
   /** An operation of this name made a tensor. */
   made(out: Differentiable, name: string): void;
+  /** The gradient of an operation is about to be computed. */
+  begins?(node: Node): void;
   /** The gradients of an operation's inputs. */
   gradients(node: Node, gradients: readonly (Differentiable | null)[]): void;
 }
 
 let observer: Observer | undefined;
 
-/** Runs `fn` with an observer, who is not told of operations of their own. */
+/**
+ * Runs `fn`, to the end of its promise if it is async, with an observer, who is not told of
+ * operations of their own.
+ */
 export function observing<T>(by: Observer, fn: () => T): T {
   const before = observer;
   const aside = (look: () => void) => {
@@ -75,13 +80,19 @@ export function observing<T>(by: Observer, fn: () => T): T {
   };
   const own: Observer = observer = {
     made: (out, name) => aside(() => by.made(out, name)),
+    begins: (node) => by.begins?.(node),
     gradients: (node, gradients) => aside(() => by.gradients(node, gradients)),
   };
-  try {
-    return fn();
-  } finally {
+  const end = () => {
     observer = before;
+  };
+  let result;
+  try {
+    result = fn();
+  } finally {
+    if (!(result instanceof Promise)) end();
   }
+  return result instanceof Promise ? result.finally(end) as T : result;
 }
 
 /** The observer, if there is one. */

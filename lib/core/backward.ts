@@ -252,6 +252,7 @@ class Pass implements Step {
   }
 
   #step(node: Node, gradients: () => ReturnType<Node["backward"]>): void {
+    observed()?.begins?.(node);
     const results = this.create ? gradients() : syncScope(gradients);
     observed()?.gradients(node, results);
     results.forEach((result, i) => {

@@ -11,6 +11,8 @@ export interface Memory {
   readonly handle: number;
   /** The device as operations see it. */
   readonly backend: Backend;
+  /** The tensor, where this is none. */
+  readonly of?: object;
 }
 
 /** A tensor as what moves and shows its elements sees it. */

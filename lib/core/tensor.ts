@@ -150,11 +150,12 @@ export abstract class TensorBase implements Differentiable, Disposable {
    */
   stored(format: MemoryFormat): Memory {
     if (format === this.format || (this.rank === 4 && sameInBoth(this.shape))) {
-      return this.format === "contiguous" ? this : { handle: this.#live(), backend: this.backend };
+      if (this.format === "contiguous") return this;
+      return { handle: this.#live(), backend: this.backend, of: this };
     }
     const copy = this.make(this.shape, this.dtype, format);
     convert(this, copy);
-    const memory = { handle: copy.#handle, backend: this.backend };
+    const memory = { handle: copy.#handle, backend: this.backend, of: copy };
     call("cdn_freeze", memory);
     return memory;
   }

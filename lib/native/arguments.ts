@@ -22,3 +22,14 @@ export type Host = BufferSource | null;
 export function handleOf(x: Argument): number {
   return x ? x.handle : 0;
 }
+
+/** Who is told of a call, by the function's name and arguments, just before it is made. */
+export type Listener = (name: string, args: readonly unknown[]) => void;
+
+/** Who is told of the calls of functions that take tensors: a profile, while there is one. */
+export let told: Listener | undefined;
+
+/** Tells another one from now on, or nobody. */
+export function tell(listener: Listener | undefined): void {
+  told = listener;
+}

@@ -16,13 +16,21 @@ import { Linear } from "./linear.ts";
 import type { AnyModule, Module } from "./module.ts";
 import * as pooling from "./pooling.ts";
 
+/** Functions that stand in forward()'s place and only look on, and what they run. */
+export const watched: Map<AnyModule["forward"], AnyModule["forward"]> = new Map();
+
+/** A module's forward(), without one that only looks on. */
+const plainOf = ({ forward }: AnyModule) =>
+  watched.size > 0 ? watched.get(forward) ?? forward : forward;
+
 const gelus = { none: "gelu", tanh: "geluTanh" } as const;
 
 // Whether a module computes what a layer does: a subclass may compute in another way, and so may
 // who puts a function of their own in forward's place, even in the layer's prototype.
 function computesAs<M extends Module>(layer: { readonly prototype: M }) {
   const { forward } = layer.prototype;
-  return (module: Module | undefined): module is M => module?.forward === forward;
+  return (module: Module | undefined): module is M =>
+    module?.forward === forward || (module !== undefined && plainOf(module) === forward);
 }
 const isLinear = computesAs(Linear), isConv2d = computesAs(Conv2d), isNorm = computesAs(BatchNorm);
 const isReLU = computesAs(ReLU), isGELU = computesAs(GELU), isSiLU = computesAs(SiLU);
@@ -96,10 +104,10 @@ export function isChain(module: { readonly prototype: Module }): void {
 }
 
 /** Whether a module is of such a class, and has the forward() of that. */
-export const isOfChain = (module: AnyModule): boolean => chains.has(module.forward);
+export const isOfChain = (module: AnyModule): boolean => chains.has(plainOf(module));
 
 function passesOn(module: AnyModule): boolean {
-  return passing.get(module.constructor) === module.forward ||
+  return passing.get(module.constructor) === plainOf(module) ||
     isOfChain(module) && [...module.namedChildren()].every(([, child]) => passesOn(child));
 }
 

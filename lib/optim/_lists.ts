@@ -2,6 +2,7 @@ import { zeroGrad } from "../core/autograd.ts";
 import type { Backend } from "../core/backend.ts";
 import { isClass } from "../core/describe.ts";
 import { checkOptions, isTensor, refuse } from "../core/options.ts";
+import { told } from "../native/arguments.ts";
 import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import type { ZeroGradOptions } from "./optimizer.ts";
@@ -122,6 +123,7 @@ export function zeroGradients(parameters: readonly Tensor[], options: ZeroGradOp
   checkOptions("zeroGrad", options, ["setToNone"]);
   if (options.setToNone ?? true) return zeroGrad(parameters);
   for (const { backend, code, handles, sizes } of gradientsOf("zeroGrad", parameters)) {
+    told?.("cdn_list_zero", [handles, sizes, handles.length, code]);
     backend.check(backend.functions.cdn_list_zero(handles, sizes, handles.length, code));
   }
 }

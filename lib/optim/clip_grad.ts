@@ -2,6 +2,7 @@ import { formatValue } from "../core/describe.ts";
 import { noGrad } from "../core/autograd.ts";
 import { checkNumber, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
+import { told } from "../native/arguments.ts";
 import { call } from "../native/call.ts";
 import { zeros } from "../create.ts";
 import { ArgumentError } from "../native/errors.ts";
@@ -89,6 +90,7 @@ export function clipGradValue(parameters: Tensor | Iterable<Tensor>, value: numb
   checkNumber("clipGradValue", "value", value, 0);
   for (const { backend, code, handles, sizes } of gradientsOf("clipGradValue", parameters)) {
     const { cdn_list_clip } = backend.functions;
+    told?.("cdn_list_clip", [handles, sizes, handles.length, -value, value, code]);
     backend.check(cdn_list_clip(handles, sizes, handles.length, -value, value, code));
   }
 }

@@ -281,6 +281,11 @@ Deno.test("eigen: vectors of length 1, at right angles, that the matrix but stre
   }
 });
 
+Deno.test("profile_mlp example: to its end", async () => {
+  const sizes = ["--hidden", "32", "--large", "64", "--batch", "8"];
+  await ends("profile_mlp.ts", sizes, /^a sample in a batch of 64 takes [\d.]+ of the time$/);
+});
+
 for (const name of programs) {
   const number = name === "classify.ts" ? "top" : "lr";
   Deno.test(`${name}: --help tells its options, and others are refused`, async () => {

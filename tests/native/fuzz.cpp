@@ -190,12 +190,13 @@ void Fuzzer::manage() {
       break;
     case 10: return lists();
     default:
-      switch (below(6)) {
+      switch (below(7)) {
         case 0: return reads();
         case 1: return streams();
         case 2: return events();
         case 3: return memory();
         case 4: return information();
+        case 5: return profile();
         default: return images();
       }
   }
@@ -309,6 +310,22 @@ void Fuzzer::events() {
     }
     default: check("event_record", api.event_record(pair[0]));
   }
+}
+
+void Fuzzer::profile() {
+  int64_t counts[2] = {};
+  if (chance(50)) {
+    check("profile_begin", api.profile_begin(device(), static_cast<int64_t>(below(100))));
+    return;
+  }
+  check("profile_note", api.profile_note(static_cast<int32_t>(below(10))));
+  if (check("profile_stop", api.profile_stop(chance(5) ? nullptr : counts)) != CDN_OK) return;
+  const auto count = static_cast<size_t>(counts[0]);
+  std::vector<char> names(256 * count);
+  std::vector<double> times(2 * count);
+  std::vector<int64_t> facts(3 * count);
+  check("profile_read", api.profile_read(chance(5) ? nullptr : names.data(), times.data(),
+                                         facts.data(), counts[0] + (chance(5) ? 1 : 0)));
 }
 
 void Fuzzer::memory() {

@@ -358,6 +358,7 @@ class Fuzzer {
   void streams();
   void events();
   void memory();
+  void profile();
   void information();
   void images();
   void lists();

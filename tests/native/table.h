@@ -164,6 +164,10 @@
   X(event_record) \
   X(event_elapsed) \
   X(event_destroy) \
+  X(profile_begin) \
+  X(profile_note) \
+  X(profile_stop) \
+  X(profile_read) \
   X(alloc) \
   X(view) \
   X(freeze) \

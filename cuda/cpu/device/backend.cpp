@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "runtime/profile.h"
 #include "runtime/status.h"
 #include "cpu/device/memory_limit.h"
 #include "cpu/device/threads.h"
@@ -113,6 +114,8 @@ void copy(void* dst, const void* src, int64_t bytes, Stream) {
   memcpy(dst, src, static_cast<size_t>(bytes));
 }
 void check_launch(Stream, bool) {}
+
+std::string kernel_name(const void*) { return ""; }
 
 struct Transfer {
   std::string bytes;

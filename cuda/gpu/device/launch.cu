@@ -1,7 +1,12 @@
 #include "gpu/device/launch.h"
 
+#include <cxxabi.h>
+
+#include <cstdlib>
 #include <cstring>
 #include <unordered_map>
+
+#include "runtime/profile.h"
 
 namespace cdn {
 namespace {
@@ -24,6 +29,19 @@ void allow_shared(const Call& call, const void* kernel) {
 }
 
 }  // namespace
+
+std::string backend::kernel_name(const void* kernel) {
+  const char* name = nullptr;
+  if (cudaFuncGetName(&name, kernel) != cudaSuccess || !name) {
+    cudaGetLastError();
+    return "";
+  }
+  int failed = 0;
+  char* plain = abi::__cxa_demangle(name, nullptr, nullptr, &failed);
+  std::string text = failed ? name : plain;
+  free(plain);
+  return text;
+}
 
 // The kernels are in the library only if it was built for sm_90a; in code for other architectures
 // they are empty.
@@ -56,7 +74,14 @@ void launch(Call& call, const void* kernel, const Launch& how, void** arguments)
   config.dynamicSmemBytes = static_cast<size_t>(how.shared_bytes);
   config.stream = call.stream();
   config.attrs = attributes;
+  Recorder* recorder = recorder_of(call.device());
+  int64_t place = -1;
+  if (recorder) {
+    const dim3 grid = how.grid;
+    place = recorder->begin(config.stream, kernel, int64_t{grid.x} * grid.y * grid.z, how.threads);
+  }
   CUDA_CHECK(cudaLaunchKernelExC(&config, kernel, arguments));
+  if (recorder) recorder->end(place, config.stream);
 }
 
 }  // namespace cdn
