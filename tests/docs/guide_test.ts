@@ -41,7 +41,11 @@ Deno.test("guide: its programs and commands do what it says, in an empty folder"
     const train = commands.find((args) => args.at(-1) === "train.ts")!;
     const quiet = { stdout: "null", stderr: "null" } as const;
     const child = new Deno.Command(Deno.execPath(), { args: train, cwd, ...quiet }).spawn();
-    while (!exists(at("checkpoint.safetensors"))) await new Promise((go) => setTimeout(go, 5));
+    let ended = false;
+    child.status.then(() => ended = true);
+    while (!ended && !exists(at("checkpoint.safetensors"))) {
+      await new Promise((go) => setTimeout(go, 5));
+    }
     child.kill("SIGKILL");
     await child.status;
     assert(!exists(at("houses.safetensors")), "it was done before it was killed");

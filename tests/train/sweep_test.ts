@@ -38,11 +38,8 @@ test("sweep: a grid, its table and its rows", async () => {
   const [a, b] = [[1, 10, 100, 1, 10, 100], [true, true, true, false, false, false]];
   assertEquals(result.trials.map(({ params }) => Math.round(params.a)), a);
   assertEquals(result.trials.map(({ params }) => params.b), b);
-  assertEquals([result.best!.trial, result.rows.map(({ value }) => Math.round(value))], [4, [
-    1,
-    10,
-    100,
-  ]]);
+  assertEquals(result.best!.trial, 2);
+  assertEquals(result.rows.map(({ value }) => Math.round(value)), [1, 10, 100]);
   const [head, first, , , nan] = result.table().split("\n");
   assertEquals([head, first], [
     "trial    a      b  value  status",
