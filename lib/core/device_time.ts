@@ -64,7 +64,7 @@ function newEvent(backend: Backend): number {
   return event[0]!;
 }
 
-// What there is to wait for; not the result, so that the scope frees the tensors in it.
-function settled(result: unknown): Promise<void> | undefined {
+/** What there is to wait for; not the result, so that a scope frees the tensors in it. */
+export function settled(result: unknown): Promise<void> | undefined {
   return result instanceof Promise ? result.then(() => {}) : undefined;
 }

@@ -36,7 +36,7 @@ export function summary(
   for (const { note, ...launch } of timed) {
     const call = recorder.calls[note];
     if (!call) continue;
-    const waited = launch.begin - last > WAITED_US;
+    const waited = launches.length === 0 || launch.begin - last > WAITED_US;
     const cut = waited ? Math.max(0, Math.min(overhead, launch.duration - CLOCK_US)) : 0;
     const begin = launch.begin + cut, duration = launch.duration - cut;
     const { op, layer, phase, name } = call;

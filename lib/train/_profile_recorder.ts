@@ -114,22 +114,16 @@ export class ProfileRecorder {
     const inner = target[key];
     if (typeof inner !== "function") return;
     const own = Object.getOwnPropertyDescriptor(target, key);
-    const enter = (): LayerRun => {
-      const run = { layer, at: this.now(), duration: 0 };
-      this.#stack.push(layer);
-      this.runs.push(run);
-      return run;
-    };
-    const leave = (run: LayerRun) => {
-      run.duration = this.now() - run.at;
-      this.#stack.pop();
-    };
+    const { runs } = this, stack = this.#stack, now = () => this.now();
     function value(this: AnyModule, ...args: [never]): unknown {
-      const run = enter();
+      const run = { layer, at: now(), duration: 0 };
+      stack.push(layer);
+      runs.push(run);
       try {
         return inner!.apply(this, args);
       } finally {
-        leave(run);
+        run.duration = now() - run.at;
+        stack.pop();
       }
     }
     const forward = value as AnyModule["forward"];

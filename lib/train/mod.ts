@@ -5,19 +5,8 @@ export * from "./gradcheck_model.ts";
 export * from "./history.ts";
 export * from "./lr_finder.ts";
 export type * from "./options.ts";
+export * from "./profile.ts";
 export * from "./sweep/mod.ts";
-export {
-  type Cost,
-  type LaunchTime,
-  type LayerCost,
-  type MemoryProfile,
-  type OpCost,
-  Profile,
-  profile,
-  type ProfileData,
-  type ProfileOptions,
-  type TraceEvent,
-} from "./profile.ts";
 export type { Owner, Phase } from "./_profile_recorder.ts";
 export type { Peaks } from "./_profile_peaks.ts";
 export * from "./trainer.ts";

@@ -1,4 +1,5 @@
 import { type Backend, backendFor, type DeviceName, synchronize } from "../core/backend.ts";
+import { settled } from "../core/device_time.ts";
 import { checkFunction, checkInteger, checkOptions } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { zeros } from "../create.ts";
@@ -230,11 +231,6 @@ export async function profile(
     backend.functions.cdn_profile_read(null, null, null, 0n); // forgets what an error has left
     running = false;
   }
-}
-
-// What there is to wait for; not the result, so that the scope frees the tensors in it.
-function settled(result: unknown): Promise<void> | undefined {
-  return result instanceof Promise ? result.then(() => {}) : undefined;
 }
 
 async function begin(backend: Backend, limit: number): Promise<void> {
