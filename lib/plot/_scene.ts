@@ -29,7 +29,7 @@ const rules = (root: string, { back, ink, dim, rule, series }: typeof light) =>
   ].map((one) => one.replace(/(^|,)(?=[.\w]+[,{])/g, `$1${root} `)).join("");
 
 /** The names of {@linkcode AxisOptions}. */
-export const axisNames = ["xLabel", "yLabel", "xScale", "yScale"];
+export const axisNames: readonly string[] = ["xLabel", "yLabel", "xScale", "yScale"];
 
 /** Throws for options that are wrong; `more` are names of those besides PlotOptions'. */
 export function checkPlot(op: string, options: AxisOptions, more: readonly string[] = []): void {
