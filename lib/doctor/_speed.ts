@@ -114,7 +114,7 @@ export async function measureDevice(info: DeviceInfo): Promise<DoctorFinding[]> 
     });
   }
   const places: [string, number][] = gpu
-    ? [["shared", 2 ** 16], ["L1", 2 ** 14], ["L2", l2 / 4], ["memory", 16 * l2]]
+    ? [["shared", 2 ** 16], ["L1", 2 ** 14], ["L2", Math.min(l2 / 4, 2 ** 22)], ["memory", 16 * l2]]
     : [["16 KiB", 2 ** 14], ["256 KiB", 2 ** 18], ["4 MiB", 2 ** 22], ["256 MiB", 2 ** 28]];
   for (const [name, size] of places) {
     await add(`load, ${name}`, "ns", () => {
