@@ -143,9 +143,14 @@ export function checkNumber(
 }
 
 /** Throws unless a state is an object of entries, as stateDict() gives it and JSON keeps it. */
-export function checkState(op: string, state: unknown): void {
+export function checkState(
+  op: string,
+  state: unknown,
+  name = "the state",
+  wanted = "what stateDict() gives",
+): void {
   if (typeof state === "object" && state !== null && !Array.isArray(state)) return;
-  refuse(op, "the state", state, "what stateDict() gives");
+  refuse(op, name, state, wanted);
 }
 
 /** Throws unless value is a whole number, at least `least`. */

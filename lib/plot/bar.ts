@@ -1,4 +1,4 @@
-import { checkInteger } from "../core/options.ts";
+import { checkInteger, checkState, refuse } from "../core/options.ts";
 import { isNumbers, labelOf, namesOf, type Numbers, numbersOf, spanOf, usable } from "./_axis.ts";
 import { checkPlot, colourOf, framed, rectOf, textAt } from "./_scene.ts";
 import { type AxisOptions, type Plot, type PlotOptions } from "./plot.ts";
@@ -25,6 +25,7 @@ export function histogram(
   const op = "plot.histogram";
   checkPlot(op, options, ["xLabel", "yLabel", "bins"]);
   const one = isNumbers(values);
+  if (!one) checkState(op, values, "the values", "numbers, or lists of numbers by name");
   const named: Record<string, Numbers> = one ? { values } : values;
   const lists = Object.entries(named).map(([name, list]) => numbersOf(op, name, list));
   const most = lists.reduce((most, { length }) => Math.max(most, length), 0);
@@ -67,6 +68,10 @@ export function bar(
   options: PlotOptions & Pick<AxisOptions, "xLabel" | "yLabel"> = {},
 ): Plot {
   checkPlot("plot.bar", options, ["xLabel", "yLabel"]);
+  checkState("plot.bar", values, "the values", "numbers by name");
+  for (const [name, x] of Object.entries(values)) {
+    if (typeof x !== "number") refuse("plot.bar", name, x, "a number");
+  }
   const [names, numbers] = [Object.keys(values), Object.values(values)];
   const height = Math.max(100, 80 + 26 * Math.min(names.length, 100));
   const parts = { x: spanOf([[0], numbers]), y: namesOf(names) };

@@ -1,3 +1,4 @@
+import { refuse } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
 import { labelOf, namesOf, type Table, tableOf, usable } from "./_axis.ts";
@@ -26,7 +27,10 @@ export function confusion(
   options: ConfusionOptions = {},
 ): Plot {
   checkPlot("plot.confusion", options, ["classes"]);
-  const n = matrix instanceof Tensor ? matrix.shape[0]! : matrix.length;
+  if (!(matrix instanceof Tensor) && !Array.isArray(matrix)) {
+    refuse("plot.confusion", "the matrix", matrix, "an array of rows, or a tensor");
+  }
+  const n = matrix instanceof Tensor ? matrix.shape[0] ?? 0 : matrix.length;
   const flat = tableOf("plot.confusion", "matrix", matrix, n);
   const { classes = Array.from({ length: n }, (_, i) => `${i}`) } = options;
   if (flat.length !== n * n || classes.length !== n) {

@@ -1,5 +1,5 @@
 import type { DeviceName } from "../core/backend.ts";
-import { checkInteger, checkList, refuse } from "../core/options.ts";
+import { checkInteger, checkList, checkState, refuse } from "../core/options.ts";
 import { formatShape, type Shape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { encodePng } from "../io/encode_png.ts";
@@ -139,10 +139,12 @@ export async function boxes(
 async function drawn(
   op: string,
   pictures: Tensor | readonly Tensor[],
-  { normalize, columns = 8, captions, ...options }: GridOptions,
+  given: GridOptions,
   more: string[] = [],
   over = (_zoom: number, _width: number) => "",
 ): Promise<Plot> {
+  checkState(op, given, "what is given", "options");
+  const { normalize, columns = 8, captions, ...options } = given;
   checkPlot(op, options, more);
   if (normalize !== undefined && typeof normalize !== "boolean") {
     refuse(op, "normalize", normalize, "true or false");

@@ -1,3 +1,4 @@
+import { checkState } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { isNumbers, type Numbers, numbersOf } from "./_axis.ts";
 import { linesOf } from "./_lines.ts";
@@ -31,8 +32,10 @@ export function line(
 ): Plot {
   checkPlot("plot.line", options, axisNames);
   const one = isNumbers(curves);
+  if (!one) checkState("plot.line", curves, "the curves", "numbers, or curves by name");
   const named: Record<string, Numbers | Curve> = one ? { values: curves } : curves;
   const lines = Object.entries(named).map(([name, curve], colour) => {
+    if (!isNumbers(curve)) checkState("plot.line", curve, name, "numbers, or { x, y }");
     const { x, y } = isNumbers(curve) ? { y: curve } : curve as Curve;
     const values = numbersOf("plot.line", name, y);
     if (x === undefined) return { y: values, colour };

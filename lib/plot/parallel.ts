@@ -1,3 +1,4 @@
+import { checkList } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { namesOf, scaleOf, type Span, spanOf, ticksOf, usable } from "./_axis.ts";
 import { checkPlot, cut, px, svgOf, textAt, widthOf } from "./_scene.ts";
@@ -31,6 +32,8 @@ export function parallel(
   options: ParallelOptions = {},
 ): Plot {
   checkPlot("plot.parallel", options, ["color"]);
+  const isRow = (x: unknown) => typeof x === "object" && x !== null;
+  checkList("plot.parallel", "rows", rows, isRow, "objects of numbers and texts");
   const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const { width = 640, height = 400, color = names.at(-1) } = options;
   if (options.color !== undefined && !names.includes(options.color)) {

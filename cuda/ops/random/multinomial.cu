@@ -51,6 +51,7 @@ struct DrawClass {
 
 CDN_API int32_t cdn_check_weights(uint32_t weights, int64_t rows, int64_t cols, int64_t least) {
   return run("cdn_check_weights", [&](Call& call) {
+    if (cols == 0 && rows > 0) CDN_FAIL(CDN_BAD_ARGUMENT, "cols is 0: there is no class to draw");
     const double* from =
         call.in<double>(weights, "weights", checked_product("rows, cols", rows, cols));
     reduce(call, rows, cols, 1, CheckWeights{from, least, call.fault()});

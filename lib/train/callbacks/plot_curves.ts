@@ -1,4 +1,4 @@
-import { checkNumber } from "../../core/options.ts";
+import { checkNumber, checkState } from "../../core/options.ts";
 import { checkPlot } from "../../plot/_scene.ts";
 import { curvesOf } from "../_curves.ts";
 import type { CurvesOptions, EpochResult, History } from "../history.ts";
@@ -38,7 +38,9 @@ export class PlotCurves implements Callback {
   #perEpoch: number | undefined;
   #last = 0;
 
-  constructor({ path, everySeconds, ...options }: PlotCurvesOptions) {
+  constructor(given: PlotCurvesOptions) {
+    checkState("PlotCurves", given, "what is given", "options such as { path }");
+    const { path, everySeconds, ...options } = given;
     checkPlot("PlotCurves", options, ["yScale"]);
     this.#path = pathOf("PlotCurves", path);
     if (everySeconds !== undefined) checkNumber("PlotCurves", "everySeconds", everySeconds, 0);

@@ -1,3 +1,4 @@
+import { checkList } from "../../core/options.ts";
 import { ranked } from "./_rank.ts";
 import type { SweepValue } from "./space.ts";
 
@@ -42,6 +43,8 @@ export class SweepResult<P = Record<string, SweepValue>> {
   readonly trials: readonly SweepTrial<P>[];
 
   constructor(trials: readonly SweepTrial<P>[], mode: SweepMode) {
+    const isTrial = (x: unknown) => typeof x === "object" && x !== null;
+    checkList("SweepResult", "trials", trials, isTrial, "trials");
     this.mode = mode;
     this.trials = [...trials].sort((a, b) => a.trial - b.trial);
   }
