@@ -137,30 +137,33 @@ export async function headerOf({ name, size, read }: OpenFile): Promise<Header> 
 export function encode(
   tensors: Record<string, Tensor>,
   metadata: Record<string, string>,
-): { size: number; atOnce: boolean; parts: AsyncIterable<Bytes> } {
+): { size: number; atOnce: boolean; parts: AsyncIterable<Bytes>; settled: Promise<unknown> } {
   const described = Object.entries(tensors).map(([name, x]) => [name, describe(x)] as const);
   const { header, order, size } = encodeHeader(new Map(described), metadata);
   const atOnce = size <= limits.atOnce;
-  const content = contentOf(order.map((name) => tensors[name]!), atOnce);
+  const { content, settled } = contentOf(order.map((name) => tensors[name]!), atOnce);
   const parts = (async function* () {
     yield header;
     yield* content;
   })();
-  return { size, atOnce, parts };
+  return { size, atOnce, parts, settled };
 }
 
 function describe({ dtype, shape, size }: Tensor): Described {
   return { dtype: same[dtype], shape, bytes: size * dtypeInfo(dtype).bytes };
 }
 
-function contentOf(tensors: readonly Tensor[], atOnce: boolean): AsyncIterable<Bytes> {
+// `settled`: when nothing is being read any more that was begun.
+function contentOf(tensors: readonly Tensor[], atOnce: boolean) {
   const parts = tensors.flatMap(partsOf);
-  const all = atOnce ? Promise.all(parts.map((take) => take())) : undefined;
+  const begun = atOnce ? parts.map((take) => take()) : [];
+  const all = atOnce ? Promise.all(begun) : undefined;
   all?.catch(() => {}); // is thrown where it is awaited, if it comes to that
-  return (async function* () {
+  const content = (async function* (): AsyncGenerator<Bytes> {
     if (all) yield* await all;
     else for (const take of parts) yield await take();
   })();
+  return { content, settled: Promise.allSettled(begun) };
 }
 
 function partsOf(x: Tensor): (() => Promise<Bytes>)[] {

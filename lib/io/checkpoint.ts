@@ -126,7 +126,7 @@ export async function saveCheckpoint(
   }
   if (state !== undefined) meta.state = state;
   const text = exactJson(op, "parts", meta);
-  const { parts: content, atOnce } = encode(tensors, { format: "pt", [metaKey]: text });
+  const { parts: content, atOnce, settled } = encode(tensors, { format: "pt", [metaKey]: text });
   const counts = () =>
     exactJson(op, "counts", [optimizer?.stateDict().numbers ?? {}, ema?.updates ?? 0]);
   const before = atOnce ? "" : counts();
@@ -139,7 +139,7 @@ export async function saveCheckpoint(
         `${op}: the training went on while its tensors were read; await saveCheckpoint() first`,
       );
     })(),
-  );
+  ).finally(() => settled); // where it cannot be written, what is read is freed all the same
 }
 
 /**

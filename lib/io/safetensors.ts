@@ -63,7 +63,8 @@ export async function saveSafetensors(
   state: StateDict,
   options: SaveOptions = {},
 ): Promise<void> {
-  await replaceFile(path, contents(state, options).parts);
+  const { parts, settled } = contents(state, options);
+  await replaceFile(path, parts).finally(() => settled);
 }
 
 /**

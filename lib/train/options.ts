@@ -37,10 +37,16 @@ export type MetricOption<Output = Tensor, Target = Tensor> =
   | Metric
   | ((prediction: Output, target: Target) => Tensor);
 
+/**
+ * What samples count, for a loss that heeds it by itself: a tensor. That it has no `reduction` lets
+ * the compiler take the library's losses, which have options in that place, for losses as well.
+ */
+export type SampleWeight = Tensor & { readonly reduction?: undefined };
+
 /** What a {@linkcode Trainer} takes for a loss. */
 export type TrainerLoss<Output = Tensor, Target = Tensor> =
   | { forward(output: Output, target: Target): Tensor }
-  | ((output: Output, target: Target, weight?: Tensor) => Tensor);
+  | ((output: Output, target: Target, weight?: SampleWeight) => Tensor);
 
 /** What a {@linkcode Trainer} does with the gradients of a batch. */
 export interface StepOptions {

@@ -32,6 +32,7 @@ import type {
   EvaluateOptions,
   Evaluation,
   FitOptions,
+  SampleWeight,
   StepOptions,
   TrainerLoss,
   TrainerOptions,
@@ -81,7 +82,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
   /** The model. */
   readonly model: Module<Input, Output>;
   readonly #options: TrainerOptions<Output, Target>;
-  readonly #loss: (output: Output, target: Target, weight?: Tensor) => Tensor;
+  readonly #loss: (output: Output, target: Target, weight?: SampleWeight) => Tensor;
   #fit: Fit<Input, Target> | undefined; // under way
   #history = new History();
   #cursor: Cursor | undefined; // where the last one was, or what was loaded
@@ -299,7 +300,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       const weight = own && classes ? timesWeights(own, classes) : own ?? classes;
       const loss = () => {
         if (!weight) return this.#loss(output, target);
-        if (this.#loss.length > 2) return this.#loss(output, target, weight);
+        if (this.#loss.length > 2) return this.#loss(output, target, weight as SampleWeight);
         return withSampleWeights(weight, () => this.#loss(output, target));
       };
       return { ...noted(loss), output, target, weight: own };
@@ -474,7 +475,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
 // What is to be called as the loss: a function, or the forward() of an object.
 function lossOf<Output, Target>(
   loss: TrainerLoss<Output, Target>,
-): (output: Output, target: Target, weight?: Tensor) => Tensor {
+): (output: Output, target: Target, weight?: SampleWeight) => Tensor {
   if (typeof loss === "function" && !isClass(loss)) return loss;
   if (typeof loss === "object" && typeof loss?.forward === "function") {
     return (output, target) => loss.forward(output, target);
