@@ -5,7 +5,7 @@
  */
 
 import type { DataFile } from "../../lib/data/splits.ts";
-import { download } from "../../lib/data/_download.ts";
+import { download, reason } from "../../lib/data/_download.ts";
 import { sha256Hex } from "../../lib/data/_sha256.ts";
 
 export { download };
@@ -146,12 +146,6 @@ export async function getFiles(
     }
   }
   return fetched;
-}
-
-/** What an error says, or what caused it where it says little itself, as fetch's does. */
-function reason(error: unknown): string {
-  if (error instanceof TypeError && error.cause) return reason(error.cause);
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** True when the file is there and right; removes it, and says so, when it is there and wrong. */

@@ -85,7 +85,8 @@ export async function fetchMissing(
   );
 }
 
-function reason(error: unknown): string {
+/** What an error says, or what caused it where it says little itself, as fetch's does. */
+export function reason(error: unknown): string {
   if (error instanceof TypeError && error.cause) return reason(error.cause);
   return error instanceof Error ? error.message : String(error);
 }

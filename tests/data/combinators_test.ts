@@ -21,14 +21,9 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, halves, later, network, refuse } from "../_helpers.ts";
+import { cleanTest, deviceTest as test, halves, later, network, refuse } from "../_helpers.ts";
 
 const { concat, DataLoader, map, padSequence, randomSplit, stratifiedSplit, Subset } = data;
-
-/** A test on each device. */
-function test(name: string, fn: (device: DeviceName) => void | Promise<void>) {
-  for (const { device } of devices()) cleanTest(`${name} (${device})`, () => fn(device));
-}
 
 const ints = (list: readonly number[], device?: DeviceName) =>
   tensor(list, { dtype: "int32", shape: [list.length], device });

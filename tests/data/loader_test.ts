@@ -10,7 +10,6 @@ import {
   ArgumentError,
   data,
   type DeviceName,
-  devices,
   DTypeError,
   full,
   keep,
@@ -22,14 +21,9 @@ import {
   tensor,
   zeros,
 } from "../../mod.ts";
-import { cleanTest, later, refuse, xor } from "../_helpers.ts";
+import { cleanTest, deviceTest as test, later, refuse, xor } from "../_helpers.ts";
 
 const { concat, DataLoader, map, randomSplit, stratifiedSplit, Subset, TensorDataset } = data;
-
-/** A test on each device. */
-function test(name: string, fn: (device: DeviceName) => void | Promise<void>) {
-  for (const { device } of devices()) cleanTest(`${name} (${device})`, () => fn(device));
-}
 
 const upTo = (n: number) => Array.from({ length: n }, (_, i) => i);
 const tick = (ms = 0) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -176,7 +176,7 @@ Deno.test("resume: after kill -9 at 20 random moments the loss curve is the same
         args: [
           "run",
           "-A",
-          "--no-check",
+          "--no-check", // as program() has it: many starts, and none is about types
           `${folder}/train.ts`,
           `${folder}/${path}`,
         ],
