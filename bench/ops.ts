@@ -1,40 +1,22 @@
-// Operations, optimizers and layers beside PyTorch (eager) in the same run:
+// Operations and layers beside PyTorch (eager) in the same run:
 // deno run -A bench/ops.ts [--device cuda] [--filter TEXT] [--python python3] [--out FILE]
 // The entries are those of bench/peers/torch_ops.py, by name. --device cpu takes sizes a sixteenth
 // as large.
 import { parseArgs } from "@std/cli/parse-args";
 import {
   avgPool2d,
-  batchNorm,
-  crossEntropy,
-  cumsum,
-  dropout,
   einsum,
-  embedding,
-  gelu,
   init,
   instanceNorm,
-  layerNorm,
-  logSumExp,
   maxPool2d,
   nn,
   noGrad,
   ones,
-  optim,
-  rand,
-  randint,
   randn,
-  scatterAdd,
   scope,
   type Shape,
-  slice,
-  softmax,
-  sort,
   type Tensor,
-  topK,
   upsample,
-  variance,
-  where,
 } from "../mod.ts";
 import { type Row, row, runPeer, timeUs, writeRows } from "./timing.ts";
 
@@ -57,7 +39,6 @@ interface Bench {
 
 const first = (n: number) => Math.max(1, n / scale);
 const leaf = (shape: Shape) => randn(shape, { requiresGrad: true });
-const classes = (n: number, high: number) => randint(0, high, [n]);
 
 /** Forward without recording. */
 function forward(name: string, bytes: number, make: () => () => Tensor): Bench {
@@ -129,58 +110,7 @@ function images(
   });
 }
 
-const M = 2 ** 20;
-const [rows, wide] = [first(16384), 1024];
-const flat = first(64 * M);
 const benches: Bench[] = [
-  forward("gelu 64M", 8 * flat, () => {
-    const x = randn([flat]);
-    return () => gelu(x);
-  }),
-  forward("where 64M", 13 * flat, () => {
-    const [a, b] = [randn([flat]), randn([flat])];
-    const condition = a.gt(b);
-    return () => where(condition, a, b);
-  }),
-  forward("dropout 64M", 8 * flat, () => {
-    const x = randn([flat]);
-    return () => dropout(x, { p: 0.1 });
-  }),
-  forward("slice ::2 of 64M", 6 * flat, () => {
-    const x = randn([flat]);
-    return () => slice(x, 0, 0, undefined, 2);
-  }),
-  forward("softmax 16384x1024", 8 * rows * wide, () => {
-    const x = randn([rows, wide]);
-    return () => softmax(x);
-  }),
-  forward("variance 16384x1024", 4 * rows * wide, () => {
-    const x = randn([rows, wide]);
-    return () => variance(x, 1);
-  }),
-  forward("logSumExp 16384x1024", 4 * rows * wide, () => {
-    const x = randn([rows, wide]);
-    return () => logSumExp(x, 1);
-  }),
-  forward("cumsum 16384x1024", 8 * rows * wide, () => {
-    const x = randn([rows, wide]);
-    return () => cumsum(x, 1);
-  }),
-  forward("cumsum 16M", 8 * first(16 * M), () => {
-    const x = randn([first(16 * M)]);
-    return () => cumsum(x, 0);
-  }),
-  both("layerNorm 16384x1024, forward and backward", 20 * rows * wide, () => {
-    const [x, weight, bias] = [leaf([rows, wide]), leaf([wide]), leaf([wide])];
-    return { leaves: [x, weight, bias], fn: () => layerNorm(x, wide, { weight, bias }) };
-  }),
-  both("batchNorm 65536x256, forward and backward", 28 * first(65536) * 256, () => {
-    const [x, weight, bias] = [leaf([first(65536), 256]), leaf([256]), leaf([256])];
-    return { leaves: [x, weight, bias], fn: () => batchNorm(x, { weight, bias, training: true }) };
-  }),
-  ...images("batchNorm", [256, 64, 112, 112], { forward: 12, both: 32 }, (x) => {
-    return batchNorm(x, { training: true });
-  }),
   ...images("maxPool2d 3 stride 2", [256, 64, 112, 112], { forward: 5, both: 10 }, (x) => {
     return maxPool2d(x, { kernelSize: 3, stride: 2, padding: 1 });
   }),
@@ -193,56 +123,10 @@ const benches: Bench[] = [
       return upsample(x, { scaleFactor: 2, mode });
     })
   ),
-  both("crossEntropy 16384x1024, forward and backward", 12 * rows * wide, () => {
-    const x = leaf([rows, wide]);
-    const target = classes(rows, wide);
-    return { leaves: [x], fn: () => crossEntropy(x, target) };
-  }),
-  both("embedding 16384 of 50000x512, forward and backward", 8 * rows * 512, () => {
-    const weight = leaf([50000, 512]);
-    const index = classes(rows, 50000);
-    return { leaves: [weight], fn: () => embedding(index, weight) };
-  }),
-  forward("scatterAdd 4M into 1M", 12 * first(4 * M) + 8 * M, () => {
-    const [x, source] = [randn([M]), randn([first(4 * M)])];
-    const index = classes(first(4 * M), M);
-    return () => scatterAdd(x, 0, index, source);
-  }),
-  forward("topK 5 of 4096x1000", 4 * first(4096) * 1000, () => {
-    const x = rand([first(4096), 1000]);
-    return () => topK(x, 5).values;
-  }),
-  forward("topK 50 of 256x50000", 4 * first(256) * 50000, () => {
-    const x = rand([first(256), 50000]);
-    return () => topK(x, 50).values;
-  }),
-  forward("sort 1M", 8 * first(M), () => {
-    const x = rand([first(M)]);
-    return () => sort(x).values;
-  }),
   forward("einsum bij,bjk->bik 64x256", 3 * 4 * first(64) * 65536, () => {
     const [a, b] = [randn([first(64), 256, 256]), randn([first(64), 256, 256])];
     return () => einsum("bij,bjk->bik", a, b);
   }),
-  {
-    name: "AdamW 16 x 4M parameters",
-    bytes: 28 * 16 * first(4 * M),
-    setup() {
-      const parameters = Array.from({ length: 16 }, () => leaf([first(4 * M)]));
-      for (const p of parameters) p.grad = randn(p.shape);
-      const optimizer = new optim.AdamW(parameters, { lr: 1e-3 });
-      return () => optimizer.step();
-    },
-  },
-  {
-    name: "AdamW 100 x 1000 parameters",
-    setup() {
-      const parameters = Array.from({ length: 100 }, () => leaf([1000]));
-      for (const p of parameters) p.grad = randn(p.shape);
-      const optimizer = new optim.AdamW(parameters, { lr: 1e-3 });
-      return () => optimizer.step();
-    },
-  },
   both("lstm 64 steps of 64x256, 256 hidden, forward and backward", 0, () => {
     const layer = new nn.LSTM(256, 256); // with its own weights: under large ones gradients explode
     const x = leaf([64, first(64), 256]);

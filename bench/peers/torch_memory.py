@@ -170,7 +170,7 @@ def on_gpu(case, fn):
         for i in range(2):
             fn(i)
         one = by_events(lambda: [fn(i) for i in range(4)]) / 4
-        calls = min(400, int(3000 / one) + 1)
+        calls = min(400, int(6000 / one) + 1)
         calls = max(2, -(-calls // case["copies"]) * case["copies"])  # each copy as often
 
         def run():

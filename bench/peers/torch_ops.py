@@ -14,7 +14,6 @@ from torch.nn import functional as F
 device = sys.argv[1]
 wanted = sys.argv[2] if len(sys.argv) > 2 else ""
 scale = 16 if device == "cpu" else 1
-M = 2**20
 torch.backends.cuda.matmul.allow_tf32 = False
 
 
@@ -44,10 +43,6 @@ def randn(*shape, grad=False):
     return torch.randn(*shape, device=device, requires_grad=grad)
 
 
-def classes(n, high):
-    return torch.randint(0, high, (n,), device=device)
-
-
 def both(fn, leaves):
     seed = torch.ones_like(fn())
 
@@ -65,53 +60,6 @@ def forward(fn):
             fn()
 
     return step
-
-
-ROWS, WIDE, FLAT = first(16384), 1024, first(64 * M)
-
-
-def gelu():
-    x = randn(FLAT)
-    return forward(lambda: F.gelu(x))
-
-
-def where():
-    a, b = randn(FLAT), randn(FLAT)
-    c = a > b
-    return forward(lambda: torch.where(c, a, b))
-
-
-def dropout():
-    x = randn(FLAT)
-    return forward(lambda: F.dropout(x, 0.1))
-
-
-def slice_():
-    x = randn(FLAT)
-    return forward(lambda: x[::2].contiguous())
-
-
-def on_rows(fn):
-    def setup():
-        x = randn(ROWS, WIDE)
-        return forward(lambda: fn(x))
-
-    return setup
-
-
-def cumsum_long():
-    x = randn(first(16 * M))
-    return forward(lambda: x.cumsum(0))
-
-
-def layer_norm():
-    x, w, b = randn(ROWS, WIDE, grad=True), randn(WIDE, grad=True), randn(WIDE, grad=True)
-    return both(lambda: F.layer_norm(x, (WIDE,), w, b), [x, w, b])
-
-
-def batch_norm():
-    x, w, b = randn(first(65536), 256, grad=True), randn(256, grad=True), randn(256, grad=True)
-    return both(lambda: F.batch_norm(x, None, None, w, b, True), [x, w, b])
 
 
 def images(name, size, fn):
@@ -145,49 +93,9 @@ def resized(mode):
     return lambda x: F.interpolate(x, scale_factor=2, mode=mode)
 
 
-def cross_entropy():
-    x, t = randn(ROWS, WIDE, grad=True), classes(ROWS, WIDE)
-    return both(lambda: F.cross_entropy(x, t), [x])
-
-
-def embedding():
-    w, i = randn(50000, 512, grad=True), classes(ROWS, 50000)
-    return both(lambda: F.embedding(i, w), [w])
-
-
-def scatter_add():
-    x, s, i = randn(M), randn(first(4 * M)), classes(first(4 * M), M)
-    return forward(lambda: x.scatter_add(0, i, s))
-
-
-def top_k(k, n, cols):
-    def setup():
-        x = torch.rand(first(n), cols, device=device)
-        return forward(lambda: x.topk(k))
-
-    return setup
-
-
-def sort():
-    x = torch.rand(first(M), device=device)
-    return forward(lambda: x.sort())
-
-
 def einsum():
     a, b = randn(first(64), 256, 256), randn(first(64), 256, 256)
     return forward(lambda: torch.einsum("bij,bjk->bik", a, b))
-
-
-def adamw(count, size):
-    def setup():
-        p = [randn(size, grad=True) for _ in range(count)]
-        for x in p:
-            x.grad = torch.randn_like(x)
-        fused = {"fused": True} if device == "cuda" else {}
-        optimizer = torch.optim.AdamW(p, lr=1e-3, **fused)
-        return optimizer.step
-
-    return setup
 
 
 def lstm():
@@ -203,32 +111,12 @@ def transformer():
 
 
 ENTRIES = {
-    "gelu 64M": gelu,
-    "where 64M": where,
-    "dropout 64M": dropout,
-    "slice ::2 of 64M": slice_,
-    "softmax 16384x1024": on_rows(lambda x: x.softmax(1)),
-    "variance 16384x1024": on_rows(lambda x: x.var(1)),
-    "logSumExp 16384x1024": on_rows(lambda x: x.logsumexp(1)),
-    "cumsum 16384x1024": on_rows(lambda x: x.cumsum(1)),
-    "cumsum 16M": cumsum_long,
-    "layerNorm 16384x1024, forward and backward": layer_norm,
-    "batchNorm 65536x256, forward and backward": batch_norm,
-    **images("batchNorm", LARGE, lambda x: F.batch_norm(x, None, None, training=True)),
     **images("maxPool2d 3 stride 2", LARGE, lambda x: F.max_pool2d(x, 3, 2, 1)),
     **images("avgPool2d 3 stride 2", LARGE, lambda x: F.avg_pool2d(x, 3, 2, 1)),
     **images("instanceNorm", (16, 64, 256, 256), F.instance_norm),
     **images("upsample 2 bilinear", PHOTOS, resized("bilinear")),
     **images("upsample 2 bicubic", PHOTOS, resized("bicubic")),
-    "crossEntropy 16384x1024, forward and backward": cross_entropy,
-    "embedding 16384 of 50000x512, forward and backward": embedding,
-    "scatterAdd 4M into 1M": scatter_add,
-    "topK 5 of 4096x1000": top_k(5, 4096, 1000),
-    "topK 50 of 256x50000": top_k(50, 256, 50000),
-    "sort 1M": sort,
     "einsum bij,bjk->bik 64x256": einsum,
-    "AdamW 16 x 4M parameters": adamw(16, first(4 * M)),
-    "AdamW 100 x 1000 parameters": adamw(100, 1000),
     "lstm 64 steps of 64x256, 256 hidden, forward and backward": lstm,
     "TransformerEncoderLayer 32x128x512, forward and backward": transformer,
 }
