@@ -16,7 +16,7 @@ import {
 } from "../mod.ts";
 import { type Input, type Op, ops, size, table } from "./memory/ops.ts";
 import { floorUs } from "./peaks.ts";
-import { deviceUs, rounded, type Row, row, runPeer, type Work, writeRows } from "./timing.ts";
+import { deviceUs, rounded, type Row, row, runPeer, runs, type Work, writeRows } from "./timing.ts";
 
 const args = parseArgs(Deno.args, {
   string: ["device", "filter", "python", "out"],
@@ -24,6 +24,7 @@ const args = parseArgs(Deno.args, {
 });
 const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
 const cpu = info.device === "cpu";
+const M = 2 ** 20;
 
 /** What is measured; the peer's script gets the same, but for what `op` is. */
 interface Case {
@@ -56,7 +57,9 @@ function casesOf(op: string, full: number[]): Case[] {
         const all = inputs.reduce((sum, input) => sum + size(input.shape) * itemSize, 0);
         const layout = formats.length > 1 ? ` ${format}` : "";
         return {
-          name: `${op} ${full.join("x")}${layout} ${dtype}${i ? ", both" : ""}`,
+          name: `${op} ${full.map((n) => n % M ? n : `${n / M}M`).join("x")}${layout} ${dtype}${
+            i ? ", both" : ""
+          }`,
           op,
           inputs,
           dtype,
@@ -117,7 +120,7 @@ function workOf({ run, optimizer }: Op, copies: Tensor[][], both: boolean): Work
 }
 
 /** The largest error of a part of the result, as a part of the largest element, against float64. */
-function errorOf({ run, parts }: Op, inputs: Tensor[]): number | undefined {
+function errorOf({ run, parts }: Op, inputs: Tensor[], dtype: DType): number | undefined {
   if (!parts) return undefined;
   const [axis, to] = parts;
   const [x] = inputs;
@@ -130,7 +133,7 @@ function errorOf({ run, parts }: Op, inputs: Tensor[]): number | undefined {
         return axis === 1 || y.dtype === "int32" ? part(y, 0) : y;
       });
       const exact = run(...cut.map((y) =>
-        y.dtype === x!.dtype ? y.to({ dtype: "float64", device: "cpu" }) : y.to("cpu")
+        y.dtype === dtype ? y.to({ dtype: "float64", device: "cpu" }) : y.to("cpu")
       ));
       const y = to === undefined ? run(...cut) : part(run(...inputs), to);
       const difference = y.to({ dtype: "float64", device: "cpu" }).sub(exact).abs().max();
@@ -158,9 +161,14 @@ const rows: MemoryRow[] = [];
 for (const one of cases) {
   const op = ops[one.op]!;
   const copies = Array.from({ length: one.copies }, () => made(one));
-  const work = workOf(op, copies, one.both);
+  let work: Work = () => {};
+  const taken = runs(() => {
+    work = workOf(op, copies, one.both);
+    work(0);
+  }, one.name);
+  if (!taken) continue;
   const us = await deviceUs(work, info.device, { rounds: 5, roundUs: cpu ? 30_000 : 3000 });
-  const error = one.both ? undefined : errorOf(op, copies[0]!);
+  const error = one.both ? undefined : errorOf(op, copies[0]!, one.dtype);
   for (const x of copies.flat()) x.dispose();
   emptyCache();
   const { peer = "torch", us: peerUs = null } = peers.get(one.name) ?? {};
