@@ -1,6 +1,6 @@
 // An epoch of LeNet-5 on MNIST, from plain loops to what the library does by itself:
 // deno run -A bench/lenet_stages.ts [--device cuda] [--batch 128] [--limit SAMPLES] [--rounds 3]
-//   [--out FILE]
+//   [--out FILE] [--svg FILE]
 // With --limit, part of an epoch is timed and scaled up; the loops in TypeScript always are.
 import { parseArgs } from "@std/cli/parse-args";
 import { assertAlmostEquals } from "@std/assert";
@@ -15,6 +15,7 @@ import {
   models,
   nn,
   optim,
+  plot,
   resetPeakMemory,
   scope,
   setMatmulPrecision,
@@ -26,7 +27,7 @@ import { median, rounded, writeRows } from "./timing.ts";
 import { TypescriptLeNet } from "./typescript_lenet.ts";
 
 const args = parseArgs(Deno.args, {
-  string: ["device", "batch", "limit", "rounds", "out"],
+  string: ["device", "batch", "limit", "rounds", "out", "svg"],
   default: { device: "auto", batch: "128", limit: "60000", rounds: "3" },
 });
 const info = init({ device: args.device as "auto" | "cpu" | "cuda", seed: 1 });
@@ -214,3 +215,9 @@ for (const run of [loops, ...stages.map((stage) => () => measured(stage))]) {
   rows.push(row);
 }
 if (args.out) writeRows(args.out, rows);
+if (args.svg) {
+  const title = `An epoch of LeNet-5 on MNIST, in batches of ${batch}, on ${info.name}`;
+  const seconds = Object.fromEntries(rows.map(({ name, seconds }) => [name, seconds]));
+  const how = { title, xLabel: "seconds", xScale: "log", width: 900 } as const;
+  await plot.bar(seconds, how).save(args.svg);
+}

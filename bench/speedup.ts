@@ -1,20 +1,23 @@
 // What the methods of one product, and the devices of this machine for a network, have on each
 // other:
-// deno run -A bench/speedup.ts [--size 1024] [--batch N] [--only REGEX] [--out FILE]
-// prints tables in Markdown, and writes FILE.json and FILE.md. --only goes by matmul and resnet18.
+// deno run -A bench/speedup.ts [--size 1024] [--batch N] [--only REGEX] [--out FILE] [--svg FILE]
+// prints tables in Markdown, and writes FILE.json and FILE.md; --svg draws how many times as fast
+// as the first each is. --only goes by matmul and resnet18.
 import { parseArgs } from "@std/cli/parse-args";
-import { type DeviceInfo, devices, init, models } from "../mod.ts";
+import { type DeviceInfo, devices, init, models, plot } from "../mod.ts";
 import { measureLadder } from "./matmul/ladder.ts";
 import { deviceUsEach, rounded, writeRows } from "./timing.ts";
 import { Training } from "./training.ts";
 
 const args = parseArgs(Deno.args, {
-  string: ["size", "batch", "only", "out"],
+  string: ["size", "batch", "only", "out", "svg"],
   default: { size: "1024", only: "" },
 });
 const only = new RegExp(args.only);
 const rows: object[] = [];
 const text: string[] = [];
+const speedups: Record<string, number> = {};
+let loops: number | undefined; // µs of the first method on the first device
 init({ seed: 1 });
 const found: DeviceInfo[] = devices().filter(({ device }) => device === "cpu" || /:0$/.test(device))
   .toReversed();
@@ -46,6 +49,10 @@ for (const info of only.test("matmul") ? found : []) {
     ]),
   );
   rows.push(...ladder.map((row) => ({ device: info.name, ...row })));
+  loops ??= first;
+  for (const { name, ours_us } of ladder) {
+    speedups[`${info.device}: ${name.replace(/^matmul_ladder_\d+_/, "")}`] = loops / ours_us;
+  }
 }
 
 if (only.test("resnet18")) {
@@ -86,6 +93,9 @@ if (only.test("resnet18")) {
     for (const part of parts) {
       const ours_us = rounded(us[part]!);
       rows.push({ device: info.name, name: `resnet18 float32 ${batch} ${part}`, ours_us });
+      const { us: first, batch: images } = measured[0]!;
+      const name = `${info.device}: ResNet-18 ${part}, ${batch} images`;
+      speedups[name] = first[part]! / images / (us[part]! / batch);
     }
   }
 }
@@ -94,4 +104,9 @@ if (args.out) {
   const path = args.out.replace(/\.(json|md)$/, "");
   writeRows(`${path}.json`, rows);
   Deno.writeTextFileSync(`${path}.md`, `${text.join("\n").trim()}\n`);
+}
+if (args.svg) {
+  const title = `A product of ${args.size} x ${args.size} matrices by its methods, and ResNet-18`;
+  const how = { title, xLabel: "times as fast as the first", xScale: "log", width: 900 } as const;
+  await plot.bar(speedups, how).save(args.svg);
 }

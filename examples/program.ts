@@ -1,7 +1,7 @@
 // What the examples have in common around their subjects: options, the device, errors in one line,
 // a look at the memory.
 import { parseArgs } from "@std/cli/parse-args";
-import { type Callback, CudenoError, type DeviceName, init, memory } from "../mod.ts";
+import { type Callback, CudenoError, type DeviceName, init, memory, type plot } from "../mod.ts";
 
 /** The options of every example, as help shows them. */
 const common = `
@@ -55,6 +55,29 @@ export async function program<D extends Defaults>(
 export function checkWrite(option: string, path: string): void {
   if (Deno.permissions.querySync({ name: "write", path }).state === "granted") return;
   fail(`${option} needs the permission to write: run with --allow-write=${path}`);
+}
+
+/** Writes pictures, after a text, as a page of HTML without anything from outside. */
+export async function writePage(
+  path: string,
+  title: string,
+  text: string,
+  pictures: readonly plot.Plot[],
+): Promise<void> {
+  const page = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="color-scheme" content="light dark">
+<meta name="viewport" content="width=device-width">
+<title>${title}</title>
+<style>body { max-width: 41em; margin: 2em auto; padding: 0 1em; font-family: system-ui }</style>
+<h1>${title}</h1>
+<p>${text}</p>
+${pictures.map((one) => `<p>${one}</p>`).join("\n")}
+</html>
+`;
+  await Deno.writeTextFile(path, page);
+  console.log(`page: ${path}`);
 }
 
 /** Ends the program with a message. */

@@ -7,7 +7,7 @@
 import { data, metrics, models, nn, noGrad, optim, plot, ProgressBar, scope } from "../mod.ts";
 import { type History, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
-import { checkWrite, MemoryWatch, program } from "./program.ts";
+import { checkWrite, MemoryWatch, program, writePage } from "./program.ts";
 
 const help = `Trains a 784-HIDDEN-10 network on MNIST, and reports.
 
@@ -64,21 +64,10 @@ await program(help, defaults, async ({ epochs, batch, lr, hidden, out }) => {
   console.log(`${memory}`);
   const { accuracy } = await trainer.evaluate(test);
   if (out) {
-    const page = `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="color-scheme" content="light dark">
-<title>MNIST by a perceptron</title>
-<style>body { max-width: 45em; margin: 2em auto; font-family: system-ui, sans-serif }</style>
-<h1>MNIST by a perceptron</h1>
-<p>${epochs} epochs, ${hidden} hidden units: accuracy ${
-      accuracy!.toFixed(4)
-    } on the test images.</p>
-${(await pictures(model, history, test)).map((one) => `<p>${one}</p>`).join("\n")}
-</html>
-`;
-    await Deno.writeTextFile(out, page);
-    console.log(`report: ${out}`);
+    const text =
+      `${epochs} epochs, ${hidden} hidden units: accuracy ${accuracy!.toFixed(4)} on the ` +
+      "test images.";
+    await writePage(out, "MNIST by a perceptron", text, await pictures(model, history, test));
   }
   return `test accuracy ${accuracy!.toFixed(4)}`;
 });

@@ -56,7 +56,7 @@ export function histogram(
 
 /**
  * A bar for each name, which lie so that names of any length can be read, with its number. NaN and
- * infinities have a name, and no bar.
+ * infinities have a name, and no bar; so has what is not above 0 where `xScale` is `"log"`.
  *
  * ```ts
  * import { plot } from "@cudeno/cudeno";
@@ -65,22 +65,24 @@ export function histogram(
  */
 export function bar(
   values: Record<string, number>,
-  options: PlotOptions & Pick<AxisOptions, "xLabel" | "yLabel"> = {},
+  options: PlotOptions & Pick<AxisOptions, "xLabel" | "yLabel" | "xScale"> = {},
 ): Plot {
-  checkPlot("plot.bar", options, ["xLabel", "yLabel"]);
+  checkPlot("plot.bar", options, ["xLabel", "yLabel", "xScale"]);
   checkState("plot.bar", values, "the values", "numbers by name");
   for (const [name, x] of Object.entries(values)) {
     if (typeof x !== "number") refuse("plot.bar", name, x, "a number");
   }
   const [names, numbers] = [Object.keys(values), Object.values(values)];
   const height = Math.max(100, 80 + 26 * Math.min(names.length, 100));
-  const parts = { x: spanOf([[0], numbers]), y: namesOf(names) };
-  if (numbers.every((x) => !(x < 0))) parts.x.low = 0;
-  return framed({ height, ...options }, parts, ({ x, y, top, bottom }) => {
+  const log = options.xScale === "log";
+  const parts = { x: spanOf(log ? [numbers] : [[0], numbers], log), y: namesOf(names) };
+  if (!log && numbers.every((x) => !(x < 0))) parts.x.low = 0;
+  return framed({ height, ...options }, parts, ({ x, y, left, top, bottom }) => {
     const thick = Math.max(1, 0.7 * (bottom - top) / Math.max(1, names.length));
     return numbers.map((value, i) => {
-      if (!usable(value)) return "";
-      const [from, to] = [Math.min(x(0), x(value)), Math.max(x(0), x(value))];
+      if (!usable(value, log)) return "";
+      const zero = log ? left : x(0);
+      const [from, to] = [Math.min(zero, x(value)), Math.max(zero, x(value))];
       const style = `class="${colourOf(0)}" fill="currentColor"`;
       const label = thick > 11 ? labelOf(Number(value.toPrecision(4))) : "";
       // within the bar where there is room

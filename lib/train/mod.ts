@@ -1,5 +1,6 @@
 export type * from "./callbacks/callback.ts";
 export * from "./callbacks/progress_bar.ts";
+export * from "./feature_maps.ts";
 export * from "./grad_cam.ts";
 export * from "./gradcheck_model.ts";
 export * from "./history.ts";

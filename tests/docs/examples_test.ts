@@ -61,11 +61,29 @@ Deno.test("report example: one page, and nothing from outside", async () => {
     const last = /^test accuracy 0\.\d{4}$/;
     await ends("report.ts", [...args, "--out", out], last, [`--allow-write=${out}`]);
     const page = await Deno.readTextFile(out);
-    assertEquals(page.match(/<svg /g)!.length, 4);
-    assertEquals(page.match(/<image /g)!.length, 8 + 24);
-    const links = [...page.matchAll(/(?:href|src|xmlns)="([^"]{10})/g)].map(([, link]) => link);
-    assertEquals(new Set(links), new Set(["http://www", "data:image"]));
-    assert(!/<script|@import|url\(/.test(page));
+    closed(page, 4, 8 + 24);
+  });
+});
+
+/** So many pictures and images in them, and nothing from outside. */
+function closed(page: string, svgs: number, images: number) {
+  assertEquals(page.match(/<svg /g)!.length, svgs);
+  assertEquals(page.match(/<image /g)!.length, images);
+  const links = [...page.matchAll(/(?:href|src|xmlns)="([^"]{10})/g)].map(([, link]) => link);
+  assertEquals(new Set(links), new Set(["http://www", "data:image"]));
+  assert(!/<script|@import|url\(/.test(page));
+}
+
+Deno.test("insight example: each layer at each moment, ten lines and dots, one page", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/insight.html`, args = ["--steps", "10", "--batch", "4", "--out", out];
+    const last = /^[\d.]+ times as fast as plain loops$/;
+    await ends("insight.ts", args, last, [`--allow-write=${out}`]);
+    const page = await Deno.readTextFile(out), moments = 5;
+    closed(page, 4, moments * (8 + 6) + 96);
+    for (const text of ["at first", "step 10", "a 0", "a 9"]) assertStringIncludes(page, text);
+    assertEquals(page.match(/<path class="l s\d" d=/g)!.length, 10);
+    assert(page.match(/h0/g)!.length >= 10, "dots");
   });
 });
 

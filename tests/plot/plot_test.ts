@@ -94,6 +94,9 @@ test("plot: as many marks as values, of very many those that show", () => {
   assertEquals(dotsOf(plot.scatter([[1, 2], [3, 4], [NaN, 5]], { labels: [0, 1, 1] })), 2);
   const bars = marksOf(plot.bar({ a: 1, b: -2, c: NaN }), "rect", /s0/);
   assertEquals(bars.length, 2);
+  const decades = marksOf(plot.bar({ a: 1, b: 10, c: 100, d: 0 }, { xScale: "log" }), "rect", /s0/);
+  const [a, b, c] = decades.map(({ width }) => Number(width));
+  assert(decades.length === 3 && a! > 0 && Math.abs((c! - b!) - (b! - a!)) < 0.3, `${[a, b, c]}`);
   const counts = marksOf(plot.histogram([0, 0, 1, NaN, 4], { bins: 4 }), "rect", /s0/);
   assertEquals(counts.length, 3);
   assertEquals(+counts[0]!.height!, 2 * +counts[1]!.height!);
