@@ -1,6 +1,13 @@
 import { formatCall } from "../core/describe.ts";
 
-/** What the classes of losses have in common: options that stay, and print. */
+/**
+ * What the classes of losses have in common: options that stay, and print.
+ *
+ * ```ts
+ * import { nn } from "@cudeno/cudeno";
+ * console.log(new nn.HuberLoss({ delta: 2 })); // HuberLoss({ delta: 2 })
+ * ```
+ */
 export abstract class LossBase<O extends object> {
   /**
    * As they were given.
