@@ -3,6 +3,7 @@ import { noGrad } from "../core/autograd.ts";
 import { checkOptions } from "../core/options.ts";
 import { bytesOf, countsOf } from "../core/counts.ts";
 import { dtypeInfo } from "../core/dtype.ts";
+import type { Memory } from "../core/elements.ts";
 import { randomPlace, withRandomFrom } from "../core/random.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
@@ -146,9 +147,11 @@ function runsOf(model: AnyModule, options: SummaryOptions): Map<AnyModule, Run> 
     tell(before);
     modules.forEach((module, i) => module.training = modes[i]!);
   });
-  tell((name, args) => {
+  tell((name, passed) => {
     const run = running.at(-1);
-    if (run && /^cdn_(matmul|conv2d)/.test(name)) run.flops += countsOf(name.slice(4), args).flops!;
+    if (!run || !/^cdn_(matmul|conv2d)/.test(name)) return;
+    const args = passed.map((x) => (x as Memory | null)?.of ?? x);
+    run.flops += countsOf(name.slice("cdn_".length), args).flops!;
   });
   model.eval();
   const place = { dtype: first?.dtype ?? "float32", device: first?.device } as const;
