@@ -58,30 +58,24 @@ export function summaryOf(model: AnyModule, options: SummaryOptions | Tensor): s
   checkOptions("summary", options, ["inputShape", "input"]);
   const runs = runsOf(model, options);
   const sum = (numbers: Iterable<number>) => [...numbers].reduce((a, b) => a + b, 0);
-  const sizeOf = (tensors: Iterable<Tensor>) => sum(Array.from(tensors, (x) => x.size));
+  const sizeOf = (tensors: Tensor[]) => sum(tensors.map((x) => x.size));
   const count = (n: number) => n ? n.toLocaleString("en") : "";
   const titles = ["module", "parameters", "bytes", "FLOPs", "output", "output bytes", "shapes"];
   const rows: string[][] = [titles];
-  const seen = new Set<Tensor>(), learned = new Set<Tensor>(), still = new Set<Tensor>();
+  const seen = new Set<Tensor>();
+  const isParameter = (x: Tensor) => x.requiresGrad || frozen.has(x);
   for (const [name, module] of model.namedModules()) {
-    const own = Object.entries(module).filter(([, value]) => value instanceof Tensor) as [
-      string,
-      Tensor,
-    ][];
+    const own = Object.entries(module)
+      .flatMap(([key, x]: [string, unknown]) => x instanceof Tensor ? [[key, x] as const] : []);
     const fresh = own.map(([, x]) => x).filter((x) => !seen.has(x));
-    const parameters = fresh.filter((x) => x.requiresGrad || frozen.has(x));
     const shapes = own.map(([key, x]) =>
       `${key} ${formatShape(x.shape)}${seen.has(x) ? " (shared)" : ""}`
     );
     for (const x of fresh) seen.add(x);
-    for (const x of parameters) {
-      learned.add(x);
-      if (!x.requiresGrad) still.add(x);
-    }
     const run = runs?.get(module);
     rows.push([
       `${name ? `${name}: ` : ""}${module.describe()}`,
-      count(sizeOf(parameters)),
+      count(sizeOf(fresh.filter(isParameter))),
       count(sum(fresh.map(bytesOf))),
       count(run?.flops ?? 0),
       (run?.output ?? "") + (run && run.calls > 1 ? ` (${run.calls} calls)` : ""),
@@ -89,13 +83,14 @@ export function summaryOf(model: AnyModule, options: SummaryOptions | Tensor): s
       shapes.join(", "),
     ]);
   }
-  const made = [...runs?.values() ?? []];
+  const made = [...runs?.values() ?? []], learned = [...seen].filter(isParameter);
+  const still = sizeOf(learned.filter((x) => !x.requiresGrad));
   rows.push([
     ...["total", sizeOf(learned).toLocaleString("en"), count(sum(Array.from(seen, bytesOf)))],
     ...[count(sum(made.map(({ flops }) => flops))), ""],
     ...[count(sum(made.map(({ bytes }) => bytes))), ""],
   ]);
-  if (still.size > 0) rows.push(["frozen", count(sizeOf(still)), "", "", "", "", ""]);
+  if (still > 0) rows.push(["frozen", count(still), "", "", "", "", ""]);
   const columns = titles.map((_, i) => i).filter((i) => runs || i < 3 || i === 6);
   const widths = columns.map((i) => Math.max(...rows.map((row) => row[i]!.length)));
   return rows.map((row) =>
