@@ -26,6 +26,9 @@ export interface Elements extends Disposable {
   readonly backend: Backend;
   readonly device: DeviceName;
   readonly disposed: boolean;
+  readonly requiresGrad: boolean;
+  /** Made by which operation, when gradients go back through it. */
+  readonly node: { readonly name: string } | null;
   /** What the library knows it by, in row-major order. */
   readonly handle: number;
   /** The memory in a format. */

@@ -388,8 +388,9 @@ export abstract class TensorBase implements Differentiable, Disposable {
   }
 
   /**
-   * What console.log shows: shape, dtype, device, and the elements nested, rounded to 4 decimals;
-   * of a large tensor only those at the ends of each axis, which is all that is read.
+   * What console.log shows: shape, dtype, device, whether it has gradients, and the elements as
+   * PyTorch shows them, rounded to 4 decimals; of more than 1000 only the three at each end of each
+   * axis, which is all that is read.
    */
   toString(): string {
     return printed(this);

@@ -229,7 +229,7 @@ export class Table {
     throw new DTypeError(
       `toTensor: column ${JSON.stringify(name)} is text, such as ${
         JSON.stringify(column[0]?.slice(0, 60))
-      }; name columns of numbers, or make numbers of it: tensor(table.columns.x.map(…))`,
+      }; name columns of numbers, or make numbers of its words with a CategoryEncoder`,
     );
   }
 }

@@ -2,7 +2,6 @@ import type { DeviceName } from "../core/backend.ts";
 import { formatCall } from "../core/describe.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions, refuse } from "../core/options.ts";
-import { checkTensor } from "../ops/_operands.ts";
 import type { Pair } from "../ops/_pair.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
@@ -86,11 +85,5 @@ export abstract class ConvBase<O extends ConvLayerOptions> extends Module {
     const { kernelSize, device: _device, dtype: _dtype, ...others } = this.options;
     const bias = this.bias ? undefined : false;
     return formatCall(this.constructor.name, [...this.#channels, kernelSize], { ...others, bias });
-  }
-
-  /** Each filter's weights at each place of the output. */
-  override multiplyAdds(_x: Tensor, y: Tensor): number {
-    checkTensor("multiplyAdds", y);
-    return y.size * this.weight.size / this.weight.shape[0]!;
   }
 }

@@ -148,9 +148,4 @@ export class ConvTranspose2d extends ConvBase<ConvTranspose2dLayerOptions> {
     const options = { stride, padding, outputPadding, dilation, groups };
     return convTranspose2d(x, this.weight, this.bias, options);
   }
-
-  /** Each filter's weights at each place of the input. */
-  override multiplyAdds(x: Tensor): number {
-    return super.multiplyAdds(x, x);
-  }
 }

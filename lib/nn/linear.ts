@@ -3,7 +3,6 @@ import type { DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
 import { linear } from "../ops/linalg/linear.ts";
-import { checkTensor } from "../ops/_operands.ts";
 import type { Tensor } from "../tensor.ts";
 import { Module } from "./module.ts";
 import { uniform } from "./_uniform.ts";
@@ -48,12 +47,6 @@ export class Linear extends Module {
   /** x w^T + b. */
   override forward(x: Tensor): Tensor {
     return linear(x, this.weight, this.bias);
-  }
-
-  /** One for each weight of each output. */
-  override multiplyAdds(_x: Tensor, y: Tensor): number {
-    checkTensor("multiplyAdds", y);
-    return y.size * this.weight.shape[1]!;
   }
 
   /** `Linear(in, out)`. */

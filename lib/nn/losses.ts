@@ -10,6 +10,7 @@ import { klReductionOf } from "../ops/loss/_options.ts";
 import { reductionOf } from "../ops/loss/_loss.ts";
 import { type ClassLossOptions, nllLoss } from "../ops/loss/nll_loss.ts";
 import type { Tensor } from "../tensor.ts";
+import { LossBase } from "./_loss_base.ts";
 
 /** What a trainer calls: from the model's output and the target to the loss. */
 export interface Loss {
@@ -26,17 +27,15 @@ export interface Loss {
  * console.log(loss.forward(tensor([[2, 0]]), tensor([0], { dtype: "int32" })).itemSync()); // 0.127
  * ```
  */
-export class CrossEntropyLoss implements Loss {
-  readonly #options: CrossEntropyOptions;
-
+export class CrossEntropyLoss extends LossBase<CrossEntropyOptions> implements Loss {
   constructor(options: CrossEntropyOptions = {}) {
+    super(options);
     crossEntropyOptions("CrossEntropyLoss", options);
-    this.#options = options;
   }
 
   /** The loss of logits against class numbers, or against probabilities of the logits' shape. */
   forward(logits: Tensor, target: Tensor): Tensor {
-    return crossEntropy(logits, target, this.#options);
+    return crossEntropy(logits, target, this.options);
   }
 }
 
@@ -50,17 +49,15 @@ export class CrossEntropyLoss implements Loss {
  * // 0.5
  * ```
  */
-export class NLLLoss implements Loss {
-  readonly #options: ClassLossOptions;
-
+export class NLLLoss extends LossBase<ClassLossOptions> implements Loss {
   constructor(options: ClassLossOptions = {}) {
+    super(options);
     reductionOf("NLLLoss", options, ["weight", "ignoreIndex"]);
-    this.#options = options;
   }
 
   /** The loss of logarithms of probabilities against class numbers. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return nllLoss(output, target, this.#options);
+    return nllLoss(output, target, this.options);
   }
 }
 
@@ -73,17 +70,15 @@ export class NLLLoss implements Loss {
  * console.log(loss.forward(tensor([0.9]), tensor([1])).itemSync()); // 0.105
  * ```
  */
-export class BCELoss implements Loss {
-  readonly #options: BCELossOptions;
-
+export class BCELoss extends LossBase<BCELossOptions> implements Loss {
   constructor(options: BCELossOptions = {}) {
+    super(options);
     reductionOf("BCELoss", options, ["weight"]);
-    this.#options = options;
   }
 
   /** The loss of probabilities against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return bceLoss(output, target, this.#options);
+    return bceLoss(output, target, this.options);
   }
 }
 
@@ -96,17 +91,15 @@ export class BCELoss implements Loss {
  * console.log(loss.forward(tensor([2]), tensor([1])).itemSync()); // 0.127
  * ```
  */
-export class BCEWithLogitsLoss implements Loss {
-  readonly #options: BCEWithLogitsLossOptions;
-
+export class BCEWithLogitsLoss extends LossBase<BCEWithLogitsLossOptions> implements Loss {
   constructor(options: BCEWithLogitsLossOptions = {}) {
+    super(options);
     reductionOf("BCEWithLogitsLoss", options, ["weight", "posWeight"]);
-    this.#options = options;
   }
 
   /** The loss of logits against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return bceWithLogitsLoss(output, target, this.#options);
+    return bceWithLogitsLoss(output, target, this.options);
   }
 }
 
@@ -119,16 +112,14 @@ export class BCEWithLogitsLoss implements Loss {
  * console.log(loss.forward(tensor([[-0.5, -1]]), tensor([[0.5, 0.5]])).itemSync()); // 0.0284
  * ```
  */
-export class KLDivLoss implements Loss {
-  readonly #options: KLDivLossOptions;
-
+export class KLDivLoss extends LossBase<KLDivLossOptions> implements Loss {
   constructor(options: KLDivLossOptions = {}) {
+    super(options);
     klReductionOf("KLDivLoss", options);
-    this.#options = options;
   }
 
   /** The divergence from `output`, logarithms of probabilities, to `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return klDivLoss(output, target, this.#options);
+    return klDivLoss(output, target, this.options);
   }
 }

@@ -8,6 +8,7 @@ import { cosineMarginOf, exponentOf, marginOf } from "../ops/loss/_options.ts";
 import { hingeLoss, type HingeLossOptions } from "../ops/loss/hinge_loss.ts";
 import { multiMarginLoss, type MultiMarginLossOptions } from "../ops/loss/multi_margin_loss.ts";
 import type { Tensor } from "../tensor.ts";
+import { LossBase } from "./_loss_base.ts";
 import type { Loss } from "./losses.ts";
 
 /**
@@ -19,13 +20,11 @@ import type { Loss } from "./losses.ts";
  * console.log(loss.forward(tensor([0.5, 3]), tensor([1, -1])).itemSync()); // 2.25
  * ```
  */
-export class HingeLoss implements Loss {
-  readonly #options: HingeLossOptions;
-
+export class HingeLoss extends LossBase<HingeLossOptions> implements Loss {
   constructor(options: HingeLossOptions = {}) {
+    super(options);
     reductionOf("HingeLoss", options, ["margin"]);
     marginOf("HingeLoss", options);
-    this.#options = options;
   }
 
   /**
@@ -33,9 +32,9 @@ export class HingeLoss implements Loss {
    * numbers [n].
    */
   forward(output: Tensor, target: Tensor): Tensor {
-    if (isFloat(target.dtype)) return hingeLoss(output, target, this.#options);
-    if (target.rank < output.rank) return multiMarginLoss(output, target, this.#options);
-    return hingeLoss(output, target.to(output.dtype), this.#options);
+    if (isFloat(target.dtype)) return hingeLoss(output, target, this.options);
+    if (target.rank < output.rank) return multiMarginLoss(output, target, this.options);
+    return hingeLoss(output, target.to(output.dtype), this.options);
   }
 }
 
@@ -49,19 +48,17 @@ export class HingeLoss implements Loss {
  * console.log(loss.forward(tensor([[0.1, 0.2, 0.4, 0.8]]), target).itemSync()); // 0.325
  * ```
  */
-export class MultiMarginLoss implements Loss {
-  readonly #options: MultiMarginLossOptions;
-
+export class MultiMarginLoss extends LossBase<MultiMarginLossOptions> implements Loss {
   constructor(options: MultiMarginLossOptions = {}) {
+    super(options);
     reductionOf("MultiMarginLoss", options, ["margin", "p", "weight"]);
     marginOf("MultiMarginLoss", options);
     exponentOf("MultiMarginLoss", options);
-    this.#options = options;
   }
 
   /** The loss of scores [n, classes] against class numbers [n]. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return multiMarginLoss(output, target, this.#options);
+    return multiMarginLoss(output, target, this.options);
   }
 }
 
@@ -75,17 +72,15 @@ export class MultiMarginLoss implements Loss {
  * console.log(loss.forward(a, b, tensor([-1])).itemSync()); // 0.507
  * ```
  */
-export class CosineEmbeddingLoss {
-  readonly #options: CosineEmbeddingLossOptions;
-
+export class CosineEmbeddingLoss extends LossBase<CosineEmbeddingLossOptions> {
   constructor(options: CosineEmbeddingLossOptions = {}) {
+    super(options);
     reductionOf("CosineEmbeddingLoss", options, ["margin"]);
     cosineMarginOf("CosineEmbeddingLoss", options);
-    this.#options = options;
   }
 
   /** The loss of pairs [n, features] against 1 (alike) and -1 (not) [n]. */
   forward(x1: Tensor, x2: Tensor, target: Tensor): Tensor {
-    return cosineEmbeddingLoss(x1, x2, target, this.#options);
+    return cosineEmbeddingLoss(x1, x2, target, this.options);
   }
 }

@@ -19,6 +19,7 @@ export * from "./residual.ts";
 // Convolution.
 export * from "./conv.ts";
 export type { ConvBase, ConvLayerOptions } from "./_conv_base.ts";
+export type { LossBase } from "./_loss_base.ts";
 export * from "./fold_batch_norm.ts";
 // Recurrent layers.
 export * from "./gru.ts";

@@ -333,12 +333,12 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
   static {
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), {
       value(this: Module): string {
-        return this.summary();
+        return `${this}`;
       },
     });
     Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), {
       value(this: Module): Record<string, string> {
-        return { "text/plain": this.summary() };
+        return { "text/plain": `${this}` };
       },
     });
   }
@@ -351,32 +351,27 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
     return this.constructor.name;
   }
 
-  /**
-   * How many multiply-adds it takes to make y of x, for summary(): layers of products of weights,
-   * as Linear and Conv2d, say it.
-   */
-  multiplyAdds(_x: Tensor, _y: Tensor): number {
-    return 0;
-  }
-
-  /** The module and all in it, indented, as PyTorch prints them. */
+  /** The module and all in it, indented, as PyTorch prints them; console.log shows that. */
   toString(): string {
     return treeOf(this);
   }
 
   /**
-   * A table of the modules with the shapes and counts of their parameters. With the shape of an
-   * input, or an input, also the shapes of what the modules give, and the multiply-adds of linear
-   * layers and convolutions; the model then runs once, in evaluation mode.
+   * A table of the modules with the shapes, counts and bytes of their parameters (bytes with
+   * buffers). With the shape of an input, or an input, also the shapes of what they give, its bytes
+   * for modules without others inside, and FLOPs: 2 m n k for a product of matrices, whatever layer
+   * makes it, and likewise for convolutions; the rest is not counted, as by PyTorch's
+   * FlopCounterMode. What is called twice counts twice, but parameters once. The model then runs in
+   * evaluation mode, which leaves it, its gradients and random numbers as they were.
    *
    * ```ts
    * import { nn } from "@cudeno/cudeno";
    * const model = new nn.Sequential(new nn.Linear(784, 10), new nn.ReLU());
    * console.log(model.summary({ inputShape: [1, 784] }));
-   * console.log(`${model}`);
+   * console.log(model);
    * ```
    */
-  summary(options: SummaryOptions = {}): string {
+  summary(options: SummaryOptions | Tensor = {}): string {
     return summaryOf(this, options);
   }
 }

@@ -5,6 +5,7 @@ import { smoothL1Loss, type SmoothL1LossOptions } from "../ops/loss/smooth_l1_lo
 import { type LossOptions, reductionOf } from "../ops/loss/_loss.ts";
 import { mseLoss } from "../ops/loss/mse_loss.ts";
 import type { Tensor } from "../tensor.ts";
+import { LossBase } from "./_loss_base.ts";
 import type { Loss } from "./losses.ts";
 
 /**
@@ -16,17 +17,15 @@ import type { Loss } from "./losses.ts";
  * console.log(loss.forward(tensor([1, 2]), tensor([1, 4])).itemSync()); // 2
  * ```
  */
-export class MSELoss implements Loss {
-  readonly #options: LossOptions;
-
+export class MSELoss extends LossBase<LossOptions> implements Loss {
   constructor(options: LossOptions = {}) {
+    super(options);
     reductionOf("MSELoss", options);
-    this.#options = options;
   }
 
   /** The loss of `output` against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return mseLoss(output, target, this.#options);
+    return mseLoss(output, target, this.options);
   }
 }
 
@@ -39,17 +38,15 @@ export class MSELoss implements Loss {
  * console.log(loss.forward(tensor([1, 2]), tensor([1, 4])).itemSync()); // 1
  * ```
  */
-export class L1Loss implements Loss {
-  readonly #options: LossOptions;
-
+export class L1Loss extends LossBase<LossOptions> implements Loss {
   constructor(options: LossOptions = {}) {
+    super(options);
     reductionOf("L1Loss", options);
-    this.#options = options;
   }
 
   /** The loss of `output` against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return l1Loss(output, target, this.#options);
+    return l1Loss(output, target, this.options);
   }
 }
 
@@ -62,18 +59,16 @@ export class L1Loss implements Loss {
  * console.log(loss.forward(tensor([0]), tensor([3])).itemSync()); // 2.5
  * ```
  */
-export class SmoothL1Loss implements Loss {
-  readonly #options: SmoothL1LossOptions;
-
+export class SmoothL1Loss extends LossBase<SmoothL1LossOptions> implements Loss {
   constructor(options: SmoothL1LossOptions = {}) {
+    super(options);
     reductionOf("SmoothL1Loss", options, ["beta"]);
     betaOf("SmoothL1Loss", options);
-    this.#options = options;
   }
 
   /** The loss of `output` against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return smoothL1Loss(output, target, this.#options);
+    return smoothL1Loss(output, target, this.options);
   }
 }
 
@@ -86,17 +81,15 @@ export class SmoothL1Loss implements Loss {
  * console.log(loss.forward(tensor([0]), tensor([3])).itemSync()); // 2.5
  * ```
  */
-export class HuberLoss implements Loss {
-  readonly #options: HuberLossOptions;
-
+export class HuberLoss extends LossBase<HuberLossOptions> implements Loss {
   constructor(options: HuberLossOptions = {}) {
+    super(options);
     reductionOf("HuberLoss", options, ["delta"]);
     deltaOf("HuberLoss", options);
-    this.#options = options;
   }
 
   /** The loss of `output` against `target` of the same shape. */
   forward(output: Tensor, target: Tensor): Tensor {
-    return huberLoss(output, target, this.#options);
+    return huberLoss(output, target, this.options);
   }
 }

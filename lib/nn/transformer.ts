@@ -47,14 +47,14 @@ export class TransformerEncoderLayer extends Module {
   self_attn: MultiHeadAttention;
   /** To feedForward features. */
   linear1: Linear;
+  /** After the activation. */
+  dropout: Dropout;
   /** Back from them. */
   linear2: Linear;
   /** Of attention. */
   norm1: LayerNorm;
   /** Of the linear layers. */
   norm2: LayerNorm;
-  /** After the activation. */
-  dropout: Dropout;
   /** After attention. */
   dropout1: Dropout;
   /** After the linear layers. */

@@ -9,7 +9,7 @@ import { tell } from "../native/arguments.ts";
 import { watched } from "../nn/_fused.ts";
 import type { AnyModule } from "../nn/module.ts";
 import type { Tensor } from "../tensor.ts";
-import { bytesOf, type Counts, countsOf, given } from "./_profile_counts.ts";
+import { bytesOf, type Counts, countsOf, given } from "../core/counts.ts";
 
 /** Where a call belongs. Neither forward nor backward are an optimizer's step, copies of data. */
 export type Phase = "forward" | "backward" | "other";

@@ -425,18 +425,45 @@ Deno.test("copyFromAsync() writes, and refuses what copyFrom() refuses", async (
   await assertRejects(() => x.copyFromAsync(new Float32Array(2)), ShapeError, "8 bytes");
 });
 
+// Elements as PyTorch 2.13 prints them, but for the names of what is not finite.
 Deno.test("a tensor says what it is", () => {
+  const half = { dtype: "bfloat16" } as const, int = { dtype: "int32" } as const;
+  const dots = (x: Tensor) => `${x}`.replaceAll(/^ +| +(?= )/gm, "");
   const cases: [Tensor, string][] = [
-    [tensor([[1, 2]]), "[1, 2] float32 cpu [[1, 2]]"],
+    [tensor([[1, 2]]), "[1, 2] float32 cpu [[1., 2.]]"],
     [tensor(1.5), "[] float32 cpu 1.5000"],
+    [tensor(3, { dtype: "uint8" }), "[] uint8 cpu 3"],
     [tensor([1 / 3, -2]), "[2] float32 cpu [ 0.3333, -2.0000]"],
-    [tensor([[1, -20], [3, 4]]), "[2, 2] float32 cpu\n[[  1, -20],\n [  3,   4]]"],
-    [tensor([[[1], [2]], [[3], [4]]]), "[2, 2, 1] float32 cpu\n[[[1],\n  [2]],\n\n [[3],\n  [4]]]"],
-    [tensor([1e-9, 1]), "[2] float32 cpu [1.0000e-9, 1.0000e+0]"],
-    [tensor([NaN, 1.5]), "[2] float32 cpu [   NaN, 1.5000]"],
-    [tensor([0.1], { dtype: "float16" }), "[1] float16 cpu [0.1000]"],
-    [zeros([0, 3]), "[0, 3] float32 cpu []"],
-    [arange(2000), "[2000] float32 cpu [   0,    1,    2, …, 1997, 1998, 1999]"],
+    [tensor([[1, -20], [3, 4]], int), "[2, 2] int32 cpu\n[[  1, -20],\n [  3,   4]]"],
+    [
+      tensor([[[1], [2]], [[3], [4]]]),
+      "[2, 2, 1] float32 cpu\n[[[1.],\n  [2.]],\n\n [[3.],\n  [4.]]]",
+    ],
+    [tensor([1e-9, 1]), "[2] float32 cpu [1.0000e-09, 1.0000e+00]"],
+    [tensor([-1e-8, 1e8, 0]), "[3] float32 cpu [-1.0000e-08,  1.0000e+08,  0.0000e+00]"],
+    [tensor([1e8]), "[1] float32 cpu [100000000.]"],
+    [tensor([1, 1000]), "[2] float32 cpu [   1., 1000.]"],
+    [tensor([1, 1001]), "[2] float32 cpu [1.0000e+00, 1.0010e+03]"],
+    [tensor([1.5, -0]), "[2] float32 cpu [ 1.5000, -0.0000]"],
+    [tensor([-0, 0]), "[2] float32 cpu [-0.,  0.]"],
+    [tensor([1, NaN]), "[2] float32 cpu [ 1., NaN]"],
+    [tensor([-Infinity, 1.5]), "[2] float32 cpu [-Infinity,    1.5000]"],
+    // halfway between two: to the even one
+    [tensor([1 / 32, -3 / 32], half), "[2] bfloat16 cpu [ 0.0312, -0.0938]"],
+    [tensor([100005, 0.5]), "[2] float32 cpu [1.0000e+05, 5.0000e-01]"],
+    [zeros([2, 0, 3]), "[2, 0, 3] float32 cpu []"],
+    [tensor([1], { requiresGrad: true }), "[1] float32 cpu requiresGrad [1.]"],
+    [tensor([1], { requiresGrad: true }).mul(2), "[1] float32 cpu gradFn mul [2.]"],
+    [
+      arange(2000, undefined, 1, int),
+      "[2000] int32 cpu [   0,    1,    2,  ..., 1997, 1998, 1999]",
+    ],
+    [
+      arange(30),
+      "[30] float32 cpu\n" +
+      "[ 0.,  1.,  2.,  3.,  4.,  5.,  6.,  7.,  8.,  9., 10., 11., 12., 13., 14., 15.,\n" +
+      " 16., 17., 18., 19., 20., 21., 22., 23., 24., 25., 26., 27., 28., 29.]",
+    ],
   ];
   for (const [x, wanted] of cases) {
     assertEquals(`${x}`, `Tensor ${wanted.replace("cpu", x.device)}`);
@@ -444,20 +471,17 @@ Deno.test("a tensor says what it is", () => {
     x.dispose();
     assert(`${x}`.endsWith(", disposed"));
   }
-  using large = arange(10_000, undefined, 1, { dtype: "int32" });
+  using large = arange(10_000, undefined, 1, int);
   using table = large.reshape([100, 100]);
-  assertEquals(
-    `${table}`.split("\n").map((line) => line.trim()).slice(1, 5),
-    [
-      "[[   0,    1,    2, …,   97,   98,   99],",
-      "[ 100,  101,  102, …,  197,  198,  199],",
-      "[ 200,  201,  202, …,  297,  298,  299],",
-      "…,",
-    ],
-  );
-  assert(`${table}`.endsWith("[9900, 9901, 9902, …, 9997, 9998, 9999]]"));
-  using half = table.to("bfloat16");
-  assert(`${half}`.includes("[[   0,    1,    2, …,   97,   98,   99],"));
+  using images = large.reshape([10, 2, 50, 10]);
+  assertEquals(dots(table).split("\n").slice(1, 5), [
+    "[[ 0, 1, 2, ..., 97, 98, 99],",
+    "[ 100, 101, 102, ..., 197, 198, 199],",
+    "[ 200, 201, 202, ..., 297, 298, 299],",
+    "...,",
+  ]);
+  assert(`${table}`.endsWith("[9900, 9901, 9902,  ..., 9997, 9998, 9999]]"));
+  assertEquals(`${images}`.match(/\.\.\.,\n/g)!.length, 13); // 12 images' rows, and images
   using json = tensor([[1, NaN]]);
   assertEquals(JSON.stringify(json), '{"shape":[1,2],"dtype":"float32","data":[1,null]}');
 });

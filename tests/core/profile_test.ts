@@ -17,7 +17,7 @@ import {
   zeros,
 } from "../../mod.ts";
 import { told } from "../../lib/native/arguments.ts";
-import { countsOf } from "../../lib/train/_profile_counts.ts";
+import { countsOf } from "../../lib/core/counts.ts";
 import { cleanTest, inFolder, later, nativeCalls, refuse } from "../_helpers.ts";
 
 const [N, IN, HIDDEN, OUT] = [5, 8, 16, 4];

@@ -30,6 +30,7 @@ Deno.test("guide: its programs and commands do what it says, in an empty folder"
     }
     assertStringIncludes(outs.get("first.ts")!, "2, 4, 6, 8");
     assert(+/seen ([\d.]+)/.exec(outs.get("train.ts")!)![1]! > 0.95, outs.get("train.ts"));
+    assert(+/accuracy ([\d.]+)/.exec(outs.get("animals.ts")!)![1]! > 0.8, outs.get("animals.ts"));
     const [bern, rome] = outs.get("predict.ts")!.match(/\d+\.\d+/g)!.map(Number);
     assert(Math.abs(bern! - 610) < 40 && Math.abs(rome! - 240) < 40, outs.get("predict.ts"));
     assert(+/accuracy ([\d.]+)/.exec(outs.get("photos.ts")!)![1]! > 0.7, outs.get("photos.ts"));

@@ -49,6 +49,14 @@ Deno.test("import: nothing happens by it, and no permission is needed", async ()
   assertEquals([code, out, err], [0, "function function function device\n", ""]);
 });
 
+Deno.test("import: the package's entry ./plot is what mod.ts has as plot", async () => {
+  const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const [all, plot] = await Promise.all(
+    [".", "./plot"].map((entry) => import(new URL(exports[entry], root).href)),
+  );
+  assertEquals(Object.keys(plot), Object.keys(all.plot));
+});
+
 Deno.test("import: the examples' name, by the README's line of deno.json", async () => {
   const readme = await Deno.readTextFile(new URL("README.md", root));
   const line = readme.match(/^\{ "imports": .*$/m)![0];

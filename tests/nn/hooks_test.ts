@@ -110,7 +110,7 @@ test("freeze and unfreeze: by name, pattern, expression or function", () => {
   }
   model.freeze(norm ? "norm" : "");
   const lines = model.summary().split("\n").map((line) => line.trim().split(/ {2,}/));
-  assertEquals(lines.slice(-2), [["total", "34"], ["frozen", "8"]]);
+  assertEquals(lines.slice(-2), [["total", "34", "136"], ["frozen", "8"]]);
   assertEquals(lines.find(([name]) => name?.startsWith("norm"))![1], "8");
   assertThrows(
     () => model.freeze("hed"),

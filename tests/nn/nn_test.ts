@@ -10,6 +10,7 @@ import {
   crossEntropy,
   devices,
   DisposedError,
+  DTypeError,
   grad,
   keep,
   linear,
@@ -18,6 +19,7 @@ import {
   nn,
   noGrad,
   ones,
+  rand,
   randn,
   type Reduction,
   scope,
@@ -323,13 +325,13 @@ test("summary() lists modules, shapes and counts", () => {
     new nn.Linear(128, 10, { bias: false }),
   );
   assertEquals(model.summary().split("\n").map((line) => line.replaceAll(/ {2,}/g, "  ")), [
-    "module  parameters  shapes",
+    "module  parameters  bytes  shapes",
     "Sequential",
     "0: Flatten(1, -1)",
-    "1: Linear(784, 128)  100,480  weight [128, 784], bias [128]",
+    "1: Linear(784, 128)  100,480  401,920  weight [128, 784], bias [128]",
     "2: ReLU",
-    "3: Linear(128, 10, { bias: false })  1,280  weight [10, 128]",
-    "total  101,760",
+    "3: Linear(128, 10, { bias: false })  1,280  5,120  weight [10, 128]",
+    "total  101,760  407,040",
   ]);
   model.dispose();
 });
@@ -361,6 +363,88 @@ test("summary() of an input shape, or an input, tells outputs' shapes, changes n
   for (const module of [model, words]) module.dispose();
 });
 
+test("summary() counts operations of every kind of layer", () => {
+  const attention = 2 * 10 * 16 * 64 + 4 * 2 * 5 * 5 * 16; // projections; scores and their product
+  const conv = new nn.Conv2d(4, 6, 3, { groups: 2, dilation: 2, stride: 2, padding: 2 });
+  const lstm = new nn.LSTM(3, 8, { numLayers: 2, bidirectional: true });
+  const encoder = new nn.TransformerEncoderLayer(16, 4, { feedForward: 32 });
+  const cases: [nn.AnyModule, number[], number][] = [
+    [new nn.Linear(5, 7), [2, 3, 5], 2 * 6 * 5 * 7],
+    [new nn.Linear(5, 7, { dtype: "bfloat16" }), [5], 2 * 5 * 7],
+    [new nn.Conv1d(4, 6, 3), [2, 4, 9], 2 * 2 * 6 * 7 * 4 * 3],
+    [conv, [2, 4, 9, 9], 2 * 2 * 6 * 25 * 2 * 9],
+    [new nn.ConvTranspose2d(4, 6, 3, { stride: 2 }), [2, 4, 5, 5], 2 * 2 * 4 * 25 * 6 * 9],
+    [lstm, [5, 4, 3], 2 * 20 * 2 * 32 * (3 + 8 + 16 + 8)],
+    [new nn.GRU(3, 8), [5, 4, 3], 2 * 20 * 24 * (3 + 8)],
+    [new nn.RNN(3, 8), [5, 3], 2 * 5 * 8 * (3 + 8)],
+    [new nn.LSTMCell(3, 8), [4, 3], 2 * 4 * 32 * (3 + 8)],
+    [new nn.MultiHeadAttention(16, 4), [5, 2, 16], attention],
+    [encoder, [5, 2, 16], attention + 2 * 2 * 10 * 16 * 32],
+    [new nn.BatchNorm2d(3), [2, 3, 4, 4], 0],
+    [new nn.MaxPool2d(2), [2, 3, 4, 4], 0],
+  ];
+  for (const [layer, inputShape, flops] of cases) {
+    const [total] = layer.summary({ inputShape }).match(/total.*/)!;
+    const parts = total.split(/ +/); // without FLOPs or bytes of parameters they are fewer
+    if (flops) assertEquals(parts.at(-2), flops.toLocaleString("en"), `${layer}`);
+    else assertEquals(parts.length, layer.parameters().length ? 4 : 3, `${layer}`);
+    layer.dispose();
+  }
+});
+
+test("summary() of shared, tied, frozen and unused layers leaves no trace", () => {
+  class Pair extends nn.Module<Record<"a" | "b", Tensor>, unknown> {
+    layer = new nn.Linear(4, 4, { dtype: "float64" });
+    tied = new nn.Linear(4, 4, { bias: false });
+    unused = [new nn.Linear(2, 3), new nn.ReLU(), new nn.ReLU(), this.layer];
+    constructor() {
+      super();
+      this.tied.weight.dispose();
+      this.tied.weight = this.layer.weight;
+    }
+    override forward({ a, b }: Record<"a" | "b", Tensor>): unknown {
+      rand([2]);
+      const left = this.layer.forward(a), right = this.tied.forward(this.layer.forward(b));
+      return { both: [left, right], n: 5 };
+    }
+  }
+  const model = new Pair();
+  model.freeze("unused.0");
+  model.layer.eval();
+  manualSeed(8);
+  using wanted = rand([2]);
+  manualSeed(8);
+  using a = zeros([2, 4], { dtype: "float64" });
+  using b = zeros([3, 4], { dtype: "float64" });
+  const { tensors, live } = memory();
+  const lines = model.summary({ input: { a, b } }).split("\n");
+  assertEquals(memory().tensors, tensors);
+  assertEquals(memory().live, live);
+  assertEquals([model.training, model.layer.training, model.tied.training], [true, false, true]);
+  assertEquals(model.parameters().every((x) => x.grad === null), true);
+  using drawn = rand([2]);
+  assertEquals(drawn.dataSync(), wanted.dataSync());
+  assertEquals(lines.map((line) => line.replaceAll(/ {2,}/g, "  ")), [
+    "module  parameters  bytes  FLOPs  output  output bytes  shapes",
+    "Pair  [2, 4], [3, 4]",
+    "layer: Linear(4, 4)  20  160  160  [3, 4] (2 calls)  160  weight [4, 4], bias [4]",
+    "tied: Linear(4, 4, { bias: false })  96  [3, 4]  96  weight [4, 4] (shared)",
+    "unused.0: Linear(2, 3)  9  36  weight [3, 2], bias [3]",
+    "unused.1: ReLU",
+    "unused.2: ReLU",
+    "total  29  196  256  256",
+    "frozen  9",
+  ]);
+  const list = "  (1-2): 2 x ReLU()\n  (3): Linear(4, 4)\n)";
+  const unused = `ModuleList(\n  (0): Linear(2, 3)\n${list}`.replaceAll("\n", "\n  ");
+  const tied = "(tied): Linear(4, 4, { bias: false })";
+  const tree = `Pair(\n  (layer): Linear(4, 4)\n  ${tied}\n  (unused): ${unused}\n)`;
+  assertEquals([`${model}`, Deno.inspect(model)], [tree, tree]);
+  const words = new nn.Embedding(5, 3);
+  assertThrows(() => words.summary({ inputShape: [2] }), DTypeError, "give an input instead");
+  for (const module of [model, words]) module.dispose();
+});
+
 test("layers print as the calls that make them, and models as trees", () => {
   const layers: [nn.Module, string][] = [
     [new nn.Linear(3, 2), "Linear(3, 2)"],
@@ -377,6 +461,9 @@ test("layers print as the calls that make them, and models as trees", () => {
     [new nn.GRUCell(3, 4), "GRUCell(3, 4)"],
     [new nn.Embedding(5, 3, { paddingIndex: 0 }), "Embedding(5, 3, { paddingIndex: 0 })"],
   ];
+  const losses = [new nn.MSELoss(), new nn.CrossEntropyLoss({ labelSmoothing: 0.1 })];
+  assertEquals(losses.map(String), ["MSELoss()", "CrossEntropyLoss({ labelSmoothing: 0.1 })"]);
+  assertEquals(losses.map((loss) => Deno.inspect(loss)), losses.map(String));
   for (const [layer, wanted] of layers) {
     assertEquals(`${layer}`, wanted);
     const again: nn.Module = new Function("nn", `return new nn.${wanted}`)(nn);

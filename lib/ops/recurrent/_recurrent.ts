@@ -7,6 +7,7 @@ import type { Backend } from "../../core/backend.ts";
 import { throughOps } from "../../core/backward.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
 import { precisionCode } from "../../core/precision.ts";
+import { told } from "../../native/arguments.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add } from "../elementwise/binary.ts";
 import { where } from "../elementwise/where.ts";
@@ -267,6 +268,8 @@ function multiplyInto(c: Tensor, a: number, weightHh: Tensor, plan: Plan, back: 
     Number(!back),
     precisionCode(plan.precision),
   ];
+  // of the state there is a handle alone
+  told?.("cdn_matmul", [c, c, weightHh, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0]);
   backend.check(f.cdn_matmul(y, a, w, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0));
 }
 

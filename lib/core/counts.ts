@@ -1,7 +1,7 @@
 // Bytes and operations of a native call, from its name and arguments; undefined where they are not
 // known, rather than wrong.
-import { dtypeInfo } from "../core/dtype.ts";
-import { isTensor } from "../core/options.ts";
+import { dtypeInfo } from "./dtype.ts";
+import { isTensor } from "./options.ts";
 import type { Tensor } from "../tensor.ts";
 
 /** What a call has to read and write at least, and its arithmetic, a multiply-add being two. */
