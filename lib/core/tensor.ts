@@ -91,18 +91,14 @@ export abstract class TensorBase implements Differentiable, Disposable {
     this.backend.forgotten.register(this, what ? { handle, what } : handle, this);
   }
 
-  // The names of methods have to be plain for an importer's isolatedDeclarations.
+  // What console.log and notebooks show. The names of methods have to be plain for an importer's
+  // isolatedDeclarations.
   static {
     Object.defineProperties(this.prototype, {
       [ownedMark]: { value: true },
       [Symbol.for("Deno.customInspect")]: {
         value(this: TensorBase): string {
           return `${this}`;
-        },
-      },
-      [Symbol.for("Jupyter.display")]: {
-        value(this: TensorBase): Record<string, string> {
-          return { "text/plain": `${this}` };
         },
       },
     });

@@ -57,6 +57,14 @@ export class DoctorReport {
     this.milliseconds = milliseconds;
   }
 
+  // What console.log and notebooks show.
+  static {
+    const value = function (this: DoctorReport): string {
+      return this.toString();
+    };
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), { value });
+  }
+
   /** Whether there is no fault; warnings may be. */
   get ok(): boolean {
     return this.findings.every(({ status }) => status !== "fault");

@@ -99,8 +99,9 @@ export function niceTicks(low: number, high: number, count: number, whole = fals
 /** The values at ticks, and what stands beside them. */
 export function ticksOf({ low, high, log, names, whole }: Span, count: number): [number, string][] {
   if (names) {
-    const every = Math.ceil(names.length / (count * 3)); // names may stand closer
-    return names.flatMap((name, i): [number, string][] => i % every === 0 ? [[i, name]] : []);
+    // names may stand closer
+    return niceTicks(low, high, 3 * count, true).map((i): [number, string] => [i, names[i]!])
+      .filter(([, name]) => name !== undefined);
   }
   let ticks = log ? [] : niceTicks(low, high, count, whole);
   if (log) {

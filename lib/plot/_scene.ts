@@ -67,7 +67,7 @@ export const textAt = (x: number, y: number, text: string, attributes = ""): str
 // About the width of a letter; those of East Asia, and pictures, are squares.
 const wide =
   /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\u{1f000}-\u{3ffff}]/u;
-const letterOf = (letter: string) => wide.test(letter) ? 12.5 : 6.8;
+const letterOf = (letter: string) => wide.test(letter) ? 12.5 : 7.2;
 
 /** How wide the widest of these texts is. */
 export const widthOf = (texts: readonly string[]): number =>
@@ -80,7 +80,7 @@ export function cut(text: string, room: number): string {
   if (widthOf([text]) <= room + 1) return text;
   const letters = Array.from(text);
   let n = 0;
-  for (room -= 6.8; n < letters.length && (room -= letterOf(letters[n]!)) >= 0; n++);
+  for (room -= 7.2; n < letters.length && (room -= letterOf(letters[n]!)) >= 0; n++);
   return `${letters.slice(0, Math.max(1, n)).join("")}…`;
 }
 

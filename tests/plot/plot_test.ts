@@ -71,8 +71,8 @@ test("plot: NaN and infinities are gaps, single points are dots", () => {
 test("plot: colours for light and dark, texts that are escaped, any size", () => {
   const title = `<b>&"\0\ud800`;
   const named = { [title]: [1, 2], other: [2, 1] };
-  const auto = plot.line(named, { title, xLabel: title, yLabel: title, width: 200, height: 150 });
-  assertEquals(elementsOf(auto)[0]!.viewBox, "0 0 200 150");
+  const auto = plot.line(named, { title, xLabel: title, yLabel: title, width: 200, height: 160 });
+  assertEquals(elementsOf(auto)[0]!.viewBox, "0 0 200 160");
   const safe = "&#60;b&#62;&#38;&#34;\ufffd\ufffd";
   assertEquals(textsOf(auto).filter((text) => text === safe).length, 4);
   assert(`${auto}`.includes("@media(prefers-color-scheme:dark)"));
