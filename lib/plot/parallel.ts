@@ -12,8 +12,8 @@ export interface ParallelOptions extends PlotOptions {
 
 /**
  * Parallel coordinates, for what a search found: an axis for each name, and a line for each row. An
- * axis of positive numbers over two decades or more is logarithmic, one with texts or booleans has a
- * place for each. What a row does not have, or is not finite, leaves a gap. Of more than 1500 rows
+ * axis of positive numbers over two decades or more is logarithmic, one with texts or booleans has
+ * a place for each. What a row does not have, or is not finite, leaves a gap. Of more than 1500 rows
  * every second one is drawn, or fewer.
  *
  * @throws {ArgumentError} for a `color` that no row has.

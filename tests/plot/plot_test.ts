@@ -1,6 +1,16 @@
 // Pictures: well-formed SVG whatever the numbers are, with as many marks as there are values.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ArgumentError, io, plot, ShapeError, Tensor, tensor } from "../../mod.ts";
+import {
+  ArgumentError,
+  io,
+  plot,
+  ShapeError,
+  SweepResult,
+  Tensor,
+  tensor,
+  zeros,
+} from "../../mod.ts";
+import { widthOf } from "../../lib/plot/_scene.ts";
 import { labelOf, niceTicks, spanOf, ticksOf } from "../../lib/plot/_axis.ts";
 import { cleanTest as test, inFolder } from "../_helpers.ts";
 
@@ -14,7 +24,11 @@ function elementsOf(picture: plot.Plot): Record<string, string>[] {
     if (closing) assertEquals(open.pop(), name);
     else if (!empty) open.push(name);
     const pairs = attributes.matchAll(/ ([\w:-]+)="([^"]*)"/g);
-    elements.push({ name, ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)) });
+    elements.push({
+      name,
+      text: text!.replace(/&#\d+;/g, "x"),
+      ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)),
+    });
     const { d = "", x = "", y = "", width = "", height = "", transform = "" } = elements.at(-1)!;
     const numbers = [d, x, y, transform, width, height].join(" ");
     assert(!/NaN|Infinity|undefined|e[+-]/.test(numbers) && !/^-/.test(width + height), numbers);
@@ -38,6 +52,8 @@ test("plot: ticks are multiples of 1, 2 or 5, or decades", () => {
   assertEquals(niceTicks(0, 1, 5), [0, 0.2, 0.4, 0.6, 0.8, 1]);
   assertEquals(niceTicks(-0.3, 0.3, 6), [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3]);
   assertEquals(niceTicks(3, 47, 4), [20, 40]);
+  assertEquals(niceTicks(-1, 48, 2), [0, 20, 40]); // not 0 alone
+  assertEquals(niceTicks(0, 3, 8, true), [0, 1, 2, 3]);
   assertEquals(niceTicks(1e6, 1e6 + 1, 2), [1e6, 1e6 + 0.5, 1e6 + 1]);
   const logTicks = (...x: number[]) => ticksOf(spanOf([x], true, 0), 5).map(([x]) => x);
   assertEquals(logTicks(1e-3, 1e3), [1e-2, 1, 1e2]);
@@ -107,6 +123,56 @@ test("plot: as many marks as values, of very many those that show", () => {
   assert(["lr", "of", "loss", "0.001", "a", "b"].every((text) => textsOf(search).includes(text)));
 });
 
+/** Throws where a text that lies flat is not within the picture, or hides another one. */
+function assertApart(picture: plot.Plot, width: number): void {
+  const lying = marksOf(picture, "text", /"x"/).filter((one) =>
+    one.class !== "h" && !one.transform
+  );
+  const places = lying.map(({ x, y, text, ...how }) => {
+    const wide = widthOf([text!]), share = { end: 1, middle: 0.5 }[how["text-anchor"]!] ?? 0;
+    return { left: +x! - share * wide, right: +x! + (1 - share) * wide, y: +y!, text };
+  });
+  for (const [i, a] of places.entries()) {
+    assert(a.left > -5 && a.right < width + 5, `${a.text}: ${a.left} to ${a.right} of ${width}`);
+    const other = places.slice(i + 1).find((b) =>
+      Math.abs(a.y - b.y) < 9 && a.left < b.right - 3 && b.left < a.right - 3
+    );
+    assert(!other, `${a.text} and ${other?.text}`);
+  }
+}
+
+test("plot: texts are apart and within the picture, however long and many they are", () => {
+  const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+  const named = <T>(n: number, name: string, of: (i: number) => T): Record<string, T> =>
+    Object.fromEntries(range(n).map((i) => [`${name} ${i}`, of(i)]));
+  const size = { width: 320, height: 240 };
+  for (const how of [size, { width: 640, height: 400 }]) {
+    const { width } = how, ends = [-100_000, 100_000];
+    for (const name of ["s", "a name of many words, which goes on, of", "\u65e5\u672c\u8a9e"]) {
+      assertApart(plot.line(named(20, name, (i) => [i, 1 - i]), how), width);
+      assertApart(plot.bar(named(60, name, (i) => i % 3 - 1e-4 * i), { width }), width);
+      assertApart(
+        plot.parallel([named(12, name, (i) => 1e5 * i), named(12, name, () => 1)], how),
+        width,
+      );
+    }
+    assertApart(plot.line({ a: { x: ends, y: ends } }, how), width);
+    assertApart(plot.line({ a: { x: [1.7e9, 1.7e9 + 90], y: [1e12, 2e12] } }, how), width);
+    assertApart(plot.bar({ a: -5, b: -0.01234, c: 0, d: 1e-4 }, { width }), width);
+    const labels = range(30), points = labels.map((i) => [i, i]);
+    assertApart(plot.scatter(points, { ...how, labels, classes: labels.map(String) }), width);
+  }
+  const many = plot.line(named(20, "s", (i) => [i, 1 - i]), size); // told apart by dashes
+  assertEquals(marksOf(many, "path", /"p s0 k"/).length, 1);
+  const counts = plot.histogram([3, 3, 3], size);
+  assert(textsOf(counts).includes("3") && !textsOf(counts).includes("0.5"), `${textsOf(counts)}`);
+  const wide = plot.confusion(range(30).map((i) => range(30).map((j) => i === j ? 12_345 : 7)));
+  assertEquals(textsOf(wide).filter((text) => text === "12K").length, 30);
+  elementsOf(plot.confusion(range(150).map((i) => range(150).map((j) => +((i + j) % 9 < 2)))));
+  const up = plot.parallel([{ up: true, x: 1 }, { up: false, x: 2 }]);
+  assert(textsOf(up).includes("true") && marksOf(up, "path", /opacity/)[0]!.d!.includes("L"));
+});
+
 test("plot: a decision boundary is where the classes change", () => {
   const half = (x: Tensor) => x.slice(1, 0, 1).gt(0.5).to("int32").reshape([x.shape[0]!]);
   for (const regions of [half, (x: Tensor) => half(x).to("float32").unsqueeze(1)]) {
@@ -146,10 +212,34 @@ test("plot: pictures as PNG, with captions, boxes, and as a file", async () => {
   assertEquals(marksOf(boxes, "rect", /stroke/).length, 2);
   assertEquals(textsOf(boxes), ["a 1.00", "b 0.50"]);
   assertEquals(marksOf(await plot.grid([]), "image", /./).length, 0);
-  elementsOf(await plot.image(photo, { title: "black" }));
-  assertEquals(shownOf(boxes), { "image/svg+xml": `${boxes}`, "text/plain": "Plot: picture" });
-  const { "text/plain": text } = shownOf(photo);
-  assertEquals(text, `${photo}`);
+  const beyond = [[-9, -9, 4, 4], [0, 0, 4, 99], [20, 20, 30, 30]]; // two that begin at one corner
+  const within = await plot.boxes(photo, beyond, { labels: ["a", "b", "c"], width: 180 });
+  const frames = marksOf(within, "rect", /stroke/).map(({ x, y, height }) =>
+    [x, y, height].map(Number)
+  );
+  assertEquals(frames, [[0, 0, 80], [0, 0, 160]]);
+  assertEquals(marksOf(within, "text", /"x"/).map(({ text, y }) => [text, y]), [["a", "13"], [
+    "b",
+    "30",
+  ]]);
+  using thread = zeros([300, 3]);
+  using strip = zeros([3, 2000]);
+  const [tall] = marksOf(await plot.image(thread), "image", /./);
+  const [flat] = marksOf(await plot.image(strip), "image", /./);
+  assert(+tall!.height! <= 1280 && +tall!.x! > 140 && +flat!.height! === 3, "bounds");
+  const named = plot.image(photo, { title: "a < b" }); // a promise shows itself too
+  elementsOf(await named);
+  const want = { "image/svg+xml": `${await named}`, "text/plain": "Plot: a < b" };
+  assertEquals(await shownOf(named), want);
+  assertEquals(shownOf(await named), want);
+  const missing = plot.image(photo, { width: 1 });
+  await assertRejects(async () => await shownOf(missing), ArgumentError, "width");
+  await assertRejects(() => missing, ArgumentError, "width");
+  assertEquals(Deno.inspect(photo), `${photo}`);
+  const trial = { trial: 0, params: { x: 1 }, value: 2, status: "done", seconds: 1 } as const;
+  const search = new SweepResult([{ ...trial, reports: [] }], "min");
+  assertEquals(shownOf(search)["text/plain"], Deno.inspect(search));
+  assert(shownOf(search)["image/svg+xml"]!.startsWith("<svg"));
 });
 
 test("plot: what is wrong is said", async () => {
