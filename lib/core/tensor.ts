@@ -91,16 +91,11 @@ export abstract class TensorBase implements Differentiable, Disposable {
     this.backend.forgotten.register(this, what ? { handle, what } : handle, this);
   }
 
-  // What console.log and notebooks show. The names of methods have to be plain for an importer's
-  // isolatedDeclarations.
+  // The names of methods have to be plain for an importer's isolatedDeclarations.
   static {
     Object.defineProperties(this.prototype, {
       [ownedMark]: { value: true },
-      [Symbol.for("Deno.customInspect")]: {
-        value(this: TensorBase): string {
-          return `${this}`;
-        },
-      },
+      [Symbol.for("Deno.customInspect")]: { value: this.prototype.toString },
     });
   }
 

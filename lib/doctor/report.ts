@@ -59,9 +59,7 @@ export class DoctorReport {
 
   // What console.log and notebooks show.
   static {
-    const value = function (this: DoctorReport): string {
-      return this.toString();
-    };
+    const value = this.prototype.toString;
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), { value });
   }
 

@@ -71,17 +71,16 @@ const letterOf = (letter: string) => wide.test(letter) ? 12.5 : 7.2;
 
 /** How wide the widest of these texts is. */
 export const widthOf = (texts: readonly string[]): number =>
-  texts.reduce((most, text) => {
-    return Math.max(most, Array.from(text).reduce((sum, one) => sum + letterOf(one), 0));
-  }, 0);
+  Math.max(0, ...texts.map((text) => [...text].reduce((sum, one) => sum + letterOf(one), 0)));
 
 /** A text cut off where there is no room for more. */
 export function cut(text: string, room: number): string {
   if (widthOf([text]) <= room + 1) return text;
-  const letters = Array.from(text);
-  let n = 0;
-  for (room -= 7.2; n < letters.length && (room -= letterOf(letters[n]!)) >= 0; n++);
-  return `${letters.slice(0, Math.max(1, n)).join("")}…`;
+  const [first = "", ...letters] = text; // it is there, and as many more as there is room for
+  room -= letterOf(first) + 7.2;
+  return `${first}${
+    letters.slice(0, letters.findIndex((one) => (room -= letterOf(one)) < 0)).join("")
+  }…`;
 }
 
 /** The height of a title. */
@@ -106,15 +105,6 @@ export function svgOf(
     `<g transform="translate(0 ${top})">${draw(height - top)}</g></svg>`;
 }
 
-/** What a frame has. */
-export interface Parts {
-  x: Span;
-  y: Span;
-  legend?: readonly string[];
-  /** The least width beside the vertical axis, so that frames lie one below the other. */
-  gutter?: number;
-}
-
 /** Where a frame's contents lie. */
 export interface Inside extends Record<"left" | "right" | "top" | "bottom", number> {
   x: At;
@@ -137,9 +127,7 @@ function legendOf(legend: readonly string[], width: number, height: number): [st
         break;
       }
       if (over) [at, line] = [12, line + 1];
-      const sign = i < COLOURS
-        ? `M${px(at + 3)} ${18 * line + 16}h6`
-        : `M${px(at + 2)} ${18 * line + 16}h0m8 0h0`;
+      const sign = `M${px(at + 3)} ${18 * line + 16}${i < COLOURS ? "h6" : "m-1 0h0m8 0h0"}`;
       out += `<path class="p ${colourOf(i)}" d="${sign}"/>` + textAt(at + 16, 18 * line + 20, name);
       at += long + 16;
     }
@@ -147,11 +135,16 @@ function legendOf(legend: readonly string[], width: number, height: number): [st
   }
 }
 
-/** Axes with ticks and labels, a legend, and what `draw` puts within them. */
+/** Axes with ticks, `gutter` at least for theirs, a legend, and what `draw` puts within them. */
 export function frameOf(
   { xLabel, yLabel }: AxisOptions,
   [width, height]: [number, number],
-  { x, y, legend = [], gutter = 0 }: Parts,
+  { x, y, legend = [], gutter = 0 }: {
+    x: Span;
+    y: Span;
+    legend?: readonly string[];
+    gutter?: number;
+  },
   draw: (inside: Inside) => string,
 ): string {
   let [out, top] = legend.length > 0 ? legendOf(legend, width, height) : ["", 12];
@@ -159,8 +152,7 @@ export function frameOf(
   const widest = Math.max(gutter, widthOf(yTicks.map(([, label]) => label)));
   const names = y.names ? Math.min(widest, width * 0.35) : widest;
   const left = names + (yLabel ? 34 : 16), right = width - 14;
-  let xTicks: ReturnType<typeof ticksOf>, needed: number;
-  let count = Math.max(2, Math.floor((right - left) / 80));
+  let xTicks, needed, count = Math.max(2, Math.floor((right - left) / 80));
   do { // numbers that are too wide are fewer
     xTicks = ticksOf(x, count);
     needed = widthOf(xTicks.map(([, label]) => label));
@@ -177,14 +169,12 @@ export function frameOf(
     out += textAt(left - 6, Number(at) + 4, cut(label, names), 'class="d" text-anchor="end"');
   }
   for (const [value, label] of xTicks) {
-    const at = inside.x(value);
-    if (!x.names) out += `<path class="r" d="M${px(at)} ${px(top)}V${px(bottom)}"/>`;
+    const line = inside.x(value), half = widthOf([label]) / 2 + 2;
+    const at = x.names ? line : Math.max(half, Math.min(line, width - half));
+    if (!x.names) out += `<path class="r" d="M${px(line)} ${px(top)}V${px(bottom)}"/>`;
     const turn = `class="d" text-anchor="end" transform="rotate(-45 ${px(at)} ${px(bottom + 12)})"`;
     if (slanted) out += textAt(at, bottom + 14, cut(label, room / 0.7), turn);
-    else {
-      const half = widthOf([label]) / 2 + 2, place = Math.max(half, Math.min(at, width - half));
-      out += textAt(place, bottom + 16, label, 'class="d" text-anchor="middle"');
-    }
+    else out += textAt(at, bottom + 16, label, 'class="d" text-anchor="middle"');
   }
   const [x0, y0, middle] = [(left + right) / 2, (top + bottom) / 2, 'text-anchor="middle"'];
   const turn = `${middle} transform="rotate(-90 14 ${px(y0)})"`;
@@ -196,7 +186,7 @@ export function frameOf(
 /** A picture of one frame. */
 export function framed(
   options: AxisOptions,
-  parts: Parts,
+  parts: Parameters<typeof frameOf>[2],
   draw: (inside: Inside) => string,
 ): Plot {
   const { width = 640, height = 400 } = options;

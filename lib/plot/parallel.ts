@@ -13,8 +13,8 @@ export interface ParallelOptions extends PlotOptions {
 /**
  * Parallel coordinates, for what a search found: an axis for each name, and a line for each row. An
  * axis of positive numbers over two decades or more is logarithmic, one with texts or booleans has
- * a place for each. What a row does not have, or is not finite, leaves a gap. Of more than 1500 rows
- * every second one is drawn, or fewer.
+ * a place for each. What a row does not have, or is not finite, leaves a gap. Of more than 1500
+ * rows every second one is drawn, or fewer.
  *
  * @throws {ArgumentError} for a `color` that no row has.
  *
@@ -53,8 +53,8 @@ export function parallel(
     const span = words ? namesOf(texts) : spanOf([numbers], log, 0);
     // its place from 0 to 1
     const at = (row: typeof rows[number]) => {
-      const x = wordOf(row[name]),
-        value = typeof x === "string" ? texts.indexOf(x) : words ? NaN : x;
+      const x = wordOf(row[name]);
+      const value = typeof x === "string" ? texts.indexOf(x) : words ? NaN : x;
       return usable(value, log) ? scaleOf(span, 0, 1)(value) : undefined;
     };
     return { name, span, at };
@@ -96,9 +96,8 @@ export function parallel(
       const place = scaleOf(span, bottom, top);
       for (const [value, label] of ticksOf(span, Math.max(2, Math.floor(height / 50)))) {
         const text = cut(label, last ? width - x - 8 : room);
-        if (span.names || text === label) {
-          out += textAt(x + 6, place(value) + 4, text, 'class="d t"');
-        }
+        if (!span.names && text !== label) continue; // a number is whole or not there
+        out += textAt(x + 6, place(value) + 4, text, 'class="d t"');
       }
       return out;
     }

@@ -1,15 +1,7 @@
 // Pictures: well-formed SVG whatever the numbers are, with as many marks as there are values.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import {
-  ArgumentError,
-  io,
-  plot,
-  ShapeError,
-  SweepResult,
-  Tensor,
-  tensor,
-  zeros,
-} from "../../mod.ts";
+import { ArgumentError, io, plot, ShapeError, Tensor, tensor, zeros } from "../../mod.ts";
+import { SweepResult } from "../../mod.ts";
 import { widthOf } from "../../lib/plot/_scene.ts";
 import { labelOf, niceTicks, spanOf, ticksOf } from "../../lib/plot/_axis.ts";
 import { cleanTest as test, inFolder } from "../_helpers.ts";
@@ -24,11 +16,8 @@ function elementsOf(picture: plot.Plot): Record<string, string>[] {
     if (closing) assertEquals(open.pop(), name);
     else if (!empty) open.push(name);
     const pairs = attributes.matchAll(/ ([\w:-]+)="([^"]*)"/g);
-    elements.push({
-      name,
-      text: text!.replace(/&#\d+;/g, "x"),
-      ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)),
-    });
+    const own = { name, text: text!.replace(/&#\d+;/g, "x") };
+    elements.push({ ...own, ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)) });
     const { d = "", x = "", y = "", width = "", height = "", transform = "" } = elements.at(-1)!;
     const numbers = [d, x, y, transform, width, height].join(" ");
     assert(!/NaN|Infinity|undefined|e[+-]/.test(numbers) && !/^-/.test(width + height), numbers);
@@ -123,44 +112,38 @@ test("plot: as many marks as values, of very many those that show", () => {
   assert(["lr", "of", "loss", "0.001", "a", "b"].every((text) => textsOf(search).includes(text)));
 });
 
-/** Throws where a text that lies flat is not within the picture, or hides another one. */
-function assertApart(picture: plot.Plot, width: number): void {
-  const lying = marksOf(picture, "text", /"x"/).filter((one) =>
-    one.class !== "h" && !one.transform
-  );
-  const places = lying.map(({ x, y, text, ...how }) => {
-    const wide = widthOf([text!]), share = { end: 1, middle: 0.5 }[how["text-anchor"]!] ?? 0;
-    return { left: +x! - share * wide, right: +x! + (1 - share) * wide, y: +y!, text };
-  });
-  for (const [i, a] of places.entries()) {
-    assert(a.left > -5 && a.right < width + 5, `${a.text}: ${a.left} to ${a.right} of ${width}`);
-    const other = places.slice(i + 1).find((b) =>
-      Math.abs(a.y - b.y) < 9 && a.left < b.right - 3 && b.left < a.right - 3
-    );
-    assert(!other, `${a.text} and ${other?.text}`);
-  }
-}
-
 test("plot: texts are apart and within the picture, however long and many they are", () => {
   const range = (n: number) => Array.from({ length: n }, (_, i) => i);
   const named = <T>(n: number, name: string, of: (i: number) => T): Record<string, T> =>
     Object.fromEntries(range(n).map((i) => [`${name} ${i}`, of(i)]));
-  const size = { width: 320, height: 240 };
+  const size = { width: 320, height: 240 }, ends = [-100_000, 100_000], labels = range(30);
+  const words = ["s", "a name of many words, which goes on, of", "\u65e5\u672c\u8a9e"];
   for (const how of [size, { width: 640, height: 400 }]) {
-    const { width } = how, ends = [-100_000, 100_000];
-    for (const name of ["s", "a name of many words, which goes on, of", "\u65e5\u672c\u8a9e"]) {
-      assertApart(plot.line(named(20, name, (i) => [i, 1 - i]), how), width);
-      assertApart(plot.bar(named(60, name, (i) => i % 3 - 1e-4 * i), { width }), width);
-      assertApart(
-        plot.parallel([named(12, name, (i) => 1e5 * i), named(12, name, () => 1)], how),
-        width,
-      );
+    const { width } = how, classes = labels.map(String);
+    const pictures = words.flatMap((name) => [
+      plot.line(named(20, name, (i) => [i, 1 - i]), how),
+      plot.bar(named(60, name, (i) => i % 3 - 1e-4 * i), { width }),
+      plot.parallel([named(12, name, (i) => 1e5 * i), named(12, name, () => 1)], how),
+    ]).concat(
+      plot.line({ a: { x: ends, y: ends } }, how),
+      plot.line({ a: { x: [1.7e9, 1.7e9 + 90], y: [1e12, 2e12] } }, how),
+      plot.bar({ a: -5, b: -0.01234, c: 0, d: 1e-4 }, { width }),
+      plot.scatter(labels.map((i) => [i, i]), { ...how, labels, classes }),
+    );
+    for (const picture of pictures) {
+      const before: [left: number, right: number, y: number][] = [];
+      for (const { x, y, text = "", transform, ...how } of marksOf(picture, "text", /"x"/)) {
+        if (how.class === "h" || transform) continue; // what lies flat
+        const wide = widthOf([text]), share = { end: 1, middle: 0.5 }[how["text-anchor"]!] ?? 0;
+        const left = +x! - share * wide, right = left + wide;
+        assert(left > -5 && right < width + 5, `${text}: ${left} to ${right} of ${width}`);
+        const free = before.every(([a, b, at]) =>
+          Math.abs(at - +y!) >= 9 || left > b - 3 || right < a + 3
+        );
+        assert(free, `${text} is not alone at ${x}, ${y}`);
+        before.push([left, right, +y!]);
+      }
     }
-    assertApart(plot.line({ a: { x: ends, y: ends } }, how), width);
-    assertApart(plot.line({ a: { x: [1.7e9, 1.7e9 + 90], y: [1e12, 2e12] } }, how), width);
-    assertApart(plot.bar({ a: -5, b: -0.01234, c: 0, d: 1e-4 }, { width }), width);
-    const labels = range(30), points = labels.map((i) => [i, i]);
-    assertApart(plot.scatter(points, { ...how, labels, classes: labels.map(String) }), width);
   }
   const many = plot.line(named(20, "s", (i) => [i, 1 - i]), size); // told apart by dashes
   assertEquals(marksOf(many, "path", /"p s0 k"/).length, 1);
@@ -214,14 +197,10 @@ test("plot: pictures as PNG, with captions, boxes, and as a file", async () => {
   assertEquals(marksOf(await plot.grid([]), "image", /./).length, 0);
   const beyond = [[-9, -9, 4, 4], [0, 0, 4, 99], [20, 20, 30, 30]]; // two that begin at one corner
   const within = await plot.boxes(photo, beyond, { labels: ["a", "b", "c"], width: 180 });
-  const frames = marksOf(within, "rect", /stroke/).map(({ x, y, height }) =>
-    [x, y, height].map(Number)
-  );
-  assertEquals(frames, [[0, 0, 80], [0, 0, 160]]);
-  assertEquals(marksOf(within, "text", /"x"/).map(({ text, y }) => [text, y]), [["a", "13"], [
-    "b",
-    "30",
-  ]]);
+  const heights = marksOf(within, "rect", /stroke/).map(({ height }) => height);
+  assertEquals(heights, ["80", "160"]);
+  const places = marksOf(within, "text", /"x"/).map(({ text, y }) => `${text} ${y}`);
+  assertEquals(places, ["a 13", "b 30"]);
   using thread = zeros([300, 3]);
   using strip = zeros([3, 2000]);
   const [tall] = marksOf(await plot.image(thread), "image", /./);

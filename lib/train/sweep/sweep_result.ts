@@ -50,21 +50,14 @@ export class SweepResult<P = Record<string, SweepValue>> {
     this.trials = [...trials].sort((a, b) => a.trial - b.trial);
   }
 
-  // What console.log and notebooks show. Names of methods have to be plain for an importer's
-  // isolatedDeclarations.
+  // What console.log and notebooks show.
   static {
-    Object.defineProperties(this.prototype, {
-      [Symbol.for("Deno.customInspect")]: {
-        value(this: SweepResult): string {
-          return this.table();
-        },
-      },
-      [Symbol.for("Jupyter.display")]: {
-        value(this: SweepResult): Record<string, string> {
-          return { "image/svg+xml": `${parallel(this.rows)}`, "text/plain": this.table() };
-        },
-      },
-    });
+    const value = function (this: SweepResult): Record<string, string> {
+      return { "image/svg+xml": `${parallel(this.rows)}`, "text/plain": this.table() };
+    };
+    const text = { value: this.prototype.table };
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), text);
+    Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), { value });
   }
 
   /** The best trial; undefined where none gave a finite number. */
