@@ -95,16 +95,7 @@ export abstract class TensorBase implements Differentiable, Disposable {
   static {
     Object.defineProperties(this.prototype, {
       [ownedMark]: { value: true },
-      [Symbol.for("Deno.customInspect")]: {
-        value(this: TensorBase): string {
-          return `${this}`;
-        },
-      },
-      [Symbol.for("Jupyter.display")]: {
-        value(this: TensorBase): Record<string, string> {
-          return { "text/plain": `${this}` };
-        },
-      },
+      [Symbol.for("Deno.customInspect")]: { value: this.prototype.toString },
     });
   }
 

@@ -57,6 +57,12 @@ export class DoctorReport {
     this.milliseconds = milliseconds;
   }
 
+  // What console.log and notebooks show.
+  static {
+    const value = this.prototype.toString;
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), { value });
+  }
+
   /** Whether there is no fault; warnings may be. */
   get ok(): boolean {
     return this.findings.every(({ status }) => status !== "fault");

@@ -336,11 +336,6 @@ export abstract class Module<Input = Tensor, Output = Tensor> {
         return `${this}`;
       },
     });
-    Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), {
-      value(this: Module): Record<string, string> {
-        return { "text/plain": `${this}` };
-      },
-    });
   }
 
   /**

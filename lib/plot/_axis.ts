@@ -15,6 +15,8 @@ export interface Span {
   log: boolean;
   /** Names at whole numbers, in place of ticks. */
   names?: readonly string[];
+  /** Whether there is nothing between whole numbers, such as counts. */
+  whole?: boolean;
 }
 
 /** Whether values are numbers, not an object of such. */
@@ -81,9 +83,9 @@ export function scaleOf({ low, high, log }: Span, from: number, to: number): At 
   return (x) => from + ((log ? Math.log10(x) : x) - low) * factor;
 }
 
-/** About so many multiples of 1, 2 or 5 times a power of ten. */
-export function niceTicks(low: number, high: number, count: number): number[] {
-  const least = (high - low) / count;
+/** About so many multiples of 1, 2 or 5 times a power of ten; where it can be, two at least. */
+export function niceTicks(low: number, high: number, count: number, whole = false): number[] {
+  const least = Math.max((high - low) / count, whole ? 1 : 0);
   const power = 10 ** Math.floor(Math.log10(least));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= least * (1 - 1e-9))!;
   const ticks: number[] = [];
@@ -91,16 +93,17 @@ export function niceTicks(low: number, high: number, count: number): number[] {
   for (let k = Math.ceil(low / step - 1e-9); k <= last; k++) {
     ticks.push(Number((k * step).toPrecision(12)));
   }
-  return ticks;
+  return ticks.length < 2 && count < 8 ? niceTicks(low, high, 2 * count, whole) : ticks;
 }
 
 /** The values at ticks, and what stands beside them. */
-export function ticksOf({ low, high, log, names }: Span, count: number): [number, string][] {
+export function ticksOf({ low, high, log, names, whole }: Span, count: number): [number, string][] {
   if (names) {
-    const every = Math.ceil(names.length / (count * 3)); // names may stand closer
-    return names.flatMap((name, i): [number, string][] => i % every === 0 ? [[i, name]] : []);
+    // names may stand closer
+    return niceTicks(low, high, 3 * count, true).map((i): [number, string] => [i, names[i]!])
+      .filter(([, name]) => name !== undefined);
   }
-  let ticks = log ? [] : niceTicks(low, high, count);
+  let ticks = log ? [] : niceTicks(low, high, count, whole);
   if (log) {
     const every = Math.ceil((high - low) / count);
     for (let k = Math.floor(low); k <= high; k++) {

@@ -1,4 +1,4 @@
-import { type Point, spanOf, usable } from "./_axis.ts";
+import { type Point, type Span, spanOf, usable } from "./_axis.ts";
 import { colourOf, dots, frameOf, px } from "./_scene.ts";
 import type { AxisOptions } from "./plot.ts";
 
@@ -15,12 +15,13 @@ export interface Line {
 
 const POINTS = 12_000; // in a panel
 
-/** Curves in a frame. */
+/** Curves in a frame; `parts` is what is not as the curves have it. */
 export function linesOf(
   options: AxisOptions,
   size: [number, number],
   lines: readonly Line[],
   legend: readonly string[],
+  parts: { x?: Span; gutter?: number } = {},
 ): string {
   const [xLog, yLog] = [options.xScale === "log", options.yScale === "log"];
   // what has no place in one direction must not stretch the other
@@ -30,11 +31,11 @@ export function linesOf(
   });
   const along = (axis: 0 | 1) =>
     shown.map(({ places }) => places.flatMap((p) => p ? [p[axis]] : []));
-  const x = spanOf(along(0), xLog, 0), y = spanOf(along(1), yLog);
+  const x = { ...spanOf(along(0), xLog, 0), whole: lines.every(({ x }) => !x) };
   return frameOf(
     options,
     size,
-    { x, y, legend },
+    { x, y: spanOf(along(1), yLog), legend, ...parts },
     (inside) =>
       shown.map(({ places, colour, faint }) => {
         const runs: Point[][] = [[]]; // between gaps

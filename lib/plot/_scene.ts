@@ -23,6 +23,8 @@ const rules = (root: string, { back, ink, dim, rule, series }: typeof light) =>
     ".l,.p{fill:none;stroke:currentColor;stroke-width:2;stroke-linecap:round}",
     ".l{stroke-linejoin:round}",
     ".p{stroke-width:6}",
+    ".l.k{stroke-dasharray:6 6}",
+    ".p.k{stroke-linecap:square}",
     ".f{opacity:.35;stroke-width:1}",
     ".h{font-size:15px;font-weight:600}",
     ...series.map((colour, i) => `.s${i}{color:${colour}}`),
@@ -53,22 +55,33 @@ export const escaped = (text: string): string =>
 /** A number of pixels, to a tenth. */
 export const px = (x: number): string => `${Math.round(x * 10) / 10}`;
 
-/** The class of the i-th colour. */
-export const colourOf = (i: number): string => `s${i % light.series.length}`;
+const COLOURS = light.series.length;
+/** The class of the i-th colour; once all are used, of dashed lines and square points. */
+export const colourOf = (i: number): string =>
+  `s${i % COLOURS}${i % (2 * COLOURS) < COLOURS ? "" : " k"}`;
 
 /** A text at a place, with its attributes: `class="d" text-anchor="end"`. */
 export const textAt = (x: number, y: number, text: string, attributes = ""): string =>
   `<text x="${px(x)}" y="${px(y)}"${attributes && ` ${attributes}`}>${escaped(text)}</text>`;
 
-const LETTER = 6.8; // about the width of one
+// About the width of a letter; those of East Asia, and pictures, are squares.
+const wide =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff00-\uff60\u{1f000}-\u{3ffff}]/u;
+const letterOf = (letter: string) => wide.test(letter) ? 12.5 : 7.2;
 
 /** How wide the widest of these texts is. */
 export const widthOf = (texts: readonly string[]): number =>
-  LETTER * texts.reduce((most, { length }) => Math.max(most, length), 0);
+  Math.max(0, ...texts.map((text) => [...text].reduce((sum, one) => sum + letterOf(one), 0)));
 
 /** A text cut off where there is no room for more. */
-export const cut = (text: string, room: number): string =>
-  text.length * LETTER <= room + 1 ? text : `${text.slice(0, Math.max(1, room / LETTER - 1))}…`;
+export function cut(text: string, room: number): string {
+  if (widthOf([text]) <= room + 1) return text;
+  const [first = "", ...letters] = text; // it is there, and as many more as there is room for
+  room -= letterOf(first) + 7.2;
+  return `${first}${
+    letters.slice(0, letters.findIndex((one) => (room -= letterOf(one)) < 0)).join("")
+  }…`;
+}
 
 /** The height of a title. */
 export const TITLE = 26;
@@ -98,28 +111,52 @@ export interface Inside extends Record<"left" | "right" | "top" | "bottom", numb
   y: At;
 }
 
-/** Axes with ticks and labels, a legend, and what `draw` puts within them. */
+// Names beside their colours, in lines that leave room for what they name: shortened where they are
+// too many, and then not all. And the height of it.
+function legendOf(legend: readonly string[], width: number, height: number): [string, number] {
+  const lines = Math.max(1, Math.floor(height / 60));
+  for (let columns = 1;; columns++) {
+    const room = (width - 12) / columns - 38;
+    let out = "", at = 12, line = 0, fits = true;
+    for (const [i, full] of legend.entries()) {
+      const name = cut(full, room), long = widthOf([name]) + 16;
+      const over = at > 12 && at + long + (i < legend.length - 1 ? 20 : 6) > width;
+      fits = !over || line < lines - 1;
+      if (!fits || i === 2 * COLOURS) {
+        out += textAt(Math.min(at, width - 14), 18 * line + 20, "…");
+        break;
+      }
+      if (over) [at, line] = [12, line + 1];
+      const sign = `M${px(at + 3)} ${18 * line + 16}${i < COLOURS ? "h6" : "m-1 0h0m8 0h0"}`;
+      out += `<path class="p ${colourOf(i)}" d="${sign}"/>` + textAt(at + 16, 18 * line + 20, name);
+      at += long + 16;
+    }
+    if (fits || columns === 4 || room < 120) return [out, 34 + 18 * line];
+  }
+}
+
+/** Axes with ticks, `gutter` at least for theirs, a legend, and what `draw` puts within them. */
 export function frameOf(
   { xLabel, yLabel }: AxisOptions,
   [width, height]: [number, number],
-  { x, y, legend = [] }: { x: Span; y: Span; legend?: readonly string[] },
+  { x, y, legend = [], gutter = 0 }: {
+    x: Span;
+    y: Span;
+    legend?: readonly string[];
+    gutter?: number;
+  },
   draw: (inside: Inside) => string,
 ): string {
-  let out = "", at = 12, top = 8;
-  const shown = legend.length > 16 ? [...legend.slice(0, 15), "…"] : legend;
-  shown.forEach((full, i) => {
-    const name = cut(full, width - 50);
-    if (at > 12 && at + widthOf([name]) + 22 > width) [at, top] = [12, top + 18];
-    if (name !== "…") out += `<path class="p ${colourOf(i)}" d="M${px(at + 3)} ${top + 8}h6"/>`;
-    out += textAt(at + 16, top + 12, name);
-    at += widthOf([name]) + 32;
-  });
-  top += legend.length > 0 ? 26 : 4;
+  let [out, top] = legend.length > 0 ? legendOf(legend, width, height) : ["", 12];
   const yTicks = ticksOf(y, Math.max(2, Math.floor((height - top) / 36)));
-  const names = Math.min(widthOf(yTicks.map(([, label]) => label)), width * 0.35);
+  const widest = Math.max(gutter, widthOf(yTicks.map(([, label]) => label)));
+  const names = y.names ? Math.min(widest, width * 0.35) : widest;
   const left = names + (yLabel ? 34 : 16), right = width - 14;
-  const xTicks = ticksOf(x, Math.max(2, Math.floor((right - left) / 80)));
-  const needed = widthOf(xTicks.map(([, label]) => label));
+  let xTicks, needed, count = Math.max(2, Math.floor((right - left) / 80));
+  do { // numbers that are too wide are fewer
+    xTicks = ticksOf(x, count);
+    needed = widthOf(xTicks.map(([, label]) => label));
+  } while (!x.names && (xTicks.length - 1) * (needed + 8) > right - left && --count > 0);
   // names that are too wide to stand beside one another are slanted
   const slanted = needed + 8 > (right - left) / Math.max(1, xTicks.length) && x.names;
   const room = slanted ? Math.min(needed * 0.71, height * 0.3) : 0;
@@ -132,8 +169,9 @@ export function frameOf(
     out += textAt(left - 6, Number(at) + 4, cut(label, names), 'class="d" text-anchor="end"');
   }
   for (const [value, label] of xTicks) {
-    const at = inside.x(value);
-    if (!x.names) out += `<path class="r" d="M${px(at)} ${px(top)}V${px(bottom)}"/>`;
+    const line = inside.x(value), half = widthOf([label]) / 2 + 2;
+    const at = x.names ? line : Math.max(half, Math.min(line, width - half));
+    if (!x.names) out += `<path class="r" d="M${px(line)} ${px(top)}V${px(bottom)}"/>`;
     const turn = `class="d" text-anchor="end" transform="rotate(-45 ${px(at)} ${px(bottom + 12)})"`;
     if (slanted) out += textAt(at, bottom + 14, cut(label, room / 0.7), turn);
     else out += textAt(at, bottom + 16, label, 'class="d" text-anchor="middle"');
@@ -148,7 +186,7 @@ export function frameOf(
 /** A picture of one frame. */
 export function framed(
   options: AxisOptions,
-  parts: { x: Span; y: Span; legend?: readonly string[] },
+  parts: Parameters<typeof frameOf>[2],
   draw: (inside: Inside) => string,
 ): Plot {
   const { width = 640, height = 400 } = options;

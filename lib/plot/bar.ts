@@ -1,6 +1,6 @@
 import { checkInteger, checkState, refuse } from "../core/options.ts";
 import { isNumbers, labelOf, namesOf, type Numbers, numbersOf, spanOf, usable } from "./_axis.ts";
-import { checkPlot, colourOf, framed, rectOf, textAt } from "./_scene.ts";
+import { checkPlot, colourOf, framed, rectOf, textAt, widthOf } from "./_scene.ts";
 import { type AxisOptions, type Plot, type PlotOptions } from "./plot.ts";
 
 /** Options of {@linkcode histogram}. */
@@ -41,7 +41,7 @@ export function histogram(
     }
     return counts;
   });
-  const y = { ...spanOf([[0], ...counts]), low: 0 };
+  const y = { ...spanOf([[0, 1], ...counts]), low: 0, whole: true };
   return framed(options, { x, y, legend: one ? [] : Object.keys(named) }, (inside) => {
     const width = (inside.right - inside.left) / bins;
     return counts.map((list, i) => {
@@ -77,7 +77,7 @@ export function bar(
   const log = options.xScale === "log";
   const parts = { x: spanOf(log ? [numbers] : [[0], numbers], log), y: namesOf(names) };
   if (!log && numbers.every((x) => !(x < 0))) parts.x.low = 0;
-  return framed({ height, ...options }, parts, ({ x, y, left, top, bottom }) => {
+  return framed({ height, ...options }, parts, ({ x, y, left, right, top, bottom }) => {
     const thick = Math.max(1, 0.7 * (bottom - top) / Math.max(1, names.length));
     return numbers.map((value, i) => {
       if (!usable(value, log)) return "";
@@ -85,11 +85,14 @@ export function bar(
       const [from, to] = [Math.min(zero, x(value)), Math.max(zero, x(value))];
       const style = `class="${colourOf(0)}" fill="currentColor"`;
       const label = thick > 11 ? labelOf(Number(value.toPrecision(4))) : "";
-      // within the bar where there is room
-      const [place, at] = to - from > 60 ? ["end", to - 5] : ["start", to + 5];
-      const how = `text-anchor="${place}" class="${place === "end" ? "b" : "d t"}"`;
+      // at its end: within the bar where there is room, else beyond it, else on the other side
+      const needed = widthOf([label]) + 12, within = to - from > needed, up = value >= 0;
+      const beyond = up ? right + 12 - to > needed : from - left > needed;
+      const start = within ? !up : up === beyond;
+      const at = start === within ? from : to;
+      const how = `text-anchor="${start ? "start" : "end"}" class="${within ? "b" : "d t"}"`;
       return rectOf(from, y(i) - thick / 2, to - from, thick, style) +
-        textAt(at, y(i) + 4, label, how);
+        textAt(start ? at + 5 : at - 5, y(i) + 4, label, how);
     }).join("");
   });
 }

@@ -42,6 +42,7 @@ interface Pixels {
 
 const MOST = 256; // pictures in a grid
 const GAP = 2; // pixels between those of a PNG
+const TALL = 4; // times as tall as wide at most
 
 /**
  * One picture, [height, width] or [channels, height, width], as io.encodePng() takes it, with its
@@ -55,7 +56,7 @@ const GAP = 2; // pixels between those of a PNG
  * ```
  */
 export function image(picture: Tensor, options: ImageOptions = {}): Promise<Plot> {
-  return drawn("plot.image", [picture], { width: 320, ...options });
+  return shown(drawn("plot.image", [picture], { width: 320, ...options }));
 }
 
 /**
@@ -79,12 +80,12 @@ export function grid(
   pictures: Tensor | readonly Tensor[],
   options: GridOptions = {},
 ): Promise<Plot> {
-  return drawn("plot.grid", pictures, options, ["columns", "captions"]);
+  return shown(drawn("plot.grid", pictures, options, ["columns", "captions"]));
 }
 
 /**
  * A picture with boxes, [n, 4] of left, top, right and bottom in pixels, and what is in them. Boxes
- * that are not finite are left out.
+ * that are not finite, or wholly beside the picture, are left out; others end where it ends.
  *
  * @throws {ArgumentError} for boxes, labels or scores that do not fit together.
  *
@@ -94,11 +95,15 @@ export function grid(
  * const seen = await plot.boxes(rand([3, 32, 48]), found, { labels: ["cat", "dog"] });
  * ```
  */
-export async function boxes(
+export function boxes(
   picture: Tensor,
   boxes: Table,
   options: BoxesOptions = {},
 ): Promise<Plot> {
+  return shown(boxed(picture, boxes, options));
+}
+
+async function boxed(picture: Tensor, boxes: Table, options: BoxesOptions): Promise<Plot> {
   const op = "plot.boxes";
   const list = tableOf(op, "boxes", boxes, 4), n = list.length / 4;
   const { labels = Array<string>(n).fill("") } = options, names = [...new Set(labels)];
@@ -112,27 +117,40 @@ export async function boxes(
     [picture],
     options,
     ["labels", "scores"],
-    (zoom, width) =>
-      labels.map((name, i) => {
+    (zoom, wide, tall) => {
+      const frames: string[] = [], texts: string[] = [], placed: number[][] = [];
+      labels.forEach((name, i) => {
         const box = list.slice(4 * i, 4 * i + 4).map((x) => x * zoom);
-        if (!box.every((x) => usable(x))) return "";
-        const [left, top, right, bottom] = box as [number, number, number, number];
-        const label = `${name} ${usable(scores[i]) ? scores[i]!.toFixed(2) : ""}`.trim();
-        const paint = `class="${colourOf(names.indexOf(name))}"`, wide = widthOf([label]) + 8;
+        if (!box.every((x) => usable(x))) return;
+        const ends = box.map((x, k) => Math.max(0, Math.min(x, k % 2 ? tall : wide)));
+        const [left, top, right, bottom] = ends as [number, number, number, number];
+        if (left === wide || top === tall || right === 0 || bottom === 0) return;
+        const score = usable(scores[i]) ? scores[i]!.toFixed(2) : "";
+        const label = cut(`${name} ${score}`.trim(), wide - 8), long = widthOf([label]) + 8;
+        const paint = `class="${colourOf(names.indexOf(name))}"`;
         const style = `${paint} fill="none" stroke="currentColor" stroke-width="2"`;
-        const frame = rectOf(
-          left,
-          top,
-          Math.max(0, right - left),
-          Math.max(0, bottom - top),
-          style,
-        );
-        if (!label) return frame;
-        const [x, y] = [Math.max(0, Math.min(left - 1, width - wide)), top < 17 ? top : top - 17];
-        return frame + rectOf(x, y, wide, 17, `${paint} fill="currentColor"`) +
-          textAt(x + 4, y + 13, label, 'class="b"');
-      }).join(""),
+        const [w, h] = [Math.max(0, right - left), Math.max(0, bottom - top)];
+        frames.push(rectOf(left, top, w, h, style));
+        if (!label) return;
+        const x = Math.max(0, Math.min(left - 1, wide - long));
+        let y = top < 17 ? top : top - 17;
+        const hidden = () =>
+          placed.some(([x1, y1, x2]) => Math.abs(y1! - y) < 17 && x1! < x + long && x < x2!);
+        while (y + 34 <= tall && hidden()) y += 17;
+        placed.push([x, y, x + long]);
+        texts.push(rectOf(x, y, long, 17, `${paint} fill="currentColor"`));
+        texts.push(textAt(x + 4, y + 13, label, 'class="b"'));
+      });
+      return frames.concat(texts).join("");
+    },
   );
+}
+
+// In a notebook what is promised shows itself, without await.
+function shown(plot: Promise<Plot>): Promise<Plot> {
+  const display = Symbol.for("Jupyter.display");
+  const value = async () => Reflect.get(await plot, display).call(await plot);
+  return Object.defineProperty(plot, display, { value });
 }
 
 // Pictures in rows, `over` the first what there is besides.
@@ -141,7 +159,7 @@ async function drawn(
   pictures: Tensor | readonly Tensor[],
   given: GridOptions,
   more: string[] = [],
-  over = (_zoom: number, _width: number) => "",
+  over = (_zoom: number, _width: number, _height: number) => "",
 ): Promise<Plot> {
   checkState(op, given, "what is given", "options");
   const { normalize, columns = 8, captions, ...options } = given;
@@ -160,18 +178,22 @@ async function drawn(
   const most = (axis: 1 | 2) => all.reduce((most, { shape }) => Math.max(most, shape[axis]), 1);
   const [tall, wide] = [most(1), most(2)];
   const across = Math.max(1, Math.min(columns, all.length)), rows = Math.ceil(all.length / across);
-  const cell = (width - 16) / across - 4, zoom = cell / wide;
+  const cell = (width - 16) / across - 4, zoom = Math.min(cell / wide, TALL * cell / tall);
   const step = tall * zoom + (captions ? 20 : 4);
   const svg = svgOf(options, [width, rows * step + 8 + (title ? TITLE : 0)], () => {
     const shown = all.map(({ png, shape: [, h, w] }, i) => {
       const [x, y] = [(i % across) * (cell + 4), Math.floor(i / across) * step];
-      const place = `x="${px(x)}" y="${px(y)}" width="${px(w * zoom)}" height="${px(h * zoom)}"`;
+      const [long, high] = [Math.max(3, w * zoom), Math.max(3, h * zoom)]; // to be seen
+      const left = x + (cell - long) / 2;
+      const place = `x="${px(left)}" y="${px(y)}" width="${px(long)}" height="${px(high)}"`;
       const caption = captions &&
         textAt(x + cell / 2, y + tall * zoom + 13, cut(captions[i]!, cell), 'text-anchor="middle"');
       return `<image ${place} preserveAspectRatio="none" style="image-rendering:pixelated" ` +
         `href="data:image/png;base64,${png}"/>${caption ?? ""}`;
     });
-    return `<g transform="translate(10 6)">${shown.join("")}${over(zoom, cell)}</g>`;
+    const side = (cell - wide * zoom) / 2, more = over(zoom, wide * zoom, tall * zoom);
+    return `<g transform="translate(10 6)">${shown.join("")}` +
+      `<g transform="translate(${px(side)} 0)">${more}</g></g>`;
   });
   return new Plot(svg, async () => {
     const [w, h] = [across * (wide + GAP) - GAP, Math.max(1, rows * (tall + GAP) - GAP)];

@@ -12,9 +12,9 @@ export interface ParallelOptions extends PlotOptions {
 
 /**
  * Parallel coordinates, for what a search found: an axis for each name, and a line for each row. An
- * axis of positive numbers over two decades or more is logarithmic, one with texts has a place for
- * each. What a row does not have, or is not finite, leaves a gap. Of more than 1500 rows every
- * second one is drawn, or fewer.
+ * axis of positive numbers over two decades or more is logarithmic, one with texts or booleans has
+ * a place for each. What a row does not have, or is not finite, leaves a gap. Of more than 1500
+ * rows every second one is drawn, or fewer.
  *
  * @throws {ArgumentError} for a `color` that no row has.
  *
@@ -28,7 +28,7 @@ export interface ParallelOptions extends PlotOptions {
  * ```
  */
 export function parallel(
-  rows: readonly Record<string, number | string | undefined>[],
+  rows: readonly Record<string, number | string | boolean | undefined>[],
   options: ParallelOptions = {},
 ): Plot {
   checkPlot("plot.parallel", options, ["color"]);
@@ -44,7 +44,7 @@ export function parallel(
   const every = Math.ceil(rows.length / 1500);
   const shown = rows.filter((_, i) => i % every === 0);
   const axes = names.filter((name) => name !== color).concat(color ?? []).map((name) => {
-    const all = shown.map((row) => row[name]);
+    const all = shown.map((row) => wordOf(row[name]));
     const texts = [...new Set(all.filter((x) => typeof x === "string"))];
     const words = texts.length > 0;
     const numbers = words ? [] : all.filter((x): x is number => usable(x));
@@ -53,15 +53,19 @@ export function parallel(
     const span = words ? namesOf(texts) : spanOf([numbers], log, 0);
     // its place from 0 to 1
     const at = (row: typeof rows[number]) => {
-      const x = row[name], value = typeof x === "string" ? texts.indexOf(x) : words ? NaN : x;
+      const x = wordOf(row[name]);
+      const value = typeof x === "string" ? texts.indexOf(x) : words ? NaN : x;
       return usable(value, log) ? scaleOf(span, 0, 1)(value) : undefined;
     };
     return { name, span, at };
   });
   return new Plot(svgOf(options, [width, height], (height) => {
-    const [left, right, top, bottom] = [50, width - 60, 34, height - 16];
-    const xOf = (i: number) =>
-      axes.length < 2 ? left : left + (right - left) * i / (axes.length - 1);
+    const [left, right, bottom] = [50, width - 60, height - 16];
+    const apart = (right - left) / Math.max(1, axes.length - 1);
+    const xOf = (i: number) => left + apart * i;
+    // names that are too long for one line stand in two, every second one lower
+    const tiers = axes.some(({ name }) => widthOf([name]) > apart - 8) ? 2 : 1;
+    const top = 18 + 16 * tiers;
     const yOf = (share: number) => bottom - share * (bottom - top);
     const lines = new Map<string, string>(); // by colour
     for (const row of shown) {
@@ -80,23 +84,27 @@ export function parallel(
     return paths.join("") + axes.map(({ name, span }, i) => axisOf(name, span, xOf(i), i)).join("");
 
     function axisOf(name: string, span: Span, x: number, i: number): string {
-      const room = (right - left) / Math.max(1, axes.length - 1) - 8;
-      const half = widthOf([cut(name, room)]) / 2 + 4;
+      const room = apart - 8, last = i === axes.length - 1;
+      const title = cut(name, room + apart * (tiers - 1)), half = widthOf([title]) / 2 + 4;
       const middle = Math.max(half, Math.min(x, width - half));
-      let out = textAt(middle, 18, cut(name, room), 'text-anchor="middle"');
-      const parts = i === axes.length - 1 ? 20 : 1; // in the last one's own colours
+      let out = textAt(middle, 18 + 16 * (i % tiers), title, 'text-anchor="middle"');
+      const parts = last ? 20 : 1; // in the last one's own colours
       for (let k = 0; k < parts; k++) {
         const paint = parts > 1 ? `${shadeOf((k + 0.5) / 20)} stroke-width="4"` : 'class="r"';
         out += `<path ${paint} d="M${px(x)} ${px(yOf(k / parts))}V${px(yOf((k + 1) / parts))}"/>`;
       }
       const place = scaleOf(span, bottom, top);
       for (const [value, label] of ticksOf(span, Math.max(2, Math.floor(height / 50)))) {
-        out += textAt(x + 6, place(value) + 4, cut(label, room), 'class="d t"');
+        const text = cut(label, last ? width - x - 8 : room);
+        if (!span.names && text !== label) continue; // a number is whole or not there
+        out += textAt(x + 6, place(value) + 4, text, 'class="d t"');
       }
       return out;
     }
   }));
 }
+
+const wordOf = (x: unknown) => typeof x === "boolean" ? `${x}` : x;
 
 // From blue to orange in 20 steps, of which all can be seen on white and on black.
 function shadeOf(share: number | undefined): string {

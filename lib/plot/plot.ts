@@ -78,7 +78,8 @@ export class Plot {
     Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), {
       value(this: Plot): Record<string, string> {
         const [, title = "picture"] = /<title>([^<]*)/.exec(this.#svg) ?? [];
-        return { "image/svg+xml": this.#svg, "text/plain": `Plot: ${title}` };
+        const plain = title.replace(/&#(\d+);/g, (_, code) => String.fromCharCode(code));
+        return { "image/svg+xml": this.#svg, "text/plain": `Plot: ${plain}` };
       },
     });
   }

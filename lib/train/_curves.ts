@@ -1,3 +1,4 @@
+import { spanOf } from "../plot/_axis.ts";
 import { type Line, linesOf } from "../plot/_lines.ts";
 import { checkPlot, svgOf } from "../plot/_scene.ts";
 import { Plot } from "../plot/plot.ts";
@@ -25,6 +26,8 @@ export function curvesOf(
   const steps = stepLosses.map((_, i) => epochs.length ? before + (i + 1) / perEpoch : i + 1);
   return new Plot(svgOf(options, [width, height], (height) => {
     const tall = height / panels.length;
+    // frames with one axis of epochs, each below the other
+    const parts = { x: { ...spanOf([x, steps], false, 0), whole: true }, gutter: 48 };
     return panels.map((panel, i) => {
       const legend = names.filter((name) => panelOf(name) === panel);
       const lines = legend.map((name, colour): Line => {
@@ -36,7 +39,7 @@ export function curvesOf(
       if (panel === "loss") lines.unshift({ x: steps, y: stepLosses, colour: 0, faint: true });
       const xLabel = i < panels.length - 1 ? undefined : epochs.length ? "epoch" : "step";
       const yScale = panel === "loss" ? options.yScale : undefined;
-      const drawn = linesOf({ xLabel, yScale }, [width, tall], lines, legend);
+      const drawn = linesOf({ xLabel, yScale }, [width, tall], lines, legend, parts);
       return `<g transform="translate(0 ${i * tall})">${drawn}</g>`;
     }).join("");
   }));

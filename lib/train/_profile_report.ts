@@ -104,7 +104,7 @@ function reason(op: OpCost, { device, peaks }: ProfileData): string {
 
 /** Layers and calls by the host's clock, kernels by the device's, and memory. */
 export function traceOf(
-  { device, launches }: ProfileData,
+  { device, host, launches }: ProfileData,
   { runs, calls }: ProfileRecorder,
 ): { traceEvents: TraceEvent[] } {
   const threads = ["layers", "calls", device];
@@ -113,7 +113,7 @@ export function traceOf(
   );
   const whole = (tid: number, name: string, ts: number, dur: number, args: TraceEvent = {}) =>
     event("X", tid, name, { ts, dur, args });
-  const next = (i: number) => calls[i + 1]?.at ?? calls[i]!.at;
+  const next = (i: number) => calls[i + 1]?.at ?? host;
   return {
     traceEvents: [
       ...threads.map((name, tid) => event("M", tid, "thread_name", { args: { name } })),

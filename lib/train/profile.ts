@@ -144,9 +144,7 @@ export class Profile {
   }
 
   static {
-    const value = function (this: Profile): string {
-      return this.toString();
-    };
+    const value = this.prototype.toString;
     Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), { value });
   }
 

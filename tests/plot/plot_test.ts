@@ -1,6 +1,8 @@
 // Pictures: well-formed SVG whatever the numbers are, with as many marks as there are values.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { ArgumentError, io, plot, ShapeError, Tensor, tensor } from "../../mod.ts";
+import { ArgumentError, io, plot, ShapeError, Tensor, tensor, zeros } from "../../mod.ts";
+import { SweepResult } from "../../mod.ts";
+import { widthOf } from "../../lib/plot/_scene.ts";
 import { labelOf, niceTicks, spanOf, ticksOf } from "../../lib/plot/_axis.ts";
 import { cleanTest as test, inFolder } from "../_helpers.ts";
 
@@ -14,7 +16,8 @@ function elementsOf(picture: plot.Plot): Record<string, string>[] {
     if (closing) assertEquals(open.pop(), name);
     else if (!empty) open.push(name);
     const pairs = attributes.matchAll(/ ([\w:-]+)="([^"]*)"/g);
-    elements.push({ name, ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)) });
+    const own = { name, text: text!.replace(/&#\d+;/g, "x") };
+    elements.push({ ...own, ...Object.fromEntries(Array.from(pairs, ([, ...pair]) => pair)) });
     const { d = "", x = "", y = "", width = "", height = "", transform = "" } = elements.at(-1)!;
     const numbers = [d, x, y, transform, width, height].join(" ");
     assert(!/NaN|Infinity|undefined|e[+-]/.test(numbers) && !/^-/.test(width + height), numbers);
@@ -38,6 +41,8 @@ test("plot: ticks are multiples of 1, 2 or 5, or decades", () => {
   assertEquals(niceTicks(0, 1, 5), [0, 0.2, 0.4, 0.6, 0.8, 1]);
   assertEquals(niceTicks(-0.3, 0.3, 6), [-0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3]);
   assertEquals(niceTicks(3, 47, 4), [20, 40]);
+  assertEquals(niceTicks(-1, 48, 2), [0, 20, 40]); // not 0 alone
+  assertEquals(niceTicks(0, 3, 8, true), [0, 1, 2, 3]);
   assertEquals(niceTicks(1e6, 1e6 + 1, 2), [1e6, 1e6 + 0.5, 1e6 + 1]);
   const logTicks = (...x: number[]) => ticksOf(spanOf([x], true, 0), 5).map(([x]) => x);
   assertEquals(logTicks(1e-3, 1e3), [1e-2, 1, 1e2]);
@@ -71,8 +76,8 @@ test("plot: NaN and infinities are gaps, single points are dots", () => {
 test("plot: colours for light and dark, texts that are escaped, any size", () => {
   const title = `<b>&"\0\ud800`;
   const named = { [title]: [1, 2], other: [2, 1] };
-  const auto = plot.line(named, { title, xLabel: title, yLabel: title, width: 200, height: 150 });
-  assertEquals(elementsOf(auto)[0]!.viewBox, "0 0 200 150");
+  const auto = plot.line(named, { title, xLabel: title, yLabel: title, width: 200, height: 160 });
+  assertEquals(elementsOf(auto)[0]!.viewBox, "0 0 200 160");
   const safe = "&#60;b&#62;&#38;&#34;\ufffd\ufffd";
   assertEquals(textsOf(auto).filter((text) => text === safe).length, 4);
   assert(`${auto}`.includes("@media(prefers-color-scheme:dark)"));
@@ -108,6 +113,50 @@ test("plot: as many marks as values, of very many those that show", () => {
   const search = plot.parallel([{ lr: 0.1, of: "a", loss: 1 }, { lr: 1e-4, of: "b", loss: NaN }]);
   assertEquals(marksOf(search, "path", /opacity/).length, 2);
   assert(["lr", "of", "loss", "0.001", "a", "b"].every((text) => textsOf(search).includes(text)));
+});
+
+test("plot: texts are apart and within the picture, however long and many they are", () => {
+  const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+  const named = <T>(n: number, name: string, of: (i: number) => T): Record<string, T> =>
+    Object.fromEntries(range(n).map((i) => [`${name} ${i}`, of(i)]));
+  const size = { width: 320, height: 240 }, ends = [-100_000, 100_000], labels = range(30);
+  const words = ["s", "a name of many words, which goes on, of", "\u65e5\u672c\u8a9e"];
+  for (const how of [size, { width: 640, height: 400 }]) {
+    const { width } = how, classes = labels.map(String);
+    const pictures = words.flatMap((name) => [
+      plot.line(named(20, name, (i) => [i, 1 - i]), how),
+      plot.bar(named(60, name, (i) => i % 3 - 1e-4 * i), { width }),
+      plot.parallel([named(12, name, (i) => 1e5 * i), named(12, name, () => 1)], how),
+    ]).concat(
+      plot.line({ a: { x: ends, y: ends } }, how),
+      plot.line({ a: { x: [1.7e9, 1.7e9 + 90], y: [1e12, 2e12] } }, how),
+      plot.bar({ a: -5, b: -0.01234, c: 0, d: 1e-4 }, { width }),
+      plot.scatter(labels.map((i) => [i, i]), { ...how, labels, classes }),
+    );
+    for (const picture of pictures) {
+      const before: [left: number, right: number, y: number][] = [];
+      for (const { x, y, text = "", transform, ...how } of marksOf(picture, "text", /"x"/)) {
+        if (how.class === "h" || transform) continue; // what lies flat
+        const wide = widthOf([text]), share = { end: 1, middle: 0.5 }[how["text-anchor"]!] ?? 0;
+        const left = +x! - share * wide, right = left + wide;
+        assert(left > -5 && right < width + 5, `${text}: ${left} to ${right} of ${width}`);
+        const free = before.every(([a, b, at]) =>
+          Math.abs(at - +y!) >= 9 || left > b - 3 || right < a + 3
+        );
+        assert(free, `${text} is not alone at ${x}, ${y}`);
+        before.push([left, right, +y!]);
+      }
+    }
+  }
+  const many = plot.line(named(20, "s", (i) => [i, 1 - i]), size); // told apart by dashes
+  assertEquals(marksOf(many, "path", /"p s0 k"/).length, 1);
+  const counts = plot.histogram([3, 3, 3], size);
+  assert(textsOf(counts).includes("3") && !textsOf(counts).includes("0.5"), `${textsOf(counts)}`);
+  const wide = plot.confusion(range(30).map((i) => range(30).map((j) => i === j ? 12_345 : 7)));
+  assertEquals(textsOf(wide).filter((text) => text === "12K").length, 30);
+  elementsOf(plot.confusion(range(150).map((i) => range(150).map((j) => +((i + j) % 9 < 2)))));
+  const up = plot.parallel([{ up: true, x: 1 }, { up: false, x: 2 }]);
+  assert(textsOf(up).includes("true") && marksOf(up, "path", /opacity/)[0]!.d!.includes("L"));
 });
 
 test("plot: a decision boundary is where the classes change", () => {
@@ -149,10 +198,30 @@ test("plot: pictures as PNG, with captions, boxes, and as a file", async () => {
   assertEquals(marksOf(boxes, "rect", /stroke/).length, 2);
   assertEquals(textsOf(boxes), ["a 1.00", "b 0.50"]);
   assertEquals(marksOf(await plot.grid([]), "image", /./).length, 0);
-  elementsOf(await plot.image(photo, { title: "black" }));
-  assertEquals(shownOf(boxes), { "image/svg+xml": `${boxes}`, "text/plain": "Plot: picture" });
-  const { "text/plain": text } = shownOf(photo);
-  assertEquals(text, `${photo}`);
+  const beyond = [[-9, -9, 4, 4], [0, 0, 4, 99], [20, 20, 30, 30]]; // two that begin at one corner
+  const within = await plot.boxes(photo, beyond, { labels: ["a", "b", "c"], width: 180 });
+  const heights = marksOf(within, "rect", /stroke/).map(({ height }) => height);
+  assertEquals(heights, ["80", "160"]);
+  const places = marksOf(within, "text", /"x"/).map(({ text, y }) => `${text} ${y}`);
+  assertEquals(places, ["a 13", "b 30"]);
+  using thread = zeros([300, 3]);
+  using strip = zeros([3, 2000]);
+  const [tall] = marksOf(await plot.image(thread), "image", /./);
+  const [flat] = marksOf(await plot.image(strip), "image", /./);
+  assert(+tall!.height! <= 1280 && +tall!.x! > 140 && +flat!.height! === 3, "bounds");
+  const named = plot.image(photo, { title: "a < b" }); // a promise shows itself too
+  elementsOf(await named);
+  const want = { "image/svg+xml": `${await named}`, "text/plain": "Plot: a < b" };
+  assertEquals(await shownOf(named), want);
+  assertEquals(shownOf(await named), want);
+  const missing = plot.image(photo, { width: 1 });
+  await assertRejects(async () => await shownOf(missing), ArgumentError, "width");
+  await assertRejects(() => missing, ArgumentError, "width");
+  assertEquals(Deno.inspect(photo), `${photo}`);
+  const trial = { trial: 0, params: { x: 1 }, value: 2, status: "done", seconds: 1 } as const;
+  const search = new SweepResult([{ ...trial, reports: [] }], "min");
+  assertEquals(shownOf(search)["text/plain"], Deno.inspect(search));
+  assert(shownOf(search)["image/svg+xml"]!.startsWith("<svg"));
 });
 
 test("plot: what is wrong is said", async () => {

@@ -1,4 +1,5 @@
 import { checkList } from "../../core/options.ts";
+import { parallel } from "../../plot/parallel.ts";
 import { ranked } from "./_rank.ts";
 import type { SweepValue } from "./space.ts";
 
@@ -24,7 +25,7 @@ export interface SweepTrial<P = Record<string, SweepValue>> {
 }
 
 /**
- * What {@linkcode sweep} found.
+ * What {@linkcode sweep} found. In a notebook it shows itself, as plot.parallel() draws its rows.
  *
  * ```ts
  * import { sweep } from "@cudeno/cudeno";
@@ -47,6 +48,16 @@ export class SweepResult<P = Record<string, SweepValue>> {
     checkList("SweepResult", "trials", trials, isTrial, "trials");
     this.mode = mode;
     this.trials = [...trials].sort((a, b) => a.trial - b.trial);
+  }
+
+  // What console.log and notebooks show.
+  static {
+    const value = function (this: SweepResult): Record<string, string> {
+      return { "image/svg+xml": `${parallel(this.rows)}`, "text/plain": this.table() };
+    };
+    const text = { value: this.prototype.table };
+    Object.defineProperty(this.prototype, Symbol.for("Deno.customInspect"), text);
+    Object.defineProperty(this.prototype, Symbol.for("Jupyter.display"), { value });
   }
 
   /** The best trial; undefined where none gave a finite number. */
