@@ -70,7 +70,8 @@ export function countsOf(name: string, args: Args): Counts {
 }
 
 function stream(args: Args, each: number | null): Counts {
-  const tensors = args.filter(given);
+  const [first, ...others] = args; // what is written may be read, too, and counts twice then
+  const tensors = [first, ...new Set(others)].filter(given);
   const bytes = tensors.reduce((sum, x) => sum + bytesOf(x), 0);
   const largest = Math.max(...tensors.map((x) => x.size));
   return { bytes, flops: each === null ? undefined : each * largest };
@@ -86,7 +87,7 @@ function product(name: string, args: Args): Counts {
   let batch = 1;
   for (let i = 0; i < rank!; i++) batch *= Number(layout[i * (ldc ? 4 : 3)]);
   const c = args[0] as Tensor, [a, b] = args.slice(fused ? 3 : 1) as [Tensor, Tensor];
-  const part = (x: Tensor, size: number) => held(x, batch * size * bytesOf(x) / x.size);
+  const part = (x: Tensor, size: number) => held(x, batch * size * dtypeInfo(x.dtype).bytes);
   const [M, N, K] = [Number(m), Number(n), Number(k)];
   let bytes = part(a, M * K) + part(b, K * N) + part(c, M * N);
   if (fused) {

@@ -21,14 +21,27 @@ const isThere = (...paths: string[]) =>
 /** Whether a driver shows a GPU to this process, as far as Deno may look. */
 export const seesGpu = (): boolean => isThere("/dev/nvidiactl", "/dev/dxg");
 
-// What a program prints; nothing where it may not be run, is not there, or fails.
-async function printed(command: string, ...args: string[]): Promise<string> {
+const WAIT_S = 10;
+
+// What a program prints; nothing where it may not be run, is not there, or fails, and undefined
+// where it does not answer.
+async function printed(command: string, ...args: string[]): Promise<string | undefined> {
   if (!granted({ name: "run", command })) return "";
+  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    const { success, stdout } = await new Deno.Command(command, { args, stdin: "null" }).output();
-    return success ? new TextDecoder().decode(stdout).trim() : "";
+    const options = { args, stdin: "null", stdout: "piped", stderr: "null" } as const;
+    const child = new Deno.Command(command, options).spawn();
+    child.unref();
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), WAIT_S * 1000);
+    });
+    const ended = await Promise.race([child.output(), late]);
+    if (!ended) child.kill();
+    return ended && (ended.success ? new TextDecoder().decode(ended.stdout).trim() : "");
   } catch {
     return "";
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -41,18 +54,25 @@ export async function lookAtSystem(): Promise<DoctorFinding[]> {
   const container = isThere("/.dockerenv", "/run/.containerenv") ? ", in a container" : "";
   add("Deno", Deno.version.deno);
   add("machine", `${os} ${arch}, ${navigator.hardwareConcurrency} processors${container}`);
+  const ask = async (command: string, ...args: string[]) => {
+    const text = await printed(command, ...args);
+    const advice = "a driver that hangs does so, too: look at dmesg, and restart the machine";
+    if (text === undefined) add(command, `no answer within ${WAIT_S} s`, advice);
+    return text ?? "";
+  };
   const ffi = "run with --allow-ffi (all of it, not --allow-ffi=FILE): nothing works without";
   if (mayCall()) add("native code", "permitted");
   else add("native code", "not permitted", ffi, "fault");
   for (const command of ["g++", "nvcc"]) {
-    const line = (await printed(command, "--version")).split("\n").find((l) => /\d\.\d/.test(l));
+    const line = (await ask(command, "--version")).split("\n").find((l) => /\d\.\d/.test(l));
     if (line) add(command, line);
   }
   const query = "--query-gpu=driver_version,mig.mode.current,pcie.link.width.current," +
     "pcie.link.width.max,power.limit,power.default_limit,utilization.gpu";
-  const text = await printed("nvidia-smi", query, "--format=csv,noheader,nounits");
+  const text = await ask("nvidia-smi", query, "--format=csv,noheader,nounits");
   for (const line of text.split("\n").filter(Boolean)) {
     const fields = line.split(",").map((field) => field.trim());
+    if (fields.length !== 7) continue;
     // "[N/A]" is no number, and then nothing is wrong.
     const [, , width, lanes, limit, usual, busy] = fields.map(Number) as [number, ...number[]];
     const wrong = [
@@ -60,8 +80,9 @@ export async function lookAtSystem(): Promise<DoctorFinding[]> {
       limit! < 0.95 * usual! && "its power is capped: nvidia-smi -pl, as root, sets it",
       busy! > 20 && "other programs use it: nvidia-smi lists them",
     ].filter(Boolean).join("; ");
-    const value = `driver ${fields[0]}, MIG ${fields[1]}, ${width} of ${lanes} PCIe lanes, ` +
-      `${limit} of ${usual} W, ${busy}% busy`;
+    const value =
+      `driver ${fields[0]}, MIG ${fields[1]}, ${fields[2]} of ${fields[3]} PCIe lanes, ` +
+      `${fields[4]} of ${fields[5]} W, ${fields[6]}% busy`;
     add("nvidia-smi", value, wrong);
   }
   return found;

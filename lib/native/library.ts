@@ -200,6 +200,7 @@ function permissionError(path: string, cause: Error): LibraryError {
 }
 
 function load(kind: LibraryKind, path: string): Library {
+  checkWhole(path);
   checkVersion(path);
   const opened = Deno.dlopen(path, { ...symbols, ...waiting });
   const library = new Library(kind, path, opened.symbols);
@@ -212,6 +213,26 @@ function load(kind: LibraryKind, path: string): Library {
     );
   }
   return library;
+}
+
+// Loading an ELF file that was cut off, by a copy perhaps, ends the process. Its section table, by
+// what the header says, commonly stands at its end.
+function checkWhole(path: string): void {
+  if (Deno.permissions.querySync({ name: "read", path }).state !== "granted") return;
+  const header = new DataView(new ArrayBuffer(64));
+  let size = 0;
+  try {
+    using file = Deno.openSync(path);
+    size = file.readSync(new Uint8Array(header.buffer)) === 64 ? file.statSync().size : 0;
+  } catch {
+    return; // the loader says why
+  }
+  const ends = Number(header.getBigUint64(40, true)) +
+    header.getUint16(58, true) * header.getUint16(60, true);
+  if (header.getUint32(0) !== 0x7f454c46 || header.getUint8(4) !== 2 || size >= ends) return;
+  throw new LibraryError(
+    `the file is cut off, after ${size} of ${ends} bytes; copy or build it again`,
+  );
 }
 
 // First by the version alone: a library of another version may lack functions that the table names.

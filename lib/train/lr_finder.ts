@@ -38,8 +38,8 @@ export interface LrFinderResult {
 /**
  * Smith's learning-rate range test (2017): trains a while with a rate that grows by the same factor
  * each step, the same one for all groups, until the loss explodes, and looks where it falls most
- * steeply. The losses are exponential moving averages, corrected as Adam's are. Schedules and
- * averages of the trainer are left out.
+ * steeply on its way to the least. The losses are exponential moving averages, corrected as Adam's
+ * are. Schedules and averages of the trainer are left out.
  *
  * Afterwards parameters, buffers, optimizer, scaler and random numbers are what they were, to the
  * bit, and the trainer's history knows nothing; gradients are freed.
@@ -119,10 +119,12 @@ export async function lrFinder<Input, Output, Target>(
   return { rates, losses, suggestion: steepest(rates, losses) };
 }
 
-// By central differences; without the first steps, of which the mean knows little.
+// By central differences; without the first steps, of which the mean knows little, and those after
+// the least loss, where one that explodes may fall again.
 function steepest(rates: readonly number[], losses: readonly number[]): number | undefined {
   let found: number | undefined, most = 0;
-  for (let i = Math.min(10, rates.length >> 2) + 1; i + 1 < rates.length; i++) {
+  const end = losses.indexOf(Math.min(...losses));
+  for (let i = Math.min(10, rates.length >> 2) + 1; i < Math.min(end, rates.length - 1); i++) {
     const slope = losses[i + 1]! - losses[i - 1]!;
     if (slope < most) [found, most] = [rates[i], slope];
   }

@@ -74,6 +74,15 @@ test("doctor: a library that is missing, none at all, a folder, or of another ve
     }
   }));
 
+test("doctor: a library that was cut off is a fault, and does not end the process", () =>
+  inFolder(async (folder) => {
+    const whole = await Deno.readFile(new URL("cuda/build/libcudeno_cpu.so", root));
+    const library = `${folder}/half.so`;
+    await Deno.writeFile(library, whole.subarray(0, whole.length / 2));
+    const findings = await elsewhere({ library }, "--allow-ffi", `--allow-read=${folder}`);
+    assertStringIncludes(findings.find(({ name }) => name === "cpu")!.value, "the file is cut off");
+  }));
+
 test("doctor: without --allow-ffi it says so, asks nobody and opens nothing", async () => {
   for (const flag of ["--allow-read", `--allow-ffi=${root.pathname}`]) {
     const findings = await elsewhere({}, flag);

@@ -98,17 +98,23 @@ cleanTest("profile: a convolution, by hand", async () => {
 
 cleanTest("profile: counts of calls, unknown ones left open", () => {
   const x = randn([4, 6]), y = zeros([4, 6], { dtype: "float16" }), row = zeros([6]);
+  const g = zeros([4, 6]), rows = zeros([6]);
   const counts = (name: string, ...args: unknown[]) => {
     const { bytes, flops } = countsOf(name, args);
     return [bytes, flops];
   };
   assertEquals(counts("relu", x, x, 24, 0), [192, 24]);
-  assertEquals(counts("relu_grad", x, x, x, 24, 0), [288, 48]);
+  assertEquals(counts("relu_grad", x, x, g, 24, 0), [288, 48]);
   assertEquals(counts("cast", y, x, 24, 4, 0), [144, 0]);
   assertEquals(counts("add", x, x, row, null, 2, 0, 0), [216, 24]); // a row for all
+  assertEquals(
+    counts("add", x, g, g, null, 2, 0, 0),
+    [192, 24],
+    "what is given twice is read once",
+  );
   assertEquals(counts("sum", row, x, 1, 4, 6, 0, 0), [120, 24]);
   assertEquals(counts("softmax", x, x, 4, 6, 0), [192, 120]);
-  assertEquals(counts("layer_norm", x, null, null, x, row, row), [240, 192]);
+  assertEquals(counts("layer_norm", x, null, null, x, row, rows), [240, 192]);
   assertEquals(counts("gather_rows", row, x, zeros([1], { dtype: "int32" })), [52, undefined]);
   assertEquals(counts("topk", row, row, x), [undefined, undefined]);
   assertEquals(counts("max_pool", row, null, x), [120, undefined]);
@@ -117,6 +123,9 @@ cleanTest("profile: counts of calls, unknown ones left open", () => {
     counts("matmul", ...[c, a, b].map((s) => zeros(s!)), batch, 1, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0),
     [4 * (8 + 60 + 30), 2 * 3 * 2 * 5 * 4],
   );
+  const none = new BigInt64Array(0), [nothing, nil] = [zeros([0, 4]), zeros([0, 5])];
+  const empty = [nil, nothing, zeros([4, 5]), none, 0, 0, 5, 4, 0, 0, 0, 0, 0, 0, 0];
+  assertEquals(counts("matmul", ...empty), [80, 0]);
   const sizes = new BigInt64Array([10n, 20n]), handles = new Uint32Array(2);
   assertEquals(
     counts(

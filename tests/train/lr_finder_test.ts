@@ -1,6 +1,6 @@
 // The learning-rate range test.
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ArgumentError, data, lrFinder, nn, optim, rand, Trainer } from "../../mod.ts";
+import { ArgumentError, data, lrFinder, nn, optim, rand, type Tensor, Trainer } from "../../mod.ts";
 import { cleanTest as test, halves, later, network } from "../_helpers.ts";
 
 test("lrFinder: a rate between too small and too large; all is as it was", async () => {
@@ -52,4 +52,16 @@ test("lrFinder: stops when the loss explodes, at once where it is not finite", a
   const x = later(new data.TensorDataset(rand([2, 2]), rand([2, 2])));
   await assertRejects(() => lrFinder(bare, x), ArgumentError, "without an optimizer");
   await assertRejects(() => lrFinder(trainer, x, { smoothing: 1 }), ArgumentError, "below 1");
+});
+
+test("lrFinder: a fall from a spike, after the least loss, suggests nothing", async () => {
+  const told = [...Array(12).fill(10), 9, 8, 6, 5, 4, 30, 5, ...Array(31).fill(6)];
+  const model = later(new nn.Linear(2, 1));
+  const optimizer = later(new optim.SGD(model.parameters(), { lr: 1 }));
+  let step = 0;
+  const loss = (y: Tensor) => y.mul(0).sum().add(told[step++]!);
+  const trainer = new Trainer(model, { loss, optimizer });
+  const options = { steps: 50, smoothing: 0, explode: 100 };
+  const { rates, suggestion } = await lrFinder(trainer, halves(64), options);
+  assertEquals(suggestion, rates[13]); // from 9 to 6
 });

@@ -111,6 +111,26 @@ test("sweep: one that was interrupted comes to what it would have come to", asyn
   });
 });
 
+test("sweep: goes on without halving; not beside another, nor from what is no trial", () =>
+  inFolder(async (folder) => {
+    const path = `${folder}/search.jsonl`, space = { x: [1, 2, 3], y: [1, 2] };
+    const train = ({ x, y }: { x: number; y: number }) => x * y;
+    const options = { method: "grid", path } as const;
+    await sweep(space, train, { ...options, trials: 4 });
+    const { trials } = await sweep(space, train, options);
+    assertEquals(trials.map(({ value }) => value), [1, 2, 3, 2, 4, 6]);
+    const range = { lr: { min: 1e-4, max: 1, scale: "log" } } as const;
+    const grid = await sweep(range, ({ lr }) => lr, { method: "grid" });
+    assertEquals(grid.trials.map(({ value }) => value), [1e-4, 1e-3, 1e-2, 0.1, 1]);
+    const turned = () => sweep({ y: space.y, x: space.x }, train, options);
+    await assertRejects(turned, ArgumentError, "order of space");
+    const twice = { ...options, path: `${folder}/twice.jsonl` };
+    const within = await sweep(space, () => sweep(space, train, twice).then(() => 1), twice);
+    assert(within.trials.every(({ error }) => error?.includes("in use by another sweep")));
+    await Deno.writeTextFile(path, '{"trial":6}\n', { append: true });
+    await assertRejects(() => sweep(space, train, options), DataError, "line 8 of");
+  }));
+
 test("sweep: halving stops what is not among the best at a rung", async () => {
   const grid = { x: [3, 1, 2, 5, 0, 4] };
   const result = await sweep(grid, ({ x }, { report, signal }) => {

@@ -1,4 +1,4 @@
-import { checkNumber, checkState } from "../../core/options.ts";
+import { checkNumber, checkState, refuse } from "../../core/options.ts";
 import { checkPlot } from "../../plot/_scene.ts";
 import { curvesOf } from "../_curves.ts";
 import type { CurvesOptions, EpochResult, History } from "../history.ts";
@@ -43,6 +43,7 @@ export class PlotCurves implements Callback {
     const { path, everySeconds, ...options } = given;
     checkPlot("PlotCurves", options, ["yScale"]);
     this.#path = pathOf("PlotCurves", path);
+    if (/\.png$/i.test(this.#path)) refuse("PlotCurves", "path", this.#path, "an .svg file");
     if (everySeconds !== undefined) checkNumber("PlotCurves", "everySeconds", everySeconds, 0);
     this.#pause = everySeconds === undefined ? Infinity : everySeconds * 1000;
     this.#options = options;

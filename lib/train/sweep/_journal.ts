@@ -19,36 +19,50 @@ export async function openJournal(
   const failed = (cause: Error): never => {
     throw new DataError(`${op}: ${path}: ${cause.message}`, { cause });
   };
-  const text = await Deno.readTextFile(path)
-    .catch((error) => error instanceof Deno.errors.NotFound ? "" : failed(error));
-  if (!text.startsWith(head) && !head.startsWith(text)) {
-    throw new DataError(`${op}: ${path} is not the file of a sweep; give another path`);
-  }
-  const whole = text.slice(0, text.lastIndexOf("\n") + 1); // the last write may have been cut off
-  const [first, ...trials] = whole.split("\n").slice(0, -1)
-    .map((line, i) => fromExactJson(`${op}: line ${i + 1} of ${path}`, line));
-  if (first) checkSame(op, path, first as typeof search, search);
-  const file = await Deno.open(path, { write: true, create: true }).catch(failed);
-  let last: Promise<unknown> = file.truncate(new TextEncoder().encode(whole).length)
-    .then(() => file.seek(0, Deno.SeekMode.End));
-  const add = (line: unknown) => {
-    const bytes = new TextEncoder().encode(exactJson(op, "a trial", line) + "\n");
-    const writing = last.then(async () => {
-      for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
-      await file.syncData();
-    }).catch(failed);
-    last = writing.catch(() => {}); // whoever wrote it hears of it
-    return writing;
-  };
-  const journal = { trials: trials as SweepTrial<never>[], add, close: () => file.close() };
-  if (first) return journal;
+  const file = await Deno.open(path, { read: true, write: true, create: true }).catch(failed);
   try {
-    await add({ sweep: version, ...search });
-    return journal;
+    return await begin();
   } catch (error) {
     file.close();
     throw error;
   }
+
+  async function begin() {
+    // where a file system knows no locks, there is none
+    if (!await file.tryLock(true).catch(() => true)) {
+      throw new DataError(`${op}: ${path} is in use by another sweep; give each a path of its own`);
+    }
+    const text = await Deno.readTextFile(path).catch(failed);
+    if (!text.startsWith(head) && !head.startsWith(text)) {
+      throw new DataError(`${op}: ${path} is not the file of a sweep; give another path`);
+    }
+    const whole = text.slice(0, text.lastIndexOf("\n") + 1); // the last write may have been cut off
+    const [first, ...trials] = whole.split("\n").slice(0, -1)
+      .map((line, i) => fromExactJson(`${op}: line ${i + 1} of ${path}`, line));
+    const bad = trials.findIndex((trial) => !isTrial(trial));
+    if (bad >= 0) throw new DataError(`${op}: line ${bad + 2} of ${path} is not a trial`);
+    if (first) checkSame(op, path, first as typeof search, search);
+    let last: Promise<unknown> = file.truncate(new TextEncoder().encode(whole).length)
+      .then(() => file.seek(0, Deno.SeekMode.End));
+    const add = (line: unknown) => {
+      const bytes = new TextEncoder().encode(exactJson(op, "a trial", line) + "\n");
+      const writing = last.then(async () => {
+        for (let done = 0; done < bytes.length;) done += await file.write(bytes.subarray(done));
+        await file.syncData();
+      }).catch(failed);
+      last = writing.catch(() => {}); // whoever wrote it hears of it
+      return writing;
+    };
+    const journal = { trials: trials as SweepTrial<never>[], add, close: () => file.close() };
+    if (!first) await add({ sweep: version, ...search });
+    return journal;
+  }
+}
+
+function isTrial(x: unknown): boolean {
+  const { trial, params, value, reports } = Object(x);
+  const numbers = Number.isInteger(trial) && typeof value === "number";
+  return numbers && Object(params) === params && Array.isArray(reports);
 }
 
 function checkSame(
@@ -59,8 +73,11 @@ function checkSame(
 ): void {
   const flat = ({ space, sweep: _, ...others }: Record<string, unknown>) => {
     const dimensions = Object.entries(Object(space)).map(([key, x]) => [`space.${key}`, x]);
+    dimensions.push(["order of space", Object.keys(Object(space))]);
     const all = [...dimensions, ...Object.entries(others)] as [string, unknown][];
-    return new Map(all.map(([key, x]) => [key, exactJson(op, key, x)]));
+    return new Map(
+      all.filter(([, x]) => x !== undefined).map(([key, x]) => [key, exactJson(op, key, x)]),
+    );
   };
   const then = flat(found), now = flat(wanted);
   const changes = [...new Set([...then.keys(), ...now.keys()])]

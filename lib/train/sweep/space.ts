@@ -92,15 +92,18 @@ function rangeOf(op: string, name: string, range: SweepRange): Dimension {
   const [into, back] = log ? [Math.log, Math.exp] : [(x: number) => x, (x: number) => x];
   const low = into(min - half), width = into(max + half) - low;
   const value = (x: number) => Math.min(max, Math.max(min, integer ? Math.round(x) : x));
-  const step = (into(max) - into(min)) / (points - 1);
+  const ratio = max / min; // so that powers of ten are met
+  const spread = (x: number) => log ? min * ratio ** x : min + (max - min) * x;
   return {
     name,
     choices: 0,
     at: (place) => value(back(low + place * width)),
     placeOf: (x) => (into(x as number) - low) / width,
-    grid: () =>
-      Array.from(
-        new Set(Array.from({ length: points }, (_, i) => value(back(into(min) + i * step)))),
-      ),
+    grid() {
+      if (points > 1e6) refuse(op, `${at}.points`, points, "at most a million, for a grid");
+      return Array.from(
+        new Set(Array.from({ length: points }, (_, i) => value(spread(i / (points - 1))))),
+      );
+    },
   };
 }

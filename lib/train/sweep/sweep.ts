@@ -55,7 +55,10 @@ export interface SweepOptions<P = Record<string, SweepValue>> {
    * is not among the best 1 / eta of those that came there, or not finite, is stopped by signal.
    */
   halving?: HalvingOptions | undefined;
-  /** A file for the trials, to go on from when the program runs again; needs read and write. */
+  /**
+   * A file for the trials, to go on from when the program runs again; needs read and write. One
+   * sweep at a time may have it.
+   */
   path?: string | URL | undefined;
   /** Whether an error in a trial ends the sweep. Default false: it is noted. */
   rethrow?: boolean | undefined;
@@ -84,7 +87,7 @@ const GOOD = 0.15;
  *
  * @throws {ArgumentError} for a space that is none, and for a file of another search, which says
  * what differs.
- * @throws {DataError} when the file cannot be read or written.
+ * @throws {DataError} when the file cannot be read or written, or another sweep has it.
  *
  * ```ts
  * import { data, models, mseLoss, optim, rand, sweep, Trainer } from "@cudeno/cudeno";
@@ -129,8 +132,9 @@ export async function sweep<const S extends SweepSpace>(
   const count = Math.min(most, wanted);
   if (workers) checkWorkers(op, workers);
   if (options.onTrial !== undefined) checkFunction(op, "onTrial", options.onTrial);
-  const halving = options.halving && { eta: 3, minResource: 1, ...options.halving };
-  if (halving) new Rungs(op, halving, mode, []); // throws before a file is made
+  if (options.halving) new Rungs(op, options.halving, mode, []); // throws before a file is made
+  const { eta = 3, minResource = 1, maxResource } = options.halving ?? { maxResource: 0 };
+  const halving = options.halving && { eta, minResource, maxResource };
 
   const search = { space, method, mode, seed, halving };
   const journal = path === undefined ? undefined : await openJournal(op, path, search);

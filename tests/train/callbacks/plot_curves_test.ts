@@ -49,4 +49,5 @@ test("PlotCurves: draws after each epoch, and within one where that is asked for
     await assertRejects(() => playFit(bad, [{}]), DataError, "curves.svg");
     refuse(() => new callbacks.PlotCurves({ path, yScale: "cubic" as never }), ArgumentError);
     refuse(() => new callbacks.PlotCurves({ path, everySeconds: NaN }), ArgumentError);
+    refuse(() => new callbacks.PlotCurves({ path: "x.png" }), ArgumentError, "an .svg file");
   }));
