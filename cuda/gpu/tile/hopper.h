@@ -166,6 +166,15 @@ __device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint6
       "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z)
       : "memory");
 }
+// The same of four axes.
+__device__ __forceinline__ void load_box(void* to, const CUtensorMap* map, uint64_t* bar, int x,
+                                         int y, int z, int w) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, "
+      "%4, %5, %6}], [%2];" ::"r"(shared_address(to)),
+      "l"(map), "r"(shared_address(bar)), "r"(x), "r"(y), "r"(z), "r"(w)
+      : "memory");
+}
 // To the same place in every block of the cluster whose bit is set, each of which counts the bytes
 // at its own barrier.
 __device__ __forceinline__ void load_box_to_all(void* to, const CUtensorMap* map, uint64_t* bar,
@@ -251,8 +260,17 @@ __device__ __forceinline__ void warpgroup_sync(int group) {
   asm volatile("bar.sync %0, 128;" ::"r"(group + 1) : "memory");
 }
 
+// The two halves of such a barrier: those who wait, and those who only let them go on.
+template <int THREADS> __device__ __forceinline__ void named_wait(int id) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory");
+}
+template <int THREADS> __device__ __forceinline__ void named_arrive(int id) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(THREADS) : "memory");
+}
+
 // ---- wgmma: d[64, N] += a[64, 16] b[16, N], both from shared memory, queued; d is ready after
-// wgmma_wait
+// wgmma_wait. Or a from registers, which are not written before: a thread's sums of s[64, 16] of
+// another product, as 16 bits in pairs, are just what it gives of a.
 
 __device__ __forceinline__ void wgmma_fence() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -303,6 +321,16 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
                  : "l"(a), "l"(b), "r"(static_cast<int>(accumulate)), "n"(static_cast<int>(A_MN)), \
                    "n"(static_cast<int>(B_MN))); \
   }
+#define CDN_WGMMA_REGISTERS(T, TYPE, N, COUNT, D, AT, A, B, P, B_MAJOR) \
+  template <bool B_MN> \
+  __device__ __forceinline__ void wgmma(T, float (&d)[COUNT], const uint32_t* a, uint64_t b) { \
+    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " P ", 0;\n" \
+                 "wgmma.mma_async.sync.aligned.m64n" N "k16.f32." TYPE "." TYPE \
+                 " {" D "}, {" A "}, " B ", p, 1, 1, " B_MAJOR ";\n}" \
+                 : AT \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(1), \
+                   "n"(static_cast<int>(B_MN))); \
+  }
 #define CDN_WGMMA_ALL(T, TYPE) \
   CDN_WGMMA(T, TYPE, "64", 32, CDN_D32, CDN_AT32(0), "%32", "%33", "%34", "%35", "%36") \
   CDN_WGMMA(T, TYPE, "128", 64, CDN_D64, CDN_AT32(0) COMMA CDN_AT32(32), \
@@ -311,7 +339,14 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
             "%96", "%97", "%98", "%99", "%100") \
   CDN_WGMMA(T, TYPE, "256", 128, CDN_D128, \
             CDN_AT32(0) COMMA CDN_AT32(32) COMMA CDN_AT32(64) COMMA CDN_AT32(96), \
-            "%128", "%129", "%130", "%131", "%132")
+            "%128", "%129", "%130", "%131", "%132") \
+  CDN_WGMMA_REGISTERS(T, TYPE, "64", 32, CDN_D32, CDN_AT32(0), \
+            "%32, %33, %34, %35", "%36", "%37", "%38") \
+  CDN_WGMMA_REGISTERS(T, TYPE, "128", 64, CDN_D64, CDN_AT32(0) COMMA CDN_AT32(32), \
+            "%64, %65, %66, %67", "%68", "%69", "%70") \
+  CDN_WGMMA_REGISTERS(T, TYPE, "256", 128, CDN_D128, \
+            CDN_AT32(0) COMMA CDN_AT32(32) COMMA CDN_AT32(64) COMMA CDN_AT32(96), \
+            "%128, %129, %130, %131", "%132", "%133", "%134")
 #define COMMA ,
 CDN_WGMMA_ALL(bfloat16, "bf16")
 CDN_WGMMA_ALL(float16, "f16")
@@ -321,5 +356,17 @@ CDN_WGMMA_ALL(float16, "f16")
 #endif
 
 }  // namespace hopper
+
+#if defined(CDN_HOPPER)
+// Two numbers as 16 bits each.
+template <class T> __device__ __forceinline__ uint32_t pack(float low, float high) {
+  uint32_t both;
+  if constexpr (std::is_same<T, bfloat16>::value)
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+  return both;
+}
+#endif
 
 }  // namespace cdn

@@ -126,15 +126,6 @@ struct WgmmaItems {
   }
 };
 
-template <class T> __device__ __forceinline__ uint32_t pack(float low, float high) {
-  uint32_t both;
-  if constexpr (std::is_same<T, bfloat16>::value)
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  else
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
-  return both;
-}
-
 // An operand's part of a stage, EXTENT rows or columns of 64 of k. Where two blocks share it, each
 // asks for one half, on behalf of both.
 template <int EXTENT, bool MN, class T>

@@ -32,22 +32,52 @@ bool fits(const Lines& x) {
          aligned16(x.data) && x.step < int64_t{1} << 38;
 }
 
-CUtensorMap tensor_map(const Lines& x, int height) {
+namespace {
+
+// Of the first `rank` axes, innermost first; bytes: from one to the next of the second axis and so
+// on.
+CUtensorMap tensor_map(const void* data, int rank, const cuuint64_t (&extents)[4],
+                       const cuuint64_t (&bytes)[3], int height) {
   static const auto encode = driver_function<Tiled>("cuTensorMapEncodeTiled");
   CUtensorMap map;
-  cuuint64_t extents[3] = {(cuuint64_t)x.cols, (cuuint64_t)x.lines, (cuuint64_t)x.count};
-  int64_t step = x.step ? x.step : x.lines * x.ld;
-  cuuint64_t bytes[2] = {(cuuint64_t)x.ld * 2, (cuuint64_t)step * 2};
-  cuuint32_t box[3] = {CHANNELS, (cuuint32_t)height, 1}, ones[3] = {1, 1, 1};
+  cuuint32_t box[4] = {CHANNELS, (cuuint32_t)height, 1, 1}, ones[4] = {1, 1, 1, 1};
   CUresult status =
-      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 3, const_cast<void*>(x.data), extents, bytes,
-             box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_UINT16, (cuuint32_t)rank, const_cast<void*>(data),
+             extents, bytes, box, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
              CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS)
     CDN_FAIL(CDN_INTERNAL, "cuTensorMapEncodeTiled: status %d for %lld x %lld x %lld, %lld apart",
-             (int)status, (long long)x.count, (long long)x.lines, (long long)x.cols,
-             (long long)x.ld);
+             (int)status, (long long)extents[2], (long long)extents[1], (long long)extents[0],
+             (long long)bytes[0] / 2);
   return map;
+}
+
+}  // namespace
+
+CUtensorMap tensor_map(const Lines& x, int height) {
+  const int64_t step = x.step ? x.step : x.lines * x.ld;
+  return tensor_map(x.data, 3, {(cuuint64_t)x.cols, (cuuint64_t)x.lines, (cuuint64_t)x.count},
+                    {(cuuint64_t)x.ld * 2, (cuuint64_t)step * 2}, height);
+}
+
+bool fits(const HeadLines& x) {
+  constexpr int64_t MOST = INT32_MAX;
+  auto walkable = [](int64_t count, int64_t step) {
+    return count <= MOST && (count == 1 || (step > 0 && step % 8 == 0 && step < int64_t{1} << 38));
+  };
+  return x.cols <= MOST && aligned16(x.data) && walkable(x.lines, x.ld) &&
+         walkable(x.heads, x.head_step) && walkable(x.count, x.step);
+}
+
+CUtensorMap tensor_map(const HeadLines& x, int height) {
+  // The distance between one and none is not looked at, but must be one.
+  auto bytes = [&](int64_t count, int64_t step) {
+    return (cuuint64_t)(count > 1 ? step : (x.cols + 7) / 8 * 8) * 2;
+  };
+  return tensor_map(
+      x.data, 4,
+      {(cuuint64_t)x.cols, (cuuint64_t)x.lines, (cuuint64_t)x.heads, (cuuint64_t)x.count},
+      {bytes(x.lines, x.ld), bytes(x.heads, x.head_step), bytes(x.count, x.step)}, height);
 }
 
 namespace {

@@ -19,6 +19,15 @@ bool fits(const Lines& x);
 // In boxes of 64 columns and `height` lines, in the 128-byte swizzle.
 CUtensorMap tensor_map(const Lines& x, int height);
 
+// The heads of a batch: `lines` lines of `cols` numbers each, ld apart.
+struct HeadLines {
+  const void* data;
+  int64_t cols, lines, heads, count, ld, head_step, step;
+};
+
+bool fits(const HeadLines& x);
+CUtensorMap tensor_map(const HeadLines& x, int height);
+
 // Images [n, h, w, channels], walked from place to place of a filter's first tap: `width` places of
 // a line, the first at column first_w and line first_h, `stride` apart. The last tap is `span`
 // further. Pixels and lines are so many elements apart, a multiple of 8: pixels may overlap.

@@ -1,0 +1,9 @@
+#include "gpu/attention/kernels.h"
+
+namespace cdn {
+
+template AttentionKernel forward_kernel<bfloat16>(int, bool);
+template AttentionKernel query_grad_kernel<bfloat16>(int);
+template AttentionKernel key_grad_kernel<bfloat16>(int);
+
+}  // namespace cdn

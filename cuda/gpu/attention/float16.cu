@@ -1,0 +1,9 @@
+#include "gpu/attention/kernels.h"
+
+namespace cdn {
+
+template AttentionKernel forward_kernel<float16>(int, bool);
+template AttentionKernel query_grad_kernel<float16>(int);
+template AttentionKernel key_grad_kernel<float16>(int);
+
+}  // namespace cdn

@@ -1,0 +1,410 @@
+// attention_pass: what attention and its gradients have in common on Hopper. A block keeps tiles of
+// rows, 64 for each of its consumer warpgroups, and streams tiles of C columns through two rings in
+// shared memory, which a producer fills by TMA. A pass, of the files beside this, says what
+// consumers make of them. Scores stay in registers: as sums of one product they are just what the
+// next one takes as its left operand.
+//
+//   forward       rows q        columns k, v    y
+//   dQ            rows q, dy    columns k, v    dq, delta
+//   dK, dV        rows k, v     columns q, dy   dk, dv
+//
+// Nothing is added up by two blocks, so that results repeat bit by bit.
+#pragma once
+#include "gpu/tile/hopper.h"
+
+namespace cdn {
+
+// Rows of heads in memory, in elements.
+struct HeadPlace {
+  void* data;
+  int64_t batch, head, row;
+  int32_t features;
+  template <class T> CDN_FN T* line(int b, int h, int r) const {
+    return static_cast<T*>(data) + (b * batch + h * head + r * row);
+  }
+};
+
+struct AttentionWork {
+  int32_t rows, columns, heads, group;  // heads of the rows; so many of q share one of k
+  int32_t queries, keys;
+  int32_t row_tiles, items;
+  int32_t section;         // heads whose tiles are taken by turns
+  bool last_first;         // of a head's tiles
+  int32_t low, high;       // query r sees keys r + low to r + high - 1
+  bool from_end;           // the same, from the end of the keys
+  const int32_t* lengths;  // of the batch's keys, or null
+  float scale, scale_log2;
+  HeadPlace out[2], y, dy;  // the sums; for delta
+  float *lse, *delta;       // [batch, heads of q, queries]; to the base 2
+};
+
+// GROUPS: consumer warpgroups. ROW_TENSORS: 1 or 2. STATS: lse and delta are streamed with the
+// columns, which are queries then.
+template <class T_, int D_, int GROUPS_, int C_, int STAGES_, int ROW_TENSORS_, bool STATS_>
+struct AttentionTile {
+  using T = T_;
+  static constexpr int D = D_, GROUPS = GROUPS_, C = C_, STAGES = STAGES_,
+                       ROW_TENSORS = ROW_TENSORS_, ROWS = 64 * GROUPS, THREADS = 128 * (GROUPS + 1);
+  static constexpr bool STATS = STATS_;
+  static constexpr int ROW_ELEMENTS = ROWS * D, COLUMN_ELEMENTS = C * D;
+  static constexpr int STAT_FLOATS = STATS ? 2 * C : 0;
+  static constexpr int BARRIERS = 2 + 4 * STAGES;
+  static constexpr int SHARED_BYTES =
+      1024 + 2 * (ROW_TENSORS * ROW_ELEMENTS + 2 * STAGES * COLUMN_ELEMENTS) +
+      4 * STAGES * STAT_FLOATS + 8 * BARRIERS;
+};
+
+#if defined(CDN_HOPPER)
+
+// Row r sees columns max(0, r + low) to min(r + high, end) - 1.
+struct RowLimits {
+  int low, high, end;
+  __device__ __forceinline__ int first(int row) const { return max(0, row + low); }
+  __device__ __forceinline__ int last(int row) const { return min(row + high, end); }
+};
+
+// Column tiles [first, last).
+struct TileSpan {
+  int first, last;
+  __device__ __forceinline__ int count() const { return last - first; }
+};
+
+// What a block does at a time: tiles of one or more heads of columns, for rows of one head.
+template <class Tile> struct AttentionItem {
+  int row, head, batch, column_head, column_heads;
+  int keys;  // of this batch
+  int end;   // of the rows that see anything
+  RowLimits limits;
+  TileSpan span;  // of each head of columns
+
+  __device__ __forceinline__ AttentionItem(const AttentionWork& w, int index) {
+    const int total = w.items / w.row_tiles, per = w.section * w.row_tiles, part = index / per,
+              rest = index - part * per, heads = min(w.section, total - part * w.section),
+              tile = rest / heads, place = part * w.section + rest - tile * heads;
+    row = (w.last_first ? w.row_tiles - 1 - tile : tile) * Tile::ROWS;
+    batch = place / w.heads;
+    head = place - batch * w.heads;
+    keys = w.lengths ? max(0, min(w.lengths[batch], w.keys)) : w.keys;
+    const int shift = w.from_end ? keys - w.queries : 0, low = w.low + shift, high = w.high + shift;
+    if (Tile::STATS) {  // of columns r, key c is seen by queries c - high + 1 to c - low
+      limits = {1 - high, 1 - low, w.queries};
+      column_head = head * w.group, column_heads = w.group, end = keys;
+    } else {
+      limits = {low, high, keys};
+      column_head = head / w.group, column_heads = 1, end = w.rows;
+    }
+    span = tiles_of(row, min(row + Tile::ROWS, end));
+  }
+  // That rows [from, to) see.
+  __device__ __forceinline__ TileSpan tiles_of(int from, int to) const {
+    const int first = limits.first(from), last = limits.last(to - 1);
+    if (from >= to || first >= last) return {0, 0};
+    return {first / Tile::C, (last + Tile::C - 1) / Tile::C};
+  }
+  // Whether some of 64 rows see only a part of a tile.
+  __device__ __forceinline__ bool masked(int from, int tile) const {
+    return limits.first(from + 63) > tile * Tile::C || limits.last(from) < (tile + 1) * Tile::C;
+  }
+};
+
+// One of the two rings of column tiles, as a side walks it.
+template <class Tile> struct ColumnRing : hopper::PipelineState<Tile::STAGES> {
+  using T = typename Tile::T;
+  T* tiles;
+  float* stats;
+  uint64_t *full, *empty;
+
+  __device__ __forceinline__ T* tile() const { return tiles + this->stage * Tile::COLUMN_ELEMENTS; }
+  __device__ __forceinline__ float* stat() const { return stats + this->stage * Tile::STAT_FLOATS; }
+  __device__ __forceinline__ void wait() const {
+    hopper::barrier_wait(&full[this->stage], this->phase);
+  }
+  // A producer's wait, which at first there is no need for.
+  __device__ __forceinline__ void wait_empty() const {
+    hopper::barrier_wait(&empty[this->stage], this->phase ^ 1);
+  }
+  // The consumer's group has read it.
+  __device__ __forceinline__ void release() {
+    if (threadIdx.x % 128 == 0) hopper::barrier_arrive(&empty[this->stage]);
+    this->next();
+  }
+  __device__ __forceinline__ void skip(int count) {
+    for (; count > 0; count--) {
+      wait();
+      release();
+    }
+  }
+};
+
+// The parts of shared memory. row_full and row_empty are of the rows.
+template <class Tile> struct AttentionShared {
+  using T = typename Tile::T;
+  T* rows;
+  ColumnRing<Tile> ring[2];
+  uint64_t *row_full, *row_empty;
+
+  __device__ __forceinline__ explicit AttentionShared(char* raw) {
+    rows = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(raw) + 1023) &
+                                ~static_cast<uintptr_t>(1023));
+    T* const columns = rows + Tile::ROW_TENSORS * Tile::ROW_ELEMENTS;
+    constexpr int RING = Tile::STAGES * Tile::COLUMN_ELEMENTS;
+    float* const stats = reinterpret_cast<float*>(columns + 2 * RING);
+    row_full = reinterpret_cast<uint64_t*>(stats + Tile::STAGES * Tile::STAT_FLOATS);
+    row_empty = row_full + 1;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      ring[i].tiles = columns + i * RING;
+      ring[i].stats = stats;
+      ring[i].full = row_full + 2 + i * 2 * Tile::STAGES;
+      ring[i].empty = ring[i].full + Tile::STAGES;
+    }
+  }
+  __device__ __forceinline__ void init() const {
+    hopper::barrier_init(row_full, 1);
+    hopper::barrier_init(row_empty, Tile::GROUPS);
+    for (int i = 0; i < 2; i++)
+      for (int s = 0; s < Tile::STAGES; s++) {
+        hopper::barrier_init(&ring[i].full[s], Tile::STATS && i == 0 ? 33 : 1);
+        hopper::barrier_init(&ring[i].empty[s], Tile::GROUPS);
+      }
+    hopper::barriers_visible();
+  }
+};
+
+// ---- The producer: a thread for the rows and the first columns, one for the second, and a warp
+// for lse and delta
+
+struct AttentionMaps {
+  const CUtensorMap *rows[2], *columns[2];
+};
+
+// `lines` lines of all features, in boxes of 64.
+template <class Tile>
+__device__ __forceinline__ void load_tile(typename Tile::T* to, const CUtensorMap* map,
+                                          uint64_t* full, int lines, int line, int head,
+                                          int batch) {
+#pragma unroll
+  for (int i = 0; i < Tile::D; i += 64)
+    hopper::load_box(to + i * lines, map, full, i, line, head, batch);
+}
+
+// f(head, tile) for all column tiles of an item.
+template <class Tile, class F>
+__device__ __forceinline__ void each_column_tile(const AttentionItem<Tile>& item, F&& f) {
+  for (int h = 0; h < item.column_heads; h++)
+    for (int tile = item.span.first; tile < item.span.last; tile++) f(item.column_head + h, tile);
+}
+
+template <class Tile, int WHICH>
+__device__ __forceinline__ void load_columns(ColumnRing<Tile>& ring, const CUtensorMap* map,
+                                             const AttentionItem<Tile>& item) {
+  each_column_tile(item, [&](int head, int tile) {
+    ring.wait_empty();
+    uint64_t* const full = &ring.full[ring.stage];
+    hopper::barrier_expect(full, Tile::COLUMN_ELEMENTS * 2);
+    load_tile<Tile>(ring.tile(), map, full, Tile::C, tile * Tile::C, head, item.batch);
+    ring.next();
+  });
+}
+
+template <class Tile>
+__device__ __forceinline__ void load_stats(ColumnRing<Tile>& ring, const AttentionWork& w,
+                                           const AttentionItem<Tile>& item) {
+  each_column_tile(item, [&](int head, int tile) {
+    ring.wait_empty();
+    const int64_t line = ((int64_t)item.batch * w.heads * w.group + head) * w.queries;
+    float* const to = ring.stat();
+    for (int i = (int)threadIdx.x % 32; i < Tile::C; i += 32) {
+      const int query = tile * Tile::C + i;
+      copy_async_or_zero<4>(to + i, w.lse + line + query, query < w.queries);
+      copy_async_or_zero<4>(to + Tile::C + i, w.delta + line + query, query < w.queries);
+    }
+    hopper::barrier_arrive_after_copies(&ring.full[ring.stage]);
+    ring.next();
+  });
+}
+
+template <class Tile>
+__device__ __forceinline__ void produce(AttentionShared<Tile>& shared, const AttentionMaps& maps,
+                                        const AttentionWork& w) {
+  using namespace hopper;
+  const int warp = (int)threadIdx.x / 32;
+  if (warp > (Tile::STATS ? 2 : 1) || (warp < 2 && threadIdx.x % 32)) return;
+  uint32_t phase = 1;
+  for (int index = (int)blockIdx.x; index < w.items; index += (int)gridDim.x) {
+    const AttentionItem<Tile> item(w, index);
+    if (item.span.count() == 0) continue;
+    if (warp == 0) {
+      barrier_wait(shared.row_empty, phase);
+      phase ^= 1;
+      barrier_expect(shared.row_full, Tile::ROW_TENSORS * Tile::ROW_ELEMENTS * 2);
+#pragma unroll
+      for (int i = 0; i < Tile::ROW_TENSORS; i++)
+        load_tile<Tile>(shared.rows + i * Tile::ROW_ELEMENTS, maps.rows[i], shared.row_full,
+                        Tile::ROWS, item.row, item.head, item.batch);
+      load_columns<Tile, 0>(shared.ring[0], maps.columns[0], item);
+    } else if (warp == 1) {
+      load_columns<Tile, 1>(shared.ring[1], maps.columns[1], item);
+    } else {
+      load_stats(shared.ring[0], w, item);
+    }
+  }
+}
+
+// ---- The consumers' products, on tiles in boxes of 64 features
+
+// s = x yT, queued: x of the group's 64 rows, y of a column tile.
+template <class Tile>
+__device__ __forceinline__ void multiply_features(float (&s)[Tile::C / 2],
+                                                  const typename Tile::T* x,
+                                                  const typename Tile::T* y) {
+#pragma unroll
+  for (int k = 0; k < Tile::D; k += 16)
+    hopper::wgmma<false, false>(
+        typename Tile::T{}, s, hopper::matrix_at(x + k / 64 * 64 * Tile::ROWS + k % 64, false, 0),
+        hopper::matrix_at(y + k / 64 * 64 * Tile::C + k % 64, false, 0), k > 0);
+  hopper::wgmma_commit();
+}
+
+// sum += p y, queued.
+template <class Tile>
+__device__ __forceinline__ void multiply_columns(float (&sum)[Tile::D / 2],
+                                                 const uint32_t (&p)[Tile::C / 4],
+                                                 const typename Tile::T* y) {
+#pragma unroll
+  for (int k = 0; k < Tile::C; k += 16)
+    hopper::wgmma<true>(typename Tile::T{}, sum, p + k / 4,
+                        hopper::matrix_at(y + k * 64, true, 64 * Tile::C * 2));
+  hopper::wgmma_commit();
+}
+
+// Sums as the next product's left operand.
+template <class T, int COUNT>
+__device__ __forceinline__ void pack_sums(uint32_t (&p)[COUNT / 2], const float (&s)[COUNT]) {
+#pragma unroll
+  for (int i = 0; i < COUNT / 2; i++) p[i] = pack<T>(s[2 * i], s[2 * i + 1]);
+}
+
+__device__ __forceinline__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Where a thread's sums lie in its group's 64 rows: s[i] is in row `row` + 8 (i / 2 % 2), column
+// `column` + 8 (i / 4) + i % 2.
+struct SumPlace {
+  int row, column;
+  __device__ __forceinline__ SumPlace()
+      : row((int)threadIdx.x / 32 % 4 * 16 + (int)threadIdx.x % 32 / 4),
+        column((int)threadIdx.x % 4 * 2) {}
+};
+
+// What the rows don't see of a tile becomes -infinity. row: of the thread's first; column: its
+// first, of the tile.
+template <int COUNT>
+__device__ __forceinline__ void mask_sums(float (&s)[COUNT], const RowLimits& limits, int row,
+                                          int column) {
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    const int first = limits.first(row + 8 * r) - column, last = limits.last(row + 8 * r) - column;
+#pragma unroll
+    for (int i = 2 * r; i < COUNT; i += 4)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const int j = i / 4 * 8 + e;
+        if (j < first || j >= last) s[i + e] = -INFINITY;
+      }
+  }
+}
+
+// Rows of a tile from `from` on become 0, whatever follows a batch's keys there: a weight of 0
+// would not hide what is not finite. Each group does so for itself, before it multiplies.
+template <class Tile>
+__device__ __forceinline__ void clear_lines(typename Tile::T* tile, int from, int group) {
+  for (int i = (int)threadIdx.x % 128; i < (Tile::C - from) * (Tile::D / 8); i += 128) {
+    const int line = from + i / (Tile::D / 8), piece = i % (Tile::D / 8);
+    *reinterpret_cast<uint4*>(tile + piece / 8 * 64 * Tile::C + line * 64 + piece % 8 * 8) =
+        uint4{};
+  }
+  hopper::fence_async();
+  hopper::warpgroup_sync(group);
+}
+
+// ---- The end: sums times a factor to memory, in pieces of 16 bytes
+
+// w[i] of lane j of four and w[j] of its lane i change places.
+__device__ __forceinline__ void transpose_quad(uint32_t (&w)[4]) {
+#pragma unroll
+  for (int bit = 1; bit < 4; bit *= 2) {
+    const bool odd = threadIdx.x & bit;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      const int a = bit == 1 ? 2 * i : i, b = a + bit;
+      const uint32_t got = __shfl_xor_sync(~0u, odd ? w[a] : w[b], bit);
+      (odd ? w[a] : w[b]) = got;
+    }
+  }
+}
+
+// Rows `row` and `row` + 8 of an item's head, those before `end`.
+template <class T, int COUNT>
+__device__ __forceinline__ void store_sums(const float (&sum)[COUNT], const float (&factor)[2],
+                                           const HeadPlace& to, int batch, int head, int row,
+                                           int end) {
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    T* const line = to.line<T>(batch, head, row + 8 * r);
+#pragma unroll
+    for (int i = 2 * r; i < COUNT; i += 16) {
+      uint32_t w[4];
+#pragma unroll
+      for (int q = 0; q < 4; q++)
+        w[q] = pack<T>(sum[i + 4 * q] * factor[r], sum[i + 4 * q + 1] * factor[r]);
+      transpose_quad(w);
+      const int feature = i / 16 * 32 + (int)threadIdx.x % 4 * 8;
+      if (row + 8 * r < end && feature < to.features)
+        *reinterpret_cast<uint4*>(line + feature) = {w[0], w[1], w[2], w[3]};
+    }
+  }
+}
+
+#endif  // CDN_HOPPER
+
+// Pass: of a Tile and, on the device, of what a consumer keeps from item to item.
+template <class Pass>
+__global__ void __launch_bounds__(Pass::Tile::THREADS, 1)
+    attention_pass(const __grid_constant__ CUtensorMap rows0,
+                   const __grid_constant__ CUtensorMap rows1,
+                   const __grid_constant__ CUtensorMap columns0,
+                   const __grid_constant__ CUtensorMap columns1,
+                   const __grid_constant__ AttentionWork w) {
+#if defined(CDN_HOPPER)
+  using namespace hopper;
+  using Tile = typename Pass::Tile;
+  extern __shared__ char raw[];
+  AttentionShared<Tile> shared(raw);
+  if (threadIdx.x == 0) {
+    prefetch_map(&rows0);
+    prefetch_map(&columns0);
+    prefetch_map(&columns1);
+    shared.init();
+  }
+  __syncthreads();
+  let_next_kernel_start();
+  wait_for_previous_kernel();
+  // The same for all lanes of a warp, which the compiler would not know.
+  const int group = __shfl_sync(~0u, (int)threadIdx.x / 128, 0) - 1;
+  if (group < 0) {
+    lower_registers<Tile::GROUPS == 3 ? 32 : 40>();
+    produce<Tile>(shared, {{&rows0, &rows1}, {&columns0, &columns1}}, w);
+  } else {
+    raise_registers<Tile::GROUPS == 3 ? 160 : 232>();
+    Pass pass(w, shared, group);
+    for (int index = (int)blockIdx.x; index < w.items; index += (int)gridDim.x)
+      pass.consume(AttentionItem<Tile>(w, index));
+  }
+#endif
+}
+
+}  // namespace cdn
