@@ -143,6 +143,8 @@
   X(nll_loss_grad) \
   X(nll_mean) \
   X(matmul) \
+  X(attention) \
+  X(attention_grad) \
   X(conv2d) \
   X(conv2d_pooled) \
   X(conv2d_grad_input) \
