@@ -19,15 +19,15 @@ class Sequence {
                (long long)low, (long long)high);
     return x;
   }
-  // Axes of these extents with the strides that come next; behind them `side` elements side by
-  // side.
-  Layout axes(const char* name, std::initializer_list<int64_t> extents, int64_t side) {
+  // `side` elements side by side, at axes of these extents with the strides that come next.
+  template <class... Extent> Layout axes(const char* name, int64_t side, Extent... extents) {
     Layout x;
-    for (int64_t extent : extents) {
+    auto add = [&x](int64_t extent, int64_t stride) {
       x.extent[x.rank] = extent;
-      x.stride[0][x.rank++] = size(name);
-    }
-    x.extent[x.rank] = side, x.stride[0][x.rank++] = 1;
+      x.stride[0][x.rank++] = stride;
+    };
+    (add(extents, size(name)), ...);
+    add(side, 1);
     return x;
   }
 
@@ -95,7 +95,7 @@ struct Request {
     r.from_end = numbers.within("from_end", 0, 1) == 1;
     r.left = numbers.within("left", -1, MAX_BYTES);
     r.right = numbers.within("right", -1, MAX_BYTES);
-    mask_axes = numbers.axes("mask", {x.batch, x.heads, x.queries, x.keys}, 1);
+    mask_axes = numbers.axes("mask", 1, x.batch, x.heads, x.queries, x.keys);
     r.mask_at = strides_of(mask_axes), r.mask_column = mask_axes.stride[0][3];
     q = heads(x.q_at, "q", x.batch, x.heads, x.queries, x.features);
     k = heads(x.k_at, "k", x.batch, x.kv_heads, x.keys, x.features);
@@ -111,7 +111,7 @@ struct Request {
   }
   Layout heads(HeadStrides& at, const char* name, int64_t batch, int64_t heads, int64_t rows,
                int64_t features) {
-    const Layout x = numbers.axes(name, {batch, heads, rows}, features);
+    const Layout x = numbers.axes(name, features, batch, heads, rows);
     at = strides_of(x);
     return x;
   }
