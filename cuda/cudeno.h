@@ -635,9 +635,9 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
  * it is repeated; and for batch, head, row of q, k, v, y: the features of a row lie side by side.
  * Places of y must lie apart. 27 numbers.
  *
- * lse[batch, heads, queries], float64 for that dtype, else float32: log2 of the sum of 2^(log2(e) *
- * score) over the keys that a row sees, for the gradients. Where it sees none, y is 0 and lse
- * infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of dtype or float32 for
+ * lse: 0 where no gradients are wanted, or [batch, heads, queries], float64 for that dtype, else
+ * float32: log2 of the sum of 2^(log2(e) * score) over the keys that a row sees. Where it sees none,
+ * y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of dtype or float32 for
  * 16-bit dtypes; -inf hides a key, too, and what k and v have at hidden places is not looked at.
  * lengths: 0, or int32 [batch]: a batch's keys from there on are hidden.
  *
@@ -658,6 +658,9 @@ int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32_t dscor
                            uint32_t mask, uint32_t lengths, uint32_t state, const int64_t* numbers,
                            double scale, double p, int64_t seed, int64_t offset, int32_t dtype,
                            int32_t mask_dtype, int32_t precision);
+/* y[heads, queries, keys]: what that dropout multiplies weights by, with batch * heads for heads. */
+int32_t cdn_attention_dropout(uint32_t y, uint32_t state, int64_t heads, int64_t queries,
+                              int64_t keys, double p, int64_t seed, int64_t offset, int32_t dtype);
 
 /* Convolution: y[n, p, q, k] = activation(sum over r, s, c of x[n, h, w, c] w[k, r, s, c] +
  * bias[k]), with h = p stride_h - pad_h + r dilation_h and w likewise, x being 0 outside. All lie

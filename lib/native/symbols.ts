@@ -190,6 +190,7 @@ export const symbols = {
   cdn_matmul_fused: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i64", "i64", "i64", "i64", "i64", "i64", "i32", "i32", "f64", "f64", "i32", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_attention: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "f64", "f64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
   cdn_attention_grad: { parameters: ["u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "f64", "f64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
+  cdn_attention_dropout: { parameters: ["u32", "u32", "i64", "i64", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
   cdn_conv2d: { parameters: ["u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i32", "i32", "i32"], result: "i32" },
   cdn_conv2d_pooled: { parameters: ["u32", "u32", "u32", "u32", "u32", "buffer", "i32", "i32", "i32"], result: "i32" },
   cdn_conv2d_grad_input: { parameters: ["u32", "u32", "u32", "buffer", "i32", "i32", "i32"], result: "i32" },

@@ -145,6 +145,7 @@
   X(matmul) \
   X(attention) \
   X(attention_grad) \
+  X(attention_dropout) \
   X(conv2d) \
   X(conv2d_pooled) \
   X(conv2d_grad_input) \

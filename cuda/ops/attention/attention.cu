@@ -67,6 +67,11 @@ MaskKind mask_kind(int32_t dtype, int32_t mask_dtype) {
   return static_cast<MaskKind>(mask_dtype);
 }
 
+void check_probability(double p) {
+  if (!(p >= 0 && p <= 1))
+    CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
+}
+
 // What both functions are given beside tensors of heads.
 struct Request {
   uint32_t mask, lengths, state;
@@ -84,8 +89,7 @@ struct Request {
     if (x.kv_heads == 0 ? x.heads != 0 : x.heads == 0 || x.heads % x.kv_heads != 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "heads is %lld; it must be a multiple of kv_heads, %lld",
                (long long)x.heads, (long long)x.kv_heads);
-    if (!(p >= 0 && p <= 1))
-      CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
+    check_probability(p);
     if (precision < 0 || precision > PRECISION_BFLOAT16)
       CDN_FAIL(CDN_BAD_ARGUMENT, "precision is %d; it must be in 0..%d", precision,
                PRECISION_BFLOAT16);
@@ -105,8 +109,6 @@ struct Request {
     checked_product("batch, heads, queries", x.batch * x.heads, x.queries);
     x.scale = static_cast<Compute<T>>(scale);
     x.precision = static_cast<Precision>(precision);
-    r.threshold = static_cast<uint32_t>(p * 0x1p16 + 0.5);
-    r.keep_scale = r.threshold < 0x10000 ? 0x1p16f / static_cast<float>(0x10000 - r.threshold) : 0;
     r.kind = mask ? mask_kind(dtype, mask_dtype) : MaskKind::NONE;
   }
   Layout heads(HeadStrides& at, const char* name, int64_t batch, int64_t heads, int64_t rows,
@@ -126,7 +128,17 @@ struct Request {
         mask ? call.take(mask, "mask", span_of("mask", mask_axes), dtype_bytes(mask_dtype), false)
              : nullptr;
     r.lengths = call.optional<int32_t>(lengths, "lengths", x.batch);
-    r.stream = random_stream(call, state, seed, offset);
+    r.dropout = weight_dropout(call, x.queries, x.keys, state, p, seed, offset);
+  }
+};
+
+template <class T> struct KeptWeights {
+  T* y;
+  WeightDropout dropout;
+  CDN_FN void operator()(int64_t i) const {
+    const int64_t row = quotient(i, dropout.keys), head = quotient(row, dropout.queries);
+    const bool kept = dropout.kept(head, row - head * dropout.queries, i - row * dropout.keys);
+    y[i] = T(kept ? dropout.scale : 0.0f);
   }
 };
 
@@ -144,7 +156,7 @@ CDN_API int32_t cdn_attention(uint32_t y, uint32_t lse, uint32_t q, uint32_t k, 
     Attention<T> x;
     request.read(x);
     x.y = written<T>(call, y, "y", request.y);
-    x.lse = call.out<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries);
+    x.lse = call.optional_out<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries);
     request.take(call, x, q, k, v);
     if (x.batch * x.heads * x.queries > 0) backend::attention(call, x);
   });
@@ -183,5 +195,16 @@ CDN_API int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32
     x.lse = const_cast<Compute<T>*>(call.in<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries));
     request.take(call, x, q, k, v);
     if (x.batch * x.heads > 0) backend::attention_grad(call, x);
+  });
+}
+
+CDN_API int32_t cdn_attention_dropout(uint32_t y, uint32_t state, int64_t heads, int64_t queries,
+                                      int64_t keys, double p, int64_t seed, int64_t offset,
+                                      int32_t dtype) {
+  return run("cdn_attention_dropout", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    check_probability(p);
+    const int64_t n = checked_product("heads, queries, keys", heads, queries, keys);
+    T* to = call.out<T>(y, "y", n);
+    each(call, n, KeptWeights<T>{to, weight_dropout(call, queries, keys, state, p, seed, offset)});
   });
 }

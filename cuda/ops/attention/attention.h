@@ -13,7 +13,7 @@ template <class T> struct Attention {
   int64_t batch, heads, kv_heads, queries, keys, features, out_features;
   const T *q, *k, *v;
   T* y;
-  C* lse;  // [batch, heads, queries]
+  C* lse;  // [batch, heads, queries]; null where no gradients are wanted
   HeadStrides q_at, k_at, v_at, y_at;
   AttentionRules rules;
   C scale;

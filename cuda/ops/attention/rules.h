@@ -28,6 +28,39 @@ struct Span {
   int64_t begin, end;
 };
 
+// Which weights dropout leaves: a function of head, row and column alone.
+struct WeightDropout {
+  int64_t queries, keys;
+  RandomStream stream;
+  uint32_t threshold;  // pieces of 16 bits below it drop their weight: 0 for no dropout
+  float scale;         // of the others: 1 / (1 - p)
+
+  // A block of Philox serves 8 weights of 16 rows and 16 columns: those that the lane of a warp has
+  // of them in tensor cores' sums (m16n8, twice). Piece e of 16 bits is of
+  //   row    lane / 4 + 8 * (e / 2 % 2)
+  //   column lane % 4 * 2 + e % 2 + 8 * (e / 4)
+  // head: batch * heads + head. Rows and columns in 16s.
+  CDN_FN Words random(int64_t head, int64_t row16, int64_t column16, int lane) const {
+    const int64_t rows16 = (queries + 15) / 16, columns16 = (keys + 15) / 16;
+    return stream.block(((head * rows16 + row16) * columns16 + column16) * 32 + lane);
+  }
+  CDN_FN bool kept(const Words& words, int e) const {
+    return (words.v[e / 2] >> (e % 2 * 16) & 0xffffu) >= threshold;
+  }
+  CDN_FN bool kept(int64_t head, int64_t row, int64_t column) const {
+    const int r = static_cast<int>(row % 16), c = static_cast<int>(column % 16);
+    return kept(random(head, row / 16, column / 16, r % 8 * 4 + c % 8 / 2),
+                c / 8 * 4 + r / 8 * 2 + c % 2);
+  }
+};
+
+inline WeightDropout weight_dropout(Call& call, int64_t queries, int64_t keys, uint32_t state,
+                                    double p, int64_t seed, int64_t offset) {
+  const uint32_t threshold = static_cast<uint32_t>(p * 0x1p16 + 0.5);
+  const float scale = threshold < 0x10000 ? 0x1p16f / static_cast<float>(0x10000 - threshold) : 0;
+  return {queries, keys, random_stream(call, state, seed, offset), threshold, scale};
+}
+
 struct AttentionRules {
   // ---- Limits
   int64_t queries, keys;
@@ -42,10 +75,7 @@ struct AttentionRules {
   HeadStrides mask_at;
   int64_t mask_column;  // elements from one column to the next
 
-  // ---- Dropout
-  RandomStream stream;
-  uint32_t threshold;  // pieces of 16 bits below it drop their weight: 0 for no dropout
-  float keep_scale;    // of the others: 1 / (1 - p)
+  WeightDropout dropout;
 
   CDN_FN int64_t keys_of(int64_t b) const {
     if (!lengths) return keys;
@@ -85,24 +115,6 @@ struct AttentionRules {
       case MaskKind::FLOAT16: return static_cast<float>(static_cast<const float16*>(mask)[i]);
       default: return static_cast<float>(static_cast<const bfloat16*>(mask)[i]);
     }
-  }
-
-  // A block of Philox serves 8 weights of 16 rows and 16 columns: those that the lane of a warp has
-  // of them in tensor cores' sums (m16n8, twice). Piece e of 16 bits is of
-  //   row    lane / 4 + 8 * (e / 2 % 2)
-  //   column lane % 4 * 2 + e % 2 + 8 * (e / 4)
-  // head: batch * heads + head. Rows and columns in 16s.
-  CDN_FN Words random(int64_t head, int64_t row16, int64_t column16, int lane) const {
-    const int64_t rows16 = (queries + 15) / 16, columns16 = (keys + 15) / 16;
-    return stream.block(((head * rows16 + row16) * columns16 + column16) * 32 + lane);
-  }
-  CDN_FN bool kept(const Words& words, int e) const {
-    return (words.v[e / 2] >> (e % 2 * 16) & 0xffffu) >= threshold;
-  }
-  CDN_FN bool kept(int64_t head, int64_t row, int64_t column) const {
-    const int r = static_cast<int>(row % 16), c = static_cast<int>(column % 16);
-    return kept(random(head, row / 16, column / 16, r % 8 * 4 + c % 8 / 2),
-                c / 8 * 4 + r / 8 * 2 + c % 2);
   }
 };
 
