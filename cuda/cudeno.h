@@ -625,6 +625,43 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
                          int32_t activation, int32_t dtype, int32_t out_dtype, int32_t precision,
                          int32_t variant);
 
+/* Attention: y = softmax(scale * q kT + mask) v, of each head, without its matrix of scores.
+ *
+ * numbers: batch, heads, kv_heads (heads h * heads / kv_heads and those after it share the keys and
+ * values h), queries, keys, features (of q and k), out_features (of v and y); then which keys a
+ * query sees: offset, from_end, left, right: with at = query + offset, from_end 1 adding the batch's
+ * number of keys - queries to it, those in [at - left, at + right], where -1 is no limit; causal is
+ * right 0. Then strides in elements, not negative: of the mask for batch, head, query, key, 0 where
+ * it is repeated; and for batch, head, row of q, k, v, y: the features of a row lie side by side.
+ * Places of y must lie apart. 27 numbers.
+ *
+ * lse: 0 where no gradients are wanted, or [batch, heads, queries], float64 for that dtype, else
+ * float32: log2 of the sum of 2^(log2(e) * score) over the keys that a row sees. Where it sees none,
+ * y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of dtype or float32 for
+ * 16-bit dtypes; -inf hides a key, too, and what k and v have at hidden places is not looked at.
+ * lengths: 0, or int32 [batch]: a batch's keys from there on are hidden.
+ *
+ * p: each weight becomes 0 with this probability, in steps of 2^-16, and is divided by 1 - p
+ * otherwise. Random words are those of (seed, offset, state), as of cdn_uniform, by query, key and
+ * head alone: 32 blocks of Philox for each 16 queries and 16 keys of each head, in that order.
+ * precision: as cdn_matmul. */
+int32_t cdn_attention(uint32_t y, uint32_t lse, uint32_t q, uint32_t k, uint32_t v, uint32_t mask,
+                      uint32_t lengths, uint32_t state, const int64_t* numbers, double scale,
+                      double p, int64_t seed, int64_t offset, int32_t dtype, int32_t mask_dtype,
+                      int32_t precision);
+/* The gradients from dy, with y and lse of cdn_attention and the same arguments; numbers go on with
+ * the strides of dq, dk, dv, dy, 39 in all. dq, dk and dv may be parts of one tensor in turns.
+ * dscores: 0, or [batch, heads, queries, keys], of lse's dtype: the gradients of the scores, of
+ * which the mask's are sums. */
+int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32_t dscores, uint32_t dy,
+                           uint32_t y, uint32_t lse, uint32_t q, uint32_t k, uint32_t v,
+                           uint32_t mask, uint32_t lengths, uint32_t state, const int64_t* numbers,
+                           double scale, double p, int64_t seed, int64_t offset, int32_t dtype,
+                           int32_t mask_dtype, int32_t precision);
+/* y[heads, queries, keys]: what that dropout multiplies weights by, with batch * heads for heads. */
+int32_t cdn_attention_dropout(uint32_t y, uint32_t state, int64_t heads, int64_t queries,
+                              int64_t keys, double p, int64_t seed, int64_t offset, int32_t dtype);
+
 /* Convolution: y[n, p, q, k] = activation(sum over r, s, c of x[n, h, w, c] w[k, r, s, c] +
  * bias[k]), with h = p stride_h - pad_h + r dilation_h and w likewise, x being 0 outside. All lie
  * in memory in that order of axes. Each of `groups` groups of k sees its c / groups channels of x,

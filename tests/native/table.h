@@ -143,6 +143,9 @@
   X(nll_loss_grad) \
   X(nll_mean) \
   X(matmul) \
+  X(attention) \
+  X(attention_grad) \
+  X(attention_dropout) \
   X(conv2d) \
   X(conv2d_pooled) \
   X(conv2d_grad_input) \

@@ -26,13 +26,18 @@ const MatmulKernel& choose_kernel() {
   return matmul_kernel_base();
 }
 
-template <class T> const TileKernel<T>& tile_kernel() {
-  static const MatmulKernel& chosen = choose_kernel();
-  if constexpr (sizeof(T) == sizeof(float))
-    return chosen.f32;
-  else
-    return chosen.f64;
+}  // namespace
+
+template <> const TileKernel<float>& tile_kernel() {
+  static const TileKernel<float>& chosen = choose_kernel().f32;
+  return chosen;
 }
+template <> const TileKernel<double>& tile_kernel() {
+  static const TileKernel<double>& chosen = choose_kernel().f64;
+  return chosen;
+}
+
+namespace {
 
 // Memory for packed panels: of little, a thread's own, which takes no time to get.
 template <class T> T* packing_memory(Call& call, int64_t count) {

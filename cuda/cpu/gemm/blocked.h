@@ -1,5 +1,6 @@
 // The blocked product of gemm.cpp's variants, and the matrices that these work on.
 #pragma once
+#include "cpu/gemm/kernel.h"
 #include "ops/linalg/matmul.h"
 
 namespace cdn {
@@ -29,6 +30,9 @@ template <class T> OneProduct<T> product_at(const BatchProduct<T>& x, int64_t z)
           x.n,
           x.k};
 }
+
+// The inner loops for the processor at hand; T: float or double.
+template <class T> const TileKernel<T>& tile_kernel();
 
 void blocked_batch(Call& call, const BatchProduct<float>& x);
 void blocked_batch(Call& call, const BatchProduct<double>& x);
