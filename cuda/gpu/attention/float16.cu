@@ -1,4 +1,4 @@
-#include "gpu/attention/kernels.h"
+#include "gpu/attention/half.h"
 
 namespace cdn {
 
