@@ -7,23 +7,26 @@
 namespace cdn {
 
 #if defined(CDN_HOPPER)
-// The sum of a b over a row's features, four lanes a row.
-template <class T>
-__device__ __forceinline__ float row_dot(const T* a, const T* b, int features, bool inside) {
+// The sum of a b over features of line `row` of tiles of rows, four lanes a row.
+template <class Tile>
+__device__ __forceinline__ float row_dot(const typename Tile::T* a, const typename Tile::T* b,
+                                         int row) {
+  using P = Pack<typename Tile::T, 8>;
   float sum = 0;
-  if (inside)
-    for (int i = (int)threadIdx.x % 4 * 8; i < features; i += 32) {
-      const Pack<T, 8> x = *reinterpret_cast<const Pack<T, 8>*>(a + i),
-                       y = *reinterpret_cast<const Pack<T, 8>*>(b + i);
 #pragma unroll
-      for (int e = 0; e < 8; e++) sum = fmaf((float)x.v[e], (float)y.v[e], sum);
-    }
+  for (int i = 0; i < Tile::D; i += 32) {
+    const int piece = i % 64 / 8 + (int)threadIdx.x % 4,
+              at = i / 64 * 64 * Tile::ROWS + row * 64 + (piece ^ row % 8) * 8;
+    const P x = *reinterpret_cast<const P*>(a + at), y = *reinterpret_cast<const P*>(b + at);
+#pragma unroll
+    for (int e = 0; e < 8; e++) sum = fmaf((float)x.v[e], (float)y.v[e], sum);
+  }
   sum += __shfl_xor_sync(~0u, sum, 1);
   return sum + __shfl_xor_sync(~0u, sum, 2);
 }
 #endif
 
-// dq = scale ds k, for rows of q and dy; and delta, for the other pass.
+// dq = scale ds k, for rows of q, dy and y; and delta, for the other pass.
 template <class Tile_> struct QueryGradPass {
   using Tile = Tile_;
 #if defined(CDN_HOPPER)
@@ -32,34 +35,25 @@ template <class Tile_> struct QueryGradPass {
   static constexpr int D = Tile::D, C = Tile::C;
 
   const AttentionWork& w;
+  RowRing<Tile> rows;
   ColumnRing<Tile> k, v;
-  uint64_t *row_full, *row_empty;
-  const T* q;
   int group;
-  uint32_t phase = 0;
   SumPlace place;
   float lse[2], delta[2];
 
   __device__ __forceinline__ QueryGradPass(const AttentionWork& work, AttentionShared<Tile>& shared,
                                            int of_group)
-      : w(work),
-        k(shared.ring[0]),
-        v(shared.ring[1]),
-        row_full(shared.row_full),
-        row_empty(shared.row_empty),
-        q(shared.rows + of_group * 64 * 64),
-        group(of_group) {}
+      : w(work), rows(shared.rows), k(shared.ring[0]), v(shared.ring[1]), group(of_group) {}
 
-  __device__ __forceinline__ void read_rows(const Item& item, int row) {
+  __device__ __forceinline__ void read_rows(const Item& item) {
     const int64_t first = ((int64_t)item.batch * w.heads + item.head) * w.rows;
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      const int i = row + 8 * r;
-      const bool inside = i < w.rows;
-      delta[r] = row_dot(w.dy.line<T>(item.batch, item.head, i),
-                         w.y.line<T>(item.batch, item.head, i), w.y.features, inside);
-      lse[r] = inside ? w.lse[first + i] : 0;
-      if (inside && threadIdx.x % 4 == 0) w.delta[first + i] = delta[r];
+      const int in_tile = group * 64 + place.row + 8 * r, row = item.row + in_tile;
+      const bool inside = row < w.rows, seen = item.span.count() > 0;
+      lse[r] = inside ? w.lse[first + row] : 0;
+      delta[r] = seen ? row_dot<Tile>(rows.tile(1), rows.tile(2), in_tile) : 0;
+      if (inside && threadIdx.x % 4 == 0) w.delta[first + row] = delta[r];
     }
   }
   // Of a tile, queued: scores, and the gradients of weights.
@@ -73,8 +67,8 @@ template <class Tile_> struct QueryGradPass {
       clear_lines<Tile>(v.tile(), item.keys - tile * C, group);
     }
     hopper::wgmma_fence();
-    multiply_features<Tile>(s, q, of_k.tile());
-    multiply_features<Tile>(ds, q + Tile::ROW_ELEMENTS, v.tile());
+    multiply_features<Tile>(s, rows.tile(0) + group * 64 * 64, of_k.tile());
+    multiply_features<Tile>(ds, rows.tile(1) + group * 64 * 64, v.tile());
   }
   // Scores to weights.
   __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int row, int tile) {
@@ -88,50 +82,49 @@ template <class Tile_> struct QueryGradPass {
     hopper::wgmma_wait<0>();
     v.release();
 #pragma unroll
-    for (int i = 0; i < C / 2; i++) s[i] *= ds[i] - delta[i / 2 % 2];
-    pack_sums<T>(p, s);
+    for (int i = 0; i < C / 2; i += 2) {
+      const float shift = delta[i / 2 % 2];
+      p[i / 2] = pack<T>(s[i] * (ds[i] - shift), s[i + 1] * (ds[i + 1] - shift));
+    }
   }
 
+  __device__ __forceinline__ void run() {
+    for (Item item; item.next(w);) consume(item);
+  }
   __device__ __forceinline__ void consume(const Item& item) {
     using namespace hopper;
     const int row = item.row + group * 64;
     float dq[D / 2];
 #pragma unroll
     for (int i = 0; i < D / 2; i++) dq[i] = 0;
-    read_rows(item, row + place.row);
     if (item.span.count() > 0) {
-      TileSpan own = item.tiles_of(row, min(row + 64, item.end));
-      if (own.count() == 0) own = {item.span.last, item.span.last};
-      k.skip(own.first - item.span.first);
-      v.skip(own.first - item.span.first);
-      barrier_wait(row_full, phase);
-      phase ^= 1;
-      if (own.count() > 0) {
-        float s[C / 2], ds[C / 2];
-        uint32_t p[C / 4];
-        multiply_rows(s, ds, k, item, own.first);
-        wgmma_wait<1>();
-        weigh(s, item, row, own.first);
-        finish(p, s, ds);
-        for (int tile = own.first; tile < own.last - 1; tile++) {
-          ColumnRing<Tile> next = k;
-          next.next();
-          wgmma_fence();
-          multiply_columns<Tile>(dq, p, k.tile());
-          multiply_rows(s, ds, next, item, tile + 1);
-          wgmma_wait<1>();
-          k.release();
-          weigh(s, item, row, tile + 1);
-          finish(p, s, ds);
-        }
+      float s[C / 2], ds[C / 2];
+      uint32_t p[C / 4];
+      int tile = item.span.first;
+      rows.wait();
+      read_rows(item);
+      multiply_rows(s, ds, k, item, tile);
+      wgmma_wait<1>();
+      weigh(s, item, row, tile);
+      finish(p, s, ds);
+      while (++tile < item.span.last) {
+        ColumnRing<Tile> next = k;
+        next.next();
         wgmma_fence();
         multiply_columns<Tile>(dq, p, k.tile());
-        wgmma_wait<0>();
+        multiply_rows(s, ds, next, item, tile);
+        wgmma_wait<1>();
         k.release();
+        weigh(s, item, row, tile);
+        finish(p, s, ds);
       }
-      if (threadIdx.x % 128 == 0) barrier_arrive(row_empty);
-      k.skip(item.span.last - own.last);
-      v.skip(item.span.last - own.last);
+      rows.release();
+      wgmma_fence();
+      multiply_columns<Tile>(dq, p, k.tile());
+      wgmma_wait<0>();
+      k.release();
+    } else {
+      read_rows(item);
     }
     const float factor[2] = {w.scale, w.scale};
     store_sums<T>(dq, factor, w.out[0], item.batch, item.head, row + place.row, w.rows);
@@ -149,22 +142,14 @@ template <class Tile_> struct KeyGradPass {
   static constexpr int D = Tile::D, C = Tile::C;
 
   const AttentionWork& w;
+  RowRing<Tile> rows;
   ColumnRing<Tile> q, dy;
-  uint64_t *row_full, *row_empty;
-  const T* k;
   int group;
-  uint32_t phase = 0;
   SumPlace place;
 
   __device__ __forceinline__ KeyGradPass(const AttentionWork& work, AttentionShared<Tile>& shared,
                                          int of_group)
-      : w(work),
-        q(shared.ring[0]),
-        dy(shared.ring[1]),
-        row_full(shared.row_full),
-        row_empty(shared.row_empty),
-        k(shared.rows + of_group * 64 * 64),
-        group(of_group) {}
+      : w(work), rows(shared.rows), q(shared.ring[0]), dy(shared.ring[1]), group(of_group) {}
 
   // One tile of queries.
   __device__ __forceinline__ void add_tile(float (&dk)[D / 2], float (&dv)[D / 2], const Item& item,
@@ -176,8 +161,8 @@ template <class Tile_> struct KeyGradPass {
     dy.wait();
     const float2* const stats = reinterpret_cast<const float2*>(q.stat() + place.column);
     wgmma_fence();
-    multiply_features<Tile>(s, k, q.tile());
-    multiply_features<Tile>(ds, k + Tile::ROW_ELEMENTS, dy.tile());
+    multiply_features<Tile>(s, rows.tile(0) + group * 64 * 64, q.tile());
+    multiply_features<Tile>(ds, rows.tile(1) + group * 64 * 64, dy.tile());
     wgmma_wait<1>();
     if (item.masked(row, tile)) mask_sums(s, item.limits, row + place.row, tile * C + place.column);
 #pragma unroll
@@ -188,14 +173,12 @@ template <class Tile_> struct KeyGradPass {
         s[i + e] = exp2_fast(fmaf(s[i + e], w.scale_log2, e % 2 ? -lse.y : -lse.x));
     }
     wgmma_wait<0>();
-    pack_sums<T>(p, s);
 #pragma unroll
-    for (int i = 0; i < C / 2; i += 4) {
-      const float2 delta = stats[C / 2 + i];
-#pragma unroll
-      for (int e = 0; e < 4; e++) s[i + e] *= ds[i + e] - (e % 2 ? delta.y : delta.x);
+    for (int i = 0; i < C / 2; i += 2) {
+      const float2 delta = stats[C / 2 + i / 4 * 4];
+      p[i / 2] = pack<T>(s[i], s[i + 1]);
+      dp[i / 2] = pack<T>(s[i] * (ds[i] - delta.x), s[i + 1] * (ds[i + 1] - delta.y));
     }
-    pack_sums<T>(dp, s);
     wgmma_fence();
     multiply_columns<Tile>(dv, p, dy.tile());
     multiply_columns<Tile>(dk, dp, q.tile());
@@ -204,6 +187,9 @@ template <class Tile_> struct KeyGradPass {
     dy.release();
   }
 
+  __device__ __forceinline__ void run() {
+    for (Item item; item.next(w);) consume(item);
+  }
   __device__ __forceinline__ void consume(const Item& item) {
     using namespace hopper;
     const int row = item.row + group * 64;
@@ -211,18 +197,11 @@ template <class Tile_> struct KeyGradPass {
 #pragma unroll
     for (int i = 0; i < D / 2; i++) dk[i] = dv[i] = 0;
     if (item.span.count() > 0) {
-      TileSpan own = item.tiles_of(row, min(row + 64, item.end));
-      if (own.count() == 0) own = {item.span.last, item.span.last};
-      barrier_wait(row_full, phase);
-      phase ^= 1;
-      for (int h = 0; h < item.column_heads; h++) {
-        q.skip(own.first - item.span.first);
-        dy.skip(own.first - item.span.first);
-        for (int tile = own.first; tile < own.last; tile++) add_tile(dk, dv, item, row, tile);
-        q.skip(item.span.last - own.last);
-        dy.skip(item.span.last - own.last);
-      }
-      if (threadIdx.x % 128 == 0) barrier_arrive(row_empty);
+      rows.wait();
+      for (int h = 0; h < item.column_heads; h++)
+        for (int tile = item.span.first; tile < item.span.last; tile++)
+          add_tile(dk, dv, item, row, tile);
+      rows.release();
     }
     // Keys that are hidden may have been anything.
     if (row + 64 > item.end) {

@@ -2,7 +2,7 @@
 
 namespace cdn {
 
-template AttentionKernel forward_kernel<float16>(int, bool);
+template AttentionKernel forward_kernel<float16>(int);
 template AttentionKernel query_grad_kernel<float16>(int);
 template AttentionKernel key_grad_kernel<float16>(int);
 

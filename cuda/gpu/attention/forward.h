@@ -1,6 +1,7 @@
 // Attention itself: y = softmax(scale q kT) v by online softmax. The next tile's scores are queued
-// before the product with v of the tile before, and made to weights while that is computed. TURNS:
-// two groups issue products by turns, so that one multiplies while the other makes weights.
+// before the product with v of the tile before, and made to weights while that is computed; after
+// an item's last tile, the next item's first. TURNS: two groups issue products by turns, so that
+// one multiplies while the other makes weights.
 #pragma once
 #include "gpu/attention/pass.h"
 
@@ -12,33 +13,32 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   using T = typename Tile::T;
   using Item = AttentionItem<Tile>;
   static constexpr int D = Tile::D, C = Tile::C, TURN = 4;
+  // Bases may lie so far below the largest score, as a power of 2, so that they seldom move.
+  static constexpr float SLACK = 8;
 
   const AttentionWork& w;
+  RowRing<Tile> q;
   ColumnRing<Tile> k, v;
-  uint64_t *row_full, *row_empty;
-  const T* q;
   int group;
-  uint32_t phase = 0;
   SumPlace place;
-  float largest[2], total[2], shrink[2];
+  float base[2], total[2], shrink[2];
 
   __device__ __forceinline__ ForwardPass(const AttentionWork& work, AttentionShared<Tile>& shared,
                                          int of_group)
-      : w(work),
-        k(shared.ring[0]),
-        v(shared.ring[1]),
-        row_full(shared.row_full),
-        row_empty(shared.row_empty),
-        q(shared.rows + of_group * 64 * 64),
-        group(of_group) {
+      : w(work), q(shared.rows), k(shared.ring[0]), v(shared.ring[1]), group(of_group) {
     if (TURNS && group == 1) give_turn();
   }
   __device__ __forceinline__ void take_turn() { hopper::named_wait<256>(TURN + group); }
   __device__ __forceinline__ void give_turn() { hopper::named_arrive<256>(TURN + 1 - group); }
 
-  // Scores to weights, not yet divided by their sum: 2^(scale s - base), where base is the largest
-  // so far, or 0 while a row has seen nothing. shrink: of what was made before.
-  __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int row, int tile) {
+  __device__ __forceinline__ void begin() {
+#pragma unroll
+    for (int r = 0; r < 2; r++) base[r] = -INFINITY, total[r] = 0;
+  }
+  // Scores to weights, not yet divided by their sum: 2^(scale s - base), where base is about the
+  // largest so far, or 0 while a row has seen nothing. shrink: of what was made before.
+  __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int tile) {
+    const int row = item.row + group * 64;
     if (item.masked(row, tile)) mask_sums(s, item.limits, row + place.row, tile * C + place.column);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -46,21 +46,28 @@ template <class Tile_, bool TURNS> struct ForwardPass {
 #pragma unroll
       for (int i = 2 * r; i < C / 2; i += 4) most = fmaxf(most, fmaxf(s[i], s[i + 1]));
       most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-      most = fmaxf(largest[r], most * w.scale_log2);
-      const float base = most == -INFINITY ? 0.0f : most;
-      shrink[r] = exp2_fast(largest[r] - base);
-      largest[r] = most;
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2)) * w.scale_log2;
+      shrink[r] = 1;
+      if (most > base[r] + SLACK) {
+        shrink[r] = exp2_fast(base[r] - most);
+        base[r] = most;
+      }
+      const float from = base[r] == -INFINITY ? 0.0f : base[r];
       float sum = 0;
 #pragma unroll
       for (int i = 2 * r; i < C / 2; i += 4)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          s[i + e] = exp2_fast(fmaf(s[i + e], w.scale_log2, -base));
+          s[i + e] = exp2_fast(fmaf(s[i + e], w.scale_log2, -from));
           sum += s[i + e];
         }
       total[r] = fmaf(total[r], shrink[r], sum);
     }
+  }
+  __device__ __forceinline__ void rescale(float (&y)[D / 2]) const {
+    if (!__any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) return;
+#pragma unroll
+    for (int i = 0; i < D / 2; i++) y[i] *= shrink[i / 2 % 2];
   }
   __device__ __forceinline__ void add_values(float (&y)[D / 2], const uint32_t (&p)[C / 4],
                                              const Item& item, int tile) {
@@ -71,72 +78,85 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     multiply_columns<Tile>(y, p, v.tile());
   }
 
-  __device__ __forceinline__ void consume(const Item& item) {
-    using namespace hopper;
-    const int row = item.row + group * 64;
-    float y[D / 2];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) y[i] = 0;
-#pragma unroll
-    for (int r = 0; r < 2; r++) largest[r] = -INFINITY, total[r] = 0;
-    if (item.span.count() > 0) {
-      // By turns both groups take all tiles; else a group leaves out what its own rows don't see.
-      TileSpan own = TURNS ? item.span : item.tiles_of(row, min(row + 64, item.end));
-      if (own.count() == 0) own = {item.span.last, item.span.last};
-      k.skip(own.first - item.span.first);
-      v.skip(own.first - item.span.first);
-      barrier_wait(row_full, phase);
-      phase ^= 1;
-      if (own.count() > 0) {
-        float s[C / 2];
-        uint32_t p[C / 4];
-        k.wait();
-        wgmma_fence();
-        multiply_features<Tile>(s, q, k.tile());
-        wgmma_wait<0>();
-        k.release();
-        weigh(s, item, row, own.first);
-        pack_sums<T>(p, s);
-        for (int tile = own.first; tile < own.last - 1; tile++) {
-          k.wait();
-          if (TURNS) take_turn();
-          wgmma_fence();
-          multiply_features<Tile>(s, q, k.tile());
-          add_values(y, p, item, tile);
-          if (TURNS) give_turn();
-          wgmma_wait<1>();
-          k.release();
-          weigh(s, item, row, tile + 1);
-          wgmma_wait<0>();
-          v.release();
-#pragma unroll
-          for (int i = 0; i < D / 2; i++) y[i] *= shrink[i / 2 % 2];
-          pack_sums<T>(p, s);
-        }
-        if (threadIdx.x % 128 == 0) barrier_arrive(row_empty);
-        add_values(y, p, item, own.last - 1);
-        wgmma_wait<0>();
-        v.release();
-      } else if (threadIdx.x % 128 == 0) {
-        barrier_arrive(row_empty);
-      }
-      k.skip(item.span.last - own.last);
-      v.skip(item.span.last - own.last);
+  // To the next item whose rows see anything; to the others' go zeros.
+  __device__ __forceinline__ bool advance(Item& item) {
+    while (item.next(w)) {
+      if (item.span.count() > 0) return true;
+      const float nothing[D / 2] = {}, none[2] = {}, low[2] = {};
+      store(nothing, none, low, item);
     }
-    store(y, item, row + place.row);
+    return false;
   }
 
-  __device__ __forceinline__ void store(const float (&y)[D / 2], const Item& item, int row) {
+  __device__ __forceinline__ void run() {
+    using namespace hopper;
+    Item item;
+    if (!advance(item)) return;
+    float y[D / 2], s[C / 2];
+    uint32_t p[C / 4];
+#pragma unroll
+    for (int i = 0; i < D / 2; i++) y[i] = 0;
+    begin();
+    int tile = item.span.first;
+    q.wait();
+    k.wait();
+    wgmma_fence();
+    multiply_features<Tile>(s, q.tile(0) + group * 64 * 64, k.tile());
+    wgmma_wait<0>();
+    k.release();
+    if (item.span.count() == 1) q.release();
+    weigh(s, item, tile);
+    pack_sums<T>(p, s);
+    while (true) {
+      const bool last = tile + 1 == item.span.last;
+      Item next = item;
+      if (last) {
+        if (!advance(next)) break;
+        q.wait();
+      }
+      k.wait();
+      if (TURNS) take_turn();
+      wgmma_fence();
+      multiply_features<Tile>(s, q.tile(0) + group * 64 * 64, k.tile());
+      add_values(y, p, item, tile++);
+      if (TURNS) give_turn();
+      wgmma_wait<1>();
+      k.release();
+      if (last) {
+        wgmma_wait<0>();
+        store(y, total, base, item);
+#pragma unroll
+        for (int i = 0; i < D / 2; i++) y[i] = 0;
+        begin();
+        item = next;
+        tile = item.span.first;
+      }
+      if (tile + 1 == item.span.last) q.release();
+      weigh(s, item, tile);
+      wgmma_wait<0>();
+      v.release();
+      rescale(y);
+      pack_sums<T>(p, s);
+    }
+    add_values(y, p, item, tile);
+    wgmma_wait<0>();
+    v.release();
+    store(y, total, base, item);
+  }
+
+  __device__ __forceinline__ void store(const float (&y)[D / 2], const float (&sums)[2],
+                                        const float (&low)[2], const Item& item) {
+    const int row = item.row + group * 64 + place.row;
     float factor[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {
-      float sum = total[r];
+      float sum = sums[r];
       sum += __shfl_xor_sync(~0u, sum, 1);
       sum += __shfl_xor_sync(~0u, sum, 2);
       factor[r] = sum == 0 ? 0.0f : 1 / sum;
       if (w.lse && threadIdx.x % 4 == 0 && row + 8 * r < w.rows)
         w.lse[((int64_t)item.batch * w.heads + item.head) * w.rows + row + 8 * r] =
-            sum == 0 ? INFINITY : largest[r] + log2f(sum);
+            sum == 0 ? INFINITY : low[r] + log2f(sum);
     }
     store_sums<T>(y, factor, w.out[0], item.batch, item.head, row, w.rows);
   }

@@ -64,41 +64,30 @@ template <class T> AttentionWork work_of(const Attention<T>& x) {
 }
 
 struct AttentionTensors {
-  HeadLines rows[2], columns[2];
+  HeadLines rows[3], columns[2];
 };
 
-// A launch of a pass. Tiles of one length are taken by blocks that stay; where rows see more or
-// less, a block takes one, those that see most first, and heads by turns as far as L2 holds them.
+// A launch of a pass. Blocks stay, and take units in turn: where masks make rows see more or less,
+// a unit is two tiles that see as much together as two others.
 void launch_pass(Call& call, const AttentionKernel& kernel, AttentionWork w,
                  const AttentionTensors& x) {
-  constexpr int64_t HELD = 24 << 20;
   const int64_t heads = x.rows[0].heads * x.rows[0].count;
-  const bool even = w.low == -FAR && w.high == FAR && !w.lengths;
+  const int processors = call.model().processors;
   w.rows = static_cast<int32_t>(x.rows[0].lines);
   w.columns = static_cast<int32_t>(x.columns[0].lines);
   w.heads = static_cast<int32_t>(x.rows[0].heads);
   w.row_tiles = static_cast<int32_t>(ceil_div(w.rows, kernel.rows));
-  w.items = static_cast<int32_t>(w.row_tiles * heads);
-  const int64_t head_bytes = x.columns[0].lines * (x.columns[0].cols + x.columns[1].cols) * 2;
-  w.section =
-      even ? 1 : static_cast<int32_t>(std::min(heads, std::max<int64_t>(1, HELD / head_bytes)));
-  CUtensorMap rows[2], columns[2];
-  for (int i : {0, 1}) {
-    rows[i] = tensor_map(x.rows[i], kernel.rows);
-    columns[i] = tensor_map(x.columns[i], kernel.columns);
-  }
-  void* arguments[] = {&rows[0], &rows[1], &columns[0], &columns[1], &w};
-  const int blocks = even ? std::min(w.items, call.model().processors) : w.items;
+  w.units = static_cast<int32_t>(w.row_tiles * heads);
+  w.folded = (w.low != -FAR || w.high != FAR) && w.units > processors;
+  if (w.folded) w.units = static_cast<int32_t>(ceil_div(w.row_tiles, 2) * heads);
+  CUtensorMap maps[5];
+  for (int i = 0; i < 3; i++) maps[i] = tensor_map(x.rows[i], kernel.rows);
+  for (int i = 0; i < 2; i++) maps[3 + i] = tensor_map(x.columns[i], kernel.columns);
+  void* arguments[] = {&maps[0], &maps[1], &maps[2], &maps[3], &maps[4], &w};
   launch(call, kernel.function,
-         {static_cast<unsigned>(blocks), static_cast<unsigned>(kernel.threads), kernel.shared_bytes,
-          1, true},
+         {static_cast<unsigned>(std::min(w.units, processors)),
+          static_cast<unsigned>(kernel.threads), kernel.shared_bytes, 1, true},
          arguments);
-}
-
-// Blocks of three groups overlap more than those of two, but may have more rows to spare.
-bool wide_rows(int64_t rows) {
-  return 0.86 * static_cast<double>(ceil_div(rows, 192) * 192) <
-         static_cast<double>(ceil_div(rows, 128) * 128);
 }
 
 template <class T> int widest(const Attention<T>& x) {
@@ -110,9 +99,8 @@ template <class T> bool forward(Call& call, const Attention<T>& x) {
   AttentionWork w = work_of(x);
   const HeadLines q = q_lines(x, x.q, x.q_at), y = y_lines(x, x.y, x.y_at);
   w.out[0] = place_of(y);
-  w.last_first = x.rules.right >= 0;
-  launch_pass(call, forward_kernel<T>(widest(x), wide_rows(x.queries)), w,
-              {{q, q}, {k_lines(x, x.k, x.k_at), v_lines(x, x.v, x.v_at)}});
+  launch_pass(call, forward_kernel<T>(widest(x)), w,
+              {{q, q, q}, {k_lines(x, x.k, x.k_at), v_lines(x, x.v, x.v_at)}});
   return true;
 }
 
@@ -126,15 +114,11 @@ template <class T> bool backward(Call& call, const AttentionGrad<T>& x) {
     return false;
   AttentionWork w = work_of(x);
   w.delta = call.scratch<float>(x.batch * x.heads * x.queries);
-  w.y = place_of(y_lines(x, x.y, x.y_at));
-  w.dy = place_of(dy);
   w.out[0] = place_of(dq);
-  w.last_first = x.rules.right >= 0;
-  launch_pass(call, query_grad_kernel<T>(widest(x)), w, {{q, dy}, {k, v}});
+  launch_pass(call, query_grad_kernel<T>(widest(x)), w, {{q, dy, y_lines(x, x.y, x.y_at)}, {k, v}});
   w.out[0] = place_of(dk);
   w.out[1] = place_of(dv);
-  w.last_first = false;
-  launch_pass(call, key_grad_kernel<T>(widest(x)), w, {{k, v}, {q, dy}});
+  launch_pass(call, key_grad_kernel<T>(widest(x)), w, {{k, v, v}, {q, dy}});
   return true;
 }
 

@@ -11,8 +11,8 @@ struct AttentionKernel {
   int threads, shared_bytes;
 };
 
-// For so many features at most; wide: in blocks of more rows, where there are such.
-template <class T> AttentionKernel forward_kernel(int features, bool wide);
+// For so many features at most.
+template <class T> AttentionKernel forward_kernel(int features);
 template <class T> AttentionKernel query_grad_kernel(int features);
 template <class T> AttentionKernel key_grad_kernel(int features);
 

@@ -5,7 +5,7 @@
 // next one takes as its left operand.
 //
 //   forward       rows q        columns k, v    y
-//   dQ            rows q, dy    columns k, v    dq, delta
+//   dQ            rows q, dy, y columns k, v    dq, delta
 //   dK, dV        rows k, v     columns q, dy   dk, dv
 //
 // Nothing is added up by two blocks, so that results repeat bit by bit.
@@ -27,31 +27,34 @@ struct HeadPlace {
 struct AttentionWork {
   int32_t rows, columns, heads, group;  // heads of the rows; so many of q share one of k
   int32_t queries, keys;
-  int32_t row_tiles, items;
-  int32_t section;         // heads whose tiles are taken by turns
-  bool last_first;         // of a head's tiles
+  int32_t row_tiles, units;
+  bool folded;             // a unit is a head's first and last tile, and so on inwards; else a tile
   int32_t low, high;       // query r sees keys r + low to r + high - 1
   bool from_end;           // the same, from the end of the keys
   const int32_t* lengths;  // of the batch's keys, or null
   float scale, scale_log2;
-  HeadPlace out[2], y, dy;  // the sums; for delta
-  float *lse, *delta;       // [batch, heads of q, queries]; to the base 2
+  HeadPlace out[2];    // the sums
+  float *lse, *delta;  // [batch, heads of q, queries]; to the base 2
 };
 
-// GROUPS: consumer warpgroups. ROW_TENSORS: 1 or 2. STATS: lse and delta are streamed with the
-// columns, which are queries then.
-template <class T_, int D_, int GROUPS_, int C_, int STAGES_, int ROW_TENSORS_, bool STATS_>
+// GROUPS: consumer warpgroups. ROW_TENSORS: of rows. ROW_STAGES: items whose rows are held. STATS:
+// lse and delta are streamed with the columns, which are queries then.
+template <class T_, int D_, int GROUPS_, int C_, int STAGES_, int ROW_TENSORS_, int ROW_STAGES_,
+          bool STATS_>
 struct AttentionTile {
   using T = T_;
   static constexpr int D = D_, GROUPS = GROUPS_, C = C_, STAGES = STAGES_,
-                       ROW_TENSORS = ROW_TENSORS_, ROWS = 64 * GROUPS, THREADS = 128 * (GROUPS + 1);
+                       ROW_TENSORS = ROW_TENSORS_, ROW_STAGES = ROW_STAGES_, ROWS = 64 * GROUPS,
+                       THREADS = 128 * (GROUPS + 1);
   static constexpr bool STATS = STATS_;
-  static constexpr int ROW_ELEMENTS = ROWS * D, COLUMN_ELEMENTS = C * D;
+  static constexpr int WIDTH = (D + 63) / 64 * 64;  // in shared memory
+  static constexpr int ROW_ELEMENTS = ROWS * WIDTH, COLUMN_ELEMENTS = C * WIDTH;
   static constexpr int STAT_FLOATS = STATS ? 2 * C : 0;
-  static constexpr int BARRIERS = 2 + 4 * STAGES;
+  static constexpr int BARRIERS = 2 * ROW_STAGES + 4 * STAGES;
   static constexpr int SHARED_BYTES =
-      1024 + 2 * (ROW_TENSORS * ROW_ELEMENTS + 2 * STAGES * COLUMN_ELEMENTS) +
+      1024 + 2 * (ROW_STAGES * ROW_TENSORS * ROW_ELEMENTS + 2 * STAGES * COLUMN_ELEMENTS) +
       4 * STAGES * STAT_FLOATS + 8 * BARRIERS;
+  static_assert(SHARED_BYTES <= 227 * 1024, "what a block may have");
 };
 
 #if defined(CDN_HOPPER)
@@ -71,17 +74,22 @@ struct TileSpan {
 
 // What a block does at a time: tiles of one or more heads of columns, for rows of one head.
 template <class Tile> struct AttentionItem {
+  int unit = (int)blockIdx.x - (int)gridDim.x;
+  bool folded = true;  // the second of its unit
   int row, head, batch, column_head, column_heads;
   int keys;  // of this batch
   int end;   // of the rows that see anything
   RowLimits limits;
   TileSpan span;  // of each head of columns
 
-  __device__ __forceinline__ AttentionItem(const AttentionWork& w, int index) {
-    const int total = w.items / w.row_tiles, per = w.section * w.row_tiles, part = index / per,
-              rest = index - part * per, heads = min(w.section, total - part * w.section),
-              tile = rest / heads, place = part * w.section + rest - tile * heads;
-    row = (w.last_first ? w.row_tiles - 1 - tile : tile) * Tile::ROWS;
+  // Becomes the block's next, if there is one.
+  __device__ __forceinline__ bool next(const AttentionWork& w) {
+    const int per_head = w.folded ? (w.row_tiles + 1) / 2 : w.row_tiles;
+    folded = w.folded && !folded && unit % per_head * 2 + 1 != w.row_tiles;
+    if (!folded) unit += (int)gridDim.x;
+    if (unit >= w.units) return false;
+    const int place = unit / per_head, tile = unit - place * per_head;
+    row = (folded ? w.row_tiles - 1 - tile : tile) * Tile::ROWS;
     batch = place / w.heads;
     head = place - batch * w.heads;
     keys = w.lengths ? max(0, min(w.lengths[batch], w.keys)) : w.keys;
@@ -93,13 +101,11 @@ template <class Tile> struct AttentionItem {
       limits = {low, high, keys};
       column_head = head / w.group, column_heads = 1, end = w.rows;
     }
-    span = tiles_of(row, min(row + Tile::ROWS, end));
-  }
-  // That rows [from, to) see.
-  __device__ __forceinline__ TileSpan tiles_of(int from, int to) const {
-    const int first = limits.first(from), last = limits.last(to - 1);
-    if (from >= to || first >= last) return {0, 0};
-    return {first / Tile::C, (last + Tile::C - 1) / Tile::C};
+    const int to = min(row + Tile::ROWS, end), first = limits.first(row),
+              last = limits.last(to - 1);
+    span = {0, 0};
+    if (row < to && first < last) span = {first / Tile::C, (last + Tile::C - 1) / Tile::C};
+    return true;
   }
   // Whether some of 64 rows see only a part of a tile.
   __device__ __forceinline__ bool masked(int from, int tile) const {
@@ -128,40 +134,56 @@ template <class Tile> struct ColumnRing : hopper::PipelineState<Tile::STAGES> {
     if (threadIdx.x % 128 == 0) hopper::barrier_arrive(&empty[this->stage]);
     this->next();
   }
-  __device__ __forceinline__ void skip(int count) {
-    for (; count > 0; count--) {
-      wait();
-      release();
-    }
+};
+
+// The ring of rows, the same way.
+template <class Tile> struct RowRing : hopper::PipelineState<Tile::ROW_STAGES> {
+  using T = typename Tile::T;
+  T* tiles;
+  uint64_t *full, *empty;
+
+  __device__ __forceinline__ T* tile(int which) const {
+    return tiles + (this->stage * Tile::ROW_TENSORS + which) * Tile::ROW_ELEMENTS;
+  }
+  __device__ __forceinline__ void wait() const {
+    hopper::barrier_wait(&full[this->stage], this->phase);
+  }
+  __device__ __forceinline__ void wait_empty() const {
+    hopper::barrier_wait(&empty[this->stage], this->phase ^ 1);
+  }
+  __device__ __forceinline__ void release() {
+    if (threadIdx.x % 128 == 0) hopper::barrier_arrive(&empty[this->stage]);
+    this->next();
   }
 };
 
-// The parts of shared memory. row_full and row_empty are of the rows.
+// The parts of shared memory.
 template <class Tile> struct AttentionShared {
   using T = typename Tile::T;
-  T* rows;
+  RowRing<Tile> rows;
   ColumnRing<Tile> ring[2];
-  uint64_t *row_full, *row_empty;
 
   __device__ __forceinline__ explicit AttentionShared(char* raw) {
-    rows = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(raw) + 1023) &
-                                ~static_cast<uintptr_t>(1023));
-    T* const columns = rows + Tile::ROW_TENSORS * Tile::ROW_ELEMENTS;
+    rows.tiles = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(raw) + 1023) &
+                                      ~static_cast<uintptr_t>(1023));
+    T* const columns = rows.tiles + Tile::ROW_STAGES * Tile::ROW_TENSORS * Tile::ROW_ELEMENTS;
     constexpr int RING = Tile::STAGES * Tile::COLUMN_ELEMENTS;
     float* const stats = reinterpret_cast<float*>(columns + 2 * RING);
-    row_full = reinterpret_cast<uint64_t*>(stats + Tile::STAGES * Tile::STAT_FLOATS);
-    row_empty = row_full + 1;
+    rows.full = reinterpret_cast<uint64_t*>(stats + Tile::STAGES * Tile::STAT_FLOATS);
+    rows.empty = rows.full + Tile::ROW_STAGES;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
       ring[i].tiles = columns + i * RING;
       ring[i].stats = stats;
-      ring[i].full = row_full + 2 + i * 2 * Tile::STAGES;
+      ring[i].full = rows.empty + Tile::ROW_STAGES + i * 2 * Tile::STAGES;
       ring[i].empty = ring[i].full + Tile::STAGES;
     }
   }
   __device__ __forceinline__ void init() const {
-    hopper::barrier_init(row_full, 1);
-    hopper::barrier_init(row_empty, Tile::GROUPS);
+    for (int s = 0; s < Tile::ROW_STAGES; s++) {
+      hopper::barrier_init(&rows.full[s], 1);
+      hopper::barrier_init(&rows.empty[s], Tile::GROUPS);
+    }
     for (int i = 0; i < 2; i++)
       for (int s = 0; s < Tile::STAGES; s++) {
         hopper::barrier_init(&ring[i].full[s], Tile::STATS && i == 0 ? 33 : 1);
@@ -175,7 +197,7 @@ template <class Tile> struct AttentionShared {
 // for lse and delta
 
 struct AttentionMaps {
-  const CUtensorMap *rows[2], *columns[2];
+  const CUtensorMap *rows[3], *columns[2];
 };
 
 // `lines` lines of all features, in boxes of 64.
@@ -191,11 +213,13 @@ __device__ __forceinline__ void load_tile(typename Tile::T* to, const CUtensorMa
 // f(head, tile) for all column tiles of an item.
 template <class Tile, class F>
 __device__ __forceinline__ void each_column_tile(const AttentionItem<Tile>& item, F&& f) {
+#pragma unroll 1
   for (int h = 0; h < item.column_heads; h++)
+#pragma unroll 1
     for (int tile = item.span.first; tile < item.span.last; tile++) f(item.column_head + h, tile);
 }
 
-template <class Tile, int WHICH>
+template <class Tile>
 __device__ __forceinline__ void load_columns(ColumnRing<Tile>& ring, const CUtensorMap* map,
                                              const AttentionItem<Tile>& item) {
   each_column_tile(item, [&](int head, int tile) {
@@ -214,6 +238,7 @@ __device__ __forceinline__ void load_stats(ColumnRing<Tile>& ring, const Attenti
     ring.wait_empty();
     const int64_t line = ((int64_t)item.batch * w.heads * w.group + head) * w.queries;
     float* const to = ring.stat();
+#pragma unroll 1
     for (int i = (int)threadIdx.x % 32; i < Tile::C; i += 32) {
       const int query = tile * Tile::C + i;
       copy_async_or_zero<4>(to + i, w.lse + line + query, query < w.queries);
@@ -230,21 +255,21 @@ __device__ __forceinline__ void produce(AttentionShared<Tile>& shared, const Att
   using namespace hopper;
   const int warp = (int)threadIdx.x / 32;
   if (warp > (Tile::STATS ? 2 : 1) || (warp < 2 && threadIdx.x % 32)) return;
-  uint32_t phase = 1;
-  for (int index = (int)blockIdx.x; index < w.items; index += (int)gridDim.x) {
-    const AttentionItem<Tile> item(w, index);
+  for (AttentionItem<Tile> item; item.next(w);) {
     if (item.span.count() == 0) continue;
     if (warp == 0) {
-      barrier_wait(shared.row_empty, phase);
-      phase ^= 1;
-      barrier_expect(shared.row_full, Tile::ROW_TENSORS * Tile::ROW_ELEMENTS * 2);
+      RowRing<Tile>& rows = shared.rows;
+      rows.wait_empty();
+      uint64_t* const full = &rows.full[rows.stage];
+      barrier_expect(full, Tile::ROW_TENSORS * Tile::ROW_ELEMENTS * 2);
 #pragma unroll
       for (int i = 0; i < Tile::ROW_TENSORS; i++)
-        load_tile<Tile>(shared.rows + i * Tile::ROW_ELEMENTS, maps.rows[i], shared.row_full,
-                        Tile::ROWS, item.row, item.head, item.batch);
-      load_columns<Tile, 0>(shared.ring[0], maps.columns[0], item);
+        load_tile<Tile>(rows.tile(i), maps.rows[i], full, Tile::ROWS, item.row, item.head,
+                        item.batch);
+      rows.next();
+      load_columns(shared.ring[0], maps.columns[0], item);
     } else if (warp == 1) {
-      load_columns<Tile, 1>(shared.ring[1], maps.columns[1], item);
+      load_columns(shared.ring[1], maps.columns[1], item);
     } else {
       load_stats(shared.ring[0], w, item);
     }
@@ -376,6 +401,7 @@ template <class Pass>
 __global__ void __launch_bounds__(Pass::Tile::THREADS, 1)
     attention_pass(const __grid_constant__ CUtensorMap rows0,
                    const __grid_constant__ CUtensorMap rows1,
+                   const __grid_constant__ CUtensorMap rows2,
                    const __grid_constant__ CUtensorMap columns0,
                    const __grid_constant__ CUtensorMap columns1,
                    const __grid_constant__ AttentionWork w) {
@@ -397,12 +423,10 @@ __global__ void __launch_bounds__(Pass::Tile::THREADS, 1)
   const int group = __shfl_sync(~0u, (int)threadIdx.x / 128, 0) - 1;
   if (group < 0) {
     lower_registers<Tile::GROUPS == 3 ? 32 : 40>();
-    produce<Tile>(shared, {{&rows0, &rows1}, {&columns0, &columns1}}, w);
+    produce<Tile>(shared, {{&rows0, &rows1, &rows2}, {&columns0, &columns1}}, w);
   } else {
     raise_registers<Tile::GROUPS == 3 ? 160 : 232>();
-    Pass pass(w, shared, group);
-    for (int index = (int)blockIdx.x; index < w.items; index += (int)gridDim.x)
-      pass.consume(AttentionItem<Tile>(w, index));
+    Pass(w, shared, group).run();
   }
 #endif
 }

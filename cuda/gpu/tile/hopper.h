@@ -293,8 +293,8 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
 
 // The accumulators as asm operands: their numbers, and their places.
 // clang-format off
-#define CDN_D32 \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15" \
+#define CDN_D16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define CDN_D32 CDN_D16 \
   ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define CDN_D64 CDN_D32 \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
@@ -340,6 +340,8 @@ __device__ __forceinline__ uint64_t matrix_at(const void* p, bool mn_major, int 
   CDN_WGMMA(T, TYPE, "256", 128, CDN_D128, \
             CDN_AT32(0) COMMA CDN_AT32(32) COMMA CDN_AT32(64) COMMA CDN_AT32(96), \
             "%128", "%129", "%130", "%131", "%132") \
+  CDN_WGMMA_REGISTERS(T, TYPE, "32", 16, CDN_D16, CDN_AT8(0) COMMA CDN_AT8(8), \
+            "%16, %17, %18, %19", "%20", "%21", "%22") \
   CDN_WGMMA_REGISTERS(T, TYPE, "64", 32, CDN_D32, CDN_AT32(0), \
             "%32, %33, %34, %35", "%36", "%37", "%38") \
   CDN_WGMMA_REGISTERS(T, TYPE, "128", 64, CDN_D64, CDN_AT32(0) COMMA CDN_AT32(32), \
