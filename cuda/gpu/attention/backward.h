@@ -72,7 +72,7 @@ template <class Tile_> struct QueryGradPass {
   }
   // Scores to weights.
   __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int row, int tile) {
-    if (item.masked(row, tile)) mask_sums(s, item.limits, row + place.row, tile * C + place.column);
+    mask_sums<Tile>(s, item.limits, row, tile, place);
 #pragma unroll
     for (int i = 0; i < C / 2; i++) s[i] = exp2_fast(fmaf(s[i], w.scale_log2, -lse[i / 2 % 2]));
   }
@@ -164,7 +164,7 @@ template <class Tile_> struct KeyGradPass {
     multiply_features<Tile>(s, rows.tile(0) + group * 64 * 64, q.tile());
     multiply_features<Tile>(ds, rows.tile(1) + group * 64 * 64, dy.tile());
     wgmma_wait<1>();
-    if (item.masked(row, tile)) mask_sums(s, item.limits, row + place.row, tile * C + place.column);
+    mask_sums<Tile>(s, item.limits, row, tile, place);
 #pragma unroll
     for (int i = 0; i < C / 2; i += 4) {
       const float2 lse = stats[i];

@@ -39,7 +39,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   // largest so far, or 0 while a row has seen nothing. shrink: of what was made before.
   __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int tile) {
     const int row = item.row + group * 64;
-    if (item.masked(row, tile)) mask_sums(s, item.limits, row + place.row, tile * C + place.column);
+    mask_sums<Tile>(s, item.limits, row, tile, place);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       float most = -INFINITY;

@@ -107,10 +107,6 @@ template <class Tile> struct AttentionItem {
     if (row < to && first < last) span = {first / Tile::C, (last + Tile::C - 1) / Tile::C};
     return true;
   }
-  // Whether some of 64 rows see only a part of a tile.
-  __device__ __forceinline__ bool masked(int from, int tile) const {
-    return limits.first(from + 63) > tile * Tile::C || limits.last(from) < (tile + 1) * Tile::C;
-  }
 };
 
 // One of the two rings of column tiles, as a side walks it.
@@ -325,22 +321,27 @@ struct SumPlace {
         column((int)threadIdx.x % 4 * 2) {}
 };
 
-// What the rows don't see of a tile becomes -infinity. row: of the thread's first; column: its
-// first, of the tile.
-template <int COUNT>
-__device__ __forceinline__ void mask_sums(float (&s)[COUNT], const RowLimits& limits, int row,
-                                          int column) {
+// What a group's 64 rows from `row` on don't see of a tile becomes -infinity. Most tiles are seen
+// whole, or cut on one side.
+template <class Tile>
+__device__ __forceinline__ void mask_sums(float (&s)[Tile::C / 2], const RowLimits& limits, int row,
+                                          int tile, const SumPlace& place) {
+  const int column = tile * Tile::C + place.column;
+  auto hide = [&](auto limit, auto hidden) {
 #pragma unroll
-  for (int r = 0; r < 2; r++) {
-    const int first = limits.first(row + 8 * r) - column, last = limits.last(row + 8 * r) - column;
+    for (int r = 0; r < 2; r++) {
+      const int at = limit(row + place.row + 8 * r) - column;
 #pragma unroll
-    for (int i = 2 * r; i < COUNT; i += 4)
+      for (int i = 2 * r; i < Tile::C / 2; i += 4)
 #pragma unroll
-      for (int e = 0; e < 2; e++) {
-        const int j = i / 4 * 8 + e;
-        if (j < first || j >= last) s[i + e] = -INFINITY;
-      }
-  }
+        for (int e = 0; e < 2; e++)
+          if (hidden(i / 4 * 8 + e, at)) s[i + e] = -INFINITY;
+    }
+  };
+  if (limits.first(row + 63) > tile * Tile::C)
+    hide([&](int r) { return limits.first(r); }, [](int j, int first) { return j < first; });
+  if (limits.last(row) < (tile + 1) * Tile::C)
+    hide([&](int r) { return limits.last(r); }, [](int j, int last) { return j >= last; });
 }
 
 // Rows of a tile from `from` on become 0, whatever follows a batch's keys there: a weight of 0
