@@ -70,7 +70,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     for (int i = 0; i < D / 2; i++) y[i] *= shrink[i / 2 % 2];
   }
   __device__ __forceinline__ void add_values(float (&y)[D / 2], const uint32_t (&p)[C / 4],
-                                             const Item& item, int tile) {
+                                             const ItemRows& item, int tile) {
     v.wait();
     if (w.lengths && (tile + 1) * C > item.keys)
       clear_lines<Tile>(v.tile(), item.keys - tile * C, group);
@@ -107,28 +107,28 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     if (item.span.count() == 1) q.release();
     weigh(s, item, tile);
     pack_sums<T>(p, s);
+    ItemRows of;
     while (true) {
       const bool last = tile + 1 == item.span.last;
-      Item next = item;
+      of = item;
       if (last) {
-        if (!advance(next)) break;
+        if (!advance(item)) break;
         q.wait();
       }
       k.wait();
       if (TURNS) take_turn();
       wgmma_fence();
       multiply_features<Tile>(s, q.tile(0) + group * 64 * 64, k.tile());
-      add_values(y, p, item, tile++);
+      add_values(y, p, of, tile++);
       if (TURNS) give_turn();
       wgmma_wait<1>();
       k.release();
       if (last) {
         wgmma_wait<0>();
-        store(y, total, base, item);
+        store(y, total, base, of);
 #pragma unroll
         for (int i = 0; i < D / 2; i++) y[i] = 0;
         begin();
-        item = next;
         tile = item.span.first;
       }
       if (tile + 1 == item.span.last) q.release();
@@ -138,14 +138,14 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       rescale(y);
       pack_sums<T>(p, s);
     }
-    add_values(y, p, item, tile);
+    add_values(y, p, of, tile);
     wgmma_wait<0>();
     v.release();
-    store(y, total, base, item);
+    store(y, total, base, of);
   }
 
   __device__ __forceinline__ void store(const float (&y)[D / 2], const float (&sums)[2],
-                                        const float (&low)[2], const Item& item) {
+                                        const float (&low)[2], const ItemRows& item) {
     const int row = item.row + group * 64 + place.row;
     float factor[2];
 #pragma unroll

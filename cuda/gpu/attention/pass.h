@@ -72,13 +72,18 @@ struct TileSpan {
   __device__ __forceinline__ int count() const { return last - first; }
 };
 
+// A tile of rows of one head.
+struct ItemRows {
+  int row, head, batch;
+  int keys;  // of this batch
+};
+
 // What a block does at a time: tiles of one or more heads of columns, for rows of one head.
-template <class Tile> struct AttentionItem {
+template <class Tile> struct AttentionItem : ItemRows {
   int unit = (int)blockIdx.x - (int)gridDim.x;
   bool folded = true;  // the second of its unit
-  int row, head, batch, column_head, column_heads;
-  int keys;  // of this batch
-  int end;   // of the rows that see anything
+  int column_head, column_heads;
+  int end;  // of the rows that see anything
   RowLimits limits;
   TileSpan span;  // of each head of columns
 
