@@ -256,9 +256,12 @@ __device__ __forceinline__ void produce(AttentionShared<Tile>& shared, const Att
   using namespace hopper;
   const int warp = (int)threadIdx.x / 32;
   if (warp > (Tile::STATS ? 2 : 1) || (warp < 2 && threadIdx.x % 32)) return;
-  for (AttentionItem<Tile> item; item.next(w);) {
-    if (item.span.count() == 0) continue;
-    if (warp == 0) {
+  auto each_item = [&](auto&& load) {
+    for (AttentionItem<Tile> item; item.next(w);)
+      if (item.span.count() > 0) load(item);
+  };
+  if (warp == 0) {
+    each_item([&](const AttentionItem<Tile>& item) {
       RowRing<Tile>& rows = shared.rows;
       rows.wait_empty();
       uint64_t* const full = &rows.full[rows.stage];
@@ -269,11 +272,13 @@ __device__ __forceinline__ void produce(AttentionShared<Tile>& shared, const Att
                         item.batch);
       rows.next();
       load_columns(shared.ring[0], maps.columns[0], item);
-    } else if (warp == 1) {
+    });
+  } else if (warp == 1) {
+    each_item([&](const AttentionItem<Tile>& item) {
       load_columns(shared.ring[1], maps.columns[1], item);
-    } else {
-      load_stats(shared.ring[0], w, item);
-    }
+    });
+  } else {
+    each_item([&](const AttentionItem<Tile>& item) { load_stats(shared.ring[0], w, item); });
   }
 }
 
