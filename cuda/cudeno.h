@@ -356,11 +356,15 @@ int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int3
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                              int32_t dtype);
 
-/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx =
- * softmax(x) - onehot; both 0 where the target is ignore_index. target: int32 or uint8. Another one
- * outside 0..cols-1 gives NaN and a fault. */
-int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows,
-                          int64_t cols, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+/* loss[r] = logsumexp(x[r]) - x[r, target[r]], 0 where the target is ignore_index. target: int32 or
+ * uint8. Another one outside 0..cols-1 gives NaN and a fault. Its gradient, dx = (softmax(x) -
+ * onehot) * dy / total[0], takes a dy for each row, or one for all; dx may be x. A handle of 0 for
+ * total stands for 1; it is float64 when dtype is that, else float32. */
+int32_t cdn_cross_entropy(uint32_t loss, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
+                          int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+int32_t cdn_cross_entropy_grad(uint32_t dx, uint32_t dy, uint32_t total, uint32_t x,
+                               uint32_t target, int64_t dy_count, int64_t rows, int64_t cols,
+                               int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
 /* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not
  * scaled. uint8 images become normalised floats in one pass. A bad index fills its row with 0. */
@@ -554,17 +558,12 @@ int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double para
 int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
                       double parameter, double scale, int32_t kind, int32_t dtype);
 
-/* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
- * total is float64 when dtype is that, else float32. */
-int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                       int32_t dtype);
-
 /* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is
  * ignore_index or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8.
  * Another t outside 0..classes-1 gives NaN and a fault.
  * nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses over
  * total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that
- * gradients are 0; total as of cdn_scale_grad. */
+ * gradients are 0; total as of cdn_cross_entropy_grad. */
 int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer,
                      int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
                      int32_t target_dtype);

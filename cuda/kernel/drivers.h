@@ -9,7 +9,7 @@
 // - each_row(call, rows, cols, f): row = f.row(r); row(c) for c < row.count <= cols
 // - reduce_each(call, rows, op): row = op.row(r); op.store(r) of row.load(c) joined over c
 // - reduce(call, outer, axis, inner, op): op.store(o, i) of op.load(o, k, i) joined over k
-// - rows(call, rows, cols, op): reduce, then reduce again, then map, along each row
+// - rows(call, rows, cols, op): reduce, reduce again, and map along rows, which are read once
 // - scan(call, outer, axis, inner, reverse, op): op.store(o, k, …) of op.load(o, 0…k, …) joined,
 // for each k
 //
@@ -19,9 +19,13 @@
 // reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has
 // row(r) for load. load may give what join takes as its b. Joining must not depend on grouping but
 // for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by
-// bit. rows's op: Acc, start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is
-// summed in an Acc2; MAP-time store(r, c, r1, r2), done where maps() is true; finish(r, r1, r2)
-// once a row.
+// bit.
+//
+// rows's op is a RowOperands (sum.h): y, in[INPUTS] and columns[COLUMNS], of which an element's v[]
+// and k.v[] are. The steps along a row: known = row(r); r1, of start1(), joined by join1 with
+// first(known, v, k); if SECOND, r2, an Acc2, the sum of second(known, r1, v); all = all(known, r1,
+// r2); finish(r, all); then, unless y is null, y = result(all, c, v, k). What a step makes of v is
+// what the next ones get. y may be an input; so what comes after row() must not read inputs.
 //
 // scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order
 // is kept, so joining need not commute, and start() must change nothing. load(offset, k) and
@@ -90,8 +94,10 @@ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 #if defined(__CUDACC__)
 #include "gpu/kernel/drivers.h"
+#include "gpu/kernel/rows.h"
 #include "gpu/kernel/scan.h"
 #else
 #include "cpu/kernel/drivers.h"
+#include "cpu/kernel/rows.h"
 #include "cpu/kernel/scan.h"
 #endif

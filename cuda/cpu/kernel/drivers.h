@@ -220,41 +220,4 @@ template <class Op> void reduce_each(Call&, int64_t rows, Op op) {
   });
 }
 
-// ---- rows
-
-template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {
-  using T = typename Op::Acc;
-  parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) {
-      T r1 = op.start1(), lanes[LANES];
-      typename Op::Acc2 r2{}, sums[LANES];
-      int64_t c = 0, whole = cols - cols % LANES;
-      if (whole) {
-        for (int l = 0; l < LANES; l++) lanes[l] = op.start1();
-        for (; c < whole; c += LANES)
-          for (int l = 0; l < LANES; l++) lanes[l] = op.join1(lanes[l], op.load1(r, c + l));
-        for (int l = 0; l < LANES; l++) r1 = op.join1(r1, lanes[l]);
-      }
-      for (; c < cols; c++) r1 = op.join1(r1, op.load1(r, c));
-      if (Op::SECOND) {
-        c = 0;
-        if (whole) {
-          for (int l = 0; l < LANES; l++) sums[l] = {};
-          for (; c < whole; c += LANES)
-            for (int l = 0; l < LANES; l++) sums[l] = sums[l] + op.load2(r, c + l, r1);
-          for (int l = 0; l < LANES; l++) r2 = r2 + sums[l];
-        }
-        decltype(op.load2(r, c, r1)) rest[LANES];  // fewer: computed as vectors, then added
-        for (int64_t i = c; i < cols; i++) rest[i - c] = op.load2(r, i, r1);
-        for (int64_t i = c; i < cols; i++) r2 = r2 + rest[i - c];
-      }
-      if (op.maps()) {
-        CDN_INDEPENDENT
-        for (int64_t i = 0; i < cols; i++) op.store(r, i, r1, r2);
-      }
-      op.finish(r, r1, r2);
-    }
-  });
-}
-
 }  // namespace cdn

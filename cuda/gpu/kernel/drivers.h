@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "gpu/device/launch.h"
+#include "gpu/kernel/pack.h"
 
 namespace cdn {
 
@@ -13,14 +14,8 @@ template <class F> __device__ __forceinline__ void for_each_own(int64_t n, F f) 
     f(i);
 }
 
-inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 // ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
 // operand. What is left after the packs, or all where operands are not aligned, comes one by one.
-
-template <class T, int W> struct alignas(sizeof(T) * W) Pack {
-  T v[W];
-};
 
 template <int W, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK)
@@ -157,8 +152,11 @@ template <int G, class T, class Join> __device__ T join_group(T value, Join join
     __syncthreads();  // an earlier use of the memory is over
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
     __syncthreads();
-    value = shared[0];
-    for (int w = 1; w < BLOCK / 32; w++) value = join(value, shared[w]);
+    constexpr int WARPS = BLOCK / 32;
+    value = shared[threadIdx.x % WARPS];
+#pragma unroll
+    for (int mask = WARPS / 2; mask > 0; mask /= 2)
+      value = join(value, shuffle_xor(value, mask, WARPS));
   }
   return value;
 }
@@ -293,38 +291,6 @@ __global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op)
 
 template <class Op> void reduce_each(Call& call, int64_t rows, Op op) {
   if (rows > 0) launch(call, reduce_each_kernel<Op>, {grid_for(rows)}, rows, op);
-}
-
-// ---- rows
-
-template <int G, class Op>
-__global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
-  using T = typename Op::Acc;
-  constexpr int ROWS = BLOCK / G;
-  int lane = threadIdx.x % G;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < rows;
-       first += (int64_t)gridDim.x * ROWS) {
-    int64_t r = first + threadIdx.x / G;
-    int64_t width = r < rows ? cols : 0;
-    T r1 = op.start1();
-    typename Op::Acc2 r2{};
-    for (int64_t c = lane; c < width; c += G) r1 = op.join1(r1, op.load1(r, c));
-    r1 = join_group<G>(r1, [op](auto a, auto b) { return op.join1(a, b); });
-    if (Op::SECOND) {
-      for (int64_t c = lane; c < width; c += G) r2 = r2 + op.load2(r, c, r1);
-      r2 = join_group<G>(r2, [](auto a, auto b) { return a + b; });
-    }
-    if (op.maps())
-      for (int64_t c = lane; c < width; c += G) op.store(r, c, r1, r2);
-    if (lane == 0 && r < rows) op.finish(r, r1, r2);
-  }
-}
-
-template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
-  if (rows == 0) return;
-  if (cols <= 16) return launch(call, rows_kernel<8, Op>, for_groups<8>(rows), rows, cols, op);
-  if (cols <= 1024) return launch(call, rows_kernel<32, Op>, for_groups<32>(rows), rows, cols, op);
-  launch(call, rows_kernel<BLOCK, Op>, for_groups<BLOCK>(rows), rows, cols, op);
 }
 
 }  // namespace cdn

@@ -107,14 +107,6 @@ template <class F> void with_loss(int32_t kind, F&& f) {
   }
 }
 
-// dy and the total that a mean was divided by, each one number.
-template <class T> struct Scaled {
-  using C = Compute<T>;
-  const T* dy;
-  const C* total;  // may be null: 1
-  CDN_FN C operator()(C x) const { return x * (total ? wide(*dy) / *total : wide(*dy)); }
-};
-
 }  // namespace
 
 CDN_API int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double parameter,
@@ -140,15 +132,5 @@ CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t tar
       Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale), upstream};
       map(call, n, slope, to, from, wanted);
     });
-  });
-}
-
-CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                               int32_t dtype) {
-  return run("cdn_scale_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    T* to = call.out<T>(dx, "dx", n);
-    const T* from = call.in<T>(x, "x", n);
-    const T* upstream = call.in<T>(dy, "dy", 1);
-    map(call, n, Scaled<T>{upstream, call.optional<Compute<T>>(total, "total", 1)}, to, from);
   });
 }

@@ -34,7 +34,7 @@ import {
 import type { ClassLossOptions } from "./nll_loss.ts";
 import { sum } from "../reduce/sum.ts";
 import { logSoftmax } from "../reduce/softmax.ts";
-import { permute, reshape, unsqueeze } from "../shape/movement.ts";
+import { permute, reshape } from "../shape/movement.ts";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
@@ -51,8 +51,8 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight
  * * logSoftmax(x)), and the mean divides by the number of samples.
  *
- * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one
- * pass over the logits. A target out of range gives NaN and is reported by the next read.
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), are one pass
+ * over the logits each, and nothing of their size is kept between. A target out of range gives NaN and is reported by the next read.
  *
  * ```ts
  * import { crossEntropy, tensor } from "@cudeno/cudeno";
@@ -126,20 +126,9 @@ function byRows(x: Tensor, { outer, classes, inner }: Scores): Tensor {
 
 function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
-  const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
+  const sizes = [classes.outer, classes.classes, ignoreIndex, rows.code, target.code] as const;
   const losses = rows.make(target.shape);
-  call(
-    "cdn_cross_entropy",
-    losses,
-    slope,
-    rows,
-    target,
-    classes.outer,
-    classes.classes,
-    ignoreIndex,
-    rows.code,
-    target.code,
-  );
+  call("cdn_cross_entropy", losses, rows, target, ...sizes);
   let y = losses;
   let total: Tensor | null = null;
   if (reduction === "mean") ({ mean: y, total } = classMean(losses, classes));
@@ -151,9 +140,8 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
         reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
       return throughOps(composed, [rows], grad);
     }
-    if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
     const dx = rows.make(rows.shape);
-    call("cdn_scale_grad", dx, slope!, grad, total, dx.size, dx.code);
+    call("cdn_cross_entropy_grad", dx, grad, total, rows, target, grad.size, ...sizes);
     return [dx];
   });
 }
