@@ -138,6 +138,7 @@
   X(dropout) \
   X(loss) \
   X(loss_grad) \
+  X(loss_reduced) \
   X(scale_grad) \
   X(nll_loss) \
   X(nll_loss_grad) \
