@@ -122,6 +122,7 @@ template <class Op> CDN_FN auto loaded(const Op& op, int64_t at, int64_t k) {
 
 #if defined(__CUDACC__)
 #include "gpu/kernel/drivers.h"
+#include "gpu/kernel/reduce.h"
 #include "gpu/kernel/scan.h"
 #else
 #include "cpu/kernel/drivers.h"

@@ -145,7 +145,8 @@ __global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     Acc acc[W];
 #pragma unroll
     for (int j = 0; j < W; j++) acc[j] = op.start();
-    bool knows = false;
+    bool knows = W == 1 || W == 8;  // where registers are scarce
+    if (knows) know(known, op, walk.row, t.lanes);
     walk.each(false, [&](const int64_t (&at)[UNROLL], int valid) {
       Pack<T, W> x[UNROLL][N];
 #pragma unroll
