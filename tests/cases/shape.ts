@@ -24,7 +24,7 @@ const blocks: ShapeList = [[[2, 3, 2]], [[3, 5, 4]], [[2, 7, 33]], [[5, 129, 3]]
   1,
   6,
   1,
-]]];
+]], [[6, 5, 32]]];
 const eight: ShapeList = [[[2, 1, 2, 3, 1, 2, 1, 3]]];
 
 // The places of an axis that start:stop:step names, in their order, as Python's manual says it.
@@ -378,7 +378,10 @@ const partShapes: ShapeList = [[[5, 3]], [[2, 7]], [[3, 33]], [[7, 5, 2]]];
 
 export const joinCases: readonly Case[] = [
   concatenating(0, [[[2], [3]], [[2, 3], [1, 3]], [[0], [5]], [[129, 3], [7, 3], [0, 3]]]),
-  concatenating(1, [[[2, 1], [2, 3]], [[1, 2], [1, 1], [1, 2]], [[33, 5], [33, 65]], [[0, 2], [
+  concatenating(1, [[[2, 1], [2, 3]], [[1, 2], [1, 1], [1, 2]], [[33, 5], [33, 65]], [[6, 16], [
+    6,
+    48,
+  ]], [[0, 2], [
     0,
     3,
   ]]]),

@@ -139,6 +139,8 @@
   X(dropout) \
   X(loss) \
   X(loss_grad) \
+  X(loss_reduced) \
+  X(scale_grad) \
   X(nll_loss) \
   X(nll_loss_grad) \
   X(nll_mean) \

@@ -116,10 +116,10 @@ typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end
     Acc lanes[LANES];
     for (int l = 0; l < LANES; l++) lanes[l] = op.start();
     for (; k + LANES <= end; k += LANES)
-      for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], op.load(at + k + l, k + l));
+      for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], loaded(op, at + k + l, k + l));
     for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
   }
-  for (; k < end; k++) result = op.join(result, op.load(at + k, k));
+  for (; k < end; k++) result = op.join(result, loaded(op, at + k, k));
   return result;
 }
 
@@ -171,7 +171,7 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
         for (int64_t i = 0; i < width; i++) part[i] = op.start();
         for (int64_t end = k + RUN < to ? k + RUN : to; k < end; k++) {
           int64_t at = (o * axis + k) * inner + first;
-          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], op.load(at + i, k));
+          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], loaded(op, at + i, k));
         }
         for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
       }
@@ -200,6 +200,8 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
   else
     reduce_columns(call, outer, axis, inner, op);
 }
+
+template <class Op> void reduce_all(Call& call, int64_t n, Op op) { reduce_rows(call, 1, n, op); }
 
 // ---- reduce_each
 

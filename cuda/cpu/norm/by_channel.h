@@ -55,10 +55,10 @@ CDN_FN auto summand(const Op& op, const typename Op::Known& known, const Inputs<
 // For reduce_run, of one channel.
 template <class Op, class T, int N, class Kept> struct ChannelSum : Op {
   typename Op::Known known;
-  Inputs<T, N> in;
-  Kept kept;
+  Inputs<T, N> from;
+  Kept to;
   CDN_FN auto load(int64_t at, int64_t) const {
-    return summand(static_cast<const Op&>(*this), known, in, kept, at);
+    return summand(static_cast<const Op&>(*this), known, from, to, at);
   }
 };
 

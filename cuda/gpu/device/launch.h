@@ -7,7 +7,23 @@
 #include "gpu/device/check.h"
 #include "runtime/call.h"
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define CDN_HOPPER 1
+#endif
+
 namespace cdn {
+
+#if defined(CDN_HOPPER)
+// For Launch::pdl, below.
+namespace hopper {
+__device__ __forceinline__ void wait_for_previous_kernel() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+  asm volatile("griddepcontrol.launch_dependents;");
+}
+}  // namespace hopper
+#endif
 
 constexpr int BLOCK = 256;
 

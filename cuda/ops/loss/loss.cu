@@ -1,8 +1,9 @@
 // Losses of one number against another, element by element: f(x, target), and for the gradient its
 // slope by x, scaled by the one number that is the gradient of a reduced loss, which is read where
-// it lies, on the device. Each is one launch of `map`. The formulas hold at extreme inputs: nothing
-// overflows on the way to a result that does not.
-#include "kernel/functions.h"
+// it lies, on the device. A reduced loss reads its inputs once, and leaves the slope on the way.
+// The formulas hold at extreme inputs: nothing overflows on the way to a result that does not.
+#include "kernel/sum.h"
+#include "ops/optim/elements.h"
 
 using namespace cdn;
 
@@ -92,6 +93,18 @@ template <class F, class T> struct Slope {
   }
 };
 
+// The losses added up; their slopes go to `kept`, which may be null.
+template <class F, class T> struct Reduced : Adding<Sum<T>>, Taking<T, 2> {
+  T *y, *kept;
+  T parameter, scale;
+  double divisor;
+  CDN_FN T operator()(int, const T (&v)[2]) const { return F::value(v[0], v[1], parameter); }
+  CDN_FN T kept_of(const T (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
+  CDN_FN void store(int64_t, Sum<T> sum) const {
+    *y = static_cast<T>(static_cast<double>(sum) / divisor);
+  }
+};
+
 template <class F> void with_loss(int32_t kind, F&& f) {
   switch (kind) {
     case CDN_LOSS_MSE: return f(Mse{});
@@ -106,6 +119,25 @@ template <class F> void with_loss(int32_t kind, F&& f) {
     default: CDN_FAIL(CDN_BAD_ARGUMENT, "kind is %d; it must be one of CDN_LOSS_*", kind);
   }
 }
+
+// dy and the total that a mean was divided by, each one number.
+template <class T> struct Scaled {
+  using C = Compute<T>;
+  const T* dy;
+  const C* total;  // may be null: 1
+  CDN_FN C operator()(C x) const { return x * (total ? wide(*dy) / *total : wide(*dy)); }
+};
+
+// The same in place, where there is usually nothing to do: the gradient of a loss is 1.
+template <class T> struct ScaledInPlace {
+  const T* dy;
+  Compute<T> factor = {};
+  CDN_FN bool begin() {
+    factor = wide(*dy);
+    return factor != 1;
+  }
+  CDN_FN Compute<T> operator()(const Compute<T>* x) const { return x[0] * factor; }
+};
 
 }  // namespace
 
@@ -132,5 +164,36 @@ CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t tar
       Slope<F, T> slope{static_cast<C>(parameter), static_cast<C>(scale), upstream};
       map(call, n, slope, to, from, wanted);
     });
+  });
+}
+
+CDN_API int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
+                                 double parameter, double divisor, int32_t kind, int32_t dtype) {
+  return run("cdn_loss_reduced", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    if constexpr (is_half<T>) {
+      CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be float32 or float64", dtype_name(dtype));
+    } else {
+      T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
+      const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
+      const T number = static_cast<T>(parameter), scale = static_cast<T>(1 / divisor);
+      with_loss(kind, [&]<class F>(F) {
+        reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
+      });
+    }
+  });
+}
+
+CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
+                               int32_t dtype) {
+  return run("cdn_scale_grad", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    if (dx == x && !total) {
+      const List lists[] = {{&dx, "dx", true, false}};
+      const ScaledInPlace<T> scale{call.in<T>(dy, "dy", 1)};
+      return each_element<T, T>(call, lists, &n, 1, scale, Unclocked{});
+    }
+    T* to = call.out<T>(dx, "dx", n);
+    const T* from = call.in<T>(x, "x", n);
+    const T* upstream = call.in<T>(dy, "dy", 1);
+    map(call, n, Scaled<T>{upstream, call.optional<Compute<T>>(total, "total", 1)}, to, from);
   });
 }

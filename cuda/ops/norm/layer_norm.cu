@@ -90,12 +90,15 @@ template <class T> struct NormGrad : RowOperands<T, 2, 1, false>, AddingRows<Pai
 // dweight = the sum over rows of dy * n, dbias that of dy.
 template <class T> struct NormParamGrad : Adding<Pair<Sum<T>>> {
   using C = Compute<T>;
+  Inputs<T, 2> in;     // dy, x
   T *dweight, *dbias;  // dbias may be null
-  const T *dy, *x;
   const double *mean, *rstd;
-  CDN_FN Pair<Sum<T>> load(int64_t at, int64_t r) const {
-    Sum<T> upstream(wide(dy[at]));
-    return {upstream * (centred(x[at], mean ? mean[r] : 0) * static_cast<C>(rstd[r])), upstream};
+  struct Known {
+    double mean, rstd;
+  };
+  CDN_FN Known of(int64_t r) const { return {mean ? mean[r] : 0, rstd[r]}; }
+  CDN_FN Pair<Sum<T>> operator()(const Known& row, const C (&v)[2]) const {
+    return {Sum<T>(v[0]) * (centred(v[1], row.mean) * static_cast<C>(row.rstd)), Sum<T>(v[0])};
   }
   CDN_FN void store(int64_t c, Pair<Sum<T>> sums) const {
     dweight[c] = static_cast<T>(sums.first);
@@ -158,8 +161,7 @@ CDN_API int32_t cdn_norm_param_grad(uint32_t dweight, uint32_t dbias, uint32_t d
     NormParamGrad<T> op;
     op.dweight = call.out<T>(dweight, "dweight", cols);
     op.dbias = call.optional_out<T>(dbias, "dbias", cols);
-    op.dy = call.in<T>(dy, "dy", n);
-    op.x = call.in<T>(x, "x", n);
+    op.in = {{call.in<T>(dy, "dy", n), call.in<T>(x, "x", n)}};
     op.mean = call.optional<double>(mean, "mean", n_rows);
     op.rstd = call.in<double>(rstd, "rstd", n_rows);
     reduce(call, 1, n_rows, cols, op);

@@ -2,6 +2,7 @@ import { formatValue } from "../../core/describe.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape, type Shape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -265,10 +266,17 @@ function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reducti
   if (weighing(reduction)) return reduceLosses(computed(loss, x, target, "none"), reduction);
   const { op, parameter = 0 } = loss;
   const kind = lossKinds.indexOf(loss.kind);
-  const losses = x.make(x.shape);
-  calls.cdn_loss(losses, x, target, x.size, parameter, kind, x.code);
-  const y = reduceLosses(losses, reduction);
-  if (y !== losses) losses.dispose();
+  const divisor = reduction === "mean" ? x.size : 1;
+  const composed = reduction === "none" || target.requiresGrad;
+  const y = x.make(reduction === "none" ? x.shape : []);
+  // Made of the same reads as the loss; the first pass back takes it.
+  let ready = !composed && gradEnabled() && x.requiresGrad ? x.make(x.shape) : null;
+  if (reduction === "none") {
+    calls.cdn_loss(y, x, target, x.size, parameter, kind, x.code);
+  } else {
+    calls.cdn_loss_reduced(y, ready, x, target, x.size, parameter, divisor, kind, x.code);
+    note(y, () => ({ divisor: reduction === "mean" ? divisor : null }));
+  }
 
   // The slope, times the one number that is the gradient of a reduced loss.
   const fused = (grad: Tensor | null, scale: number) => {
@@ -276,10 +284,12 @@ function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reducti
     calls.cdn_loss_grad(dx, grad, x, target, x.size, parameter, scale, kind, x.code);
     return dx;
   };
-  const scale = reduction === "mean" ? 1 / x.size : 1;
   return record(y, op, [x, target], (grad) => {
-    if (!gradEnabled() && reduction !== "none" && !target.requiresGrad) {
-      return [fused(grad, scale), null];
+    if (!gradEnabled() && !composed) {
+      const dx = ready && !ready.disposed ? ready : fused(grad, 1 / divisor);
+      if (dx === ready) call("cdn_scale_grad", dx, dx, grad, null, x.size, x.code);
+      ready = null;
+      return [dx, null];
     }
     const upstream = reduction === "mean" ? div(grad, x.size) : grad;
     const slope = gradEnabled() && loss.slope ? loss.slope(x, target) : fused(null, 1);

@@ -52,7 +52,8 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * * logSoftmax(x)), and the mean divides by the number of samples.
  *
  * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), are one pass
- * over the logits each, and nothing of their size is kept between. A target out of range gives NaN and is reported by the next read.
+ * over the logits each, and nothing of their size is kept between. A target out of range gives NaN
+ * and is reported by the next read.
  *
  * ```ts
  * import { crossEntropy, tensor } from "@cudeno/cudeno";
