@@ -42,7 +42,7 @@ __device__ void order_tile(Tile<Key, Value>& tile, const Key (&key)[ITEMS<Key>],
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int d = lane; d < DIGITS; d += 32) tile.count[warp][d] = 0;
   __syncwarp();
-  uint32_t rank[ITEMS<Key>];  // among the keys of this digit in this warp
+  uint16_t rank[ITEMS<Key>];  // among the keys of this digit in this warp
 #pragma unroll
   for (int j = 0; j < ITEMS<Key>; j++) {
     bool valid = item_at<Key>(j) < n;
@@ -58,7 +58,7 @@ __device__ void order_tile(Tile<Key, Value>& tile, const Key (&key)[ITEMS<Key>],
     __syncwarp();
     if (valid && earlier == 0) tile.count[warp][digit] = before + __popc(peers);
     __syncwarp();
-    rank[j] = before + earlier;
+    rank[j] = static_cast<uint16_t>(before + earlier);
   }
   __syncthreads();
   uint32_t total = 0, all;
@@ -95,9 +95,14 @@ __global__ void __launch_bounds__(BLOCK)
     for (int w = 0; w < WARPS; w++) count[w][threadIdx.x] = 0;
     __syncthreads();
     int size = tile_size<Key>(n, block);
-    for (int i = threadIdx.x; i < size; i += BLOCK)
-      // Whole numbers: the order does not matter.
-      atomicAdd(&count[threadIdx.x / 32][digit_of(keys[block * TILE<Key> + i], shift)], 1u);
+    Key key[ITEMS<Key>];  // all under way before the first is counted
+#pragma unroll
+    for (int j = 0; j < ITEMS<Key>; j++)
+      if (item_at<Key>(j) < size) key[j] = keys[block * TILE<Key> + item_at<Key>(j)];
+#pragma unroll
+    for (int j = 0; j < ITEMS<Key>; j++)
+      if (item_at<Key>(j) < size)  // whole numbers: the order does not matter
+        atomicAdd(&count[threadIdx.x / 32][digit_of(key[j], shift)], 1u);
     __syncthreads();
     uint32_t total = 0;
     for (int w = 0; w < WARPS; w++) total += count[w][threadIdx.x];
@@ -114,39 +119,37 @@ __device__ inline uint32_t digit_start(const uint32_t* sums, int64_t blocks, uin
   return scan_group<BLOCK>(CountUp{}, *total, &all);
 }
 
-// values: nullptr stands for 0, 1, 2, …
+// values: nullptr stands for 0, 1, 2, … A grid covers what can be sorted: a block has one tile.
 template <class Key, class Value>
-__global__ void __launch_bounds__(BLOCK)
+__global__ void __launch_bounds__(BLOCK, 3)
     move_keys_kernel(int64_t n, const Key* keys, const Value* values, Key* to_keys,
                      Value* to_values, const uint32_t* sums, int64_t blocks, int shift) {
   __shared__ Tile<Key, Value> tile;
   __shared__ uint32_t shift_by[DIGITS];  // from a place in the tile to one in memory, modulo 2^32
-  uint32_t total, start = digit_start(sums, blocks, &total);
-  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    int size = tile_size<Key>(n, block);
-    uint32_t earlier = block ? sums[threadIdx.x * blocks + block - 1] : 0;
-    Key key[ITEMS<Key>];
-    Value value[ITEMS<Key>];
+  int64_t block = blockIdx.x;
+  uint32_t total, earlier = block ? sums[threadIdx.x * blocks + block - 1] : 0;
+  shift_by[threadIdx.x] = digit_start(sums, blocks, &total) + earlier;
+  int size = tile_size<Key>(n, block);
+  Key key[ITEMS<Key>];
+  Value value[ITEMS<Key>];
 #pragma unroll
-    for (int j = 0; j < ITEMS<Key>; j++) {
-      int i = item_at<Key>(j);
-      int64_t at = block * TILE<Key> + i;
-      key[j] = i < size ? keys[at] : Key(0);
-      if constexpr (std::is_same<Value, Place>::value)
-        value[j] = i >= size ? Place(0) : values ? values[at] : static_cast<Place>(at);
-      else if (i < size)
-        value[j] = values[at];
-    }
-    order_tile(tile, key, value, size, shift);
-    shift_by[threadIdx.x] = start + earlier - tile.start[threadIdx.x];
-    __syncthreads();
-    for (int i = threadIdx.x; i < size; i += BLOCK) {
-      Key moved = tile.key[i];
-      uint32_t to = i + shift_by[digit_of(moved, shift)];
-      to_keys[to] = moved;
-      to_values[to] = tile.value[i];
-    }
-    __syncthreads();
+  for (int j = 0; j < ITEMS<Key>; j++) {
+    int i = item_at<Key>(j);
+    int64_t at = block * TILE<Key> + i;
+    key[j] = i < size ? keys[at] : Key(0);
+    if constexpr (std::is_same<Value, Place>::value)
+      value[j] = i >= size ? Place(0) : values ? values[at] : static_cast<Place>(at);
+    else if (i < size)
+      value[j] = values[at];
+  }
+  order_tile(tile, key, value, size, shift);
+  shift_by[threadIdx.x] -= tile.start[threadIdx.x];
+  __syncthreads();
+  for (int i = threadIdx.x; i < size; i += BLOCK) {
+    Key moved = tile.key[i];
+    uint32_t to = i + shift_by[digit_of(moved, shift)];
+    to_keys[to] = moved;
+    to_values[to] = tile.value[i];
   }
 }
 

@@ -42,7 +42,7 @@ template <class Key> __device__ void sort_chosen(Chosen<Key>* chosen, int n) {
 // A row is cut into `pieces` of about the same length, up to a tile's. candidates: of x, the places
 // of those to choose from, [rows, cols]; nullptr: x[rows, cols] itself. first[rows, pieces, k].
 template <class T>
-__global__ void __launch_bounds__(BLOCK)
+__global__ void __launch_bounds__(BLOCK, 4)
     choose_kernel(int64_t rows, int64_t cols, int64_t pieces, int k, const T* x,
                   const Place* candidates, bool descending, Place* first) {
   using Key = typename SortKey<T>::Key;
