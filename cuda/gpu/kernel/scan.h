@@ -1,17 +1,18 @@
 // The scan driver as kernels. Included by drivers.h only.
 //
-// Along rows (inner is 1) a group of G threads takes tiles of 4 G neighbouring elements: a thread
-// scans its own 4, the group scans the threads' totals by shuffles, and a running total goes from
-// tile to tile. Otherwise a thread walks down a column, so that neighbours read neighbours. Where
-// that is too little work for the device the axis is cut into pieces: their totals, the scan of the
-// totals, then each piece from where the one before it ended. Reading twice keeps the order of
-// joining fixed, which a chain of blocks that wait for one another does not.
+// Along rows (inner is 1) a group of G threads takes tiles of a few neighbouring elements a thread:
+// a thread scans its own, the group scans the threads' totals by shuffles, and a running total goes
+// from tile to tile. What neighbours in memory are comes and goes by neighbouring threads, and
+// changes hands in shared memory. Otherwise a thread walks down a column, so that neighbours read
+// neighbours. Where that is too little work for the device the axis is cut into pieces: their
+// totals, the scan of the totals, then each piece from where the one before it ended. Reading twice
+// keeps the order of joining fixed, which a chain of blocks that wait for one another does not.
 #pragma once
 #include "gpu/kernel/drivers.h"
 
 namespace cdn {
 
-constexpr int SCAN_ITEMS = 4;  // of a thread in a tile
+template <class Acc> constexpr int SCAN_ITEMS = sizeof(Acc) > 8 ? 4 : 8;  // of a thread in a tile
 
 template <class T> __device__ T shuffle_up(T value, int delta, int width) {
   return shuffled(value, [=](int w) { return __shfl_up_sync(0xffffffffu, w, delta, width); });
@@ -58,40 +59,58 @@ __device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
 template <int G, class Op, class Acc>
 __global__ void __launch_bounds__(BLOCK)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
-  constexpr int ROWS = BLOCK / G;
+  constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
+  // A place between those of neighbours keeps them in different banks.
+  __shared__ __align__(16) char memory[sizeof(Acc) * BLOCK * (ITEMS + 1)];
+  Acc* stage = reinterpret_cast<Acc*>(memory) + threadIdx.x / WIDTH * WIDTH * (ITEMS + 1);
   if (G < BLOCK) stores = true;
-  int lane = threadIdx.x % G;
+  int lane = threadIdx.x % G, nth = threadIdx.x % WIDTH;
   int64_t tasks = s.outer * s.splits;
   for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks;
        first += (int64_t)gridDim.x * ROWS) {
-    int64_t task = first + threadIdx.x / G, o = task / s.splits, piece = task - o * s.splits,
-            begin = piece * s.piece;
+    int64_t task = first + threadIdx.x / G;
+    bool there = task < tasks;
+    // Backwards, so that what the totals' pass has read last is found in the cache.
+    if (G == BLOCK && stores && totals) task = tasks - 1 - task;
+    int64_t o = task / s.splits, piece = task - o * s.splits, begin = piece * s.piece;
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
-    if (task >= tasks) end = begin;
+    if (!there) end = begin;
     Acc carry = op.start();
     if (stores && totals && end > begin && piece > 0) carry = totals[task - 1];
     // All groups of a block take as many steps: they meet in shuffles and at barriers.
-    for (int64_t step = 0; step < s.piece; step += G * SCAN_ITEMS) {
-      int64_t from = begin + step + lane * SCAN_ITEMS;
-      Acc item[SCAN_ITEMS], total;
+    for (int64_t step = 0; step < s.piece; step += G * ITEMS) {
+      int64_t from = begin + step + (lane - nth) * ITEMS + nth;  // and every WIDTH-th after that
+      Acc item[ITEMS], total;
 #pragma unroll
-      for (int j = 0; j < SCAN_ITEMS; j++) {
-        int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
-        item[j] = from + j < end ? op.load(o * s.axis + k, k) : op.start();
+      for (int j = 0; j < ITEMS; j++) {
+        int64_t i = from + j * WIDTH, k = reverse ? s.axis - 1 - i : i;
+        item[j] = i < end ? op.load(o * s.axis + k, k) : op.start();
       }
 #pragma unroll
-      for (int j = 1; j < SCAN_ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
-      Acc before = op.join(carry, scan_group<G>(op, item[SCAN_ITEMS - 1], &total));
+      for (int j = 0; j < ITEMS; j++) {
+        int at = j * WIDTH + nth;
+        stage[at + at / ITEMS] = item[j];
+      }
+      __syncwarp();
+#pragma unroll
+      for (int j = 0; j < ITEMS; j++) item[j] = stage[nth * (ITEMS + 1) + j];
+#pragma unroll
+      for (int j = 1; j < ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
+      Acc before = op.join(carry, scan_group<G>(op, item[ITEMS - 1], &total));
       if (stores) {
 #pragma unroll
-        for (int j = 0; j < SCAN_ITEMS; j++) {
-          int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
-          if (from + j < end) op.store(o * s.axis + k, k, op.join(before, item[j]));
+        for (int j = 0; j < ITEMS; j++) stage[nth * (ITEMS + 1) + j] = op.join(before, item[j]);
+        __syncwarp();
+#pragma unroll
+        for (int j = 0; j < ITEMS; j++) {
+          int at = j * WIDTH + nth;
+          int64_t i = from + j * WIDTH, k = reverse ? s.axis - 1 - i : i;
+          if (i < end) op.store(o * s.axis + k, k, stage[at + at / ITEMS]);
         }
       }
       carry = op.join(carry, total);
     }
-    if (!stores && lane == 0 && task < tasks) totals[task] = carry;
+    if (!stores && lane == 0 && there) totals[task] = carry;
   }
 }
 
@@ -154,10 +173,10 @@ template <class Op>
 void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
   if (outer * axis * inner == 0) return;
   // As many pieces as fill the device, by the sizes alone: blocks along rows, threads down columns.
-  constexpr int64_t WANTED_BLOCKS = 1024, WANTED_THREADS = WANTED_BLOCKS * BLOCK / 2;
-  int64_t natural = outer * inner, wanted = inner > 1 ? WANTED_THREADS : WANTED_BLOCKS, splits = 1;
-  int64_t least = inner > 1 ? 64 : 4 * BLOCK * SCAN_ITEMS;  // of a piece
-  if (natural <= wanted / 2 && axis >= 4 * least) {
+  constexpr int64_t ENOUGH_BLOCKS = 512, ENOUGH_THREADS = ENOUGH_BLOCKS * BLOCK / 2;
+  int64_t natural = outer * inner, enough = inner > 1 ? ENOUGH_THREADS : ENOUGH_BLOCKS, splits = 1;
+  int64_t wanted = (inner > 1 ? 2 : 8) * enough, least = inner > 1 ? 64 : 4096;  // of a piece
+  if (natural <= enough && axis >= 4 * least) {
     splits = (wanted + natural - 1) / natural;
     if (splits > axis / least) splits = axis / least;
   }
