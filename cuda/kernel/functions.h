@@ -130,13 +130,13 @@ template <class T> CDN_FN Tail<T> normal_tail(T a) {
     float square = a * a, rest = fma(a, a, -square), n = fma(square, -HALF_LOG2E, LARGE);
     float part = fma(rest, -HALF_LOG2E, fma(square, -HALF_LOG2E, LARGE - n));
     float bell = ex2_approx(part) * bits_as<float>(bits_as<uint32_t>(n) << 23) * 0x1p-24f;
-    // The share over the bell, a polynomial (minimax) of t = (a - 3.35) / (a + 3.35), in which that
-    // and HALF_LOG2E's rounding are smooth.
-    float t = fma(-6.7f, rcp_approx(a + 3.35f), 1.0f), p = 0.000151558997f;
-    for (float c : {0.000145398924f, -0.00148491352f, 0.00014114668f, 0.0152174747f, -0.0576330535f,
-                    0.12561667f, -0.192648634f, 0.110504091f})
+    // The share over the bell is a polynomial (minimax) of t = a / (a + 2.85), over a + 2.85. It
+    // makes up for HALF_LOG2E's rounding too, which is as smooth.
+    float inverse = rcp_approx(a + 2.85f), t = a * inverse, p = -0.0837828889f;
+    for (float c : {0.258894145f, -0.191319466f, -0.0419445261f, -0.179828092f, 0.296142757f,
+                    0.731152177f, -1.81539905f, 1.42499995f})
       p = fma(p, t, c);
-    return {PEAK * bell, bell * p};
+    return {PEAK * bell, bell * (inverse * p)};
   }
 #endif
   return {PEAK * exp(T(-0.5) * a * a), T(0.5) * erfc(a * T(0.70710678118654752))};

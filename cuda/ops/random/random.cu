@@ -51,26 +51,17 @@ template <class T> struct Uniform {
   }
 };
 
-// -2 log(1 - u), for u from 0 to below 1.
-CDN_FN double minus_two_log(double u) { return -2 * fn::log(1 - u); }
-CDN_FN float minus_two_log(float u) {
+// sqrt(-2 log(1 - u)), for u from 0 to below 1.
+CDN_FN double radius_of(double u) { return fn::sqrt(-2 * fn::log(1 - u)); }
+CDN_FN float radius_of(float u) {
 #if defined(__CUDA_ARCH__)
-  // lg2's error is one of the logarithm near 1, and is far more of what is small there. 1e-30 in
-  // place of 0 has a root by rsqrt.
+  // lg2 is off by so much of 1 near 1, where logarithms are small. 0 has no root by rsqrt.
   float small = 0.525851488f;
   for (float c : {0.485371768f, 0.667340696f, 0.999989212f, 2.0f}) small = fn::fma(small, u, c);
-  return u < 0.125f ? fn::fma(small, u, 1e-30f) : -1.38629436f * fn::lg2_approx(1 - u);
+  float square = u < 0.125f ? fn::fma(small, u, 1e-30f) : -1.38629436f * fn::lg2_approx(1 - u);
+  return square * fn::rsqrt_approx(square);
 #else
-  return -2 * fn::log(1 - u);
-#endif
-}
-
-CDN_FN double root(double x) { return fn::sqrt(x); }
-CDN_FN float root(float x) {
-#if defined(__CUDA_ARCH__)
-  return x * fn::rsqrt_approx(x);
-#else
-  return fn::sqrt(x);
+  return fn::sqrt(-2 * fn::log(1 - u));
 #endif
 }
 
@@ -101,7 +92,7 @@ template <class T> struct Normal {
   C mean, std;
   CDN_FN void operator()(const Words& w, T* y) const {
     for (int j = 0; j < COUNT; j += 2) {
-      C radius = std * root(minus_two_log(Unit<C>::draw(w, j)));
+      C radius = std * radius_of(Unit<C>::draw(w, j));
       Point<C> at;
       place(w, j + 1, at);
       y[j] = static_cast<T>(fn::fma(radius, at.cosine, mean));
