@@ -9,30 +9,25 @@ using namespace cdn;
 
 namespace {
 
-template <class T> struct alignas(4 * sizeof(T)) Four {
-  T v[4];
-};
-
-template <class T, bool ALIGNED> struct Dropout {
+template <class T> struct Dropout {
+  static constexpr int COUNT = 4;
+  using Elements = Served<T, COUNT>;
   T* y;
   const T* x;
   int64_t n;
-  RandomStream stream;
   uint64_t threshold;  // a word below the threshold drops its element
   Compute<T> scale;
   CDN_FN T kept(uint32_t word, T value) const {
     return word < threshold ? T(Compute<T>(0)) : static_cast<T>(wide(value) * scale);
   }
-  CDN_FN void operator()(int64_t block) const {
-    Words w = stream.block(block);
-    int64_t first = block * 4;
-    if (ALIGNED && first + 4 <= n) {
-      Four<T> from = reinterpret_cast<const Four<T>*>(x)[block], to;
-      for (int j = 0; j < 4; j++) to.v[j] = kept(w.v[j], from.v[j]);
-      reinterpret_cast<Four<T>*>(y)[block] = to;
-    } else {
-      for (int j = 0; j < 4 && first + j < n; j++) y[first + j] = kept(w.v[j], x[first + j]);
-    }
+  CDN_FN Elements load(int64_t block) const { return reinterpret_cast<const Elements*>(x)[block]; }
+  CDN_FN void store(int64_t block, const Words& w, Elements from) const {
+    for (int j = 0; j < COUNT; j++) from.v[j] = kept(w.v[j], from.v[j]);
+    reinterpret_cast<Elements*>(y)[block] = from;
+  }
+  CDN_FN void part(int64_t block, const Words& w) const {
+    int64_t first = block * COUNT;
+    for (int j = 0; j < COUNT && first + j < n; j++) y[first + j] = kept(w.v[j], x[first + j]);
   }
 };
 
@@ -49,14 +44,7 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, d
       uint64_t threshold = static_cast<uint64_t>(p * 0x1p32);  // 2^32, above every word, for p = 1
       auto scale = static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0);
       const RandomStream stream = random_stream(call, state, seed, offset);
-      bool aligned =
-          (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % sizeof(Four<T>) ==
-          0;
-      int64_t blocks = n / 4 + (n % 4 != 0);
-      if (aligned)
-        each(call, blocks, Dropout<T, true>{to, from, n, stream, threshold, scale});
-      else
-        each(call, blocks, Dropout<T, false>{to, from, n, stream, threshold, scale});
+      each_block(call, n, stream, Dropout<T>{to, from, n, threshold, scale}, to, from);
     });
   });
 }
