@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "gpu/device/launch.h"
-#include "gpu/kernel/pack.h"
 
 namespace cdn {
 

@@ -4,7 +4,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
-#include "gpu/kernel/pack.h"
+#include "kernel/half.h"
 
 namespace cdn {
 

@@ -51,7 +51,7 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight
  * * logSoftmax(x)), and the mean divides by the number of samples.
  *
- * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), are one pass
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), are a pass
  * over the logits each, and nothing of their size is kept between. A target out of range gives NaN
  * and is reported by the next read.
  *
