@@ -290,7 +290,8 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
 
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by
  * max(0, axis - correction), and with `root` the square root of that; unless mean is 0 the mean
- * too, as float64. variance_grad: y is 0 for the variance, and for the root what it gave.
+ * too, as float64; y and dy are float64 where x is, else float32. variance_grad: y is 0 for the
+ * variance, and for the root what it gave.
  * vector_norm: (sum |x|^p)^(1/p), for p = 0 the count of what is not 0, for infinities the largest
  * or smallest |x|; p < 0 and infinity need elements. log_sum_exp gives, and its gradient takes,
  * float64. */
@@ -347,7 +348,8 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
-/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. */
+/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The gradients
+ * take y, or of 16-bit floats x. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                          int32_t dtype);
@@ -359,7 +361,7 @@ int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows,
 /* loss[r] = logsumexp(x[r]) - x[r, target[r]], 0 where the target is ignore_index. target: int32 or
  * uint8. Another one outside 0..cols-1 gives NaN and a fault. Its gradient, dx = (softmax(x) -
  * onehot) * dy / total[0], takes a dy for each row, or one for all; dx may be x. A handle of 0 for
- * total stands for 1; it is float64 when dtype is that, else float32. */
+ * total stands for 1. loss, dy and total are float64 when dtype is that, else float32. */
 int32_t cdn_cross_entropy(uint32_t loss, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
                           int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 int32_t cdn_cross_entropy_grad(uint32_t dx, uint32_t dy, uint32_t total, uint32_t x,

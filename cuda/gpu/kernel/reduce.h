@@ -282,7 +282,7 @@ void reduce_long_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
 template <int W, class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
   const Split s{outer, axis, 1, 1, axis};
   const bool many = outer >= 4096;  // warps enough, without taking a block for each row
-  if (axis <= 16 * W)
+  if (axis <= (outer * 8 >= FEW_BLOCKS * BLOCK ? 64 : 16) * W)
     launch(call, reduce_row_kernel<8, W, Op>, for_groups<8>(outer), s, op, nullptr);
   else if (axis <= (many ? 4096 : 512))
     launch(call, reduce_row_kernel<32, W, Op>, for_groups<32>(outer), s, op, nullptr);

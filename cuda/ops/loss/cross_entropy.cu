@@ -24,7 +24,7 @@ template <class T, class Target> struct OfTarget : MaxThenSumExp<T> {
 template <class T, class Target> struct CrossEntropy : OfTarget<T, Target> {
   using C = Compute<T>;
   using typename OfTarget<T, Target>::Known;
-  T* loss;
+  C* loss;
   volatile Fault* fault;
   struct All {
     Known known;
@@ -43,7 +43,7 @@ template <class T, class Target> struct CrossEntropy : OfTarget<T, Target> {
       report_fault(fault, FAULT_CROSS_ENTROPY, t, this->chosen.classes);
       value = std::numeric_limits<C>::quiet_NaN();
     }
-    loss[r] = static_cast<T>(value);
+    loss[r] = value;
   }
   template <class K> CDN_FN C result(const All&, int64_t, const C (&v)[1], const K&) const {
     return v[0];
@@ -53,8 +53,7 @@ template <class T, class Target> struct CrossEntropy : OfTarget<T, Target> {
 // (softmax(x) - onehot) * dy / total: 0 where nothing comes from above, or the target is ignored.
 template <class T, class Target> struct CrossEntropyGrad : OfTarget<T, Target> {
   using C = Compute<T>;
-  const T* dy;
-  const C* total;  // may be null: 1
+  const C *dy, *total;  // total may be null: 1
   int64_t dy_step;
   struct Known : OfTarget<T, Target>::Known {
     C scale;
@@ -65,7 +64,7 @@ template <class T, class Target> struct CrossEntropyGrad : OfTarget<T, Target> {
   };
   CDN_FN Known row(int64_t r) const {
     const auto of_target = OfTarget<T, Target>::row(r);
-    const C upstream = wide(dy[r * dy_step]), scale = total ? upstream / *total : upstream;
+    const C upstream = dy[r * dy_step], scale = total ? upstream / *total : upstream;
     return {of_target, this->chosen.ignored(of_target.t) ? C(0) : scale};
   }
   CDN_FN C second(const Known&, C max, C (&v)[1]) const { return v[0] = fn::exp(v[0] - max); }
@@ -103,7 +102,7 @@ CDN_API int32_t cdn_cross_entropy(uint32_t loss, uint32_t x, uint32_t target, in
   return along_targets<CrossEntropy>(
       "cdn_cross_entropy", x, target, n_rows, cols, ignore_index, dtype, target_dtype,
       [&]<class T, class Target>(Call& call, CrossEntropy<T, Target>& op, int64_t) {
-        op.loss = call.out<T>(loss, "loss", n_rows);
+        op.loss = call.out<Compute<T>>(loss, "loss", n_rows);
         op.fault = call.fault();
       });
 }
@@ -119,7 +118,7 @@ CDN_API int32_t cdn_cross_entropy_grad(uint32_t dx, uint32_t dy, uint32_t total,
           CDN_FAIL(CDN_BAD_ARGUMENT, "dy_count is %lld; it must be 1 or rows, %lld",
                    (long long)dy_count, (long long)n_rows);
         op.y = call.out<T>(dx, "dx", n);
-        op.dy = call.in<T>(dy, "dy", dy_count);
+        op.dy = call.in<Compute<T>>(dy, "dy", dy_count);
         op.total = call.optional<Compute<T>>(total, "total", 1);
         op.dy_step = dy_count == 1 ? 0 : 1;
       });

@@ -7,7 +7,7 @@
 
 namespace cdn {
 
-template <class T> struct MaxThenSumExp : RowOperands<T, 1> {
+template <class T, int N = 1> struct MaxThenSumExp : RowOperands<T, N> {
   using C = Compute<T>;
   using Acc = C;
   using Acc2 = Sum<T>;
@@ -15,8 +15,8 @@ template <class T> struct MaxThenSumExp : RowOperands<T, 1> {
   CDN_FN Acc start1() const { return -std::numeric_limits<Acc>::infinity(); }
   CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
   template <class Known, class Column>
-  CDN_FN C first(const Known&, const C (&v)[1], const Column&) const {
-    return v[0];
+  CDN_FN C first(const Known&, const C (&v)[N], const Column&) const {
+    return v[N - 1];
   }
   CDN_FN static C log_of(Acc2 sum) { return fn::log1p(static_cast<C>(sum + C(-1))); }
 };

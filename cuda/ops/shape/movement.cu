@@ -2,6 +2,7 @@
 // their size. Strides have neighbouring axes merged, so most slices come down to rows at equal
 // distances.
 #include "kernel/functions.h"
+#include "kernel/row_walk.h"
 
 using namespace cdn;
 
@@ -85,22 +86,6 @@ template <class T> struct Band {
     return {y + r * cols, x + r * cols, k + low, k + high, cols};
   }
 };
-
-// What is contiguous along whole 16 bytes is moved by those.
-using Words = Pack<uint32_t, 4>;
-template <class T> bool in_words(Layout* l, const T* dense, const T* strided) {
-  constexpr int64_t W = sizeof(Words) / sizeof(T);
-  const int32_t last = l->rank - 1;
-  auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
-  bool whole = l->rank > 1 && l->stride[0][last] == 1 && aligned(dense) && aligned(strided) &&
-               l->extent[last] % W == 0;
-  for (int32_t d = 0; d < last; d++) whole = whole && l->stride[0][d] % W == 0;
-  if (!whole) return false;
-  for (int32_t d = 0; d < last; d++) l->stride[0][d] /= W;
-  l->extent[last] /= W;
-  l->n /= W;
-  return true;
-}
 
 template <class T> void write_rows(Call& call, const Layout& l, T* y, const T* x) {
   const int64_t cols = l.extent[l.rank - 1], stride = l.stride[0][l.rank - 1];

@@ -1,5 +1,6 @@
 import { formatValue } from "../../core/describe.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
+import type { DType } from "../../core/dtype.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape, type Shape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
@@ -159,9 +160,19 @@ export function lossInFloat32<T extends [Tensor, ...unknown[]]>(
 ): Tensor {
   let inside: Tensor | undefined;
   const loss = inFloat32(operands, (...wide) => inside = fn(...wide));
-  const known = notes?.get(inside!);
+  return passNote(inside!, loss);
+}
+
+/** The loss that `fn` returns, rounded to a dtype: what is noted of it goes with it. */
+export function roundedLoss(dtype: DType, fn: () => Tensor): Tensor {
+  const inside = fn();
+  return passNote(inside, cast(inside, dtype));
+}
+
+function passNote(inside: Tensor, loss: Tensor): Tensor {
+  const known = notes?.get(inside);
   if (known && loss !== inside) {
-    notes!.delete(inside!);
+    notes!.delete(inside);
     notes!.set(loss, known);
   }
   return loss;

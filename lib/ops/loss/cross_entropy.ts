@@ -18,6 +18,7 @@ import {
   note,
   reduceLosses,
   type Reduction,
+  roundedLoss,
   weighing,
 } from "./_loss.ts";
 import { crossEntropyOptions } from "./_options.ts";
@@ -74,6 +75,9 @@ export function crossEntropy(
   options = { ...options, weight: given ?? null };
   if (isFloat(to.dtype)) return ofProbabilities(x, to, options, reduction, labelSmoothing);
   const found = classesOf("crossEntropy", x, target, options);
+  if (!found.weight && labelSmoothing === 0) {
+    return roundedLoss(x.dtype, () => ofClasses(x, found, reduction, labelSmoothing));
+  }
   return lossInFloat32([x, found.weight], (x, weight) => {
     return ofClasses(x, { ...found, weight }, reduction, labelSmoothing);
   });
@@ -128,7 +132,8 @@ function byRows(x: Tensor, { outer, classes, inner }: Scores): Tensor {
 function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
   const sizes = [classes.outer, classes.classes, ignoreIndex, rows.code, target.code] as const;
-  const losses = rows.make(target.shape);
+  // What follows of 16-bit floats is float32.
+  const losses = rows.make(target.shape, rows.dtype === "float64" ? "float64" : "float32");
   call("cdn_cross_entropy", losses, rows, target, ...sizes);
   let y = losses;
   let total: Tensor | null = null;
@@ -138,7 +143,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   return record(y, "crossEntropy", [rows], (grad) => {
     if (gradEnabled()) {
       const composed = (x: Tensor) =>
-        reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
+        reduceClassLosses(pick(logSoftmax(cast(x, losses.dtype)), classes), classes, reduction);
       return throughOps(composed, [rows], grad);
     }
     const dx = rows.make(rows.shape);
