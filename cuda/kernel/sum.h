@@ -75,7 +75,9 @@ template <class T> using Sum = typename SumOf<T>::type;
 
 template <class S> struct Pair {
   S first, second;
-  CDN_FN friend Pair operator+(Pair a, Pair b) { return {a.first + b.first, a.second + b.second}; }
+  template <class B> CDN_FN friend Pair operator+(Pair a, Pair<B> b) {
+    return {a.first + b.first, a.second + b.second};
+  }
 };
 
 // The part of a functor for reduce or scan that adds.
@@ -92,6 +94,7 @@ template <class T, int N, int M = 0, bool OF_RESULT = true> struct RowOperands {
   using Element = T;
   static constexpr int INPUTS = N, COLUMNS = M;
   static constexpr bool COLUMNS_OF_RESULT = OF_RESULT, SECOND = false;
+  static constexpr bool ADDS = false;  // first()
   struct Column {
     Compute<T> v[M > 0 ? M : 1];
   };

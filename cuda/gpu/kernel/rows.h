@@ -66,19 +66,65 @@ template <class C, int N> struct Item {
   C v[N];
 };
 
-// Of all blocks of a cluster.
-template <class T, class Join>
-__device__ __forceinline__ T join_cluster(T value, int cluster, Join join) {
+// Joins W values to a result; sums of 16-bit floats first among themselves, which is fewer
+// instructions and as exact as they are.
+template <int W, bool PARTS, class Acc, class F, class Join>
+__device__ __forceinline__ void add_parts(Acc& acc, F f, Join join) {
+  if constexpr (PARTS) {
+    auto part = f(0);
+#pragma unroll
+    for (int j = 1; j < W; j++) part = part + f(j);
+    acc = join(acc, part);
+  } else {
+#pragma unroll
+    for (int j = 0; j < W; j++) acc = join(acc, f(j));
+  }
+}
+
+// What the blocks of a cluster send one another, once for each of two joins.
+struct alignas(16) Letter {
+  char bytes[16];
+};
+struct Letters {
+  Letter from[2][MAX_ROW_CLUSTER];
+  uint64_t full[2];
+};
+
+// Before anything is sent; cluster_wait() is what ends it.
+__device__ __forceinline__ void open_letters(Letters& letters, int cluster) {
 #if defined(CDN_HOPPER)
-  struct alignas(16) Own {
-    T value;
+  if (threadIdx.x == 0)
+    for (uint64_t& full : letters.full) {
+      hopper::barrier_init(&full, 1);
+      hopper::barrier_expect(&full, cluster * sizeof(Letter));
+    }
+  hopper::barriers_visible();
+  hopper::cluster_arrive();
+#endif
+}
+
+// A value of each block, joined in the order of blocks.
+template <class T, class Join>
+__device__ __forceinline__ T join_cluster(Letters& letters, int which, T value, int cluster,
+                                          Join join) {
+#if defined(CDN_HOPPER)
+  static_assert(sizeof(T) <= sizeof(Letter), "one message");
+  if (which == 0) hopper::cluster_wait();
+  const int block = threadIdx.x, own = blockIdx.x % cluster;
+  if (block < cluster) {
+    Letter letter;
+    memcpy(&letter, &value, sizeof(T));
+    hopper::send(hopper::address_in_block(&letters.from[which][own], block),
+                 hopper::address_in_block(&letters.full[which], block), letter);
+  }
+  hopper::barrier_wait(&letters.full[which], 0);
+  auto of = [&](int b) {
+    T x;
+    memcpy(&x, &letters.from[which][b], sizeof(T));
+    return x;
   };
-  __shared__ Own own;
-  if (threadIdx.x == 0) own.value = value;
-  hopper::cluster_sync_all();
-  value = hopper::read_block(own, 0).value;
-  for (int b = 1; b < cluster; b++) value = join(value, hopper::read_block(own, b).value);
-  hopper::cluster_sync_all();  // others may still read from here
+  value = of(0);
+  for (int b = 1; b < cluster; b++) value = join(value, of(b));
 #endif
   return value;
 }
@@ -89,8 +135,11 @@ __global__ void __launch_bounds__(BLOCK)
   using T = typename Op::Element;
   using C = Compute<T>;
   constexpr int N = Op::INPUTS, ROWS = BLOCK / G;
+  constexpr bool PARTS = is_half<T>;
   const int rank = G == BLOCK ? static_cast<int>(blockIdx.x % cluster) : 0;
   const int64_t step = static_cast<int64_t>(gridDim.x / cluster) * ROWS;
+  __shared__ Letters letters;  // for the one row of a cluster
+  if (cluster > 1) open_letters(letters, cluster);
   for (int64_t r0 = static_cast<int64_t>(blockIdx.x / cluster) * ROWS; r0 < rows; r0 += step) {
     const int64_t r = r0 + threadIdx.x / G;
     const bool there = r < rows;
@@ -109,31 +158,34 @@ __global__ void __launch_bounds__(BLOCK)
       span.each_edge([&](int64_t c, int e) { edge[e].v[n] = wide(x[c]); });
     }
     const auto known = op.row(there ? r : 0);
-    auto join = [&](auto value, auto with) {
+    auto join = [&](int which, auto value, auto with) {
       value = join_group<G>(value, with);
-      if (G == BLOCK && cluster > 1) value = join_cluster(value, cluster, with);
+      if constexpr (G == BLOCK)
+        if (cluster > 1) value = join_cluster(letters, which, value, cluster, with);
       return value;
     };
 
     auto r1 = op.start1();
     span.template each_pack<PACKS>([&](int64_t c, int i) {
       load_columns<W, false>(op, c, along, k);
-#pragma unroll
-      for (int j = 0; j < W; j++) r1 = op.join1(r1, op.first(known, item[i][j].v, k[j]));
+      add_parts<W, PARTS && Op::ADDS>(
+          r1, [&](int j) { return op.first(known, item[i][j].v, k[j]); },
+          [&](auto a, auto b) { return op.join1(a, b); });
     });
     span.each_edge([&](int64_t c, int e) {
       load_columns<1, false>(op, c, false, one);
       r1 = op.join1(r1, op.first(known, edge[e].v, one[0]));
     });
-    r1 = join(r1, [&](auto a, auto b) { return op.join1(a, b); });
+    r1 = join(0, r1, [&](auto a, auto b) { return op.join1(a, b); });
     typename Op::Acc2 r2{};
     if constexpr (Op::SECOND) {
       span.template each_pack<PACKS>([&](int64_t c, int i) {
-#pragma unroll
-        for (int j = 0; j < W; j++) r2 = r2 + op.second(known, r1, item[i][j].v);
+        add_parts<W, PARTS>(
+            r2, [&](int j) { return op.second(known, r1, item[i][j].v); },
+            [](auto a, auto b) { return a + b; });
       });
       span.each_edge([&](int64_t c, int e) { r2 = r2 + op.second(known, r1, edge[e].v); });
-      r2 = join(r2, [](auto a, auto b) { return a + b; });
+      r2 = join(1, r2, [](auto a, auto b) { return a + b; });
     }
     const auto all = op.all(known, r1, r2);
     if (there && rank == 0 && threadIdx.x % G == 0) op.finish(r, all);

@@ -18,7 +18,7 @@ template <class T, bool MEAN> struct Norm : RowOperands<T, 1, 2> {
   using Base = RowOperands<T, 1, 2>;
   using Acc = std::conditional_t<MEAN, Sum<T>, double>;
   using Acc2 = double;
-  static constexpr bool SECOND = MEAN;
+  static constexpr bool SECOND = MEAN, ADDS = true;
   double *mean, *rstd;  // null when no gradient will ask for them
   int64_t cols;
   double eps;
@@ -62,6 +62,8 @@ template <class T> struct NormGrad : RowOperands<T, 2, 1, false>, AddingRows<Pai
   using C = Compute<T>;
   using Base = RowOperands<T, 2, 1, false>;
   using Sums = Pair<Sum<T>>;
+  using Part = std::conditional_t<is_half<T>, C, Sum<T>>;
+  static constexpr bool ADDS = true;
   const double *mean, *rstd;
   int64_t cols;
   struct Known {
@@ -72,10 +74,10 @@ template <class T> struct NormGrad : RowOperands<T, 2, 1, false>, AddingRows<Pai
     C rstd, along, sum;
   };
   CDN_FN Known row(int64_t r) const { return {mean ? mean[r] : 0, static_cast<C>(rstd[r])}; }
-  CDN_FN Sums first(const Known& known, C (&v)[2], const typename Base::Column& k) const {
+  CDN_FN Pair<Part> first(const Known& known, C (&v)[2], const typename Base::Column& k) const {
     v[0] = v[0] * k.v[0];
     v[1] = centred(v[1], known.mean) * known.rstd;
-    return {Sum<T>(v[0]) * v[1], Sum<T>(v[0])};
+    return {Part(v[0]) * v[1], Part(v[0])};
   }
   CDN_FN All all(const Known& known, const Sums& sums, const Sums&) const {
     const C n = static_cast<C>(cols);

@@ -81,9 +81,9 @@ template <class T, bool LOG> struct OfScores : MaxThenSumExp<T, 2> {
   struct All {
     C share, sum;
   };
-  CDN_FN Acc2 second(typename Base::None, C max, C (&v)[2]) const {
+  CDN_FN Pair<C> second(typename Base::None, C max, C (&v)[2]) const {
     v[1] = max == this->start1() ? C(0) : fn::exp(v[1] - max);
-    return {Sum<T>(v[1]), LOG ? Sum<T>(v[0]) : Sum<T>(v[0]) * v[1]};
+    return {v[1], LOG ? v[0] : v[0] * v[1]};
   }
   CDN_FN All all(typename Base::None, C, Acc2 sums) const {
     const C total = static_cast<C>(sums.first), sum = static_cast<C>(sums.second);

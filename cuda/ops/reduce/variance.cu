@@ -44,7 +44,7 @@ template <class T> struct RowVariance : RowOperands<T, 1> {
   using typename RowOperands<T, 1>::Column;
   using Acc = Sum<T>;
   using Acc2 = double;
-  static constexpr bool SECOND = true;
+  static constexpr bool SECOND = true, ADDS = true;
   Deviations<T> to;
   int64_t cols;
   struct All {
