@@ -94,13 +94,14 @@ template <class F, class T> struct Slope {
 };
 
 // The losses added up; their slopes go to `kept`, which may be null.
-template <class F, class T> struct Reduced : Adding<Sum<T>>, Taking<T, 2> {
+template <class F, class T> struct Reduced : Adding<Sum<Compute<T>>>, Taking<T, 2> {
+  using C = Compute<T>;
   T *y, *kept;
-  T parameter, scale;
+  C parameter, scale;
   double divisor;
-  CDN_FN T operator()(int, const T (&v)[2]) const { return F::value(v[0], v[1], parameter); }
-  CDN_FN T kept_of(const T (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
-  CDN_FN void store(int64_t, Sum<T> sum) const {
+  CDN_FN C operator()(int, const C (&v)[2]) const { return F::value(v[0], v[1], parameter); }
+  CDN_FN C kept_of(const C (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
+  CDN_FN void store(int64_t, Sum<C> sum) const {
     *y = static_cast<T>(static_cast<double>(sum) / divisor);
   }
 };
@@ -170,16 +171,13 @@ CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t tar
 CDN_API int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
                                  double parameter, double divisor, int32_t kind, int32_t dtype) {
   return run("cdn_loss_reduced", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    if constexpr (is_half<T>) {
-      CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be float32 or float64", dtype_name(dtype));
-    } else {
-      T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
-      const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
-      const T number = static_cast<T>(parameter), scale = static_cast<T>(1 / divisor);
-      with_loss(kind, [&]<class F>(F) {
-        reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
-      });
-    }
+    using C = Compute<T>;
+    T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
+    const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
+    const C number = static_cast<C>(parameter), scale = static_cast<C>(1 / divisor);
+    with_loss(kind, [&]<class F>(F) {
+      reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
+    });
   });
 }
 
