@@ -22,13 +22,17 @@ struct L1 {
   template <class T> CDN_FN static T slope(T x, T t, T) { return sign_of(x - t); }
 };
 struct SmoothL1 {  // quadratic up to beta, then of slope 1
+  // One division for all elements; of a denormal beta it would be infinite.
+  template <class T> CDN_FN static T inverse(T beta) {
+    return fn::smaller(T(1) / beta, std::numeric_limits<T>::max());
+  }
   template <class T> CDN_FN static T value(T x, T t, T beta) {
     T far = size_of(x - t);
-    return far < beta ? T(0.5) * far * (far / beta) : far - T(0.5) * beta;
+    return far < beta ? T(0.5) * far * (far * inverse(beta)) : far - T(0.5) * beta;
   }
   template <class T> CDN_FN static T slope(T x, T t, T beta) {
     T d = x - t;
-    return size_of(d) < beta || is_nan(d) ? d / beta : sign_of(d);
+    return size_of(d) < beta || is_nan(d) ? d * inverse(beta) : sign_of(d);
   }
 };
 struct Huber {  // quadratic up to delta, then of slope delta
