@@ -27,6 +27,7 @@ __device__ __forceinline__ Pack<Y, W> mapped(F f, const Pack<X, W>... in) {
 template <int W, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK)
     map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
+  follow_previous_kernel();
   const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x,
                 stride = (int64_t)gridDim.x * BLOCK;
   for (int64_t i = first; i < packs; i += stride)
@@ -47,7 +48,8 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
   int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
-  launch(call, map_kernel<W, F, Y, X...>, for_each_of(threads), n, packs, f, y, x...);
+  launch(call, map_kernel<W, F, Y, X...>, following(call, for_each_of(threads)), n, packs, f, y,
+         x...);
 }
 
 // ---- each
