@@ -49,11 +49,6 @@ template <class C> struct ChosenByEach {
   CDN_FN C operator()(uint32_t word, C p) const { return C(word < threshold_of(p)); }
 };
 
-template <class T, class F>
-void decide(Call& call, T* y, const T* x, int64_t n, const RandomStream& stream, F f) {
-  each_block(call, n, stream, Decided<T, F>{y, x, n, f}, y, x);
-}
-
 void need_probability(double p) {
   if (!(p >= 0 && p <= 1))
     CDN_FAIL(CDN_BAD_ARGUMENT, "p is %g; it must be a probability, in [0, 1]", p);
@@ -67,8 +62,9 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, d
     need_probability(p);
     T* to = call.out<T>(y, "y", n);
     const T* from = call.in<T>(x, "x", n);
-    const Dropped<Compute<T>> f{threshold_of(p), static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0)};
-    decide(call, to, from, n, random_stream(call, state, seed, offset), f);
+    Dropped<Compute<T>> f{threshold_of(p), static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0)};
+    const RandomStream stream = random_stream(call, state, seed, offset);
+    each_block(call, n, stream, Decided<T, decltype(f)>{to, from, n, f}, to, from);
   });
 }
 
@@ -79,7 +75,9 @@ CDN_API int32_t cdn_bernoulli(uint32_t y, uint32_t x, uint32_t state, int64_t n,
     T* to = call.out<T>(y, "y", n);
     const T* from = call.optional<T>(x, "x", n);
     const RandomStream stream = random_stream(call, state, seed, offset);
-    if (from) return decide(call, to, from, n, stream, ChosenByEach<Compute<T>>{});
-    decide(call, to, from, n, stream, Chosen<Compute<T>>{threshold_of(p)});
+    auto choose = [&](auto f) {
+      each_block(call, n, stream, Decided<T, decltype(f)>{to, from, n, f}, to, from);
+    };
+    from ? choose(ChosenByEach<Compute<T>>{}) : choose(Chosen<Compute<T>>{threshold_of(p)});
   });
 }
