@@ -536,9 +536,12 @@ int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
- * Its own gradient, with the same seed, offset and state. */
+ * Its own gradient, with the same seed, offset and state. bernoulli: y[i] = 1 where that word is
+ * below x[i] * 2^32, which may be any number, or where x is 0 below p * 2^32, else 0. */
 int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
                     int64_t offset, int32_t dtype);
+int32_t cdn_bernoulli(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
+                      int64_t offset, int32_t dtype);
 
 /* Losses of n elements by kind; floats. parameter is beta of smooth_l1, delta of huber, margin of
  * hinge; the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms
@@ -560,8 +563,8 @@ int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double para
 int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
                       double parameter, double scale, int32_t kind, int32_t dtype);
 
-/* y[0] = the sum of the losses / divisor, and dx[i] = the slope / divisor, unless dx is 0. float32
- * or float64. */
+/* y[0] = the sum of the losses / divisor, and dx[i] = the slope / divisor, unless dx is 0, as it
+ * should be for float16, which cannot hold such small slopes. */
 int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
                          double parameter, double divisor, int32_t kind, int32_t dtype);
 

@@ -166,8 +166,7 @@ template <class Y> struct Converted {
 
 template <class T> struct Constant {
   T value;
-  T* y;
-  CDN_FN void operator()(int64_t i) const { y[i] = value; }
+  CDN_FN T operator()() const { return value; }
 };
 
 }  // namespace cdn

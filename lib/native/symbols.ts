@@ -180,6 +180,7 @@ export const symbols = {
   cdn_unfold: { parameters: ["u32", "u32", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_fold: { parameters: ["u32", "u32", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_dropout: { parameters: ["u32", "u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
+  cdn_bernoulli: { parameters: ["u32", "u32", "u32", "i64", "f64", "i64", "i64", "i32"], result: "i32" },
   cdn_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32", "i32"], result: "i32" },
   cdn_loss_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "f64", "f64", "i32", "i32"], result: "i32" },
   cdn_loss_reduced: { parameters: ["u32", "u32", "u32", "u32", "i64", "f64", "f64", "i32", "i32"], result: "i32" },

@@ -263,6 +263,8 @@ export const movementCases: readonly Case[] = [
   repeating([1, 129], [257, 129]),
   repeating([257, 1], [257, 129]),
   repeating([1, 3], [0, 3]),
+  repeating([33, 1], [33, 64]),
+  repeating([64], [33, 64]),
   repeating([2, 1, 1, 2, 1, 1, 2, 1], [2, 1, 2, 2, 1, 3, 2, 1]),
   permuting([], [[[]]]),
   permuting([0, 1, 2], threes),

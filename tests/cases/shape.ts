@@ -233,6 +233,10 @@ export const shapeCases: readonly Case[] = [
   slicing(lines, 0, 100, -100, -7),
   slicing(lines, 0, 4, 2),
   slicing(lines, 0, -1000, 1000, 1000),
+  slicing([[[64]], [[4096]]], 0, all, all, 2), // of whole packs
+  slicing([[[5, 64]], [[300, 64]]], 1, 16, 48),
+  slicing([[[5, 64]], [[300, 64]]], 1, 3, 35),
+  slicing([[[5, 64]], [[300, 64]]], 1, all, all, -1),
   slicing(blocks, 0, 1),
   slicing(blocks, 1, 1, 4),
   slicing(blocks, 1, all, all, -1),

@@ -137,6 +137,7 @@
   X(unfold) \
   X(fold) \
   X(dropout) \
+  X(bernoulli) \
   X(loss) \
   X(loss_grad) \
   X(loss_reduced) \

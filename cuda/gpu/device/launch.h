@@ -58,4 +58,16 @@ void launch(Call& call, void (*kernel)(P...), const Launch& how, std::decay_t<P>
   launch(call, reinterpret_cast<const void*>(kernel), how, pointers);
 }
 
+// A kernel that begins with follow_previous_kernel() may be launched as following().
+__device__ __forceinline__ void follow_previous_kernel() {
+#if defined(CDN_HOPPER)
+  hopper::let_next_kernel_start();
+  hopper::wait_for_previous_kernel();
+#endif
+}
+inline Launch following(const Call& call, Launch how) {
+  how.pdl = hopper_device(call);
+  return how;
+}
+
 }  // namespace cdn

@@ -16,20 +16,23 @@ template <class F> __device__ __forceinline__ void for_each_own(int64_t n, F f) 
 // ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
 // operand. What is left after the packs, or all where operands are not aligned, comes one by one.
 
+template <class Y, int W, class F, class... X>
+__device__ __forceinline__ Pack<Y, W> mapped(F f, const Pack<X, W>... in) {
+  Pack<Y, W> out;
+#pragma unroll
+  for (int j = 0; j < W; j++) out.v[j] = static_cast<Y>(f(wide(in.v[j])...));
+  return out;
+}
+
 template <int W, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK)
     map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
+  follow_previous_kernel();
   const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x,
                 stride = (int64_t)gridDim.x * BLOCK;
-  for (int64_t i = first; i < packs; i += stride) {
-    auto apply = [&](const Pack<X, W>... in) {
-      Pack<Y, W> out;
-#pragma unroll
-      for (int j = 0; j < W; j++) out.v[j] = static_cast<Y>(f(wide(in.v[j])...));
-      reinterpret_cast<Pack<Y, W>*>(y)[i] = out;
-    };
-    apply(reinterpret_cast<const Pack<X, W>*>(x)[i]...);
-  }
+  for (int64_t i = first; i < packs; i += stride)
+    reinterpret_cast<Pack<Y, W>*>(y)[i] =
+        mapped<Y, W>(f, reinterpret_cast<const Pack<X, W>*>(x)[i]...);
 #pragma unroll 1
   for (int64_t i = packs * W + first; i < n; i += stride) y[i] = static_cast<Y>(f(wide(x[i])...));
 }
@@ -45,7 +48,8 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
   int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
-  launch(call, map_kernel<W, F, Y, X...>, for_each_of(threads), n, packs, f, y, x...);
+  launch(call, map_kernel<W, F, Y, X...>, following(call, for_each_of(threads)), n, packs, f, y,
+         x...);
 }
 
 // ---- each
@@ -69,15 +73,13 @@ template <class F> struct RowAndColumn {
 };
 
 // A block for each row: what row() works out is worked out once for all that a thread does there.
-// The first of it are packs, where a row knows some; then a block has several rows, so that not
-// each waits for what row() reads.
-template <class F> constexpr bool KNOWS_PACKS = requires(F f) { f.row(0).packs; };
-
+// The first of it are packs, where a row knows some. One row a block keeps those under way side by
+// side in memory.
 template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int64_t rows, F f) {
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const auto row = f.row(r);
     int64_t c = threadIdx.x;
-    if constexpr (KNOWS_PACKS<F>) {
+    if constexpr (requires { row.packs; }) {
       for (int64_t i = c; i < row.packs; i += BLOCK) row.pack(i);
       c += row.packs * row.WIDTH;
     }
@@ -86,10 +88,9 @@ template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int6
 }
 
 template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
-  constexpr int64_t SEVERAL = KNOWS_PACKS<F> ? 8 : 1;
   bool fills_blocks = cols >= 4 * BLOCK || (cols >= BLOCK && cols % BLOCK == 0);
   if (rows >= 2 * BLOCK && fills_blocks)
-    launch(call, each_row_kernel<F>, {grid_for(ceil_div(rows, SEVERAL))}, rows, f);
+    launch(call, each_row_kernel<F>, {grid_for(rows)}, rows, f);
   else
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
@@ -102,12 +103,22 @@ template <class F> struct RunsOfOne {
 template <class F> void each_run(Call& call, int64_t n, F f) { each(call, n, RunsOfOne<F>{f}); }
 
 // ---- broadcast: inputs of the same shape are mapped; others are indexed by division. A thread
-// has several elements on their way.
+// has several elements on their way, or a pack of y, which lies in one line.
 
-template <class F, class... X, int... J>
-__device__ __forceinline__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F f,
-                                         const X*... x) {
-  return f(wide(x[at[J]])...);
+// Neighbours along a line: where they are a pack, by one access.
+template <int W, class X>
+__device__ __forceinline__ Pack<X, W> along(const X* x, int64_t step, bool pack) {
+  if (W > 1 && pack) return *reinterpret_cast<const Pack<X, W>*>(x);
+  Pack<X, W> in;
+#pragma unroll
+  for (int j = 0; j < W; j++) in.v[j] = x[j * step];
+  return in;
+}
+template <class Y, int W, class F, class... X, int... J>
+__device__ __forceinline__ Pack<Y, W> pack_at(std::integer_sequence<int, J...>, const Layout& l,
+                                              const int64_t* at, uint32_t packed, F f,
+                                              const X*... x) {
+  return mapped<Y, W>(f, along<W>(x + at[J], l.stride[J][l.rank - 1], (packed >> J & 1) != 0)...);
 }
 
 // Of a layout of less than 2^31 elements.
@@ -115,17 +126,20 @@ struct Divisors {
   Divisor by[MAX_RANK];
 };
 
-template <class F, class Y, class... X>
+// packed: a bit for each input, whether it has packs where y has them.
+template <int W, int AHEAD, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK)
-    broadcast_kernel(Layout l, const __grid_constant__ Divisors divisors, F f, Y* y,
-                     const X*... x) {
-  constexpr int INPUTS = sizeof...(X), AHEAD = 4;
+    broadcast_kernel(Layout l, const __grid_constant__ Divisors divisors, uint32_t packed, F f,
+                     Y* y, const X*... x) {
+  constexpr int INPUTS = sizeof...(X);
   constexpr auto EACH = std::make_integer_sequence<int, INPUTS>{};
-  for (int64_t first = (int64_t)blockIdx.x * AHEAD * BLOCK + threadIdx.x; first < l.n;
+  const int64_t count = l.n / W;
+  for (int64_t first = (int64_t)blockIdx.x * AHEAD * BLOCK + threadIdx.x; first < count;
        first += (int64_t)gridDim.x * AHEAD * BLOCK) {
     int64_t rest[AHEAD], at[AHEAD][INPUTS] = {};
 #pragma unroll
-    for (int u = 0; u < AHEAD; u++) rest[u] = first + u * BLOCK < l.n ? first + u * BLOCK : first;
+    for (int u = 0; u < AHEAD; u++)
+      rest[u] = (first + u * BLOCK < count ? first + u * BLOCK : first) * W;
     for (int d = l.rank - 1; d >= 0; d--) {
 #pragma unroll
       for (int u = 0; u < AHEAD; u++) {
@@ -138,26 +152,42 @@ __global__ void __launch_bounds__(BLOCK)
         rest[u] = next;
       }
     }
-    decltype(apply_at(EACH, at[0], f, x...)) value[AHEAD];
+    Pack<Y, W> value[AHEAD];
 #pragma unroll
-    for (int u = 0; u < AHEAD; u++) value[u] = apply_at(EACH, at[u], f, x...);
+    for (int u = 0; u < AHEAD; u++) value[u] = pack_at<Y, W>(EACH, l, at[u], packed, f, x...);
 #pragma unroll
     for (int u = 0; u < AHEAD; u++)
-      if (first + u * BLOCK < l.n) y[first + u * BLOCK] = static_cast<Y>(value[u]);
+      if (first + u * BLOCK < count) reinterpret_cast<Pack<Y, W>*>(y)[first + u * BLOCK] = value[u];
   }
 }
 
 template <class F, class Y, class... X>
 void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n == 0) return;
+  const void* const inputs[] = {x...};
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
   Divisors divisors;
   for (int d = 0; d < l.rank && l.n >> 31 == 0; d++)
     divisors.by[d] = Divisor(static_cast<uint32_t>(l.extent[d]));
-  launch(call, broadcast_kernel<F, Y, X...>, for_each_of(ceil_div(l.n, 4)), l, divisors, f, y,
-         x...);
+  constexpr int W = 16 / largest_size<Y, X...>();
+  const int last = l.rank - 1;
+  bool lines = l.extent[last] % W == 0 && aligned16(y);
+  uint32_t packed = 0;
+  for (size_t j = 0; j < sizeof...(X); j++) {
+    const int64_t* stride = l.stride[j];
+    bool whole = stride[last] == 1 && aligned16(inputs[j]);
+    for (int d = 0; d < last; d++) whole = whole && stride[d] % W == 0;
+    packed |= static_cast<uint32_t>(whole) << j;
+    lines = lines && stride[last] >= -2 && stride[last] <= 2;  // of others each is a line of memory
+  }
+  if (lines)
+    launch(call, broadcast_kernel<W, 1, F, Y, X...>, for_each_of(l.n / W), l, divisors, packed, f,
+           y, x...);
+  else
+    launch(call, broadcast_kernel<1, 4, F, Y, X...>, for_each_of(ceil_div(l.n, 4)), l, divisors, 0,
+           f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.

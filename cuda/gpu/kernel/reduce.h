@@ -78,17 +78,6 @@ template <class Op> bool in_packs(const Op& op, int64_t extent) {
   return whole;
 }
 
-__device__ __forceinline__ void follow_previous_kernel() {
-#if defined(CDN_HOPPER)
-  hopper::let_next_kernel_start();
-  hopper::wait_for_previous_kernel();
-#endif
-}
-inline Launch following(const Call& call, Launch how) {
-  how.pdl = hopper_device(call);
-  return how;
-}
-
 // `splits` pieces of the axis, each by its own block; more than one leave partial results, which go
 // to `partial`, else null, of the kernels.
 struct Split {

@@ -113,7 +113,7 @@ template <class T> void begin(Call& call, T* y, const T* x, int64_t n) {
   if (x)
     map(call, n, Same{}, y, x);
   else
-    each(call, n, Constant<T>{static_cast<T>(0.0f), y});
+    map(call, n, Constant<T>{static_cast<T>(0.0f)}, y);
 }
 
 struct IndexKeys {

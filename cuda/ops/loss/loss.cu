@@ -22,13 +22,17 @@ struct L1 {
   template <class T> CDN_FN static T slope(T x, T t, T) { return sign_of(x - t); }
 };
 struct SmoothL1 {  // quadratic up to beta, then of slope 1
+  // One division for all elements; of a denormal beta it would be infinite.
+  template <class T> CDN_FN static T inverse(T beta) {
+    return fn::smaller(T(1) / beta, std::numeric_limits<T>::max());
+  }
   template <class T> CDN_FN static T value(T x, T t, T beta) {
     T far = size_of(x - t);
-    return far < beta ? T(0.5) * far * (far / beta) : far - T(0.5) * beta;
+    return far < beta ? T(0.5) * far * (far * inverse(beta)) : far - T(0.5) * beta;
   }
   template <class T> CDN_FN static T slope(T x, T t, T beta) {
     T d = x - t;
-    return size_of(d) < beta || is_nan(d) ? d / beta : sign_of(d);
+    return size_of(d) < beta || is_nan(d) ? d * inverse(beta) : sign_of(d);
   }
 };
 struct Huber {  // quadratic up to delta, then of slope delta
@@ -94,13 +98,14 @@ template <class F, class T> struct Slope {
 };
 
 // The losses added up; their slopes go to `kept`, which may be null.
-template <class F, class T> struct Reduced : Adding<Sum<T>>, Taking<T, 2> {
+template <class F, class T> struct Reduced : Adding<Sum<Compute<T>>>, Taking<T, 2> {
+  using C = Compute<T>;
   T *y, *kept;
-  T parameter, scale;
+  C parameter, scale;
   double divisor;
-  CDN_FN T operator()(int, const T (&v)[2]) const { return F::value(v[0], v[1], parameter); }
-  CDN_FN T kept_of(const T (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
-  CDN_FN void store(int64_t, Sum<T> sum) const {
+  CDN_FN C operator()(int, const C (&v)[2]) const { return F::value(v[0], v[1], parameter); }
+  CDN_FN C kept_of(const C (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
+  CDN_FN void store(int64_t, Sum<C> sum) const {
     *y = static_cast<T>(static_cast<double>(sum) / divisor);
   }
 };
@@ -170,16 +175,13 @@ CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t tar
 CDN_API int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
                                  double parameter, double divisor, int32_t kind, int32_t dtype) {
   return run("cdn_loss_reduced", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    if constexpr (is_half<T>) {
-      CDN_FAIL(CDN_UNSUPPORTED, "dtype is %s; it must be float32 or float64", dtype_name(dtype));
-    } else {
-      T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
-      const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
-      const T number = static_cast<T>(parameter), scale = static_cast<T>(1 / divisor);
-      with_loss(kind, [&]<class F>(F) {
-        reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
-      });
-    }
+    using C = Compute<T>;
+    T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
+    const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
+    const C number = static_cast<C>(parameter), scale = static_cast<C>(1 / divisor);
+    with_loss(kind, [&]<class F>(F) {
+      reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
+    });
   });
 }
 

@@ -53,9 +53,10 @@ template <class T, class Y, int STATES, int LISTS, class F> struct Elements {
     }
   };
   CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, 0, 0, f};
-    if (!row.f.begin()) return row;
+    Row row{{}, 0, 0, f};
+    const bool runs = row.f.begin();  // first, to read what it asks for during the search
+    const Chunk<LISTS>& chunk = row.chunk = chunk_of<CHUNK_SIZE>(table, c);
+    if (!runs) return row;
     bool aligned = true;
     for (int l = 0; l < LISTS; l++)
       aligned = aligned && reinterpret_cast<uintptr_t>(chunk.at[l]) % 16 == 0;

@@ -391,6 +391,26 @@ for (const device of names) {
       }
     }));
 
+  Deno.test(`16-bit losses: gradients are rounded once, after the scale, on ${device}`, () => {
+    for (const dtype of ["float16", "bfloat16"] as const) {
+      scope(() => {
+        const n = 65536, scale = 1024; // 2^-27 is no float16, 2^-17 is one
+        const x = full([n], 2 ** -12, { dtype, device, requiresGrad: true });
+        const target = zeros([n], { dtype, device });
+        const y = mseLoss(x, target);
+        assertEquals(y.dtype, dtype);
+        const [dx] = grad(y.mul(scale), [x]);
+        assertEquals([dx!.dtype, dx!.dataSync()[1]], [dtype, 2 ** -17]);
+        const each = mseLoss(x, target, { reduction: "none" });
+        assertEquals([each.dtype, each.dataSync()[0]], [dtype, 2 ** -24]);
+        const slope = grad(mseLoss(x, target, { reduction: "sum" }), [x], {
+          createGraph: true,
+        })[0]!;
+        assertEquals(grad(slope.sum(), [x])[0]!.dataSync()[0], 2);
+      });
+    }
+  });
+
   Deno.test(`float16 losses: no gradient underflows to 0 by the mean alone, on ${device}`, () =>
     scope(() => {
       const n = 4096;
