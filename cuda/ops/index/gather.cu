@@ -27,7 +27,7 @@ template <class T> struct GatherRows {
     T* to;
     const T* from;  // nullptr: the index was bad
     int64_t count;
-    CDN_FN void operator()(int64_t c) const { to[c] = from ? from[c] : T(0); }
+    CDN_FN void operator()(int64_t c) const { to[c] = from ? from[c] : T{}; }
   };
   CDN_FN Row row(int64_t r) const {
     auto s = walk.start<2>(r);
@@ -64,11 +64,25 @@ int32_t gather(const char* op, FaultOp fault, bool from_end, uint32_t y, uint32_
     const int32_t* chosen = call.in<int32_t>(index, "index", l.n > 0 ? reach[1].high + 1 : 0);
     if (l.n == 0) return;
     axis.fault = call.fault();
-    RowWalk walk(l);
-    if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
-      each_row(call, walk.rows(), walk.cols(), GatherRows<T>{to, from, chosen, walk, axis});
-    else
-      each_indexed<2>(call, l, chosen, axis, Gather<T>{to, from});
+    const int last = l.rank - 1;
+    if (last < 0 || l.stride[0][last] != 1 || l.stride[1][last] != 0)
+      return each_indexed<2>(call, l, chosen, axis, Gather<T>{to, from});
+    auto by_rows = [&]<class E>(E) {
+      RowWalk walk(l);
+      each_row(call, walk.rows(), walk.cols(),
+               GatherRows<E>{reinterpret_cast<E*>(to), reinterpret_cast<const E*>(from), chosen,
+                             walk, axis});
+    };
+    constexpr int W = 16 / sizeof(T);  // of a pack, which is copied as an element of its own
+    bool packs = aligned16(to) && aligned16(from) && axis.stride % W == 0;
+    for (int d = 0; d <= last; d++)
+      packs = packs && (d < last ? l.stride[0][d] : l.extent[d]) % W == 0;
+    if (!packs) return by_rows(T{});
+    for (int d = 0; d < last; d++) l.stride[0][d] /= W;
+    l.extent[last] /= W;
+    l.n /= W;
+    axis.stride /= W;
+    by_rows(Pack<T, W>{});
   });
 }
 
