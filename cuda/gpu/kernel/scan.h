@@ -77,7 +77,7 @@ __device__ __forceinline__ void load_items(const Op& op, int64_t row, int64_t k,
 // stores: the results, from the totals of the pieces where there are several. Otherwise: those
 // totals, of pieces for whole blocks.
 template <int G, int W, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK, W > 1 ? 5 : 1)
+__global__ void __launch_bounds__(BLOCK, 4)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
   // A place between those of neighbours keeps them in different banks.
@@ -107,13 +107,12 @@ __global__ void __launch_bounds__(BLOCK, W > 1 ? 5 : 1)
     }
     // All groups of a block take as many steps: they meet in shuffles and at barriers.
     for (int64_t step = 0; step < s.piece; step += G * ITEMS) {
-      int64_t from = begin + step + lane * ITEMS;  // of this thread
+      int64_t from = begin + step + lane * ITEMS, begun = reverse ? s.axis - 1 - from : from;
       Acc item[ITEMS], total;
 #pragma unroll
       for (int j = 0; j < ITEMS; j += W) {
-        int64_t i = from + j;
-        if (i < end)
-          load_items<W>(op, o * s.axis, reverse ? s.axis - 1 - i : i, reverse, item + j);
+        if (from + j < end)
+          load_items<W>(op, o * s.axis, begun + (reverse ? -j : j), reverse, item + j);
         else
           for (int w = 0; w < W; w++) item[j + w] = op.start();
       }
