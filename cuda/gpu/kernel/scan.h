@@ -77,7 +77,7 @@ __device__ __forceinline__ void load_items(const Op& op, int64_t row, int64_t k,
 // stores: the results, from the totals of the pieces where there are several. Otherwise: those
 // totals, of pieces for whole blocks.
 template <int G, int W, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK, 4)
+__global__ void __launch_bounds__(BLOCK, sizeof(Acc) > 8 ? 3 : 4)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
   // A place between those of neighbours keeps them in different banks.

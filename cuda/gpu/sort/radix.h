@@ -96,14 +96,19 @@ __global__ void __launch_bounds__(BLOCK)
     for (int w = 0; w < WARPS; w++) count[w][threadIdx.x] = 0;
     __syncthreads();
     int size = tile_size<Key>(n, block);
-    Key key[ITEMS<Key>];  // all under way before the first is counted
+    constexpr int AHEAD = 4;  // under way before the first is counted
+#pragma unroll 1
+    for (int from = 0; from < ITEMS<Key>; from += AHEAD) {
+      Key key[AHEAD];
 #pragma unroll
-    for (int j = 0; j < ITEMS<Key>; j++)
-      if (item_at<Key>(j) < size) key[j] = keys[block * TILE<Key> + item_at<Key>(j)];
+      for (int j = 0; j < AHEAD; j++)
+        if (item_at<Key>(from + j) < size)
+          key[j] = keys[block * TILE<Key> + item_at<Key>(from + j)];
 #pragma unroll
-    for (int j = 0; j < ITEMS<Key>; j++)
-      if (item_at<Key>(j) < size)  // whole numbers: the order does not matter
-        atomicAdd(&count[threadIdx.x / 32][digit_of(key[j], shift)], 1u);
+      for (int j = 0; j < AHEAD; j++)
+        if (item_at<Key>(from + j) < size)  // whole numbers: the order does not matter
+          atomicAdd(&count[threadIdx.x / 32][digit_of(key[j], shift)], 1u);
+    }
     __syncthreads();
     uint32_t total = 0;
     for (int w = 0; w < WARPS; w++) total += count[w][threadIdx.x];

@@ -74,9 +74,8 @@ int32_t gather(const char* op, FaultOp fault, bool from_end, uint32_t y, uint32_
                              walk, axis});
     };
     constexpr int W = 16 / sizeof(T);  // of a pack, which is copied as an element of its own
-    bool packs = aligned16(to) && aligned16(from) && axis.stride % W == 0;
-    for (int d = 0; d <= last; d++)
-      packs = packs && (d < last ? l.stride[0][d] : l.extent[d]) % W == 0;
+    bool packs = aligned16(to) && aligned16(from) && (axis.stride | l.extent[last]) % W == 0;
+    for (int d = 0; d < last; d++) packs = packs && l.stride[0][d] % W == 0;
     if (!packs) return by_rows(T{});
     for (int d = 0; d < last; d++) l.stride[0][d] /= W;
     l.extent[last] /= W;
