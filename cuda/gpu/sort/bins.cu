@@ -49,6 +49,7 @@ template <class T> __global__ void __launch_bounds__(BLOCK, 2) sum_bins_kernel(B
     bool whole;
   } task;
   if (threadIdx.x == 0) task = {};
+  follow_previous_kernel();
   uint32_t total, chunks, start = digit_start(bins.sums, bins.blocks, &total),
                           first = first_task(bins, total, &chunks);
   if (blockIdx.x - first < chunks) {  // modulo 2^32
@@ -60,18 +61,22 @@ template <class T> __global__ void __launch_bounds__(BLOCK, 2) sum_bins_kernel(B
   __syncthreads();
   if (task.begin == task.end) return;  // nothing to add, or no task
   int below = bins.shift - 8, mask = (1 << below) - 1;
+  uint32_t key[ITEMS<uint32_t>];
+  T value[ITEMS<uint32_t>];
+  auto load = [&](uint32_t at) {
+#pragma unroll
+    for (int j = 0; j < ITEMS<uint32_t>; j++) {
+      uint32_t i = at + item_at<uint32_t>(j);
+      key[j] = i < task.end ? bins.keys[i] : 0;
+      if (i < task.end) value[j] = bins.src[i];
+    }
+  };
+  load(task.begin);
   for (uint32_t at = task.begin; at < task.end; at += TILE_SIZE) {
     uint32_t left = task.end - at;
     int size = left < TILE_SIZE ? left : TILE_SIZE;
-    uint32_t key[ITEMS<uint32_t>];
-    T value[ITEMS<uint32_t>];
-#pragma unroll
-    for (int j = 0; j < ITEMS<uint32_t>; j++) {
-      int i = item_at<uint32_t>(j);
-      key[j] = i < size ? bins.keys[at + i] : 0;
-      if (i < size) value[j] = bins.src[at + i];
-    }
     order_tile(own.tile, key, value, size, below);
+    if (size == TILE_SIZE) load(at + TILE_SIZE);  // under way while this one is added
     int i = own.tile.start[threadIdx.x],
         end = threadIdx.x + 1 < BLOCK ? own.tile.start[threadIdx.x + 1] : size;
     uint32_t held = 0;  // in a register, while one place has many in a row
@@ -101,6 +106,7 @@ template <class T> __global__ void __launch_bounds__(BLOCK, 2) sum_bins_kernel(B
 // The chunks of bins that have several.
 template <class T> __global__ void __launch_bounds__(BLOCK) sum_chunks_kernel(Bins<T> bins) {
   __shared__ uint32_t first, chunks;
+  follow_previous_kernel();
   if (bins.sums[(blockIdx.x + 1) * bins.blocks - 1] <= bins.chunk) return;
   uint32_t own_chunks,
       own_first = first_task(bins, bins.sums[(threadIdx.x + 1) * bins.blocks - 1], &own_chunks);
@@ -121,7 +127,7 @@ template <class T> __global__ void __launch_bounds__(BLOCK) sum_chunks_kernel(Bi
 }  // namespace
 
 template <class T>
-bool sum_by_bins(Call& call, T* y, const T* src, uint32_t* keys, int64_t n, int64_t limit) {
+bool sum_by_bins(Call& call, T* y, const T* src, NamedKeys keys, int64_t n, int64_t limit) {
   constexpr int64_t LEAST = 1 << 16, LEAST_PLACES = 4096, LEAST_CHUNK = 4 * TILE<uint32_t>;
   if (n < LEAST || limit < LEAST_PLACES || limit > MOST_PLACES) return false;
   Pairs<uint32_t, T> binned{call.scratch<uint32_t>(n), call.scratch<T>(n)};
@@ -130,21 +136,22 @@ bool sum_by_bins(Call& call, T* y, const T* src, uint32_t* keys, int64_t n, int6
   int bits = bits_of(static_cast<uint64_t>(limit - 1)), shift = bits < 16 ? 8 : bits - 8;
   if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
   int64_t tasks = DIGITS + n / chunk;
-  order_by_digit<uint32_t, T>(call, n, {keys, src}, binned, sums, shift);
+  if (!keys.key) keys.key = call.scratch<uint32_t>(n);
+  order_by_digit<uint32_t, T>(call, n, keys, {keys.key, src}, binned, sums, shift);
   auto* partial = call.scratch<Sum<T>>(tasks << shift);
   Bins<T> bins{binned.key, sums,   binned.value, y,
                partial,    blocks, limit,        static_cast<uint32_t>(chunk),
                shift};
   Launch how{static_cast<unsigned>(tasks)};
   how.shared_bytes = sizeof(BinMemory<T>);
-  launch(call, sum_bins_kernel<T>, how, bins);
-  launch(call, sum_chunks_kernel<T>, {DIGITS}, bins);
+  launch(call, sum_bins_kernel<T>, following(call, how), bins);
+  launch(call, sum_chunks_kernel<T>, following(call, {DIGITS}), bins);
   return true;
 }
 
-template bool sum_by_bins(Call&, float*, const float*, uint32_t*, int64_t, int64_t);
-template bool sum_by_bins(Call&, float16*, const float16*, uint32_t*, int64_t, int64_t);
-template bool sum_by_bins(Call&, bfloat16*, const bfloat16*, uint32_t*, int64_t, int64_t);
-template bool sum_by_bins(Call&, int32_t*, const int32_t*, uint32_t*, int64_t, int64_t);
+template bool sum_by_bins(Call&, float*, const float*, NamedKeys, int64_t, int64_t);
+template bool sum_by_bins(Call&, float16*, const float16*, NamedKeys, int64_t, int64_t);
+template bool sum_by_bins(Call&, bfloat16*, const bfloat16*, NamedKeys, int64_t, int64_t);
+template bool sum_by_bins(Call&, int32_t*, const int32_t*, NamedKeys, int64_t, int64_t);
 
 }  // namespace cdn

@@ -86,23 +86,29 @@ template <class Key> __device__ int tile_size(int64_t n, int64_t block) {
   return static_cast<int>(left < TILE<Key> ? left : TILE<Key>);
 }
 
-// counts[digit, block]
-template <class Key>
+// counts[digit, block] of keys[i], which may be worked out.
+template <class Key, class Keys>
 __global__ void __launch_bounds__(BLOCK)
-    count_digits_kernel(int64_t n, const Key* keys, uint32_t* counts, int64_t blocks, int shift) {
+    count_digits_kernel(int64_t n, Keys keys, uint32_t* counts, int64_t blocks, int shift) {
   __shared__ uint32_t count[WARPS][DIGITS];  // by warp, so that fewer threads meet at one counter
+  follow_previous_kernel();
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
     for (int w = 0; w < WARPS; w++) count[w][threadIdx.x] = 0;
     __syncthreads();
     int size = tile_size<Key>(n, block);
-    Key key[ITEMS<Key>];  // all under way before the first is counted
+    constexpr int AHEAD = 4;  // under way before the first is counted
+#pragma unroll 1
+    for (int from = 0; from < ITEMS<Key>; from += AHEAD) {
+      Key key[AHEAD];
 #pragma unroll
-    for (int j = 0; j < ITEMS<Key>; j++)
-      if (item_at<Key>(j) < size) key[j] = keys[block * TILE<Key> + item_at<Key>(j)];
+      for (int j = 0; j < AHEAD; j++)
+        if (item_at<Key>(from + j) < size)
+          key[j] = keys[block * TILE<Key> + item_at<Key>(from + j)];
 #pragma unroll
-    for (int j = 0; j < ITEMS<Key>; j++)
-      if (item_at<Key>(j) < size)  // whole numbers: the order does not matter
-        atomicAdd(&count[threadIdx.x / 32][digit_of(key[j], shift)], 1u);
+      for (int j = 0; j < AHEAD; j++)
+        if (item_at<Key>(from + j) < size)  // whole numbers: the order does not matter
+          atomicAdd(&count[threadIdx.x / 32][digit_of(key[j], shift)], 1u);
+    }
     __syncthreads();
     uint32_t total = 0;
     for (int w = 0; w < WARPS; w++) total += count[w][threadIdx.x];
@@ -127,6 +133,7 @@ __global__ void __launch_bounds__(BLOCK, 3)
   __shared__ Tile<Key, Value> tile;
   __shared__ uint32_t shift_by[DIGITS];  // from a place in the tile to one in memory, modulo 2^32
   int64_t block = blockIdx.x;
+  follow_previous_kernel();
   uint32_t total, earlier = block ? sums[threadIdx.x * blocks + block - 1] : 0;
   shift_by[threadIdx.x] = digit_start(sums, blocks, &total) + earlier;
   int size = tile_size<Key>(n, block);
@@ -168,17 +175,18 @@ template <class Key, class Value = Place> struct Pairs {
 template <class Key> int64_t tiles_of(int64_t n) { return ceil_div(n, TILE<Key>); }
 
 // Moves n pairs into the order of a digit. sums: of tiles_of(n) blocks, left as digit_start() reads
-// them. from.value: nullptr stands for 0, 1, 2, …
-template <class Key, class Value>
-void order_by_digit(Call& call, int64_t n, Pairs<Key, const Value> from, Pairs<Key, Value> to,
-                    uint32_t* sums, int shift) {
+// them. from.value: nullptr stands for 0, 1, 2, … from.key is read after keys[].
+template <class Key, class Value, class Keys>
+void order_by_digit(Call& call, int64_t n, Keys keys, Pairs<Key, const Value> from,
+                    Pairs<Key, Value> to, uint32_t* sums, int shift) {
   int64_t blocks = tiles_of<Key>(n);
   SumCounts scanned;
   scanned.counts = sums;
-  launch(call, count_digits_kernel<Key>, {grid_for(blocks)}, n, from.key, sums, blocks, shift);
+  const Launch how = following(call, {grid_for(blocks)});
+  launch(call, count_digits_kernel<Key, Keys>, how, n, keys, sums, blocks, shift);
   scan(call, DIGITS, blocks, 1, false, scanned);
-  launch(call, move_keys_kernel<Key, Value>, {grid_for(blocks)}, n, from.key, from.value, to.key,
-         to.value, sums, blocks, shift);
+  launch(call, move_keys_kernel<Key, Value>, how, n, from.key, from.value, to.key, to.value, sums,
+         blocks, shift);
 }
 
 // Of uint32_t and uint64_t keys, as in kernel/sort.h, but that those within rows are not made here.

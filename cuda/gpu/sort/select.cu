@@ -3,14 +3,13 @@
 // wanted is reached, and goes on with the next digit of those that have it; the places serve as the
 // last digits, so that of equal keys the first are chosen. The few are then sorted in shared
 // memory. Longer rows are cut into tiles, and among what was chosen from each the block chooses
-// again.
-#include "gpu/sort/radix.h"
+// again. Short rows are sorted whole.
+#include "gpu/sort/warp.h"
 
 namespace cdn {
 namespace {
 
 template <class Key> constexpr int MOST = TILE<Key> / 4;  // of a tile
-constexpr int64_t SHORT = 64;                             // rows
 
 template <class Key> struct Chosen {
   Key key;
@@ -109,21 +108,6 @@ __global__ void __launch_bounds__(BLOCK, 4)
   }
 }
 
-// An element's place among those of its row, by how many come before it.
-template <class Key> struct RankInRow {
-  Place* first;
-  const Key* key;
-  int64_t cols, k;
-  CDN_FN void operator()(int64_t at) const {
-    int64_t row = quotient(at, cols), rank = 0, own = at - row * cols;
-    for (int64_t i = 0; i < cols; i++) {
-      Key other = key[row * cols + i];
-      rank += other < key[at] || (other == key[at] && i < own);
-    }
-    if (rank < k) first[row * k + rank] = static_cast<Place>(at);
-  }
-};
-
 }  // namespace
 
 template <class T>
@@ -131,13 +115,14 @@ First first_of_rows(Call& call, int64_t rows, int64_t cols, const T* x, int64_t 
                     bool descending) {
   using Key = typename SortKey<T>::Key;
   int64_t n = rows * cols;
-  if (cols > SHORT && first > MOST<Key>)
-    return {sort_rows(call, rows, cols, keys_of(call, n, x, descending), SortKey<T>::BITS), cols};
-  if (cols <= SHORT) {
+  // Of the longer of these rows and wider elements a few are sooner chosen.
+  if (cols <= 32 * MOST_OF_LANE<T> && (cols <= 256 || sizeof(T) < 4 || first > cols / 8)) {
     Place* places = call.scratch<Place>(rows * first);
-    each(call, n, RankInRow<Key>{places, keys_of(call, n, x, descending), cols, first});
+    sort_in_warps(call, rows, cols, first, x, descending, places);
     return {places, first};
   }
+  if (first > MOST<Key>)
+    return {sort_rows(call, rows, cols, keys_of(call, n, x, descending), SortKey<T>::BITS), cols};
   const Place* candidates = nullptr;
   for (int64_t pieces = 0; pieces != 1; cols = pieces * first) {
     pieces = tiles_of<Key>(cols);

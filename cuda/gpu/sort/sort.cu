@@ -44,7 +44,7 @@ Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, boo
   uint32_t* sums = call.scratch<uint32_t>(DIGITS * tiles_of<Key>(n));
   for (int shift = 0; shift < bits; shift += 8) {
     const Place* places = counted && shift == 0 ? nullptr : from.value;
-    order_by_digit<Key, Place>(call, n, {from.key, places}, to, sums, shift);
+    order_by_digit<Key, Place>(call, n, from.key, {from.key, places}, to, sums, shift);
     std::swap(from, to);
   }
   return from;

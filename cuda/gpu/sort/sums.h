@@ -1,14 +1,29 @@
 // What the GPU adds up by place in ways of its own; kernel/sum.h has what the sums are.
 #pragma once
+#include "kernel/row_walk.h"
 #include "kernel/sort.h"
 #include "kernel/sum.h"
 
 namespace cdn {
 
+// The places that elements go to: there already or, where an index lies in order, made and kept as
+// they are first read.
+struct NamedKeys {
+  uint32_t* key;
+  const int32_t* index;  // nullptr: they are there
+  IndexedAxis axis;
+  int64_t step, none;
+  __device__ uint32_t operator[](int64_t i) const {
+    if (!index) return key[i];
+    int64_t at = axis.place(index[i]);
+    return key[i] = static_cast<uint32_t>(at < 0 ? none : i * step + at * axis.stride);
+  }
+};
+
 // y[key[i]] += src[i] for elements of up to 32 bits, keys from `limit` up being of no place. False:
 // there is too little to add up, or too few or many places, for this to be the way.
 template <class T>
-bool sum_by_bins(Call& call, T* y, const T* src, uint32_t* keys, int64_t n, int64_t limit);
+bool sum_by_bins(Call& call, T* y, const T* src, NamedKeys keys, int64_t n, int64_t limit);
 
 // y[o, key[k], i] += the sum of src[o, place[k], i] over runs of equal keys, where there are
 // neighbours i enough: a thread adds a pack of them from row to row of a chunk of the sorted keys.

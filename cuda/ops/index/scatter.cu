@@ -53,7 +53,7 @@ void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int6
                   int64_t inner, int64_t limit) {
 #if defined(__CUDACC__)
   if constexpr (sizeof(Key) == 4 && sizeof(T) <= 4)
-    if (outer * inner == 1 && sum_by_bins(call, y, src, keys, n, limit)) return;
+    if (outer * inner == 1 && sum_by_bins(call, y, src, {keys}, n, limit)) return;
 #endif
   Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
 #if defined(__CUDACC__)
@@ -238,6 +238,13 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
     Target<T> to(call, FAULT_SCATTER_ADD, y, x, index, src, layout, rank, extent, stride, y_n);
     if (to.l.n == 0) return;
     if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AddOnce<T>{to.y, to.src});
+#if defined(__CUDACC__)
+    const int64_t step = to.l.rank ? to.l.stride[0][0] : 0;
+    if constexpr (sizeof(T) <= 4)
+      if (to.l.rank <= 1 &&
+          sum_by_bins(call, to.y, to.src, {nullptr, to.index, to.axis, step, y_n}, to.l.n, y_n))
+        return;
+#endif
     to.with_keys(call, [&](auto* keys) {
       sum_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });
