@@ -348,8 +348,8 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
-/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The gradients
- * take y, or of 16-bit floats x. */
+/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The
+ * gradients take y, or of 16-bit floats x. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                          int32_t dtype);
