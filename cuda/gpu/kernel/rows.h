@@ -62,6 +62,12 @@ template <int G, int W> struct RowSpan {
   }
 };
 
+// On a multiprocessor, without spilling.
+template <class Op>
+constexpr int ROW_BLOCKS_AT_ONCE = Op::INPUTS > 1 || sizeof(typename Op::Element) > 4 ? 2
+                                   : Op::COLUMNS > 0                                  ? 3
+                                                                                      : 4;
+
 template <class C, int N> struct Item {
   C v[N];
 };
@@ -130,7 +136,7 @@ __device__ __forceinline__ T join_cluster(Letters& letters, int which, T value, 
 }
 
 template <int G, int W, int PACKS, class Op>
-__global__ void __launch_bounds__(BLOCK)
+__global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
     rows_kernel(int64_t rows, int64_t cols, int cluster, int shift, Op op) {
   using T = typename Op::Element;
   using C = Compute<T>;
