@@ -64,7 +64,7 @@ export interface GPTForwardOptions {
  *
  * ```ts
  * import { models, tensor } from "@cudeno/cudeno";
- * const model: models.GPT = models.gpt({ vocabSize: 65, contextLength: 32, dModel: 64, layers: 2 });
+ * const model = new models.GPT({ vocabSize: 65, contextLength: 32, dModel: 64, layers: 2 });
  * console.log(model.forward(tensor([[1, 2, 3]], { dtype: "int32" })).shape); // [1, 3, 65]
  * ```
  */

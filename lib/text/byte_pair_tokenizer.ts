@@ -77,8 +77,8 @@ export class BytePairTokenizer {
 
   /**
    * Reads GPT-2's vocab.json and merges.txt, or Hugging Face's tokenizer.json alone, if that is of
-   * the same kind: byte-level, with GPT-2's words. A source is a path or URL, the bytes, or a stream
-   * of them.
+   * the same kind: byte-level, with GPT-2's words. A source is a path or URL, the bytes, or a
+   * stream of them.
    *
    * @throws {DataError} for files that are missing, malformed or of another kind.
    *

@@ -41,7 +41,7 @@ export interface GenerateOptions {
 
 /**
  * Goes on with text: the new tokens for a prompt, or for each of several of any lengths. The model
- * is a {@linkcode models.GPT}, or any that gives scores [batch, positions, tokens] for int32 [batch,
+ * is models.gpt(), or any that gives scores [batch, positions, tokens] for int32 [batch,
  * positions], of which none looks ahead. It runs in evaluation mode.
  *
  * Each token is drawn from the probabilities softmax(scores / temperature) of those that topK and
