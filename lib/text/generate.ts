@@ -58,34 +58,31 @@ export interface GenerateOptions {
  * console.log(await generate(model, [[1], [4, 5]], { ...options, greedy: true })); // twice five
  * ```
  */
-export async function generate(
+export async function generate<P extends ArrayLike<number> | readonly ArrayLike<number>[]>(
   model: Module,
-  prompt: ArrayLike<number>,
-  options?: GenerateOptions,
-): Promise<number[]>;
-export async function generate(
+  prompt: P,
+  options: GenerateOptions = {},
+): Promise<P extends ArrayLike<number> ? number[] : number[][]> {
+  const single = !Array.isArray(prompt) || !prompt.some((x) => typeof x === "object");
+  const all = (single ? [prompt] : prompt) as readonly ArrayLike<number>[];
+  const found = await generated(model, all, checked("generate", model, all, options));
+  return (single ? found[0] : found) as Awaited<ReturnType<typeof generate<P>>>;
+}
+
+async function generated(
   model: Module,
   prompts: readonly ArrayLike<number>[],
-  options?: GenerateOptions,
-): Promise<number[][]>;
-export async function generate(
-  model: Module,
-  prompts: ArrayLike<number> | readonly ArrayLike<number>[],
-  options: GenerateOptions = {},
-): Promise<number[] | number[][]> {
-  const single = !Array.isArray(prompts) || !prompts.some((x) => typeof x === "object");
-  const all = (single ? [prompts] : prompts) as readonly ArrayLike<number>[];
-  const settings = checked("generate", model, all, options);
+  settings: Settings,
+): Promise<number[][]> {
   if (settings.beams > 1) {
-    using text = new Continuation(model, all, settings);
-    const found = await beamSearch(text, settings);
-    return single ? found[0]! : found;
+    using text = new Continuation(model, prompts, settings);
+    return await beamSearch(text, settings);
   }
-  const rows: number[][] = all.map(() => []);
-  for await (const tokens of steps(model, all, settings)) {
+  const rows: number[][] = prompts.map(() => []);
+  for await (const tokens of steps(model, prompts, settings)) {
     tokens.forEach((token, i) => token !== undefined && rows[i]!.push(token));
   }
-  return single ? rows[0]! : rows;
+  return rows;
 }
 
 /**
