@@ -81,7 +81,8 @@ class Attention extends Module {
     undo.move();
   }
 
-  override forward(x: Tensor, { mask, cache }: Attending = { mask: undefined, cache: undefined }) {
+  override forward(x: Tensor, attending?: Attending): Tensor {
+    const { mask, cache } = attending ?? { mask: undefined, cache: undefined };
     const width = x.shape[2]!, heads = this.#heads, all = this.c_attn.forward(x);
     const found = attend([0, 1, 2].map((i) => ({ x: all, column: i * width })), {
       ...{ heads, kvHeads: heads, width, batchFirst: true, mask, causal: true, cache },

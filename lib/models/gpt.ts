@@ -10,7 +10,7 @@ import { Embedding } from "../nn/embedding.ts";
 import * as init from "../nn/init.ts";
 import { KVCache } from "../nn/kv_cache.ts";
 import { Linear } from "../nn/linear.ts";
-import { type LoadResult, Module, type StateDict } from "../nn/module.ts";
+import { type AnyModule, type LoadResult, Module, type StateDict } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
 import { checkDType } from "../ops/_operands.ts";
 import { add } from "../ops/elementwise/binary.ts";
@@ -70,7 +70,7 @@ export interface GPTForwardOptions {
  */
 export class GPT extends Module {
   /** Embeddings of tokens and places, the blocks and the last normalisation. */
-  transformer: { wte: Embedding; wpe: Embedding; drop: Dropout; h: GPTBlock[]; ln_f: LayerNorm };
+  transformer: { wte: Embedding; wpe: Embedding; drop: Dropout; h: AnyModule[]; ln_f: LayerNorm };
   /** What gives the scores, where that is not the tokens' embedding. */
   lm_head: Linear | null = null;
 
@@ -160,7 +160,9 @@ export class GPT extends Module {
     const places = positions ??
       arange(past, past + count, 1, { dtype: "int32", device: tokens.device });
     let x = drop.forward(add(wte.forward(tokens), wpe.forward(places)));
-    for (const [i, block] of h.entries()) x = block.forward(x, { mask, cache: cache?.[i] });
+    for (const [i, block] of (h as GPTBlock[]).entries()) {
+      x = block.forward(x, { mask, cache: cache?.[i] });
+    }
     if (last) x = slice(x, 1, -1);
     x = ln_f.forward(x);
     return this.lm_head ? this.lm_head.forward(x) : linear(x, wte.weight);

@@ -79,7 +79,7 @@ export class KVCache implements Disposable {
     };
     for (const [to, from] of [[stored.key, key], [stored.value, value]] as const) {
       using place = to.part(start * to.shape[1]! * to.shape[2]!, from.shape);
-      place.copyFrom(from.detach());
+      place.copyFrom(from);
     }
     this.#length = end;
     return { key: this.#used(stored.key), value: this.#used(stored.value) };

@@ -26,7 +26,7 @@ const space = "\\p{White_Space}";
 const words = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${space}\\p{L}\\p{N}]+`;
 
 /** Cuts text where GPT-2 does: no token goes beyond one of its matches. */
-export const pieces = new RegExp(`${words}|${space}+(?!\\P{White_Space})|${space}+`, "gu");
+export const pieces: RegExp = new RegExp(`${words}|${space}+(?!\\P{White_Space})|${space}+`, "gu");
 
 /** Two tokens as one number. */
 export const pairOf = (a: number, b: number): number => a * 2 ** 24 + b;

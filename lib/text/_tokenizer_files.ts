@@ -18,10 +18,16 @@ interface File {
   readonly text: string;
 }
 
-const isObject = (x: unknown): x is Record<string, unknown> =>
+// What is looked for in them.
+type Keys =
+  | ("model" | "pre_tokenizer" | "normalizer" | "added_tokens" | "content" | "id" | "type")
+  | ("vocab" | "merges" | "ignore_merges" | "add_prefix_space" | "use_regex");
+type Json = { readonly [key in Keys]?: unknown };
+
+const isObject = (x: unknown): x is Json =>
   typeof x === "object" && x !== null && !Array.isArray(x);
 
-function parse({ name, text }: File): Record<string, unknown> {
+function parse({ name, text }: File): Json {
   let found: unknown;
   try {
     found = JSON.parse(text);
@@ -40,7 +46,7 @@ export function parseVocab(file: File): Pick<Files, "name" | "vocab"> {
 function vocabOf(name: string, found: unknown): Map<string, number> {
   if (!isObject(found)) throw new DataError(`${name} has no vocabulary: texts with numbers`);
   const vocab = new Map<string, number>(), texts: string[] = [];
-  for (const [text, token] of Object.entries(found)) {
+  for (const [text, token] of Object.entries<unknown>(found as object as Record<string, unknown>)) {
     if (!Number.isSafeInteger(token) || token as number < 0 || token as number >= 2 ** 24) {
       throw new DataError(`${name}: ${formatValue(text)} is ${formatValue(token)}, no token`);
     }

@@ -12,7 +12,9 @@ import {
   optim,
   scope,
   type StateDict,
+  type Tensor,
   tensor,
+  zeros,
 } from "../../mod.ts";
 import { deviceTest, later, refuse } from "../_helpers.ts";
 import { part, type Place, testRuns, within } from "../_runs.ts";
@@ -84,10 +86,13 @@ deviceTest(
     const model = later(models.gpt({ vocabSize: 300, contextLength: 8, dModel: 64, device }));
     const count = (m: nn.Module) => m.parameters().reduce((sum, { size }) => sum + size, 0);
     assertEquals(count(model), 308 * 64 + 12 * (12 * 64 * 64 + 13 * 64) + 2 * 64);
-    const { c_attn, c_proj } = model.transformer.h[3]!.attn;
-    assertAlmostEquals(c_attn.weight.std().itemSync(), 0.02, 1e-3);
-    assertAlmostEquals(c_proj.weight.std().itemSync(), 0.02 / Math.sqrt(24), 3e-4);
-    assertEquals(c_attn.weight.shape, [64, 192]);
+    const { "c_attn.weight": wide, "c_proj.weight": back } = part(
+      model.stateDict(),
+      "transformer.h.3.attn.",
+    );
+    assertAlmostEquals(wide!.std().itemSync(), 0.02, 1e-3);
+    assertAlmostEquals(back!.std().itemSync(), 0.02 / Math.sqrt(24), 3e-4);
+    assertEquals(wide!.shape, [64, 192]);
     const tokens = tensor([[1, 2, 299]], { dtype: "int32", device });
     const bare = Object.fromEntries(
       Object.entries(model.stateDict()).map(([name, x]) => [name.replace("transformer.", ""), x]),
@@ -133,7 +138,7 @@ deviceTest("a cache gives what all positions at once give, in parts of any lengt
   for (const dtype of ["float64", "float32"] as const) {
     const options = { batchFirst: true, kvHeads: 2, device, dtype };
     const attention = later(new nn.MultiHeadAttention(24, 6, options));
-    const x = nn.init.normal(tensor([0], { device, dtype }).broadcastTo([2, 130, 24]).clone());
+    const x = nn.init.normal(zeros([2, 130, 24], { device, dtype }));
     noGrad(() => {
       const whole = attention.forward(x, x, x, { causal: true }).dataSync();
       using cache = new nn.KVCache({ capacity: 2 });
@@ -160,7 +165,7 @@ deviceTest("heads that share keys attend as if each had them", (device) => {
   manualSeed(4);
   const grouped = later(new nn.MultiHeadAttention(8, 4, { kvHeads: 2, device, dtype: "float64" }));
   const each = later(new nn.MultiHeadAttention(8, 4, { device, dtype: "float64" }));
-  const repeated = (x: ReturnType<nn.Module["parameters"]>[0]) => {
+  const repeated = (x: Tensor) => {
     const rest = x.shape.slice(1), kv = x.slice(0, 8).reshape([2, 2, 2, ...rest]);
     const all = kv.repeatInterleave(2, 1).reshape([16, ...rest]);
     return [x.slice(0, 0, 8), all];
@@ -174,9 +179,7 @@ deviceTest("heads that share keys attend as if each had them", (device) => {
       each.stateDict()[name]!.slice(0, 8).copyFrom(kv!);
     }
   });
-  each.loadStateDict({ ...each.stateDict(), ...part(state, "out_proj.") }, { strict: false });
-  const outs = { "out_proj.weight": state["out_proj.weight"]! };
-  each.loadStateDict(outs, { strict: false });
+  each.out_proj.loadStateDict(grouped.out_proj.stateDict());
   const x = tensor(Array.from({ length: 40 }, (_, i) => Math.sin(i * i)), {
     ...{ shape: [5, 1, 8], device, dtype: "float64" },
   });
@@ -208,6 +211,27 @@ deviceTest(
     refuse(() => new nn.RotaryEmbedding(5), "argument", "even");
   },
 );
+
+deviceTest("decoders stack, without biases and with an activation of one's own", (device) => {
+  const options = { feedForward: 6, dropout: 0, bias: false, device };
+  const layers = ["gelu" as const, (x: Tensor) => x.gelu()].map((activation) => {
+    manualSeed(6);
+    return new nn.TransformerDecoderLayer(4, 2, { ...options, activation });
+  });
+  const names = [...layers[0]!.namedParameters()].map(([name]) => name);
+  assertEquals(names.filter((name) => name.endsWith("bias")), []);
+  const stack = later(new nn.TransformerDecoder(layers, { norm: new nn.LayerNorm(4, { device }) }));
+  assert("layers.1.multihead_attn.in_proj_weight" in stack.stateDict());
+  const x = nn.init.normal(zeros([3, 2, 4], { device })), memory = x.slice(0, 1).mul(2);
+  const [a, b] = layers.map((layer) => layer.forward(x, memory, { causal: true }).dataSync());
+  a!.forEach((value, i) => assertAlmostEquals(value, b![i]!, 1e-5));
+  assertEquals(stack.forward(x, memory).shape, [3, 2, 4]);
+  const mixed = [later(new nn.TransformerEncoderLayer(4, 2, options))];
+  refuse(
+    () => new nn.TransformerDecoder(mixed as unknown as typeof layers),
+    ...["argument", "decoder layers"] as const,
+  );
+});
 
 deviceTest("SwiGLU is Llama's feed-forward part", (device) => {
   const layer = later(new nn.SwiGLU(3, 5, { device, dtype: "float64" }));
