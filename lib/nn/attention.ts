@@ -97,8 +97,8 @@ export interface AttentionResult {
  * ```
  */
 export class MultiHeadAttention extends Module {
-  /** [3 embedDim, embedDim]: of queries, keys and values. Null with kdim or vdim. */
-  in_proj_weight: Tensor | null = null;
+  /** [3 embedDim, embedDim]: of queries, keys and values. Not there with kdim or vdim. */
+  in_proj_weight!: Tensor;
   /** [embedDim, embedDim] with kdim or vdim, or null. */
   q_proj_weight: Tensor | null = null;
   /** [embedDim, kdim] with kdim or vdim, or null. */
@@ -240,7 +240,7 @@ export class MultiHeadAttention extends Module {
 
   // Queries, keys and values, those of the same tensor by one product.
   #projected(query: Tensor, key: Tensor, value: Tensor): Columns[] {
-    const { in_proj_weight: weight, in_proj_bias: bias } = this;
+    const { in_proj_bias: bias } = this, weight: Tensor | undefined = this.in_proj_weight;
     const rows = this.#rows;
     const project = (x: Tensor, from: number, to: number) => {
       const part = (of: Tensor) => slice(of, 0, rows[from], rows[to]);
