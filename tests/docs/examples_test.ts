@@ -9,7 +9,7 @@ const examples = new URL("examples/", root);
 const names = Array.from(Deno.readDirSync(examples), ({ name }) => name)
   .filter((name) => name.endsWith(".ts"));
 const programs = names.filter((name) =>
-  !["program.ts", "char_models.ts", "photos.ts", "insight_pictures.ts"].includes(name)
+  !["program.ts", "photos.ts", "insight_pictures.ts"].includes(name)
 );
 
 const runWith = (flags: string[], name: string, args: string[]) =>
@@ -100,6 +100,25 @@ for (const model of ["lstm", "transformer"]) {
     assertEquals(await ends("char_lm.ts", args, result), out, "the same seed, another text");
   });
 }
+
+Deno.test("gpt example: learns byte pairs or characters, writes, and goes on", async () => {
+  const args = ["--steps", "30", "--every", "10", "--batch", "4", "--sample", "20"];
+  const last = /^loss \d\.\d{3} a token, \d\.\d{3} on text that it has not seen$/;
+  const out = await ends("gpt.ts", ["--vocab", "300", ...args], last);
+  assert(out.includes(", 300 different ones\n") && out.includes("\n\nThe"), out);
+  await inFolder(async (folder) => {
+    const checkpoint = ["--checkpoint", `${folder}/gpt.safetensors`];
+    const flags = [`--allow-read=${folder}`, `--allow-write=${folder}`];
+    const whole = await ends("gpt.ts", args, last);
+    const stopped = [...args, ...checkpoint].with(1, "10");
+    await runWith(flags, "gpt.ts", ["--device", "cpu", ...stopped]);
+    const { out, err } = await runWith(flags, "gpt.ts", [
+      ...["--device", "cpu", ...args, ...checkpoint],
+    ]);
+    assertStringIncludes(out, "goes on after step 10", err);
+    assert(whole.includes(", 51 different ones\n"), whole);
+  });
+});
 
 Deno.test("mnist example: memory is flat", async () => {
   const args = ["--epochs", "3", "--hidden", "8", "--batch", "500"];
