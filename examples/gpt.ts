@@ -3,17 +3,8 @@
 //   deno run --allow-ffi examples/gpt.ts --help
 //   deno run --allow-ffi --allow-read=. examples/gpt.ts --text shakespeare.txt --size small
 import { dirname } from "@std/path";
-import {
-  BytePairTokenizer,
-  type Callback,
-  callbacks,
-  crossEntropy,
-  data,
-  generateStream,
-  models,
-  optim,
-  Trainer,
-} from "../mod.ts";
+import { BytePairTokenizer, type Callback, callbacks, crossEntropy, data } from "../mod.ts";
+import { generateStream, models, optim, Trainer } from "../mod.ts";
 import story from "./data/text.txt" with { type: "text" };
 import { checkWrite, fail, MemoryWatch, program } from "./program.ts";
 
@@ -79,10 +70,8 @@ await program(help, defaults, async (options) => {
   const train = new data.TokenDataset(tokens.slice(0, known), { contextLength });
   const unseen = new data.TokenDataset(tokens.slice(known), { contextLength });
   const pieces = Math.ceil(unseen.length / contextLength);
-  const test = new data.Subset(
-    unseen,
-    Array.from({ length: pieces }, (_, i) => i * contextLength),
-  );
+  const whole = Array.from({ length: pieces }, (_, i) => i * contextLength);
+  const test = new data.Subset(unseen, whole);
 
   const model = models.gpt({ ...size, vocabSize, dropout });
   // Norms and biases are left out of the decay, as GPT-2 had it.
