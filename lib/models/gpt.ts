@@ -58,6 +58,11 @@ export interface GPTForwardOptions {
   last?: boolean | undefined;
 }
 
+const optionNames = [
+  ...["vocabSize", "contextLength", "dModel", "layers", "heads", "feedForward", "dropout"],
+  ...["tieWeights", "layerNormEps", "device", "dtype"],
+];
+
 /**
  * GPT-2 (Radford et al., "Language models are unsupervised multitask learners", 2019), as
  * {@linkcode gpt} makes it.
@@ -77,6 +82,7 @@ export class GPT extends Module {
   /** As gpt() takes them. */
   constructor(options: GPTOptions = {}) {
     super();
+    checkOptions("gpt", options, optionNames);
     const { dModel = 768 } = options;
     checkInteger("gpt", "dModel", dModel, 1);
     const all = optionsOf<Omit<GPTOptions, "device" | "dtype">>("gpt", without(options), {

@@ -1,7 +1,7 @@
 import { bytesOf } from "../core/host.ts";
 import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
-import { DataError } from "../native/errors.ts";
+import { ArgumentError, DataError } from "../native/errors.ts";
 import { byteOf, byteOrder, characters, learnt, Merges, pieces } from "./_byte_pairs.ts";
 import { type Files, parseMerges, parseTokenizer, parseVocab } from "./_tokenizer_files.ts";
 import { textIn } from "./_utf8.ts";
@@ -49,6 +49,9 @@ export class BytePairTokenizer {
   readonly #known = new Map<string, number[]>();
 
   private constructor(files: Files) {
+    if (!(files?.vocab instanceof Map)) {
+      throw new ArgumentError("BytePairTokenizer: make one by load() or train()");
+    }
     const { name, vocab, merges, special } = files;
     this.#files = files;
     for (const [text, token] of vocab) this.#names[token] = text;

@@ -106,7 +106,9 @@ deviceTest(
       assertEquals(other.loadStateDict(bare), { missing: [], unexpected: [] });
       const [a, b] = [model.eval().forward(tokens), other.forward(tokens)];
       assertEquals(a.dataSync(), b.dataSync());
-      assertEquals(other.forward(tokens, { last: true }).dataSync(), a.slice(1, -1).dataSync());
+      // Products of other sizes add in another order.
+      const apart = other.forward(tokens, { last: true }).sub(a.slice(1, -1)).abs().max();
+      assert(apart.itemSync() < 1e-6, `${apart.itemSync()}`);
     }
     refuse(
       () => model.forward(tensor([[1, 2, 3, 4, 5, 6, 7, 8, 9]], { dtype: "int32", device })),

@@ -55,11 +55,12 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
 // ---- each
 
 template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
+  follow_previous_kernel();
   for_each_own(n, f);
 }
 
 template <class F> void each(Call& call, int64_t n, F f) {
-  if (n > 0) launch(call, each_kernel<F>, for_each_of(n), n, f);
+  if (n > 0) launch(call, each_kernel<F>, following(call, for_each_of(n)), n, f);
 }
 
 template <class F> struct RowAndColumn {
@@ -76,6 +77,7 @@ template <class F> struct RowAndColumn {
 // The first of it are packs, where a row knows some. One row a block keeps those under way side by
 // side in memory.
 template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int64_t rows, F f) {
+  follow_previous_kernel();
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const auto row = f.row(r);
     int64_t c = threadIdx.x;
@@ -90,7 +92,7 @@ template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int6
 template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   bool fills_blocks = cols >= 4 * BLOCK || (cols >= BLOCK && cols % BLOCK == 0);
   if (rows >= 2 * BLOCK && fills_blocks)
-    launch(call, each_row_kernel<F>, {grid_for(rows)}, rows, f);
+    launch(call, each_row_kernel<F>, following(call, {grid_for(rows)}), rows, f);
   else
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }

@@ -235,7 +235,8 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
   const Columns c = columns_of(outer, axis, inner, W, W > 1 ? 32 : 128, packs_ahead<Op>(), true);
   using Acc = typename Op::Acc;
   Acc* partial = c.splits > 1 ? call.scratch<Acc>(c.splits * outer * inner) : nullptr;
-  launch(call, reduce_column_kernel<W, Op>, {grid_for(c.tiles * c.splits)}, c, op, partial);
+  launch(call, reduce_column_kernel<W, Op>, following(call, {grid_for(c.tiles * c.splits)}), c, op,
+         partial);
   if (!partial) return;
   using Over = OverPartial<Op>;
   const Columns rest = columns_of(1, c.splits, outer * inner, 1, 8, packs_ahead<Over>(), false);
@@ -263,8 +264,8 @@ void reduce_long_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
   }
   using Acc = typename Op::Acc;
   Acc* partial = s.splits > 1 ? call.scratch<Acc>(outer * s.splits) : nullptr;
-  launch(call, reduce_row_kernel<BLOCK, W, Op>, for_groups<BLOCK>(outer * s.splits), s, op,
-         partial);
+  launch(call, reduce_row_kernel<BLOCK, W, Op>,
+         following(call, for_groups<BLOCK>(outer * s.splits)), s, op, partial);
   if (partial) reduce_partial(call, outer, s.splits, op, partial);
 }
 
@@ -272,9 +273,11 @@ template <int W, class Op> void reduce_rows(Call& call, int64_t outer, int64_t a
   const Split s{outer, axis, 1, 1, axis};
   const bool many = outer >= 4096;  // warps enough, without taking a block for each row
   if (axis <= (outer * 8 >= FEW_BLOCKS * BLOCK ? 64 : 16) * W)
-    launch(call, reduce_row_kernel<8, W, Op>, for_groups<8>(outer), s, op, nullptr);
+    launch(call, reduce_row_kernel<8, W, Op>, following(call, for_groups<8>(outer)), s, op,
+           nullptr);
   else if (axis <= (many ? 4096 : 512))
-    launch(call, reduce_row_kernel<32, W, Op>, for_groups<32>(outer), s, op, nullptr);
+    launch(call, reduce_row_kernel<32, W, Op>, following(call, for_groups<32>(outer)), s, op,
+           nullptr);
   else
     reduce_long_rows<W>(call, outer, axis, op);
 }

@@ -144,6 +144,7 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
   constexpr bool PARTS = is_half<T>;
   const int rank = G == BLOCK ? static_cast<int>(blockIdx.x % cluster) : 0;
   const int64_t step = static_cast<int64_t>(gridDim.x / cluster) * ROWS;
+  follow_previous_kernel();
   __shared__ Letters letters;  // for the one row of a cluster
   if (cluster > 1) open_letters(letters, cluster);
   for (int64_t r0 = static_cast<int64_t>(blockIdx.x / cluster) * ROWS; r0 < rows; r0 += step) {
@@ -217,6 +218,7 @@ template <class Op>
 __global__ void __launch_bounds__(BLOCK) long_rows_kernel(int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Element;
   using C = Compute<T>;
+  follow_previous_kernel();
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const auto known = op.row(r);
     auto each = [&](auto f) {
@@ -255,7 +257,8 @@ template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   constexpr int W = 16 / sizeof(T), PACKS = ROW_ITEMS * 4 / sizeof(Compute<T>) / W;
   if (rows == 0) return;
   if (cols <= 32)
-    return launch(call, rows_kernel<4, 1, 8, Op>, for_groups<4>(rows), rows, cols, 1, 0, op);
+    return launch(call, rows_kernel<4, 1, 8, Op>, following(call, for_groups<4>(rows)), rows, cols,
+                  1, 0, op);
   // Elements by which what is read and written lies behind a multiple of 16 bytes.
   auto behind = [](const T* p) {
     return static_cast<int>(reinterpret_cast<uintptr_t>(p) / sizeof(T) % W);
@@ -272,7 +275,7 @@ template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   };
   auto start = [&](auto* kernel, Launch how, int cluster) {
     how.cluster = cluster;
-    launch(call, kernel, how, rows, cols, cluster, shift, op);
+    launch(call, kernel, following(call, how), rows, cols, cluster, shift, op);
   };
   if (alike && holds(8)) return start(rows_kernel<8, W, PACKS, Op>, for_groups<8>(rows), 1);
   if (alike && holds(32)) return start(rows_kernel<32, W, PACKS, Op>, for_groups<32>(rows), 1);
@@ -282,7 +285,7 @@ template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   if (alike && cols <= cluster * MOST * BLOCK &&
       (cluster == 1 || (hopper_device(call) && blocks <= INT32_MAX)))
     return start(rows_kernel<BLOCK, W, PACKS, Op>, {grid_for(blocks)}, cluster);
-  launch(call, long_rows_kernel<Op>, {grid_for(rows)}, rows, cols, op);
+  launch(call, long_rows_kernel<Op>, following(call, {grid_for(rows)}), rows, cols, op);
 }
 
 }  // namespace cdn
