@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import { isFloat } from "../../core/dtype.ts";
+import { computeDType, isFloat } from "../../core/dtype.ts";
 import { formatShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError } from "../../native/errors.ts";
@@ -133,7 +133,7 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
   const sizes = [classes.outer, classes.classes, ignoreIndex, rows.code, target.code] as const;
   // What follows of 16-bit floats is float32.
-  const losses = rows.make(target.shape, rows.dtype === "float64" ? "float64" : "float32");
+  const losses = rows.make(target.shape, computeDType(rows.dtype));
   call("cdn_cross_entropy", losses, rows, target, ...sizes);
   let y = losses;
   let total: Tensor | null = null;

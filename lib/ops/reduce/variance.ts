@@ -1,4 +1,5 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
+import { computeDType } from "../../core/dtype.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -35,7 +36,7 @@ function statistic(
   const root = op === "std";
   const one = (part: Tensor, run: Run) => {
     // Unrounded, for the gradient.
-    const y = part.make(run.out, part.dtype === "float64" ? "float64" : "float32");
+    const y = part.make(run.out, computeDType(part.dtype));
     // Only the gradient wants the mean, and in full: where it is large a narrower float would lose
     // the differences.
     const center = gradEnabled() && part.requiresGrad ? part.make(run.out, "float64") : undefined;
