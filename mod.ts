@@ -56,5 +56,6 @@ export * from "./lib/optim/clip_grad.ts";
 export * as plot from "./lib/plot/mod.ts";
 export * from "./lib/randperm.ts";
 export * from "./lib/tensor.ts";
+export * from "./lib/text/mod.ts";
 export * from "./lib/train/mod.ts";
 export * from "./lib/types.ts";

@@ -54,18 +54,22 @@ async function check(name: string, command: string, ...args: string[]): Promise<
   count(name, (await run(name, command, args)).success);
 }
 
-/** Runs `deno test` and adds up what its closing line says. */
+/**
+ * Runs `deno test` and adds up what its closing line says. What went wrong is said once more at the
+ * end, where it is found.
+ */
 async function test(name: string, ...args: string[]): Promise<number> {
-  const { success, text } = await run(name, deno, ["test", "-A", ...args]);
+  const { success, text: coloured } = await run(name, deno, ["test", "-A", ...args]);
   // deno-lint-ignore no-control-regex
-  const lines = text.replace(/\x1b\[[\d;]*m/g, "").matchAll(
+  const text = coloured.replace(/\x1b\[[\d;]*m/g, "");
+  const lines = text.matchAll(
     /^(?:ok|FAILED) \| (\d+) passed.*? \| (\d+) failed(?:.*? \| (\d+) ignored)?/gm,
   );
   const [, ok = 0, bad = 0, ignored = 0] = [...lines].at(-1)?.map(Number) ?? [];
   passed += ok;
   failed += bad;
   skipped += ignored || 0;
-  if (bad > 0) failures.push(name);
+  if (bad > 0) failures.push(`${name}\n${text.split(/^ ERRORS $/m).at(-1)!.trim()}\n`);
   else if (!success) count(`${name} (ended before its summary)`, false);
   return ok + bad;
 }

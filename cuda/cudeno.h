@@ -290,7 +290,8 @@ int32_t cdn_max_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t y, int64_t o
 
 /* Statistics of x[outer, axis, inner] over axis to y[outer, inner]; floats. variance: divided by
  * max(0, axis - correction), and with `root` the square root of that; unless mean is 0 the mean
- * too, as float64. variance_grad: y is 0 for the variance, and for the root what it gave.
+ * too, as float64; y and dy are float64 where x is, else float32. variance_grad: y is 0 for the
+ * variance, and for the root what it gave.
  * vector_norm: (sum |x|^p)^(1/p), for p = 0 the count of what is not 0, for infinities the largest
  * or smallest |x|; p < 0 and infinity need elements. log_sum_exp gives, and its gradient takes,
  * float64. */
@@ -347,7 +348,8 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
-/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. */
+/* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The
+ * gradients take y, or of 16-bit floats x. */
 int32_t cdn_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int32_t dtype);
 int32_t cdn_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                          int32_t dtype);
@@ -356,11 +358,15 @@ int32_t cdn_log_softmax(uint32_t y, uint32_t x, int64_t rows, int64_t cols, int3
 int32_t cdn_log_softmax_grad(uint32_t dx, uint32_t dy, uint32_t y, int64_t rows, int64_t cols,
                              int32_t dtype);
 
-/* loss[r] = logsumexp(x[r]) - x[r, target[r]], and in the same pass, unless dx is 0, dx =
- * softmax(x) - onehot; both 0 where the target is ignore_index. target: int32 or uint8. Another one
- * outside 0..cols-1 gives NaN and a fault. */
-int32_t cdn_cross_entropy(uint32_t loss, uint32_t dx, uint32_t x, uint32_t target, int64_t rows,
-                          int64_t cols, int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+/* loss[r] = logsumexp(x[r]) - x[r, target[r]], 0 where the target is ignore_index. target: int32 or
+ * uint8. Another one outside 0..cols-1 gives NaN and a fault. Its gradient, dx = (softmax(x) -
+ * onehot) * dy / total[0], takes a dy for each row, or one for all; dx may be x. A handle of 0 for
+ * total stands for 1. loss, dy and total are float64 when dtype is that, else float32. */
+int32_t cdn_cross_entropy(uint32_t loss, uint32_t x, uint32_t target, int64_t rows, int64_t cols,
+                          int32_t ignore_index, int32_t dtype, int32_t target_dtype);
+int32_t cdn_cross_entropy_grad(uint32_t dx, uint32_t dy, uint32_t total, uint32_t x,
+                               uint32_t target, int64_t dy_count, int64_t rows, int64_t cols,
+                               int32_t ignore_index, int32_t dtype, int32_t target_dtype);
 
 /* y[i] = x[index[i]] * scale + shift for rows of x[x_rows, cols]; index int32; integers are not
  * scaled. uint8 images become normalised floats in one pass. A bad index fills its row with 0. */
@@ -530,9 +536,12 @@ int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
- * Its own gradient, with the same seed, offset and state. */
+ * Its own gradient, with the same seed, offset and state. bernoulli: y[i] = 1 where that word is
+ * below x[i] * 2^32, which may be any number, or where x is 0 below p * 2^32, else 0. */
 int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
                     int64_t offset, int32_t dtype);
+int32_t cdn_bernoulli(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
+                      int64_t offset, int32_t dtype);
 
 /* Losses of n elements by kind; floats. parameter is beta of smooth_l1, delta of huber, margin of
  * hinge; the others have none. bce takes probabilities, bce_with_logits logits; kl_div logarithms
@@ -554,17 +563,20 @@ int32_t cdn_loss(uint32_t y, uint32_t x, uint32_t target, int64_t n, double para
 int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int64_t n,
                       double parameter, double scale, int32_t kind, int32_t dtype);
 
-/* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
- * total is float64 when dtype is that, else float32. */
-int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                       int32_t dtype);
+/* y[0] = the sum of the losses / divisor, and dx[i] = the slope / divisor, unless dx is 0, as it
+ * should be for float16, which cannot hold such small slopes. */
+int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
+                         double parameter, double divisor, int32_t kind, int32_t dtype);
+
+/* dx[i] *= dy[0], which costs nothing where that is 1. */
+int32_t cdn_scale_grad(uint32_t dx, uint32_t dy, int64_t n, int32_t dtype);
 
 /* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is
  * ignore_index or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8.
  * Another t outside 0..classes-1 gives NaN and a fault.
  * nll_loss_grad: dx, whole, from dy[outer, inner]. nll_mean: y[0] = the sum of n losses over
  * total[0], the sum of weight[t] for targets not ignored, infinite where that is 0, so that
- * gradients are 0; total as of cdn_scale_grad. */
+ * gradients are 0; total as of cdn_cross_entropy_grad. */
 int32_t cdn_nll_loss(uint32_t loss, uint32_t x, uint32_t target, uint32_t weight, int64_t outer,
                      int64_t classes, int64_t inner, int32_t ignore_index, int32_t dtype,
                      int32_t target_dtype);

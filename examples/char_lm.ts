@@ -3,21 +3,36 @@
 //
 //   deno run --allow-ffi examples/char_lm.ts --help
 import {
-  arange,
   clipGradNorm,
   crossEntropy,
-  indexSelect,
+  data,
+  generate,
+  models,
+  nn,
   noGrad,
   optim,
-  rand,
   randint,
   scope,
-  slice,
-  tensor,
+  type Tensor,
 } from "../mod.ts";
 import text from "./data/text.txt" with { type: "text" };
-import { LstmModel, TransformerModel } from "./char_models.ts";
 import { fail, MemoryWatch, program } from "./program.ts";
+
+/** From character numbers [n, steps] to the scores of those that follow, [n, steps, characters]. */
+class LstmModel extends nn.Module {
+  embedding: nn.Embedding;
+  lstm: nn.LSTM;
+  head: nn.Linear;
+  constructor(characters: number, hidden: number, numLayers: number) {
+    super();
+    this.embedding = new nn.Embedding(characters, hidden);
+    this.lstm = new nn.LSTM(hidden, hidden, { numLayers, batchFirst: true, dropout: 0.2 });
+    this.head = new nn.Linear(hidden, characters);
+  }
+  override forward(x: Tensor): Tensor {
+    return this.head.forward(this.lstm.forward(this.embedding.forward(x)));
+  }
+}
 
 const help = `Trains a language model of characters on a short story, and lets it tell its own.
 
@@ -38,33 +53,36 @@ const defaults = {
 await program(help, defaults, async (options) => {
   const { steps, batch, context, hidden, layers, lr } = options;
   const alphabet = [...new Set(text)].sort();
-  const ids = tensor(Array.from(text, (c) => alphabet.indexOf(c)), { dtype: "int32" });
-  const known = Math.floor(0.9 * ids.size); // the rest is only for testing
-  console.log(`text: ${ids.size} characters, ${alphabet.length} different ones`);
+  const ids = Array.from(text, (c) => alphabet.indexOf(c));
+  const known = Math.floor(0.9 * ids.length); // the rest is only for testing
+  console.log(`text: ${ids.length} characters, ${alphabet.length} different ones`);
   if (options.model !== "lstm" && options.model !== "transformer") {
     fail(`--model is ${options.model}; it must be lstm or transformer`);
   }
   const model = options.model === "lstm"
     ? new LstmModel(alphabet.length, hidden, layers)
-    : new TransformerModel(alphabet.length, hidden, layers, context);
+    : models.gpt({
+      ...{ vocabSize: alphabet.length, contextLength: context, dModel: hidden, layers, heads: 4 },
+    });
   console.log(model.summary());
   const optimizer = new optim.AdamW(model.parameters(), { lr });
   const schedule = new optim.schedule.OneCycleLR(optimizer, { maxLr: lr, totalSteps: steps });
 
   // Pieces from anywhere in a part of the text; each character is to be guessed from those before
   // it.
-  const lossOn = (first: number, end: number) => {
-    const starts = randint(first, end - context, [batch, 1]);
-    const places = starts.add(arange(0, context + 1, 1, { dtype: "int32" })).flatten();
-    const pieces = indexSelect(ids, 0, places).reshape([batch, context + 1]);
-    const logits = model.forward(slice(pieces, 1, 0, context));
-    return crossEntropy(logits.flatten(0, 1), slice(pieces, 1, 1).flatten());
+  const pages = [ids.slice(0, known), ids.slice(known)] as const;
+  const [train, test] = pages.map((part) =>
+    new data.TokenDataset(part, { contextLength: context })
+  );
+  const lossOn = (set: data.TokenDataset) => {
+    const { input, target } = set.batch(randint(0, set.length, [batch]));
+    return crossEntropy(model.forward(input).flatten(0, 1), target.flatten());
   };
   const watch = new MemoryWatch();
   let loss = NaN;
   for (let step = 1; step <= steps; step++) {
     scope(() => {
-      const found = lossOn(0, known);
+      const found = lossOn(train!);
       optimizer.zeroGrad();
       found.backward();
       clipGradNorm(model.parameters(), 1);
@@ -78,25 +96,15 @@ await program(help, defaults, async (options) => {
   }
   console.log(`${watch}`);
   model.eval();
-  const unseen = await scope(() => noGrad(() => lossOn(known, ids.size))).item();
-  console.log(`\n${write(options.sample)}\n`);
+  const unseen = await scope(() => noGrad(() => lossOn(test!))).item();
+  console.log(`\n${await write(options.sample)}\n`);
   return `loss ${loss.toFixed(3)} a character, ${unseen.toFixed(3)} on pages that it has not seen`;
 
-  // Guesses the next character, takes one as likely as the guess says, and goes on behind it.
-  function write(length: number): string {
-    const written = Array.from("The ", (c) => alphabet.indexOf(c));
-    for (const chance of rand([length]).dataSync()) {
-      const shares = scope(() =>
-        noGrad(() => {
-          const seen = tensor([written.slice(-context)], { dtype: "int32" });
-          const logits = slice(model.forward(seen), 1, -1).flatten();
-          return logits.div(0.7).softmax(); // a little bolder than the guess
-        })
-      ).dataSync();
-      let left = chance;
-      const next = shares.findIndex((share) => (left -= share) < 0);
-      written.push(next < 0 ? shares.length - 1 : next);
-    }
-    return written.map((id) => alphabet[id]).join("");
+  async function write(length: number): Promise<string> {
+    const start = Array.from("The ", (c) => alphabet.indexOf(c));
+    // a little bolder than the model
+    const how = { maxNewTokens: length, temperature: 0.7, contextLength: context };
+    const written = await generate(model, start, how);
+    return [...start, ...written].map((id) => alphabet[id]).join("");
   }
 });

@@ -17,6 +17,7 @@ import { ArgumentError, DTypeError, ShapeError } from "./native/errors.ts";
 import { Tensor } from "./tensor.ts";
 import { createKeys, empty } from "./_empty.ts";
 import { checkTensor } from "./ops/_operands.ts";
+import { probabilityOf } from "./ops/random/_probability.ts";
 import { write } from "./ops/shape/_window.ts";
 
 /** Numbers, in arrays nested as deep as the tensor has axes. */
@@ -426,6 +427,36 @@ export function randLike(x: Tensor, options: RandOptions = {}): Tensor {
 export function randnLike(x: Tensor, options: RandnOptions = {}): Tensor {
   const wanted = like("randnLike", x, options, ["mean", "std"]);
   return randn(x.shape, wanted);
+}
+
+/** Options of {@linkcode bernoulli}. */
+export interface BernoulliOptions extends CreateOptions {
+  /** The probability of 1, in [0, 1], of all elements of a shape. Default 0.5. */
+  p?: number | undefined;
+}
+
+/**
+ * Ones at random, with probability p, and zeros: of a shape, or by a tensor of probabilities, each
+ * element by its own, whose dtype, a float, and device the result has; NaN gives 0. It has no
+ * gradient. The same on every device and for every dtype for one seed. As torch.bernoulli.
+ *
+ * ```ts
+ * import { bernoulli, tensor } from "@cudeno/cudeno";
+ * console.log(bernoulli(tensor([0, 1, 0.5])).dataSync()); // 0, 1, and 0 or 1
+ * console.log(Math.abs(bernoulli([1000], { p: 0.1 }).mean().itemSync() - 0.1) < 0.05); // true
+ * ```
+ */
+export function bernoulli(of: Tensor | Shape, options: BernoulliOptions = {}): Tensor {
+  const each = of instanceof Tensor ? of : null;
+  checkOptions("bernoulli", options, each ? ["requiresGrad"] : [...createKeys, "p"]);
+  const { p: given, ...rest } = options;
+  const p = probabilityOf("bernoulli", given);
+  checkFloat("bernoulli", each ? each.dtype : rest.dtype);
+  const { dtype, device } = each ?? rest;
+  const x = empty("bernoulli", each ? each.shape : of as Shape, { ...rest, dtype, device });
+  const { state, seed, offset } = drawRandom(Math.ceil(x.size / 4));
+  call("cdn_bernoulli", x, each, state, x.size, p, seed, offset, x.code);
+  return x;
 }
 
 /**

@@ -13,29 +13,28 @@ struct ReluGrad {
   template <class T> CDN_FN T operator()(T dy, T y) const { return y <= T(0) ? T(0) : dy; }
 };
 
-// The activations below and their slopes are at their limits long before |x| is 1000 (gelu, silu: 0
-// below, x above), and at the far end of a float's range infinity times 0 would be NaN.
-template <class T> CDN_FN T not_below(T x) { return fn::larger(x, T(-1000)); }
-template <class T> CDN_FN T within(T x) { return fn::smaller(not_below(x), T(1000)); }
-
-// x times the normal distribution's share below x; erfc keeps its digits where 1 + erf would lose
-// them.
-template <class T> CDN_FN T normal_below(T x) {
-  return T(0.5) * fn::erfc(x * T(-0.70710678118654752));
-}
+// A share of the normal distribution that is small keeps its digits: gelu(x) is x times the share
+// below x, which is x for x > 0 but for the share above |x|; and the slopes at x and -x add up
+// to 1.
 struct Gelu {
   template <class T> CDN_FN T operator()(T x) const {
-    x = not_below(x);
-    return x * normal_below(x);
+    T size = fn::smaller(fn::abs(x), fn::Tail<T>::END);
+    return fn::larger(x, T(0)) - size * fn::normal_tail(size).above;
   }
 };
 struct GeluGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
-    x = within(x);
-    T density = T(0.39894228040143268) * fn::exp(T(-0.5) * x * x);  // 1 / sqrt(2 pi)
-    return dy * (normal_below(x) + x * density);
+    T size = fn::smaller(fn::abs(x), fn::Tail<T>::END);
+    fn::Tail<T> tail = fn::normal_tail(size);
+    T below = tail.above - size * tail.density;
+    return dy * (x < T(0) ? below : T(1) - below);
   }
 };
+
+// The activations below and their slopes are at their limits long before |x| is 1000 (silu: 0
+// below, x above), and at the far end of a float's range infinity times 0 would be NaN.
+template <class T> CDN_FN T not_below(T x) { return fn::larger(x, T(-1000)); }
+template <class T> CDN_FN T within(T x) { return fn::smaller(not_below(x), T(1000)); }
 
 // With u = sqrt(2 / pi) (x + 0.044715 x^3): (1 + tanh u) / 2 is sigmoid(2 u), which keeps its
 // digits below 0.

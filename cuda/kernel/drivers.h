@@ -6,10 +6,12 @@
 // - broadcast(call, layout, f, y, a, b, …): y[i] = f(wide(a[..]), wide(b[..]), …) by strides
 // - each(call, n, f): f(i)
 // - each_run(call, n, f): f.run<N>(i, count), count <= N, for runs of [0, n); N = 1 on GPUs
-// - each_row(call, rows, cols, f): row = f.row(r); row(c) for c < row.count <= cols
+// - each_row(call, rows, cols, f): row = f.row(r); row(c) for c < row.count <= cols; on GPUs, where
+// there is row.packs, first row.pack(i) for i < row.packs, of row.WIDTH each
 // - reduce_each(call, rows, op): row = op.row(r); op.store(r) of row.load(c) joined over c
 // - reduce(call, outer, axis, inner, op): op.store(o, i) of op.load(o, k, i) joined over k
-// - rows(call, rows, cols, op): reduce, then reduce again, then map, along each row
+// - reduce_all(call, n, op): reduce(call, 1, n, 1, op)
+// - rows(call, rows, cols, op): reduce, reduce again, and map along rows, which are read once
 // - scan(call, outer, axis, inner, reverse, op): op.store(o, k, …) of op.load(o, 0…k, …) joined,
 // for each k
 //
@@ -17,11 +19,17 @@
 // other functors do so themselves, by wide() and static_cast.
 //
 // reduce's op: Acc, start(), load(offset, k), join(a, b), store(offset, acc); reduce_each's has
-// row(r) for load. load may give what join takes as its b. Joining must not depend on grouping but
-// for rounding; each backend groups in an order fixed by the sizes alone, so results repeat bit by
-// bit. rows's op: Acc, start1(), load1(r, c), join1(a, b); SECOND and load2(r, c, r1), which is
-// summed in an Acc2; MAP-time store(r, c, r1, r2), done where maps() is true; finish(r, r1, r2)
-// once a row.
+// row(r) for load. load may give what join takes as its b. Instead of load, reduce's op may have
+// `in`, tensors that lie alike, known = op.of(k), and op(known, v) of the elements v[] at one
+// place: GPUs load packs of those. Where inner is 1 there may be `kept`, too, to which
+// op.kept_of(v) goes unless it is null. Joining must not depend on grouping but for rounding; each
+// backend groups in an order fixed by the sizes alone, so results repeat bit by bit.
+//
+// rows's op is a RowOperands (sum.h): y, in[INPUTS] and columns[COLUMNS], of which an element's v[]
+// and k.v[] are. The steps along a row: known = row(r); r1, of start1(), joined by join1 with
+// first(known, v, k); if SECOND, r2, an Acc2, the sum of second(known, r1, v); all = all(known, r1,
+// r2); finish(r, all); then, unless y is null, y = result(all, c, v, k). What a step makes of v is
+// what the next ones get. y may be an input; so what comes after row() must not read inputs.
 //
 // scan's op: Base, the base class with Acc, start(), join(a, b), where a comes before b: the order
 // is kept, so joining need not commute, and start() must change nothing. load(offset, k) and
@@ -32,7 +40,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernel/half.h"
+#include "kernel/divisor.h"
 #include "runtime/call.h"
 
 namespace cdn {
@@ -86,12 +94,43 @@ CDN_FN int64_t quotient(int64_t a, int64_t b) {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// N tensors of one type.
+template <class T, int N> struct Inputs {
+  using Type = T;
+  static constexpr int COUNT = N;
+  const T* x[N];
+};
+template <class T, class... Rest> Inputs(const T*, Rest...) -> Inputs<T, 1 + sizeof...(Rest)>;
+
+// The part of a functor for reduce that takes elements which share nothing.
+template <class T, int N = 1> struct Taking {
+  Inputs<T, N> in;
+  CDN_FN int of(int64_t) const { return 0; }
+};
+
+// What a functor for reduce joins of the element at `at`, number k along the axis.
+template <bool KEEP = true, class Op> CDN_FN auto loaded(const Op& op, int64_t at, int64_t k) {
+  if constexpr (requires { op.in; }) {
+    constexpr int N = decltype(Op::in)::COUNT;
+    Compute<typename decltype(Op::in)::Type> v[N];
+    for (int n = 0; n < N; n++) v[n] = wide(op.in.x[n][at]);
+    if constexpr (requires { op.kept; } && KEEP)
+      if (op.kept) op.kept[at] = static_cast<typename decltype(Op::in)::Type>(op.kept_of(v));
+    return op(op.of(k), v);
+  } else {
+    return op.load(at, k);
+  }
+}
+
 }  // namespace cdn
 
 #if defined(__CUDACC__)
 #include "gpu/kernel/drivers.h"
+#include "gpu/kernel/reduce.h"
+#include "gpu/kernel/rows.h"
 #include "gpu/kernel/scan.h"
 #else
 #include "cpu/kernel/drivers.h"
+#include "cpu/kernel/rows.h"
 #include "cpu/kernel/scan.h"
 #endif

@@ -111,4 +111,11 @@ template <class T> using Compute = typename std::conditional<is_half<T>, float, 
 // A stored element as operations take it.
 template <class T> CDN_FN Compute<T> wide(T x) { return static_cast<Compute<T>>(x); }
 
+// Neighbours that one access takes.
+template <class T, int W> struct alignas(sizeof(T) * W) Pack {
+  T v[W];
+};
+
+inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+
 }  // namespace cdn

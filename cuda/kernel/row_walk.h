@@ -6,6 +6,25 @@
 
 namespace cdn {
 
+// What is contiguous along whole 16 bytes is moved by those. Whether that is so of memory by the
+// strides of the first input, with others that step 0 along the innermost extent; then the layout
+// counts in them.
+using Words = Pack<uint32_t, 4>;
+template <class T>
+bool in_words(Layout* l, const T* dense, const T* strided, int64_t* further = nullptr) {
+  constexpr int64_t W = sizeof(Words) / sizeof(T);
+  const int32_t last = l->rank - 1;
+  bool whole = l->rank > 1 && l->stride[0][last] == 1 && aligned16(dense) && aligned16(strided) &&
+               l->extent[last] % W == 0 && (!further || *further % W == 0);
+  for (int32_t d = 0; d < last; d++) whole = whole && l->stride[0][d] % W == 0;
+  if (!whole) return false;
+  for (int32_t d = 0; d < last; d++) l->stride[0][d] /= W;
+  l->extent[last] /= W;
+  l->n /= W;
+  if (further) *further /= W;
+  return true;
+}
+
 struct RowWalk {
   static constexpr int64_t WIDTH = 4096;
   Layout l;

@@ -1,6 +1,7 @@
 // Sorting by integer keys, the one primitive behind topK, sort and the scatters that add: a stable
-// radix sort, 8 bits at a time from the lowest, in gpu/sort and cpu/sort. The result of a
-// stable sort is unique, so both agree, and every run and every number of threads give the same.
+// radix sort, 8 bits at a time from the lowest, in gpu/sort and cpu/sort; of which a few are wanted
+// are chosen first. The result of a stable sort is unique, so both agree, and every run and every
+// number of threads give the same.
 #pragma once
 #include "kernel/functions.h"
 
@@ -17,11 +18,6 @@ template <class Key> struct Sorted {
 // n keys, ascending, equal ones in the order of their places. They have `bits` bits at most. `keys`
 // is used up.
 template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int bits);
-
-// The same within each of `rows` rows of `cols` keys, of which only the first `first` have to be
-// right: the places alone, counted through all rows.
-template <class Key>
-const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t first, int bits);
 
 inline void check_sortable(const char* name, int64_t n) {
   if (n > MAX_SORTED)
@@ -65,5 +61,30 @@ template <class T> struct SortKey {
     return static_cast<Key>(static_cast<Word>(descending ? ~word : word));
   }
 };
+
+template <class T> struct KeyOf {
+  typename SortKey<T>::Key* key;
+  const T* x;
+  bool descending;
+  CDN_FN void operator()(int64_t i) const { key[i] = SortKey<T>::of(x[i], descending); }
+};
+
+template <class T>
+typename SortKey<T>::Key* keys_of(Call& call, int64_t n, const T* x, bool descending) {
+  auto* keys = call.scratch<typename SortKey<T>::Key>(n);
+  each(call, n, KeyOf<T>{keys, x, descending});
+  return keys;
+}
+
+// The places, counted through all rows, of the first elements of rows in order; those of a row
+// begin `pitch` behind those of the row before it.
+struct First {
+  const Place* place;
+  int64_t pitch;
+};
+// The first `first` at least of each row of x[rows, cols], none of the three being 0.
+template <class T>
+First first_of_rows(Call& call, int64_t rows, int64_t cols, const T* x, int64_t first,
+                    bool descending);
 
 }  // namespace cdn

@@ -75,7 +75,9 @@ template <class T> using Sum = typename SumOf<T>::type;
 
 template <class S> struct Pair {
   S first, second;
-  CDN_FN friend Pair operator+(Pair a, Pair b) { return {a.first + b.first, a.second + b.second}; }
+  template <class B> CDN_FN friend Pair operator+(Pair a, Pair<B> b) {
+    return {a.first + b.first, a.second + b.second};
+  }
 };
 
 // The part of a functor for reduce or scan that adds.
@@ -85,16 +87,32 @@ template <class A> struct Adding {
   template <class B> CDN_FN Acc join(Acc a, B b) const { return a + b; }
 };
 
-// The same of a functor for rows; the second sum and what ends a row may be left out.
-template <class A, class A2 = A> struct AddingRows {
+// The operands of a functor for rows, all of T: y, which may be null, N inputs, and M vectors with
+// an element for each column, which are 1 (the first of them) or 0 where they are null; the step
+// that takes these is the last, or the first.
+template <class T, int N, int M = 0, bool OF_RESULT = true> struct RowOperands {
+  using Element = T;
+  static constexpr int INPUTS = N, COLUMNS = M;
+  static constexpr bool COLUMNS_OF_RESULT = OF_RESULT, SECOND = false;
+  static constexpr bool ADDS = false;  // first()
+  struct Column {
+    Compute<T> v[M > 0 ? M : 1];
+  };
+  struct None {};
+  T* y = nullptr;
+  const T* in[N] = {};
+  const T* columns[M > 0 ? M : 1] = {};
+  bool columns_aligned = false;  // for the driver
+  CDN_FN None row(int64_t) const { return {}; }
+  template <class All> CDN_FN void finish(int64_t, const All&) const {}
+};
+
+// The part of a functor for rows that adds.
+template <class A> struct AddingRows {
   using Acc = A;
-  using Acc2 = A2;
-  static constexpr bool SECOND = false;
+  using Acc2 = A;
   CDN_FN Acc start1() const { return Acc{}; }
   template <class B> CDN_FN Acc join1(Acc a, B b) const { return a + b; }
-  CDN_FN Acc2 load2(int64_t, int64_t, Acc) const { return Acc2{}; }
-  CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, Acc2) const {}
 };
 
 // Sums of the differences from an element near the data, and of their squares.

@@ -21,7 +21,7 @@ const binary = "add|sub|mul|weigh|div|floor_divide|remainder|pow|maximum|minimum
 const streams: readonly (readonly [names: string, flops: number | null])[] = [
   ["fill|cast|where|strided_copy|band|transpose|one_hot|pad_image|unfold", 0],
   [`${unary}|${binary}|sum|mean|prod|max|min|argmax|argmin|cumsum|dropout`, 1],
-  [`${unary.replaceAll("|", "_grad|")}_grad|scale_grad|vector_norm`, 2], // slope, product
+  [`${unary.replaceAll("|", "_grad|")}_grad|vector_norm`, 2], // slope, product
   ["variance|rms_norm|softmax_grad|log_softmax_grad|batch_norm_stats|batch_norm", 4],
   ["softmax|masked_softmax|log_softmax", 5], // largest, difference, exp, sum, quotient
   ["norm_param_grad|batch_norm_sums", 5],
@@ -59,7 +59,7 @@ const held = (x: unknown, bytes = Infinity) => given(x) ? Math.min(bytesOf(x), b
 export function countsOf(name: string, args: Args): Counts {
   if (name.startsWith("matmul")) return product(name, args);
   if (name.startsWith("conv2d")) return convolution(args);
-  if (name === "cross_entropy") return stream(args, args[1] ? 5 : 4);
+  if (name.startsWith("cross_entropy")) return stream(args, name.endsWith("grad") ? 6 : 4);
   if (/^(gather|take|gather_rows)$/.test(name)) { // of the table, what is taken
     const [y, , index] = args;
     return { bytes: 2 * held(y) + held(index), flops: name === "gather_rows" ? undefined : 0 };

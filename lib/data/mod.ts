@@ -21,6 +21,7 @@ export * from "./random_split.ts";
 export * from "./splits.ts";
 export * from "./stratified_split.ts";
 export * from "./subset.ts";
+export * from "./token_dataset.ts";
 export * from "./transformed_dataset.ts";
 /** Random changes to batches of images, on the device; named as torchvision's. */
 export * as transforms from "./transforms/mod.ts";

@@ -1,6 +1,7 @@
 /** Models ready to train, made of the layers of nn. */
 export * from "./activation.ts";
 export * from "./alexnet.ts";
+export * from "./gpt.ts";
 export * from "./image_model.ts";
 export * from "./lenet5.ts";
 export * from "./mlp.ts";

@@ -38,7 +38,12 @@ export * from "./row_norm.ts";
 export * from "./attention.ts";
 /** The same class under the name that PyTorch gives it. */
 export { MultiHeadAttention as MultiheadAttention } from "./attention.ts";
+export * from "./kv_cache.ts";
+export * from "./rotary_embedding.ts";
+export * from "./swiglu.ts";
 export * from "./transformer.ts";
+export * from "./transformer_decoder.ts";
+export type { TransformerLayer, TransformerLayerOptions } from "./transformer_layer.ts";
 // Pooling.
 export * from "./pooling.ts";
 // Images: sizes, borders, windows.

@@ -1,34 +1,12 @@
-import { checkChoice, checkInteger, checkOptions } from "../core/options.ts";
+import { checkOptions } from "../core/options.ts";
 import { ArgumentError } from "../native/errors.ts";
-import { gelu, relu } from "../ops/elementwise/activations.ts";
-import { add } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
-import {
-  type AttentionMasks,
-  MultiHeadAttention,
-  type MultiHeadAttentionOptions,
-} from "./attention.ts";
-import { Dropout } from "./dropout.ts";
-import { Linear } from "./linear.ts";
-import { activated } from "./_fused.ts";
+import type { AttentionForwardOptions, AttentionMasks } from "./attention.ts";
 import { Module } from "./module.ts";
-import { LayerNorm } from "./row_norm.ts";
-
-const activations = { relu, gelu: (x: Tensor): Tensor => gelu(x) };
+import { TransformerLayer, type TransformerLayerOptions } from "./transformer_layer.ts";
 
 /** Options of {@linkcode TransformerEncoderLayer}. */
-export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionOptions, "bias"> {
-  /** The features between the two linear layers. Default 2048. */
-  feedForward?: number | undefined;
-  /** The probability of each dropout. Default 0.1. */
-  dropout?: number | undefined;
-  /** Between the two linear layers. Default `"relu"`. */
-  activation?: "relu" | "gelu" | undefined;
-  /** Normalise before attention and linear layers, not after them. Default false. */
-  normFirst?: boolean | undefined;
-  /** The epsilon of the normalisations. Default 1e-5. */
-  layerNormEps?: number | undefined;
-}
+export type TransformerEncoderLayerOptions = TransformerLayerOptions;
 
 /**
  * One layer of a transformer's encoder: attention of a sequence to itself, then two linear layers,
@@ -42,71 +20,19 @@ export interface TransformerEncoderLayerOptions extends Omit<MultiHeadAttentionO
  * console.log(layer.forward(rand([2, 5, 16])).shape); // [2, 5, 16]
  * ```
  */
-export class TransformerEncoderLayer extends Module {
-  /** Of the sequence to itself. */
-  self_attn: MultiHeadAttention;
-  /** To feedForward features. */
-  linear1: Linear;
-  /** After the activation. */
-  dropout: Dropout;
-  /** Back from them. */
-  linear2: Linear;
-  /** Of attention. */
-  norm1: LayerNorm;
-  /** Of the linear layers. */
-  norm2: LayerNorm;
-  /** After attention. */
-  dropout1: Dropout;
-  /** After the linear layers. */
-  dropout2: Dropout;
-  readonly #activation: "relu" | "gelu";
-  readonly #normFirst: boolean;
-
+export class TransformerEncoderLayer extends TransformerLayer {
   constructor(dModel: number, heads: number, options: TransformerEncoderLayerOptions = {}) {
-    super();
-    const op = "TransformerEncoderLayer";
-    checkOptions(op, options, [
-      ...["feedForward", "dropout", "activation", "normFirst", "layerNormEps"],
-      ...["batchFirst", "device", "dtype"],
-    ]);
-    const { feedForward = 2048, dropout = 0.1, activation = "relu", batchFirst = false } = options;
-    const { normFirst = false, layerNormEps: eps = 1e-5, device, dtype } = options;
-    checkInteger(op, "feedForward", feedForward, 1);
-    checkChoice(op, "activation", activation, activations);
-    const place = { device, dtype };
-    using undo = new DisposableStack(); // frees what was made, should the rest fail
-    undo.defer(() => super.dispose());
-    this.self_attn = new MultiHeadAttention(dModel, heads, { ...place, dropout, batchFirst });
-    this.linear1 = new Linear(dModel, feedForward, place);
-    this.dropout = new Dropout({ p: dropout });
-    this.linear2 = new Linear(feedForward, dModel, place);
-    this.norm1 = new LayerNorm(dModel, { ...place, eps });
-    this.norm2 = new LayerNorm(dModel, { ...place, eps });
-    this.dropout1 = new Dropout({ p: dropout });
-    this.dropout2 = new Dropout({ p: dropout });
-    undo.move();
-    this.#activation = activation;
-    this.#normFirst = normFirst;
+    super("TransformerEncoderLayer", dModel, heads, options);
   }
 
   /**
    * x [sequence, batch, dModel], or [batch, sequence, dModel] with batchFirst; the result is of the
    * same shape.
    */
-  override forward(x: Tensor, masks: AttentionMasks = {}): Tensor {
-    const attend = (x: Tensor) => this.dropout1.forward(this.self_attn.forward(x, x, x, masks));
-    if (this.#normFirst) {
-      x = add(x, attend(this.norm1.forward(x)));
-      return add(x, this.#feed(this.norm2.forward(x)));
-    }
-    x = this.norm1.forward(add(x, attend(x)));
-    return this.norm2.forward(add(x, this.#feed(x)));
-  }
-
-  #feed(x: Tensor): Tensor {
-    const inner = activated(this.linear1, this.#activation, x) ??
-      activations[this.#activation](this.linear1.forward(x));
-    return this.dropout2.forward(this.linear2.forward(this.dropout.forward(inner)));
+  override forward(x: Tensor, options: AttentionForwardOptions = {}): Tensor {
+    const { self_attn, norm1, norm2, dropout1, dropout2 } = this;
+    x = this.around(norm1, dropout1, x, (x) => self_attn.forward(x, x, x, options));
+    return this.around(norm2, dropout2, x, (x) => this.feed(x));
   }
 }
 
@@ -143,6 +69,7 @@ export class TransformerEncoder extends Module {
 
   /** x through all layers, each with the same masks. */
   override forward(x: Tensor, masks: AttentionMasks = {}): Tensor {
+    checkOptions("TransformerEncoder", masks, ["mask", "keyPaddingMask", "causal"]);
     for (const layer of this.layers) x = layer.forward(x, masks);
     return this.norm ? this.norm.forward(x) : x;
   }

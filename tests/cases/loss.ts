@@ -140,7 +140,10 @@ const formulas: readonly Formula[] = [
   },
 ];
 
-const shapes: readonly Shape[] = [[], [1], [33], [3, 5], [257, 129], [2, 3, 4], [0, 3]];
+const shapes: readonly Shape[] = [[], [1], [33], [3, 5], [257, 129], [2, 3, 4], [0, 3], [
+  4,
+  5001,
+]];
 
 function pointwise({ name, call, loss, fill, specials }: Formula): Case[] {
   return ways.map((reduction): Case => ({

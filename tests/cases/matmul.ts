@@ -213,10 +213,12 @@ interface LayerOptions {
   bias?: boolean | undefined;
   residual?: boolean | undefined;
   activation?: FusedActivation | undefined;
+  transposeWeight?: boolean | undefined;
 }
 
 // With what is fused into it.
-function layer({ bias = true, residual = false, activation }: LayerOptions = {}): Case {
+function layer(options: LayerOptions = {}): Case {
+  const { bias = true, residual = false, activation, transposeWeight = false } = options;
   const shapes: Shape[][] = [
     [[1, 1], [1, 1]],
     [[3], [2, 3]],
@@ -227,23 +229,32 @@ function layer({ bias = true, residual = false, activation }: LayerOptions = {})
     [[2, 3], [0, 3]],
   ];
   const large: Shape[][] = [[[128, 784], [128, 784]], [[128, 128], [10, 128]]];
-  const plain = bias && !residual && !activation;
+  const plain = bias && !residual && !activation && !transposeWeight;
   const complete = (list: Shape[][]) =>
     list.map(([x, w]) => {
       const out = w![0]!;
-      return [x!, w!, ...(bias ? [[out]] : []), ...(residual ? [[...x!.slice(0, -1), out]] : [])];
+      const weight = transposeWeight ? w!.toReversed() : w!;
+      return [
+        x!,
+        weight,
+        ...(bias ? [[out]] : []),
+        ...(residual ? [[...x!.slice(0, -1), out]] : []),
+      ];
     });
   const f = activation ? fusedActivations[activation].of : (x: number) => x;
   const asked = [bias ? "" : "no bias", activation ?? "", residual ? "residual" : ""];
+  if (transposeWeight) asked.push("transposeWeight");
   return {
     name: `linear(${asked.filter((word) => word).join(", ")})`,
     call: (x: Tensor, w: Tensor, ...rest: Tensor[]) => {
       const b = bias ? rest.shift()! : null;
-      return plain ? linear(x, w, b) : linear(x, w, b, { activation, residual: rest[0] });
+      if (plain) return linear(x, w, b);
+      return linear(x, w, b, { activation, residual: rest[0], transposeWeight });
     },
     reference: (x, w, ...rest) => {
       const b = bias ? rest.shift() : undefined;
       const [added] = rest;
+      if (transposeWeight) w = transposed(w!);
       const features = w!.shape[1]!;
       const rows = x!.shape.slice(0, -1);
       const y = matrixProduct({ ...x!, shape: [sizeOf(rows), features] }, transposed(w!));
@@ -264,7 +275,7 @@ function layer({ bias = true, residual = false, activation }: LayerOptions = {})
     dtypes: floats,
     fill: [fill],
     tolerance: activation && activation !== "relu" ? roundings(4) : roundings(2, 3),
-    flops: ([, w], output) => 2 * sizeOf(output) * w![1]!,
+    flops: ([, w], output) => 2 * sizeOf(output) * w!.at(transposeWeight ? 0 : 1)!,
   };
 }
 
@@ -287,4 +298,7 @@ export const matmulCases: readonly Case[] = [
   batchVector(true),
   batchVector(false),
   ...layers,
+  layer({ transposeWeight: true }),
+  layer({ transposeWeight: true, bias: false }),
+  layer({ transposeWeight: true, activation: "geluTanh", residual: true }),
 ];

@@ -109,7 +109,7 @@ const threes: ShapeList = [[[2, 1, 3]], [[2, 3, 4]], [[5, 33, 17]], [[3, 64, 65]
   129,
   3,
   31,
-]]];
+]], [[5, 7, 32]]];
 const fours: ShapeList = [[[2, 1, 2, 3]], [[3, 4, 5, 6]], [[2, 17, 3, 33]], [[1, 5, 1, 7]]];
 export const matrices: ShapeList = [
   [[1, 1]],
@@ -263,6 +263,8 @@ export const movementCases: readonly Case[] = [
   repeating([1, 129], [257, 129]),
   repeating([257, 1], [257, 129]),
   repeating([1, 3], [0, 3]),
+  repeating([33, 1], [33, 64]),
+  repeating([64], [33, 64]),
   repeating([2, 1, 1, 2, 1, 1, 2, 1], [2, 1, 2, 2, 1, 3, 2, 1]),
   permuting([], [[[]]]),
   permuting([0, 1, 2], threes),

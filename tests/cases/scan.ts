@@ -34,6 +34,7 @@ const lasts: readonly Shape[] = [
   [3, 129],
   [2, 1023],
   [2, 1025],
+  [2, 2049],
   [3, 4097],
   [1, 70_001],
   [2000, 3],
@@ -184,17 +185,39 @@ function firstOf(
   return build(x.shape.with(at, k ?? x.shape[at]!), (index) => elementAt(sorted, index));
 }
 
-const awkward: Grid = rows(
-  [1, NaN, 3, 3, -0, 0],
-  [Infinity, NaN, NaN, -Infinity, 1, Infinity],
-  [0, -0, 0, -0, -1, 1],
-  row(6, NaN),
+// Rows of 6 times some columns, so that each way to choose and to sort meets them.
+const awkward = [1, 25, 1400].map((times): Grid =>
+  rows(
+    ...[
+      [1, NaN, 3, 3, -0, 0],
+      [Infinity, NaN, NaN, -Infinity, 1, Infinity],
+      [0, -0, 0, -0, -1, 1],
+      row(6, NaN),
+      row(6, 2),
+    ].map((terms) => Array<number[]>(times).fill(terms).flat()),
+  )
 );
+// Around the sizes at which the way to choose changes.
+const choices: readonly Shape[] = [
+  [5, 64],
+  [5, 65],
+  [3, 1000],
+  [2, 1024],
+  [2, 2048],
+  [1, 4096],
+  [
+    2,
+    8191,
+  ],
+  [1, 8193],
+  [2, 50_257],
+];
 
 interface Ordering {
   name: string;
   axis: number;
   k?: number;
+  more?: readonly Shape[];
   descending: boolean;
   values?: (x: Tensor) => Tensor;
   places: (x: Tensor) => Tensor;
@@ -203,21 +226,23 @@ interface Ordering {
 
 // The values, which have gradients where no two are equal, and the places, which tell equal ones
 // apart.
-function ordering({ name, axis, k, descending, values, places, methods }: Ordering): Case[] {
+function ordering(
+  { name, axis, k, more = [], descending, values, places, methods }: Ordering,
+): Case[] {
   const of = (x: Grid, wanted: boolean) => firstOf(x, axis, k, descending, wanted);
   const [, shapes, gradShapes] = byAxis.find(([a]) => a === axis)!;
   const fits = (list: readonly Shape[]) =>
     listed(list.filter((shape) => shape.at(axis)! >= (k ?? 0)));
   const specials = (wanted: boolean): Special[] | undefined =>
     axis === -1
-      ? [{
+      ? awkward.filter(({ shape }) => shape[1]! >= (k ?? 0)).map((grid) => ({
         name: "NaN, infinity and zeros",
-        inputs: [awkward],
-        expected: of(awkward, wanted),
+        inputs: [grid],
+        expected: of(grid, wanted),
         exact: true,
-      }]
+      }))
       : undefined;
-  const shared = { shapes: fits(shapes), dtypes: anything };
+  const shared = { shapes: fits([...shapes, ...more]), dtypes: anything };
   const found: Case[] = [{
     ...shared,
     name: `${name}.indices`,
@@ -249,6 +274,7 @@ function topping(k: number, axis: number, largest: boolean): Case[] {
     name: `topK(${k}, axis ${axis}${largest ? "" : ", smallest"})`,
     axis,
     k,
+    more: axis === -1 ? choices : [],
     descending: largest,
     values: (x) => topK(x, k, options).values,
     places: (x) => topK(x, k, options).indices,
@@ -273,6 +299,10 @@ export const scanCases: readonly Case[] = [
   ...topping(1, -1, true),
   ...topping(3, -1, true),
   ...topping(3, -1, false),
+  ...topping(50, -1, true),
+  ...topping(512, -1, false),
+  ...topping(1024, -1, true),
+  ...topping(1025, -1, true),
   ...topping(2, 0, true),
   ...topping(2, 1, false),
   ...topping(0, -1, true),

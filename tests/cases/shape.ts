@@ -24,7 +24,7 @@ const blocks: ShapeList = [[[2, 3, 2]], [[3, 5, 4]], [[2, 7, 33]], [[5, 129, 3]]
   1,
   6,
   1,
-]]];
+]], [[6, 5, 32]]];
 const eight: ShapeList = [[[2, 1, 2, 3, 1, 2, 1, 3]]];
 
 // The places of an axis that start:stop:step names, in their order, as Python's manual says it.
@@ -233,6 +233,10 @@ export const shapeCases: readonly Case[] = [
   slicing(lines, 0, 100, -100, -7),
   slicing(lines, 0, 4, 2),
   slicing(lines, 0, -1000, 1000, 1000),
+  slicing([[[64]], [[4096]]], 0, all, all, 2), // of whole packs
+  slicing([[[5, 64]], [[300, 64]]], 1, 16, 48),
+  slicing([[[5, 64]], [[300, 64]]], 1, 3, 35),
+  slicing([[[5, 64]], [[300, 64]]], 1, all, all, -1),
   slicing(blocks, 0, 1),
   slicing(blocks, 1, 1, 4),
   slicing(blocks, 1, all, all, -1),
@@ -378,7 +382,10 @@ const partShapes: ShapeList = [[[5, 3]], [[2, 7]], [[3, 33]], [[7, 5, 2]]];
 
 export const joinCases: readonly Case[] = [
   concatenating(0, [[[2], [3]], [[2, 3], [1, 3]], [[0], [5]], [[129, 3], [7, 3], [0, 3]]]),
-  concatenating(1, [[[2, 1], [2, 3]], [[1, 2], [1, 1], [1, 2]], [[33, 5], [33, 65]], [[0, 2], [
+  concatenating(1, [[[2, 1], [2, 3]], [[1, 2], [1, 1], [1, 2]], [[33, 5], [33, 65]], [[6, 16], [
+    6,
+    48,
+  ]], [[0, 2], [
     0,
     3,
   ]]]),

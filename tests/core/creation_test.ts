@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   arange,
   ArgumentError,
+  bernoulli,
   CudenoError,
   type DeviceName,
   devices,
@@ -12,6 +13,7 @@ import {
   full,
   fullLike,
   linspace,
+  manualSeed,
   type NestedNumbers,
   ones,
   onesLike,
@@ -188,6 +190,33 @@ for (const device of names) {
       }
       assertEquals([randint(0, 9, shape, { device }).shape, "int32"], [shape, "int32"]);
     }
+  });
+
+  test("bernoulli() draws ones by one probability or by each one's own", () => {
+    const draw = (...args: Parameters<typeof bernoulli>) => {
+      manualSeed(3);
+      return [...bernoulli(...args).dataSync()];
+    };
+    for (const dtype of ["float32", "float64", "float16", "bfloat16"] as const) {
+      for (const n of [0, 1, 7, 4096]) {
+        assertEquals(draw([n], { p: 0, dtype, device }), Array(n).fill(0));
+        assertEquals(draw([n], { p: 1, dtype, device }), Array(n).fill(1));
+        const drawn = draw([n], { p: 0.25, dtype, device });
+        assertEquals(drawn, draw([n], { p: 0.25 }));
+        assertEquals(drawn, draw(full([n], 0.25, { dtype, device })));
+        const ones = drawn.reduce((a, b) => a + b, 0);
+        assert(n < 4096 || Math.abs(ones / n - 0.25) < 0.03, `${ones} of ${n}`);
+      }
+      const edges = [NaN, -1, -Infinity, 0, 1, 2, Infinity];
+      const x = tensor(edges, { dtype, device });
+      assertEquals(parts(bernoulli(x)), { shape: [7], dtype, values: [0, 0, 0, 0, 1, 1, 1] });
+    }
+    assertEquals(draw([3, 2], { device }).length, 6);
+    assertThrows(() => bernoulli([2], { p: 1.5, device }), ArgumentError, "1.5");
+    assertThrows(() => bernoulli([2], { p: NaN, device }), ArgumentError, "NaN");
+    assertThrows(() => bernoulli([2], { dtype: "int32", device }), DTypeError, "int32");
+    assertThrows(() => bernoulli(tensor([1], { dtype: "int32", device })), DTypeError, "int32");
+    assertThrows(() => bernoulli(tensor([1], { device }), { p: 0.5 }), ArgumentError, "p");
   });
 
   test("item() needs one element", () => {

@@ -27,6 +27,7 @@ const typesOnly = [
   "RNNBase",
   "RNNCellBase",
   "PoolBase",
+  "TransformerLayer",
 ];
 
 Deno.test("every public function and class has an example", async () => {

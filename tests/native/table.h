@@ -100,6 +100,7 @@
   X(log_softmax) \
   X(log_softmax_grad) \
   X(cross_entropy) \
+  X(cross_entropy_grad) \
   X(gather_rows) \
   X(lstm_cell) \
   X(gru_cell) \
@@ -136,8 +137,10 @@
   X(unfold) \
   X(fold) \
   X(dropout) \
+  X(bernoulli) \
   X(loss) \
   X(loss_grad) \
+  X(loss_reduced) \
   X(scale_grad) \
   X(nll_loss) \
   X(nll_loss_grad) \

@@ -38,6 +38,34 @@ const runs: Record<string, Run> = {
     module: (place) => new nn.MultiHeadAttention(features, heads, place),
     call: (module, x) => module.forward(x.query!, x.key!, x.value!, { mask: x.mask! }),
   }),
+  attention_other_features: run({
+    module: (place) =>
+      new nn.MultiHeadAttention(features, heads, {
+        ...{ kdim: 3, vdim: 5, batchFirst: true },
+        ...place,
+      }),
+    call: (module, x) => {
+      const { output, weights } = module.run(x.query!, x.key!, x.value!);
+      if (module.training) assertNear(weights, x.weights!, "weights");
+      module.eval(); // the other steps' are not recorded
+      const plain = module.forward(x.query!, x.key!, x.value!);
+      assertNear(plain, output, "forward()");
+      return output;
+    },
+  }),
+  decoder_masked: run({
+    module: (place) =>
+      new nn.TransformerDecoderLayer(features, heads, {
+        ...layerOptions,
+        ...{ activation: "gelu", batchFirst: true },
+        ...place,
+      }),
+    call: (module, x) =>
+      module.forward(x.query!, x.key!, {
+        causal: true,
+        memoryKeyPaddingMask: x.padding!.to("uint8"),
+      }),
+  }),
 };
 
 // The numbers are of order 1. float32 rounds to 6e-8, and errors grow through layers and steps.

@@ -44,8 +44,8 @@ import {
 } from "../../mod.ts";
 import { throughOps } from "../../lib/core/backward.ts";
 import { type Case, cases, inputDType, inputsOf, upload } from "../cases.ts";
-import { roundoff } from "../cases/case.ts";
-import { type Grid, permuted, sizeOf } from "../reference.ts";
+import { halves, rounding, roundoff } from "../cases/case.ts";
+import { type Grid, permuted } from "../reference.ts";
 
 const float64 = { dtype: "float64" } as const;
 const learned = { requiresGrad: true } as const;
@@ -74,26 +74,58 @@ function checkGradient(c: Case, grids: readonly Grid[], device: typeof names[num
   }, leaves(flip)));
 }
 
-// The derivatives of the gradient itself, for a fixed gradient of the result and weights that tell
-// its elements apart.
-function checkSecond(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
+// What the derivatives of the gradient itself are those of, for a fixed gradient of the result and
+// weights that tell its elements apart; and the leaves by which to take them.
+function firstDerivatives(
+  c: Case,
+  grids: readonly Grid[],
+  device: typeof names[number],
+  dtype: DType,
+): { fn: (...given: Tensor[]) => Tensor; leaves: Tensor[] } {
   const free = grids.flatMap((_, i) => (c.fixed?.[i] === undefined ? [i] : []));
-  const constants = grids.map((x, i) => upload(x, inputDType(c, i, "float64"), device));
-  const weights = (shape: readonly number[], from: number) => {
-    const values = Array.from({ length: sizeOf(shape) }, (_, i) => 0.5 + ((i + from) % 7) / 5);
-    return upload({ shape, values }, "float64", device);
+  const constants = grids.map((x, i) => upload(x, inputDType(c, i, dtype), device));
+  const weights = (of: Tensor, from: number) => {
+    const values = Array.from({ length: of.size }, (_, i) => 0.5 + ((i + from) % 7) / 4);
+    return upload({ shape: of.shape, values }, of.dtype, device);
   };
+  const wide = (x: Tensor) => x.to("float64");
   const fn = (...given: Tensor[]) => {
     const inputs = [...constants];
     given.forEach((x, k) => inputs[free[k]!] = x);
     const y = c.call(...inputs);
-    const options = { gradOutputs: weights(y.shape, 0), createGraph: true, allowUnused: true };
-    const parts = grad(y, given, options).map((g, k) => g.mul(weights(g.shape, k + 1)).sum());
+    const options = { gradOutputs: weights(y, 0), createGraph: true, allowUnused: true };
+    const parts = grad(y, given, options).map((g, k) => wide(g).mul(wide(weights(g, k + 1))).sum());
     // Plus nothing, since a gradient that does not depend on an input is not recorded.
-    return given.reduce((total, x) => total.add(x.mul(0).sum()), parts.reduce((a, b) => a.add(b)));
+    return given.reduce(
+      (total, x) => total.add(wide(x).mul(0).sum()),
+      parts.reduce((a, b) => a.add(b)),
+    );
   };
-  const leaves = free.map((i) => upload(grids[i]!, "float64", device, true));
+  return { fn, leaves: free.map((i) => upload(grids[i]!, dtype, device, true)) };
+}
+
+function checkSecond(c: Case, grids: readonly Grid[], device: typeof names[number]): void {
+  const { fn, leaves } = firstDerivatives(c, grids, device, "float64");
   assert(gradcheck(fn, leaves, { eps: 1e-5, atol: 1e-6 }));
+}
+
+// Those of 16-bit floats against float64's, of the same numbers.
+function checkShortSecond(
+  c: Case,
+  grids: readonly Grid[],
+  device: typeof names[number],
+  dtype: DType,
+): void {
+  const rounded = grids.map(({ shape, values }, i) => ({
+    shape,
+    values: c.fixed?.[i] ? values : Array.from(values, (x) => rounding(x, dtype)),
+  }));
+  const [found, wanted] = ([dtype, "float64"] as const).map((dtype) => {
+    const { fn, leaves } = firstDerivatives(c, rounded, device, dtype);
+    return grad(fn(...leaves), leaves).flatMap((g) => [...g.to("float64").dataSync()]);
+  });
+  const allowed = 16 * roundoff[dtype]! * Math.max(1, ...wanted!.map(Math.abs));
+  wanted!.forEach((x, k) => assertAlmostEquals(found![k]!, x, allowed, `${dtype}, ${k}`));
 }
 
 for (const c of cases.filter((c) => c.gradShapes && c.dtypes.includes("float64"))) {
@@ -109,6 +141,14 @@ for (const c of cases.filter((c) => c.gradShapes && c.dtypes.includes("float64")
     Deno.test(`${c.name}: second derivatives match differences on ${device}`, () => {
       for (const shapes of c.gradShapes!) {
         scope(() => checkSecond(c, inputsOf(c, shapes, "float64"), device));
+      }
+    });
+
+    Deno.test(`${c.name}: second derivatives of 16 bits are those of float64 on ${device}`, () => {
+      for (const dtype of halves.filter((dtype) => c.dtypes.includes(dtype))) {
+        for (const shapes of c.gradShapes!) {
+          scope(() => checkShortSecond(c, inputsOf(c, shapes, "float64"), device, dtype));
+        }
       }
     });
   }

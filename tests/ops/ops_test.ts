@@ -123,7 +123,7 @@ function holdable(special: Special, dtype: DType): Special | undefined {
 function checkSpecial(c: Case, special: Special, dtype: DType, y: Tensor, what: string): void {
   const found = Array.from(y.dataSync());
   if (special.exact) {
-    assertEquals(found, Array.from(rounded(special.expected, dtype).values), what);
+    assertEquals(found, Array.from(rounded(special.expected, y.dtype).values), what);
   } else {
     const wanted = wantedOf(c, dtype, special.expected);
     const wrong = difference(found, wanted, toleranceOf(c, y.dtype));

@@ -12,6 +12,8 @@
 #define CDN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+#include "cpu/kernel/joined.h"
+
 namespace cdn {
 
 constexpr int64_t PIECE = 4096;   // elements of a row or a tensor that one thread takes at least
@@ -100,27 +102,31 @@ void broadcast(Call&, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n > 0) broadcast_rows(std::make_integer_sequence<int, sizeof...(X)>{}, l, f, y, x...);
 }
 
-// ---- reduce: LANES running results side by side, so that the compiler can keep them in vector
-// registers.
+// ---- reduce
 
-constexpr int LANES = 32;
 constexpr int64_t CHUNK =
     65536;  // elements of a partial result; fixed, so that results do not depend on the threads
+
+// What of each element is kept besides.
+template <class Op> void keep(const Op& op, int64_t at, int64_t count) {
+  using T = typename decltype(Op::in)::Type;
+  CDN_INDEPENDENT
+  for (int64_t i = at; i < at + count; i++) {
+    Compute<T> v[decltype(Op::in)::COUNT];
+    for (int n = 0; n < decltype(Op::in)::COUNT; n++) v[n] = wide(op.in.x[n][i]);
+    op.kept[i] = static_cast<T>(op.kept_of(v));
+  }
+}
 
 template <class Op>
 typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
   using Acc = typename Op::Acc;
-  Acc result = op.start();
-  int64_t k = begin;
-  if (end - begin >= 2 * LANES) {
-    Acc lanes[LANES];
-    for (int l = 0; l < LANES; l++) lanes[l] = op.start();
-    for (; k + LANES <= end; k += LANES)
-      for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], op.load(at + k + l, k + l));
-    for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
+  const auto value = [&](int64_t i) { return loaded<false>(op, at + begin + i, begin + i); };
+  const auto join = [&](Acc a, auto b) { return op.join(a, b); };
+  if constexpr (requires { op.kept; }) {
+    if (op.kept) keep(op, at + begin, end - begin);
   }
-  for (; k < end; k++) result = op.join(result, op.load(at + k, k));
-  return result;
+  return joined(op.start(), end - begin, value, join);
 }
 
 template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
@@ -171,7 +177,7 @@ void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, cons
         for (int64_t i = 0; i < width; i++) part[i] = op.start();
         for (int64_t end = k + RUN < to ? k + RUN : to; k < end; k++) {
           int64_t at = (o * axis + k) * inner + first;
-          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], op.load(at + i, k));
+          for (int64_t i = 0; i < width; i++) part[i] = op.join(part[i], loaded(op, at + i, k));
         }
         for (int64_t i = 0; i < width; i++) acc[i] = op.join(acc[i], part[i]);
       }
@@ -201,6 +207,8 @@ template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t
     reduce_columns(call, outer, axis, inner, op);
 }
 
+template <class Op> void reduce_all(Call& call, int64_t n, Op op) { reduce_rows(call, 1, n, op); }
+
 // ---- reduce_each
 
 template <class Op> void reduce_each(Call&, int64_t rows, Op op) {
@@ -208,51 +216,10 @@ template <class Op> void reduce_each(Call&, int64_t rows, Op op) {
   parallel_for(rows, 1, [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const auto row = op.row(r);
-      Acc result = op.start(), lanes[LANES];
-      int64_t c = 0;
-      for (int l = 0; l < LANES; l++) lanes[l] = op.start();
-      for (; c + LANES <= row.count; c += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], row.load(c + l));
-      for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
-      for (; c < row.count; c++) result = op.join(result, row.load(c));
+      const Acc result = joined(
+          op.start(), row.count, [&](int64_t c) { return row.load(c); },
+          [&](Acc a, auto b) { return op.join(a, b); });
       op.store(r, result);
-    }
-  });
-}
-
-// ---- rows
-
-template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {
-  using T = typename Op::Acc;
-  parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) {
-      T r1 = op.start1(), lanes[LANES];
-      typename Op::Acc2 r2{}, sums[LANES];
-      int64_t c = 0, whole = cols - cols % LANES;
-      if (whole) {
-        for (int l = 0; l < LANES; l++) lanes[l] = op.start1();
-        for (; c < whole; c += LANES)
-          for (int l = 0; l < LANES; l++) lanes[l] = op.join1(lanes[l], op.load1(r, c + l));
-        for (int l = 0; l < LANES; l++) r1 = op.join1(r1, lanes[l]);
-      }
-      for (; c < cols; c++) r1 = op.join1(r1, op.load1(r, c));
-      if (Op::SECOND) {
-        c = 0;
-        if (whole) {
-          for (int l = 0; l < LANES; l++) sums[l] = {};
-          for (; c < whole; c += LANES)
-            for (int l = 0; l < LANES; l++) sums[l] = sums[l] + op.load2(r, c + l, r1);
-          for (int l = 0; l < LANES; l++) r2 = r2 + sums[l];
-        }
-        decltype(op.load2(r, c, r1)) rest[LANES];  // fewer: computed as vectors, then added
-        for (int64_t i = c; i < cols; i++) rest[i - c] = op.load2(r, i, r1);
-        for (int64_t i = c; i < cols; i++) r2 = r2 + rest[i - c];
-      }
-      if (op.maps()) {
-        CDN_INDEPENDENT
-        for (int64_t i = 0; i < cols; i++) op.store(r, i, r1, r2);
-      }
-      op.finish(r, r1, r2);
     }
   });
 }

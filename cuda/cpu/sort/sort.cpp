@@ -95,9 +95,12 @@ template <class Key> Sorted<Key> sort_keys(Call& call, int64_t n, Key* keys, int
   return {from.key, from.place};
 }
 
-template <class Key>
-const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_t first, int bits) {
-  if (rows * cols == 0) return nullptr;
+template <class T>
+First first_of_rows(Call& call, int64_t rows, int64_t cols, const T* x, int64_t first,
+                    bool descending) {
+  using Key = typename SortKey<T>::Key;
+  constexpr int bits = SortKey<T>::BITS;
+  Key* keys = keys_of(call, rows * cols, x, descending);
   Pairs<Key> from{keys, call.scratch<Place>(rows * cols)};
   count_up(rows * cols, from.place);
   if (cols <= LONG || first < cols / 16) {
@@ -107,7 +110,7 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_
       sort_row<Key>(keys, cols, {from.key + at, from.place + at}, {to.key + at, to.place + at},
                     first, bits);
     });
-    return from.place;
+    return {from.place, cols};
   }
   Pairs<Key> to = pairs<Key>(call, cols);
   int64_t* counts = counts_of(call, cols);
@@ -116,12 +119,16 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int64_
     const Pairs<Key> sorted = radix_sort(cols, row, to, counts, SORT_CHUNK, bits);
     if (sorted.place != row.place) std::copy(sorted.place, sorted.place + cols, row.place);
   }
-  return from.place;
+  return {from.place, cols};
 }
 
 template Sorted<uint32_t> sort_keys(Call&, int64_t, uint32_t*, int);
 template Sorted<uint64_t> sort_keys(Call&, int64_t, uint64_t*, int);
-template const Place* sort_rows(Call&, int64_t, int64_t, uint32_t*, int64_t, int);
-template const Place* sort_rows(Call&, int64_t, int64_t, uint64_t*, int64_t, int);
+template First first_of_rows(Call&, int64_t, int64_t, const uint8_t*, int64_t, bool);
+template First first_of_rows(Call&, int64_t, int64_t, const int32_t*, int64_t, bool);
+template First first_of_rows(Call&, int64_t, int64_t, const float*, int64_t, bool);
+template First first_of_rows(Call&, int64_t, int64_t, const double*, int64_t, bool);
+template First first_of_rows(Call&, int64_t, int64_t, const float16*, int64_t, bool);
+template First first_of_rows(Call&, int64_t, int64_t, const bfloat16*, int64_t, bool);
 
 }  // namespace cdn

@@ -132,7 +132,7 @@ template <class T> void grad_input(Call& call, Method method, const Convolution<
   constexpr int64_t W = TurnFilters<T>::W;
   const ConvGeometry& g = c.g;
   const bool strided = g.stride_h != 1 || g.stride_w != 1;
-  if (g.stride_h > g.r || g.stride_w > g.s) each(call, g.x_count(), Constant<T>{T(0), c.to()});
+  if (g.stride_h > g.r || g.stride_w > g.s) map(call, g.x_count(), Constant<T>{T(0)}, c.to());
   T* turned = call.scratch<T>(g.w_count());
   each_class(g, [&](const ConvGeometry& own, const StrideClass& rows, const StrideClass& columns) {
     const int64_t last =

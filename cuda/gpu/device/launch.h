@@ -7,7 +7,23 @@
 #include "gpu/device/check.h"
 #include "runtime/call.h"
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+#define CDN_HOPPER 1
+#endif
+
 namespace cdn {
+
+#if defined(CDN_HOPPER)
+// For Launch::pdl, below.
+namespace hopper {
+__device__ __forceinline__ void wait_for_previous_kernel() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+__device__ __forceinline__ void let_next_kernel_start() {
+  asm volatile("griddepcontrol.launch_dependents;");
+}
+}  // namespace hopper
+#endif
 
 constexpr int BLOCK = 256;
 
@@ -40,6 +56,18 @@ template <class... P>
 void launch(Call& call, void (*kernel)(P...), const Launch& how, std::decay_t<P>... arguments) {
   void* pointers[] = {&arguments...};
   launch(call, reinterpret_cast<const void*>(kernel), how, pointers);
+}
+
+// A kernel that begins with follow_previous_kernel() may be launched as following().
+__device__ __forceinline__ void follow_previous_kernel() {
+#if defined(CDN_HOPPER)
+  hopper::let_next_kernel_start();
+  hopper::wait_for_previous_kernel();
+#endif
+}
+inline Launch following(const Call& call, Launch how) {
+  how.pdl = hopper_device(call);
+  return how;
 }
 
 }  // namespace cdn

@@ -13,29 +13,26 @@ template <class F> __device__ __forceinline__ void for_each_own(int64_t n, F f) 
     f(i);
 }
 
-inline bool aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 // ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
 // operand. What is left after the packs, or all where operands are not aligned, comes one by one.
 
-template <class T, int W> struct alignas(sizeof(T) * W) Pack {
-  T v[W];
-};
+template <class Y, int W, class F, class... X>
+__device__ __forceinline__ Pack<Y, W> mapped(F f, const Pack<X, W>... in) {
+  Pack<Y, W> out;
+#pragma unroll
+  for (int j = 0; j < W; j++) out.v[j] = static_cast<Y>(f(wide(in.v[j])...));
+  return out;
+}
 
 template <int W, class F, class Y, class... X>
 __global__ void __launch_bounds__(BLOCK)
     map_kernel(int64_t n, int64_t packs, F f, Y* y, const X*... x) {
+  follow_previous_kernel();
   const int64_t first = (int64_t)blockIdx.x * BLOCK + threadIdx.x,
                 stride = (int64_t)gridDim.x * BLOCK;
-  for (int64_t i = first; i < packs; i += stride) {
-    auto apply = [&](const Pack<X, W>... in) {
-      Pack<Y, W> out;
-#pragma unroll
-      for (int j = 0; j < W; j++) out.v[j] = static_cast<Y>(f(wide(in.v[j])...));
-      reinterpret_cast<Pack<Y, W>*>(y)[i] = out;
-    };
-    apply(reinterpret_cast<const Pack<X, W>*>(x)[i]...);
-  }
+  for (int64_t i = first; i < packs; i += stride)
+    reinterpret_cast<Pack<Y, W>*>(y)[i] =
+        mapped<Y, W>(f, reinterpret_cast<const Pack<X, W>*>(x)[i]...);
 #pragma unroll 1
   for (int64_t i = packs * W + first; i < n; i += stride) y[i] = static_cast<Y>(f(wide(x[i])...));
 }
@@ -51,17 +48,19 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
   bool wide = aligned16(y);
   for (bool aligned : {true, aligned16(x)...}) wide = wide && aligned;
   int64_t packs = wide ? n / W : 0, threads = wide ? packs + 1 : n;
-  launch(call, map_kernel<W, F, Y, X...>, for_each_of(threads), n, packs, f, y, x...);
+  launch(call, map_kernel<W, F, Y, X...>, following(call, for_each_of(threads)), n, packs, f, y,
+         x...);
 }
 
 // ---- each
 
 template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {
+  follow_previous_kernel();
   for_each_own(n, f);
 }
 
 template <class F> void each(Call& call, int64_t n, F f) {
-  if (n > 0) launch(call, each_kernel<F>, for_each_of(n), n, f);
+  if (n > 0) launch(call, each_kernel<F>, following(call, for_each_of(n)), n, f);
 }
 
 template <class F> struct RowAndColumn {
@@ -75,17 +74,25 @@ template <class F> struct RowAndColumn {
 };
 
 // A block for each row: what row() works out is worked out once for all that a thread does there.
+// The first of it are packs, where a row knows some. One row a block keeps those under way side by
+// side in memory.
 template <class F> __global__ void __launch_bounds__(BLOCK) each_row_kernel(int64_t rows, F f) {
+  follow_previous_kernel();
   for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     const auto row = f.row(r);
-    for (int64_t c = threadIdx.x; c < row.count; c += BLOCK) row(c);
+    int64_t c = threadIdx.x;
+    if constexpr (requires { row.packs; }) {
+      for (int64_t i = c; i < row.packs; i += BLOCK) row.pack(i);
+      c += row.packs * row.WIDTH;
+    }
+    for (; c < row.count; c += BLOCK) row(c);
   }
 }
 
 template <class F> void each_row(Call& call, int64_t rows, int64_t cols, F f) {
   bool fills_blocks = cols >= 4 * BLOCK || (cols >= BLOCK && cols % BLOCK == 0);
   if (rows >= 2 * BLOCK && fills_blocks)
-    launch(call, each_row_kernel<F>, {grid_for(rows)}, rows, f);
+    launch(call, each_row_kernel<F>, following(call, {grid_for(rows)}), rows, f);
   else
     each(call, rows * cols, RowAndColumn<F>{f, cols});
 }
@@ -97,35 +104,92 @@ template <class F> struct RunsOfOne {
 
 template <class F> void each_run(Call& call, int64_t n, F f) { each(call, n, RunsOfOne<F>{f}); }
 
-// ---- broadcast: inputs of the same shape are mapped; others are indexed by division.
+// ---- broadcast: inputs of the same shape are mapped; others are indexed by division. A thread
+// has several elements on their way, or a pack of y, which lies in one line.
 
-template <class F, class... X, int... J>
-__device__ auto apply_at(std::integer_sequence<int, J...>, const int64_t* at, F f, const X*... x) {
-  return f(wide(x[at[J]])...);
+// Neighbours along a line: where they are a pack, by one access.
+template <int W, class X>
+__device__ __forceinline__ Pack<X, W> along(const X* x, int64_t step, bool pack) {
+  if (W > 1 && pack) return *reinterpret_cast<const Pack<X, W>*>(x);
+  Pack<X, W> in;
+#pragma unroll
+  for (int j = 0; j < W; j++) in.v[j] = x[j * step];
+  return in;
+}
+template <class Y, int W, class F, class... X, int... J>
+__device__ __forceinline__ Pack<Y, W> pack_at(std::integer_sequence<int, J...>, const Layout& l,
+                                              const int64_t* at, uint32_t packed, F f,
+                                              const X*... x) {
+  return mapped<Y, W>(f, along<W>(x + at[J], l.stride[J][l.rank - 1], (packed >> J & 1) != 0)...);
 }
 
-template <class F, class Y, class... X>
-__global__ void __launch_bounds__(BLOCK) broadcast_kernel(Layout l, F f, Y* y, const X*... x) {
+// Of a layout of less than 2^31 elements.
+struct Divisors {
+  Divisor by[MAX_RANK];
+};
+
+// packed: a bit for each input, whether it has packs where y has them.
+template <int W, int AHEAD, class F, class Y, class... X>
+__global__ void __launch_bounds__(BLOCK)
+    broadcast_kernel(Layout l, const __grid_constant__ Divisors divisors, uint32_t packed, F f,
+                     Y* y, const X*... x) {
   constexpr int INPUTS = sizeof...(X);
-  for_each_own(l.n, [&](int64_t i) {
-    int64_t rest = i, at[INPUTS] = {};
-    for (int d = l.rank - 1; d >= 0; d--) {
-      int64_t next = d ? quotient(rest, l.extent[d]) : 0, k = rest - next * l.extent[d];
+  constexpr auto EACH = std::make_integer_sequence<int, INPUTS>{};
+  const int64_t count = l.n / W;
+  for (int64_t first = (int64_t)blockIdx.x * AHEAD * BLOCK + threadIdx.x; first < count;
+       first += (int64_t)gridDim.x * AHEAD * BLOCK) {
+    int64_t rest[AHEAD], at[AHEAD][INPUTS] = {};
 #pragma unroll
-      for (int j = 0; j < INPUTS; j++) at[j] += k * l.stride[j][d];
-      rest = next;
+    for (int u = 0; u < AHEAD; u++)
+      rest[u] = (first + u * BLOCK < count ? first + u * BLOCK : first) * W;
+    for (int d = l.rank - 1; d >= 0; d--) {
+#pragma unroll
+      for (int u = 0; u < AHEAD; u++) {
+        const int64_t next = d == 0      ? 0
+                             : l.n >> 31 ? quotient(rest[u], l.extent[d])
+                                         : divisors.by[d](static_cast<uint32_t>(rest[u])),
+                      k = rest[u] - next * l.extent[d];
+#pragma unroll
+        for (int j = 0; j < INPUTS; j++) at[u][j] += k * l.stride[j][d];
+        rest[u] = next;
+      }
     }
-    y[i] = static_cast<Y>(apply_at(std::make_integer_sequence<int, INPUTS>{}, at, f, x...));
-  });
+    Pack<Y, W> value[AHEAD];
+#pragma unroll
+    for (int u = 0; u < AHEAD; u++) value[u] = pack_at<Y, W>(EACH, l, at[u], packed, f, x...);
+#pragma unroll
+    for (int u = 0; u < AHEAD; u++)
+      if (first + u * BLOCK < count) reinterpret_cast<Pack<Y, W>*>(y)[first + u * BLOCK] = value[u];
+  }
 }
 
 template <class F, class Y, class... X>
 void broadcast(Call& call, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n == 0) return;
+  const void* const inputs[] = {x...};
   bool same = l.rank <= 1;
   for (size_t j = 0; j < sizeof...(X); j++) same = same && (l.rank == 0 || l.stride[j][0] == 1);
   if (same) return map(call, l.n, f, y, x...);
-  launch(call, broadcast_kernel<F, Y, X...>, for_each_of(l.n), l, f, y, x...);
+  Divisors divisors;
+  for (int d = 0; d < l.rank && l.n >> 31 == 0; d++)
+    divisors.by[d] = Divisor(static_cast<uint32_t>(l.extent[d]));
+  constexpr int W = 16 / largest_size<Y, X...>();
+  const int last = l.rank - 1;
+  bool lines = l.extent[last] % W == 0 && aligned16(y);
+  uint32_t packed = 0;
+  for (size_t j = 0; j < sizeof...(X); j++) {
+    const int64_t* stride = l.stride[j];
+    bool whole = stride[last] == 1 && aligned16(inputs[j]);
+    for (int d = 0; d < last; d++) whole = whole && stride[d] % W == 0;
+    packed |= static_cast<uint32_t>(whole) << j;
+    lines = lines && stride[last] >= -2 && stride[last] <= 2;  // of others each is a line of memory
+  }
+  if (lines)
+    launch(call, broadcast_kernel<W, 1, F, Y, X...>, for_each_of(l.n / W), l, divisors, packed, f,
+           y, x...);
+  else
+    launch(call, broadcast_kernel<1, 4, F, Y, X...>, for_each_of(ceil_div(l.n, 4)), l, divisors, 0,
+           f, y, x...);
 }
 
 // ---- Groups of G threads (a part of a warp, a warp, or the block) that work on one row.
@@ -157,126 +221,17 @@ template <int G, class T, class Join> __device__ T join_group(T value, Join join
     __syncthreads();  // an earlier use of the memory is over
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
     __syncthreads();
-    value = shared[0];
-    for (int w = 1; w < BLOCK / 32; w++) value = join(value, shared[w]);
+    constexpr int WARPS = BLOCK / 32;
+    value = shared[threadIdx.x % WARPS];
+#pragma unroll
+    for (int mask = WARPS / 2; mask > 0; mask /= 2)
+      value = join(value, shuffle_xor(value, mask, WARPS));
   }
   return value;
 }
 
 // A group for each of `count`.
 template <int G> Launch for_groups(int64_t count) { return for_each_of(count * G); }
-
-// ---- reduce
-
-// What a block does: `splits` pieces of the axis, each by its own block; more than one leave
-// partial results, which go to `partial`, else null, of the kernels.
-struct Split {
-  int64_t outer, axis, inner, splits, piece;
-};
-
-// inner == 1: G threads stride along a row.
-template <int G, class Op>
-__global__ void __launch_bounds__(BLOCK)
-    reduce_row_kernel(Split s, Op op, typename Op::Acc* partial) {
-  constexpr int ROWS = BLOCK / G;
-  int lane = threadIdx.x % G;
-  int64_t tasks = s.outer * s.splits;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks;
-       first += (int64_t)gridDim.x * ROWS) {
-    int64_t task = first + threadIdx.x / G;
-    auto acc = op.start();
-    if (task < tasks) {
-      int64_t o = task / s.splits, begin = task % s.splits * s.piece;
-      int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
-      for (int64_t k = begin + lane; k < end; k += G)
-        acc = op.join(acc, op.load(o * s.axis + k, k));
-    }
-    acc = join_group<G>(acc, [&](auto a, auto b) { return op.join(a, b); });
-    if (lane == 0 && task < tasks) {
-      if (G == BLOCK && partial)  // an axis for smaller groups is not cut
-        partial[task] = acc;
-      else
-        op.store(task, acc);
-    }
-  }
-}
-
-// inner > 1: 32 neighbouring columns by 8 threads down the axis.
-template <class Op>
-__global__ void __launch_bounds__(BLOCK)
-    reduce_column_kernel(Split s, Op op, typename Op::Acc* partial) {
-  using Acc = typename Op::Acc;
-  __shared__ __align__(16) char memory[sizeof(Acc) * BLOCK];
-  Acc(*shared)[32] = reinterpret_cast<Acc(*)[32]>(memory);
-  int x = threadIdx.x % 32, down = threadIdx.x / 32;
-  int64_t tiles = (s.inner + 31) / 32, tasks = s.outer * s.splits * tiles;
-  for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
-    int64_t i = task % tiles * 32 + x, rest = task / tiles, o = rest / s.splits,
-            begin = rest % s.splits * s.piece;
-    int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
-    Acc acc = op.start();
-    if (i < s.inner)
-      for (int64_t k = begin + down; k < end; k += BLOCK / 32)
-        acc = op.join(acc, op.load((o * s.axis + k) * s.inner + i, k));
-    shared[down][x] = acc;
-    __syncthreads();
-    if (down == 0 && i < s.inner) {
-      for (int d = 1; d < BLOCK / 32; d++) acc = op.join(acc, shared[d][x]);
-      if (partial)
-        partial[rest * s.inner + i] = acc;
-      else
-        op.store(rest * s.inner + i, acc);
-    }
-    __syncthreads();
-  }
-}
-
-// The second pass: the same operation over the partial results of the first.
-template <class Op> struct OverPartial {
-  using Acc = typename Op::Acc;
-  Op op;
-  const Acc* partial;
-  __device__ Acc start() const { return op.start(); }
-  __device__ Acc load(int64_t at, int64_t) const { return partial[at]; }
-  __device__ Acc join(Acc a, Acc b) const { return op.join(a, b); }
-  __device__ void store(int64_t at, Acc acc) const { op.store(at, acc); }
-};
-
-// Blocks for columns, or for rows with G threads each.
-template <int G, class Op>
-void launch_reduce(Call& call, const Split& s, Op op, typename Op::Acc* partial = nullptr) {
-  int64_t tasks = s.outer * s.splits;
-  if (s.inner > 1)
-    launch(call, reduce_column_kernel<Op>, {grid_for(tasks * ((s.inner + 31) / 32))}, s, op,
-           partial);
-  else
-    launch(call, reduce_row_kernel<G, Op>, for_groups<G>(tasks), s, op, partial);
-}
-
-template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
-  if (outer * inner == 0) return;
-  // Enough blocks to fill the device, each with enough of the axis to be worth a second pass. The
-  // number depends on the sizes only (not on the device), so that every GPU adds in the same order.
-  constexpr int64_t BLOCKS_WANTED = 1024;
-  int64_t natural = inner > 1 ? outer * ((inner + 31) / 32) : outer;
-  int64_t least = inner > 1 ? 64 : 4096, splits = 1;
-  if (natural < BLOCKS_WANTED / 2 && axis >= 2 * least) {
-    splits = (BLOCKS_WANTED + natural - 1) / natural;
-    if (splits > axis / least) splits = axis / least;
-  }
-  int64_t piece = axis ? (axis + splits - 1) / splits : 1;
-  Split s{outer, axis, inner, splits, piece};
-  if (splits == 1) {
-    if (axis <= 16) return launch_reduce<8>(call, s, op);
-    bool many = outer >= 4096;  // warps enough, without taking a block for each row
-    if (axis <= (many ? 4096 : 512)) return launch_reduce<32>(call, s, op);
-    return launch_reduce<BLOCK>(call, s, op);
-  }
-  using Acc = typename Op::Acc;
-  Acc* partial = call.scratch<Acc>(outer * splits * inner);
-  launch_reduce<BLOCK>(call, s, op, partial);
-  launch_reduce<32>(call, Split{outer, splits, inner, 1, splits}, OverPartial<Op>{op, partial});
-}
 
 // ---- reduce_each: a block for each row.
 
@@ -293,38 +248,6 @@ __global__ void __launch_bounds__(BLOCK) reduce_each_kernel(int64_t rows, Op op)
 
 template <class Op> void reduce_each(Call& call, int64_t rows, Op op) {
   if (rows > 0) launch(call, reduce_each_kernel<Op>, {grid_for(rows)}, rows, op);
-}
-
-// ---- rows
-
-template <int G, class Op>
-__global__ void __launch_bounds__(BLOCK) rows_kernel(int64_t rows, int64_t cols, Op op) {
-  using T = typename Op::Acc;
-  constexpr int ROWS = BLOCK / G;
-  int lane = threadIdx.x % G;
-  for (int64_t first = (int64_t)blockIdx.x * ROWS; first < rows;
-       first += (int64_t)gridDim.x * ROWS) {
-    int64_t r = first + threadIdx.x / G;
-    int64_t width = r < rows ? cols : 0;
-    T r1 = op.start1();
-    typename Op::Acc2 r2{};
-    for (int64_t c = lane; c < width; c += G) r1 = op.join1(r1, op.load1(r, c));
-    r1 = join_group<G>(r1, [op](auto a, auto b) { return op.join1(a, b); });
-    if (Op::SECOND) {
-      for (int64_t c = lane; c < width; c += G) r2 = r2 + op.load2(r, c, r1);
-      r2 = join_group<G>(r2, [](auto a, auto b) { return a + b; });
-    }
-    if (op.maps())
-      for (int64_t c = lane; c < width; c += G) op.store(r, c, r1, r2);
-    if (lane == 0 && r < rows) op.finish(r, r1, r2);
-  }
-}
-
-template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
-  if (rows == 0) return;
-  if (cols <= 16) return launch(call, rows_kernel<8, Op>, for_groups<8>(rows), rows, cols, op);
-  if (cols <= 1024) return launch(call, rows_kernel<32, Op>, for_groups<32>(rows), rows, cols, op);
-  launch(call, rows_kernel<BLOCK, Op>, for_groups<BLOCK>(rows), rows, cols, op);
 }
 
 }  // namespace cdn

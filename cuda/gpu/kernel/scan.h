@@ -1,17 +1,19 @@
 // The scan driver as kernels. Included by drivers.h only.
 //
-// Along rows (inner is 1) a group of G threads takes tiles of 4 G neighbouring elements: a thread
-// scans its own 4, the group scans the threads' totals by shuffles, and a running total goes from
-// tile to tile. Otherwise a thread walks down a column, so that neighbours read neighbours. Where
-// that is too little work for the device the axis is cut into pieces: their totals, the scan of the
-// totals, then each piece from where the one before it ended. Reading twice keeps the order of
+// Along rows (inner is 1) a group of G threads takes tiles of a few neighbouring elements a thread:
+// a thread scans its own, the group scans the threads' totals by shuffles, and a running total goes
+// from tile to tile. What neighbours in memory are comes and goes by neighbouring threads, and
+// changes hands in shared memory, unless it comes and goes by packs. Otherwise a thread walks down
+// a column, so that neighbours read neighbours. Where that is too little work for the device the
+// axis is cut into pieces: their totals, the scan of the totals, which along rows each block does
+// for itself, then each piece from where the one before it ended. Reading twice keeps the order of
 // joining fixed, which a chain of blocks that wait for one another does not.
 #pragma once
 #include "gpu/kernel/drivers.h"
 
 namespace cdn {
 
-constexpr int SCAN_ITEMS = 4;  // of a thread in a tile
+template <class Acc> constexpr int SCAN_ITEMS = sizeof(Acc) > 8 ? 4 : 8;  // of a thread in a tile
 
 template <class T> __device__ T shuffle_up(T value, int delta, int width) {
   return shuffled(value, [=](int w) { return __shfl_up_sync(0xffffffffu, w, delta, width); });
@@ -53,45 +55,104 @@ __device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
   return op.join(ahead, before);
 }
 
-// stores: the results, from the scanned totals of the pieces where there are several. Otherwise:
-// those totals, of pieces for whole blocks.
-template <int G, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK)
+// Sums and products of one tensor, which may be joined in any order, and whose results lie where
+// the elements do: they are read and written by packs of W.
+template <class Op> constexpr bool KNOWS_X = requires(Op op) { op.x, op.y.last; };
+
+// Those from k along the axis; or, backwards, up to it.
+template <int W, class Op, class Acc>
+__device__ __forceinline__ void load_items(const Op& op, int64_t row, int64_t k, bool backwards,
+                                           Acc* item) {
+  if constexpr (W == 1) {
+    *item = op.load(row + k, k);
+  } else {
+    const int64_t at = row + (backwards ? k - (W - 1) : k);
+    auto x = *reinterpret_cast<const Pack<std::decay_t<decltype(*op.x)>, W>*>(op.x + at);
+#pragma unroll
+    for (int w = 0; w < W; w++)
+      item[w] = static_cast<Acc>(wide(backwards ? x.v[W - 1 - w] : x.v[w]));
+  }
+}
+
+// stores: the results, from the totals of the pieces where there are several. Otherwise: those
+// totals, of pieces for whole blocks.
+template <int G, int W, class Op, class Acc>
+__global__ void __launch_bounds__(BLOCK, sizeof(Acc) > 8 ? 3 : 4)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
-  constexpr int ROWS = BLOCK / G;
+  constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
+  // A place between those of neighbours keeps them in different banks.
+  __shared__ __align__(16) char memory[W > 1 ? 16 : sizeof(Acc) * BLOCK * (ITEMS + 1)];
+  follow_previous_kernel();
+  Acc* stage = reinterpret_cast<Acc*>(memory) + threadIdx.x / WIDTH * WIDTH * (ITEMS + 1);
   if (G < BLOCK) stores = true;
-  int lane = threadIdx.x % G;
+  int lane = threadIdx.x % G, nth = threadIdx.x % WIDTH;
   int64_t tasks = s.outer * s.splits;
   for (int64_t first = (int64_t)blockIdx.x * ROWS; first < tasks;
        first += (int64_t)gridDim.x * ROWS) {
-    int64_t task = first + threadIdx.x / G, o = task / s.splits, piece = task - o * s.splits,
-            begin = piece * s.piece;
+    int64_t task = first + threadIdx.x / G;
+    bool there = task < tasks;
+    // Backwards, so that what the totals' pass has read last is found in the cache.
+    if (G == BLOCK && stores && totals) task = tasks - 1 - task;
+    int64_t o = task / s.splits, piece = task - o * s.splits, begin = piece * s.piece;
     int64_t end = begin + s.piece < s.axis ? begin + s.piece : s.axis;
-    if (task >= tasks) end = begin;
+    if (!there) end = begin;
     Acc carry = op.start();
-    if (stores && totals && end > begin && piece > 0) carry = totals[task - 1];
+    if (G == BLOCK && stores && totals && piece > 0) {
+      const int64_t share = ceil_div(piece, BLOCK), to = (threadIdx.x + 1) * share;
+      Acc own = op.start();
+#pragma unroll 4
+      for (int64_t t = to - share; t < (to < piece ? to : piece); t++)
+        own = op.join(own, totals[task - piece + t]);
+      scan_group<G>(op, own, &carry);
+    }
     // All groups of a block take as many steps: they meet in shuffles and at barriers.
-    for (int64_t step = 0; step < s.piece; step += G * SCAN_ITEMS) {
-      int64_t from = begin + step + lane * SCAN_ITEMS;
-      Acc item[SCAN_ITEMS], total;
+    for (int64_t step = 0; step < s.piece; step += G * ITEMS) {
+      int64_t from = begin + step + lane * ITEMS, begun = reverse ? s.axis - 1 - from : from;
+      Acc item[ITEMS], total;
 #pragma unroll
-      for (int j = 0; j < SCAN_ITEMS; j++) {
-        int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
-        item[j] = from + j < end ? op.load(o * s.axis + k, k) : op.start();
+      for (int j = 0; j < ITEMS; j += W) {
+        if (from + j < end)
+          load_items<W>(op, o * s.axis, begun + (reverse ? -j : j), reverse, item + j);
+        else
+          for (int w = 0; w < W; w++) item[j + w] = op.start();
       }
 #pragma unroll
-      for (int j = 1; j < SCAN_ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
-      Acc before = op.join(carry, scan_group<G>(op, item[SCAN_ITEMS - 1], &total));
-      if (stores) {
+      for (int j = 1; j < ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
+      if (W > 1 && !stores) {  // joined below
+        carry = op.join(carry, item[ITEMS - 1]);
+        continue;
+      }
+      Acc before = op.join(carry, scan_group<G>(op, item[ITEMS - 1], &total));
 #pragma unroll
-        for (int j = 0; j < SCAN_ITEMS; j++) {
-          int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
-          if (from + j < end) op.store(o * s.axis + k, k, op.join(before, item[j]));
+      for (int j = 0; j < ITEMS; j++) item[j] = op.join(before, item[j]);
+      if constexpr (W > 1) {
+        using T = std::decay_t<decltype(*op.x)>;
+#pragma unroll
+        for (int j = 0; j < ITEMS; j += W) {
+          int64_t i = from + j;
+          Pack<T, W> out;
+#pragma unroll
+          for (int w = 0; w < W; w++)
+            out.v[w] = static_cast<T>(reverse ? item[j + W - 1 - w] : item[j + w]);
+          T* to = op.y.y + o * s.axis + (reverse ? s.axis - W - i : i);
+          if (i < end) *reinterpret_cast<Pack<T, W>*>(to) = out;
+        }
+      } else if (stores) {
+        __syncwarp();  // the step before is out
+#pragma unroll
+        for (int j = 0; j < ITEMS; j++) stage[nth * (ITEMS + 1) + j] = item[j];
+        __syncwarp();
+#pragma unroll
+        for (int j = 0; j < ITEMS; j++) {
+          int at = j * WIDTH + nth;
+          int64_t i = from - nth * ITEMS + at, k = reverse ? s.axis - 1 - i : i;
+          if (i < end) op.store(o * s.axis + k, k, stage[at + at / ITEMS]);
         }
       }
       carry = op.join(carry, total);
     }
-    if (!stores && lane == 0 && task < tasks) totals[task] = carry;
+    if (W > 1 && !stores) carry = join_group<G>(carry, [&](Acc a, Acc b) { return op.join(a, b); });
+    if (!stores && lane == 0 && there) totals[task] = carry;
   }
 }
 
@@ -135,44 +196,59 @@ template <class Join> struct ScanTotals : Join {
   __device__ void store(int64_t at, int64_t, Acc acc) const { totals[at] = acc; }
 };
 
+template <bool STORE, int W, class Op, class Acc>
+void launch_rows(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
+  int64_t tasks = s.outer * s.splits;
+  auto by = [&]<int G>(std::integral_constant<int, G>) {
+    launch(call, scan_row_kernel<G, W, Op, Acc>, following(call, for_groups<G>(tasks)), s, reverse,
+           STORE, op, totals);
+  };
+  if constexpr (STORE) {
+    if (s.piece <= 64) return by(std::integral_constant<int, 8>{});
+    if (s.piece <= (tasks < 2048 ? 256 : 1024)) return by(std::integral_constant<int, 32>{});
+  }
+  by(std::integral_constant<int, BLOCK>{});
+}
+
 template <bool STORE, class Op, class Acc>
 void launch_scan(Call& call, const Split& s, bool reverse, Op op, Acc* totals) {
-  int64_t tasks = s.outer * s.splits;
   if (s.inner > 1)
-    launch(call, scan_column_kernel<STORE, Op, Acc>, for_each_of(tasks * s.inner), s, reverse, op,
-           totals);
-  else if (STORE && s.piece <= 64)
-    launch(call, scan_row_kernel<8, Op, Acc>, for_groups<8>(tasks), s, reverse, true, op, totals);
-  else if (STORE && s.piece <= 1024)
-    launch(call, scan_row_kernel<32, Op, Acc>, for_groups<32>(tasks), s, reverse, true, op, totals);
-  else
-    launch(call, scan_row_kernel<BLOCK, Op, Acc>, for_groups<BLOCK>(tasks), s, reverse, STORE, op,
-           totals);
+    return launch(call, scan_column_kernel<STORE, Op, Acc>,
+                  for_each_of(s.outer * s.splits * s.inner), s, reverse, op, totals);
+  if constexpr (KNOWS_X<Op>) {
+    constexpr int W = 16 / sizeof(*op.x);
+    if (s.axis % W == 0 && aligned16(op.x) && aligned16(op.y.y) && op.y.last < 0)
+      return launch_rows<STORE, W>(call, s, reverse, op, totals);
+  }
+  launch_rows<STORE, 1>(call, s, reverse, op, totals);
 }
 
 template <class Op>
 void scan(Call& call, int64_t outer, int64_t axis, int64_t inner, bool reverse, Op op) {
   if (outer * axis * inner == 0) return;
   // As many pieces as fill the device, by the sizes alone: blocks along rows, threads down columns.
-  constexpr int64_t WANTED_BLOCKS = 1024, WANTED_THREADS = WANTED_BLOCKS * BLOCK / 2;
-  int64_t natural = outer * inner, wanted = inner > 1 ? WANTED_THREADS : WANTED_BLOCKS, splits = 1;
-  int64_t least = inner > 1 ? 64 : 4 * BLOCK * SCAN_ITEMS;  // of a piece
-  if (natural <= wanted / 2 && axis >= 4 * least) {
+  constexpr int64_t ENOUGH_BLOCKS = 512, ENOUGH_THREADS = ENOUGH_BLOCKS * BLOCK / 2;
+  int64_t natural = outer * inner, enough = inner > 1 ? ENOUGH_THREADS : ENOUGH_BLOCKS, splits = 1;
+  int64_t wanted = (inner > 1 ? 2 : 4) * enough, least = inner > 1 ? 64 : 2048;  // of a piece
+  if (natural <= enough && axis >= (inner > 1 ? 4 : 8) * least) {
     splits = (wanted + natural - 1) / natural;
     if (splits > axis / least) splits = axis / least;
   }
-  int64_t piece = (axis + splits - 1) / splits;
-  splits = (axis + piece - 1) / piece;
+  int64_t piece = ceil_div(ceil_div(axis, splits), 8) * 8;  // whole packs
+  splits = ceil_div(axis, piece);
   Split s{outer, axis, inner, splits, piece};
   using Join = typename Op::Base;
   using Acc = typename Join::Acc;
   if (splits == 1) return launch_scan<true, Op, Acc>(call, s, reverse, op, nullptr);
-  ScanTotals<Join> over;
-  static_cast<Join&>(over) = op;
-  over.totals = call.scratch<Acc>(outer * splits * inner);
-  launch_scan<false>(call, s, reverse, op, over.totals);
-  scan(call, outer, splits, inner, false, over);
-  launch_scan<true>(call, s, reverse, op, over.totals);
+  Acc* totals = call.scratch<Acc>(outer * splits * inner);
+  launch_scan<false>(call, s, reverse, op, totals);
+  if (inner > 1) {
+    ScanTotals<Join> over;
+    static_cast<Join&>(over) = op;
+    over.totals = totals;
+    scan(call, outer, splits, inner, false, over);
+  }
+  launch_scan<true>(call, s, reverse, op, totals);
 }
 
 }  // namespace cdn

@@ -17,10 +17,10 @@ struct ChannelTiles {
   int width, down, below, lanes;    // below: the next thread down; lanes: channels of a pack
 };
 
-// Blocks that fill a device, and those among which it shares out more work than that, at most: no
-// device changes the numbers, so that all add in the same order.
-constexpr int64_t FEW_BLOCKS = 264, MANY_BLOCKS = 1056;
-constexpr int64_t MAX_WIDTH = 32, RUNS_WANTED = 4;
+// Blocks among which a device shares out more work than fills it, at most. Fewer are such that all
+// have their places at once.
+constexpr int64_t MANY_BLOCKS = 4 * FEW_BLOCKS;
+constexpr int64_t MAX_WIDTH = 32, RUNS_WANTED = 16;
 
 inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
   const bool last = s.inner == 1;
@@ -42,7 +42,8 @@ inline ChannelTiles tiles_of(const ChannelShape& s, int w, int unroll) {
   t.down_pixels = t.down - t.down_lines * t.pixels;
   t.lanes = last ? w : 1;
   t.runs = std::max<int64_t>(ceil_div(t.count, t.down * unroll), 1);
-  const int64_t blocks = std::clamp(t.tiles * t.runs / RUNS_WANTED, FEW_BLOCKS, MANY_BLOCKS);
+  int64_t blocks = FEW_BLOCKS;
+  while (blocks < MANY_BLOCKS && 2 * blocks * RUNS_WANTED <= t.tiles * t.runs) blocks *= 2;
   t.splits = std::min(std::max<int64_t>(blocks / t.tiles, 1), t.runs);
   return t;
 }
@@ -88,18 +89,20 @@ template <int W, int UNROLL> struct ChannelWalk {
   }
 };
 
-template <int W, class T, int N>
-__device__ __forceinline__ void load_packs(Pack<T, W> (&x)[N], const Inputs<T, N>& in, int64_t at) {
-#pragma unroll
-  for (int n = 0; n < N; n++) x[n] = *reinterpret_cast<const Pack<T, W>*>(in.x[n] + at);
-}
 template <int W, class T, int N, class Op>
 __device__ __forceinline__ auto at_lane(const Op& op, const typename Op::Known& known,
                                         const Pack<T, W> (&x)[N], int lane) {
   Compute<T> v[N];
-#pragma unroll
-  for (int n = 0; n < N; n++) v[n] = wide(x[n].v[lane]);
+  lane_of(v, x, lane);
   return op(known, v);
+}
+
+// Of the channels of a pack; once the first packs are on their way, as it waits for memory too.
+template <int W, class Op>
+__device__ __forceinline__ void know(typename Op::Known (&known)[W], const Op& op, int64_t row,
+                                     int lanes) {
+#pragma unroll
+  for (int j = 0; j < W; j++) known[j] = j == 0 || lanes > 1 ? op.of(row + j) : known[0];
 }
 
 template <int W, int UNROLL, class T, int N, class Op>
@@ -109,13 +112,14 @@ __global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
   for (int64_t task = blockIdx.x; task < tasks; task += gridDim.x) {
     const ChannelWalk<W, UNROLL> walk(t, tasks - 1 - task);
     typename Op::Known known[W];
-#pragma unroll
-    for (int j = 0; j < W; j++) known[j] = j == 0 || t.lanes > 1 ? op.of(walk.row + j) : known[0];
+    bool knows = false;
     walk.each(true, [&](const int64_t (&at)[UNROLL], int valid) {
       Pack<T, W> x[UNROLL][N];
 #pragma unroll
       for (int u = 0; u < UNROLL; u++)
         if (u < valid) load_packs(x[u], in, at[u]);
+      if (!knows) know(known, op, walk.row, t.lanes);
+      knows = true;
 #pragma unroll
       for (int u = 0; u < UNROLL; u++) {
         if (u >= valid) break;
@@ -134,22 +138,22 @@ __global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     sum_by_channel_kernel(ChannelTiles t, Op op, Kept kept, Inputs<T, N> in,
                           typename Op::Acc* partial) {
   using Acc = typename Op::Acc;
-  __shared__ __align__(16) char memory[sizeof(Acc) * W * BLOCK];
-  Acc(*shared)[BLOCK] = reinterpret_cast<Acc(*)[BLOCK]>(memory);
+  follow_previous_kernel();
   for (int64_t task = blockIdx.x; task < t.tiles * t.splits; task += gridDim.x) {
     const ChannelWalk<W, UNROLL> walk(t, task);
     typename Op::Known known[W];
     Acc acc[W];
 #pragma unroll
-    for (int j = 0; j < W; j++) {
-      known[j] = j == 0 || t.lanes > 1 ? op.of(walk.row + j) : known[0];
-      acc[j] = op.start();
-    }
+    for (int j = 0; j < W; j++) acc[j] = op.start();
+    bool knows = W == 1 || W == 8;  // where registers are scarce
+    if (knows) know(known, op, walk.row, t.lanes);
     walk.each(false, [&](const int64_t (&at)[UNROLL], int valid) {
       Pack<T, W> x[UNROLL][N];
 #pragma unroll
       for (int u = 0; u < UNROLL; u++)
         if (u < valid) load_packs(x[u], in, at[u]);
+      if (!knows) know(known, op, walk.row, t.lanes);
+      knows = true;
       using Part = decltype(at_lane(op, known[0], x[0], 0));
       constexpr bool WIDENS = !std::is_same<Part, Acc>::value;
       Part part[W] = {};
@@ -175,19 +179,8 @@ __global__ void __launch_bounds__(BLOCK, W == 1 ? 4 : 2)
     if (t.lanes == 1)
 #pragma unroll
       for (int j = 1; j < W; j++) acc[0] = op.join(acc[0], acc[j]);
-    __syncthreads();  // an earlier task's use of the memory is over
-    for (int n = t.down; n > 1;) {
-      const int half = (n + 1) / 2;
-#pragma unroll
-      for (int j = 0; j < W; j++)
-        if (j < t.lanes && walk.down >= half && walk.down < n) shared[j][threadIdx.x] = acc[j];
-      __syncthreads();
-#pragma unroll
-      for (int j = 0; j < W; j++)
-        if (j < t.lanes && walk.down + half < n)
-          acc[j] = op.join(acc[j], shared[j][threadIdx.x + half * t.below]);
-      n = half;
-    }
+    join_down(acc, walk.down, t.down, t.below, t.lanes,
+              [&](auto a, auto b) { return op.join(a, b); });
     if (walk.idle || walk.down > 0) continue;
 #pragma unroll
     for (int j = 0; j < W; j++) {
@@ -233,9 +226,7 @@ void sum_by_channel(Call& call, const ChannelShape& s, Op op, Kept kept, Inputs<
     Acc* partial = t.splits == 1 ? nullptr : call.scratch<Acc>(s.rows() * t.splits);
     launch(call, sum_by_channel_kernel<W, UNROLL, T, N, Op, Kept>, {grid_for(t.tiles * t.splits)},
            t, op, kept, in, partial);
-    if (!partial) return;
-    launch(call, reduce_row_kernel<BLOCK, OverPartial<Op>>, for_groups<BLOCK>(s.rows()),
-           Split{s.rows(), t.splits, 1, 1, t.splits}, OverPartial<Op>{op, partial}, nullptr);
+    if (partial) reduce_partial(call, s.rows(), t.splits, op, partial);
   });
 }
 

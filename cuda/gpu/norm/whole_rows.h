@@ -11,7 +11,6 @@
 
 namespace cdn {
 
-constexpr int MAX_ROW_CLUSTER = 8;
 constexpr int64_t ROW_BLOCKS = 132;  // that are worth it
 
 template <int PACKS, class T, class Op>

@@ -2,7 +2,9 @@
 // older GPUs they are plain copies, done on return, and the waits do nothing: the same program,
 // without the overlap.
 #pragma once
-#include "kernel/drivers.h"
+#include <cuda_runtime.h>
+
+#include "kernel/half.h"
 
 namespace cdn {
 

@@ -13,10 +13,6 @@
 #include "gpu/device/launch.h"
 #include "gpu/tile/async_copy.h"
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define CDN_HOPPER 1
-#endif
-
 namespace cdn {
 namespace hopper {
 
@@ -143,16 +139,6 @@ __device__ __forceinline__ void send(uint32_t there, uint32_t barrier_there, con
   else
     CDN_SEND("v4.b32", "{%2, %3, %4, %5}", "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]));
 #undef CDN_SEND
-}
-
-// ---- One kernel after another in a stream, its start overlapping the other's end (programmatic
-// dependent launch)
-
-__device__ __forceinline__ void wait_for_previous_kernel() {
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-}
-__device__ __forceinline__ void let_next_kernel_start() {
-  asm volatile("griddepcontrol.launch_dependents;");
 }
 
 // ---- TMA: boxes of a tensor of three axes, x the innermost; what lies outside is read as 0 and

@@ -34,14 +34,14 @@ template <class T> struct EluGrad {
 struct SigmoidGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
     T e = fn::exp(-fn::abs(x)), sum = T(1) + e;
-    return dy * (e / (sum * sum));
+    return dy * fn::divide(e, sum * sum);
   }
 };
 
 struct TanhGrad {
   template <class T> CDN_FN T operator()(T dy, T x) const {
     T e = fn::exp(T(-2) * fn::abs(x)), sum = T(1) + e;
-    return dy * (T(4) * e / (sum * sum));
+    return dy * fn::divide(T(4) * e, sum * sum);
   }
 };
 
@@ -49,7 +49,7 @@ template <class T> struct Softplus {
   T beta, threshold;
   CDN_FN T operator()(T x) const {
     T z = beta * x, size = z < T(0) ? z : -z;
-    T soft = (fn::larger(z, T(0)) + fn::log1p(fn::exp(size))) / beta;
+    T soft = (fn::larger(z, T(0)) + fn::log1p(fn::exp(size))) * (T(1) / beta);
     return z > threshold ? x : soft;
   }
 };

@@ -120,7 +120,7 @@ CDN_API int32_t cdn_clip_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, d
 
 CDN_API int32_t cdn_fill(uint32_t y, int64_t n, double value, int32_t dtype) {
   return run("cdn_fill", Any{}, dtype, [&]<class T>(Call& call, T) {
-    each(call, n, Constant<T>{Converted<T>{}(value), call.out<T>(y, "y", n)});
+    map(call, n, Constant<T>{Converted<T>{}(value)}, call.out<T>(y, "y", n));
   });
 }
 

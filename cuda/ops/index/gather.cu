@@ -27,7 +27,7 @@ template <class T> struct GatherRows {
     T* to;
     const T* from;  // nullptr: the index was bad
     int64_t count;
-    CDN_FN void operator()(int64_t c) const { to[c] = from ? from[c] : T(0); }
+    CDN_FN void operator()(int64_t c) const { to[c] = from ? from[c] : T{}; }
   };
   CDN_FN Row row(int64_t r) const {
     auto s = walk.start<2>(r);
@@ -64,9 +64,14 @@ int32_t gather(const char* op, FaultOp fault, bool from_end, uint32_t y, uint32_
     const int32_t* chosen = call.in<int32_t>(index, "index", l.n > 0 ? reach[1].high + 1 : 0);
     if (l.n == 0) return;
     axis.fault = call.fault();
-    RowWalk walk(l);
+    auto by_rows = [&]<class W>(W* to, const W* from) {
+      RowWalk walk(l);
+      each_row(call, walk.rows(), walk.cols(), GatherRows<W>{to, from, chosen, walk, axis});
+    };
     if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
-      each_row(call, walk.rows(), walk.cols(), GatherRows<T>{to, from, chosen, walk, axis});
+      in_words(&l, to, from, &axis.stride)
+          ? by_rows(reinterpret_cast<Words*>(to), reinterpret_cast<const Words*>(from))
+          : by_rows(to, from);
     else
       each_indexed<2>(call, l, chosen, axis, Gather<T>{to, from});
   });

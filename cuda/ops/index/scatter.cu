@@ -3,10 +3,14 @@
 // positions, so that results repeat bit by bit and a place that thousands of elements go to is
 // still work for many threads; scatter writes the last element of a run. index_add sorts its n
 // indices alone and sums whole slices of src; scatter_add sorts every element, but for the CPU,
-// which adds them as they come.
+// which adds them as they come. On GPUs many single elements are sorted into bins only, and slices
+// are added by packs.
 #include "kernel/row_walk.h"
 #include "kernel/sort.h"
 #include "kernel/sum.h"
+#if defined(__CUDACC__)
+#include "gpu/sort/sums.h"
+#endif
 
 using namespace cdn;
 
@@ -47,7 +51,15 @@ template <class T, class Key> struct SegmentSum : SegmentJoin<Sum<T>> {
 template <class T, class Key>
 void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int64_t n,
                   int64_t inner, int64_t limit) {
+#if defined(__CUDACC__)
+  if constexpr (sizeof(Key) == 4 && sizeof(T) <= 4)
+    if (outer * inner == 1 && sum_by_bins(call, y, src, {keys}, n, limit)) return;
+#endif
   Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
+#if defined(__CUDACC__)
+  if constexpr (sizeof(Key) == 4)
+    if (inner >= 32) return sum_runs(call, y, src, sorted, outer, n, inner, limit);
+#endif
   SegmentSum<T, Key> op;
   op.y = y;
   op.src = src;
@@ -101,7 +113,7 @@ template <class T> void begin(Call& call, T* y, const T* x, int64_t n) {
   if (x)
     map(call, n, Same{}, y, x);
   else
-    each(call, n, Constant<T>{static_cast<T>(0.0f), y});
+    map(call, n, Constant<T>{static_cast<T>(0.0f)}, y);
 }
 
 struct IndexKeys {
@@ -226,6 +238,13 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
     Target<T> to(call, FAULT_SCATTER_ADD, y, x, index, src, layout, rank, extent, stride, y_n);
     if (to.l.n == 0) return;
     if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AddOnce<T>{to.y, to.src});
+#if defined(__CUDACC__)
+    const int64_t step = to.l.rank ? to.l.stride[0][0] : 0;
+    if constexpr (sizeof(T) <= 4)
+      if (to.l.rank <= 1 &&
+          sum_by_bins(call, to.y, to.src, {nullptr, to.index, to.axis, step, y_n}, to.l.n, y_n))
+        return;
+#endif
     to.with_keys(call, [&](auto* keys) {
       sum_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });

@@ -1,28 +1,19 @@
-// The first k of each row of x[rows, cols] in order, and where they were: a stable sort of the keys
-// of a row, of which k are looked up. Equal elements keep their order in either direction; NaN
-// counts as the largest.
+// The first k of each row of x[rows, cols] in order, and where they were. Equal elements keep their
+// order in either direction; NaN counts as the largest.
 #include "kernel/sort.h"
-#include "kernel/spread.h"
 
 using namespace cdn;
 
 namespace {
 
-template <class T> struct KeyOf {
-  typename SortKey<T>::Key* key;
-  const T* x;
-  bool descending;
-  CDN_FN void operator()(int64_t i) const { key[i] = SortKey<T>::of(x[i], descending); }
-};
-
 template <class T> struct TakeFirst {
   T* values;  // nullptr: not wanted
   int32_t* indices;
   const T* x;
-  const Place* place;
+  First first;
   int64_t cols, k;
   CDN_FN void operator()(int64_t i) const {
-    int64_t r = quotient(i, k), from = place[r * cols + (i - r * k)];
+    int64_t r = quotient(i, k), from = first.place[r * first.pitch + (i - r * k)];
     if (values) values[i] = x[from];
     indices[i] = static_cast<int32_t>(from - r * cols);
   }
@@ -46,9 +37,7 @@ CDN_API int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t 
     take.cols = cols;
     take.k = k;
     if (rows * k == 0) return;
-    auto* keys = call.scratch<typename SortKey<T>::Key>(n);
-    each(call, n, KeyOf<T>{keys, take.x, descending != 0});
-    take.place = sort_rows(call, rows, cols, keys, k, SortKey<T>::BITS);
+    take.first = first_of_rows(call, rows, cols, take.x, k, descending != 0);
     each(call, rows * k, take);
   });
 }

@@ -1,15 +1,20 @@
 // Losses of one number against another, element by element: f(x, target), and for the gradient its
 // slope by x, scaled by the one number that is the gradient of a reduced loss, which is read where
-// it lies, on the device. Each is one launch of `map`. The formulas hold at extreme inputs: nothing
-// overflows on the way to a result that does not.
-#include "kernel/functions.h"
+// it lies, on the device. A reduced loss reads its inputs once, and leaves the slope on the way.
+// The formulas hold at extreme inputs: nothing overflows on the way to a result that does not.
+#include "kernel/sum.h"
+#include "ops/optim/elements.h"
 
 using namespace cdn;
 
 namespace {
 
-template <class T> CDN_FN T size_of(T x) { return x < T(0) ? -x : x; }
 template <class T> CDN_FN T sign_of(T x) { return static_cast<T>((x > T(0)) - (x < T(0))); }
+
+template <class T> CDN_FN T within(T x, T limit) {
+  T size = fn::smaller(fn::abs(x), limit);
+  return x < T(0) ? -size : size;
+}
 
 // p is beta, delta or margin; the others have no use for it.
 struct Mse {
@@ -17,28 +22,29 @@ struct Mse {
   template <class T> CDN_FN static T slope(T x, T t, T) { return T(2) * (x - t); }
 };
 struct L1 {
-  template <class T> CDN_FN static T value(T x, T t, T) { return size_of(x - t); }
+  template <class T> CDN_FN static T value(T x, T t, T) { return fn::abs(x - t); }
   template <class T> CDN_FN static T slope(T x, T t, T) { return sign_of(x - t); }
 };
+// Two pieces as one expression, which is faster than a choice: |d| and the slope end at the limit.
 struct SmoothL1 {  // quadratic up to beta, then of slope 1
+  // One division for all elements; of a denormal beta it would be infinite.
+  template <class T> CDN_FN static T inverse(T beta) {
+    return fn::smaller(T(1) / beta, std::numeric_limits<T>::max());
+  }
   template <class T> CDN_FN static T value(T x, T t, T beta) {
-    T far = size_of(x - t);
-    return far < beta ? T(0.5) * far * (far / beta) : far - T(0.5) * beta;
+    T far = fn::abs(x - t);
+    return fn::smaller(far * inverse(beta), T(1)) * (far - T(0.5) * fn::smaller(far, beta));
   }
   template <class T> CDN_FN static T slope(T x, T t, T beta) {
-    T d = x - t;
-    return size_of(d) < beta || is_nan(d) ? d / beta : sign_of(d);
+    return within((x - t) * inverse(beta), T(1));
   }
 };
 struct Huber {  // quadratic up to delta, then of slope delta
   template <class T> CDN_FN static T value(T x, T t, T delta) {
-    T far = size_of(x - t);
-    return far <= delta ? T(0.5) * far * far : delta * (far - T(0.5) * delta);
+    T far = fn::abs(x - t), near = fn::smaller(far, delta);
+    return near * (far - T(0.5) * near);
   }
-  template <class T> CDN_FN static T slope(T x, T t, T delta) {
-    T d = x - t;
-    return size_of(d) <= delta || is_nan(d) ? d : delta * sign_of(d);
-  }
+  template <class T> CDN_FN static T slope(T x, T t, T delta) { return within(x - t, delta); }
 };
 struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 100, not infinity
   template <class T> CDN_FN static T value(T x, T t, T) {
@@ -52,7 +58,7 @@ struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 1
 struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infinite and t agrees
   template <class T> CDN_FN static T value(T x, T t, T) {
     T share = x > T(0) ? T(1) - t : -t;
-    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-size_of(x)));
+    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-fn::abs(x)));
   }
   template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
 };
@@ -92,6 +98,19 @@ template <class F, class T> struct Slope {
   }
 };
 
+// The losses added up; their slopes go to `kept`, which may be null.
+template <class F, class T> struct Reduced : Adding<Sum<Compute<T>>>, Taking<T, 2> {
+  using C = Compute<T>;
+  T *y, *kept;
+  C parameter, scale;
+  double divisor;
+  CDN_FN C operator()(int, const C (&v)[2]) const { return F::value(v[0], v[1], parameter); }
+  CDN_FN C kept_of(const C (&v)[2]) const { return F::slope(v[0], v[1], parameter) * scale; }
+  CDN_FN void store(int64_t, Sum<C> sum) const {
+    *y = static_cast<T>(static_cast<double>(sum) / divisor);
+  }
+};
+
 template <class F> void with_loss(int32_t kind, F&& f) {
   switch (kind) {
     case CDN_LOSS_MSE: return f(Mse{});
@@ -107,12 +126,15 @@ template <class F> void with_loss(int32_t kind, F&& f) {
   }
 }
 
-// dy and the total that a mean was divided by, each one number.
+// Times dy, in place, where there is usually nothing to do: the gradient of a loss is 1.
 template <class T> struct Scaled {
-  using C = Compute<T>;
   const T* dy;
-  const C* total;  // may be null: 1
-  CDN_FN C operator()(C x) const { return x * (total ? wide(*dy) / *total : wide(*dy)); }
+  Compute<T> factor = {};
+  CDN_FN bool begin() {
+    factor = wide(*dy);
+    return factor != 1;
+  }
+  CDN_FN Compute<T> operator()(const Compute<T>* x) const { return x[0] * factor; }
 };
 
 }  // namespace
@@ -143,12 +165,22 @@ CDN_API int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t tar
   });
 }
 
-CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                               int32_t dtype) {
+CDN_API int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
+                                 double parameter, double divisor, int32_t kind, int32_t dtype) {
+  return run("cdn_loss_reduced", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    using C = Compute<T>;
+    T *to = call.out<T>(y, "y", 1), *kept = call.optional_out<T>(dx, "dx", n);
+    const Inputs in{call.in<T>(x, "x", n), call.in<T>(target, "target", n)};
+    const C number = static_cast<C>(parameter), scale = static_cast<C>(1 / divisor);
+    with_loss(kind, [&]<class F>(F) {
+      reduce_all(call, n, Reduced<F, T>{{}, {in}, to, kept, number, scale, divisor});
+    });
+  });
+}
+
+CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t dy, int64_t n, int32_t dtype) {
   return run("cdn_scale_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
-    T* to = call.out<T>(dx, "dx", n);
-    const T* from = call.in<T>(x, "x", n);
-    const T* upstream = call.in<T>(dy, "dy", 1);
-    map(call, n, Scaled<T>{upstream, call.optional<Compute<T>>(total, "total", 1)}, to, from);
+    const List lists[] = {{&dx, "dx", true, false}};
+    each_element<T, T>(call, lists, &n, 1, Scaled<T>{call.in<T>(dy, "dy", 1)}, Unclocked{});
   });
 }

@@ -124,6 +124,6 @@ CDN_API int32_t cdn_nll_mean(uint32_t y, uint32_t total, uint32_t losses, uint32
                    op.losses = call.in<T>(losses, "losses", n);
                    op.chosen = {call.in<Target>(target, "target", n), classes, ignore_index};
                    op.weight = call.optional<T>(weight, "weight", classes);
-                   reduce(call, 1, n, 1, op);
+                   reduce_all(call, n, op);
                  });
 }

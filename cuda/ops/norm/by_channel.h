@@ -29,11 +29,6 @@ struct ChannelShape {
   }
 };
 
-template <class T, int N> struct Inputs {
-  const T* x[N];
-};
-template <class T, class... Rest> Inputs(const T*, Rest...) -> Inputs<T, 1 + sizeof...(Rest)>;
-
 // (x - mean) * scale + shift. The mean is taken off in two parts: that keeps its digits without a
 // float64 for x. Beside those of 16 bits the second is nothing.
 template <class T> struct Normal {

@@ -17,9 +17,31 @@ template <class T, class Y, int STATES, int LISTS, class F> struct Elements {
   F f;
 
   struct Row {
+    static constexpr int WIDTH = 16 / sizeof(C);
     Chunk<LISTS> chunk;
-    int64_t count;
+    int64_t count, packs;
     F f;
+    template <class E> CDN_FN Pack<E, WIDTH>& pack_of(int l, int64_t i) const {
+      return reinterpret_cast<Pack<E, WIDTH>*>(chunk.template list<E>(l))[i];
+    }
+    template <class E> CDN_FN void take(C (&x)[WIDTH][LISTS], int l, int64_t i) const {
+      const Pack<E, WIDTH> from = pack_of<E>(l, i);
+      for (int j = 0; j < WIDTH; j++) x[j][l] = wide(from.v[j]);
+    }
+    CDN_FN void pack(int64_t i) const {
+      C x[WIDTH][LISTS];
+      take<Y>(x, 0, i);
+      for (int l = 1; l < READ; l++) take<T>(x, l, i);
+      for (int l = READ; l < LISTS; l++) take<C>(x, l, i);
+      Pack<Y, WIDTH> y;
+      for (int j = 0; j < WIDTH; j++) y.v[j] = static_cast<Y>(f(x[j]));
+      pack_of<Y>(0, i) = y;
+      for (int l = READ; l < LISTS; l++) {
+        Pack<C, WIDTH> state;
+        for (int j = 0; j < WIDTH; j++) state.v[j] = x[j][l];
+        pack_of<C>(l, i) = state;
+      }
+    }
     CDN_FN void operator()(int64_t i) const {
       C x[LISTS];
       x[0] = wide(chunk.template list<Y>(0)[i]);
@@ -31,17 +53,27 @@ template <class T, class Y, int STATES, int LISTS, class F> struct Elements {
     }
   };
   CDN_FN Row row(int64_t c) const {
-    Chunk<LISTS> chunk = chunk_of<CHUNK_SIZE>(table, c);
-    Row row{chunk, 0, f};
-    if (row.f.begin()) row.count = chunk.count;
+    Row row{{}, 0, 0, f};
+    const bool runs = row.f.begin();  // first, to read what it asks for during the search
+    const Chunk<LISTS>& chunk = row.chunk = chunk_of<CHUNK_SIZE>(table, c);
+    if (!runs) return row;
+    bool aligned = true;
+    for (int l = 0; l < LISTS; l++)
+      aligned = aligned && reinterpret_cast<uintptr_t>(chunk.at[l]) % 16 == 0;
+    row.count = chunk.count;
+    row.packs = aligned ? chunk.count / Row::WIDTH : 0;
     return row;
   }
 };
 
+struct Unclocked {
+  void queue(Call&) const {}
+};
+
 // `advance` comes first, once all was checked.
-template <class T, class Y, int STATES = 0, int LISTS, class F, class Values>
+template <class T, class Y, int STATES = 0, int LISTS, class F, class Advance>
 void each_element(Call& call, const List (&lists)[LISTS], const int64_t* sizes, int32_t count,
-                  const F& f, const Advance<Values>& advance) {
+                  const F& f, const Advance& advance) {
   using Functor = Elements<T, Y, STATES, LISTS, F>;
   static_assert(sizeof(Functor) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
   const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, sizes, count);

@@ -154,7 +154,7 @@ CDN_API int32_t cdn_list_norm(uint32_t y, const uint32_t* xs, const int64_t* siz
           reduce_each(call, table.chunks(), PartialSums<T, Rule>{rule, table, partial + first});
           first += table.chunks();
         }
-        reduce(call, 1, chunks, 1, TotalNorm<Rule>{rule, partial, to});
+        reduce_all(call, chunks, TotalNorm<Rule>{rule, partial, to});
       });
     });
   });

@@ -18,19 +18,23 @@ template <class T> T below(T x) {
   }
 }
 
-// y from a stream: F::COUNT numbers of each block of words, the last ones cut off.
+// F::COUNT numbers of each block of words, the last ones cut off.
 template <class T, class F> struct Drawn {
+  static constexpr int COUNT = F::COUNT;
+  using Elements = Served<T, COUNT>;
   T* y;
   int64_t n;
-  RandomStream stream;
   F f;
-  CDN_FN void operator()(int64_t block) const {
-    T value[F::COUNT];
-    f(stream.block(block), value);
-    for (int j = 0; j < F::COUNT; j++) {
-      int64_t i = block * F::COUNT + j;
-      if (i < n) y[i] = value[j];
-    }
+  CDN_FN Elements load(int64_t) const { return {}; }
+  CDN_FN void store(int64_t block, const Words& w, Elements numbers) const {
+    f(w, numbers.v);
+    reinterpret_cast<Elements*>(y)[block] = numbers;
+  }
+  CDN_FN void part(int64_t block, const Words& w) const {
+    Elements numbers;
+    f(w, numbers.v);
+    int64_t first = block * COUNT;
+    for (int j = 0; j < COUNT && first + j < n; j++) y[first + j] = numbers.v[j];
   }
 };
 
@@ -47,6 +51,40 @@ template <class T> struct Uniform {
   }
 };
 
+// sqrt(-2 log(1 - u)), for u from 0 to below 1.
+CDN_FN double radius_of(double u) { return fn::sqrt(-2 * fn::log(1 - u)); }
+CDN_FN float radius_of(float u) {
+#if defined(__CUDA_ARCH__)
+  // lg2 is off by so much of 1 near 1, where logarithms are small. 0 has no root by rsqrt.
+  float small = 0.525851488f;
+  for (float c : {0.485371768f, 0.667340696f, 0.999989212f, 2.0f}) small = fn::fma(small, u, c);
+  float square = u < 0.125f ? fn::fma(small, u, 1e-30f) : -1.38629436f * fn::lg2_approx(1 - u);
+  return square * fn::rsqrt_approx(square);
+#else
+  return fn::sqrt(-2 * fn::log(1 - u));
+#endif
+}
+
+// A point on the circle by the words of a uniform number.
+template <class T> struct Point {
+  T cosine, sine;
+};
+CDN_FN void place(const Words& w, int j, Point<double>& point) {
+  double angle = 6.283185307179586476925286766559 * Unit<double>::draw(w, j);
+  point = {cos(angle), sin(angle)};
+}
+// With the angle as t pi, t from -1 to 1: cos(t pi) = (1 - 4 t^2) p(t^2), sin(t pi) = t (1 - t^2)
+// q(t^2), with p and q minimax polynomials that are nowhere near 0, so that nothing cancels.
+CDN_FN void place(const Words& w, int j, Point<float>& point) {
+  float t = static_cast<float>(static_cast<int32_t>(w.v[j] & ~255u)) * 0x1p-31f;
+  float square = t * t, twice = t + t, p = -0.000401024125f, q = -0.000384373241f;
+  for (float c : {0.00624631066f, -0.0572022721f, 0.319491386f, -0.934801042f, 1.0f})
+    p = fn::fma(p, square, c);
+  for (float c : {0.00685621798f, -0.0751837268f, 0.524034858f, -2.02611923f, 3.14159274f})
+    q = fn::fma(q, square, c);
+  point = {fn::fma(-twice, twice, 1.0f) * p, t * fn::fma(-t, t, 1.0f) * q};
+}
+
 // Box and Muller: two uniforms make two normals.
 template <class T> struct Normal {
   using C = Compute<T>;
@@ -54,16 +92,13 @@ template <class T> struct Normal {
   C mean, std;
   CDN_FN void operator()(const Words& w, T* y) const {
     for (int j = 0; j < COUNT; j += 2) {
-      C radius = fn::sqrt(C(-2) * fn::log(C(1) - Unit<C>::draw(w, j)));
-      C angle = C(6.283185307179586476925286766559) * Unit<C>::draw(w, j + 1);
-      y[j] = static_cast<T>(mean + std * (radius * cosine(angle)));
-      y[j + 1] = static_cast<T>(mean + std * (radius * sine(angle)));
+      C radius = std * radius_of(Unit<C>::draw(w, j));
+      Point<C> at;
+      place(w, j + 1, at);
+      y[j] = static_cast<T>(fn::fma(radius, at.cosine, mean));
+      y[j + 1] = static_cast<T>(fn::fma(radius, at.sine, mean));
     }
   }
-  CDN_FN static float cosine(float x) { return cosf(x); }
-  CDN_FN static double cosine(double x) { return cos(x); }
-  CDN_FN static float sine(float x) { return sinf(x); }
-  CDN_FN static double sine(double x) { return sin(x); }
 };
 
 // Scaling by the high half of a product: no division, a bias below range / 2^32.
@@ -82,8 +117,7 @@ struct RandInt {
 template <class T, class F>
 void draw(Call& call, uint32_t y, uint32_t state, int64_t n, int64_t seed, int64_t offset, F f) {
   T* to = call.out<T>(y, "y", n);
-  const RandomStream stream = random_stream(call, state, seed, offset);
-  each(call, n / F::COUNT + (n % F::COUNT != 0), Drawn<T, F>{to, n, stream, f});
+  each_block(call, n, random_stream(call, state, seed, offset), Drawn<T, F>{to, n, f}, to);
 }
 
 struct Forward {

@@ -10,9 +10,9 @@ namespace {
 template <class T> struct CumProd : Multiplying<T> {
   using Base = Multiplying<T>;
   using A = typename Base::Acc;
-  const T* a;
+  const T* x;
   ScanOutput<T> y;
-  CDN_FN A load(int64_t at, int64_t) const { return static_cast<A>(wide(a[at])); }
+  CDN_FN A load(int64_t at, int64_t) const { return static_cast<A>(wide(x[at])); }
   CDN_FN void store(int64_t at, int64_t k, A product) const { y.put(at, k, product, A(1)); }
 };
 

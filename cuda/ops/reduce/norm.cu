@@ -11,11 +11,10 @@ template <class T> struct Norm0 : Adding<Sum<T>> {
   CDN_FN Sum<T> result(Sum<T> sum) const { return sum; }
 };
 
-template <class T, class Rule> struct Norm : Rule {
+template <class T, class Rule> struct Norm : Rule, Taking<T> {
   using Acc = typename Rule::Acc;
-  const T* x;
   T* y;
-  CDN_FN auto load(int64_t at, int64_t) const { return this->term(wide(x[at])); }
+  CDN_FN auto operator()(int, const Compute<T> (&v)[1]) const { return this->term(v[0]); }
   CDN_FN void store(int64_t at, Acc acc) const { y[at] = static_cast<T>(this->result(acc)); }
 };
 
@@ -68,9 +67,9 @@ CDN_API int32_t cdn_vector_norm(uint32_t y, uint32_t x, int64_t outer, int64_t a
     need_identity(n, p);
     T* to = call.out<T>(y, "y", n.out);
     const T* from = call.in<T>(x, "x", n.in);
-    if (p == 0) return reduce(call, outer, axis, inner, Norm<T, Norm0<T>>{{}, from, to});
+    if (p == 0) return reduce(call, outer, axis, inner, Norm<T, Norm0<T>>{{}, {{{from}}}, to});
     with_norm<T>(p, [&]<class Rule>(Rule rule) {
-      reduce(call, outer, axis, inner, Norm<T, Rule>{rule, from, to});
+      reduce(call, outer, axis, inner, Norm<T, Rule>{rule, {{{from}}}, to});
     });
   });
 }

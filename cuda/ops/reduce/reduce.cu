@@ -7,11 +7,11 @@ using namespace cdn;
 namespace {
 
 // Y is T, or float64 for a total that goes on to another pass.
-template <class T, class Y> struct Total : Adding<Sum<T>> {
-  const T* x;
+template <class T, class Y> struct Total : Adding<Sum<T>>, Taking<T> {
+  using C = Compute<T>;
   Y* y;
   double divisor;  // the number of elements for their mean, else 1
-  CDN_FN auto load(int64_t at, int64_t) const { return wide(x[at]); }
+  CDN_FN C operator()(int, const C (&v)[1]) const { return v[0]; }
   CDN_FN void store(int64_t at, Sum<T> sum) const {
     y[at] = static_cast<Y>(sum);
     if constexpr (is_real<T>)
@@ -31,13 +31,12 @@ template <class T> struct Product : Multiplying<T> {
 
 // The minimum is the maximum in the opposite order, so that one kernel finds either: floats change
 // their sign, integers all bits.
-template <class T> struct Extremum {
+template <class T> struct Extremum : Taking<T> {
   using Acc = typename std::conditional<is_real<T>, Compute<T>, int32_t>::type;
   using Bits = typename std::conditional<sizeof(Acc) == 8, uint64_t, uint32_t>::type;
-  const T* x;
   T* y;
   Bits flipped;
-  Extremum(const T* x, T* y, bool smallest) : x(x), y(y), flipped(0) {
+  Extremum(const T* x, T* y, bool smallest) : Taking<T>{{{x}}}, y(y), flipped(0) {
     if (smallest)
       flipped = is_real<T> ? Bits(1) << (8 * sizeof(Acc) - 1) : static_cast<Bits>(~Bits(0));
   }
@@ -46,7 +45,7 @@ template <class T> struct Extremum {
     using Limits = std::numeric_limits<Acc>;
     return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
   }
-  CDN_FN Acc load(int64_t at, int64_t) const { return in_order(wide(x[at])); }
+  CDN_FN Acc operator()(int, const Compute<T> (&v)[1]) const { return in_order(v[0]); }
   CDN_FN Acc join(Acc a, Acc b) const { return fn::larger(a, b); }
   CDN_FN void store(int64_t at, Acc value) const { y[at] = static_cast<T>(in_order(value)); }
 };
@@ -92,7 +91,7 @@ int32_t total(const char* op, DTypes with_dtype, uint32_t y, uint32_t x, int64_t
     auto add = [&]<class Y>(Y) {
       Total<T, Y> sum;
       sum.y = call.out<Y>(y, "y", n.out);
-      sum.x = call.in<T>(x, "x", n.in);
+      sum.in = {{call.in<T>(x, "x", n.in)}};
       sum.divisor = divisor;
       reduce(call, outer, axis, inner, sum);
     };

@@ -7,21 +7,18 @@
 
 namespace cdn {
 
-template <class T> struct MaxThenSumExp {
-  using Acc = Compute<T>;
+template <class T, int N = 1> struct MaxThenSumExp : RowOperands<T, N> {
+  using C = Compute<T>;
+  using Acc = C;
   using Acc2 = Sum<T>;
   static constexpr bool SECOND = true;
-  const T* x;
-  int64_t cols;
   CDN_FN Acc start1() const { return -std::numeric_limits<Acc>::infinity(); }
-  CDN_FN Acc load1(int64_t r, int64_t c) const { return wide(x[r * cols + c]); }
   CDN_FN Acc join1(Acc a, Acc b) const { return fn::larger(a, b); }
-  CDN_FN Acc load2(int64_t r, int64_t c, Acc max) const {
-    return fn::exp(wide(x[r * cols + c]) - max);
+  template <class Known, class Column>
+  CDN_FN C first(const Known&, const C (&v)[N], const Column&) const {
+    return v[N - 1];
   }
-  CDN_FN static Acc log_of(Acc2 sum) { return fn::log1p(static_cast<Acc>(sum + Acc(-1))); }
-  CDN_FN bool maps() const { return true; }
-  CDN_FN void finish(int64_t, Acc, Acc2) const {}
+  CDN_FN static C log_of(Acc2 sum) { return fn::log1p(static_cast<C>(sum + C(-1))); }
 };
 
 }  // namespace cdn

@@ -2,6 +2,7 @@
 // their size. Strides have neighbouring axes merged, so most slices come down to rows at equal
 // distances.
 #include "kernel/functions.h"
+#include "kernel/row_walk.h"
 
 using namespace cdn;
 
@@ -86,6 +87,11 @@ template <class T> struct Band {
   }
 };
 
+template <class T> void write_rows(Call& call, const Layout& l, T* y, const T* x) {
+  const int64_t cols = l.extent[l.rank - 1], stride = l.stride[0][l.rank - 1];
+  each_row(call, l.n / cols, cols, WriteRows<T>{y, x, l, cols, stride});
+}
+
 int64_t clamped(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : value > high ? high : value;
 }
@@ -96,8 +102,10 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
                                  int32_t dtype) {
   return run("cdn_strided_copy", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Window from = read_window(layout, rank, "x");
-    T* to = call.out<T>(y, "y", from.layout.n);
-    broadcast(call, from.layout, Same{}, to, call.in<T>(x, "x", from.end) + from.offset);
+    Layout& l = from.layout;
+    T* to = call.out<T>(y, "y", l.n);
+    const T* data = call.in<T>(x, "x", from.end) + from.offset;
+    broadcast(call, l, Same{}, to, data);
   });
 }
 
@@ -105,16 +113,18 @@ CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout,
                                   int32_t dtype) {
   return run("cdn_strided_write", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Window to = read_window(layout, rank, "y");
-    const Layout& l = to.layout;
+    Layout& l = to.layout;
     check_apart(l);
     T* data = call.out<T>(y, "y", to.end) + to.offset;
     const T* from = call.in<T>(x, "x", l.n);
     if (l.n == 0) return;
-    int64_t cols = l.rank ? l.extent[l.rank - 1] : 1, stride = l.rank ? l.stride[0][l.rank - 1] : 1;
-    if (l.rank > 1)
-      return each_row(call, l.n / cols, cols, WriteRows<T>{data, from, l, cols, stride});
-    if (stride != 1) return each(call, cols, WriteLine<T>{data, from, stride});
-    map(call, cols, Same{}, data, from);
+    if (in_words(&l, from, data))
+      return write_rows(call, l, reinterpret_cast<Words*>(data),
+                        reinterpret_cast<const Words*>(from));
+    if (l.rank > 1) return write_rows(call, l, data, from);
+    const int64_t stride = l.rank ? l.stride[0][0] : 1;
+    if (stride != 1) return each(call, l.n, WriteLine<T>{data, from, stride});
+    map(call, l.n, Same{}, data, from);
   });
 }
 

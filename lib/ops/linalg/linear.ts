@@ -7,7 +7,7 @@ import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts"
 import { ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { activations, throughGate } from "../elementwise/_gate.ts";
-import { reshape } from "../shape/movement.ts";
+import { reshape, transpose } from "../shape/movement.ts";
 import { autocasted, checkDType, checkSameDevice, checkSameDType, floats } from "../_operands.ts";
 import { gradOfA, gradOfB, multiplied, type Product } from "./_product.ts";
 import { sum } from "../reduce/sum.ts";
@@ -18,6 +18,8 @@ export interface FusedLinearOptions {
   activation?: FusedActivation | undefined;
   /** Added after the activation: [..., out], as the result. Default none. */
   residual?: Tensor | null | undefined;
+  /** Whether weight is [in, out], as GPT-2's files have it. Default false. */
+  transposeWeight?: boolean | undefined;
   /**
    * How float32 is multiplied, here and in the gradients. Default: as setMatmulPrecision() has set
    * it.
@@ -48,8 +50,8 @@ export function linear(
   bias?: Tensor | null,
   options: FusedLinearOptions = {},
 ): Tensor {
-  checkOptions("linear", options, ["activation", "residual", "precision"]);
-  const { activation } = options;
+  checkOptions("linear", options, ["activation", "residual", "transposeWeight", "precision"]);
+  const { activation, transposeWeight = false } = options;
   if (activation !== undefined) checkChoice("linear", "activation", activation, activations);
   const precision = precisionOf("linear", options.precision);
   let { residual } = options;
@@ -58,13 +60,13 @@ export function linear(
   [x, weight, bias, residual] = autocasted("lower", x, weight, bias, residual);
   const inputs = [x, weight, ...there(bias, residual)];
   checkSameDType("linear", ...inputs as [Tensor]);
-  const shape = shapeOf(x, weight, bias, residual);
-  const [n, k] = [weight.shape[0]!, weight.shape[1]!];
+  const shape = shapeOf(x, weight, bias, residual, transposeWeight);
+  const [n, k] = [shape.at(-1)!, x.shape.at(-1)!];
   const product: Product = {
     m: sizeOf(shape.slice(0, -1)),
     n,
     k,
-    transposeB: true,
+    transposeB: !transposeWeight,
     shape,
     precision,
   };
@@ -91,7 +93,7 @@ function fusedGradients(
   x: Tensor,
   weight: Tensor,
   bias: Tensor | null | undefined,
-  { m, n, k, precision }: Product,
+  { m, n, k, transposeB = false, precision }: Product,
   gate: Gate | undefined,
   grad: Tensor,
   step: Step,
@@ -101,14 +103,16 @@ function fusedGradients(
   if (x.requiresGrad) {
     const before = step.takeGate(x);
     const mask = before && { activation: before.activation, mask: before.saved as Tensor };
-    dx = multiplied(dz, weight, { m, n: k, k: n, shape: x.shape, precision }, mask);
+    const back = { m, n: k, k: n, transposeB: !transposeB, shape: x.shape, precision };
+    dx = multiplied(dz, weight, back, mask);
   }
   if (!weight.requiresGrad) {
     return [dx, null, bias?.requiresGrad ? sum(reshape(dz, [m, n]), 0) : null];
   }
   const db = bias?.requiresGrad ? bias.make(bias.shape) : null;
-  const transposed = { m: n, n: k, k: m, transposeA: true, shape: weight.shape, precision };
-  return [dx, multiplied(dz, x, transposed, db ? { aSums: db } : undefined), db];
+  const transposed = { m: n, n: k, k: m, transposeA: true, precision };
+  const dw = multiplied(dz, x, transposed, db ? { aSums: db } : undefined); // [out, in]
+  return [dx, transposeB ? dw : transpose(dw), db];
 }
 
 function composedGradients(
@@ -120,9 +124,9 @@ function composedGradients(
   grad: Tensor,
 ): Gradients {
   if (activation) {
-    const { precision } = product;
+    const options = { precision: product.precision, transposeWeight: !product.transposeB };
     const again = (x: Tensor, weight: Tensor, bias?: Tensor) =>
-      activations[activation](linear(x, weight, bias, { precision }));
+      activations[activation](linear(x, weight, bias, options));
     return throughOps(
       (x, weight, bias) => again(x!, weight!, bias),
       [x, weight, ...there(bias)],
@@ -145,11 +149,19 @@ function shapeOf(
   weight: Tensor,
   bias: Tensor | null | undefined,
   residual: Tensor | null | undefined,
+  transposeWeight: boolean,
 ): Shape {
   if (weight.rank !== 2) {
-    throw new ShapeError(`linear: weight is ${formatShape(weight.shape)}; it must be [out, in]`);
+    throw new ShapeError(
+      `linear: weight is ${formatShape(weight.shape)}; it must be ${
+        transposeWeight ? "[in, out]" : "[out, in]"
+      }`,
+    );
   }
-  const [out, features] = weight.shape as [number, number];
+  const [out, features] = (transposeWeight ? weight.shape.toReversed() : weight.shape) as [
+    number,
+    number,
+  ];
   if (x.rank === 0 || x.shape.at(-1) !== features) {
     throw new ShapeError(
       `linear: input is ${formatShape(x.shape)}; its last axis must be ${features}, as weight is ` +

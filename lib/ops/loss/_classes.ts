@@ -1,4 +1,5 @@
 import { checkNoGradient, record } from "../../core/autograd.ts";
+import { computeDType } from "../../core/dtype.ts";
 import { checkInteger } from "../../core/options.ts";
 import { formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
@@ -139,7 +140,7 @@ export function spread(dy: Tensor, shape: Shape, classes: Classes): Tensor {
 export function classMean(losses: Tensor, classes: Classes): { mean: Tensor; total: Tensor } {
   const { target, weight, ignoreIndex } = classes;
   const mean = losses.make([]);
-  const total = losses.make([], losses.dtype === "float64" ? "float64" : "float32");
+  const total = losses.make([], computeDType(losses.dtype));
   call(
     "cdn_nll_mean",
     mean,

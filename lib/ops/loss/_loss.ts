@@ -1,7 +1,9 @@
 import { formatValue } from "../../core/describe.ts";
 import { gradEnabled, record } from "../../core/autograd.ts";
+import { type DType, dtypeInfo } from "../../core/dtype.ts";
 import { checkOptions } from "../../core/options.ts";
 import { broadcastShapes, formatShape, sameShape, type Shape } from "../../core/shape.ts";
+import { call } from "../../native/call.ts";
 import { calls } from "../../native/calls.ts";
 import { ArgumentError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -158,9 +160,19 @@ export function lossInFloat32<T extends [Tensor, ...unknown[]]>(
 ): Tensor {
   let inside: Tensor | undefined;
   const loss = inFloat32(operands, (...wide) => inside = fn(...wide));
-  const known = notes?.get(inside!);
+  return passNote(inside!, loss);
+}
+
+/** The loss that `fn` returns, rounded to a dtype: what is noted of it goes with it. */
+export function roundedLoss(dtype: DType, fn: () => Tensor): Tensor {
+  const inside = fn();
+  return passNote(inside, cast(inside, dtype));
+}
+
+function passNote(inside: Tensor, loss: Tensor): Tensor {
+  const known = notes?.get(inside);
   if (known && loss !== inside) {
-    notes!.delete(inside!);
+    notes!.delete(inside);
     notes!.set(loss, known);
   }
   return loss;
@@ -258,6 +270,8 @@ export function pointwise(
 ): Tensor {
   [x, target] = autocasted("float32", x, target);
   checkAlike(loss.op, x, target);
+  // The kernels compute 16 bits in float32; between several operations there would be rounding.
+  if (!weighing(reduction) && !target.requiresGrad) return computed(loss, x, target, reduction);
   return lossInFloat32([x, target], (x, target) => computed(loss, x, target, reduction));
 }
 
@@ -265,28 +279,44 @@ function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reducti
   if (weighing(reduction)) return reduceLosses(computed(loss, x, target, "none"), reduction);
   const { op, parameter = 0 } = loss;
   const kind = lossKinds.indexOf(loss.kind);
-  const losses = x.make(x.shape);
-  calls.cdn_loss(losses, x, target, x.size, parameter, kind, x.code);
-  const y = reduceLosses(losses, reduction);
-  if (y !== losses) losses.dispose();
+  const divisor = reduction === "mean" ? x.size : 1;
+  const composed = reduction === "none" || target.requiresGrad;
+  const y = x.make(reduction === "none" ? x.shape : []);
+  // Made of the same reads as the loss; the first pass back takes it. Not in 16 bits: they might
+  // not hold it before it is scaled.
+  const keeps = !composed && gradEnabled() && x.requiresGrad && dtypeInfo(x.dtype).bytes > 2;
+  let ready = keeps ? x.make(x.shape) : null;
+  if (reduction === "none") {
+    calls.cdn_loss(y, x, target, x.size, parameter, kind, x.code);
+  } else {
+    calls.cdn_loss_reduced(y, ready, x, target, x.size, parameter, divisor, kind, x.code);
+    note(y, () => ({ divisor: reduction === "mean" ? divisor : null }));
+  }
 
   // The slope, times the one number that is the gradient of a reduced loss.
-  const fused = (grad: Tensor | null, scale: number) => {
+  const fused = (x: Tensor, target: Tensor, grad: Tensor | null, scale: number) => {
     const dx = x.make(x.shape);
     calls.cdn_loss_grad(dx, grad, x, target, x.size, parameter, scale, kind, x.code);
     return dx;
   };
-  const scale = reduction === "mean" ? 1 / x.size : 1;
   return record(y, op, [x, target], (grad) => {
-    if (!gradEnabled() && reduction !== "none" && !target.requiresGrad) {
-      return [fused(grad, scale), null];
+    if (!gradEnabled() && !composed) {
+      const dx = ready && !ready.disposed ? ready : fused(x, target, grad, 1 / divisor);
+      if (dx === ready) call("cdn_scale_grad", dx, grad, x.size, x.code);
+      ready = null;
+      return [dx, null];
     }
-    const upstream = reduction === "mean" ? div(grad, x.size) : grad;
-    const slope = gradEnabled() && loss.slope ? loss.slope(x, target) : fused(null, 1);
     // Where the gradient is 0 the loss is not wanted, and its slope may be NaN.
+    const gradient = (slopeOf: Pointwise["targetSlope"]) =>
+      inFloat32([x, target, grad], (x, target, grad) => {
+        const slope = gradEnabled() && loss.slope
+          ? loss.slope(x, target)
+          : fused(x, target, null, 1);
+        return weigh(slopeOf(x, target, slope), reduction === "mean" ? div(grad, x.size) : grad);
+      });
     return [
-      x.requiresGrad ? weigh(slope, upstream) : null,
-      target.requiresGrad ? weigh(loss.targetSlope(x, target, slope), upstream) : null,
+      x.requiresGrad ? gradient((_x, _target, slope) => slope) : null,
+      target.requiresGrad ? gradient(loss.targetSlope) : null,
     ];
   });
 }

@@ -1,6 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
-import { isFloat } from "../../core/dtype.ts";
+import { computeDType, isFloat } from "../../core/dtype.ts";
 import { formatShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import { ArgumentError, DTypeError } from "../../native/errors.ts";
@@ -18,6 +18,7 @@ import {
   note,
   reduceLosses,
   type Reduction,
+  roundedLoss,
   weighing,
 } from "./_loss.ts";
 import { crossEntropyOptions } from "./_options.ts";
@@ -34,7 +35,7 @@ import {
 import type { ClassLossOptions } from "./nll_loss.ts";
 import { sum } from "../reduce/sum.ts";
 import { logSoftmax } from "../reduce/softmax.ts";
-import { permute, reshape, unsqueeze } from "../shape/movement.ts";
+import { permute, reshape } from "../shape/movement.ts";
 
 /** Options of {@linkcode crossEntropy}. */
 export interface CrossEntropyOptions extends ClassLossOptions {
@@ -51,8 +52,9 @@ export interface CrossEntropyOptions extends ClassLossOptions {
  * A float target of the logits' shape holds the probabilities of the classes: -sum(target * weight
  * * logSoftmax(x)), and the mean divides by the number of samples.
  *
- * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), come of one
- * pass over the logits. A target out of range gives NaN and is reported by the next read.
+ * Without weight and smoothing, the loss and its gradient, softmax(x) - onehot(target), are a pass
+ * over the logits each, and nothing of their size is kept between. A target out of range gives NaN
+ * and is reported by the next read.
  *
  * ```ts
  * import { crossEntropy, tensor } from "@cudeno/cudeno";
@@ -73,6 +75,9 @@ export function crossEntropy(
   options = { ...options, weight: given ?? null };
   if (isFloat(to.dtype)) return ofProbabilities(x, to, options, reduction, labelSmoothing);
   const found = classesOf("crossEntropy", x, target, options);
+  if (!found.weight && labelSmoothing === 0) {
+    return roundedLoss(x.dtype, () => ofClasses(x, found, reduction, labelSmoothing));
+  }
   return lossInFloat32([x, found.weight], (x, weight) => {
     return ofClasses(x, { ...found, weight }, reduction, labelSmoothing);
   });
@@ -126,20 +131,10 @@ function byRows(x: Tensor, { outer, classes, inner }: Scores): Tensor {
 
 function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   const { target, ignoreIndex } = classes;
-  const slope = gradEnabled() && rows.requiresGrad ? rows.make(rows.shape) : null;
-  const losses = rows.make(target.shape);
-  call(
-    "cdn_cross_entropy",
-    losses,
-    slope,
-    rows,
-    target,
-    classes.outer,
-    classes.classes,
-    ignoreIndex,
-    rows.code,
-    target.code,
-  );
+  const sizes = [classes.outer, classes.classes, ignoreIndex, rows.code, target.code] as const;
+  // What follows of 16-bit floats is float32.
+  const losses = rows.make(target.shape, computeDType(rows.dtype));
+  call("cdn_cross_entropy", losses, rows, target, ...sizes);
   let y = losses;
   let total: Tensor | null = null;
   if (reduction === "mean") ({ mean: y, total } = classMean(losses, classes));
@@ -148,12 +143,11 @@ function fused(rows: Tensor, classes: Classes, reduction: Reduction): Tensor {
   return record(y, "crossEntropy", [rows], (grad) => {
     if (gradEnabled()) {
       const composed = (x: Tensor) =>
-        reduceClassLosses(pick(logSoftmax(x), classes), classes, reduction);
+        reduceClassLosses(pick(logSoftmax(cast(x, losses.dtype)), classes), classes, reduction);
       return throughOps(composed, [rows], grad);
     }
-    if (reduction === "none") return [weigh(slope!, unsqueeze(grad, 1))];
     const dx = rows.make(rows.shape);
-    call("cdn_scale_grad", dx, slope!, grad, total, dx.size, dx.code);
+    call("cdn_cross_entropy_grad", dx, grad, total, rows, target, grad.size, ...sizes);
     return [dx];
   });
 }

@@ -76,7 +76,7 @@ function composed({ x, rows, cols, shape, eps }: Rows, centred: boolean) {
     let flat = cast(reshape(input, [rows, cols]), "float64");
     if (centred) flat = sub(flat, meanOf(flat, 1, { keepDims: true }));
     const square = meanOf(mul(flat, flat), 1, { keepDims: true });
-    let y = cast(div(flat, sqrt(add(square, eps))), x.dtype);
+    let y = cast(div(flat, sqrt(add(square, eps))), input.dtype);
     if (weight) y = mul(y, reshape(weight, [sizeOf(shape)]));
     if (bias) y = add(y, reshape(bias, [sizeOf(shape)]));
     return reshape(y, x.shape);

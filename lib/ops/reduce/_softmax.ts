@@ -1,4 +1,5 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
+import { dtypeInfo } from "../../core/dtype.ts";
 import { normalizeAxis } from "../../core/shape.ts";
 import { calls } from "../../native/calls.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -48,10 +49,15 @@ function alongRows(op: string, kernels: Kernels, x: Tensor): Tensor {
   const rows = cols === 0 ? 0 : x.size / cols;
   const y = x.make(x.shape);
   kernels.forward(y, x, rows, cols, x.code);
+  const short = dtypeInfo(x.dtype).bytes === 2; // has no digits enough of y for the gradient
   return record(y, op, [x], (grad) => {
-    if (gradEnabled()) return [inFloat32([grad, y], kernels.composed)];
+    if (gradEnabled()) {
+      return [
+        inFloat32([grad, x], (grad, x) => kernels.composed(grad, alongRows(op, kernels, x))),
+      ];
+    }
     const dx = x.make(x.shape);
-    kernels.backward(dx, grad, y, rows, cols, x.code);
+    kernels.backward(dx, grad, short ? x : y, rows, cols, x.code);
     return [dx];
   });
 }

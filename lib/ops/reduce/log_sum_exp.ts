@@ -4,7 +4,7 @@ import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { maximum, mul, sub } from "../elementwise/binary.ts";
 import { cast } from "../elementwise/_cast.ts";
-import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
+import { autocasted, checkDType, floats } from "../_operands.ts";
 import type { ReduceOptions } from "./_reduce.ts";
 import { type Axes, reduceTogether, type Run, spread } from "./_axes.ts";
 import { exp } from "../elementwise/unary.ts";
@@ -25,7 +25,7 @@ export function logSumExp(x: Tensor, axes?: Axes, options: ReduceOptions = {}): 
   checkDType("logSumExp", x, floats);
   [x] = autocasted("float32", x);
   checkOptions("logSumExp", options, ["keepDims"]);
-  return inFloat32([x], (x) => reduceTogether("logSumExp", x, axes, options.keepDims, along));
+  return reduceTogether("logSumExp", x, axes, options.keepDims, along);
 }
 
 function along(x: Tensor, run: Run): Tensor {

@@ -1,5 +1,4 @@
 import type { Tensor } from "../../tensor.ts";
-import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
 import { alongAxis, logSoftmaxKernels, softmaxKernels } from "./_softmax.ts";
 
 /**
@@ -12,10 +11,7 @@ import { alongAxis, logSoftmaxKernels, softmaxKernels } from "./_softmax.ts";
  * ```
  */
 export function softmax(x: Tensor, axis = -1): Tensor {
-  checkDType("softmax", x, floats);
-  [x] = autocasted("float32", x);
-  // The gradient wants the result unrounded.
-  return inFloat32([x], (x) => alongAxis("softmax", softmaxKernels, x, axis));
+  return alongAxis("softmax", softmaxKernels, x, axis);
 }
 
 /**
@@ -28,8 +24,5 @@ export function softmax(x: Tensor, axis = -1): Tensor {
  * ```
  */
 export function logSoftmax(x: Tensor, axis = -1): Tensor {
-  checkDType("logSoftmax", x, floats);
-  [x] = autocasted("float32", x);
-  // The gradient wants the logarithms unrounded.
-  return inFloat32([x], (x) => alongAxis("logSoftmax", logSoftmaxKernels, x, axis));
+  return alongAxis("logSoftmax", logSoftmaxKernels, x, axis);
 }

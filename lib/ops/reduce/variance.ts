@@ -1,4 +1,5 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
+import { computeDType } from "../../core/dtype.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
@@ -6,7 +7,7 @@ import { div, mul, sub } from "../elementwise/binary.ts";
 import { cast } from "../elementwise/_cast.ts";
 import { eq } from "../elementwise/compare.ts";
 import { reshape } from "../shape/movement.ts";
-import { autocasted, checkDType, floats, inFloat32 } from "../_operands.ts";
+import { autocasted, checkDType, floats } from "../_operands.ts";
 import { mean } from "./mean.ts";
 import type { ReduceOptions } from "./_reduce.ts";
 import { type Axes, reduceTogether, type Run } from "./_axes.ts";
@@ -34,7 +35,8 @@ function statistic(
   checkNumber(op, "correction", correction);
   const root = op === "std";
   const one = (part: Tensor, run: Run) => {
-    const y = part.make(run.out);
+    // Unrounded, for the gradient.
+    const y = part.make(run.out, computeDType(part.dtype));
     // Only the gradient wants the mean, and in full: where it is large a narrower float would lose
     // the differences.
     const center = gradEnabled() && part.requiresGrad ? part.make(run.out, "float64") : undefined;
@@ -56,8 +58,7 @@ function statistic(
         : fusedGrad(grad, part, center!, root ? y : undefined, run, correction),
     ]);
   };
-  // The gradient wants mean and deviation unrounded.
-  return inFloat32([x], (x) => reduceTogether(op, x, axes, keepDims, one));
+  return cast(reduceTogether(op, x, axes, keepDims, one), x.dtype);
 }
 
 // dy (x - mean) 2 / (n - correction), for the root (x - mean) / y instead of twice x - mean: 0

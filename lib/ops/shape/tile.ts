@@ -24,14 +24,18 @@ export function tile(x: Tensor, reps: readonly number[]): Tensor {
   const before = [...new Array<number>(rank - x.rank).fill(1), ...x.shape];
   const shape = before.map((extent, d) => extent * counts[d]!);
   checkShape("tile", shape);
-  // The last axis first, while there is least to copy; one axis at a time needs no more than three
-  // axes.
+  // Three axes at once need no more than seven, each with all that lies up to the next one. In 16
+  // bits their gradient is rounded once.
+  const tiled = counts.flatMap((n, d) => (n === 1 ? [] : [d]));
   let y = x;
-  for (let d = rank - 1; d >= 0; d--) {
-    if (counts[d] === 1) continue;
-    const outer = sizeOf(before.slice(0, d));
-    const inner = before[d]! * sizeOf(shape.slice(d + 1));
-    y = broadcastTo(reshape(y, [outer, 1, inner]), [outer, counts[d]!, inner]);
+  for (const now = [...before]; tiled.length > 0;) {
+    const some = tiled.splice(-3);
+    const pairs = (count: (d: number) => number) => [
+      sizeOf(now.slice(0, some[0])),
+      ...some.flatMap((d, i) => [count(d), sizeOf(now.slice(d, some[i + 1]))]),
+    ];
+    y = broadcastTo(reshape(y, pairs(() => 1)), pairs((d) => counts[d]!));
+    for (const d of some) now[d]! *= counts[d]!;
   }
   return reshape(y, shape);
 }

@@ -335,6 +335,38 @@ for (const device of names) {
       assertAlmostEquals(loss.forward(scores, target).itemSync(), 1.5 / 2 / 2, 1e-6);
     }));
 
+  Deno.test(`gradients made with a loss are those of its elements, on ${device}`, () => {
+    for (const [name, loss] of Object.entries(alike)) {
+      for (const size of [1, 33, 1024, 20_001]) {
+        scope(() => {
+          const x = rand([size], { device, requiresGrad: true }), target = rand([size], { device });
+          for (const reduction of ["mean", "sum"] as const) {
+            const [fused] = grad(loss(x, target, { reduction }), [x]);
+            const [apart] = grad(loss(x, target, none)[reduction](), [x]);
+            const wanted = apart!.dataSync();
+            const one = reduction === "mean" ? 1 / size : 1; // what a slope of 1 comes to
+            fused!.dataSync().forEach((dx, i) => {
+              const allowed = 1e-6 * Math.max(Math.abs(wanted[i]!), one);
+              assertAlmostEquals(dx, wanted[i]!, allowed, `${name} ${i}`);
+            });
+          }
+        });
+      }
+    }
+  });
+
+  Deno.test(`a loss can be gone back through again, and from outside, on ${device}`, () =>
+    scope(() => {
+      const x = tensor([1, 5], { device, requiresGrad: true }), target = zeros([2], { device });
+      const y = mseLoss(x, target);
+      y.backward(tensor(3, { device }), { retainGraph: true });
+      assertEquals([...x.grad!.dataSync()], [3, 15]);
+      y.backward();
+      assertEquals([...x.grad!.dataSync()], [4, 20]);
+      const outside = scope(() => mseLoss(x, target));
+      assertEquals([...grad(outside, [x])[0]!.dataSync()], [1, 5]);
+    }));
+
   Deno.test(`losses of nothing: a mean is NaN, a sum 0, on ${device}`, () =>
     scope(() => {
       const x = zeros([0, 3], { device, requiresGrad: true });
@@ -358,6 +390,26 @@ for (const device of names) {
         assertEquals([...grad(y, [x])[0]!.dataSync()], [0, 0, 0, 0, 0, 0]);
       }
     }));
+
+  Deno.test(`16-bit losses: gradients are rounded once, after the scale, on ${device}`, () => {
+    for (const dtype of ["float16", "bfloat16"] as const) {
+      scope(() => {
+        const n = 65536, scale = 1024; // 2^-27 is no float16, 2^-17 is one
+        const x = full([n], 2 ** -12, { dtype, device, requiresGrad: true });
+        const target = zeros([n], { dtype, device });
+        const y = mseLoss(x, target);
+        assertEquals(y.dtype, dtype);
+        const [dx] = grad(y.mul(scale), [x]);
+        assertEquals([dx!.dtype, dx!.dataSync()[1]], [dtype, 2 ** -17]);
+        const each = mseLoss(x, target, { reduction: "none" });
+        assertEquals([each.dtype, each.dataSync()[0]], [dtype, 2 ** -24]);
+        const slope = grad(mseLoss(x, target, { reduction: "sum" }), [x], {
+          createGraph: true,
+        })[0]!;
+        assertEquals(grad(slope.sum(), [x])[0]!.dataSync()[0], 2);
+      });
+    }
+  });
 
   Deno.test(`float16 losses: no gradient underflows to 0 by the mean alone, on ${device}`, () =>
     scope(() => {

@@ -259,3 +259,10 @@ cleanTest("second derivatives pass through windows and selections", () => {
   });
   assertEquals(parts, [[0, 12, 0, 48], [0, 12, 0, 24]]);
 });
+
+cleanTest("the gradient of tile is rounded once for three axes", () => {
+  const x = zeros([1, 1, 1], { dtype: "bfloat16", requiresGrad: true });
+  const upstream = tensor([256, 1, 1, 1, 1, 1, 1, 1], { dtype: "bfloat16", shape: [2, 2, 2] });
+  const [dx] = scope(() => grad(tile(x, [2, 2, 2]), [x], { gradOutputs: upstream }));
+  assertEquals(dx!.to("float32").itemSync(), 264); // 263, half way from 262, which is odd
+});
