@@ -147,10 +147,6 @@ template <class T> class Backward {
     const int64_t groups = x_.batch * x_.kv_heads, wide = x_.features + x_.out_features;
     const int64_t shared = heads_of_group(), size = room_size();
     const int64_t row_blocks = ceil_div(x_.queries, ROWS), blocks = ceil_div(x_.keys, COLUMNS);
-    if (x_.dscores) {
-      const int64_t n = x_.batch * x_.heads * x_.queries * x_.keys;
-      std::fill_n(x_.dscores, n, C(0));
-    }
     // Where there are heads for all threads, a block's scores serve all three gradients.
     if (groups >= threads::count() || x_.keys == 0) {
       const int64_t sums = x_.keys * wide, work = shared * x_.queries * x_.keys * wide;
