@@ -109,7 +109,7 @@ bool block_of_scores(C* s, const C* qt, const RowsOf<C>& k, const Attention<T>& 
 // What dropout multiplies weights by: 0 or 1 / (1 - p).
 template <class T, class C = Compute<T>>
 void block_of_dropout(C* keep, const Attention<T>& x, const BlockPlace& at) {
-  const C scale = x.rules.dropout.scale;
+  const C scale = static_cast<C>(x.rules.dropout.scale);
   for (int64_t c16 = 0; c16 < at.columns; c16 += 16)
     for (int64_t r16 = 0; r16 < at.rows; r16 += 16)
       for (int lane = 0; lane < 32; lane++) {

@@ -139,7 +139,7 @@ template <class T> struct KeptWeights {
   CDN_FN void operator()(int64_t i) const {
     const int64_t row = quotient(i, dropout.keys), head = quotient(row, dropout.queries);
     const bool kept = dropout.kept(head, row - head * dropout.queries, i - row * dropout.keys);
-    y[i] = T(kept ? dropout.scale : 0.0f);
+    y[i] = T(kept ? dropout.scale : 0.0);
   }
 };
 
