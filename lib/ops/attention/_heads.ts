@@ -1,5 +1,6 @@
-// Attention of several heads, of which each has a range of columns in the projections. They are read
-// there, and the gradients are written to the same ranges: nothing is copied to part or join heads.
+// Attention of several heads, of which each has a range of columns in the projections. They are
+// read there, and the gradients are written to the same ranges: nothing is copied to part or join
+// heads.
 import { withoutAutocast } from "../../core/autocast.ts";
 import { precisionOf } from "../../core/precision.ts";
 import type { Tensor } from "../../tensor.ts";

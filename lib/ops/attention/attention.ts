@@ -191,8 +191,8 @@ function queryHeads(own: number, kvHeads: number, masks: number): number {
   const heads = own === 1 ? kvHeads : own;
   if (heads !== kvHeads && (kvHeads === 0 || heads % kvHeads !== 0)) {
     throw new ShapeError(
-      `${op}: queries have ${own} heads, keys and values ${kvHeads}; the former must be a multiple ` +
-        "of the latter",
+      `${op}: queries have ${own} heads, keys and values ${kvHeads}; those of queries must be a ` +
+        "multiple",
     );
   }
   return heads === 1 ? masks : heads;
