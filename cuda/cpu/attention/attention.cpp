@@ -190,13 +190,15 @@ template <class T> class Backward {
     const bool hidden = block_of_scores(s, at.qt, keys, x_, place);
     multiply(ds, width, values.data, values.step, 1, {at.dyt, width}, n, width, out, false);
     const bool dropped = x_.rules.dropout.threshold > 0;
+    const C none = -std::numeric_limits<C>::infinity();
     if (dropped) {
       block_of_dropout(keep, x_, place);
       drop(ds, keep, n * width);
     }
     for (int64_t i = 0; i < n; i++)
       for (int64_t r = 0; r < width; r++) {
-        const C weight = power_of_2(s[i * width + r] - at.lse[r]),
+        const C score = s[i * width + r], power = power_of_2(score - at.lse[r]),
+                weight = score == none ? C(0) : power,
                 slope = weight * (ds[i * width + r] - at.inner[r]);
         s[i * width + r] = weight;
         ds[i * width + r] = weight == 0 ? C(0) : slope;

@@ -53,6 +53,7 @@ __device__ void add_products(Sums<C>& sums, const Line<C>* a, const Line<C>* b) 
 template <class T, class C>
 __device__ void dots(Sums<C>& sums, const Rows<T>& a, const Rows<T>& b, Shared<C>& s) {
   for (int i = 0; i < EACH * EACH; i++) sums[i / EACH][i % EACH] = 0;
+  __syncthreads();  // for weights, too, where there are no features
   for (int64_t f = 0; f < a.features; f += STEP<C>) {
     __syncthreads();
     for (int e = threadIdx.x; e < SIDE * STEP<C>; e += BLOCK) {
@@ -151,9 +152,10 @@ template <class T> struct GradHead : Head<T> {
   // From a product of q and k and one of dy and v: a weight, and the gradient of its score.
   __device__ void weigh(C& dot, C& slope, int64_t row, int64_t column, bool& hidden) const {
     const C s = this->score(dot, row, column);
-    hidden = hidden || s == -std::numeric_limits<C>::infinity();
+    const bool hide = s == -std::numeric_limits<C>::infinity();
+    hidden = hidden || hide;
     const int64_t at = g.lse_at(this->b, this->h, row);
-    const C weight = row < g.queries ? power_of_2(s - g.lse[at]) : C(0);
+    const C weight = hide ? C(0) : power_of_2(s - g.lse[at]);
     slope = weight == 0 ? C(0) : weight * (this->dropped(slope, row, column) - inner[at]);
     dot = weight;
   }
