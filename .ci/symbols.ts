@@ -96,7 +96,8 @@ function call({ name, parameters }: Prototype): string {
 // the output's first. What has a `bytes` manages memory; what has more than is often right at once
 // has a place of its own.
 function isComputing({ name, parameters }: Prototype): boolean {
-  return parameters.length > 1 && isTensor(parameters[0]!) && name !== "cdn_matmul_fused" &&
+  const own = /^cdn_(matmul_fused|attention(_grad)?)$/.test(name);
+  return parameters.length > 1 && isTensor(parameters[0]!) && !own &&
     !parameters.some((p) => p.name === "bytes" || p.type === "handles");
 }
 

@@ -639,19 +639,19 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
 
 /* Attention: y = softmax(scale * q kT + mask) v, of each head, without its matrix of scores.
  *
- * numbers: batch, heads, kv_heads (heads h * heads / kv_heads and those after it share the keys and
- * values h), queries, keys, features (of q and k), out_features (of v and y); then which keys a
- * query sees: offset, from_end, left, right: with at = query + offset, from_end 1 adding the batch's
- * number of keys - queries to it, those in [at - left, at + right], where -1 is no limit; causal is
- * right 0. Then strides in elements, not negative: of the mask for batch, head, query, key, 0 where
- * it is repeated; and for batch, head, row of q, k, v, y: the features of a row lie side by side.
- * Places of y must lie apart. 27 numbers.
+ * numbers: batch, heads, kv_heads (each serves heads / kv_heads heads that follow one another),
+ * queries, keys, features (of q and k), out_features (of v and y); then which keys a query sees:
+ * offset, from_end, left, right: with at = query + offset, to which from_end 1 adds the batch's
+ * number of keys - queries, those in [at - left, at + right], where -1 is no limit; causal is right
+ * 0. Then strides in elements, not negative: of the mask for batch, head, query, key, 0 where it is
+ * repeated; and for batch, head, row of q, k, v, y: the features of a row lie side by side. Places
+ * of y must lie apart. 27 numbers.
  *
  * lse: 0 where no gradients are wanted, or [batch, heads, queries], float64 for that dtype, else
- * float32: log2 of the sum of 2^(log2(e) * score) over the keys that a row sees. Where it sees none,
- * y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of dtype or float32 for
- * 16-bit dtypes; -inf hides a key, too, and what k and v have at hidden places is not looked at.
- * lengths: 0, or int32 [batch]: a batch's keys from there on are hidden.
+ * float32: log2 of the sum of 2^(log2(e) * score) over the keys that a row sees. Where it sees
+ * none, y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of
+ * dtype or float32 for 16-bit dtypes; -inf hides a key, too, and what k and v have at hidden places
+ * is not looked at. lengths: 0, or int32 [batch]: a batch's keys from there on are hidden.
  *
  * p: each weight becomes 0 with this probability, in steps of 2^-16, and is divided by 1 - p
  * otherwise. Random words are those of (seed, offset, state), as of cdn_uniform, by query, key and
@@ -670,7 +670,7 @@ int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32_t dscor
                            uint32_t mask, uint32_t lengths, uint32_t state, const int64_t* numbers,
                            double scale, double p, int64_t seed, int64_t offset, int32_t dtype,
                            int32_t mask_dtype, int32_t precision);
-/* y[heads, queries, keys]: what that dropout multiplies weights by, with batch * heads for heads. */
+/* y[heads, queries, keys]: what that dropout multiplies weights by; heads: batch * heads. */
 int32_t cdn_attention_dropout(uint32_t y, uint32_t state, int64_t heads, int64_t queries,
                               int64_t keys, double p, int64_t seed, int64_t offset, int32_t dtype);
 

@@ -59,6 +59,7 @@ const held = (x: unknown, bytes = Infinity) => given(x) ? Math.min(bytesOf(x), b
 export function countsOf(name: string, args: Args): Counts {
   if (name.startsWith("matmul")) return product(name, args);
   if (name.startsWith("conv2d")) return convolution(args);
+  if (/^attention(_grad)?$/.test(name)) return attention(args);
   if (name.startsWith("cross_entropy")) return stream(args, name.endsWith("grad") ? 6 : 4);
   if (/^(gather|take|gather_rows)$/.test(name)) { // of the table, what is taken
     const [y, , index] = args;
@@ -102,6 +103,34 @@ function convolution(args: Args): Counts {
   const [n, , , c, k, r, s, p, q] = Array.from(geometry, Number) as number[];
   const flops = 2 * n! * p! * q! * k! * r! * s! * c! / Number(geometry[15]);
   return { bytes: stream(args, 0).bytes, flops };
+}
+
+type Five = [number, number, number, number, number];
+
+// Of the scores that offset and window leave: two products, five for the gradients. Operands may be
+// parts of larger tensors; lengths and offsets from the end are the device's to know.
+function attention(args: Args): Counts {
+  const numbers = args.find((x) => x instanceof BigInt64Array)!;
+  const at = args.indexOf(numbers);
+  const all = Array.from(numbers, Number) as [...Five, ...Five, number];
+  const [batch, heads, kvHeads, queries, keys, features, out, offset, fromEnd, left, right] = all;
+  const tensors = args.slice(0, at).filter(given);
+  const backward = at > 8;
+  const each = dtypeInfo(tensors[0]!.dtype).bytes * batch *
+    (heads * queries * (features + out) + kvHeads * keys * (features + out));
+  const beside = [args[backward ? 3 : 1], ...args.slice(at - 3, at)];
+  let scores: number | undefined = 0;
+  for (let i = 0; i < queries; i++) {
+    const place = i + offset + (fromEnd ? keys - queries : 0);
+    const low = left < 0 ? 0 : Math.max(0, place - left);
+    scores += Math.max(0, (right < 0 ? keys : Math.min(keys, place + right + 1)) - low);
+  }
+  if (given(args[at - 2])) scores = undefined; // lengths
+  const products = (backward ? 5 : 2) * (features + out) / 2;
+  return {
+    bytes: (backward ? 2 : 1) * each + beside.reduce<number>((sum, x) => sum + held(x), 0),
+    flops: scores === undefined ? undefined : 2 * batch * heads * scores * products,
+  };
 }
 
 function list(name: string, args: Args): Counts {

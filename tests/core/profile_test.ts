@@ -119,6 +119,15 @@ cleanTest("profile: counts of calls, unknown ones left open", () => {
   assertEquals(counts("topk", row, row, x), [undefined, undefined]);
   assertEquals(counts("max_pool", row, null, x), [120, undefined]);
   const batch = new BigInt64Array([3n, 0n, 8n]), [a, b, c] = [[2, 4], [3, 4, 5], [3, 2, 5]];
+  // Two batches of four heads, of which two share keys; causal, 1 + 2 + 3 of 3 x 5 scores.
+  const numbers = new BigInt64Array([2, 4, 2, 3, 5, 8, 6, 0, 0, -1, 0].map(BigInt));
+  const [q, k, v, out] = [[2, 4, 3, 8], [2, 2, 5, 8], [2, 2, 5, 6], [2, 4, 3, 6]].map((s) =>
+    zeros(s)
+  );
+  assertEquals(
+    counts("attention", out, null, q, k, v, null, null, null, numbers, 1, 0, 0n, 0n, 0, 0, 0),
+    [4 * (192 + 160 + 120 + 144), 2 * 2 * 4 * 6 * (8 + 6)],
+  );
   assertEquals( // one matrix for a batch of three
     counts("matmul", ...[c, a, b].map((s) => zeros(s!)), batch, 1, 2, 5, 4, 0, 0, 0, 0, 0, 0, 0),
     [4 * (8 + 60 + 30), 2 * 3 * 2 * 5 * 4],

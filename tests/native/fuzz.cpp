@@ -91,9 +91,77 @@ int32_t fused_product(Fuzzer& fuzzer) {
                                 dtype, out_dtype, precision, variant));
 }
 
+// So has attention: its numbers are those of heads that lie side by side or one after another, but
+// for one now and then, and what may be left out often is.
+struct AttentionArguments {
+  uint32_t tensors[11];  // of the gradients: dq, dk, dv, dscores, dy, y, lse, q, k, v, mask
+  uint32_t lengths, state;
+  int64_t numbers[39], seed, offset;
+  double scale, p;
+  int32_t dtype, mask_dtype, precision;
+
+  explicit AttentionArguments(Fuzzer& fuzzer) {
+    auto make = [&](auto&... x) { (fuzzer.make(&x), ...); };
+    auto below = [&](uint64_t n) { return static_cast<int64_t>(fuzzer.below(n)); };
+    for (uint32_t& tensor : tensors) make(tensor);
+    make(lengths, state, seed, offset, scale, p, dtype, mask_dtype, precision);
+    for (uint32_t* handle : {&tensors[3], &tensors[6], &tensors[10], &lengths, &state})
+      if (fuzzer.chance(70)) *handle = 0;
+    if (fuzzer.chance(70)) mask_dtype = fuzzer.chance(50) ? dtype : CDN_UINT8;
+    if (fuzzer.chance(60)) p = 0.25 * static_cast<double>(below(5));
+    if (fuzzer.chance(80)) precision = static_cast<int32_t>(below(4));
+    const int64_t kv_heads = 1 + below(2), heads = kv_heads * (1 + below(2)), queries = below(70),
+                  keys = below(140), features = 1 + below(20);
+    const int64_t sizes[] = {1 + below(2),
+                             heads,
+                             kv_heads,
+                             queries,
+                             keys,
+                             features,
+                             features,
+                             below(9) - 4,
+                             below(2),
+                             below(9) - 1,
+                             below(9) - 1,
+                             queries * keys,
+                             0,
+                             keys,
+                             1};
+    std::copy(std::begin(sizes), std::end(sizes), numbers);
+    const bool aside = fuzzer.chance(50);  // heads in turns
+    for (int i = 0; i < 8; i++) {
+      const bool key = i == 1 || i == 2 || i == 5 || i == 6;
+      const int64_t count = key ? kv_heads : heads, rows = key ? keys : queries;
+      numbers[15 + 3 * i] = count * rows * features;
+      numbers[16 + 3 * i] = aside ? features : rows * features;
+      numbers[17 + 3 * i] = aside ? count * features : features;
+    }
+    if (fuzzer.chance(30)) make(numbers[below(39)]);
+  }
+};
+
+int32_t attention(Fuzzer& fuzzer) {
+  const AttentionArguments x(fuzzer);
+  const uint32_t* t = x.tensors;
+  return fuzzer.call("attention", api.attention,
+                     std::tuple(t[5], t[6], t[7], t[8], t[9], t[10], x.lengths, x.state,
+                                static_cast<const int64_t*>(x.numbers), x.scale, x.p, x.seed,
+                                x.offset, x.dtype, x.mask_dtype, x.precision));
+}
+
+int32_t attention_grad(Fuzzer& fuzzer) {
+  const AttentionArguments x(fuzzer);
+  const uint32_t* t = x.tensors;
+  return fuzzer.call("attention_grad", api.attention_grad,
+                     std::tuple(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10],
+                                x.lengths, x.state, static_cast<const int64_t*>(x.numbers), x.scale,
+                                x.p, x.seed, x.offset, x.dtype, x.mask_dtype, x.precision));
+}
+
 std::vector<Entry> computing_entries() {
 #define ENTRY(f) computing(#f, api.f),
-  return {COMPUTING(ENTRY) Entry{"matmul_fused", fused_product}};
+  return {COMPUTING(ENTRY) Entry{"matmul_fused", fused_product}, Entry{"attention", attention},
+          Entry{"attention_grad", attention_grad}};
 }
 
 }  // namespace

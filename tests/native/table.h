@@ -146,8 +146,6 @@
   X(nll_loss_grad) \
   X(nll_mean) \
   X(matmul) \
-  X(attention) \
-  X(attention_grad) \
   X(attention_dropout) \
   X(conv2d) \
   X(conv2d_pooled) \
@@ -195,6 +193,8 @@
   X(memory_reset_peak) \
   X(matmul_variant) \
   X(matmul_fused) \
+  X(attention) \
+  X(attention_grad) \
   X(conv2d_variant) \
   X(sgd_step) \
   X(adam_step) \

@@ -38,7 +38,8 @@ template <class F> void each_block(Span span, int64_t limit, int64_t size, F&& f
 template <class T>
 void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Compute<T>> room) {
   using C = Compute<T>;
-  const int64_t rows = std::min(ROWS, x.queries - row), d = x.features, dv = x.out_features;
+  const int64_t rows = std::min(ROWS, x.queries - row), width = width_of(rows), d = x.features,
+                dv = x.out_features;
   const C none = -std::numeric_limits<C>::infinity();
   C *q = room.take(ROWS * d), *qt = room.take(ROWS * d), *k = room.take(COLUMNS * d),
     *v = room.take(COLUMNS * dv), *s = room.take(COLUMNS * ROWS), *keep = room.take(COLUMNS * ROWS),
@@ -49,7 +50,7 @@ void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Comp
   std::fill_n(sums, ROWS * dv, C(0));
   transpose_rows(qt, rows_of(x.q + x.q_at(b, h, row), x.q_at.row, rows, d, q), rows, d);
   const C scale = x.scale * C(LOG2_E);
-  for (int64_t i = 0; i < ROWS * d; i++) qt[i] *= scale;
+  for (int64_t i = 0; i < width * d; i++) qt[i] *= scale;
 
   each_block(x.rules.columns(b, row, row + rows - 1), x.keys, COLUMNS, [&](int64_t c, int64_t n) {
     const BlockPlace at{b, h, row, rows, c, n};
@@ -60,10 +61,10 @@ void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Comp
     C base[ROWS], shrink[ROWS];
     std::copy_n(largest, ROWS, base);
     for (int64_t i = 0; i < n; i++)
-      for (int64_t r = 0; r < ROWS; r++)
-        base[r] = base[r] > s[i * ROWS + r] ? base[r] : s[i * ROWS + r];
+      for (int64_t r = 0; r < width; r++)
+        base[r] = base[r] > s[i * width + r] ? base[r] : s[i * width + r];
     bool moved = false;
-    for (int64_t r = 0; r < ROWS; r++) {
+    for (int64_t r = 0; r < width; r++) {
       const C from = base[r] == none ? C(0) : base[r];  // a row that has seen nothing yet
       shrink[r] = power_of_2(largest[r] - from);
       moved = moved || shrink[r] != 1;
@@ -72,18 +73,18 @@ void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Comp
       sum[r] *= shrink[r];
     }
     for (int64_t i = 0; i < n; i++)
-      for (int64_t r = 0; r < ROWS; r++) {
-        const C weight = power_of_2(s[i * ROWS + r] - base[r]);
-        s[i * ROWS + r] = weight;
+      for (int64_t r = 0; r < width; r++) {
+        const C weight = power_of_2(s[i * width + r] - base[r]);
+        s[i * width + r] = weight;
         sum[r] += weight;
       }
     if (x.rules.dropout.threshold) {
       block_of_dropout(keep, x, at);
-      drop(s, keep, n);
+      drop(s, keep, n * width);
     }
     for (int64_t r = 0; r < rows && moved; r++)
       for (int64_t j = 0; j < dv; j++) sums[r * dv + j] *= shrink[r];
-    add_weighted(sums, s, 1, ROWS, values, rows, dv, n, hidden);
+    add_weighted(sums, s, 1, width, values, rows, dv, n, hidden);
   });
 
   for (int64_t r = 0; r < rows; r++) {
@@ -125,7 +126,7 @@ template <class T> struct GradRows {
     transpose_rows(qt, q, rows, d);
     transpose_rows(dyt, dy, rows, dv);
     const C scale = x.scale * C(LOG2_E);
-    for (int64_t i = 0; i < ROWS * d; i++) qt[i] *= scale;
+    for (int64_t i = 0; i < width_of(rows) * d; i++) qt[i] *= scale;
     for (int64_t r = 0; r < ROWS; r++) {
       lse[r] = r < rows ? x.lse[x.lse_at(b, h, row + r)] : std::numeric_limits<C>::infinity();
       double sum = 0;
@@ -147,10 +148,6 @@ template <class T> class Backward {
     const int64_t groups = x_.batch * x_.kv_heads, wide = x_.features + x_.out_features;
     const int64_t shared = heads_of_group(), size = room_size();
     const int64_t row_blocks = ceil_div(x_.queries, ROWS), blocks = ceil_div(x_.keys, COLUMNS);
-    if (x_.dscores) {
-      const int64_t n = x_.batch * x_.heads * x_.queries * x_.keys;
-      std::fill_n(x_.dscores, n, C(0));
-    }
     // Where there are heads for all threads, a block's scores serve all three gradients.
     if (groups >= threads::count() || x_.keys == 0) {
       const int64_t sums = x_.keys * wide, work = shared * x_.queries * x_.keys * wide;
@@ -181,7 +178,8 @@ template <class T> class Backward {
   // One block: adds to dq [rows, features] without its scale, and to dk and dv, of those that are
   // not null.
   void block(const GradRows<T>& at, int64_t c, int64_t n, Room<C> room, C* dq, C* dk, C* dv) const {
-    const int64_t d = x_.features, out = x_.out_features, kv = x_.kv_head(at.h);
+    const int64_t d = x_.features, out = x_.out_features, kv = x_.kv_head(at.h),
+                  width = width_of(at.rows);
     C *s = room.take(COLUMNS * ROWS), *ds = room.take(COLUMNS * ROWS),
       *keep = room.take(COLUMNS * ROWS);
     const RowsOf<C> keys = rows_of(x_.k + x_.k_at(at.b, kv, c), x_.k_at.row, n, d,
@@ -190,30 +188,32 @@ template <class T> class Backward {
                                      room.take(COLUMNS * out));
     const BlockPlace place{at.b, at.h, at.row, at.rows, c, n};
     const bool hidden = block_of_scores(s, at.qt, keys, x_, place);
-    multiply(ds, ROWS, values.data, values.step, 1, {at.dyt, ROWS}, n, ROWS, out, false);
+    multiply(ds, width, values.data, values.step, 1, {at.dyt, width}, n, width, out, false);
     const bool dropped = x_.rules.dropout.threshold > 0;
+    const C none = -std::numeric_limits<C>::infinity();
     if (dropped) {
       block_of_dropout(keep, x_, place);
-      drop(ds, keep, n);
+      drop(ds, keep, n * width);
     }
     for (int64_t i = 0; i < n; i++)
-      for (int64_t r = 0; r < ROWS; r++) {
-        const C weight = power_of_2(s[i * ROWS + r] - at.lse[r]),
-                slope = weight * (ds[i * ROWS + r] - at.inner[r]);
-        s[i * ROWS + r] = weight;
-        ds[i * ROWS + r] = weight == 0 ? C(0) : slope;
+      for (int64_t r = 0; r < width; r++) {
+        const C score = s[i * width + r], power = power_of_2(score - at.lse[r]),
+                weight = score == none ? C(0) : power,
+                slope = weight * (ds[i * width + r] - at.inner[r]);
+        s[i * width + r] = weight;
+        ds[i * width + r] = weight == 0 ? C(0) : slope;
       }
     if (dq) {
-      add_weighted(dq, ds, 1, ROWS, keys, at.rows, d, n, hidden);
+      add_weighted(dq, ds, 1, width, keys, at.rows, d, n, hidden);
       if (x_.dscores)
         for (int64_t r = 0; r < at.rows; r++)
           for (int64_t i = 0; i < n; i++)
-            x_.dscores[x_.lse_at(at.b, at.h, at.row + r) * x_.keys + c + i] = ds[i * ROWS + r];
+            x_.dscores[x_.lse_at(at.b, at.h, at.row + r) * x_.keys + c + i] = ds[i * width + r];
     }
     if (!dk) return;
-    if (dropped) drop(s, keep, n);
-    add_weighted(dk, ds, ROWS, 1, at.q, n, d, at.rows, hidden);
-    add_weighted(dv, s, ROWS, 1, at.dy, n, out, at.rows, hidden);
+    if (dropped) drop(s, keep, n * width);
+    add_weighted(dk, ds, width, 1, at.q, n, d, at.rows, hidden);
+    add_weighted(dv, s, width, 1, at.dy, n, out, at.rows, hidden);
   }
 
   // Of 64 rows of a head: dq, and what they add to all keys' dk and dv.

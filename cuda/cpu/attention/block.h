@@ -1,6 +1,6 @@
 // Blocks of attention's scores on the CPU. A block lies transposed, column (key) by column, each
-// with ROWS rows (queries): so vector lanes are rows, and neither a softmax nor a product needs
-// sums over lanes. Products are those of the matrix product's register tiles.
+// with up to ROWS rows (queries): so vector lanes are rows, and neither a softmax nor a product
+// needs sums over lanes. Products are those of the matrix product's register tiles.
 #pragma once
 #include <algorithm>
 
@@ -45,11 +45,15 @@ RowsOf<Compute<T>> rows_of(const T* x, int64_t step, int64_t count, int64_t feat
   return {room, features};
 }
 
-// to[p * ROWS + r] = x[r, p], and 0 from `count` on.
+// Rows as vectors hold them: the last ones may be none.
+inline int64_t width_of(int64_t rows) { return ceil_div(rows, 16) * 16; }
+
+// to[p * width + r] = x[r, p], and 0 from `count` on.
 template <class C> void transpose_rows(C* to, const RowsOf<C>& x, int64_t count, int64_t features) {
+  const int64_t width = width_of(count);
   for (int64_t p = 0; p < features; p++)
-    for (int64_t r = count; r < ROWS; r++) to[p * ROWS + r] = 0;
-  tile_kernel<C>().transpose(to, ROWS, x.data, x.step, count, features);
+    for (int64_t r = count; r < width; r++) to[p * width + r] = 0;
+  tile_kernel<C>().transpose(to, width, x.data, x.step, count, features);
 }
 
 // c[m, n] (+)= a b, where element (i, p) of a is a[i * a_row + p * a_step].
@@ -66,10 +70,10 @@ void multiply(C* c, int64_t c_row, const C* a, int64_t a_row, int64_t a_step, co
 template <class C>
 void add_weighted(C* c, const C* a, int64_t a_row, int64_t a_step, const RowsOf<C>& b, int64_t m,
                   int64_t n, int64_t k, bool hidden) {
-  C zero = 0;
+  int special = 0;  // infinite or NaN
   for (int64_t p = 0; p < k && hidden; p++)
-    for (int64_t j = 0; j < n; j++) zero += b.data[p * b.step + j] * 0;
-  if (zero == 0) return multiply(c, n, a, a_row, a_step, b, m, n, k, true);
+    for (int64_t j = 0; j < n; j++) special |= b.data[p * b.step + j] * 0 != 0;
+  if (!special) return multiply(c, n, a, a_row, a_step, b, m, n, k, true);
   for (int64_t i = 0; i < m; i++)
     for (int64_t p = 0; p < k; p++)
       if (const C weight = a[i * a_row + p * a_step]; weight != 0)
@@ -81,6 +85,33 @@ struct BlockPlace {
   int64_t b, h, row, rows, column, columns;
 };
 
+// s += a mask times log2(e), -infinity where that is, or where a mask of uint8 is 0.
+template <class M, class C>
+void add_mask(C* s, const void* mask, const AttentionRules& rules, const BlockPlace& at) {
+  const C hide = -std::numeric_limits<C>::infinity();
+  const M* from = static_cast<const M*>(mask) + rules.mask_at(at.b, at.h, at.row) +
+                  at.column * rules.mask_column;
+  const int64_t width = width_of(at.rows);
+  C added[ROWS * COLUMNS], turned[ROWS * COLUMNS];
+  auto read = [&](int64_t step) __attribute__((always_inline)) {
+    for (int64_t r = 0; r < at.rows; r++)
+      for (int64_t c = 0; c < at.columns; c++) {
+        const M value = from[r * rules.mask_at.row + c * step];
+        if constexpr (std::is_same<M, uint8_t>::value)
+          added[r * COLUMNS + c] = value ? C(0) : hide;
+        else
+          added[r * COLUMNS + c] = static_cast<C>(wide(value)) * C(LOG2_E);
+      }
+  };
+  rules.mask_column == 1 ? read(1) : read(rules.mask_column);
+  tile_kernel<C>().transpose(turned, width, added, COLUMNS, at.rows, at.columns);
+  for (int64_t c = 0; c < at.columns; c++)
+    for (int64_t r = 0; r < at.rows; r++) {
+      const C more = turned[c * width + r];
+      s[c * width + r] = more == hide ? hide : s[c * width + r] + more;
+    }
+}
+
 // s: what softmax is of, times log2(e), and -infinity where it is hidden. qt: transposed queries
 // times scale and log2(e). Returns whether any is hidden.
 template <class T, class C = Compute<T>>
@@ -88,20 +119,22 @@ bool block_of_scores(C* s, const C* qt, const RowsOf<C>& k, const Attention<T>& 
                      const BlockPlace& at) {
   const C hide = -std::numeric_limits<C>::infinity();
   const AttentionRules& rules = x.rules;
-  multiply(s, ROWS, k.data, k.step, 1, {qt, ROWS}, at.columns, ROWS, x.features, false);
+  const int64_t width = width_of(at.rows);
+  multiply(s, width, k.data, k.step, 1, {qt, width}, at.columns, width, x.features, false);
+  switch (rules.kind) {
+    case MaskKind::NONE: break;
+    case MaskKind::BOOLEAN: add_mask<uint8_t>(s, rules.mask, rules, at); break;
+    case MaskKind::FLOAT32: add_mask<float>(s, rules.mask, rules, at); break;
+    default: add_mask<T>(s, rules.mask, rules, at);
+  }
   bool hidden = rules.kind != MaskKind::NONE;
-  for (int64_t c = 0; c < at.columns; c++, s += ROWS) {
+  for (int64_t c = 0; c < at.columns; c++, s += width) {
     const Span seen = rules.rows(at.b, at.column + c, at.column + c);
-    const int64_t first = std::clamp<int64_t>(seen.begin - at.row, 0, ROWS),
-                  end = std::clamp<int64_t>(seen.end - at.row, first, at.rows);
+    const int64_t first = std::clamp<int64_t>(seen.begin - at.row, 0, width),
+                  end = std::clamp<int64_t>(seen.end - at.row, first, width);
     hidden = hidden || first > 0 || end < at.rows;
     for (int64_t r = 0; r < first; r++) s[r] = hide;
-    for (int64_t r = end; r < ROWS; r++) s[r] = hide;
-    if (rules.kind == MaskKind::NONE) continue;
-    for (int64_t r = first; r < end; r++) {
-      const C added = rules.added<C>(rules.mask_at(at.b, at.h, at.row + r), at.column + c);
-      s[r] = added == hide ? hide : s[r] + added * C(LOG2_E);
-    }
+    for (int64_t r = end; r < width; r++) s[r] = hide;
   }
   return hidden;
 }
@@ -109,7 +142,8 @@ bool block_of_scores(C* s, const C* qt, const RowsOf<C>& k, const Attention<T>& 
 // What dropout multiplies weights by: 0 or 1 / (1 - p).
 template <class T, class C = Compute<T>>
 void block_of_dropout(C* keep, const Attention<T>& x, const BlockPlace& at) {
-  const C scale = x.rules.dropout.scale;
+  const C scale = static_cast<C>(x.rules.dropout.scale);
+  const int64_t width = width_of(at.rows);
   for (int64_t c16 = 0; c16 < at.columns; c16 += 16)
     for (int64_t r16 = 0; r16 < at.rows; r16 += 16)
       for (int lane = 0; lane < 32; lane++) {
@@ -118,14 +152,14 @@ void block_of_dropout(C* keep, const Attention<T>& x, const BlockPlace& at) {
         for (int e = 0; e < 8; e++) {
           const int64_t r = r16 + lane / 4 + e / 2 % 2 * 8,
                         c = c16 + lane % 4 * 2 + e % 2 + e / 4 * 8;
-          keep[c * ROWS + r] = x.rules.dropout.kept(words, e) ? scale : C(0);
+          keep[c * width + r] = x.rules.dropout.kept(words, e) ? scale : C(0);
         }
       }
 }
 
 // x *= keep, but 0 where that is.
-template <class C> void drop(C* x, const C* keep, int64_t columns) {
-  for (int64_t i = 0; i < columns * ROWS; i++) x[i] = keep[i] == 0 ? C(0) : x[i] * keep[i];
+template <class C> void drop(C* x, const C* keep, int64_t n) {
+  for (int64_t i = 0; i < n; i++) x[i] = keep[i] == 0 ? C(0) : x[i] * keep[i];
 }
 
 }  // namespace cdn

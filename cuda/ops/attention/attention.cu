@@ -86,7 +86,7 @@ struct Request {
     x.kv_heads = numbers.size("kv_heads");
     x.queries = numbers.size("queries"), x.keys = numbers.size("keys");
     x.features = numbers.size("features"), x.out_features = numbers.size("out_features");
-    if (x.kv_heads == 0 ? x.heads != 0 : x.heads == 0 || x.heads % x.kv_heads != 0)
+    if (x.kv_heads == 0 ? x.heads != 0 : x.heads % x.kv_heads != 0)
       CDN_FAIL(CDN_BAD_ARGUMENT, "heads is %lld; it must be a multiple of kv_heads, %lld",
                (long long)x.heads, (long long)x.kv_heads);
     check_probability(p);
@@ -106,6 +106,7 @@ struct Request {
     v = heads(x.v_at, "v", x.batch, x.kv_heads, x.keys, x.out_features);
     y = heads(x.y_at, "y", x.batch, x.heads, x.queries, x.out_features);
     checked_product("batch, heads", x.batch, x.heads);
+    checked_product("batch, kv_heads", x.batch, x.kv_heads);
     checked_product("batch, heads, queries", x.batch * x.heads, x.queries);
     x.scale = static_cast<Compute<T>>(scale);
     x.precision = static_cast<Precision>(precision);
@@ -138,7 +139,7 @@ template <class T> struct KeptWeights {
   CDN_FN void operator()(int64_t i) const {
     const int64_t row = quotient(i, dropout.keys), head = quotient(row, dropout.queries);
     const bool kept = dropout.kept(head, row - head * dropout.queries, i - row * dropout.keys);
-    y[i] = T(kept ? dropout.scale : 0.0f);
+    y[i] = T(kept ? dropout.scale : 0.0);
   }
 };
 
@@ -185,16 +186,16 @@ CDN_API int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32
     x.dk = written<T>(call, dk, "dk", dk_axes);
     x.dv = written<T>(call, dv, "dv", dv_axes);
     call.allow(Call::NONE);
-    x.dscores = call.optional_out<Compute<T>>(
-        dscores, "dscores",
-        dscores
-            ? checked_product("batch, heads, queries, keys", x.batch * x.heads, x.queries, x.keys)
-            : 0);
+    const int64_t scores = dscores ? checked_product("batch, heads, queries, keys",
+                                                     x.batch * x.heads, x.queries, x.keys)
+                                   : 0;
+    x.dscores = call.optional_out<Compute<T>>(dscores, "dscores", scores);
     x.dy = call.in<T>(dy, "dy", span_of("dy", dy_axes));
     x.y = const_cast<T*>(call.in<T>(y, "y", span_of("y", request.y)));
     x.lse = const_cast<Compute<T>*>(call.in<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries));
     request.take(call, x, q, k, v);
-    if (x.batch * x.heads > 0) backend::attention_grad(call, x);
+    if (scores) each(call, scores, Constant<Compute<T>>{0, x.dscores});  // kernels skip hidden ones
+    if (x.batch * x.kv_heads > 0) backend::attention_grad(call, x);
   });
 }
 

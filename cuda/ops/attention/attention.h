@@ -6,8 +6,8 @@
 
 namespace cdn {
 
-// Arguments of cdn_attention. Batch and heads are not 0, nor, but for the gradients, are queries;
-// other extents may be. T: of q, k, v, y.
+// Arguments of cdn_attention. Batch, heads and queries are not 0, for the gradients batch and
+// kv_heads are not; other extents may be. T: of q, k, v, y.
 template <class T> struct Attention {
   using C = Compute<T>;
   int64_t batch, heads, kv_heads, queries, keys, features, out_features;

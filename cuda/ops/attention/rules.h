@@ -33,7 +33,7 @@ struct WeightDropout {
   int64_t queries, keys;
   RandomStream stream;
   uint32_t threshold;  // pieces of 16 bits below it drop their weight: 0 for no dropout
-  float scale;         // of the others: 1 / (1 - p)
+  double scale;        // of the others: 1 / (1 - p)
 
   // A block of Philox serves 8 weights of 16 rows and 16 columns: those that the lane of a warp has
   // of them in tensor cores' sums (m16n8, twice). Piece e of 16 bits is of
@@ -57,7 +57,7 @@ struct WeightDropout {
 inline WeightDropout weight_dropout(Call& call, int64_t queries, int64_t keys, uint32_t state,
                                     double p, int64_t seed, int64_t offset) {
   const uint32_t threshold = static_cast<uint32_t>(p * 0x1p16 + 0.5);
-  const float scale = threshold < 0x10000 ? 0x1p16f / static_cast<float>(0x10000 - threshold) : 0;
+  const double scale = threshold < 0x10000 ? 0x1p16 / (0x10000 - threshold) : 0;
   return {queries, keys, random_stream(call, state, seed, offset), threshold, scale};
 }
 

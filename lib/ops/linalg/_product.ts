@@ -3,12 +3,7 @@ import type { FusedActivation } from "../../core/node.ts";
 import { writeLayout } from "../../core/layout.ts";
 import { type MatmulPrecision, precisionCode } from "../../core/precision.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
-import {
-  broadcastShapes,
-  broadcastStrides,
-  contiguousStrides,
-  type Shape,
-} from "../../core/shape.ts";
+import { broadcastShapes, broadcastStrides, type Shape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { reshape } from "../shape/movement.ts";
@@ -128,58 +123,6 @@ export function multiplied(a: Tensor, b: Tensor, x: Product, epilogue?: Epilogue
     );
   }
   return c;
-}
-
-/**
- * Matrices within a tensor, each as a range of columns: how far apart their rows and the matrices
- * of a batch lie, in elements.
- */
-export interface Matrices {
-  readonly x: Tensor;
-  /** The first element. */
-  readonly offset: number;
-  readonly ld: number;
-  readonly strides: Shape;
-}
-
-/** Matrices that follow one another in a tensor [...batch, rows, columns]. */
-export function matricesOf(x: Tensor): Matrices {
-  const strides = contiguousStrides(x.shape);
-  return { x, offset: 0, ld: x.shape.at(-1)!, strides: strides.slice(0, -2) };
-}
-
-/** c = alpha op(a) op(b), unrecorded, where the matrices lie: none is copied. */
-export function multiplyInto(
-  c: Matrices,
-  a: Matrices,
-  b: Matrices,
-  x: Omit<Product, "batchA" | "batchB" | "shape" | "variant"> & { batch: Shape; alpha?: number },
-): void {
-  if (c.x.size === 0) return;
-  const { m, n, k, batch, transposeA = false, transposeB = false, alpha = 1 } = x;
-  const { code } = c.x;
-  const precision = precisionCode(x.precision);
-  using views = new DisposableStack();
-  const from = ({ x, offset }: Matrices) =>
-    offset === 0 || x.size === 0 ? x : views.use(x.part(offset, [x.size - offset]));
-  const [to, left, right] = [from(c), from(a), from(b)];
-  const sizes = [m, n, k, a.ld, b.ld, c.ld] as const;
-  const turned = [Number(transposeA), Number(transposeB)] as const;
-  const layout = writeLayout(batch, a.strides, b.strides, c.strides);
-  if (alpha === 1) {
-    call(
-      "cdn_matmul",
-      ...[to, left, right, layout, batch.length, ...sizes, ...turned] as const,
-      ...[code, precision, 0] as const,
-    );
-  } else {
-    call(
-      "cdn_matmul_fused",
-      ...[to, null, null, left, right, null, null, null] as const,
-      ...[layout, batch.length, ...sizes, ...turned] as const,
-      ...[alpha, 0, 0, code, code, precision, 0] as const,
-    );
-  }
 }
 
 /**
