@@ -41,6 +41,10 @@ struct RandomStream {
   Keys keys;
   uint64_t offset;
   const uint64_t* state;
+  CDN_FN Words block(int64_t i) const {
+    const uint64_t at = offset + static_cast<uint64_t>(i);
+    return state ? philox(keys_of(state[0]), state[1] + at) : philox(keys, at);
+  }
 };
 inline RandomStream random_stream(Call& call, uint32_t state, int64_t seed, int64_t offset) {
   return {keys_of(static_cast<uint64_t>(seed)), static_cast<uint64_t>(offset),

@@ -194,7 +194,7 @@ CDN_API int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32
     x.y = const_cast<T*>(call.in<T>(y, "y", span_of("y", request.y)));
     x.lse = const_cast<Compute<T>*>(call.in<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries));
     request.take(call, x, q, k, v);
-    if (scores) each(call, scores, Constant<Compute<T>>{0, x.dscores});  // kernels skip hidden ones
+    if (scores) map(call, scores, Constant<Compute<T>>{0}, x.dscores);  // kernels skip hidden ones
     if (x.batch * x.kv_heads > 0) backend::attention_grad(call, x);
   });
 }
