@@ -6,34 +6,27 @@
 namespace cdn {
 namespace {
 
-// A block for each 64 rows of each head, times as many as it takes for a row's features.
-Launch blocks_of(int64_t heads, int64_t tiles, int64_t features) {
-  const int64_t groups = ceil_div(features, plain::OUT * plain::SIDE);
-  return {dim3(grid_for(heads * tiles), static_cast<unsigned>(groups < 1 ? 1 : groups)), BLOCK};
-}
-
 template <class T> void attend(Call& call, const Attention<T>& x) {
   if constexpr (!std::is_same<T, double>::value)
     if (hopper_attention(call, x)) return;
-  const int64_t tiles = ceil_div(x.queries, plain::SIDE);
-  launch(call, plain::forward<T>, blocks_of(x.batch * x.heads, tiles, x.out_features), x, tiles);
+  const plain::Units units(x.batch * x.heads, x.queries, x.out_features);
+  launch(call, plain::forward<T>, {grid_for(units.count)}, x, units);
 }
 
 template <class T> void attend_grad(Call& call, const AttentionGrad<T>& x) {
   if constexpr (!std::is_same<T, double>::value)
     if (hopper_attention_grad(call, x)) return;
-  const int64_t rows = x.batch * x.heads * x.queries, row_tiles = ceil_div(x.queries, plain::SIDE),
-                tiles = ceil_div(x.keys, plain::SIDE);
+  const int64_t rows = x.batch * x.heads * x.queries;
   Compute<T>* inner = call.scratch<Compute<T>>(rows);
   if (rows > 0) {
+    const plain::Units units(x.batch * x.heads, x.queries, x.features);
     launch(call, plain::inner_products<T>, for_each_of(rows * 32), x, inner);
-    launch(call, plain::grad_rows<T>, blocks_of(x.batch * x.heads, row_tiles, x.features), x, inner,
-           row_tiles);
+    launch(call, plain::grad_rows<T>, {grid_for(units.count)}, x, inner, units);
   }
-  if (x.keys > 0)
-    launch(call, plain::grad_columns<T>,
-           blocks_of(x.batch * x.kv_heads, tiles, std::max(x.features, x.out_features)), x, inner,
-           tiles);
+  if (x.keys > 0) {
+    const plain::Units units(x.batch * x.kv_heads, x.keys, std::max(x.features, x.out_features));
+    launch(call, plain::grad_columns<T>, {grid_for(units.count)}, x, inner, units);
+  }
 }
 
 }  // namespace

@@ -358,8 +358,9 @@ __device__ __forceinline__ void mask_sums(float (&s)[Tile::C / 2], const RowLimi
 // would not hide what is not finite. Each group does so for itself, before it multiplies.
 template <class Tile>
 __device__ __forceinline__ void clear_lines(typename Tile::T* tile, int from, int group) {
-  for (int i = (int)threadIdx.x % 128; i < (Tile::C - from) * (Tile::D / 8); i += 128) {
-    const int line = from + i / (Tile::D / 8), piece = i % (Tile::D / 8);
+  constexpr int PIECES = Tile::WIDTH / 8;  // the swizzle leaves D = 32 anywhere in a line
+  for (int i = (int)threadIdx.x % 128; i < (Tile::C - from) * PIECES; i += 128) {
+    const int line = from + i / PIECES, piece = i % PIECES;
     *reinterpret_cast<uint4*>(tile + piece / 8 * 64 * Tile::C + line * 64 + piece % 8 * 8) =
         uint4{};
   }

@@ -1,7 +1,6 @@
 // Attention of any type, size, mask and device, by plain multiply-adds: what no kernel for tensor
 // cores takes. A block of 16 x 16 threads has 64 rows of a result and walks over the other side in
 // steps of 64; a thread has 4 x 4 of the scores of each step, and of each 64 columns of the result.
-// Blocks of one row of the grid have OUT * 64 columns.
 #pragma once
 #include "gpu/attention/attention.h"
 
@@ -18,6 +17,22 @@ template <class C> struct Shared {
   Line<C> a[STEP<C>], b[STEP<C>], weights[SIDE];  // weights: [the other side][row]
 };
 template <class C> using Sums = C[EACH][EACH];
+
+// 64 rows of a head, and the first of OUT * 64 columns of their results: what a block makes.
+struct Unit {
+  int64_t head, row, column;
+};
+struct Units {
+  int64_t tiles, groups, count;
+  Units(int64_t heads, int64_t rows, int64_t columns)
+      : tiles(ceil_div(rows, SIDE)),
+        groups(columns > OUT * SIDE ? ceil_div(columns, OUT * SIDE) : 1),
+        count(heads * tiles * groups) {}
+  __device__ Unit operator[](int64_t i) const {
+    const int64_t tile = quotient(i, groups), head = quotient(tile, tiles);
+    return {head, (tile - head * tiles) * SIDE, (i - tile * groups) * (OUT * SIDE)};
+  }
+};
 
 // Rows of a head from one on; those from `count` on are 0.
 template <class T> struct Rows {
@@ -86,7 +101,9 @@ template <class C> __device__ C sum_of_row(C x) {
 
 // A block's columns of results, from the sums of its threads.
 template <class C> struct Result {
+  int64_t first;
   Sums<C> sums[OUT] = {};
+  __device__ explicit Result(int64_t first) : first(first) {}
   template <class T> __device__ void add(const Rows<T>& b, bool hidden, Shared<C>& s) {
 #pragma unroll
     for (int o = 0; o < OUT; o++)
@@ -95,14 +112,17 @@ template <class C> struct Result {
   // factor: of row i
   template <class T, class F>
   __device__ void put(T* y, int64_t step, int64_t rows, int64_t features, F factor) const {
+#pragma unroll
     for (int o = 0; o < OUT; o++)
+#pragma unroll
       for (int i = 0; i < EACH; i++)
+#pragma unroll
         for (int j = 0; j < EACH; j++) {
           const int64_t r = EACH * ty() + i, f = column(o) + EACH * tx() + j;
           if (r < rows && f < features) y[r * step + f] = static_cast<T>(sums[o][i][j] * factor(i));
         }
   }
-  __device__ static int64_t column(int o) { return (blockIdx.y * OUT + o) * int64_t{SIDE}; }
+  __device__ int64_t column(int o) const { return first + o * SIDE; }
 };
 
 // A head of a batch, and what its scores become.
@@ -133,10 +153,18 @@ template <class T> struct Head {
     const C added = x.rules.template added<C>(x.rules.mask_at(b, h, row), column);
     return added == hide ? hide : s + added * log2_e;
   }
-  __device__ C dropped(C value, int64_t row, int64_t column) const {
-    const WeightDropout& dropout = x.rules.dropout;
-    if (dropout.threshold == 0) return value;
-    return dropout.kept(b * x.heads + h, row, column) ? value * C(dropout.scale) : C(0);
+  // Which of a thread's weights dropout leaves, from a row and a column on: bit EACH * r + c.
+  __device__ uint32_t kept(int64_t row, int64_t column) const {
+    if (x.rules.dropout.threshold == 0) return ~0u;
+    uint32_t bits = 0;
+#pragma unroll 1
+    for (int e = 0; e < EACH * EACH; e++)
+      bits |= uint32_t{x.rules.dropout.kept(b * x.heads + h, row + e / EACH, column + e % EACH)}
+              << e;
+    return bits;
+  }
+  __device__ C dropped(C value, bool kept) const {
+    return kept ? value * C(x.rules.dropout.scale) : C(0);
   }
 };
 
@@ -150,27 +178,29 @@ template <class T> struct GradHead : Head<T> {
     return {g.dy + g.dy_at(this->b, this->h, r), g.dy_at.row, g.queries - r, g.out_features};
   }
   // From a product of q and k and one of dy and v: a weight, and the gradient of its score.
-  __device__ void weigh(C& dot, C& slope, int64_t row, int64_t column, bool& hidden) const {
+  __device__ void weigh(C& dot, C& slope, int64_t row, int64_t column, bool kept,
+                        bool& hidden) const {
     const C s = this->score(dot, row, column);
     const bool hide = s == -std::numeric_limits<C>::infinity();
     hidden = hidden || hide;
     const int64_t at = g.lse_at(this->b, this->h, row);
     const C weight = hide ? C(0) : power_of_2(s - g.lse[at]);
-    slope = weight == 0 ? C(0) : weight * (this->dropped(slope, row, column) - inner[at]);
+    slope = weight == 0 ? C(0) : weight * (this->dropped(slope, kept) - inner[at]);
     dot = weight;
   }
 };
 
 // ---- Kernels: blocks by head and 64 rows (or keys)
 
-template <class T> __global__ void __launch_bounds__(BLOCK) forward(Attention<T> x, int64_t tiles) {
+template <class T> __global__ void __launch_bounds__(BLOCK) forward(Attention<T> x, Units units) {
   using C = Compute<T>;
   __shared__ Shared<C> s;
   const C none = -std::numeric_limits<C>::infinity();
-  for (int64_t block = blockIdx.x; block < x.batch * x.heads * tiles; block += gridDim.x) {
-    const int64_t z = block / tiles, r = block % tiles * SIDE;
+  for (int64_t block = blockIdx.x; block < units.count; block += gridDim.x) {
+    const Unit unit = units[block];
+    const int64_t z = unit.head, r = unit.row;
     const Head<T> head(x, z / x.heads, z % x.heads);
-    Result<C> result;
+    Result<C> result(unit.column);
     C largest[EACH], sum[EACH] = {};
     for (int i = 0; i < EACH; i++) largest[i] = none;
     const int64_t last = r + SIDE < x.queries ? r + SIDE - 1 : x.queries - 1;
@@ -179,6 +209,8 @@ template <class T> __global__ void __launch_bounds__(BLOCK) forward(Attention<T>
       Sums<C> w;
       dots(w, head.q(r), head.k(c), s);
       bool hidden = false;
+      const uint32_t kept = head.kept(r + EACH * ty(), c + EACH * tx());
+#pragma unroll
       for (int i = 0; i < EACH; i++) {
         const int64_t row = r + EACH * ty() + i;
         C most = largest[i];
@@ -201,16 +233,17 @@ template <class T> __global__ void __launch_bounds__(BLOCK) forward(Attention<T>
           const C weight = power_of_2(w[i][j] - base);
           sum[i] += weight;
           s.weights[EACH * tx() + j].v[EACH * ty() + i] =
-              head.dropped(weight, row, c + EACH * tx() + j);
+              head.dropped(weight, kept >> (EACH * i + j) & 1);
         }
       }
       hidden = __syncthreads_or(hidden);
       result.add(head.v(c), hidden, s);
     }
+#pragma unroll
     for (int i = 0; i < EACH; i++) {
       const int64_t row = r + EACH * ty() + i;
       sum[i] = sum_of_row(sum[i]);
-      if (x.lse && blockIdx.y == 0 && tx() == 0 && row < x.queries)
+      if (x.lse && unit.column == 0 && tx() == 0 && row < x.queries)
         x.lse[x.lse_at(head.b, head.h, row)] =
             sum[i] == 0 ? -none : largest[i] + static_cast<C>(::log2(sum[i]));
     }
@@ -231,19 +264,21 @@ __global__ void __launch_bounds__(BLOCK) inner_products(AttentionGrad<T> x, Comp
     Compute<T> sum = 0;
     for (int64_t f = threadIdx.x % 32; f < x.out_features; f += 32) sum += wide(dy[f]) * wide(y[f]);
     sum += __shfl_xor_sync(~0u, sum, 16);
-    inner[row] = sum_of_row(sum);
+    sum = sum_of_row(sum);
+    if (threadIdx.x % 32 == 0) inner[row] = sum;
   }
 }
 
 template <class T>
 __global__ void __launch_bounds__(BLOCK)
-    grad_rows(AttentionGrad<T> x, const Compute<T>* inner, int64_t tiles) {
+    grad_rows(AttentionGrad<T> x, const Compute<T>* inner, Units units) {
   using C = Compute<T>;
   __shared__ Shared<C> s;
-  for (int64_t block = blockIdx.x; block < x.batch * x.heads * tiles; block += gridDim.x) {
-    const int64_t z = block / tiles, r = block % tiles * SIDE;
+  for (int64_t block = blockIdx.x; block < units.count; block += gridDim.x) {
+    const Unit unit = units[block];
+    const int64_t z = unit.head, r = unit.row;
     const GradHead<T> head(x, inner, z / x.heads, z % x.heads);
-    Result<C> dq;
+    Result<C> dq(unit.column);
     const int64_t last = r + SIDE < x.queries ? r + SIDE - 1 : x.queries - 1;
     const Span columns = x.rules.columns(head.b, r, last);
     for (int64_t c = columns.begin / SIDE * SIDE; c < columns.end; c += SIDE) {
@@ -251,12 +286,15 @@ __global__ void __launch_bounds__(BLOCK)
       dots(w, head.q(r), head.k(c), s);
       dots(slope, head.dy(r), head.v(c), s);
       bool hidden = false;
+      const uint32_t kept = head.kept(r + EACH * ty(), c + EACH * tx());
+#pragma unroll
       for (int i = 0; i < EACH; i++)
+#pragma unroll
         for (int j = 0; j < EACH; j++) {
           const int64_t row = r + EACH * ty() + i, column = c + EACH * tx() + j;
-          head.weigh(w[i][j], slope[i][j], row, column, hidden);
+          head.weigh(w[i][j], slope[i][j], row, column, kept >> (EACH * i + j) & 1, hidden);
           s.weights[EACH * tx() + j].v[EACH * ty() + i] = slope[i][j];
-          if (x.dscores && blockIdx.y == 0 && row < x.queries && column < x.keys)
+          if (x.dscores && unit.column == 0 && row < x.queries && column < x.keys)
             x.dscores[x.lse_at(head.b, head.h, row) * x.keys + column] = slope[i][j];
         }
       hidden = __syncthreads_or(hidden);
@@ -270,14 +308,14 @@ __global__ void __launch_bounds__(BLOCK)
 
 template <class T>
 __global__ void __launch_bounds__(BLOCK)
-    grad_columns(AttentionGrad<T> x, const Compute<T>* inner, int64_t tiles) {
+    grad_columns(AttentionGrad<T> x, const Compute<T>* inner, Units units) {
   using C = Compute<T>;
   __shared__ Shared<C> s;
   const int64_t shared = x.heads / x.kv_heads;
-  for (int64_t block = blockIdx.x; block < x.batch * x.kv_heads * tiles; block += gridDim.x) {
-    const int64_t z = block / tiles, b = z / x.kv_heads, kv = z % x.kv_heads,
-                  c = block % tiles * SIDE;
-    Result<C> dk, dv;
+  for (int64_t block = blockIdx.x; block < units.count; block += gridDim.x) {
+    const Unit unit = units[block];
+    const int64_t z = unit.head, b = z / x.kv_heads, kv = z % x.kv_heads, c = unit.row;
+    Result<C> dk(unit.column), dv(unit.column);
     const Span rows = x.rules.rows(b, c, c + SIDE < x.keys ? c + SIDE - 1 : x.keys - 1);
     for (int64_t h = kv * shared; h < (kv + 1) * shared; h++) {
       const GradHead<T> head(x, inner, b, h);
@@ -286,11 +324,15 @@ __global__ void __launch_bounds__(BLOCK)
         dots(w, head.k(c), head.q(r), s);
         dots(slope, head.v(c), head.dy(r), s);
         bool hidden = false;
+        const uint32_t kept = head.kept(r + EACH * tx(), c + EACH * ty());
+#pragma unroll
         for (int i = 0; i < EACH; i++)
+#pragma unroll
           for (int j = 0; j < EACH; j++) {
             const int64_t row = r + EACH * tx() + j, column = c + EACH * ty() + i;
-            head.weigh(w[i][j], slope[i][j], row, column, hidden);
-            s.weights[EACH * tx() + j].v[EACH * ty() + i] = head.dropped(w[i][j], row, column);
+            const bool keep = kept >> (EACH * j + i) & 1;
+            head.weigh(w[i][j], slope[i][j], row, column, keep, hidden);
+            s.weights[EACH * tx() + j].v[EACH * ty() + i] = head.dropped(w[i][j], keep);
           }
         hidden = __syncthreads_or(hidden);
         dv.add(head.dy(r), hidden, s);

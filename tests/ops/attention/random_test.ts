@@ -177,28 +177,38 @@ for (const { device } of devices()) {
     },
   );
 
-  cleanTest(`attention: hidden keys and values may be NaN on ${device}`, () => {
-    const shape = [2, 2, 70, 8];
-    const clean = [0, 1, 2].map(() => randn(shape, { device })) as Three;
-    const rows = tensor(Array.from({ length: 70 }, (_, i) => Number(i < 50)), { dtype: "uint8" });
-    const kept = rows.reshape([70, 1]).to(device);
-    const dirty = clean.map((x, i) => i === 0 ? x : where(kept, x, NaN)) as Three;
-    const lengths = tensor([50, 50], { dtype: "int32", device });
-    const bits = kept.reshape([70]);
-    const minus = where(bits, 0, full([70], -Infinity, { device }));
-    for (const options of [{ keyLengths: lengths }, { mask: bits }, { mask: minus }]) {
-      const results = [clean, dirty].map((of) => {
-        const inputs = of.map((x) => {
-          const own = x.clone();
-          own.requiresGrad = true;
-          return own;
-        }) as Three;
-        const y = scaledDotProductAttention(...inputs, options);
-        return [y.detach(), ...grad(y.sum(), inputs)];
-      });
-      results[0]!.forEach((x, i) =>
-        assertEquals([...results[1]![i]!.dataSync()], [...x.dataSync()])
-      );
-    }
-  });
+  // 16-bit floats of features around the sizes of tiles, which kernels clear of what is hidden.
+  const sizes = { float32: [8], float16: [8, 72], bfloat16: [40, 136] } as const;
+  const hidden = Object.entries(sizes).flatMap(([dtype, of]) => of.map((n) => [dtype, n] as const));
+  for (const [dtype, features] of hidden) {
+    cleanTest(
+      `attention: hidden keys and values may be NaN, ${dtype} ${features} on ${device}`,
+      () => {
+        const shape = [2, 2, 70, features];
+        const clean = [0, 1, 2].map(() => randn(shape, { device, dtype: dtype as DType })) as Three;
+        const rows = tensor(Array.from({ length: 70 }, (_, i) => Number(i < 50)), {
+          dtype: "uint8",
+        });
+        const kept = rows.reshape([70, 1]).to(device);
+        const dirty = clean.map((x, i) => i === 0 ? x : where(kept, x, NaN)) as Three;
+        const lengths = tensor([50, 50], { dtype: "int32", device });
+        const bits = kept.reshape([70]);
+        const minus = where(bits, 0, full([70], -Infinity, { device }));
+        for (const options of [{ keyLengths: lengths }, { mask: bits }, { mask: minus }]) {
+          const results = [clean, dirty].map((of) => {
+            const inputs = of.map((x) => {
+              const own = x.clone();
+              own.requiresGrad = true;
+              return own;
+            }) as Three;
+            const y = scaledDotProductAttention(...inputs, options);
+            return [y.detach(), ...grad(y.sum(), inputs)];
+          });
+          results[0]!.forEach((x, i) =>
+            assertEquals([...results[1]![i]!.dataSync()], [...x.dataSync()])
+          );
+        }
+      },
+    );
+  }
 }
