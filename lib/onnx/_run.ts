@@ -1,0 +1,288 @@
+// A graph made ready for a place, and its runs.
+import { syncScope } from "../core/scope.ts";
+import { CudenoError, DataError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
+import { type Graph, type GraphNode, quote } from "./graph.ts";
+import { Context, located, type Operator } from "./ops/_operator.ts";
+import { changing, operatorOf } from "./ops/registry.ts";
+import { hostLimit, type Place, Value } from "./value.ts";
+
+/** An operator that a model needs and that is not there. */
+export interface MissingOperator {
+  /** What ONNX calls it. */
+  readonly op: string;
+  /** `""` for ONNX's own. */
+  readonly domain: string;
+  /** Of the domain. */
+  readonly opset: number;
+  /** The names of the nodes that need it. */
+  readonly nodes: readonly string[];
+}
+
+/** A model needs operators that are not there: all are listed. */
+export class MissingOperatorError extends CudenoError {
+  /** Which, and where they are needed. */
+  readonly missing: readonly MissingOperator[];
+
+  /** For a file. */
+  constructor(file: string, missing: readonly MissingOperator[]) {
+    const lines = missing.map(({ op, domain, opset, nodes }) => {
+      const more = nodes.length > 3 ? `, … ${nodes.length} in all` : "";
+      const name = `${domain === "" ? "" : `${domain}:`}${op} (opset ${opset})`;
+      return `${name} in ${nodes.slice(0, 3).map(quote).join(", ")}${more}`;
+    });
+    super("operators", `${file} needs operators that are not there: ${lines.join("; ")}`);
+    this.missing = missing;
+  }
+}
+
+/** Throws a MissingOperatorError if operators are missing, in graphs of nodes too. */
+export function checkOperators(graph: Graph, file: string): void {
+  const missing = new Map<string, { op: string; domain: string; opset: number; nodes: string[] }>();
+  const visit = ({ nodes }: Graph) => {
+    for (const node of nodes) {
+      const { op, domain, opset, name } = node;
+      if (!operatorOf(domain, op, opset)) {
+        const key = `${domain}:${op}`;
+        const entry = missing.get(key) ?? { op, domain, opset, nodes: [] };
+        missing.set(key, entry);
+        entry.nodes.push(name);
+      }
+      graphsOf(node).forEach(visit);
+    }
+  };
+  visit(graph);
+  if (missing.size > 0) throw new MissingOperatorError(file, [...missing.values()]);
+}
+
+function graphsOf({ attributes }: GraphNode): Graph[] {
+  return [...attributes.values()].flatMap(({ kind, value }) =>
+    kind === "graph" ? [value] : kind === "graphs" ? value : []
+  );
+}
+
+interface Step {
+  readonly node: GraphNode;
+  readonly operator: Operator;
+  /** Names that nothing uses from here on. */
+  readonly frees: string[];
+}
+
+/** A graph without what depends on constants alone, which is computed, and what nobody uses. */
+interface Plan {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly constants: Map<string, Value>;
+  readonly steps: readonly Step[];
+}
+
+// The values by name while a graph runs, and those of the graphs around.
+class Frame {
+  readonly values = new Map<string, Value>();
+  readonly plan: Plan;
+  readonly outer: Frame | undefined;
+
+  constructor(plan: Plan, outer: Frame | undefined) {
+    [this.plan, this.outer] = [plan, outer];
+  }
+
+  find(name: string): Value | undefined {
+    return this.values.get(name) ?? this.plan.constants.get(name) ?? this.outer?.find(name);
+  }
+}
+
+// Folded results above this many elements stay computed by each run, unless they shrink what
+// they are made of.
+const foldLimit = 2 ** 22;
+
+/** A graph and those of its nodes, made ready to run at a place. */
+export class Program {
+  readonly place: Place;
+  readonly #file: string;
+  readonly #plans = new Map<Graph, Plan>();
+
+  /** `given`: the initializers that count as inputs, as they may change from run to run. */
+  constructor(graph: Graph, place: Place, file: string, given: ReadonlySet<string> = new Set()) {
+    [this.place, this.#file] = [place, file];
+    this.#prepare(graph, given);
+    const used = new Set(
+      [...this.#plans.values()].flatMap(({ constants }) =>
+        Array.from(constants.values(), ({ onDevice }) => onDevice)
+      ),
+    );
+    for (const x of place.kept) {
+      if (used.has(x)) continue;
+      place.kept.delete(x);
+      x.dispose();
+    }
+  }
+
+  /** What is ready of a graph. */
+  plan(graph: Graph): Plan {
+    return this.#plans.get(graph)!;
+  }
+
+  #prepare(graph: Graph, given: ReadonlySet<string>, outer?: Frame): void {
+    const constants = new Map<string, Value>();
+    for (const [name, { type, shape, read }] of graph.initializers) {
+      if (!given.has(name)) constants.set(name, Value.constant(this.place, type, shape, read));
+    }
+    const names = (values: readonly { name: string }[]) => values.map(({ name }) => name);
+    const plan = {
+      inputs: [...names(graph.inputs), ...given],
+      outputs: names(graph.outputs),
+      constants,
+      steps: [] as Step[],
+    };
+    this.#plans.set(graph, plan);
+    const frame = new Frame(plan, outer);
+    const steps: Step[] = [];
+    for (const node of graph.nodes) {
+      for (const inner of graphsOf(node)) this.#prepare(inner, new Set(), frame);
+      const operator = operatorOf(node.domain, node.op, node.opset)!;
+      const step = { node, operator, frees: [] };
+      if (!this.#folds(step, frame)) steps.push(step);
+    }
+    // Backwards: who needs a node's results last frees them, and a node without use is left out.
+    const used = new Set(plan.outputs);
+    for (const step of steps.toReversed()) {
+      const { inputs, outputs, captures } = step.node;
+      if (!outputs.some((name) => used.has(name))) continue;
+      step.frees.push(...outputs.filter((name) => name !== "" && !used.has(name)));
+      for (const name of new Set([...inputs, ...captures])) {
+        if (name === "" || used.has(name)) continue;
+        used.add(name);
+        step.frees.push(name);
+      }
+      plan.steps.unshift(step);
+    }
+    for (const name of constants.keys()) if (!used.has(name)) constants.delete(name);
+  }
+
+  // Computes a node now if all that it needs is constant.
+  #folds(step: Step, frame: Frame): boolean {
+    const { op, inputs, outputs, captures } = step.node;
+    const needs = [...inputs, ...captures].filter((name) => name !== "");
+    if (changing.has(op) || !needs.every((name) => frame.find(name))) return false;
+    let results: (Value | undefined)[];
+    try {
+      results = new Run(this, this.#file).perform(step, frame);
+    } catch (error) {
+      if (error instanceof CudenoError) return false; // perhaps nobody comes here; else it says so
+      throw error;
+    }
+    const size = (values: readonly (Value | undefined)[]) =>
+      values.reduce((sum, value) => sum + (value?.size ?? 0), 0);
+    if (size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))))) {
+      for (const value of results) value?.onDevice?.dispose();
+      return false;
+    }
+    outputs.forEach((name, i) => {
+      const value = results[i];
+      if (name === "" || !value) return;
+      if (value.size <= hostLimit) value.numbers();
+      frame.plan.constants.set(name, value.persist());
+    });
+    return true;
+  }
+}
+
+/** One run of a program. */
+export class Run {
+  readonly #program: Program;
+  readonly #file: string;
+  // How many names in running graphs stand for a tensor.
+  readonly #holds = new Map<Tensor, number>();
+
+  /** Of a program. */
+  constructor(program: Program, file: string) {
+    [this.#program, this.#file] = [program, file];
+  }
+
+  /** Runs a graph. The tensors of its inputs are not freed, nor are those of its results. */
+  graph(graph: Graph, inputs: readonly Value[], outer?: Frame): Value[] {
+    const plan = this.#program.plan(graph);
+    const frame = new Frame(plan, outer);
+    for (const value of inputs) this.#hold(value);
+    plan.inputs.forEach((name, i) => {
+      const value = inputs[i];
+      if (!value) {
+        throw new DataError(`the graph ${quote(graph.name)} lacks its input ${quote(name)}`);
+      }
+      this.#bind(frame, name, value);
+    });
+    for (const step of plan.steps) {
+      const results = this.perform(step, frame);
+      step.node.outputs.forEach((name, i) => {
+        if (name !== "" && results[i]) this.#bind(frame, name, results[i]);
+      });
+      for (const name of step.frees) this.#release(frame, name);
+    }
+    const outputs = plan.outputs.map((name) => {
+      return frame.find(name) ?? this.#lacking(name);
+    });
+    for (const value of outputs) this.#hold(value);
+    for (const name of [...frame.values.keys()]) this.#release(frame, name);
+    for (const value of [...outputs, ...inputs]) this.#drop(value, false);
+    return outputs;
+  }
+
+  #lacking(name: string): never {
+    throw new DataError(`${this.#file}: nothing has made ${quote(name)}`);
+  }
+
+  /** Computes a node. */
+  perform({ node, operator }: Step, frame: Frame): (Value | undefined)[] {
+    const inputs = node.inputs.map((name) =>
+      name === "" ? undefined : frame.find(name) ?? this.#lacking(name)
+    );
+    const runner = {
+      run: (graph: Graph, values: readonly Value[]) => this.graph(graph, values, frame),
+      free: (values: readonly Value[], except: readonly Value[]) => this.#free(values, except),
+    };
+    const context = new Context(node, inputs, this.#program.place, runner);
+    let results: (Value | undefined)[] = [];
+    try {
+      syncScope(() => {
+        results = context.results(operator(context));
+        return results.map((value, i) => context.wants(i) ? value?.onDevice : undefined);
+      });
+    } catch (error) {
+      throw located(error, `${this.#file}: node ${quote(node.name)} (${node.op})`);
+    }
+    return results;
+  }
+
+  #free(values: readonly Value[], except: readonly Value[]): void {
+    const stays = new Set(except.map(({ onDevice }) => onDevice));
+    for (const { onDevice: x } of values) {
+      if (x && !stays.has(x) && !this.#holds.has(x) && !this.#program.place.kept.has(x)) {
+        x.dispose();
+      }
+    }
+  }
+
+  #bind(frame: Frame, name: string, value: Value): void {
+    frame.values.set(name, value);
+    this.#hold(value);
+  }
+
+  #hold({ onDevice: x }: Value): void {
+    if (x && !this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
+  }
+
+  #drop({ onDevice: x }: Value, last: boolean): void {
+    const held = x && this.#holds.get(x);
+    if (!held) return;
+    if (held > 1) this.#holds.set(x, held - 1);
+    else this.#holds.delete(x);
+    if (held === 1 && last) x.dispose();
+  }
+
+  #release(frame: Frame, name: string): void {
+    const value = frame.values.get(name);
+    if (!value) return;
+    frame.values.delete(name);
+    this.#drop(value, true);
+  }
+}
