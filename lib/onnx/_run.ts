@@ -3,38 +3,10 @@ import { syncScope } from "../core/scope.ts";
 import { CudenoError, DataError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { type Graph, type GraphNode, quote } from "./graph.ts";
+import { MissingOperatorError } from "./missing.ts";
 import { Context, located, type Operator } from "./ops/_operator.ts";
 import { changing, operatorOf } from "./ops/registry.ts";
 import { hostLimit, type Place, Value } from "./value.ts";
-
-/** An operator that a model needs and that is not there. */
-export interface MissingOperator {
-  /** What ONNX calls it. */
-  readonly op: string;
-  /** `""` for ONNX's own. */
-  readonly domain: string;
-  /** Of the domain. */
-  readonly opset: number;
-  /** The names of the nodes that need it. */
-  readonly nodes: readonly string[];
-}
-
-/** A model needs operators that are not there: all are listed. */
-export class MissingOperatorError extends CudenoError {
-  /** Which, and where they are needed. */
-  readonly missing: readonly MissingOperator[];
-
-  /** For a file. */
-  constructor(file: string, missing: readonly MissingOperator[]) {
-    const lines = missing.map(({ op, domain, opset, nodes }) => {
-      const more = nodes.length > 3 ? `, … ${nodes.length} in all` : "";
-      const name = `${domain === "" ? "" : `${domain}:`}${op} (opset ${opset})`;
-      return `${name} in ${nodes.slice(0, 3).map(quote).join(", ")}${more}`;
-    });
-    super("operators", `${file} needs operators that are not there: ${lines.join("; ")}`);
-    this.missing = missing;
-  }
-}
 
 /** Throws a MissingOperatorError if operators are missing, in graphs of nodes too. */
 export function checkOperators(graph: Graph, file: string): void {
@@ -78,7 +50,7 @@ interface Plan {
 
 // The values by name while a graph runs, and those of the graphs around.
 class Frame {
-  readonly values = new Map<string, Value>();
+  readonly values: Map<string, Value> = new Map();
   readonly plan: Plan;
   readonly outer: Frame | undefined;
 

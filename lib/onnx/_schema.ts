@@ -95,7 +95,7 @@ export const messages = {
     domain: [10, "string"],
     overload: [13, "string"],
   },
-} as const satisfies Record<string, Record<string, readonly [number, string]>>;
+} as const;
 
 /** The name of a message. */
 export type MessageName = keyof typeof messages;

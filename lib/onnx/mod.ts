@@ -17,6 +17,6 @@
 export type { ElementType, HostData } from "./_elements.ts";
 export type { Attribute, Graph, GraphNode, GraphValue } from "./graph.ts";
 export type { StoredTensor } from "./_tensor_proto.ts";
-export { load } from "./load.ts";
-export { OnnxModel, type OnnxOptions } from "./model.ts";
-export { type MissingOperator, MissingOperatorError } from "./_run.ts";
+export * from "./load.ts";
+export * from "./model.ts";
+export * from "./missing.ts";

@@ -1,4 +1,4 @@
-import { formatShape, type Shape, sizeOf } from "../core/shape.ts";
+import { checkShape, formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { type DType, dtypeInfo, dtypeOf } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
 import type { DeviceName } from "../core/backend.ts";
@@ -71,7 +71,7 @@ export class Value {
 
   /** A value on the host. */
   static host(place: Place, type: ElementType, shape: Shape, data: HostData): Value {
-    if (sizeOf(shape) !== data.length) {
+    if (checkShape("onnx", shape) !== data.length) {
       throw new ShapeError(`${data.length} elements are not those of ${formatShape(shape)}`);
     }
     return new Value(place, type, shape, data, undefined, false);
