@@ -299,6 +299,24 @@ const spaceToDepth: Operator = (c) => {
   return reshape(permute(blocks, [0, 3, 5, 1, 2, 4]), [n, channels * b * b, h / b, w / b]);
 };
 
+const eyeLike: Operator = (c) => {
+  const [rows, columns] = c.value(0).shape as [number, number];
+  const [code, k] = [c.int("dtype", 0), c.int("k", 0)];
+  const data = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    if (i + k >= 0 && i + k < columns) data[i * columns + i + k] = 1;
+  }
+  return c.host(code === 0 ? c.type : elementType(code)!, [rows, columns], data);
+};
+
+// Without training there is nothing to drop.
+const dropout: Operator = (c) => {
+  if (c.number(2, 0)) c.fail("it is to train, which is not supported");
+  const { shape } = c.value(0);
+  const options = { dtype: "uint8", device: c.place.device } as const;
+  return [c.value(0), c.wants(1) ? c.as("bool", full(shape, 1, options)) : undefined];
+};
+
 /** Shapes, moved and made elements. */
 export const shape: Family = {
   Shape: shapeOf,
@@ -329,7 +347,9 @@ export const shape: Family = {
   Constant: constant,
   ConstantOfShape: filled,
   Range: range,
+  EyeLike: eyeLike,
   Identity: (c) => c.value(0),
+  Dropout: dropout,
   Cast: (c) => {
     const code = c.int("to");
     return castTo(c, elementType(code) ?? c.fail(`the element type ${code} is not known`));
