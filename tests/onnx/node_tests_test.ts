@@ -3,7 +3,8 @@
 // CUDENO_ONNX_REPORT=1 it says what was skipped, and why.
 import { assertEquals } from "@std/assert";
 import { onnx, scope, type Tensor } from "../../mod.ts";
-import { decodeMessage } from "../../lib/onnx/_wire.ts";
+import type { Message } from "../../lib/onnx/_schema.ts";
+import { decodeMessage, encodeMessage } from "../../lib/onnx/_wire.ts";
 import { storedTensor } from "../../lib/onnx/_tensor_proto.ts";
 import { Place, Value } from "../../lib/onnx/value.ts";
 
@@ -26,17 +27,18 @@ const reasonOf = (error: unknown): string | undefined => {
   )?.[0];
 };
 
-async function tensorIn(path: string): Promise<{ name: string; value: Value }> {
+async function tensorIn(path: string): Promise<{ proto: Message<"Tensor">; value: Value }> {
   const proto = decodeMessage("Tensor", await Deno.readFile(path), path);
   // the package writes bfloat16 as the uint16 of its bits
   if (/bfloat16/i.test(path) && proto.dataType === 4) proto.dataType = 16;
   const { type, shape, read } = storedTensor(proto, path);
   const place = new Place("cpu", "float32");
-  return { name: proto.name ?? "", value: Value.host(place, type, shape, read()) };
+  return { proto, value: Value.host(place, type, shape, read()) };
 }
 
 async function run(path: string): Promise<string | undefined> {
-  using model = await onnx.load(`${path}/model.onnx`, { device: "cpu" });
+  const file = await Deno.readFile(`${path}/model.onnx`);
+  using model = await onnx.load(file, { device: "cpu" });
   for await (const { name } of Deno.readDir(path)) {
     if (!name.startsWith("test_data_set")) continue;
     const list = async (kind: string) => {
@@ -53,6 +55,15 @@ async function run(path: string): Promise<string | undefined> {
         inputs.map(({ value }, i): [string, Tensor] => [model.inputs[i]!.name, value.tensor()]),
       );
       const results = Object.values(model.run(given));
+      outputs.forEach(({ value }, i) => compare(results[i]!, value, path.endsWith("_expanded")));
+    });
+    // The same with the inputs as constants, which are folded: small ones on the host.
+    const proto = decodeMessage("Model", file);
+    const given = inputs.map(({ proto }, i) => ({ ...proto, name: model.inputs[i]!.name }));
+    proto.graph!.initializer = [...proto.graph!.initializer, ...given];
+    using folded = await onnx.load(encodeMessage("Model", proto), { device: "cpu" });
+    scope(() => {
+      const results = Object.values(folded.run({}));
       outputs.forEach(({ value }, i) => compare(results[i]!, value, path.endsWith("_expanded")));
     });
   }
