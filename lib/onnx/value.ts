@@ -1,6 +1,7 @@
 import { checkShape, formatShape, type Shape, sizeOf } from "../core/shape.ts";
 import { type DType, dtypeInfo, dtypeOf } from "../core/dtype.ts";
 import { keep } from "../core/scope.ts";
+import type { MemoryFormat } from "../core/layout.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { tensor } from "../create.ts";
 import { DTypeError, ShapeError } from "../native/errors.ts";
@@ -116,8 +117,11 @@ export class Value {
     return this.#data = data ?? this.#tensor!.dataSync();
   }
 
-  /** The elements as a tensor; of integers that do not fit int32 a DTypeError. */
-  tensor(): Tensor {
+  /**
+   * The elements as a tensor; of integers that do not fit int32 a DTypeError. A constant that is
+   * first asked for in a memory format stays in it.
+   */
+  tensor(format: MemoryFormat = "contiguous"): Tensor {
     const there = this.onDevice;
     if (there) return there;
     const dtype = this.#place.dtype(this.type);
@@ -128,7 +132,7 @@ export class Value {
       shape: this.shape,
       dtype,
       device,
-    });
+    }).to({ format: this.#constant && this.shape.length === 4 ? format : "contiguous" });
     this.#tensor = x;
     if (this.#constant) {
       this.#place.kept.add(keep(x));

@@ -23,11 +23,32 @@
 // Values of few elements that come from shapes lie on the host (value.small), and operators that
 // occur in shape arithmetic keep them there: see elementwise.ts and shape.ts. int64 and other
 // integers are int32 on the device, bool is uint8 of 0 and 1.
+import { activation } from "./activation.ts";
+import { attentions } from "./attention.ts";
+import { conv } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
+import { image } from "./image.ts";
+import { linear } from "./linear.ts";
+import { norm } from "./norm.ts";
 import type { Family, Operator } from "./_operator.ts";
+import { pad } from "./pad.ts";
+import { pool } from "./pool.ts";
+import { reduce } from "./reduce.ts";
 import { shape } from "./shape.ts";
 
-const families: readonly Family[] = [elementwise, shape];
+const families: readonly Family[] = [
+  activation,
+  attentions,
+  conv,
+  elementwise,
+  image,
+  linear,
+  norm,
+  pad,
+  pool,
+  reduce,
+  shape,
+];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
