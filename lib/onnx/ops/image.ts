@@ -31,6 +31,7 @@ function placesOf(c: Context, mode: string, { from, to, scale, start, end }: Axi
     pytorch_half_pixel: (i) => to > 1 ? (i + 0.5) / scale - 0.5 : 0,
     align_corners: (i) => to > 1 ? i * last / (to - 1) : 0,
     asymmetric: (i) => i / scale,
+    tf_half_pixel_for_nn: (i) => (i + 0.5) / scale,
     tf_crop_and_resize: (i) =>
       to > 1 ? start * last + i * (end - start) * last / (to - 1) : (start + end) * last / 2,
   };
@@ -91,16 +92,15 @@ function tapsOf(c: Context, mode: string, places: readonly number[], { from, sca
   }
   const { reach, of } = kernels[mode] ?? c.fail(`the mode ${mode} is not known`);
   const coefficient = of(c.float("cubic_coeff_a", -0.75));
-  const smooth = c.int("antialias", 0) > 0;
-  const narrow = smooth ? Math.min(scale, 1) : 1;
-  const [far, outside] = [Math.ceil(reach / narrow), c.int("exclude_outside", 0) === 0 && !smooth];
+  const narrow = c.int("antialias", 0) > 0 ? Math.min(scale, 1) : 1;
+  const [far, all] = [Math.ceil(reach / narrow), c.int("exclude_outside", 0) === 0];
   return places.map((at) => {
     const low = Math.floor(at);
     const index = Array.from({ length: 2 * far }, (_, k) => low - far + 1 + k);
     const weight = index.map((i) =>
-      outside || within(i) === i ? coefficient(Math.abs(i - at) * narrow) : 0
+      all || within(i) === i ? coefficient(Math.abs(i - at) * narrow) : 0
     );
-    const total = outside ? 1 : weight.reduce((a, b) => a + b, 0);
+    const total = weight.reduce((a, b) => a + b, 0);
     return { index: index.map(within), weight: weight.map((each) => each / total) };
   });
 }
@@ -191,9 +191,8 @@ function resized(c: Context, coordinates: string, { scales, sizes, roi = [] }: T
   return c.as(c.type, y.to({ dtype: x.dtype }));
 }
 
-// An empty list of scales stands for none.
-const given = (c: Context, i: number) =>
-  c.value(i) && c.value(i).size > 0 ? c.numbers(i) : undefined;
+// An empty list stands for none.
+const listed = (c: Context, i: number) => c.inputs[i]?.size ? c.numbers(i) : undefined;
 
 /** Images. */
 export const image: Family = {
@@ -205,9 +204,9 @@ export const image: Family = {
     10: (c) => resized(c, "asymmetric", { scales: c.numbers(1) }),
     11: (c) =>
       resized(c, c.string("coordinate_transformation_mode", "half_pixel"), {
-        roi: c.has(1) ? c.numbers(1) : undefined,
-        scales: c.has(2) ? given(c, 2) : undefined,
-        sizes: c.has(3) ? given(c, 3) : undefined,
+        roi: listed(c, 1),
+        scales: listed(c, 2),
+        sizes: listed(c, 3),
       }),
   },
   GridSample: (c) => {

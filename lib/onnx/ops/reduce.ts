@@ -47,7 +47,9 @@ function reduced(device: Reduce, none: number, host?: Host): Operator {
     const shape = x.shape.flatMap((n, d) => !axes.includes(d) ? [n] : keepDims ? [1] : []);
     if (x.size === 0) {
       const { device } = c.place;
-      return c.as(x.type, full(shape, none, { dtype: c.place.dtype(x.type), device }));
+      const ends = ["bool", "uint8"].includes(x.type) ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+      const value = elements[x.type].float ? none : Math.min(Math.max(none, ends[0]!), ends[1]!);
+      return c.as(x.type, full(shape, value, { dtype: c.place.dtype(x.type), device }));
     }
     if (host && x.small) return onHost(c, x, axes, shape, host);
     const source = x.tensor();
