@@ -25,10 +25,11 @@ function placesOf(c: Context, mode: string, { from, to, scale, start, end }: Axi
   const size = from * scale;
   const last = from - 1;
   const middle = from / 2 * (1 - to / size);
+  const halves = (i: number) => Math.fround((i + 0.5) / scale) - 0.5;
   const formulas: Record<string, (i: number) => number> = {
-    half_pixel: (i) => (i + 0.5) / scale - 0.5,
-    half_pixel_symmetric: (i) => middle + (i + 0.5) / scale - 0.5,
-    pytorch_half_pixel: (i) => to > 1 ? (i + 0.5) / scale - 0.5 : 0,
+    half_pixel: halves,
+    half_pixel_symmetric: (i) => middle + halves(i),
+    pytorch_half_pixel: (i) => to > 1 ? halves(i) : 0,
     align_corners: (i) => to > 1 ? i * last / (to - 1) : 0,
     asymmetric: (i) => i / scale,
     tf_half_pixel_for_nn: (i) => (i + 0.5) / scale,
@@ -36,7 +37,8 @@ function placesOf(c: Context, mode: string, { from, to, scale, start, end }: Axi
       to > 1 ? start * last + i * (end - start) * last / (to - 1) : (start + end) * last / 2,
   };
   const at = formulas[mode] ?? c.fail(`the coordinate_transformation_mode ${mode} is not known`);
-  return Array.from({ length: to }, (_, i) => at(i));
+  // In float32, as elsewhere, those that meet an element do so.
+  return Array.from({ length: to }, (_, i) => Math.fround(at(i)));
 }
 
 const nearest: Record<string, (at: number) => number> = {
@@ -85,9 +87,10 @@ interface Tap {
 function tapsOf(c: Context, mode: string, places: readonly number[], { from, scale }: Axis): Tap[] {
   const within = (i: number) => Math.min(Math.max(i, 0), from - 1);
   if (mode === "nearest") {
-    const rounded =
-      nearest[c.opset < 11 ? "floor" : c.string("nearest_mode", "round_prefer_floor")];
-    if (!rounded) c.fail(`the nearest_mode ${c.string("nearest_mode")} is not known`);
+    // opset 10's example, and what runs such files, goes up where it becomes smaller
+    const old = scale < 1 ? "ceil" : "floor";
+    const name = c.opset < 11 ? old : c.string("nearest_mode", "round_prefer_floor");
+    const rounded = nearest[name] ?? c.fail(`the nearest_mode ${name} is not known`);
     return places.map((at) => ({ index: [within(rounded(at))], weight: [1] }));
   }
   const { reach, of } = kernels[mode] ?? c.fail(`the mode ${mode} is not known`);
