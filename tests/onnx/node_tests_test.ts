@@ -23,10 +23,9 @@ const reasonOf = (error: unknown): string | undefined => {
     return `missing ${error.missing.map(({ op }) => op).join(", ")}`;
   }
   const { message } = error as Error;
-  return /opset \d+; understood|strings? |only tensors are supported|3 axes to go along|theta is|it must be \[n, channels|sequence|optional/
-    .exec(
-      message,
-    )?.[0];
+  const refused = /3 axes to go along|theta is|it must be \[n, channels/;
+  const other = /opset \d+; understood|strings? |only tensors are supported|sequence|optional/;
+  return (refused.exec(message) ?? other.exec(message))?.[0];
 };
 
 async function tensorIn(path: string): Promise<{ proto: Message<"Tensor">; value: Value }> {
