@@ -23,11 +23,24 @@
 // Values of few elements that come from shapes lie on the host (value.small), and operators that
 // occur in shape arithmetic keep them there: see elementwise.ts and shape.ts. int64 and other
 // integers are int32 on the device, bool is uint8 of 0 and 1.
+import { control } from "./control.ts";
 import { elementwise } from "./elementwise.ts";
+import { index } from "./index.ts";
 import type { Family, Operator } from "./_operator.ts";
+import { recurrents } from "./recurrent.ts";
 import { shape } from "./shape.ts";
+import { special } from "./special.ts";
+import { vision } from "./vision.ts";
 
-const families: readonly Family[] = [elementwise, shape];
+const families: readonly Family[] = [
+  control,
+  elementwise,
+  index,
+  recurrents,
+  shape,
+  special,
+  vision,
+];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
