@@ -50,7 +50,8 @@ const bits = (fn: (a: bigint, b: bigint) => bigint): Operator => (c) => {
 
 const shifted: Operator = (c) => {
   const left = c.string("direction") === "LEFT";
-  return bits((a, b) => left ? a << b : a >> b)(c);
+  const by = (b: bigint) => b < 0n || b > 64n ? 64n : b; // all bits are gone
+  return bits((a, b) => left ? a << by(b) : a >> by(b))(c);
 };
 
 // By elimination, with the largest element of a column as its pivot.

@@ -148,6 +148,7 @@ const roiAlign: Operator = (c) => {
   return concat(parts, 0);
 };
 
+// ONNX's maximum is over the weighted pixels, not over the samples that they make.
 function largest(
   data: HostData,
   start: number,
@@ -161,7 +162,8 @@ function largest(
       const at = (y: number, x: number) => data[start + y * width + x]!;
       most = Math.max(
         most,
-        a0 * b0 * at(y0, x0) + a0 * b1 * at(y0, x1) + a1 * b0 * at(y1, x0) + a1 * b1 * at(y1, x1),
+        ...[a0 * b0 * at(y0, x0), a0 * b1 * at(y0, x1)],
+        ...[a1 * b0 * at(y1, x0), a1 * b1 * at(y1, x1)],
       );
     }
   }
