@@ -227,12 +227,10 @@ function valueOf(proto: Message<"ValueInfo">, fault: (message: string) => DataEr
   const name = proto.name ?? "";
   const { type } = proto;
   if (name === "") throw fault("an input or output has no name");
-  if (!type) return { name, type: undefined, shape: undefined };
-  if (!type.tensorType) {
-    const kind = (["sequence", "map", "sparseTensor", "optional"] as const)
-      .find((kind) => type[`${kind}Type`]) ?? "unknown";
-    throw fault(`${quote(name)} is of a ${kind} type; only tensors are supported`);
-  }
+  const kind = (["sequence", "map", "sparseTensor", "optional"] as const)
+    .find((kind) => type?.[`${kind}Type`]);
+  if (kind) throw fault(`${quote(name)} is of a ${kind} type; only tensors are supported`);
+  if (!type?.tensorType) return { name, type: undefined, shape: undefined };
   const { elemType, shape } = type.tensorType;
   const known = elementType(elemType);
   if (elemType && !known) throw fault(`${quote(name)}: the element type ${elemType} is not known`);
