@@ -100,7 +100,7 @@ export function graphOf(
     define(name, "an initializer");
     initializers.set(name, storedTensor(item, `${file}: the initializer ${quote(name)}`));
   }
-  const listed = proto.input.map((item) => valueOf(item, fault));
+  const listed = proto.input.map((item) => valueOf(item, outer.size > 0, fault));
   const inputs = listed.filter(({ name }) => !initializers.has(name));
   for (const { name } of inputs) define(name, "an input");
   if (new Set(listed.map(({ name }) => name)).size < listed.length) {
@@ -119,7 +119,7 @@ export function graphOf(
       }
     }
   }
-  const outputs = proto.output.map((item) => valueOf(item, fault));
+  const outputs = proto.output.map((item) => valueOf(item, outer.size > 0, fault));
   for (const { name } of outputs) {
     if (!made.has(name) && !outer.has(name)) {
       throw fault(`the output ${quote(name)} is made by nothing`);
@@ -223,13 +223,19 @@ function attributeOf(
   }
 }
 
-function valueOf(proto: Message<"ValueInfo">, fault: (message: string) => DataError): GraphValue {
+function valueOf(
+  proto: Message<"ValueInfo">,
+  within: boolean,
+  fault: (message: string) => DataError,
+): GraphValue {
   const name = proto.name ?? "";
   const { type } = proto;
   if (name === "") throw fault("an input or output has no name");
   const kind = (["sequence", "map", "sparseTensor", "optional"] as const)
     .find((kind) => type?.[`${kind}Type`]);
-  if (kind) throw fault(`${quote(name)} is of a ${kind} type; only tensors are supported`);
+  if (kind && !within) {
+    throw fault(`${quote(name)} is of a ${kind} type; only tensors are supported`);
+  }
   if (!type?.tensorType) return { name, type: undefined, shape: undefined };
   const { elemType, shape } = type.tensorType;
   const known = elementType(elemType);

@@ -137,7 +137,7 @@ export class OnnxModel {
           const { type, shape, read } = this.graph.initializers.get(value.name)!;
           return Value.host(place, type, shape, read());
         });
-        const results = new Run(program, this.#file).graph(this.graph, values);
+        const results = new Run(program, this.#file).whole(this.graph, values);
         const taken = new Set<Tensor>([...given.values(), ...place.kept]);
         const named = this.outputs.map(({ name }, i) => {
           const found = results[i]!.tensor();

@@ -1,7 +1,8 @@
 // Operators that run graphs of their node.
-import { select, stack } from "../../ops/shape/mod.ts";
+import { concat, reshape, select, split, stack } from "../../ops/shape/mod.ts";
+import { elementType } from "../_elements.ts";
 import type { GraphValue } from "../graph.ts";
-import type { Value } from "../value.ts";
+import { Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
 
 /** What a body gives step by step, along a new axis; of no steps as the body's output says. */
@@ -35,12 +36,12 @@ function steps(
     const more = step(i, head);
     if (!more) return [state, scans];
     const results = c.run(body, [...more[0], ...state, ...more[1]]);
-    const old = [...state, ...head].filter(({ onDevice }) => !stays.has(onDevice));
+    const old = [...state, ...head].filter(({ tensors }) => !tensors.some((x) => stays.has(x)));
     [head, state] = [results.slice(0, heads), results.slice(heads, heads + state.length)];
     scans.forEach((list, k) => {
       const value = results[heads + state.length + k]!;
       list.push(value);
-      stays.add(value.onDevice);
+      for (const x of value.tensors) stays.add(x);
     });
     c.free(old, results);
   }
@@ -87,9 +88,59 @@ const scan: Operator = (c) => {
   return [...state, ...made];
 };
 
-/** If, Loop, Scan. */
+const sequence = (c: Context, items: readonly Value[], type = items[0]?.type ?? "float32") =>
+  Value.sequence(c.place, type, items);
+const itemsOf = (c: Context) => c.value(0).items ?? c.fail("it takes a sequence");
+
+// The place that an input names, from the front, or the default; it may be behind the last one.
+function placeIn(c: Context, i: number, or: number, length: number, behind = 0): number {
+  const at = c.number(i, or);
+  const place = at < 0 ? at + length : at;
+  return place >= 0 && place < length + behind
+    ? place
+    : c.fail(`place ${at} is outside of ${length}`);
+}
+
+const splitToSequence: Operator = (c) => {
+  const [x, axis] = [c.x, c.axis("axis", 0, c.value(0).shape.length)];
+  const extent = x.shape[axis]!;
+  const given = c.has(1) ? c.numbers(1) : [1];
+  const each = c.has(1) && c.value(1).shape.length > 0 ? undefined : given[0]!;
+  const parts = split(x, each ?? given, axis);
+  const flat = !c.has(1) && c.int("keepdims", 1) === 0;
+  const items = extent === 0 && each ? [] : parts;
+  const shape = x.shape.toSpliced(axis, 1);
+  return sequence(c, items.map((y) => c.as(c.type, flat ? reshape(y, shape) : y)), c.type);
+};
+
+const concatFromSequence: Operator = (c) => {
+  const items = itemsOf(c);
+  const fresh = c.int("new_axis", 0) !== 0;
+  const axis = c.axis("axis", undefined, (items[0]?.shape.length ?? 0) + Number(fresh));
+  return c.as(c.type, (fresh ? stack : concat)(items.map((item) => item.tensor()), axis));
+};
+
+/** If, Loop, Scan; sequences, and optional values that are there. */
 export const control: Family = {
   If: (c) => c.run(c.graph(c.number(0) ? "then_branch" : "else_branch")),
   Loop: loop,
   Scan: { 9: scan },
+  SequenceEmpty: (c) => sequence(c, [], elementType(c.int("dtype", 1))),
+  SequenceConstruct: (c) => sequence(c, c.inputs.map((_, i) => c.value(i))),
+  SequenceLength: (c) => c.host("int64", [], [itemsOf(c).length]),
+  SequenceAt: (c) => itemsOf(c)[placeIn(c, 1, 0, itemsOf(c).length)]!,
+  SequenceErase: (c) => {
+    const items = itemsOf(c);
+    return sequence(c, items.toSpliced(placeIn(c, 1, -1, items.length), 1), c.type);
+  },
+  SequenceInsert: (c) => {
+    const items = itemsOf(c);
+    const at = placeIn(c, 2, items.length, items.length, 1);
+    return sequence(c, items.toSpliced(at, 0, c.value(1)), c.value(1).type);
+  },
+  SplitToSequence: splitToSequence,
+  ConcatFromSequence: concatFromSequence,
+  Optional: (c) => c.value(0),
+  OptionalGetElement: (c) => c.value(0),
+  OptionalHasElement: (c) => c.host("bool", [], [Number(c.has(0))]),
 };

@@ -184,6 +184,7 @@ const scatterND: Operator = (c) => {
     },
     () => reshape(indexAdd(rows(x), 0, at, rows(updates)), x.shape),
     () => {
+      index.numbers(); // the run is to know that they decide
       const list = at.dataSync();
       return (i) => list[Math.floor(i / inner)]! * inner + i % inner;
     },
