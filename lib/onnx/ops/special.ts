@@ -8,6 +8,7 @@ import {
   div,
   exp,
   gt,
+  lt,
   mul,
   pow,
   sign,
@@ -137,7 +138,11 @@ function loss(c: Context, x: Tensor): Tensor {
 export const special: Family = {
   Atan: (c) => wide(c.x, atan),
   Asin: (c) => wide(c.x, (x) => mul(atan(div(x, add(across(x), 1))), 2)),
-  Acos: (c) => wide(c.x, (x) => mul(atan(div(across(x), add(x, 1))), 2)),
+  Acos: (c) =>
+    wide(c.x, (x) => {
+      const angle = mul(atan(div(across(x), add(abs(x), 1))), 2); // of |x|
+      return where(lt(x, 0), sub(angle, Math.PI).neg(), angle);
+    }),
   Einsum: (c) => {
     const list = c.inputs.map((_, i) => c.tensor(i));
     const { dtype } = c.x;
