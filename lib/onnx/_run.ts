@@ -236,10 +236,11 @@ export class Run {
   // How many names in running graphs stand for a tensor.
   readonly #holds = new Map<Tensor, number>();
   // While it is noted what depends on the shapes of inputs alone: the values of which the shape
-  // does, those of which the elements do as well, and whether a node read others.
+  // does, those of which the elements do as well or do not, and whether a node read the latter.
   #notes: Notes | undefined;
   readonly #shaped = new Set<Value>();
   readonly #known = new Set<Value>();
+  readonly #unknown = new Set<Value>();
   #read = false;
 
   /** Of a program. */
@@ -255,7 +256,11 @@ export class Run {
     const notes = this.#notes = new Map();
     for (const value of inputs) this.#shaped.add(value);
     const before = Value.reading;
-    Value.reading = (value) => this.#read ||= !value.constant && !this.#known.has(value);
+    // What an operator made on the host itself comes from what it has read.
+    Value.reading = (value) => {
+      if (value.constant || this.#known.has(value)) return;
+      this.#read ||= !value.onHost || this.#unknown.has(value);
+    };
     try {
       const results = this.graph(graph, inputs);
       this.#program.note(shapes, notes);
@@ -362,6 +367,7 @@ export class Run {
   #bind(frame: Frame, name: string, value: Value): void {
     frame.values.set(name, value);
     this.#hold(value);
+    if (this.#notes && !value.constant && !this.#known.has(value)) this.#unknown.add(value);
   }
 
   #hold({ tensors }: Value): void {

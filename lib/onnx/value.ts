@@ -103,9 +103,14 @@ export class Value {
     return sizeOf(this.shape);
   }
 
+  /** Whether it is there on the host. */
+  get onHost(): boolean {
+    return this.#data !== undefined;
+  }
+
   /** Whether it is there on the host, and small enough for operators to compute there. */
   get small(): boolean {
-    return this.#data !== undefined && this.size <= hostLimit;
+    return this.onHost && this.size <= hostLimit;
   }
 
   /** The tensor on the device, if it is there already. */
