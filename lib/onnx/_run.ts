@@ -248,7 +248,7 @@ export class Run {
     [this.#program, this.#file] = [program, file];
   }
 
-  /** Runs the whole graph. The tensors of its inputs are not freed, nor are those of its results. */
+  /** Runs the whole graph. Tensors of its inputs are not freed, nor are those of its results. */
   whole(graph: Graph, inputs: readonly Value[]): Value[] {
     const shapes = inputs.map(({ shape }) => shape.join()).join(";");
     const plan = this.#program.planFor(graph, shapes);

@@ -13,7 +13,7 @@ export type Given = readonly [ElementType, readonly number[], readonly number[]]
 /** A result: its sizes and elements. */
 export type Found = readonly [readonly number[], readonly number[]];
 
-/** Runs nodes with inputs as tensors, thrice, and as constants, which are folded; all must agree. */
+/** Runs nodes with inputs as tensors, thrice, and as constants; all must agree. */
 export async function evaluated(
   nodes: readonly Draft<"Node">[],
   inputs: Readonly<Record<string, Given>>,

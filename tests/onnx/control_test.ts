@@ -25,7 +25,7 @@ const doubling = {
   output: [valueInfo("more", "bool", []), ...info("next"), valueInfo("twice", "float32", [])],
 };
 
-Deno.test("onnx: Loop ends by its count or condition, and gathers what each step gives", async () => {
+Deno.test("onnx: Loop ends by count or condition, and gathers what steps give", async () => {
   const loop = [node("Loop", ["m", "yes", "v0"], ["v", "all"], { body: doubling })];
   const given = { m: count(9), v0: scalar(1), w: scalar(0.5), yes: ["bool", [], [1]] as Given };
   const run = (more: Record<string, Given>) =>
@@ -106,7 +106,7 @@ Deno.test("onnx: a loop frees what its steps make", async () => {
   assertEquals(memory(device).tensors, before.tensors);
 });
 
-Deno.test("onnx: functions stand for their nodes, with the caller's attributes and names", async () => {
+Deno.test("onnx: functions stand for their nodes, with the caller's names", async () => {
   const opsetImport = [{ domain: "", version: 17 }, { domain: "own", version: 1 }];
   const then = {
     node: [node("Neg", ["t"], ["r"])],
@@ -188,7 +188,7 @@ const shaped = {
   output: [...info("y", "mask"), valueInfo("found", "int64")],
 };
 
-Deno.test("onnx: what depends on shapes alone is computed twice for equal shapes, not thrice", () => {
+Deno.test("onnx: what depends on shapes alone is not computed a third time", () => {
   const file = decodeMessage("Model", modelBytes(shaped));
   const graph = graphOf(file.graph!, { file: "test", opsets: new Map([["", 17]]) });
   const place = new Place(device, "float32");
@@ -210,7 +210,7 @@ Deno.test("onnx: what depends on shapes alone is computed twice for equal shapes
   place.dispose();
 });
 
-Deno.test("onnx: equal shapes give each run its own elements, and many shapes leave nothing", async () => {
+Deno.test("onnx: runs of equal shapes have their own elements, and leave nothing", async () => {
   using model = await onnx.load(modelBytes(shaped), { device });
   const before = memory(device).tensors;
   for (let i = 0; i < 60; i++) {
