@@ -33,6 +33,9 @@ function graphsOf({ attributes }: GraphNode): Graph[] {
   );
 }
 
+/** What nodes gave on the host, by step. */
+type Notes = Map<Step, readonly (Value | undefined)[]>;
+
 interface Step {
   readonly node: GraphNode;
   readonly operator: Operator;
@@ -46,6 +49,8 @@ interface Plan {
   readonly outputs: readonly string[];
   readonly constants: Map<string, Value>;
   readonly steps: readonly Step[];
+  /** The constants that this plan alone has. */
+  readonly own?: readonly Value[];
 }
 
 // The values by name while a graph runs, and those of the graphs around.
@@ -67,11 +72,33 @@ class Frame {
 // they are made of.
 const foldLimit = 2 ** 22;
 
+// Of how many shapes of inputs a program keeps what depends on them alone.
+const shapesKept = 8;
+
+// Backwards: who needs a node's results last frees them, and a node without use is left out.
+function needed(steps: readonly Step[], outputs: readonly string[]): [Step[], Set<string>] {
+  const used = new Set(outputs);
+  const list: Step[] = [];
+  for (const { node, operator } of steps.toReversed()) {
+    const { inputs, outputs, captures } = node;
+    if (!outputs.some((name) => used.has(name))) continue;
+    const frees = outputs.filter((name) => name !== "" && !used.has(name));
+    for (const name of new Set([...inputs, ...captures])) {
+      if (name === "" || used.has(name)) continue;
+      used.add(name);
+      frees.push(name);
+    }
+    list.push({ node, operator, frees });
+  }
+  return [list.reverse(), used];
+}
+
 /** A graph and those of its nodes, made ready to run at a place. */
 export class Program {
   readonly place: Place;
   readonly #file: string;
   readonly #plans = new Map<Graph, Plan>();
+  readonly #shapes = new Map<string, Plan | Notes>();
 
   /** `given`: the initializers that count as inputs, as they may change from run to run. */
   constructor(graph: Graph, place: Place, file: string, given: ReadonlySet<string> = new Set()) {
@@ -79,7 +106,7 @@ export class Program {
     this.#prepare(graph, given);
     const used = new Set(
       [...this.#plans.values()].flatMap(({ constants }) =>
-        Array.from(constants.values(), ({ onDevice }) => onDevice)
+        Array.from(constants.values()).flatMap(({ tensors }) => tensors)
       ),
     );
     for (const x of place.kept) {
@@ -92,6 +119,48 @@ export class Program {
   /** What is ready of a graph. */
   plan(graph: Graph): Plan {
     return this.#plans.get(graph)!;
+  }
+
+  /**
+   * The plan of the whole graph for inputs of such shapes: without what depends on shapes alone,
+   * once that was computed twice.
+   */
+  planFor(graph: Graph, shapes: string): Plan | undefined {
+    const found = this.#shapes.get(shapes);
+    if (!found) return undefined;
+    this.#shapes.delete(shapes); // to the end, as used last
+    const plan = found instanceof Map ? this.#without(this.plan(graph), found) : found;
+    this.#shapes.set(shapes, plan);
+    return plan;
+  }
+
+  /** Notes what depended on the shapes of inputs alone in a run. */
+  note(shapes: string, notes: Notes): void {
+    this.#shapes.set(shapes, notes);
+    if (this.#shapes.size <= shapesKept) return;
+    const [[oldest, plan]] = this.#shapes as unknown as [[string, Plan | Notes]];
+    this.#shapes.delete(oldest);
+    if (plan instanceof Map) return;
+    for (const x of plan.own?.flatMap(({ tensors }) => tensors) ?? []) {
+      this.place.kept.delete(x);
+      x.dispose();
+    }
+  }
+
+  #without(plan: Plan, notes: Notes): Plan {
+    if (notes.size === 0) return plan;
+    const constants = new Map(plan.constants);
+    const own: Value[] = [];
+    for (const [{ node }, results] of notes) {
+      node.outputs.forEach((name, i) => {
+        const value = results[i];
+        if (name === "" || !value) return;
+        if (!value.constant) own.push(value.persist());
+        constants.set(name, value);
+      });
+    }
+    const steps = plan.steps.filter((step) => !notes.has(step));
+    return { ...plan, constants, own, steps: needed(steps, plan.outputs)[0] };
   }
 
   #prepare(graph: Graph, given: ReadonlySet<string>, outer?: Frame): void {
@@ -109,25 +178,23 @@ export class Program {
     this.#plans.set(graph, plan);
     const frame = new Frame(plan, outer);
     const steps: Step[] = [];
+    // Inputs of which only the shape is there.
+    const shapes = graph.inputs.flatMap(({ name, type = "float32", shape }) => {
+      if (!shape?.every((n) => typeof n === "number")) return [];
+      return [[name, Value.constant(this.place, type, shape, () => new Uint8Array())] as const];
+    });
     for (const node of graph.nodes) {
       for (const inner of graphsOf(node)) this.#prepare(inner, new Set(), frame);
       const operator = operatorOf(node.domain, node.op, node.opset)!;
       const step = { node, operator, frees: [] };
-      if (!this.#folds(step, frame)) steps.push(step);
-    }
-    // Backwards: who needs a node's results last frees them, and a node without use is left out.
-    const used = new Set(plan.outputs);
-    for (const step of steps.toReversed()) {
-      const { inputs, outputs, captures } = step.node;
-      if (!outputs.some((name) => used.has(name))) continue;
-      step.frees.push(...outputs.filter((name) => name !== "" && !used.has(name)));
-      for (const name of new Set([...inputs, ...captures])) {
-        if (name === "" || used.has(name)) continue;
-        used.add(name);
-        step.frees.push(name);
+      if (node.op === "Shape" || node.op === "Size") {
+        for (const [name, value] of shapes) frame.values.set(name, value);
       }
-      plan.steps.unshift(step);
+      if (!this.#folds(step, frame)) steps.push(step);
+      frame.values.clear();
     }
+    const [wanted, used] = needed(steps, plan.outputs);
+    plan.steps.push(...wanted);
     for (const name of constants.keys()) if (!used.has(name)) constants.delete(name);
   }
 
@@ -145,8 +212,11 @@ export class Program {
     }
     const size = (values: readonly (Value | undefined)[]) =>
       values.reduce((sum, value) => sum + (value?.size ?? 0), 0);
-    if (size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))))) {
-      for (const value of results) value?.onDevice?.dispose();
+    const large = size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))));
+    if (large || results.some((value) => value?.items)) {
+      for (const x of results.flatMap((value) => value?.tensors ?? [])) {
+        if (!this.place.kept.has(x)) x.dispose();
+      }
       return false;
     }
     outputs.forEach((name, i) => {
@@ -165,15 +235,48 @@ export class Run {
   readonly #file: string;
   // How many names in running graphs stand for a tensor.
   readonly #holds = new Map<Tensor, number>();
+  // While it is noted what depends on the shapes of inputs alone: the values of which the shape
+  // does, those of which the elements do as well or do not, and whether a node read the latter.
+  #notes: Notes | undefined;
+  readonly #shaped = new Set<Value>();
+  readonly #known = new Set<Value>();
+  readonly #unknown = new Set<Value>();
+  #read = false;
 
   /** Of a program. */
   constructor(program: Program, file: string) {
     [this.#program, this.#file] = [program, file];
   }
 
-  /** Runs a graph. The tensors of its inputs are not freed, nor are those of its results. */
-  graph(graph: Graph, inputs: readonly Value[], outer?: Frame): Value[] {
-    const plan = this.#program.plan(graph);
+  /** Runs the whole graph. Tensors of its inputs are not freed, nor are those of its results. */
+  whole(graph: Graph, inputs: readonly Value[]): Value[] {
+    const shapes = inputs.map(({ shape }) => shape.join()).join(";");
+    const plan = this.#program.planFor(graph, shapes);
+    if (plan) return this.graph(graph, inputs, undefined, plan);
+    const notes = this.#notes = new Map();
+    for (const value of inputs) this.#shaped.add(value);
+    const before = Value.reading;
+    // What an operator made on the host itself comes from what it has read.
+    Value.reading = (value) => {
+      if (value.constant || this.#known.has(value)) return;
+      this.#read ||= !value.onHost || this.#unknown.has(value);
+    };
+    try {
+      const results = this.graph(graph, inputs);
+      this.#program.note(shapes, notes);
+      return results;
+    } finally {
+      Value.reading = before;
+    }
+  }
+
+  /** Runs a graph, as {@linkcode whole}. */
+  graph(
+    graph: Graph,
+    inputs: readonly Value[],
+    outer?: Frame,
+    plan: Plan = this.#program.plan(graph),
+  ): Value[] {
     const frame = new Frame(plan, outer);
     for (const value of inputs) this.#hold(value);
     plan.inputs.forEach((name, i) => {
@@ -184,7 +287,7 @@ export class Run {
       this.#bind(frame, name, value);
     });
     for (const step of plan.steps) {
-      const results = this.perform(step, frame);
+      const results = this.#notes ? this.#noted(step, frame) : this.perform(step, frame);
       step.node.outputs.forEach((name, i) => {
         if (name !== "" && results[i]) this.#bind(frame, name, results[i]);
       });
@@ -197,6 +300,33 @@ export class Run {
     for (const name of [...frame.values.keys()]) this.#release(frame, name);
     for (const value of [...outputs, ...inputs]) this.#drop(value, false);
     return outputs;
+  }
+
+  // A node that read no elements but those that shapes decide makes results whose shapes they
+  // decide too, and on the host their elements.
+  #noted(step: Step, frame: Frame): (Value | undefined)[] {
+    const { inputs, captures, op } = step.node;
+    const before = this.#read;
+    this.#read = false;
+    const given = [...inputs, ...captures].flatMap((name) => frame.find(name) ?? []);
+    const results = this.perform(step, frame);
+    const settled = !this.#read && !changing.has(op) &&
+      given.every((value) => value.constant || this.#shaped.has(value));
+    this.#read ||= before;
+    if (!settled) return results;
+    const known = given.every((value) => value.constant || this.#known.has(value));
+    const made = results.filter((value) => value !== undefined);
+    for (const value of made) {
+      this.#shaped.add(value);
+      const host = value.tensors.length === 0 && !value.items && !given.includes(value);
+      if (host || known) this.#known.add(value);
+    }
+    const small = (value: Value) =>
+      value.tensors.length === 0 && !value.items && value.size <= foldLimit;
+    if (!frame.outer && made.every((value) => this.#known.has(value) && small(value))) {
+      this.#notes!.set(step, results);
+    }
+    return results;
   }
 
   #lacking(name: string): never {
@@ -217,7 +347,7 @@ export class Run {
     try {
       syncScope(() => {
         results = context.results(operator(context));
-        return results.map((value, i) => context.wants(i) ? value?.onDevice : undefined);
+        return results.map((value, i) => context.wants(i) ? value?.tensors : undefined);
       });
     } catch (error) {
       throw located(error, `${this.#file}: node ${quote(node.name)} (${node.op})`);
@@ -226,9 +356,9 @@ export class Run {
   }
 
   #free(values: readonly Value[], except: readonly Value[]): void {
-    const stays = new Set(except.map(({ onDevice }) => onDevice));
-    for (const { onDevice: x } of values) {
-      if (x && !stays.has(x) && !this.#holds.has(x) && !this.#program.place.kept.has(x)) {
+    const stays = new Set(except.flatMap(({ tensors }) => tensors));
+    for (const x of values.flatMap(({ tensors }) => tensors)) {
+      if (!stays.has(x) && !this.#holds.has(x) && !this.#program.place.kept.has(x)) {
         x.dispose();
       }
     }
@@ -237,18 +367,23 @@ export class Run {
   #bind(frame: Frame, name: string, value: Value): void {
     frame.values.set(name, value);
     this.#hold(value);
+    if (this.#notes && !value.constant && !this.#known.has(value)) this.#unknown.add(value);
   }
 
-  #hold({ onDevice: x }: Value): void {
-    if (x && !this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
+  #hold({ tensors }: Value): void {
+    for (const x of tensors) {
+      if (!this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
+    }
   }
 
-  #drop({ onDevice: x }: Value, last: boolean): void {
-    const held = x && this.#holds.get(x);
-    if (!held) return;
-    if (held > 1) this.#holds.set(x, held - 1);
-    else this.#holds.delete(x);
-    if (held === 1 && last) x.dispose();
+  #drop({ tensors }: Value, last: boolean): void {
+    for (const x of tensors) {
+      const held = this.#holds.get(x);
+      if (!held) continue;
+      if (held > 1) this.#holds.set(x, held - 1);
+      else this.#holds.delete(x);
+      if (held === 1 && last) x.dispose();
+    }
   }
 
   #release(frame: Frame, name: string): void {

@@ -71,6 +71,13 @@ export interface GraphContext {
   /** The file, for messages. */
   readonly file: string;
   readonly opsets: ReadonlyMap<string, number>;
+  /** The model's functions by {@linkcode functionKey}. */
+  readonly functions?: ReadonlyMap<string, Message<"Function">>;
+}
+
+/** What names a function. */
+export function functionKey(domain = "", name = "", overload = ""): string {
+  return `${domain}:${name}:${overload}`;
 }
 
 /**
@@ -100,15 +107,16 @@ export function graphOf(
     define(name, "an initializer");
     initializers.set(name, storedTensor(item, `${file}: the initializer ${quote(name)}`));
   }
-  const listed = proto.input.map((item) => valueOf(item, fault));
+  const listed = proto.input.map((item) => valueOf(item, outer.size > 0, fault));
   const inputs = listed.filter(({ name }) => !initializers.has(name));
   for (const { name } of inputs) define(name, "an input");
   if (new Set(listed.map(({ name }) => name)).size < listed.length) {
     throw fault("two inputs have one name");
   }
   // Within the graph any node's results may be meant: those of later nodes are a matter of order.
-  const all = new Set([...made, ...outer, ...proto.node.flatMap(({ output }) => output)]);
-  const nodes = proto.node.map((node, i) => nodeOf(node, i, context, all, fault));
+  const plain = [...inlined(proto.node, context, [])];
+  const all = new Set([...made, ...outer, ...plain.flatMap(([{ output }]) => output)]);
+  const nodes = plain.map(([node, context], i) => nodeOf(node, i, context, all, fault));
   for (const { name, outputs } of nodes) {
     for (const output of outputs) if (output !== "") define(output, `node ${quote(name)}`);
   }
@@ -119,7 +127,7 @@ export function graphOf(
       }
     }
   }
-  const outputs = proto.output.map((item) => valueOf(item, fault));
+  const outputs = proto.output.map((item) => valueOf(item, outer.size > 0, fault));
   for (const { name } of outputs) {
     if (!made.has(name) && !outer.has(name)) {
       throw fault(`the output ${quote(name)} is made by nothing`);
@@ -138,6 +146,60 @@ export function graphOf(
     defaults: listed.filter(({ name }) => initializers.has(name)),
     captures: [...new Set(used)].filter((name) => name !== "" && !made.has(name)),
   };
+}
+
+// The nodes, those of functions in place of the nodes that call them, and of which opsets they are.
+function* inlined(
+  nodes: readonly Message<"Node">[],
+  context: GraphContext,
+  within: readonly string[],
+): Generator<[Message<"Node">, GraphContext]> {
+  for (const node of nodes) {
+    const key = functionKey(node.domain, node.opType, node.overload);
+    const body = context.functions?.get(key);
+    if (!body) {
+      yield [node, context];
+      continue;
+    }
+    if (within.includes(key)) {
+      throw new DataError(`${context.file}: the function ${quote(key)} calls itself`);
+    }
+    const caller = node.output.find((name) => name !== "") ?? "";
+    const names = new Map([["", ""]]);
+    body.input.forEach((name, i) => names.set(name, node.input[i] ?? ""));
+    body.output.forEach((name, i) => node.output[i] && names.set(name, node.output[i]!));
+    const rename = (name = "") => names.get(name) ?? `${name} of ${caller}`;
+    const given = new Map([...body.attributeProto, ...node.attribute].map((a) => [a.name, a]));
+    const opsets = new Map(
+      body.opsetImport.map(({ domain = "", version = 0 }) => [domain, version]),
+    );
+    const inner = body.node.map((node) => renamed(node, rename, given));
+    yield* inlined(inner, { ...context, opsets }, [...within, key]);
+  }
+}
+
+// A function's node, with the caller's names of values and attributes.
+function renamed(
+  node: Message<"Node">,
+  rename: (name?: string) => string,
+  given: ReadonlyMap<string | undefined, Message<"Attribute">>,
+): Message<"Node"> {
+  const named = <T extends { name: string | undefined }>(list: readonly T[]) =>
+    list.map((item) => ({ ...item, name: rename(item.name) }));
+  const graph = (g: Message<"Graph">) => ({
+    ...g,
+    node: g.node.map((inner) => renamed(inner, rename, given)),
+    initializer: named(g.initializer),
+    input: named(g.input),
+    output: named(g.output),
+  });
+  const attribute = node.attribute.flatMap((a) => {
+    if (!a.refAttrName) return [{ ...a, g: a.g && graph(a.g), graphs: a.graphs.map(graph) }];
+    const found = given.get(a.refAttrName);
+    return found ? [{ ...found, name: a.name }] : [];
+  });
+  const [input, output] = [node.input.map(rename), node.output.map(rename)];
+  return { ...node, name: rename(node.name), input, output, attribute };
 }
 
 function nodeOf(
@@ -193,7 +255,7 @@ function attributeOf(
   const found = proto.type
     ? kinds.get(proto.type)
     : [...kinds.values()].find(([, field]) => is(proto[field]));
-  if (proto.refAttrName) throw fault("refers to one of a function, where there is none");
+  if (proto.refAttrName) throw fault("refers to a function's, and there is none around it");
   if (!found) throw fault(`is of the type ${proto.type ?? 0}, which is not supported`);
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   const missing = () => fault(`has no value`);
@@ -223,16 +285,20 @@ function attributeOf(
   }
 }
 
-function valueOf(proto: Message<"ValueInfo">, fault: (message: string) => DataError): GraphValue {
+function valueOf(
+  proto: Message<"ValueInfo">,
+  within: boolean,
+  fault: (message: string) => DataError,
+): GraphValue {
   const name = proto.name ?? "";
   const { type } = proto;
   if (name === "") throw fault("an input or output has no name");
-  if (!type) return { name, type: undefined, shape: undefined };
-  if (!type.tensorType) {
-    const kind = (["sequence", "map", "sparseTensor", "optional"] as const)
-      .find((kind) => type[`${kind}Type`]) ?? "unknown";
+  const kind = (["sequence", "map", "sparseTensor", "optional"] as const)
+    .find((kind) => type?.[`${kind}Type`]);
+  if (kind && !within) {
     throw fault(`${quote(name)} is of a ${kind} type; only tensors are supported`);
   }
+  if (!type?.tensorType) return { name, type: undefined, shape: undefined };
   const { elemType, shape } = type.tensorType;
   const known = elementType(elemType);
   if (elemType && !known) throw fault(`${quote(name)}: the element type ${elemType} is not known`);

@@ -14,7 +14,7 @@ import {
 import type { StateDict } from "../nn/module.ts";
 import { ne } from "../ops/elementwise/compare.ts";
 import { Tensor } from "../tensor.ts";
-import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
+import { functionKey, type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
 import { checkOperators, Program, Run } from "./_run.ts";
 import { Place, Value } from "./value.ts";
@@ -72,7 +72,10 @@ export class OnnxModel {
     if (own !== undefined && !(own >= least && own <= most)) {
       throw fault(`it is of opset ${own}; understood are ${least} to ${most}`);
     }
-    this.graph = graphOf(proto.graph, { file, opsets: this.opset });
+    const functions = new Map(
+      proto.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
+    );
+    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions });
     this.inputs = this.graph.inputs;
     this.outputs = this.graph.outputs;
     const producer = [proto.producerName, proto.producerVersion].filter(Boolean).join(" ");
@@ -137,7 +140,7 @@ export class OnnxModel {
           const { type, shape, read } = this.graph.initializers.get(value.name)!;
           return Value.host(place, type, shape, read());
         });
-        const results = new Run(program, this.#file).graph(this.graph, values);
+        const results = new Run(program, this.#file).whole(this.graph, values);
         const taken = new Set<Tensor>([...given.values(), ...place.kept]);
         const named = this.outputs.map(({ name }, i) => {
           const found = results[i]!.tensor();

@@ -51,8 +51,13 @@ export class Place {
  * are int32.
  */
 export class Value {
+  /** Is told of each value whose elements an operator reads on the host. */
+  static reading: ((value: Value) => void) | undefined;
+
   readonly type: ElementType;
   readonly shape: Shape;
+  /** Of a sequence its values. */
+  readonly items: readonly Value[] | undefined;
   readonly #place: Place;
   #data: HostData | (() => HostData) | undefined;
   #tensor: Tensor | undefined;
@@ -65,8 +70,9 @@ export class Value {
     data: HostData | (() => HostData) | undefined,
     tensor: Tensor | undefined,
     constant: boolean,
+    items?: readonly Value[],
   ) {
-    [this.#place, this.type, this.shape] = [place, type, shape];
+    [this.#place, this.type, this.shape, this.items] = [place, type, shape, items];
     [this.#data, this.#tensor, this.#constant] = [data, tensor, constant];
   }
 
@@ -88,19 +94,41 @@ export class Value {
     return new Value(place, type, shape, read, undefined, true);
   }
 
+  /** A sequence of values, of which operators for sequences know. */
+  static sequence(place: Place, type: ElementType, items: readonly Value[]): Value {
+    return new Value(place, type, [items.length], undefined, undefined, false, items);
+  }
+
   /** How many elements it has. */
   get size(): number {
     return sizeOf(this.shape);
   }
 
+  /** Whether it is there on the host. */
+  get onHost(): boolean {
+    return this.#data !== undefined;
+  }
+
   /** Whether it is there on the host, and small enough for operators to compute there. */
   get small(): boolean {
-    return this.#data !== undefined && this.size <= hostLimit;
+    return this.onHost && this.size <= hostLimit;
   }
 
   /** The tensor on the device, if it is there already. */
   get onDevice(): Tensor | undefined {
     return this.#tensor?.disposed ? undefined : this.#tensor;
+  }
+
+  /** The tensors that are there already: its own, or those of a sequence. */
+  get tensors(): readonly Tensor[] {
+    if (this.items) return this.items.flatMap(({ tensors }) => tensors);
+    const x = this.onDevice;
+    return x ? [x] : [];
+  }
+
+  /** Whether it lives as long as the model. */
+  get constant(): boolean {
+    return this.#constant;
   }
 
   /** Keeps the value as long as the model. */
@@ -113,6 +141,12 @@ export class Value {
 
   /** The elements in row-major order, read back from the device where they are not on the host. */
   numbers(): HostData {
+    Value.reading?.(this);
+    return this.#read();
+  }
+
+  #read(): HostData {
+    if (this.items) throw new DTypeError("found a sequence where a tensor is wanted");
     const data = typeof this.#data === "function" ? this.#data() : this.#data;
     return this.#data = data ?? this.#tensor!.dataSync();
   }
@@ -126,7 +160,7 @@ export class Value {
     if (there) return there;
     const dtype = this.#place.dtype(this.type);
     const { device } = this.#place;
-    const data = this.numbers();
+    const data = this.#read();
     const fits = dtypeOf(data) === dtypeInfo(dtype).host;
     const x = tensor(fits ? data : hostArray(data, dtype, this.type), {
       shape: this.shape,

@@ -17,6 +17,9 @@ export function valueInfo(
 /** An attribute, whose kind follows from the value; whole numbers are ints. */
 function attribute(name: string, value: unknown): Draft<"Attribute"> {
   const list = Array.isArray(value) ? value : undefined;
+  if (typeof list?.[0] === "string") {
+    return { name, type: 8, strings: list.map((text) => new TextEncoder().encode(text)) };
+  }
   if (list) return { name, type: 7, ints: list };
   if (typeof value === "string") return { name, type: 3, s: new TextEncoder().encode(value) };
   if (typeof value === "number") {

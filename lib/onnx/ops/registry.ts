@@ -23,31 +23,41 @@
 // Values of few elements that come from shapes lie on the host (value.small), and operators that
 // occur in shape arithmetic keep them there: see elementwise.ts and shape.ts. int64 and other
 // integers are int32 on the device, bool is uint8 of 0 and 1.
+import type { Family, Operator } from "./_operator.ts";
 import { activation } from "./activation.ts";
 import { attentions } from "./attention.ts";
+import { control } from "./control.ts";
 import { conv } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
 import { image } from "./image.ts";
+import { index } from "./index.ts";
 import { linear } from "./linear.ts";
 import { norm } from "./norm.ts";
-import type { Family, Operator } from "./_operator.ts";
 import { pad } from "./pad.ts";
 import { pool } from "./pool.ts";
+import { recurrents } from "./recurrent.ts";
 import { reduce } from "./reduce.ts";
 import { shape } from "./shape.ts";
+import { special } from "./special.ts";
+import { vision } from "./vision.ts";
 
 const families: readonly Family[] = [
   activation,
   attentions,
+  control,
   conv,
   elementwise,
   image,
+  index,
   linear,
   norm,
   pad,
   pool,
+  recurrents,
   reduce,
   shape,
+  special,
+  vision,
 ];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
