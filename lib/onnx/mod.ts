@@ -20,3 +20,4 @@ export type { StoredTensor } from "./_tensor_proto.ts";
 export * from "./load.ts";
 export * from "./model.ts";
 export * from "./missing.ts";
+export * from "./export/save.ts";
