@@ -35,8 +35,8 @@ export async function load(source: Source, options: OnnxOptions = {}): Promise<O
   return new OnnxModel(proto, name, options);
 }
 
-// All tensors of a graph, also those of attributes and of graphs within.
-function* tensorsOf(graph: Message<"Graph">): Generator<Message<"Tensor">> {
+/** All tensors of a graph, also those of attributes and of graphs within. */
+export function* tensorsOf(graph: Message<"Graph">): Generator<Message<"Tensor">> {
   yield* graph.initializer;
   for (const { attribute } of graph.node) {
     for (const { t, tensors, g, graphs } of attribute) {
@@ -47,8 +47,14 @@ function* tensorsOf(graph: Message<"Graph">): Generator<Message<"Tensor">> {
   }
 }
 
-async function readExternal(graph: Message<"Graph">, path: string | undefined, file: string) {
-  for (const proto of tensorsOf(graph)) {
+/** Reads the data of tensors that lie in files beside the model, at `path`. */
+export async function readExternal(
+  graph: Message<"Graph">,
+  path: string | undefined,
+  file: string,
+  tensors: Iterable<Message<"Tensor">> = tensorsOf(graph),
+) {
+  for (const proto of tensors) {
     if (proto.dataLocation !== 1) continue;
     const fault = (message: string) =>
       new DataError(`${file}: the data of ${quote(proto.name ?? "")} ${message}`);

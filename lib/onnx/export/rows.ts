@@ -228,8 +228,9 @@ const batchNorm: Row = (c) => {
   const channels = c.y.shape[1]!;
   const vector = (i: number, value: number) => {
     if (!c.has(i)) return c.constant([channels], new Array<number>(channels).fill(value));
-    const x = c.raw(i);
-    return x.castOf?.name ?? c.cast(x.name, typeOf(c.y.dtype));
+    const { castOf, name } = c.raw(i), type = typeOf(c.y.dtype), own = c.trace.constants.get(name);
+    if (own) c.trace.constants.set(name, { ...own, type }); // statistics are kept as float64
+    return castOf?.name ?? (own ? name : c.cast(name, type));
   };
   let y = c.node(
     "BatchNormalization",

@@ -25,9 +25,10 @@
 // integers are int32 on the device, bool is uint8 of 0 and 1.
 import { elementwise } from "./elementwise.ts";
 import type { Family, Operator } from "./_operator.ts";
+import { quantization } from "./quantize.ts";
 import { shape } from "./shape.ts";
 
-const families: readonly Family[] = [elementwise, shape];
+const families: readonly Family[] = [elementwise, shape, quantization];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
