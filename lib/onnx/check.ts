@@ -68,7 +68,7 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
     await attempt(
       `tensor ${quote(tensor.name ?? "")}`,
       "put the file with the weights beside the model, and load it by its path",
-      () => readExternal(proto.graph!, path, name, [tensor]),
+      () => readExternal([tensor], path, name),
     );
   }
   const versions = new Map<string, number>();
@@ -85,12 +85,15 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
   }
   if (!proto.irVersion) add("warning", "file", "no IR version", "others refuse it: export again");
   names(proto.graph, new Set(), add, "");
-  // What the list above does not know, in the words of load().
-  const graph = await attempt(
-    "graph",
-    again,
-    () => graphOf(proto.graph!, { file: name, opsets: versions }),
-  );
+  // What was not looked for above, in the words of load().
+  const broken = findings.some(({ level, where }) => level === "error" && where !== "file");
+  let graph: Graph | undefined;
+  try {
+    graph = graphOf(proto.graph, { file: name, opsets: versions });
+  } catch (error) {
+    if (!(error instanceof CudenoError)) throw error;
+    if (!broken) add("error", "graph", error.message, again);
+  }
   if (graph) {
     try {
       checkOperators(graph, name);
@@ -105,14 +108,7 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
     }
     shapes(graph, proto.graph, add);
   }
-  // The same fault may have been found twice, by its name and by load()'s own reading.
-  return findings.filter(({ found, where }, i) =>
-    where !== "graph" ||
-    !findings.slice(0, i).some((other) =>
-      other.level === "error" &&
-      (found.includes(other.found) || /made|makes|tensor/.test(other.where + other.found))
-    )
-  );
+  return findings;
 }
 
 type Add = (level: OnnxFinding["level"], where: string, found: string, advice: string) => void;

@@ -31,7 +31,7 @@ export async function load(source: Source, options: OnnxOptions = {}): Promise<O
   const { name, bytes } = await sourceOf("onnx.load", source);
   const proto = decodeMessage("Model", bytes, name);
   const onDisk = typeof source === "string" || source instanceof URL;
-  if (proto.graph) await readExternal(proto.graph, onDisk ? name : undefined, name);
+  if (proto.graph) await readExternal(tensorsOf(proto.graph), onDisk ? name : undefined, name);
   return new OnnxModel(proto, name, options);
 }
 
@@ -49,10 +49,9 @@ export function* tensorsOf(graph: Message<"Graph">): Generator<Message<"Tensor">
 
 /** Reads the data of tensors that lie in files beside the model, at `path`. */
 export async function readExternal(
-  graph: Message<"Graph">,
+  tensors: Iterable<Message<"Tensor">>,
   path: string | undefined,
   file: string,
-  tensors: Iterable<Message<"Tensor">> = tensorsOf(graph),
 ) {
   for (const proto of tensors) {
     if (proto.dataLocation !== 1) continue;

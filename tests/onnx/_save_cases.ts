@@ -326,7 +326,7 @@ add(
   (n) => [x(n, 4)],
 );
 add("perceptron", () => models.perceptron(4, 2, place as never), (n) => [x(n, 4)]);
-add("unet", () => moved(models.unet({ ...place } as never)), image(32));
+add("unet", () => moved(models.unet({ widths: [4, 8, 8], ...place })), image(32));
 add("gpt", () =>
   models.gpt({
     vocabSize: 20,
@@ -336,10 +336,11 @@ add("gpt", () =>
     heads: 2,
     ...place,
   }), (n) => [whole([n, 6], 20)]);
-for (
-  const name of ["resnet18", "mobilenetV2", "squeezenet", "alexnet", "vgg11", "resnet50"] as const
-) {
-  const size = name === "alexnet" ? 80 : 64;
+// The others are made of the same layers, and take minutes.
+const large = Deno.env.get("CUDENO_ONNX_LARGE") === "1";
+const networks = ["squeezenet", ...large ? ["resnet18", "mobilenetV2", "resnet50"] as const : []];
+for (const name of [...networks, ...large ? ["alexnet", "vgg11"] : []] as "alexnet"[]) {
+  const size = (name as string) === "alexnet" ? 80 : 64;
   add(name, () => moved(models[name]({ classes: 10, ...place })), image(size));
 }
 
