@@ -71,7 +71,7 @@ function normalized(x: Tensor): Tensor {
   return x.flip(1).div(255).sub(per([0.485, 0.456, 0.406])).div(per([0.229, 0.224, 0.225]));
 }
 
-// [1, 5 + classes, rows, columns]: of each place how sure there is something, where, and of classes.
+// [1, 5 + classes, rows, columns]: of each place how sure there is something, where, and of what.
 function decoded(data: ArrayLike<number>, shape: readonly number[], threshold: number): Box[] {
   const [, channels, rows, columns] = shape as [number, number, number, number];
   const places = rows * columns, boxes: Box[] = [];

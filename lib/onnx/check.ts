@@ -2,7 +2,7 @@ import { CudenoError } from "../native/errors.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
 import { elementType } from "./_elements.ts";
 import { type Graph, graphOf, quote } from "./graph.ts";
-import { readExternal, tensorsOf } from "./load.ts";
+import { readExternal, tensorsOf } from "./_external.ts";
 import { MissingOperatorError } from "./missing.ts";
 import { opsets } from "./model.ts";
 import { checkOperators } from "./_run.ts";

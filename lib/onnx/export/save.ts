@@ -30,7 +30,7 @@ export interface OnnxSaveOptions {
   /** Which axis of the inputs is the batch's. Default 0. */
   batchAxis?: number | undefined;
   /**
-   * Kept in the file, texts as they are and all else as JSON: `{ classes: ["cat", "dog"], mean: […] }`.
+   * Kept in the file, texts as they are and all else as JSON: `{ classes: ["cat", "dog"] }`.
    */
   metadata?: Readonly<Record<string, unknown>> | undefined;
   /** Whether norms after convolutions become part of them. Default false. */
@@ -158,7 +158,6 @@ async function written(draft: Draft<"Model">, options: OnnxSaveOptions) {
   return bytes;
 }
 
-// deno-lint-ignore require-await -- what files are written from
 async function* iterated(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
   yield* parts;
 }

@@ -34,7 +34,7 @@ export interface Known {
 /** What a row makes: a name, of the type of the tensor's dtype, or more. */
 export type Made = string | (Partial<Known> & { name: string });
 
-/** An attribute: a text or texts, a whole number or a list of them; `{ float }` for other numbers. */
+/** An attribute: text or texts, a whole number or a list of them; `{ float }` for other numbers. */
 export type Given = string | number | readonly number[] | { float: number } | {
   texts: readonly string[];
 };
