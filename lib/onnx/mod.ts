@@ -17,6 +17,8 @@
 export type { ElementType, HostData } from "./_elements.ts";
 export type { Attribute, Graph, GraphNode, GraphValue } from "./graph.ts";
 export type { StoredTensor } from "./_tensor_proto.ts";
+export * from "./check.ts";
 export * from "./load.ts";
 export * from "./model.ts";
 export * from "./missing.ts";
+export * from "./export/save.ts";

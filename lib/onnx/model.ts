@@ -28,7 +28,7 @@ export interface OnnxOptions {
 }
 
 /** The range of ONNX's opsets that are understood. */
-const opsets = [1, 23] as const;
+export const opsets = [1, 23] as const;
 
 /**
  * A network of an ONNX file, as {@linkcode load} gives it. Weights are on the device from their

@@ -2,7 +2,7 @@
 // flat memory.
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { eigen } from "../../examples/record/eigen.ts";
-import { data, io, models, tensor } from "../../mod.ts";
+import { data, io, models, nn, onnx, type Tensor, tensor, zeros } from "../../mod.ts";
 import { deno, inFolder, root } from "../_helpers.ts";
 
 const examples = new URL("examples/", root);
@@ -149,6 +149,44 @@ Deno.test("classify example: guesses for each photo, and how many are right", as
     assertEquals(code, 0, err);
     assert(/\nn00000001_it.ppm: name[01] 0.\d\d, name[01] 0.\d\d\n/.test(out), out);
     assert(/\ntop-1 [01] of 1, top-5 [01] of 1\n$/.test(out), out);
+  });
+});
+
+Deno.test("onnx_export example: the file gives what the network does", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/model.onnx`, flags = [`--allow-read=${folder}`];
+    const args = ["--steps", "100", "--out", out];
+    const last = /^\d+ bytes; the largest difference is (0|\d\.\de-\d)/;
+    const text = await ends("onnx_export.ts", args, last, [...flags, `--allow-write=${folder}`]);
+    assertStringIncludes(text, 'inputs: "points": float32 [N, 2]');
+    assert((await Deno.stat(out)).size > 1000);
+  });
+});
+
+Deno.test("onnx_run example: a box where the network says there is one", async () => {
+  await inFolder(async (folder) => {
+    // The same at all of 2 x 2 places, but for one, which is sure of class 1.
+    const values = new Float32Array(7 * 4);
+    values[0] = 1; // of something, at the first place
+    values[6 * 4] = 1; // which is of class 1
+    class Detector extends nn.Module {
+      places = tensor(values, { shape: [1, 7, 2, 2], device: "cpu" });
+      override forward(x: Tensor): Tensor {
+        return this.places.mul(x.slice(2, 0, 1).slice(3, 0, 1).slice(1, 0, 1).mul(0).add(1));
+      }
+    }
+    const image = new Uint8Array(3 * 40 * 60).map((_, i) => i);
+    using x = zeros([1, 3, 8, 8], { device: "cpu" });
+    using photo = tensor(image, { shape: [3, 40, 60], device: "cpu" });
+    await onnx.save(new Detector(), x, { path: `${folder}/model.onnx`, batch: null });
+    await Deno.writeFile(`${folder}/photo.png`, await io.encodePng(photo));
+    const path = new URL("onnx_run.ts", examples).pathname;
+    const flags = ["run", "--allow-ffi", `--allow-read=${folder}`, "--no-prompt", path];
+    const files = ["--model", `${folder}/model.onnx`, "--photo", `${folder}/photo.png`];
+    const { code, out, err } = await deno([...flags, "--device", "cpu", ...files]);
+    assertEquals(code, 0, err);
+    // at the first place's corner, half as wide and high as the photo: tanh(0) is 0, sigmoid 0.5
+    assert(/\nclass 1 1\.00: -15, -10, 15, 10\n1 boxes\n$/.test(out), out);
   });
 });
 
@@ -324,7 +362,7 @@ Deno.test("profile_mlp example: to its end", async () => {
 });
 
 for (const name of programs) {
-  const number = name === "classify.ts" ? "top" : "lr";
+  const number = /^(classify|onnx_run)/.test(name) ? "top" : "lr";
   Deno.test(`${name}: --help tells its options, and others are refused`, async () => {
     const [help, unknown, text, device] = await Promise.all([
       run(name, "--help"),

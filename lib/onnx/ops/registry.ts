@@ -35,6 +35,7 @@ import { linear } from "./linear.ts";
 import { norm } from "./norm.ts";
 import { pad } from "./pad.ts";
 import { pool } from "./pool.ts";
+import { quantization } from "./quantize.ts";
 import { recurrents } from "./recurrent.ts";
 import { reduce } from "./reduce.ts";
 import { shape } from "./shape.ts";
@@ -59,6 +60,7 @@ const families: readonly Family[] = [
   special,
   vision,
 ];
+const families: readonly Family[] = [elementwise, shape, quantization];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
