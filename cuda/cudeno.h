@@ -568,11 +568,8 @@ int32_t cdn_loss_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32_t target, int
 int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t target, int64_t n,
                          double parameter, double divisor, int32_t kind, int32_t dtype);
 
-/* dx[i] = x[i] * dy[0] / total[0], of one number each. A handle of 0 for total stands for 1.
- * total is float64 when dtype is that, else float32. Where dx is x and total 0, a dy of 1 costs
- * nothing. */
-int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                       int32_t dtype);
+/* dx[i] *= dy[0], which costs nothing where that is 1. */
+int32_t cdn_scale_grad(uint32_t dx, uint32_t dy, int64_t n, int32_t dtype);
 
 /* loss[o, i] = -x[o, t, i] * weight[t] for t = target[o, i], x[outer, classes, inner]; 0 where t is
  * ignore_index or weight[t] is 0. A handle of 0 for weight stands for ones. target: int32 or uint8.

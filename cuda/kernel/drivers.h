@@ -109,12 +109,12 @@ template <class T, int N = 1> struct Taking {
 };
 
 // What a functor for reduce joins of the element at `at`, number k along the axis.
-template <class Op> CDN_FN auto loaded(const Op& op, int64_t at, int64_t k) {
+template <bool KEEP = true, class Op> CDN_FN auto loaded(const Op& op, int64_t at, int64_t k) {
   if constexpr (requires { op.in; }) {
     constexpr int N = decltype(Op::in)::COUNT;
     Compute<typename decltype(Op::in)::Type> v[N];
     for (int n = 0; n < N; n++) v[n] = wide(op.in.x[n][at]);
-    if constexpr (requires { op.kept; })
+    if constexpr (requires { op.kept; } && KEEP)
       if (op.kept) op.kept[at] = static_cast<typename decltype(Op::in)::Type>(op.kept_of(v));
     return op(op.of(k), v);
   } else {

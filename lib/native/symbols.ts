@@ -184,7 +184,7 @@ export const symbols = {
   cdn_loss: { parameters: ["u32", "u32", "u32", "i64", "f64", "i32", "i32"], result: "i32" },
   cdn_loss_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "f64", "f64", "i32", "i32"], result: "i32" },
   cdn_loss_reduced: { parameters: ["u32", "u32", "u32", "u32", "i64", "f64", "f64", "i32", "i32"], result: "i32" },
-  cdn_scale_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "i32"], result: "i32" },
+  cdn_scale_grad: { parameters: ["u32", "u32", "i64", "i32"], result: "i32" },
   cdn_nll_loss: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
   cdn_nll_loss_grad: { parameters: ["u32", "u32", "u32", "u32", "i64", "i64", "i64", "i32", "i32", "i32"], result: "i32" },
   cdn_nll_mean: { parameters: ["u32", "u32", "u32", "u32", "u32", "i64", "i64", "i32", "i32", "i32"], result: "i32" },

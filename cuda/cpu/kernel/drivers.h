@@ -12,6 +12,8 @@
 #define CDN_INDEPENDENT _Pragma("GCC ivdep")
 #endif
 
+#include "cpu/kernel/joined.h"
+
 namespace cdn {
 
 constexpr int64_t PIECE = 4096;   // elements of a row or a tensor that one thread takes at least
@@ -100,27 +102,31 @@ void broadcast(Call&, const Layout& l, F f, Y* y, const X*... x) {
   if (l.n > 0) broadcast_rows(std::make_integer_sequence<int, sizeof...(X)>{}, l, f, y, x...);
 }
 
-// ---- reduce: LANES running results side by side, so that the compiler can keep them in vector
-// registers.
+// ---- reduce
 
-constexpr int LANES = 32;
 constexpr int64_t CHUNK =
     65536;  // elements of a partial result; fixed, so that results do not depend on the threads
+
+// What of each element is kept besides.
+template <class Op> void keep(const Op& op, int64_t at, int64_t count) {
+  using T = typename decltype(Op::in)::Type;
+  CDN_INDEPENDENT
+  for (int64_t i = at; i < at + count; i++) {
+    Compute<T> v[decltype(Op::in)::COUNT];
+    for (int n = 0; n < decltype(Op::in)::COUNT; n++) v[n] = wide(op.in.x[n][i]);
+    op.kept[i] = static_cast<T>(op.kept_of(v));
+  }
+}
 
 template <class Op>
 typename Op::Acc reduce_run(const Op& op, int64_t at, int64_t begin, int64_t end) {
   using Acc = typename Op::Acc;
-  Acc result = op.start();
-  int64_t k = begin;
-  if (end - begin >= 2 * LANES) {
-    Acc lanes[LANES];
-    for (int l = 0; l < LANES; l++) lanes[l] = op.start();
-    for (; k + LANES <= end; k += LANES)
-      for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], loaded(op, at + k + l, k + l));
-    for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
+  const auto value = [&](int64_t i) { return loaded<false>(op, at + begin + i, begin + i); };
+  const auto join = [&](Acc a, auto b) { return op.join(a, b); };
+  if constexpr (requires { op.kept; }) {
+    if (op.kept) keep(op, at + begin, end - begin);
   }
-  for (; k < end; k++) result = op.join(result, loaded(op, at + k, k));
-  return result;
+  return joined(op.start(), end - begin, value, join);
 }
 
 template <class Op> void reduce_rows(Call& call, int64_t outer, int64_t axis, const Op& op) {
@@ -210,13 +216,9 @@ template <class Op> void reduce_each(Call&, int64_t rows, Op op) {
   parallel_for(rows, 1, [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
       const auto row = op.row(r);
-      Acc result = op.start(), lanes[LANES];
-      int64_t c = 0;
-      for (int l = 0; l < LANES; l++) lanes[l] = op.start();
-      for (; c + LANES <= row.count; c += LANES)
-        for (int l = 0; l < LANES; l++) lanes[l] = op.join(lanes[l], row.load(c + l));
-      for (int l = 0; l < LANES; l++) result = op.join(result, lanes[l]);
-      for (; c < row.count; c++) result = op.join(result, row.load(c));
+      const Acc result = joined(
+          op.start(), row.count, [&](int64_t c) { return row.load(c); },
+          [&](Acc a, auto b) { return op.join(a, b); });
       op.store(r, result);
     }
   });

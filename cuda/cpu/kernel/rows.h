@@ -4,105 +4,107 @@
 
 namespace cdn {
 
-constexpr int64_t ROOM = 4096;  // elements of a piece
+constexpr int64_t ROOM = 4096, WIDE = 65536;  // elements of a piece, also of long rows
 
-// What a thread keeps of each operand, and of what goes with columns.
+// What a thread keeps of each operand, and of what goes with columns, `room` elements each.
 template <class Op> struct RowBuffer {
   using T = typename Op::Element;
   using C = Compute<T>;
-  alignas(64) C v[Op::INPUTS][ROOM];
-  alignas(64) C k[Op::COLUMNS + 1][ROOM];
+  static constexpr int PARTS = Op::INPUTS + Op::COLUMNS;
+  C* of;
+  int64_t room;
 
-  void load_columns(const Op& op, int64_t from, int64_t count) {
-    for (int m = 0; m < Op::COLUMNS; m++)
+  void load_columns(const Op& op, int64_t from, int64_t count) const {
+    for (int m = 0; m < Op::COLUMNS; m++) {
+      C* k = of + (Op::INPUTS + m) * room;
       for (int64_t c = 0; c < count; c++)
-        k[m][c] = op.columns[m] ? wide(op.columns[m][from + c]) : Compute<T>(m == 0 ? 1 : 0);
+        k[c] = op.columns[m] ? wide(op.columns[m][from + c]) : C(m == 0 ? 1 : 0);
+    }
   }
-  void load(const Op& op, int64_t at, int64_t count) {
-    for (int n = 0; n < Op::INPUTS; n++)
-      for (int64_t c = 0; c < count; c++) v[n][c] = wide(op.in[n][at + c]);
+  void load(const Op& op, int64_t at, int64_t count) const {
+    for (int n = 0; n < Op::INPUTS; n++) {
+      C* v = of + n * room;
+      for (int64_t c = 0; c < count; c++) v[c] = wide(op.in[n][at + c]);
+    }
   }
   // f(v, k) of element c, which may change v.
-  template <class F> auto at(int64_t c, F f) {
+  template <class F> CDN_FN auto at(int64_t c, F f) const {
     C own[Op::INPUTS];
     typename Op::Column column;
-    for (int n = 0; n < Op::INPUTS; n++) own[n] = v[n][c];
-    for (int m = 0; m < Op::COLUMNS; m++) column.v[m] = k[m][c];
+    for (int n = 0; n < Op::INPUTS; n++) own[n] = of[n * room + c];
+    for (int m = 0; m < Op::COLUMNS; m++) column.v[m] = of[(Op::INPUTS + m) * room + c];
     const auto value = f(own, column);
-    for (int n = 0; n < Op::INPUTS; n++) v[n][c] = own[n];
+    for (int n = 0; n < Op::INPUTS; n++) of[n * room + c] = own[n];
     return value;
-  }
-  // joined with join(result, f(v, k)) of each, in vector lanes.
-  template <class A, class F, class Join>
-  A joined(A result, A start, int64_t count, F f, Join join) {
-    A lanes[LANES];
-    int64_t c = 0;
-    const int64_t whole = count - count % LANES;
-    if (whole) {
-      for (int l = 0; l < LANES; l++) lanes[l] = start;
-      for (; c < whole; c += LANES) {
-        CDN_INDEPENDENT
-        for (int l = 0; l < LANES; l++) lanes[l] = join(lanes[l], at(c + l, f));
-      }
-      for (int l = 0; l < LANES; l++) result = join(result, lanes[l]);
-    }
-    decltype(at(c, f)) rest[LANES];  // fewer: computed as vectors, then joined
-    CDN_INDEPENDENT
-    for (int64_t i = c; i < count; i++) rest[i - c] = at(i, f);
-    for (int64_t i = c; i < count; i++) result = join(result, rest[i - c]);
-    return result;
   }
 };
 
-template <class Op> void rows(Call&, int64_t rows, int64_t cols, Op op) {
-  parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
-    RowBuffer<Op> b;
-    const bool whole = cols <= ROOM;
-    if (whole) b.load_columns(op, 0, cols);
-    for (int64_t r = begin; r < end; r++) {
-      const auto known = op.row(r);
-      auto r1 = op.start1();
-      typename Op::Acc2 r2{};
-      const auto first = [&](auto& v, auto& k) { return op.first(known, v, k); };
-      const auto second = [&](auto& v, auto&) {
-        if constexpr (Op::SECOND)
-          return op.second(known, r1, v);
-        else
-          return 0;
-      };
-      // f(column, count) for each piece, of which what steps before this made is there.
-      const auto each_piece = [&](bool after_first, bool after_second, auto f) {
-        for (int64_t c = 0; c < cols; c += ROOM) {
-          const int64_t count = cols - c < ROOM ? cols - c : ROOM;
-          if (!whole || !after_first) b.load(op, r * cols + c, count);
-          if (!whole) {
-            b.load_columns(op, c, count);
-            for (int64_t i = 0; after_first && i < count; i++) b.at(i, first);
-            for (int64_t i = 0; after_second && i < count; i++) b.at(i, second);
-          }
-          f(c, count);
-        }
-      };
-      each_piece(false, false, [&](int64_t, int64_t count) {
-        r1 =
-            b.joined(r1, op.start1(), count, first, [&](auto a, auto x) { return op.join1(a, x); });
-      });
+// Rows [begin, end) by way of b.
+template <class Op>
+void take_rows(const Op& op, int64_t begin, int64_t end, int64_t cols, const RowBuffer<Op>& b) {
+  const bool whole = cols <= b.room;
+  if (whole) b.load_columns(op, 0, cols);
+  for (int64_t r = begin; r < end; r++) {
+    const auto known = op.row(r);
+    auto r1 = op.start1();
+    typename Op::Acc2 r2{};
+    const auto first = [&](auto& v, auto& k) { return op.first(known, v, k); };
+    const auto second = [&](auto& v, auto&) {
       if constexpr (Op::SECOND)
-        each_piece(true, false, [&](int64_t, int64_t count) {
-          r2 = b.joined(r2, typename Op::Acc2{}, count, second,
-                        [](auto a, auto x) { return a + x; });
-        });
-      const auto all = op.all(known, r1, r2);
-      op.finish(r, all);
-      if (!op.y) continue;
-      each_piece(true, Op::SECOND, [&](int64_t c, int64_t count) {
-        auto* y = op.y + r * cols + c;
-        CDN_INDEPENDENT
-        for (int64_t i = 0; i < count; i++)
-          y[i] = static_cast<typename Op::Element>(
-              b.at(i, [&](auto& v, auto& k) { return op.result(all, c + i, v, k); }));
+        return op.second(known, r1, v);
+      else
+        return 0;
+    };
+    // f(column, count) for each piece, of which what steps before this made is there.
+    const auto each_piece = [&](bool after_first, bool after_second, auto f) {
+      for (int64_t c = 0; c < cols; c += b.room) {
+        const int64_t count = cols - c < b.room ? cols - c : b.room;
+        if (!whole || !after_first) b.load(op, r * cols + c, count);
+        if (!whole) {
+          b.load_columns(op, c, count);
+          for (int64_t i = 0; after_first && i < count; i++) b.at(i, first);
+          for (int64_t i = 0; after_second && i < count; i++) b.at(i, second);
+        }
+        f(c, count);
+      }
+    };
+    each_piece(false, false, [&](int64_t, int64_t count) {
+      const auto join = [&](auto a, auto x) { return op.join1(a, x); };
+      r1 = join(r1, joined(op.start1(), count, [&](int64_t c) { return b.at(c, first); }, join));
+    });
+    if constexpr (Op::SECOND)
+      each_piece(true, false, [&](int64_t, int64_t count) {
+        constexpr int64_t FEW = std::is_same_v<decltype(b.at(0, second)), double> ? LANES / 2 : 4;
+        r2 = r2 + joined<FEW>(
+                      typename Op::Acc2{}, count, [&](int64_t c) { return b.at(c, second); },
+                      [](auto a, auto x) { return a + x; });
       });
-    }
+    const auto all = op.all(known, r1, r2);
+    op.finish(r, all);
+    if (!op.y) continue;
+    each_piece(true, Op::SECOND, [&](int64_t c, int64_t count) {
+      auto* y = op.y + r * cols + c;
+      CDN_INDEPENDENT
+      for (int64_t i = 0; i < count; i++)
+        y[i] = static_cast<typename Op::Element>(
+            b.at(i, [&](auto& v, auto& k) { return op.result(all, c + i, v, k); }));
+    });
+  }
+}
+
+template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
+  using Buffer = RowBuffer<Op>;
+  using C = typename Buffer::C;
+  if (cols <= ROOM || cols > WIDE)
+    return parallel_for(rows, GRAIN / 4 / (cols + 1) + 1, [&](int64_t begin, int64_t end) {
+      alignas(64) C space[Buffer::PARTS * ROOM];
+      take_rows(op, begin, end, cols, Buffer{space, ROOM});
+    });
+  const int64_t threads = 2 * threads::count(), pieces = rows < threads ? rows : threads,
+                room = ceil_div(cols, 16) * 16, part = Buffer::PARTS * room;
+  C* space = call.scratch<C>(pieces * part);
+  parallel_each(pieces, 1, [&](int64_t p) {
+    take_rows(op, rows * p / pieces, rows * (p + 1) / pieces, cols, Buffer{space + p * part, room});
   });
 }
 

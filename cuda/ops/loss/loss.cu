@@ -9,11 +9,11 @@ using namespace cdn;
 
 namespace {
 
-template <class T> CDN_FN T size_of(T x) { return x < T(0) ? -x : x; }
 template <class T> CDN_FN T sign_of(T x) { return static_cast<T>((x > T(0)) - (x < T(0))); }
 
 template <class T> CDN_FN T within(T x, T limit) {
-  return fn::smaller(fn::larger(x, -limit), limit);
+  T size = fn::smaller(fn::abs(x), limit);
+  return x < T(0) ? -size : size;
 }
 
 // p is beta, delta or margin; the others have no use for it.
@@ -22,7 +22,7 @@ struct Mse {
   template <class T> CDN_FN static T slope(T x, T t, T) { return T(2) * (x - t); }
 };
 struct L1 {
-  template <class T> CDN_FN static T value(T x, T t, T) { return size_of(x - t); }
+  template <class T> CDN_FN static T value(T x, T t, T) { return fn::abs(x - t); }
   template <class T> CDN_FN static T slope(T x, T t, T) { return sign_of(x - t); }
 };
 // Two pieces as one expression, which is faster than a choice: |d| and the slope end at the limit.
@@ -32,7 +32,7 @@ struct SmoothL1 {  // quadratic up to beta, then of slope 1
     return fn::smaller(T(1) / beta, std::numeric_limits<T>::max());
   }
   template <class T> CDN_FN static T value(T x, T t, T beta) {
-    T far = size_of(x - t);
+    T far = fn::abs(x - t);
     return fn::smaller(far * inverse(beta), T(1)) * (far - T(0.5) * fn::smaller(far, beta));
   }
   template <class T> CDN_FN static T slope(T x, T t, T beta) {
@@ -41,7 +41,7 @@ struct SmoothL1 {  // quadratic up to beta, then of slope 1
 };
 struct Huber {  // quadratic up to delta, then of slope delta
   template <class T> CDN_FN static T value(T x, T t, T delta) {
-    T far = size_of(x - t), near = fn::smaller(far, delta);
+    T far = fn::abs(x - t), near = fn::smaller(far, delta);
     return near * (far - T(0.5) * near);
   }
   template <class T> CDN_FN static T slope(T x, T t, T delta) { return within(x - t, delta); }
@@ -58,7 +58,7 @@ struct Bce {  // logarithms end at -100, as PyTorch's do: a wrong 0 or 1 costs 1
 struct BceWithLogits {  // log(1 + e^x) - t x, whose line is 0 where x is infinite and t agrees
   template <class T> CDN_FN static T value(T x, T t, T) {
     T share = x > T(0) ? T(1) - t : -t;
-    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-size_of(x)));
+    return (share == T(0) ? T(0) : x * share) + fn::log1p(fn::exp(-fn::abs(x)));
   }
   template <class T> CDN_FN static T slope(T x, T t, T) { return fn::sigmoid(x) - t; }
 };
@@ -126,16 +126,8 @@ template <class F> void with_loss(int32_t kind, F&& f) {
   }
 }
 
-// dy and the total that a mean was divided by, each one number.
+// Times dy, in place, where there is usually nothing to do: the gradient of a loss is 1.
 template <class T> struct Scaled {
-  using C = Compute<T>;
-  const T* dy;
-  const C* total;  // may be null: 1
-  CDN_FN C operator()(C x) const { return x * (total ? wide(*dy) / *total : wide(*dy)); }
-};
-
-// The same in place, where there is usually nothing to do: the gradient of a loss is 1.
-template <class T> struct ScaledInPlace {
   const T* dy;
   Compute<T> factor = {};
   CDN_FN bool begin() {
@@ -186,17 +178,9 @@ CDN_API int32_t cdn_loss_reduced(uint32_t y, uint32_t dx, uint32_t x, uint32_t t
   });
 }
 
-CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t x, uint32_t dy, uint32_t total, int64_t n,
-                               int32_t dtype) {
-  return run("cdn_scale_grad", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
-    if (dx == x && !total) {
-      const List lists[] = {{&dx, "dx", true, false}};
-      const ScaledInPlace<T> scale{call.in<T>(dy, "dy", 1)};
-      return each_element<T, T>(call, lists, &n, 1, scale, Unclocked{});
-    }
-    T* to = call.out<T>(dx, "dx", n);
-    const T* from = call.in<T>(x, "x", n);
-    const T* upstream = call.in<T>(dy, "dy", 1);
-    map(call, n, Scaled<T>{upstream, call.optional<Compute<T>>(total, "total", 1)}, to, from);
+CDN_API int32_t cdn_scale_grad(uint32_t dx, uint32_t dy, int64_t n, int32_t dtype) {
+  return run("cdn_scale_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    const List lists[] = {{&dx, "dx", true, false}};
+    each_element<T, T>(call, lists, &n, 1, Scaled<T>{call.in<T>(dy, "dy", 1)}, Unclocked{});
   });
 }

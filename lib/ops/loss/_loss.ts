@@ -302,7 +302,7 @@ function computed(loss: Pointwise, x: Tensor, target: Tensor, reduction: Reducti
   return record(y, op, [x, target], (grad) => {
     if (!gradEnabled() && !composed) {
       const dx = ready && !ready.disposed ? ready : fused(x, target, grad, 1 / divisor);
-      if (dx === ready) call("cdn_scale_grad", dx, dx, grad, null, x.size, x.code);
+      if (dx === ready) call("cdn_scale_grad", dx, grad, x.size, x.code);
       ready = null;
       return [dx, null];
     }
