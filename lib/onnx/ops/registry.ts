@@ -54,13 +54,13 @@ const families: readonly Family[] = [
   norm,
   pad,
   pool,
+  quantization,
   recurrents,
   reduce,
   shape,
   special,
   vision,
 ];
-const families: readonly Family[] = [elementwise, shape, quantization];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
