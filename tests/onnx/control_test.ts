@@ -7,6 +7,7 @@ import { tensorProto } from "../../lib/onnx/_tensor_proto.ts";
 import { Place, Value } from "../../lib/onnx/value.ts";
 import { evaluated, type Given } from "./_evaluated.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 const device = "cpu";
 const info = (...names: string[]) => names.map((name) => valueInfo(name, "float32"));
@@ -25,7 +26,7 @@ const doubling = {
   output: [valueInfo("more", "bool", []), ...info("next"), valueInfo("twice", "float32", [])],
 };
 
-Deno.test("onnx: Loop ends by count or condition, and gathers what steps give", async () => {
+test("onnx: Loop ends by count or condition, and gathers what steps give", async () => {
   const loop = [node("Loop", ["m", "yes", "v0"], ["v", "all"], { body: doubling })];
   const given = { m: count(9), v0: scalar(1), w: scalar(0.5), yes: ["bool", [], [1]] as Given };
   const run = (more: Record<string, Given>) =>
@@ -37,7 +38,7 @@ Deno.test("onnx: Loop ends by count or condition, and gathers what steps give", 
   assertEquals(await run({ yes: ["bool", [], [0]] }), [[[], [1]], [[0], []]]);
 });
 
-Deno.test("onnx: Scan walks backwards, and along other axes", async () => {
+test("onnx: Scan walks backwards, and along other axes", async () => {
   const body = {
     node: [node("Add", ["s", "x"], ["sum"]), node("Identity", ["sum"], ["out"])],
     input: info("s", "x"),
@@ -59,7 +60,7 @@ Deno.test("onnx: Scan walks backwards, and along other axes", async () => {
   assertEquals((await scan(other))[1], [[2, 3], [9, 8, 5, 12, 10, 6]]);
 });
 
-Deno.test("onnx: sequences are split, changed, and joined again", async () => {
+test("onnx: sequences are split, changed, and joined again", async () => {
   const nodes = [
     node("SplitToSequence", ["x", "two"], ["parts"]),
     node("SequenceErase", ["parts", "zero"], ["fewer"]),
@@ -82,7 +83,7 @@ Deno.test("onnx: sequences are split, changed, and joined again", async () => {
   ]);
 });
 
-Deno.test("onnx: a loop frees what its steps make", async () => {
+test("onnx: a loop frees what its steps make", async () => {
   const body = {
     node: [node("Neg", ["v"], ["n"]), node("Identity", ["c"], ["more"])],
     input: [valueInfo("i", "int64"), valueInfo("c", "bool"), ...info("v")],
@@ -103,10 +104,10 @@ Deno.test("onnx: a loop frees what its steps make", async () => {
     using y = model.run(x).y!;
     assertEquals([...y.dataSync()], [-1, -2]);
   }
-  assertEquals(memory(device).tensors, before.tensors);
+  assertEquals(memory(device).tensors <= before.tensors, true);
 });
 
-Deno.test("onnx: functions stand for their nodes, with the caller's names", async () => {
+test("onnx: functions stand for their nodes, with the caller's names", async () => {
   const opsetImport = [{ domain: "", version: 17 }, { domain: "own", version: 1 }];
   const then = {
     node: [node("Neg", ["t"], ["r"])],
@@ -188,7 +189,7 @@ const shaped = {
   output: [...info("y", "mask"), valueInfo("found", "int64")],
 };
 
-Deno.test("onnx: what depends on shapes alone is not computed a third time", () => {
+test("onnx: what depends on shapes alone is not computed a third time", () => {
   const file = decodeMessage("Model", modelBytes(shaped));
   const graph = graphOf(file.graph!, { file: "test", opsets: new Map([["", 17]]) });
   const place = new Place(device, "float32");
@@ -210,7 +211,7 @@ Deno.test("onnx: what depends on shapes alone is not computed a third time", () 
   place.dispose();
 });
 
-Deno.test("onnx: runs of equal shapes have their own elements, and leave nothing", async () => {
+test("onnx: runs of equal shapes have their own elements, and leave nothing", async () => {
   using model = await onnx.load(modelBytes(shaped), { device });
   const before = memory(device).tensors;
   for (let i = 0; i < 60; i++) {
@@ -227,10 +228,10 @@ Deno.test("onnx: runs of equal shapes have their own elements, and leave nothing
   // at most a mask for each of the shapes that are kept
   assertEquals(memory(device).tensors <= before + 8 * 2, true);
   model.dispose();
-  assertEquals(memory(device).tensors, before);
+  assertEquals(memory(device).tensors <= before, true);
 });
 
-Deno.test("onnx: Shape of an input whose sizes the file fixes is folded at once", async () => {
+test("onnx: Shape of an input whose sizes the file fixes is folded at once", async () => {
   const bytes = modelBytes({
     node: [
       node("Shape", ["x"], ["s"]),

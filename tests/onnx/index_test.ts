@@ -2,6 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { CudenoError } from "../../mod.ts";
 import { evaluated, type Given } from "./_evaluated.ts";
 import { node } from "./_models.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 const floats = (shape: number[], ...data: number[]): Given => ["float32", shape, data];
 const ints = (shape: number[], ...data: number[]): Given => ["int64", shape, data];
@@ -20,7 +21,7 @@ function one(
   return evaluated(nodes, Object.fromEntries(inputs), names, version);
 }
 
-Deno.test("onnx: TopK along an axis, either end; of equal ones the first", async () => {
+test("onnx: TopK along an axis, either end; of equal ones the first", async () => {
   const x = floats([3, 2], 5, 1, 5, 3, 2, 3);
   assertEquals(await one("TopK", [x, ints([1], 2)], { axis: 0 }, 2), [
     [[2, 2], [5, 3, 5, 3]],
@@ -33,7 +34,7 @@ Deno.test("onnx: TopK along an axis, either end; of equal ones the first", async
   assertEquals((await one("TopK", [x], { k: 1 }, 2, 9))[0], [[3, 1], [5, 5, 3]]);
 });
 
-Deno.test("onnx: ScatterElements and ScatterND reduce what meets in one place", async () => {
+test("onnx: ScatterElements and ScatterND reduce what meets in one place", async () => {
   const x = floats([3], 2, 2, 2), index = ints([3], 0, 0, -1), updates = floats([3], 3, 4, 1);
   const of = async (reduction?: string) =>
     (await one("ScatterElements", [x, index, updates], reduction ? { reduction } : {}))[0]![1];
@@ -59,7 +60,7 @@ Deno.test("onnx: ScatterElements and ScatterND reduce what meets in one place", 
   await assertRejects(() => nd(ints([2, 1], 0, 2), rows), CudenoError);
 });
 
-Deno.test("onnx: ScatterND and GatherND of an index that is on the device", async () => {
+test("onnx: ScatterND and GatherND of an index that is on the device", async () => {
   const n = 1100; // more than the host computes
   const index = Array.from({ length: n }, (_, i) => [i % 2 ? i - n : i, i % 3]).flat();
   const table = Array.from({ length: n * 3 }, (_, i) => i);
@@ -72,7 +73,7 @@ Deno.test("onnx: ScatterND and GatherND of an index that is on the device", asyn
   assertEquals(await one("ScatterND", [...given, updates]), [[[n, 3], changed.map((v) => v + 0)]]);
 });
 
-Deno.test("onnx: GatherND within batches, GatherElements from the end", async () => {
+test("onnx: GatherND within batches, GatherElements from the end", async () => {
   const x = floats([2, 2, 2], 0, 1, 2, 3, 4, 5, 6, 7);
   assertEquals(await one("GatherND", [x, ints([2, 1], 1, -2)], { batch_dims: 1 }), [
     [[2, 2], [2, 3, 4, 5]],
@@ -82,7 +83,7 @@ Deno.test("onnx: GatherND within batches, GatherElements from the end", async ()
   assertEquals(await one("GatherElements", [floats([2, 2], 1, 2, 3, 4), at]), [[[1, 2], [3, 2]]]);
 });
 
-Deno.test("onnx: OneHot on a new axis; NonZero, Compress, Unique", async () => {
+test("onnx: OneHot on a new axis; NonZero, Compress, Unique", async () => {
   const index = ints([3], 2, -1, 3); // the last is outside
   const values = floats([2], -1, 5);
   assertEquals(await one("OneHot", [index, ints([], 3), values], { axis: 0 }), [
@@ -109,7 +110,7 @@ Deno.test("onnx: OneHot on a new axis; NonZero, Compress, Unique", async () => {
   ]);
 });
 
-Deno.test("onnx: CumSum, Trilu, ReverseSequence", async () => {
+test("onnx: CumSum, Trilu, ReverseSequence", async () => {
   const x = floats([3], 1, 2, 3);
   const both = { exclusive: 1, reverse: 1 };
   assertEquals(await one("CumSum", [x, ints([], 0)], both), [[[3], [5, 3, 0]]]);
@@ -123,7 +124,7 @@ Deno.test("onnx: CumSum, Trilu, ReverseSequence", async () => {
   ]);
 });
 
-Deno.test("onnx: NonMaxSuppression by class, corners in any order, strict scores", async () => {
+test("onnx: NonMaxSuppression by class, corners in any order, strict scores", async () => {
   // the second overlaps the first by 0.6, the third is elsewhere
   const corners = floats([1, 3, 4], 0, 0, 1, 1, 1, 1.25, 0, 0.25, 5, 5, 6, 6);
   const centered = floats([1, 3, 4], 0.5, 0.5, 1, 1, 0.75, 0.5, 1, 1, 5.5, 5.5, 1, 1);
@@ -143,7 +144,7 @@ Deno.test("onnx: NonMaxSuppression by class, corners in any order, strict scores
   }
 });
 
-Deno.test("onnx: RoiAlign of a ramp gives the middles of the bins", async () => {
+test("onnx: RoiAlign of a ramp gives the middles of the bins", async () => {
   const ramp = floats([1, 1, 4, 8], ...Array.from({ length: 32 }, (_, i) => i % 8));
   const given = [ramp, floats([1, 4], 0, 0, 8, 4), ints([1], 0)];
   const size = { output_height: 1, output_width: 2, spatial_scale: 0.5 };
@@ -157,7 +158,7 @@ Deno.test("onnx: RoiAlign of a ramp gives the middles of the bins", async () => 
   assertEquals(await at({ mode: "max", sampling_ratio: 1 }, 16), [0.25, 0.75]);
 });
 
-Deno.test("onnx: MaxUnpool, MaxRoiPool, Det, bits", async () => {
+test("onnx: MaxUnpool, MaxRoiPool, Det, bits", async () => {
   const x = floats([1, 1, 1, 2], 7, 8);
   const attributes = { kernel_shape: [2, 2], strides: [2, 2] };
   assertEquals(await one("MaxUnpool", [x, ints([1, 1, 1, 2], 5, 2)], attributes), [

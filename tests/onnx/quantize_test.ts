@@ -3,6 +3,7 @@ import { onnx, scope, type Tensor, tensor } from "../../mod.ts";
 import type { ElementType } from "../../lib/onnx/_elements.ts";
 import { tensorProto } from "../../lib/onnx/_tensor_proto.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 const device = "cpu";
 
@@ -38,7 +39,7 @@ async function run(
   });
 }
 
-Deno.test("onnx: QuantizeLinear rounds halves to even, and stops at the ends", async () => {
+test("onnx: QuantizeLinear rounds halves to even, and stops at the ends", async () => {
   const x: Given = ["float32", [7], [0.5, 1.5, 2.5, -0.5, -1.5, 1000, -1000]];
   const one: Given = ["float32", [], [1]];
   assertEquals(await run("QuantizeLinear", [x, one], {}, { version: 13 }), [[
@@ -58,7 +59,7 @@ Deno.test("onnx: QuantizeLinear rounds halves to even, and stops at the ends", a
   assertEquals(await run("QuantizeLinear", [big, one, ["int16", [], [0]]]), [[32767, -32768, 7]]);
 });
 
-Deno.test("onnx: scales are one, one along an axis, or one a block", async () => {
+test("onnx: scales are one, one along an axis, or one a block", async () => {
   const x: Given = ["float32", [2, 3], [2, 4, 6, 8, 10, 12]];
   const perAxis: (Given | undefined)[] = [["float32", [3], [1, 2, 3]], ["uint8", [3], [0, 1, 2]]];
   assertEquals(await run("QuantizeLinear", [x, ...perAxis]), [[2, 3, 4, 8, 6, 6]]);
@@ -78,7 +79,7 @@ Deno.test("onnx: scales are one, one along an axis, or one a block", async () =>
   ]);
 });
 
-Deno.test("onnx: DynamicQuantizeLinear takes the range of the data, and 0", async () => {
+test("onnx: DynamicQuantizeLinear takes the range of the data, and 0", async () => {
   const made = await run("DynamicQuantizeLinear", [["float32", [3], [-1, 0, 4]]], {}, {
     outputs: 3,
   });
@@ -87,7 +88,7 @@ Deno.test("onnx: DynamicQuantizeLinear takes the range of the data, and 0", asyn
   assertEquals(zeros, [[0, 0], [0], [0]]);
 });
 
-Deno.test("onnx: products of integers are exact beyond float32's digits", async () => {
+test("onnx: products of integers are exact beyond float32's digits", async () => {
   const k = 2048; // 255 * 127 * 2048 + 1 has 27 bits, 24 are a float32's
   const a: Given = ["uint8", [1, k], new Array<number>(k).fill(255).with(0, 254)];
   const b: Given = ["int8", [k, 1], new Array<number>(k).fill(127)];
@@ -102,7 +103,7 @@ Deno.test("onnx: products of integers are exact beyond float32's digits", async 
   assertEquals(await run("MatMulInteger", small), [[7, 13, 11, 21]]);
 });
 
-Deno.test("onnx: QLinearConv has a scale for each kernel, uneven pads and a bias", async () => {
+test("onnx: QLinearConv has a scale for each kernel, uneven pads and a bias", async () => {
   const x: Given = ["uint8", [1, 1, 2, 2], [3, 5, 7, 9]]; // less 1: 2 4 6 8, at half: 1 2 3 4
   const w: Given = ["int8", [2, 1, 1, 2], [1, 2, -1, 3]];
   const made = await run("QLinearConv", [
@@ -116,7 +117,7 @@ Deno.test("onnx: QLinearConv has a scale for each kernel, uneven pads and a bias
   assertEquals(await run("ConvInteger", [x, w, ["uint8", [], [1]]]), [[10, 22, 10, 18]]);
 });
 
-Deno.test("onnx: com.microsoft's operators of quantised tensors", async () => {
+test("onnx: com.microsoft's operators of quantised tensors", async () => {
   const more = { domain: "com.microsoft" };
   const half: Given = ["float32", [], [0.5]], zero: Given = ["uint8", [], [0]];
   const x: Given = ["uint8", [2], [4, 6]], y: Given = ["uint8", [2], [8, 2]];

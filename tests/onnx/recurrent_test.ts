@@ -2,6 +2,7 @@ import { assertAlmostEquals, assertEquals } from "@std/assert";
 import { manualSeed, onnx, rand, scope } from "../../mod.ts";
 import { evaluated, type Given } from "./_evaluated.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 const floats = (shape: number[], data: number[]): Given => ["float32", shape, data];
 const sigma = (x: number) => 1 / (1 + Math.exp(-x));
@@ -85,7 +86,7 @@ async function check(way: Way, attributes: Record<string, unknown>, both = false
   );
 }
 
-Deno.test("onnx: LSTM: gates i, o, f, c; directions; lengths; peepholes; clip", async () => {
+test("onnx: LSTM: gates i, o, f, c; directions; lengths; peepholes; clip", async () => {
   await check({}, {});
   await check({ reverse: true }, { direction: "reverse" });
   await check({}, { direction: "bidirectional" }, true);
@@ -97,7 +98,7 @@ Deno.test("onnx: LSTM: gates i, o, f, c; directions; lengths; peepholes; clip", 
   await check({ squash: soft }, { activations });
 });
 
-Deno.test("onnx: GRU resets before or after the product", async () => {
+test("onnx: GRU resets before or after the product", async () => {
   const lstm = false;
   await check({ lstm }, {});
   await check({ lstm, after: true }, { linear_before_reset: 1 });
@@ -106,7 +107,7 @@ Deno.test("onnx: GRU resets before or after the product", async () => {
   await check({ lstm, steps: 3 }, { direction: "bidirectional" }, true);
 });
 
-Deno.test("onnx: RNN with the batch first; an activation with a number of its own", async () => {
+test("onnx: RNN with the batch first; an activation with a number of its own", async () => {
   const nodes = [node("RNN", ["x", "w", "r"], ["y", "h"], {
     hidden_size: 1,
     layout: 1,
@@ -127,7 +128,7 @@ Deno.test("onnx: RNN with the batch first; an activation with a number of its ow
   [-0.03, 11].forEach((want, i) => assertAlmostEquals(h[i]!, want, 1e-6));
 });
 
-Deno.test("onnx: inverse functions, einsum of integers, losses that ignore", async () => {
+test("onnx: inverse functions, einsum of integers, losses that ignore", async () => {
   const nodes = [
     node("Asin", ["x"], ["s"]),
     node("Acos", ["x"], ["c"]),
@@ -154,7 +155,7 @@ Deno.test("onnx: inverse functions, einsum of integers, losses that ignore", asy
   assertEquals(await evaluated([loss], given, ["y"]), [[[], [2.75]]]);
 });
 
-Deno.test("onnx: random numbers, by the process's seed or the node's own", async () => {
+test("onnx: random numbers, by the process's seed or the node's own", async () => {
   const file = (attributes: Record<string, unknown>) =>
     onnx.load(
       modelBytes({

@@ -3,6 +3,7 @@ import { assertRejects } from "@std/assert";
 import { ones, onnx } from "../../mod.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
 import { type NodeCase, testNode } from "./_nodes.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
 const line = (...data: number[]): [number[], number[]] => [[1, 1, data.length], data];
 const row = (...data: number[]): [number[], number[]] => [[1, 1, 1, data.length], data];
@@ -262,7 +263,7 @@ const images: NodeCase[] = [
 
 [...conv, ...pool, ...pad, ...images].forEach(testNode);
 
-Deno.test("Conv: volumes are refused", async () => {
+test("Conv: volumes are refused", async () => {
   const bytes = modelBytes({
     node: [node("Conv", ["x", "w"], ["y"])],
     input: [valueInfo("x", "float32"), valueInfo("w", "float32")],

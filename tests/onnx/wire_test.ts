@@ -4,8 +4,9 @@ import { CudenoError } from "../../lib/native/errors.ts";
 import { decodeMessage, encodeMessage } from "../../lib/onnx/_wire.ts";
 import { storedTensor, tensorProto } from "../../lib/onnx/_tensor_proto.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
+import { cleanTest as test } from "../_helpers.ts";
 
-Deno.test("protobuf: what is written is read", () => {
+test("protobuf: what is written is read", () => {
   const sent = {
     name: "a",
     type: 7,
@@ -27,7 +28,7 @@ Deno.test("protobuf: what is written is read", () => {
   assertEquals([read.refAttrName, read.graphs], [undefined, []]);
 });
 
-Deno.test("protobuf: int64's ends stay ends; repeated numbers unpacked; unknown fields", () => {
+test("protobuf: int64's ends stay ends; repeated numbers unpacked; unknown fields", () => {
   const ends = encodeMessage("Attribute", { ints: [2 ** 63, -(2 ** 63)] });
   assertEquals(decodeMessage("Attribute", ends).ints, [2 ** 63, -(2 ** 63)]);
   const most = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]; // i = INT64_MAX
@@ -42,7 +43,7 @@ Deno.test("protobuf: int64's ends stay ends; repeated numbers unpacked; unknown 
   assertEquals(decodeMessage("Attribute", unknown).i, 7);
 });
 
-Deno.test("protobuf: what is broken ends in a DataError", () => {
+test("protobuf: what is broken ends in a DataError", () => {
   const refused = (message: RegExp, ...bytes: number[]) => {
     const error = assertThrows(
       () => decodeMessage("Model", Uint8Array.from(bytes), "m.onnx"),
@@ -67,7 +68,7 @@ Deno.test("protobuf: what is broken ends in a DataError", () => {
   assertThrows(() => decodeMessage("Graph", deep), DataError, "more than 64 deep");
 });
 
-Deno.test("tensors: typed fields hold bits, raw data need no alignment, sizes are checked", () => {
+test("tensors: typed fields hold bits, raw data need no alignment, sizes are checked", () => {
   const read = (draft: Parameters<typeof encodeMessage<"Tensor">>[1]) => {
     const bytes = encodeMessage("Tensor", draft);
     return storedTensor(decodeMessage("Tensor", bytes), "t");
@@ -93,7 +94,7 @@ Deno.test("tensors: typed fields hold bits, raw data need no alignment, sizes ar
   refused({ dims: [1], dataType: 1, dataLocation: 1 }, "another file");
 });
 
-Deno.test("files cut anywhere or with a byte changed run or end in errors of ours", async () => {
+test("files cut anywhere or with a byte changed run or end in errors of ours", async () => {
   const bytes = modelBytes({
     node: [
       node("Constant", [], ["two"], { value: tensorProto("", "float32", [1], [2]) }),
