@@ -52,7 +52,7 @@ test("onnx: a model runs by name or in order, and frees what it made", async () 
     assertEquals([...same!.dataSync()], [6, 12, 8, 14]);
     same!.dispose();
   }
-  assertEquals(memory(device).tensors <= before + 1, true); // w, which was put there by the first run
+  assertEquals(memory(device).tensors <= before + 1, true); // w, by the first run
   assertEquals(x.disposed, false);
   const state = scope(() => Object.entries(model.stateDict()).map(([k, v]) => [k, v.shape]));
   assertEquals(state, [["w", [2]], ["two", []]]);
