@@ -21,7 +21,7 @@ export async function readExternal(
   tensors: Iterable<Message<"Tensor">>,
   path: string | undefined,
   file: string,
-) {
+): Promise<void> {
   for (const proto of tensors) {
     if (proto.dataLocation !== 1) continue;
     const fault = (message: string) =>

@@ -30,7 +30,7 @@ export function foldNorms(
       folded.push(node);
       continue;
     }
-    const { float: epsilon } = node.attributes.epsilon as { float: number };
+    const { float: epsilon } = node.attributes["epsilon"] as { float: number };
     const factors = scale.map((s, i) => s / Math.sqrt(variance[i]! + epsilon));
     const each = weight.length / factors.length, { type, dims } = constants.get(kernel!)!;
     constants.set(kernel!, {

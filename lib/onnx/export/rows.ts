@@ -679,7 +679,7 @@ export const operations: Readonly<Record<string, Row>> = {
   ...{ reshape, permute, concat, broadcastTo, slice, select, linear, matmul },
   ...{ flip: slice, pad: padded, clone: same },
   view: (c) => c.y.size === c.tensor(1).size ? reshape(c) : undefined,
-  to: (c) => c.y.dtype === c.tensor(1).dtype ? same(c) : kernels.cast!(c),
+  to: (c) => c.y.dtype === c.tensor(1).dtype ? same(c) : kernels["cast"]!(c),
   tril: (c) =>
     c.node("Trilu", [c.v(1), c.constant([], [c.kernel!.number(6)], "int64")], { upper: 0 }),
   triu: (c) => c.node("Trilu", [c.v(1), c.constant([], [c.kernel!.number(5)], "int64")]),

@@ -199,8 +199,8 @@ export class Context {
     const list = Array.isArray(result)
       ? result as (Tensor | Value | undefined)[]
       : [result as Tensor];
-    return list.map((item) => {
-      if (item === undefined || item instanceof Value) return item;
+    return list.map((item): Value | undefined => {
+      if (!item || item instanceof Value) return item as Value | undefined;
       const like = this.inputs[0]?.type;
       const same = like !== undefined && elements[like].dtype !== undefined &&
         this.place.dtype(like) === item.dtype;

@@ -77,7 +77,7 @@ export const changing: ReadonlySet<string> = new Set([
 /** The operator of a domain as of an opset, if there is one. */
 export function operatorOf(domain: string, op: string, opset: number): Operator | undefined {
   const found = operators.get(domain === "" ? op : `${domain}:${op}`);
-  if (found === undefined || typeof found === "function") return found;
+  if (typeof found !== "object") return found;
   const since = Object.keys(found).map(Number).filter((since) => since <= opset);
   return since.length > 0 ? found[Math.max(...since)] : undefined;
 }
