@@ -392,6 +392,7 @@ export const kernels: Readonly<Record<string, Row>> = {
   gelu: (c) => activated(c, c.v(1), 2),
   gelu_tanh: (c) => activated(c, c.v(1), 3),
   silu: (c) => activated(c, c.v(1), 4),
+  swiglu: (c) => c.node("Mul", [activated(c, c.v(1), 4), c.v(2)]),
   leaky_relu: (c) => c.node("LeakyRelu", [c.v(1)], { alpha: { float: c.number(3) } }),
   elu: (c) => c.node("Elu", [c.v(1)], { alpha: { float: c.number(3) } }),
   softplus: (c) => {
