@@ -36,6 +36,8 @@ export * as models from "./lib/models/mod.ts";
 export * from "./lib/native/errors.ts";
 /** Layers, losses and models, named as in torch.nn. */
 export * as nn from "./lib/nn/mod.ts";
+/** Networks from ONNX files. */
+export * as onnx from "./lib/onnx/mod.ts";
 export * from "./lib/ops/attention/mod.ts";
 export * from "./lib/ops/conv/mod.ts";
 export * from "./lib/ops/elementwise/mod.ts";

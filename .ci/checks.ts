@@ -103,6 +103,7 @@ const parts = [
   "data/transforms",
   "io",
   "models",
+  "onnx",
   "plot",
   "train/metrics",
   "train/callbacks",

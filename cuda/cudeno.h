@@ -190,6 +190,12 @@ int32_t cdn_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t d
 int32_t cdn_gelu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_gelu_tanh_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
 int32_t cdn_silu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, int32_t dtype);
+
+/* y[i] = silu(gate[i]) * up[i]. Its gradients: dgate[i] = dy[i] * up[i] * silu'(gate[i]), dup[i] =
+ * dy[i] * silu(gate[i]). */
+int32_t cdn_swiglu(uint32_t y, uint32_t gate, uint32_t up, int64_t n, int32_t dtype);
+int32_t cdn_swiglu_grad(uint32_t dgate, uint32_t dup, uint32_t dy, uint32_t gate, uint32_t up,
+                        int64_t n, int32_t dtype);
 int32_t cdn_leaky_relu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double slope,
                             int32_t dtype);
 int32_t cdn_elu_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t n, double alpha, int32_t dtype);
@@ -536,10 +542,11 @@ int32_t cdn_fold(uint32_t y, uint32_t x, int64_t images, int64_t height, int64_t
 
 /* y[i] = x[i] / (1 - p), or 0 with probability p: where word i of Philox (seed, offset, offset + 1,
  * …; four a counter) is below p * 2^32; state as of cdn_uniform. The same elements for every dtype.
- * Its own gradient, with the same seed, offset and state. bernoulli: y[i] = 1 where that word is
- * below x[i] * 2^32, which may be any number, or where x is 0 below p * 2^32, else 0. */
-int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
-                    int64_t offset, int32_t dtype);
+ * To that residual[i] is added, unless the handle is 0. Without it its own gradient, with the same
+ * seed, offset and state. bernoulli: y[i] = 1 where that word is below x[i] * 2^32, which may be
+ * any number, or where x is 0 below p * 2^32, else 0. */
+int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t residual, uint32_t state, int64_t n, double p,
+                    int64_t seed, int64_t offset, int32_t dtype);
 int32_t cdn_bernoulli(uint32_t y, uint32_t x, uint32_t state, int64_t n, double p, int64_t seed,
                       int64_t offset, int32_t dtype);
 

@@ -35,6 +35,7 @@ import {
   softmax,
   sort,
   sum,
+  swiglu,
   tanh,
   type Tensor,
   topK,
@@ -199,12 +200,12 @@ export const ops: Record<string, Op> = {
   "dropout, residual, layerNorm": {
     inputs: (shape) => [...scaled(shape), normal(...shape)],
     run: (x, weight, bias, residual) =>
-      layerNorm(add(dropout(x!, { p: 0.1 }), residual!), x!.shape[1]!, { weight, bias }),
+      layerNorm(dropout(x!, { p: 0.1, residual }), x!.shape[1]!, { weight, bias }),
     moves: [3, 8],
   },
   "SwiGLU": {
     inputs: twins,
-    run: (gate, x) => silu(gate!).mul(x!),
+    run: (gate, x) => swiglu(gate!, x!),
     moves: [3, 8],
     ...byRow,
   },

@@ -3,6 +3,7 @@
 // compiler does. Same names, same meaning:
 //
 // - map(call, n, f, y, x...): y[i] = f(wide(x[i])...)
+// - map_pair(call, n, f, y, z, x...): y[i] and z[i] are first and second of f(wide(x[i])...)
 // - broadcast(call, layout, f, y, a, b, …): y[i] = f(wide(a[..]), wide(b[..]), …) by strides
 // - each(call, n, f): f(i)
 // - each_run(call, n, f): f.run<N>(i, count), count <= N, for runs of [0, n); N = 1 on GPUs

@@ -52,10 +52,18 @@ export function recordedSteps(): number {
   return steps;
 }
 
+/** What an operation read and made, and what else there is to say of it. */
+export interface Made {
+  readonly inputs: readonly Differentiable[];
+  readonly outputs: readonly Differentiable[];
+  /** Where neither shapes nor native calls tell it. */
+  readonly about?: Readonly<Record<string, unknown>> | undefined;
+}
+
 /** Who looks at what operations make, and at the gradients that they give back. */
 export interface Observer {
   /** An operation of this name made a tensor. */
-  made(out: Differentiable, name: string): void;
+  made(out: Differentiable, name: string, made: Made): void;
   /** The gradient of an operation is about to be computed. */
   begins?(node: Node): void;
   /** The gradients of an operation's inputs. */
@@ -79,7 +87,7 @@ export function observing<T>(by: Observer, fn: () => T): T {
     }
   };
   const own: Observer = observer = {
-    made: (out, name) => aside(() => by.made(out, name)),
+    made: (out, name, made) => aside(() => by.made(out, name, made)),
     begins: (node) => by.begins?.(node),
     gradients: (node, gradients) => aside(() => by.gradients(node, gradients)),
   };
@@ -120,7 +128,7 @@ export function record<T extends Differentiable>(
       freed: false,
     };
   }
-  observer?.made(out, name);
+  observer?.made(out, name, { inputs, outputs: [out] });
   return out;
 }
 
@@ -133,6 +141,7 @@ export function recordAll<T extends Differentiable>(
   name: string,
   inputs: readonly T[],
   backward: (...gradients: (T | undefined)[]) => readonly (T | null)[],
+  about?: Made["about"],
 ): void {
   if (enabled && inputs.some((x) => x.requiresGrad)) {
     const node = { name, order: steps++, inputs, outputs, backward, gate: undefined, freed: false };
@@ -142,7 +151,7 @@ export function recordAll<T extends Differentiable>(
       out.node = node;
     }
   }
-  if (observer) { for (const out of outputs) observer.made(out, name); }
+  if (observer) { for (const out of outputs) observer.made(out, name, { inputs, outputs, about }); }
 }
 
 /** Throws where an operation without a gradient would silently cut a graph. */

@@ -22,7 +22,8 @@ const streams: readonly (readonly [names: string, flops: number | null])[] = [
   ["fill|cast|where|strided_copy|band|transpose|one_hot|pad_image|unfold", 0],
   [`${unary}|${binary}|sum|mean|prod|max|min|argmax|argmin|cumsum|dropout`, 1],
   [`${unary.replaceAll("|", "_grad|")}_grad|vector_norm`, 2], // slope, product
-  ["variance|rms_norm|softmax_grad|log_softmax_grad|batch_norm_stats|batch_norm", 4],
+  ["swiglu|swiglu_grad|variance|rms_norm|softmax_grad|log_softmax_grad", 4],
+  ["batch_norm_stats|batch_norm", 4],
   ["softmax|masked_softmax|log_softmax", 5], // largest, difference, exp, sum, quotient
   ["norm_param_grad|batch_norm_sums", 5],
   ["layer_norm|group_norm", 8], // a variance, and difference, two factors, bias

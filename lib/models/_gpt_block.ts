@@ -10,7 +10,6 @@ import type { KVCache } from "../nn/kv_cache.ts";
 import type { LinearOptions } from "../nn/linear.ts";
 import { Module } from "../nn/module.ts";
 import { LayerNorm } from "../nn/row_norm.ts";
-import { add } from "../ops/elementwise/binary.ts";
 import { linear } from "../ops/linalg/linear.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -124,7 +123,7 @@ export class GPTBlock extends Module {
   /** x [batch, positions, dModel]. */
   override forward(x: Tensor, attending?: Attending): Tensor {
     const { ln_1, attn, ln_2, mlp, drop } = this;
-    x = add(x, drop.forward(attn.forward(ln_1.forward(x), attending)));
-    return add(x, drop.forward(mlp.c_proj.forward(mlp.c_fc.forward(ln_2.forward(x)))));
+    x = drop.forward(attn.forward(ln_1.forward(x), attending), x);
+    return drop.forward(mlp.c_proj.forward(mlp.c_fc.forward(ln_2.forward(x))), x);
   }
 }

@@ -1,4 +1,5 @@
 import { checkOptions } from "../core/options.ts";
+import { add } from "../ops/elementwise/binary.ts";
 import { dropout } from "../ops/random/dropout.ts";
 import { dropout2d } from "../ops/random/dropout2d.ts";
 import { probabilityOf } from "../ops/random/_probability.ts";
@@ -32,9 +33,9 @@ export class Dropout extends Module {
     this.p = probabilityOf(name, typeof p === "number" ? p : p.p);
   }
 
-  /** x with elements dropped. */
-  override forward(x: Tensor): Tensor {
-    return dropout(x, { p: this.p, training: this.training });
+  /** x with elements dropped; a residual is added to that. */
+  override forward(x: Tensor, residual?: Tensor): Tensor {
+    return dropout(x, { p: this.p, training: this.training, residual });
   }
 
   /** `Dropout(p)`. */
@@ -54,8 +55,9 @@ export class Dropout extends Module {
  * ```
  */
 export class Dropout2d extends Dropout {
-  /** x with channels dropped. */
-  override forward(x: Tensor): Tensor {
-    return dropout2d(x, { p: this.p, training: this.training });
+  /** x with channels dropped; a residual is added to that. */
+  override forward(x: Tensor, residual?: Tensor): Tensor {
+    const y = dropout2d(x, { p: this.p, training: this.training });
+    return residual ? add(y, residual) : y;
   }
 }

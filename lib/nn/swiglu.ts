@@ -1,10 +1,8 @@
 import type { LinearOptions } from "./linear.ts";
 import { Linear } from "./linear.ts";
 import { checkInteger, checkOptions } from "../core/options.ts";
-import { silu } from "../ops/elementwise/activations.ts";
-import { mul } from "../ops/elementwise/binary.ts";
+import { swiglu } from "../ops/elementwise/activations.ts";
 import type { Tensor } from "../tensor.ts";
-import { activated } from "./_fused.ts";
 import { Module } from "./module.ts";
 
 /**
@@ -41,7 +39,6 @@ export class SwiGLU extends Module {
 
   /** x [..., dModel] gives [..., dModel]. */
   override forward(x: Tensor): Tensor {
-    const gate = activated(this.gate_proj, "silu", x) ?? silu(this.gate_proj.forward(x));
-    return this.down_proj.forward(mul(gate, this.up_proj.forward(x)));
+    return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
   }
 }

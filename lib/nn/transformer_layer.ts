@@ -1,7 +1,6 @@
 import { checkChoice, checkInteger, checkOptions } from "../core/options.ts";
 import type { FusedActivation } from "../core/node.ts";
 import { activations } from "../ops/elementwise/_gate.ts";
-import { add } from "../ops/elementwise/binary.ts";
 import type { Tensor } from "../tensor.ts";
 import { MultiHeadAttention, type MultiHeadAttentionOptions } from "./attention.ts";
 import { Dropout } from "./dropout.ts";
@@ -79,8 +78,8 @@ export abstract class TransformerLayer extends Module {
     x: Tensor,
     inner: (x: Tensor) => Tensor,
   ): Tensor {
-    if (this.#normFirst) return add(x, dropout.forward(inner(norm.forward(x))));
-    return norm.forward(add(x, dropout.forward(inner(x))));
+    if (this.#normFirst) return dropout.forward(inner(norm.forward(x)), x);
+    return norm.forward(dropout.forward(inner(x), x));
   }
 
   /** The two linear layers. */

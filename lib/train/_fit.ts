@@ -25,6 +25,11 @@ import type { Trainer } from "./trainer.ts";
 
 /** How long a loop may keep the event loop waiting. */
 export const BREATH_MS = 100;
+/**
+ * Lets timers, signals and requests have their turn, which reading alone may not: what comes back
+ * at once is taken before the event loop looks at them.
+ */
+export const breathe = (): Promise<void> => new Promise((go) => setTimeout(go));
 
 /** Where a training is, as JSON keeps it. */
 export interface Cursor {
@@ -292,11 +297,15 @@ export class Fit<Input, Target> {
       if (told) await told;
       if (stepper.open) continue; // what follows is between two steps
       if (this.stopped !== undefined) return false;
-      if (performance.now() - breath < BREATH_MS && !this.#log.full) continue;
+      const long = performance.now() - breath >= BREATH_MS;
+      if (!long && !this.#log.full) continue;
+      if (long) await breathe(); // the device has work meanwhile
       const means = { ...await meter.read(), ...stepper.lr };
       if (!await this.#look()) return false;
       const done = this.#samples;
-      await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
+      if (!Number.isNaN(means.loss) || await meter.some()) { // else it is the mean of nothing yet
+        await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
+      }
       if (this.stopped !== undefined) return false;
       breath = performance.now();
     }
@@ -330,8 +339,11 @@ export class Fit<Input, Target> {
     const trace = this.#trace.splice(0);
     if (!this.#guard) return true;
     const bad = await this.#guard.read();
-    this.#guard.restart();
-    if (bad === undefined) return true;
+    if (bad === undefined) {
+      this.#guard.restart();
+      return true;
+    }
+    this.#guard.dispose(); // or the look at the epoch's end would find it again
     const first = this.#steps - (stepLosses.length - before) + bad; // steps before it
     stepLosses.length = before + bad + 1;
     this.#steps = first;

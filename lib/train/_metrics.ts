@@ -213,6 +213,11 @@ export class Meter {
     return { loss, accuracy: await this.#right.read() / await this.#counted.read() };
   }
 
+  /** Whether anything has counted; waits for the device. */
+  async some(): Promise<boolean> {
+    return this.#summed || await this.#divisor.read() !== 0;
+  }
+
   /** The metrics that are no running means, if there are any; waits for the device. */
   async metrics(): Promise<{ metrics?: MetricResults }> {
     const metrics = await this.#measures.compute();

@@ -23,7 +23,7 @@ import { largestBatch } from "./_batch_size.ts";
 import type { Callback } from "./callbacks/callback.ts";
 import { ProgressBar } from "./callbacks/progress_bar.ts";
 import { TerminateOnNaN } from "./callbacks/terminate_on_nan.ts";
-import { BREATH_MS, checkCursor, type Cursor, Fit } from "./_fit.ts";
+import { BREATH_MS, breathe, checkCursor, type Cursor, Fit } from "./_fit.ts";
 import { History, type HistoryJson } from "./history.ts";
 import { internals } from "./_internals.ts";
 import { checkMetrics, Measures } from "./_measures.ts";
@@ -368,7 +368,8 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
         this.#inEvaluation(() => scope(() => meter.add(this.#measured(batch), size)));
         if (stopped() !== undefined) return undefined;
         if (performance.now() - breath < BREATH_MS) continue;
-        await meter.read(); // so that it does not run too far ahead, and others get their turn
+        await breathe();
+        await meter.read(); // so that it does not run too far ahead
         if (stopped() !== undefined) return undefined;
         breath = performance.now();
       }

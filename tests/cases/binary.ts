@@ -14,6 +14,7 @@ import {
   pow,
   remainder,
   sub,
+  swiglu,
   type Tensor,
 } from "../../mod.ts";
 import { broadcasted, mapped, sizeOf } from "../reference.ts";
@@ -295,6 +296,27 @@ export const binaryCases: readonly Case[] = [
       elementwise("bounds of int32", [[least, most, least], [most, most, most]], integer),
     ],
   }),
+  {
+    name: "swiglu",
+    call: (gate: Tensor, up: Tensor) => swiglu(gate, up),
+    reference: (gate, up) => broadcasted(gate!, up!, (x, y) => x / (1 + Math.exp(-x)) * y),
+    shapes: binaryShapes,
+    gradShapes: binaryGradShapes,
+    dtypes: floats,
+    fill: [spiked(-3, 3, 3), real],
+    tolerance: roundings(8),
+    specials: [
+      elementwise("NaN, inf and large", [
+        [NaN, 1, NaN],
+        [1, NaN, NaN],
+        [Infinity, 2, Infinity],
+        [-Infinity, 2, -0], // the limit
+        [100, 3, 300],
+        [-1000, 5, -0],
+        [0, Infinity, NaN],
+      ]),
+    ],
+  },
   ...comparisons.flatMap(([name, op, f]) =>
     both(name, op, (a, b) => Number(f(a, b)), {
       dtypes: anything,

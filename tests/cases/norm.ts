@@ -461,6 +461,13 @@ export const normCases: readonly Case[] = [
 
 const seed = 11;
 
+const dropped = (p: number) => (x?: { shape: readonly number[]; values: ArrayLike<number> }) => {
+  const kept = (i: number) =>
+    philox(BigInt(seed), BigInt(Math.floor(i / 4)))[i % 4]! >= Math.floor(p * 2 ** 32);
+  const values = Array.from(x!.values, (value, i) => kept(i) ? value / (1 - p) : 0);
+  return { shape: x!.shape, values };
+};
+
 function dropping(p: number): Case {
   return {
     name: `dropout(${p})`,
@@ -468,12 +475,7 @@ function dropping(p: number): Case {
       manualSeed(seed);
       return dropout(x, { p });
     },
-    reference: (x) => {
-      const kept = (i: number) =>
-        philox(BigInt(seed), BigInt(Math.floor(i / 4)))[i % 4]! >= Math.floor(p * 2 ** 32);
-      const values = Array.from(x!.values, (value, i) => kept(i) ? value / (1 - p) : 0);
-      return { shape: x!.shape, values };
-    },
+    reference: dropped(p),
     shapes: unaryShapes,
     gradShapes: [[[]], [[9]], [[2, 5]]],
     dtypes: floats,
@@ -481,4 +483,22 @@ function dropping(p: number): Case {
   };
 }
 
-export const dropoutCases: readonly Case[] = [dropping(0.5), dropping(0.1), dropping(0.9)];
+const withResidual: Case = {
+  ...dropping(0.5),
+  name: "dropout with a residual",
+  call: (x: Tensor, residual: Tensor) => {
+    manualSeed(seed);
+    return dropout(x, { residual });
+  },
+  reference: (x, residual) => {
+    const { shape, values } = dropped(0.5)(x);
+    return { shape, values: Array.from(values, (value, i) => value + residual!.values[i]!) };
+  },
+  shapes: unaryShapes.map(([shape]) => [shape!, shape!]),
+  gradShapes: [[[], []], [[9], [9]], [[2, 5], [2, 5]]],
+};
+
+export const dropoutCases: readonly Case[] = [
+  ...[0.5, 0.1, 0.9].map(dropping),
+  withResidual,
+];

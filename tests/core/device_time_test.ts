@@ -16,7 +16,8 @@ for (const { device } of devices()) {
       for (let i = 0; i < n; i++) x.matmul(x);
     };
     await deviceTime(products(1), { device });
-    const none = await deviceTime(() => {}, { device });
+    let none = Infinity; // the least of some, as the machine may be busy with other things
+    for (let i = 0; i < 5; i++) none = Math.min(none, await deviceTime(() => {}, { device }));
     assert(none >= 0);
     assertGreater(await deviceTime(products(200), { device }), none);
   });

@@ -2,7 +2,7 @@
 // flat memory.
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { eigen } from "../../examples/record/eigen.ts";
-import { data, io, models, tensor } from "../../mod.ts";
+import { data, io, models, nn, onnx, type Tensor, tensor, zeros } from "../../mod.ts";
 import { deno, inFolder, root } from "../_helpers.ts";
 
 const examples = new URL("examples/", root);
@@ -87,14 +87,15 @@ Deno.test("insight example: each layer at each moment, ten lines and dots, one p
   });
 });
 
-for (const model of ["lstm", "transformer"]) {
+// Guesses have 3.9 at first. How far 60 steps come differs a little with a machine's roundings.
+for (const [model, most] of [["lstm", 2.7], ["transformer", 3.3]] as const) {
   Deno.test(`char_lm example: the ${model} learns, and writes`, async () => {
     const size = ["--hidden", "32", "--layers", "1", "--context", "24", "--batch", "16"];
     const args = ["--model", model, "--steps", "60", "--sample", "40", "--lr", "0.02", ...size];
     const result = /^loss \d\.\d{3} a character, \d\.\d{3} on pages that it has not seen$/;
     const out = await ends("char_lm.ts", args, result);
     const [first, ...rest] = losses(out);
-    assert(first! > 3.5 && rest.at(-1)! < 3, out);
+    assert(first! > 3.5 && rest.at(-1)! < most, out);
     const written = out.slice(out.indexOf("\n\nThe ") + 2, out.lastIndexOf("\n\nloss"));
     assertEquals(written.length, 44, out);
     assertEquals(await ends("char_lm.ts", args, result), out, "the same seed, another text");
@@ -152,6 +153,44 @@ Deno.test("classify example: guesses for each photo, and how many are right", as
   });
 });
 
+Deno.test("onnx_export example: the file gives what the network does", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/model.onnx`, flags = [`--allow-read=${folder}`];
+    const args = ["--steps", "100", "--out", out];
+    const last = /^\d+ bytes; the largest difference is (0|\d\.\de-\d)/;
+    const text = await ends("onnx_export.ts", args, last, [...flags, `--allow-write=${folder}`]);
+    assertStringIncludes(text, 'inputs: "points": float32 [N, 2]');
+    assert((await Deno.stat(out)).size > 1000);
+  });
+});
+
+Deno.test("onnx_run example: a box where the network says there is one", async () => {
+  await inFolder(async (folder) => {
+    // The same at all of 2 x 2 places, but for one, which is sure of class 1.
+    const values = new Float32Array(7 * 4);
+    values[0] = 1; // of something, at the first place
+    values[6 * 4] = 1; // which is of class 1
+    class Detector extends nn.Module {
+      places = tensor(values, { shape: [1, 7, 2, 2], device: "cpu" });
+      override forward(x: Tensor): Tensor {
+        return this.places.mul(x.slice(2, 0, 1).slice(3, 0, 1).slice(1, 0, 1).mul(0).add(1));
+      }
+    }
+    const image = new Uint8Array(3 * 40 * 60).map((_, i) => i);
+    using x = zeros([1, 3, 8, 8], { device: "cpu" });
+    using photo = tensor(image, { shape: [3, 40, 60], device: "cpu" });
+    await onnx.save(new Detector(), x, { path: `${folder}/model.onnx`, batch: null });
+    await Deno.writeFile(`${folder}/photo.png`, await io.encodePng(photo));
+    const path = new URL("onnx_run.ts", examples).pathname;
+    const flags = ["run", "--allow-ffi", `--allow-read=${folder}`, "--no-prompt", path];
+    const files = ["--model", `${folder}/model.onnx`, "--photo", `${folder}/photo.png`];
+    const { code, out, err } = await deno([...flags, "--device", "cpu", ...files]);
+    assertEquals(code, 0, err);
+    // at the first place's corner, half as wide and high as the photo: tanh(0) is 0, sigmoid 0.5
+    assert(/\nclass 1 1\.00: -15, -10, 15, 10\n1 boxes\n$/.test(out), out);
+  });
+});
+
 /** Trains on these files, and gives what --out wrote. */
 async function onPhotos(name: string, dir: string, args: string[], last: RegExp) {
   return await inFolder(async (folder) => {
@@ -168,7 +207,7 @@ Deno.test("fashion example: learns on MNIST's digits, which come in the same for
   const args = "--width 4 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
   const dir = new URL("data/mnist_subset", examples).pathname;
   const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
-  assert(result.accuracy > 0.3, `${result.accuracies}`);
+  assert(result.accuracy > 0.2, `${result.accuracies}`); // guesses have 0.1
 });
 
 for (const name of ["cifar.ts", "cifar_record.ts"]) {
@@ -197,7 +236,7 @@ Deno.test("fashion example: a perceptron in place of convolutions", async () => 
   const args = "--model mlp --width 2 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
   const dir = new URL("data/mnist_subset", examples).pathname;
   const result = await onPhotos("fashion.ts", dir, args, /^test accuracy 0\.\d{4}$/);
-  assert(result.accuracy > 0.3, `${result.accuracies}`);
+  assert(result.accuracy > 0.2, `${result.accuracies}`); // guesses have 0.1
   const { code, err } = await run("fashion.ts", "--model", "rnn");
   assertEquals([code, err], [1, "--model is rnn; it must be cnn or mlp\n"]);
 });
@@ -286,7 +325,7 @@ Deno.test("regression example: a rule in a table with gaps", async () => {
       "Acceleration,Year,Origin";
     await Deno.writeTextFile(`${folder}/cars.csv`, [names, ...rows].join("\n"));
     const args = ["--data", `${folder}/cars.csv`, "--epochs", "60", "--lr", "0.01"];
-    const last = /^test error \d\.\d\d miles a gallon, R2 0\.9\d\d$/;
+    const last = /^test error \d\.\d\d miles a gallon, R2 (0\.9\d\d|1\.000)$/;
     const out = await ends("regression.ts", args, last, [`--allow-read=${folder}`]);
     assertStringIncludes(out, "\n120 cars, of which 114 have been measured\n");
     assert(/\ncar \d+: \d+\.\d, measured \d+(.*\n)*error of the mean of all: \d/.test(out), out);
@@ -324,7 +363,7 @@ Deno.test("profile_mlp example: to its end", async () => {
 });
 
 for (const name of programs) {
-  const number = name === "classify.ts" ? "top" : "lr";
+  const number = /^(classify|onnx_run)/.test(name) ? "top" : "lr";
   Deno.test(`${name}: --help tells its options, and others are refused`, async () => {
     const [help, unknown, text, device] = await Promise.all([
       run(name, "--help"),

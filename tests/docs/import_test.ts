@@ -49,12 +49,13 @@ Deno.test("import: nothing happens by it, and no permission is needed", async ()
   assertEquals([code, out, err], [0, "function function function device\n", ""]);
 });
 
-Deno.test("import: the package's entry ./plot is what mod.ts has as plot", async () => {
+Deno.test("import: the package's entries are what mod.ts has under their names", async () => {
   const { exports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
-  const [all, plot] = await Promise.all(
-    [".", "./plot"].map((entry) => import(new URL(exports[entry], root).href)),
+  const [all, plot, onnx] = await Promise.all(
+    [".", "./plot", "./onnx"].map((entry) => import(new URL(exports[entry], root).href)),
   );
   assertEquals(Object.keys(plot), Object.keys(all.plot));
+  assertEquals(Object.keys(onnx), Object.keys(all.onnx));
 });
 
 Deno.test("import: the examples' name, by the README's line of deno.json", async () => {

@@ -115,7 +115,7 @@ for (const device of kinds) {
           throw new Error("4 isolates of 20 MiB hold " + heldByOthers());
         }
         for (const worker of workers) end ? worker.postMessage(1) : worker.terminate();
-        for (let i = 0; i < 200 && heldByOthers() > 0; i++) await pause(50);
+        for (let i = 0; i < 1200 && heldByOthers() > 0; i++) await pause(50);
         if (heldByOthers() > 0) throw new Error("ended, they hold " + heldByOthers());
       }`,
     ));
@@ -172,22 +172,23 @@ for (const device of kinds) {
       `const m = await import(${JSON.stringify(modUrl)});
       m.init({ device: ${JSON.stringify(device)} });
       const x = m.ones([10]);
-      const product = work("const x = m.randn([1500, 1500]);" +
-        "postMessage(1); x.matmul(x).dataSync(); postMessage(2);");
-      let ended = false;
-      await message(product);
-      product.onmessage = () => ended = true;
-      for (let i = 0; i < 20; i++) await x.data();
-      x.relu().dataSync();
-      const early = !ended;
-      while (!ended) await pause(5);
-      product.terminate();
-      if (!early && ${
-        device === "cpu"
-      }) throw new Error("a read came after the other isolate's product");
+      let early = false;
+      for (let i = 0; i < 20 && !early; i++) { // the machine may be busy with other things
+        const product = work("const x = m.randn([1500, 1500]);" +
+          "postMessage(1); x.matmul(x).dataSync(); postMessage(2);");
+        let ended = false;
+        await message(product);
+        product.onmessage = () => ended = true;
+        for (let i = 0; i < 20; i++) await x.data();
+        x.relu().dataSync();
+        early = !ended || ${device !== "cpu"};
+        while (!ended) await pause(5);
+        product.terminate();
+      }
+      if (!early) throw new Error("a read came after the other isolate's product");
       const large = m.zeros([32 << 20]), source = new Float32Array(large.size);
       await large.copyFromAsync(source);
-let least = Infinity; // of several times, as the machine may be busy with other things
+      let least = Infinity; // of several times, as the machine may be busy with other things
       for (let i = 0; i < 5; i++) {
         const start = performance.now();
         const copy = large.copyFromAsync(source);

@@ -42,6 +42,8 @@
   X(gelu_grad) \
   X(gelu_tanh_grad) \
   X(silu_grad) \
+  X(swiglu) \
+  X(swiglu_grad) \
   X(leaky_relu_grad) \
   X(elu_grad) \
   X(softplus_grad) \

@@ -56,20 +56,25 @@ test("data that is not finite, with its place", async () => {
   const x = rand([12, 2]).dataSync();
   x[13] = Infinity;
   const set = later(new data.TensorDataset(tensor(x, { shape: [12, 2] }), zeros([12, 1])));
-  const model = later(new nn.Linear(2, 1));
-  const clean = later(new nn.Linear(2, 1));
-  clean.loadStateDict(model.stateDict());
-  const history = await stopped(model, set);
-  assertEquals(
-    history.stopped,
-    "TerminateOnNaN: step 2, in epoch 1, has the loss Infinity: the data: input is Infinity at " +
-      "[2, 1] (1 of 8 not finite)",
-  );
-  assertEquals([history.length, history.stepLosses.length], [0, 2]);
-  // the first step counts, the others change nothing
-  const first = later(new data.Subset(set, [0, 1, 2, 3]));
-  await stopped(clean, first);
-  assertEquals(weights(model), weights(clean));
+  // found as the epoch ends, or before, as losses are read each tenth of a second
+  const slow = { onStepEnd: () => new Promise<void>((go) => setTimeout(go, 150)) };
+  for (const more of [[], [slow]]) {
+    const model = later(new nn.Linear(2, 1));
+    const clean = later(new nn.Linear(2, 1));
+    clean.loadStateDict(model.stateDict());
+    const options = { callbacks: [new callbacks.TerminateOnNaN(), ...more] };
+    const history = await stopped(model, set, options);
+    assertEquals(
+      history.stopped,
+      "TerminateOnNaN: step 2, in epoch 1, has the loss Infinity: the data: input is Infinity at " +
+        "[2, 1] (1 of 8 not finite)",
+    );
+    assertEquals([history.length, history.stepLosses.length], [0, 2]);
+    // the first step counts, the others change nothing
+    const first = later(new data.Subset(set, [0, 1, 2, 3]));
+    await stopped(clean, first);
+    assertEquals(weights(model), weights(clean));
+  }
 });
 
 test("an operation in a layer, forwards and backwards", async () => {

@@ -189,7 +189,12 @@ Deno.test("resume: after kill -9 at 20 random moments the loss curve is the same
       const reader = child.stdout.getReader();
       const { value } = await reader.read();
       const began = performance.now();
-      const timer = setTimeout(() => child.kill("SIGKILL"), Math.min(ms, 1e6));
+      const kill = () => {
+        try {
+          child.kill("SIGKILL");
+        } catch { /* it has just ended by itself */ }
+      };
+      const timer = setTimeout(kill, Math.min(ms, 1e6));
       const parts = [value ?? new Uint8Array()];
       for (let next = await reader.read(); !next.done; next = await reader.read()) {
         parts.push(next.value);
@@ -199,20 +204,22 @@ Deno.test("resume: after kill -9 at 20 random moments the loss curve is the same
       const out = await new Response(new Blob(parts)).text();
       return { killed: signal === "SIGKILL", out, err, time: performance.now() - began };
     };
-    const { out: wanted, err, time } = await runFor("whole.safetensors", Infinity);
+    const { out: wanted, err, ...first } = await runFor("whole.safetensors", Infinity);
     assert(wanted.startsWith("begin\n["), err);
 
-    let kills = 0;
+    let kills = 0, { time } = first;
     for (let i = 0; kills < 20; i++) {
-      assert(i < 40, "too few were killed");
+      const before = kills;
       for (;;) { // until it once comes to its end
-        const { killed, out, err } = await runFor(`killed${i}.safetensors`, Math.random() * time);
+        const ms = kills < 20 ? Math.random() * time : Infinity;
+        const { killed, out, err } = await runFor(`killed${i}.safetensors`, ms);
         if (!killed) {
           assertEquals(out, wanted, `after ${kills} kills: ${err}`);
           break;
         }
         kills++;
       }
+      if (kills === before) time /= 2; // the machine may have been slower at first
     }
   });
 });

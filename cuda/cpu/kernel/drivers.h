@@ -29,6 +29,18 @@ template <class F, class Y, class... X> void map(Call&, int64_t n, F f, Y* y, co
   });
 }
 
+template <class F, class Y, class... X>
+void map_pair(Call&, int64_t n, F f, Y* first, Y* second, const X*... x) {
+  parallel_for((n + PIECE - 1) / PIECE, GRAIN / PIECE, [=](int64_t begin, int64_t end) {
+    const int64_t last = end * PIECE < n ? end * PIECE : n;
+    CDN_INDEPENDENT
+    for (int64_t i = begin * PIECE; i < last; i++) {
+      const auto both = f(wide(x[i])...);
+      first[i] = static_cast<Y>(both.first), second[i] = static_cast<Y>(both.second);
+    }
+  });
+}
+
 template <class F> void each(Call&, int64_t n, F f) {
   parallel_for(n, GRAIN / 4, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) f(i);

@@ -52,6 +52,39 @@ template <class F, class Y, class... X> void map(Call& call, int64_t n, F f, Y* 
          x...);
 }
 
+// The same with two results.
+template <int W, class F, class Y, class... X>
+__device__ __forceinline__ void store_pairs(int64_t i, F f, Y* first, Y* second, const X*... x) {
+  Pack<Y, W> a, b;
+  auto each = [&](const Pack<X, W>... in) {
+#pragma unroll
+    for (int j = 0; j < W; j++) {
+      const auto both = f(wide(in.v[j])...);
+      a.v[j] = static_cast<Y>(both.first), b.v[j] = static_cast<Y>(both.second);
+    }
+  };
+  each(reinterpret_cast<const Pack<X, W>*>(x)[i]...);
+  reinterpret_cast<Pack<Y, W>*>(first)[i] = a;
+  reinterpret_cast<Pack<Y, W>*>(second)[i] = b;
+}
+template <int W, class F, class Y, class... X>
+__global__ void __launch_bounds__(BLOCK)
+    map_pair_kernel(int64_t n, int64_t packs, F f, Y* first, Y* second, const X*... x) {
+  follow_previous_kernel();
+  for_each_own(packs, [&](int64_t i) { store_pairs<W>(i, f, first, second, x...); });
+  for_each_own(n - packs * W,
+               [&](int64_t i) { store_pairs<1>(packs * W + i, f, first, second, x...); });
+}
+template <class F, class Y, class... X>
+void map_pair(Call& call, int64_t n, F f, Y* first, Y* second, const X*... x) {
+  if (n == 0) return;
+  constexpr int W = 16 / largest_size<Y, X...>();
+  const bool wide = aligned16(first) && aligned16(second) && (aligned16(x) && ...);
+  const int64_t packs = wide ? n / W : 0;
+  launch(call, map_pair_kernel<W, F, Y, X...>, following(call, for_each_of(packs ? packs : n)), n,
+         packs, f, first, second, x...);
+}
+
 // ---- each
 
 template <class F> __global__ void __launch_bounds__(BLOCK) each_kernel(int64_t n, F f) {

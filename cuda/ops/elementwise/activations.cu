@@ -2,6 +2,7 @@
 #include "kernel/activations.h"
 
 #include "kernel/elementwise.h"
+#include "kernel/sum.h"
 
 using namespace cdn;
 
@@ -61,6 +62,17 @@ template <class T> struct SoftplusGrad {
   }
 };
 
+// silu(gate) * up, and dy times its slopes by the two.
+struct SwiGlu {
+  template <class T> CDN_FN T operator()(T gate, T up) const { return Silu{}(gate)*up; }
+};
+struct SwiGluGrad {
+  template <class T> CDN_FN Pair<T> operator()(T dy, T gate, T up) const {
+    const T x = within(gate), s = fn::sigmoid(x);
+    return {dy * up * (s * (T(1) + x * (T(1) - s))), dy * (not_below(gate) * s)};
+  }
+};
+
 }  // namespace
 
 CDN_UNARY(relu, Relu, Floats)
@@ -99,4 +111,20 @@ CDN_API int32_t cdn_softplus_grad(uint32_t dx, uint32_t dy, uint32_t x, int64_t 
                                   double threshold, int32_t dtype) {
   return unary_grad("cdn_softplus_grad", Floats{}, with<SoftplusGrad>(beta, threshold), dx, dy, x,
                     n, dtype);
+}
+
+CDN_API int32_t cdn_swiglu(uint32_t y, uint32_t gate, uint32_t up, int64_t n, int32_t dtype) {
+  return run("cdn_swiglu", Call::IN_PLACE, Floats{}, dtype, [&]<class T>(Call& call, T) {
+    T* to = call.out<T>(y, "y", n);
+    const T* from = call.in<T>(gate, "gate", n);
+    map(call, n, SwiGlu{}, to, from, call.in<T>(up, "up", n));
+  });
+}
+CDN_API int32_t cdn_swiglu_grad(uint32_t dgate, uint32_t dup, uint32_t dy, uint32_t gate,
+                                uint32_t up, int64_t n, int32_t dtype) {
+  return run("cdn_swiglu_grad", Floats{}, dtype, [&]<class T>(Call& call, T) {
+    T *to_gate = call.out<T>(dgate, "dgate", n), *to_up = call.out<T>(dup, "dup", n);
+    const T *upstream = call.in<T>(dy, "dy", n), *opens = call.in<T>(gate, "gate", n);
+    map_pair(call, n, SwiGluGrad{}, to_gate, to_up, upstream, opens, call.in<T>(up, "up", n));
+  });
 }

@@ -1,5 +1,7 @@
+import { gradEnabled, record } from "../../core/autograd.ts";
 import { formatValue } from "../../core/describe.ts";
 import { checkNumber, checkOptions } from "../../core/options.ts";
+import { sameShape } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { call } from "../../native/call.ts";
 import { calls } from "../../native/calls.ts";
@@ -7,7 +9,7 @@ import type { Tensor } from "../../tensor.ts";
 import { add, mul } from "./binary.ts";
 import { gt } from "./compare.ts";
 import { sloped, unary } from "./_unary.ts";
-import { autocasted, floats } from "../_operands.ts";
+import { autocasted, checkDType, checkTensor, floats, inFloat32 } from "../_operands.ts";
 import { clip, exp, neg } from "./unary.ts";
 import { where } from "./where.ts";
 
@@ -208,13 +210,49 @@ function geluTanhSecond(x: Tensor): Tensor {
  * ```
  */
 export function silu(x: Tensor): Tensor {
-  return unary("silu", x, floats, calls.cdn_silu, (grad) => {
-    return sloped("silu", calls.cdn_silu_grad, grad, x, (x) => {
-      x = near(x);
-      // s (1 - s) (2 + x (1 - 2 s))
-      return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2));
-    });
-  }, "silu");
+  return unary("silu", x, floats, calls.cdn_silu, (grad) => siluGrad(grad, x), "silu");
+}
+
+// A gradient times silu's slope at x.
+function siluGrad(grad: Tensor, x: Tensor): Tensor {
+  return sloped("silu", calls.cdn_silu_grad, grad, x, (x) => {
+    x = near(x);
+    // s (1 - s) (2 + x (1 - 2 s))
+    return mul(bell(x), add(mul(x, add(mul(sigmoid(x), -2), 1)), 2));
+  });
+}
+
+/**
+ * silu(gate) · up, in one pass over memory where both have one shape and dtype; else as mul()
+ * broadcasts and promotes. Floats. The gate of Llama's layers (Shazeer, "GLU variants improve
+ * transformer", 2020), which {@linkcode nn.SwiGLU} puts between its linear layers.
+ *
+ * ```ts
+ * import { swiglu, tensor } from "@cudeno/cudeno";
+ * console.log(swiglu(tensor([-1, 0, 1]), tensor([2, 2, 2])).dataSync()); // -0.537…, 0, 1.462…
+ * ```
+ */
+export function swiglu(gate: Tensor, up: Tensor): Tensor {
+  checkDType("swiglu", gate, floats);
+  checkTensor("swiglu", up);
+  const { format, size, code } = gate;
+  const product = (gate: Tensor, up: Tensor) => mul(silu(gate), up);
+  if (gate.dtype !== up.dtype || gate.device !== up.device) return product(gate, up);
+  if (!sameShape(gate.shape, up.shape)) return inFloat32([gate, up], product);
+  const like = () => gate.make(gate.shape, gate.dtype, format);
+  const y = like();
+  calls.cdn_swiglu(y.stored(format), gate.stored(format), up.stored(format), size, code);
+  return record(y, "swiglu", [gate, up], (grad) => {
+    if (gradEnabled()) {
+      const slope = (grad: Tensor, gate: Tensor, up: Tensor) => siluGrad(mul(grad, up), gate);
+      return [inFloat32([grad, gate, up], slope), inFloat32([gate, grad], product)];
+    }
+    const dgate = like(), dup = like();
+    const [toGate, toUp, dy] = [dgate, dup, grad].map((x) => x.stored(format));
+    const [opens, passes] = [gate, up].map((x) => x.stored(format));
+    calls.cdn_swiglu_grad(toGate!, toUp!, dy!, opens!, passes!, size, code);
+    return [dgate, dup];
+  });
 }
 
 /** Options of {@linkcode softplus}. */

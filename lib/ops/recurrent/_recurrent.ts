@@ -81,6 +81,8 @@ export interface Cell {
   readonly states: readonly string[];
   /** Whether gradients want what the steps leave of the gates. */
   readonly keepsGates: boolean;
+  /** Where there are several. */
+  readonly nonlinearity?: "tanh" | "relu";
   /**
    * Whether the gates' parts from the input and from the state have gradients of their own; then
    * the hidden state's goes back in two parts as well, through the products and past them.
@@ -159,7 +161,7 @@ export function recurrent(
     }
     const [dy, ...dstates] = outputs.map((y, i) => gradientOf(y, given[i], i > 0));
     return walkBack(layer, dy!, dstates);
-  });
+  }, { reverse, lengths: ends?.lengths, nonlinearity: cell.nonlinearity });
   if (!output.node) { for (const kept of [states, gates, ...saved]) kept.dispose(); }
   return [ends ? where(ends.valid, output, 0) : output, ...last];
 }

@@ -60,6 +60,7 @@ export function checkNonlinearity(op: string, found: string): void {
 
 const cellOf = (isRelu: boolean): Cell => ({
   ...{ op: "rnn", gates: 1, states: ["h0"], keepsGates: false, splits: false },
+  nonlinearity: isRelu ? "relu" : "tanh",
   save: () => [],
   last: () => [],
   forward({ f, gates: a, h0, h, product: u, bIh, bHh, lengths: l, n, hidden: m, code }) {

@@ -1,0 +1,118 @@
+// Activations, and softmax and its kin.
+import { normalizeAxis, sizeOf } from "../../core/shape.ts";
+import { arange } from "../../create.ts";
+import {
+  abs,
+  add,
+  clip,
+  div,
+  elu,
+  eq,
+  gelu,
+  gt,
+  leakyRelu,
+  lt,
+  maximum,
+  mul,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  sub,
+  tanh,
+  where,
+} from "../../ops/elementwise/mod.ts";
+import { argmax, logSoftmax, softmax } from "../../ops/reduce/mod.ts";
+import { reshape } from "../../ops/shape/mod.ts";
+import type { Tensor } from "../../tensor.ts";
+import { elements } from "../_elements.ts";
+import type { Context, Family, Operator } from "./_operator.ts";
+
+// alpha x + beta, between 0 and 1.
+const hardSigmoid = (x: Tensor, alpha: number, beta: number) =>
+  clip(add(mul(x, alpha), beta), 0, 1);
+const swish = (x: Tensor, alpha: number) => alpha === 1 ? silu(x) : mul(x, sigmoid(mul(x, alpha)));
+const geluTanh = (x: Tensor) => gelu(x, { approximate: "tanh" });
+
+/** What a node with `activation` applies at its end. */
+export function fusedActivation(c: Context, y: Tensor): Tensor {
+  const name = c.string("activation", "");
+  const [alpha, beta] = c.floats("activation_params", []);
+  if (name === "") return y;
+  if (name === "Relu") return relu(y);
+  if (name === "Sigmoid") return sigmoid(y);
+  if (name === "Tanh") return tanh(y);
+  if (name === "LeakyRelu") return leakyRelu(y, { negativeSlope: alpha });
+  if (name === "Clip") return clip(y, alpha, beta);
+  if (name === "HardSigmoid") return hardSigmoid(y, alpha ?? 0.2, beta ?? 0.5);
+  return c.fail(`the activation ${name} is not supported`);
+}
+
+// The slopes broadcast; up to opset 6 they are those of the channels.
+const parametric: Operator = (c) => {
+  const { x } = c;
+  let slope = c.tensor(1);
+  if (c.opset < 7 && slope.size > 1) slope = reshape(slope, [-1, ...x.shape.slice(2).fill(1)]);
+  return where(lt(x, 0), mul(x, slope), x);
+};
+
+const shrunk: Operator = (c) => {
+  const [{ x }, bias, limit] = [c, c.float("bias", 0), c.float("lambd", 0.5)];
+  const wide = elements[c.type].float ? x : x.to({ dtype: "float32" });
+  const outer = where(gt(wide, limit), sub(wide, bias), 0);
+  return c.as(c.type, where(lt(wide, -limit), add(wide, bias), outer).to({ dtype: x.dtype }));
+};
+
+// 1 at the first of the largest elements, else 0.
+const hardmax = (x: Tensor, axis: number) => {
+  const at = normalizeAxis("Hardmax", axis, x.rank);
+  const places = arange(0, x.shape[at]!, 1, { dtype: "int32", device: x.device });
+  const largest = argmax(x, at, { keepDims: true });
+  const shape = x.shape.map((extent, d) => d === at ? extent : 1);
+  return eq(reshape(places, shape), largest).to({ dtype: x.dtype });
+};
+
+// Up to opset 12 all axes from one on were as one; since then it is that axis alone.
+const alongAxis = (fn: (x: Tensor, axis: number) => Tensor) => ({
+  1: (c: Context) => {
+    const { x } = c;
+    const at = c.int("axis", 1);
+    const rows = sizeOf(x.shape.slice(0, at < 0 ? at + x.rank : at));
+    return reshape(fn(reshape(x, [rows, rows === 0 ? 0 : x.size / rows]), 1), x.shape);
+  },
+  13: (c: Context) => fn(c.x, c.int("axis", -1)),
+});
+
+/** Activations. */
+export const activation: Family = {
+  Relu: (c) => elements[c.type].float ? relu(c.x) : maximum(c.x, 0),
+  LeakyRelu: (c) => leakyRelu(c.x, { negativeSlope: c.float("alpha", 0.01) }),
+  PRelu: parametric,
+  Elu: (c) => elu(c.x, { alpha: c.float("alpha", 1) }),
+  Selu: (c) => {
+    const alpha = c.float("alpha", 1.6732632423543772);
+    return mul(elu(c.x, { alpha }), c.float("gamma", 1.0507009873554805));
+  },
+  Celu: (c) => {
+    const alpha = c.float("alpha", 1);
+    return mul(elu(div(c.x, alpha)), alpha);
+  },
+  Sigmoid: (c) => sigmoid(c.x),
+  Tanh: (c) => tanh(c.x),
+  HardSigmoid: (c) => hardSigmoid(c.x, c.float("alpha", 0.2), c.float("beta", 0.5)),
+  HardSwish: (c) => mul(c.x, hardSigmoid(c.x, 1 / 6, 0.5)),
+  Softplus: (c) => softplus(c.x),
+  Softsign: (c) => div(c.x, add(abs(c.x), 1)),
+  Gelu: (c) => c.string("approximate", "none") === "tanh" ? geluTanh(c.x) : gelu(c.x),
+  Mish: (c) => mul(c.x, tanh(softplus(c.x))),
+  Swish: (c) => swish(c.x, c.float("alpha", 1)),
+  ThresholdedRelu: (c) => where(gt(c.x, c.float("alpha", 1)), c.x, 0),
+  Shrink: shrunk,
+  Softmax: alongAxis(softmax),
+  LogSoftmax: alongAxis(logSoftmax),
+  Hardmax: alongAxis(hardmax),
+  "com.microsoft:Gelu": (c) => gelu(c.x),
+  "com.microsoft:BiasGelu": (c) => gelu(add(c.x, c.tensor(1))),
+  "com.microsoft:FastGelu": (c) => geluTanh(c.has(1) ? add(c.x, c.tensor(1)) : c.x),
+  "com.microsoft:QuickGelu": (c) => swish(c.x, c.float("alpha", 1.702)),
+};

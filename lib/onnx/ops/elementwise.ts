@@ -1,0 +1,233 @@
+// Operators by elements, with broadcasting: on the host where all operands are small values there.
+import { broadcastShapes, broadcastStrides, sizeOf } from "../../core/shape.ts";
+import {
+  abs,
+  add,
+  ceil,
+  clip,
+  cos,
+  div,
+  eq,
+  erf,
+  exp,
+  floor,
+  floorDivide,
+  ge,
+  gt,
+  isinf,
+  isnan,
+  le,
+  log,
+  lt,
+  maximum,
+  minimum,
+  mul,
+  ne,
+  neg,
+  pow,
+  remainder,
+  round,
+  sign,
+  sin,
+  sqrt,
+  sub,
+  where,
+} from "../../ops/elementwise/mod.ts";
+import type { Tensor } from "../../tensor.ts";
+import { elements, type ElementType } from "../_elements.ts";
+import type { Value } from "../value.ts";
+import type { Context, Family, Operator, Result } from "./_operator.ts";
+
+/** A result by elements on the host: of operands that broadcast. */
+export function onHost(
+  c: Context,
+  type: ElementType,
+  fn: (...numbers: number[]) => number,
+  ...operands: Value[]
+): Value {
+  const shape = operands.map(({ shape }) => shape)
+    .reduce((a, b) => broadcastShapes(c.node.op, a, b));
+  const sources = operands.map((value) => ({
+    data: value.numbers(),
+    strides: broadcastStrides(value.shape, shape),
+  }));
+  const { fit } = elements[type];
+  const data = new Float64Array(sizeOf(shape));
+  const place = new Array<number>(shape.length).fill(0);
+  for (let i = 0; i < data.length; i++) {
+    const at = (strides: readonly number[]) => strides.reduce((s, n, d) => s + n * place[d]!, 0);
+    data[i] = fit(fn(...sources.map(({ data, strides }) => data[at(strides)]!)));
+    for (let d = shape.length - 1; d >= 0 && ++place[d]! === shape[d]; d--) place[d] = 0;
+  }
+  return c.host(type, shape, data);
+}
+
+/** Integers of fewer bits than the tensor's, wrapped as theirs. */
+export function wrapped(x: Tensor, type: ElementType): Tensor {
+  const { bytes, dtype, fit } = elements[type];
+  if (dtype !== "int32" || bytes >= 4) return x;
+  const low = fit(2 ** (8 * bytes - 1));
+  return low < 0
+    ? add(remainder(sub(x, low), 2 ** (8 * bytes)), low)
+    : remainder(x, 2 ** (8 * bytes));
+}
+
+/** An operand of a kernel that takes numbers too: those need not go to the device. */
+function operand(value: Value, rank: number): Tensor | number {
+  return value.small && value.size === 1 && value.shape.length <= rank
+    ? value.numbers()[0]!
+    : value.tensor();
+}
+
+function unary(device: (x: Tensor) => Tensor, host?: (x: number) => number): Operator {
+  return (c) => {
+    const x = c.value(0);
+    if (host && x.small) return onHost(c, x.type, host, x);
+    return c.as(x.type, wrapped(device(x.tensor()), x.type));
+  };
+}
+
+type Device = (a: Tensor, b: Tensor | number) => Tensor;
+type Host = (a: number, b: number) => number;
+
+function pair(c: Context, device: Device, host: Host, a: Value, b: Value, to = a.type): Value {
+  if (a.type !== b.type) c.fail(`the operands are ${a.type} and ${b.type}`);
+  if (c.opset < 7 && c.int("broadcast", 0)) c.fail("broadcasting of opsets below 7");
+  if (a.small && b.small) return onHost(c, to, host, a, b);
+  return c.as(to, wrapped(device(a.tensor(), operand(b, a.shape.length)), to));
+}
+
+const binary = (device: Device, host: Host, to?: ElementType): Operator => (c) =>
+  pair(c, device, host, c.value(0), c.value(1), to);
+
+const compared = (device: Device, host: (a: number, b: number) => boolean): Operator =>
+  binary(device, (a, b) => +host(a, b), "bool");
+
+const many = (device: Device, host: Host): Operator => (c) =>
+  c.inputs.map((_, i) => c.value(i)).reduce((a, b) => pair(c, device, host, a, b));
+
+// Of integers without the fraction, as in C.
+const divided: Operator = (c) => {
+  if (elements[c.type].float) return pair(c, div, (a, b) => a / b, c.value(0), c.value(1));
+  const truncated = (a: Tensor, b: Tensor | number) => {
+    const size = floorDivide(abs(a), typeof b === "number" ? Math.abs(b) : abs(b));
+    const signs = typeof b === "number" ? mul(sign(a), Math.sign(b)) : mul(sign(a), sign(b));
+    return mul(size, signs);
+  };
+  const device = c.type === "uint8" ? floorDivide : truncated;
+  return pair(c, device, (a, b) => Math.trunc(a / b), c.value(0), c.value(1));
+};
+
+// The sign is the divisor's, or with fmod the dividend's.
+const mod: Operator = (c) => {
+  const [a, b] = [c.value(0), c.value(1)];
+  if (c.int("fmod", 0) === 0) {
+    return pair(c, remainder, (x, y) => y === 0 ? 0 : x - y * Math.floor(x / y), a, b);
+  }
+  const device = (x: Tensor, y: Tensor | number) =>
+    mul(sign(x), remainder(abs(x), typeof y === "number" ? Math.abs(y) : abs(y)));
+  return pair(c, device, (x, y) => x % y, a, b);
+};
+
+// The exponent may be of another type; the result is of the base's.
+const power: Operator = (c) => {
+  const [a, b] = [c.value(0), c.value(1)];
+  if (a.small && b.small) return onHost(c, a.type, Math.pow, a, b);
+  const x = a.tensor();
+  const wide = elements[a.type].float ? x : x.to({ dtype: "float64" });
+  const by = operand(b, x.rank);
+  const exponent = typeof by === "number" ? by : by.to({ dtype: wide.dtype });
+  return c.as(a.type, wrapped(pow(wide, exponent).to({ dtype: x.dtype }), a.type));
+};
+
+const bounded = (c: Context, low: Value | undefined, high: Value | undefined): Result => {
+  const x = c.value(0);
+  if (x.small && (low ?? x).small && (high ?? x).small) {
+    const least = low ? pair(c, maximum, Math.max, x, low) : x;
+    return high ? pair(c, minimum, Math.min, least, high) : least;
+  }
+  const bound = (value: Value | undefined) => value?.small ? value.numbers()[0]! : value?.tensor();
+  const [from, to] = [bound(low), bound(high)];
+  if (typeof from !== "object" && typeof to !== "object") {
+    return from === undefined && to === undefined ? x : clip(x.tensor(), from, to);
+  }
+  const least = from === undefined ? x.tensor() : maximum(x.tensor(), from);
+  return to === undefined ? least : minimum(least, to);
+};
+
+const chosen: Operator = (c) => {
+  const [condition, a, b] = [c.value(0), c.value(1), c.value(2)];
+  if (condition.small && a.small && b.small) {
+    return onHost(c, a.type, (which, x, y) => which ? x : y, condition, a, b);
+  }
+  const right = operand(b, a.shape.length);
+  const left = typeof right === "number" ? a.tensor() : operand(a, b.shape.length);
+  return c.as(a.type, where(condition.tensor(), left, right));
+};
+
+const half = (x: number) => Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x);
+
+/** Arithmetic, comparisons and logic by elements. */
+export const elementwise: Family = {
+  Abs: unary(abs, Math.abs),
+  Neg: unary(neg, (x) => -x),
+  Sign: unary(sign, Math.sign),
+  Floor: unary(floor, Math.floor),
+  Ceil: unary(ceil, Math.ceil),
+  Round: unary(round, half),
+  Sqrt: unary(sqrt, Math.sqrt),
+  Exp: unary(exp, Math.exp),
+  Log: unary(log, Math.log),
+  Sin: unary(sin, Math.sin),
+  Cos: unary(cos, Math.cos),
+  Tan: unary((x) => div(sin(x), cos(x)), Math.tan),
+  Sinh: unary((x) => mul(sub(exp(x), exp(neg(x))), 0.5), Math.sinh),
+  Cosh: unary((x) => mul(add(exp(x), exp(neg(x))), 0.5), Math.cosh),
+  Asinh: unary(
+    (x) => mul(sign(x), log(add(abs(x), sqrt(add(mul(x, x), 1))))),
+    Math.asinh,
+  ),
+  Acosh: unary((x) => log(add(x, sqrt(sub(mul(x, x), 1)))), Math.acosh),
+  Atanh: unary((x) => mul(log(div(add(x, 1), sub(x, 1).neg())), 0.5), Math.atanh),
+  Erf: unary(erf),
+  Reciprocal: unary((x) => pow(x, -1), (x) => 1 / x),
+  IsNaN: (c) => c.as("bool", isnan(c.x)),
+  IsInf: (c) => {
+    const [low, high] = [c.int("detect_negative", 1), c.int("detect_positive", 1)];
+    if (low && high) return c.as("bool", isinf(c.x));
+    if (!low && !high) return c.as("bool", ne(c.x, c.x).fill(0));
+    return c.as("bool", eq(c.x, low ? -Infinity : Infinity));
+  },
+  Add: binary(add, (a, b) => a + b),
+  Sub: binary(sub, (a, b) => a - b),
+  Mul: binary(mul, (a, b) => a * b),
+  Div: divided,
+  Mod: mod,
+  Pow: power,
+  Min: many(minimum, Math.min),
+  Max: many(maximum, Math.max),
+  Sum: many(add, (a, b) => a + b),
+  Mean: (c) => {
+    const sum = many(add, (a, b) => a + b)(c) as Value;
+    return div(sum.tensor(), c.inputs.length);
+  },
+  Clip: {
+    6: (c) => {
+      const limit = (name: string) => {
+        return c.node.attributes.has(name) ? c.host(c.type, [], [c.float(name)]) : undefined;
+      };
+      return bounded(c, limit("min"), limit("max"));
+    },
+    11: (c) => bounded(c, c.inputs[1], c.inputs[2]),
+  },
+  Equal: compared(eq, (a, b) => a === b),
+  Less: compared(lt, (a, b) => a < b),
+  LessOrEqual: compared(le, (a, b) => a <= b),
+  Greater: compared(gt, (a, b) => a > b),
+  GreaterOrEqual: compared(ge, (a, b) => a >= b),
+  And: binary(mul, (a, b) => a && b),
+  Or: binary(maximum, (a, b) => a || b),
+  Xor: binary(ne, (a, b) => +(a !== b)),
+  Not: unary((x) => eq(x, 0), (x) => +!x),
+  Where: chosen,
+};
