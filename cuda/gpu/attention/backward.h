@@ -50,12 +50,15 @@ template <class Tile_> struct QueryGradPass {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       const int in_tile = group * 64 + place.row + 8 * r, row = item.row + in_tile;
-      const bool inside = row < w.rows, seen = item.span.count() > 0;
+      const bool inside = row < w.rows;
       lse[r] = inside ? w.lse[first + row] : 0;
-      delta[r] = seen ? row_dot<Tile>(rows.tile(1), rows.tile(2), in_tile) : 0;
+      delta[r] = item.span.count() > 0 ? row_dot<Tile>(rows.tile(1), rows.tile(2), in_tile) : 0;
+      if (sees_nothing(r)) delta[r] = 0;
       if (inside && threadIdx.x % 4 == 0) w.delta[first + row] = delta[r];
     }
   }
+  // Such a row's dy may be anything.
+  __device__ __forceinline__ bool sees_nothing(int r) const { return lse[r] == INFINITY; }
   // Of a tile, queued: scores, and the gradients of weights.
   __device__ __forceinline__ void multiply_rows(float (&s)[C / 2], float (&ds)[C / 2],
                                                 const ColumnRing<Tile>& of_k, const Item& item,
@@ -63,8 +66,8 @@ template <class Tile_> struct QueryGradPass {
     of_k.wait();
     v.wait();
     if (w.lengths && (tile + 1) * C > item.keys) {
-      clear_lines<Tile>(of_k.tile(), item.keys - tile * C, group);
-      clear_lines<Tile>(v.tile(), item.keys - tile * C, group);
+      clear_lines<Tile>(of_k.tile(), tile, 0, item.keys, group);
+      clear_lines<Tile>(v.tile(), tile, 0, item.keys, group);
     }
     hopper::wgmma_fence();
     multiply_features<Tile>(s, rows.tile(0) + group * 64 * 64, of_k.tile());
@@ -123,6 +126,9 @@ template <class Tile_> struct QueryGradPass {
       multiply_columns<Tile>(dq, p, k.tile());
       wgmma_wait<0>();
       k.release();
+#pragma unroll
+      for (int i = 0; i < D / 2; i++)
+        if (sees_nothing(i / 2 % 2)) dq[i] = 0;
     } else {
       read_rows(item);
     }
@@ -160,6 +166,12 @@ template <class Tile_> struct KeyGradPass {
     q.wait();
     dy.wait();
     const float2* const stats = reinterpret_cast<const float2*>(q.stat() + place.column);
+    // Of queries that see nothing, which come before or after the others, both may be anything.
+    const int from = item.limits.low, to = item.end + item.limits.high - 1;
+    if (from > tile * C || to < (tile + 1) * C) {
+      clear_lines<Tile>(q.tile(), tile, from, to, group);
+      clear_lines<Tile>(dy.tile(), tile, from, to, group);
+    }
     wgmma_fence();
     multiply_features<Tile>(s, rows.tile(0) + group * 64 * 64, q.tile());
     multiply_features<Tile>(ds, rows.tile(1) + group * 64 * 64, dy.tile());

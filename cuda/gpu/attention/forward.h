@@ -73,7 +73,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
                                              const ItemRows& item, int tile) {
     v.wait();
     if (w.lengths && (tile + 1) * C > item.keys)
-      clear_lines<Tile>(v.tile(), item.keys - tile * C, group);
+      clear_lines<Tile>(v.tile(), tile, 0, item.keys, group);
     hopper::wgmma_fence();
     multiply_columns<Tile>(y, p, v.tile());
   }

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t MOST = int64_t{1} << 28;  // of what the kernel counts
 constexpr int32_t FAR = 1 << 29;            // no limit
+constexpr float LOG2_E = 1.4426950408889634f;
 
 template <class T>
 HeadLines lines_of(const T* x, const HeadStrides& at, int64_t features, int64_t rows, int64_t heads,
@@ -37,8 +38,8 @@ template <class T> bool takes(const Call& call, const Attention<T>& x) {
   auto countable = [](int64_t n) { return n > 0 && n <= MOST; };
   auto limit = [](int64_t n) { return n >= -MOST && n <= MOST; };
   return hopper_device(call) && rules.kind == MaskKind::NONE && rules.dropout.threshold == 0 &&
-         x.scale > 0 && x.scale < INFINITY && x.features % 8 == 0 && x.out_features % 8 == 0 &&
-         countable(x.features) && countable(x.out_features) &&
+         x.scale > 0 && x.scale * LOG2_E < INFINITY && x.features % 8 == 0 &&
+         x.out_features % 8 == 0 && countable(x.features) && countable(x.out_features) &&
          std::max(x.features, x.out_features) <= 256 && countable(x.queries) && countable(x.keys) &&
          countable(x.batch * x.heads) && limit(rules.offset) && limit(rules.left) &&
          limit(rules.right) && fits(q_lines(x, x.q, x.q_at)) && fits(k_lines(x, x.k, x.k_at)) &&
@@ -58,7 +59,7 @@ template <class T> AttentionWork work_of(const Attention<T>& x) {
   w.from_end = rules.from_end;
   w.lengths = rules.lengths;
   w.scale = x.scale;
-  w.scale_log2 = x.scale * 1.4426950408889634f;
+  w.scale_log2 = x.scale * LOG2_E;
   w.lse = x.lse;
   return w;
 }
@@ -74,7 +75,6 @@ void launch_pass(Call& call, const AttentionKernel& kernel, AttentionWork w,
   const int64_t heads = x.rows[0].heads * x.rows[0].count;
   const int processors = call.model().processors;
   w.rows = static_cast<int32_t>(x.rows[0].lines);
-  w.columns = static_cast<int32_t>(x.columns[0].lines);
   w.heads = static_cast<int32_t>(x.rows[0].heads);
   w.row_tiles = static_cast<int32_t>(ceil_div(w.rows, kernel.rows));
   w.units = static_cast<int32_t>(w.row_tiles * heads);

@@ -25,7 +25,7 @@ struct HeadPlace {
 };
 
 struct AttentionWork {
-  int32_t rows, columns, heads, group;  // heads of the rows; so many of q share one of k
+  int32_t rows, heads, group;  // heads of the rows; so many of q share one of k
   int32_t queries, keys;
   int32_t row_tiles, units;
   bool folded;             // a unit is a head's first and last tile, and so on inwards; else a tile
@@ -354,15 +354,17 @@ __device__ __forceinline__ void mask_sums(float (&s)[Tile::C / 2], const RowLimi
     hide([&](int r) { return limits.last(r); }, [](int j, int last) { return j >= last; });
 }
 
-// Rows of a tile from `from` on become 0, whatever follows a batch's keys there: a weight of 0
+// Lines of a tile of columns but [from, to) become 0, whatever a batch has there: a weight of 0
 // would not hide what is not finite. Each group does so for itself, before it multiplies.
 template <class Tile>
-__device__ __forceinline__ void clear_lines(typename Tile::T* tile, int from, int group) {
+__device__ __forceinline__ void clear_lines(typename Tile::T* x, int tile, int from, int to,
+                                            int group) {
   constexpr int PIECES = Tile::WIDTH / 8;  // the swizzle leaves D = 32 anywhere in a line
-  for (int i = (int)threadIdx.x % 128; i < (Tile::C - from) * PIECES; i += 128) {
-    const int line = from + i / PIECES, piece = i % PIECES;
-    *reinterpret_cast<uint4*>(tile + piece / 8 * 64 * Tile::C + line * 64 + piece % 8 * 8) =
-        uint4{};
+#pragma unroll 1
+  for (int i = (int)threadIdx.x % 128; i < Tile::C * PIECES; i += 128) {
+    const int line = i / PIECES, piece = i % PIECES, column = tile * Tile::C + line;
+    if (column < from || column >= to)
+      *reinterpret_cast<uint4*>(x + piece / 8 * 64 * Tile::C + line * 64 + piece % 8 * 8) = uint4{};
   }
   hopper::fence_async();
   hopper::warpgroup_sync(group);
