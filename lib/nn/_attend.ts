@@ -10,7 +10,6 @@ import { matmul } from "../ops/linalg/matmul.ts";
 import { flatten, permute, reshape, transpose } from "../ops/shape/movement.ts";
 import { repeatInterleave } from "../ops/shape/repeat_interleave.ts";
 import { slice } from "../ops/shape/slice.ts";
-import { tril } from "../ops/shape/triangle.ts";
 import type { Tensor } from "../tensor.ts";
 import type { KVCache } from "./kv_cache.ts";
 
@@ -31,37 +30,21 @@ export interface Attending {
 export interface Attended {
   readonly columns: readonly Columns[];
   readonly batchFirst: boolean;
-  readonly mask: Tensor | undefined;
-  readonly causal: boolean;
+  /** How many keys come before that of the first query. */
+  readonly offset: number;
 }
 
-/** With the keys and values of the cache, and as many heads of them as of queries. */
+/** With the keys and values of the cache. */
 export function attended(columns: readonly Columns[], attending: Attending): Attended {
-  const { heads, kvHeads, width, batchFirst, mask, causal, cache } = attending;
-  if (!cache && kvHeads === heads) return { columns, batchFirst, mask, causal };
-  const features = width / heads;
-  let [q, k, v] = columns.map(({ x, column }, i) =>
-    slice(x, 2, column, column + (i > 0 ? features * kvHeads : width))
-  ) as [Tensor, Tensor, Tensor];
-  const result = { batchFirst, mask, causal };
-  if (cache) {
-    if (batchFirst) [q, k, v] = [q, k, v].map(turned) as [Tensor, Tensor, Tensor];
-    const past = cache.length;
-    ({ key: k, value: v } = cache.append(k, v));
-    result.batchFirst = false;
-    result.causal = causal && past === 0;
-    if (causal && past > 0 && q.shape[0]! > 1) {
-      const sees = tril(q.make([q.shape[0]!, k.shape[0]!], "uint8").fill(1), past);
-      result.mask = joined(sees, mask);
-    }
-  }
-  if (kvHeads < heads) {
-    [k, v] = [k, v].map((x) => {
-      const split = reshape(x, [...x.shape.slice(0, 2), kvHeads, features]);
-      return reshape(repeatInterleave(split, heads / kvHeads, 2), x.shape.with(2, width));
-    }) as [Tensor, Tensor];
-  }
-  return { ...result, columns: [q, k, v].map((x) => ({ x, column: 0 })) };
+  const { heads, kvHeads, width, batchFirst, cache } = attending;
+  if (!cache) return { columns, batchFirst, offset: 0 };
+  let [q, k, v] = columns.map(({ x, column }, i) => {
+    const own = slice(x, 2, column, column + (i > 0 ? width / heads * kvHeads : width));
+    return batchFirst ? turned(own) : own;
+  }) as [Tensor, Tensor, Tensor];
+  const offset = cache.length;
+  ({ key: k, value: v } = cache.append(k, v));
+  return { columns: [q, k, v].map((x) => ({ x, column: 0 })), batchFirst: false, offset };
 }
 
 /** What the heads find, [batch, queries, width] with batchFirst, else [queries, batch, width]. */
@@ -69,10 +52,9 @@ export function attend(
   columns: readonly Columns[],
   attending: Attending & { readonly dropout: number },
 ): Tensor {
-  const { heads, width, dropout, batchFirst } = attending;
   const { columns: read, ...how } = attended(columns, attending);
-  const found = headAttention(read, { ...how, heads, width, dropout });
-  return how.batchFirst === batchFirst ? found : turned(found);
+  const found = headAttention(read, { ...attending, ...how });
+  return how.batchFirst === attending.batchFirst ? found : turned(found);
 }
 
 /** The same, and the weights [batch, heads, queries, keys] that it is the sum by. */
@@ -80,18 +62,21 @@ export function attendWeighing(
   columns: readonly Columns[],
   attending: Attending & { readonly dropout: number },
 ): { output: Tensor; weights: Tensor } {
-  const { heads, width, dropout, batchFirst } = attending;
-  const { columns: read, batchFirst: first, mask: wide, causal } = attended(columns, attending);
-  const [q, k, v] = read.map(({ x, column }) => {
-    const own = slice(x, 2, column, column + width);
-    const split = reshape(own, [...x.shape.slice(0, 2), heads, width / heads]);
+  const { heads, kvHeads, width, dropout, batchFirst, mask: wide, causal } = attending;
+  const { columns: read, batchFirst: first, offset } = attended(columns, attending);
+  const features = width / heads;
+  const [q, k, v] = read.map(({ x, column }, i) => {
+    const count = i > 0 ? kvHeads : heads;
+    const own = slice(x, 2, column, column + count * features);
+    const split = reshape(own, [...x.shape.slice(0, 2), count, features]);
     return permute(split, first ? [0, 2, 1, 3] : [1, 2, 0, 3]);
   }) as [Tensor, Tensor, Tensor];
   const mask = wide && (wide.dtype === "uint8" ? wide : cast(wide, q.dtype));
   // Weights are what is found among the rows of the identity.
   const unit = eye(k.shape[2]!, undefined, { device: k.device, dtype: k.dtype });
-  const weights = scaledDotProductAttention(q, k, unit, { mask, causal, dropout });
-  const found = permute(matmul(weights, v), batchFirst ? [0, 2, 1, 3] : [2, 0, 1, 3]);
+  const weights = scaledDotProductAttention(q, k, unit, { mask, causal, offset, dropout });
+  const own = kvHeads < heads ? repeatInterleave(v, heads / kvHeads, 1) : v;
+  const found = permute(matmul(weights, own), batchFirst ? [0, 2, 1, 3] : [2, 0, 1, 3]);
   return { output: flatten(found, 2), weights };
 }
 

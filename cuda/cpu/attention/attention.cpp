@@ -14,12 +14,13 @@ template <class C> struct Room {
 };
 
 // task(i, its thread's memory of `size` elements) for each i < tasks, of about `work`
-// multiply-adds. Pieces take tasks in turns: where rows see more than those before them, all get
-// some of each.
+// multiply-adds. Pieces, `most` at most, take tasks in turns: where rows see more than those before
+// them, all get some of each.
 template <class C, class F>
-void share(Call& call, int64_t tasks, int64_t work, int64_t size, F&& task) {
+void share(Call& call, int64_t tasks, int64_t work, int64_t size, F&& task,
+           int64_t most = std::numeric_limits<int64_t>::max()) {
   const bool serial = threads::count() == 1 || work * tasks < 500000;
-  const int64_t pieces = serial ? 1 : std::min<int64_t>(tasks, 4 * threads::count());
+  const int64_t pieces = serial ? 1 : std::min<int64_t>({tasks, most, 4 * threads::count()});
   C* memory = call.scratch<C>(pieces * size);
   parallel_for(pieces, 1, [&](int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end; piece++)
@@ -49,8 +50,7 @@ void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Comp
   std::fill_n(sum, ROWS, C(0));
   std::fill_n(sums, ROWS * dv, C(0));
   transpose_rows(qt, rows_of(x.q + x.q_at(b, h, row), x.q_at.row, rows, d, q), rows, d);
-  const C scale = x.scale * C(LOG2_E);
-  for (int64_t i = 0; i < width * d; i++) qt[i] *= scale;
+  scale_queries(qt, width * d, x.scale);
 
   each_block(x.rules.columns(b, row, row + rows - 1), x.keys, COLUMNS, [&](int64_t c, int64_t n) {
     const BlockPlace at{b, h, row, rows, c, n};
@@ -91,8 +91,11 @@ void forward(const Attention<T>& x, int64_t b, int64_t h, int64_t row, Room<Comp
     const C factor = sum[r] == 0 ? C(0) : 1 / sum[r];
     T* y = x.y + x.y_at(b, h, row + r);
     for (int64_t j = 0; j < dv; j++) y[j] = static_cast<T>(sums[r * dv + j] * factor);
-    if (x.lse)
-      x.lse[x.lse_at(b, h, row + r)] = sum[r] == 0 ? -none : largest[r] + std::log2(sum[r]);
+    if (!x.lse) continue;
+    const int64_t at = x.lse_at(b, h, row + r);
+    const C base = sum[r] == 0 ? C(0) : largest[r], log = sum[r] == 0 ? -none : std::log2(sum[r]);
+    x.lse[at] = x.base() ? log : base + log;
+    if (x.base()) x.base()[at] = base;
   }
 }
 
@@ -115,7 +118,7 @@ template <class T> struct GradRows {
   int64_t b, h, row, rows;
   C *qt, *dyt;
   RowsOf<C> q, dy;
-  C lse[ROWS], inner[ROWS];  // inner: of dy and y
+  C lse[ROWS], base[ROWS], inner[ROWS];  // inner: of dy and y
 
   GradRows(const AttentionGrad<T>& x, int64_t b, int64_t h, int64_t row, Room<C> room)
       : x(x), b(b), h(h), row(row), rows(std::min(ROWS, x.queries - row)) {
@@ -125,10 +128,11 @@ template <class T> struct GradRows {
     dy = rows_of(x.dy + x.dy_at(b, h, row), x.dy_at.row, rows, dv, room.take(ROWS * dv));
     transpose_rows(qt, q, rows, d);
     transpose_rows(dyt, dy, rows, dv);
-    const C scale = x.scale * C(LOG2_E);
-    for (int64_t i = 0; i < width_of(rows) * d; i++) qt[i] *= scale;
+    scale_queries(qt, width_of(rows) * d, x.scale);
     for (int64_t r = 0; r < ROWS; r++) {
-      lse[r] = r < rows ? x.lse[x.lse_at(b, h, row + r)] : std::numeric_limits<C>::infinity();
+      const int64_t at = x.lse_at(b, h, row + r);
+      lse[r] = r < rows ? x.lse[at] : std::numeric_limits<C>::infinity();
+      base[r] = r < rows && x.base() ? x.base()[at] : C(0);
       double sum = 0;
       for (int64_t j = 0; j < dv && r < rows; j++)
         sum += static_cast<double>(dy.data[r * dy.step + j]) *
@@ -148,11 +152,16 @@ template <class T> class Backward {
     const int64_t groups = x_.batch * x_.kv_heads, wide = x_.features + x_.out_features;
     const int64_t shared = heads_of_group(), size = room_size();
     const int64_t row_blocks = ceil_div(x_.queries, ROWS), blocks = ceil_div(x_.keys, COLUMNS);
-    // Where there are heads for all threads, a block's scores serve all three gradients.
-    if (groups >= threads::count() || x_.keys == 0) {
-      const int64_t sums = x_.keys * wide, work = shared * x_.queries * x_.keys * wide;
-      share<C>(call, groups, work, size + sums,
-               [&](int64_t i, Room<C> room) { whole(i / x_.kv_heads, i % x_.kv_heads, room); });
+    // Where there are heads for all threads, and memory for as many heads' sums, a block's scores
+    // serve all three gradients.
+    const int64_t sums = x_.keys * wide,
+                  fit = MOST_BYTES / (static_cast<int64_t>(sizeof(C)) * (size + sums));
+    if (std::min(groups, fit) >= threads::count() || x_.keys == 0) {
+      const int64_t work = shared * x_.queries * x_.keys * wide;
+      share<C>(
+          call, groups, work, size + sums,
+          [&](int64_t i, Room<C> room) { whole(i / x_.kv_heads, i % x_.kv_heads, room); },
+          std::max<int64_t>(fit, 1));
       return;
     }
     share<C>(call, groups * shared * row_blocks, ROWS * x_.keys * wide, size,
@@ -169,6 +178,7 @@ template <class T> class Backward {
   }
 
  private:
+  static constexpr int64_t MOST_BYTES = int64_t{1} << 30;  // of whole heads' sums
   int64_t heads_of_group() const { return x_.heads / x_.kv_heads; }
   int64_t room_size() const {
     return GradRows<T>::size(x_) + (ROWS + 2 * COLUMNS) * (x_.features + x_.out_features) +
@@ -188,6 +198,8 @@ template <class T> class Backward {
                                      room.take(COLUMNS * out));
     const BlockPlace place{at.b, at.h, at.row, at.rows, c, n};
     const bool hidden = block_of_scores(s, at.qt, keys, x_, place);
+    for (int64_t i = 0; i < n && x_.base(); i++)
+      for (int64_t r = 0; r < width; r++) s[i * width + r] -= at.base[r];
     multiply(ds, width, values.data, values.step, 1, {at.dyt, width}, n, width, out, false);
     const bool dropped = x_.rules.dropout.threshold > 0;
     const C none = -std::numeric_limits<C>::infinity();

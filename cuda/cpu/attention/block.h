@@ -56,6 +56,11 @@ template <class C> void transpose_rows(C* to, const RowsOf<C>& x, int64_t count,
   tile_kernel<C>().transpose(to, width, x.data, x.step, count, features);
 }
 
+// x times scale and log2(e), which together may overflow.
+template <class C> void scale_queries(C* x, int64_t n, C scale) {
+  for (int64_t i = 0; i < n; i++) x[i] = x[i] * scale * C(LOG2_E);
+}
+
 // c[m, n] (+)= a b, where element (i, p) of a is a[i * a_row + p * a_step].
 template <class C>
 void multiply(C* c, int64_t c_row, const C* a, int64_t a_row, int64_t a_step, const RowsOf<C>& b,
@@ -100,7 +105,7 @@ void add_mask(C* s, const void* mask, const AttentionRules& rules, const BlockPl
         if constexpr (std::is_same<M, uint8_t>::value)
           added[r * COLUMNS + c] = value ? C(0) : hide;
         else
-          added[r * COLUMNS + c] = static_cast<C>(wide(value)) * C(LOG2_E);
+          added[r * COLUMNS + c] = AttentionRules::scaled<C>(value);
       }
   };
   rules.mask_column == 1 ? read(1) : read(rules.mask_column);

@@ -148,10 +148,10 @@ template <class T> struct Head {
     if (row >= x.queries) return hide;
     const Span seen = x.rules.columns(b, row);
     if (column < seen.begin || column >= seen.end) return hide;
-    const C log2_e = C(1.4426950408889634), s = dot * (x.scale * log2_e);
+    const C s = dot * x.scale * C(1.4426950408889634);
     if (x.rules.kind == MaskKind::NONE) return s;
     const C added = x.rules.template added<C>(x.rules.mask_at(b, h, row), column);
-    return added == hide ? hide : s + added * log2_e;
+    return added == hide ? hide : s + added;
   }
   // Which of a thread's weights dropout leaves, from a row and a column on: bit EACH * r + c.
   __device__ uint32_t kept(int64_t row, int64_t column) const {
@@ -184,7 +184,7 @@ template <class T> struct GradHead : Head<T> {
     const bool hide = s == -std::numeric_limits<C>::infinity();
     hidden = hidden || hide;
     const int64_t at = g.lse_at(this->b, this->h, row);
-    const C weight = hide ? C(0) : power_of_2(s - g.lse[at]);
+    const C weight = hide ? C(0) : power_of_2((g.base() ? s - g.base()[at] : s) - g.lse[at]);
     slope = weight == 0 ? C(0) : weight * (this->dropped(slope, kept) - inner[at]);
     dot = weight;
   }
@@ -243,9 +243,13 @@ template <class T> __global__ void __launch_bounds__(BLOCK) forward(Attention<T>
     for (int i = 0; i < EACH; i++) {
       const int64_t row = r + EACH * ty() + i;
       sum[i] = sum_of_row(sum[i]);
-      if (x.lse && unit.column == 0 && tx() == 0 && row < x.queries)
-        x.lse[x.lse_at(head.b, head.h, row)] =
-            sum[i] == 0 ? -none : largest[i] + static_cast<C>(::log2(sum[i]));
+      if (x.lse && unit.column == 0 && tx() == 0 && row < x.queries) {
+        const int64_t at = x.lse_at(head.b, head.h, row);
+        const C base = sum[i] == 0 ? C(0) : largest[i],
+                log = sum[i] == 0 ? -none : static_cast<C>(::log2(sum[i]));
+        x.lse[at] = x.base() ? log : base + log;
+        if (x.base()) x.base()[at] = base;
+      }
     }
     result.put(x.y + x.y_at(head.b, head.h, r), x.y_at.row, x.queries - r, x.out_features,
                [&](int i) { return sum[i] == 0 ? C(0) : 1 / sum[i]; });

@@ -109,7 +109,6 @@ struct Request {
     checked_product("batch, kv_heads", x.batch, x.kv_heads);
     checked_product("batch, heads, queries", x.batch * x.heads, x.queries);
     x.scale = static_cast<Compute<T>>(scale);
-    x.precision = static_cast<Precision>(precision);
     r.kind = mask ? mask_kind(dtype, mask_dtype) : MaskKind::NONE;
   }
   Layout heads(HeadStrides& at, const char* name, int64_t batch, int64_t heads, int64_t rows,
@@ -157,9 +156,9 @@ CDN_API int32_t cdn_attention(uint32_t y, uint32_t lse, uint32_t q, uint32_t k, 
     Attention<T> x;
     request.read(x);
     x.y = written<T>(call, y, "y", request.y);
-    x.lse = call.optional_out<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries);
+    x.lse = call.optional_out<Compute<T>>(lse, "lse", x.lse_size());
     request.take(call, x, q, k, v);
-    if (x.batch * x.heads * x.queries > 0) backend::attention(call, x);
+    if (x.rows() > 0) backend::attention(call, x);
   });
 }
 
@@ -192,7 +191,7 @@ CDN_API int32_t cdn_attention_grad(uint32_t dq, uint32_t dk, uint32_t dv, uint32
     x.dscores = call.optional_out<Compute<T>>(dscores, "dscores", scores);
     x.dy = call.in<T>(dy, "dy", span_of("dy", dy_axes));
     x.y = const_cast<T*>(call.in<T>(y, "y", span_of("y", request.y)));
-    x.lse = const_cast<Compute<T>*>(call.in<Compute<T>>(lse, "lse", x.batch * x.heads * x.queries));
+    x.lse = const_cast<Compute<T>*>(call.in<Compute<T>>(lse, "lse", x.lse_size()));
     request.take(call, x, q, k, v);
     if (scores) map(call, scores, Constant<Compute<T>>{0}, x.dscores);  // kernels skip hidden ones
     if (x.batch * x.kv_heads > 0) backend::attention_grad(call, x);

@@ -13,13 +13,16 @@ template <class T> struct Attention {
   int64_t batch, heads, kv_heads, queries, keys, features, out_features;
   const T *q, *k, *v;
   T* y;
-  C* lse;  // [batch, heads, queries]; null where no gradients are wanted
+  C* lse;  // [batch, heads, queries], and base(); null where no gradients are wanted
   HeadStrides q_at, k_at, v_at, y_at;
   AttentionRules rules;
   C scale;
-  Precision precision;
 
   CDN_FN int64_t kv_head(int64_t h) const { return quotient(h, quotient(heads, kv_heads)); }
+  CDN_FN int64_t rows() const { return batch * heads * queries; }
+  // What scores lose before lse's powers are taken, as it has lost it; null: nothing.
+  CDN_FN C* base() const { return lse && rules.adds() ? lse + rows() : nullptr; }
+  int64_t lse_size() const { return rules.adds() ? 2 * rows() : rows(); }
   CDN_FN int64_t lse_at(int64_t b, int64_t h, int64_t r) const {
     return (b * heads + h) * queries + r;
   }

@@ -103,17 +103,27 @@ struct AttentionRules {
     return {from < 0 ? 0 : from, to > queries ? queries : to};
   }
 
-  // What the mask adds to a score, -infinity where it hides the column; `row`: mask_at(b, h, r).
+  // Whether the mask is of what is added to scores.
+  CDN_FN bool adds() const { return kind != MaskKind::NONE && kind != MaskKind::BOOLEAN; }
+  // What it adds, times log2(e). Only -infinity hides a column: the lowest of finite masks stay
+  // finite.
+  template <class C, class M> static CDN_FN C scaled(M mask) {
+    const C least = std::numeric_limits<C>::lowest(), x = static_cast<C>(wide(mask)),
+            y = x * C(1.4426950408889634);
+    return y < least && x >= least ? least : y;
+  }
+  // What the mask adds to a score times log2(e), -infinity where it hides the column; `row`:
+  // mask_at(b, h, r).
   template <class C> CDN_FN C added(int64_t row, int64_t column) const {
     const int64_t i = row + column * mask_column;
     switch (kind) {
       case MaskKind::NONE: return 0;
       case MaskKind::BOOLEAN:
         return static_cast<const uint8_t*>(mask)[i] ? C(0) : -std::numeric_limits<C>::infinity();
-      case MaskKind::FLOAT32: return static_cast<C>(static_cast<const float*>(mask)[i]);
-      case MaskKind::FLOAT64: return static_cast<C>(static_cast<const double*>(mask)[i]);
-      case MaskKind::FLOAT16: return static_cast<float>(static_cast<const float16*>(mask)[i]);
-      default: return static_cast<float>(static_cast<const bfloat16*>(mask)[i]);
+      case MaskKind::FLOAT32: return scaled<C>(static_cast<const float*>(mask)[i]);
+      case MaskKind::FLOAT64: return scaled<C>(static_cast<const double*>(mask)[i]);
+      case MaskKind::FLOAT16: return scaled<C>(static_cast<const float16*>(mask)[i]);
+      default: return scaled<C>(static_cast<const bfloat16*>(mask)[i]);
     }
   }
 };

@@ -91,7 +91,8 @@ export function attend(sources: readonly Tensor[], heads: Heads, x: Attention): 
     precisionCode(x.precision),
   ] as const;
   const y = first.make(heads.shape);
-  const lse = recorded ? first.make(scores.slice(0, 3), sums) : null;
+  const planes = mask && mask.dtype !== "uint8" ? 2 : 1;
+  const lse = recorded ? first.make([planes, ...scores.slice(0, 3)], sums) : null;
   call("cdn_attention", y, lse, q, k, v, ...given, numbersOf(x, mask, scores, places), ...rest);
 
   return record(y, "scaledDotProductAttention", inputs, (dy) => {

@@ -26,6 +26,7 @@ interface HeadOptions {
   /** As scaledDotProductAttention() takes it, and of its dtypes. */
   readonly mask: Tensor | undefined;
   readonly causal: boolean;
+  readonly offset: number;
   /** The probability that a weight becomes 0. */
   readonly dropout: number;
 }
@@ -35,7 +36,7 @@ interface HeadOptions {
  * What queries, keys and values are columns of may be one tensor; it has no other columns.
  */
 export function headAttention(parts: readonly Columns[], options: HeadOptions): Tensor {
-  const { heads, kvHeads = heads, width, batchFirst, causal } = options;
+  const { heads, kvHeads = heads, width, batchFirst, causal, mask, offset, dropout } = options;
   const features = width / heads;
   const sources = [...new Set(parts.map(({ x }) => x))];
   const at = parts.map(({ x, column }) => ({ source: sources.indexOf(x), column }));
@@ -67,8 +68,8 @@ export function headAttention(parts: readonly Columns[], options: HeadOptions): 
     attend(sources, plan, {
       ...{ batch: q.x.shape[batchAxis]!, heads, kvHeads },
       ...{ queries: q.x.shape[axis]!, keys: k.x.shape[axis]!, features, outFeatures: features },
-      ...{ mask: options.mask, offset: 0, fromEnd: false, window: [-1, causal ? 0 : -1] as const },
-      ...{ scale: 1 / Math.sqrt(features), dropout: options.dropout },
+      ...{ mask, offset, fromEnd: false, window: [-1, causal ? 0 : -1] as const },
+      ...{ scale: 1 / Math.sqrt(features), dropout },
       precision: precisionOf("scaledDotProductAttention"),
     })
   );

@@ -17,6 +17,7 @@ import {
   scaledDotProductAttention,
   type Tensor,
   tensor,
+  where,
   zeros,
 } from "../../../mod.ts";
 import { cleanTest, later, nativeCalls, refuse } from "../../_helpers.ts";
@@ -64,6 +65,111 @@ for (const device of names) {
           );
         }
       }
+    }
+  });
+
+  // What stands for "hidden" elsewhere, such as torch.finfo(dtype).min, still is a number.
+  const single = -3.4028234663852886e38, half = -3.3895313892515355e38;
+  for (
+    const [dtype, maskDType, lowest, tolerance] of [
+      ...[["float32", "float32", single, 1e-6], ["float32", "float32", -1e9, 1e-6]] as const,
+      ...[["float64", "float64", -Number.MAX_VALUE, 1e-12]] as const,
+      ...[["float16", "float32", single, 2e-3]] as const,
+      ...[["bfloat16", "bfloat16", half, 2e-2], ["bfloat16", "float32", single, 2e-2]] as const,
+    ]
+  ) {
+    cleanTest(
+      `attention: a row of masks of ${lowest} is uniform, ${dtype}, ${maskDType} on ${device}`,
+      () => {
+        const [queries, keys] = [70, 150], x = { dtype, device, requiresGrad: true };
+        const [q, k, v] = [queries, keys, keys].map((rows) => randn([2, rows, 8], x)) as [
+          ...[Tensor, Tensor, Tensor],
+        ];
+        // Row 0 is masked throughout, of row 1 all but key 3, row 2 where it is not hidden.
+        const at = (row: number, key: number) =>
+          row > 2 || (row === 1 && key === 3) ? 0 : row === 2 && key > 9 ? -Infinity : lowest;
+        const masks = Array.from(
+          { length: queries * keys },
+          (_, i) => at(Math.floor(i / keys), i % keys),
+        );
+        const mask = tensor(masks, {
+          ...{ shape: [queries, keys], dtype: maskDType, device, requiresGrad: true },
+        });
+        const y = scaledDotProductAttention(q, k, v, { mask });
+        const rows = y.detach().slice(1, 0, 3).to("float64");
+        const wide = v.detach().to("float64");
+        const means = [wide, wide.slice(1, 3, 4), wide.slice(1, 0, 10)].map((x, i) =>
+          [rows.slice(1, i, i + 1), x.mean(1, { keepDims: true })] as const
+        );
+        for (const [found, wanted] of means) assertNear(found, wanted, tolerance);
+        const dy = randn(y.shape, { dtype, device });
+        const [fused, ops] = [false, true].map((createGraph) =>
+          grad(y, [q, k, v, mask], { gradOutputs: dy, createGraph, retainGraph: true })
+        );
+        fused!.forEach((x, i) => {
+          const wanted = ops![i]!.detach().to("float64");
+          assertNear(
+            x.to("float64"),
+            wanted,
+            tolerance * 8 * Math.max(1, wanted.abs().max().itemSync()),
+          );
+        });
+      },
+    );
+  }
+
+  for (
+    const [dtype, tolerance] of [["float32", 1e-5], ["float16", 1e-2], ["bfloat16", 6e-2]] as const
+  ) {
+    for (const features of [8, 40, 72]) {
+      cleanTest(
+        `attention: dy may be anything where queries see nothing, ${dtype} ${features} on ${device}`,
+        () => {
+          const [queries, keys] = [150, 90], shape = [2, 2, queries, features];
+          const made = (rows: number) =>
+            randn([2, 2, rows, features], { dtype, device, requiresGrad: true });
+          const inputs = [made(queries), made(keys), made(keys)] as [Tensor, Tensor, Tensor];
+          const keyLengths = tensor([keys, 5], { dtype: "int32", device });
+          const rows = (see: (row: number, batch: number) => boolean) =>
+            tensor(
+              Array.from({ length: 2 * queries }, (_, i) =>
+                Number(see(i % queries, Math.floor(i / queries)))),
+              { shape: [2, 1, queries, 1], dtype: "uint8", device },
+            );
+          const mask = rows((row) => row % 7 !== 0);
+          const minus = where(mask, 0, full([1], -Infinity, { device }));
+          const end = { causal: true, offset: "end" } as const;
+          const cases = [
+            [{ mask }, mask],
+            [{ mask: minus.to(dtype) }, mask],
+            [end, rows((row) => row >= queries - keys)],
+            [{ ...end, keyLengths }, rows((row, b) => row >= queries - [keys, 5][b]!)],
+            [{ window: [9, Infinity] as const }, rows((row) => row < keys + 9)],
+          ] as const;
+          for (const [options, see] of cases) {
+            const y = scaledDotProductAttention(...inputs, options);
+            const dy = randn(shape, { dtype, device });
+            const [wanted, ...others] = [0, Infinity, NaN].map((poison) =>
+              grad(y, inputs, { gradOutputs: where(see, dy, poison), retainGraph: true })
+            );
+            for (const found of others) {
+              found.forEach((x, i) =>
+                assertNear(x.to("float32"), wanted![i]!.to("float32"), tolerance)
+              );
+            }
+          }
+        },
+      );
+    }
+  }
+
+  cleanTest(`attention: scales that overflow times log2(e) on ${device}`, () => {
+    for (const dtype of ["float32", "bfloat16"] as const) {
+      const q = full([3, 8], 2 ** -126, { dtype, device });
+      const v = randn([3, 8], { dtype, device });
+      const y = scaledDotProductAttention(q, v, v, { scale: 3e38 });
+      const wanted = scaledDotProductAttention(q.mul(2 ** 126), v, v, { scale: 3e38 / 2 ** 126 });
+      assertNear(y.to("float32"), wanted.to("float32"), 2e-2);
     }
   });
 
