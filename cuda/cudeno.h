@@ -658,7 +658,7 @@ int32_t cdn_matmul_fused(uint32_t c, uint32_t z, uint32_t a_sums, uint32_t a, ui
  * float32: log2 of the sum of 2^(log2(e) * score) over the keys that a row sees. With a mask of
  * floats, whose scores may be so large that the sum would be lost in rounding, [2, batch, heads,
  * queries]: log2 of the sum of 2^(log2(e) * score - base), then each row's base. Where a row sees
- * no key, y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of
+ * none, y is 0 and lse infinite. mask: 0, or uint8, 0 hiding a key, or what is added to scores, of
  * dtype or float32 for 16-bit dtypes; -inf hides a key, too, and what k and v have at hidden places
  * is not looked at. lengths: 0, or int32 [batch]: a batch's keys from there on are hidden.
  *

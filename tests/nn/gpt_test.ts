@@ -4,6 +4,7 @@ import {
   autocast,
   crossEntropy,
   generate,
+  grad,
   io,
   manualSeed,
   models,
@@ -187,6 +188,36 @@ deviceTest("heads that share keys attend as if each had them", (device) => {
   });
   const [a, b] = [grouped, each].map((m) => m.forward(x, x, x, { causal: true }).dataSync());
   a!.forEach((value, i) => assertAlmostEquals(value, b![i]!, 1e-12));
+  const weighed = [grouped, each].map((m) => m.run(x, x, x, { causal: true }));
+  for (const name of ["output", "weights"] as const) {
+    const [a, b] = weighed.map((found) => found[name]!.dataSync());
+    a!.forEach((value, i) => assertAlmostEquals(value, b![i]!, 1e-12));
+  }
+  const [dx, wanted] = [grouped, each].map((m) => {
+    const own = x.clone();
+    own.requiresGrad = true;
+    const y = m.forward(own, own, own, { causal: true });
+    return grad(y.mul(y).sum(), [own])[0]!.dataSync();
+  });
+  dx!.forEach((value, i) => assertAlmostEquals(value, wanted![i]!, 1e-12));
+  // By a cache, in parts: the weights of the last ones, too.
+  noGrad(() => {
+    using cache = new nn.KVCache();
+    const [head, tail] = [x.slice(0, 0, 2), x.slice(0, 2)];
+    grouped.forward(head, head, head, { causal: true, cache });
+    const { output, weights } = grouped.run(tail, tail, tail, { causal: true, cache });
+    const all = weighed[1]!;
+    for (
+      const [found, whole] of [
+        [output, all.output.slice(0, 2)],
+        [weights!, all.weights!.slice(1, 2)],
+      ] as const
+    ) {
+      assertEquals(found.shape, whole.shape);
+      const right = whole.dataSync();
+      found.dataSync().forEach((value, i) => assertAlmostEquals(value, right[i]!, 1e-12));
+    }
+  });
   refuse(() => new nn.MultiHeadAttention(8, 4, { kvHeads: 3 }), "argument", "kvHeads is 3");
 });
 

@@ -78,7 +78,7 @@ struct Request {
   Sequence numbers;
   double scale, p;
   int64_t seed, offset;
-  int32_t dtype, mask_dtype, precision;
+  int32_t dtype, mask_dtype, precision;  // of which no kernel has a choice: it is only checked
   Layout q, k, v, y, mask_axes;
 
   template <class T> void read(Attention<T>& x) {

@@ -123,7 +123,7 @@ for (const device of names) {
   ) {
     for (const features of [8, 40, 72]) {
       cleanTest(
-        `attention: dy may be anything where queries see nothing, ${dtype} ${features} on ${device}`,
+        `attention: queries that see nothing may have any dy, ${dtype} ${features} on ${device}`,
         () => {
           const [queries, keys] = [150, 90], shape = [2, 2, queries, features];
           const made = (rows: number) =>
