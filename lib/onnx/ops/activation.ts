@@ -57,10 +57,11 @@ const parametric: Operator = (c) => {
 };
 
 const shrunk: Operator = (c) => {
-  const [{ x }, bias, limit] = [c, c.float("bias", 0), c.float("lambd", 0.5)];
-  const wide = elements[c.type].float ? x : x.to({ dtype: "float32" });
-  const outer = where(gt(wide, limit), sub(wide, bias), 0);
-  return c.as(c.type, where(lt(wide, -limit), add(wide, bias), outer).to({ dtype: x.dtype }));
+  const [bias, limit] = [c.float("bias", 0), c.float("lambd", 0.5)];
+  return c.wide((x) => {
+    const outer = where(gt(x, limit), sub(x, bias), 0);
+    return where(lt(x, -limit), add(x, bias), outer);
+  });
 };
 
 // 1 at the first of the largest elements, else 0.

@@ -1,5 +1,5 @@
 // Operators by elements, with broadcasting: on the host where all operands are small values there.
-import { broadcastShapes, broadcastStrides, sizeOf } from "../../core/shape.ts";
+import { broadcastShapes, broadcastStrides } from "../../core/shape.ts";
 import {
   abs,
   add,
@@ -37,6 +37,7 @@ import type { Tensor } from "../../tensor.ts";
 import { elements, type ElementType } from "../_elements.ts";
 import type { Value } from "../value.ts";
 import type { Context, Family, Operator, Result } from "./_operator.ts";
+import { elementsAt } from "./_strides.ts";
 
 /** A result by elements on the host: of operands that broadcast. */
 export function onHost(
@@ -47,19 +48,12 @@ export function onHost(
 ): Value {
   const shape = operands.map(({ shape }) => shape)
     .reduce((a, b) => broadcastShapes(c.node.op, a, b));
-  const sources = operands.map((value) => ({
-    data: value.numbers(),
-    strides: broadcastStrides(value.shape, shape),
-  }));
+  const sources = operands.map((value) =>
+    elementsAt(value, shape, broadcastStrides(value.shape, shape))
+  );
   const { fit } = elements[type];
-  const data = new Float64Array(sizeOf(shape));
-  const place = new Array<number>(shape.length).fill(0);
-  for (let i = 0; i < data.length; i++) {
-    const at = (strides: readonly number[]) => strides.reduce((s, n, d) => s + n * place[d]!, 0);
-    data[i] = fit(fn(...sources.map(({ data, strides }) => data[at(strides)]!)));
-    for (let d = shape.length - 1; d >= 0 && ++place[d]! === shape[d]; d--) place[d] = 0;
-  }
-  return c.host(type, shape, data);
+  const at = (i: number) => fit(fn(...sources.map((list) => list[i]!)));
+  return c.host(type, shape, sources[0]!.map((_, i) => at(i)));
 }
 
 /** Integers of fewer bits than the tensor's, wrapped as theirs. */
@@ -133,11 +127,9 @@ const mod: Operator = (c) => {
 const power: Operator = (c) => {
   const [a, b] = [c.value(0), c.value(1)];
   if (a.small && b.small) return onHost(c, a.type, Math.pow, a, b);
-  const x = a.tensor();
-  const wide = elements[a.type].float ? x : x.to({ dtype: "float64" });
-  const by = operand(b, x.rank);
-  const exponent = typeof by === "number" ? by : by.to({ dtype: wide.dtype });
-  return c.as(a.type, wrapped(pow(wide, exponent).to({ dtype: x.dtype }), a.type));
+  const by = operand(b, a.shape.length);
+  const y = c.wide((x) => pow(x, typeof by === "number" ? by : by.to({ dtype: x.dtype })));
+  return c.as(a.type, wrapped(y, a.type));
 };
 
 const bounded = (c: Context, low: Value | undefined, high: Value | undefined): Result => {

@@ -24,6 +24,7 @@ import {
 import { elements, type ElementType, elementType } from "../_elements.ts";
 import { hostLimit, type Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
+import { elementsAt, offsets } from "./_strides.ts";
 import { onHost, wrapped } from "./elementwise.ts";
 
 /** The same elements in another shape. */
@@ -31,23 +32,9 @@ function reshaped(c: Context, x: Value, shape: Shape): Value {
   return x.small ? c.host(x.type, shape, x.numbers()) : c.as(x.type, reshape(x.tensor(), shape));
 }
 
-/** On the host, an element for each place of `shape`: that at `offset` plus strides. */
-function picked(
-  c: Context,
-  x: Value,
-  shape: Shape,
-  strides: readonly number[],
-  offset = 0,
-): Value {
-  const from = x.numbers();
-  const [data, own] = [new Float64Array(sizeOf(shape)), contiguousStrides(shape)];
-  for (let i = 0; i < data.length; i++) {
-    let at = offset;
-    for (let d = 0; d < shape.length; d++) at += Math.floor(i / own[d]!) % shape[d]! * strides[d]!;
-    data[i] = from[at]!;
-  }
-  return c.host(x.type, shape, data);
-}
+/** On the host, an element for each place of `shape`: that at `first` plus strides. */
+const picked = (c: Context, x: Value, shape: Shape, strides: readonly number[], first = 0) =>
+  c.host(x.type, shape, elementsAt(x, shape, strides, first));
 
 const shapeOf: Operator = (c) => {
   const { shape } = c.value(0);
@@ -173,17 +160,10 @@ const gathered: Operator = (c) => {
     const flat = reshape(index.tensor(), [index.size]);
     return reshape(indexSelect(x.tensor(), axis, flat), shape);
   }
-  const [from, places] = [x.numbers(), index.numbers()];
   const [extent, inner] = [x.shape[axis]!, sizeOf(x.shape.slice(axis + 1))];
-  const outer = sizeOf(x.shape.slice(0, axis));
-  const data: number[] = [];
-  for (let o = 0; o < outer; o++) {
-    for (const place of places) {
-      const at = place < 0 ? place + extent : place;
-      if (!(at >= 0 && at < extent)) c.fail(`index ${place} is outside of ${extent}`);
-      for (let i = 0; i < inner; i++) data.push(from[(o * extent + at) * inner + i]!);
-    }
-  }
+  const places = c.numbers(1).map((place) => c.within(place, extent) * inner);
+  const data = offsets([sizeOf(x.shape.slice(0, axis))], [extent * inner])
+    .flatMap((outer) => places.flatMap((at) => elementsAt(x, [inner], [1], outer + at)));
   return c.host(x.type, shape, data);
 };
 
