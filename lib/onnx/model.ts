@@ -14,7 +14,8 @@ import {
 import type { StateDict } from "../nn/module.ts";
 import { ne } from "../ops/elementwise/compare.ts";
 import { Tensor } from "../tensor.ts";
-import { functionKey, type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
+import { functionKey } from "./_functions.ts";
+import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
 import { checkOperators, Program, Run } from "./_run.ts";
 import { Place, Value } from "./value.ts";

@@ -3,7 +3,7 @@
 import { inMemoryOrder } from "../../core/layout.ts";
 import { broadcastStrides, contiguousStrides, sameShape, sizeOf } from "../../core/shape.ts";
 import { isFloat } from "../../core/dtype.ts";
-import { type Call, type Given, type Known, type Made, type Row, typeOf } from "./trace.ts";
+import { type Attributes, type Call, type Known, type Made, type Row, typeOf } from "./trace.ts";
 
 /** Kernels that draw random numbers, which no graph can repeat. */
 export const random: ReadonlySet<string> = new Set([
@@ -21,6 +21,7 @@ export const outputCounts: Readonly<Record<string, number>> = {
   ...{ conv2d_pooled: 2, matmul_fused: 3, variance: 2 },
 };
 
+const float = (value: number) => ({ kind: "float", value }) as const;
 const unary = (...ops: string[]): Row => (c) => c.chain(c.v(1), ...ops.map((op) => [op] as const));
 const steps = (...list: [string, number?][]): Row => (c) => c.chain(c.v(1), ...list);
 
@@ -136,7 +137,7 @@ function asImage(c: Call, name: string): Made {
 }
 
 // Windows of pools: outer, inner, and of each axis extent, out, kernel, stride, padding, dilation.
-function pooled(c: Call, op: string, more: Record<string, Given | undefined>): Made | undefined {
+function pooled(c: Call, op: string, more: Attributes): Made | undefined {
   const x = op === "MaxPool" ? 2 : 1;
   const sizes = c.numbers(x + 1);
   const [height, width] = [sizes.slice(2, 8), sizes.slice(8, 14)];
@@ -191,7 +192,7 @@ const layerNorm: Row = (c) => {
   const weight = c.has(4) ? c.v(4) : c.constant(shape, new Array(sizeOf(shape)).fill(1));
   return c.node("LayerNormalization", [c.v(3), weight, c.v(5)], {
     axis: axis - c.y.rank,
-    epsilon: { float: c.number(8) },
+    epsilon: float(c.number(8)),
   });
 };
 
@@ -207,7 +208,7 @@ const rmsNorm: Row = (c) => {
 // Groups as channels of instance normalisation, which opset 17 has.
 const groupNorm: Row = (c) => {
   const [n, channels, groups, pixels] = c.numbers(6, 4) as [number, number, number, number];
-  const x = c.raw(3), epsilon = { float: c.number(11) };
+  const x = c.raw(3), epsilon = float(c.number(11));
   const ones = (count: number, value: number) =>
     c.constant([count], new Array<number>(count).fill(value));
   const [weight, bias] = [4, 5].map((i) => (c.has(i) ? c.v(i) : ones(channels, 5 - i)));
@@ -235,7 +236,7 @@ const batchNorm: Row = (c) => {
   let y = c.node(
     "BatchNormalization",
     [c.v(1), vector(5, 1), vector(6, 0), vector(3, 0), vector(4, 1)],
-    { epsilon: { float: c.number(10) } },
+    { epsilon: float(c.number(10)) },
   );
   if (c.has(2)) y = c.node("Add", [y, c.v(2)]);
   return c.number(11) ? c.node("Relu", [y]) : y;
@@ -255,7 +256,7 @@ const resized: Row = (c) => {
     mode: ["nearest", "linear", "cubic"][mode!],
     coordinate_transformation_mode: align ? "align_corners" : places,
     nearest_mode: mode === 0 ? "floor" : undefined,
-    cubic_coeff_a: mode === 2 ? { float: -0.75 } : undefined,
+    cubic_coeff_a: mode === 2 ? float(-0.75) : undefined,
   });
 };
 
@@ -283,7 +284,7 @@ const padImage: Row = (c) => {
 };
 
 // Windows as channels: a convolution with the kernels that pick one element each.
-function windows(c: Call, channels: number): [string, Record<string, Given>] {
+function windows(c: Call, channels: number): [string, Attributes] {
   const [kh, kw, ...rest] = c.numbers(5, 8) as [number, number, ...number[]];
   const each = kh * kw, data = new Array<number>(channels * each * each).fill(0);
   for (let i = 0; i < channels * each; i++) data[i * each + i % each] = 1;
@@ -392,8 +393,8 @@ export const kernels: Readonly<Record<string, Row>> = {
   gelu: (c) => activated(c, c.v(1), 2),
   gelu_tanh: (c) => activated(c, c.v(1), 3),
   silu: (c) => activated(c, c.v(1), 4),
-  leaky_relu: (c) => c.node("LeakyRelu", [c.v(1)], { alpha: { float: c.number(3) } }),
-  elu: (c) => c.node("Elu", [c.v(1)], { alpha: { float: c.number(3) } }),
+  leaky_relu: (c) => c.node("LeakyRelu", [c.v(1)], { alpha: float(c.number(3)) }),
+  elu: (c) => c.node("Elu", [c.v(1)], { alpha: float(c.number(3)) }),
   softplus: (c) => {
     const beta = c.number(3);
     if (beta === 1) return c.node("Softplus", [c.v(1)]);
@@ -668,7 +669,9 @@ const recurrent = (op: string, order: readonly number[]): Row => (c) => {
     hidden_size: hidden,
     direction: reverse ? "reverse" : undefined,
     linear_before_reset: op === "GRU" ? 1 : undefined,
-    activations: nonlinearity === "relu" ? { texts: ["Relu"] } : undefined,
+    activations: nonlinearity === "relu"
+      ? { kind: "strings", value: ["Relu"] } as const
+      : undefined,
   }, op === "LSTM" ? 3 : 2);
   const y = c.node("Squeeze", [outputs[0]!, c.list(1)]);
   return [y, ...outputs.slice(1)];

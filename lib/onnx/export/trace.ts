@@ -13,7 +13,9 @@ import { tell } from "../../native/arguments.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { AnyModule } from "../../nn/module.ts";
 import { Tensor } from "../../tensor.ts";
-import { elements, type ElementType, type HostData } from "../_elements.ts";
+import { elements, type ElementType } from "../_elements.ts";
+import type { StoredTensor } from "../_tensor_proto.ts";
+import type { Attribute, GraphNode } from "../graph.ts";
 import { ignored, kernels, operations, outputCounts, random } from "./rows.ts";
 
 /** A tensor of the run, as the graph knows it. */
@@ -34,27 +36,39 @@ export interface Known {
 /** What a row makes: a name, of the type of the tensor's dtype, or more. */
 export type Made = string | (Partial<Known> & { name: string });
 
-/** An attribute: text or texts, a whole number or a list of them; `{ float }` for other numbers. */
-export type Given = string | number | readonly number[] | { float: number } | {
-  texts: readonly string[];
-};
+/** An attribute, or short for it: a text, a whole number or a list of them. */
+export type Given = string | number | readonly number[] | Attribute;
+export type Attributes = Readonly<Record<string, Given | undefined>>;
 
-/** A node to be written. */
-export interface TracedNode {
-  readonly op: string;
-  readonly name: string;
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  readonly attributes: Readonly<Record<string, Given>>;
-  /** An operation without a row, and where it was called. */
-  readonly missing?: string | undefined;
+function attributeOf(value: Given): Attribute {
+  if (typeof value === "string") return { kind: "string", value };
+  if (typeof value === "number") return { kind: "int", value };
+  return "kind" in value ? value : { kind: "ints", value };
 }
 
-/** A constant to be written: a parameter, which is read at the end, or elements. */
-export interface Constant {
-  readonly type: ElementType;
-  readonly dims: Shape;
-  readonly data: Tensor | HostData | readonly number[];
+/** A node of ONNX's own. */
+export function nodeOf(
+  op: string,
+  name: string,
+  inputs: readonly string[],
+  outputs: readonly string[],
+  attributes: Attributes = {},
+): TracedNode {
+  const given = Object.entries(attributes)
+    .flatMap(([key, value]) => value === undefined ? [] : [[key, attributeOf(value)] as const]);
+  const own = { domain: "", opset: 17, captures: [] };
+  return { ...own, op, name, inputs, outputs, attributes: new Map(given) };
+}
+
+/** Numbers as a constant. */
+export function stored(type: ElementType, shape: Shape, data: readonly number[]): StoredTensor {
+  return { type, shape, read: () => Float64Array.from(data) };
+}
+
+/** A node to be written. */
+export interface TracedNode extends GraphNode {
+  /** An operation without a row, and where it was called. */
+  readonly missing?: string | undefined;
 }
 
 /** ONNX's type of tensors of a dtype: its name is the same. */
@@ -80,7 +94,8 @@ interface View {
 /** A run of a model: nodes and constants. */
 export class Trace {
   readonly nodes: TracedNode[] = [];
-  readonly constants: Map<string, Constant> = new Map();
+  /** Constants, of which parameters are read at the end. */
+  readonly constants: Map<string, StoredTensor> = new Map();
   /** Inputs in their order. */
   readonly inputs: Known[] = [];
   /** Where the batch is in the first input. */
@@ -113,7 +128,7 @@ export class Trace {
       this.#known.set(x, {
         ...{ name, type, shape: x.shape, batch: x.shape.map(() => 0), depends: false },
       });
-      this.constants.set(name, { type, dims: x.shape, data: x });
+      this.constants.set(name, { type, shape: x.shape, read: () => x.dataSync() });
     }
   }
 
@@ -179,7 +194,7 @@ export class Trace {
     const known = this.#define(x, { name, depends: false }, data);
     const varies = known.batch.findIndex((n) => n > 0);
     if (varies < 0) {
-      this.constants.set(name, { type, dims: x.shape, data });
+      this.constants.set(name, { type, shape: x.shape, read: () => data });
       return known;
     }
     const inner = sizeOf(x.shape.slice(varies + 1)), extent = x.shape[varies]!;
@@ -191,7 +206,7 @@ export class Trace {
       );
     }
     const dims = x.shape.with(varies, 1);
-    const one = this.constant(type, dims, data.filter((_, i) => at(i) === i));
+    const one = this.constant(type, dims, Array.from(data).filter((_, i) => at(i) === i));
     this.node("Expand", [one, this.shape(x.shape, known.batch)], {}, [name]);
     return known;
   }
@@ -249,7 +264,7 @@ export class Trace {
   node(
     op: string,
     inputs: readonly (string | undefined)[],
-    attributes: Record<string, Given | undefined> = {},
+    attributes: Attributes = {},
     outputs: number | string[] = 1,
     missing?: string,
   ): string[] {
@@ -259,18 +274,14 @@ export class Trace {
       : Array.from({ length: outputs }, (_, i) => `${name}_output_${i}`);
     const given = inputs.map((input) => input ?? "");
     while (given.at(-1) === "") given.pop();
-    const set = Object.entries(attributes).filter(([, value]) => value !== undefined);
-    this.nodes.push({
-      ...{ op, name, inputs: given, outputs: made, missing },
-      attributes: Object.fromEntries(set) as Record<string, Given>,
-    });
+    this.nodes.push({ ...nodeOf(op, name, given, made, attributes), missing });
     return made;
   }
 
   /** A constant. */
-  constant(type: ElementType, dims: Shape, data: Constant["data"]): string {
+  constant(type: ElementType, shape: Shape, data: readonly number[]): string {
     const name = this.unique(this.#path("constant"));
-    this.constants.set(name, { type, dims, data });
+    this.constants.set(name, stored(type, shape, data));
     return name;
   }
 
@@ -483,7 +494,7 @@ export class Call {
   node(
     op: string,
     inputs: readonly (string | undefined)[],
-    attributes: Record<string, Given | undefined> = {},
+    attributes: Attributes = {},
   ): string {
     return this.trace.node(op, inputs, attributes)[0]!;
   }
