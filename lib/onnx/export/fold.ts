@@ -1,6 +1,6 @@
 // Norms that follow convolutions, as part of them: computed in float64, and rounded once.
 import type { StoredTensor } from "../_tensor_proto.ts";
-import { stored, type TracedNode } from "./trace.ts";
+import { stored, type TracedNode } from "./nodes.ts";
 
 /** The nodes without the norms that only read a convolution with weights of its own. */
 export function foldNorms(

@@ -3,7 +3,8 @@
 import { inMemoryOrder } from "../../core/layout.ts";
 import { broadcastStrides, contiguousStrides, sameShape, sizeOf } from "../../core/shape.ts";
 import { isFloat } from "../../core/dtype.ts";
-import { type Attributes, type Call, type Known, type Made, type Row, typeOf } from "./trace.ts";
+import type { Call, Made, Row } from "./call.ts";
+import { type Attributes, type Known, typeOf } from "./nodes.ts";
 
 /** Kernels that draw random numbers, which no graph can repeat. */
 export const random: ReadonlySet<string> = new Set([

@@ -15,7 +15,8 @@ import type { Graph } from "../graph.ts";
 import { OnnxModel } from "../model.ts";
 import { graphDraft } from "./drafts.ts";
 import { foldNorms } from "./fold.ts";
-import { type Known, nodeOf, Trace, type TracedNode } from "./trace.ts";
+import { type Known, nodeOf, type TracedNode } from "./nodes.ts";
+import { Trace } from "./trace.ts";
 
 /** Options of {@linkcode save}. */
 export interface OnnxSaveOptions {
