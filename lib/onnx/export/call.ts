@@ -1,9 +1,8 @@
 // A call of the run, as rows of the table see it.
-import type { Shape } from "../../core/shape.ts";
+import { type Shape, sizeOf } from "../../core/shape.ts";
 import { Tensor } from "../../tensor.ts";
 import { elements, type ElementType } from "../_elements.ts";
 import { type Attributes, type Known, typeOf } from "./nodes.ts";
-import { outputCounts } from "./rows.ts";
 import type { Trace } from "./trace.ts";
 
 /** What a row makes: a name, of the type of the tensor's dtype, or more. */
@@ -16,6 +15,18 @@ export type Row = (c: Call) => Made | readonly Made[] | undefined;
 export const tensorOf = (arg: unknown): Tensor | undefined => {
   const x = (arg as { of?: unknown } | null | undefined)?.of ?? arg;
   return x instanceof Tensor ? x : undefined;
+};
+
+/** A node of a chain: an operator, and its second operand. */
+export type Step = string | readonly [op: string, by: number | string];
+
+/** The name of what a row made. */
+export const nameOf = (made: Made) => typeof made === "string" ? made : made.name;
+
+/** How many tensors come before the operands of a kernel, where it is not one. */
+export const outputCounts: Readonly<Record<string, number>> = {
+  ...{ topk: 2, layer_norm: 3, rms_norm: 2, group_norm: 3, max_pool: 2, conv2d: 2 },
+  ...{ conv2d_pooled: 2, matmul_fused: 3, variance: 2 },
 };
 
 /** A native call, or an operation: then the arguments are its output and inputs. */
@@ -109,21 +120,30 @@ export class Call {
     return this.trace.constant(type, dims, data);
   }
 
-  /** A number, of the type of argument 1. */
-  scalar(value: number): string {
+  /** A constant of one number. */
+  filled(dims: Shape, value: number): string {
+    return this.constant(dims, new Array<number>(sizeOf(dims)).fill(value));
+  }
+
+  /** A number, of the type of a tensor: argument 1. */
+  scalar(value: number, like = this.has(1) ? this.tensor(1) : this.y): string {
     this.trace.step([], [value]);
-    return this.constant([], [value], this.has(1) ? typeOf(this.tensor(1).dtype) : undefined);
+    return this.constant([], [value], typeOf(like.dtype));
   }
 
   /** A node for each, one after the other: `["Mul", 2]` multiplies by 2. */
-  chain(x: string, ...steps: readonly (readonly [op: string, by?: number | string])[]): string {
-    for (const [op, by] of steps) {
-      x = this.node(
-        op,
-        by === undefined ? [x] : [x, typeof by === "number" ? this.scalar(by) : by],
-      );
+  chain(x: string, ...steps: readonly Step[]): string {
+    for (const step of steps) {
+      const [op, by] = typeof step === "string" ? [step] : step;
+      x = this.node(op, [x, typeof by === "number" ? this.scalar(by) : by]);
     }
     return x;
+  }
+
+  /** A result as the graph is to know it. */
+  known(name: string, shape = this.y.shape): Known {
+    const batch = this.trace.step(shape);
+    return { name, type: typeOf(this.y.dtype), shape, batch, depends: true };
   }
 
   /** How many times the batch's the result's extents are, and a shape for Reshape. */

@@ -13,9 +13,9 @@ import { tell } from "../../native/arguments.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import type { AnyModule } from "../../nn/module.ts";
 import type { Tensor } from "../../tensor.ts";
-import { Call, type Made, type Row, tensorOf } from "./call.ts";
+import { Call, type Made, outputCounts, type Row, tensorOf } from "./call.ts";
 import { type Known, Nodes, typeOf } from "./nodes.ts";
-import { ignored, kernels, operations, outputCounts, random } from "./rows.ts";
+import { ignored, kernels, operations, random } from "./rows/table.ts";
 
 // A tensor in the memory of another one, from a byte on.
 interface View {
