@@ -165,12 +165,16 @@ function nodeOf(
     if (attributes.has(key)) throw fault(`${where}: the attribute ${quote(key)} is there twice`);
     attributes.set(key, attributeOf(item, within, names));
   }
-  const graphs = [...attributes.values()].flatMap(({ kind, value }) =>
-    kind === "graph" ? [value] : kind === "graphs" ? value : []
-  );
-  const captures = [...new Set(graphs.flatMap(({ captures }) => captures))];
+  const captures = [...new Set(graphsOf(attributes).flatMap(({ captures }) => captures))];
   const { input: inputs, output: outputs } = proto;
   return { op, domain, opset, name, inputs, outputs, attributes, captures };
+}
+
+/** The graphs that are attributes of a node. */
+export function graphsOf(attributes: GraphNode["attributes"]): Graph[] {
+  return [...attributes.values()].flatMap(({ kind, value }) =>
+    kind === "graph" ? [value] : kind === "graphs" ? value : []
+  );
 }
 
 function valueOf(

@@ -17,7 +17,9 @@ import { Tensor } from "../tensor.ts";
 import { functionKey } from "./_functions.ts";
 import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
-import { checkOperators, Program, Run } from "./_run.ts";
+import { MissingOperatorError, missingOperators } from "./missing.ts";
+import { Program } from "./_program.ts";
+import { Run } from "./_run.ts";
 import { Place, Value } from "./value.ts";
 
 /** Options of {@linkcode load}. */
@@ -86,7 +88,8 @@ export class OnnxModel {
     };
     this.#file = file;
     this.#options = options;
-    checkOperators(this.graph, file);
+    const missing = missingOperators(this.graph);
+    if (missing.length > 0) throw new MissingOperatorError(file, missing);
     this.#program = this.#prepared();
   }
 

@@ -1,6 +1,6 @@
 // What an operator is given, and what it gives.
 import { normalizeAxis, type Shape } from "../../core/shape.ts";
-import { ArgumentError, CudenoError, DTypeError } from "../../native/errors.ts";
+import { ArgumentError, DTypeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { elements, type ElementType, type HostData } from "../_elements.ts";
 import type { Attribute, Graph, GraphNode } from "../graph.ts";
@@ -220,11 +220,4 @@ export class Context {
       return Value.device(this.place, same ? like : this.place.typeOf(item.dtype), item);
     });
   }
-}
-
-/** The same error, of which the message says where it happened. */
-export function located(error: unknown, where: string): unknown {
-  if (!(error instanceof CudenoError)) return error;
-  if (!error.message.startsWith(where)) error.message = `${where}: ${error.message}`;
-  return error;
 }
