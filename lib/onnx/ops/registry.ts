@@ -43,35 +43,16 @@ import { special } from "./special.ts";
 import { vision } from "./vision.ts";
 
 const families: readonly Family[] = [
-  activation,
-  attentions,
-  control,
-  conv,
-  elementwise,
-  image,
-  index,
-  linear,
-  norm,
-  pad,
-  pool,
-  quantization,
-  recurrents,
-  reduce,
-  shape,
-  special,
-  vision,
+  ...[activation, attentions, control, conv, elementwise, image, index, linear, norm, pad, pool],
+  ...[quantization, recurrents, reduce, shape, special, vision],
 ];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
 /** Operators whose results differ from run to run, or that have an effect: they are not folded. */
 export const changing: ReadonlySet<string> = new Set([
-  "RandomNormal",
-  "RandomNormalLike",
-  "RandomUniform",
-  "RandomUniformLike",
-  "Multinomial",
-  "Bernoulli",
+  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
+  ...["Multinomial", "Bernoulli"],
 ]);
 
 /** The operator of a domain as of an opset, if there is one. */
