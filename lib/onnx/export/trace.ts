@@ -1,7 +1,7 @@
 // How a module becomes a graph: its forward() runs, and two listeners that are there anyway hear
 // what it does: that of native calls, which have all attributes among their arguments, and the
 // tape's observer, which knows operations as users call them, with their tensors. The table
-// (rows.ts) says for either what nodes that is. Who comes later is right: an operation's row
+// (rows/table.ts) says for either what nodes that is. Who comes later is right: an operation's row
 // replaces what those of its kernels said, and nodes that nothing needs are left out.
 //
 // Which extents are the batch's is learnt by running twice, with two sizes of batch.

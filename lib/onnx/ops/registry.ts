@@ -26,6 +26,7 @@
 import type { Family, Operator } from "./_operator.ts";
 import { activation } from "./activation.ts";
 import { attentions } from "./attention.ts";
+import { constants } from "./constant.ts";
 import { control } from "./control.ts";
 import { conv } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
@@ -43,8 +44,8 @@ import { special } from "./special.ts";
 import { vision } from "./vision.ts";
 
 const families: readonly Family[] = [
-  ...[activation, attentions, control, conv, elementwise, image, index, linear, norm, pad, pool],
-  ...[quantization, recurrents, reduce, shape, special, vision],
+  ...[activation, attentions, constants, control, conv, elementwise, image, index, linear, norm],
+  ...[pad, pool, quantization, recurrents, reduce, shape, special, vision],
 ];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
