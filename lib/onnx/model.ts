@@ -14,9 +14,12 @@ import {
 import type { StateDict } from "../nn/module.ts";
 import { ne } from "../ops/elementwise/compare.ts";
 import { Tensor } from "../tensor.ts";
-import { functionKey, type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
+import { functionKey } from "./_functions.ts";
+import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
-import { checkOperators, Program, Run } from "./_run.ts";
+import { MissingOperatorError, missingOperators } from "./missing.ts";
+import { Program } from "./_program.ts";
+import { Run } from "./_run.ts";
 import { Place, Value } from "./value.ts";
 
 /** Options of {@linkcode load}. */
@@ -85,7 +88,8 @@ export class OnnxModel {
     };
     this.#file = file;
     this.#options = options;
-    checkOperators(this.graph, file);
+    const missing = missingOperators(this.graph);
+    if (missing.length > 0) throw new MissingOperatorError(file, missing);
     this.#program = this.#prepared();
   }
 
@@ -155,34 +159,30 @@ export class OnnxModel {
 
   #given(args: readonly unknown[]): Map<string, Tensor> {
     const [first] = args;
-    if (args.length !== 1 || first instanceof Tensor) {
-      if (args.length !== this.inputs.length) {
-        throw new ArgumentError(`onnx: ${args.length} inputs were given; ${this.#wanted()}`);
-      }
-      return this.#tensors(args.map((x, i) => [this.inputs[i]!.name, x]));
+    const inOrder = args.length !== 1 || first instanceof Tensor;
+    if (inOrder && args.length !== this.inputs.length) {
+      throw new ArgumentError(`onnx: ${args.length} inputs were given; ${this.#wanted()}`);
     }
-    if (typeof first !== "object" || first === null) {
+    if (!inOrder && (typeof first !== "object" || first === null)) {
       refuse("onnx", "the input", first, "a tensor, or an object of tensors by name");
     }
+    const named = inOrder
+      ? args.map((x, i) => [this.inputs[i]!.name, x] as const)
+      : Object.entries(first as Record<string, unknown>);
     const known = new Set([...this.inputs, ...this.graph.defaults].map(({ name }) => name));
-    for (const name of Object.keys(first)) {
+    const given = new Map<string, Tensor>();
+    for (const [name, x] of named) {
       if (!known.has(name)) {
         throw new ArgumentError(`onnx: there is no input ${quote(name)}; ${this.#wanted()}`);
       }
+      if (!(x instanceof Tensor)) refuse("onnx", `the input ${quote(name)}`, x, "a tensor");
+      given.set(name, x);
     }
-    const given = this.#tensors(Object.entries(first));
     for (const { name } of this.inputs) {
       if (given.has(name)) continue;
       throw new ArgumentError(`onnx: the input ${quote(name)} is missing; ${this.#wanted()}`);
     }
     return given;
-  }
-
-  #tensors(entries: readonly (readonly [string, unknown])[]): Map<string, Tensor> {
-    return new Map(entries.map(([name, x]) => {
-      if (!(x instanceof Tensor)) refuse("onnx", `the input ${quote(name)}`, x, "a tensor");
-      return [name, x];
-    }));
   }
 
   #wanted(): string {
