@@ -116,7 +116,11 @@ export class Call {
   }
 
   /** A constant of the result's type. */
-  constant(dims: Shape, data: readonly number[], type = typeOf(this.y.dtype)): string {
+  constant(
+    dims: Shape,
+    data: readonly number[],
+    type: ElementType = typeOf(this.y.dtype),
+  ): string {
     return this.trace.constant(type, dims, data);
   }
 
@@ -147,7 +151,11 @@ export class Call {
   }
 
   /** How many times the batch's the result's extents are, and a shape for Reshape. */
-  reshaped(x: Known, name = x.name, shape = this.y.shape): { name: string; type: ElementType } {
+  reshaped(
+    x: Known,
+    name: string = x.name,
+    shape: Shape = this.y.shape,
+  ): { name: string; type: ElementType } {
     const batch = this.trace.step(shape);
     const same = (d: number) => batch[d]! > 0 && x.batch[d] === batch[d] && x.shape[d] === shape[d];
     const open = batch.flatMap((n, d) => n > 0 && !same(d) ? [d] : []);

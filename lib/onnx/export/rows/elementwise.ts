@@ -44,6 +44,7 @@ export const elementwise: Readonly<Record<string, Row>> = {
   rsqrt: steps("Sqrt", "Reciprocal"),
   trunc: (c) => c.chain(c.v(1), "Abs", "Floor", ["Mul", c.node("Sign", [c.v(1)])]),
   ...{ gelu: activation(2), gelu_tanh: activation(3), silu: activation(4) },
+  swiglu: (c) => c.node("Mul", [activated(c, c.v(1), 4), c.v(2)]),
   ...{ leaky_relu: sloped("LeakyRelu"), elu: sloped("Elu") },
   softplus: (c) => {
     const beta = c.number(3);
