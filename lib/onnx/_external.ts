@@ -71,7 +71,10 @@ export async function readExternal(
 }
 
 /** Moves the data of tensors to a file beside the model that goes to `path`. */
-export async function writeExternal(tensors: readonly Draft<"Tensor">[], path: string) {
+export async function writeExternal(
+  tensors: readonly Draft<"Tensor">[],
+  path: string,
+): Promise<void> {
   const location = `${path.replace(/^.*[/\\]/, "")}.data`;
   const parts: Uint8Array[] = [];
   let offset = 0;

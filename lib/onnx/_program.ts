@@ -45,7 +45,7 @@ export class Frame {
  * Folded results above this many elements stay computed by each run, unless they shrink what they
  * are made of.
  */
-export const foldLimit = 2 ** 22;
+export const foldLimit: number = 2 ** 22;
 
 // Of how many shapes of inputs a program keeps what depends on them alone.
 const shapesKept = 8;

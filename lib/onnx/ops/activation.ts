@@ -120,7 +120,7 @@ export const activation: Family = {
     const alpha = c.float("alpha", 1);
     return mul(elu(div(c.x, alpha)), alpha);
   },
-  HardSwish: (c) => mul(c.x, activations.hardsigmoid![0](1 / 6, 0.5)(c.x)),
+  HardSwish: (c) => mul(c.x, activations["hardsigmoid"]![0](1 / 6, 0.5)(c.x)),
   Gelu: (c) => c.string("approximate", "none") === "tanh" ? geluTanh(c.x) : gelu(c.x),
   Mish: (c) => mul(c.x, tanh(softplus(c.x))),
   Swish: (c) => swish(c.x, c.float("alpha", 1)),
