@@ -21,7 +21,7 @@ export const tensorOf = (arg: unknown): Tensor | undefined => {
 export type Step = string | readonly [op: string, by: number | string];
 
 /** The name of what a row made. */
-export const nameOf = (made: Made) => typeof made === "string" ? made : made.name;
+export const nameOf = (made: Made): string => typeof made === "string" ? made : made.name;
 
 /** How many tensors come before the operands of a kernel, where it is not one. */
 export const outputCounts: Readonly<Record<string, number>> = {
@@ -130,7 +130,7 @@ export class Call {
   }
 
   /** A number, of the type of a tensor: argument 1. */
-  scalar(value: number, like = this.has(1) ? this.tensor(1) : this.y): string {
+  scalar(value: number, like: Tensor = this.has(1) ? this.tensor(1) : this.y): string {
     this.trace.step([], [value]);
     return this.constant([], [value], typeOf(like.dtype));
   }
@@ -145,7 +145,7 @@ export class Call {
   }
 
   /** A result as the graph is to know it. */
-  known(name: string, shape = this.y.shape): Known {
+  known(name: string, shape: Shape = this.y.shape): Known {
     const batch = this.trace.step(shape);
     return { name, type: typeOf(this.y.dtype), shape, batch, depends: true };
   }

@@ -4,7 +4,10 @@ import { type Call, type Row, type Step } from "../call.ts";
 import { typeOf } from "../nodes.ts";
 
 /** A number that is an attribute. */
-export const float = (value: number) => ({ kind: "float", value }) as const;
+export const float = (value: number): { readonly kind: "float"; readonly value: number } => ({
+  kind: "float",
+  value,
+});
 
 const steps = (...list: Step[]): Row => (c) => c.chain(c.v(1), ...list);
 const second = (c: Call) => c.has(2) ? c.v(2) : c.scalar(c.number(5));
