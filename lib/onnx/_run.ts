@@ -56,6 +56,8 @@ interface Plan {
 // The values by name while a graph runs, and those of the graphs around.
 class Frame {
   readonly values: Map<string, Value> = new Map();
+  /** The tensors that a name holds, which are those that there were when it was bound. */
+  readonly held: Map<string, readonly Tensor[]> = new Map();
   readonly plan: Plan;
   readonly outer: Frame | undefined;
 
@@ -278,7 +280,7 @@ export class Run {
     plan: Plan = this.#program.plan(graph),
   ): Value[] {
     const frame = new Frame(plan, outer);
-    for (const value of inputs) this.#hold(value);
+    const held = inputs.map((value) => this.#hold(value));
     plan.inputs.forEach((name, i) => {
       const value = inputs[i];
       if (!value) {
@@ -296,9 +298,9 @@ export class Run {
     const outputs = plan.outputs.map((name) => {
       return frame.find(name) ?? this.#lacking(name);
     });
-    for (const value of outputs) this.#hold(value);
+    held.push(...outputs.map((value) => this.#hold(value)));
     for (const name of [...frame.values.keys()]) this.#release(frame, name);
-    for (const value of [...outputs, ...inputs]) this.#drop(value, false);
+    for (const tensors of held) this.#drop(tensors, false);
     return outputs;
   }
 
@@ -366,17 +368,18 @@ export class Run {
 
   #bind(frame: Frame, name: string, value: Value): void {
     frame.values.set(name, value);
-    this.#hold(value);
+    frame.held.set(name, this.#hold(value));
     if (this.#notes && !value.constant && !this.#known.has(value)) this.#unknown.add(value);
   }
 
-  #hold({ tensors }: Value): void {
+  #hold({ tensors }: Value): readonly Tensor[] {
     for (const x of tensors) {
       if (!this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
     }
+    return tensors;
   }
 
-  #drop({ tensors }: Value, last: boolean): void {
+  #drop(tensors: readonly Tensor[], last: boolean): void {
     for (const x of tensors) {
       const held = this.#holds.get(x);
       if (!held) continue;
@@ -387,9 +390,8 @@ export class Run {
   }
 
   #release(frame: Frame, name: string): void {
-    const value = frame.values.get(name);
-    if (!value) return;
     frame.values.delete(name);
-    this.#drop(value, true);
+    this.#drop(frame.held.get(name) ?? [], true);
+    frame.held.delete(name);
   }
 }

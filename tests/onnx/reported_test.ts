@@ -1,0 +1,30 @@
+// Where importers and runtimes were found to be wrong, by themselves or by graphs drawn at random:
+// values worked out by hand.
+import { assertEquals } from "@std/assert";
+import { onnx, scope, tensor } from "../../mod.ts";
+import { cleanTest as test } from "../_helpers.ts";
+import { modelBytes, node, valueInfo } from "./_models.ts";
+
+// What is on the host becomes a tensor when it is first asked for, and that may be a result too.
+test("onnx: a tensor that two names came to share outlives the first", async () => {
+  const bytes = modelBytes({
+    node: [
+      node("Range", ["from", "to", "step"], ["many"]),
+      node("Cast", ["many"], ["same"], { to: 6 }),
+      node("ReduceMax", ["many"], ["most"]),
+    ],
+    input: [valueInfo("to", "int64", [])],
+    initializer: [["from", 0], ["step", 1]].map(([name, value]) => ({
+      ...{ name: name as string, dataType: 7, dims: [] },
+      int64Data: [value as number],
+    })),
+    output: [{ name: "same" }, { name: "most" }],
+  });
+  using model = await onnx.load(bytes, { device: "cpu" });
+  for (let i = 0; i < 3; i++) {
+    scope(() => {
+      const { same, most } = model.run(tensor(3000, { dtype: "int32", device: "cpu" }));
+      assertEquals([same!.dataSync().at(-1), most!.itemSync()], [2999, 2999]);
+    });
+  }
+});
