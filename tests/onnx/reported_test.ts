@@ -4,6 +4,28 @@ import { assertEquals } from "@std/assert";
 import { onnx, scope, tensor } from "../../mod.ts";
 import { cleanTest as test } from "../_helpers.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
+import { type NodeCase, testNode } from "./_nodes.ts";
+
+const list = (...data: number[]): [number[], number[]] => [[data.length], data];
+const row = (...data: number[]): [number[], number[]] => [[1, 1, 1, data.length], data];
+
+const cases: NodeCase[] = [
+  {
+    name: "scales that leave the extent move the places",
+    op: "Resize",
+    inputs: [row(1, 2, 5), null, list(1, 1, 1, 1.25)],
+    attributes: { mode: "linear", coordinate_transformation_mode: "asymmetric" },
+    outputs: [row(1, 1.8, 3.8)],
+  },
+  {
+    name: "an extent may become nothing",
+    op: "Resize",
+    inputs: [row(1), null, list(1, 1, 1, 0.5)],
+    attributes: { mode: "linear" },
+    outputs: [[[1, 1, 1, 0], []]],
+  },
+];
+cases.forEach(testNode);
 
 // What is on the host becomes a tensor when it is first asked for, and that may be a result too.
 test("onnx: a tensor that two names came to share outlives the first", async () => {
