@@ -8,6 +8,7 @@ import { type NodeCase, testNode } from "./_nodes.ts";
 
 const list = (...data: number[]): [number[], number[]] => [[data.length], data];
 const row = (...data: number[]): [number[], number[]] => [[1, 1, 1, data.length], data];
+const whole = (...data: number[]): [number[], number[], "int32"] => [[data.length], data, "int32"];
 
 const cases: NodeCase[] = [
   {
@@ -23,6 +24,28 @@ const cases: NodeCase[] = [
     inputs: [row(1), null, list(1, 1, 1, 0.5)],
     attributes: { mode: "linear" },
     outputs: [[[1, 1, 1, 0], []]],
+  },
+  {
+    name: "reflects more than once",
+    op: "Pad",
+    inputs: [list(1, 2, 3), whole(5, 3)],
+    attributes: { mode: "reflect" },
+    outputs: [list(2, 1, 2, 3, 2, 1, 2, 3, 2, 1, 2)],
+  },
+  {
+    name: "reflects a single element",
+    op: "Pad",
+    inputs: [list(7), whole(1, 2)],
+    attributes: { mode: "reflect" },
+    outputs: [list(7, 7, 7, 7)],
+  },
+  {
+    name: "wraps more than once, after it has cut off",
+    op: "Pad",
+    version: 19,
+    inputs: [list(9, 1, 2), whole(-1, 5)],
+    attributes: { mode: "wrap" },
+    outputs: [list(1, 2, 1, 2, 1, 2, 1)],
   },
 ];
 cases.forEach(testNode);
