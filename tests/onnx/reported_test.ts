@@ -47,6 +47,13 @@ const cases: NodeCase[] = [
     attributes: { mode: "wrap" },
     outputs: [list(1, 2, 1, 2, 1, 2, 1)],
   },
+  {
+    name: "of integers to bytes wraps",
+    op: "Cast",
+    inputs: [whole(300, -300, 70000, -1)],
+    attributes: { to: 2 },
+    outputs: [list(44, 212, 112, 255)],
+  },
 ];
 cases.forEach(testNode);
 
