@@ -54,6 +54,18 @@ const cases: NodeCase[] = [
     attributes: { to: 2 },
     outputs: [list(44, 212, 112, 255)],
   },
+  {
+    name: "of zeros has a scale of 1",
+    op: "DynamicQuantizeLinear",
+    inputs: [list(0, 0)],
+    outputs: [list(0, 0), [[], [1]], [[], [0]]],
+  },
+  {
+    name: "of nothing",
+    op: "DynamicQuantizeLinear",
+    inputs: [list()],
+    outputs: [list(), [[], [1]], [[], [0]]],
+  },
 ];
 cases.forEach(testNode);
 
