@@ -66,6 +66,20 @@ const cases: NodeCase[] = [
     inputs: [list()],
     outputs: [list(), [[], [1]], [[], [0]]],
   },
+  {
+    name: "a single value a channel is its mean",
+    op: "InstanceNormalization",
+    inputs: [[[2, 2, 1], [1, 2, 3, 4]], list(5, 6), list(7, 8)],
+    outputs: [[[2, 2, 1], [7, 8, 7, 8]]],
+  },
+  {
+    name: "a single value a group",
+    op: "GroupNormalization",
+    version: 21,
+    inputs: [[[1, 2, 1], [1, 2]], list(5, 6), list(7, 8)],
+    attributes: { num_groups: 2 },
+    outputs: [[[1, 2, 1], [7, 8]]],
+  },
 ];
 cases.forEach(testNode);
 
