@@ -83,6 +83,39 @@ const cases: NodeCase[] = [
 ];
 cases.forEach(testNode);
 
+const given = [-5, 0, 2 ** 31 - 1];
+
+for (
+  const [op, limit, data] of [
+    ["Min", [2n ** 63n - 1n], given],
+    ["Max", [-(2n ** 63n)], given],
+    ["Clip", [0n, 2n ** 63n - 1n], [0, 0, 2 ** 31 - 1]],
+    ["Less", [2n ** 40n], [1, 1, 1]],
+    ["Greater", [2n ** 40n], [0, 0, 0]],
+    ["Equal", [2n ** 32n - 5n], [0, 0, 0]],
+  ] as const
+) {
+  test(`onnx: ${op} of int64 with a limit that tensors do not reach`, async () => {
+    const names = limit.map((_, i) => `limit${i}`);
+    const bytes = modelBytes({
+      node: [node(op, ["x", ...names], ["y"])],
+      input: [valueInfo("x", "int64", [3])],
+      initializer: limit.map((value, i) => ({
+        name: names[i]!,
+        dataType: 7,
+        dims: [],
+        rawData: new Uint8Array(BigInt64Array.of(value).buffer),
+      })),
+      output: [{ name: "y" }],
+    });
+    using model = await onnx.load(bytes, { device: "cpu" });
+    scope(() => {
+      const { y } = model.run(tensor(given, { dtype: "int32", device: "cpu" }));
+      assertEquals([...y!.dataSync()], data);
+    });
+  });
+}
+
 // What is on the host becomes a tensor when it is first asked for, and that may be a result too.
 test("onnx: a tensor that two names came to share outlives the first", async () => {
   const bytes = modelBytes({
