@@ -75,7 +75,7 @@ export class OnnxModel {
     const functions = new Map(
       proto.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
     );
-    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions });
+    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions, calls: { count: 0 } });
     this.inputs = this.graph.inputs;
     this.outputs = this.graph.outputs;
     const producer = [proto.producerName, proto.producerVersion].filter(Boolean).join(" ");

@@ -1,7 +1,7 @@
 // Where importers and runtimes were found to be wrong, by themselves or by graphs drawn at random:
 // values worked out by hand.
-import { assertEquals } from "@std/assert";
-import { onnx, scope, tensor } from "../../mod.ts";
+import { assertEquals, assertRejects } from "@std/assert";
+import { DataError, onnx, scope, tensor } from "../../mod.ts";
 import { cleanTest as test } from "../_helpers.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
 import { type NodeCase, testNode } from "./_nodes.ts";
@@ -138,4 +138,37 @@ test("onnx: a tensor that two names came to share outlives the first", async () 
       assertEquals([same!.dataSync().at(-1), most!.itemSync()], [2999, 2999]);
     });
   }
+});
+
+// F0 negates, and each of the others calls the one before it twice.
+function nested(depth: number): Uint8Array<ArrayBuffer> {
+  const opsetImport = [{ domain: "", version: 17 }, { domain: "f", version: 1 }];
+  const made = (name: string, nodes: ReturnType<typeof node>[]) => {
+    return { name, domain: "f", input: ["a"], output: ["b"], node: nodes, opsetImport };
+  };
+  const call = (i: number, from: string, to: string) => {
+    return { ...node(`F${i}`, [from], [to]), domain: "f" };
+  };
+  const rest = Array.from(
+    { length: depth },
+    (_, i) => made(`F${i + 1}`, [call(i, "a", "t"), call(i, "t", "b")]),
+  );
+  return modelBytes(
+    {
+      node: [call(depth, "x", "y")],
+      input: [valueInfo("x", "float32", [1])],
+      output: [{ name: "y" }],
+    },
+    17,
+    { opsetImport, functions: [made("F0", [node("Neg", ["a"], ["b"])]), ...rest] },
+  );
+}
+
+test("onnx: functions that end in calls have values of their own", async () => {
+  using model = await onnx.load(nested(3), { device: "cpu" });
+  scope(() => assertEquals(model.run(tensor([2], { device: "cpu" })).y!.itemSync(), 2));
+});
+
+test("onnx: functions that stand for too many nodes are an error", async () => {
+  await assertRejects(() => onnx.load(nested(60), { device: "cpu" }), DataError, "more than");
 });
