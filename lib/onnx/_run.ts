@@ -33,6 +33,11 @@ function graphsOf({ attributes }: GraphNode): Graph[] {
   );
 }
 
+// Whether it runs a loop, of which nobody knows how long it takes.
+function loops(node: GraphNode): boolean {
+  return node.op === "Loop" || graphsOf(node).some(({ nodes }) => nodes.some(loops));
+}
+
 /** What nodes gave on the host, by step. */
 type Notes = Map<Step, readonly (Value | undefined)[]>;
 
@@ -204,7 +209,8 @@ export class Program {
   #folds(step: Step, frame: Frame): boolean {
     const { op, inputs, outputs, captures } = step.node;
     const needs = [...inputs, ...captures].filter((name) => name !== "");
-    if (changing.has(op) || !needs.every((name) => frame.find(name))) return false;
+    if (changing.has(op) || loops(step.node)) return false;
+    if (!needs.every((name) => frame.find(name))) return false;
     let results: (Value | undefined)[];
     try {
       results = new Run(this, this.#file).perform(step, frame);
@@ -214,7 +220,8 @@ export class Program {
     }
     const size = (values: readonly (Value | undefined)[]) =>
       values.reduce((sum, value) => sum + (value?.size ?? 0), 0);
-    const large = size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))));
+    const given = Array.from(new Set(needs), (name) => frame.find(name));
+    const large = size(results) > Math.max(foldLimit, size(given));
     if (large || results.some((value) => value?.items)) {
       for (const x of results.flatMap((value) => value?.tensors ?? [])) {
         if (!this.place.kept.has(x)) x.dispose();

@@ -1,7 +1,7 @@
 // Where importers and runtimes were found to be wrong, by themselves or by graphs drawn at random:
 // values worked out by hand.
-import { assertEquals, assertRejects } from "@std/assert";
-import { DataError, onnx, scope, tensor } from "../../mod.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { DataError, memory, onnx, scope, tensor } from "../../mod.ts";
 import { cleanTest as test } from "../_helpers.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
 import { type NodeCase, testNode } from "./_nodes.ts";
@@ -171,4 +171,44 @@ test("onnx: functions that end in calls have values of their own", async () => {
 
 test("onnx: functions that stand for too many nodes are an error", async () => {
   await assertRejects(() => onnx.load(nested(60), { device: "cpu" }), DataError, "more than");
+});
+
+test("onnx: an endless loop of constants does not keep load() from returning", async () => {
+  const body = {
+    name: "body",
+    node: [node("Identity", ["go"], ["on"]), node("Neg", ["s"], ["t"])],
+    input: [valueInfo("i", "int64", []), valueInfo("go", "bool", []), valueInfo("s", "float32")],
+    output: [{ name: "on" }, { name: "t" }],
+  };
+  const bytes = modelBytes({
+    node: [node("Loop", ["", "", "zero"], ["end"], { body }), node("Add", ["x", "end"], ["y"])],
+    input: [valueInfo("x", "float32", [1])],
+    initializer: [{ name: "zero", dataType: 1, dims: [1], floatData: [0] }],
+    output: [{ name: "y" }],
+  });
+  using model = await onnx.load(bytes, { device: "cpu" });
+  assertEquals(model.inputs.length, 1);
+});
+
+test("onnx: what is constant and grows is not made at load", async () => {
+  const bytes = modelBytes({
+    node: [
+      node("Expand", ["one", "size"], ["e0"]),
+      ...Array.from(
+        { length: 6 },
+        (_, i) => node("Concat", Array(8).fill(`e${i}`), [`e${i + 1}`], { axis: 0 }),
+      ),
+      node("Add", ["x", "e6"], ["y"]),
+    ],
+    input: [valueInfo("x", "float32", [1])],
+    initializer: [
+      { name: "one", dataType: 1, dims: [1], floatData: [1] },
+      { name: "size", dataType: 7, dims: [1], int64Data: [2 ** 19] },
+    ],
+    output: [{ name: "y" }],
+  });
+  const before = memory("cpu").live;
+  using model = await onnx.load(bytes, { device: "cpu" });
+  assert(memory("cpu").live - before < 2 ** 26);
+  assertEquals(model.inputs.length, 1);
 });
