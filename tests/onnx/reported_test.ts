@@ -1,7 +1,7 @@
 // Where importers and runtimes were found to be wrong, by themselves or by graphs drawn at random:
 // values worked out by hand.
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { DataError, memory, onnx, scope, tensor } from "../../mod.ts";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { CudenoError, DataError, memory, onnx, scope, tensor, zeros } from "../../mod.ts";
 import { cleanTest as test } from "../_helpers.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
 import { type NodeCase, testNode } from "./_nodes.ts";
@@ -212,3 +212,29 @@ test("onnx: what is constant and grows is not made at load", async () => {
   assert(memory("cpu").live - before < 2 ** 26);
   assertEquals(model.inputs.length, 1);
 });
+
+for (
+  const [name, drawn] of [
+    ["no operands", node("Max", [], ["y"])],
+    ["nothing to join", node("Concat", [], ["y"], { axis: 0 })],
+    ["parts without end", node("Split", ["x"], ["y"], { num_outputs: 2 ** 40 })],
+    [
+      "pads without end",
+      node("AveragePool", ["x"], ["y"], {
+        kernel_shape: [1],
+        pads: [2 ** 40, 2 ** 40],
+      }),
+    ],
+  ] as const
+) {
+  test(`onnx: ${name} are a typed error`, async () => {
+    const bytes = modelBytes({
+      node: [drawn],
+      input: [valueInfo("x", "float32", [1, 1, 4])],
+      output: [{ name: "y" }],
+    }, 18);
+    using model = await onnx.load(bytes, { device: "cpu" });
+    using x = zeros([1, 1, 4], { device: "cpu" });
+    assertThrows(() => model.run(x), CudenoError, "node");
+  });
+}

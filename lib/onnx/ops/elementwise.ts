@@ -118,7 +118,10 @@ const limited = (device: Device, side: number): Device => (a, b) =>
 const [least, most] = [limited(minimum, 1), limited(maximum, -1)];
 
 const many = (device: Device, host: Host): Operator => (c) =>
-  c.inputs.map((_, i) => c.value(i)).reduce((a, b) => pair(c, device, host, a, b));
+  c.inputs.slice(1).reduce(
+    (a: Value, _, i) => pair(c, device, host, a, c.value(i + 1)),
+    c.value(0),
+  );
 
 // Of integers without the fraction, as in C.
 const divided: Operator = (c) => {

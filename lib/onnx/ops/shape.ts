@@ -116,7 +116,7 @@ const transposed: Operator = (c) => {
 
 const concatenated: Operator = (c) => {
   const list = c.inputs.map((_, i) => c.value(i));
-  const first = list[0]!;
+  const first = c.value(0);
   const rank = first.shape.length;
   const at = normalizeAxis("Concat", c.int("axis", 1), rank); // 1 up to opset 3
   if (rank > 1 || !list.every(({ small }) => small)) {
