@@ -2,7 +2,7 @@ import { checkChoice, checkOptions, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { syncScope } from "../core/scope.ts";
 import { sizeOf } from "../core/shape.ts";
-import type { DeviceName } from "../core/backend.ts";
+import { backendFor, type DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import {
   ArgumentError,
@@ -59,7 +59,8 @@ export class OnnxModel {
    */
   constructor(proto: Message<"Model">, file: string, options: OnnxOptions) {
     checkOptions("onnx.load", options, ["device", "dtype"]);
-    const { dtype = "float32" } = options;
+    const { device, dtype = "float32" } = options;
+    backendFor(device);
     checkChoice("onnx.load", "dtype", dtype, { float32: 0, float64: 0, float16: 0, bfloat16: 0 });
     const fault = (message: string) => new DataError(`${file}: ${message}`);
     if (!proto.graph) throw fault("there is no graph in it, so it is no ONNX model");

@@ -1,7 +1,16 @@
 // Where importers and runtimes were found to be wrong, by themselves or by graphs drawn at random:
 // values worked out by hand.
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { CudenoError, DataError, memory, onnx, scope, tensor, zeros } from "../../mod.ts";
+import {
+  ArgumentError,
+  CudenoError,
+  DataError,
+  memory,
+  onnx,
+  scope,
+  tensor,
+  zeros,
+} from "../../mod.ts";
 import { cleanTest as test } from "../_helpers.ts";
 import { modelBytes, node, valueInfo } from "./_models.ts";
 import { type NodeCase, testNode } from "./_nodes.ts";
@@ -238,3 +247,8 @@ for (
     assertThrows(() => model.run(x), CudenoError, "node");
   });
 }
+
+test("onnx.load: a device that is not known", async () => {
+  const device = "tpu" as "cpu";
+  await assertRejects(() => onnx.load(nested(1), { device }), ArgumentError, "tpu");
+});
