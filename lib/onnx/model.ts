@@ -114,7 +114,7 @@ export class OnnxModel {
    * try {
    *   using model = await onnx.load("squeezenet1.1.onnx");
    *   const { output } = model.run({ input: zeros([1, 3, 224, 224]) });
-   *   console.log(output.argmax(1).dataSync());
+   *   console.log(output!.argmax(1).dataSync());
    * } catch (error) {
    *   console.log((error as Error).message); // squeezenet1.1.onnx is missing
    * }
@@ -215,13 +215,18 @@ export class OnnxModel {
   }
 
   /**
-   * The initializers as tensors, by their names: for {@linkcode nn.Module.loadStateDict}. They are
-   * the caller's.
+   * The initializers as tensors, by their names and those that Identity gives them, as exporters
+   * write equal ones once: for {@linkcode nn.Module.loadStateDict}. They are the caller's.
    */
   stateDict(): StateDict {
     const place = new Place(this.#options.device, this.#options.dtype ?? "float32");
+    const stored = new Map(this.graph.initializers);
+    for (const { op, inputs, outputs } of this.graph.nodes) {
+      const same = op === "Identity" ? stored.get(inputs[0]!) : undefined;
+      if (same) stored.set(outputs[0]!, same);
+    }
     return Object.fromEntries(
-      Array.from(this.graph.initializers, ([name, { type, shape, read }]) => {
+      Array.from(stored, ([name, { type, shape, read }]) => {
         return [name, Value.host(place, type, shape, read()).tensor()];
       }),
     );

@@ -252,3 +252,17 @@ test("onnx.load: a device that is not known", async () => {
   const device = "tpu" as "cpu";
   await assertRejects(() => onnx.load(nested(1), { device }), ArgumentError, "tpu");
 });
+
+test("onnx: a state that is stored once for two names", async () => {
+  const bytes = modelBytes({
+    node: [node("Identity", ["bias"], ["mean"]), node("Add", ["x", "mean"], ["y"])],
+    input: [valueInfo("x", "float32", [1])],
+    initializer: [{ name: "bias", dataType: 1, dims: [1], floatData: [3] }],
+    output: [{ name: "y" }],
+  });
+  using model = await onnx.load(bytes, { device: "cpu" });
+  scope(() => {
+    const { bias, mean } = model.stateDict();
+    assertEquals([bias!.itemSync(), mean!.itemSync(), bias === mean], [3, 3, false]);
+  });
+});
