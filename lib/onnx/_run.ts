@@ -33,6 +33,11 @@ function graphsOf({ attributes }: GraphNode): Graph[] {
   );
 }
 
+// Whether it runs a loop, of which nobody knows how long it takes.
+function loops(node: GraphNode): boolean {
+  return node.op === "Loop" || graphsOf(node).some(({ nodes }) => nodes.some(loops));
+}
+
 /** What nodes gave on the host, by step. */
 type Notes = Map<Step, readonly (Value | undefined)[]>;
 
@@ -56,6 +61,8 @@ interface Plan {
 // The values by name while a graph runs, and those of the graphs around.
 class Frame {
   readonly values: Map<string, Value> = new Map();
+  /** The tensors that a name holds, which are those that there were when it was bound. */
+  readonly held: Map<string, readonly Tensor[]> = new Map();
   readonly plan: Plan;
   readonly outer: Frame | undefined;
 
@@ -202,7 +209,8 @@ export class Program {
   #folds(step: Step, frame: Frame): boolean {
     const { op, inputs, outputs, captures } = step.node;
     const needs = [...inputs, ...captures].filter((name) => name !== "");
-    if (changing.has(op) || !needs.every((name) => frame.find(name))) return false;
+    if (changing.has(op) || loops(step.node)) return false;
+    if (!needs.every((name) => frame.find(name))) return false;
     let results: (Value | undefined)[];
     try {
       results = new Run(this, this.#file).perform(step, frame);
@@ -212,7 +220,8 @@ export class Program {
     }
     const size = (values: readonly (Value | undefined)[]) =>
       values.reduce((sum, value) => sum + (value?.size ?? 0), 0);
-    const large = size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))));
+    const given = Array.from(new Set(needs), (name) => frame.find(name));
+    const large = size(results) > Math.max(foldLimit, size(given));
     if (large || results.some((value) => value?.items)) {
       for (const x of results.flatMap((value) => value?.tensors ?? [])) {
         if (!this.place.kept.has(x)) x.dispose();
@@ -278,7 +287,7 @@ export class Run {
     plan: Plan = this.#program.plan(graph),
   ): Value[] {
     const frame = new Frame(plan, outer);
-    for (const value of inputs) this.#hold(value);
+    const held = inputs.map((value) => this.#hold(value));
     plan.inputs.forEach((name, i) => {
       const value = inputs[i];
       if (!value) {
@@ -296,9 +305,9 @@ export class Run {
     const outputs = plan.outputs.map((name) => {
       return frame.find(name) ?? this.#lacking(name);
     });
-    for (const value of outputs) this.#hold(value);
+    held.push(...outputs.map((value) => this.#hold(value)));
     for (const name of [...frame.values.keys()]) this.#release(frame, name);
-    for (const value of [...outputs, ...inputs]) this.#drop(value, false);
+    for (const tensors of held) this.#drop(tensors, false);
     return outputs;
   }
 
@@ -366,17 +375,18 @@ export class Run {
 
   #bind(frame: Frame, name: string, value: Value): void {
     frame.values.set(name, value);
-    this.#hold(value);
+    frame.held.set(name, this.#hold(value));
     if (this.#notes && !value.constant && !this.#known.has(value)) this.#unknown.add(value);
   }
 
-  #hold({ tensors }: Value): void {
+  #hold({ tensors }: Value): readonly Tensor[] {
     for (const x of tensors) {
       if (!this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
     }
+    return tensors;
   }
 
-  #drop({ tensors }: Value, last: boolean): void {
+  #drop(tensors: readonly Tensor[], last: boolean): void {
     for (const x of tensors) {
       const held = this.#holds.get(x);
       if (!held) continue;
@@ -387,9 +397,8 @@ export class Run {
   }
 
   #release(frame: Frame, name: string): void {
-    const value = frame.values.get(name);
-    if (!value) return;
     frame.values.delete(name);
-    this.#drop(value, true);
+    this.#drop(frame.held.get(name) ?? [], true);
+    frame.held.delete(name);
   }
 }

@@ -73,6 +73,8 @@ export interface GraphContext {
   readonly opsets: ReadonlyMap<string, number>;
   /** The model's functions by {@linkcode functionKey}. */
   readonly functions?: ReadonlyMap<string, Message<"Function">>;
+  /** How many calls of them were replaced. */
+  readonly calls?: { count: number };
 }
 
 /** What names a function. */
@@ -148,6 +150,9 @@ export function graphOf(
   };
 }
 
+// Functions that call each other can stand for more nodes than there is memory for.
+const mostCalls = 100_000;
+
 // The nodes, those of functions in place of the nodes that call them, and of which opsets they are.
 function* inlined(
   nodes: readonly Message<"Node">[],
@@ -164,11 +169,16 @@ function* inlined(
     if (within.includes(key)) {
       throw new DataError(`${context.file}: the function ${quote(key)} calls itself`);
     }
+    if (context.calls && ++context.calls.count > mostCalls) {
+      throw new DataError(`${context.file}: functions are called more than ${mostCalls} times`);
+    }
     const caller = node.output.find((name) => name !== "") ?? "";
     const names = new Map([["", ""]]);
     body.input.forEach((name, i) => names.set(name, node.input[i] ?? ""));
     body.output.forEach((name, i) => node.output[i] && names.set(name, node.output[i]!));
-    const rename = (name = "") => names.get(name) ?? `${name} of ${caller}`;
+    // a call within may give the same result by the same name
+    const by = within.length > 0 ? `${key} of ${caller}` : caller;
+    const rename = (name = "") => names.get(name) ?? `${name} of ${by}`;
     const given = new Map([...body.attributeProto, ...node.attribute].map((a) => [a.name, a]));
     const opsets = new Map(
       body.opsetImport.map(({ domain = "", version = 0 }) => [domain, version]),

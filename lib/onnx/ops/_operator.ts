@@ -1,6 +1,6 @@
 // What an operator is given, and what it gives.
 import { normalizeAxis, type Shape } from "../../core/shape.ts";
-import { ArgumentError, CudenoError, DTypeError } from "../../native/errors.ts";
+import { ArgumentError, CudenoError, DTypeError, ShapeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { elements, type ElementType, type HostData } from "../_elements.ts";
 import type { Attribute, Graph, GraphNode } from "../graph.ts";
@@ -211,6 +211,8 @@ export class Context {
 
 /** The same error, of which the message says where it happened. */
 export function located(error: unknown, where: string): unknown {
+  // of the host's arrays
+  if (error instanceof RangeError) error = new ShapeError(`too much for memory: ${error.message}`);
   if (!(error instanceof CudenoError)) return error;
   if (!error.message.startsWith(where)) error.message = `${where}: ${error.message}`;
   return error;
