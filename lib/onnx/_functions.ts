@@ -8,6 +8,9 @@ export function functionKey(domain = "", name = "", overload = ""): string {
   return `${domain}:${name}:${overload}`;
 }
 
+// Functions that call each other can stand for more nodes than there is memory for.
+const mostCalls = 100_000;
+
 /** The nodes and of which opsets they are; those of functions in place of the nodes that call. */
 export function* inlined(
   nodes: readonly Message<"Node">[],
@@ -24,11 +27,16 @@ export function* inlined(
     if (within.includes(key)) {
       throw new DataError(`${context.file}: the function ${quote(key)} calls itself`);
     }
+    if (context.calls && ++context.calls.count > mostCalls) {
+      throw new DataError(`${context.file}: functions are called more than ${mostCalls} times`);
+    }
     const caller = node.output.find((name) => name !== "") ?? "";
     const names = new Map([["", ""]]);
     body.input.forEach((name, i) => names.set(name, node.input[i] ?? ""));
     body.output.forEach((name, i) => node.output[i] && names.set(name, node.output[i]!));
-    const rename = (name = "") => names.get(name) ?? `${name} of ${caller}`;
+    // a call within may give the same result by the same name
+    const by = within.length > 0 ? `${key} of ${caller}` : caller;
+    const rename = (name = "") => names.get(name) ?? `${name} of ${by}`;
     const given = new Map([...body.attributeProto, ...node.attribute].map((a) => [a.name, a]));
     const opsets = new Map(
       body.opsetImport.map(({ domain = "", version = 0 }) => [domain, version]),

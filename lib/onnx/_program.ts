@@ -1,10 +1,16 @@
 // A graph made ready for a place.
 import { CudenoError } from "../native/errors.ts";
+import type { Tensor } from "../tensor.ts";
 import { type Graph, type GraphNode, graphsOf } from "./graph.ts";
 import type { Operator } from "./ops/_operator.ts";
 import { changing, operatorOf } from "./ops/registry.ts";
 import { Run } from "./_run.ts";
 import { hostLimit, type Place, Value } from "./value.ts";
+
+// Whether it runs a loop, of which nobody knows how long it takes.
+function loops({ op, attributes }: GraphNode): boolean {
+  return op === "Loop" || graphsOf(attributes).some(({ nodes }) => nodes.some(loops));
+}
 
 /** What nodes gave on the host, by step. */
 export type Notes = Map<Step, readonly (Value | undefined)[]>;
@@ -29,6 +35,8 @@ export interface Plan {
 /** The values by name while a graph runs, and those of the graphs around. */
 export class Frame {
   readonly values: Map<string, Value> = new Map();
+  /** The tensors that a name holds, which are those that there were when it was bound. */
+  readonly held: Map<string, readonly Tensor[]> = new Map();
   readonly plan: Plan;
   readonly outer: Frame | undefined;
 
@@ -177,7 +185,8 @@ export class Program {
   #folds(step: Step, frame: Frame): boolean {
     const { op, inputs, outputs, captures } = step.node;
     const needs = [...inputs, ...captures].filter((name) => name !== "");
-    if (changing.has(op) || !needs.every((name) => frame.find(name))) return false;
+    if (changing.has(op) || loops(step.node)) return false;
+    if (!needs.every((name) => frame.find(name))) return false;
     let results: (Value | undefined)[];
     try {
       results = new Run(this, this.#file).perform(step, frame);
@@ -187,7 +196,8 @@ export class Program {
     }
     const size = (values: readonly (Value | undefined)[]) =>
       values.reduce((sum, value) => sum + (value?.size ?? 0), 0);
-    const large = size(results) > Math.max(foldLimit, size(needs.map((name) => frame.find(name))));
+    const given = Array.from(new Set(needs), (name) => frame.find(name));
+    const large = size(results) > Math.max(foldLimit, size(given));
     if (large || results.some((value) => value?.items)) {
       for (const x of results.flatMap((value) => value?.tensors ?? [])) {
         if (!this.place.kept.has(x)) x.dispose();

@@ -1,6 +1,6 @@
 // A run of a graph: its nodes one after the other, and who holds which tensor.
 import { syncScope } from "../core/scope.ts";
-import { CudenoError, DataError } from "../native/errors.ts";
+import { CudenoError, DataError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { foldLimit, Frame, type Notes, type Plan, type Program, type Step } from "./_program.ts";
 import { type Graph, quote } from "./graph.ts";
@@ -57,7 +57,7 @@ export class Run {
     plan: Plan = this.#program.plan(graph),
   ): Value[] {
     const frame = new Frame(plan, outer);
-    for (const value of inputs) this.#hold(value);
+    const held = inputs.map((value) => this.#hold(value));
     plan.inputs.forEach((name, i) => {
       const value = inputs[i];
       if (!value) {
@@ -75,9 +75,9 @@ export class Run {
     const outputs = plan.outputs.map((name) => {
       return frame.find(name) ?? this.#lacking(name);
     });
-    for (const value of outputs) this.#hold(value);
+    held.push(...outputs.map((value) => this.#hold(value)));
     for (const name of [...frame.values.keys()]) this.#release(frame, name);
-    for (const value of [...outputs, ...inputs]) this.#drop(value, false);
+    for (const tensors of held) this.#drop(tensors, false);
     return outputs;
   }
 
@@ -128,7 +128,11 @@ export class Run {
         results = context.results(operator(context));
         return results.map((value, i) => context.wants(i) ? value?.tensors : undefined);
       });
-    } catch (error) {
+    } catch (thrown) {
+      // of the host's arrays
+      const error = thrown instanceof RangeError
+        ? new ShapeError(`too much for memory: ${thrown.message}`)
+        : thrown;
       const where = `${this.#file}: node ${quote(node.name)} (${node.op})`;
       if (error instanceof CudenoError && !error.message.startsWith(where)) {
         error.message = `${where}: ${error.message}`;
@@ -149,17 +153,18 @@ export class Run {
 
   #bind(frame: Frame, name: string, value: Value): void {
     frame.values.set(name, value);
-    this.#hold(value);
+    frame.held.set(name, this.#hold(value));
     if (this.#notes && !value.constant && !this.#known.has(value)) this.#unknown.add(value);
   }
 
-  #hold({ tensors }: Value): void {
+  #hold({ tensors }: Value): readonly Tensor[] {
     for (const x of tensors) {
       if (!this.#program.place.kept.has(x)) this.#holds.set(x, (this.#holds.get(x) ?? 0) + 1);
     }
+    return tensors;
   }
 
-  #drop({ tensors }: Value, last: boolean): void {
+  #drop(tensors: readonly Tensor[], last: boolean): void {
     for (const x of tensors) {
       const held = this.#holds.get(x);
       if (!held) continue;
@@ -170,9 +175,8 @@ export class Run {
   }
 
   #release(frame: Frame, name: string): void {
-    const value = frame.values.get(name);
-    if (!value) return;
     frame.values.delete(name);
-    this.#drop(value, true);
+    this.#drop(frame.held.get(name) ?? [], true);
+    frame.held.delete(name);
   }
 }

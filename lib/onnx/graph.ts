@@ -75,6 +75,8 @@ export interface GraphContext {
   readonly opsets: ReadonlyMap<string, number>;
   /** The model's functions by functionKey. */
   readonly functions?: ReadonlyMap<string, Message<"Function">>;
+  /** How many calls of them were replaced. */
+  readonly calls?: { count: number };
 }
 
 /**

@@ -2,7 +2,7 @@ import { checkChoice, checkOptions, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { syncScope } from "../core/scope.ts";
 import { sizeOf } from "../core/shape.ts";
-import type { DeviceName } from "../core/backend.ts";
+import { backendFor, type DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import {
   ArgumentError,
@@ -62,7 +62,8 @@ export class OnnxModel {
    */
   constructor(proto: Message<"Model">, file: string, options: OnnxOptions) {
     checkOptions("onnx.load", options, ["device", "dtype"]);
-    const { dtype = "float32" } = options;
+    const { device, dtype = "float32" } = options;
+    backendFor(device);
     checkChoice("onnx.load", "dtype", dtype, { float32: 0, float64: 0, float16: 0, bfloat16: 0 });
     const fault = (message: string) => new DataError(`${file}: ${message}`);
     if (!proto.graph) throw fault("there is no graph in it, so it is no ONNX model");
@@ -78,7 +79,7 @@ export class OnnxModel {
     const functions = new Map(
       proto.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
     );
-    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions });
+    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions, calls: { count: 0 } });
     this.inputs = this.graph.inputs;
     this.outputs = this.graph.outputs;
     const producer = [proto.producerName, proto.producerVersion].filter(Boolean).join(" ");
@@ -117,7 +118,7 @@ export class OnnxModel {
    * try {
    *   using model = await onnx.load("squeezenet1.1.onnx");
    *   const { output } = model.run({ input: zeros([1, 3, 224, 224]) });
-   *   console.log(output.argmax(1).dataSync());
+   *   console.log(output!.argmax(1).dataSync());
    * } catch (error) {
    *   console.log((error as Error).message); // squeezenet1.1.onnx is missing
    * }
@@ -214,13 +215,18 @@ export class OnnxModel {
   }
 
   /**
-   * The initializers as tensors, by their names: for {@linkcode nn.Module.loadStateDict}. They are
-   * the caller's.
+   * The initializers as tensors, by their names and those that Identity gives them, as exporters
+   * write equal ones once: for {@linkcode nn.Module.loadStateDict}. They are the caller's.
    */
   stateDict(): StateDict {
     const place = new Place(this.#options.device, this.#options.dtype ?? "float32");
+    const stored = new Map(this.graph.initializers);
+    for (const { op, inputs, outputs } of this.graph.nodes) {
+      const same = op === "Identity" ? stored.get(inputs[0]!) : undefined;
+      if (same) stored.set(outputs[0]!, same);
+    }
     return Object.fromEntries(
-      Array.from(this.graph.initializers, ([name, { type, shape, read }]) => {
+      Array.from(stored, ([name, { type, shape, read }]) => {
         return [name, Value.host(place, type, shape, read()).tensor()];
       }),
     );

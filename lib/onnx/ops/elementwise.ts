@@ -63,11 +63,28 @@ function pair(c: Context, device: Device, host: Host, a: Value, b: Value, to = a
 const binary = (device: Device, host: Host, to?: ElementType): Operator => (c) =>
   pair(c, device, host, c.value(0), c.value(1), to);
 
+// int64 may be beyond int32, as the largest one is that stands for no limit.
+const beyond = (x: Tensor, b: Tensor | number) => {
+  return x.dtype === "int32" && typeof b === "number" && (b | 0) !== b ? Math.sign(b) : 0;
+};
+
 const compared = (device: Device, host: (a: number, b: number) => boolean): Operator =>
-  binary(device, (a, b) => +host(a, b), "bool");
+  binary(
+    (a, b) => device(beyond(a, b) ? a.to({ dtype: "float64" }) : a, b),
+    (a, b) => +host(a, b),
+    "bool",
+  );
+
+// A limit that is beyond on its own side (1 above, -1 below) limits nothing.
+const limited = (device: Device, side: number): Device => (a, b) =>
+  beyond(a, b) === side ? a : device(a, b);
+const [least, most] = [limited(of.minimum, 1), limited(of.maximum, -1)];
 
 const many = (device: Device, host: Host): Operator => (c) =>
-  c.inputs.map((_, i) => c.value(i)).reduce((a, b) => pair(c, device, host, a, b));
+  c.inputs.slice(1).reduce(
+    (a: Value, _, i) => pair(c, device, host, a, c.value(i + 1)),
+    c.value(0),
+  );
 
 const sizeOf = (x: Tensor | number) => typeof x === "number" ? Math.abs(x) : abs(x);
 
@@ -104,16 +121,20 @@ const power: Operator = (c) => {
 const bounded = (c: Context, low: Value | undefined, high: Value | undefined): Result => {
   const x = c.value(0);
   if (x.small && (low ?? x).small && (high ?? x).small) {
-    const least = low ? pair(c, of.maximum, Math.max, x, low) : x;
-    return high ? pair(c, of.minimum, Math.min, least, high) : least;
+    const raised = low ? pair(c, of.maximum, Math.max, x, low) : x;
+    return high ? pair(c, of.minimum, Math.min, raised, high) : raised;
   }
-  const bound = (value: Value | undefined) => value?.small ? value.numbers()[0]! : value?.tensor();
-  const [from, to] = [bound(low), bound(high)];
+  const bound = (value: Value | undefined, side: number) => {
+    if (!value?.small) return value?.tensor();
+    const [limit] = value.numbers();
+    return beyond(x.tensor(), limit!) === side ? undefined : limit!;
+  };
+  const [from, to] = [bound(low, -1), bound(high, 1)];
   if (typeof from !== "object" && typeof to !== "object") {
     return from === undefined && to === undefined ? x : of.clip(x.tensor(), from, to);
   }
-  const least = from === undefined ? x.tensor() : of.maximum(x.tensor(), from);
-  return to === undefined ? least : of.minimum(least, to);
+  const raised = from === undefined ? x.tensor() : of.maximum(x.tensor(), from);
+  return to === undefined ? raised : of.minimum(raised, to);
 };
 
 const chosen: Operator = (c) => {
@@ -157,8 +178,8 @@ export const elementwise: Family = {
   Div: divided,
   Mod: mod,
   Pow: power,
-  Min: many(of.minimum, Math.min),
-  Max: many(of.maximum, Math.max),
+  Min: many(least, Math.min),
+  Max: many(most, Math.max),
   Sum: many(add, (a, b) => a + b),
   Mean: (c) => {
     const sum = many(add, (a, b) => a + b)(c) as Value;

@@ -78,10 +78,11 @@ const dequantize: Operator = (c) => {
 };
 
 const dynamic: Operator = (c) => {
-  const [low, high] = [Math.min(0, min(c.x).itemSync()), Math.max(0, max(c.x).itemSync())];
-  const scale = Math.fround((high - low) / 255);
-  const zero = scale === 0 ? 0 : Math.min(255, Math.max(0, even(Math.fround(-low / scale))));
-  const y = scale === 0 ? mul(c.x, 0) : div(c.x, scale);
+  const end = (of: typeof min) => c.x.size > 0 ? of(c.x).itemSync() : 0;
+  const [low, high] = [Math.min(0, end(min)), Math.max(0, end(max))];
+  const scale = Math.fround((high - low) / 255) || 1; // of zeros alone it is free
+  const zero = Math.min(255, Math.max(0, even(Math.fround(-low / scale))));
+  const y = div(c.x, scale);
   const number = (type: ElementType, value: number) => c.host(type, [], [value]);
   return [quantized(c, wide(y), zero, "uint8"), number("float32", scale), number("uint8", zero)];
 };

@@ -20,7 +20,7 @@ import {
   split,
   tile,
 } from "../../ops/shape/mod.ts";
-import { elements, type ElementType, elementType } from "../_elements.ts";
+import { type ElementType, elementType } from "../_elements.ts";
 import { hostLimit, type Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
 import { elementsAt, offsets } from "./_strides.ts";
@@ -102,7 +102,7 @@ const transposed: Operator = (c) => {
 
 const concatenated: Operator = (c) => {
   const list = c.inputs.map((_, i) => c.value(i));
-  const first = list[0]!;
+  const first = c.value(0);
   const rank = first.shape.length;
   const at = normalizeAxis("Concat", c.int("axis", 1), rank); // 1 up to opset 3
   if (rank > 1 || !list.every(({ small }) => small)) {
@@ -203,15 +203,10 @@ export function castTo(c: Context, to: ElementType): Value {
   const source = x.tensor();
   if (to === "bool") return c.as(to, ne(source, 0));
   const dtype = c.place.dtype(to);
-  const whole = dtype === "uint8" && source.dtype !== "uint8"
-    ? source.to({ dtype: "int32" })
-    : source;
-  const { bytes, float } = elements[to];
-  if (dtype === "uint8" && whole !== source) {
-    return c.as(to, wrapped(whole, "uint16").remainder(256).to({ dtype }));
+  if (dtype === "uint8" && source.dtype !== "uint8") {
+    return c.as(to, source.to({ dtype: "int32" }).remainder(256).to({ dtype }));
   }
-  if (float || bytes >= 4) return c.as(to, source.to({ dtype }));
-  return c.as(to, wrapped(whole.to({ dtype }), to));
+  return c.as(to, wrapped(source.to({ dtype }), to));
 }
 
 const tiled: Operator = (c) => {
