@@ -3,7 +3,7 @@ import { type Source, sourceOf } from "../io/_source.ts";
 import { elementType } from "./_elements.ts";
 import { type Graph, graphOf, quote } from "./graph.ts";
 import { readExternal, tensorsOf } from "./_external.ts";
-import { labelOf, missingOperators, nodesOf } from "./missing.ts";
+import { labelOf, missingOperators, nodesOf } from "./_missing.ts";
 import { opsets } from "./model.ts";
 import type { Message } from "./_schema.ts";
 import { storedTensor } from "./_tensor_proto.ts";

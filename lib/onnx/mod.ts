@@ -20,5 +20,5 @@ export type { StoredTensor } from "./_tensor_proto.ts";
 export * from "./check.ts";
 export * from "./load.ts";
 export * from "./model.ts";
-export { type MissingOperator, MissingOperatorError } from "./missing.ts";
+export * from "./missing.ts";
 export * from "./export/save.ts";
