@@ -226,6 +226,14 @@ for (
   const [name, drawn] of [
     ["no operands", node("Max", [], ["y"])],
     ["nothing to join", node("Concat", [], ["y"], { axis: 0 })],
+    ["activations that objects have", {
+      ...node("FusedConv", ["x", "x"], ["y"], { activation: "constructor" }),
+      domain: "com.microsoft",
+    }],
+    [
+      "gates that objects have",
+      node("RNN", ["x", "x", "x"], ["y"], { activations: ["constructor"], hidden_size: 1 }),
+    ],
     ["parts without end", node("Split", ["x"], ["y"], { num_outputs: 2 ** 40 })],
     [
       "pads without end",
@@ -237,11 +245,15 @@ for (
   ] as const
 ) {
   test(`onnx: ${name} are a typed error`, async () => {
-    const bytes = modelBytes({
-      node: [drawn],
-      input: [valueInfo("x", "float32", [1, 1, 4])],
-      output: [{ name: "y" }],
-    }, 18);
+    const bytes = modelBytes(
+      {
+        node: [drawn],
+        input: [valueInfo("x", "float32", [1, 1, 4])],
+        output: [{ name: "y" }],
+      },
+      18,
+      { opsetImport: [{ version: 18 }, { domain: "com.microsoft", version: 1 }] },
+    );
     using model = await onnx.load(bytes, { device: "cpu" });
     using x = zeros([1, 1, 4], { device: "cpu" });
     assertThrows(() => model.run(x), CudenoError, "node");

@@ -31,10 +31,10 @@ import type { Context, Family, Operator } from "./_operator.ts";
 /** An activation without its numbers. */
 export type Activation = (x: Tensor) => Tensor;
 
+type Parametric = [(alpha: number, beta: number) => Activation, ...number[]];
+
 /** Activations by name, of alpha and beta; the defaults of as many of the two as it takes. */
-export const activations: Readonly<
-  Record<string, [(alpha: number, beta: number) => Activation, ...number[]]>
-> = {
+export const activations: ReadonlyMap<string, Parametric> = new Map(Object.entries<Parametric>({
   relu: [() => relu],
   sigmoid: [() => sigmoid],
   tanh: [() => tanh],
@@ -47,11 +47,11 @@ export const activations: Readonly<
   thresholdedrelu: [(a) => (x) => where(gt(x, a), x, 0), 1],
   elu: [(a) => (x) => elu(x, { alpha: a }), 1],
   clip: [(a, b) => (x) => clip(x, a, b), -Infinity, Infinity],
-};
+}));
 
 // As an operator, of which alpha and beta are attributes.
 const byName = (op: string): Operator => (c) => {
-  const [make, alpha = 0, beta = 0] = activations[op.toLowerCase()]!;
+  const [make, alpha = 0, beta = 0] = activations.get(op.toLowerCase())!;
   return make(c.float("alpha", alpha), c.float("beta", beta))(c.x);
 };
 
@@ -59,7 +59,7 @@ const byName = (op: string): Operator => (c) => {
 export function fusedActivation(c: Context, y: Tensor): Tensor {
   const name = c.string("activation", "");
   if (name === "") return y;
-  const [make, ...or] = activations[name.toLowerCase()] ??
+  const [make, ...or] = activations.get(name.toLowerCase()) ??
     c.fail(`the activation ${name} is not supported`);
   const [alpha = or[0] ?? 0, beta = or[1] ?? 0] = c.floats("activation_params", []);
   return make(alpha, beta)(y);
@@ -120,7 +120,7 @@ export const activation: Family = {
     const alpha = c.float("alpha", 1);
     return mul(elu(div(c.x, alpha)), alpha);
   },
-  HardSwish: (c) => mul(c.x, activations["hardsigmoid"]![0](1 / 6, 0.5)(c.x)),
+  HardSwish: (c) => mul(c.x, activations.get("hardsigmoid")![0](1 / 6, 0.5)(c.x)),
   Gelu: (c) => c.string("approximate", "none") === "tanh" ? geluTanh(c.x) : gelu(c.x),
   Mish: (c) => mul(c.x, tanh(softplus(c.x))),
   Swish: (c) => swish(c.x, c.float("alpha", 1)),

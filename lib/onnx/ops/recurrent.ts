@@ -179,8 +179,8 @@ const recurrent = (kind: Kind): Operator => (c) => {
   const parts = Array.from({ length: directions }, (_, d) => {
     const names = given.length > 0 ? given.slice(d * per, (d + 1) * per) : kind.usual;
     const functions = names.map((name) => {
-      const known = Object.hasOwn(activations, name) ? activations[name] : undefined;
-      const [make, ...or] = known ?? c.fail(`the activation ${name} is not known`);
+      const [make, ...or] = activations.get(name) ??
+        c.fail(`the activation ${name} is not known`);
       const value = (list: number[], k: number) => or[k] === undefined ? 0 : list.shift() ?? or[k];
       return make(value(alphas, 0), value(betas, 1));
     });
