@@ -158,12 +158,18 @@ test("onnx: RoiAlign of a ramp gives the middles of the bins", async () => {
   assertEquals(await at({ mode: "max", sampling_ratio: 1 }, 16), [0.25, 0.75]);
 });
 
-test("onnx: MaxUnpool, bits", async () => {
+test("onnx: MaxUnpool, MaxRoiPool, Det, bits", async () => {
   const x = floats([1, 1, 1, 2], 7, 8);
   const attributes = { kernel_shape: [2, 2], strides: [2, 2] };
   assertEquals(await one("MaxUnpool", [x, ints([1, 1, 1, 2], 5, 2)], attributes), [
     [[1, 1, 2, 4], [0, 0, 8, 0, 0, 7, 0, 0]],
   ]);
+  const image = floats([1, 1, 2, 3], 1, 5, 2, 4, 3, 6);
+  assertEquals(
+    (await one("MaxRoiPool", [image, floats([1, 5], 0, 0, 0, 1, 1)], { pooled_shape: [1, 2] }))[0],
+    [[1, 1, 1, 2], [4, 5]],
+  );
+  assertEquals(await one("Det", [floats([2, 2, 2], 0, 2, 3, 4, 1, 2, 2, 4)]), [[[2], [-6, 0]]]);
   const bytes: Given = ["uint8", [2], [200, 3]], by: Given = ["uint8", [2], [1, 1]];
   assertEquals((await one("BitShift", [bytes, by], { direction: "LEFT" }))[0]![1], [144, 6]);
   assertEquals((await one("BitShift", [bytes, by], { direction: "RIGHT" }))[0]![1], [100, 1]);

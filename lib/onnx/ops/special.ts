@@ -1,4 +1,5 @@
 // Operators on few models' ways: einsum, losses, random numbers, windows, bits, inverse functions.
+import { sizeOf } from "../../core/shape.ts";
 import { randomPlace, withRandomFrom } from "../../core/random.ts";
 import { bernoulli, rand, randn } from "../../create.ts";
 import {
@@ -52,6 +53,36 @@ const shifted: Operator = (c) => {
   const left = c.string("direction") === "LEFT";
   const by = (b: bigint) => b < 0n || b > 64n ? 64n : b; // all bits are gone
   return bits((a, b) => left ? a << by(b) : a >> by(b))(c);
+};
+
+// By elimination, with the largest element of a column as its pivot.
+const determinant: Operator = (c) => {
+  const { shape } = c.value(0);
+  const n = shape.at(-1)!;
+  const [data, count] = [c.value(0).numbers(), sizeOf(shape.slice(0, -2))];
+  const made = Float64Array.from({ length: count }, (_, m) => {
+    const rows = Array.from(
+      { length: n },
+      (_, i) => Array.from(data.subarray((m * n + i) * n, (m * n + i + 1) * n)),
+    );
+    let product = 1;
+    for (let k = 0; k < n; k++) {
+      let best = k;
+      for (let i = k + 1; i < n; i++) {
+        if (Math.abs(rows[i]![k]!) > Math.abs(rows[best]![k]!)) best = i;
+      }
+      if (best !== k) [rows[k], rows[best], product] = [rows[best]!, rows[k]!, -product];
+      const pivot = rows[k]![k]!;
+      product *= pivot;
+      if (pivot === 0) break;
+      for (const row of rows.slice(k + 1)) {
+        const factor = row[k]! / pivot;
+        for (let j = k; j < n; j++) row[j]! -= factor * rows[k]![j]!;
+      }
+    }
+    return product;
+  });
+  return c.host(c.type, shape.slice(0, -2), made);
 };
 
 // a0 - a1 cos(2 pi i / n) + a2 cos(4 pi i / n)
@@ -116,6 +147,7 @@ export const special: Family = {
     const operands = c.inputs.map((_, i) => c.tensor(i));
     return c.wide((...x) => einsum(c.string("equation"), ...x), ...operands);
   },
+  Det: determinant,
   BitShift: shifted,
   BitwiseAnd: bits((a, b) => a & b),
   BitwiseOr: bits((a, b) => a | b),

@@ -1,5 +1,5 @@
 // Boxes and regions of images.
-import { sizeOf } from "../../core/shape.ts";
+import { contiguousStrides, sizeOf } from "../../core/shape.ts";
 import { zeros } from "../../create.ts";
 import { matmul } from "../../ops/linalg/mod.ts";
 import { concat, pad, permute, reshape, select } from "../../ops/shape/mod.ts";
@@ -186,9 +186,46 @@ const maxUnpool: Operator = (c) => {
   return c.has(2) ? pad(made, c.numbers(2).map((n, d) => [0, n - shape[d]!] as const)) : made;
 };
 
+// The largest of each part of a region, whose borders are whole pixels.
+const maxRoiPool: Operator = (c) => {
+  const [x, rois] = [c.value(0), c.numbers(1)];
+  const [, channels, height, width] = x.shape as [number, number, number, number];
+  const [rows, columns] = c.ints("pooled_shape") as [number, number];
+  const scale = c.float("spatial_scale", 1);
+  const [data, strides] = [x.numbers(), contiguousStrides(x.shape)];
+  const made: number[] = [];
+  for (let r = 0; r < rois.length; r += 5) {
+    const [x0, y0, x1, y1] = rois.slice(r + 1, r + 5).map((v) => Math.round(v * scale)) as [
+      number,
+      number,
+      number,
+      number,
+    ];
+    const border = (low: number, high: number, bins: number, k: number, extent: number) => {
+      const size = Math.max(high - low + 1, 1) / bins;
+      const clamp = (at: number) => Math.min(Math.max(at + low, 0), extent);
+      return [clamp(Math.floor(k * size)), clamp(Math.ceil((k + 1) * size))] as const;
+    };
+    for (let plane = 0; plane < channels; plane++) {
+      for (let k = 0; k < rows * columns; k++) {
+        const [top, bottom] = border(y0, y1, rows, Math.floor(k / columns), height);
+        const [left, right] = border(x0, x1, columns, k % columns, width);
+        let most = top < bottom && left < right ? -Infinity : 0;
+        for (let y = top; y < bottom; y++) {
+          const line = rois[r]! * strides[0]! + plane * strides[1]! + y * width;
+          for (let at = left; at < right; at++) most = Math.max(most, data[line + at]!);
+        }
+        made.push(most);
+      }
+    }
+  }
+  return c.host(x.type, [rois.length / 5, channels, rows, columns], made);
+};
+
 /** Detection. */
 export const vision: Family = {
   NonMaxSuppression: suppressed,
   RoiAlign: roiAlign,
+  MaxRoiPool: maxRoiPool,
   MaxUnpool: maxUnpool,
 };
