@@ -1,9 +1,8 @@
 // A graph made ready for a place.
 import { CudenoError } from "../native/errors.ts";
-import type { Tensor } from "../tensor.ts";
 import { type Graph, type GraphNode, graphsOf } from "./graph.ts";
-import type { Operator } from "./ops/_operator.ts";
 import { changing, operatorOf } from "./ops/registry.ts";
+import { foldLimit, Frame, type Notes, type Plan, type Step } from "./_plan.ts";
 import { Run } from "./_run.ts";
 import { hostLimit, type Place, Value } from "./value.ts";
 
@@ -11,49 +10,6 @@ import { hostLimit, type Place, Value } from "./value.ts";
 function loops({ op, attributes }: GraphNode): boolean {
   return op === "Loop" || graphsOf(attributes).some(({ nodes }) => nodes.some(loops));
 }
-
-/** What nodes gave on the host, by step. */
-export type Notes = Map<Step, readonly (Value | undefined)[]>;
-
-export interface Step {
-  readonly node: GraphNode;
-  readonly operator: Operator;
-  /** Names that nothing uses from here on. */
-  readonly frees: string[];
-}
-
-/** A graph without what depends on constants alone, which is computed, and what nobody uses. */
-export interface Plan {
-  readonly inputs: readonly string[];
-  readonly outputs: readonly string[];
-  readonly constants: Map<string, Value>;
-  readonly steps: readonly Step[];
-  /** The constants that this plan alone has. */
-  readonly own?: readonly Value[];
-}
-
-/** The values by name while a graph runs, and those of the graphs around. */
-export class Frame {
-  readonly values: Map<string, Value> = new Map();
-  /** The tensors that a name holds, which are those that there were when it was bound. */
-  readonly held: Map<string, readonly Tensor[]> = new Map();
-  readonly plan: Plan;
-  readonly outer: Frame | undefined;
-
-  constructor(plan: Plan, outer: Frame | undefined) {
-    [this.plan, this.outer] = [plan, outer];
-  }
-
-  find(name: string): Value | undefined {
-    return this.values.get(name) ?? this.plan.constants.get(name) ?? this.outer?.find(name);
-  }
-}
-
-/**
- * Folded results above this many elements stay computed by each run, unless they shrink what they
- * are made of.
- */
-export const foldLimit: number = 2 ** 22;
 
 // Of how many shapes of inputs a program keeps what depends on them alone.
 const shapesKept = 8;

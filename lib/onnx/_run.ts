@@ -2,7 +2,8 @@
 import { syncScope } from "../core/scope.ts";
 import { CudenoError, DataError, ShapeError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
-import { foldLimit, Frame, type Notes, type Plan, type Program, type Step } from "./_program.ts";
+import { foldLimit, Frame, type Notes, type Plan, type Step } from "./_plan.ts";
+import type { Program } from "./_program.ts";
 import { type Graph, quote } from "./graph.ts";
 import { Context } from "./ops/_operator.ts";
 import { changing } from "./ops/registry.ts";
