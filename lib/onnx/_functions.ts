@@ -1,10 +1,21 @@
 // Functions of a model, which are written out where they are called.
 import { DataError } from "../native/errors.ts";
 import type { Message } from "./_schema.ts";
-import { type GraphContext, quote } from "./graph.ts";
+import { domainOf, type GraphContext, quote } from "./graph.ts";
 
-/** What names a function. */
-export function functionKey(domain = "", name = "", overload = ""): string {
+/** What graphs of a model need to know of it. */
+export function contextOf(proto: Message<"Model">, file: string): GraphContext {
+  const opsets = proto.opsetImport.map(({ domain, version = 0 }) =>
+    [domainOf(domain), version] as const
+  );
+  const functions = proto.functions.map((item) =>
+    [functionKey(item.domain, item.name, item.overload), item] as const
+  );
+  return { file, opsets: new Map(opsets), functions: new Map(functions), calls: { count: 0 } };
+}
+
+// What names a function.
+function functionKey(domain = "", name = "", overload = ""): string {
   return `${domain}:${name}:${overload}`;
 }
 

@@ -1,7 +1,8 @@
 import { CudenoError } from "../native/errors.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
 import { elementType } from "./_elements.ts";
-import { type Graph, graphOf, quote } from "./graph.ts";
+import { contextOf } from "./_functions.ts";
+import { domainOf, type Graph, graphOf, quote } from "./graph.ts";
 import { readExternal, tensorsOf } from "./_external.ts";
 import { labelOf, missingOperators, nodesOf } from "./_missing.ts";
 import { opsets } from "./model.ts";
@@ -69,13 +70,12 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
       () => readExternal([tensor], path, name),
     );
   }
-  const versions = new Map<string, number>();
-  for (const { domain = "", version = 0 } of proto.opsetImport) {
-    const key = domain === "ai.onnx" ? "" : domain;
-    if (versions.has(key)) add("warning", "file", `opset of ${quote(key)} twice`, "keep one");
-    versions.set(key, version);
+  const context = contextOf(proto, name);
+  const domains = proto.opsetImport.map(({ domain }) => domainOf(domain));
+  for (const domain of domains.filter((domain, i) => domains.indexOf(domain) < i)) {
+    add("warning", "file", `opset of ${quote(domain)} twice`, "keep one");
   }
-  const own = versions.get("");
+  const own = context.opsets.get("");
   if (own === undefined) add("warning", "file", "no opset of ONNX is imported", "export again");
   else if (!(own >= opsets[0] && own <= opsets[1])) {
     const range = `${opsets[0]} to ${opsets[1]}`;
@@ -85,9 +85,7 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
   names(proto.graph, new Set(), add, "");
   // What was not looked for above, in the words of load().
   const broken = findings.some(({ level, where }) => level === "error" && where !== "file");
-  const graph = await attempt("graph", again, () => {
-    return graphOf(proto.graph!, { file: name, opsets: versions });
-  });
+  const graph = await attempt("graph", again, () => graphOf(proto.graph!, context));
   if (broken && !graph) findings.pop();
   if (graph) {
     for (const each of missingOperators(graph)) {

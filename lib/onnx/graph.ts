@@ -68,6 +68,11 @@ export interface Graph {
   readonly captures: readonly string[];
 }
 
+/** A domain: `""` is ONNX's own, by either name. */
+export function domainOf(name = ""): string {
+  return name === "ai.onnx" ? "" : name;
+}
+
 /** What {@linkcode graphOf} needs to know of the model around a graph. */
 export interface GraphContext {
   /** The file, for messages. */
@@ -155,7 +160,7 @@ function nodeOf(
   fault: (message: string) => DataError,
 ): GraphNode {
   const op = proto.opType ?? "";
-  const domain = proto.domain === "ai.onnx" ? "" : proto.domain ?? "";
+  const domain = domainOf(proto.domain);
   const name = proto.name || proto.output.find((name) => name !== "") || `${op} ${index}`;
   const where = `node ${quote(name)} (${op})`;
   const opset = context.opsets.get(domain);

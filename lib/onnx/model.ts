@@ -14,7 +14,7 @@ import {
 import type { StateDict } from "../nn/module.ts";
 import { ne } from "../ops/elementwise/compare.ts";
 import { Tensor } from "../tensor.ts";
-import { functionKey } from "./_functions.ts";
+import { contextOf } from "./_functions.ts";
 import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
 import { missingOperators } from "./_missing.ts";
@@ -68,19 +68,14 @@ export class OnnxModel {
     checkChoice("onnx.load", "dtype", dtype, { float32: 0, float64: 0, float16: 0, bfloat16: 0 });
     const fault = (message: string) => new DataError(`${file}: ${message}`);
     if (!proto.graph) throw fault("there is no graph in it, so it is no ONNX model");
-    const imported = proto.opsetImport.map(({ domain = "", version = 0 }) =>
-      [domain === "ai.onnx" ? "" : domain, version] as const
-    );
-    this.opset = new Map(imported);
+    const context = contextOf(proto, file);
+    this.opset = context.opsets;
     const [least, most] = opsets;
     const own = this.opset.get("");
     if (own !== undefined && !(own >= least && own <= most)) {
       throw fault(`it is of opset ${own}; understood are ${least} to ${most}`);
     }
-    const functions = new Map(
-      proto.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
-    );
-    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions, calls: { count: 0 } });
+    this.graph = graphOf(proto.graph, context);
     this.inputs = this.graph.inputs;
     this.outputs = this.graph.outputs;
     const producer = [proto.producerName, proto.producerVersion].filter(Boolean).join(" ");

@@ -40,6 +40,8 @@ export async function evaluated(
   const found = run(model, entries);
   for (let i = 0; i < 2; i++) assertEquals(run(model, entries), found);
   const bytes = modelBytes({ node: nodes, initializer, output }, version, more);
+  const errors = (await onnx.check(bytes)).filter(({ level }) => level === "error");
+  assertEquals(errors, [], "what loads has no errors");
   using folded = await onnx.load(bytes, { device: "cpu" });
   assertEquals(run(folded, []), found);
   return found;
