@@ -100,6 +100,9 @@ template <class T, int N> struct Inputs {
   using Type = T;
   static constexpr int COUNT = N;
   const T* x[N];
+  CDN_FN void load(int64_t i, Compute<T> (&v)[N]) const {
+    for (int n = 0; n < N; n++) v[n] = wide(x[n][i]);
+  }
 };
 template <class T, class... Rest> Inputs(const T*, Rest...) -> Inputs<T, 1 + sizeof...(Rest)>;
 
@@ -112,9 +115,8 @@ template <class T, int N = 1> struct Taking {
 // What a functor for reduce joins of the element at `at`, number k along the axis.
 template <bool KEEP = true, class Op> CDN_FN auto loaded(const Op& op, int64_t at, int64_t k) {
   if constexpr (requires { op.in; }) {
-    constexpr int N = decltype(Op::in)::COUNT;
-    Compute<typename decltype(Op::in)::Type> v[N];
-    for (int n = 0; n < N; n++) v[n] = wide(op.in.x[n][at]);
+    Compute<typename decltype(Op::in)::Type> v[decltype(Op::in)::COUNT];
+    op.in.load(at, v);
     if constexpr (requires { op.kept; } && KEEP)
       if (op.kept) op.kept[at] = static_cast<typename decltype(Op::in)::Type>(op.kept_of(v));
     return op(op.of(k), v);

@@ -1,8 +1,8 @@
 // Tensors whose data lie in files beside the model.
-import { withFile } from "../io/_files.ts";
+import { replaceFile, withFile } from "../io/_files.ts";
 import { DataError } from "../native/errors.ts";
 import { quote } from "./graph.ts";
-import type { Message } from "./_schema.ts";
+import type { Draft, Message } from "./_schema.ts";
 
 /** All tensors of a graph, also those of attributes and of graphs within. */
 export function* tensorsOf(graph: Message<"Graph">): Generator<Message<"Tensor">> {
@@ -68,4 +68,29 @@ export async function readExternal(
       proto.dataLocation = 0;
     });
   }
+}
+
+/** Moves the data of tensors to a file beside the model that goes to `path`. */
+export async function writeExternal(
+  tensors: readonly Draft<"Tensor">[],
+  path: string,
+): Promise<void> {
+  const location = `${path.replace(/^.*[/\\]/, "")}.data`;
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of tensors) {
+    const data = tensor.rawData!, gap = (64 - data.length % 64) % 64; // so that it may be mapped
+    delete tensor.rawData;
+    tensor.dataLocation = 1;
+    tensor.externalData = Object.entries({ location, offset, length: data.length })
+      .map(([key, value]) => ({ key, value: `${value}` }));
+    parts.push(data, new Uint8Array(gap));
+    offset += data.length + gap;
+  }
+  await replaceFile(
+    `${path}.data`,
+    async function* () {
+      yield* parts;
+    }(),
+  );
 }

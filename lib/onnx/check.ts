@@ -1,11 +1,11 @@
 import { CudenoError } from "../native/errors.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
 import { elementType } from "./_elements.ts";
-import { type Graph, graphOf, quote } from "./graph.ts";
+import { contextOf } from "./_functions.ts";
+import { domainOf, type Graph, graphOf, quote } from "./graph.ts";
 import { readExternal, tensorsOf } from "./_external.ts";
-import { MissingOperatorError } from "./missing.ts";
+import { labelOf, missingOperators, nodesOf } from "./_missing.ts";
 import { opsets } from "./model.ts";
-import { checkOperators } from "./_run.ts";
 import type { Message } from "./_schema.ts";
 import { storedTensor } from "./_tensor_proto.ts";
 import { decodeMessage } from "./_wire.ts";
@@ -37,7 +37,7 @@ export interface OnnxFinding {
  */
 export async function check(source: Source): Promise<OnnxFinding[]> {
   const findings: OnnxFinding[] = [];
-  const add = (level: OnnxFinding["level"], where: string, found: string, advice: string) => {
+  const add: Add = (level, where, found, advice = again) => {
     if (findings.length < 1000) findings.push({ level, where, found, advice });
   };
   const attempt = async <T>(where: string, advice: string, fn: () => T | Promise<T>) => {
@@ -49,7 +49,6 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
       return undefined;
     }
   };
-  const again = "export or download the file again";
   const read = await attempt(
     "file",
     "give a path that can be read, or bytes",
@@ -71,13 +70,12 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
       () => readExternal([tensor], path, name),
     );
   }
-  const versions = new Map<string, number>();
-  for (const { domain = "", version = 0 } of proto.opsetImport) {
-    const key = domain === "ai.onnx" ? "" : domain;
-    if (versions.has(key)) add("warning", "file", `opset of ${quote(key)} twice`, "keep one");
-    versions.set(key, version);
+  const context = contextOf(proto, name);
+  const domains = proto.opsetImport.map(({ domain }) => domainOf(domain));
+  for (const domain of domains.filter((domain, i) => domains.indexOf(domain) < i)) {
+    add("warning", "file", `opset of ${quote(domain)} twice`, "keep one");
   }
-  const own = versions.get("");
+  const own = context.opsets.get("");
   if (own === undefined) add("warning", "file", "no opset of ONNX is imported", "export again");
   else if (!(own >= opsets[0] && own <= opsets[1])) {
     const range = `${opsets[0]} to ${opsets[1]}`;
@@ -87,31 +85,21 @@ export async function check(source: Source): Promise<OnnxFinding[]> {
   names(proto.graph, new Set(), add, "");
   // What was not looked for above, in the words of load().
   const broken = findings.some(({ level, where }) => level === "error" && where !== "file");
-  let graph: Graph | undefined;
-  try {
-    graph = graphOf(proto.graph, { file: name, opsets: versions });
-  } catch (error) {
-    if (!(error instanceof CudenoError)) throw error;
-    if (!broken) add("error", "graph", error.message, again);
-  }
+  const graph = await attempt("graph", again, () => graphOf(proto.graph!, context));
+  if (broken && !graph) findings.pop();
   if (graph) {
-    try {
-      checkOperators(graph, name);
-    } catch (error) {
-      if (!(error instanceof MissingOperatorError)) throw error;
-      for (const { op, domain, opset, nodes } of error.missing) {
-        const label = `${domain}${domain && ":"}${op} of opset ${opset}`;
-        const where = nodes.slice(0, 3).map(quote).join(", ");
-        const rest = nodes.length > 3 ? `, … ${nodes.length} in all` : "";
-        add("error", `nodes ${where}${rest}`, `${label} is not there`, "export without it");
-      }
+    for (const each of missingOperators(graph)) {
+      const found = `${labelOf(each)} is not there`;
+      add("error", `nodes ${nodesOf(each)}`, found, "export without it");
     }
     shapes(graph, proto.graph, add);
   }
   return findings;
 }
 
-type Add = (level: OnnxFinding["level"], where: string, found: string, advice: string) => void;
+const again = "export or download the file again";
+
+type Add = (level: OnnxFinding["level"], where: string, found: string, advice?: string) => void;
 
 // Who makes and who takes which names, in graphs of nodes too.
 function names(graph: Message<"Graph">, outer: ReadonlySet<string>, add: Add, within: string) {
@@ -131,7 +119,7 @@ function names(graph: Message<"Graph">, outer: ReadonlySet<string>, add: Add, wi
     try {
       storedTensor(tensor, where);
     } catch (error) {
-      add("error", where, (error as Error).message, "export the file again");
+      add("error", where, (error as Error).message);
     }
   }
   for (const { name = "" } of graph.input) if (!initial.has(name)) make(name, `${within}input`);
@@ -148,12 +136,7 @@ function names(graph: Message<"Graph">, outer: ReadonlySet<string>, add: Add, wi
       if (name === "" || before.has(name)) continue;
       late ||= all.has(name);
       if (!all.has(name)) {
-        add(
-          "error",
-          where(i),
-          `takes ${quote(name)}, which nothing makes`,
-          "export the file again",
-        );
+        add("error", where(i), `takes ${quote(name)}, which nothing makes`);
       }
     }
     for (const name of output) before.add(name);
@@ -164,7 +147,7 @@ function names(graph: Message<"Graph">, outer: ReadonlySet<string>, add: Add, wi
   if (late) add("warning", `${within}graph`, "nodes are not in order", "others may refuse it");
   for (const { name = "" } of graph.output) {
     if (!all.has(name)) {
-      add("error", `${within}output ${quote(name)}`, "is made by nothing", "export the file again");
+      add("error", `${within}output ${quote(name)}`, "is made by nothing");
     }
   }
 }
@@ -176,7 +159,7 @@ function shapes(graph: Graph, proto: Message<"Graph">, add: Add) {
     if (!stored || !said) continue;
     const kind = elementType(said.elemType);
     if (kind && kind !== stored.type) {
-      add("error", quote(name), `is ${stored.type}, said to be ${kind}`, "export the file again");
+      add("error", quote(name), `is ${stored.type}, said to be ${kind}`);
     }
     const dim = said.shape?.dim;
     const fits = !dim || (dim.length === stored.shape.length &&
@@ -184,7 +167,7 @@ function shapes(graph: Graph, proto: Message<"Graph">, add: Add) {
     if (!fits) {
       const told = dim!.map(({ dimValue, dimParam }) => dimValue ?? dimParam ?? "?").join(", ");
       const found = `has the shape [${stored.shape.join(", ")}], said to be [${told}]`;
-      add("warning", quote(name), found, "export the file again");
+      add("warning", quote(name), found);
     }
   }
 }

@@ -3,6 +3,8 @@ import { DataError } from "../native/errors.ts";
 import { type ElementType, elementType } from "./_elements.ts";
 import type { Message } from "./_schema.ts";
 import { type StoredTensor, storedTensor } from "./_tensor_proto.ts";
+import { attributeOf } from "./_attributes.ts";
+import { inlined } from "./_functions.ts";
 
 /** An attribute of a node. */
 export type Attribute =
@@ -66,18 +68,20 @@ export interface Graph {
   readonly captures: readonly string[];
 }
 
+/** A domain: `""` is ONNX's own, by either name. */
+export function domainOf(name = ""): string {
+  return name === "ai.onnx" ? "" : name;
+}
+
 /** What {@linkcode graphOf} needs to know of the model around a graph. */
 export interface GraphContext {
   /** The file, for messages. */
   readonly file: string;
   readonly opsets: ReadonlyMap<string, number>;
-  /** The model's functions by {@linkcode functionKey}. */
+  /** The model's functions by functionKey. */
   readonly functions?: ReadonlyMap<string, Message<"Function">>;
-}
-
-/** What names a function. */
-export function functionKey(domain = "", name = "", overload = ""): string {
-  return `${domain}:${name}:${overload}`;
+  /** How many calls of them were replaced. */
+  readonly calls?: { count: number };
 }
 
 /**
@@ -148,60 +152,6 @@ export function graphOf(
   };
 }
 
-// The nodes, those of functions in place of the nodes that call them, and of which opsets they are.
-function* inlined(
-  nodes: readonly Message<"Node">[],
-  context: GraphContext,
-  within: readonly string[],
-): Generator<[Message<"Node">, GraphContext]> {
-  for (const node of nodes) {
-    const key = functionKey(node.domain, node.opType, node.overload);
-    const body = context.functions?.get(key);
-    if (!body) {
-      yield [node, context];
-      continue;
-    }
-    if (within.includes(key)) {
-      throw new DataError(`${context.file}: the function ${quote(key)} calls itself`);
-    }
-    const caller = node.output.find((name) => name !== "") ?? "";
-    const names = new Map([["", ""]]);
-    body.input.forEach((name, i) => names.set(name, node.input[i] ?? ""));
-    body.output.forEach((name, i) => node.output[i] && names.set(name, node.output[i]!));
-    const rename = (name = "") => names.get(name) ?? `${name} of ${caller}`;
-    const given = new Map([...body.attributeProto, ...node.attribute].map((a) => [a.name, a]));
-    const opsets = new Map(
-      body.opsetImport.map(({ domain = "", version = 0 }) => [domain, version]),
-    );
-    const inner = body.node.map((node) => renamed(node, rename, given));
-    yield* inlined(inner, { ...context, opsets }, [...within, key]);
-  }
-}
-
-// A function's node, with the caller's names of values and attributes.
-function renamed(
-  node: Message<"Node">,
-  rename: (name?: string) => string,
-  given: ReadonlyMap<string | undefined, Message<"Attribute">>,
-): Message<"Node"> {
-  const named = <T extends { name: string | undefined }>(list: readonly T[]) =>
-    list.map((item) => ({ ...item, name: rename(item.name) }));
-  const graph = (g: Message<"Graph">) => ({
-    ...g,
-    node: g.node.map((inner) => renamed(inner, rename, given)),
-    initializer: named(g.initializer),
-    input: named(g.input),
-    output: named(g.output),
-  });
-  const attribute = node.attribute.flatMap((a) => {
-    if (!a.refAttrName) return [{ ...a, g: a.g && graph(a.g), graphs: a.graphs.map(graph) }];
-    const found = given.get(a.refAttrName);
-    return found ? [{ ...found, name: a.name }] : [];
-  });
-  const [input, output] = [node.input.map(rename), node.output.map(rename)];
-  return { ...node, name: rename(node.name), input, output, attribute };
-}
-
 function nodeOf(
   proto: Message<"Node">,
   index: number,
@@ -210,7 +160,7 @@ function nodeOf(
   fault: (message: string) => DataError,
 ): GraphNode {
   const op = proto.opType ?? "";
-  const domain = proto.domain === "ai.onnx" ? "" : proto.domain ?? "";
+  const domain = domainOf(proto.domain);
   const name = proto.name || proto.output.find((name) => name !== "") || `${op} ${index}`;
   const where = `node ${quote(name)} (${op})`;
   const opset = context.opsets.get(domain);
@@ -222,67 +172,16 @@ function nodeOf(
     if (attributes.has(key)) throw fault(`${where}: the attribute ${quote(key)} is there twice`);
     attributes.set(key, attributeOf(item, within, names));
   }
-  const graphs = [...attributes.values()].flatMap(({ kind, value }) =>
-    kind === "graph" ? [value] : kind === "graphs" ? value : []
-  );
-  const captures = [...new Set(graphs.flatMap(({ captures }) => captures))];
+  const captures = [...new Set(graphsOf(attributes).flatMap(({ captures }) => captures))];
   const { input: inputs, output: outputs } = proto;
   return { op, domain, opset, name, inputs, outputs, attributes, captures };
 }
 
-// The kinds by AttributeProto's number of the type. Old files leave the type out.
-const kinds = new Map<number, [Attribute["kind"], keyof Message<"Attribute">]>([
-  [1, ["float", "f"]],
-  [2, ["int", "i"]],
-  [3, ["string", "s"]],
-  [4, ["tensor", "t"]],
-  [5, ["graph", "g"]],
-  [6, ["floats", "floats"]],
-  [7, ["ints", "ints"]],
-  [8, ["strings", "strings"]],
-  [9, ["tensors", "tensors"]],
-  [10, ["graphs", "graphs"]],
-]);
-
-function attributeOf(
-  proto: Message<"Attribute">,
-  context: GraphContext,
-  names: ReadonlySet<string>,
-): Attribute {
-  const title = `${context.file}: the attribute ${quote(proto.name ?? "")}`;
-  const fault = (message: string) => new DataError(`${title} ${message}`);
-  const is = (value: unknown) => Array.isArray(value) ? value.length > 0 : value !== undefined;
-  const found = proto.type
-    ? kinds.get(proto.type)
-    : [...kinds.values()].find(([, field]) => is(proto[field]));
-  if (proto.refAttrName) throw fault("refers to a function's, and there is none around it");
-  if (!found) throw fault(`is of the type ${proto.type ?? 0}, which is not supported`);
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  const missing = () => fault(`has no value`);
-  const [kind] = found;
-  switch (kind) {
-    case "int":
-      return { kind, value: proto.i ?? 0 };
-    case "float":
-      return { kind, value: proto.f ?? 0 };
-    case "string":
-      return { kind, value: text(proto.s ?? new Uint8Array()) };
-    case "ints":
-    case "floats":
-      return { kind, value: proto[kind] };
-    case "strings":
-      return { kind, value: proto.strings.map(text) };
-    case "tensor":
-      if (!proto.t) throw missing();
-      return { kind, value: storedTensor(proto.t, title) };
-    case "tensors":
-      return { kind, value: proto.tensors.map((item) => storedTensor(item, title)) };
-    case "graph":
-      if (!proto.g) throw missing();
-      return { kind, value: graphOf(proto.g, context, names) };
-    case "graphs":
-      return { kind, value: proto.graphs.map((item) => graphOf(item, context, names)) };
-  }
+/** The graphs that are attributes of a node. */
+export function graphsOf(attributes: GraphNode["attributes"]): Graph[] {
+  return [...attributes.values()].flatMap(({ kind, value }) =>
+    kind === "graph" ? [value] : kind === "graphs" ? value : []
+  );
 }
 
 function valueOf(

@@ -1,5 +1,5 @@
 import { CudenoError } from "../native/errors.ts";
-import { quote } from "./graph.ts";
+import { labelOf, nodesOf } from "./_missing.ts";
 
 /** An operator that a model needs and that is not there. */
 export interface MissingOperator {
@@ -20,11 +20,7 @@ export class MissingOperatorError extends CudenoError {
 
   /** For a file. */
   constructor(file: string, missing: readonly MissingOperator[]) {
-    const lines = missing.map(({ op, domain, opset, nodes }) => {
-      const more = nodes.length > 3 ? `, … ${nodes.length} in all` : "";
-      const name = `${domain === "" ? "" : `${domain}:`}${op} (opset ${opset})`;
-      return `${name} in ${nodes.slice(0, 3).map(quote).join(", ")}${more}`;
-    });
+    const lines = missing.map((each) => `${labelOf(each)} in ${nodesOf(each)}`);
     super("operators", `${file} needs operators that are not there: ${lines.join("; ")}`);
     this.missing = missing;
   }

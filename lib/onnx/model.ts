@@ -2,7 +2,7 @@ import { checkChoice, checkOptions, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
 import { syncScope } from "../core/scope.ts";
 import { sizeOf } from "../core/shape.ts";
-import type { DeviceName } from "../core/backend.ts";
+import { backendFor, type DeviceName } from "../core/backend.ts";
 import type { DType } from "../core/dtype.ts";
 import {
   ArgumentError,
@@ -14,9 +14,13 @@ import {
 import type { StateDict } from "../nn/module.ts";
 import { ne } from "../ops/elementwise/compare.ts";
 import { Tensor } from "../tensor.ts";
-import { functionKey, type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
+import { contextOf } from "./_functions.ts";
+import { type Graph, graphOf, type GraphValue, quote } from "./graph.ts";
 import type { Message } from "./_schema.ts";
-import { checkOperators, Program, Run } from "./_run.ts";
+import { missingOperators } from "./_missing.ts";
+import { MissingOperatorError } from "./missing.ts";
+import { Program } from "./_program.ts";
+import { Run } from "./_run.ts";
 import { Place, Value } from "./value.ts";
 
 /** Options of {@linkcode load}. */
@@ -59,23 +63,19 @@ export class OnnxModel {
    */
   constructor(proto: Message<"Model">, file: string, options: OnnxOptions) {
     checkOptions("onnx.load", options, ["device", "dtype"]);
-    const { dtype = "float32" } = options;
+    const { device, dtype = "float32" } = options;
+    backendFor(device);
     checkChoice("onnx.load", "dtype", dtype, { float32: 0, float64: 0, float16: 0, bfloat16: 0 });
     const fault = (message: string) => new DataError(`${file}: ${message}`);
     if (!proto.graph) throw fault("there is no graph in it, so it is no ONNX model");
-    const imported = proto.opsetImport.map(({ domain = "", version = 0 }) =>
-      [domain === "ai.onnx" ? "" : domain, version] as const
-    );
-    this.opset = new Map(imported);
+    const context = contextOf(proto, file);
+    this.opset = context.opsets;
     const [least, most] = opsets;
     const own = this.opset.get("");
     if (own !== undefined && !(own >= least && own <= most)) {
       throw fault(`it is of opset ${own}; understood are ${least} to ${most}`);
     }
-    const functions = new Map(
-      proto.functions.map((item) => [functionKey(item.domain, item.name, item.overload), item]),
-    );
-    this.graph = graphOf(proto.graph, { file, opsets: this.opset, functions });
+    this.graph = graphOf(proto.graph, context);
     this.inputs = this.graph.inputs;
     this.outputs = this.graph.outputs;
     const producer = [proto.producerName, proto.producerVersion].filter(Boolean).join(" ");
@@ -85,7 +85,8 @@ export class OnnxModel {
     };
     this.#file = file;
     this.#options = options;
-    checkOperators(this.graph, file);
+    const missing = missingOperators(this.graph);
+    if (missing.length > 0) throw new MissingOperatorError(file, missing);
     this.#program = this.#prepared();
   }
 
@@ -113,7 +114,7 @@ export class OnnxModel {
    * try {
    *   using model = await onnx.load("squeezenet1.1.onnx");
    *   const { output } = model.run({ input: zeros([1, 3, 224, 224]) });
-   *   console.log(output.argmax(1).dataSync());
+   *   console.log(output!.argmax(1).dataSync());
    * } catch (error) {
    *   console.log((error as Error).message); // squeezenet1.1.onnx is missing
    * }
@@ -155,34 +156,30 @@ export class OnnxModel {
 
   #given(args: readonly unknown[]): Map<string, Tensor> {
     const [first] = args;
-    if (args.length !== 1 || first instanceof Tensor) {
-      if (args.length !== this.inputs.length) {
-        throw new ArgumentError(`onnx: ${args.length} inputs were given; ${this.#wanted()}`);
-      }
-      return this.#tensors(args.map((x, i) => [this.inputs[i]!.name, x]));
+    const inOrder = args.length !== 1 || first instanceof Tensor;
+    if (inOrder && args.length !== this.inputs.length) {
+      throw new ArgumentError(`onnx: ${args.length} inputs were given; ${this.#wanted()}`);
     }
-    if (typeof first !== "object" || first === null) {
+    if (!inOrder && (typeof first !== "object" || first === null)) {
       refuse("onnx", "the input", first, "a tensor, or an object of tensors by name");
     }
+    const named = inOrder
+      ? args.map((x, i) => [this.inputs[i]!.name, x] as const)
+      : Object.entries(first as Record<string, unknown>);
     const known = new Set([...this.inputs, ...this.graph.defaults].map(({ name }) => name));
-    for (const name of Object.keys(first)) {
+    const given = new Map<string, Tensor>();
+    for (const [name, x] of named) {
       if (!known.has(name)) {
         throw new ArgumentError(`onnx: there is no input ${quote(name)}; ${this.#wanted()}`);
       }
+      if (!(x instanceof Tensor)) refuse("onnx", `the input ${quote(name)}`, x, "a tensor");
+      given.set(name, x);
     }
-    const given = this.#tensors(Object.entries(first));
     for (const { name } of this.inputs) {
       if (given.has(name)) continue;
       throw new ArgumentError(`onnx: the input ${quote(name)} is missing; ${this.#wanted()}`);
     }
     return given;
-  }
-
-  #tensors(entries: readonly (readonly [string, unknown])[]): Map<string, Tensor> {
-    return new Map(entries.map(([name, x]) => {
-      if (!(x instanceof Tensor)) refuse("onnx", `the input ${quote(name)}`, x, "a tensor");
-      return [name, x];
-    }));
   }
 
   #wanted(): string {
@@ -214,13 +211,18 @@ export class OnnxModel {
   }
 
   /**
-   * The initializers as tensors, by their names: for {@linkcode nn.Module.loadStateDict}. They are
-   * the caller's.
+   * The initializers as tensors, by their names and those that Identity gives them, as exporters
+   * write equal ones once: for {@linkcode nn.Module.loadStateDict}. They are the caller's.
    */
   stateDict(): StateDict {
     const place = new Place(this.#options.device, this.#options.dtype ?? "float32");
+    const stored = new Map(this.graph.initializers);
+    for (const { op, inputs, outputs } of this.graph.nodes) {
+      const same = op === "Identity" ? stored.get(inputs[0]!) : undefined;
+      if (same) stored.set(outputs[0]!, same);
+    }
     return Object.fromEntries(
-      Array.from(this.graph.initializers, ([name, { type, shape, read }]) => {
+      Array.from(stored, ([name, { type, shape, read }]) => {
         return [name, Value.host(place, type, shape, read()).tensor()];
       }),
     );

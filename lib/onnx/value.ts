@@ -114,16 +114,10 @@ export class Value {
     return this.onHost && this.size <= hostLimit;
   }
 
-  /** The tensor on the device, if it is there already. */
-  get onDevice(): Tensor | undefined {
-    return this.#tensor?.disposed ? undefined : this.#tensor;
-  }
-
   /** The tensors that are there already: its own, or those of a sequence. */
   get tensors(): readonly Tensor[] {
     if (this.items) return this.items.flatMap(({ tensors }) => tensors);
-    const x = this.onDevice;
-    return x ? [x] : [];
+    return this.#tensor && !this.#tensor.disposed ? [this.#tensor] : [];
   }
 
   /** Whether it lives as long as the model. */
@@ -134,8 +128,7 @@ export class Value {
   /** Keeps the value as long as the model. */
   persist(): this {
     this.#constant = true;
-    const x = this.onDevice;
-    if (x && !this.#place.kept.has(x)) this.#place.kept.add(keep(x));
+    for (const x of this.tensors) if (!this.#place.kept.has(x)) this.#place.kept.add(keep(x));
     return this;
   }
 
@@ -156,8 +149,7 @@ export class Value {
    * first asked for in a memory format stays in it.
    */
   tensor(format: MemoryFormat = "contiguous"): Tensor {
-    const there = this.onDevice;
-    if (there) return there;
+    if (this.#tensor && !this.#tensor.disposed) return this.#tensor;
     const dtype = this.#place.dtype(this.type);
     const { device } = this.#place;
     const data = this.#read();

@@ -468,6 +468,8 @@ const dropped = (p: number) => (x?: { shape: readonly number[]; values: ArrayLik
   return { shape: x!.shape, values };
 };
 
+const minus = line(...Array<number>(37).fill(-0));
+
 function dropping(p: number): Case {
   return {
     name: `dropout(${p})`,
@@ -480,6 +482,12 @@ function dropping(p: number): Case {
     gradShapes: [[[]], [[9]], [[2, 5]]],
     dtypes: floats,
     tolerance: roundings(2),
+    specials: [{
+      name: "-0 keeps its sign",
+      inputs: [minus],
+      expected: dropped(p)(minus),
+      exact: true,
+    }],
   };
 }
 
@@ -496,6 +504,7 @@ const withResidual: Case = {
   },
   shapes: unaryShapes.map(([shape]) => [shape!, shape!]),
   gradShapes: [[[], []], [[9], [9]], [[2, 5], [2, 5]]],
+  specials: undefined,
 };
 
 export const dropoutCases: readonly Case[] = [

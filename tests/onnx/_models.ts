@@ -14,8 +14,14 @@ export function valueInfo(
   return { name, type: { tensorType } };
 }
 
-/** An attribute, whose kind follows from the value; whole numbers are ints. */
+/**
+ * An attribute, whose kind follows from the value; whole numbers are ints, `{ f }` is a float and
+ * `{ floats }` a list of them.
+ */
 function attribute(name: string, value: unknown): Draft<"Attribute"> {
+  const { f, floats } = value as { f?: number; floats?: number[] };
+  if (f !== undefined) return { name, type: 1, f };
+  if (floats) return { name, type: 6, floats };
   const list = Array.isArray(value) ? value : undefined;
   if (typeof list?.[0] === "string") {
     return { name, type: 8, strings: list.map((text) => new TextEncoder().encode(text)) };

@@ -1,7 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { DataError, memory, onnx, tensor, zeros } from "../../mod.ts";
 import { graphOf } from "../../lib/onnx/graph.ts";
-import { Program, Run } from "../../lib/onnx/_run.ts";
+import { Program } from "../../lib/onnx/_program.ts";
+import { Run } from "../../lib/onnx/_run.ts";
 import { decodeMessage } from "../../lib/onnx/_wire.ts";
 import { tensorProto } from "../../lib/onnx/_tensor_proto.ts";
 import { Place, Value } from "../../lib/onnx/value.ts";

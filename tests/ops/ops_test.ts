@@ -123,7 +123,9 @@ function holdable(special: Special, dtype: DType): Special | undefined {
 function checkSpecial(c: Case, special: Special, dtype: DType, y: Tensor, what: string): void {
   const found = Array.from(y.dataSync());
   if (special.exact) {
-    assertEquals(found, Array.from(rounded(special.expected, y.dtype).values), what);
+    const wanted = Array.from(rounded(special.expected, y.dtype).values);
+    const told = (x: number) => Object.is(x, -0) ? "-0" : `${x}`; // assertEquals takes -0 for 0
+    assertEquals(found.map(told), wanted.map(told), what);
   } else {
     const wanted = wantedOf(c, dtype, special.expected);
     const wrong = difference(found, wanted, toleranceOf(c, y.dtype));

@@ -125,7 +125,7 @@ template <class Op> void keep(const Op& op, int64_t at, int64_t count) {
   CDN_INDEPENDENT
   for (int64_t i = at; i < at + count; i++) {
     Compute<T> v[decltype(Op::in)::COUNT];
-    for (int n = 0; n < decltype(Op::in)::COUNT; n++) v[n] = wide(op.in.x[n][i]);
+    op.in.load(i, v);
     op.kept[i] = static_cast<T>(op.kept_of(v));
   }
 }

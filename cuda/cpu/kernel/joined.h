@@ -28,12 +28,15 @@ CDN_FN A joined(A start, int64_t count, Value value, Join join) {
   int64_t i = 0;
   if (count >= 2 * LANES) {
     Lanes<A> lanes;
-    for (int l = 0; l < LANES; l++) lanes.set(l, start);
-    for (; i + LANES <= count; i += LANES) {
+    CDN_INDEPENDENT
+    for (int l = 0; l < LANES; l++) lanes.set(l, join(start, value(l)));
+    for (i = LANES; i + LANES <= count; i += LANES) {
       CDN_INDEPENDENT
       for (int l = 0; l < LANES; l++) lanes.set(l, join(lanes.get(l), value(i + l)));
     }
+#pragma GCC unroll 8
     for (int half = LANES / 2; half > 1; half /= 2)
+#pragma GCC unroll 16
       for (int l = 0; l < half; l++) lanes.set(l, join(lanes.get(l), lanes.get(l + half)));
     result = join(lanes.get(0), lanes.get(1));
   }

@@ -33,7 +33,7 @@ template <class Op, class T, int N>
 CDN_FN auto at_element(const Op& op, const typename Op::Known& known, const Inputs<T, N>& in,
                        int64_t i) {
   Compute<T> v[N];
-  for (int k = 0; k < N; k++) v[k] = wide(in.x[k][i]);
+  in.load(i, v);
   return op(known, v);
 }
 

@@ -89,7 +89,8 @@ CDN_API int32_t cdn_dropout(uint32_t y, uint32_t x, uint32_t residual, uint32_t 
     T* to = call.out<T>(y, "y", n);
     const T *from = call.in<T>(x, "x", n), *more = call.optional<T>(residual, "residual", n);
     const Dropped<Compute<T>> f{threshold_of(p), static_cast<Compute<T>>(p < 1 ? 1 / (1 - p) : 0)};
-    decide(call, n, random_stream(call, state, seed, offset), f, to, from, more);
+    const RandomStream stream = random_stream(call, state, seed, offset);
+    more ? decide(call, n, stream, f, to, from, more) : decide(call, n, stream, f, to, from);
   });
 }
 

@@ -1,19 +1,18 @@
 // Norms that follow convolutions, as part of them: computed in float64, and rounded once.
-import { isTensor } from "../../core/options.ts";
-import type { Tensor } from "../../tensor.ts";
-import type { Constant, TracedNode } from "./trace.ts";
+import type { StoredTensor } from "../_tensor_proto.ts";
+import { stored, type TracedNode } from "./nodes.ts";
 
 /** The nodes without the norms that only read a convolution with weights of its own. */
 export function foldNorms(
   nodes: readonly TracedNode[],
-  constants: Map<string, Constant>,
+  constants: Map<string, StoredTensor>,
   outputs: ReadonlySet<string>,
 ): TracedNode[] {
   const uses = Map.groupBy(nodes.flatMap(({ inputs }) => inputs), (name) => name);
   const once = (name: string) => uses.get(name)?.length === 1 && !outputs.has(name);
   const numbers = (name: string | undefined) => {
-    const found = name === undefined ? undefined : constants.get(name)?.data;
-    return found && Array.from(isTensor(found) ? (found as Tensor).dataSync() : found as number[]);
+    const found = name === undefined ? undefined : constants.get(name)?.read();
+    return found && Array.from(found);
   };
   const folded: TracedNode[] = [];
   const moved = new Map<string, number>(); // where a convolution is, by its result
@@ -30,17 +29,14 @@ export function foldNorms(
       folded.push(node);
       continue;
     }
-    const { float: epsilon } = node.attributes["epsilon"] as { float: number };
+    const epsilon = node.attributes.get("epsilon")!.value as number;
     const factors = scale.map((s, i) => s / Math.sqrt(variance[i]! + epsilon));
-    const each = weight.length / factors.length, { type, dims } = constants.get(kernel!)!;
-    constants.set(kernel!, {
-      type,
-      dims,
-      data: weight.map((w, i) => w * factors[Math.floor(i / each)]!),
-    });
+    const each = weight.length / factors.length, { type, shape } = constants.get(kernel!)!;
+    const scaled = weight.map((w, i) => w * factors[Math.floor(i / each)]!);
+    constants.set(kernel!, stored(type, shape, scaled));
     const name = kernel!.replace(/weight$|$/, "bias");
     const data = factors.map((s, i) => ((before[i] ?? 0) - mean[i]!) * s + bias[i]!);
-    constants.set(name, { type, dims: [data.length], data });
+    constants.set(name, stored(type, [data.length], data));
     folded[at!] = { ...conv, inputs: [conv.inputs[0]!, kernel!, name], outputs: node.outputs };
     moved.set(node.outputs[0]!, at!);
   }

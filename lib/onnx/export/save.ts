@@ -8,14 +8,15 @@ import { type AnyModule, Module } from "../../nn/module.ts";
 import { indexSelect } from "../../ops/index/index_select.ts";
 import { itemsOf, mapLeaves } from "../../_structure.ts";
 import type { Tensor } from "../../tensor.ts";
-import { elements, type ElementType } from "../_elements.ts";
+import { writeExternal } from "../_external.ts";
 import type { Draft } from "../_schema.ts";
-import { tensorProto } from "../_tensor_proto.ts";
 import { encodeMessage } from "../_wire.ts";
-import type { Attribute, Graph, GraphNode, GraphValue } from "../graph.ts";
+import type { Graph } from "../graph.ts";
 import { OnnxModel } from "../model.ts";
+import { graphDraft } from "./drafts.ts";
 import { foldNorms } from "./fold.ts";
-import { type Constant, type Given, type Known, Trace, type TracedNode } from "./trace.ts";
+import { type Known, nodeOf, type TracedNode } from "./nodes.ts";
+import { Trace } from "./trace.ts";
 
 /** Options of {@linkcode save}. */
 export interface OnnxSaveOptions {
@@ -100,27 +101,22 @@ export async function save(
 ): Promise<Uint8Array<ArrayBuffer>> {
   checkOptions("onnx.save", options, keys);
   const metadata = { ...options.metadata };
-  let draft: Draft<"Model">;
+  let graph: Graph, opset: ReadonlyMap<string, number> = new Map([["", 17]]);
   if (model instanceof OnnxModel) {
     const { producer: _producer, ...texts } = model.metadata;
     Object.assign(metadata, { ...texts, ...metadata });
-    draft = {
-      opsetImport: Array.from(model.opset, ([domain, version]) => ({ domain, version })),
-      graph: graphDraft(model.graph),
-    };
+    ({ graph, opset } = model);
   } else {
     if (!(model instanceof Module)) {
       refuse("onnx.save", "the model", model, "a module or what onnx.load() gives");
     }
-    draft = {
-      opsetImport: [{ domain: "", version: 17 }],
-      graph: await traced(model, input, options),
-    };
+    graph = traced(model, input, options);
   }
   return await written({
     irVersion: 8,
     producerName: "cudeno",
-    ...draft,
+    opsetImport: Array.from(opset, ([domain, version]) => ({ domain, version })),
+    graph: graphDraft(graph),
     metadataProps: Object.entries(metadata).map(([key, value]) => ({
       key,
       value: typeof value === "string" ? value : JSON.stringify(value),
@@ -131,35 +127,17 @@ export async function save(
 async function written(draft: Draft<"Model">, options: OnnxSaveOptions) {
   const list = draft.graph!.initializer as Draft<"Tensor">[];
   const size = list.reduce((sum, { rawData }) => sum + rawData!.length, 0);
-  const apart = options.externalData ?? size > most;
-  if (apart && options.path === undefined) {
-    throw new ArgumentError(
-      `onnx.save: weights of ${size} bytes go to a file of their own; give a path`,
-    );
-  }
-  if (apart) {
-    const path = pathOf(options.path!), parts: Uint8Array[] = [];
-    const location = `${path.replace(/^.*[/\\]/, "")}.data`;
-    let at = 0;
-    for (const item of list) {
-      const data = item.rawData!;
-      delete item.rawData;
-      const place = { location, offset: at, length: data.length };
-      item.dataLocation = 1;
-      item.externalData = Object.entries(place).map(([key, value]) => ({ key, value: `${value}` }));
-      const gap = (64 - data.length % 64) % 64; // so that data may be mapped
-      parts.push(data, new Uint8Array(gap));
-      at += data.length + gap;
+  if (options.externalData ?? size > most) {
+    if (options.path === undefined) {
+      throw new ArgumentError(
+        `onnx.save: weights of ${size} bytes go to a file of their own; give a path`,
+      );
     }
-    await replaceFile(`${path}.data`, iterated(parts));
+    await writeExternal(list, pathOf(options.path));
   }
   const bytes = encodeMessage("Model", draft);
   if (options.path !== undefined) await replaceFile(options.path, bytes);
   return bytes;
-}
-
-async function* iterated(parts: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
-  yield* parts;
 }
 
 interface Run {
@@ -168,11 +146,7 @@ interface Run {
 }
 
 // The graph of a module.
-function traced(
-  model: AnyModule,
-  input: unknown,
-  options: OnnxSaveOptions,
-): Promise<Draft<"Graph">> {
+function traced(model: AnyModule, input: unknown, options: OnnxSaveOptions): Graph {
   const { args = [], names = {}, batch: name = "N", batchAxis: axis = 0 } = options;
   const given = [input, ...args];
   const parameters = Object.entries(model.stateDict());
@@ -228,7 +202,7 @@ function repeated(x: Tensor, axis: number, count: number): Tensor {
   return indexSelect(x, axis, tensor(places, { device: x.device }));
 }
 
-async function graphOf({ trace, outputs }: Run, options: OnnxSaveOptions): Promise<Draft<"Graph">> {
+function graphOf({ trace, outputs }: Run, options: OnnxSaveOptions): Graph {
   let nodes = needed(trace.nodes, outputs.map(([, { name }]) => name));
   const missing = nodes.flatMap(({ missing }) => missing ?? []);
   if (missing.length > 0) throw new OnnxExportError([...new Set(missing)]);
@@ -238,47 +212,29 @@ async function graphOf({ trace, outputs }: Run, options: OnnxSaveOptions): Promi
   // Outputs have names of their own: those of the nodes that make them change.
   const renamed = new Map<string, string>();
   const made = new Set(nodes.flatMap(({ outputs }) => outputs));
-  const named = outputs.map(([key, value], i) => {
+  const named = outputs.map(([key, value], i): Known => {
     const several = /^\d*$/.test(key) ? `output${i ? `_${i}` : ""}` : key;
     const name = trace.unique(options.names?.outputs?.[i] ?? several);
     if (made.has(value.name) && !renamed.has(value.name)) renamed.set(value.name, name);
-    else {nodes.push({
-        op: "Identity",
-        name,
-        inputs: [value.name],
-        outputs: [name],
-        attributes: {},
-      });}
+    else nodes.push(nodeOf("Identity", name, [value.name], [name]));
     return { ...value, name };
   });
   const rename = (list: readonly string[]) => list.map((name) => renamed.get(name) ?? name);
   const used = new Set(nodes.flatMap(({ inputs }) => inputs));
-  const initializer: Draft<"Tensor">[] = [];
-  for (const [name, constant] of trace.constants) {
-    if (used.has(name)) initializer.push(await initializerOf(name, constant));
-  }
-  const info = ({ name, type, shape, batch }: Known) => ({
-    name,
-    type: {
-      tensorType: {
-        elemType: elements[type].code,
-        shape: {
-          dim: shape.map((dimValue, d) =>
-            batch[d] === 0 ? { dimValue } : batch[d] === 1 ? { dimParam: options.batch ?? "N" } : {}
-          ),
-        },
-      },
-    },
+  const valueOf = ({ name, type, shape, batch }: Known) => ({
+    ...{ name, type },
+    shape: shape.map((n, d) => batch[d] === 0 ? n : batch[d] === 1 ? options.batch ?? "N" : "?"),
   });
   return {
     name: "model",
-    node: nodes.map(({ op, name, inputs, outputs, attributes }) => ({
-      ...{ opType: op, name, input: rename(inputs), output: rename(outputs) },
-      attribute: Object.entries(attributes).map(([name, value]) => attributeOf(name, value)),
+    nodes: nodes.map((node) => ({
+      ...node,
+      ...{ inputs: rename(node.inputs), outputs: rename(node.outputs) },
     })),
-    initializer,
-    input: trace.inputs.map(info),
-    output: named.map(info),
+    initializers: new Map([...trace.constants].filter(([name]) => used.has(name))),
+    inputs: trace.inputs.map(valueOf),
+    outputs: named.map(valueOf),
+    ...{ defaults: [], captures: [] },
   };
 }
 
@@ -290,82 +246,4 @@ function needed(nodes: readonly TracedNode[], outputs: readonly string[]): Trace
     for (const name of inputs) wanted.add(name);
     return true;
   }).reverse();
-}
-
-async function initializerOf(name: string, { type, dims, data }: Constant) {
-  return tensorProto(name, type, dims, isTensor(data) ? await (data as Tensor).data() : data as []);
-}
-
-const text = (s: string) => new TextEncoder().encode(s);
-
-function attributeOf(name: string, value: Given): Draft<"Attribute"> {
-  if (typeof value === "string") return { name, type: 3, s: text(value) };
-  if (typeof value === "number") return { name, type: 2, i: value };
-  if ("float" in value) return { name, type: 1, f: value.float };
-  if ("texts" in value) return { name, type: 8, strings: value.texts.map(text) };
-  return { name, type: 7, ints: value };
-}
-
-// A graph that was read, as it was.
-function graphDraft(graph: Graph): Draft<"Graph"> {
-  return {
-    name: graph.name || "graph",
-    node: graph.nodes.map(nodeDraft),
-    initializer: Array.from(graph.initializers, ([name, { type, shape, read }]) => {
-      return tensorProto(name, type, shape, read());
-    }),
-    input: [...graph.inputs, ...graph.defaults].map(valueDraft),
-    output: graph.outputs.map(valueDraft),
-  };
-}
-
-function nodeDraft({ op, domain, name, inputs, outputs, attributes }: GraphNode): Draft<"Node"> {
-  return {
-    ...{ opType: op, domain, name, input: inputs, output: outputs },
-    attribute: Array.from(attributes, ([name, attribute]) => readAttribute(name, attribute)),
-  };
-}
-
-function readAttribute(name: string, attribute: Attribute): Draft<"Attribute"> {
-  const stored = (
-    { type, shape, read }: {
-      type: ElementType;
-      shape: readonly number[];
-      read(): ArrayLike<number>;
-    },
-  ) => tensorProto("", type, shape, read());
-  const { kind, value } = attribute;
-  switch (kind) {
-    case "float":
-      return { name, type: 1, f: value };
-    case "int":
-      return { name, type: 2, i: value };
-    case "string":
-      return { name, type: 3, s: text(value) };
-    case "tensor":
-      return { name, type: 4, t: stored(value) };
-    case "graph":
-      return { name, type: 5, g: graphDraft(value) };
-    case "floats":
-      return { name, type: 6, floats: value };
-    case "ints":
-      return { name, type: 7, ints: value };
-    case "strings":
-      return { name, type: 8, strings: value.map(text) };
-    case "tensors":
-      return { name, type: 9, tensors: value.map(stored) };
-    case "graphs":
-      return { name, type: 10, graphs: value.map(graphDraft) };
-  }
-}
-
-function valueDraft({ name, type, shape }: GraphValue): Draft<"ValueInfo"> {
-  if (!type) return { name };
-  const dim = shape?.map((n) =>
-    typeof n === "number" ? { dimValue: n } : n === "?" ? {} : { dimParam: n }
-  );
-  return {
-    name,
-    type: { tensorType: { elemType: elements[type].code, ...(dim && { shape: { dim } }) } },
-  };
 }

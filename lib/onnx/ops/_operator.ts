@@ -1,6 +1,6 @@
 // What an operator is given, and what it gives.
 import { normalizeAxis, type Shape } from "../../core/shape.ts";
-import { ArgumentError, CudenoError, DTypeError } from "../../native/errors.ts";
+import { ArgumentError, DTypeError } from "../../native/errors.ts";
 import type { Tensor } from "../../tensor.ts";
 import { elements, type ElementType, type HostData } from "../_elements.ts";
 import type { Attribute, Graph, GraphNode } from "../graph.ts";
@@ -189,6 +189,19 @@ export class Context {
     this.#runner.free(values, except);
   }
 
+  /** An index from the front: a negative one counts from the end. */
+  within(at: number, extent: number): number {
+    if (!(at >= -extent && at < extent)) this.fail(`index ${at} is outside of ${extent}`);
+    return at < 0 ? at + extent : at;
+  }
+
+  /** What `fn` makes of tensors, integers by way of float64, in the first input's dtype. */
+  wide(fn: (...x: Tensor[]) => Tensor, ...x: Tensor[]): Tensor {
+    const operands = x.length > 0 ? x : [this.x];
+    if (elements[this.type].float) return fn(...operands);
+    return fn(...operands.map((x) => x.to({ dtype: "float64" }))).to({ dtype: this.x.dtype });
+  }
+
   /** Ends with an error that names the node. */
   fail(message: string): never {
     throw new ArgumentError(message); // the run says which node
@@ -207,11 +220,4 @@ export class Context {
       return Value.device(this.place, same ? like : this.place.typeOf(item.dtype), item);
     });
   }
-}
-
-/** The same error, of which the message says where it happened. */
-export function located(error: unknown, where: string): unknown {
-  if (!(error instanceof CudenoError)) return error;
-  if (!error.message.startsWith(where)) error.message = `${where}: ${error.message}`;
-  return error;
 }

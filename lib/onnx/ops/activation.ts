@@ -28,25 +28,45 @@ import type { Tensor } from "../../tensor.ts";
 import { elements } from "../_elements.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
 
-// alpha x + beta, between 0 and 1.
-const hardSigmoid = (x: Tensor, alpha: number, beta: number) =>
-  clip(add(mul(x, alpha), beta), 0, 1);
-const swish = (x: Tensor, alpha: number) => alpha === 1 ? silu(x) : mul(x, sigmoid(mul(x, alpha)));
-const geluTanh = (x: Tensor) => gelu(x, { approximate: "tanh" });
+/** An activation without its numbers. */
+export type Activation = (x: Tensor) => Tensor;
+
+type Parametric = [(alpha: number, beta: number) => Activation, ...number[]];
+
+/** Activations by name, of alpha and beta; the defaults of as many of the two as it takes. */
+export const activations: ReadonlyMap<string, Parametric> = new Map(Object.entries<Parametric>({
+  relu: [() => relu],
+  sigmoid: [() => sigmoid],
+  tanh: [() => tanh],
+  softplus: [() => softplus],
+  softsign: [() => (x) => div(x, add(abs(x), 1))],
+  affine: [(a, b) => (x) => add(mul(x, a), b), 1, 0],
+  scaledtanh: [(a, b) => (x) => mul(tanh(mul(x, b)), a), 1, 1],
+  hardsigmoid: [(a, b) => (x) => clip(add(mul(x, a), b), 0, 1), 0.2, 0.5],
+  leakyrelu: [(a) => (x) => leakyRelu(x, { negativeSlope: a }), 0.01],
+  thresholdedrelu: [(a) => (x) => where(gt(x, a), x, 0), 1],
+  elu: [(a) => (x) => elu(x, { alpha: a }), 1],
+  clip: [(a, b) => (x) => clip(x, a, b), -Infinity, Infinity],
+}));
+
+// As an operator, of which alpha and beta are attributes.
+const byName = (op: string): Operator => (c) => {
+  const [make, alpha = 0, beta = 0] = activations.get(op.toLowerCase())!;
+  return make(c.float("alpha", alpha), c.float("beta", beta))(c.x);
+};
 
 /** What a node with `activation` applies at its end. */
 export function fusedActivation(c: Context, y: Tensor): Tensor {
   const name = c.string("activation", "");
-  const [alpha, beta] = c.floats("activation_params", []);
   if (name === "") return y;
-  if (name === "Relu") return relu(y);
-  if (name === "Sigmoid") return sigmoid(y);
-  if (name === "Tanh") return tanh(y);
-  if (name === "LeakyRelu") return leakyRelu(y, { negativeSlope: alpha });
-  if (name === "Clip") return clip(y, alpha, beta);
-  if (name === "HardSigmoid") return hardSigmoid(y, alpha ?? 0.2, beta ?? 0.5);
-  return c.fail(`the activation ${name} is not supported`);
+  const [make, ...or] = activations.get(name.toLowerCase()) ??
+    c.fail(`the activation ${name} is not supported`);
+  const [alpha = or[0] ?? 0, beta = or[1] ?? 0] = c.floats("activation_params", []);
+  return make(alpha, beta)(y);
 }
+
+const swish = (x: Tensor, alpha: number) => alpha === 1 ? silu(x) : mul(x, sigmoid(mul(x, alpha)));
+const geluTanh = (x: Tensor) => gelu(x, { approximate: "tanh" });
 
 // The slopes broadcast; up to opset 6 they are those of the channels.
 const parametric: Operator = (c) => {
@@ -57,10 +77,11 @@ const parametric: Operator = (c) => {
 };
 
 const shrunk: Operator = (c) => {
-  const [{ x }, bias, limit] = [c, c.float("bias", 0), c.float("lambd", 0.5)];
-  const wide = elements[c.type].float ? x : x.to({ dtype: "float32" });
-  const outer = where(gt(wide, limit), sub(wide, bias), 0);
-  return c.as(c.type, where(lt(wide, -limit), add(wide, bias), outer).to({ dtype: x.dtype }));
+  const [bias, limit] = [c.float("bias", 0), c.float("lambd", 0.5)];
+  return c.wide((x) => {
+    const outer = where(gt(x, limit), sub(x, bias), 0);
+    return where(lt(x, -limit), add(x, bias), outer);
+  });
 };
 
 // 1 at the first of the largest elements, else 0.
@@ -85,10 +106,12 @@ const alongAxis = (fn: (x: Tensor, axis: number) => Tensor) => ({
 
 /** Activations. */
 export const activation: Family = {
+  ...Object.fromEntries(
+    ["Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid", "LeakyRelu", "ThresholdedRelu"]
+      .concat("Elu").map((op) => [op, byName(op)]),
+  ),
   Relu: (c) => elements[c.type].float ? relu(c.x) : maximum(c.x, 0),
-  LeakyRelu: (c) => leakyRelu(c.x, { negativeSlope: c.float("alpha", 0.01) }),
   PRelu: parametric,
-  Elu: (c) => elu(c.x, { alpha: c.float("alpha", 1) }),
   Selu: (c) => {
     const alpha = c.float("alpha", 1.6732632423543772);
     return mul(elu(c.x, { alpha }), c.float("gamma", 1.0507009873554805));
@@ -97,16 +120,10 @@ export const activation: Family = {
     const alpha = c.float("alpha", 1);
     return mul(elu(div(c.x, alpha)), alpha);
   },
-  Sigmoid: (c) => sigmoid(c.x),
-  Tanh: (c) => tanh(c.x),
-  HardSigmoid: (c) => hardSigmoid(c.x, c.float("alpha", 0.2), c.float("beta", 0.5)),
-  HardSwish: (c) => mul(c.x, hardSigmoid(c.x, 1 / 6, 0.5)),
-  Softplus: (c) => softplus(c.x),
-  Softsign: (c) => div(c.x, add(abs(c.x), 1)),
+  HardSwish: (c) => mul(c.x, activations.get("hardsigmoid")![0](1 / 6, 0.5)(c.x)),
   Gelu: (c) => c.string("approximate", "none") === "tanh" ? geluTanh(c.x) : gelu(c.x),
   Mish: (c) => mul(c.x, tanh(softplus(c.x))),
   Swish: (c) => swish(c.x, c.float("alpha", 1)),
-  ThresholdedRelu: (c) => where(gt(c.x, c.float("alpha", 1)), c.x, 0),
   Shrink: shrunk,
   Softmax: alongAxis(softmax),
   LogSoftmax: alongAxis(logSoftmax),

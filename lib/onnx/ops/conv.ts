@@ -9,28 +9,35 @@ import { both, overAxes, windowsOf } from "./_windows.ts";
 
 const asImages = (x: Tensor) => x.rank === 3 ? unsqueeze(x, 2) : x;
 
-function convolved(c: Context, relu = false): Tensor {
-  const { x } = c;
-  const weight = asImages(c.value(1).tensor("channelsLast"));
-  const axes = windowsOf(c, x.shape.slice(2), c.value(1).shape.slice(2));
+/** The node's convolution of x. */
+export function convolved(
+  c: Context,
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  activation?: "relu",
+): Tensor {
+  const axes = windowsOf(c, x.shape.slice(2), weight.shape.slice(2));
   return overAxes(c, x, axes, (x, axes) => {
     const [h, w] = axes.map(({ before, after }) => [before, after] as const);
-    return conv2d(x, weight, c.maybe(2), {
+    return conv2d(x, asImages(weight), bias, {
       stride: both(axes, ({ stride }) => stride),
       padding: [h!, w!],
       dilation: both(axes, ({ dilation }) => dilation),
       groups: c.int("group", 1),
-      activation: relu ? "relu" : undefined,
+      activation,
     });
   });
 }
 
+const plain = (c: Context, activation?: "relu") =>
+  convolved(c, c.x, c.value(1).tensor("channelsLast"), c.maybe(2), activation);
+
 // An activation, which gets what is added (z) too.
 const fused: Operator = (c) => {
   const z = c.maybe(3);
-  if (!z && c.string("activation", "") === "Relu") return convolved(c, true);
-  const y = convolved(c);
-  return fusedActivation(c, z ? add(y, z) : y);
+  if (!z && c.string("activation", "") === "Relu") return plain(c, "relu");
+  return fusedActivation(c, z ? add(plain(c), z) : plain(c));
 };
 
 // The size of the result, from the attributes that there are, says what is cut off.
@@ -79,7 +86,7 @@ const transposed: Operator = (c) => {
 
 /** Convolutions. */
 export const conv: Family = {
-  Conv: (c) => convolved(c),
+  Conv: (c) => plain(c),
   "com.microsoft:FusedConv": fused,
   ConvTranspose: transposed,
 };

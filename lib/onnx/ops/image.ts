@@ -4,6 +4,7 @@ import { tensor } from "../../create.ts";
 import { add, mul, where } from "../../ops/elementwise/mod.ts";
 import { affineGrid, gridSample, upsample } from "../../ops/image/mod.ts";
 import { indexSelect } from "../../ops/index/mod.ts";
+import { slice } from "../../ops/shape/mod.ts";
 import type { Tensor } from "../../tensor.ts";
 import { elements } from "../_elements.ts";
 import type { Context, Family } from "./_operator.ts";
@@ -75,7 +76,7 @@ function gathered(x: Tensor, axis: number, taps: readonly Tap[]): Tensor {
       : mul(part, tensor(weights, { dtype: x.dtype, ...along }));
     sum = sum ? add(sum, share) : share;
   }
-  return sum ?? x;
+  return sum ?? slice(x, axis, 0, 0);
 }
 
 /** The elements that make one of the result. */
@@ -167,7 +168,9 @@ function resized(c: Context, coordinates: string, { scales, sizes, roi = [] }: T
     const [start, end] = crops ? [roi[i]!, roi[i + names.length]!] : [0, 1];
     const to = one ? Math.floor(one * from + 0.5) : sizes?.[i] ?? Math.floor(from * scale);
     return { axis, from, to, scale, start, end };
-  }).filter(({ from, to, start, end }) => from !== to || start !== 0 || end !== 1);
+  }).filter(({ from, to, scale, start, end }) =>
+    from !== to || scale !== 1 || start !== 0 || end !== 1
+  );
   const mode = { bilinear: "linear" }[c.string("mode", "nearest")] ?? c.string("mode", "nearest");
   const wide = mode === "nearest" || elements[c.type].float ? x : x.to({ dtype: "float32" });
   const places = axes.map((axis) => placesOf(c, coordinates, axis));

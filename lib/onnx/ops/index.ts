@@ -8,6 +8,7 @@ import type { Tensor } from "../../tensor.ts";
 import { elements } from "../_elements.ts";
 import type { Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
+import { elementsAt, offsets } from "./_strides.ts";
 
 const whole = (c: Context, list: readonly number[], shape: Shape = [list.length]) =>
   c.host("int32", shape, list).tensor();
@@ -41,16 +42,14 @@ const compressed: Operator = (c) => {
 
 // The slices along an axis, or the elements, each once; a slice is compared by its numbers.
 const unique: Operator = (c) => {
-  const { shape, type } = c.value(0);
-  const data = c.value(0).numbers();
-  const flat = !c.node.attributes.has("axis");
+  const flat = !c.node.attributes.has("axis"), x = c.value(0);
+  const shape = flat ? [x.size] : x.shape;
   const axis = flat ? 0 : c.axis("axis", 0, shape.length);
-  const [n, inner] = flat ? [data.length, 1] : [shape[axis]!, sizeOf(shape.slice(axis + 1))];
-  const outer = flat ? 1 : sizeOf(shape.slice(0, axis));
-  const slices = Array.from({ length: n }, (_, i) => {
-    const part = (o: number) => data.subarray((o * n + i) * inner, (o * n + i + 1) * inner);
-    return Array.from({ length: outer }, (_, o) => Array.from(part(o))).flat();
-  });
+  const strides = contiguousStrides(shape), inner = sizeOf(shape.slice(axis + 1));
+  const slices = Array.from(
+    { length: shape[axis]! },
+    (_, i) => elementsAt(x, shape.with(axis, 1), strides, i * inner),
+  );
   const groups = [...Map.groupBy(slices.keys(), (i) => slices[i]!.join())].map(([, list]) => list);
   if (c.int("sorted", 1)) {
     groups.sort(([a], [b]) => {
@@ -59,15 +58,13 @@ const unique: Operator = (c) => {
       return at < 0 ? 0 : left[at]! - right[at]!;
     });
   }
-  const inverse = new Array<number>(n);
+  const inverse = new Array<number>(slices.length);
   groups.forEach((list, g) => list.forEach((i) => inverse[i] = g));
-  const values = Array.from(
-    { length: outer },
-    (_, o) => groups.flatMap(([i]) => slices[i!]!.slice(o * inner, (o + 1) * inner)),
-  ).flat();
+  const values = offsets([sizeOf(shape.slice(0, axis))], [inner])
+    .flatMap((at) => groups.flatMap(([i]) => slices[i!]!.slice(at, at + inner)));
   const [firsts, sizes] = [groups.map(([i]) => i!), groups.map((list) => list.length)];
   return [
-    c.host(type, flat ? [groups.length] : shape.with(axis, groups.length), values),
+    c.host(x.type, shape.with(axis, groups.length), values),
     ...[firsts, inverse, sizes].map((list) => c.host("int64", [list.length], list)),
   ];
 };
@@ -95,9 +92,7 @@ function places(c: Context, index: Value, extents: Shape): Tensor {
   }
   const flat = new Array<number>(m).fill(0);
   index.numbers().forEach((at: number, i: number) => {
-    const extent = extents[i % k]!;
-    if (!(at >= -extent && at < extent)) c.fail(`index ${at} is outside of ${extent}`);
-    flat[Math.floor(i / k)]! += (at < 0 ? at + extent : at) * strides[i % k]!;
+    flat[Math.floor(i / k)]! += c.within(at, extents[i % k]!) * strides[i % k]!;
   });
   return whole(c, flat);
 }
@@ -156,16 +151,11 @@ const scatterElements: Operator = (c) => {
     () => scatter(x.tensor(), axis, index.tensor(), updates.tensor()),
     () => scatterAdd(x.tensor(), axis, index.tensor(), updates.tensor()),
     () => {
-      const [strides, own] = [contiguousStrides(x.shape), contiguousStrides(index.shape)];
-      const [list, extent] = [index.numbers(), x.shape[axis]!];
-      return (i) =>
-        strides.reduce((at, stride, d) => {
-          const place = d === axis ? list[i]! : Math.floor(i / own[d]!) % index.shape[d]!;
-          if (!(place >= -extent || d !== axis) || place >= x.shape[d]!) {
-            c.fail(`index ${place} is outside of ${x.shape[d]}`);
-          }
-          return at + (place < 0 ? place + extent : place) * stride;
-        }, 0);
+      const [strides, list] = [contiguousStrides(x.shape), index.numbers()];
+      const other = index.shape.findIndex((n, d) => d !== axis && n > x.shape[d]!);
+      if (other >= 0) c.fail(`${index.shape[other]} indices are outside of ${x.shape[other]}`);
+      const starts = offsets(index.shape, strides.with(axis, 0));
+      return (i) => starts[i]! + c.within(list[i]!, x.shape[axis]!) * strides[axis]!;
     },
   );
 };

@@ -9,12 +9,8 @@ import type { Context, Family } from "./_operator.ts";
 
 const scaled = (x: Tensor, by: number) => by === 1 ? x : mul(x, by);
 
-// Integers by way of float64.
-function product(c: Context, options: MatmulOptions, a = c.x, b = c.tensor(1)): Tensor {
-  if (elements[c.type].float) return matmul(a, b, options);
-  const wide = (x: Tensor) => x.to({ dtype: "float64" });
-  return matmul(wide(a), wide(b), options).to({ dtype: a.dtype });
-}
+const product = (c: Context, options: MatmulOptions) =>
+  c.wide((a, b) => matmul(a!, b!, options), c.x, c.tensor(1));
 
 // alpha a b + beta c.
 function gemm(c: Context): Tensor {

@@ -1,16 +1,9 @@
 // Normalisations.
 import { sameShape, type Shape } from "../../core/shape.ts";
 import { add, div, eq, mul, rsqrt, sqrt, sub, where } from "../../ops/elementwise/mod.ts";
-import {
-  batchNorm,
-  groupNorm,
-  instanceNorm,
-  layerNorm,
-  localResponseNorm,
-  rmsNorm,
-} from "../../ops/norm/mod.ts";
+import { batchNorm, groupNorm, layerNorm, localResponseNorm, rmsNorm } from "../../ops/norm/mod.ts";
 import { mean, norm as normOf, variance } from "../../ops/reduce/mod.ts";
-import { flip, repeatInterleave } from "../../ops/shape/mod.ts";
+import { flip, repeatInterleave, reshape } from "../../ops/shape/mod.ts";
 import type { Tensor } from "../../tensor.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
 
@@ -70,6 +63,15 @@ const skipped = (c: Context, bias: number) => {
   return c.has(bias) ? add(sum, c.tensor(bias)) : sum;
 };
 
+// A single value a group has no deviation, which the library's operations refuse.
+function grouped(c: Context, x: Tensor, groups: number, weight: Tensor, bias: Tensor): Tensor {
+  if (x.size !== x.shape[0]! * groups) {
+    return groupNorm(x, groups, { weight, bias, eps: c.float("epsilon", 1e-5) });
+  }
+  const along = (each: Tensor) => reshape(each, x.shape.map((n, d) => d === 1 ? n : 1));
+  return add(mul(sub(x, x), along(weight)), along(bias));
+}
+
 // Up to opset 20 scales and shifts are those of the groups.
 const byGroup: Operator = (c) => {
   const { x } = c;
@@ -77,7 +79,7 @@ const byGroup: Operator = (c) => {
   const [weight, bias] = [c.tensor(1), c.tensor(2)].map((each) =>
     c.opset < 21 ? repeatInterleave(each, x.shape[1]! / groups, 0) : each
   );
-  return groupNorm(x, groups, { weight, bias, eps: c.float("epsilon", 1e-5) });
+  return grouped(c, x, groups, weight!, bias!);
 };
 
 // Of an even number of channels the odd one is behind, where the library has it before.
@@ -92,7 +94,7 @@ const localResponse: Operator = (c) => {
 export const norm: Family = {
   BatchNormalization: byBatch,
   InstanceNormalization: (c) =>
-    instanceNorm(c.x, { weight: c.tensor(1), bias: c.tensor(2), eps: c.float("epsilon", 1e-5) }),
+    grouped(c, c.x, Math.max(1, c.x.shape[1]!), c.tensor(1), c.tensor(2)),
   LayerNormalization: byLayer,
   GroupNormalization: byGroup,
   RMSNormalization: (c) => byRoot(c, c.x, c.axis("axis", -1, c.x.rank), c.tensor(1)),

@@ -6,7 +6,6 @@ import { avgPool2d, maxPool2d } from "../../ops/pool/mod.ts";
 import { max, mean, norm } from "../../ops/reduce/mod.ts";
 import { pad, reshape } from "../../ops/shape/mod.ts";
 import type { Tensor } from "../../tensor.ts";
-import { elements } from "../_elements.ts";
 import type { Context, Family, Operator, Result } from "./_operator.ts";
 import { type Axis, both, overAxes, windowsOf } from "./_windows.ts";
 
@@ -106,13 +105,14 @@ const axesOf = (c: Context) => windowsOf(c, c.value(0).shape.slice(2), c.ints("k
 
 const maxPooled: Operator = (c): Result => {
   const axes = axesOf(c);
-  const { x } = c;
-  const wide = elements[c.type].float ? x : x.to({ dtype: "float32" });
-  if (!c.wants(1)) {
-    return c.as(c.type, overAxes(c, wide, axes, maximum, true).to({ dtype: x.dtype }));
-  }
-  const [values, places] = located(c, wide, axes);
-  return [c.as(c.type, values.to({ dtype: x.dtype })), c.as("int64", places)];
+  if (!c.wants(1)) return c.wide((x) => overAxes(c, x, axes, maximum, true));
+  let places: Tensor;
+  const values = c.wide((x) => {
+    const [values, found] = located(c, x, axes);
+    places = found;
+    return values;
+  });
+  return [values, c.as("int64", places!)];
 };
 
 const lpPooled: Operator = (c) => {

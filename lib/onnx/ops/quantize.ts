@@ -2,15 +2,15 @@
 // float64, of which the sums have at most 2^53.
 import { normalizeAxis } from "../../core/shape.ts";
 import { ArgumentError } from "../../native/errors.ts";
-import { conv2d } from "../../ops/conv/conv2d.ts";
 import { add, clip, div, leakyRelu, mul, round, sigmoid, sub } from "../../ops/elementwise/mod.ts";
 import { matmul } from "../../ops/linalg/mod.ts";
 import { max, mean, min } from "../../ops/reduce/mod.ts";
-import { concat, pad, repeatInterleave, reshape, slice } from "../../ops/shape/mod.ts";
+import { concat, repeatInterleave, reshape, slice } from "../../ops/shape/mod.ts";
 import type { Tensor } from "../../tensor.ts";
 import { elements, type ElementType } from "../_elements.ts";
 import type { Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
+import { convolved } from "./conv.ts";
 
 const wide = (x: Tensor) => x.to({ dtype: "float64" });
 
@@ -78,10 +78,11 @@ const dequantize: Operator = (c) => {
 };
 
 const dynamic: Operator = (c) => {
-  const [low, high] = [Math.min(0, min(c.x).itemSync()), Math.max(0, max(c.x).itemSync())];
-  const scale = Math.fround((high - low) / 255);
-  const zero = scale === 0 ? 0 : Math.min(255, Math.max(0, even(Math.fround(-low / scale))));
-  const y = scale === 0 ? mul(c.x, 0) : div(c.x, scale);
+  const end = (of: typeof min) => c.x.size > 0 ? of(c.x).itemSync() : 0;
+  const [low, high] = [Math.min(0, end(min)), Math.max(0, end(max))];
+  const scale = Math.fround((high - low) / 255) || 1; // of zeros alone it is free
+  const zero = Math.min(255, Math.max(0, even(Math.fround(-low / scale))));
+  const y = div(c.x, scale);
   const number = (type: ElementType, value: number) => c.host(type, [], [value]);
   return [quantized(c, wide(y), zero, "uint8"), number("float32", scale), number("uint8", zero)];
 };
@@ -99,33 +100,6 @@ function centred(c: Context, i: number, zero: number, axis: number): Tensor {
 const product: Operator = (c) =>
   c.as("int32", matmul(centred(c, 0, 2, -2), centred(c, 1, 3, -1)).to({ dtype: "int32" }));
 
-// Sums of a convolution of whole numbers, which have no digits after the point.
-function convolution(c: Context, x: Tensor, w: Tensor): Tensor {
-  const size = w.shape.slice(2), lines = size.length;
-  if (lines !== 1 && lines !== 2) c.fail(`convolutions over ${lines} axes are not supported`);
-  const ones = size.map(() => 1);
-  const [stride, dilation] = [c.ints("strides", ones), c.ints("dilations", ones)];
-  const auto = c.string("auto_pad", "NOTSET");
-  const total = size.map((n, d) => {
-    const extent = x.shape[d + 2]!, out = Math.ceil(extent / stride[d]!);
-    return Math.max(0, (out - 1) * stride[d]! + (n - 1) * dilation[d]! + 1 - extent);
-  });
-  const given = c.ints("pads", [...ones, ...ones].map(() => 0));
-  const pads = size.map((_, d): [number, number] => {
-    if (auto === "NOTSET") return [given[d]!, given[d + lines]!];
-    const half = auto === "VALID" ? 0 : Math.floor(total[d]! / 2);
-    const rest = auto === "VALID" ? 0 : total[d]! - half;
-    return auto === "SAME_LOWER" ? [rest, half] : [half, rest];
-  });
-  const image = (y: Tensor) => lines === 2 ? y : reshape(y, y.shape.toSpliced(2, 0, 1));
-  const pair = (list: readonly number[]) =>
-    [...(lines === 1 ? [1] : []), ...list] as [number, number];
-  const y = conv2d(image(pad(x, [[0, 0], [0, 0], ...pads])), image(w), null, {
-    ...{ stride: pair(stride), dilation: pair(dilation), groups: c.int("group", 1) },
-  });
-  return lines === 2 ? y : reshape(y, y.shape.toSpliced(2, 1));
-}
-
 // Scales of products: that of a times those of b, one for each of its columns or kernels.
 function joint(c: Context, a: number, b: number, rank: number, axis: number): Tensor | number {
   const [x, w] = [c.number(a), c.value(b)];
@@ -135,7 +109,7 @@ function joint(c: Context, a: number, b: number, rank: number, axis: number): Te
 }
 
 const qlinearConv: Operator = (c) => {
-  const sums = convolution(c, centred(c, 0, 2, 1), centred(c, 3, 5, 0));
+  const sums = convolved(c, centred(c, 0, 2, 1), centred(c, 3, 5, 0));
   const bias = c.maybe(8);
   const { rank } = sums;
   const shape = Array.from({ length: rank }, (_, d) => d === 1 ? -1 : 1);
@@ -178,7 +152,7 @@ export const quantization: Family = {
   DynamicQuantizeLinear: dynamic,
   MatMulInteger: product,
   ConvInteger: (c) =>
-    c.as("int32", convolution(c, centred(c, 0, 2, 1), centred(c, 1, 3, 0)).to({ dtype: "int32" })),
+    c.as("int32", convolved(c, centred(c, 0, 2, 1), centred(c, 1, 3, 0)).to({ dtype: "int32" })),
   QLinearConv: qlinearConv,
   QLinearMatMul: qlinearMatMul,
   "com.microsoft:QuantizeLinear": quantize,

@@ -1,44 +1,13 @@
 // LSTM, GRU and RNN: by the library's own where the form is PyTorch's, else step by step.
 import { keep } from "../../core/scope.ts";
-import {
-  abs,
-  add,
-  clip,
-  div,
-  elu,
-  gt,
-  leakyRelu,
-  mul,
-  relu,
-  sigmoid,
-  softplus,
-  sub,
-  tanh,
-  where,
-} from "../../ops/elementwise/mod.ts";
+import { add, clip, gt, mul, sub, where } from "../../ops/elementwise/mod.ts";
 import { matmul } from "../../ops/linalg/mod.ts";
 import { gru, lstm, type RecurrentWeights, rnn } from "../../ops/recurrent/mod.ts";
 import { concat, permute, reshape, select, split, stack, transpose } from "../../ops/shape/mod.ts";
 import { zeros } from "../../create.ts";
 import type { Tensor } from "../../tensor.ts";
+import { type Activation, activations } from "./activation.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
-
-type Activation = (x: Tensor) => Tensor;
-
-// By alpha and beta; how many of the two it takes, and their defaults.
-const activations: Record<string, [(a: number, b: number) => Activation, ...number[]]> = {
-  sigmoid: [() => sigmoid],
-  tanh: [() => tanh],
-  relu: [() => relu],
-  softplus: [() => softplus],
-  softsign: [() => (x) => div(x, add(abs(x), 1))],
-  affine: [(a, b) => (x) => add(mul(x, a), b), 1, 0],
-  scaledtanh: [(a, b) => (x) => mul(tanh(mul(x, b)), a), 1, 1],
-  hardsigmoid: [(a, b) => (x) => clip(add(mul(x, a), b), 0, 1), 0.2, 0.5],
-  leakyrelu: [(a) => (x) => leakyRelu(x, { negativeSlope: a }), 0.01],
-  thresholdedrelu: [(a) => (x) => where(gt(x, a), x, 0), 1],
-  elu: [(a) => (x) => elu(x, { alpha: a }), 1],
-};
 
 /** What the three are: which of ONNX's gates come in PyTorch's order, activations,
  * inputs that are states. */
@@ -210,7 +179,8 @@ const recurrent = (kind: Kind): Operator => (c) => {
   const parts = Array.from({ length: directions }, (_, d) => {
     const names = given.length > 0 ? given.slice(d * per, (d + 1) * per) : kind.usual;
     const functions = names.map((name) => {
-      const [make, ...or] = activations[name] ?? c.fail(`the activation ${name} is not known`);
+      const [make, ...or] = activations.get(name) ??
+        c.fail(`the activation ${name} is not known`);
       const value = (list: number[], k: number) => or[k] === undefined ? 0 : list.shift() ?? or[k];
       return make(value(alphas, 0), value(betas, 1));
     });

@@ -1,5 +1,5 @@
 // Reductions: the axes are an attribute in old opsets and an input in new ones.
-import { contiguousStrides, normalizeAxes, sizeOf } from "../../core/shape.ts";
+import { contiguousStrides, normalizeAxes } from "../../core/shape.ts";
 import { full } from "../../create.ts";
 import { log, mul, sub } from "../../ops/elementwise/mod.ts";
 import {
@@ -18,22 +18,22 @@ import type { Tensor } from "../../tensor.ts";
 import { elements } from "../_elements.ts";
 import type { Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
+import { offsets } from "./_strides.ts";
 import { wrapped } from "./elementwise.ts";
 
 type Reduce = (x: Tensor, axes: readonly number[], options: { keepDims: boolean }) => Tensor;
 type Host = (a: number, b: number) => number;
 
 function onHost(c: Context, x: Value, axes: readonly number[], shape: number[], fn: Host): Value {
-  const kept = x.shape.map((extent, d) => axes.includes(d) ? 1 : extent);
-  const [from, to] = [contiguousStrides(x.shape), contiguousStrides(kept)];
-  const parts: number[][] = Array.from({ length: sizeOf(kept) }, () => []);
-  x.numbers().forEach((value, i) => {
-    const at = (n: number, d: number) =>
-      axes.includes(d) ? 0 : Math.floor(i / from[d]!) % n * to[d]!;
-    parts[x.shape.reduce((sum, n, d) => sum + at(n, d), 0)]!.push(value);
-  });
-  const { fit } = elements[x.type];
-  return c.host(x.type, shape, parts.map((part) => fit(part.reduce((a, b) => fn(a, b)))));
+  const kept = contiguousStrides(x.shape.map((extent, d) => axes.includes(d) ? 1 : extent));
+  const at = offsets(x.shape, kept.map((stride, d) => axes.includes(d) ? 0 : stride));
+  const [data, { fit }] = [x.numbers(), elements[x.type]];
+  const parts = Map.groupBy(data, (_, i) => at[i]!);
+  return c.host(
+    x.type,
+    shape,
+    Array.from(parts.values(), (part) => fit(part.reduce((a, b) => fn(a, b)))),
+  );
 }
 
 // `none` is the result of no elements. What has no `host` is of floats only.
@@ -52,10 +52,8 @@ function reduced(device: Reduce, none: number, host?: Host): Operator {
       return c.as(x.type, full(shape, value, { dtype: c.place.dtype(x.type), device }));
     }
     if (host && x.small) return onHost(c, x, axes, shape, host);
-    const source = x.tensor();
-    const wide = host || elements[x.type].float ? source : source.to({ dtype: "float64" });
-    const y = device(wide, axes, { keepDims }).to({ dtype: source.dtype });
-    return c.as(x.type, wrapped(y, x.type));
+    const whole = (x: Tensor) => device(x, axes, { keepDims }).to({ dtype: x.dtype });
+    return c.as(x.type, wrapped(host ? whole(x.tensor()) : c.wide(whole), x.type));
   };
 }
 

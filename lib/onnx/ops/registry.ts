@@ -26,6 +26,7 @@
 import type { Family, Operator } from "./_operator.ts";
 import { activation } from "./activation.ts";
 import { attentions } from "./attention.ts";
+import { constants } from "./constant.ts";
 import { control } from "./control.ts";
 import { conv } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
@@ -43,35 +44,16 @@ import { special } from "./special.ts";
 import { vision } from "./vision.ts";
 
 const families: readonly Family[] = [
-  activation,
-  attentions,
-  control,
-  conv,
-  elementwise,
-  image,
-  index,
-  linear,
-  norm,
-  pad,
-  pool,
-  quantization,
-  recurrents,
-  reduce,
-  shape,
-  special,
-  vision,
+  ...[activation, attentions, constants, control, conv, elementwise, image, index, linear, norm],
+  ...[pad, pool, quantization, recurrents, reduce, shape, special, vision],
 ];
 
 const operators = new Map(families.flatMap((family) => Object.entries(family)));
 
 /** Operators whose results differ from run to run, or that have an effect: they are not folded. */
 export const changing: ReadonlySet<string> = new Set([
-  "RandomNormal",
-  "RandomNormalLike",
-  "RandomUniform",
-  "RandomUniformLike",
-  "Multinomial",
-  "Bernoulli",
+  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
+  ...["Multinomial", "Bernoulli"],
 ]);
 
 /** The operator of a domain as of an opset, if there is one. */

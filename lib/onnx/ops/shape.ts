@@ -1,4 +1,4 @@
-// Operators that move elements, make them, or tell of shapes. Small values on the host stay there.
+// Operators that move elements or tell of shapes. Small values on the host stay there.
 import {
   broadcastShapes,
   broadcastStrides,
@@ -8,7 +8,6 @@ import {
   type Shape,
   sizeOf,
 } from "../../core/shape.ts";
-import { full } from "../../create.ts";
 import { indexSelect } from "../../ops/index/mod.ts";
 import { ne } from "../../ops/elementwise/mod.ts";
 import {
@@ -21,9 +20,10 @@ import {
   split,
   tile,
 } from "../../ops/shape/mod.ts";
-import { elements, type ElementType, elementType } from "../_elements.ts";
+import { type ElementType, elementType } from "../_elements.ts";
 import { hostLimit, type Value } from "../value.ts";
 import type { Context, Family, Operator } from "./_operator.ts";
+import { elementsAt, offsets } from "./_strides.ts";
 import { onHost, wrapped } from "./elementwise.ts";
 
 /** The same elements in another shape. */
@@ -31,23 +31,9 @@ function reshaped(c: Context, x: Value, shape: Shape): Value {
   return x.small ? c.host(x.type, shape, x.numbers()) : c.as(x.type, reshape(x.tensor(), shape));
 }
 
-/** On the host, an element for each place of `shape`: that at `offset` plus strides. */
-function picked(
-  c: Context,
-  x: Value,
-  shape: Shape,
-  strides: readonly number[],
-  offset = 0,
-): Value {
-  const from = x.numbers();
-  const [data, own] = [new Float64Array(sizeOf(shape)), contiguousStrides(shape)];
-  for (let i = 0; i < data.length; i++) {
-    let at = offset;
-    for (let d = 0; d < shape.length; d++) at += Math.floor(i / own[d]!) % shape[d]! * strides[d]!;
-    data[i] = from[at]!;
-  }
-  return c.host(x.type, shape, data);
-}
+/** On the host, an element for each place of `shape`: that at `first` plus strides. */
+const picked = (c: Context, x: Value, shape: Shape, strides: readonly number[], first = 0) =>
+  c.host(x.type, shape, elementsAt(x, shape, strides, first));
 
 const shapeOf: Operator = (c) => {
   const { shape } = c.value(0);
@@ -116,7 +102,7 @@ const transposed: Operator = (c) => {
 
 const concatenated: Operator = (c) => {
   const list = c.inputs.map((_, i) => c.value(i));
-  const first = list[0]!;
+  const first = c.value(0);
   const rank = first.shape.length;
   const at = normalizeAxis("Concat", c.int("axis", 1), rank); // 1 up to opset 3
   if (rank > 1 || !list.every(({ small }) => small)) {
@@ -173,17 +159,10 @@ const gathered: Operator = (c) => {
     const flat = reshape(index.tensor(), [index.size]);
     return reshape(indexSelect(x.tensor(), axis, flat), shape);
   }
-  const [from, places] = [x.numbers(), index.numbers()];
   const [extent, inner] = [x.shape[axis]!, sizeOf(x.shape.slice(axis + 1))];
-  const outer = sizeOf(x.shape.slice(0, axis));
-  const data: number[] = [];
-  for (let o = 0; o < outer; o++) {
-    for (const place of places) {
-      const at = place < 0 ? place + extent : place;
-      if (!(at >= 0 && at < extent)) c.fail(`index ${place} is outside of ${extent}`);
-      for (let i = 0; i < inner; i++) data.push(from[(o * extent + at) * inner + i]!);
-    }
-  }
+  const places = c.numbers(1).map((place) => c.within(place, extent) * inner);
+  const data = offsets([sizeOf(x.shape.slice(0, axis))], [extent * inner])
+    .flatMap((outer) => places.flatMap((at) => elementsAt(x, [inner], [1], outer + at)));
   return c.host(x.type, shape, data);
 };
 
@@ -215,42 +194,6 @@ function parts(c: Context, sizes: readonly number[] | undefined): Value[] {
   });
 }
 
-const constant: Operator = (c) => {
-  const [attribute] = c.node.attributes;
-  const [name, { kind, value }] = attribute ?? c.fail("there is no attribute with a value");
-  const list = typeof value === "number" ? [value] : value as readonly number[];
-  if (kind === "int" || kind === "float") {
-    return c.host(kind === "int" ? "int64" : "float32", [], list);
-  }
-  if (kind === "ints" || kind === "floats") {
-    return c.host(kind === "ints" ? "int64" : "float32", [list.length], list);
-  }
-  return c.constant(name) ?? c.fail(`${name} is not supported`);
-};
-
-const filled: Operator = (c) => {
-  const shape = c.numbers(0);
-  const like = c.constant("value");
-  const [type, value] = [like?.type ?? "float32", like?.numbers()[0] ?? 0];
-  const size = sizeOf(shape);
-  if (size <= hostLimit && size >= 0) {
-    return c.host(type, shape, new Float64Array(size).fill(value));
-  }
-  return c.as(type, full(shape, value, { dtype: c.place.dtype(type), device: c.place.device }));
-};
-
-const range: Operator = (c) => {
-  const [start, limit, delta] = [c.number(0), c.number(1), c.number(2)];
-  const count = Math.max(0, Math.ceil((limit - start) / delta));
-  if (!(count < 2 ** 28)) c.fail(`there are ${count} numbers from ${start} to ${limit}`);
-  const { fit } = elements[c.type];
-  return c.host(
-    c.type,
-    [count],
-    Float64Array.from({ length: count }, (_, i) => fit(start + i * delta)),
-  );
-};
-
 /** A value as another element type: of floats without the fraction, of larger integers wrapped. */
 export function castTo(c: Context, to: ElementType): Value {
   const x = c.value(0);
@@ -260,15 +203,10 @@ export function castTo(c: Context, to: ElementType): Value {
   const source = x.tensor();
   if (to === "bool") return c.as(to, ne(source, 0));
   const dtype = c.place.dtype(to);
-  const whole = dtype === "uint8" && source.dtype !== "uint8"
-    ? source.to({ dtype: "int32" })
-    : source;
-  const { bytes, float } = elements[to];
-  if (dtype === "uint8" && whole !== source) {
-    return c.as(to, wrapped(whole, "uint16").remainder(256).to({ dtype }));
+  if (dtype === "uint8" && source.dtype !== "uint8") {
+    return c.as(to, source.to({ dtype: "int32" }).remainder(256).to({ dtype }));
   }
-  if (float || bytes >= 4) return c.as(to, source.to({ dtype }));
-  return c.as(to, wrapped(whole.to({ dtype }), to));
+  return c.as(to, wrapped(source.to({ dtype }), to));
 }
 
 const tiled: Operator = (c) => {
@@ -299,25 +237,7 @@ const spaceToDepth: Operator = (c) => {
   return reshape(permute(blocks, [0, 3, 5, 1, 2, 4]), [n, channels * b * b, h / b, w / b]);
 };
 
-const eyeLike: Operator = (c) => {
-  const [rows, columns] = c.value(0).shape as [number, number];
-  const [code, k] = [c.int("dtype", 0), c.int("k", 0)];
-  const data = new Float64Array(rows * columns);
-  for (let i = 0; i < rows; i++) {
-    if (i + k >= 0 && i + k < columns) data[i * columns + i + k] = 1;
-  }
-  return c.host(code === 0 ? c.type : elementType(code)!, [rows, columns], data);
-};
-
-// Without training there is nothing to drop.
-const dropout: Operator = (c) => {
-  if (c.number(2, 0)) c.fail("it is to train, which is not supported");
-  const { shape } = c.value(0);
-  const options = { dtype: "uint8", device: c.place.device } as const;
-  return [c.value(0), c.wants(1) ? c.as("bool", full(shape, 1, options)) : undefined];
-};
-
-/** Shapes, moved and made elements. */
+/** Shapes and moved elements. */
 export const shape: Family = {
   Shape: shapeOf,
   Size: (c) => c.host("int64", [], [c.value(0).size]),
@@ -344,12 +264,7 @@ export const shape: Family = {
     2: (c) => parts(c, c.node.attributes.has("split") ? c.ints("split") : undefined),
     13: (c) => parts(c, c.has(1) ? c.numbers(1) : undefined),
   },
-  Constant: constant,
-  ConstantOfShape: filled,
-  Range: range,
-  EyeLike: eyeLike,
   Identity: (c) => c.value(0),
-  Dropout: dropout,
   Cast: (c) => {
     const code = c.int("to");
     return castTo(c, elementType(code) ?? c.fail(`the element type ${code} is not known`));

@@ -144,11 +144,8 @@ export const special: Family = {
       return where(lt(x, 0), sub(angle, Math.PI).neg(), angle);
     }),
   Einsum: (c) => {
-    const list = c.inputs.map((_, i) => c.tensor(i));
-    const { dtype } = c.x;
-    const float = elements[c.type].float;
-    const operands = float ? list : list.map((x) => x.to({ dtype: "float64" }));
-    return einsum(c.string("equation"), ...operands).to({ dtype });
+    const operands = c.inputs.map((_, i) => c.tensor(i));
+    return c.wide((...x) => einsum(c.string("equation"), ...x), ...operands);
   },
   Det: determinant,
   BitShift: shifted,
