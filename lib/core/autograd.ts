@@ -68,6 +68,8 @@ export interface Observer {
   begins?(node: Node): void;
   /** The gradients of an operation's inputs. */
   gradients(node: Node, gradients: readonly (Differentiable | null)[]): void;
+  /** Whether operations of one large kernel are to be made of smaller ones. */
+  readonly composes?: boolean;
 }
 
 let observer: Observer | undefined;
@@ -90,6 +92,7 @@ export function observing<T>(by: Observer, fn: () => T): T {
     made: (out, name, made) => aside(() => by.made(out, name, made)),
     begins: (node) => by.begins?.(node),
     gradients: (node, gradients) => aside(() => by.gradients(node, gradients)),
+    composes: by.composes ?? false,
   };
   const end = () => {
     observer = before;

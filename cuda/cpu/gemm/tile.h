@@ -99,7 +99,7 @@ void few_steps(const TileProduct<T>& x, int64_t rows, int64_t cols, const T* a, 
   for (int64_t i = 0; i < rows; i++, a += x.a_row, c += x.c_row)
     for (int64_t j = 0; j < cols; j += LANES<T>) {
       const Part<T> part(cols - j < LANES<T> ? cols - j : LANES<T>);
-      Vector<T> sum = {};
+      Vector<T> sum = x.add ? part.load(c + j) : Vector<T>{};
       for (int64_t p = 0; p < x.k; p++) sum += a[p * x.a_step] * part.load(b + p * x.b_step + j);
       part.store(c + j, sum);
     }

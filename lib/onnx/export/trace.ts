@@ -71,6 +71,7 @@ export class Trace extends Nodes {
     const observer: Observer = {
       made: (out, name, made) => this.#aside(() => this.#recorded(out as Tensor, name, made)),
       gradients: () => {},
+      composes: true,
     };
     undo.defer(() => tell(undefined));
     tell((name, args) => this.#aside(() => this.#called(name.slice("cdn_".length), args)));

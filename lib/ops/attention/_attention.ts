@@ -1,5 +1,5 @@
 // Attention as one native call each way, on heads that lie where strides say.
-import { gradEnabled, record } from "../../core/autograd.ts";
+import { gradEnabled, observed, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
 import { computeDType } from "../../core/dtype.ts";
 import { type MatmulPrecision, precisionCode } from "../../core/precision.ts";
@@ -79,6 +79,9 @@ export function attend(sources: readonly Tensor[], heads: Heads, x: Attention): 
   const random: RandomBlocks = x.dropout > 0
     ? drawRandom(x.batch * x.heads * Math.ceil(x.queries / 16) * Math.ceil(x.keys / 16) * 32)
     : { state: null, seed: 0n, offset: 0n };
+  if (observed()?.composes) {
+    return heads.joined(composedAttention(heads.parted(sources), { ...x, mask }, random));
+  }
   const { state, seed, offset } = random;
   const sums = computeDType(first.dtype);
 

@@ -112,11 +112,13 @@ for (const { device } of devices()) {
       manualSeed(7);
       for (let i = 0; i < 200; i++) {
         const drawn = draw(n);
-        const own = drawn.shapes.map((shape) => randn(shape, { dtype, requiresGrad: true }));
+        const own = drawn.shapes.map((shape) =>
+          randn(shape, { dtype, device: "cpu", requiresGrad: true })
+        );
         const mask = drawn.mask &&
           (drawn.mask.bits
-            ? rand(drawn.mask.shape).gt(0.4)
-            : randn(drawn.mask.shape, { dtype, requiresGrad: true }));
+            ? rand(drawn.mask.shape, { device: "cpu" }).gt(0.4)
+            : randn(drawn.mask.shape, { dtype, device: "cpu", requiresGrad: true }));
         const given = [...own, ...(mask ? [mask] : [])];
         const leaf = (x: Tensor, dtype: DType) => {
           const made = x.detach().to(x.dtype === "uint8" ? "uint8" : dtype).to(device).detach();
@@ -134,7 +136,7 @@ for (const { device } of devices()) {
         const wanted = composed(wide.slice(0, 3) as Three, drawn, wide[3]);
         const what = JSON.stringify(drawn);
         assertNear(y.detach(), wanted.detach(), tolerance, what);
-        const dy = randn(y.shape, { dtype });
+        const dy = randn(y.shape, { dtype, device: "cpu" });
         const asked = <X extends Tensor>(x: (X | undefined)[]) =>
           x.filter((x) => x?.requiresGrad) as X[];
         const found = grad(y, asked([q, k, v, m]), { gradOutputs: dy.to(device) });
