@@ -1,5 +1,6 @@
 import { gradEnabled, record } from "../../core/autograd.ts";
 import { throughOps } from "../../core/backward.ts";
+import { autocastRegion } from "../../core/autocast.ts";
 import { computeDType, isFloat } from "../../core/dtype.ts";
 import { formatShape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
@@ -71,13 +72,16 @@ export function crossEntropy(
   const { reduction, labelSmoothing } = crossEntropyOptions("crossEntropy", options);
   checkTensor("crossEntropy", logits);
   checkDType("crossEntropy: target", target, ["int32", "uint8", ...floats]);
+  if (!isFloat(target.dtype) && !options.weight && labelSmoothing === 0) {
+    // Computed in float32 from 16-bit floats, of which autocast needs no float32 copies.
+    const found = classesOf("crossEntropy", logits, target, options);
+    const losses = () => ofClasses(logits, found, reduction, labelSmoothing);
+    return autocastRegion() ? losses() : roundedLoss(logits.dtype, losses);
+  }
   const [x, to, given] = autocasted("float32", logits, target, options.weight);
   options = { ...options, weight: given ?? null };
   if (isFloat(to.dtype)) return ofProbabilities(x, to, options, reduction, labelSmoothing);
   const found = classesOf("crossEntropy", x, target, options);
-  if (!found.weight && labelSmoothing === 0) {
-    return roundedLoss(x.dtype, () => ofClasses(x, found, reduction, labelSmoothing));
-  }
   return lossInFloat32([x, found.weight], (x, weight) => {
     return ofClasses(x, { ...found, weight }, reduction, labelSmoothing);
   });
