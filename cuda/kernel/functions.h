@@ -96,6 +96,14 @@ CDN_FN float smaller(float a, float b) {
 #endif
 #endif
 
+// e^x as far as T, to which it will be rounded, can tell it from the exact one.
+template <class T> CDN_FN Compute<T> exp_for(Compute<T> x) {
+#if defined(__CUDA_ARCH__)
+  if constexpr (is_half<T>) return __expf(x);
+#endif
+  return exp(x);
+}
+
 // a / b for b from 1 to 2^100, so that no case of a division needs a branch.
 template <class T> CDN_FN T divide(T a, T b) {
 #if defined(__CUDA_ARCH__)

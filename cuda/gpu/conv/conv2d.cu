@@ -58,8 +58,8 @@ WgmmaPlan plan_of(Call& call, const Extents& extents, int planes, const Problem&
   return plans.at({call.device(), x, (kind * 2 + fused) * 4 + planes}, [&] {
     std::vector<TileCost> tiles;
     for (const WgmmaExtent& tile : extents)
-      if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
-        tiles.push_back(wgmma_cost(tile, planes, true));
+      if (!fused || wgmma_fuses(tile.bm, tile.bn))
+        tiles.push_back(wgmma_cost(tile, planes, !fused));
     const auto best = choose_tile(call.model(), tiles, wgmma_family(), x);
     return WgmmaPlan{{best.tile->bm, best.tile->bn}, best.k, best.cycles};
   });

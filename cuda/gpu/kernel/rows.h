@@ -1,12 +1,13 @@
 // The driver `rows` as kernels: a row is read once and kept in the registers of the threads that
-// share it, 4, 8 or 32 of a warp, a block, or on Hopper a cluster of blocks. Rows too long for
-// these are read again for each of the steps. Included by drivers.h only.
+// share it, 4, 8 or 32 of a warp, a block, or on Hopper a cluster of blocks; 16-bit floats as they
+// are, two to a register, of which each step makes again what those before it did. Rows too long
+// for these are read again for each of the steps. Included by drivers.h only.
 #pragma once
 #include "gpu/tile/hopper.h"
 
 namespace cdn {
 
-constexpr int ROW_ITEMS = 32;               // elements of an operand that a thread keeps
+constexpr int ROW_PACKS = 8;                // of an operand that a thread keeps
 constexpr int MAX_ROW_CLUSTER = 8;          // blocks
 constexpr int64_t FULL_DEVICE = 132 * 512;  // threads, of any device: results must not differ
 
@@ -70,6 +71,33 @@ constexpr int ROW_BLOCKS_AT_ONCE = Op::INPUTS > 1 || sizeof(typename Op::Element
 
 template <class C, int N> struct Item {
   C v[N];
+};
+
+// W neighbours of N operands: of wider floats what steps have made of them.
+template <class T, int N, int W, bool AS_LOADED = is_half<T>> struct Items {
+  Item<Compute<T>, N> item[W];
+  __device__ __forceinline__ void keep(int n, const Pack<T, W>& pack) {
+#pragma unroll
+    for (int j = 0; j < W; j++) item[j].v[n] = wide(pack.v[j]);
+  }
+  template <class First, class Second>
+  __device__ __forceinline__ auto& at(int j, First&&, Second&&) {
+    return item[j];
+  }
+};
+template <class T, int N, int W> struct Items<T, N, W, true> {
+  Pack<T, W> pack[N];
+  __device__ __forceinline__ void keep(int n, const Pack<T, W>& x) { pack[n] = x; }
+  // again(v): what steps have made of it since.
+  template <class First, class Second>
+  __device__ __forceinline__ auto at(int j, First&& first, Second&& second) {
+    Item<Compute<T>, N> x;
+#pragma unroll
+    for (int n = 0; n < N; n++) x.v[n] = wide(pack[n].v[j]);
+    first(x.v);
+    second(x.v);
+    return x;
+  }
 };
 
 // Joins W values to a result; sums of 16-bit floats first among themselves, which is fewer
@@ -152,16 +180,14 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
     const bool there = r < rows;
     const RowSpan<G, W> span(r, cols, there, shift, static_cast<int64_t>(rank) * PACKS * G);
     const bool along = span.head == 0 && op.columns_aligned;
-    Item<C, N> item[PACKS][W], edge[span.EDGES + 1];
+    Items<T, N, W> item[PACKS];
+    Item<C, N> edge[span.EDGES + 1];
     typename Op::Column k[W], one[1];
 #pragma unroll
     for (int n = 0; n < N; n++) {
       const T* x = op.in[n] + span.start;
-      span.template each_pack<PACKS>([&](int64_t c, int i) {
-        const auto pack = *reinterpret_cast<const Pack<T, W>*>(x + c);
-#pragma unroll
-        for (int j = 0; j < W; j++) item[i][j].v[n] = wide(pack.v[j]);
-      });
+      span.template each_pack<PACKS>(
+          [&](int64_t c, int i) { item[i].keep(n, *reinterpret_cast<const Pack<T, W>*>(x + c)); });
       span.each_edge([&](int64_t c, int e) { edge[e].v[n] = wide(x[c]); });
     }
     const auto known = op.row(there ? r : 0);
@@ -172,11 +198,16 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
       return value;
     };
 
+    const auto untouched = [](auto&) {};
     auto r1 = op.start1();
     span.template each_pack<PACKS>([&](int64_t c, int i) {
       load_columns<W, false>(op, c, along, k);
       add_parts<W, PARTS && Op::ADDS>(
-          r1, [&](int j) { return op.first(known, item[i][j].v, k[j]); },
+          r1,
+          [&](int j) {
+            auto&& x = item[i].at(j, untouched, untouched);
+            return op.first(known, x.v, k[j]);
+          },
           [&](auto a, auto b) { return op.join1(a, b); });
     });
     span.each_edge([&](int64_t c, int e) {
@@ -187,8 +218,13 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
     typename Op::Acc2 r2{};
     if constexpr (Op::SECOND) {
       span.template each_pack<PACKS>([&](int64_t c, int i) {
+        if (PARTS) load_columns<W, false>(op, c, along, k);
         add_parts<W, PARTS>(
-            r2, [&](int j) { return op.second(known, r1, item[i][j].v); },
+            r2,
+            [&](int j) {
+              auto&& x = item[i].at(j, [&](auto& v) { op.first(known, v, k[j]); }, untouched);
+              return op.second(known, r1, x.v);
+            },
             [](auto a, auto b) { return a + b; });
       });
       span.each_edge([&](int64_t c, int e) { r2 = r2 + op.second(known, r1, edge[e].v); });
@@ -199,11 +235,19 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
     if (!op.y) continue;
     T* y = op.y + span.start;
     span.template each_pack<PACKS>([&](int64_t c, int i) {
+      typename Op::Column of_first[W];
+      if (PARTS) load_columns<W, false>(op, c, along, of_first);
       load_columns<W, true>(op, c, along, k);
       Pack<T, W> pack;
 #pragma unroll
-      for (int j = 0; j < W; j++)
-        pack.v[j] = static_cast<T>(op.result(all, c + j, item[i][j].v, k[j]));
+      for (int j = 0; j < W; j++) {
+        auto&& x = item[i].at(
+            j, [&](auto& v) { op.first(known, v, of_first[j]); },
+            [&](auto& v) {
+              if constexpr (Op::SECOND) op.second(known, r1, v);
+            });
+        pack.v[j] = static_cast<T>(op.result(all, c + j, x.v, k[j]));
+      }
       *reinterpret_cast<Pack<T, W>*>(y + c) = pack;
     });
     span.each_edge([&](int64_t c, int e) {
@@ -254,7 +298,7 @@ __global__ void __launch_bounds__(BLOCK) long_rows_kernel(int64_t rows, int64_t 
 
 template <class Op> void rows(Call& call, int64_t rows, int64_t cols, Op op) {
   using T = typename Op::Element;
-  constexpr int W = 16 / sizeof(T), PACKS = ROW_ITEMS * 4 / sizeof(Compute<T>) / W;
+  constexpr int W = 16 / sizeof(T), PACKS = ROW_PACKS;
   if (rows == 0) return;
   if (cols <= 32)
     return launch(call, rows_kernel<4, 1, 8, Op>, following(call, for_groups<4>(rows)), rows, cols,

@@ -44,6 +44,8 @@ template <class Finish> struct FinishOutput {
 
   template <int W> __device__ __forceinline__ void store(int row, int col, Pack<float, W> x) const {
     const int64_t place = first + row * finish.cols + col, j = first_col + col;
+    if constexpr (W == Finish::PACK)
+      if (finish.packs) return finish(x.v, place, j, finish.others(place));
     if (cols - col >= W)
       finish(x.v, place, j, W);
     else

@@ -51,6 +51,7 @@ template <class C, class In, class Out> struct Finish {
   int64_t cols;
   C alpha, beta;
   int32_t activation;
+  bool packs;  // lines of c and of all that lies as it does are whole pieces of 16 bytes
 
   CDN_FN Finish(const Epilogue& e, int64_t cols)
       : c(static_cast<Out*>(e.c)),
@@ -61,12 +62,46 @@ template <class C, class In, class Out> struct Finish {
         cols(cols),
         alpha(Converted<C>{}(e.alpha)),
         beta(Converted<C>{}(e.beta)),
-        activation(e.activation) {}
+        activation(e.activation),
+        packs(cols * static_cast<int64_t>(sizeof(Out)) % 16 == 0) {
+    for (const void* p : {e.c, e.z, const_cast<void*>(e.bias), const_cast<void*>(e.residual),
+                          const_cast<void*>(e.mask)})
+      packs = packs && reinterpret_cast<uintptr_t>(p) % 16 == 0;
+  }
 
   // v belongs at place i of c, which is in column j.
   CDN_FN void operator()(C v, int64_t i, int64_t j) const {
     C run[1] = {v};
     (*this)(run, i, j, 1);
+  }
+
+  // What a pack of 16 bytes at place i takes of others that lie as c does, to be asked for ahead.
+  static constexpr int PACK = 16 / sizeof(Out);
+  struct Others {
+    Pack<Out, PACK> residual, mask;
+  };
+  CDN_FN Others others(int64_t i) const {
+    Others x;
+    if (residual) x.residual = *reinterpret_cast<const Pack<Out, PACK>*>(residual + i);
+    if (mask) x.mask = *reinterpret_cast<const Pack<Out, PACK>*>(mask + i);
+    return x;
+  }
+  // A whole pack, where `packs` allows it.
+  CDN_FN void operator()(C (&v)[PACK], int64_t i, int64_t j, const Others& x) const {
+    for (int t = 0; t < PACK; t++) v[t] *= alpha;
+    if (beta != C(0)) {
+      const auto old = *reinterpret_cast<const Pack<Out, PACK>*>(c + i);
+      for (int t = 0; t < PACK; t++) v[t] += beta * wide(old.v[t]);
+    }
+    if (bias) {
+      const auto more = *reinterpret_cast<const Pack<In, PACK>*>(bias + j);
+      for (int t = 0; t < PACK; t++) v[t] += wide(more.v[t]);
+    }
+    if (z) put(z + i, v);
+    activate(v, x.mask.v, PACK);
+    if (residual)
+      for (int t = 0; t < PACK; t++) v[t] += wide(x.residual.v[t]);
+    put(c + i, v);
   }
 
   // The first n of v belong at places i, i + 1, … of c, from column j on; the run may go over into
@@ -78,13 +113,7 @@ template <class C, class In, class Out> struct Finish {
     if (bias) add_bias(v, j, n);
     if (z)
       for (int t = 0; t < n; t++) z[i + t] = static_cast<Out>(v[t]);
-    switch (activation) {
-      case ACTIVATION_RELU: activate(Relu{}, ReluGrad{}, v, i, n); break;
-      case ACTIVATION_GELU: activate(Gelu{}, GeluGrad{}, v, i, n); break;
-      case ACTIVATION_GELU_TANH: activate(GeluTanh{}, GeluTanhGrad{}, v, i, n); break;
-      case ACTIVATION_SILU: activate(Silu{}, SiluGrad{}, v, i, n); break;
-      default: break;
-    }
+    activate(v, mask + i, n);
     if (residual)
       for (int t = 0; t < n; t++) v[t] += wide(residual[i + t]);
     for (int t = 0; t < n; t++) c[i + t] = static_cast<Out>(v[t]);
@@ -97,12 +126,27 @@ template <class C, class In, class Out> struct Finish {
       for (; t < last; t++, j++) v[t] += wide(bias[j]);
     }
   }
+  // of_mask: the mask's elements, where there is a mask.
+  template <int N> CDN_FN void activate(C (&v)[N], const Out* of_mask, int n) const {
+    switch (activation) {
+      case ACTIVATION_RELU: return activate(Relu{}, ReluGrad{}, v, of_mask, n);
+      case ACTIVATION_GELU: return activate(Gelu{}, GeluGrad{}, v, of_mask, n);
+      case ACTIVATION_GELU_TANH: return activate(GeluTanh{}, GeluTanhGrad{}, v, of_mask, n);
+      case ACTIVATION_SILU: return activate(Silu{}, SiluGrad{}, v, of_mask, n);
+      default: return;
+    }
+  }
   template <class F, class G, int N>
-  CDN_FN void activate(F f, G gradient, C (&v)[N], int64_t i, int n) const {
+  CDN_FN void activate(F f, G gradient, C (&v)[N], const Out* of_mask, int n) const {
     if (mask)
-      for (int t = 0; t < n; t++) v[t] = gradient(v[t], wide(mask[i + t]));
+      for (int t = 0; t < n; t++) v[t] = gradient(v[t], wide(of_mask[t]));
     else
       for (int t = 0; t < n; t++) v[t] = f(v[t]);
+  }
+  static CDN_FN void put(Out* to, const C (&v)[PACK]) {
+    Pack<Out, PACK> pack;
+    for (int t = 0; t < PACK; t++) pack.v[t] = static_cast<Out>(v[t]);
+    *reinterpret_cast<Pack<Out, PACK>*>(to) = pack;
   }
 };
 

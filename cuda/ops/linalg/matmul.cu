@@ -2,6 +2,8 @@
 // are multiplied as others, and the fused product in steps, for where a backend has nothing better.
 #include "ops/linalg/matmul.h"
 
+#include "kernel/sum.h"
+
 #include <string>
 
 using namespace cdn;
@@ -48,30 +50,36 @@ void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, Precision pre
 
 // ---- The fused product in steps
 
-// Over k of op(a), by the offset that it would have if each matrix of the batch were there for
-// itself.
-template <class T> struct SumA {
-  using Acc = double;
+// Over k of op(a), where each matrix of the batch is there for itself.
+template <class T> struct SumDense : Adding<Sum<T>>, Taking<T> {
+  T* sums;
+  CDN_FN Compute<T> operator()(int, const Compute<T> (&v)[1]) const { return v[0]; }
+  CDN_FN void store(int64_t at, Sum<T> sum) const { sums[at] = static_cast<T>(sum); }
+};
+
+// The same wherever they are, by the offset that an element would have if they were dense.
+template <class T> struct SumA : Adding<Sum<T>> {
   const T* a;
   T* sums;
   Layout batch;
   int64_t size, cols, ld;
-  bool dense;  // it is there for itself
-  CDN_FN Acc start() const { return 0; }
-  CDN_FN Acc load(int64_t at, int64_t) const {
-    if (dense) return wide(a[at]);
+  CDN_FN Compute<T> load(int64_t at, int64_t) const {
     int64_t z = quotient(at, size), rest = at - z * size, row = quotient(rest, cols);
     return wide(a[batch_offsets(batch, z).a + row * ld + (rest - row * cols)]);
   }
-  CDN_FN Acc join(Acc x, Acc y) const { return x + y; }
-  CDN_FN void store(int64_t at, Acc sum) const { sums[at] = static_cast<T>(sum); }
+  CDN_FN void store(int64_t at, Sum<T> sum) const { sums[at] = static_cast<T>(sum); }
 };
 
 template <class T> void sum_a(Call& call, T* sums, const BatchProduct<T>& x) {
   int64_t size = x.m * x.k, count = x.batch.n, cols = x.trans_a ? x.m : x.k;
   bool dense = x.lda == cols && (count == 1 || (x.batch.rank == 1 && x.batch.stride[0][0] == size));
-  SumA<T> op{x.a, sums, x.batch, size, cols, x.lda, dense};
-  x.trans_a ? reduce(call, count, x.k, x.m, op) : reduce(call, count * x.m, x.k, 1, op);
+  auto add = [&](const auto& op) {
+    x.trans_a ? reduce(call, count, x.k, x.m, op) : reduce(call, count * x.m, x.k, 1, op);
+  };
+  if (dense)
+    add(SumDense<T>{{}, {{{x.a}}}, sums});
+  else
+    add(SumA<T>{{}, x.a, sums, x.batch, size, cols, x.lda});
 }
 
 template <class T, class Out>

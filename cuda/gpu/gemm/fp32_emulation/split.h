@@ -107,18 +107,43 @@ __device__ __forceinline__ void store_two(float* to, const float (&d)[2], bool w
   }
 }
 
+// Where scaled sums go: c, whose lines are ld apart.
+struct ScaledLines {
+  float* c;
+  int64_t ld;
+  int32_t m, n;
+  // i: which of the thread's sums the first is.
+  __device__ __forceinline__ void put(int, int32_t row, int32_t col, const float (&two)[2]) const {
+    if (row < m && col < n)
+      store_two(c + row * ld + col, two, ld % 2 == 0 && n % 2 == 0, col + 1 < n);
+  }
+  __device__ __forceinline__ void correct(int, int64_t row, int64_t col, float sum) const {
+    c[row * ld + col] = sum;
+  }
+};
+// The same in the sums' own registers.
+template <int COUNT> struct ScaledInPlace {
+  float (&d)[COUNT];
+  __device__ __forceinline__ void put(int i, int32_t, int32_t, const float (&two)[2]) const {
+    d[i] = two[0], d[i + 1] = two[1];
+  }
+  __device__ __forceinline__ void correct(int which, int64_t, int64_t, float sum) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++)
+      if (i == which) d[i] = sum;
+  }
+};
+
 // As scale_back(), where no row or column is marked and none is scaled by much. rows, cols: what
 // the thread's are multiplied by.
-template <int PLANES, int COUNT>
+template <int PLANES, int COUNT, class To>
 __device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const float* rows,
-                                              const float* cols, int32_t m, int32_t n, float* c,
-                                              int64_t ld, int32_t row, int32_t col) {
-  const bool wide = ld % 2 == 0 && n % 2 == 0;
+                                              const float* cols, int32_t m, int32_t n, int32_t row,
+                                              int32_t col, const To& to) {
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     if (row + 8 * h >= m) continue;
     const float of_row = rows[8 * h];
-    float* line = c + (row + 8 * h) * ld + col;
 #pragma unroll
     for (int g = 0; g < COUNT / 4; g++) {
       if (col + 8 * g >= n) continue;
@@ -127,18 +152,18 @@ __device__ __forceinline__ void scale_plainly(const float (&d)[COUNT], const flo
       if (PLANES == 2)
         two[0] = fmaf(two[0], CUT_OFF<2>, two[0]), two[1] = fmaf(two[1], CUT_OFF<2>, two[1]);
       two[0] *= of_row * of_col.x, two[1] *= of_row * of_col.y;
-      store_two(line + 8 * g, two, wide, col + 8 * g + 1 < n);
+      to.put(g * 4 + h * 2, row + 8 * h, col + 8 * g, two);
     }
   }
 }
 
-// Scales a thread's sums back, stores them as matmul_wgmma holds them (register i is row + 8 (i / 2
-// % 2), column col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may
-// have spoilt. All threads of a warp call it together. Line i of the output is at c + i ld.
-template <int PLANES, int COUNT, class Exact>
+// Scales a thread's sums back, which it holds as matmul_wgmma does (register i is row + 8 (i / 2 %
+// 2), column col + 8 (i / 4) + i % 2), and computes those anew that marked rows or columns may have
+// spoilt. All threads of a warp call it together. to: ScaledLines or ScaledInPlace.
+template <int PLANES, int COUNT, class Exact, class To>
 __device__ __forceinline__ void scale_back(float (&d)[COUNT], const Exact& exact,
-                                           const SumsPart& part, float* c, int64_t ld, int32_t row,
-                                           int32_t col) {
+                                           const SumsPart& part, int32_t row, int32_t col,
+                                           const To& to) {
   const int32_t m = part.m, n = part.n;
   const int64_t first_k = part.first_k, last_k = part.last_k;
   // What lost bits can have changed, at most: k 2^-36 2^15 a side with two planes, k 2^-25 2^15
@@ -148,7 +173,6 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const Exact& exact
   int32_t info_a[2];
 #pragma unroll
   for (int h = 0; h < 2; h++) info_a[h] = row + 8 * h < m ? exact.a_info(row + 8 * h) : 0;
-  const bool wide = ld % 2 == 0 && n % 2 == 0;
 #pragma unroll
   for (int g = 0; g < COUNT / 4; g++) {
     const int32_t j = col + 8 * g;
@@ -166,10 +190,8 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const Exact& exact
         PowerOfTwo power(exponent < -252 ? -252 : exponent);  // below, the result is 0 anyway
         d[i] = d[i] * power.first * power.second;
       }
-      if (row + 8 * h < m && j < n) {
-        const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
-        store_two(c + (row + 8 * h) * ld + j, two, wide, j + 1 < n);
-      }
+      const float two[2] = {d[g * 4 + h * 2], d[g * 4 + h * 2 + 1]};
+      to.put(g * 4 + h * 2, row + 8 * h, j, two);
     }
   }
   // The warp takes its lanes' spoilt elements one by one.
@@ -189,7 +211,7 @@ __device__ __forceinline__ void scale_back(float (&d)[COUNT], const Exact& exact
       for (int64_t k = first_k + lane; k < last_k; k += 32) sum = exact.add(sum, r, j, k);
 #pragma unroll
       for (int apart = 16; apart > 0; apart /= 2) sum += __shfl_xor_sync(ALL, sum, apart);
-      if (lane == owner) c[r * ld + j] = sum;  // after its own first store
+      if (lane == owner) to.correct(i, r, j, sum);  // after its own first
     }
   }
 }

@@ -47,17 +47,21 @@ struct WgmmaWork {
   void* c;         // of T, or float where float_out; pieces of k follow one another
   bool float_out;  // else, where c's lines allow it, through TMA
   bool boxes_out;
-  bool one_item;  // a cluster for each item; needed where pieces are joined, or for an epilogue
+  bool one_item;  // a cluster for each item; needed where pieces are joined
   bool float_in;  // the epilogue is of float operands
   Epilogue epilogue;
   CutOperands cut;    // of cut matrices
   Im2ColWalk im2col;  // of convolutions
 };
 
-// Tiles of which a block may take one only, where pieces are joined or an epilogue follows: not the
-// widest, which have no registers to spare, nor those for small products as they are.
+// Tiles of which a block may take one only, where pieces are joined: not the widest, which have no
+// registers to spare, nor those for small products as they are.
 CDN_FN constexpr bool wgmma_has_one_item(int bm, int bn) {
   return bn == 64 || (bm == 128 && bn == 128);
+}
+// Tiles that have an epilogue.
+CDN_FN constexpr bool wgmma_fuses(int bm, int bn) {
+  return wgmma_has_one_item(bm, bn) || (bm == 128 && bn == 256);
 }
 
 // How the consumers' sums wait in the stages' place.
@@ -85,11 +89,13 @@ struct WgmmaTile {
   static constexpr int STAGE_BYTES = (A_ELEMENTS + B_ELEMENTS) * PLANES * 2;
   static constexpr int OUT_COLS =
       BN < 128 ? BN : 128;  // the result leaves through shared memory in parts
-  static constexpr int OUT_BYTES = SCALED || TAPS > 1 ? 0 : BM * OUT_COLS * 2;
+  // With an epilogue, so many columns of floats; see finish_sums.
+  static constexpr int FINISH_COLS = SCALED ? 32 : OUT_COLS / 2;
+  static constexpr int OUT_BYTES = TAPS > 1 ? 0 : BM * FINISH_COLS * 4;
   static constexpr int SCALES = SCALED ? BM + BN : 0;  // see WgmmaScales
   static constexpr int SHARED_BYTES =
       STAGES * STAGE_BYTES + OUT_BYTES + 1024 + 2 * STAGES * 8 + 2 * SCALES * 4;
-  static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN);
+  static constexpr bool ONE_ITEM = wgmma_has_one_item(BM, BN), FUSES = wgmma_fuses(BM, BN);
   static_assert(BM * WgmmaSums<BM, BN>::PITCH * 4 <= STAGES * STAGE_BYTES, "they fit");
 };
 
@@ -519,20 +525,88 @@ __device__ __forceinline__ void store_floats(const float (&d)[COUNT], float* c, 
   }
 }
 
-// With the epilogue: a function of its own, as it takes long to compile and is the same for all
-// operands.
+// ---- The epilogue
+
+// Where pieces are joined: a function of its own, as it takes long to compile and is the same for
+// all operands.
 template <int BM, int BN, class In, class Y>
-__device__ __noinline__ void finish_sums(const WgmmaWork& w, const WgmmaPlace& at, int rank,
-                                         float* sums) {
+__device__ __noinline__ void finish_joined(const WgmmaWork& w, const WgmmaPlace& at, int rank,
+                                           float* sums) {
   const int64_t n = w.n, first = ((int64_t)at.z * w.m + at.row) * n + at.col;
   const FinishOutput<Finish<float, In, Y>> to{
       {w.epilogue, n}, first, at.col, min(BM, w.m - at.row), min(BN, w.n - at.col)};
   store_sums<BM, BN>(to, sums, w.joined, rank);
 }
 
+// COLS columns of floats of a consumer's 64 lines, in shared memory so that neither writing what
+// threads hold nor reading packs meets a bank twice.
+template <int COLS> struct FinishPart {
+  float* part;
+  __device__ __forceinline__ float* at(int row, int col) const {
+    return part + row * COLS + (col / 8 ^ row % (COLS / 8)) * 8 + col % 8;
+  }
+  template <int W> __device__ __forceinline__ void read(float (&v)[W], int row, int col) const {
+    if constexpr (W == 4) {
+      *reinterpret_cast<float4*>(v) = *reinterpret_cast<const float4*>(at(row, col));
+    } else {  // neighbouring threads begin with different halves
+      const bool swap = (COLS == 64 ? (col / 8 ^ row) / 4 : row) % 2 != 0;
+      const float4 a = *reinterpret_cast<const float4*>(at(row, col + (swap ? 4 : 0))),
+                   b = *reinterpret_cast<const float4*>(at(row, col + (swap ? 0 : 4))),
+                   low = swap ? b : a, high = swap ? a : b;
+      v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
+      v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
+    }
+  }
+};
+
+// A consumer's sums, FINISH_COLS columns at a time, by way of shared memory: there threads find
+// packs of neighbours. The producer meanwhile goes on with the next item.
+template <class Tile, class In, class Y, int COUNT>
+__device__ __forceinline__ void finish_sums(float (&d)[COUNT], float* parts, const WgmmaWork& w,
+                                            const WgmmaPlace& at, int consumer) {
+  using End = Finish<float, In, Y>;
+  constexpr int COLS = Tile::FINISH_COLS, W = End::PACK, PACKS = COLS / W, STEP = 128 / PACKS;
+  const End finish(w.epilogue, w.n);
+  const FinishPart<COLS> part{parts + consumer * 64 * COLS};
+  const int thread = (int)threadIdx.x % 128, lane_row = thread / 32 * 16 + thread % 32 / 4,
+            lane_col = thread % 4 * 2, pack_row = thread / PACKS, pack_col = thread % PACKS * W;
+  const int first = at.row + consumer * 64, rows = min(64, w.m - first);
+  const int64_t line = (int64_t)at.z * w.m + first;
+#pragma unroll 1
+  for (int from = at.col; from < min(at.col + Tile::BN, w.n); from += COLS) {
+    hopper::warpgroup_sync(consumer);  // the columns before have been read
+#pragma unroll
+    for (int i = 0; i < COLS / 2; i += 2)
+      *reinterpret_cast<float2*>(part.at(lane_row + i / 2 % 2 * 8, lane_col + i / 4 * 8)) =
+          float2{d[i], d[i + 1]};
+#pragma unroll
+    for (int i = 0; i + COLS / 2 < COUNT; i++) d[i] = d[i + COLS / 2];
+    hopper::warpgroup_sync(consumer);
+    const int col = from + pack_col, some = min(W, w.n - col);
+    if (some <= 0) continue;
+    auto place = [&](int row) { return (line + row) * w.n + col; };
+    typename End::Others next;
+    if (finish.packs && pack_row < rows) next = finish.others(place(pack_row));
+#pragma unroll 1
+    for (int row = pack_row; row < rows; row += STEP) {
+      alignas(16) float v[W];
+      part.template read<W>(v, row, pack_col);
+      if (finish.packs) {
+        const auto others = next;
+        if (row + STEP < rows) next = finish.others(place(row + STEP));
+        finish(v, place(row), col, others);
+      } else {
+        float apart[W];  // indexed by what is known at run time alone
+        for (int i = 0; i < W; i++) apart[i] = v[i];
+        finish(apart, place(row), col, some);
+      }
+    }
+  }
+}
+
 #endif  // CDN_HOPPER
 
-// FUSED: with an epilogue, and one item a block. Loader: how operands come.
+// FUSED: with an epilogue. Loader: how operands come.
 template <class Tile, bool FUSED, template <class> class Loader>
 __global__ void __launch_bounds__(Tile::THREADS, 1)
     multiply_by_wgmma(const __grid_constant__ CUtensorMap map_a,
@@ -599,26 +673,41 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
       else
         wgmma_sum<Tile>(d, s, consumer, at.last_step - at.first_step);
       const int64_t piece = (at.z + (int64_t)at.split * w.batch) * w.m * w.n;
-      const bool one =
-          FUSED || (Tile::ONE_ITEM && w.one_item);  // then the sums take the stages' place
+      const bool one = Tile::ONE_ITEM && w.one_item;  // then the sums take the stages' place
       if constexpr (Tile::SCALED) {
         const bool plain = own_scales.share(scales);
-        float* to =
-            one ? sums - (int64_t)at.row * Sums::PITCH - at.col : static_cast<float*>(w.c) + piece;
-        const int64_t ld = one ? Sums::PITCH : w.n;
-        if (plain)
-          scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m, w.n,
-                                      to, ld, at.row + lane.row, at.col + lane.col);
+        auto scale = [&](const auto& to) {
+          if (plain)
+            scale_plainly<Tile::PLANES>(d, scales + lane.row, scales + Tile::BM + lane.col, w.m,
+                                        w.n, at.row + lane.row, at.col + lane.col, to);
+          else
+            scale_back<Tile::PLANES>(d, exact,
+                                     {w.m, w.n, (int64_t)at.first_step * Tile::BK,
+                                      min(w.k, (int64_t)at.last_step * Tile::BK)},
+                                     at.row + lane.row, at.col + lane.col, to);
+        };
+        if (one)
+          scale(ScaledLines{sums - (int64_t)at.row * Sums::PITCH - at.col, Sums::PITCH, w.m, w.n});
+        else if (FUSED)
+          scale(ScaledInPlace<Tile::BN / 2>{d});
         else
-          scale_back<Tile::PLANES>(d, exact,
-                                   {w.m, w.n, (int64_t)at.first_step * Tile::BK,
-                                    min(w.k, (int64_t)at.last_step * Tile::BK)},
-                                   to, ld, at.row + lane.row, at.col + lane.col);
+          scale(ScaledLines{static_cast<float*>(w.c) + piece, w.n, w.m, w.n});
         scales = scales == first_scales ? first_scales + Tile::SCALES : first_scales;
       } else if (one) {
         Consumers<Tile::CONSUMERS * 128>{}();  // all have read the stages
         lane.put<Sums>(d, sums);
       }
+      // f(types of the bias and of c)
+      auto with_types = [&](auto&& f) {
+        if constexpr (Tile::SCALED)
+          f(float{}, float{});
+        else if (w.float_out && w.float_in)
+          f(float{}, float{});
+        else if (w.float_out)
+          f(T{}, float{});
+        else
+          f(T{}, T{});
+      };
       if constexpr (Tile::ONE_ITEM) {
         if (one) {
           if (w.joined > 1)
@@ -626,19 +715,20 @@ __global__ void __launch_bounds__(Tile::THREADS, 1)
           else
             Consumers<Tile::CONSUMERS * 128>{}();
           constexpr int BM = Tile::BM, BN = Tile::BN;
-          if constexpr (FUSED) {
-            if (Tile::SCALED || (w.float_out && w.float_in))
-              finish_sums<BM, BN, float, float>(w, at, (int)rank, sums);
-            else if (w.float_out)
-              finish_sums<BM, BN, T, float>(w, at, (int)rank, sums);
-            else
-              finish_sums<BM, BN, T, T>(w, at, (int)rank, sums);
-          } else {
+          if constexpr (FUSED)
+            with_types([&](auto in, auto out) {
+              finish_joined<BM, BN, decltype(in), decltype(out)>(w, at, (int)rank, sums);
+            });
+          else
             store_sums<BM, BN>(output_of<Tile>(w, at), sums, w.joined, (int)rank);
-          }
           break;
         }
       }
+      if constexpr (FUSED)
+        with_types([&](auto in, auto out) {
+          finish_sums<Tile, decltype(in), decltype(out)>(d, reinterpret_cast<float*>(parts), w, at,
+                                                         consumer);
+        });
       if constexpr (!Tile::SCALED && Tile::TAPS > 1) {
         store_floats(d, static_cast<float*>(w.c) + piece, w, at.row + lane.row, at.col + lane.col);
       } else if constexpr (!Tile::SCALED && !FUSED) {
@@ -681,8 +771,9 @@ template <class T> WgmmaKernel wgmma_half(WgmmaExtent tile, WgmmaCase x);
 WgmmaKernel wgmma_split(int planes, WgmmaExtent tile, WgmmaCase x);
 
 template <class Tile, template <class> class Loader> WgmmaKernel wgmma_kernel(bool fused) {
+  static_assert(Tile::SHARED_BYTES <= 227 * 1024, "what a block may have");
   auto kernel = multiply_by_wgmma<Tile, false, Loader>;
-  if constexpr (Tile::ONE_ITEM)
+  if constexpr (Tile::FUSES)
     if (fused) kernel = multiply_by_wgmma<Tile, true, Loader>;
   return {reinterpret_cast<const void*>(kernel), Tile::THREADS, Tile::SHARED_BYTES};
 }

@@ -81,7 +81,7 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
                       : nullptr;
   w.c = pieces ? static_cast<void*>(pieces) : c;
   w.joined = plan.k.joined ? static_cast<int32_t>(plan.k.splits) : 1;
-  w.one_item = (how.fused && !pieces) || w.joined > 1;
+  w.one_item = w.joined > 1;
   w.float_in = std::is_same<T, float>::value;
   w.float_out = pieces || std::is_same<Out, float>::value;
   w.m = static_cast<int32_t>(m);
@@ -99,7 +99,7 @@ const float* launch_wgmma(Call& call, const WgmmaLaunch& how, WgmmaWork w, Out* 
   w.by_splits = Divisor(static_cast<uint32_t>(plan.k.splits));
 
   const Lines out = apart ? how.out : Lines{c, n, m, n, batch, m * n};
-  w.boxes_out = !w.float_out && !w.one_item && fits(out);
+  w.boxes_out = !w.float_out && !w.one_item && !(how.fused && !pieces) && fits(out);
   WgmmaMaps in = maps(w.cluster);
   if (w.boxes_out) in.c = tensor_map(out, 64);
   const int cluster = w.cluster * w.joined;

@@ -89,7 +89,7 @@ std::vector<TileCost> tiles_of(Method method, bool fused, bool boxes_out) {
   if (method == Method::TF32) all = {{128, 256}, {128, 64}};
   std::vector<TileCost> some;
   for (WgmmaExtent tile : all)
-    if (!fused || wgmma_has_one_item(tile.bm, tile.bn))
+    if (!fused || wgmma_fuses(tile.bm, tile.bn))
       some.push_back(wgmma_cost(tile, method == Method::FP32 ? 2 : 1, boxes_out));
   return some;
 }
@@ -100,7 +100,7 @@ Plan plan_of(Call& call, const WantedTile& wanted, const Product<T>& p, const Ma
              Method method, bool fused) {
   static thread_local Plans<Plan> plans;
   // 16-bit results leave by TMA where their lines allow it.
-  const bool boxes_out = method != Method::HALF || fused || p.n() % 8 == 0;
+  const bool boxes_out = !fused && (method != Method::HALF || p.n() % 8 == 0);
   const int64_t kind =
       ((((wanted.splits * 2 + wanted.joined) * 512 + wanted.bn) * 256 + wanted.bm) * 8 +
        static_cast<int64_t>(method) * 2 + fused) *
