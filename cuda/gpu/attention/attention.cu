@@ -14,13 +14,15 @@ template <class T> void attend(Call& call, const Attention<T>& x) {
 }
 
 template <class T> void attend_grad(Call& call, const AttentionGrad<T>& x) {
-  if constexpr (!std::is_same<T, double>::value)
+  if constexpr (is_half<T>)
     if (hopper_attention_grad(call, x)) return;
   const int64_t rows = x.batch * x.heads * x.queries;
   Compute<T>* inner = call.scratch<Compute<T>>(rows);
+  if (rows > 0) launch(call, plain::inner_products<T>, for_each_of(rows * 32), x, inner);
+  if constexpr (std::is_same<T, float>::value)
+    if (hopper_takes_grad(call, x)) return hopper_attention_grad(call, x, inner);
   if (rows > 0) {
     const plain::Units units(x.batch * x.heads, x.queries, x.features);
-    launch(call, plain::inner_products<T>, for_each_of(rows * 32), x, inner);
     launch(call, plain::grad_rows<T>, {grid_for(units.count)}, x, inner, units);
   }
   if (x.keys > 0) {

@@ -10,8 +10,11 @@ namespace cdn {
 bool hopper_attention(Call& call, const Attention<float>& x);
 bool hopper_attention(Call& call, const Attention<float16>& x);
 bool hopper_attention(Call& call, const Attention<bfloat16>& x);
-bool hopper_attention_grad(Call& call, const AttentionGrad<float>& x);
 bool hopper_attention_grad(Call& call, const AttentionGrad<float16>& x);
 bool hopper_attention_grad(Call& call, const AttentionGrad<bfloat16>& x);
+
+// float32 needs the inner products of dy and y, [batch, heads, queries].
+bool hopper_takes_grad(const Call& call, const AttentionGrad<float>& x);
+void hopper_attention_grad(Call& call, const AttentionGrad<float>& x, float* inner);
 
 }  // namespace cdn

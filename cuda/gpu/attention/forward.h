@@ -13,8 +13,9 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   using T = typename Tile::T;
   using Item = AttentionItem<Tile>;
   static constexpr int D = Tile::D, C = Tile::C, TURN = 4;
-  // Bases may lie so far below the largest score, as a power of 2, so that they seldom move.
-  static constexpr float SLACK = 8;
+  // Bases may lie so far below the largest score, as a power of 2, so that they seldom move. Cut
+  // weights are so much larger, that the second part has its digits.
+  static constexpr float SLACK = 8, LIFT = Tile::CUT ? 6 : 0;
 
   const AttentionWork& w;
   RowRing<Tile> q;
@@ -22,6 +23,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   int group;
   SumPlace place;
   float base[2], total[2], shrink[2];
+  float of_values;  // what the values of the tile under way are to be multiplied by
 
   __device__ __forceinline__ ForwardPass(const AttentionWork& work, AttentionShared<Tile>& shared,
                                          int of_group)
@@ -39,6 +41,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   // largest so far, or 0 while a row has seen nothing. shrink: of what was made before.
   __device__ __forceinline__ void weigh(float (&s)[C / 2], const Item& item, int tile) {
     const int row = item.row + group * 64;
+    const float scale = w.scale_log2 * row_scale(item) * column_scale(0, item, tile);
     mask_sums<Tile>(s, item.limits, row, tile, place);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -46,36 +49,45 @@ template <class Tile_, bool TURNS> struct ForwardPass {
 #pragma unroll
       for (int i = 2 * r; i < C / 2; i += 4) most = fmaxf(most, fmaxf(s[i], s[i + 1]));
       most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2)) * w.scale_log2;
+      most = fmaxf(most, __shfl_xor_sync(~0u, most, 2)) * scale;
       shrink[r] = 1;
       if (most > base[r] + SLACK) {
         shrink[r] = exp2_fast(base[r] - most);
         base[r] = most;
       }
-      const float from = base[r] == -INFINITY ? 0.0f : base[r];
+      const float from = base[r] == -INFINITY ? 0.0f : base[r] - LIFT;
       float sum = 0;
 #pragma unroll
       for (int i = 2 * r; i < C / 2; i += 4)
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          s[i + e] = exp2_fast(fmaf(s[i + e], w.scale_log2, -from));
+          s[i + e] = exp2_fast(fmaf(s[i + e], scale, -from));
           sum += s[i + e];
         }
       total[r] = fmaf(total[r], shrink[r], sum);
     }
   }
-  __device__ __forceinline__ void rescale(float (&y)[D / 2]) const {
+  __device__ __forceinline__ float row_scale(const Item& item) const {
+    return scale_of<Tile>(w.row_scales[0], w.rows, item.batch * w.heads + item.head,
+                          item.row + group * 64);
+  }
+  __device__ __forceinline__ float column_scale(int which, const Item& item, int tile) const {
+    return scale_of<Tile>(w.column_scales[which], w.keys,
+                          item.batch * (w.heads / w.group) + item.column_head, tile * C);
+  }
+  __device__ __forceinline__ void shrink_all(TileSums<Tile, D / 2>& y) const {
     if (!__any_sync(~0u, shrink[0] != 1 || shrink[1] != 1)) return;
 #pragma unroll
-    for (int i = 0; i < D / 2; i++) y[i] *= shrink[i / 2 % 2];
+    for (int i = 0; i < D / 2; i++) y.sum[i] *= shrink[i / 2 % 2];
   }
-  __device__ __forceinline__ void add_values(float (&y)[D / 2], const uint32_t (&p)[C / 4],
+  __device__ __forceinline__ void add_values(TileSums<Tile, D / 2>& y, const LeftOperand<Tile>& p,
                                              const ItemRows& item, int tile) {
+    auto& to = y.next();
     v.wait();
     if (w.lengths && (tile + 1) * C > item.keys)
       clear_lines<Tile>(v.tile(), tile, 0, item.keys, group);
     hopper::wgmma_fence();
-    multiply_columns<Tile>(y, p, v.tile());
+    multiply_columns<Tile>(to, p, v.tile());
   }
 
   // To the next item whose rows see anything; to the others' go zeros.
@@ -92,10 +104,10 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     using namespace hopper;
     Item item;
     if (!advance(item)) return;
-    float y[D / 2], s[C / 2];
-    uint32_t p[C / 4];
-#pragma unroll
-    for (int i = 0; i < D / 2; i++) y[i] = 0;
+    TileSums<Tile, D / 2> y;
+    float s[C / 2];
+    LeftOperand<Tile> p;
+    y.clear();
     begin();
     int tile = item.span.first;
     q.wait();
@@ -106,7 +118,8 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     k.release();
     if (item.span.count() == 1) q.release();
     weigh(s, item, tile);
-    pack_sums<T>(p, s);
+    p.put(s);
+    of_values = column_scale(1, item, tile);
     ItemRows of;
     while (true) {
       const bool last = tile + 1 == item.span.last;
@@ -125,9 +138,9 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       k.release();
       if (last) {
         wgmma_wait<0>();
-        store(y, total, base, of);
-#pragma unroll
-        for (int i = 0; i < D / 2; i++) y[i] = 0;
+        y.add(of_values);
+        store(y.sum, total, base, of);
+        y.clear();
         begin();
         tile = item.span.first;
       }
@@ -135,13 +148,16 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       weigh(s, item, tile);
       wgmma_wait<0>();
       v.release();
-      rescale(y);
-      pack_sums<T>(p, s);
+      if (!last) y.add(of_values);
+      shrink_all(y);
+      p.put(s);
+      of_values = column_scale(1, item, tile);
     }
     add_values(y, p, of, tile);
     wgmma_wait<0>();
     v.release();
-    store(y, total, base, of);
+    y.add(of_values);
+    store(y.sum, total, base, of);
   }
 
   __device__ __forceinline__ void store(const float (&y)[D / 2], const float (&sums)[2],
@@ -156,9 +172,9 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       factor[r] = sum == 0 ? 0.0f : 1 / sum;
       if (w.lse && threadIdx.x % 4 == 0 && row + 8 * r < w.rows)
         w.lse[((int64_t)item.batch * w.heads + item.head) * w.rows + row + 8 * r] =
-            sum == 0 ? INFINITY : low[r] + log2f(sum);
+            sum == 0 ? INFINITY : low[r] - LIFT + log2f(sum);
     }
-    store_sums<T>(y, factor, w.out[0], item.batch, item.head, row, w.rows);
+    store_sums<typename Tile::Out>(y, factor, w.out[0], item.batch, item.head, row, w.rows);
   }
 #endif
 };

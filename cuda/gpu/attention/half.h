@@ -7,12 +7,9 @@
 
 namespace cdn {
 
-template <template <class> class Pass, class Tile> AttentionKernel attention_kernel() {
-  return {reinterpret_cast<const void*>(attention_pass<Pass<Tile>>), Tile::ROWS, Tile::C,
-          Tile::THREADS, Tile::SHARED_BYTES};
-}
 template <class Tile> using ForwardByTurns = ForwardPass<Tile, true>;
 template <class Tile> using Forward = ForwardPass<Tile, false>;
+template <class Tile> using KeyGrad = KeyGradPass<Tile>;
 
 template <class T> AttentionKernel forward_kernel(int features) {
   if (features > 128)
@@ -32,10 +29,10 @@ template <class T> AttentionKernel query_grad_kernel(int features) {
 }
 template <class T> AttentionKernel key_grad_kernel(int features) {
   if (features > 64)
-    return attention_kernel<KeyGradPass, AttentionTile<T, 128, 2, 64, 4, 2, 1, true>>();
+    return attention_kernel<KeyGrad, AttentionTile<T, 128, 2, 64, 4, 2, 1, true>>();
   if (features > 32)
-    return attention_kernel<KeyGradPass, AttentionTile<T, 64, 2, 128, 4, 2, 2, true>>();
-  return attention_kernel<KeyGradPass, AttentionTile<T, 32, 2, 128, 4, 2, 2, true>>();
+    return attention_kernel<KeyGrad, AttentionTile<T, 64, 2, 128, 4, 2, 2, true>>();
+  return attention_kernel<KeyGrad, AttentionTile<T, 32, 2, 128, 4, 2, 2, true>>();
 }
 
 }  // namespace cdn

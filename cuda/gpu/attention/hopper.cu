@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "gpu/attention/attention.h"
+#include "gpu/attention/cut.h"
 #include "gpu/attention/kernels.h"
 #include "gpu/gemm/wgmma/tensor_map.h"
 
@@ -33,7 +34,8 @@ HeadPlace place_of(const HeadLines& x) {
   return {const_cast<void*>(x.data), x.step, x.head_step, x.ld, static_cast<int32_t>(x.cols)};
 }
 
-template <class T> bool takes(const Call& call, const Attention<T>& x) {
+// What no kernel here can do without.
+template <class T> bool takes_rules(const Call& call, const Attention<T>& x) {
   const AttentionRules& rules = x.rules;
   auto countable = [](int64_t n) { return n > 0 && n <= MOST; };
   auto limit = [](int64_t n) { return n >= -MOST && n <= MOST; };
@@ -42,7 +44,10 @@ template <class T> bool takes(const Call& call, const Attention<T>& x) {
          x.out_features % 8 == 0 && countable(x.features) && countable(x.out_features) &&
          std::max(x.features, x.out_features) <= 256 && countable(x.queries) && countable(x.keys) &&
          countable(x.batch * x.heads) && limit(rules.offset) && limit(rules.left) &&
-         limit(rules.right) && fits(q_lines(x, x.q, x.q_at)) && fits(k_lines(x, x.k, x.k_at)) &&
+         limit(rules.right);
+}
+template <class T> bool takes(const Call& call, const Attention<T>& x) {
+  return takes_rules(call, x) && fits(q_lines(x, x.q, x.q_at)) && fits(k_lines(x, x.k, x.k_at)) &&
          fits(v_lines(x, x.v, x.v_at)) && fits(y_lines(x, x.y, x.y_at));
 }
 
@@ -122,12 +127,111 @@ template <class T> bool backward(Call& call, const AttentionGrad<T>& x) {
   return true;
 }
 
+// ---- float32, cut
+
+// Queries, keys, values, and gradients of y, as they are cut for a kernel.
+class CutTensors {
+ public:
+  CutTensors(Call& call, int planes, int each, int64_t batch) : call_(call) {
+    cuts_.batch = batch, cuts_.planes = planes, cuts_.each = each;
+  }
+  // Returns the planes, as tensors of so many batches.
+  HeadLines add(const float* x, const HeadStrides& at, int64_t features, int64_t lines,
+                int64_t heads, int32_t most) {
+    const int64_t size = cuts_.batch * heads * lines * features;
+    CutHeads& own = cuts_.of[cuts_.count];
+    own = {x,
+           at,
+           lines,
+           heads,
+           call_.scratch<float16>(size * cuts_.planes),
+           call_.scratch<float>(cuts_.batch * heads * ceil_div(lines, cuts_.each)),
+           most};
+    cuts_.features[cuts_.count++] = features;
+    return {own.planes,
+            features,
+            lines,
+            heads,
+            cuts_.planes * cuts_.batch,
+            features,
+            lines * features,
+            heads * lines * features};
+  }
+  const float* scales(int i) const { return cuts_.of[i].scales; }
+  void cut() { cut_heads(call_, cuts_); }
+
+ private:
+  Call& call_;
+  Cuts cuts_{};
+};
+
+// Scores are scaled by two powers of 2 and must stay finite where tiles are tiny; others by one.
+constexpr int32_t OF_SCORES = 60, OF_VALUES = 100;
+
+int planes_of(const Attention<float>& x) { return x.precision == PRECISION_FLOAT32 ? 2 : 1; }
+bool takes_cut(const Call& call, const Attention<float>& x) {
+  return x.precision != PRECISION_IEEE && takes_rules(call, x) && widest(x) <= 128 &&
+         cuttable(x.q, x.q_at) && cuttable(x.k, x.k_at) && cuttable(x.v, x.v_at) &&
+         cuttable(x.y, x.y_at);
+}
+
+bool cut_forward(Call& call, const Attention<float>& x) {
+  if (!takes_cut(call, x)) return false;
+  const int planes = planes_of(x);
+  const AttentionKernel kernel =
+      planes == 2 ? cut_forward_kernel<2>(widest(x)) : cut_forward_kernel<1>(widest(x));
+  CutTensors cut(call, planes, kernel.columns, x.batch);
+  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
+                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
+                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES);
+  cut.cut();
+  AttentionWork w = work_of(x);
+  w.batches = static_cast<int32_t>(x.batch);
+  w.row_scales[0] = cut.scales(0), w.column_scales[0] = cut.scales(1),
+  w.column_scales[1] = cut.scales(2);
+  w.out[0] = place_of(y_lines(x, x.y, x.y_at));
+  launch_pass(call, kernel, w, {{q, q, q}, {k, v}});
+  return true;
+}
+
+// delta: the inner products of dy and y.
+void cut_backward(Call& call, const AttentionGrad<float>& x, float* delta) {
+  const int planes = planes_of(x);
+  const AttentionKernel of_queries =
+      planes == 2 ? cut_query_grad_kernel<2>(widest(x)) : cut_query_grad_kernel<1>(widest(x));
+  CutTensors cut(call, planes, of_queries.columns, x.batch);
+  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
+                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
+                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES),
+                  dy = cut.add(x.dy, x.dy_at, x.out_features, x.queries, x.heads, OF_VALUES);
+  cut.cut();
+  AttentionWork w = work_of(x);
+  w.batches = static_cast<int32_t>(x.batch);
+  w.delta = delta;
+  w.row_scales[0] = cut.scales(0), w.row_scales[1] = cut.scales(3);
+  w.column_scales[0] = cut.scales(1), w.column_scales[1] = cut.scales(2);
+  w.out[0] = place_of(q_lines(x, x.dq, x.dq_at));
+  launch_pass(call, of_queries, w, {{q, dy, dy}, {k, v}});
+  std::swap(w.row_scales, w.column_scales);
+  w.out[0] = place_of(k_lines(x, x.dk, x.dk_at));
+  w.out[1] = place_of(v_lines(x, x.dv, x.dv_at));
+  for (const AttentionKernel& kernel :
+       planes == 2 ? cut_key_grad_kernels<2>(widest(x)) : cut_key_grad_kernels<1>(widest(x)))
+    launch_pass(call, kernel, w, {{k, v, v}, {q, dy}});
+}
+
 }  // namespace
 
-bool hopper_attention(Call&, const Attention<float>&) { return false; }
+bool hopper_attention(Call& call, const Attention<float>& x) { return cut_forward(call, x); }
 bool hopper_attention(Call& call, const Attention<float16>& x) { return forward(call, x); }
 bool hopper_attention(Call& call, const Attention<bfloat16>& x) { return forward(call, x); }
-bool hopper_attention_grad(Call&, const AttentionGrad<float>&) { return false; }
+bool hopper_takes_grad(const Call& call, const AttentionGrad<float>& x) {
+  return takes_cut(call, x) && !x.dscores && cuttable(x.dy, x.dy_at) && cuttable(x.dq, x.dq_at) &&
+         cuttable(x.dk, x.dk_at) && cuttable(x.dv, x.dv_at);
+}
+void hopper_attention_grad(Call& call, const AttentionGrad<float>& x, float* delta) {
+  cut_backward(call, x, delta);
+}
 bool hopper_attention_grad(Call& call, const AttentionGrad<float16>& x) {
   return backward(call, x);
 }

@@ -9,6 +9,11 @@
 //   dK, dV        rows k, v     columns q, dy   dk, dv
 //
 // Nothing is added up by two blocks, so that results repeat bit by bit.
+//
+// float32 comes cut (cut.h): x 2^e = hi + lo, float16, with one e for each C rows of a head. Of the
+// three products that count, hi lo, lo hi and hi hi, sums are made in one accumulator, in this
+// order, since tensor cores cut off digits when they add; and what a tile adds to a result is added
+// by ordinary additions, scaled back. With one plane it is tf32: as many bits.
 #pragma once
 #include "gpu/tile/hopper.h"
 
@@ -33,22 +38,29 @@ struct AttentionWork {
   bool from_end;           // the same, from the end of the keys
   const int32_t* lengths;  // of the batch's keys, or null
   float scale, scale_log2;
-  HeadPlace out[2];    // the sums
-  float *lse, *delta;  // [batch, heads of q, queries]; to the base 2
+  int32_t batches;                                // of cut tensors, whose planes follow one another
+  const float *row_scales[2], *column_scales[2];  // 2^-e, by head and C rows
+  HeadPlace out[2];                               // the sums
+  float *lse, *delta;                             // [batch, heads of q, queries]; to the base 2
 };
 
 // GROUPS: consumer warpgroups. ROW_TENSORS: of rows. ROW_STAGES: items whose rows are held. STATS:
-// lse and delta are streamed with the columns, which are queries then.
+// lse and delta are streamed with the columns, which are queries then. PLANES: of cut float32, else
+// 0.
 template <class T_, int D_, int GROUPS_, int C_, int STAGES_, int ROW_TENSORS_, int ROW_STAGES_,
-          bool STATS_>
+          bool STATS_, int PLANES_ = 0>
 struct AttentionTile {
   using T = T_;
+  static constexpr bool CUT = PLANES_ > 0;
+  static constexpr int PLANES = CUT ? PLANES_ : 1;
+  using Out = std::conditional_t<CUT, float, T>;
   static constexpr int D = D_, GROUPS = GROUPS_, C = C_, STAGES = STAGES_,
                        ROW_TENSORS = ROW_TENSORS_, ROW_STAGES = ROW_STAGES_, ROWS = 64 * GROUPS,
                        THREADS = 128 * (GROUPS + 1);
   static constexpr bool STATS = STATS_;
   static constexpr int WIDTH = (D + 63) / 64 * 64;  // in shared memory
-  static constexpr int ROW_ELEMENTS = ROWS * WIDTH, COLUMN_ELEMENTS = C * WIDTH;
+  static constexpr int ROW_PLANE = ROWS * WIDTH, COLUMN_PLANE = C * WIDTH,
+                       ROW_ELEMENTS = PLANES * ROW_PLANE, COLUMN_ELEMENTS = PLANES * COLUMN_PLANE;
   static constexpr int STAT_FLOATS = STATS ? 2 * C : 0;
   static constexpr int BARRIERS = 2 * ROW_STAGES + 4 * STAGES;
   static constexpr int SHARED_BYTES =
@@ -201,14 +213,17 @@ struct AttentionMaps {
   const CUtensorMap *rows[3], *columns[2];
 };
 
-// `lines` lines of all features, in boxes of 64.
+// `lines` lines of all features, in boxes of 64, of each plane.
 template <class Tile>
 __device__ __forceinline__ void load_tile(typename Tile::T* to, const CUtensorMap* map,
-                                          uint64_t* full, int lines, int line, int head,
-                                          int batch) {
+                                          uint64_t* full, int lines, int line, int head, int batch,
+                                          int batches) {
 #pragma unroll
-  for (int i = 0; i < Tile::D; i += 64)
-    hopper::load_box(to + i * lines, map, full, i, line, head, batch);
+  for (int plane = 0; plane < Tile::PLANES; plane++)
+#pragma unroll
+    for (int i = 0; i < Tile::D; i += 64)
+      hopper::load_box(to + (plane * Tile::WIDTH + i) * lines, map, full, i, line, head,
+                       batch + plane * batches);
 }
 
 // f(head, tile) for all column tiles of an item.
@@ -222,12 +237,13 @@ __device__ __forceinline__ void each_column_tile(const AttentionItem<Tile>& item
 
 template <class Tile>
 __device__ __forceinline__ void load_columns(ColumnRing<Tile>& ring, const CUtensorMap* map,
+                                             const AttentionWork& w,
                                              const AttentionItem<Tile>& item) {
   each_column_tile(item, [&](int head, int tile) {
     ring.wait_empty();
     uint64_t* const full = &ring.full[ring.stage];
     hopper::barrier_expect(full, Tile::COLUMN_ELEMENTS * 2);
-    load_tile<Tile>(ring.tile(), map, full, Tile::C, tile * Tile::C, head, item.batch);
+    load_tile<Tile>(ring.tile(), map, full, Tile::C, tile * Tile::C, head, item.batch, w.batches);
     ring.next();
   });
 }
@@ -269,13 +285,13 @@ __device__ __forceinline__ void produce(AttentionShared<Tile>& shared, const Att
 #pragma unroll
       for (int i = 0; i < Tile::ROW_TENSORS; i++)
         load_tile<Tile>(rows.tile(i), maps.rows[i], full, Tile::ROWS, item.row, item.head,
-                        item.batch);
+                        item.batch, w.batches);
       rows.next();
-      load_columns(shared.ring[0], maps.columns[0], item);
+      load_columns(shared.ring[0], maps.columns[0], w, item);
     });
   } else if (warp == 1) {
     each_item([&](const AttentionItem<Tile>& item) {
-      load_columns(shared.ring[1], maps.columns[1], item);
+      load_columns(shared.ring[1], maps.columns[1], w, item);
     });
   } else {
     each_item([&](const AttentionItem<Tile>& item) { load_stats(shared.ring[0], w, item); });
@@ -289,31 +305,102 @@ template <class Tile>
 __device__ __forceinline__ void multiply_features(float (&s)[Tile::C / 2],
                                                   const typename Tile::T* x,
                                                   const typename Tile::T* y) {
+  bool first = true;
+  auto product = [&](int of_x, int of_y) {
 #pragma unroll
-  for (int k = 0; k < Tile::D; k += 16)
-    hopper::wgmma<false, false>(
-        typename Tile::T{}, s, hopper::matrix_at(x + k / 64 * 64 * Tile::ROWS + k % 64, false, 0),
-        hopper::matrix_at(y + k / 64 * 64 * Tile::C + k % 64, false, 0), k > 0);
-  hopper::wgmma_commit();
-}
-
-// sum += p y, queued.
-template <class Tile>
-__device__ __forceinline__ void multiply_columns(float (&sum)[Tile::D / 2],
-                                                 const uint32_t (&p)[Tile::C / 4],
-                                                 const typename Tile::T* y) {
-#pragma unroll
-  for (int k = 0; k < Tile::C; k += 16)
-    hopper::wgmma<true>(typename Tile::T{}, sum, p + k / 4,
-                        hopper::matrix_at(y + k * 64, true, 64 * Tile::C * 2));
+    for (int k = 0; k < Tile::D; k += 16) {
+      const auto *a = x + of_x * Tile::ROW_PLANE + k / 64 * 64 * Tile::ROWS + k % 64,
+                 *b = y + of_y * Tile::COLUMN_PLANE + k / 64 * 64 * Tile::C + k % 64;
+      hopper::wgmma<false, false>(typename Tile::T{}, s, hopper::matrix_at(a, false, 0),
+                                  hopper::matrix_at(b, false, 0), !first);
+      first = false;
+    }
+  };
+  if constexpr (Tile::PLANES == 2) product(0, 1), product(1, 0);
+  product(0, 0);
   hopper::wgmma_commit();
 }
 
 // Sums as the next product's left operand.
-template <class T, int COUNT>
-__device__ __forceinline__ void pack_sums(uint32_t (&p)[COUNT / 2], const float (&s)[COUNT]) {
+template <class Tile> struct LeftOperand {
+  uint32_t plane[Tile::PLANES][Tile::C / 4];
+  // Two neighbours, the i-th and the next.
+  __device__ __forceinline__ void put(int i, float a, float b) {
+    using T = typename Tile::T;
+    const uint32_t hi = pack<T>(a, b);
+    plane[0][i / 2] = hi;
+    if constexpr (Tile::PLANES == 2) {
+      T two[2];
+      memcpy(two, &hi, 4);
+      plane[1][i / 2] = pack<T>(a - (float)two[0], b - (float)two[1]);
+    }
+  }
+  __device__ __forceinline__ void put(const float (&s)[Tile::C / 2]) {
 #pragma unroll
-  for (int i = 0; i < COUNT / 2; i++) p[i] = pack<T>(s[2 * i], s[2 * i + 1]);
+    for (int i = 0; i < Tile::C / 2; i += 2) put(i, s[i], s[i + 1]);
+  }
+};
+
+// sum += p y, queued.
+template <class Tile>
+__device__ __forceinline__ void multiply_columns(float (&sum)[Tile::D / 2],
+                                                 const LeftOperand<Tile>& p,
+                                                 const typename Tile::T* y) {
+  auto product = [&](int of_p, int of_y) {
+#pragma unroll
+    for (int k = 0; k < Tile::C; k += 16)
+      hopper::wgmma<true>(
+          typename Tile::T{}, sum, p.plane[of_p] + k / 4,
+          hopper::matrix_at(y + of_y * Tile::COLUMN_PLANE + k * 64, true, 64 * Tile::C * 2));
+  };
+  if constexpr (Tile::PLANES == 2) product(0, Tile::PLANES - 1), product(Tile::PLANES - 1, 0);
+  product(0, 0);
+  hopper::wgmma_commit();
+}
+
+// What tiles add up to, of COUNT numbers: a sum in the tensor cores, or, of cut numbers, one for
+// each tile, which is then scaled back and added.
+template <class Tile, int COUNT> struct TileSums {
+  // Of what tensor cores cut off, so much of a sum on average.
+  static constexpr float CUT_OFF = Tile::PLANES == 2 ? 9.4e-8f : 0.0f;
+  float sum[COUNT], part[Tile::CUT ? COUNT : 1];
+  // What the next tile's products are added to.
+  __device__ __forceinline__ auto& next() {
+    if constexpr (Tile::CUT) {
+#pragma unroll
+      for (float& x : part) x = 0;
+      return part;
+    } else {
+      return sum;
+    }
+  }
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) sum[i] = 0;
+  }
+  // Once what was queued is done. scales: of the thread's two rows.
+  __device__ __forceinline__ void add(const float (&scales)[2]) {
+    if constexpr (Tile::CUT) {
+      const float factor[2] = {fmaf(scales[0], CUT_OFF, scales[0]),
+                               fmaf(scales[1], CUT_OFF, scales[1])};
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) sum[i] = fmaf(part[i], factor[i / 2 % 2], sum[i]);
+    }
+  }
+  __device__ __forceinline__ void add(float scale) {
+    const float both[2] = {scale, scale};
+    add(both);
+  }
+};
+
+// 2^-e of cut tensors: of the C lines of a head from `line` on.
+template <class Tile>
+__device__ __forceinline__ float scale_of(const float* scales, int lines, int head_of_all,
+                                          int line) {
+  if constexpr (Tile::CUT)
+    return scales[(int64_t)head_of_all * ((lines + Tile::C - 1) / Tile::C) +
+                  min(line, lines - 1) / Tile::C];
+  return 1;
 }
 
 __device__ __forceinline__ float exp2_fast(float x) {
@@ -359,7 +446,8 @@ __device__ __forceinline__ void mask_sums(float (&s)[Tile::C / 2], const RowLimi
 template <class Tile>
 __device__ __forceinline__ void clear_lines(typename Tile::T* x, int tile, int from, int to,
                                             int group) {
-  constexpr int PIECES = Tile::WIDTH / 8;  // the swizzle leaves D = 32 anywhere in a line
+  // The swizzle leaves D = 32 anywhere in a line.
+  constexpr int PIECES = Tile::PLANES * Tile::WIDTH / 8;
 #pragma unroll 1
   for (int i = (int)threadIdx.x % 128; i < Tile::C * PIECES; i += 128) {
     const int line = i / PIECES, piece = i % PIECES, column = tile * Tile::C + line;
@@ -394,6 +482,16 @@ __device__ __forceinline__ void store_sums(const float (&sum)[COUNT], const floa
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     T* const line = to.line<T>(batch, head, row + 8 * r);
+    if constexpr (std::is_same_v<T, float>) {
+      if (row + 8 * r >= end) continue;
+#pragma unroll
+      for (int i = 2 * r; i < COUNT; i += 4) {
+        const int feature = i / 4 * 8 + (int)threadIdx.x % 4 * 2;
+        if (feature < to.features)
+          *reinterpret_cast<float2*>(line + feature) = {sum[i] * factor[r], sum[i + 1] * factor[r]};
+      }
+      continue;
+    }
 #pragma unroll
     for (int i = 2 * r; i < COUNT; i += 16) {
       uint32_t w[4];
@@ -436,10 +534,10 @@ __global__ void __launch_bounds__(Pass::Tile::THREADS, 1)
   // The same for all lanes of a warp, which the compiler would not know.
   const int group = __shfl_sync(~0u, (int)threadIdx.x / 128, 0) - 1;
   if (group < 0) {
-    lower_registers<Tile::GROUPS == 3 ? 32 : 40>();
+    if (Tile::GROUPS > 1) lower_registers<Tile::GROUPS == 3 ? 32 : 40>();
     produce<Tile>(shared, {{&rows0, &rows1, &rows2}, {&columns0, &columns1}}, w);
   } else {
-    raise_registers<Tile::GROUPS == 3 ? 160 : 232>();
+    if (Tile::GROUPS > 1) raise_registers<Tile::GROUPS == 3 ? 160 : 232>();
     Pass(w, shared, group).run();
   }
 #endif

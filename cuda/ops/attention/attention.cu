@@ -78,7 +78,7 @@ struct Request {
   Sequence numbers;
   double scale, p;
   int64_t seed, offset;
-  int32_t dtype, mask_dtype, precision;  // of which no kernel has a choice: it is only checked
+  int32_t dtype, mask_dtype, precision;
   Layout q, k, v, y, mask_axes;
 
   template <class T> void read(Attention<T>& x) {
@@ -109,6 +109,7 @@ struct Request {
     checked_product("batch, kv_heads", x.batch, x.kv_heads);
     checked_product("batch, heads, queries", x.batch * x.heads, x.queries);
     x.scale = static_cast<Compute<T>>(scale);
+    x.precision = precision;
     r.kind = mask ? mask_kind(dtype, mask_dtype) : MaskKind::NONE;
   }
   Layout heads(HeadStrides& at, const char* name, int64_t batch, int64_t heads, int64_t rows,

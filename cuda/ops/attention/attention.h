@@ -17,6 +17,7 @@ template <class T> struct Attention {
   HeadStrides q_at, k_at, v_at, y_at;
   AttentionRules rules;
   C scale;
+  int32_t precision;  // of float32
 
   CDN_FN int64_t kv_head(int64_t h) const { return quotient(h, quotient(heads, kv_heads)); }
   CDN_FN int64_t rows() const { return batch * heads * queries; }

@@ -1,0 +1,10 @@
+// The kernels for float32.
+#include "gpu/attention/float32.h"
+
+namespace cdn {
+
+template AttentionKernel cut_forward_kernel<2>(int);
+template AttentionKernel cut_query_grad_kernel<2>(int);
+template std::vector<AttentionKernel> cut_key_grad_kernels<2>(int);
+
+}  // namespace cdn
