@@ -38,7 +38,7 @@ template <class Tile> struct Slopes {
   // scale: of the sums of dy and v; delta: the largest.
   __device__ __forceinline__ Slopes(float scale, float delta) {
     if constexpr (Tile::CUT) {
-      constexpr float WORST = 0x1p16f * Tile::D;  // of a sum over 2^15
+      constexpr float WORST = 0x1p18f * Tile::D;  // of a sum over 2^15, with room for dropout
       lift = fminf(1 / (WORST * scale), fitting(delta));
       sum = lift * scale;
     }
@@ -113,20 +113,25 @@ template <class Tile_> struct QueryGradPass {
     for (int i = 0; i < C / 2; i++) s[i] = exp2_fast(fmaf(s[i], scale, -lse[i / 2 % 2]));
   }
   // And these to ds, as a left operand.
-  __device__ __forceinline__ void finish(LeftOperand<Tile>& p, float (&s)[C / 2],
+  __device__ __forceinline__ void finish(LeftOperand<Tile>& p, const float (&s)[C / 2],
                                          const float (&ds)[C / 2], const Item& item, int tile) {
     const float scale = row_scale(1, item) * column_scale(1, item, tile),
                 of_keys = column_scale(0, item, tile);
     hopper::wgmma_wait<0>();
     v.release();
+    KeptWeights<Tile> kept;
+    kept.template draw<true>(w.dropout, item.batch * w.heads + item.head, item.row + group * 64,
+                             tile);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
       const Slopes<Tile> slopes(scale, delta[r]);
-      const float shift = delta[r] * slopes.lift;
+      const float shift = delta[r] * slopes.lift,
+                  of_sum = Tile::DROPS ? slopes.sum * (float)w.dropout.scale : slopes.sum;
       back[r] = of_keys / slopes.lift;
 #pragma unroll
       for (int i = 2 * r; i < C / 2; i += 4)
-        p.put(i, s[i] * (ds[i] * slopes.sum - shift), s[i + 1] * (ds[i + 1] * slopes.sum - shift));
+        p.put(i, s[i] * (kept.of(i, ds[i] * of_sum) - shift),
+              s[i + 1] * (kept.of(i + 1, ds[i + 1] * of_sum) - shift));
     }
   }
 
@@ -244,7 +249,12 @@ template <class Tile_, bool DK = true, bool DV = true> struct KeyGradPass {
     }
     wgmma_wait<0>();
     float back = 1;
-    if (DV) p.put(s);
+    KeptWeights<Tile> kept;
+    kept.template draw<false>(w.dropout, item.batch * w.heads * w.group + head, row, tile);
+    if (DV) {
+#pragma unroll
+      for (int i = 0; i < C / 2; i += 2) p.put(i, kept.of(i, s[i]), kept.of(i + 1, s[i + 1]));
+    }
     if (DK) {
       float most = 0;
 #pragma unroll
@@ -257,13 +267,14 @@ template <class Tile_, bool DK = true, bool DV = true> struct KeyGradPass {
         most = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
       }
       const Slopes<Tile> slopes(row_scale(1, item) * of_dy, most);
-      const float of_sum = slopes.sum * LIFTED, of_delta = slopes.lift * LIFTED;
+      const float of_sum = slopes.sum * (Tile::DROPS ? (float)w.dropout.scale * LIFTED : LIFTED),
+                  of_delta = slopes.lift * LIFTED;
       back = of_q / slopes.lift;
 #pragma unroll
       for (int i = 0; i < C / 2; i += 2) {
         const float2 delta = stats[C / 2 + i / 4 * 4];
-        dp.put(i, s[i] * (ds[i] * of_sum - delta.x * of_delta),
-               s[i + 1] * (ds[i + 1] * of_sum - delta.y * of_delta));
+        dp.put(i, s[i] * (kept.of(i, ds[i] * of_sum) - delta.x * of_delta),
+               s[i + 1] * (kept.of(i + 1, ds[i + 1] * of_sum) - delta.y * of_delta));
       }
     }
     if (DV) {
@@ -305,11 +316,12 @@ template <class Tile_, bool DK = true, bool DV = true> struct KeyGradPass {
       for (int i = 0; i < D / 2; i++)
         if (row + place.row + i / 2 % 2 * 8 >= item.end) dk.sum[i] = dv.sum[i] = 0;
     }
-    const float one[2] = {1, 1}, factor[2] = {w.scale, w.scale};
+    const float of_dv = Tile::DROPS ? (float)w.dropout.scale : 1.0f, left[2] = {of_dv, of_dv},
+                factor[2] = {w.scale, w.scale};
     using Out = typename Tile::Out;
     const int first = row + place.row;
     if (DK) store_sums<Out>(dk.sum, factor, w.out[0], item.batch, item.head, first, w.rows);
-    if (DV) store_sums<Out>(dv.sum, one, w.out[1], item.batch, item.head, first, w.rows);
+    if (DV) store_sums<Out>(dv.sum, left, w.out[1], item.batch, item.head, first, w.rows);
   }
 #endif
 };

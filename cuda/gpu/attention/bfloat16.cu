@@ -2,8 +2,8 @@
 
 namespace cdn {
 
-template AttentionKernel forward_kernel<bfloat16>(int);
-template AttentionKernel query_grad_kernel<bfloat16>(int);
-template AttentionKernel key_grad_kernel<bfloat16>(int);
+template AttentionKernel forward_kernel<bfloat16>(int, bool);
+template AttentionKernel query_grad_kernel<bfloat16>(int, bool);
+template AttentionKernel key_grad_kernel<bfloat16>(int, bool);
 
 }  // namespace cdn

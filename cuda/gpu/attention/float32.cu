@@ -3,8 +3,8 @@
 
 namespace cdn {
 
-template AttentionKernel cut_forward_kernel<2>(int);
-template AttentionKernel cut_query_grad_kernel<2>(int);
-template std::vector<AttentionKernel> cut_key_grad_kernels<2>(int);
+template AttentionKernel cut_forward_kernel<2>(int, bool);
+template AttentionKernel cut_query_grad_kernel<2>(int, bool);
+template std::vector<AttentionKernel> cut_key_grad_kernels<2>(int, bool);
 
 }  // namespace cdn

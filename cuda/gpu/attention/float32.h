@@ -12,34 +12,42 @@ template <class Tile> using CutKeyGrad = KeyGradPass<Tile>;
 template <class Tile> using CutGradOfKeys = KeyGradPass<Tile, true, false>;
 template <class Tile> using CutGradOfValues = KeyGradPass<Tile, false, true>;
 
-template <int PLANES> AttentionKernel cut_forward_kernel(int features) {
-  if (features > 64)
-    return attention_kernel<CutForward,
-                            AttentionTile<float16, 128, 2, 64, 2, 1, 1, false, PLANES>>();
-  if (features > 32)
-    return attention_kernel<CutForward,
-                            AttentionTile<float16, 64, 2, 128, 3, 1, 1, false, PLANES>>();
-  return attention_kernel<CutForward, AttentionTile<float16, 32, 2, 128, 3, 1, 1, false, PLANES>>();
+// Of D features and C columns at a time.
+template <int D, int GROUPS, int C, int STAGES, int ROW_TENSORS, bool STATS, bool DROPS, int PLANES>
+using CutTile = AttentionTile<float16, D, GROUPS, C, STAGES, ROW_TENSORS, 1, STATS, DROPS, PLANES>;
+
+template <int PLANES> AttentionKernel cut_forward_kernel(int features, bool drops) {
+  return with_drops(drops, [&](auto d) {
+    constexpr bool D = d;
+    if (features > 64)
+      return attention_kernel<CutForward, CutTile<128, 2, 64, 2, 1, false, D, PLANES>>();
+    if (features > 32)
+      return attention_kernel<CutForward, CutTile<64, 2, 128, 3, 1, false, D, PLANES>>();
+    return attention_kernel<CutForward, CutTile<32, 2, 128, 3, 1, false, D, PLANES>>();
+  });
 }
-template <int PLANES> AttentionKernel cut_query_grad_kernel(int features) {
-  if (features > 64)
-    return attention_kernel<QueryGradPass,
-                            AttentionTile<float16, 128, 1, 64, 2, 2, 1, false, PLANES>>();
-  if (features > 32)
-    return attention_kernel<QueryGradPass,
-                            AttentionTile<float16, 64, 2, 64, 4, 2, 1, false, PLANES>>();
-  return attention_kernel<QueryGradPass,
-                          AttentionTile<float16, 32, 2, 64, 4, 2, 1, false, PLANES>>();
+template <int PLANES> AttentionKernel cut_query_grad_kernel(int features, bool drops) {
+  return with_drops(drops, [&](auto d) {
+    constexpr bool D = d;
+    if (features > 64)
+      return attention_kernel<QueryGradPass, CutTile<128, 1, 64, 2, 2, false, D, PLANES>>();
+    if (features > 32)
+      return attention_kernel<QueryGradPass, CutTile<64, 2, 64, 4, 2, false, D, PLANES>>();
+    return attention_kernel<QueryGradPass, CutTile<32, 2, 64, 4, 2, false, D, PLANES>>();
+  });
 }
-template <int PLANES> std::vector<AttentionKernel> cut_key_grad_kernels(int features) {
-  if (features > 64) {
-    using Tile = AttentionTile<float16, 128, 1, 64, 2, 2, 1, true, PLANES>;
-    return {attention_kernel<CutGradOfKeys, Tile>(), attention_kernel<CutGradOfValues, Tile>()};
-  }
-  if (features > 32)
-    return {
-        attention_kernel<CutKeyGrad, AttentionTile<float16, 64, 2, 64, 4, 2, 1, true, PLANES>>()};
-  return {attention_kernel<CutKeyGrad, AttentionTile<float16, 32, 2, 64, 4, 2, 1, true, PLANES>>()};
+template <int PLANES> std::vector<AttentionKernel> cut_key_grad_kernels(int features, bool drops) {
+  using Kernels = std::vector<AttentionKernel>;
+  return with_drops(drops, [&](auto d) -> Kernels {
+    constexpr bool D = d;
+    if (features > 64) {
+      using Tile = CutTile<128, 1, 64, 2, 2, true, D, PLANES>;
+      return {attention_kernel<CutGradOfKeys, Tile>(), attention_kernel<CutGradOfValues, Tile>()};
+    }
+    if (features > 32)
+      return {attention_kernel<CutKeyGrad, CutTile<64, 2, 64, 4, 2, true, D, PLANES>>()};
+    return {attention_kernel<CutKeyGrad, CutTile<32, 2, 64, 4, 2, true, D, PLANES>>()};
+  });
 }
 
 }  // namespace cdn

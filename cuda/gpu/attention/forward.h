@@ -23,6 +23,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
   int group;
   SumPlace place;
   float base[2], total[2], shrink[2];
+  KeptWeights<Tile> kept;
   float of_values;  // what the values of the tile under way are to be multiplied by
 
   __device__ __forceinline__ ForwardPass(const AttentionWork& work, AttentionShared<Tile>& shared,
@@ -66,6 +67,13 @@ template <class Tile_, bool TURNS> struct ForwardPass {
         }
       total[r] = fmaf(total[r], shrink[r], sum);
     }
+  }
+  __device__ __forceinline__ void put(LeftOperand<Tile>& p, const float (&s)[C / 2],
+                                      const Item& item, int tile) {
+    kept.template draw<true>(w.dropout, item.batch * w.heads + item.head, item.row + group * 64,
+                             tile);
+#pragma unroll
+    for (int i = 0; i < C / 2; i += 2) p.put(i, kept.of(i, s[i]), kept.of(i + 1, s[i + 1]));
   }
   __device__ __forceinline__ float row_scale(const Item& item) const {
     return scale_of<Tile>(w.row_scales[0], w.rows, item.batch * w.heads + item.head,
@@ -118,7 +126,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
     k.release();
     if (item.span.count() == 1) q.release();
     weigh(s, item, tile);
-    p.put(s);
+    put(p, s, item, tile);
     of_values = column_scale(1, item, tile);
     ItemRows of;
     while (true) {
@@ -150,7 +158,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       v.release();
       if (!last) y.add(of_values);
       shrink_all(y);
-      p.put(s);
+      put(p, s, item, tile);
       of_values = column_scale(1, item, tile);
     }
     add_values(y, p, of, tile);
@@ -169,7 +177,7 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       float sum = sums[r];
       sum += __shfl_xor_sync(~0u, sum, 1);
       sum += __shfl_xor_sync(~0u, sum, 2);
-      factor[r] = sum == 0 ? 0.0f : 1 / sum;
+      factor[r] = sum == 0 ? 0.0f : (Tile::DROPS ? (float)w.dropout.scale : 1.0f) / sum;
       if (w.lse && threadIdx.x % 4 == 0 && row + 8 * r < w.rows)
         w.lse[((int64_t)item.batch * w.heads + item.head) * w.rows + row + 8 * r] =
             sum == 0 ? INFINITY : low[r] - LIFT + log2f(sum);

@@ -11,28 +11,37 @@ template <class Tile> using ForwardByTurns = ForwardPass<Tile, true>;
 template <class Tile> using Forward = ForwardPass<Tile, false>;
 template <class Tile> using KeyGrad = KeyGradPass<Tile>;
 
-template <class T> AttentionKernel forward_kernel(int features) {
-  if (features > 128)
-    return attention_kernel<Forward, AttentionTile<T, 256, 2, 64, 2, 1, 1, false>>();
-  if (features > 64)
-    return attention_kernel<ForwardByTurns, AttentionTile<T, 128, 2, 128, 3, 1, 1, false>>();
-  if (features > 32)
-    return attention_kernel<ForwardByTurns, AttentionTile<T, 64, 2, 128, 5, 1, 2, false>>();
-  return attention_kernel<ForwardByTurns, AttentionTile<T, 32, 2, 128, 5, 1, 2, false>>();
+template <class T> AttentionKernel forward_kernel(int features, bool drops) {
+  return with_drops(drops, [&](auto d) {
+    constexpr bool D = d;
+    if (features > 128)
+      return attention_kernel<Forward, AttentionTile<T, 256, 2, 64, 2, 1, 1, false, D>>();
+    if (features > 64)
+      return attention_kernel<ForwardByTurns, AttentionTile<T, 128, 2, 128, 3, 1, 1, false, D>>();
+    if (features > 32)
+      return attention_kernel<ForwardByTurns, AttentionTile<T, 64, 2, 128, 5, 1, 2, false, D>>();
+    return attention_kernel<ForwardByTurns, AttentionTile<T, 32, 2, 128, 5, 1, 2, false, D>>();
+  });
 }
-template <class T> AttentionKernel query_grad_kernel(int features) {
-  if (features > 64)
-    return attention_kernel<QueryGradPass, AttentionTile<T, 128, 2, 64, 4, 3, 1, false>>();
-  if (features > 32)
-    return attention_kernel<QueryGradPass, AttentionTile<T, 64, 2, 128, 4, 3, 2, false>>();
-  return attention_kernel<QueryGradPass, AttentionTile<T, 32, 2, 128, 4, 3, 2, false>>();
+template <class T> AttentionKernel query_grad_kernel(int features, bool drops) {
+  return with_drops(drops, [&](auto d) {
+    constexpr bool D = d;
+    if (features > 64)
+      return attention_kernel<QueryGradPass, AttentionTile<T, 128, 2, 64, 4, 3, 1, false, D>>();
+    if (features > 32)
+      return attention_kernel<QueryGradPass, AttentionTile<T, 64, 2, 128, 4, 3, 2, false, D>>();
+    return attention_kernel<QueryGradPass, AttentionTile<T, 32, 2, 128, 4, 3, 2, false, D>>();
+  });
 }
-template <class T> AttentionKernel key_grad_kernel(int features) {
-  if (features > 64)
-    return attention_kernel<KeyGrad, AttentionTile<T, 128, 2, 64, 4, 2, 1, true>>();
-  if (features > 32)
-    return attention_kernel<KeyGrad, AttentionTile<T, 64, 2, 128, 4, 2, 2, true>>();
-  return attention_kernel<KeyGrad, AttentionTile<T, 32, 2, 128, 4, 2, 2, true>>();
+template <class T> AttentionKernel key_grad_kernel(int features, bool drops) {
+  return with_drops(drops, [&](auto d) {
+    constexpr bool D = d;
+    if (features > 64)
+      return attention_kernel<KeyGrad, AttentionTile<T, 128, 2, 64, 4, 2, 1, true, D>>();
+    if (features > 32)
+      return attention_kernel<KeyGrad, AttentionTile<T, 64, 2, 128, 4, 2, 2, true, D>>();
+    return attention_kernel<KeyGrad, AttentionTile<T, 32, 2, 128, 4, 2, 2, true, D>>();
+  });
 }
 
 }  // namespace cdn

@@ -39,9 +39,9 @@ template <class T> bool takes_rules(const Call& call, const Attention<T>& x) {
   const AttentionRules& rules = x.rules;
   auto countable = [](int64_t n) { return n > 0 && n <= MOST; };
   auto limit = [](int64_t n) { return n >= -MOST && n <= MOST; };
-  return hopper_device(call) && rules.kind == MaskKind::NONE && rules.dropout.threshold == 0 &&
-         x.scale > 0 && x.scale * LOG2_E < INFINITY && x.features % 8 == 0 &&
-         x.out_features % 8 == 0 && countable(x.features) && countable(x.out_features) &&
+  return hopper_device(call) && rules.kind == MaskKind::NONE && x.scale > 0 &&
+         x.scale * LOG2_E < INFINITY && x.features % 8 == 0 && x.out_features % 8 == 0 &&
+         countable(x.features) && countable(x.out_features) &&
          std::max(x.features, x.out_features) <= 256 && countable(x.queries) && countable(x.keys) &&
          countable(x.batch * x.heads) && limit(rules.offset) && limit(rules.left) &&
          limit(rules.right);
@@ -66,6 +66,7 @@ template <class T> AttentionWork work_of(const Attention<T>& x) {
   w.scale = x.scale;
   w.scale_log2 = x.scale * LOG2_E;
   w.lse = x.lse;
+  w.dropout = rules.dropout;
   return w;
 }
 
@@ -99,12 +100,14 @@ template <class T> int widest(const Attention<T>& x) {
   return static_cast<int>(std::max(x.features, x.out_features));
 }
 
+template <class T> bool drops(const Attention<T>& x) { return x.rules.dropout.threshold > 0; }
+
 template <class T> bool forward(Call& call, const Attention<T>& x) {
   if (!takes(call, x)) return false;
   AttentionWork w = work_of(x);
   const HeadLines q = q_lines(x, x.q, x.q_at), y = y_lines(x, x.y, x.y_at);
   w.out[0] = place_of(y);
-  launch_pass(call, forward_kernel<T>(widest(x)), w,
+  launch_pass(call, forward_kernel<T>(widest(x), drops(x)), w,
               {{q, q, q}, {k_lines(x, x.k, x.k_at), v_lines(x, x.v, x.v_at)}});
   return true;
 }
@@ -120,10 +123,11 @@ template <class T> bool backward(Call& call, const AttentionGrad<T>& x) {
   AttentionWork w = work_of(x);
   w.delta = call.scratch<float>(x.batch * x.heads * x.queries);
   w.out[0] = place_of(dq);
-  launch_pass(call, query_grad_kernel<T>(widest(x)), w, {{q, dy, y_lines(x, x.y, x.y_at)}, {k, v}});
+  launch_pass(call, query_grad_kernel<T>(widest(x), drops(x)), w,
+              {{q, dy, y_lines(x, x.y, x.y_at)}, {k, v}});
   w.out[0] = place_of(dk);
   w.out[1] = place_of(dv);
-  launch_pass(call, key_grad_kernel<T>(widest(x)), w, {{k, v, v}, {q, dy}});
+  launch_pass(call, key_grad_kernel<T>(widest(x), drops(x)), w, {{k, v, v}, {q, dy}});
   return true;
 }
 
@@ -178,8 +182,8 @@ bool takes_cut(const Call& call, const Attention<float>& x) {
 bool cut_forward(Call& call, const Attention<float>& x) {
   if (!takes_cut(call, x)) return false;
   const int planes = planes_of(x);
-  const AttentionKernel kernel =
-      planes == 2 ? cut_forward_kernel<2>(widest(x)) : cut_forward_kernel<1>(widest(x));
+  const AttentionKernel kernel = planes == 2 ? cut_forward_kernel<2>(widest(x), drops(x))
+                                             : cut_forward_kernel<1>(widest(x), drops(x));
   CutTensors cut(call, planes, kernel.columns, x.batch);
   const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
                   k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
@@ -197,8 +201,8 @@ bool cut_forward(Call& call, const Attention<float>& x) {
 // delta: the inner products of dy and y.
 void cut_backward(Call& call, const AttentionGrad<float>& x, float* delta) {
   const int planes = planes_of(x);
-  const AttentionKernel of_queries =
-      planes == 2 ? cut_query_grad_kernel<2>(widest(x)) : cut_query_grad_kernel<1>(widest(x));
+  const AttentionKernel of_queries = planes == 2 ? cut_query_grad_kernel<2>(widest(x), drops(x))
+                                                 : cut_query_grad_kernel<1>(widest(x), drops(x));
   CutTensors cut(call, planes, of_queries.columns, x.batch);
   const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
                   k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
@@ -215,8 +219,8 @@ void cut_backward(Call& call, const AttentionGrad<float>& x, float* delta) {
   std::swap(w.row_scales, w.column_scales);
   w.out[0] = place_of(k_lines(x, x.dk, x.dk_at));
   w.out[1] = place_of(v_lines(x, x.dv, x.dv_at));
-  for (const AttentionKernel& kernel :
-       planes == 2 ? cut_key_grad_kernels<2>(widest(x)) : cut_key_grad_kernels<1>(widest(x)))
+  for (const AttentionKernel& kernel : planes == 2 ? cut_key_grad_kernels<2>(widest(x), drops(x))
+                                                   : cut_key_grad_kernels<1>(widest(x), drops(x)))
     launch_pass(call, kernel, w, {{k, v, v}, {q, dy}});
 }
 

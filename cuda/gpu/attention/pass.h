@@ -16,6 +16,7 @@
 // by ordinary additions, scaled back. With one plane it is tf32: as many bits.
 #pragma once
 #include "gpu/tile/hopper.h"
+#include "ops/attention/rules.h"
 
 namespace cdn {
 
@@ -40,18 +41,19 @@ struct AttentionWork {
   float scale, scale_log2;
   int32_t batches;                                // of cut tensors, whose planes follow one another
   const float *row_scales[2], *column_scales[2];  // 2^-e, by head and C rows
-  HeadPlace out[2];                               // the sums
-  float *lse, *delta;                             // [batch, heads of q, queries]; to the base 2
+  WeightDropout dropout;
+  HeadPlace out[2];    // the sums
+  float *lse, *delta;  // [batch, heads of q, queries]; to the base 2
 };
 
 // GROUPS: consumer warpgroups. ROW_TENSORS: of rows. ROW_STAGES: items whose rows are held. STATS:
-// lse and delta are streamed with the columns, which are queries then. PLANES: of cut float32, else
-// 0.
+// lse and delta are streamed with the columns, which are queries then. DROPS: with dropout. PLANES:
+// of cut float32, else 0.
 template <class T_, int D_, int GROUPS_, int C_, int STAGES_, int ROW_TENSORS_, int ROW_STAGES_,
-          bool STATS_, int PLANES_ = 0>
+          bool STATS_, bool DROPS_, int PLANES_ = 0>
 struct AttentionTile {
   using T = T_;
-  static constexpr bool CUT = PLANES_ > 0;
+  static constexpr bool CUT = PLANES_ > 0, DROPS = DROPS_;
   static constexpr int PLANES = CUT ? PLANES_ : 1;
   using Out = std::conditional_t<CUT, float, T>;
   static constexpr int D = D_, GROUPS = GROUPS_, C = C_, STAGES = STAGES_,
@@ -440,6 +442,50 @@ __device__ __forceinline__ void mask_sums(float (&s)[Tile::C / 2], const RowLimi
   if (limits.last(row) < (tile + 1) * Tile::C)
     hide([&](int r) { return limits.last(r); }, [](int j, int last) { return j >= last; });
 }
+
+// Which of a thread's weights dropout leaves.
+template <class Tile> struct KeptWeights {
+  uint32_t bits[(Tile::C / 2 + 31) / 32];
+
+  __device__ __forceinline__ bool operator[](int i) const {
+    return !Tile::DROPS || (bits[i / 32] >> i % 32 & 1) != 0;
+  }
+  __device__ __forceinline__ float of(int i, float x) const { return (*this)[i] ? x : 0.0f; }
+
+  // Of a group's 64 rows from `row` on and a tile of columns, of which either are KEYS, the others
+  // queries. Each lane draws for what it has where columns are keys; else it has what others draw.
+  template <bool KEYS>
+  __device__ __forceinline__ void draw(const WeightDropout& dropout, int head, int row, int tile) {
+    if constexpr (Tile::DROPS) {
+      const int lane = (int)threadIdx.x % 32, row16 = row / 16 + (int)threadIdx.x / 32 % 4;
+#pragma unroll
+      for (uint32_t& word : bits) word = 0;
+#pragma unroll
+      for (int j = 0; j < Tile::C / 16; j++) {
+        const int column16 = tile * (Tile::C / 16) + j;
+        const Words own = KEYS ? dropout.random(head, row16, column16, lane)
+                               : dropout.random(head, column16, row16, lane);
+        auto put = [&](int i, bool kept) {
+          bits[(8 * j + i) / 32] |= static_cast<uint32_t>(kept) << (8 * j + i) % 32;
+        };
+#pragma unroll
+        for (int i = 0; i < 8 && KEYS; i++) put(i, dropout.kept(own, i));
+        // Query 2 (lane % 4) + e of 8, and keys lane / 4 and 8 further.
+#pragma unroll
+        for (int e = 0; e < 2 && !KEYS; e++) {
+          const int from = (lane % 4 * 2 + e) * 4 + lane / 8;
+          Words words;
+#pragma unroll
+          for (int i = 0; i < 4; i++) words.v[i] = __shfl_sync(~0u, own.v[i], from);
+#pragma unroll
+          for (int half = 0; half < 4; half++)  // of the keys, then of the queries
+            put(e + 2 * half, (words.v[half % 2 * 2 + half / 2] >> (lane / 4 % 2 * 16) & 0xffffu) >=
+                                  dropout.threshold);
+        }
+      }
+    }
+  }
+};
 
 // Lines of a tile of columns but [from, to) become 0, whatever a batch has there: a weight of 0
 // would not hide what is not finite. Each group does so for itself, before it multiplies.
