@@ -17,11 +17,15 @@ __global__ void __launch_bounds__(BLOCK) cut_kernel(const __grid_constant__ Cuts
                   h = z - b * own.heads, first = tile * cuts.each;
     const int rows = static_cast<int>(min(int64_t{cuts.each}, own.lines - first));
     const float* from = own.x + own.at(b, h, first);
+    const AttentionRules& rules = cuts.rules;
+    const Span seen = own.of_keys ? rules.columns(b, 0, rules.queries - 1)
+                                  : rules.rows(b, 0, rules.keys_of(b) - 1);
     float16* to = own.planes + (z * own.lines + first) * features;
     auto each_pack = [&](auto f) {
       for (int i = threadIdx.x; i < rows * packs; i += BLOCK) {
         const int row = i / packs, column = (i - row * packs) * 4;
-        f(*reinterpret_cast<const float4*>(from + row * own.at.row + column),
+        const bool counts = first + row >= seen.begin && first + row < seen.end;
+        f(counts ? *reinterpret_cast<const float4*>(from + row * own.at.row + column) : float4{},
           row * features + column);
       }
     };

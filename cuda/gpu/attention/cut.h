@@ -14,10 +14,12 @@ struct CutHeads {
   float16* planes;  // [plane][batch][head][line][feature]
   float* scales;    // 2^-e: [batch][head][lines / each]
   int32_t most;     // e is no more
+  bool of_keys;     // else of queries: those that nothing sees, or that see nothing, become 0
 };
 constexpr int MOST_CUTS = 4;
 struct Cuts {
   CutHeads of[MOST_CUTS];
+  AttentionRules rules;
   int64_t batch, features[MOST_CUTS];
   int32_t count, each, planes;  // of tensors; rows with one e
 };

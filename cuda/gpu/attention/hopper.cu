@@ -78,7 +78,8 @@ struct AttentionTensors {
 // a unit is two tiles that see as much together as two others.
 void launch_pass(Call& call, const AttentionKernel& kernel, AttentionWork w,
                  const AttentionTensors& x) {
-  const int64_t heads = x.rows[0].heads * x.rows[0].count;
+  // The planes of cut tensors are further batches.
+  const int64_t heads = x.rows[0].heads * (w.batches ? w.batches : x.rows[0].count);
   const int processors = call.model().processors;
   w.rows = static_cast<int32_t>(x.rows[0].lines);
   w.heads = static_cast<int32_t>(x.rows[0].heads);
@@ -136,12 +137,13 @@ template <class T> bool backward(Call& call, const AttentionGrad<T>& x) {
 // Queries, keys, values, and gradients of y, as they are cut for a kernel.
 class CutTensors {
  public:
-  CutTensors(Call& call, int planes, int each, int64_t batch) : call_(call) {
-    cuts_.batch = batch, cuts_.planes = planes, cuts_.each = each;
+  CutTensors(Call& call, int planes, int each, const Attention<float>& x) : call_(call) {
+    cuts_.rules = x.rules;
+    cuts_.batch = x.batch, cuts_.planes = planes, cuts_.each = each;
   }
   // Returns the planes, as tensors of so many batches.
   HeadLines add(const float* x, const HeadStrides& at, int64_t features, int64_t lines,
-                int64_t heads, int32_t most) {
+                int64_t heads, int32_t most, bool of_keys) {
     const int64_t size = cuts_.batch * heads * lines * features;
     CutHeads& own = cuts_.of[cuts_.count];
     own = {x,
@@ -150,7 +152,8 @@ class CutTensors {
            heads,
            call_.scratch<float16>(size * cuts_.planes),
            call_.scratch<float>(cuts_.batch * heads * ceil_div(lines, cuts_.each)),
-           most};
+           most,
+           of_keys};
     cuts_.features[cuts_.count++] = features;
     return {own.planes,
             features,
@@ -184,10 +187,10 @@ bool cut_forward(Call& call, const Attention<float>& x) {
   const int planes = planes_of(x);
   const AttentionKernel kernel = planes == 2 ? cut_forward_kernel<2>(widest(x), drops(x))
                                              : cut_forward_kernel<1>(widest(x), drops(x));
-  CutTensors cut(call, planes, kernel.columns, x.batch);
-  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
-                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
-                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES);
+  CutTensors cut(call, planes, kernel.columns, x);
+  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES, false),
+                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES, true),
+                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES, true);
   cut.cut();
   AttentionWork w = work_of(x);
   w.batches = static_cast<int32_t>(x.batch);
@@ -203,11 +206,11 @@ void cut_backward(Call& call, const AttentionGrad<float>& x, float* delta) {
   const int planes = planes_of(x);
   const AttentionKernel of_queries = planes == 2 ? cut_query_grad_kernel<2>(widest(x), drops(x))
                                                  : cut_query_grad_kernel<1>(widest(x), drops(x));
-  CutTensors cut(call, planes, of_queries.columns, x.batch);
-  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES),
-                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES),
-                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES),
-                  dy = cut.add(x.dy, x.dy_at, x.out_features, x.queries, x.heads, OF_VALUES);
+  CutTensors cut(call, planes, of_queries.columns, x);
+  const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES, false),
+                  k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES, true),
+                  v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES, true),
+                  dy = cut.add(x.dy, x.dy_at, x.out_features, x.queries, x.heads, OF_VALUES, false);
   cut.cut();
   AttentionWork w = work_of(x);
   w.batches = static_cast<int32_t>(x.batch);

@@ -30,7 +30,7 @@ template <class T, class Target> struct CrossEntropy : OfTarget<T, Target> {
     Known known;
     C loss;
   };
-  CDN_FN C second(const Known&, C max, const C (&v)[1]) const { return fn::exp_for<T>(v[0] - max); }
+  CDN_FN C second(const Known&, C max, const C (&v)[1]) const { return fn::exp(v[0] - max); }
   CDN_FN All all(const Known& known, C max, Sum<T> sum) const {
     return {known, this->log_of(sum) + (max - known.score)};
   }

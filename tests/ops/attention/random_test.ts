@@ -76,7 +76,7 @@ function seen({ shapes, options, lengths }: Drawn): Tensor {
       }
     }
   }
-  return tensor(bits, { dtype: "uint8" }).reshape([batch!, 1, queries!, keys!]);
+  return tensor(bits, { dtype: "uint8", device: "cpu" }).reshape([batch!, 1, queries!, keys!]);
 }
 
 function composed([q, k, v]: Three, drawn: Drawn, mask: Tensor | undefined): Tensor {
