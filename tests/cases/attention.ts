@@ -100,6 +100,7 @@ const common = {
   fill: [spiked(-1, 1, 2)],
   // Scores are rounded, softmax is taken of them, and the sums go over all keys.
   tolerance: roundings(24),
+  gradRoundings: 64, // float32 is cut in two on tensor cores
 };
 
 // A row of the table, of options and what they make of a score.

@@ -59,25 +59,36 @@ __device__ Acc scan_group(const Join& op, Acc value, Acc* all) {
 // the elements do: they are read and written by packs of W.
 template <class Op> constexpr bool KNOWS_X = requires(Op op) { op.x, op.y.last; };
 
-// Those from k along the axis; or, backwards, up to it.
-template <int W, class Op, class Acc>
-__device__ __forceinline__ void load_items(const Op& op, int64_t row, int64_t k, bool backwards,
-                                           Acc* item) {
-  if constexpr (W == 1) {
-    *item = op.load(row + k, k);
-  } else {
-    const int64_t at = row + (backwards ? k - (W - 1) : k);
-    auto x = *reinterpret_cast<const Pack<std::decay_t<decltype(*op.x)>, W>*>(op.x + at);
+// ITEMS of a thread from k along the axis, or, backwards, up to it: packs as they are on their way.
+template <int W, int ITEMS, class Op> struct ScanPacks {
+  using T = std::decay_t<decltype(*std::declval<Op>().x)>;
+  Pack<T, W> pack[ITEMS / W];
+
+  // `begun` is where the first lies, and `count` how many there are; whole packs.
+  __device__ __forceinline__ void fetch(const Op& op, int64_t begun, int64_t count,
+                                        bool backwards) {
 #pragma unroll
-    for (int w = 0; w < W; w++)
-      item[w] = static_cast<Acc>(wide(backwards ? x.v[W - 1 - w] : x.v[w]));
+    for (int j = 0; j < ITEMS; j += W)
+      if (j < count) {
+        const int64_t at = backwards ? begun - j - (W - 1) : begun + j;
+        pack[j / W] = *reinterpret_cast<const Pack<T, W>*>(op.x + at);
+      }
   }
-}
+  template <class Acc>
+  __device__ __forceinline__ void items(const Op& op, Acc* item, int64_t count,
+                                        bool backwards) const {
+#pragma unroll
+    for (int j = 0; j < ITEMS; j++) {
+      const auto& from = pack[j / W].v[backwards ? W - 1 - j % W : j % W];
+      item[j] = j < count ? static_cast<Acc>(wide(from)) : op.start();
+    }
+  }
+};
 
 // stores: the results, from the totals of the pieces where there are several. Otherwise: those
 // totals, of pieces for whole blocks.
 template <int G, int W, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK, sizeof(Acc) > 8 ? 3 : 4)
+__global__ void __launch_bounds__(BLOCK, W > 1 || sizeof(Acc) > 8 ? 3 : 4)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
   // A place between those of neighbours keeps them in different banks.
@@ -105,23 +116,52 @@ __global__ void __launch_bounds__(BLOCK, sizeof(Acc) > 8 ? 3 : 4)
         own = op.join(own, totals[task - piece + t]);
       scan_group<G>(op, own, &carry);
     }
+    // Where the thread's items of a step begin, and how many there are.
+    auto first_of = [&](int64_t step) { return begin + step + lane * ITEMS; };
+    auto place_of = [&](int64_t from) { return o * s.axis + (reverse ? s.axis - 1 - from : from); };
+    if constexpr (W > 1) {
+      if (!stores) {  // only totals, for which packs of several steps are on their way
+        constexpr int AHEAD = 8 / sizeof(*op.x);
+        for (int64_t step = 0; step < s.piece; step += AHEAD * G * ITEMS) {
+          ScanPacks<W, ITEMS, Op> packs[AHEAD];
+#pragma unroll
+          for (int u = 0; u < AHEAD; u++) {
+            const int64_t from = first_of(step + u * G * ITEMS);
+            packs[u].fetch(op, place_of(from), end - from, reverse);
+          }
+#pragma unroll
+          for (int u = 0; u < AHEAD; u++) {
+            Acc item[ITEMS];
+            packs[u].items(op, item, end - first_of(step + u * G * ITEMS), reverse);
+#pragma unroll
+            for (int j = 1; j < ITEMS; j++) item[0] = op.join(item[0], item[j]);
+            carry = op.join(carry, item[0]);
+          }
+        }
+        carry = join_group<G>(carry, [&](Acc a, Acc b) { return op.join(a, b); });
+        if (lane == 0 && there) totals[task] = carry;
+        continue;
+      }
+    }
+    std::conditional_t<(W > 1), ScanPacks<W, ITEMS, Op>, char> next;
+    if constexpr (W > 1) next.fetch(op, place_of(first_of(0)), end - first_of(0), reverse);
     // All groups of a block take as many steps: they meet in shuffles and at barriers.
     for (int64_t step = 0; step < s.piece; step += G * ITEMS) {
-      int64_t from = begin + step + lane * ITEMS, begun = reverse ? s.axis - 1 - from : from;
+      const int64_t from = first_of(step);
       Acc item[ITEMS], total;
+      if constexpr (W > 1) {
+        next.items(op, item, end - from, reverse);
+        const int64_t then = first_of(step + G * ITEMS);
+        next.fetch(op, place_of(then), end - then, reverse);
+      } else {
 #pragma unroll
-      for (int j = 0; j < ITEMS; j += W) {
-        if (from + j < end)
-          load_items<W>(op, o * s.axis, begun + (reverse ? -j : j), reverse, item + j);
-        else
-          for (int w = 0; w < W; w++) item[j + w] = op.start();
+        for (int j = 0; j < ITEMS; j++) {
+          const int64_t k = reverse ? s.axis - 1 - (from + j) : from + j;
+          item[j] = from + j < end ? op.load(o * s.axis + k, k) : op.start();
+        }
       }
 #pragma unroll
       for (int j = 1; j < ITEMS; j++) item[j] = op.join(item[j - 1], item[j]);
-      if (W > 1 && !stores) {  // joined below
-        carry = op.join(carry, item[ITEMS - 1]);
-        continue;
-      }
       Acc before = op.join(carry, scan_group<G>(op, item[ITEMS - 1], &total));
 #pragma unroll
       for (int j = 0; j < ITEMS; j++) item[j] = op.join(before, item[j]);
@@ -151,7 +191,6 @@ __global__ void __launch_bounds__(BLOCK, sizeof(Acc) > 8 ? 3 : 4)
       }
       carry = op.join(carry, total);
     }
-    if (W > 1 && !stores) carry = join_group<G>(carry, [&](Acc a, Acc b) { return op.join(a, b); });
     if (!stores && lane == 0 && there) totals[task] = carry;
   }
 }

@@ -4,7 +4,8 @@
 
 namespace cdn {
 
-constexpr int64_t CHUNK_SIZE = 1024;  // small, since layers have many tensors of few elements
+// Small, since layers have many tensors of few elements; as many bytes of 16-bit ones.
+template <class T> constexpr int64_t CHUNK_SIZE = is_half<T> ? 2048 : 1024;
 
 // A functor of each_row over chunks. f(x) gives the new element of the first list, which is of type
 // Y, from x, those of all lists at one place in Compute<T>. It may change those of the last STATES
@@ -17,7 +18,7 @@ template <class T, class Y, int STATES, int LISTS, class F> struct Elements {
   F f;
 
   struct Row {
-    static constexpr int WIDTH = 16 / sizeof(C);
+    static constexpr int WIDTH = is_half<Y> ? 8 : 16 / sizeof(C);
     Chunk<LISTS> chunk;
     int64_t count, packs;
     F f;
@@ -55,7 +56,7 @@ template <class T, class Y, int STATES, int LISTS, class F> struct Elements {
   CDN_FN Row row(int64_t c) const {
     Row row{{}, 0, 0, f};
     const bool runs = row.f.begin();  // first, to read what it asks for during the search
-    const Chunk<LISTS>& chunk = row.chunk = chunk_of<CHUNK_SIZE>(table, c);
+    const Chunk<LISTS>& chunk = row.chunk = chunk_of<CHUNK_SIZE<Y>>(table, c);
     if (!runs) return row;
     bool aligned = true;
     for (int l = 0; l < LISTS; l++)
@@ -76,9 +77,9 @@ void each_element(Call& call, const List (&lists)[LISTS], const int64_t* sizes, 
                   const F& f, const Advance& advance) {
   using Functor = Elements<T, Y, STATES, LISTS, F>;
   static_assert(sizeof(Functor) <= 4096 - 64, "a kernel's arguments take at most 4 KiB");
-  const auto tables = read_lists<CHUNK_SIZE, T>(call, lists, sizes, count);
+  const auto tables = read_lists<CHUNK_SIZE<Y>, T>(call, lists, sizes, count);
   advance.queue(call);
-  for (const auto& table : tables) each_row(call, table.chunks(), CHUNK_SIZE, Functor{table, f});
+  for (const auto& table : tables) each_row(call, table.chunks(), CHUNK_SIZE<Y>, Functor{table, f});
 }
 
 }  // namespace cdn

@@ -179,6 +179,38 @@ for (const { device } of devices()) {
     },
   );
 
+  cleanTest(`attention: dropout is the same in every dtype, forward and back, on ${device}`, () => {
+    const near = { float32: 1e-5, bfloat16: 2e-2, float16: 3e-3 } as const;
+    for (const [dtype, tolerance] of Object.entries(near) as [keyof typeof near, number][]) {
+      for (
+        const [queries, keys, features, causal] of [[130, 200, 64, false], [
+          70,
+          70,
+          128,
+          true,
+        ]] as const
+      ) {
+        const made = (rows: number, heads: number) =>
+          randn([2, heads, rows, features], { device }).to(dtype).detach();
+        const given = [made(queries, 4), made(keys, 2), made(keys, 2)];
+        const dy = made(queries, 4);
+        const [own, exact] = [dtype, "float64" as const].map((dtype) => {
+          const leaves = given.map((x) => {
+            const leaf = x.to(dtype).detach();
+            leaf.requiresGrad = true;
+            return leaf;
+          }) as Three;
+          manualSeed(5);
+          const y = scaledDotProductAttention(...leaves, { dropout: 0.3, causal });
+          return [y, ...grad(y, leaves, { gradOutputs: dy.to(dtype) })];
+        });
+        own!.forEach((x, i) =>
+          assertNear(x.detach(), exact![i]!.detach().to("cpu"), tolerance, `${dtype}, ${i}`)
+        );
+      }
+    }
+  });
+
   // 16-bit floats of features around the sizes of tiles, which kernels clear of what is hidden.
   const sizes = { float32: [8], float16: [8, 72], bfloat16: [40, 136] } as const;
   const hidden = Object.entries(sizes).flatMap(([dtype, of]) => of.map((n) => [dtype, n] as const));
