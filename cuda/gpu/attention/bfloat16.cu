@@ -2,7 +2,7 @@
 
 namespace cdn {
 
-template AttentionKernel forward_kernel<bfloat16>(int, bool);
+template AttentionKernel forward_kernel<bfloat16>(int, ForwardKind);
 template AttentionKernel query_grad_kernel<bfloat16>(int, bool);
 template AttentionKernel key_grad_kernel<bfloat16>(int, bool);
 

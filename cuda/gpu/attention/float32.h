@@ -7,7 +7,6 @@
 
 namespace cdn {
 
-template <class Tile> using CutForward = ForwardPass<Tile, false>;
 template <class Tile> using CutKeyGrad = KeyGradPass<Tile>;
 template <class Tile> using CutGradOfKeys = KeyGradPass<Tile, true, false>;
 template <class Tile> using CutGradOfValues = KeyGradPass<Tile, false, true>;
@@ -16,14 +15,12 @@ template <class Tile> using CutGradOfValues = KeyGradPass<Tile, false, true>;
 template <int D, int GROUPS, int C, int STAGES, int ROW_TENSORS, bool STATS, bool DROPS, int PLANES>
 using CutTile = AttentionTile<float16, D, GROUPS, C, STAGES, ROW_TENSORS, 1, STATS, DROPS, PLANES>;
 
-template <int PLANES> AttentionKernel cut_forward_kernel(int features, bool drops) {
-  return with_drops(drops, [&](auto d) {
-    constexpr bool D = d;
-    if (features > 64)
-      return attention_kernel<CutForward, CutTile<128, 2, 64, 2, 1, false, D, PLANES>>();
-    if (features > 32)
-      return attention_kernel<CutForward, CutTile<64, 2, 128, 3, 1, false, D, PLANES>>();
-    return attention_kernel<CutForward, CutTile<32, 2, 128, 3, 1, false, D, PLANES>>();
+template <int PLANES> AttentionKernel cut_forward_kernel(int features, ForwardKind kind) {
+  return with_drops(kind == ForwardKind::DROPS, [&](auto drops) {
+    constexpr bool D = drops, P = false;  // results are float in any case
+    if (features > 64) return forward_of<CutTile<128, 2, 64, 2, 1, false, D, PLANES>, false, P>();
+    if (features > 32) return forward_of<CutTile<64, 2, 128, 3, 1, false, D, PLANES>, false, P>();
+    return forward_of<CutTile<32, 2, 128, 3, 1, false, D, PLANES>, false, P>();
   });
 }
 template <int PLANES> AttentionKernel cut_query_grad_kernel(int features, bool drops) {

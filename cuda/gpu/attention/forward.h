@@ -1,13 +1,13 @@
 // Attention itself: y = softmax(scale q kT) v by online softmax. The next tile's scores are queued
 // before the product with v of the tile before, and made to weights while that is computed; after
 // an item's last tile, the next item's first. TURNS: two groups issue products by turns, so that
-// one multiplies while the other makes weights.
+// one multiplies while the other makes weights. PIECES: of the keys, whose results are float.
 #pragma once
-#include "gpu/attention/pass.h"
+#include "gpu/attention/kernels.h"
 
 namespace cdn {
 
-template <class Tile_, bool TURNS> struct ForwardPass {
+template <class Tile_, bool TURNS, bool PIECES = false> struct ForwardPass {
   using Tile = Tile_;
 #if defined(CDN_HOPPER)
   using T = typename Tile::T;
@@ -179,12 +179,19 @@ template <class Tile_, bool TURNS> struct ForwardPass {
       sum += __shfl_xor_sync(~0u, sum, 2);
       factor[r] = sum == 0 ? 0.0f : (Tile::DROPS ? (float)w.dropout.scale : 1.0f) / sum;
       if (w.lse && threadIdx.x % 4 == 0 && row + 8 * r < w.rows)
-        w.lse[((int64_t)item.batch * w.heads + item.head) * w.rows + row + 8 * r] =
+        w.lse[((int64_t)item.out_batch(w) * w.heads + item.head) * w.rows + row + 8 * r] =
             sum == 0 ? INFINITY : low[r] - LIFT + log2f(sum);
     }
-    store_sums<typename Tile::Out>(y, factor, w.out[0], item.batch, item.head, row, w.rows);
+    const int batch = item.out_batch(w);
+    using Out = std::conditional_t<PIECES, float, typename Tile::Out>;
+    store_sums<Out>(y, factor, w.out[0], batch, item.head, row, w.rows);
   }
 #endif
 };
+
+template <class Tile, bool TURNS, bool PIECES> AttentionKernel forward_of() {
+  return {reinterpret_cast<const void*>(attention_pass<ForwardPass<Tile, TURNS, PIECES>>),
+          Tile::ROWS, Tile::C, Tile::THREADS, Tile::SHARED_BYTES};
+}
 
 }  // namespace cdn

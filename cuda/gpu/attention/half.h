@@ -7,20 +7,18 @@
 
 namespace cdn {
 
-template <class Tile> using ForwardByTurns = ForwardPass<Tile, true>;
-template <class Tile> using Forward = ForwardPass<Tile, false>;
 template <class Tile> using KeyGrad = KeyGradPass<Tile>;
 
-template <class T> AttentionKernel forward_kernel(int features, bool drops) {
-  return with_drops(drops, [&](auto d) {
-    constexpr bool D = d;
+template <class T> AttentionKernel forward_kernel(int features, ForwardKind kind) {
+  return with_kind(kind, [&](auto drops, auto pieces) {
+    constexpr bool D = drops, P = pieces;
     if (features > 128)
-      return attention_kernel<Forward, AttentionTile<T, 256, 2, 64, 2, 1, 1, false, D>>();
+      return forward_of<AttentionTile<T, 256, 2, 64, 2, 1, 1, false, D>, false, P>();
     if (features > 64)
-      return attention_kernel<ForwardByTurns, AttentionTile<T, 128, 2, 128, 3, 1, 1, false, D>>();
+      return forward_of<AttentionTile<T, 128, 2, 128, 3, 1, 1, false, D>, true, P>();
     if (features > 32)
-      return attention_kernel<ForwardByTurns, AttentionTile<T, 64, 2, 128, 5, 1, 2, false, D>>();
-    return attention_kernel<ForwardByTurns, AttentionTile<T, 32, 2, 128, 5, 1, 2, false, D>>();
+      return forward_of<AttentionTile<T, 64, 2, 128, 5, 1, 2, false, D>, true, P>();
+    return forward_of<AttentionTile<T, 32, 2, 128, 5, 1, 2, false, D>, true, P>();
   });
 }
 template <class T> AttentionKernel query_grad_kernel(int features, bool drops) {

@@ -84,7 +84,7 @@ void launch_pass(Call& call, const AttentionKernel& kernel, AttentionWork w,
   w.rows = static_cast<int32_t>(x.rows[0].lines);
   w.heads = static_cast<int32_t>(x.rows[0].heads);
   w.row_tiles = static_cast<int32_t>(ceil_div(w.rows, kernel.rows));
-  w.units = static_cast<int32_t>(w.row_tiles * heads);
+  w.units = static_cast<int32_t>(w.row_tiles * heads * std::max(w.pieces, 1));
   w.folded = (w.low != -FAR || w.high != FAR) && w.units > processors;
   if (w.folded) w.units = static_cast<int32_t>(ceil_div(w.row_tiles, 2) * heads);
   CUtensorMap maps[5];
@@ -103,13 +103,65 @@ template <class T> int widest(const Attention<T>& x) {
 
 template <class T> bool drops(const Attention<T>& x) { return x.rules.dropout.threshold > 0; }
 
+// Rows of y from those of pieces of the keys, by their parts in the sum of weights.
+template <class T>
+__global__ void __launch_bounds__(BLOCK)
+    join_pieces(Attention<T> x, const float* y, const float* lse, int pieces) {
+  follow_previous_kernel();
+  const int64_t rows = x.rows(), features = x.out_features;
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const int64_t z = quotient(row, x.queries), r = row - z * x.queries, b = quotient(z, x.heads),
+                  h = z - b * x.heads;
+    float most = -INFINITY, total = 0;
+    for (int p = 0; p < pieces; p++) {
+      const float own = lse[p * rows + row];
+      if (own != INFINITY) most = fmaxf(most, own);
+    }
+    auto part = [&](int p) {
+      const float own = lse[p * rows + row];
+      return own == INFINITY ? 0.0f : exp2f(own - most);
+    };
+    for (int p = 0; p < pieces; p++) total += part(p);
+    for (int64_t f = threadIdx.x; f < features; f += BLOCK) {
+      float sum = 0;
+      for (int p = 0; p < pieces; p++) sum += part(p) * y[(p * rows + row) * features + f];
+      x.y[x.y_at(b, h, r) + f] = static_cast<T>(total == 0 ? 0.0f : sum / total);
+    }
+    if (x.lse && threadIdx.x == 0)
+      x.lse[x.lse_at(b, h, r)] = total == 0 ? INFINITY : most + log2f(total);
+  }
+}
+
+// Where there are few queries, as when a text goes on word by word, the keys are shared out, too.
+// kernel_of(kind): the kernel.
+template <class T, class KernelOf>
+void launch_forward(Call& call, const Attention<T>& x, KernelOf&& kernel_of, AttentionWork w,
+                    const AttentionTensors& tensors) {
+  constexpr int64_t LEAST = 4;  // tiles of a piece
+  const AttentionKernel kernel = kernel_of(drops(x) ? ForwardKind::DROPS : ForwardKind::WHOLE);
+  const int64_t units = ceil_div(x.queries, kernel.rows) * x.heads * x.batch,
+                tiles = ceil_div(x.keys, kernel.columns),
+                wanted = std::min<int64_t>(call.model().processors / units, tiles / LEAST);
+  if (wanted < 2 || drops(x)) return launch_pass(call, kernel, w, tensors);
+  w.piece_tiles = static_cast<int32_t>(ceil_div(tiles, wanted));
+  w.pieces = static_cast<int32_t>(ceil_div(tiles, w.piece_tiles));
+  w.all_batches = static_cast<int32_t>(x.batch);
+  const int64_t rows = x.rows(), f = x.out_features;
+  float *const y = call.scratch<float>(w.pieces * rows * f), *const lse = call.scratch<float>(
+                                                                 w.pieces * rows);
+  w.out[0] = {y, x.heads * x.queries * f, x.queries * f, f, static_cast<int32_t>(f)};
+  w.lse = lse;
+  launch_pass(call, kernel_of(ForwardKind::PIECES), w, tensors);
+  launch(call, join_pieces<T>, following(call, {grid_for(rows)}), x, y, lse, w.pieces);
+}
+
 template <class T> bool forward(Call& call, const Attention<T>& x) {
   if (!takes(call, x)) return false;
   AttentionWork w = work_of(x);
   const HeadLines q = q_lines(x, x.q, x.q_at), y = y_lines(x, x.y, x.y_at);
   w.out[0] = place_of(y);
-  launch_pass(call, forward_kernel<T>(widest(x), drops(x)), w,
-              {{q, q, q}, {k_lines(x, x.k, x.k_at), v_lines(x, x.v, x.v_at)}});
+  launch_forward(call, x, [&](ForwardKind kind) { return forward_kernel<T>(widest(x), kind); }, w,
+                 {{q, q, q}, {k_lines(x, x.k, x.k_at), v_lines(x, x.v, x.v_at)}});
   return true;
 }
 
@@ -185,9 +237,11 @@ bool takes_cut(const Call& call, const Attention<float>& x) {
 bool cut_forward(Call& call, const Attention<float>& x) {
   if (!takes_cut(call, x)) return false;
   const int planes = planes_of(x);
-  const AttentionKernel kernel = planes == 2 ? cut_forward_kernel<2>(widest(x), drops(x))
-                                             : cut_forward_kernel<1>(widest(x), drops(x));
-  CutTensors cut(call, planes, kernel.columns, x);
+  auto kernel_of = [&](ForwardKind kind) {
+    return planes == 2 ? cut_forward_kernel<2>(widest(x), kind)
+                       : cut_forward_kernel<1>(widest(x), kind);
+  };
+  CutTensors cut(call, planes, kernel_of(ForwardKind::WHOLE).columns, x);
   const HeadLines q = cut.add(x.q, x.q_at, x.features, x.queries, x.heads, OF_SCORES, false),
                   k = cut.add(x.k, x.k_at, x.features, x.keys, x.kv_heads, OF_SCORES, true),
                   v = cut.add(x.v, x.v_at, x.out_features, x.keys, x.kv_heads, OF_VALUES, true);
@@ -197,7 +251,7 @@ bool cut_forward(Call& call, const Attention<float>& x) {
   w.row_scales[0] = cut.scales(0), w.column_scales[0] = cut.scales(1),
   w.column_scales[1] = cut.scales(2);
   w.out[0] = place_of(y_lines(x, x.y, x.y_at));
-  launch_pass(call, kernel, w, {{q, q, q}, {k, v}});
+  launch_forward(call, x, kernel_of, w, {{q, q, q}, {k, v}});
   return true;
 }
 

@@ -39,6 +39,7 @@ struct AttentionWork {
   bool from_end;           // the same, from the end of the keys
   const int32_t* lengths;  // of the batch's keys, or null
   float scale, scale_log2;
+  int32_t pieces, piece_tiles, all_batches;       // of the columns, by different blocks
   int32_t batches;                                // of cut tensors, whose planes follow one another
   const float *row_scales[2], *column_scales[2];  // 2^-e, by head and C rows
   WeightDropout dropout;
@@ -89,7 +90,12 @@ struct TileSpan {
 // A tile of rows of one head.
 struct ItemRows {
   int row, head, batch;
-  int keys;  // of this batch
+  int keys;   // of this batch
+  int piece;  // of its columns
+  // Results of pieces are further batches.
+  __device__ __forceinline__ int out_batch(const AttentionWork& w) const {
+    return batch + piece * w.all_batches;
+  }
 };
 
 // What a block does at a time: tiles of one or more heads of columns, for rows of one head.
@@ -107,7 +113,9 @@ template <class Tile> struct AttentionItem : ItemRows {
     folded = w.folded && !folded && unit % per_head * 2 + 1 != w.row_tiles;
     if (!folded) unit += (int)gridDim.x;
     if (unit >= w.units) return false;
-    const int place = unit / per_head, tile = unit - place * per_head;
+    const int whole = w.pieces > 1 ? unit / w.pieces : unit, place = whole / per_head,
+              tile = whole - place * per_head;
+    piece = w.pieces > 1 ? unit - whole * w.pieces : 0;
     row = (folded ? w.row_tiles - 1 - tile : tile) * Tile::ROWS;
     batch = place / w.heads;
     head = place - batch * w.heads;
@@ -124,6 +132,11 @@ template <class Tile> struct AttentionItem : ItemRows {
               last = limits.last(to - 1);
     span = {0, 0};
     if (row < to && first < last) span = {first / Tile::C, (last + Tile::C - 1) / Tile::C};
+    if (w.pieces > 1) {
+      const int begin = piece * w.piece_tiles;
+      span = {max(span.first, begin), min(span.last, begin + w.piece_tiles)};
+      if (span.count() < 0) span = {0, 0};
+    }
     return true;
   }
 };

@@ -3,7 +3,7 @@
 
 namespace cdn {
 
-template AttentionKernel cut_forward_kernel<1>(int, bool);
+template AttentionKernel cut_forward_kernel<1>(int, ForwardKind);
 template AttentionKernel cut_query_grad_kernel<1>(int, bool);
 template std::vector<AttentionKernel> cut_key_grad_kernels<1>(int, bool);
 

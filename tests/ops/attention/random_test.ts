@@ -179,6 +179,23 @@ for (const { device } of devices()) {
     },
   );
 
+  cleanTest(`attention: few queries and many keys, which GPUs share out, on ${device}`, () => {
+    for (const [dtype, tolerance] of [["float32", 1e-5], ["bfloat16", 2e-2]] as const) {
+      for (const [queries, keys] of [[1, 5000], [3, 2049], [70, 4000]] as const) {
+        const made = (rows: number, heads: number) =>
+          randn([2, heads, rows, 64], { device }).to(dtype).detach();
+        const given = [made(queries, 4), made(keys, 2), made(keys, 2)] as Three;
+        const keyLengths = tensor([keys - 700, 0], { dtype: "int32", device });
+        for (const options of [{}, { causal: true, offset: "end" as const }, { keyLengths }]) {
+          const y = scaledDotProductAttention(...given, options);
+          const exact = given.map((x) => x.to("float64")) as Three;
+          const wanted = scaledDotProductAttention(...exact, options).to("cpu");
+          assertNear(y, wanted, tolerance, `${dtype} ${queries} ${keys}`);
+        }
+      }
+    }
+  });
+
   cleanTest(`attention: dropout is the same in every dtype, forward and back, on ${device}`, () => {
     const near = { float32: 1e-5, bfloat16: 2e-2, float16: 3e-3 } as const;
     for (const [dtype, tolerance] of Object.entries(near) as [keyof typeof near, number][]) {
