@@ -69,11 +69,6 @@ template <class Op> constexpr int packs_ahead() {
   if constexpr (requires(Op op) { op.in; }) return 8 / decltype(Op::in)::COUNT;
   return 4;
 }
-// Single elements, where lines are not of whole packs, are little to wait for.
-template <int W, class Op> constexpr int loads_ahead() {
-  constexpr int AHEAD = packs_ahead<Op>();
-  return W == 1 && pack_width<Op>() > 1 ? 3 * AHEAD : AHEAD;
-}
 // Whether lines of `extent` elements are of whole packs.
 template <class Op> bool in_packs(const Op& op, int64_t extent) {
   bool whole = extent % pack_width<Op>() == 0;
@@ -93,7 +88,7 @@ struct Split {
 template <int G, int W, class Op>
 __global__ void __launch_bounds__(BLOCK)
     reduce_row_kernel(Split s, Op op, typename Op::Acc* partial) {
-  constexpr int ROWS = BLOCK / G, AHEAD = loads_ahead<W, Op>(), STEP = G * W;
+  constexpr int ROWS = BLOCK / G, AHEAD = packs_ahead<Op>(), STEP = G * W;
   follow_previous_kernel();
   int lane = threadIdx.x % G;
   int64_t tasks = s.outer * s.splits;
@@ -164,7 +159,7 @@ __device__ __forceinline__ void join_down(Acc (&acc)[W], int place, int count, i
 template <int W, class Op>
 __global__ void __launch_bounds__(BLOCK)
     reduce_column_kernel(Columns c, Op op, typename Op::Acc* partial) {
-  constexpr int AHEAD = loads_ahead<W, Op>();
+  constexpr int AHEAD = packs_ahead<Op>();
   follow_previous_kernel();
   const int down = static_cast<int>(threadIdx.x) / c.width, x = threadIdx.x - down * c.width;
   for (int64_t task = blockIdx.x; task < c.tiles * c.splits; task += gridDim.x) {
