@@ -263,13 +263,14 @@ int32_t cdn_where(uint32_t y, uint32_t condition, uint32_t a, uint32_t b, const 
 /* Movement, any dtype. strided_copy: y (contiguous) from x read by strides; layout: rank pairs
  * (extent, stride of x) and then, as the last number, the offset of the first element; strides may
  * be 0 or negative. Covers expand, permute, slice. strided_write is its inverse: y, where the
- * strides point, from x (contiguous); the rest of y stays. Strides by which two elements could go
+ * strides point, from x (contiguous); the rest of the first `zeros` elements of y becomes 0, and
+ * with 0 for `zeros` all of the rest stays. Strides by which two elements could go
  * to one place are refused. band: the elements of x[batch, rows, cols] with low <= column - row <=
  * high, and 0 elsewhere. */
 int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
                          int32_t dtype);
 int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
-                          int32_t dtype);
+                          int64_t zeros, int32_t dtype);
 int32_t cdn_band(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols, int64_t low,
                  int64_t high, int32_t dtype);
 int32_t cdn_transpose(uint32_t y, uint32_t x, int64_t batch, int64_t rows, int64_t cols,
@@ -333,11 +334,12 @@ int32_t cdn_topk(uint32_t values, uint32_t indices, uint32_t x, int64_t rows, in
  * for gather's also from the end, below 0. A bad index gives 0, or is left out. gather and take:
  * layout as of two inputs, x (with stride 0 along the axis) and index; any dtype. scatter_add: y =
  * x (0: zeros) of y_n elements, plus those of src, which like index is contiguous; layout: rank
- * pairs (extent, stride of y, 0 along the axis); `unique` promises that no two name one place.
- * scatter, of any dtype, puts those of src in their places: of several the last. index_add: y[o,
- * index[k], i] = x[o, index[k], i] + the sum of src[o, k, i], x (0: zeros) being [outer, extent,
- * inner] and src [outer, n, inner]; an index of `skip`, if that is 0 or more, is left out. Floats,
- * int32; sums in float64, in the order of the index. */
+ * pairs (extent, stride of y, 0 along the axis); `unique`: 1 promises that no two name one place,
+ * 2 that each place is named by one; then without x they are put there. scatter, of any dtype, puts
+ * those of src in their places: of several the last. index_add: y[o, index[k], i] = x[o, index[k],
+ * i] + the sum of src[o, k, i], x (0: zeros) being [outer, extent, inner] and src [outer, n,
+ * inner]; an index of `skip`, if that is 0 or more, is left out. Floats, int32; sums in float64 or
+ * to as many digits, the same each time. */
 int32_t cdn_gather(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,
                    int64_t extent, int64_t stride, int32_t dtype);
 int32_t cdn_take(uint32_t y, uint32_t x, uint32_t index, const int64_t* layout, int32_t rank,

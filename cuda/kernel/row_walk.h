@@ -83,9 +83,10 @@ struct IndexedAxis {
   }
 };
 
-// A functor of each_row: f(i, at, along) for each element i of a layout, `at` being its place by
-// the strides of the first input, and `along` what its index adds to that; -1 where the index is
-// bad. The index lies by the strides of the second input, or in order where there is but one.
+// A functor of each_row: f.store(i, at, along, f.load(i, at, along)) for each element i of a
+// layout, `at` being its place by the strides of the first input, and `along` what its index adds
+// to that; -1 where the index is bad. The index lies by the strides of the second input, or in
+// order where there is but one.
 template <int INPUTS, class F> struct IndexedRows {
   F f;
   const int32_t* index;
@@ -98,7 +99,8 @@ template <int INPUTS, class F> struct IndexedRows {
     int64_t i, at, step, index_step, count;
     CDN_FN void operator()(int64_t c) const {
       int64_t chosen = axis.place(index[INPUTS == 1 ? c : c * index_step]);
-      f(i + c, at + c * step, chosen < 0 ? -1 : chosen * axis.stride);
+      const int64_t along = chosen < 0 ? -1 : chosen * axis.stride;
+      f.store(i + c, at + c * step, along, f.load(i + c, at + c * step, along));
     }
   };
   CDN_FN Row row(int64_t r) const {
@@ -109,8 +111,47 @@ template <int INPUTS, class F> struct IndexedRows {
   }
 };
 
+#if defined(__CUDACC__)
+// The same on one line: a functor of each, for as many threads as `apart`. A thread has several
+// elements under way, that far from one another.
+constexpr int AHEAD = 4;
+template <class F> struct IndexedLine {
+  F f;
+  const int32_t* index;
+  IndexedAxis axis;
+  int64_t n, apart, step, index_step;
+  CDN_FN void operator()(int64_t first) const {
+    int64_t along[AHEAD];
+    decltype(f.load(0, 0, 0)) value[AHEAD];
+    for (int u = 0; u < AHEAD; u++) {
+      const int64_t i = first + u * apart;
+      along[u] = index[(i < n ? i : first) * index_step];
+    }
+    for (int u = 0; u < AHEAD; u++) {
+      const int64_t i = first + u * apart < n ? first + u * apart : first,
+                    chosen = axis.place(along[u]);
+      along[u] = chosen < 0 ? -1 : chosen * axis.stride;
+      value[u] = f.load(i, i * step, along[u]);
+    }
+    for (int u = 0; u < AHEAD; u++) {
+      const int64_t i = first + u * apart;
+      if (i < n) f.store(i, i * step, along[u], value[u]);
+    }
+  }
+};
+#endif
+
 template <int INPUTS, class F>
 void each_indexed(Call& call, const Layout& l, const int32_t* index, const IndexedAxis& axis, F f) {
+#if defined(__CUDACC__)
+  if (l.rank <= 1) {
+    const int64_t apart = ceil_div(l.n, AHEAD), step = l.rank ? l.stride[0][0] : 0,
+                  index_step = INPUTS == 1 ? 1
+                               : l.rank    ? l.stride[1][0]
+                                           : 0;
+    return each(call, apart, IndexedLine<F>{f, index, axis, l.n, apart, step, index_step});
+  }
+#endif
   RowWalk walk(l);
   each_row(call, walk.rows(), walk.cols(), IndexedRows<INPUTS, F>{f, index, walk, axis});
 }

@@ -113,7 +113,7 @@ export const symbols = {
   cdn_ge: { parameters: ["u32", "u32", "u32", "buffer", "i32", "f64", "i32"], result: "i32" },
   cdn_where: { parameters: ["u32", "u32", "u32", "u32", "buffer", "i32", "f64", "f64", "i32"], result: "i32" },
   cdn_strided_copy: { parameters: ["u32", "u32", "buffer", "i32", "i32"], result: "i32" },
-  cdn_strided_write: { parameters: ["u32", "u32", "buffer", "i32", "i32"], result: "i32" },
+  cdn_strided_write: { parameters: ["u32", "u32", "buffer", "i32", "i64", "i32"], result: "i32" },
   cdn_band: { parameters: ["u32", "u32", "i64", "i64", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_transpose: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32"], result: "i32" },
   cdn_sum: { parameters: ["u32", "u32", "i64", "i64", "i64", "i32", "i32"], result: "i32" },

@@ -2,7 +2,8 @@
 // warp a stretch of it, whose keys it ranks by their digit in order, peers finding one another by
 // ballots; then the tile is put in order in shared memory, so that what goes out to one digit's
 // place in memory goes out side by side. A pass over memory is: count digits by block, scan each
-// digit's counts over the blocks, and move. No atomic decides an order.
+// digit's counts over the blocks, and move. No atomic decides an order, but that in which a digit's
+// keys of one tile come where it does not matter.
 #pragma once
 #include "kernel/sort.h"
 #include "kernel/sum.h"
@@ -35,8 +36,8 @@ template <class Key> __device__ int item_at(int j) {
 }
 
 // Puts the first n keys of a tile, given by item_at, in order of a digit into tile.key, and what
-// goes with them into tile.value.
-template <class Key, class Value>
+// goes with them into tile.value. STABLE: those of one digit in the order that they had.
+template <bool STABLE = true, class Key, class Value>
 __device__ void order_tile(Tile<Key, Value>& tile, const Key (&key)[ITEMS<Key>],
                            const Value (&value)[ITEMS<Key>], int n, int shift) {
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -47,6 +48,10 @@ __device__ void order_tile(Tile<Key, Value>& tile, const Key (&key)[ITEMS<Key>],
   for (int j = 0; j < ITEMS<Key>; j++) {
     bool valid = item_at<Key>(j) < n;
     uint32_t digit = digit_of(key[j], shift);
+    if constexpr (!STABLE) {
+      if (valid) rank[j] = static_cast<uint16_t>(atomicAdd(&tile.count[warp][digit], 1u));
+      continue;
+    }
     uint32_t peers = __ballot_sync(0xffffffffu, valid);
     if (peers == 0) break;  // the same for the whole warp
 #pragma unroll
@@ -125,11 +130,14 @@ __device__ inline uint32_t digit_start(const uint32_t* sums, int64_t blocks, uin
   return scan_group<BLOCK>(CountUp{}, *total, &all);
 }
 
-// values: nullptr stands for 0, 1, 2, … A grid covers what can be sorted: a block has one tile.
-template <class Key, class Value>
+// values: of places nullptr stands for 0, 1, 2, …; others are put in no order among those of a tile
+// and a digit, and are -0 where the key is none below keys.limit. A grid covers what can be sorted:
+// a block has one tile.
+template <class Key, class Value, class To, class Keys>
 __global__ void __launch_bounds__(BLOCK, 3)
-    move_keys_kernel(int64_t n, const Key* keys, const Value* values, Key* to_keys,
-                     Value* to_values, const uint32_t* sums, int64_t blocks, int shift) {
+    move_keys_kernel(int64_t n, Keys keys, const Value* values, To* to_keys, Value* to_values,
+                     const uint32_t* sums, int64_t blocks, int shift) {
+  constexpr bool PLACES = std::is_same<Value, Place>::value;
   __shared__ Tile<Key, Value> tile;
   __shared__ uint32_t shift_by[DIGITS];  // from a place in the tile to one in memory, modulo 2^32
   int64_t block = blockIdx.x;
@@ -144,18 +152,22 @@ __global__ void __launch_bounds__(BLOCK, 3)
     int i = item_at<Key>(j);
     int64_t at = block * TILE<Key> + i;
     key[j] = i < size ? keys[at] : Key(0);
-    if constexpr (std::is_same<Value, Place>::value)
+    if constexpr (PLACES)
       value[j] = i >= size ? Place(0) : values ? values[at] : static_cast<Place>(at);
     else if (i < size)
       value[j] = values[at];
   }
-  order_tile(tile, key, value, size, shift);
+  if constexpr (!PLACES)
+#pragma unroll
+    for (int j = 0; j < ITEMS<Key>; j++)
+      if (key[j] >= keys.limit) value[j] = static_cast<Value>(-0.0f);
+  order_tile<PLACES>(tile, key, value, size, shift);
   shift_by[threadIdx.x] -= tile.start[threadIdx.x];
   __syncthreads();
   for (int i = threadIdx.x; i < size; i += BLOCK) {
     Key moved = tile.key[i];
     uint32_t to = i + shift_by[digit_of(moved, shift)];
-    to_keys[to] = moved;
+    to_keys[to] = static_cast<To>(moved);
     to_values[to] = tile.value[i];
   }
 }
@@ -175,22 +187,26 @@ template <class Key, class Value = Place> struct Pairs {
 template <class Key> int64_t tiles_of(int64_t n) { return ceil_div(n, TILE<Key>); }
 
 // Moves n pairs into the order of a digit. sums: of tiles_of(n) blocks, left as digit_start() reads
-// them. from.value: nullptr stands for 0, 1, 2, … from.key is read after keys[].
-template <class Key, class Value, class Keys>
-void order_by_digit(Call& call, int64_t n, Keys keys, Pairs<Key, const Value> from,
-                    Pairs<Key, Value> to, uint32_t* sums, int shift) {
+// them. Of keys[] `to` gets as many bits as it has.
+template <class Key, class Value, class To, class Keys>
+void order_by_digit(Call& call, int64_t n, Keys keys, const Value* values, Pairs<To, Value> to,
+                    uint32_t* sums, int shift) {
   int64_t blocks = tiles_of<Key>(n);
   SumCounts scanned;
   scanned.counts = sums;
   const Launch how = following(call, {grid_for(blocks)});
   launch(call, count_digits_kernel<Key, Keys>, how, n, keys, sums, blocks, shift);
   scan(call, DIGITS, blocks, 1, false, scanned);
-  launch(call, move_keys_kernel<Key, Value>, how, n, from.key, from.value, to.key, to.value, sums,
+  launch(call, move_keys_kernel<Key, Value, To, Keys>, how, n, keys, values, to.key, to.value, sums,
          blocks, shift);
 }
 
 // Of uint32_t and uint64_t keys, as in kernel/sort.h, but that those within rows are not made here.
 template <class Key>
 const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int bits);
+
+// What is in the order of the bits below `shift` already.
+template <class Key>
+const Place* sort_rest(Call& call, int64_t n, Pairs<Key> from, int shift, int bits);
 
 }  // namespace cdn

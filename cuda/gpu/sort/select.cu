@@ -108,6 +108,13 @@ __global__ void __launch_bounds__(BLOCK, 4)
   }
 }
 
+// Keys worked out as they are read.
+template <class T> struct KeysOf {
+  const T* x;
+  bool descending;
+  __device__ auto operator[](int64_t i) const { return SortKey<T>::of(x[i], descending); }
+};
+
 }  // namespace
 
 template <class T>
@@ -120,6 +127,12 @@ First first_of_rows(Call& call, int64_t rows, int64_t cols, const T* x, int64_t 
     Place* places = call.scratch<Place>(rows * first);
     sort_in_warps(call, rows, cols, first, x, descending, places);
     return {places, first};
+  }
+  if (first > MOST<Key> && rows == 1 && n > TILE<Key>) {
+    Pairs<Key> by_digit{call.scratch<Key>(n), call.scratch<Place>(n)};
+    uint32_t* sums = call.scratch<uint32_t>(DIGITS * tiles_of<Key>(n));
+    order_by_digit<Key, Place>(call, n, KeysOf<T>{x, descending}, nullptr, by_digit, sums, 0);
+    return {sort_rest(call, n, by_digit, 8, SortKey<T>::BITS), cols};
   }
   if (first > MOST<Key>)
     return {sort_rows(call, rows, cols, keys_of(call, n, x, descending), SortKey<T>::BITS), cols};

@@ -37,14 +37,14 @@ template <class Key> Pairs<Key> pairs(Call& call, int64_t n) {
 }
 
 // `from` and `to` change places after every pass; the last `to` is returned. counted: from.value is
-// 0, 1, 2, … unwritten.
+// 0, 1, 2, … unwritten. The bits below `shift` are in order already.
 template <class Key>
-Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, bool counted,
-                      int bits) {
+Pairs<Key> sort_pairs(Call& call, int64_t n, Pairs<Key> from, Pairs<Key> to, bool counted, int bits,
+                      int shift = 0) {
   uint32_t* sums = call.scratch<uint32_t>(DIGITS * tiles_of<Key>(n));
-  for (int shift = 0; shift < bits; shift += 8) {
+  for (; shift < bits; shift += 8) {
     const Place* places = counted && shift == 0 ? nullptr : from.value;
-    order_by_digit<Key, Place>(call, n, from.key, {from.key, places}, to, sums, shift);
+    order_by_digit<Key, Place>(call, n, static_cast<const Key*>(from.key), places, to, sums, shift);
     std::swap(from, to);
   }
   return from;
@@ -89,9 +89,16 @@ const Place* sort_rows(Call& call, int64_t rows, int64_t cols, Key* keys, int bi
       .value;
 }
 
+template <class Key>
+const Place* sort_rest(Call& call, int64_t n, Pairs<Key> from, int shift, int bits) {
+  return sort_pairs<Key>(call, n, from, pairs<Key>(call, n), false, bits, shift).value;
+}
+
 template Sorted<uint32_t> sort_keys(Call&, int64_t, uint32_t*, int);
 template Sorted<uint64_t> sort_keys(Call&, int64_t, uint64_t*, int);
 template const Place* sort_rows(Call&, int64_t, int64_t, uint32_t*, int);
 template const Place* sort_rows(Call&, int64_t, int64_t, uint64_t*, int);
+template const Place* sort_rest(Call&, int64_t, Pairs<uint32_t>, int, int);
+template const Place* sort_rest(Call&, int64_t, Pairs<uint64_t>, int, int);
 
 }  // namespace cdn

@@ -6,24 +6,24 @@
 
 namespace cdn {
 
-// The places that elements go to: there already or, where an index lies in order, made and kept as
-// they are first read.
+// The places that elements go to, worked out where an index lies in order; from `limit` up there is
+// none.
 struct NamedKeys {
-  uint32_t* key;
+  const uint32_t* key;
   const int32_t* index;  // nullptr: they are there
   IndexedAxis axis;
-  int64_t step, none;
+  int64_t step, limit;
   __device__ uint32_t operator[](int64_t i) const {
     if (!index) return key[i];
     int64_t at = axis.place(index[i]);
-    return key[i] = static_cast<uint32_t>(at < 0 ? none : i * step + at * axis.stride);
+    return static_cast<uint32_t>(at < 0 ? limit : i * step + at * axis.stride);
   }
 };
 
-// y[key[i]] += src[i] for elements of up to 32 bits, keys from `limit` up being of no place. False:
-// there is too little to add up, or too few or many places, for this to be the way.
+// y[] = x[] (0 without x), y[key[i]] += src[i] for elements of up to 32 bits. False: there is too
+// little to add up, or too few or many places, for this to be the way.
 template <class T>
-bool sum_by_bins(Call& call, T* y, const T* src, NamedKeys keys, int64_t n, int64_t limit);
+bool sum_by_bins(Call& call, T* y, const T* x, const T* src, NamedKeys keys, int64_t n);
 
 // y[o, key[k], i] += the sum of src[o, place[k], i] over runs of equal keys, where there are
 // neighbours i enough: a thread adds a pack of them from row to row of a chunk of the sorted keys.

@@ -10,13 +10,15 @@ namespace {
 template <class T> struct Gather {
   T* y;
   const T* x;
-  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
-    y[i] = along < 0 ? T(0) : x[at + along];
+  CDN_FN T load(int64_t, int64_t at, int64_t along) const {
+    return along < 0 ? T(0) : x[at + along];
   }
+  CDN_FN void store(int64_t i, int64_t, int64_t, T value) const { y[i] = value; }
 };
 
-// One index serves a row whose elements are neighbours.
-template <class T> struct GatherRows {
+// One index serves a row whose elements are neighbours. A step takes `STRIPS` of them, as far from
+// one another as a row has steps, so that they are under way together.
+template <class T, int STRIPS> struct GatherRows {
   T* y;
   const T* x;
   const int32_t* index;
@@ -26,15 +28,32 @@ template <class T> struct GatherRows {
   struct Row {
     T* to;
     const T* from;  // nullptr: the index was bad
-    int64_t count;
-    CDN_FN void operator()(int64_t c) const { to[c] = from ? from[c] : T{}; }
+    int64_t cols, count;
+    CDN_FN void operator()(int64_t c) const {
+      T held[STRIPS];
+      auto there = [&](int s) { return s == 0 || c + s * count < cols; };
+      for (int s = 0; s < STRIPS; s++) held[s] = from && there(s) ? from[c + s * count] : T{};
+      for (int s = 0; s < STRIPS; s++)
+        if (there(s)) to[c + s * count] = held[s];
+    }
   };
   CDN_FN Row row(int64_t r) const {
     auto s = walk.start<2>(r);
     int64_t i = axis.place(index[s.at[1]]);
-    return {y + s.i, i < 0 ? nullptr : x + s.at[0] + i * axis.stride, s.count};
+    return {y + s.i, i < 0 ? nullptr : x + s.at[0] + i * axis.stride, s.count,
+            ceil_div(s.count, STRIPS)};
+  }
+  static void run(Call& call, const Layout& l, T* y, const T* x, const int32_t* index,
+                  const IndexedAxis& axis) {
+    RowWalk walk(l);
+    each_row(call, walk.rows(), ceil_div(walk.cols(), STRIPS), GatherRows{y, x, index, walk, axis});
   }
 };
+#if defined(__CUDACC__)
+constexpr int STRIPS = 4;
+#else
+constexpr int STRIPS = 1;
+#endif
 
 template <class T> struct OneHot {
   T* y;
@@ -65,8 +84,11 @@ int32_t gather(const char* op, FaultOp fault, bool from_end, uint32_t y, uint32_
     if (l.n == 0) return;
     axis.fault = call.fault();
     auto by_rows = [&]<class W>(W* to, const W* from) {
-      RowWalk walk(l);
-      each_row(call, walk.rows(), walk.cols(), GatherRows<W>{to, from, chosen, walk, axis});
+      constexpr int64_t LEAST = 16 * STRIPS;  // so that each strip is lines of memory
+      if (l.extent[l.rank - 1] >= LEAST)
+        GatherRows<W, STRIPS>::run(call, l, to, from, chosen, axis);
+      else
+        GatherRows<W, 1>::run(call, l, to, from, chosen, axis);
     };
     if (l.rank > 0 && l.stride[0][l.rank - 1] == 1 && l.stride[1][l.rank - 1] == 0)
       in_words(&l, to, from, &axis.stride)

@@ -3,8 +3,8 @@
 // positions, so that results repeat bit by bit and a place that thousands of elements go to is
 // still work for many threads; scatter writes the last element of a run. index_add sorts its n
 // indices alone and sums whole slices of src; scatter_add sorts every element, but for the CPU,
-// which adds them as they come. On GPUs many single elements are sorted into bins only, and slices
-// are added by packs.
+// which adds them as they come. On GPUs many single elements are brought to bins only and
+// added there as whole numbers, whose sums no order changes, and slices are added by packs.
 #include "kernel/row_walk.h"
 #include "kernel/sort.h"
 #include "kernel/sum.h"
@@ -53,7 +53,8 @@ void sum_segments(Call& call, T* y, const T* src, Key* keys, int64_t outer, int6
                   int64_t inner, int64_t limit) {
 #if defined(__CUDACC__)
   if constexpr (sizeof(Key) == 4 && sizeof(T) <= 4)
-    if (outer * inner == 1 && sum_by_bins(call, y, src, {keys}, n, limit)) return;
+    if (outer * inner == 1 && sum_by_bins(call, y, y, src, {keys, nullptr, {}, 0, limit}, n))
+      return;
 #endif
   Sorted<Key> sorted = sort_keys(call, n, keys, bits_of(static_cast<uint64_t>(limit)));
 #if defined(__CUDACC__)
@@ -131,28 +132,19 @@ struct IndexKeys {
 template <class Key> struct TargetKeys {
   Key* key;
   int64_t none;
-  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
-    key[i] = static_cast<Key>(along < 0 ? none : at + along);
+  CDN_FN Key load(int64_t, int64_t at, int64_t along) const {
+    return static_cast<Key>(along < 0 ? none : at + along);
   }
+  CDN_FN void store(int64_t i, int64_t, int64_t, Key value) const { key[i] = value; }
 };
 
 // For indices that name each place once at most.
-template <class T> struct AddOnce {
-  T* y;
-  const T* src;
-  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
-    if (along < 0) return;
-    T& to = y[at + along];
-    to = static_cast<T>(Sum<T>(wide(to)) + wide(src[i]));
-  }
-};
-
-// The same where they overwrite.
 template <class T> struct AssignOnce {
   T* y;
   const T* src;
-  CDN_FN void operator()(int64_t i, int64_t at, int64_t along) const {
-    if (along >= 0) y[at + along] = src[i];
+  CDN_FN T load(int64_t i, int64_t, int64_t) const { return src[i]; }
+  CDN_FN void store(int64_t, int64_t at, int64_t along, T value) const {
+    if (along >= 0) y[at + along] = value;
   }
 };
 
@@ -186,7 +178,7 @@ void assign_elements(Call&, T* y, const T* src, Key* keys, Groups groups, int64_
 }
 #endif
 
-// The arguments of scatters along an axis, checked, and y begun.
+// The arguments of scatters along an axis, checked.
 template <class T> struct Target {
   Reach reach;  // before the layout, which fills it in
   Layout l;
@@ -195,8 +187,9 @@ template <class T> struct Target {
   T* y;
   const int32_t* index;
   const T* src;
+  const T* x;  // what y begins as; nullptr: zeros
 
-  Target(Call& call, FaultOp op, uint32_t y_handle, uint32_t x, uint32_t index_handle,
+  Target(Call& call, FaultOp op, uint32_t y_handle, uint32_t x_handle, uint32_t index_handle,
          uint32_t src_handle, const int64_t* layout, int32_t rank, int64_t extent, int64_t stride,
          int64_t y_n)
       : l(read_layout(layout, rank, 1, &reach)),
@@ -209,11 +202,16 @@ template <class T> struct Target {
                (long long)(reach.high + along - 1), (long long)n);
     check_sortable("layout extents", l.n);
     y = call.out<T>(y_handle, "y", n);
-    const T* base = call.optional<T>(x, "x", n);
+    x = call.optional<T>(x_handle, "x", n);
     index = call.in<int32_t>(index_handle, "index", l.n);
     src = call.in<T>(src_handle, "src", l.n);
-    begin(call, y, base, n);
     if (l.n > 0) axis.fault = call.fault();
+  }
+
+  // unique: of the ABI, not 0.
+  void assign_once(Call& call, int32_t unique) const {
+    if (unique != 2) begin(call, y, x, n);
+    if (l.n > 0) each_indexed<1>(call, l, index, axis, AssignOnce<T>{y, src});
   }
 
   Groups groups() const { return groups_of(l, reach, along, n); }
@@ -236,15 +234,16 @@ CDN_API int32_t cdn_scatter_add(uint32_t y, uint32_t x, uint32_t index, uint32_t
                                 int64_t y_n, int32_t unique, int32_t dtype) {
   return run("cdn_scatter_add", Numbers{}, dtype, [&]<class T>(Call& call, T) {
     Target<T> to(call, FAULT_SCATTER_ADD, y, x, index, src, layout, rank, extent, stride, y_n);
-    if (to.l.n == 0) return;
-    if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AddOnce<T>{to.y, to.src});
+    if (unique && !to.x) return to.assign_once(call, unique);
 #if defined(__CUDACC__)
     const int64_t step = to.l.rank ? to.l.stride[0][0] : 0;
     if constexpr (sizeof(T) <= 4)
       if (to.l.rank <= 1 &&
-          sum_by_bins(call, to.y, to.src, {nullptr, to.index, to.axis, step, y_n}, to.l.n, y_n))
+          sum_by_bins(call, to.y, to.x, to.src, {nullptr, to.index, to.axis, step, y_n}, to.l.n))
         return;
 #endif
+    begin(call, to.y, to.x, y_n);
+    if (to.l.n == 0) return;
     to.with_keys(call, [&](auto* keys) {
       sum_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });
@@ -256,8 +255,9 @@ CDN_API int32_t cdn_scatter(uint32_t y, uint32_t x, uint32_t index, uint32_t src
                             int64_t y_n, int32_t unique, int32_t dtype) {
   return run("cdn_scatter", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Target<T> to(call, FAULT_SCATTER, y, x, index, src, layout, rank, extent, stride, y_n);
+    if (unique) return to.assign_once(call, unique);
+    begin(call, to.y, to.x, y_n);
     if (to.l.n == 0) return;
-    if (unique) return each_indexed<1>(call, to.l, to.index, to.axis, AssignOnce<T>{to.y, to.src});
     to.with_keys(call, [&](auto* keys) {
       assign_elements(call, to.y, to.src, keys, to.groups(), to.l.n, y_n);
     });

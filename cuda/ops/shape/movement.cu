@@ -70,6 +70,43 @@ template <class T> struct WriteLine {
   CDN_FN void operator()(int64_t i) const { y[i * stride] = x[i]; }
 };
 
+// y[offset + k step] = x[k] for k < n and 0 elsewhere, W neighbours of y at a time.
+template <class T, int W> struct Spread {
+  Pack<T, W>* y;
+  const T* x;
+  Extent step;
+  int64_t offset, n;
+  CDN_FN void operator()(int64_t i) const {
+    const int64_t behind = i * W - offset;
+    int64_t k = behind > 0 ? step.quotient(behind + step.by - 1) : 0, next = k * step.by - behind;
+    Pack<T, W> out;
+    for (int w = 0; w < W; w++) {
+      const bool here = next == w;
+      out.v[w] = here && k < n ? x[k] : T(0);
+      k += here;
+      next += here ? step.by : 0;
+    }
+    y[i] = out;
+  }
+};
+
+// Zeros and the window in one pass, if it is one line; otherwise the zeros alone, and false.
+template <class T> bool spread(Call& call, const Window& to, int64_t y_n, T* y, const T* x) {
+  const Layout& l = to.layout;
+  constexpr int W = 16 / sizeof(T);
+  if (l.n == 0 || l.rank != 1 || l.stride[0][0] < 2 || l.stride[0][0] >> 30) {
+    map(call, y_n, Constant<T>{T(0)}, y);
+    return l.n == 0;
+  }
+  auto by = [&]<int N>(std::integral_constant<int, N>) {
+    each(call, y_n / N,
+         Spread<T, N>{reinterpret_cast<Pack<T, N>*>(y), x, Extent(l.stride[0][0]), to.offset, l.n});
+  };
+  y_n % W == 0 && aligned16(y) ? by(std::integral_constant<int, W>{})
+                               : by(std::integral_constant<int, 1>{});
+  return true;
+}
+
 template <class T> struct Band {
   T* y;
   const T* x;
@@ -110,13 +147,19 @@ CDN_API int32_t cdn_strided_copy(uint32_t y, uint32_t x, const int64_t* layout, 
 }
 
 CDN_API int32_t cdn_strided_write(uint32_t y, uint32_t x, const int64_t* layout, int32_t rank,
-                                  int32_t dtype) {
+                                  int64_t zeros, int32_t dtype) {
   return run("cdn_strided_write", AnyWord{}, dtype, [&]<class T>(Call& call, T) {
     Window to = read_window(layout, rank, "y");
     Layout& l = to.layout;
     check_apart(l);
-    T* data = call.out<T>(y, "y", to.end) + to.offset;
+    if (zeros && zeros < to.end)
+      CDN_FAIL(CDN_BAD_ARGUMENT,
+               "zeros is %lld; it must be 0 or at least what layout reaches, %lld",
+               (long long)zeros, (long long)to.end);
+    T* all = call.out<T>(y, "y", zeros ? zeros : to.end);
+    T* data = all + to.offset;
     const T* from = call.in<T>(x, "x", l.n);
+    if (zeros && spread(call, to, zeros, all, from)) return;
     if (l.n == 0) return;
     if (in_words(&l, from, data))
       return write_rows(call, l, reinterpret_cast<Words*>(data),

@@ -80,6 +80,6 @@ export function framed(x: Tensor, whole: Size, first: Size, value: number): Tens
   const offset = (first[0] * whole[1] + first[1]) * (format === "channelsLast" ? channels : 1);
   const layout = writeLayout(shape, strides);
   layout[2 * shape.length] = BigInt(offset);
-  call("cdn_strided_write", y.stored(format), x.stored(format), layout, shape.length, x.code);
+  call("cdn_strided_write", y.stored(format), x.stored(format), layout, shape.length, 0, x.code);
   return y;
 }

@@ -9,15 +9,15 @@ import { cumsum } from "../reduce/cumsum.ts";
 import { gather } from "./gather.ts";
 
 /**
- * Zeros of a shape with the elements of src added: the transpose of gather. `unique` promises that
- * no two elements go to one place, which saves the sorting.
+ * Zeros of a shape with the elements of src added: the transpose of gather. `unique`: 1 promises
+ * that no two elements go to one place, which saves the sorting, 2 that one goes to each.
  */
 export function scatterSum(
   src: Tensor,
   shape: Shape,
   axis: number,
   index: Tensor,
-  unique = false,
+  unique: 0 | 1 | 2 = 0,
 ): Tensor {
   const y = scattered(calls.cdn_scatter_add, null, shape, axis, index, src, unique);
   return record(y, "scatterAdd", [src], (grad) => [gather(grad, axis, index)]);
@@ -31,7 +31,7 @@ export function scattered(
   axis: number,
   index: Tensor,
   src: Tensor,
-  unique: boolean,
+  unique: 0 | 1 | 2,
 ): Tensor {
   const y = src.make(shape);
   const strides = contiguousStrides(shape);
@@ -45,7 +45,7 @@ export function scattered(
     shape[axis]!,
     strides[axis]!,
     y.size,
-    Number(unique),
+    unique,
     src.code,
   );
   return y;

@@ -35,7 +35,7 @@ export function scatter(x: Tensor, axis: number, index: Tensor, src: Tensor | nu
     checkValue("scatter", src, x.dtype);
     const from = x.make(index.shape).fill(src);
     // Who comes last does not matter.
-    const y = scattered(kernel, x, x.shape, at, index, from, true);
+    const y = scattered(kernel, x, x.shape, at, index, from, 1);
     return record(y, "scatter", [x], (grad) => [scatter(grad, at, index, 0)]);
   }
   checkSameDevice("scatter", x, src);
@@ -47,11 +47,11 @@ export function scatter(x: Tensor, axis: number, index: Tensor, src: Tensor | nu
       }; their shapes must be the same`,
     );
   }
-  const y = scattered(kernel, x, x.shape, at, index, src, false);
+  const y = scattered(kernel, x, x.shape, at, index, src, 0);
   return record(y, "scatter", [x, src], (grad) => {
     // Which of those that name a place came last: the one whose number stays there.
     const own = reshape(counting(index, index.size), index.shape);
-    const winners = scattered(kernel, null, x.shape, at, index, own, false);
+    const winners = scattered(kernel, null, x.shape, at, index, own, 0);
     const won = eq(gather(winners, at, index), own);
     const rest = x.requiresGrad ? scatter(grad, at, index, 0) : null;
     return [rest, where(won, gather(grad, at, index), 0)];

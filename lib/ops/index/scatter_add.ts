@@ -34,6 +34,6 @@ export function scatterAdd(x: Tensor, axis: number, index: Tensor, src: Tensor):
       }; their shapes must be the same`,
     );
   }
-  const y = scattered(calls.cdn_scatter_add, x, x.shape, at, index, src, false);
+  const y = scattered(calls.cdn_scatter_add, x, x.shape, at, index, src, 0);
   return record(y, "scatterAdd", [x, src], (grad) => [grad, gather(grad, at, index)]);
 }

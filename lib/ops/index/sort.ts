@@ -38,7 +38,7 @@ function inRows(op: string, x: Tensor, k: number, descending: boolean, values: b
   if (!y) return { values: x, indices };
   const last = x.rank - 1;
   recordAll([y, indices], op, [x], (grad) => {
-    return [scatterSum(grad!, x.shape, last, indices, true)];
+    return [scatterSum(grad!, x.shape, last, indices, k === cols ? 2 : 1)];
   });
   return { values: y, indices };
 }

@@ -37,9 +37,9 @@ function grouped(x: Tensor) {
 
 function summary(x: Tensor, { values, indices, group }: ReturnType<typeof grouped>, n: number) {
   const { cdn_scatter: kernel } = calls;
-  const inverse = scattered(kernel, null, group.shape, 0, indices, group, true);
+  const inverse = scattered(kernel, null, group.shape, 0, indices, group, 2);
   // Of equal ones the last stays.
-  const ends = scattered(kernel, null, [n], 0, group, counting(group, group.size), false);
+  const ends = scattered(kernel, null, [n], 0, group, counting(group, group.size), 0);
   const before = pad(slice(ends, 0, 0, -1), [[1, 0]], { value: -1 });
   return {
     values: indexSelect(values, 0, ends),

@@ -33,12 +33,17 @@ export function gathered(x: Tensor, window: Window): Tensor {
 
 /** A tensor of shape `whole` with x in its window and `value` elsewhere. Recorded as `op`. */
 export function put(op: string, x: Tensor, whole: Shape, window: Window, value = 0): Tensor {
-  const y = x.make(whole).fill(value);
-  write(y, x, window);
+  const y = x.make(whole);
+  const zeros = Object.is(value, 0);
+  if (!zeros) y.fill(value);
+  write(y, x, window, zeros ? y.size : 0);
   return record(y, op, [x], (grad) => [take(op, grad, window)]);
 }
 
-/** Overwrites a window of y with x, which has the window's shape. Not recorded. */
-export function write(y: Tensor, x: Tensor, window: Window): void {
-  call("cdn_strided_write", y, x, writeWindow(window), window.shape.length, y.code);
+/**
+ * Overwrites a window of y with x, which has the window's shape. Not recorded. The rest of the
+ * first `zeros` elements, if there are any, becomes 0.
+ */
+export function write(y: Tensor, x: Tensor, window: Window, zeros = 0): void {
+  call("cdn_strided_write", y, x, writeWindow(window), window.shape.length, zeros, y.code);
 }

@@ -71,6 +71,7 @@ export function concat(tensors: readonly Tensor[], axis = 0): Tensor {
       x.stored(format),
       writeWindow(window),
       rank,
+      0,
       y.code,
     );
   });

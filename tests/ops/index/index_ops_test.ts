@@ -179,6 +179,65 @@ for (const device of found) {
     }
   });
 
+  // What lies together, far apart and all in one place; as small, as large and as special as floats
+  // get.
+  cleanTest(`sums by index take any float on ${device}`, () => {
+    const [n, places] = [2 ** 16 + 3, 5003];
+    const largest = 2 ** 127 * (2 - 2 ** -23);
+    const specials = [
+      [Infinity, 1],
+      [Infinity, -Infinity],
+      [-Infinity, -1],
+      [NaN, Infinity],
+      [
+        ...[-0, -0],
+      ],
+      [-0, 0],
+      [largest, largest],
+      [2 ** -149, -(2 ** -148)],
+      [1, -1],
+      [2 ** -60, 2 ** 60],
+      [],
+    ];
+    const base = new Float32Array(places).map((_, i) => i < specials.length ? -0 : i);
+    const few = places - specials.length;
+    const spreads: ((i: number) => number)[] = [
+      (i) => i * 7919 % few,
+      (i) => Math.floor(i * few / n),
+      (i) => i % 3,
+      () => few - 1,
+    ];
+    for (const spread of spreads) {
+      const at = new Int32Array(n).map((_, i) => specials.length + spread(i));
+      const src = new Float32Array(n).map((_, i) => (i % 19 - 9) * 2 ** (i * 31 % 200 - 120));
+      specials.flatMap((values, place) => values.map((value) => ({ place, value }))).forEach(
+        ({ place, value }, i) => {
+          at[i * 2000] = place;
+          src[i * 2000] = value;
+        },
+      );
+      const wanted = Float64Array.from(base), sizes = Float64Array.from(base);
+      at.forEach((place, i) => {
+        wanted[place]! += src[i]!;
+        sizes[place]! += Math.abs(src[i]!);
+      });
+      scope(() => {
+        const y = scatterAdd(
+          tensor(base, { device }),
+          0,
+          tensor(at, { device }),
+          tensor(src, { device }),
+        ).dataSync();
+        wanted.forEach((sum, i) => {
+          const rounded = Math.fround(sum), error = Math.abs(y[i]! - rounded);
+          const near = error <= 2 ** -23 * Math.abs(sum) + 2 ** -40 * sizes[i]!;
+          assert(Object.is(y[i], rounded) || near, `${i}: ${y[i]}, not ${rounded}`);
+        });
+        assert(specials.every((_, i) => (wanted[i] === 0) <= Object.is(y[i], wanted[i])));
+      });
+    }
+  });
+
   cleanTest(`rows by index repeat bit by bit and are right on ${device}`, () => {
     manualSeed(2);
     const [n, places, cols] = [20_011, 300, 65];

@@ -138,20 +138,44 @@ for (const device of names) {
     q.grad!.dispose();
   });
 
+  cleanTest(`a slice with a step has a gradient of its elements and zeros on ${device}`, () => {
+    for (const n of [1, 8, 47, 64, 4096]) {
+      for (
+        const [start, stop, step] of [[0, n, 2], [1, n - 3, 2], [0, n, 3], [3, n, 100]] as const
+      ) {
+        for (const dtype of ["float32", "float64", "bfloat16"] as const) {
+          scope(() => {
+            const x = zeros([n], { device, dtype, requiresGrad: true });
+            const y = slice(x, 0, start, stop, step);
+            y.backward(ones(y.shape, { device, dtype }));
+            const wanted = Array.from(
+              { length: n },
+              (_, i) => Number(i >= start && i < Math.max(0, stop) && (i - start) % step === 0),
+            );
+            assertEquals(Array.from(x.grad!.dataSync(), Number), wanted, `${n}: ${start} ${step}`);
+          });
+        }
+      }
+    }
+  });
+
   cleanTest(
     `strided writes outside, twice to one place, or of too little are refused, on ${device}`,
     () => {
       const y = zeros([6], { device });
       const x = ones([4], { device });
       const { backend } = y;
-      const write = (shape: number[], strides: number[], offset: number) =>
+      const write = (shape: number[], strides: number[], offset: number, zeros = 0n) =>
         backend.check(backend.functions.cdn_strided_write(
           y.handle,
           x.handle,
           writeWindow({ shape, strides, offset }),
           shape.length,
+          zeros,
           y.code,
         ));
+      refuse(() => write([2], [2], 0, 2n), "native", "zeros is 2", "layout reaches, 3");
+      refuse(() => write([2], [2], 0, 7n), "native", "y");
       refuse(() => write([2], [0], 0), "native", "stride 0");
       refuse(() => write([2, 2], [1, 1], 0), "native", "twice");
       refuse(() => write([2, 2], [2, 2], 0), "native", "twice");
