@@ -206,13 +206,13 @@ __global__ void __launch_bounds__(BLOCK, ACROSS ? 2 : 1)
             if (k + u * c.down < end) part = part + x[u].lane(op, j);
           acc[j] = op.join(acc[j], part);
         }
-        continue;
-      }
+      } else {
 #pragma unroll
-      for (int u = 0; u < AHEAD; u++) {
-        if (k + u * c.down >= end) break;
+        for (int u = 0; u < AHEAD; u++) {
+          if (k + u * c.down >= end) break;
 #pragma unroll
-        for (int j = 0; j < W; j++) acc[j] = op.join(acc[j], x[u].lane(op, j));
+          for (int j = 0; j < W; j++) acc[j] = op.join(acc[j], x[u].lane(op, j));
+        }
       }
     }
     if (c.down > 1)

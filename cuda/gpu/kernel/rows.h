@@ -108,23 +108,24 @@ template <class Op, int W> struct Held {
 // instructions and as exact as they are. Squares are so where their sum is far from float32's ends.
 template <int W, bool PARTS, class Acc, class F, class Join>
 __device__ __forceinline__ void add_parts(Acc& acc, F f, Join join) {
-  if constexpr (PARTS && requires { f(0).root; }) {
+  constexpr bool SQUARES = PARTS && requires { f(0).root; };
+  bool one_by_one = true;
+  if constexpr (SQUARES) {
     float part = 0;
 #pragma unroll
     for (int j = 0; j < W; j++) part = fmaf(f(j).root, f(j).root, part);
-    if (part > 0x1p-60f && part < 0x1p100f) {
-      acc = join(acc, static_cast<double>(part));
-      return;
-    }
+    one_by_one = !(part > 0x1p-60f && part < 0x1p100f);
+    if (!one_by_one) acc = join(acc, static_cast<double>(part));
   } else if constexpr (PARTS) {
     auto part = f(0);
 #pragma unroll
     for (int j = 1; j < W; j++) part = part + f(j);
     acc = join(acc, part);
-    return;
   }
+  if constexpr (SQUARES || !PARTS)
+    if (one_by_one)
 #pragma unroll
-  for (int j = 0; j < W; j++) acc = join(acc, f(j));
+      for (int j = 0; j < W; j++) acc = join(acc, f(j));
 }
 
 // The steps for W neighbours from c on.
