@@ -1,7 +1,6 @@
 // The driver `rows` as kernels: a row is read once and kept in the registers of the threads that
-// share it, 4, 8 or 32 of a warp, a block, or on Hopper a cluster of blocks; 16-bit floats as they
-// are, two to a register, of which each step makes again what those before it did. Rows too long
-// for these are read again for each of the steps. Included by drivers.h only.
+// share it, 4, 8 or 32 of a warp, a block, or on Hopper a cluster of blocks. Rows too long for
+// these are read again for each of the steps. Included by drivers.h only.
 #pragma once
 #include "gpu/tile/hopper.h"
 
@@ -102,33 +101,6 @@ template <class Op, int W> struct Held {
 #pragma unroll
       for (int n = 0; n < N; n++) x[n].v[j] = v[n];
     return value;
-  }
-};
-
-// W neighbours of N operands: of wider floats what steps have made of them.
-template <class T, int N, int W, bool AS_LOADED = is_half<T>> struct Items {
-  Item<Compute<T>, N> item[W];
-  __device__ __forceinline__ void keep(int n, const Pack<T, W>& pack) {
-#pragma unroll
-    for (int j = 0; j < W; j++) item[j].v[n] = wide(pack.v[j]);
-  }
-  template <class First, class Second>
-  __device__ __forceinline__ auto& at(int j, First&&, Second&&) {
-    return item[j];
-  }
-};
-template <class T, int N, int W> struct Items<T, N, W, true> {
-  Pack<T, W> pack[N];
-  __device__ __forceinline__ void keep(int n, const Pack<T, W>& x) { pack[n] = x; }
-  // again(v): what steps have made of it since.
-  template <class First, class Second>
-  __device__ __forceinline__ auto at(int j, First&& first, Second&& second) {
-    Item<Compute<T>, N> x;
-#pragma unroll
-    for (int n = 0; n < N; n++) x.v[n] = wide(pack[n].v[j]);
-    first(x.v);
-    second(x.v);
-    return x;
   }
 };
 
@@ -277,7 +249,6 @@ __global__ void __launch_bounds__(BLOCK, ROW_BLOCKS_AT_ONCE<Op>)
       return value;
     };
 
-    const auto untouched = [](auto&) {};
     auto r1 = op.start1();
     span.template each_pack<PACKS>([&](int c, int i) { steps.first(known, held[i], c, r1); });
     span.each_edge([&](int c, int e) { single.first(known, edge[e], c, r1); });

@@ -88,7 +88,7 @@ template <int W, int ITEMS, class Op> struct ScanPacks {
 // stores: the results, from the totals of the pieces where there are several. Otherwise: those
 // totals, of pieces for whole blocks.
 template <int G, int W, class Op, class Acc>
-__global__ void __launch_bounds__(BLOCK, W > 1 || sizeof(Acc) > 8 ? 3 : 4)
+__global__ void __launch_bounds__(BLOCK, W == 2 || W == 4 || sizeof(Acc) > 8 ? 3 : 4)
     scan_row_kernel(Split s, bool reverse, bool stores, Op op, Acc* totals) {
   constexpr int ROWS = BLOCK / G, ITEMS = SCAN_ITEMS<Acc>, WIDTH = G < 32 ? G : 32;
   // A place between those of neighbours keeps them in different banks.
@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(BLOCK, W > 1 || sizeof(Acc) > 8 ? 3 : 4)
     auto place_of = [&](int64_t from) { return o * s.axis + (reverse ? s.axis - 1 - from : from); };
     if constexpr (W > 1) {
       if (!stores) {  // only totals, for which packs of several steps are on their way
-        constexpr int AHEAD = 8 / sizeof(*op.x);
+        constexpr int AHEAD = sizeof(*op.x) > 4 ? 1 : 2;
         for (int64_t step = 0; step < s.piece; step += AHEAD * G * ITEMS) {
           ScanPacks<W, ITEMS, Op> packs[AHEAD];
 #pragma unroll
