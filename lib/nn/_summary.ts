@@ -144,9 +144,9 @@ function runsOf(model: AnyModule, options: SummaryOptions): Map<AnyModule, Run> 
   });
   tell((name, passed) => {
     const run = running.at(-1);
-    if (!run || !/^cdn_(matmul|conv2d)/.test(name)) return;
+    if (!run || !/^cdn_(matmul|conv2d|attention$)/.test(name)) return;
     const args = passed.map((x) => (x as Memory | null)?.of ?? x);
-    run.flops += countsOf(name.slice("cdn_".length), args).flops!;
+    run.flops += countsOf(name.slice("cdn_".length), args).flops ?? 0; // unknown with lengths
   });
   model.eval();
   const place = { dtype: first?.dtype ?? "float32", device: first?.device } as const;
