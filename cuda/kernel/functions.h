@@ -96,10 +96,10 @@ CDN_FN float smaller(float a, float b) {
 #endif
 #endif
 
-// e^x for results stored as T: with 16 bits, whose rounding hides what a GPU's unit is off by.
-template <class T> CDN_FN Compute<T> exp_stored(Compute<T> x) {
+// e^x as far as T, to which it will be rounded, can tell it from the exact one.
+template <class T> CDN_FN Compute<T> exp_for(Compute<T> x) {
 #if defined(__CUDA_ARCH__)
-  if constexpr (is_half<T>) return ex2_approx(x * 1.44269504f);
+  if constexpr (is_half<T>) return __expf(x);
 #endif
   return exp(x);
 }

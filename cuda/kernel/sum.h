@@ -59,22 +59,6 @@ using WideFloat = TwoFloat;
 using WideFloat = double;
 #endif
 
-// x^2 to be added to a double: what is stored with 16 bits leaves it to GPUs how.
-struct Squared {
-  float root;
-  CDN_FN friend double operator+(double a, Squared b) {
-    return a + static_cast<double>(b.root) * static_cast<double>(b.root);
-  }
-};
-template <class T> CDN_FN auto squared(Compute<T> x) {
-#if defined(__CUDACC__)
-  if constexpr (is_half<T>)
-    return Squared{x};
-  else
-#endif
-    return static_cast<double>(x) * static_cast<double>(x);
-}
-
 template <class T> struct SumOf {
   using type = WideFloat;
 };

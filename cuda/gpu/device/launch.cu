@@ -11,9 +11,9 @@
 namespace cdn {
 namespace {
 
-// Above this much shared memory a kernel must ask, once on each device: for all that it may have,
-// as threads share what was asked for.
-constexpr int UNASKED = 48 * 1024;
+// Above 48 KiB of shared memory, what it has of its own among them, a kernel must ask, once on each
+// device: for all that it may have, as threads share what was asked for.
+constexpr int UNASKED = 32 * 1024;
 
 void allow_shared(const Call& call, const void* kernel) {
   static thread_local std::unordered_map<const void*, uint64_t> asked;  // a bit for each device

@@ -13,31 +13,6 @@ template <class F> __device__ __forceinline__ void for_each_own(int64_t n, F f) 
     f(i);
 }
 
-// W neighbours that need not be aligned as a pack, of the two aligned packs that they lie across;
-// only the first `count` of them need be there. All threads of a warp are apt to be as far off.
-template <int W, class T> __device__ __forceinline__ Pack<T, W> load_across(const T* x, int count) {
-  static_assert(sizeof(T) > 1, "halves of words");
-  constexpr int WORDS = W * sizeof(T) / 4;
-  const int off = static_cast<int>(reinterpret_cast<uintptr_t>(x) / sizeof(T) % W);
-  const auto* from = reinterpret_cast<const Pack<T, W>*>(x - off);
-  Pack<T, W> both[2] = {from[0]};
-  if (off == 0) return both[0];
-  if (off + count > W) both[1] = from[1];
-  uint32_t words[2 * WORDS];
-  memcpy(words, both, sizeof(words));
-#pragma unroll
-  for (int by = WORDS / 2; by > 0; by /= 2)  // words
-    if (off & by * 4 / static_cast<int>(sizeof(T)))
-#pragma unroll
-      for (int i = 0; i + by < 2 * WORDS; i++) words[i] = words[i + by];
-  if (sizeof(T) == 2 && off & 1)
-#pragma unroll
-    for (int i = 0; i < WORDS; i++) words[i] = __funnelshift_r(words[i], words[i + 1], 16);
-  Pack<T, W> out;
-  memcpy(&out, words, sizeof(out));
-  return out;
-}
-
 // ---- map: a thread takes W neighbouring elements, a pack, with one access of up to 16 bytes per
 // operand. What is left after the packs, or all where operands are not aligned, comes one by one.
 

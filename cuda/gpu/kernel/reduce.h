@@ -17,14 +17,6 @@ __device__ __forceinline__ void load_packs(Pack<T, W> (&x)[N], const Inputs<T, N
 #pragma unroll
   for (int n = 0; n < N; n++) x[n] = *reinterpret_cast<const Pack<T, W>*>(in.x[n] + at);
 }
-// The same of rows that need not be of whole packs, `count` elements before the row's end.
-template <int W, class T, int N>
-__device__ __forceinline__ void load_packs_across(Pack<T, W> (&x)[N], const Inputs<T, N>& in,
-                                                  int64_t at, int64_t count) {
-#pragma unroll
-  for (int n = 0; n < N; n++)
-    x[n] = load_across<W>(in.x[n] + at, count < W ? static_cast<int>(count) : W);
-}
 template <int W, class T, int N>
 __device__ __forceinline__ void lane_of(Compute<T> (&v)[N], const Pack<T, W> (&x)[N], int lane) {
 #pragma unroll
@@ -76,11 +68,6 @@ template <class Op> constexpr int pack_width() {
 template <class Op> constexpr int packs_ahead() {
   if constexpr (requires(Op op) { op.in; }) return 8 / decltype(Op::in)::COUNT;
   return 4;
-}
-// Whether op adds, 16-bit floats: some first among themselves, which is as exact as they are.
-template <class Op> constexpr bool adds_parts() {
-  if constexpr (requires { Op::PARTS; }) return Op::PARTS;
-  return false;
 }
 // Whether lines of `extent` elements are of whole packs.
 template <class Op> bool in_packs(const Op& op, int64_t extent) {
@@ -140,8 +127,8 @@ __global__ void __launch_bounds__(BLOCK)
   }
 }
 
-// inner > 1: `width` packs of columns by `down` threads. `packs` are a row, the last of which may
-// be a part of one; those of all of outer are counted through.
+// inner > 1: `width` packs of columns by `down` threads. `packs` are a row; those of all of outer
+// are counted through.
 struct Columns {
   int64_t axis, inner, packs, count, tiles, splits, piece;
   int width, down;
@@ -169,17 +156,17 @@ __device__ __forceinline__ void join_down(Acc (&acc)[W], int place, int count, i
   }
 }
 
-template <int W, bool ACROSS, class Op>
-__global__ void __launch_bounds__(BLOCK, ACROSS ? 2 : 1)
+template <int W, class Op>
+__global__ void __launch_bounds__(BLOCK)
     reduce_column_kernel(Columns c, Op op, typename Op::Acc* partial) {
   constexpr int AHEAD = packs_ahead<Op>();
   follow_previous_kernel();
   const int down = static_cast<int>(threadIdx.x) / c.width, x = threadIdx.x - down * c.width;
   for (int64_t task = blockIdx.x; task < c.tiles * c.splits; task += gridDim.x) {
     const int64_t split = quotient(task, c.tiles), column = (task - split * c.tiles) * c.width + x,
-                  o = quotient(column, c.packs), first = (column - o * c.packs) * W,
-                  from = o * c.axis * c.inner + first, piece_end = (split + 1) * c.piece,
-                  end = piece_end < c.axis ? piece_end : c.axis;
+                  o = quotient(column, c.packs),
+                  from = o * c.axis * c.inner + (column - o * c.packs) * W,
+                  piece_end = (split + 1) * c.piece, end = piece_end < c.axis ? piece_end : c.axis;
     const bool idle = down >= c.down || column >= c.count;
     typename Op::Acc acc[W];
 #pragma unroll
@@ -188,31 +175,12 @@ __global__ void __launch_bounds__(BLOCK, ACROSS ? 2 : 1)
       Fetched<W, Op> x[AHEAD];
 #pragma unroll
       for (int u = 0; u < AHEAD; u++)
-        if (k + u * c.down < end) {
-          const int64_t row = k + u * c.down, at = from + row * c.inner;
-          if constexpr (ACROSS) {
-            load_packs_across(x[u].x, op.in, at, c.inner - first);
-            x[u].known = op.of(row);
-          } else {
-            x[u].fetch(op, at, row);
-          }
-        }
-      if constexpr (adds_parts<Op>()) {
+        if (k + u * c.down < end) x[u].fetch(op, from + (k + u * c.down) * c.inner, k + u * c.down);
 #pragma unroll
-        for (int j = 0; j < W; j++) {
-          auto part = x[0].lane(op, j);
+      for (int u = 0; u < AHEAD; u++) {
+        if (k + u * c.down >= end) break;
 #pragma unroll
-          for (int u = 1; u < AHEAD; u++)
-            if (k + u * c.down < end) part = part + x[u].lane(op, j);
-          acc[j] = op.join(acc[j], part);
-        }
-      } else {
-#pragma unroll
-        for (int u = 0; u < AHEAD; u++) {
-          if (k + u * c.down >= end) break;
-#pragma unroll
-          for (int j = 0; j < W; j++) acc[j] = op.join(acc[j], x[u].lane(op, j));
-        }
+        for (int j = 0; j < W; j++) acc[j] = op.join(acc[j], x[u].lane(op, j));
       }
     }
     if (c.down > 1)
@@ -220,12 +188,10 @@ __global__ void __launch_bounds__(BLOCK, ACROSS ? 2 : 1)
     if (idle || down > 0) continue;
 #pragma unroll
     for (int j = 0; j < W; j++) {
-      if (ACROSS && first + j >= c.inner) break;
-      const int64_t at = o * c.inner + first + j;
       if (partial)
-        partial[split * quotient(c.count, c.packs) * c.inner + at] = acc[j];
+        partial[(split * c.count + column) * W + j] = acc[j];
       else
-        op.store(at, acc[j]);
+        op.store(column * W + j, acc[j]);
     }
   }
 }
@@ -235,7 +201,7 @@ __global__ void __launch_bounds__(BLOCK, ACROSS ? 2 : 1)
 inline Columns columns_of(int64_t outer, int64_t axis, int64_t inner, int w, int most, int ahead,
                           bool cut) {
   constexpr int64_t PLENTY = 4 * BLOCKS_WANTED * BLOCK;  // threads
-  Columns c{axis, inner, ceil_div(inner, w), outer * ceil_div(inner, w)};
+  Columns c{axis, inner, inner / w, outer * (inner / w)};
   const int64_t own = ceil_div(c.packs, ceil_div(c.packs, most));
   int64_t down = axis < 1 ? 1 : axis < BLOCK / own ? axis : BLOCK / own;
   while (down > 1 && c.count * down > PLENTY) down /= 2;
@@ -264,17 +230,17 @@ template <class Op> struct OverPartial {
   __device__ void store(int64_t at, Acc acc) const { op.store(at, acc); }
 };
 
-template <int W, bool ACROSS, class Op>
+template <int W, class Op>
 void reduce_columns(Call& call, int64_t outer, int64_t axis, int64_t inner, const Op& op) {
   const Columns c = columns_of(outer, axis, inner, W, W > 1 ? 32 : 128, packs_ahead<Op>(), true);
   using Acc = typename Op::Acc;
   Acc* partial = c.splits > 1 ? call.scratch<Acc>(c.splits * outer * inner) : nullptr;
-  launch(call, reduce_column_kernel<W, ACROSS, Op>, following(call, {grid_for(c.tiles * c.splits)}),
-         c, op, partial);
+  launch(call, reduce_column_kernel<W, Op>, following(call, {grid_for(c.tiles * c.splits)}), c, op,
+         partial);
   if (!partial) return;
   using Over = OverPartial<Op>;
   const Columns rest = columns_of(1, c.splits, outer * inner, 1, 8, packs_ahead<Over>(), false);
-  launch(call, reduce_column_kernel<1, false, Over>, following(call, {grid_for(rest.tiles)}), rest,
+  launch(call, reduce_column_kernel<1, Over>, following(call, {grid_for(rest.tiles)}), rest,
          Over{op, partial}, nullptr);
 }
 
@@ -327,16 +293,13 @@ template <class Op, class F> void with_packs(const Op& op, int64_t extent, F&& f
 
 template <class Op> void reduce(Call& call, int64_t outer, int64_t axis, int64_t inner, Op op) {
   if (outer * inner == 0) return;
-  if constexpr (adds_parts<Op>())
-    if (inner >= BLOCK && !in_packs(op, inner))
-      return reduce_columns<pack_width<Op>(), true>(call, outer, axis, inner, op);
   with_packs(op,
              inner > 1   ? inner
              : outer > 1 ? axis
                          : 0,
              [&](auto w) {
                constexpr int W = w;
-               inner > 1 ? reduce_columns<W, false>(call, outer, axis, inner, op)
+               inner > 1 ? reduce_columns<W>(call, outer, axis, inner, op)
                          : reduce_rows<W>(call, outer, axis, op);
              });
 }

@@ -52,7 +52,6 @@ void multiply(Call& call, Compute<T>* c, const BatchProduct<T>& x, Precision pre
 
 // Over k of op(a), where each matrix of the batch is there for itself.
 template <class T> struct SumDense : Adding<Sum<T>>, Taking<T> {
-  static constexpr bool PARTS = is_half<T>;
   T* sums;
   CDN_FN Compute<T> operator()(int, const Compute<T> (&v)[1]) const { return v[0]; }
   CDN_FN void store(int64_t at, Sum<T> sum) const { sums[at] = static_cast<T>(sum); }

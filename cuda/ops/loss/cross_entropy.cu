@@ -30,9 +30,7 @@ template <class T, class Target> struct CrossEntropy : OfTarget<T, Target> {
     Known known;
     C loss;
   };
-  CDN_FN C second(const Known&, C max, const C (&v)[1]) const {
-    return fn::exp(v[0] - max);  // the loss is float32
-  }
+  CDN_FN C second(const Known&, C max, const C (&v)[1]) const { return fn::exp(v[0] - max); }
   CDN_FN All all(const Known& known, C max, Sum<T> sum) const {
     return {known, this->log_of(sum) + (max - known.score)};
   }
@@ -70,7 +68,7 @@ template <class T, class Target> struct CrossEntropyGrad : OfTarget<T, Target> {
     return {of_target, this->chosen.ignored(of_target.t) ? C(0) : scale};
   }
   CDN_FN C second(const Known&, C max, C (&v)[1]) const {
-    return v[0] = fn::exp_stored<T>(v[0] - max);
+    return v[0] = fn::exp_for<T>(v[0] - max);
   }
   CDN_FN All all(const Known& known, C, Sum<T> sum) const {
     return {known.t, C(1) / static_cast<C>(sum), known.scale};

@@ -34,11 +34,11 @@ template <class T, bool MEAN> struct Norm : RowOperands<T, 1, 2> {
     if constexpr (MEAN)
       return v[0];
     else
-      return squared<T>(v[0]);
+      return square(v[0]);
   }
-  CDN_FN auto second(typename Base::None, Acc sum, C (&v)[1]) const {
+  CDN_FN double second(typename Base::None, Acc sum, C (&v)[1]) const {
     v[0] = centred(v[0], average(sum));
-    return squared<T>(v[0]);
+    return square(v[0]);
   }
   CDN_FN All all(typename Base::None, Acc sum, double squares) const {
     if constexpr (!MEAN) squares = sum;
@@ -51,6 +51,9 @@ template <class T, bool MEAN> struct Norm : RowOperands<T, 1, 2> {
   CDN_FN C result(const All& all, int64_t, const C (&v)[1], const typename Base::Column& k) const {
     return v[0] * static_cast<C>(all.rstd) * k.v[0] + k.v[1];
   }
+
+ private:
+  CDN_FN static double square(double x) { return x * x; }
 };
 
 // With n the normalised row and g = dy * weight, of which v becomes: dx = rstd * (g - mean(g) - n *
@@ -89,8 +92,6 @@ template <class T> struct NormGrad : RowOperands<T, 2, 1, false>, AddingRows<Pai
 // dweight = the sum over rows of dy * n, dbias that of dy.
 template <class T> struct NormParamGrad : Adding<Pair<Sum<T>>> {
   using C = Compute<T>;
-  using Part = std::conditional_t<is_half<T>, C, Sum<T>>;
-  static constexpr bool PARTS = is_half<T>;
   Inputs<T, 2> in;     // dy, x
   T *dweight, *dbias;  // dbias may be null
   const double *mean, *rstd;
@@ -98,8 +99,8 @@ template <class T> struct NormParamGrad : Adding<Pair<Sum<T>>> {
     double mean, rstd;
   };
   CDN_FN Known of(int64_t r) const { return {mean ? mean[r] : 0, rstd[r]}; }
-  CDN_FN Pair<Part> operator()(const Known& row, const C (&v)[2]) const {
-    return {Part(v[0]) * (centred(v[1], row.mean) * static_cast<C>(row.rstd)), Part(v[0])};
+  CDN_FN Pair<Sum<T>> operator()(const Known& row, const C (&v)[2]) const {
+    return {Sum<T>(v[0]) * (centred(v[1], row.mean) * static_cast<C>(row.rstd)), Sum<T>(v[0])};
   }
   CDN_FN void store(int64_t c, Pair<Sum<T>> sums) const {
     dweight[c] = static_cast<T>(sums.first);

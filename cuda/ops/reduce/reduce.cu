@@ -9,7 +9,6 @@ namespace {
 // Y is T, or float64 for a total that goes on to another pass.
 template <class T, class Y> struct Total : Adding<Sum<T>>, Taking<T> {
   using C = Compute<T>;
-  static constexpr bool PARTS = is_half<T>;
   Y* y;
   double divisor;  // the number of elements for their mean, else 1
   CDN_FN C operator()(int, const C (&v)[1]) const { return v[0]; }

@@ -10,7 +10,7 @@ template <class T> struct Softmax : MaxThenSumExp<T> {
   using C = Compute<T>;
   using Base = MaxThenSumExp<T>;
   CDN_FN C second(typename Base::None, C max, C (&v)[1]) const {
-    return v[0] = fn::exp_stored<T>(v[0] - max);
+    return v[0] = fn::exp_for<T>(v[0] - max);
   }
   CDN_FN C all(typename Base::None, C, Sum<T> sum) const { return C(1) / static_cast<C>(sum); }
   CDN_FN C result(C share, int64_t, const C (&v)[1], const typename Base::Column&) const {
@@ -23,7 +23,7 @@ template <class T> struct MaskedSoftmax : Softmax<T> {
   using C = Compute<T>;
   using typename Softmax<T>::None;
   CDN_FN C second(None none, C max, C (&v)[1]) const {
-    return Softmax<T>::second(none, this->base(max), v);
+    return max == this->start1() ? v[0] = C(0) : Softmax<T>::second(none, max, v);
   }
   CDN_FN C all(None none, C max, Sum<T> sum) const {
     return max == this->start1() ? C(0) : Softmax<T>::all(none, max, sum);
@@ -37,7 +37,7 @@ template <class T> struct LogSoftmax : MaxThenSumExp<T> {
     C max, log;
   };
   CDN_FN C second(typename Base::None, C max, const C (&v)[1]) const {
-    return fn::exp_stored<T>(v[0] - max);
+    return fn::exp_for<T>(v[0] - max);
   }
   CDN_FN All all(typename Base::None, C max, Sum<T> sum) const { return {max, this->log_of(sum)}; }
   CDN_FN C result(All all, int64_t, const C (&v)[1], const typename Base::Column&) const {
@@ -69,7 +69,7 @@ template <class T> struct LogSoftmaxGrad : OfResult<T> {
   using Column = typename OfResult<T>::Column;
   CDN_FN C first(typename OfResult<T>::None, const C (&v)[2], const Column&) const { return v[0]; }
   CDN_FN C result(C sum, int64_t, const C (&v)[2], const Column&) const {
-    C share = fn::exp_stored<T>(v[1]) * sum;
+    C share = fn::exp_for<T>(v[1]) * sum;
     return v[0] - (sum == C(0) ? C(0) : share);
   }
 };
@@ -84,7 +84,7 @@ template <class T, bool LOG> struct OfScores : MaxThenSumExp<T, 2> {
     C share, sum;
   };
   CDN_FN Pair<C> second(typename Base::None, C max, C (&v)[2]) const {
-    v[1] = fn::exp_stored<T>(v[1] - this->base(max));
+    v[1] = max == this->start1() ? C(0) : fn::exp_for<T>(v[1] - max);
     return {v[1], LOG ? v[0] : v[0] * v[1]};
   }
   CDN_FN All all(typename Base::None, C, Acc2 sums) const {

@@ -18,8 +18,6 @@ template <class T, int N = 1> struct MaxThenSumExp : RowOperands<T, N> {
   CDN_FN C first(const Known&, const C (&v)[N], const Column&) const {
     return v[N - 1];
   }
-  // What to subtract so that e^ is 0 where all of a row is -Infinity.
-  CDN_FN C base(C max) const { return max == start1() ? -max : max; }
   CDN_FN static C log_of(Acc2 sum) { return fn::log1p(static_cast<C>(sum + C(-1))); }
 };
 
