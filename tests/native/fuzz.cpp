@@ -100,18 +100,21 @@ struct AttentionArguments {
   double scale, p;
   int32_t dtype, mask_dtype, precision;
 
-  explicit AttentionArguments(Fuzzer& fuzzer) {
+  // grad: of the gradients, which lse is for.
+  AttentionArguments(Fuzzer& fuzzer, bool grad) {
     auto make = [&](auto&... x) { (fuzzer.make(&x), ...); };
     auto below = [&](uint64_t n) { return static_cast<int64_t>(fuzzer.below(n)); };
     for (uint32_t& tensor : tensors) make(tensor);
     make(lengths, state, seed, offset, scale, p, dtype, mask_dtype, precision);
     for (uint32_t* handle : {&tensors[3], &tensors[6], &tensors[10], &lengths, &state})
-      if (fuzzer.chance(70)) *handle = 0;
+      if (fuzzer.chance(70) && !(grad && handle == &tensors[6])) *handle = 0;
     if (fuzzer.chance(70)) mask_dtype = fuzzer.chance(50) ? dtype : CDN_UINT8;
     if (fuzzer.chance(60)) p = 0.25 * static_cast<double>(below(5));
     if (fuzzer.chance(80)) precision = static_cast<int32_t>(below(4));
-    const int64_t kv_heads = 1 + below(2), heads = kv_heads * (1 + below(2)), queries = below(70),
-                  keys = below(140), features = 1 + below(20);
+    const bool few = fuzzer.chance(60);
+    const int64_t kv_heads = 1 + below(2), heads = kv_heads * (1 + below(2)),
+                  queries = below(few ? 4 : 70), keys = below(few ? 4 : 140),
+                  features = 1 + below(few ? 4 : 20);
     const int64_t sizes[] = {1 + below(2),
                              heads,
                              kv_heads,
@@ -141,7 +144,7 @@ struct AttentionArguments {
 };
 
 int32_t attention(Fuzzer& fuzzer) {
-  const AttentionArguments x(fuzzer);
+  const AttentionArguments x(fuzzer, false);
   const uint32_t* t = x.tensors;
   return fuzzer.call("attention", api.attention,
                      std::tuple(t[5], t[6], t[7], t[8], t[9], t[10], x.lengths, x.state,
@@ -150,7 +153,7 @@ int32_t attention(Fuzzer& fuzzer) {
 }
 
 int32_t attention_grad(Fuzzer& fuzzer) {
-  const AttentionArguments x(fuzzer);
+  const AttentionArguments x(fuzzer, true);
   const uint32_t* t = x.tensors;
   return fuzzer.call("attention_grad", api.attention_grad,
                      std::tuple(t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10],
