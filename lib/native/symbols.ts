@@ -206,6 +206,7 @@ export const symbols = {
   cdn_nadam_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "f64", "f64", "i32", "i32", "i32"], result: "i32" },
   cdn_rmsprop_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
   cdn_adagrad_step: { parameters: ["buffer", "buffer", "buffer", "buffer", "i32", "u32", "u32", "f64", "f64", "f64", "i32", "i32"], result: "i32" },
+  cdn_mlp_train: { parameters: ["u32", "u32", "buffer", "buffer", "u32", "u32", "u32", "u32", "u32", "u32", "buffer", "f64", "f64", "i32", "i32", "i32"], result: "i32" },
   cdn_list_norm: { parameters: ["u32", "buffer", "buffer", "i32", "f64", "i32"], result: "i32" },
   cdn_list_clip_norm: { parameters: ["buffer", "u32", "buffer", "i32", "f64", "i32"], result: "i32" },
   cdn_list_clip: { parameters: ["buffer", "buffer", "i32", "f64", "f64", "i32"], result: "i32" },
