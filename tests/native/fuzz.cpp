@@ -259,7 +259,7 @@ void Fuzzer::manage() {
       if (chance(5)) make(&other);
       check("copy", api.copy(y, x, other, offset, bytes));
       break;
-    case 10: return lists();
+    case 10: return chance(80) ? lists() : training();
     default:
       switch (below(7)) {
         case 0: return reads();
@@ -587,6 +587,37 @@ void Fuzzer::lists() {
       break;
     default: check("list_unscale", api.list_unscale(list[0], single, skip, sizes, count, dtype));
   }
+  for (uint32_t view : views) api.free(view);
+}
+
+// cdn_mlp_train of small layers, with places in one buffer, a wrong one now and then.
+void Fuzzer::training() {
+  constexpr int PLACES = 16, SIZES = 7;
+  Held own;
+  own.bytes = PLACES * 512;
+  if (check("alloc", api.alloc(&own.handle, 0, own.bytes)) != CDN_OK) return;
+  buffers_.push_back(own);
+  uint32_t at[PLACES];
+  std::vector<uint32_t> views;
+  for (uint32_t& handle : at) {
+    make(&handle);
+    if (chance(99) && api.view(&handle, own.handle, 512 * (&handle - at), 512) == CDN_OK)
+      views.push_back(handle);
+  }
+  int64_t sizes[SIZES];
+  for (int64_t& size : sizes) size = static_cast<int64_t>(1 + below(chance(50) ? 3 : 11));
+  if (chance(30)) sizes[5] = 0;
+  sizes[6] = chance(50) ? 1 : sizes[1];
+  if (chance(5)) make(&sizes[below(SIZES)]);
+  double momentum, decay;
+  int32_t flag;
+  make(&momentum), make(&decay), make(&flag);
+  for (int i : {8, 9, 10})
+    if (chance(20)) at[i] = 0;
+  check("mlp_train", api.mlp_train(at[11], at[10], chance(1) ? nullptr : at,
+                                   chance(5) ? nullptr : at + 4, at[12], at[13], at[14], at[15],
+                                   at[8], at[9], chance(1) ? nullptr : sizes, momentum, decay, flag,
+                                   flag, chance(90) ? static_cast<int32_t>(3 * below(2)) : flag));
   for (uint32_t view : views) api.free(view);
 }
 

@@ -362,6 +362,7 @@ class Fuzzer {
   void information();
   void images();
   void lists();
+  void training();
 
   std::mt19937_64 random_;
   Limits limits_;

@@ -79,7 +79,7 @@ class Trainer {
     for (int64_t r = 0; r < m.batch; r++) sum += losses[r], correct += right[r];
     m.losses[t] = static_cast<float>(sum / static_cast<double>(counted));
     if (m.correct) m.correct[t] = correct;
-    const float rate = m.rate_of(t);
+    const float rate = m.rates[t];
     const int64_t blocks = (m.inputs + FEATURES - 1) / FEATURES;
     parallel_for(blocks + 1, 1, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; b++)
@@ -120,7 +120,7 @@ class Trainer {
     float* score = scores + first * classes;
     int64_t sample[64];
     for (int64_t r = 0; r < count; r++)
-      take(xs + r * x_row, sample[r] = m.sample_at(place + first + r));
+      take(xs + r * x_row, sample[r] = m.checked(m.order[place + first + r]));
     product(hs, hidden, xs, x_row, 1, w1, hidden, count, hidden, m.inputs);
     for (int64_t r = 0; r < count; r++)
       for (int64_t j = 0; j < hidden; j++) {

@@ -23,6 +23,7 @@ template <class T> MlpShape shape_of(const MlpTraining& mlp, int groups, int sli
   s.features = static_cast<int>(whole((mlp.inputs + slices - 1) / slices, PIECE));
   s.columns = static_cast<int>(whole(s.features, 8));
   s.rows = static_cast<int>(whole(mlp.batch, 16)), s.own = s.rows / slices;
+  while (16 << s.down < s.rows) s.down++;
   s.classes = static_cast<int>(mlp.classes), s.class_row = s.classes;
   // Rows a whole number of pieces apart, of which the odd ones lie in other banks of the memory.
   s.w_row = s.columns + 4, s.h_row = s.hidden + 4;
@@ -30,6 +31,8 @@ template <class T> MlpShape shape_of(const MlpTraining& mlp, int groups, int sli
   if (sizeof(T) == 1) s.x_row = static_cast<int>(whole(s.columns, 16)) | 16;
   s.letter = static_cast<int>(whole(s.classes * (s.hidden + 1) + 2, 4));
   s.words = mlp.inputs % PIECE == 0 && reinterpret_cast<uintptr_t>(mlp.x) % 16 == 0;
+  s.by_own = Divisor(s.own), s.by_classes = Divisor(s.classes);
+  s.by_hidden = Divisor(s.hidden), s.by_quads = Divisor(s.hidden / 4);
   return s;
 }
 

@@ -36,7 +36,7 @@ __device__ __forceinline__ void multiply_tiles(float (&sum)[M][N][4], int steps,
   for (int first = 0; first < steps; first += FEW) {
     float large[M][N][4] = {}, small[M][N][4] = {};
     const int end = min(first + FEW, steps);
-#pragma unroll 1
+#pragma unroll 2
     for (int k = first; k < end; k += 8) {
       TwoTerms<MmaB> of_b[N];
 #pragma unroll

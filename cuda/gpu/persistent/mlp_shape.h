@@ -1,6 +1,7 @@
 // How a perceptron lies in a cluster, and where in a block's shared memory: computed on the host,
 // and by each block again.
 #pragma once
+#include "kernel/divisor.h"
 #include "ops/persistent/mlp.h"
 
 namespace cdn {
@@ -16,11 +17,13 @@ struct MlpShape {
   int hidden, features;  // of a block, in all blocks but the last ones
   int columns;           // features, to whole tiles of 8
   int rows, own;         // of a batch, to whole tiles of 16; of these each slice owns so many
+  int down;              // 2^down warps beside one another have 16 samples each
   int classes, class_row;
   int x_row, w_row, h_row;  // elements from one row to the next
   int letter;               // floats of a slice's part of the second layer's gradients
   int buffers;              // batches of samples there is room for
   bool words;               // samples come in pieces of 16 bytes, not one by one
+  Divisor by_own, by_classes, by_hidden, by_quads;  // quads: four hidden units each
 
   CDN_FN int blocks() const { return groups * slices; }
   // Bytes of what the mailboxes get in a round.

@@ -61,14 +61,14 @@ template <class T, bool NORMALISED> class MlpTrainer {
   __device__ __forceinline__ void train() {
     begin();
     for (int64_t step = 0; step < mlp.steps; step++) {
-      const float rate = mlp.rate_of(step);
+      const float rate = mlp.rates[step];
       const bool comes = step + 2 < mlp.steps && thread < batch;
-      const int64_t after_next = comes ? mlp.sample_at((step + 2) * batch + thread) : -1;
+      const int32_t after_next = comes ? mlp.order[(step + 2) * batch + thread] : -1;
       x.x = batch_at(step);
       multiply_hidden();
       fetch_next(step + 1);
       hidden_units(step);
-      if (comes) index_at(step + 2)[thread] = static_cast<int32_t>(after_next);
+      if (comes) index_at(step + 2)[thread] = static_cast<int32_t>(mlp.checked(after_next));
       const int counted = __syncthreads_count(
           thread < batch && (index_at(step)[thread] < 0 || label_at(step)[thread] != mlp.ignore));
       score(step);
@@ -113,15 +113,19 @@ template <class T, bool NORMALISED> class MlpTrainer {
   // f(row, quad) for each four numbers of `rows` rows of the group's hidden units.
   template <class F> __device__ __forceinline__ void each_quad(int rows, F&& f) const {
     const int quads = s.hidden / 4;
-    for (int i = thread; i < rows * quads; i += MLP_THREADS) f(i / quads, i % quads * 4);
+    for (int i = thread; i < rows * quads; i += MLP_THREADS) {
+      const int row = static_cast<int>(s.by_quads(i));
+      f(row, (i - row * quads) * 4);
+    }
   }
 
   // ---- the parameters, from and to the device's memory; what the last blocks lack is 0
 
+  // f(number in a letter, place here, place there, whether there is one).
   template <class F> __device__ __forceinline__ void each_of_second(F&& f) const {
     for (int i = thread; i < s.classes * s.hidden; i += MLP_THREADS) {
-      const int c = i / s.hidden, u = i % s.hidden;
-      f(c * s.h_row + u, c * mlp.hidden + first_unit + u, u < units);
+      const int c = static_cast<int>(s.by_hidden(i)), u = i - c * s.hidden;
+      f(i, c * s.h_row + u, c * mlp.hidden + first_unit + u, u < units);
     }
   }
   template <class F> __device__ __forceinline__ void each_of_first(F&& f) const {
@@ -142,13 +146,14 @@ template <class T, bool NORMALISED> class MlpTrainer {
     __syncthreads();
     for (int64_t step = 0; step < 2 && step < mlp.steps; step++)
       if (thread < batch)
-        index_at(step)[thread] = static_cast<int32_t>(mlp.sample_at(step * batch + thread));
+        index_at(step)[thread] =
+            static_cast<int32_t>(mlp.checked(mlp.order[step * batch + thread]));
     each_of_first([&](int here, int64_t there) { to.w1[here] = mlp.param[M::W1][there]; });
     auto copy = [&](int p, float* w, float* v, int here, int64_t there) {
       w[here] = mlp.param[p][there];
       if (mlp.velocity[p]) v[here] = mlp.velocity[p][there];
     };
-    each_of_second([&](int here, int64_t there, bool valid) {
+    each_of_second([&](int, int here, int64_t there, bool valid) {
       if (valid) copy(M::W2, to.w2, to.v2, here, there);
     });
     for (int u = thread; u < units; u += MLP_THREADS) copy(M::B1, to.b1, to.vb1, u, first_unit + u);
@@ -172,7 +177,7 @@ template <class T, bool NORMALISED> class MlpTrainer {
       if (mlp.velocity[p]) mlp.velocity[p][there] = v[here];
     };
     if (slice == 0) {
-      each_of_second([&](int here, int64_t there, bool valid) {
+      each_of_second([&](int, int here, int64_t there, bool valid) {
         if (valid) copy(M::W2, to.w2, to.v2, here, there);
       });
       for (int u = thread; u < units; u += MLP_THREADS)
@@ -202,16 +207,13 @@ template <class T, bool NORMALISED> class MlpTrainer {
   // ---- forward
 
   __device__ __forceinline__ void multiply_hidden() const {
-    const int high = s.rows / 16, wide = s.hidden / 8;
-    int down = 1;  // warps beside one another have the same samples
-    while (down < high) down *= 2;
-    const int m = warp % down, apart = MLP_WARPS / down;
-    if (m >= high) return;
-    for (int n = warp / down; n < wide;) {
-      const int left = (wide - n + apart - 1) / apart;
-      if (left >= 4)
+    const int wide = s.hidden / 8, m = warp & ((1 << s.down) - 1), apart = MLP_WARPS >> s.down;
+    if (m * 16 >= s.rows) return;
+    for (int n = warp >> s.down; n < wide;) {
+      const int left = wide - n;  // of which every apart-th is this warp's
+      if (left > 3 * apart)
         hidden_tiles<4>(m, n, apart), n += 4 * apart;
-      else if (left >= 2)
+      else if (left > apart)
         hidden_tiles<2>(m, n, apart), n += 2 * apart;
       else
         hidden_tiles<1>(m, n, apart), n += apart;
@@ -232,8 +234,8 @@ template <class T, bool NORMALISED> class MlpTrainer {
         });
     // Two threads beside one another turn two columns of two rows into four columns of one.
     const bool odd = t % 2;
-    const int row = odd ? r + 8 : r, owner = row / s.own;
-    float* place = to.parts + (slice * s.own + row % s.own) * s.h_row + t / 2 * 4;
+    const int row = odd ? r + 8 : r, owner = static_cast<int>(s.by_own(row));
+    float* place = to.parts + (slice * s.own + row - owner * s.own) * s.h_row + t / 2 * 4;
 #pragma unroll
     for (int n = 0; n < N; n++) {
       const float (&c)[4] = sum[0][n];
@@ -263,12 +265,13 @@ template <class T, bool NORMALISED> class MlpTrainer {
 
   __device__ __forceinline__ void score(int64_t step) const {
     for (int i = thread; i < s.own * s.classes; i += MLP_THREADS) {
-      const int row = i / s.classes, c = i % s.classes;
-      float sum = 0;
+      const int row = static_cast<int>(s.by_classes(i)), c = i - row * s.classes;
+      Quad sums{};
       for (int u = 0; u < s.hidden; u += 4) {
         const Quad h = quad(to.h + row * s.h_row + u), w = quad(to.w2 + c * s.h_row + u);
-        for (int j = 0; j < 4; j++) sum += h.v[j] * w.v[j];
+        for (int j = 0; j < 4; j++) sums.v[j] += h.v[j] * w.v[j];
       }
+      const float sum = (sums.v[0] + sums.v[1]) + (sums.v[2] + sums.v[3]);
       for (int to_group = 0; to_group < s.groups; to_group++)
         scores_box(step).send(part_of_score(step, group, i), block_of(to_group, slice), sum);
     }
@@ -454,10 +457,9 @@ template <class T, bool NORMALISED> class MlpTrainer {
       for (int k = 1; k < s.slices; k++) sum += to.letters[k * s.letter + at];
       return sum;
     };
-    for (int i = thread; i < s.classes * s.hidden; i += MLP_THREADS) {
-      const int at = i / s.hidden * s.h_row + i % s.hidden;
+    each_of_second([&](int i, int at, int64_t, bool) {
       to.w2[at] = mlp.stepped(to.w2[at], total(i), to.v2[at], rate);
-    }
+    });
     const int biases = s.classes * s.hidden, late = MLP_THREADS - 1 - thread;
     if (late < s.classes)
       to.b2[late] = mlp.stepped(to.b2[late], total(biases + late), to.vb2[late], rate);

@@ -33,6 +33,7 @@ CDN_API int32_t cdn_mlp_train(uint32_t losses, uint32_t correct, const uint32_t*
       y.param[i] = call.out<float>(params[i], "params", counts[i]);
       if (momentum != 0) y.velocity[i] = call.out<float>(velocities[i], "velocities", counts[i]);
     }
+    checked_product("batch, widths of the layers", y.batch, y.inputs + y.hidden + y.classes);
     const int64_t n = checked_product("samples, inputs", y.samples, y.inputs);
     y.bytes = dtype == CDN_UINT8;
     y.x = y.bytes ? static_cast<const void*>(call.in<uint8_t>(x, "x", n))

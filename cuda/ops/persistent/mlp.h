@@ -23,7 +23,6 @@ struct MlpTraining {
 
   // Which element of scale and shift is feature i's.
   CDN_FN int64_t norm(int64_t i) const { return norms == 1 ? 0 : i; }
-  CDN_FN float rate_of(int64_t step) const { return rates[step]; }
 
   // The new value of parameter p; v: its velocity, if there are any.
   CDN_FN float stepped(float p, float gradient, float& v, float rate) const {
@@ -34,11 +33,10 @@ struct MlpTraining {
     }
     return p - rate * g;
   }
-  // A sample's number in x, or -1.
-  CDN_FN int64_t sample_at(int64_t place) const {
-    const int64_t i = order[place];
-    if (i >= 0 && i < samples) return i;
-    report_fault(fault, FAULT_GATHER_ROWS, i, samples);
+  // A number of the order if there is such a sample, or -1.
+  CDN_FN int64_t checked(int64_t sample) const {
+    if (sample >= 0 && sample < samples) return sample;
+    report_fault(fault, FAULT_GATHER_ROWS, sample, samples);
     return -1;
   }
 };
