@@ -91,12 +91,10 @@ class Trainer {
   }
 
   void take(float* to, int64_t sample) {
+    const int64_t first = sample * m.inputs;
     if (sample < 0) {
       std::fill_n(to, m.inputs, 0.0f);
-      return;
-    }
-    const int64_t first = sample * m.inputs;
-    if (m.bytes) {
+    } else if (m.bytes) {
       const uint8_t* from = static_cast<const uint8_t*>(m.x) + first;
       for (int64_t i = 0; i < m.inputs; i++) to[i] = from[i];
     } else {
