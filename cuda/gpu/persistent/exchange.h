@@ -23,10 +23,16 @@ struct Mailbox {
   __device__ __forceinline__ void send(const void* here, int block, const X& x) const {
     hopper::send(hopper::address_in_block(here, block), hopper::address_in_block(full, block), x);
   }
-  // By all threads of the block, until all of the round is there.
-  __device__ __forceinline__ void wait(int64_t round) const {
+  // Until all of the round is there.
+  __device__ __forceinline__ void await(int64_t round) const {
     hopper::barrier_wait(full, static_cast<uint32_t>(round & 1));
-    if (threadIdx.x == 0) hopper::barrier_expect(full, bytes);
+  }
+  // By one thread, once it has had a round: for the next one.
+  __device__ __forceinline__ void renew() const { hopper::barrier_expect(full, bytes); }
+  // Both, by all threads of the block.
+  __device__ __forceinline__ void wait(int64_t round) const {
+    await(round);
+    if (threadIdx.x == 0) renew();
   }
 };
 

@@ -22,7 +22,8 @@ template <class T> MlpShape shape_of(const MlpTraining& mlp, int groups, int sli
   s.hidden = static_cast<int>(whole((mlp.hidden + groups - 1) / groups, 32));
   s.features = static_cast<int>(whole((mlp.inputs + slices - 1) / slices, PIECE));
   s.columns = static_cast<int>(whole(s.features, 8));
-  s.rows = static_cast<int>(whole(mlp.batch, 16)), s.own = s.rows / slices;
+  s.rows = static_cast<int>(whole(mlp.batch, slices > 2 ? 8 * slices : 16)),
+  s.own = s.rows / slices;
   while (16 << s.down < s.rows) s.down++;
   s.classes = static_cast<int>(mlp.classes), s.class_row = s.classes;
   // Rows a whole number of pieces apart, of which the odd ones lie in other banks of the memory.
@@ -62,7 +63,7 @@ bool fits(const Call& call, const void* kernel, const Launch& how) {
 
 template <class T, bool NORMALISED> void train(Call& call, const MlpTraining& mlp) {
   auto* kernel = mlp_kernel<T, NORMALISED>;
-  for (int blocks : {16, 8}) {
+  for (int blocks : {MLP_MAX_BLOCKS, MLP_MAX_BLOCKS / 2}) {
     MlpShape best{};
     Launch how;
     for (int groups = 1; groups <= blocks; groups *= 2)

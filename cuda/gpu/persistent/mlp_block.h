@@ -43,14 +43,14 @@ template <class T, bool NORMALISED> class MlpBlock {
   __device__ __forceinline__ Mailbox parts_box() const {
     return {to.barrier, static_cast<uint32_t>(s.part_bytes())};
   }
-  __device__ __forceinline__ Mailbox gradients_box() const {
-    return {to.barrier + 1, static_cast<uint32_t>(s.part_bytes())};
-  }
   __device__ __forceinline__ Mailbox letters_box() const {
-    return {to.barrier + 2, static_cast<uint32_t>(s.letter_bytes())};
+    return {to.barrier + 1, static_cast<uint32_t>(s.letter_bytes())};
   }
   __device__ __forceinline__ Mailbox scores_box(int64_t step) const {
-    return {to.barrier + 3 + (step & 1), static_cast<uint32_t>(s.score_bytes())};
+    return {to.barrier + 2 + (step & 1), static_cast<uint32_t>(s.score_bytes())};
+  }
+  __device__ __forceinline__ Mailbox gradients_box(int slice) const {
+    return {to.barrier + 4 + slice, static_cast<uint32_t>(s.gradient_bytes())};
   }
   __device__ __forceinline__ T* batch_at(int64_t step) const {
     return to.x + (s.buffers == 2 ? step & 1 : 0) * s.rows * s.x_row;
@@ -65,10 +65,12 @@ template <class T, bool NORMALISED> class MlpBlock {
     return group * s.slices + slice;
   }
   static __device__ __forceinline__ Quad& quad(float* p) { return *reinterpret_cast<Quad*>(p); }
-  // f(row, quad) for each four numbers of `rows` rows of the group's hidden units.
-  template <class F> __device__ __forceinline__ void each_quad(int rows, F&& f) const {
+  // f(row, quad) for each four numbers of `rows` rows of the group's hidden units, shared out from
+  // a thread on.
+  template <class F>
+  __device__ __forceinline__ void each_quad(int rows, F&& f, int from = 0) const {
     const int quads = s.hidden / 4;
-    for (int i = thread; i < rows * quads; i += MLP_THREADS) {
+    for (int i = (thread - from) & (MLP_THREADS - 1); i < rows * quads; i += MLP_THREADS) {
       const int row = static_cast<int>(s.by_quads(i));
       f(row, (i - row * quads) * 4);
     }
@@ -91,8 +93,9 @@ template <class T, bool NORMALISED> class MlpBlock {
 
   __device__ __forceinline__ void begin() {
     if (thread == 0) {
-      parts_box().open(), gradients_box().open(), letters_box().open();
+      parts_box().open(), letters_box().open();
       scores_box(0).open(), scores_box(1).open();
+      for (int k = 0; k < s.slices; k++) gradients_box(k).open();
     }
     hopper::barriers_visible();
     uint32_t* words = reinterpret_cast<uint32_t*>(to.x);

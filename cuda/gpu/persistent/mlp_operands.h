@@ -27,17 +27,18 @@ template <class At> __device__ __forceinline__ TwoTerms<MmaB> operand_b(At&& at)
   return b;
 }
 
-// sum += a b over M x N tiles of 16 x 8 and all steps, a multiple of 8. a(m, k) and b(n, k) give
-// the operands of the 8 steps from k on; EXACT_A, EXACT_B: whose second terms are 0. Tensor cores
-// cut their sums, so they add no more than a few of them.
-template <bool EXACT_A, bool EXACT_B, int M, int N, class A, class B>
-__device__ __forceinline__ void multiply_tiles(float (&sum)[M][N][4], int steps, A&& a, B&& b) {
-  constexpr int FEW = 64;
-  for (int first = 0; first < steps; first += FEW) {
-    float large[M][N][4] = {}, small[M][N][4] = {};
-    const int end = min(first + FEW, steps);
+// Sums of M x N tiles of 16 x 8. Tensor cores cut theirs at each step, so after a few steps they
+// are to be added to others.
+template <int M, int N> struct TileSums {
+  static constexpr int FEW = 64;
+  float large[M][N][4] = {}, small[M][N][4] = {};
+
+  // += a b over steps [k, end), a multiple of 8. a(m, k) and b(n, k) give the operands of the 8
+  // steps from k on; EXACT_A, EXACT_B: whose second terms are 0.
+  template <bool EXACT_A, bool EXACT_B, class A, class B>
+  __device__ __forceinline__ void multiply(int k, int end, A&& a, B&& b) {
 #pragma unroll 2
-    for (int k = first; k < end; k += 8) {
+    for (; k < end; k += 8) {
       TwoTerms<MmaB> of_b[N];
 #pragma unroll
       for (int n = 0; n < N; n++) of_b[n] = b(n, k);
@@ -52,14 +53,19 @@ __device__ __forceinline__ void multiply_tiles(float (&sum)[M][N][4], int steps,
         }
       }
     }
+  }
+  __device__ __forceinline__ void move_to(float (&sum)[M][N][4]) {
 #pragma unroll
     for (int m = 0; m < M; m++)
 #pragma unroll
       for (int n = 0; n < N; n++)
 #pragma unroll
-        for (int i = 0; i < 4; i++) sum[m][n][i] += large[m][n][i] + small[m][n][i];
+        for (int i = 0; i < 4; i++) {
+          sum[m][n][i] += large[m][n][i] + small[m][n][i];
+          large[m][n][i] = small[m][n][i] = 0;
+        }
   }
-}
+};
 
 #endif
 }  // namespace cdn

@@ -7,7 +7,7 @@
 namespace cdn {
 
 constexpr int MLP_THREADS = 256, MLP_WARPS = MLP_THREADS / 32;
-constexpr int MLP_MAX_BATCH = 128, MLP_MAX_CLASSES = 64;
+constexpr int MLP_MAX_BLOCKS = 16, MLP_MAX_BATCH = 128, MLP_MAX_CLASSES = 64;
 
 // Block (group, slice) has the first weights of a group of hidden units and a slice of the
 // features. Samples are owned by slices: what depends on whole hidden units of a sample is computed
@@ -16,7 +16,7 @@ struct MlpShape {
   int groups, slices;    // the cluster's blocks
   int hidden, features;  // of a block, in all blocks but the last ones
   int columns;           // features, to whole tiles of 8
-  int rows, own;         // of a batch, to whole tiles of 16; of these each slice owns so many
+  int rows, own;         // of a batch, to whole tiles; of these each slice owns so many
   int down;              // 2^down warps beside one another have 16 samples each
   int classes, class_row;
   int x_row, w_row, h_row;  // elements from one row to the next
@@ -27,16 +27,15 @@ struct MlpShape {
 
   CDN_FN int blocks() const { return groups * slices; }
   // Bytes of what the mailboxes get in a round.
-  CDN_FN int part_bytes() const {
-    return rows * hidden * 4;
-  }  // of hidden units, of their gradients
+  CDN_FN int part_bytes() const { return rows * hidden * 4; }
+  CDN_FN int gradient_bytes() const { return own * hidden * 4; }
   CDN_FN int score_bytes() const { return groups * own * classes * 4; }
   CDN_FN int letter_bytes() const { return slices * (classes * (hidden + 1) + 2) * 4; }
 };
 
 // T: float or uint8_t, the samples'.
 template <class T> struct MlpMemory {
-  static constexpr int BARRIERS = 5, INDICES = 4;
+  static constexpr int BARRIERS = 4 + MLP_MAX_BLOCKS, INDICES = 4;
   T* x;                        // [buffers][rows][x_row]
   float* w1;                   // [hidden][w_row]
   float* parts;                // [slices][own][h_row]: parts of the sums of hidden units

@@ -10,7 +10,8 @@
 //                     gradients of the scores
 //   hidden_gradients  from there to the hidden units of its own samples; to all blocks of the group
 //   letters           its samples' part of the second layer's gradients, to all blocks of the group
-//   first_weights     (waits for all samples' gradients) gradients of its weights, and their step
+//   first_weights     (waits for slice after slice of the samples' gradients) gradients of its
+//                     weights, and their step
 //   second_weights    (waits for the letters) the step of the other parameters, of which blocks
 //   have
 //                     equal copies
@@ -72,9 +73,8 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
     if (m * 16 >= s.rows) return;
     for (int n = warp >> s.down; n < wide;) {
       const int left = wide - n;  // of which every apart-th is this warp's
-      if (left > 3 * apart)
-        hidden_tiles<4>(m, n, apart), n += 4 * apart;
-      else if (left > apart)
+      // Two at a time, so that the first messages travel while others are computed.
+      if (left > apart)
         hidden_tiles<2>(m, n, apart), n += 2 * apart;
       else
         hidden_tiles<1>(m, n, apart), n += apart;
@@ -84,15 +84,19 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
   template <int N> __device__ __forceinline__ void hidden_tiles(int m, int first, int apart) const {
     const int r = m * 16 + g;
     float sum[1][N][4] = {};
-    multiply_tiles<Samples::EXACT, false>(
-        sum, s.columns,
-        [&](int, int k) {
-          return operand_a([&](int i, int half) { return x.at(r + 8 * i, k + t + 4 * half); });
-        },
-        [&](int n, int k) {
-          const float* w = to.w1 + ((first + n * apart) * 8 + g) * s.w_row + k + t;
-          return operand_b([&](int half) { return w[4 * half]; });
-        });
+    TileSums<1, N> sums;
+    for (int first_step = 0; first_step < s.columns; first_step += sums.FEW) {
+      sums.template multiply<Samples::EXACT, false>(
+          first_step, min(first_step + sums.FEW, s.columns),
+          [&](int, int k) {
+            return operand_a([&](int i, int half) { return x.at(r + 8 * i, k + t + 4 * half); });
+          },
+          [&](int n, int k) {
+            const float* w = to.w1 + ((first + n * apart) * 8 + g) * s.w_row + k + t;
+            return operand_b([&](int half) { return w[4 * half]; });
+          });
+      sums.move_to(sum);
+    }
     // Two threads beside one another turn two columns of two rows into four columns of one.
     const bool odd = t % 2;
     const int row = odd ? r + 8 : r, owner = static_cast<int>(s.by_own(row));
@@ -209,7 +213,8 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
       const Quad h = quad(to.h + row * s.h_row + u);
       for (int i = 0; i < 4; i++) sum.v[i] = h.v[i] <= 0 ? 0 : sum.v[i];
       for (int k = 0; k < s.slices; k++)
-        gradients_box().send(to.dh + (slice * s.own + row) * s.h_row + u, block_of(group, k), sum);
+        gradients_box(slice).send(to.dh + (slice * s.own + row) * s.h_row + u, block_of(group, k),
+                                  sum);
     });
   }
 
@@ -219,14 +224,17 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
     auto send = [&](int at, const auto& value) {
       for (int k = 0; k < s.slices; k++) letters_box().send(own + at, block_of(group, k), value);
     };
-    this->each_quad(s.classes, [&](int c, int u) {
-      Quad sum{};
-      for (int row = 0; row < s.own; row++) {
-        const Quad h = quad(to.h + row * s.h_row + u);
-        for (int i = 0; i < 4; i++) sum.v[i] += to.ds[row * s.class_row + c] * h.v[i];
-      }
-      send(c * s.hidden + u, sum);
-    });
+    this->each_quad(
+        s.classes,
+        [&](int c, int u) {
+          Quad sum{};
+          for (int row = 0; row < s.own; row++) {
+            const Quad h = quad(to.h + row * s.h_row + u);
+            for (int i = 0; i < 4; i++) sum.v[i] += to.ds[row * s.class_row + c] * h.v[i];
+          }
+          send(c * s.hidden + u, sum);
+        },
+        32);                                    // the first warp has the most weights to see to
     const int late = MLP_THREADS - 1 - thread;  // threads with less to do
     if (late < s.classes) {
       float sum = 0;
@@ -241,20 +249,21 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
   }
 
   __device__ __forceinline__ void first_weights(int64_t step, float rate) {
-    gradients_box().wait(step);
     const int tiles = s.columns / 8;
-    for (int first = warp; first < tiles; first += 4 * MLP_WARPS) {
+    for (int first = warp; first < tiles;) {
       const int left = (tiles - first + MLP_WARPS - 1) / MLP_WARPS;
+      const int take = left == 4 ? 2 : min(left, 3);  // more would need too many registers
       for (int u = 0; u < s.hidden; u += 32)
-        if (left >= 4)
-          weight_tiles<4>(first, u, rate);
-        else if (left == 3)
-          weight_tiles<3>(first, u, rate);
-        else if (left == 2)
-          weight_tiles<2>(first, u, rate);
+        if (take == 3)
+          weight_tiles<3>(step, first, u, rate);
+        else if (take == 2)
+          weight_tiles<2>(step, first, u, rate);
         else
-          weight_tiles<1>(first, u, rate);
+          weight_tiles<1>(step, first, u, rate);
+      first += take * MLP_WARPS;
     }
+    // All hidden units' gradients are there, and used, before what they came from changes.
+    for (int k = 0; k < s.slices; k++) gradients_box(k).wait(step);
     // Where there is room for one batch, the next one's columns take the place of those that only
     // this warp still needed.
     if (s.buffers == 1 && step + 1 < mlp.steps) {
@@ -267,7 +276,7 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
   }
   // The weights of N tiles of 8 features, from tile `first` on, to 32 hidden units from u on.
   template <int N>
-  __device__ __forceinline__ void weight_tiles(int first, int u, float rate) const {
+  __device__ __forceinline__ void weight_tiles(int64_t step, int first, int u, float rate) const {
     float sum[2][N][4] = {}, v[2][N][4] = {};
     auto each_weight = [&](auto&& f) {
 #pragma unroll
@@ -285,18 +294,25 @@ template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
     };
     float* velocity = mlp.velocity[M::W1];
     if (velocity) each_weight([&](float&, int64_t there, float& v, float) { v = velocity[there]; });
-    // Step k of a tile is sample 2k, or 2k - 7 in its second half: then no two threads read from
-    // one bank of the memory.
-    multiply_tiles<false, Samples::EXACT>(
-        sum, s.rows,
-        [&](int m, int k) {
-          const float* d = to.dh + (k + 2 * t) * s.h_row + u + m * 16 + g;
-          return operand_a([&](int i, int half) { return d[half * s.h_row + 8 * i]; });
-        },
-        [&](int n, int k) {
-          return operand_b(
-              [&](int half) { return x.at(k + 2 * t + half, (first + n * MLP_WARPS) * 8 + g); });
-        });
+    // The block's own samples come first, as their gradients need not travel. Step k of a tile is
+    // sample 2k, or 2k - 7 in its second half: then no two threads read from one bank.
+    TileSums<2, N> sums;
+    for (int k = 0, source = slice, done = 0; k < s.slices; k++) {
+      gradients_box(source).await(step);
+      sums.template multiply<false, Samples::EXACT>(
+          source * s.own, (source + 1) * s.own,
+          [&](int m, int k) {
+            const float* d = to.dh + (k + 2 * t) * s.h_row + u + m * 16 + g;
+            return operand_a([&](int i, int half) { return d[half * s.h_row + 8 * i]; });
+          },
+          [&](int n, int k) {
+            return operand_b(
+                [&](int half) { return x.at(k + 2 * t + half, (first + n * MLP_WARPS) * 8 + g); });
+          });
+      done += s.own;
+      if (done >= sums.FEW || k + 1 == s.slices) sums.move_to(sum), done = 0;
+      if (++source == s.slices) source = 0;
+    }
     each_weight([&](float& w, int64_t there, float& v, float gradient) {
       w = mlp.stepped(w, gradient * unit, v, rate);
       if (velocity) velocity[there] = v;
