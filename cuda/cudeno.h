@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 9
+#define CDN_ABI_VERSION 10
 
 /* Status codes. */
 enum {
@@ -125,6 +125,17 @@ int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes);
 int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, int64_t bytes);
 int32_t cdn_write_wait(uint32_t ticket, const void* host, int64_t bytes);
 int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
+
+/* Programs: calls that are made again and again by one, on a GPU as a graph. words: for each call
+ * its function's number in cuda/runtime/functions.inc and its arguments in their order, int64_t
+ * each: a double by its bits, a pointer as a place in data, whose bytes are copied, or -1 for null.
+ * uses: handles among those that the calls name, which must stay live. run makes them so many
+ * times one after another; once it has taken so many milliseconds it leaves the rest; done: how
+ * often they were made. It fails where a handle is no longer live, or as a call of its. */
+int32_t cdn_program_create(uint32_t* program, int32_t device, const int64_t* words, int64_t count,
+                           const void* data, int64_t bytes, const uint32_t* uses, int64_t used);
+int32_t cdn_program_run(int64_t* done, uint32_t program, int64_t times, double milliseconds);
+int32_t cdn_program_destroy(uint32_t program); /* waits for what runs */
 
 /* The thread's caching allocator. stats: live, cached, reserved, peak live bytes, largest free
  * bytes, limit, live buffers, allocations so far, segments held, device allocations so far; 10
@@ -355,6 +366,13 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
+
+/* By a place counted on the device. cursor: two float64, steps taken and the step from which take_at
+ * counts. take_at: y[i] = x[(cursor[0] - cursor[1]) * stride + offset + i], int32; a place outside
+ * of x[size] is a fault. ring_put: ring[cursor[0] % size] = x[0], and cursor[0] goes up by 1. */
+int32_t cdn_take_at(uint32_t y, uint32_t x, uint32_t cursor, int64_t n, int64_t size,
+                    int64_t stride, int64_t offset);
+int32_t cdn_ring_put(uint32_t ring, uint32_t cursor, uint32_t x, int64_t size, int32_t dtype);
 
 /* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The
  * gradients take y, or of 16-bit floats x. */

@@ -1,3 +1,4 @@
+import { unrecorded } from "../core/recording.ts";
 import { keep } from "../core/scope.ts";
 import { call } from "../native/call.ts";
 import type { Tensor } from "../tensor.ts";
@@ -31,11 +32,11 @@ export class Clock {
     this.set(step, extra);
   }
 
-  /** The clock as the library takes it, with this learning rate there. */
+  /** The clock as the library takes it, with this learning rate there; a captured step's too. */
   at(lr: number): Tensor {
     if (lr !== this.#lr) {
       changed[0] = lr;
-      call("cdn_write", this.#tensor, changed, 8n, 8n);
+      unrecorded(() => call("cdn_write", this.#tensor, changed, 8n, 8n));
       this.#lr = lr;
     }
     return this.#tensor;

@@ -1,5 +1,6 @@
 import type { Backend } from "../core/backend.ts";
 import { computeDType } from "../core/dtype.ts";
+import { beforeReplay } from "../core/recording.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { Clock, type CountedState } from "./_clock.ts";
@@ -85,7 +86,9 @@ export class Batch<G> {
       }
       this.#clock = clock;
     }
-    return this.#clock.at((this.group as { lr: number }).lr);
+    const own = this.#clock, group = this.group as { lr: number };
+    beforeReplay(() => void own.at(group.lr));
+    return own.at(group.lr);
   }
 
   /** The dtype as the library numbers it. */
