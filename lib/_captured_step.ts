@@ -8,7 +8,7 @@ import type { Differentiable } from "./core/node.ts";
 import { isTensor } from "./core/options.ts";
 import { Program } from "./core/program.ts";
 import { type RandomPlace, randomPlace, setRandomPlace, withRandomThere } from "./core/random.ts";
-import { differenceOf, type Entry, Recording } from "./core/recording.ts";
+import { differenceOf, type Entry, outside, Recording } from "./core/recording.ts";
 import { formatShape, sameShape } from "./core/shape.ts";
 import { call } from "./native/call.ts";
 import { ArgumentError, OutOfMemoryError } from "./native/errors.ts";
@@ -178,7 +178,7 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
   ): void {
     const advance: Entry = {
       name: "cdn_random_advance",
-      args: [{ local: undefined, handle: state.handle }, taken],
+      args: [outside(state.handle), taken],
     };
     const make = () => new Program(recording, taken > 0n ? [advance] : []);
     let program: Program;

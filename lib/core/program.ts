@@ -2,7 +2,15 @@
 import { programmable, symbols } from "../native/symbols.ts";
 import { call } from "../native/call.ts";
 import type { Backend } from "./backend.ts";
-import type { Entry, Local, Operand, Part, Piece, Recording } from "./recording.ts";
+import {
+  type Entry,
+  type Local,
+  type Operand,
+  type Outside,
+  outside,
+  type Piece,
+  type Recording,
+} from "./recording.ts";
 
 const numbers = new Map(Object.keys(programmable).map((name, i) => [name, i]));
 const alignment = 256; // of the memory of tensors
@@ -96,19 +104,17 @@ export class Program implements Disposable {
     const { places, bytes } = plan(passing);
     this.bytes = bytes;
     const arena = bytes > 0 ? this.#allocate(bytes) : 0;
-    const outside = new Set<number>(), views = new Map<string, number>();
+    const used = new Set<number>(), views = new Map<string, number>();
     const handleOf = (piece: Piece): number => {
-      if (!piece.local) {
-        if (piece.handle !== 0) outside.add(piece.handle);
-        return piece.handle;
-      }
       const { local, offset, bytes } = piece;
-      const key = `${local.number} ${offset} ${bytes}`;
+      if (!local && piece.handle !== 0) used.add(piece.handle);
+      if (bytes < 0) return (piece as Outside).handle;
+      const key = `${local ? local.number : piece.handle + "outside"} ${offset} ${bytes}`;
       let view = views.get(key);
       if (view === undefined) {
-        const kept = whole.get(local);
-        const [of, at] = kept === undefined ? [arena, places.get(local)! + offset] : [kept, offset];
-        views.set(key, view = this.#view(of, at, bytes));
+        const kept = local ? whole.get(local) : piece.handle;
+        const base = kept === undefined ? places.get(local!)! : 0;
+        views.set(key, view = this.#view(kept ?? arena, base + offset, bytes));
       }
       return view;
     };
@@ -136,11 +142,11 @@ export class Program implements Disposable {
     // Of what is in the arena and held, copies go to its holders.
     for (const local of passing) {
       for (const [handle, part] of local.handles) {
-        const to = { local: undefined, handle: this.#view(handle, 0, part.bytes) };
+        const to = outside(this.#view(handle, 0, part.bytes));
         add("cdn_copy", [to, part, 0, 0, part.bytes]);
       }
     }
-    const bytesOfData = data.joined(), uses = Uint32Array.from(outside);
+    const bytesOfData = data.joined(), uses = Uint32Array.from(used);
     backend.check(backend.functions.cdn_program_create(
       ...[out, backend.index, BigInt64Array.from(words), BigInt(words.length)] as const,
       ...[bytesOfData, BigInt(bytesOfData.length), uses, BigInt(uses.length)] as const,
@@ -169,7 +175,7 @@ export class Program implements Disposable {
     const handle = this.#allocate(bytes as number);
     const to = { handle, backend: this.#backend };
     call("cdn_write", to, data as Uint8Array<ArrayBuffer>, 0, bytes as number);
-    return [target!, { local: undefined, handle }, offset!, 0, bytes!];
+    return [target!, outside(handle), offset!, 0, bytes!];
   }
 
   /**

@@ -25,8 +25,21 @@ export interface Part {
   readonly bytes: number;
 }
 
-/** A part, or a tensor from before. */
-export type Piece = Part | { readonly local: undefined; readonly handle: number };
+/** A tensor from before, or a part of it that was named while recording. */
+export interface Outside {
+  readonly local: undefined;
+  readonly handle: number;
+  readonly offset: number;
+  /** -1 for the whole. */
+  readonly bytes: number;
+}
+
+export type Piece = Part | Outside;
+
+/** The whole of a tensor. */
+export function outside(handle: number): Outside {
+  return { local: undefined, handle, offset: 0, bytes: -1 };
+}
 
 /** An argument: a number, a tensor's memory, a list of those, an array's bytes, or nothing. */
 export type Operand = number | bigint | Piece | readonly Piece[] | Uint8Array<ArrayBuffer> | null;
@@ -40,8 +53,6 @@ export interface Entry {
 type Symbols = typeof symbols;
 const parametersOf = (name: string): readonly string[] =>
   (symbols as Record<string, Symbols[keyof Symbols]>)[name]!.parameters;
-
-const nothing: Piece = { local: undefined, handle: 0 };
 
 let current: Recording | undefined;
 
@@ -86,7 +97,7 @@ export class Recording {
   /** Why it cannot be captured, if it cannot. */
   refused: string | undefined;
   readonly #tolerant: boolean;
-  readonly #parts = new Map<number, Part>();
+  readonly #pieces = new Map<number, Piece>(); // by handles made here
   #pending: (() => void) | undefined; // until a handle is there
 
   /** On a device. One that is not tolerant throws at once what stands against capturing. */
@@ -164,20 +175,19 @@ export class Recording {
     [out, x, offset, bytes]: [Uint32Array, unknown, number, number],
     handles: readonly unknown[] = [x],
   ): void {
-    const of = this.#parts.get(handles[0] as number);
-    if (!of) return;
-    const piece = { local: of.local, offset: of.offset + Number(offset), bytes: Number(bytes) };
+    const of = this.#pieces.get(handles[0] as number) ?? outside(handles[0] as number);
+    const piece = { ...of, offset: of.offset + Number(offset), bytes: Number(bytes) };
     this.#pending = () => this.#name(out[0]!, piece);
   }
 
-  #name(handle: number, part: Part): void {
-    this.#parts.set(handle, part);
-    part.local.handles.set(handle, part);
+  #name(handle: number, piece: Piece): void {
+    this.#pieces.set(handle, piece);
+    if (piece.local) piece.local.handles.set(handle, piece);
   }
 
   #freed(handle: number): void {
-    this.#parts.get(handle)?.local.handles.delete(handle);
-    this.#parts.delete(handle);
+    this.#pieces.get(handle)?.local?.handles.delete(handle);
+    this.#pieces.delete(handle);
   }
 
   // What JavaScript gives is kept on the device, and copied from there.
@@ -188,11 +198,9 @@ export class Recording {
   }
 
   #use(handle: number): Piece {
-    if (handle === 0) return nothing;
-    const part = this.#parts.get(handle);
-    if (!part) return { local: undefined, handle };
-    part.local.last = this.entries.length;
-    return part;
+    const piece = this.#pieces.get(handle) ?? outside(handle);
+    if (piece.local) piece.local.last = this.entries.length;
+    return piece;
   }
 }
 
@@ -260,9 +268,9 @@ function sameOperand(a: Operand, b: Operand): boolean {
 }
 
 function samePiece(a: Piece, b: Piece): boolean {
+  if (a.offset !== b.offset || a.bytes !== b.bytes) return false;
   if (!a.local || !b.local) return !a.local && !b.local && a.handle === b.handle;
-  return a.local.number === b.local.number && a.local.bytes === b.local.bytes &&
-    a.offset === b.offset && a.bytes === b.bytes;
+  return a.local.number === b.local.number && a.local.bytes === b.local.bytes;
 }
 
 function changed(a: Operand, b: Operand): string {
