@@ -143,14 +143,14 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     const had = new Set(this.#last?.leaves);
     for (const leaf of had) if (!leaf.grad) had.delete(leaf);
     const { result, taken } = recording.run(() =>
-      withRandomThere(state, () => syncScope(() => this.#fn(...inputs)))
+      withRandomThere(state, () => syncScope(() => aliases(this.#fn(...inputs))))
     );
     this.#place = undefined; // the device's state stood still
     if (result instanceof Promise) {
       result.catch(() => {});
       throw new ArgumentError("capture: the function is async; what is captured must not wait");
     }
-    if (holds?.(recording)) return detached(result) as Out;
+    if (holds?.(recording)) return result as Out;
     if (holds) this.#forget();
     const before = this.#last;
     this.#last = recording;
@@ -159,14 +159,14 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     const difference = before ? differenceOf(before, recording) : "it ran once only";
     if (difference === undefined) this.#build(recording, result, had, taken, state);
     else if (this.#runs >= mostRuns) return this.#refuse(difference, result);
-    return detached(result) as Out;
+    return result as Out;
   }
 
   #refuse(reason: string, result: unknown): Out {
     if (!this.#tolerant) throw new ArgumentError(`capture: ${reason}`);
     this.#refused = reason;
     this.#last = undefined;
-    return detached(result) as Out;
+    return result as Out;
   }
 
   #build(
@@ -304,12 +304,6 @@ function staleBy({ recording, gradients }: Ready): string | undefined {
 // Handles of their own, which know nothing of how they were made.
 function aliases(result: unknown): unknown {
   return mapLeaves(result, isTensor, (x) => isTensor(x) ? (x as Tensor).alias() : x);
-}
-
-function detached(result: unknown): unknown {
-  const own = aliases(result);
-  dispose(result);
-  return own;
 }
 
 function dispose(result: unknown): void {
