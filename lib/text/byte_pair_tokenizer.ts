@@ -139,7 +139,13 @@ export class BytePairTokenizer {
       names.push(pair.join(""));
       return pair;
     });
-    const vocab = new Map([...names, ...specialTokens].map((name, token) => [name, token]));
+    for (const [i, name] of specialTokens.entries()) {
+      if (names.includes(name)) {
+        refuse(op, `specialTokens[${i}]`, name, "none of the text's own tokens, nor one before it");
+      }
+      names.push(name);
+    }
+    const vocab = new Map(names.map((name, token) => [name, token]));
     return new BytePairTokenizer({ name: op, vocab, merges, special: new Set(specialTokens) });
   }
 

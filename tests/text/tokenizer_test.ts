@@ -125,4 +125,13 @@ Deno.test("BytePairTokenizer refuses files that are malformed or of another kind
   }
   await assertRejects(() => BytePairTokenizer.load("no/such.json"), DataError, "no/such.json");
   refuse(() => BytePairTokenizer.train("a", { vocabSize: 256 }), "argument", "at least 257");
+  // č stands for byte 13, é is merged of Ã and ©, and one name has one token
+  for (const specialTokens of [["č"], ["Ã©"], ["<x>", "<x>"]]) {
+    const train = () => BytePairTokenizer.train("é é é", { vocabSize: 300, specialTokens });
+    refuse(
+      train,
+      "argument",
+      `specialTokens[${specialTokens.length - 1}] is "${specialTokens[0]}"`,
+    );
+  }
 });
