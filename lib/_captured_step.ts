@@ -150,7 +150,7 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       result.catch(() => {});
       throw new ArgumentError("capture: the function is async; what is captured must not wait");
     }
-    if (holds?.(recording)) return detached(result) as Out;
+    if (holds?.(recording)) return detached(result, recording) as Out;
     if (holds) this.#forget();
     const before = this.#last;
     this.#last = recording;
@@ -159,14 +159,14 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     const difference = before ? differenceOf(before, recording) : "it ran once only";
     if (difference === undefined) this.#build(recording, result, had, taken, state);
     else if (this.#runs >= mostRuns) return this.#refuse(difference, result);
-    return detached(result) as Out;
+    return detached(result, recording) as Out;
   }
 
   #refuse(reason: string, result: unknown): Out {
     if (!this.#tolerant) throw new ArgumentError(`capture: ${reason}`);
     this.#refused = reason;
     this.#last = undefined;
-    return detached(result) as Out;
+    return result as Out;
   }
 
   #build(
@@ -190,7 +190,11 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       backend.check(backend.functions.cdn_memory_trim(backend.index));
       program = make();
     }
-    const gradients = Array.from(recording.leaves, (leaf) => ({
+    // Leaves of the step's own are gone, and their gradients with them.
+    const leaves = [...recording.leaves].filter((x) =>
+      !x.disposed && !isMade(x as Tensor, recording)
+    );
+    const gradients = leaves.map((leaf) => ({
       leaf,
       before: had.has(leaf),
       after: leaf.grad ? keep(leaf.grad.alias()) : undefined,
@@ -306,11 +310,18 @@ function aliases(result: unknown): unknown {
   return mapLeaves(result, isTensor, (x) => isTensor(x) ? (x as Tensor).alias() : x);
 }
 
-function detached(result: unknown): unknown {
+// The same, and what was made while recording is let go of; a parameter or an input stays.
+function detached(result: unknown, recording: Recording): unknown {
   const own = aliases(result);
-  dispose(result);
+  for (const [x] of leavesOf(result)) {
+    if (isTensor(x) && !(x as Tensor).disposed && isMade(x as Tensor, recording)) {
+      (x as Tensor).dispose();
+    }
+  }
   return own;
 }
+
+const isMade = (x: Tensor, recording: Recording) => recording.made(x.stored(x.format).handle);
 
 function dispose(result: unknown): void {
   for (const [x] of leavesOf(result)) if (isTensor(x)) (x as Tensor).dispose();
