@@ -733,15 +733,15 @@ const char* cdn_conv2d_variant(int32_t variant);
  * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of
  * 16 bits, else of their dtype.
  *
- * clock: 8 float64 on the device: the steps taken, lr, and a number that nadam (the product of its
- * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on; the others are
- * the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
+ * clock: 11 float64 on the device: the steps taken, a number that nadam (the product of its
+ * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on, lr, and momentum
+ * or beta1; the others are the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
  * not 0 the step is left out and does not count.
  *
  * First of all g = maximize ? -grad : grad, then p *= 1 - lr * weight_decay where it is decoupled,
  * or else g += weight_decay * p.
  * - sgd: v = momentum * v + (1 - dampening) * g, but v = g where there was none; p -= lr * v, or
- * with nesterov lr * (g + momentum * v). velocities may be NULL where momentum is 0; then p -= lr *
+ * with nesterov lr * (g + momentum * v). velocities may be NULL where there is no momentum; then p -= lr *
  * g.
  * - adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
  * largest is NULL; p -= lr / (1 - beta1^t) * m / (sqrt(l or s) / sqrt(1 - beta2^t) + eps).
@@ -754,21 +754,20 @@ const char* cdn_conv2d_variant(int32_t variant);
  * - adagrad: s += g^2; p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps). */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
                      const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
-                     double momentum, double dampening, double weight_decay, int32_t nesterov,
-                     int32_t maximize, int32_t dtype);
+                     double dampening, double weight_decay, int32_t nesterov, int32_t maximize,
+                     int32_t dtype);
 int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                       const uint32_t* squares, const uint32_t* largest, const int64_t* sizes,
-                      int32_t count, uint32_t clock, uint32_t skip, double beta1, double beta2,
-                      double eps, double weight_decay, int32_t decoupled, int32_t maximize,
-                      int32_t dtype);
+                      int32_t count, uint32_t clock, uint32_t skip, double beta2, double eps,
+                      double weight_decay, int32_t decoupled, int32_t maximize, int32_t dtype);
 int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                        const uint32_t* squares, const int64_t* sizes, int32_t count, uint32_t clock,
-                       uint32_t skip, double beta1, double beta2, double eps, double weight_decay,
+                       uint32_t skip, double beta2, double eps, double weight_decay,
                        double momentum_decay, int32_t decoupled, int32_t maximize, int32_t dtype);
 int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares,
                          const uint32_t* means, const uint32_t* velocities, const int64_t* sizes,
                          int32_t count, uint32_t clock, uint32_t skip, double alpha, double eps,
-                         double weight_decay, double momentum, int32_t maximize, int32_t dtype);
+                         double weight_decay, int32_t maximize, int32_t dtype);
 int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums,
                          const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
                          double lr_decay, double eps, double weight_decay, int32_t maximize,

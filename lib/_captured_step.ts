@@ -143,14 +143,14 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     const had = new Set(this.#last?.leaves);
     for (const leaf of had) if (!leaf.grad) had.delete(leaf);
     const { result, taken } = recording.run(() =>
-      withRandomThere(state, () => syncScope(() => this.#fn(...inputs)))
+      withRandomThere(state, () => syncScope(() => aliases(this.#fn(...inputs))))
     );
     this.#place = undefined; // the device's state stood still
     if (result instanceof Promise) {
       result.catch(() => {});
       throw new ArgumentError("capture: the function is async; what is captured must not wait");
     }
-    if (holds?.(recording)) return detached(result, recording) as Out;
+    if (holds?.(recording)) return result as Out;
     if (holds) this.#forget();
     const before = this.#last;
     this.#last = recording;
@@ -159,7 +159,7 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     const difference = before ? differenceOf(before, recording) : "it ran once only";
     if (difference === undefined) this.#build(recording, result, had, taken, state);
     else if (this.#runs >= mostRuns) return this.#refuse(difference, result);
-    return detached(result, recording) as Out;
+    return result as Out;
   }
 
   #refuse(reason: string, result: unknown): Out {
@@ -191,9 +191,7 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       program = make();
     }
     // Leaves of the step's own are gone, and their gradients with them.
-    const leaves = [...recording.leaves].filter((x) =>
-      !x.disposed && !isMade(x as Tensor, recording)
-    );
+    const leaves = [...recording.leaves].filter((leaf) => !leaf.disposed);
     const gradients = leaves.map((leaf) => ({
       leaf,
       before: had.has(leaf),
@@ -309,19 +307,6 @@ function staleBy({ recording, gradients }: Ready): string | undefined {
 function aliases(result: unknown): unknown {
   return mapLeaves(result, isTensor, (x) => isTensor(x) ? (x as Tensor).alias() : x);
 }
-
-// The same, and what was made while recording is let go of; a parameter or an input stays.
-function detached(result: unknown, recording: Recording): unknown {
-  const own = aliases(result);
-  for (const [x] of leavesOf(result)) {
-    if (isTensor(x) && !(x as Tensor).disposed && isMade(x as Tensor, recording)) {
-      (x as Tensor).dispose();
-    }
-  }
-  return own;
-}
-
-const isMade = (x: Tensor, recording: Recording) => recording.made(x.stored(x.format).handle);
 
 function dispose(result: unknown): void {
   for (const [x] of leavesOf(result)) if (isTensor(x)) (x as Tensor).dispose();

@@ -1,6 +1,6 @@
 import type { DeviceName } from "./core/backend.ts";
 import { checkInteger, checkOptions } from "./core/options.ts";
-import { blocksOf, drawRandom } from "./core/random.ts";
+import { blocksOf, drawRandom, type RandomBlocks } from "./core/random.ts";
 import { scope } from "./core/scope.ts";
 import { empty } from "./_empty.ts";
 import { call } from "./native/call.ts";
@@ -28,12 +28,23 @@ export interface RandpermOptions {
 export function randperm(n: number, options: RandpermOptions = {}): Tensor {
   checkOptions("randperm", options, ["seed", "device"]);
   checkInteger("randperm", "n", n, 0);
-  const own = blocksOf("randperm", options.seed);
+  return randomOrder("randperm", n, options.device, blocksOf("randperm", options.seed));
+}
+
+/** Random blocks that an order of n takes. */
+export const blocksOfOrder = (n: number): number => Math.ceil(n / 2);
+
+/** The same from these random blocks, or the process's. */
+export function randomOrder(
+  op: string,
+  n: number,
+  device: DeviceName | undefined,
+  blocks: RandomBlocks = drawRandom(blocksOfOrder(n)),
+): Tensor {
   return scope(() => {
     // 53 bits each, of which two hardly ever are alike
-    const keys = empty("randperm", [n], { dtype: "float64", device: options.device });
-    const { state, seed, offset } = own ?? drawRandom(Math.ceil(n / 2));
-    call("cdn_uniform", keys, state, n, 0, 1, seed, offset, keys.code);
+    const keys = empty(op, [n], { dtype: "float64", device });
+    call("cdn_uniform", keys, blocks.state, n, 0, 1, blocks.seed, blocks.offset, keys.code);
     return argsort(keys);
   });
 }

@@ -120,11 +120,6 @@ export class Recording {
     }
   }
 
-  /** Whether a handle was made while recording. */
-  made(handle: number): boolean {
-    return this.#pieces.has(handle);
-  }
-
   /** Says that it cannot be captured. */
   refuse(reason: string): void {
     this.refused ??= reason;

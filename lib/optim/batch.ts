@@ -22,6 +22,13 @@ export interface ParameterState {
   readonly numbers: Record<string, number>;
 }
 
+// What a group has of what may change at each step.
+interface Rates {
+  lr: number;
+  momentum?: number;
+  betas?: readonly [number, number];
+}
+
 /**
  * Parameters of one group that take the same step: of one device and dtype, and after the same
  * steps. It serves for as many steps as the same parameters have gradients, and fills the same
@@ -86,9 +93,10 @@ export class Batch<G> {
       }
       this.#clock = clock;
     }
-    const own = this.#clock, group = this.group as { lr: number };
-    beforeReplay(() => void own.at(group.lr));
-    return own.at(group.lr);
+    const own = this.#clock, { group } = this as { group: Rates };
+    const now = () => own.at(group.lr, group.betas?.[0] ?? group.momentum);
+    beforeReplay(() => void now());
+    return now();
   }
 
   /** The dtype as the library numbers it. */

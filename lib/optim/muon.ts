@@ -137,7 +137,6 @@ export class Muon extends Optimizer<MuonOptions> {
       batch.clock(),
       skip,
       0,
-      0,
       group.weightDecay,
       0,
       0,

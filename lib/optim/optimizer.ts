@@ -196,7 +196,9 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
   #watchOptions(): void {
     const now = () =>
       this.#groups.flatMap(({ params, lr: _, initialLr: __, ...options }) => [
-        ...Object.values(options).flat(),
+        ...Object.entries(options).flatMap(([name, x]) =>
+          name === "momentum" ? x !== 0 : Array.isArray(x) ? x.slice(1) : x // the rest is the clock's
+        ),
         ...params.map(({ requiresGrad }) => requiresGrad),
       ]);
     const then = now();

@@ -551,22 +551,22 @@ void Fuzzer::lists() {
   switch (below(12)) {
     case 0:
       check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, single, skip, s[0],
-                                     s[1], s[2], flag[0], flag[1], dtype));
+                                     s[1], flag[0], flag[1], dtype));
       break;
     case 1:
       check("adam_step",
             api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single, skip,
-                          s[0], s[1], s[2], s[3], flag[0], flag[1], dtype));
+                          s[0], s[1], s[2], flag[0], flag[1], dtype));
       break;
     case 2:
       check("nadam_step",
             api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, single, skip, s[0],
-                           s[1], s[2], s[3], s[4], flag[0], flag[1], dtype));
+                           s[1], s[2], s[3], flag[0], flag[1], dtype));
       break;
     case 3:
       check("rmsprop_step",
             api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single,
-                             skip, s[0], s[1], s[2], s[3], flag[0], dtype));
+                             skip, s[0], s[1], s[2], flag[0], dtype));
       break;
     case 4:
       check("adagrad_step", api.adagrad_step(list[0], list[1], list[2], sizes, count, single, skip,
