@@ -13,6 +13,7 @@ import {
   devices,
   DisposedError,
   gatherRows,
+  grad,
   init,
   keep,
   manualSeed,
@@ -373,10 +374,19 @@ const builds: Record<string, () => Built> = {
         const own = x.detach();
         own.requiresGrad = true;
         const loss = classified(model, own, y);
-        loss.backward(undefined, { createGraph: true });
-        return loss.add(own.grad!.mul(own.grad!).sum());
+        const [first] = grad(loss, [own], { createGraph: true });
+        return loss.add(first!.mul(first!).sum());
       },
     }),
+  "backward() to a leaf of the step's own": () => ({
+    make: () => [rand([3])],
+    step: (x: Tensor) => {
+      const own = x.clone();
+      own.requiresGrad = true;
+      own.mul(own).sum().backward();
+      return own.grad!.add(1);
+    },
+  }),
   "several outputs, and one of them twice": () => {
     const { model, params } = training();
     return {
@@ -414,6 +424,13 @@ const builds: Record<string, () => Built> = {
   "learning rates that change between calls": () => {
     const built = training();
     return { ...built, before: (i) => built.optimizer.groups[0]!.lr = 0.01 * (1 + i % 4) };
+  },
+  "a momentum that changes between calls": () => {
+    const built = training();
+    return {
+      ...built,
+      before: (i) => (built.optimizer as optim.SGD).groups[0]!.momentum = 0.5 + i / 20,
+    };
   },
   "a schedule that is stepped outside": () => {
     const built = training();
@@ -830,7 +847,7 @@ function stale(change: (built: ReturnType<typeof training>) => void, ...parts: s
 const anew = "since the step was captured; capture it anew";
 test("refuses where an option of the optimizer was changed", () =>
   stale(
-    ({ optimizer }) => (optimizer as optim.SGD).groups[0]!.momentum = 0.5,
+    ({ optimizer }) => (optimizer as optim.SGD).groups[0]!.weightDecay = 0.5,
     "options or parameters of SGD were changed " + anew,
   ));
 test("refuses where requiresGrad was changed", () =>
@@ -865,7 +882,12 @@ test("refuses where a tensor that it uses was disposed of", () => {
   using run = capture((x: Tensor) => x.mul(weight));
   for (let i = 0; i < 4; i++) run(x3());
   weight.dispose();
-  refuse(() => run(x3()), DisposedError, "a tensor that the step uses was disposed");
+  refuse(
+    () => run(x3()),
+    DisposedError,
+    "capture: a tensor that the step uses was disposed of",
+    "capture it anew",
+  );
 });
 
 test("a tensor that a captured step left behind is written to again", () => {
