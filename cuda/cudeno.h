@@ -128,7 +128,8 @@ int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
 
 /* Programs: calls that are made again and again by one, on a GPU as a graph. words: for each call
  * its function's number in cuda/runtime/functions.inc and its arguments in their order, int64_t
- * each: a double by its bits, a pointer as a place in data, whose bytes are copied, or -1 for null.
+ * each: a double by its bits, a pointer as a place in data, whose bytes are copied, or -1 for null;
+ * places are multiples of 8.
  * uses: handles among those that the calls name, which must stay live. run makes them so many
  * times one after another; once it has taken so many milliseconds it leaves the rest; done: how
  * often they were made. It fails where a handle is no longer live, or as a call of its. */

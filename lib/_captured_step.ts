@@ -196,7 +196,9 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       backend.check(backend.functions.cdn_memory_trim(backend.index));
       program = make();
     }
-    const gradients = Array.from(recording.leaves, (leaf) => ({
+    // Leaves of the step's own are gone, and their gradients with them.
+    const leaves = [...recording.leaves].filter((leaf) => !leaf.disposed);
+    const gradients = leaves.map((leaf) => ({
       leaf,
       before: had.has(leaf),
       after: leaf.grad ? keep(leaf.grad.alias()) : undefined,

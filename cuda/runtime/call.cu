@@ -99,7 +99,7 @@ void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t eleme
              (long long)element_bytes);
   check_overlap({buffer.data, buffer.data + bytes, write, name});
   use(*device_, buffer.block, write);
-  if (context_.footprint) context_.footprint->note(buffer.block, write);
+  if (context_.footprint) context_.footprint->note(handle, buffer.block, write);
   return buffer.data;
 }
 

@@ -11,6 +11,8 @@ namespace {
 // that is still made in little time.
 constexpr int64_t MANY = 16, MOST_CALLS = 1024;
 
+constexpr const char* NAME = "a tensor of the program";
+
 // While it lives the thread's calls are a program's.
 struct Running {
   Running(Footprint& footprint, bool capturing) {
@@ -39,12 +41,15 @@ void Footprint::call_ends() {
   for (Scratch& kept : scratch_) kept.taken = false;
 }
 
-void Footprint::note(Block* block, bool write) {
-  if (!known && block) used_[block] |= write;
+void Footprint::note(uint32_t handle, Block* block, bool write) {
+  if (known || !block) return;
+  const auto [at, first] = used_.try_emplace(block, Use{handle, write});
+  if (!first) at->second.write |= write;
 }
 
 void Footprint::use_all(Device& device) const {
-  for (const auto& [block, write] : used_) use(device, block, write);
+  for (const auto& [block, how] : used_) context().buffers.at(how.handle, NAME);
+  for (const auto& [block, how] : used_) use(device, block, how.write);
   for (const Scratch& kept : scratch_) use(device, kept.block, true);
 }
 
@@ -61,9 +66,11 @@ Program::Program(int32_t device, std::vector<int64_t> words, std::vector<uint64_
                function.parameters, (long long)(size - at));
     const uint64_t pointers = function.pointers;
     for (int32_t i = 0; i < function.parameters; i++, at++)
-      if (pointers >> i & 1 && words_[at] >= bytes)
-        CDN_FAIL(CDN_BAD_ARGUMENT, "words: %s finds argument %d at byte %lld of %lld", function.name,
-                 i, (long long)words_[at], (long long)bytes);
+      if (pointers >> i & 1 && words_[at] >= 0 && (words_[at] >= bytes || words_[at] % 8))
+        CDN_FAIL(CDN_BAD_ARGUMENT,
+                 "words: %s finds argument %d at byte %lld of %lld; it must be within, at a "
+                 "multiple of 8",
+                 function.name, i, (long long)words_[at], (long long)bytes);
   }
 }
 
@@ -101,8 +108,11 @@ int32_t Program::launch(Device& device, int64_t most, int64_t& launched) {
 
 int32_t Program::run(int64_t times, double milliseconds, int64_t& done) {
   Device& device = device_at(device_);
-  for (const uint32_t handle : uses_) context().buffers.at(handle, "a tensor of the program");
-  footprint_.use_all(device);
+  for (const uint32_t handle : uses_) context().buffers.at(handle, NAME);
+  {
+    const Running running(footprint_, false);
+    footprint_.use_all(device);
+  }
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const std::chrono::duration<double, std::milli> most(milliseconds);
@@ -144,8 +154,9 @@ CDN_API int32_t cdn_program_create(uint32_t* program, int32_t device, const int6
     if (used) required(uses, "uses");
     std::vector<uint64_t> own(static_cast<size_t>((bytes + 7) / 8));
     if (bytes) memcpy(own.data(), data, static_cast<size_t>(bytes));
-    *program = context().programs.insert(std::make_shared<Program>(
-        device, std::vector<int64_t>(words, words + count), std::move(own), std::vector<uint32_t>(uses, uses + used)));
+    *program = context().programs.insert(
+        std::make_shared<Program>(device, std::vector<int64_t>(words, words + count),
+                                  std::move(own), std::vector<uint32_t>(uses, uses + used)));
   });
 }
 

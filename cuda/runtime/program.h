@@ -24,8 +24,8 @@ class Footprint {
  public:
   void* scratch(Device& device, int64_t bytes);
   void call_ends();
-  void note(Block* block, bool write);
-  void use_all(Device& device) const;  // as the calls would one by one
+  void note(uint32_t handle, Block* block, bool write);
+  void use_all(Device& device) const;  // as the calls would one by one; throws where one is gone
   bool known = false;                  // each call was made once
 
  private:
@@ -35,7 +35,11 @@ class Footprint {
     bool taken;
   };
   std::vector<Scratch> scratch_;
-  std::map<Block*, bool> used_;  // whether it is written to
+  struct Use {
+    uint32_t handle;  // one of those on it
+    bool write;
+  };
+  std::map<Block*, Use> used_;
 };
 
 class Program {

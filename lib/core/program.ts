@@ -1,6 +1,7 @@
 // A recording as the library does it again by one call.
 import { programmable, symbols } from "../native/symbols.ts";
 import { call } from "../native/call.ts";
+import { DisposedError } from "../native/errors.ts";
 import type { Backend } from "./backend.ts";
 import {
   type Entry,
@@ -14,6 +15,7 @@ import {
 
 const numbers = new Map(Object.keys(programmable).map((name, i) => [name, i]));
 const alignment = 256; // of the memory of tensors
+const badHandle = 2; // CDN_BAD_HANDLE of cudeno.h
 const out = new Uint32Array(1);
 
 interface Placed {
@@ -25,7 +27,7 @@ interface Placed {
  * Where in one arena the memory lies that a recording takes for a time, and how large that is: what
  * is in use at once has places of its own, the largest first.
  */
-function plan(locals: readonly Local[]): { places: Map<Local, number>; bytes: number } {
+export function plan(locals: readonly Local[]): { places: Map<Local, number>; bytes: number } {
   const places = new Map<Local, number>(), placed: Placed[] = [];
   let bytes = 0;
   for (const local of locals.toSorted((a, b) => b.bytes - a.bytes)) {
@@ -184,9 +186,18 @@ export class Program implements Disposable {
    */
   run(times: number, milliseconds: number): number {
     const { functions } = this.#backend;
-    this.#backend.check(
-      functions.cdn_program_run(this.#done, this.#handle, BigInt(times), milliseconds),
+    const status = functions.cdn_program_run(
+      ...[this.#done, this.#handle, BigInt(times), milliseconds] as const,
     );
+    try {
+      this.#backend.check(status);
+    } catch (error) {
+      if (status !== badHandle) throw error;
+      throw new DisposedError(
+        "capture: a tensor that the step uses was disposed of since it was captured; capture it anew",
+        { cause: error },
+      );
+    }
     return Number(this.#done[0]);
   }
 

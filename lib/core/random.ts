@@ -1,6 +1,7 @@
 import { formatValue } from "./describe.ts";
 import type { Argument } from "../native/arguments.ts";
 import { ArgumentError } from "../native/errors.ts";
+import { recording } from "./recording.ts";
 
 // One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from
 // it.
@@ -20,6 +21,7 @@ let seeded = false;
  */
 export function manualSeed(n: number): void {
   checkSeed("manualSeed", n);
+  recording()?.refuse("manualSeed() would run while the step is recorded only; call it outside");
   seed = BigInt(n);
   drawn = 0n;
   seeded = true;

@@ -14,8 +14,11 @@ struct TakeAt {
   IndexedAxis places;
   int64_t steps, offset;  // places of a step; where in them
   CDN_FN void operator()(int64_t i) const {
-    const auto step = static_cast<int64_t>(cursor[0] - cursor[1]);
-    const int64_t at = places.place(step * steps + offset + i);
+    // In float64, as a count that is none must not overflow.
+    const double place = (cursor[0] - cursor[1]) * static_cast<double>(steps) +
+                         static_cast<double>(offset) + static_cast<double>(i);
+    const bool countable = place >= 0 && place < 0x1p53;
+    const int64_t at = places.place(countable ? static_cast<int64_t>(place) : -1);
     y[i] = at < 0 ? 0 : x[at];
   }
 };
@@ -26,8 +29,9 @@ template <class T> struct RingPut {
   const T* x;
   int64_t size;
   CDN_FN void operator()(int64_t) const {
-    ring[static_cast<int64_t>(cursor[0]) % size] = *x;
-    cursor[0] += 1;
+    const double taken = cursor[0] >= 0 && cursor[0] < 0x1p53 ? cursor[0] : 0;
+    ring[static_cast<int64_t>(taken) % size] = *x;
+    cursor[0] = taken + 1;
   }
 };
 
@@ -50,7 +54,8 @@ CDN_API int32_t cdn_ring_put(uint32_t ring, uint32_t cursor, uint32_t x, int64_t
                              int32_t dtype) {
   return run("cdn_ring_put", Floats{}, dtype, [&](Call& call, auto zero) {
     using T = decltype(zero);
-    if (size < 1) CDN_FAIL(CDN_BAD_ARGUMENT, "size is %lld; it must be at least 1", (long long)size);
+    if (size < 1)
+      CDN_FAIL(CDN_BAD_ARGUMENT, "size is %lld; it must be at least 1", (long long)size);
     T* to = call.out<T>(ring, "ring", size);
     double* at = call.out<double>(cursor, "cursor", 2);
     each(call, 1, RingPut<T>{to, at, call.in<T>(x, "x", 1), size});
