@@ -53,11 +53,15 @@ export class PersistentSteps implements Disposable {
 
   /** Those of this training, if it is of that form. Waits for the device. */
   static of({ model, loss, optimizer, dataset, batchSize }: Trained): PersistentSteps | undefined {
-    if (batchSize === null || Object.getPrototypeOf(dataset) !== TensorDataset.prototype) return undefined;
+    if (batchSize === null || Object.getPrototypeOf(dataset) !== TensorDataset.prototype) {
+      return undefined;
+    }
     const set = dataset as TensorDataset;
     const { inputs, targets, weights } = set;
     if (weights || !isTensor(inputs) || !isTensor(targets)) return undefined;
-    if (!["float32", "uint8"].includes(inputs.dtype) || inputs.format !== "contiguous") return undefined;
+    if (!["float32", "uint8"].includes(inputs.dtype) || inputs.format !== "contiguous") {
+      return undefined;
+    }
     if (!["int32", "uint8"].includes(targets.dtype) || targets.rank !== 1) return undefined;
     const mlp = trainsMlp(model, loss, optimizer);
     if (!mlp || mlp.params[0]!.backend !== inputs.backend) return undefined;
