@@ -147,7 +147,8 @@ export class Fit<Input, Target> {
     if (capture === false) return;
     const { loss } = plan, { optimizer: by, ema, clipGradNorm, clipGradValue } = plan.options;
     const plain = !ema && !scaler && clipGradNorm === undefined && clipGradValue === undefined &&
-      accumulate === 1 && !plan.guard && this.#stepHooks.length === 0;
+      accumulate === 1 && !plan.guard && this.#stepHooks.length === 0 &&
+      plan.metrics.every((metric) => metric === "accuracy");
     if (capture === "auto" && plain && loss) {
       const { model } = trainer;
       this.#persistent = PersistentSteps.of({ model, loss, optimizer: by, dataset, batchSize });

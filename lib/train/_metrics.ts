@@ -218,7 +218,7 @@ export class Meter {
         this.#loss.add(mul(cast(losses, "float64"), samples));
         if (!this.#accuracy) return;
         this.#right.add(correct);
-        this.#counted.add(counted);
+        if (this.#counted !== this.#divisor) this.#counted.add(counted);
       })
     );
   }
