@@ -774,6 +774,24 @@ int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const ui
                          double lr_decay, double eps, double weight_decay, int32_t maximize,
                          int32_t dtype);
 
+/* Steps of SGD, one after another in one call, for Linear(inputs, hidden), ReLU, Linear(hidden,
+ * classes) and mean cross-entropy. sizes: samples, inputs, hidden, classes, batch, steps, and the
+ * count of elements in scale and shift, 1 or inputs; 7 numbers. Step t takes the rows order[t *
+ * batch] to order[(t + 1) * batch - 1] of x[samples, inputs], float32 or uint8 as dtype says,
+ * times scale plus shift; both float32, a handle of 0 stands for 1 and 0. target[samples] and
+ * order: int32. params and velocities: 4 handles each, of weight [hidden, inputs], bias [hidden],
+ * weight [classes, hidden] and bias [classes]; velocities may be NULL where momentum is 0, and are
+ * 0 before the first step. rates[steps]: learning rates, float32. The rule is cdn_sgd_step's with
+ * no dampening. losses[steps]: each step's mean, float32; correct[steps], int32, or 0: how many of
+ * its samples had their highest score at the target. A target is taken as cdn_cross_entropy does, a
+ * bad number in order as cdn_gather_rows does, and counts as a target that is bad. What a device
+ * cannot hold is CDN_UNSUPPORTED; steps may be 0, to ask. */
+int32_t cdn_mlp_train(uint32_t losses, uint32_t correct, const uint32_t* params,
+                      const uint32_t* velocities, uint32_t x, uint32_t target, uint32_t order,
+                      uint32_t rates, uint32_t scale, uint32_t shift, const int64_t* sizes,
+                      double momentum, double weight_decay, int32_t nesterov, int32_t ignore_index,
+                      int32_t dtype);
+
 /* On lists as above, all floats. norm: y, one float64, is (sum of |x|^p over all)^(1/p), the
  * largest |x| for infinite p; p > 0; added in float64. clip_norm: x *= min(1, limit / (norm +
  * 1e-6)) for a norm on the device, one float64. clip: x to low..high. zero: x = 0. unscale: x /=

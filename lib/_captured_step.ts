@@ -98,6 +98,9 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
     return this.#current() ? this.#replay(times, milliseconds) : 0;
   }
 
+  /** In what the step differed from what was captured, as verify() last found, if it did. */
+  difference: string | undefined;
+
   /**
    * Does the step as JavaScript says, to see whether that is still what was captured; if not, it
    * is captured anew.
@@ -105,7 +108,10 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
   verify(...inputs: In): Out {
     if (!this.#ready) return this.run(...inputs);
     const before = this.#ready.recording;
-    return this.#record(this.#filled(inputs), (now) => differenceOf(before, now) === undefined);
+    return this.#record(this.#filled(inputs), (now) => {
+      this.difference = now.refused ?? differenceOf(before, now);
+      return this.difference === undefined;
+    });
   }
 
   // Whether what was captured can be done again; where it is out of date that is an error, or it is

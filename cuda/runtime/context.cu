@@ -1,6 +1,8 @@
 #include "runtime/context.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <shared_mutex>
 
 #if defined(__linux__)
 #include <sys/syscall.h>
@@ -10,11 +12,26 @@
 namespace cdn {
 namespace {
 
+// Exit waits for the contexts that are ending, and ends no more: the driver goes with the process.
+struct Leaving {
+  std::shared_mutex ending;
+  bool begun = false;
+};
+Leaving& leaving() {
+  static auto* one = new Leaving;
+  return *one;
+}
+
 // Never destroyed: at exit another thread may still be inside a call.
 SharedDevice& shared_device(int32_t index) {
   static auto* mutex = new std::mutex;
   static auto* devices = new std::vector<std::unique_ptr<SharedDevice>>;
   std::lock_guard<std::mutex> lock(*mutex);
+  if (devices->empty())
+    std::atexit([] {  // before the driver's own, which were there before
+      std::lock_guard<std::shared_mutex> lock(leaving().ending);
+      leaving().begun = true;
+    });
   if (devices->size() <= static_cast<size_t>(index)) devices->resize(index + 1);
   if (!(*devices)[index])
     (*devices)[index] = std::make_unique<SharedDevice>(index, backend::default_limit(index));
@@ -35,7 +52,8 @@ bool on_main_thread() {
 thread_local Context* current = nullptr;
 
 void end() {
-  delete current;
+  std::shared_lock<std::shared_mutex> lock(leaving().ending);
+  if (!leaving().begun) delete current;
   current = nullptr;
 }
 

@@ -111,9 +111,17 @@ export class Recording {
     if (current) throw new ArgumentError("capture: a step is being captured already");
     current = this;
     const before = trace((name, args, handles) => this.#told(name, args, handles));
+    const { random } = Math;
+    Math.random = () => {
+      this.refuse(
+        "Math.random() would be drawn while the step is recorded only; use rand() and where()",
+      );
+      return random();
+    };
     try {
       return fn();
     } finally {
+      Math.random = random;
       this.#settle();
       trace(before);
       current = undefined;

@@ -48,6 +48,18 @@ export class Clock {
     this.#rates = [0, 0];
   }
 
+  /** Counts steps that were taken without it, after which the number to carry on may be another. */
+  advance(steps: number, extra?: number): void {
+    const clock = this.#tensor;
+    using counted = clock.add(
+      clock.make([8], "float64").copyFrom(Float64Array.of(steps, 0, 0, 0, 0, 0, 0, 0)),
+    );
+    clock.copyFrom(counted);
+    if (extra === undefined) return;
+    changed[0] = extra;
+    call("cdn_write", clock, changed, 16n, 8n);
+  }
+
   /** The count of steps and the number carried on. Waits for the device. */
   read(): { step: number; extra: number } {
     const [step, extra] = this.#tensor.dataSync();

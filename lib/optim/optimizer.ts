@@ -256,8 +256,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     const parts = new Map<unknown, [Tensor[], CountedState[]]>();
     for (const p of group.params) {
       if (!p.grad) continue;
-      let state = this.#states.get(p);
-      if (!state) this.#states.set(p, state = { step: 0, tensors: {}, numbers: {} });
+      const state = this.#stateOf(p);
       const key = state.clock ?? `${p.device} ${p.dtype} ${this.key(state)}`;
       let part = parts.get(key);
       if (!part) parts.set(key, part = [[], []]);
@@ -265,6 +264,12 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       part[1].push(state);
     }
     return Array.from(parts.values(), ([params, states]) => new Batch(group, params, states));
+  }
+
+  #stateOf(p: Tensor): CountedState {
+    let state = this.#states.get(p);
+    if (!state) this.#states.set(p, state = { step: 0, tensors: {}, numbers: {} });
+    return state;
   }
 
   // A clock counts for parameters of one device and dtype.
@@ -321,6 +326,10 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       },
     });
     internals.parametersOf = (optimizer) => optimizer.#params;
+    internals.statesOf = (optimizer, params) => {
+      for (const group of optimizer.#groups) optimizer.check(group);
+      return params.map((p) => optimizer.#stateOf(p));
+    };
     internals.stepUnless = (optimizer, flags) => {
       if (!optimizer.skips && flags.some((flag) => flag.itemSync() !== 0)) return;
       optimizer.#flags = flags;

@@ -25,10 +25,12 @@ export type CaptureMode = "auto" | "graph" | false;
 /** Steps done at once. */
 export interface Done {
   steps: number;
-  /** Of the last one, where it was a single one. */
-  result: Stepped | undefined;
+  /** Of the batches of the last one, where it was a single one. */
+  results: Stepped[];
 }
 
+// Epochs between which the step may become another one.
+const mostChanges = 8;
 // A program for each shape that batches have, but no more.
 const mostShapes = 8;
 /** How long replays may keep the event loop waiting. */
@@ -42,12 +44,14 @@ export class CapturedSteps<Input, Target> implements Disposable {
   readonly #accumulate: number;
   readonly #forced: boolean;
   readonly #fed = new Map<string, CapturedStep<[Batch<Input, Target>], Stepped>>();
-  #ordered: CapturedStep<[], Stepped> | undefined;
+  #ordered: CapturedStep<[], Stepped[]> | undefined;
   #order: Tensor | undefined; // where captured steps find the numbers of samples
   #source: Ordered<Input, Target> | undefined; // whose numbers those are
   #cursor: Tensor | undefined;
   #base = NaN; // what the device takes for the step at which the order begins
   #verify = true;
+  #mayChange = true;
+  #changes = 0; // found so far
   /** Why it does not capture, if it does not. */
   why: string | undefined;
   /** Whether steps were done by a captured one. */
@@ -66,9 +70,13 @@ export class CapturedSteps<Input, Target> implements Disposable {
     this.#accumulate = accumulate;
   }
 
-  /** Has the next step be done as JavaScript says, to see whether it still does what was captured. */
-  look(): void {
+  /**
+   * Has the next step be done as JavaScript says, to see whether it still does what was captured.
+   * Between two epochs that may change, by what callbacks do; else it is JavaScript that decides.
+   */
+  look(mayChange: boolean): void {
     this.#verify = true;
+    this.#mayChange = mayChange;
   }
 
   /** How many steps the device can do by itself from here on. */
@@ -87,9 +95,9 @@ export class CapturedSteps<Input, Target> implements Disposable {
     let done: Done | undefined;
     if (!this.#verify && most > 1) {
       const steps = step.repeat(most, pieceMs);
-      if (steps > 0) done = { steps, result: undefined };
+      if (steps > 0) done = { steps, results: [] };
     }
-    done ??= { steps: 1, result: this.#verify ? step.verify() : step.run() };
+    done ??= { steps: 1, results: this.#verify ? step.verify() : step.run() };
     this.#noted(step);
     return done;
   }
@@ -116,27 +124,30 @@ export class CapturedSteps<Input, Target> implements Disposable {
     return result;
   }
 
-  #noted(step: { captured: boolean; refused: string | undefined }): void {
+  #noted(step: Pick<CapturedStep<[], unknown>, "captured" | "refused" | "difference">): void {
     this.used ||= step.captured;
+    const found = this.#verify ? step.difference : undefined;
+    if (found !== undefined) this.#changes++;
     this.#verify = false;
-    if (step.refused === undefined) return;
     this.why = step.refused;
+    if (found && (!this.#mayChange || this.#changes > mostChanges)) this.why ??= found;
+    if (this.why === undefined) return;
     this.#forget();
     if (this.#forced) throw new ArgumentError(`fit: capture: ${this.why}`);
   }
 
   // The batches of a step, whose samples' numbers are where the cursor says.
-  #ofOrder(): Stepped {
+  #ofOrder(): Stepped[] {
     const order = this.#order!, cursor = this.#cursor!, { dataset } = this.#source!;
     const size = this.#batchSize!, all = size * this.#accumulate;
     beforeReplay(() => void this.#bringBase());
-    let result: Stepped | undefined;
+    const results: Stepped[] = [];
     for (let at = 0; at < all; at += size) {
       const index = order.make([size]);
       call("cdn_take_at", index, order, cursor, size, order.size, all, at);
-      result = this.#step({ batch: dataset.batch(index) as Batch<Input, Target>, size });
+      results.push(this.#step({ batch: dataset.batch(index) as Batch<Input, Target>, size }));
     }
-    return result!;
+    return results;
   }
 
   // Has the device know an order, and where in it the next batch begins.

@@ -284,7 +284,7 @@ export class Fit<Input, Target> {
     if (this.#meter) this.#meter.restart(measures);
     else this.#meter = new Meter(measures);
     this.#inEpoch = true;
-    this.#captured?.look();
+    this.#captured?.look(true);
     this.#start = performance.now();
     this.#samples = this.#epochSteps = 0;
     if (!from) return undefined;
@@ -322,7 +322,7 @@ export class Fit<Input, Target> {
       if (this.stopped !== undefined) return false;
       const long = performance.now() - breath >= BREATH_MS;
       if (!long && this.#log.left > 0) continue;
-      this.#captured?.look();
+      this.#captured?.look(false);
       if (long) await breathe(); // the device has work meanwhile
       const means = { ...await meter.read(), ...stepper.lr };
       if (!await this.#look()) return false;
@@ -349,13 +349,13 @@ export class Fit<Input, Target> {
   #one(loaded: Loaded<Input, Target>): number {
     const { trainer: { model }, options } = this.#plan;
     const before = this.#log.total;
-    const eager = () => this.#step(loaded);
-    this.#done(1, () => {
+    const eager = () => [this.#step(loaded)];
+    this.#done(loaded.size, () => {
       if (this.#early) {
         return advised(model, loaded.batch, options.clipGradNorm !== undefined, eager);
       }
       const fed = this.#pass!.ordered ? undefined : this.#captured?.fed(loaded);
-      return fed ?? eager();
+      return fed ? [fed] : eager();
     });
     this.#samples += loaded.size;
     return this.#log.total - before;
@@ -376,7 +376,7 @@ export class Fit<Input, Target> {
     this.#done(size, () => {
       const done = captured.take(pass.ordered!, most);
       steps = done.steps;
-      return done.result;
+      return done.results;
     });
     if (this.#guard) this.#trace.push({ ...trace, steps, end: randomPlace().drawn });
     pass.skip(steps * accumulate);
@@ -384,16 +384,15 @@ export class Fit<Input, Target> {
     return steps;
   }
 
-  // Does something that ends with a batch of so many samples, and keeps of it what is wanted.
-  #done(size: number, run: () => Stepped | undefined): void {
+  // Does something with batches of so many samples each, and keeps of it what is wanted.
+  #done(size: number, run: () => Stepped[]): void {
     this.#last?.dispose();
     this.#last = undefined;
     scope(() => {
-      const result = run();
-      if (!result) return;
-      if (this.#meter!.measures) this.#meter!.measure(result, size);
-      if (this.open || this.#stepHooks.length > 0) {
-        this.#last = keep(result.loss.detach().clone());
+      const results = run(), last = results.at(-1);
+      if (this.#meter!.measures) { for (const x of results) this.#meter!.measure(x, size); }
+      if (last && (this.open || this.#stepHooks.length > 0)) {
+        this.#last = keep(last.loss.detach().clone());
       }
     });
   }

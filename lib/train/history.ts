@@ -48,6 +48,10 @@ export interface HistoryJson {
   stepLosses: unknown[];
   /** Why training was stopped, if it was. */
   stopped?: string | undefined;
+  /** How steps were done; not in older files. */
+  path?: History["path"] | undefined;
+  /** Why steps were not captured, if they were not. */
+  notCaptured?: string | undefined;
 }
 
 /**
@@ -92,11 +96,13 @@ export class History extends Array<EpochResult> {
 
   /** For JSON.stringify(); fromJSON() is the way back. */
   toJSON(): HistoryJson {
-    const { stopped } = this;
+    const { stopped, path, notCaptured } = this;
     const plain = { epochs: this.epochs, stepLosses: this.stepLosses };
     return {
       ...mapNumbers(plain, toText) as typeof plain,
       ...(stopped !== undefined && { stopped }),
+      path,
+      ...(notCaptured !== undefined && { notCaptured }),
     };
   }
 
@@ -120,7 +126,8 @@ export class History extends Array<EpochResult> {
 
   /** What toJSON() gave. */
   static fromJSON(json: HistoryJson): History {
-    checkOptions("History.fromJSON", json, ["epochs", "stepLosses", "stopped"]);
+    const keys = ["epochs", "stepLosses", "stopped", "path", "notCaptured"];
+    checkOptions("History.fromJSON", json, keys);
     const { epochs, stepLosses } = mapNumbers(json, fromText) as unknown as History;
     const isObject = (x: unknown) => typeof x === "object" && x !== null;
     checkList("History.fromJSON", "epochs", epochs, isObject, "figures of epochs");
@@ -130,6 +137,8 @@ export class History extends Array<EpochResult> {
     for (const epoch of epochs) history.push(epoch);
     for (const loss of stepLosses) history.stepLosses.push(loss);
     history.stopped = json.stopped;
+    history.path = json.path ?? "eager";
+    history.notCaptured = json.notCaptured;
     return history;
   }
 }

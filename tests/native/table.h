@@ -208,6 +208,7 @@
   X(nadam_step) \
   X(rmsprop_step) \
   X(adagrad_step) \
+  X(mlp_train) \
   X(list_norm) \
   X(list_clip_norm) \
   X(list_clip) \

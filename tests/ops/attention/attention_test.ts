@@ -215,6 +215,30 @@ for (const device of names) {
     }
   });
 
+  cleanTest(
+    `attention: limits beyond int32 and all keys hold for both gradients on ${device}`,
+    () => {
+      const [q, k, v] = [3, 5, 5].map((n) => randn([2, n, 4], { device, requiresGrad: true }));
+      const keyLengths = tensor([9, 4], { dtype: "int32", device }), far = 2 ** 40;
+      const dy = randn([2, 3, 4], { device });
+      for (
+        const options of [
+          ...[{ causal: true, offset: far }, { window: [far, far] }, {
+            window: [2, 1],
+            offset: -far,
+          }],
+          ...[{ window: [far, 0], offset: far }, { causal: true, offset: "end", keyLengths }],
+        ] as const
+      ) {
+        const y = scaledDotProductAttention(q!, k!, v!, options).mul(dy).sum();
+        const [once, again] = [false, true].map((createGraph) =>
+          grad(y, [q!, k!, v!], { createGraph, retainGraph: true })
+        );
+        for (const [i, found] of again!.entries()) assertNear(found!, once![i]!, 1e-5);
+      }
+    },
+  );
+
   cleanTest(`attention: dropout keeps the mean on ${device}`, () => {
     manualSeed(1);
     const q = zeros([1, 1], { device });
