@@ -710,16 +710,20 @@ const refusals: Record<string, [fn: Step, make: () => unknown[], ...parts: strin
   "Math.random()": [
     (x) => x.mul(Math.random()),
     () => [x3()],
-    "mul, operation 1, has another scalar than the time before: 0.",
-    "A number that changes must be a tensor",
+    "Math.random() would be drawn while the step is recorded only",
   ],
-  "a tensor of Math.random()": [
-    (x) => x.mul(tensor([Math.random()])),
+  "a tensor of a counter": [
+    (x) => x.mul(tensor([counter++])),
     () => [x3()],
     "has another source than the time before: numbers that JavaScript makes anew each time",
     "pass them as a tensor, or draw them by rand()",
   ],
-  "a counter": [(x) => x.mul(counter++), () => [x3()], "has another scalar", "and was "],
+  "a counter": [
+    (x) => x.mul(counter++),
+    () => [x3()],
+    "mul, operation 1, has another scalar than the time before: ",
+    "A number that changes must be a tensor",
+  ],
   "another order of operations": [
     (x) => counter++ % 2 ? x.exp().abs() : x.abs().exp(),
     () => [x3()],
