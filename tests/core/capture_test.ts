@@ -553,7 +553,7 @@ test("a result is overwritten by the next call, and by repeat()", () => {
   using double = capture((x: Tensor) => x.mul(2));
   const results = [1, 2, 3, 4, 5].map((i) => double(tensor([i])));
   assert(double.captured);
-  // The first has memory of its own; from the second on, when it was captured, they share the step's.
+  // The first has memory of its own; from the second on, when it was captured, they share it.
   assertEquals(results.map((y) => y.itemSync()), [2, 10, 10, 10, 10]);
   const kept = results[4]!.clone();
   double(tensor([7]));
@@ -646,7 +646,8 @@ for (const device of names) {
 m.init({ device: ${JSON.stringify(device)}, seed: 5 });
 export function train() {
   m.manualSeed(5);
-  const model = new m.nn.Sequential(new m.nn.Linear(6, 16), new m.nn.Dropout(0.3), new m.nn.Linear(16, 3));
+  const { Dropout, Linear, Sequential } = m.nn;
+  const model = new Sequential(new Linear(6, 16), new Dropout(0.3), new Linear(16, 3));
   const optimizer = new m.optim.Adam(model.parameters()), lossOf = new m.nn.CrossEntropyLoss();
   const step = m.capture((x, y) => {
     optimizer.zeroGrad();
@@ -786,7 +787,7 @@ test("refuses a schedule's step within, and a step within a step", () => {
   inner.dispose();
 });
 
-test("after a refusal the same function goes on without capture, and captures of others work", () => {
+test("after a refusal tensors are read again, and other steps are captured", () => {
   refused((x) => x.mul(x.sum().itemSync()), () => [x3()], "reads");
   assertEquals(x3().sum().itemSync(), 6);
   using run = capture((x: Tensor) => x.mul(2));

@@ -249,7 +249,8 @@ void Fuzzer::manage() {
   uint32_t y = 0, x;
   int64_t offset, bytes, other;
   make(&x);
-  switch (below(12)) {
+  switch (below(13)) {
+    case 12: return programs();
     case 0:
     case 1:
     case 2: {
@@ -298,8 +299,7 @@ void Fuzzer::manage() {
       break;
     case 10: return lists();
     default:
-      switch (below(8)) {
-        case 7: return programs();
+      switch (below(7)) {
         case 0: return reads();
         case 1: return streams();
         case 2: return events();
@@ -427,7 +427,7 @@ void Fuzzer::programs() {
   uint32_t program = 0;
   if (!programs_.empty()) program = programs_[below(programs_.size())];
   if (chance(5)) make(&program);
-  switch (below(5)) {
+  switch (programs_.empty() ? 0 : below(5)) {
     case 0: {
       if (programs_.size() >= 4) break;
       static const std::vector<Entry> entries = computing_entries();
