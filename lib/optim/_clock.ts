@@ -52,12 +52,12 @@ export class Clock {
   advance(steps: number, extra?: number): void {
     const clock = this.#tensor;
     using counted = clock.add(
-      clock.make([8], "float64").copyFrom(Float64Array.of(steps, 0, 0, 0, 0, 0, 0, 0)),
+      clock.make([11], "float64").copyFrom(Float64Array.of(steps, ...Array(10).fill(0))),
     );
     clock.copyFrom(counted);
     if (extra === undefined) return;
     changed[0] = extra;
-    call("cdn_write", clock, changed, 16n, 8n);
+    call("cdn_write", clock, changed, 8n, 8n);
   }
 
   /** The count of steps and the number carried on. Waits for the device. */

@@ -92,7 +92,10 @@ export function parseTokenizer(file: File): Files {
   const { model, pre_tokenizer: cut, normalizer, added_tokens: added = [] } = found;
   if (!isObject(model) || model.type !== "BPE" || !Array.isArray(model.merges)) {
     const kind = isObject(model) ? formatValue(model.type) : "none";
-    throw new DataError(`${name}: the model is ${kind}; it must be BPE, with merges`);
+    throw new DataError(
+      `${name}: the model is ${kind}; it must be BPE, with merges, as in a tokenizer.json. GPT-2's ` +
+        "vocab.json goes with its merges.txt: load(vocab, merges)",
+    );
   }
   const level = isObject(cut) && cut.type === "ByteLevel" && cut.add_prefix_space !== true &&
     cut.use_regex !== false;

@@ -220,7 +220,9 @@ export class BytePairTokenizer {
     const bytes: number[] = [];
     for (const token of Array.from(tokens)) {
       const name = this.#names[token];
-      if (name === undefined) refuse("decode", "a token", token, `below ${this.vocabSize}`);
+      if (name === undefined) {
+        refuse("decode", "a token", token, `a whole number below ${this.vocabSize}`);
+      }
       if (Object.hasOwn(this.specialTokens, name)) bytes.push(...new TextEncoder().encode(name));
       else for (const c of name) bytes.push(byteOf.get(c)!);
     }

@@ -21,6 +21,7 @@ import { type Measured, Meter, type MeterState, total } from "./_metrics.ts";
 import type { MetricOption } from "./options.ts";
 import { Pass, type PassState } from "./_pass.ts";
 import { StepLog } from "./_step_log.ts";
+import { PersistentSteps } from "./_persistent_steps.ts";
 import { Stepper } from "./_stepper.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -82,6 +83,8 @@ export interface FitPlan<Input, Target> {
   guard: boolean;
   /** Whether steps are captured. */
   capture: CaptureMode;
+  /** The loss as it was given; none where more than that makes the step. */
+  loss: unknown;
 }
 
 /** How to have a batch again, or one of several steps. */
@@ -106,6 +109,7 @@ export class Fit<Input, Target> {
   #pass: Pass<Input, Target> | undefined;
   readonly #stepper: Stepper;
   readonly #captured: CapturedSteps<Input, Target> | undefined;
+  #persistent: PersistentSteps | undefined;
   #meter: Meter | undefined;
   #inEpoch = false;
   #epochs: number;
@@ -141,6 +145,14 @@ export class Fit<Input, Target> {
     this.#stepper = new Stepper(plan.options, plan.loader.batchSize, this.#guard);
     const { capture, loader: { batchSize } } = plan, { accumulate = 1 } = plan.options;
     if (capture === false) return;
+    const { loss } = plan, { optimizer: by, ema, clipGradNorm, clipGradValue } = plan.options;
+    const plain = !ema && !scaler && clipGradNorm === undefined && clipGradValue === undefined &&
+      accumulate === 1 && !plan.guard && this.#stepHooks.length === 0 &&
+      plan.metrics.every((metric) => metric === "accuracy");
+    if (capture === "auto" && plain && loss) {
+      const { model } = trainer;
+      this.#persistent = PersistentSteps.of({ model, loss, optimizer: by, dataset, batchSize });
+    }
     this.#captured = new CapturedSteps(capture, (loaded) => this.#step(loaded), {
       ...{ log: this.#log, batchSize, accumulate },
     });
@@ -176,13 +188,15 @@ export class Fit<Input, Target> {
     });
     await attempt(() => this.#log.read(history.stepLosses));
     this.#captured?.[Symbol.dispose]();
+    this.#persistent?.[Symbol.dispose]();
     this.#stepper[Symbol.dispose]();
     this.#log.dispose();
     this.#guard?.dispose();
     this.#last?.dispose();
     this.#last = undefined;
     history.stopped = this.stopped;
-    history.path = this.#captured?.used ? "captured" : "eager";
+    const captured = this.#captured?.used ? "captured" : "eager";
+    history.path = this.#persistent ? "persistent" : captured;
     history.notCaptured = this.#captured?.why;
     for (const callback of callbacks) {
       await attempt(() => callback.onEnd?.(history, this.#state));
@@ -279,12 +293,16 @@ export class Fit<Input, Target> {
 
   // Counts from 0, or from what a cursor says; returns the rate of the last step there.
   #begin(): number | undefined {
-    const { from, metrics, trainer, loader } = this.#plan;
+    const { from, metrics, trainer, loader, loss } = this.#plan;
     const measures = new Measures(metrics);
     if (this.#meter) this.#meter.restart(measures);
     else this.#meter = new Meter(measures);
     this.#inEpoch = true;
     this.#captured?.look(true);
+    if (this.#persistent && !this.#persistent.holds(trainer.model, loss)) {
+      this.#persistent[Symbol.dispose]();
+      this.#persistent = undefined;
+    }
     this.#start = performance.now();
     this.#samples = this.#epochSteps = 0;
     if (!from) return undefined;
@@ -335,6 +353,7 @@ export class Fit<Input, Target> {
     }
     if (stepper.finish()) {
       this.#log.add(this.#last!);
+      stepper.afterStep?.();
       await this.#stepped(state, 1);
     }
     return true;
@@ -358,7 +377,9 @@ export class Fit<Input, Target> {
       return fed ? [fed] : eager();
     });
     this.#samples += loaded.size;
-    return this.#log.total - before;
+    const steps = this.#log.total - before;
+    if (steps > 0) this.#stepper.afterStep?.();
+    return steps;
   }
 
   // Steps that the device does by itself, where it can: how many.
@@ -370,6 +391,7 @@ export class Fit<Input, Target> {
     if (ahead === 0) return 0;
     const looked = this.#stepHooks.length > 0 || this.#meter!.measures || this.#stepper.afterStep;
     const most = looked ? 1 : Math.min(ahead, stepsPerEpoch - this.#epochSteps, this.#log.left);
+    if (this.#persistent) return this.#persisted(pass, ahead);
     const trace = { step: this.#steps, steps: 0, pass: pass.state(), place: randomPlace() };
     const { accumulate = 1 } = options, size = loader.batchSize!;
     let steps = 1;
@@ -381,7 +403,24 @@ export class Fit<Input, Target> {
     if (this.#guard) this.#trace.push({ ...trace, steps, end: randomPlace().drawn });
     pass.skip(steps * accumulate);
     this.#samples += steps * accumulate * size;
+    this.#stepper.afterStep?.();
     return steps;
+  }
+
+  // The same by a kernel that takes many steps.
+  #persisted(pass: Pass<Input, Target>, ahead: number): number {
+    const { loader, stepsPerEpoch = Infinity } = this.#plan, size = loader.batchSize!;
+    const most = Math.min(ahead, stepsPerEpoch - this.#epochSteps, this.#log.left);
+    return scope(() => {
+      const next = this.#stepper.afterStep;
+      const { steps, lr, losses, correct } = this.#persistent!.take(pass.ordered!, most, next);
+      this.#stepper.begin(lr);
+      this.#meter!.addSteps(losses, correct, size);
+      this.#log.addAll(losses);
+      pass.skip(steps);
+      this.#samples += steps * size;
+      return steps;
+    });
   }
 
   // Does something with batches of so many samples each, and keeps of it what is wanted.
@@ -513,7 +552,6 @@ export class Fit<Input, Target> {
   #stepped(state: EpochState, steps: number): void | Promise<void> {
     this.#steps += steps;
     this.#epochSteps += steps;
-    this.#stepper.afterStep?.();
     return this.#stepHooks.length > 0 ? this.#tellStep(state) : undefined;
   }
 

@@ -209,6 +209,20 @@ export class Meter {
     );
   }
 
+  /** Adds steps of batches of this many samples, all of which count. */
+  addSteps(losses: Tensor, correct: Tensor, samples: number): void {
+    noGrad(() =>
+      scope(() => {
+        const counted = losses.size * samples;
+        this.#divisor.add(counted);
+        this.#loss.add(mul(cast(losses, "float64"), samples));
+        if (!this.#accuracy) return;
+        this.#right.add(correct);
+        if (this.#counted !== this.#divisor) this.#counted.add(counted);
+      })
+    );
+  }
+
   /** Whether there are metrics beside loss and accuracy, of which measure() has to be told. */
   get measures(): boolean {
     return this.#measures.some;

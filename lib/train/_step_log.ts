@@ -40,6 +40,18 @@ export class StepLog {
     eachReplay((times) => this.added(times));
   }
 
+  /** Adds several, no more than are left; in a scope, without recording. */
+  addAll(losses: Tensor): void {
+    const place = { dtype: losses.dtype, device: losses.device } as const;
+    const ring = this.#losses ??= keep(zeros([room], place));
+    const wide = cast(losses, ring.dtype), count = losses.size;
+    const first = Math.min(count, room - this.#total % room);
+    ring.view(this.#total % room, [first]).copyFrom(wide.view(0, [first]));
+    if (count > first) ring.view(0, [count - first]).copyFrom(wide.view(first, [count - first]));
+    this.added(count);
+    call("cdn_write", this.cursorOn(losses), Float64Array.of(this.#total), 0, 8);
+  }
+
   /** Counts those that the device has added. */
   added(times: number): void {
     this.#count += times;

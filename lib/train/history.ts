@@ -74,8 +74,11 @@ export class History extends Array<EpochResult> {
   readonly stepLosses: number[] = [];
   /** Why training ended before its last epoch, if it did. */
   stopped: string | undefined;
-  /** How steps were done, for the most part: by a captured one, or by one call after another. */
-  path: "eager" | "captured" = "eager";
+  /**
+   * How steps were done, for the most part: by one call after another, by a captured one, or by a
+   * kernel that takes many of them.
+   */
+  path: "eager" | "captured" | "persistent" = "eager";
   /** Why steps were not captured, if they were not. */
   notCaptured: string | undefined;
 

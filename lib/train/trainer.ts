@@ -208,6 +208,7 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       validation: validation && this.#validation(validation),
       busy: () => this.#saving,
       capture: options.capture ?? from?.capture ?? "auto",
+      loss: options.classWeight || this.#options.autocast ? undefined : this.#options.loss,
       guard: callbacks.some((callback) => callback instanceof TerminateOnNaN),
     });
     this.#fit = fit;

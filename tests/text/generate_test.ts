@@ -9,6 +9,7 @@ import {
   nn,
   rand,
   randn,
+  ShapeError,
   type Tensor,
   tensor,
 } from "../../mod.ts";
@@ -135,7 +136,9 @@ Deno.test("generate() refuses what cannot be", async () => {
   const cases: [unknown, object, string][] = [
     [[], {}, "the prompt"],
     [[[1], []], {}, "the prompt"],
-    [[1.5], {}, "the prompt"],
+    [[1.5], {}, "the prompt is [1.5]"],
+    ["text", {}, 'the prompt is "text"; it must be one token or more'],
+    [[1], { contextLength: 17 }, "contextLength is 17; it must be at most the model's, 16"],
     [[1], { topP: 0 }, "topP is 0"],
     [[1], { topK: 0 }, "topK is 0"],
     [[1], { temperature: -1 }, "temperature is -1"],
@@ -146,7 +149,10 @@ Deno.test("generate() refuses what cannot be", async () => {
   for (const [prompt, options, message] of cases) {
     await assertRejects(() => generate(gpt, prompt as number[], options), ArgumentError, message);
   }
+  const flat = new nn.Sequential(new nn.Embedding(5, 5), new nn.Flatten());
+  await assertRejects(() => generate(flat, [1, 2]), ShapeError, "shape [1, 10]; it must give");
   const stream = generateStream(gpt, [1], { beams: 2 });
   await assertRejects(() => stream.next(), ArgumentError, "generate()");
+  flat.dispose();
   gpt.dispose();
 });

@@ -79,7 +79,7 @@ Deno.test("BytePairTokenizer: special tokens are what no merge makes", async () 
   const plain = own.encode(text, { specialTokens: false });
   assert(!plain.includes(end));
   assertEquals([own.decode(plain), own.decode(own.encode(text))], [text, text]);
-  refuse(() => own.decode([end + 1]), "argument", `${end + 1}`, "below");
+  refuse(() => own.decode([end + 1]), "argument", `${end + 1}`, "a whole number below");
   const streamed: string[] = [];
   for await (const part of own.stream(own.encode("a日😀"))) streamed.push(part);
   assertEquals(streamed, ["a", "日", "😀"]);
@@ -124,6 +124,7 @@ Deno.test("BytePairTokenizer refuses files that are malformed or of another kind
     [bytesOf("[]"), undefined, "no object"],
     [Uint8Array.of(0xff), undefined, "no UTF-8"],
     [json((file) => file.model.type = "WordPiece"), undefined, "must be BPE"],
+    [bytesOf(JSON.stringify(vocab)), undefined, "load(vocab, merges)"],
     [json((file) => file.normalizer = { type: "NFC" }), undefined, "the normalizer none"],
     [json((file) => file.pre_tokenizer.add_prefix_space = true), undefined, "as GPT-2 does"],
     [json((file) => file.model.vocab = 3), undefined, "byte 0"],

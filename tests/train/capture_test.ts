@@ -166,6 +166,54 @@ for (const [name, setting] of Object.entries(settings)) {
   test(name, async () => void await same(setting));
 }
 
+test("a perceptron is trained by a kernel that takes many steps, as near as float32 is", async () => {
+  const wide: Setting = {
+    model: () =>
+      new nn.Sequential(new nn.Linear(features, 16), new nn.ReLU(), new nn.Linear(16, classes)),
+    fit: () => ({ epochs: 5, validation: tensors() }),
+  };
+  const variants: Setting[] = [
+    {},
+    {
+      trainer: (optimizer) => ({
+        schedule: new optim.schedule.OneCycleLR(optimizer, { maxLr: 0.1, totalSteps: 40 }),
+        scheduleEvery: "step",
+      }),
+    },
+    {
+      trainer: (optimizer) => ({
+        schedule: new optim.schedule.StepLR(optimizer, { stepSize: 2 }),
+        metrics: ["accuracy", "f1"],
+      }),
+    },
+    { fit: () => ({ stepsPerEpoch: 5, epochs: 7 }) },
+    {
+      fit: (trainer) => ({
+        epochs: 6,
+        callbacks: [{
+          onEpochEnd: ({ epoch }) => {
+            if (epoch === 3) trainer.model.parameters()[0]!.requiresGrad = false;
+          },
+        }],
+      }),
+    },
+  ];
+  const paths: string[] = [];
+  for (const variant of variants) {
+    const eager = await trained({ ...wide, ...variant }, false);
+    const { history, all } = await trained({ ...wide, ...variant }, "auto");
+    paths.push(history.path);
+    const near = (a: unknown, b: unknown): boolean =>
+      typeof a === "number"
+        ? Math.abs(a - (b as number)) <= 1e-4 * Math.max(1, Math.abs(a))
+        : typeof a === "object" && a !== null
+        ? Object.keys(a).every((key) => near(a[key as never], (b as never)[key]))
+        : a === b;
+    assert(near(eager.all, all) && near(all, eager.all), `${variants.indexOf(variant)}`);
+  }
+  assertEquals(paths, ["persistent", "persistent", "captured", "persistent", "captured"]);
+});
+
 test("it is not captured where JavaScript looks at each step, unless asked for", async () => {
   const seen: number[] = [];
   const setting: Setting = {

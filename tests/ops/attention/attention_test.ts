@@ -432,7 +432,9 @@ cleanTest("bad input: attention", () => {
   }
   refuse(() => attend(x, x, zeros([2, 3, 4], { dtype: "float64" })), "dtype", "float64");
   refuse(() => attend(x, x, x, { scale: NaN }), "argument", "scale");
-  refuse(() => attend(x, x, x, { dropout: 2 }), "argument", "p is 2");
+  refuse(() => attend(x, x, x, { dropout: 2 }), "argument", "dropout is 2");
+  refuse(() => attend(x, x, x, { offset: 0.5 }), "argument", "offset is 0.5", 'or "end"');
+  refuse(() => attend(x, x, x, { window: [1, -1] }), "argument", "right is -1", "or Infinity");
   refuse(() => attend(x, x, x, { casual: true } as object), "argument", "did you mean causal");
   const dtype: DType = "uint8";
   const attention = later(new nn.MultiHeadAttention(4, 2));
