@@ -1,5 +1,5 @@
-// Programs beneath capture(): the operations that go by a cursor, what misuse of the C ABI says, and
-// where memory is planned to lie.
+// Programs beneath capture(): the operations that go by a cursor, what misuse of the C ABI says,
+// and where memory is planned to lie.
 import { assert, assertEquals } from "@std/assert";
 import { type Backend, backendFor } from "../../lib/core/backend.ts";
 import { plan } from "../../lib/core/program.ts";
@@ -298,7 +298,7 @@ deviceTest("program: an index out of range in it is reported by the next read", 
 const alignment = 256;
 const rounded = (bytes: number) => Math.max(1, Math.ceil(bytes / alignment)) * alignment;
 
-Deno.test("plan: what lives at once does not overlap, and the arena is no larger than it need be", () => {
+Deno.test("plan: what lives at once does not overlap, in an arena from the peak to the sum", () => {
   for (let round = 0; round < 200; round++) {
     const random = randomFor(`plan ${round}`);
     const below = (n: number) => Math.floor(random() * n);
