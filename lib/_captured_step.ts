@@ -186,13 +186,13 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       name: "cdn_random_advance",
       args: [outside(state.handle), taken],
     };
-    const make = () => new Program(recording, taken > 0n ? [advance] : []);
+    const backend = this.#backend!;
+    const make = () => new Program(backend, recording, taken > 0n ? [advance] : []);
     let program: Program;
     try {
       program = make();
     } catch (error) {
       if (!(error instanceof OutOfMemoryError)) throw error;
-      const { backend } = recording;
       backend.check(backend.functions.cdn_memory_trim(backend.index));
       program = make();
     }

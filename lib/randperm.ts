@@ -1,10 +1,7 @@
 import type { DeviceName } from "./core/backend.ts";
 import { checkInteger, checkOptions } from "./core/options.ts";
-import { blocksOf, drawRandom, type RandomBlocks } from "./core/random.ts";
-import { scope } from "./core/scope.ts";
-import { empty } from "./_empty.ts";
-import { call } from "./native/call.ts";
-import { argsort } from "./ops/index/sort.ts";
+import { blocksOf } from "./core/random.ts";
+import { randomOrder } from "./_random_order.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Options of {@linkcode randperm}. */
@@ -29,22 +26,4 @@ export function randperm(n: number, options: RandpermOptions = {}): Tensor {
   checkOptions("randperm", options, ["seed", "device"]);
   checkInteger("randperm", "n", n, 0);
   return randomOrder("randperm", n, options.device, blocksOf("randperm", options.seed));
-}
-
-/** Random blocks that an order of n takes. */
-export const blocksOfOrder = (n: number): number => Math.ceil(n / 2);
-
-/** The same from these random blocks, or the process's. */
-export function randomOrder(
-  op: string,
-  n: number,
-  device: DeviceName | undefined,
-  blocks: RandomBlocks = drawRandom(blocksOfOrder(n)),
-): Tensor {
-  return scope(() => {
-    // 53 bits each, of which two hardly ever are alike
-    const keys = empty(op, [n], { dtype: "float64", device });
-    call("cdn_uniform", keys, blocks.state, n, 0, 1, blocks.seed, blocks.offset, keys.code);
-    return argsort(keys);
-  });
 }

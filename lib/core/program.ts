@@ -7,7 +7,6 @@ import {
   type Entry,
   type Local,
   type Operand,
-  type Outside,
   outside,
   type Piece,
   type Recording,
@@ -86,8 +85,8 @@ export class Program implements Disposable {
   readonly bytes: number;
 
   /** Of a recording, and what is to be called at its end. */
-  constructor(recording: Recording, last: readonly Entry[] = []) {
-    const { backend, locals } = recording;
+  constructor(backend: Backend, recording: Recording, last: readonly Entry[] = []) {
+    const { locals } = recording;
     this.#backend = backend;
     // What outlives the run stays where it is, so that who holds it sees what is new.
     const whole = new Map<Local, number>();
@@ -110,7 +109,7 @@ export class Program implements Disposable {
     const handleOf = (piece: Piece): number => {
       const { local, offset, bytes } = piece;
       if (!local && piece.handle !== 0) used.add(piece.handle);
-      if (bytes < 0) return (piece as Outside).handle;
+      if (bytes < 0) return piece.handle;
       const key = `${local ? local.number : piece.handle + "outside"} ${offset} ${bytes}`;
       let view = views.get(key);
       if (view === undefined) {

@@ -3,7 +3,6 @@
 import { programmable, symbols } from "../native/symbols.ts";
 import { trace } from "../native/arguments.ts";
 import { ArgumentError } from "../native/errors.ts";
-import type { Backend } from "./backend.ts";
 import type { Differentiable } from "./node.ts";
 
 /** Memory that was made while recording. */
@@ -13,31 +12,23 @@ export interface Local {
   first: number;
   last: number;
   /** The handles on it that live: the place of each. */
-  readonly handles: Map<number, Part>;
+  readonly handles: Map<number, Piece>;
   /** Which one of the recording's it is. */
   readonly number: number;
 }
 
-/** A part of memory that was made while recording. */
-export interface Part {
-  readonly local: Local;
-  readonly offset: number;
-  readonly bytes: number;
-}
-
-/** A tensor from before, or a part of it that was named while recording. */
-export interface Outside {
-  readonly local: undefined;
+/** A part of memory that was made while recording, or a tensor from before. */
+export interface Piece {
+  readonly local: Local | undefined;
+  /** Of the tensor from before. */
   readonly handle: number;
   readonly offset: number;
-  /** -1 for the whole. */
+  /** -1 for the whole of a tensor from before. */
   readonly bytes: number;
 }
 
-export type Piece = Part | Outside;
-
-/** The whole of a tensor. */
-export function outside(handle: number): Outside {
+/** The whole of a tensor from before. */
+export function outside(handle: number): Piece {
   return { local: undefined, handle, offset: 0, bytes: -1 };
 }
 
@@ -84,16 +75,22 @@ export function unrecorded<T>(fn: () => T): T {
   }
 }
 
+/** A device, as far as it matters here. */
+interface Place {
+  readonly device: string;
+}
+
 /** One run of a function. */
 export class Recording {
-  readonly backend: Backend;
+  /** On which. */
+  readonly backend: Place;
   readonly entries: Entry[] = [];
   readonly locals: Local[] = [];
   /** What is called before and after the replays. */
   readonly before: (() => string | undefined)[] = [];
   readonly after: ((times: number) => void)[] = [];
   /** The leaves that backward() gave gradients. */
-  readonly leaves = new Set<Differentiable>();
+  readonly leaves: Set<Differentiable> = new Set();
   /** Why it cannot be captured, if it cannot. */
   refused: string | undefined;
   readonly #tolerant: boolean;
@@ -101,7 +98,7 @@ export class Recording {
   #pending: (() => void) | undefined; // until a handle is there
 
   /** On a device. One that is not tolerant throws at once what stands against capturing. */
-  constructor(backend: Backend, tolerant: boolean) {
+  constructor(backend: Place, tolerant: boolean) {
     this.backend = backend;
     this.#tolerant = tolerant;
   }
@@ -144,7 +141,7 @@ export class Recording {
     if (this.refused !== undefined) return;
     switch (name) {
       case "cdn_alloc":
-        return this.#allocated(args as [Uint32Array, Backend, number]);
+        return this.#allocated(args as [Uint32Array, Place, number]);
       case "cdn_view":
         return this.#viewed(args as [Uint32Array, unknown, number, number], handles);
       case "cdn_free":
@@ -167,7 +164,7 @@ export class Recording {
     this.entries.push({ name, args: entry });
   }
 
-  #allocated([out, backend, bytes]: [Uint32Array, Backend, number]): void {
+  #allocated([out, backend, bytes]: [Uint32Array, Place, number]): void {
     if (backend !== this.backend) return this.refuse(`it works on ${backend.device} too; ${one}`);
     this.#pending = () => {
       const local: Local = {
@@ -175,7 +172,7 @@ export class Recording {
         ...{ handles: new Map(), number: this.locals.length },
       };
       this.locals.push(local);
-      this.#name(out[0]!, { local, offset: 0, bytes });
+      this.#name(out[0]!, { local, handle: 0, offset: 0, bytes });
     };
   }
 
@@ -277,8 +274,8 @@ function sameOperand(a: Operand, b: Operand): boolean {
 
 function samePiece(a: Piece, b: Piece): boolean {
   if (a.offset !== b.offset || a.bytes !== b.bytes) return false;
-  if (!a.local || !b.local) return !a.local && !b.local && a.handle === b.handle;
-  return a.local.number === b.local.number && a.local.bytes === b.local.bytes;
+  return a.handle === b.handle && a.local?.number === b.local?.number &&
+    a.local?.bytes === b.local?.bytes;
 }
 
 function changed(a: Operand, b: Operand): string {

@@ -2,7 +2,7 @@ import { checkFunction, checkInteger, checkOptions, refuse } from "../core/optio
 import { blocksOf, derivedSeed, permutation } from "../core/random.ts";
 import type { DeviceName } from "../core/backend.ts";
 import { keep } from "../core/scope.ts";
-import { blocksOfOrder, randomOrder } from "../randperm.ts";
+import { blocksOfOrder, randomOrder } from "../_random_order.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
