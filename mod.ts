@@ -24,6 +24,7 @@
  * @module
  */
 
+export * from "./lib/capture.ts";
 export * from "./lib/core/mod.ts";
 export * from "./lib/create.ts";
 export * from "./lib/doctor/mod.ts";

@@ -5,6 +5,7 @@
  *
  * - lib/native/symbols.ts: its functions as Deno sees them,
  * - lib/native/calls.ts: those that take tensors, as operations call them,
+ * - cuda/runtime/functions.inc: those that programs may call, by their numbers there,
  * - tests/native/table.h: their names, as the fuzzer sorts them.
  *
  * The types are written out in full, since an importer's `isolatedDeclarations` allows nothing
@@ -72,7 +73,7 @@ function symbol({ name, parameters, result }: Prototype, alias?: string): string
 }
 
 // Handles that are no tensor's.
-const others = ["stream", "event", "ticket", "first", "second"];
+const others = ["stream", "event", "ticket", "first", "second", "program"];
 const isTensor = ({ name, type }: Prototype["parameters"][number]) =>
   type === "u32" && !others.includes(name);
 
@@ -82,13 +83,14 @@ function call({ name, parameters }: Prototype): string {
   const tensors = parameters.filter(isTensor).map((p) => p.name);
   const typed = parameters.map((p) => `${p.name}: ${isTensor(p) ? "T" : types[p.type] ?? "Host"}`);
   const given = parameters.map((p) =>
-    isTensor(p) ? `handleOf(${p.name})` : p.type === "i64" ? `BigInt(${p.name})` : p.name
+    isTensor(p) ? `${p.name}_` : p.type === "i64" ? `BigInt(${p.name})` : p.name
   );
   const on = tensors.length === 1 ? tensors[0] : `(${tensors.join(" ?? ")})`;
   const names = parameters.map((p) => p.name).join(", ");
-  // at the very end, as a handle may be that of a copy, which is a call of its own
-  given.push(`(told?.("${name}", [${names}]), ${given.pop()})`);
-  return `  ${name}(${typed.join(", ")}): void { const { backend } = ${on}!; ` +
+  // Handles first, as one may be that of a copy, which is a call of its own.
+  const handles = tensors.map((x) => `${x}_ = handleOf(${x})`).join(", ");
+  return `  ${name}(${typed.join(", ")}): void { const { backend } = ${on}!, ${handles}; ` +
+    `told?.("${name}", [${names}], [${tensors.map((x) => `${x}_`).join(", ")}]); ` +
     `backend.check(backend.functions.${name}(${given.join(", ")})); },`;
 }
 
@@ -99,6 +101,13 @@ function isComputing({ name, parameters }: Prototype): boolean {
   const own = /^cdn_(matmul_fused|attention(_grad)?)$/.test(name);
   return parameters.length > 1 && isTensor(parameters[0]!) && !own &&
     !parameters.some((p) => p.name === "bytes" || p.type === "handles");
+}
+
+// Those that do work on the device with tensors, and nothing else.
+function isProgrammable({ parameters, result }: Prototype): boolean {
+  return result === "i32" && parameters.some((p) => isTensor(p) || p.type === "handles") &&
+    !parameters.some(({ name }) => ["host", "ticket", "uses"].includes(name)) &&
+    parameters.length > 1;
 }
 
 function names(macro: string, prototypes: Prototype[]): string {
@@ -115,7 +124,11 @@ export async function generate(): Promise<Record<string, string>> {
   );
   const written = "// Written by .ci/symbols.ts from cuda/cudeno.h, to be changed there.";
   const tensors = prototypes.filter((p) => p.result === "i32" && p.parameters.some(isTensor));
+  const programmable = prototypes.filter((p) => isProgrammable(p) && p.name !== "cdn_view");
   return {
+    "cuda/runtime/functions.inc": `${written}
+${programmable.map(({ name }) => `CDN_FUNCTION(${name})`).join("\n")}
+`,
     "lib/native/symbols.ts": `${written}
 
 /**
@@ -132,6 +145,16 @@ ${prototypes.map((prototype) => symbol(prototype)).join("\n")}
 export const waiting = {
 ${aliases.join("\n")}
 } as const;
+
+/** The functions that a program may call, in the order of their numbers there: their parameters. */
+// deno-fmt-ignore
+export const programmable: Readonly<Record<string, string>> = {
+${
+      programmable.map((p) => `  ${p.name}: "${p.parameters.map((x) => x.name).join(" ")}",`).join(
+        "\n",
+      )
+    }
+};
 
 /** The version of the ABI that this table describes. */
 export const abiVersion = ${header.match(/#define CDN_ABI_VERSION (\d+)/)![1]};

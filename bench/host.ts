@@ -49,7 +49,7 @@ const handles = (tensors: readonly Tensor[]) => Uint32Array.from(tensors, (x) =>
 const [p, g] = [handles(parameters), handles(parameters.map(({ grad }) => grad!))];
 const moments = [1, 2].map(() => parameters.map(({ shape }) => zeros(shape)));
 const [m, v] = moments.map(handles);
-const clock = zeros([8], { dtype: "float64" });
+const clock = zeros([11], { dtype: "float64" });
 const sizes = BigInt64Array.from(parameters, ({ size }) => BigInt(size));
 
 const product = (c: Tensor, a: Tensor, b: Tensor, transposeA = 0, transposeB = 0) =>
@@ -107,7 +107,7 @@ const benches: Bench[] = [
     bare: () =>
       f.cdn_adam_step(
         ...[p!, g!, m!, v!, null, sizes, parameters.length] as const,
-        ...[clock.handle, 0, 0.9, 0.999, 1e-8, 0.01, 1, 0, 0] as const,
+        ...[clock.handle, 0, 0.999, 1e-8, 0.01, 1, 0, 0] as const,
       ),
   },
 ];

@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define CDN_ABI_VERSION 9
+#define CDN_ABI_VERSION 10
 
 /* Status codes. */
 enum {
@@ -125,6 +125,18 @@ int32_t cdn_read_end(void* host, uint32_t ticket, int64_t bytes);
 int32_t cdn_write_begin(uint32_t* ticket, uint32_t y, int64_t offset, int64_t bytes);
 int32_t cdn_write_wait(uint32_t ticket, const void* host, int64_t bytes);
 int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
+
+/* Programs: calls that are made again and again by one, on a GPU as a graph. words: for each call
+ * its function's number in cuda/runtime/functions.inc and its arguments in their order, int64_t
+ * each: a double by its bits, a pointer as a place in data, whose bytes are copied, or -1 for null;
+ * places are multiples of 8.
+ * uses: handles among those that the calls name, which must stay live. run makes them so many
+ * times one after another; once it has taken so many milliseconds it leaves the rest; done: how
+ * often they were made. It fails where a handle is no longer live, or as a call of its. */
+int32_t cdn_program_create(uint32_t* program, int32_t device, const int64_t* words, int64_t count,
+                           const void* data, int64_t bytes, const uint32_t* uses, int64_t used);
+int32_t cdn_program_run(int64_t* done, uint32_t program, int64_t times, double milliseconds);
+int32_t cdn_program_destroy(uint32_t program); /* waits for what runs */
 
 /* The thread's caching allocator. stats: live, cached, reserved, peak live bytes, largest free
  * bytes, limit, live buffers, allocations so far, segments held, device allocations so far; 10
@@ -355,6 +367,13 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
+
+/* By a place counted on the device. cursor: two float64, steps taken and the step from which take_at
+ * counts. take_at: y[i] = x[(cursor[0] - cursor[1]) * stride + offset + i], int32; a place outside
+ * of x[size] is a fault. ring_put: ring[cursor[0] % size] = x[0], and cursor[0] goes up by 1. */
+int32_t cdn_take_at(uint32_t y, uint32_t x, uint32_t cursor, int64_t n, int64_t size,
+                    int64_t stride, int64_t offset);
+int32_t cdn_ring_put(uint32_t ring, uint32_t cursor, uint32_t x, int64_t size, int32_t dtype);
 
 /* Along the rows of x[rows, cols]; floats. masked: but 0 along rows of -Infinity alone. The
  * gradients take y, or of 16-bit floats x. */
@@ -715,15 +734,15 @@ const char* cdn_conv2d_variant(int32_t variant);
  * handles, and sizes, their element counts. Floats; states are float32 where the parameters are of
  * 16 bits, else of their dtype.
  *
- * clock: 8 float64 on the device: the steps taken, lr, and a number that nadam (the product of its
- * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on; the others are
- * the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
+ * clock: 11 float64 on the device: the steps taken, a number that nadam (the product of its
+ * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on, lr, and momentum
+ * or beta1; the others are the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
  * not 0 the step is left out and does not count.
  *
  * First of all g = maximize ? -grad : grad, then p *= 1 - lr * weight_decay where it is decoupled,
  * or else g += weight_decay * p.
  * - sgd: v = momentum * v + (1 - dampening) * g, but v = g where there was none; p -= lr * v, or
- * with nesterov lr * (g + momentum * v). velocities may be NULL where momentum is 0; then p -= lr *
+ * with nesterov lr * (g + momentum * v). velocities may be NULL where there is no momentum; then p -= lr *
  * g.
  * - adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
  * largest is NULL; p -= lr / (1 - beta1^t) * m / (sqrt(l or s) / sqrt(1 - beta2^t) + eps).
@@ -736,21 +755,20 @@ const char* cdn_conv2d_variant(int32_t variant);
  * - adagrad: s += g^2; p -= lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps). */
 int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads, const uint32_t* velocities,
                      const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
-                     double momentum, double dampening, double weight_decay, int32_t nesterov,
-                     int32_t maximize, int32_t dtype);
+                     double dampening, double weight_decay, int32_t nesterov, int32_t maximize,
+                     int32_t dtype);
 int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                       const uint32_t* squares, const uint32_t* largest, const int64_t* sizes,
-                      int32_t count, uint32_t clock, uint32_t skip, double beta1, double beta2,
-                      double eps, double weight_decay, int32_t decoupled, int32_t maximize,
-                      int32_t dtype);
+                      int32_t count, uint32_t clock, uint32_t skip, double beta2, double eps,
+                      double weight_decay, int32_t decoupled, int32_t maximize, int32_t dtype);
 int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                        const uint32_t* squares, const int64_t* sizes, int32_t count, uint32_t clock,
-                       uint32_t skip, double beta1, double beta2, double eps, double weight_decay,
+                       uint32_t skip, double beta2, double eps, double weight_decay,
                        double momentum_decay, int32_t decoupled, int32_t maximize, int32_t dtype);
 int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads, const uint32_t* squares,
                          const uint32_t* means, const uint32_t* velocities, const int64_t* sizes,
                          int32_t count, uint32_t clock, uint32_t skip, double alpha, double eps,
-                         double weight_decay, double momentum, int32_t maximize, int32_t dtype);
+                         double weight_decay, int32_t maximize, int32_t dtype);
 int32_t cdn_adagrad_step(const uint32_t* params, const uint32_t* grads, const uint32_t* sums,
                          const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
                          double lr_decay, double eps, double weight_decay, int32_t maximize,

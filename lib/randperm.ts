@@ -1,10 +1,7 @@
 import type { DeviceName } from "./core/backend.ts";
 import { checkInteger, checkOptions } from "./core/options.ts";
-import { blocksOf, drawRandom } from "./core/random.ts";
-import { scope } from "./core/scope.ts";
-import { empty } from "./_empty.ts";
-import { call } from "./native/call.ts";
-import { argsort } from "./ops/index/sort.ts";
+import { blocksOf } from "./core/random.ts";
+import { randomOrder } from "./_random_order.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** Options of {@linkcode randperm}. */
@@ -28,12 +25,5 @@ export interface RandpermOptions {
 export function randperm(n: number, options: RandpermOptions = {}): Tensor {
   checkOptions("randperm", options, ["seed", "device"]);
   checkInteger("randperm", "n", n, 0);
-  const own = blocksOf("randperm", options.seed);
-  return scope(() => {
-    // 53 bits each, of which two hardly ever are alike
-    const keys = empty("randperm", [n], { dtype: "float64", device: options.device });
-    const { state, seed, offset } = own ?? drawRandom(Math.ceil(n / 2));
-    call("cdn_uniform", keys, state, n, 0, 1, seed, offset, keys.code);
-    return argsort(keys);
-  });
+  return randomOrder("randperm", n, options.device, blocksOf("randperm", options.seed));
 }

@@ -81,6 +81,15 @@ void event_wait(Stream waiter, Event& event);  // what waiter is given from now 
 double event_elapsed(Event& first, Event& second);
 void event_destroy(Event* event) noexcept;
 
+// Work that a stream is given between begin and end is recorded, not done; launching the graph does
+// all of it. There are none on the CPU.
+struct Graph;
+bool has_graphs();
+void graph_begin(Stream s);
+Graph* graph_end(Stream s, bool wanted);  // null where it is not wanted
+void graph_launch(Graph& graph, Stream s);
+void graph_destroy(Graph* graph) noexcept;
+
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s);  // host may be reused on return
 void copy_out(void* host, const void* src, int64_t bytes, Stream s);  // waits
 void copy(void* dst, const void* src, int64_t bytes, Stream s);
@@ -102,6 +111,7 @@ template <auto free> struct FreedBy {
   template <class T> void operator()(T* p) const { free(p); }
 };
 using EventPointer = std::unique_ptr<Event, FreedBy<event_destroy>>;
+using GraphPointer = std::unique_ptr<Graph, FreedBy<graph_destroy>>;
 using TransferPointer = std::unique_ptr<Transfer, FreedBy<transfer_free>>;
 
 }  // namespace backend

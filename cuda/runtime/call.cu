@@ -4,11 +4,11 @@
 #include <cstring>
 
 #include "runtime/context.h"
+#include "runtime/program.h"
 
 namespace cdn {
 
-// CUDENO_SYNC=1
-static bool sync_each_call() {
+bool sync_each_call() {
   static const bool on = [] {
     const char* value = getenv("CUDENO_SYNC");
     return value && strcmp(value, "0") != 0 && *value;
@@ -99,6 +99,7 @@ void* Call::take(uint32_t handle, const char* name, int64_t count, int64_t eleme
              (long long)element_bytes);
   check_overlap({buffer.data, buffer.data + bytes, write, name});
   use(*device_, buffer.block, write);
+  if (context_.footprint) context_.footprint->note(handle, buffer.block, write);
   return buffer.data;
 }
 
@@ -115,19 +116,22 @@ void Call::check_overlap(const Range& range) {
 
 void* Call::scratch_bytes(int64_t bytes) {
   if (bytes == 0) return nullptr;
+  if (context_.footprint) return context_.footprint->scratch(*device_, bytes);
   context_.scratch.push_back(allocate(*device_, bytes));
   return context_.scratch.back()->data;
 }
 
 Call::~Call() {
   context_.scratch.clear();
+  if (context_.footprint) context_.footprint->call_ends();
   if (TIMED && context_.recorder) context_.recorder->call_ends();
 }
 
 void Call::finish() {
   if (!device_) return;
   backend::check_launch(stream(), sync_each_call());
-  if (device_->current == Device::DEFAULT) device_->milestones.pass(stream());
+  if (device_->current == Device::DEFAULT && !context_.capturing)
+    device_->milestones.pass(stream());
   if (sync_each_call()) raise_fault(*device_);
 }
 

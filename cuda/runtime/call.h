@@ -90,6 +90,8 @@ template <class F> int32_t run(const char* op, F&& body) noexcept {
   return run(op, Call::NONE, static_cast<F&&>(body));
 }
 
+bool sync_each_call();  // CUDENO_SYNC=1
+
 int64_t checked_size(const char* name, int64_t n);  // n >= 0 and countable
 // The same for a * b * c.
 int64_t checked_product(const char* names, int64_t a, int64_t b, int64_t c = 1);

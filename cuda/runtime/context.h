@@ -95,6 +95,9 @@ struct Device {
   Device(SharedDevice& shared, int32_t index) : shared(shared), index(index), memory(shared) {}
 };
 
+class Program;
+class Footprint;
+
 struct Context {
   explicit Context(double isolate) : isolate(isolate) {}
   ~Context();
@@ -103,9 +106,12 @@ struct Context {
   HandleTable<Buffer> buffers;
   HandleTable<StreamName> streams;
   HandleTable<Mark> marks;
+  HandleTable<std::shared_ptr<Program>> programs;
   std::unique_ptr<Recorder> recorder;  // of the profile under way
   std::vector<Range> ranges;  // of the call under way: kept, so that a call allocates nothing
   std::vector<BlockRef> scratch;
+  Footprint* footprint = nullptr;  // of the program that runs
+  bool capturing = false;          // whether its calls are recorded, not made
 };
 
 Context& context();  // the calling thread's; begins at first use and ends with the thread

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "runtime/context.h"
+#include "runtime/program.h"
 
 using namespace cdn;
 
@@ -168,6 +169,10 @@ CDN_API int32_t cdn_copy(uint32_t y, uint32_t x, int64_t y_offset, int64_t x_off
       CDN_FAIL(CDN_BAD_ARGUMENT, "y overlaps x");
     use(to.device, to.buffer.block, true);
     use(to.device, from.buffer.block, false);
+    if (Footprint* footprint = context().footprint) {
+      footprint->note(y, to.buffer.block, true);
+      footprint->note(x, from.buffer.block, false);
+    }
     backend::copy(to.data, from.data, bytes, to.device.stream());
   });
 }

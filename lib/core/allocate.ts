@@ -1,3 +1,4 @@
+import { traced } from "../native/arguments.ts";
 import { ShapeError } from "../native/errors.ts";
 import type { Backend } from "./backend.ts";
 import { type DType, dtypeInfo } from "./dtype.ts";
@@ -11,6 +12,7 @@ export function allocate(backend: Backend, shape: Shape, dtype: DType): number {
   if (!Number.isSafeInteger(bytes)) {
     throw new ShapeError(`tensor: ${formatShape(shape)} of ${dtype} is more than any memory holds`);
   }
+  traced?.("cdn_alloc", [out, backend, bytes]);
   backend.check(backend.functions.cdn_alloc(out, backend.index, BigInt(bytes)));
   return out[0]!;
 }

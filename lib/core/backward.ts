@@ -3,6 +3,7 @@ import { withoutAutocast } from "./autocast.ts";
 import { gradEnabled, observed, record, withRecording } from "./autograd.ts";
 import type { BackwardOptions, Differentiable, Gate, Node, Step } from "./node.ts";
 import { checkList, checkOptions, isTensor, refuse } from "./options.ts";
+import { recording } from "./recording.ts";
 import { ownAs, syncScope } from "./scope.ts";
 import { formatShape, sameShape } from "./shape.ts";
 
@@ -51,6 +52,8 @@ export function backward(
   const pass = new Pass(options);
   pass.walk([[root, seedOf("backward", root, gradient, pass.create)]]);
   const leaves = pass.store();
+  const step = recording();
+  if (step) { for (const leaf of leaves) step.leaves.add(leaf); }
   if (watchers > 0) reached = [...leaves].filter((leaf) => !asked.has(leaf));
 }
 

@@ -1,6 +1,7 @@
 import { formatValue } from "./describe.ts";
 import type { Argument } from "../native/arguments.ts";
 import { ArgumentError } from "../native/errors.ts";
+import { recording } from "./recording.ts";
 
 // One stream of random numbers for the process: a seed, and how many Philox blocks were drawn from
 // it.
@@ -20,6 +21,7 @@ let seeded = false;
  */
 export function manualSeed(n: number): void {
   checkSeed("manualSeed", n);
+  recording()?.refuse("manualSeed() would run while the step is recorded only; call it outside");
   seed = BigInt(n);
   drawn = 0n;
   seeded = true;
@@ -45,8 +47,11 @@ export function takeRandom(blocks: number): RandomBlocks {
     seed = BigInt(crypto.getRandomValues(new Uint32Array(1))[0]!);
     seeded = true;
   }
-  const offset = drawn;
-  drawn += BigInt(blocks);
+  let offset = drawn;
+  if (held?.own) {
+    offset += held.taken;
+    held.taken += BigInt(blocks);
+  } else drawn += BigInt(blocks);
   return { state: null, seed, offset };
 }
 
@@ -57,8 +62,9 @@ export function blocksOf(op: string, seed: number | undefined): RandomBlocks | u
   return { state: null, seed: BigInt(seed), offset: 0n };
 }
 
-// While random numbers are to come from a device's state: that, and the blocks taken there.
-type Held = { state: Argument; taken: bigint };
+// While random numbers are to come from a device's state: that, and the blocks taken there. The
+// host's go on there too where that stands for the process's own.
+type Held = { state: Argument; taken: bigint; own: boolean };
 let held: Held | null = null;
 
 /** The same for a kernel. */
@@ -76,13 +82,28 @@ export function drawRandom(blocks: number): RandomBlocks {
  */
 export function withRandomState(state: Argument, fn: () => void): bigint {
   const before = held;
-  const own = held = { state, taken: 0n };
+  const inner = held = { state, taken: 0n, own: false };
   try {
     fn();
   } finally {
     held = before;
   }
-  return own.taken;
+  return inner.taken;
+}
+
+/**
+ * The same where the device's state is the process's own, which has to be there: drawing takes as
+ * many blocks as without, and the state is to be moved on by as many as are returned.
+ */
+export function withRandomThere<T>(state: Argument, fn: () => T): { result: T; taken: bigint } {
+  const before = held;
+  const inner = held = { state, taken: 0n, own: true };
+  try {
+    return { result: fn(), taken: inner.taken };
+  } finally {
+    held = before;
+    drawn += inner.taken;
+  }
 }
 
 /** Where random numbers come from next. */

@@ -1,3 +1,4 @@
+import { traced } from "../native/arguments.ts";
 import { call } from "../native/call.ts";
 import { debugging } from "../native/environment.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -375,6 +376,7 @@ export abstract class TensorBase implements Differentiable, Disposable {
     this.#disposedAt = at ?? (debugging() ? placeOf("disposed") : undefined);
     this.owner?.delete(this);
     if (this.#watched) this.backend.forgotten.unregister(this);
+    traced?.("cdn_free", [handle]);
     this.backend.check(this.backend.functions.cdn_free(handle));
   }
 

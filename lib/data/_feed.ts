@@ -21,8 +21,23 @@ export interface Loaded<Input, Target> {
 
 type Result<I, T> = IteratorResult<Loaded<I, T>, undefined>;
 
+/** Batches that the device can make by itself, as it knows their order. */
+export interface Ordered<Input, Target> {
+  readonly dataset: Dataset<Input, Target>;
+  /** The samples' numbers. */
+  readonly all: Tensor;
+  /** Samples given so far: where in the order the next batch begins. */
+  readonly at: number;
+  /** How many batches of this size come next. */
+  ahead(size: number): number;
+  /** Leaves out so many of them, which somebody else has made. */
+  skip(batches: number): void;
+}
+
 /** Where batches come from: at once, or in time. */
 export interface Feed<Input, Target> {
+  /** Where the device can make them. */
+  readonly ordered?: Ordered<Input, Target> | undefined;
   /** Frees the last batch, and gives the next. */
   next(): Result<Input, Target> | Promise<Result<Input, Target>>;
   /** Frees the last batch, and what was prepared. */
@@ -105,17 +120,36 @@ export function* indicesOf({ all, sizes }: Order): Generator<Tensor, undefined> 
 /** The batches of a data set that makes them itself, on the device. */
 export function batchFeed<I, T>(op: string, dataset: Dataset<I, T>, order: Order): Feed<I, T> {
   const shown = new Shown<I, T>();
-  const indices = indicesOf(order);
+  const { all, sizes } = order;
+  let at = 0, next = 0; // samples and batches given
   return {
+    ordered: {
+      ...{ dataset, all },
+      get at() {
+        return at;
+      },
+      ahead(size) {
+        let end = next;
+        while (sizes[end] === size) end++;
+        return end - next;
+      },
+      skip(batches) {
+        shown.clear();
+        at += batches * sizes[next]!;
+        next += batches;
+      },
+    },
     next() {
       shown.clear();
-      const { done, value: index } = indices.next();
-      return done ? end : shown.show(op, () => dataset.batch(index), index.size, true);
+      const size = sizes[next++];
+      if (size === undefined) return end;
+      using index = all.view(at, [size]);
+      at += size;
+      return shown.show(op, () => dataset.batch(index), size, true);
     },
     close() {
       shown.clear();
-      indices.return(undefined);
-      order.all.dispose();
+      all.dispose();
     },
   };
 }

@@ -1,5 +1,8 @@
 import { checkFunction, checkInteger, checkOptions, refuse } from "../core/options.ts";
 import { blocksOf, derivedSeed, permutation } from "../core/random.ts";
+import type { DeviceName } from "../core/backend.ts";
+import { keep } from "../core/scope.ts";
+import { blocksOfOrder, randomOrder } from "../_random_order.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Batch, Sample } from "./batch.ts";
@@ -16,6 +19,7 @@ import {
   batchFeed,
   type Feed,
   indicesOf,
+  type Order,
   orderOf,
   preparer,
   sampleFeed,
@@ -155,7 +159,11 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   }
 
   #order(n: number): Int32Array<ArrayBuffer> {
-    const { shuffle, seed, sampler } = this.#options;
+    const { shuffle, seed, sampler } = this.#options, { dataset } = this;
+    if (shuffle && isDataset(dataset) && !isSamples(dataset)) {
+      using order = this.#shuffled(n, dataset.device);
+      return Int32Array.from(order.dataSync()); // for its Workers
+    }
     const blocks = blocksOf("DataLoader", seed);
     const epoch = this.epoch++;
     if (sampler !== undefined) {
@@ -180,6 +188,26 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
     return batches;
   }
 
+  // The order of a data set with batch(), of which the first batches are left out.
+  #orderOn({ length: n, device }: Pick<Dataset, "length" | "device">, skip: number): Order {
+    const op = "DataLoader", { shuffle, sampler, dropLast } = this.#options, size = this.batchSize!;
+    if (!shuffle || sampler !== undefined) {
+      return orderOf(op, n, device, () => this.#batches(n, skip));
+    }
+    using order = this.#shuffled(n, device);
+    const first = Math.min(skip * size, n), last = dropLast ? n - n % size : n;
+    const sizes: number[] = [];
+    for (let at = first; at < last; at += size) sizes.push(Math.min(size, last - at));
+    return { all: keep(order.view(first, [n - first])), sizes };
+  }
+
+  // An order that is made on the device.
+  #shuffled(n: number, device: DeviceName): Tensor {
+    const blocks = blocksOf("DataLoader", this.#options.seed);
+    const offset = BigInt(this.epoch++) * BigInt(blocksOfOrder(n));
+    return randomOrder("DataLoader", n, device, blocks && { ...blocks, offset });
+  }
+
   /**
    * The numbers of each batch's samples, int32 on the device, for a data set with batch(): views of
    * one order; each is freed when the next is asked for.
@@ -190,7 +218,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
       throw new ArgumentError(`${op}: indices() are for data sets with batch(); iterate over it`);
     }
     const { length, device } = dataset;
-    const order = orderOf(op, length, device, () => this.#batches(length, 0));
+    const order = this.#orderOn({ length, device }, 0);
     using _all = order.all;
     yield* indicesOf(order);
   }
@@ -203,7 +231,8 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
   feed(skip = 0): Feed<Input, Target> {
     checkInteger("DataLoader", "skip", skip, 0);
     const feed = this.#feed(skip);
-    return { next: () => this.#next(feed), close: () => feed.close() };
+    const { ordered } = feed;
+    return { ordered, next: () => this.#next(feed), close: () => feed.close() };
   }
 
   #feed(skip: number): Feed<Input, Target> {
@@ -213,8 +242,7 @@ export class DataLoader<Input = Tensor, Target = Tensor> {
     if (isSamples(dataset) || (workers && isDataset(dataset))) return this.#samples(dataset, skip);
     if (isDataset(dataset)) {
       const set = dataset as Dataset<Input, Target>;
-      const batches = () => this.#batches(set.length, skip);
-      return batchFeed(op, set, orderOf(op, set.length, set.device, batches));
+      return batchFeed(op, set, this.#orderOn(set, skip));
     }
     const stream = dataset as IterableDataset<Input, Target>;
     return streamFeed(op, stream, { batchSize, dropLast, collate, skip });

@@ -2,6 +2,7 @@ import type { DeviceName } from "../core/backend.ts";
 import { checkNumber, checkOptions, isTensor } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { arange } from "../create.ts";
+import type { DType } from "../core/dtype.ts";
 import { formatShape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { gatherRows } from "../ops/index/gather_rows.ts";
@@ -165,7 +166,17 @@ export class TensorDataset<Input = Tensor, Target = Tensor> implements Dataset<I
     return scope(() => this.batch(arange(0, length, 1, { dtype: "int32", device })));
   }
 
-  #scalingOf({ dtype }: Tensor) {
+  /**
+   * What inputs that are one tensor are multiplied by as a batch is gathered, and what is added.
+   *
+   * @ignore
+   */
+  get scaling(): { scale: number; shift: number } {
+    const { scale = 1, shift = 0 } = this.#scalingOf(this.#tensors[0]!);
+    return { scale, shift };
+  }
+
+  #scalingOf({ dtype }: Tensor): { dtype?: DType; scale?: number; shift?: number } {
     if (dtype === "int32") return {};
     const { scale = dtype === "uint8" ? 1 / 255 : 1, shift } = this.#scaling;
     return { dtype: dtype === "uint8" ? "float32" as const : dtype, scale, shift };

@@ -49,6 +49,12 @@ export class TokenDataset implements Dataset {
         "a list of numbers, as a tokenizer's encode() gives",
       );
     }
+    // As an int32, what is no token would be another one: a word that no table has, 0.
+    for (let i = 0; i < tokens.length; i++) {
+      const token = tokens[i]!;
+      if (Number.isInteger(token) && token >= 0 && token < 2 ** 31) continue;
+      refuse("TokenDataset", `tokens[${i}]`, token, "a whole number, at least 0, of int32");
+    }
     if (tokens.length <= contextLength) {
       throw new ShapeError(
         `TokenDataset: there are ${tokens.length} tokens; of pieces of ${contextLength} with the ` +

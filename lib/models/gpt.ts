@@ -30,7 +30,7 @@ export interface GPTOptions {
   dModel?: number | undefined;
   /** Blocks. Default 12. */
   layers?: number | undefined;
-  /** Heads of attention, which divide dModel. Default dModel / 64. */
+  /** Heads of attention, which divide dModel. Default dModel / 64, whole, at least 1. */
   heads?: number | undefined;
   /** Features within the blocks' multilayer perceptrons. Default 4 dModel. */
   feedForward?: number | undefined;

@@ -62,7 +62,7 @@ export function mlp(options: MLPOptions): Sequential {
   if (norm !== undefined && norm !== "layer" && norm !== "batch") {
     throw new ArgumentError(`mlp: norm is ${formatValue(norm)}; it must be layer or batch`);
   }
-  probabilityOf("mlp: dropout", dropout);
+  probabilityOf("mlp", dropout, "dropout");
   const sizes = [features, ...hidden, out];
   sizes.forEach((size, i) =>
     checkInteger("mlp", i === 0 ? "in" : i === sizes.length - 1 ? "out" : "hidden", size, 1)

@@ -23,13 +23,60 @@ export function handleOf(x: Argument): number {
   return x ? x.handle : 0;
 }
 
-/** Who is told of a call, by the function's name and arguments, just before it is made. */
-export type Listener = (name: string, args: readonly unknown[]) => void;
+/**
+ * Who is told of a call, by the function's name, its arguments and, where those are tensors, their
+ * handles, just before it is made.
+ */
+export type Listener = (
+  name: string,
+  args: readonly unknown[],
+  handles?: readonly number[],
+) => void;
 
-/** Who is told of the calls of functions that take tensors: a profile, while there is one. */
+/** Who is told of the calls of functions that take tensors: a profile or a recording. */
 export let told: Listener | undefined;
 
-/** Tells another one from now on, or nobody. */
-export function tell(listener: Listener | undefined): void {
-  told = listener;
+/** A recording, which is told of memory that comes and goes too. */
+export let traced: Listener | undefined;
+
+let listener: Listener | undefined; // a profile
+
+/** Tells another profile from now on, or none. */
+export function tell(next: Listener | undefined): void {
+  listener = next;
+  told = both();
+}
+
+/** The profile that is told. */
+export const listening = (): Listener | undefined => listener;
+
+/** Tells another recording from now on, or none; returns the one before. */
+export function trace(next: Listener | undefined): Listener | undefined {
+  const before = traced;
+  traced = next;
+  told = both();
+  return before;
+}
+
+function both(): Listener | undefined {
+  const [one, other] = [listener, traced];
+  if (!one || !other) return one ?? other;
+  return (...call) => {
+    one(...call);
+    other(...call);
+  };
+}
+
+type Functions = Library["functions"];
+
+/** Functions to be called with handles, by which a recording is told too. */
+export function direct(functions: Functions): Functions {
+  const recording = traced;
+  if (!recording) return functions;
+  return new Proxy(functions, {
+    get: (target, name: keyof Functions) => (...args: unknown[]) => {
+      recording(name, args);
+      return (target[name] as (...args: unknown[]) => unknown)(...args);
+    },
+  });
 }

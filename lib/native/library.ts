@@ -105,6 +105,7 @@ function errorOf(status: number, detail: string): CudenoError {
 // Operations with one kernel, which does not know for whom it works.
 const sharing: Record<string, string> = {
   gather: "embedding",
+  nllLoss: "crossEntropy or nllLoss",
   take: "gather, indexSelect or take",
 };
 

@@ -9,7 +9,7 @@ import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
 import { mapTensors, tensorsIn } from "../_structure.ts";
 import { zeros } from "../create.ts";
-import { tell, told } from "../native/arguments.ts";
+import { listening, tell } from "../native/arguments.ts";
 import { ArgumentError, DTypeError } from "../native/errors.ts";
 import { Tensor } from "../tensor.ts";
 import { addHook } from "./_hooks.ts";
@@ -137,7 +137,7 @@ function runsOf(model: AnyModule, options: SummaryOptions): Map<AnyModule, Run> 
       if (leaf) { for (const x of outputs) run.bytes += bytesOf(x); }
     }));
   }
-  const before = told;
+  const before = listening();
   undo.defer(() => {
     tell(before);
     modules.forEach((module, i) => module.training = modes[i]!);

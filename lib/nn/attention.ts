@@ -135,7 +135,7 @@ export class MultiHeadAttention extends Module {
     this.#kvHeads = kvHeads;
     this.#features = [embedDim, kdim, vdim];
     this.#batchFirst = batchFirst;
-    this.#dropout = probabilityOf(op, dropout);
+    this.#dropout = probabilityOf(op, dropout, "dropout");
     const learned = { ...place, requiresGrad: true };
     using undo = new DisposableStack(); // frees what was made, should the rest fail
     undo.defer(() => super.dispose());

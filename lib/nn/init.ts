@@ -306,7 +306,7 @@ export function truncNormal(x: Tensor, options: TruncNormalOptions = {}): Tensor
   for (const [name, value] of Object.entries({ mean, a })) checkNumber("truncNormal", name, value);
   checkNumber("truncNormal", "std", std, 0);
   checkNumber("truncNormal", "b", b, a);
-  if (std === 0) throw new ArgumentError("truncNormal: std is 0; it must be above");
+  if (std === 0) throw new ArgumentError("truncNormal: std is 0; it must be above 0");
   // Above the mean the distribution is taken from its other end, where a small share has more
   // digits.
   const flip = a > mean ? -1 : 1;

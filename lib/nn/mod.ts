@@ -43,7 +43,7 @@ export * from "./rotary_embedding.ts";
 export * from "./swiglu.ts";
 export * from "./transformer.ts";
 export * from "./transformer_decoder.ts";
-export type { TransformerLayer, TransformerLayerOptions } from "./transformer_layer.ts";
+export type * from "./transformer_layer.ts";
 // Pooling.
 export * from "./pooling.ts";
 // Images: sizes, borders, windows.

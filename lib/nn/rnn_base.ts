@@ -99,7 +99,7 @@ export abstract class RNNBase extends Module {
     checkOptions(name, options, [...keys, ...furtherKeys]);
     const { numLayers = 1 } = options;
     checkInteger(name, "numLayers", numLayers, 1);
-    const dropout = probabilityOf(name, options.dropout ?? 0);
+    const dropout = probabilityOf(name, options.dropout ?? 0, "dropout");
     const { bias = true, batchFirst = false, bidirectional = false } = options;
     this.inputSize = inputSize;
     this.hiddenSize = hiddenSize;

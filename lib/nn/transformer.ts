@@ -11,8 +11,8 @@ export type TransformerEncoderLayerOptions = TransformerLayerOptions;
 /**
  * One layer of a transformer's encoder: attention of a sequence to itself, then two linear layers,
  * each with a way around and a normalisation. "Attention is all you need", Vaswani et al. 2017; as
- * torch.nn.TransformerEncoderLayer, of which it has the parameters: self_attn.*, linear1.*,
- * linear2.*, norm1.*, norm2.*.
+ * torch.nn.TransformerEncoderLayer, of which it has the parameters: `self_attn.*`, `linear1.*`,
+ * `linear2.*`, `norm1.*`, `norm2.*`.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";
@@ -38,7 +38,7 @@ export class TransformerEncoderLayer extends TransformerLayer {
 
 /**
  * Layers of an encoder one after another, and a normalisation at the end if one is given. As
- * torch.nn.TransformerEncoder, with the parameters layers.0.*, layers.1.*, …, norm.*; but the
+ * torch.nn.TransformerEncoder, with the parameters `layers.0.*`, `layers.1.*`, …, `norm.*`; but the
  * layers are given, not copied, so that each starts from random numbers of its own.
  *
  * ```ts

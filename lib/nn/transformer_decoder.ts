@@ -19,9 +19,9 @@ export interface DecoderMasks extends Omit<AttentionForwardOptions, "cache"> {
 /**
  * One layer of a transformer's decoder: attention of a sequence to itself, then to the memory that
  * an encoder made, then two linear layers, each with a way around and a normalisation. As
- * torch.nn.TransformerDecoderLayer, of which it has the parameters: self_attn.*, multihead_attn.*,
- * linear1.*, linear2.*, norm1.*, norm2.*, norm3.*. What keeps a position from those after it is
- * `causal: true`.
+ * torch.nn.TransformerDecoderLayer, of which it has the parameters: `self_attn.*`,
+ * `multihead_attn.*`, `linear1.*`, `linear2.*`, `norm1.*`, `norm2.*`, `norm3.*`. What keeps a
+ * position from those after it is `causal: true`.
  *
  * ```ts
  * import { nn, rand } from "@cudeno/cudeno";
@@ -52,7 +52,7 @@ export class TransformerDecoderLayer extends TransformerLayer {
 
   /**
    * x [sequence, batch, dModel] and memory [length, batch, dModel], or with the batch first; the
-   * result is of x's shape.
+   * result is of x's shape. Default: memory is x.
    */
   override forward(x: Tensor, memory: Tensor = x, masks: DecoderMasks = {}): Tensor {
     const { memoryMask: mask, memoryKeyPaddingMask: keyPaddingMask, ...own } = masks;

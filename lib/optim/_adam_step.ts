@@ -13,7 +13,7 @@ export function checkAdam(op: string, options: Complete<AdamOptions>): void {
 
 /** A step of Adam, or of AdamW where the weight decay is decoupled. */
 export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean): void {
-  const { betas: [beta1, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
+  const { betas: [, beta2], eps, weightDecay, amsgrad, maximize } = batch.group;
   call(
     "cdn_adam_step",
     batch.handles(),
@@ -25,7 +25,6 @@ export function updateAdam(batch: Batch<Group<AdamOptions>>, decoupled: boolean)
     batch.params.length,
     batch.clock(),
     batch.skip,
-    beta1,
     beta2,
     eps,
     weightDecay,

@@ -1,3 +1,4 @@
+import { unrecorded } from "../core/recording.ts";
 import { keep } from "../core/scope.ts";
 import { call } from "../native/call.ts";
 import type { Tensor } from "../tensor.ts";
@@ -9,15 +10,15 @@ export interface CountedState extends ParameterState {
   clock?: Clock;
 }
 
-const changed = new Float64Array(1);
+const changed = new Float64Array(2);
 
 /**
- * What changes from step to step, on the device: the count of steps, the learning rate, and a
- * number that some optimizers carry on. The library's clock, as in cudeno.h.
+ * What changes from step to step, on the device: the count of steps, a number that some optimizers
+ * carry on, the learning rate and the momentum. The library's clock, as in cudeno.h.
  */
 export class Clock {
   readonly #tensor: Tensor;
-  #lr = NaN; // as the device has it
+  #rates = [NaN, NaN]; // as the device has them
 
   /** What is remembered of how many parameters it counts for. */
   users = 0;
@@ -26,42 +27,42 @@ export class Clock {
 
   /** On the device of a tensor. */
   constructor(like: Tensor, step = 0, extra = 0, name?: string) {
-    this.#tensor = keep(like.make([8], "float64"));
+    this.#tensor = keep(like.make([11], "float64"));
     this.name = name;
     this.set(step, extra);
   }
 
-  /** The clock as the library takes it, with this learning rate there. */
-  at(lr: number): Tensor {
-    if (lr !== this.#lr) {
-      changed[0] = lr;
-      call("cdn_write", this.#tensor, changed, 8n, 8n);
-      this.#lr = lr;
+  /** The clock as the library takes it, with these rates there; a captured step's too. */
+  at(lr: number, momentum = 0): Tensor {
+    if (lr !== this.#rates[0] || momentum !== this.#rates[1]) {
+      changed.set([lr, momentum]);
+      unrecorded(() => call("cdn_write", this.#tensor, changed, 16n, 16n));
+      this.#rates = [lr, momentum];
     }
     return this.#tensor;
   }
 
   /** Goes on from a step. */
   set(step: number, extra = 0): void {
-    this.#tensor.copyFrom(Float64Array.of(step, 0, extra, 0, 0, 0, 0, 0));
-    this.#lr = 0;
+    this.#tensor.copyFrom(Float64Array.of(step, extra, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    this.#rates = [0, 0];
   }
 
   /** Counts steps that were taken without it, after which the number to carry on may be another. */
   advance(steps: number, extra?: number): void {
     const clock = this.#tensor;
     using counted = clock.add(
-      clock.make([8], "float64").copyFrom(Float64Array.of(steps, 0, 0, 0, 0, 0, 0, 0)),
+      clock.make([11], "float64").copyFrom(Float64Array.of(steps, ...Array(10).fill(0))),
     );
     clock.copyFrom(counted);
     if (extra === undefined) return;
     changed[0] = extra;
-    call("cdn_write", clock, changed, 16n, 8n);
+    call("cdn_write", clock, changed, 8n, 8n);
   }
 
   /** The count of steps and the number carried on. Waits for the device. */
   read(): { step: number; extra: number } {
-    const [step, , extra] = this.#tensor.dataSync();
+    const [step, extra] = this.#tensor.dataSync();
     return { step: step!, extra: extra! };
   }
 
@@ -69,7 +70,7 @@ export class Clock {
   copy(): Clock {
     const copy = new Clock(this.#tensor, 0, 0, this.name);
     copy.#tensor.copyFrom(this.#tensor);
-    copy.#lr = this.#lr;
+    copy.#rates = this.#rates;
     return copy;
   }
 

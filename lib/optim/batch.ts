@@ -1,5 +1,6 @@
 import type { Backend } from "../core/backend.ts";
 import { computeDType } from "../core/dtype.ts";
+import { beforeReplay } from "../core/recording.ts";
 import { keep } from "../core/scope.ts";
 import type { Tensor } from "../tensor.ts";
 import { Clock, type CountedState } from "./_clock.ts";
@@ -19,6 +20,13 @@ export interface ParameterState {
   readonly tensors: Record<string, Tensor>;
   /** Numbers, by name. */
   readonly numbers: Record<string, number>;
+}
+
+// What a group has of what may change at each step.
+interface Rates {
+  lr: number;
+  momentum?: number;
+  betas?: readonly [number, number];
 }
 
 /**
@@ -85,7 +93,10 @@ export class Batch<G> {
       }
       this.#clock = clock;
     }
-    return this.#clock.at((this.group as { lr: number }).lr);
+    const own = this.#clock, { group } = this as { group: Rates };
+    const now = () => own.at(group.lr, group.betas?.[0] ?? group.momentum);
+    beforeReplay(() => void now());
+    return now();
   }
 
   /** The dtype as the library numbers it. */

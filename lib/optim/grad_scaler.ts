@@ -266,5 +266,5 @@ export class GradScaler {
 
 function checkScale(name: string, value: number): void {
   checkNumber("GradScaler", name, value, 0);
-  if (value === 0) throw new ArgumentError(`GradScaler: ${name} is 0; it must be above`);
+  if (value === 0) throw new ArgumentError(`GradScaler: ${name} is 0; it must be above 0`);
 }

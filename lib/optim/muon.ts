@@ -3,6 +3,7 @@ import { computeDType } from "../core/dtype.ts";
 import { checkInteger, type Complete } from "../core/options.ts";
 import { scope } from "../core/scope.ts";
 import { formatShape } from "../core/shape.ts";
+import { direct } from "../native/arguments.ts";
 import { call } from "../native/call.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
 import { add, div, maximum, mul } from "../ops/elementwise/binary.ts";
@@ -136,7 +137,6 @@ export class Muon extends Optimizer<MuonOptions> {
       batch.clock(),
       skip,
       0,
-      0,
       group.weightDecay,
       0,
       0,
@@ -154,7 +154,7 @@ function lerp(
   weight: number,
   skip?: Tensor | null,
 ): void {
-  const { cdn_list_lerp } = backend.functions; // there may be no tensor, of which call() wants one
+  const { cdn_list_lerp } = direct(backend.functions); // there may be no tensor, of which call() wants one
   const flag = skip?.handle ?? 0;
   backend.check(cdn_list_lerp(ys, xs, sizes, ys.length, 0, flag, weight, weight, code));
 }

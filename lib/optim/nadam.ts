@@ -71,7 +71,7 @@ export class NAdam extends Optimizer<NAdamOptions> {
 
   /** @ignore */
   protected override update(batch: Batch<Group<NAdamOptions>>): void {
-    const { betas: [beta1, beta2], eps, weightDecay, momentumDecay } = batch.group;
+    const { betas: [, beta2], eps, weightDecay, momentumDecay } = batch.group;
     const { decoupledWeightDecay, maximize } = batch.group;
     call(
       "cdn_nadam_step",
@@ -83,7 +83,6 @@ export class NAdam extends Optimizer<NAdamOptions> {
       batch.params.length,
       batch.clock(1, "muProduct"),
       batch.skip,
-      beta1,
       beta2,
       eps,
       weightDecay,

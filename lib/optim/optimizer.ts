@@ -5,6 +5,7 @@ import { noGrad } from "../core/autograd.ts";
 import { lastLeaves, unwatchLeaves, watchLeaves } from "../core/backward.ts";
 import { formatCall } from "../core/describe.ts";
 import { checkNumber, type Complete, optionsOf, refuse } from "../core/options.ts";
+import { beforeReplay, recording } from "../core/recording.ts";
 import { syncScope } from "../core/scope.ts";
 import { formatShape, sameShape } from "../core/shape.ts";
 import { ArgumentError, DTypeError, GradientError, ShapeError } from "../native/errors.ts";
@@ -178,6 +179,7 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
       this.#batches = this.#groups.flatMap((group) => this.#batchesOf(group));
     }
     if (!this.#started) this.#start();
+    if (recording()) this.#watchOptions();
     parametersChanged();
     noGrad(() =>
       syncScope(() => {
@@ -188,6 +190,23 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
         }
       })
     );
+  }
+
+  // Has a step that was captured know when it is out of date.
+  #watchOptions(): void {
+    const now = () =>
+      this.#groups.flatMap(({ params, lr: _, initialLr: __, ...options }) => [
+        ...Object.entries(options).flatMap(([name, x]) =>
+          name === "momentum" ? x !== 0 : Array.isArray(x) ? x.slice(1) : x // the rest is the clock's
+        ),
+        ...params.map(({ requiresGrad }) => requiresGrad),
+      ]);
+    const then = now();
+    beforeReplay(() => {
+      const values = now();
+      const same = values.length === then.length && values.every((x, i) => Object.is(x, then[i]));
+      return same ? undefined : `options or parameters of ${this.#name} were changed`;
+    });
   }
 
   // Warns of what has a gradient but no optimizer, once there are gradients.

@@ -80,7 +80,6 @@ export class RMSprop extends Optimizer<RMSpropOptions> {
       alpha,
       eps,
       weightDecay,
-      momentum,
       Number(maximize),
       batch.code,
     );

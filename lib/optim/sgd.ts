@@ -76,7 +76,6 @@ export class SGD extends Optimizer<SGDOptions> {
       batch.params.length,
       clock,
       batch.skip,
-      momentum,
       dampening,
       weightDecay,
       Number(nesterov),

@@ -21,8 +21,8 @@ export const characters: readonly string[] = Array.from({ length: 256 }, (_, byt
 /** The bytes by characters. */
 export const byteOf: ReadonlyMap<string, number> = new Map(characters.map((c, i) => [c, i]));
 
-// Characters of its own, so that white space is Unicode's and not JavaScript's.
-const space = "\\p{White_Space}";
+/** Characters of its own, so that white space is Unicode's and not JavaScript's. */
+export const space = "\\p{White_Space}";
 const words = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${space}\\p{L}\\p{N}]+`;
 
 /** Cuts text where GPT-2 does: no token goes beyond one of its matches. */

@@ -1,9 +1,12 @@
 // Sequences of tokens that a model goes on with.
 import { autocast, type AutocastDType } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
+import { formatValue } from "../core/describe.ts";
 import { scope } from "../core/scope.ts";
+import { formatShape, sameShape } from "../core/shape.ts";
 import { tensor } from "../create.ts";
 import { GPT } from "../models/gpt.ts";
+import { ShapeError } from "../native/errors.ts";
 import type { KVCache } from "../nn/kv_cache.ts";
 import type { Module } from "../nn/module.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
@@ -90,6 +93,12 @@ export class Continuation implements Disposable {
       shown.map((row) => [...row, ...new Array<number>(longest - row.length).fill(0)]),
     );
     const scores = this.#model.forward(tokens);
+    if (scores?.rank !== 3 || !sameShape(scores.shape.slice(0, 2), tokens.shape)) {
+      throw new ShapeError(
+        `generate: of tokens ${formatShape(tokens.shape)} the model makes ` +
+          `${formatValue(scores)}; it must give scores [batch, positions, tokens]`,
+      );
+    }
     const [n, , classes] = scores.shape as [number, number, number];
     const ends = this.#ints(shown.map(({ length }) => [length - 1]));
     const index = broadcastTo(reshape(ends, [n, 1, 1]), [n, 1, classes]);

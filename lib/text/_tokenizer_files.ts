@@ -10,7 +10,13 @@ export interface Files {
   readonly vocab: ReadonlyMap<string, number>;
   readonly merges: readonly (readonly [string, string])[];
   /** Texts that are special, whatever merges make. */
-  readonly special: ReadonlySet<string>;
+  readonly special: ReadonlyMap<string, Strips>;
+}
+
+/** Whether a special token takes the white space before or after it along. */
+export interface Strips {
+  readonly lstrip: boolean;
+  readonly rstrip: boolean;
 }
 
 interface File {
@@ -21,7 +27,8 @@ interface File {
 // What is looked for in them.
 type Keys =
   | ("model" | "pre_tokenizer" | "normalizer" | "added_tokens" | "content" | "id" | "type")
-  | ("vocab" | "merges" | "ignore_merges" | "add_prefix_space" | "use_regex");
+  | ("vocab" | "merges" | "ignore_merges" | "add_prefix_space" | "use_regex")
+  | ("continuing_subword_prefix" | "end_of_word_suffix" | "lstrip" | "rstrip" | "single_word");
 type Json = { readonly [key in Keys]?: unknown };
 
 const isObject = (x: unknown): x is Json =>
@@ -85,25 +92,33 @@ export function parseTokenizer(file: File): Files {
   const { model, pre_tokenizer: cut, normalizer, added_tokens: added = [] } = found;
   if (!isObject(model) || model.type !== "BPE" || !Array.isArray(model.merges)) {
     const kind = isObject(model) ? formatValue(model.type) : "none";
-    throw new DataError(`${name}: the model is ${kind}; it must be BPE, with merges`);
+    throw new DataError(
+      `${name}: the model is ${kind}; it must be BPE, with merges, as in a tokenizer.json. GPT-2's ` +
+        "vocab.json goes with its merges.txt: load(vocab, merges)",
+    );
   }
   const level = isObject(cut) && cut.type === "ByteLevel" && cut.add_prefix_space !== true &&
     cut.use_regex !== false;
-  if (!level || normalizer || model.ignore_merges || !Array.isArray(added)) {
+  const others = model.ignore_merges || model.continuing_subword_prefix || model.end_of_word_suffix;
+  if (!level || normalizer || others || !Array.isArray(added)) {
     throw new DataError(
       `${name}: it does not cut text as GPT-2 does; pre_tokenizer must be ByteLevel, without ` +
         "add_prefix_space, and the normalizer none",
     );
   }
-  const special = added.map((token): [string, number] => {
-    if (isObject(token) && typeof token.content === "string" && token.content !== "") {
-      return [token.content, token.id as number];
+  const ids: [string, unknown][] = [], special = new Map<string, Strips>();
+  for (const token of added) {
+    if (!isObject(token) || typeof token.content !== "string" || token.content === "") {
+      throw new DataError(`${name}: ${formatValue(token)} in added_tokens has no content`);
     }
-    throw new DataError(`${name}: ${formatValue(token)} in added_tokens has no content`);
-  });
-  const vocab = { ...isObject(model.vocab) ? model.vocab : {}, ...Object.fromEntries(special) };
+    const { content, id, lstrip, rstrip, single_word: single } = token;
+    if (single) throw new DataError(`${name}: ${formatValue(content)} has single_word`);
+    ids.push([content, id]);
+    special.set(content, { lstrip: lstrip === true, rstrip: rstrip === true });
+  }
+  const vocab = { ...isObject(model.vocab) ? model.vocab : {}, ...Object.fromEntries(ids) };
   return {
-    ...{ name, vocab: vocabOf(name, vocab), special: new Set(special.map(([text]) => text)) },
+    ...{ name, vocab: vocabOf(name, vocab), special },
     merges: model.merges.map((pair, i) => pairIn(`${name}: merge ${i + 1}`, pair)),
   };
 }

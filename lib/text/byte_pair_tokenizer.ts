@@ -2,7 +2,7 @@ import { bytesOf } from "../core/host.ts";
 import { checkInteger, checkList, checkOptions, refuse } from "../core/options.ts";
 import { type Source, sourceOf } from "../io/_source.ts";
 import { ArgumentError, DataError } from "../native/errors.ts";
-import { byteOf, byteOrder, characters, learnt, Merges, pieces } from "./_byte_pairs.ts";
+import { byteOf, byteOrder, characters, learnt, Merges, pieces, space } from "./_byte_pairs.ts";
 import { type Files, parseMerges, parseTokenizer, parseVocab } from "./_tokenizer_files.ts";
 import { textIn } from "./_utf8.ts";
 
@@ -74,8 +74,15 @@ export class BytePairTokenizer {
     if (others.length === 0) return;
     // the longest first, of those that begin alike
     const names = others.map(([text]) => text).sort((a, b) => b.length - a.length);
-    const quoted = names.map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
-    this.#special = new RegExp(`(${quoted.join("|")})`);
+    const any = (of: string[]) =>
+      of.map((text) => text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("|");
+    const [left, right] = (["lstrip", "rstrip"] as const).map((side) =>
+      any(names.filter((text) => special.get(text)?.[side]))
+    );
+    // white space from where it begins alone, so that a long one takes no quadratic time
+    const before = left && `(?:(?<!${space})${space}+(?=${left}))?`;
+    const after = right && `(?:(?<=${right})${space}+)?`;
+    this.#special = new RegExp(`${before}(${any(names)})${after}`, "u");
   }
 
   /**
@@ -103,7 +110,7 @@ export class BytePairTokenizer {
     const first = await read(vocab);
     if (merges === undefined) return new BytePairTokenizer(parseTokenizer(first));
     const files = { ...parseVocab(first), ...parseMerges(await read(merges)) };
-    return new BytePairTokenizer({ ...files, special: new Set() });
+    return new BytePairTokenizer({ ...files, special: new Map() });
   }
 
   /**
@@ -139,8 +146,15 @@ export class BytePairTokenizer {
       names.push(pair.join(""));
       return pair;
     });
-    const vocab = new Map([...names, ...specialTokens].map((name, token) => [name, token]));
-    return new BytePairTokenizer({ name: op, vocab, merges, special: new Set(specialTokens) });
+    for (const [i, name] of specialTokens.entries()) {
+      if (names.includes(name)) {
+        refuse(op, `specialTokens[${i}]`, name, "none of the text's own tokens, nor one before it");
+      }
+      names.push(name);
+    }
+    const special = new Map(specialTokens.map((x) => [x, { lstrip: false, rstrip: false }]));
+    const vocab = new Map(names.map((name, token) => [name, token]));
+    return new BytePairTokenizer({ name: op, vocab, merges, special });
   }
 
   /**
@@ -163,7 +177,7 @@ export class BytePairTokenizer {
         for (const token of this.#merged(part)) tokens.push(token);
         continue;
       }
-      // with a group split() gives what it splits at too
+      // with a group split() gives what it matches too
       for (const piece of special ? part.split(special) : [part]) {
         const token = special && Object.hasOwn(this.specialTokens, piece)
           ? this.specialTokens[piece]
@@ -206,7 +220,9 @@ export class BytePairTokenizer {
     const bytes: number[] = [];
     for (const token of Array.from(tokens)) {
       const name = this.#names[token];
-      if (name === undefined) refuse("decode", "a token", token, `below ${this.vocabSize}`);
+      if (name === undefined) {
+        refuse("decode", "a token", token, `a whole number below ${this.vocabSize}`);
+      }
       if (Object.hasOwn(this.specialTokens, name)) bytes.push(...new TextEncoder().encode(name));
       else for (const c of name) bytes.push(byteOf.get(c)!);
     }
@@ -238,12 +254,13 @@ export class BytePairTokenizer {
 
   /** What JSON.stringify() writes: Hugging Face's tokenizer.json. */
   toJSON(): object {
-    const { vocab, merges } = this.#files;
+    const { vocab, merges, special } = this.#files;
     const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true };
     return {
       version: "1.0",
       added_tokens: Object.entries(this.specialTokens).map(([content, id]) => ({
         ...{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false },
+        ...special.get(content),
         special: true,
       })),
       normalizer: null,

@@ -1,6 +1,7 @@
 import type { AutocastDType } from "../core/autocast.ts";
 import { checkInteger, checkList, checkNumber, checkOptions, refuse } from "../core/options.ts";
 import { blocksOf, randomPlace, withRandomFrom } from "../core/random.ts";
+import { GPT } from "../models/gpt.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { checkModule } from "../nn/_check.ts";
 import type { Module } from "../nn/module.ts";
@@ -169,11 +170,18 @@ function checked(
   checkInteger(op, "beams", beams, 1);
   checkNumber(op, "lengthPenalty", lengthPenalty);
   checkInteger(op, "contextLength", contextLength, 1);
+  if (model instanceof GPT && contextLength > model.contextLength) {
+    refuse(op, "contextLength", contextLength, `at most the model's, ${own}`);
+  }
   const isToken = (token: unknown) => Number.isSafeInteger(token) && token as number >= 0;
   checkList(op, "stopTokens", stopTokens as unknown[], isToken, "tokens");
   const lists = prompts.length > 0 &&
     prompts.every((prompt) => prompt?.length > 0 && Array.from(prompt).every(isToken));
-  if (!lists) refuse(op, "the prompt", prompts, "one token or more, or a list of such prompts");
+  if (!lists) {
+    const wanted =
+      "one token or more, whole numbers from 0 up as encode() gives, or a list of such";
+    refuse(op, "the prompt", prompts.length === 1 ? prompts[0] : prompts, wanted);
+  }
   return {
     ...{ maxNewTokens, contextLength, cache, autocast, beams, lengthPenalty },
     sampling: greedy || temperature === 0 ? undefined : { temperature, topK, topP },

@@ -14,12 +14,14 @@ import type { EpochResult, History } from "./history.ts";
 import type { Evaluation, StepOptions } from "./options.ts";
 import { advised, warnOfLoss } from "./_advice.ts";
 import { diagnose } from "./_diagnose.ts";
+import { CapturedSteps, type CaptureMode, type Stepped } from "./_captured_steps.ts";
 import { Guard } from "./_guard.ts";
 import { Measures } from "./_measures.ts";
 import { type Measured, Meter, type MeterState, total } from "./_metrics.ts";
 import type { MetricOption } from "./options.ts";
 import { Pass, type PassState } from "./_pass.ts";
 import { StepLog } from "./_step_log.ts";
+import { PersistentSteps } from "./_persistent_steps.ts";
 import { Stepper } from "./_stepper.ts";
 import type { Trainer } from "./trainer.ts";
 
@@ -45,6 +47,8 @@ export interface Cursor {
   loaderEpoch: number;
   validationEpoch: number;
   /** What the epoch under way has come to; null between two. */
+  /** As FitOptions.capture; not in older files. */
+  capture?: CaptureMode | undefined;
   epoch: {
     samples: number;
     steps: number;
@@ -77,13 +81,20 @@ export interface FitPlan<Input, Target> {
   busy(): Promise<void> | undefined;
   /** Whether to look for steps that are not finite. */
   guard: boolean;
+  /** Whether steps are captured. */
+  capture: CaptureMode;
+  /** The loss as it was given; none where more than that makes the step. */
+  loss: unknown;
 }
 
-/** How to have a batch again. */
+/** How to have a batch again, or one of several steps. */
 interface Trace {
   step: number;
+  steps: number;
   pass: PassState;
   place: RandomPlace;
+  /** How many random blocks were drawn when all were done. */
+  end?: bigint;
 }
 
 /** One fit() under way. */
@@ -96,8 +107,11 @@ export class Fit<Input, Target> {
   #trace: Trace[] = []; // of the batches since the last look, where there is a guard
   #last: Tensor | undefined; // the last batch's loss
   #pass: Pass<Input, Target> | undefined;
-  #stepper: Stepper | undefined;
+  readonly #stepper: Stepper;
+  readonly #captured: CapturedSteps<Input, Target> | undefined;
+  #persistent: PersistentSteps | undefined;
   #meter: Meter | undefined;
+  #inEpoch = false;
   #epochs: number;
   #steps: number;
   #samples = 0; // of the epoch under way
@@ -128,11 +142,28 @@ export class Fit<Input, Target> {
     const { optimizer, scaler } = plan.options;
     if (plan.guard && !scaler) this.#guard = new Guard(optimizer);
     this.#stepHooks = plan.callbacks.filter(({ onStepEnd }) => onStepEnd);
+    this.#stepper = new Stepper(plan.options, plan.loader.batchSize, this.#guard);
+    const { capture, loader: { batchSize } } = plan, { accumulate = 1 } = plan.options;
+    if (capture === false) return;
+    const { loss } = plan, { optimizer: by, ema, clipGradNorm, clipGradValue } = plan.options;
+    const plain = !ema && !scaler && clipGradNorm === undefined && clipGradValue === undefined &&
+      accumulate === 1 && !plan.guard && this.#stepHooks.length === 0 &&
+      plan.metrics.every((metric) => metric === "accuracy");
+    if (capture === "auto" && plain && loss) {
+      const { model } = trainer;
+      this.#persistent = PersistentSteps.of({ model, loss, optimizer: by, dataset, batchSize });
+    }
+    this.#captured = new CapturedSteps(capture, (loaded) => this.#step(loaded), {
+      ...{ log: this.#log, batchSize, accumulate },
+    });
+    if (capture === "auto" && this.#stepHooks.length > 0) {
+      this.#captured.why = "a callback's onStepEnd may change what the next step does";
+    }
   }
 
   /** Whether a step is under way, of which a part of the batches was seen. */
   get open(): boolean {
-    return this.#stepper?.open ?? false;
+    return this.#stepper.open;
   }
 
   /** Steps done, over all epochs. */
@@ -156,11 +187,17 @@ export class Fit<Input, Target> {
       while (this.#epochs < epochs && this.stopped === undefined) await this.#epoch();
     });
     await attempt(() => this.#log.read(history.stepLosses));
+    this.#captured?.[Symbol.dispose]();
+    this.#persistent?.[Symbol.dispose]();
+    this.#stepper[Symbol.dispose]();
     this.#log.dispose();
     this.#guard?.dispose();
     this.#last?.dispose();
     this.#last = undefined;
     history.stopped = this.stopped;
+    const captured = this.#captured?.used ? "captured" : "eager";
+    history.path = this.#persistent ? "persistent" : captured;
+    history.notCaptured = this.#captured?.why;
     for (const callback of callbacks) {
       await attempt(() => callback.onEnd?.(history, this.#state));
     }
@@ -178,12 +215,12 @@ export class Fit<Input, Target> {
   /** Where it is; between two steps. Waits for the device. */
   async cursor(): Promise<Cursor> {
     await this.#log.read(this.#plan.history.stepLosses);
-    const epoch = this.#meter && {
+    const epoch = this.#inEpoch && {
       samples: this.#samples,
       steps: this.#epochSteps,
       seconds: this.#seconds(),
-      lr: this.#stepper?.lr.lr,
-      meter: await this.#meter.state(),
+      lr: this.#stepper.lr.lr,
+      meter: await this.#meter!.state(),
     };
     return {
       epochs: this.#epochs,
@@ -192,7 +229,8 @@ export class Fit<Input, Target> {
       pass: this.#pass?.state() ?? null,
       loaderEpoch: this.#plan.loader.epoch,
       validationEpoch: this.#plan.validation?.loader.epoch ?? 0,
-      epoch: epoch ?? null,
+      epoch: epoch || null,
+      capture: this.#plan.capture,
     };
   }
 
@@ -206,24 +244,22 @@ export class Fit<Input, Target> {
 
   async #epoch(): Promise<void> {
     const plan = this.#plan;
-    const { trainer, history, options } = plan;
+    const { trainer, history, options } = plan, stepper = this.#stepper;
     const state = { ...this.#state, epoch: this.#epochs + 1 };
     await this.#tell((callback) => callback.onEpochBegin?.(state));
     if (this.stopped !== undefined) return;
     trainer.model.train();
-    const lr = this.#begin();
+    stepper.begin(this.#begin());
     const meter = this.#meter!;
-    using stepper = new Stepper(options, plan.loader.batchSize, this.#guard, lr);
-    this.#stepper = stepper;
-    const whole = await this.#train(state, stepper);
+    const whole = await this.#train(state);
     const means = { ...await meter.read(), ...stepper.lr }; // also waits for the last steps
     const good = await this.#look();
     const seconds = this.#seconds(), done = this.#samples;
     await this.#tell((callback) => callback.onProgress?.({ ...state, ...means, done }));
     if (!whole || !good) return;
     const metrics = await meter.metrics();
-    meter.dispose();
-    this.#meter = undefined;
+    meter.end();
+    this.#inEpoch = false;
     const result: EpochResult = {
       epoch: state.epoch,
       ...means,
@@ -257,8 +293,16 @@ export class Fit<Input, Target> {
 
   // Counts from 0, or from what a cursor says; returns the rate of the last step there.
   #begin(): number | undefined {
-    const { from, metrics, trainer, loader } = this.#plan;
-    this.#meter = new Meter(new Measures(metrics));
+    const { from, metrics, trainer, loader, loss } = this.#plan;
+    const measures = new Measures(metrics);
+    if (this.#meter) this.#meter.restart(measures);
+    else this.#meter = new Meter(measures);
+    this.#inEpoch = true;
+    this.#captured?.look(true);
+    if (this.#persistent && !this.#persistent.holds(trainer.model, loss)) {
+      this.#persistent[Symbol.dispose]();
+      this.#persistent = undefined;
+    }
     this.#start = performance.now();
     this.#samples = this.#epochSteps = 0;
     if (!from) return undefined;
@@ -275,30 +319,28 @@ export class Fit<Input, Target> {
   }
 
   // The steps of an epoch; whether it came to its end.
-  async #train(state: EpochState, stepper: Stepper): Promise<boolean> {
-    const plan = this.#plan, meter = this.#meter!;
+  async #train(state: EpochState): Promise<boolean> {
+    const plan = this.#plan, meter = this.#meter!, stepper = this.#stepper;
     let breath = performance.now();
     for (;;) {
       if (this.#epochSteps === plan.stepsPerEpoch) break;
       const busy = this.#plan.busy();
       if (busy) await busy;
-      const taken = this.#take();
-      const loaded = taken instanceof Promise ? await this.#orStopped(taken) : taken;
-      if (this.stopped !== undefined && !stepper.open) return false;
-      if (!loaded) break;
-      this.#last?.dispose();
-      this.#last = undefined;
-      const step = () => scope(() => this.#step(loaded, stepper));
-      const early = this.#epochSteps === 0 && this.#epochs < 2 && !plan.options.scaler;
-      const clipped = plan.options.clipGradNorm !== undefined;
-      const stepped = early ? advised(plan.trainer.model, loaded.batch, clipped, step) : step();
-      this.#samples += loaded.size;
-      const told = stepped && this.#stepped(state);
+      let steps = this.#several();
+      if (steps === 0) {
+        const taken = this.#take();
+        const loaded = taken instanceof Promise ? await this.#orStopped(taken) : taken;
+        if (this.stopped !== undefined && !stepper.open) return false;
+        if (!loaded) break;
+        steps = this.#one(loaded);
+      }
+      const told = steps > 0 && this.#stepped(state, steps);
       if (told) await told;
       if (stepper.open) continue; // what follows is between two steps
       if (this.stopped !== undefined) return false;
       const long = performance.now() - breath >= BREATH_MS;
-      if (!long && !this.#log.full) continue;
+      if (!long && this.#log.left > 0) continue;
+      this.#captured?.look(false);
       if (long) await breathe(); // the device has work meanwhile
       const means = { ...await meter.read(), ...stepper.lr };
       if (!await this.#look()) return false;
@@ -311,9 +353,87 @@ export class Fit<Input, Target> {
     }
     if (stepper.finish()) {
       this.#log.add(this.#last!);
-      await this.#stepped(state);
+      stepper.afterStep?.();
+      await this.#stepped(state, 1);
     }
     return true;
+  }
+
+  // Whether the step at hand is looked at for mistakes.
+  get #early(): boolean {
+    return this.#epochSteps === 0 && this.#epochs < 2 && !this.#plan.options.scaler;
+  }
+
+  // A batch; how many steps ended with it.
+  #one(loaded: Loaded<Input, Target>): number {
+    const { trainer: { model }, options } = this.#plan;
+    const before = this.#log.total;
+    const eager = () => [this.#step(loaded)];
+    this.#done(loaded.size, () => {
+      if (this.#early) {
+        return advised(model, loaded.batch, options.clipGradNorm !== undefined, eager);
+      }
+      const fed = this.#pass!.ordered ? undefined : this.#captured?.fed(loaded);
+      return fed ? [fed] : eager();
+    });
+    this.#samples += loaded.size;
+    const steps = this.#log.total - before;
+    if (steps > 0) this.#stepper.afterStep?.();
+    return steps;
+  }
+
+  // Steps that the device does by itself, where it can: how many.
+  #several(): number {
+    const captured = this.#captured, { loader, options, stepsPerEpoch = Infinity } = this.#plan;
+    if (!captured || this.#early || this.open) return 0;
+    const pass = this.#pass ??= new Pass(loader);
+    const ahead = captured.ahead(pass.ordered);
+    if (ahead === 0) return 0;
+    const looked = this.#stepHooks.length > 0 || this.#meter!.measures || this.#stepper.afterStep;
+    const most = looked ? 1 : Math.min(ahead, stepsPerEpoch - this.#epochSteps, this.#log.left);
+    if (this.#persistent) return this.#persisted(pass, ahead);
+    const trace = { step: this.#steps, steps: 0, pass: pass.state(), place: randomPlace() };
+    const { accumulate = 1 } = options, size = loader.batchSize!;
+    let steps = 1;
+    this.#done(size, () => {
+      const done = captured.take(pass.ordered!, most);
+      steps = done.steps;
+      return done.results;
+    });
+    if (this.#guard) this.#trace.push({ ...trace, steps, end: randomPlace().drawn });
+    pass.skip(steps * accumulate);
+    this.#samples += steps * accumulate * size;
+    this.#stepper.afterStep?.();
+    return steps;
+  }
+
+  // The same by a kernel that takes many steps.
+  #persisted(pass: Pass<Input, Target>, ahead: number): number {
+    const { loader, stepsPerEpoch = Infinity } = this.#plan, size = loader.batchSize!;
+    const most = Math.min(ahead, stepsPerEpoch - this.#epochSteps, this.#log.left);
+    return scope(() => {
+      const next = this.#stepper.afterStep;
+      const { steps, lr, losses, correct } = this.#persistent!.take(pass.ordered!, most, next);
+      this.#stepper.begin(lr);
+      this.#meter!.addSteps(losses, correct, size);
+      this.#log.addAll(losses);
+      pass.skip(steps);
+      this.#samples += steps * size;
+      return steps;
+    });
+  }
+
+  // Does something with batches of so many samples each, and keeps of it what is wanted.
+  #done(size: number, run: () => Stepped[]): void {
+    this.#last?.dispose();
+    this.#last = undefined;
+    scope(() => {
+      const results = run(), last = results.at(-1);
+      if (this.#meter!.measures) { for (const x of results) this.#meter!.measure(x, size); }
+      if (last && (this.open || this.#stepHooks.length > 0)) {
+        this.#last = keep(last.loss.detach().clone());
+      }
+    });
   }
 
   // What comes in time, unless it is to stop meanwhile and no step is under way.
@@ -347,7 +467,10 @@ export class Fit<Input, Target> {
     const first = this.#steps - (stepLosses.length - before) + bad; // steps before it
     stepLosses.length = before + bad + 1;
     this.#steps = first;
-    const cause = await this.#cause(trace.filter(({ step }) => step === first));
+    const cause = await this.#cause(
+      trace.filter(({ step, steps }) => step <= first && first < step + steps),
+      first,
+    );
     const loss = stepLosses.at(-1);
     this.stopped = `TerminateOnNaN: step ${first + 1}, in epoch ${this.#epochs + 1}, ` +
       (Number.isFinite(loss) ? "has a gradient that is not finite" : `has the loss ${loss}`) +
@@ -356,16 +479,21 @@ export class Fit<Input, Target> {
   }
 
   // Does a step again that is not finite; what is the first thing in it.
-  async #cause(trace: readonly Trace[]): Promise<string | undefined> {
-    const { trainer, loader, measure } = this.#plan;
+  async #cause(trace: readonly Trace[], step: number): Promise<string | undefined> {
+    const { trainer, loader, measure, options: { accumulate = 1 } } = this.#plan;
     const now = randomPlace(), { epoch } = loader;
     await this.#pass?.close();
     this.#pass = undefined;
     try {
-      for (const { pass, place } of trace) {
-        const again = new Pass(loader, pass);
+      for (const { step: first, steps, pass, place, end = place.drawn } of trace) {
+        const before = step - first; // steps
+        const again = new Pass(loader, {
+          ...pass,
+          batches: pass.batches + before * accumulate,
+        });
         try {
-          setRandomPlace(place);
+          const { drawn } = place, each = (end - drawn) / BigInt(steps);
+          setRandomPlace({ ...place, drawn: drawn + each * BigInt(before) });
           const loaded = await again.next();
           const cause = loaded &&
             scope(() =>
@@ -391,7 +519,7 @@ export class Fit<Input, Target> {
   #take(): Loaded<Input, Target> | undefined | Promise<Loaded<Input, Target> | undefined> {
     const pass = this.#pass ??= new Pass(this.#plan.loader);
     if (this.#guard) {
-      this.#trace.push({ step: this.#steps, pass: pass.state(), place: randomPlace() });
+      this.#trace.push({ step: this.#steps, steps: 1, pass: pass.state(), place: randomPlace() });
     }
     const taken = pass.next();
     if (taken instanceof Promise) return taken.then((found) => found ?? this.#turn());
@@ -405,23 +533,25 @@ export class Fit<Input, Target> {
     return this.#plan.stepsPerEpoch === undefined ? undefined : await this.#take();
   }
 
-  // Whether a step of the optimizer ended with the batch; its loss is #last, if someone asks.
-  #step({ batch, size }: Loaded<Input, Target>, stepper: Stepper): boolean {
+  // Does a batch's part of a step.
+  #step({ batch, size }: Loaded<Input, Target>): Stepped {
     const measured = this.#plan.measure(batch);
     const { loss, note } = measured;
     this.#meter!.add(measured, size);
     // a mean of nothing is NaN, and changes nothing
     const counted = this.#guard && total(loss.detach(), note.divisor ?? size);
-    const stepped = stepper.add(loss, size, note.divisor, counted);
+    const stepped = this.#stepper.add(loss, size, note.divisor, counted);
     if (stepped) this.#log.add(loss);
-    if (!stepped || this.#stepHooks.length > 0) this.#last = keep(loss.detach().clone());
-    return stepped;
+    const { output, target, weight } = measured;
+    return this.#meter!.measures
+      ? { loss, output, target, weight }
+      : { loss, output: null, target: null };
   }
 
-  // Counts a step, and tells of it.
-  #stepped(state: EpochState): void | Promise<void> {
-    this.#steps++;
-    this.#epochSteps++;
+  // Counts steps, and tells of them.
+  #stepped(state: EpochState, steps: number): void | Promise<void> {
+    this.#steps += steps;
+    this.#epochSteps += steps;
     return this.#stepHooks.length > 0 ? this.#tellStep(state) : undefined;
   }
 

@@ -119,6 +119,11 @@ export class Measures {
     for (const metric of this.#metrics) busy.add(metric);
   }
 
+  /** Whether there are any. */
+  get some(): boolean {
+    return this.#metrics.length > 0;
+  }
+
   /** Adds a batch of so many samples. */
   update(prediction: unknown, target: unknown, samples: number, weight?: Tensor): void {
     for (const metric of this.#metrics) {

@@ -1,6 +1,7 @@
 import { checkTensor } from "../ops/_operands.ts";
 import { isTensor } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
+import { eachReplay } from "../core/recording.ts";
 import { keep, scope } from "../core/scope.ts";
 import { formatShape, sameShape, type Shape } from "../core/shape.ts";
 import { ArgumentError, ShapeError } from "../native/errors.ts";
@@ -47,17 +48,14 @@ export class Sum {
   add(value: Tensor | number): void {
     if (typeof value === "number") {
       this.#here += value;
+      eachReplay((times) => {
+        for (let i = 0; i < times; i++) this.#here += value;
+      });
       return;
     }
-    const before = this.#there ?? zeros([], { dtype: "float64", device: value.device });
+    const there = this.#there ??= keep(zeros([], { dtype: "float64", device: value.device }));
     const wide = cast(value, "float64");
-    this.#there = keep(before.plus(value.rank === 0 ? wide : sum(wide)));
-    before.dispose();
-  }
-
-  /** What was added on the host, and on the device. */
-  get parts(): [here: number, there: Tensor | undefined] {
-    return [this.#here, this.#there];
+    there.accumulate(value.rank === 0 ? wide : sum(wide));
   }
 
   /** The sum; waits for the device. */
@@ -78,7 +76,13 @@ export class Sum {
     if (there !== undefined) this.#there = keep(full([], there, { dtype: "float64", device }));
   }
 
-  /** Begins anew at 0. */
+  /** Begins anew at 0, in the same place. */
+  restart(): void {
+    this.#here = 0;
+    this.#there?.fill(0);
+  }
+
+  /** Begins anew at 0, and frees what it holds. */
   dispose(): void {
     this.#here = 0;
     this.#there?.dispose();
@@ -162,7 +166,7 @@ export function total(loss: Tensor, divisor: Tensor | number | null): Tensor {
 /** The running mean loss and metrics over some batches. */
 export class Meter {
   readonly #accuracy: boolean;
-  readonly #measures: Measures;
+  #measures: Measures;
   readonly #loss = new Sum();
   readonly #divisor = new Sum();
   readonly #right = new Sum();
@@ -197,13 +201,36 @@ export class Meter {
         if (divisor === null) this.#summed = true;
         else this.#divisor.add(divisor);
         this.#loss.add(losses ?? total(loss, divisor));
-        this.#measures.update(output, target, samples, weight);
         if (!found) return;
         this.#right.add(found.right);
         if (found.counted === divisor) this.#counted = this.#divisor;
         else this.#counted.add(found.counted);
       })
     );
+  }
+
+  /** Adds steps of batches of this many samples, all of which count. */
+  addSteps(losses: Tensor, correct: Tensor, samples: number): void {
+    noGrad(() =>
+      scope(() => {
+        const counted = losses.size * samples;
+        this.#divisor.add(counted);
+        this.#loss.add(mul(cast(losses, "float64"), samples));
+        if (!this.#accuracy) return;
+        this.#right.add(correct);
+        if (this.#counted !== this.#divisor) this.#counted.add(counted);
+      })
+    );
+  }
+
+  /** Whether there are metrics beside loss and accuracy, of which measure() has to be told. */
+  get measures(): boolean {
+    return this.#measures.some;
+  }
+
+  /** Adds the same batch to those. */
+  measure({ output, target, weight }: Omit<Measured, "loss" | "note">, samples: number): void {
+    noGrad(() => scope(() => this.#measures.update(output, target, samples, weight)));
   }
 
   /** The means so far; waits for the device. */
@@ -248,10 +275,25 @@ export class Meter {
     this.#measures.load(state.measures, device);
   }
 
+  get #sums(): Sum[] {
+    return [this.#loss, this.#divisor, this.#right, this.#counted];
+  }
+
+  /** Ends an epoch: the metrics are free for others. */
+  end(): void {
+    this.#measures.dispose();
+  }
+
+  /** Begins anew, where a step that was captured finds it. */
+  restart(measures: Measures): void {
+    this.#measures = measures;
+    for (const sum of this.#sums) sum.restart();
+  }
+
   /** Frees the sums. */
   dispose(): void {
     this.#measures.dispose();
-    for (const part of [this.#loss, this.#divisor, this.#right, this.#counted]) part.dispose();
+    for (const sum of this.#sums) sum.dispose();
   }
 
   /** As dispose(). */

@@ -1,6 +1,6 @@
 import { parametersChanged } from "../core/autocast.ts";
 import { noGrad } from "../core/autograd.ts";
-import { scope, syncScope } from "../core/scope.ts";
+import { syncScope } from "../core/scope.ts";
 import { call } from "../native/call.ts";
 import { NativeError } from "../native/errors.ts";
 import { ReLU } from "../nn/activations.ts";
@@ -14,7 +14,6 @@ import { handlesOf } from "../optim/_lists.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { SGD } from "../optim/sgd.ts";
 import type { Tensor } from "../tensor.ts";
-import { breathe } from "./_fit.ts";
 
 /** What {@linkcode trainsMlp} recognised. */
 export interface Mlp {
@@ -118,31 +117,27 @@ export function fitsMlp(mlp: Mlp, data: MlpData): boolean {
 }
 
 /**
- * Takes a step of the optimizer for each batch of the order, in as few native calls as leave the
- * event loop free: as training batch by batch would, within rounding, but for gradients, of which
- * none are left. A bad target or number in the order is reported by the next read.
+ * Takes a step of the optimizer for each batch of the order, in one native call: as training batch
+ * by batch would, within rounding, but for gradients, of which none are left. A bad target or
+ * number in the order is reported by the next read.
  */
-export function trainMlp(mlp: Mlp, data: MlpData): Promise<MlpResult> {
-  return scope(async () => {
-    const { order, batchSize, x } = data;
+export function trainMlp(mlp: Mlp, data: MlpData): MlpResult {
+  return syncScope(() => {
+    const { order, batchSize, x, rates } = data;
     const steps = Math.floor(order.size / batchSize);
-    const work = batchSize * mlp.params[0]!.size * 2;
-    const piece = x.device === "cpu" ? Math.max(1, Math.floor(PIECE / work)) : STEPS;
     const losses = x.make([steps], "float32"), correct = x.make([steps], "int32");
-    for (let done = 0; done < steps; done += piece) {
-      if (done > 0) await breathe();
-      const count = Math.min(piece, steps - done);
-      syncScope(() => {
-        const part = (of: Tensor, size = 1) => of.part(done * size, [count * size]);
-        const rates = x.make([count], "float32");
-        if (data.rates) rates.copyFrom(data.rates.subarray(done, done + count));
-        else rates.fill(mlp.optimizer.lr);
-        const now = { ...data, order: part(order, batchSize) };
-        run(mlp, now, part(losses), part(correct), rates, count);
-      });
-    }
+    const lrs = x.make([steps], "float32");
+    if (rates) lrs.copyFrom(rates.subarray(0, steps));
+    else lrs.fill(mlp.optimizer.lr);
+    if (steps > 0) run(mlp, data, losses, correct, lrs, steps);
     return { losses, correct };
   });
+}
+
+/** How many steps a call may take, so that the event loop does not wait for it. */
+export function stepsAtOnce({ params }: Mlp, batchSize: number): number {
+  if (params[0]!.device !== "cpu") return STEPS;
+  return Math.max(1, Math.floor(PIECE / (batchSize * params[0]!.size * 2)));
 }
 
 function run(

@@ -2,7 +2,7 @@
 import { type RandomPlace, randomPlace, withRandomFrom } from "../core/random.ts";
 import { ArgumentError } from "../native/errors.ts";
 import type { DataLoader } from "../data/data_loader.ts";
-import type { Feed, Loaded } from "../data/_feed.ts";
+import type { Feed, Loaded, Ordered } from "../data/_feed.ts";
 
 /** As JSON keeps it. */
 export interface PassState {
@@ -49,6 +49,17 @@ export class Pass<Input, Target> {
     if (result.done) return undefined;
     this.#batches++;
     return result.value;
+  }
+
+  /** Where the device can make the batches by itself. */
+  get ordered(): Ordered<Input, Target> | undefined {
+    return this.#feed.ordered;
+  }
+
+  /** Leaves out so many batches, which the device has made. */
+  skip(batches: number): void {
+    this.#feed.ordered!.skip(batches);
+    this.#batches += batches;
   }
 
   /** Throws when it had nothing. */

@@ -1,6 +1,8 @@
 import { formatValue } from "../core/describe.ts";
 import { checkInteger, checkNumber, refuse } from "../core/options.ts";
 import { noGrad } from "../core/autograd.ts";
+import { eachReplay } from "../core/recording.ts";
+import { keep } from "../core/scope.ts";
 import { ArgumentError } from "../native/errors.ts";
 import { div, mul } from "../ops/elementwise/binary.ts";
 import { cast } from "../ops/elementwise/_cast.ts";
@@ -16,7 +18,6 @@ import { ReduceLROnPlateau } from "../optim/schedule/reduce_lr_on_plateau.ts";
 import { Schedule } from "../optim/schedule/schedule.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Guard } from "./_guard.ts";
-import { Sum } from "./_metrics.ts";
 import type { StepOptions } from "./options.ts";
 
 /** The names of {@linkcode StepOptions}. */
@@ -75,23 +76,27 @@ export class Stepper {
   readonly #batchSize: number | null;
   #group = 0; // samples that the group is to have
   #batches = 0; // that it has
-  readonly #weight = new Sum(); // of the group's losses
+  #here = 0; // the sum of the weights of the group's losses: what the host knows of it
+  #there: Tensor | undefined; // and the device
   #unit: number | undefined; // what a sample counts, where that is known
-  #lr: number;
+  #lr: number | undefined;
 
-  /** For one epoch, `batchSize` samples at a time; null where batches have any size. */
+  /** `batchSize` samples at a time; null where batches have any size. */
   constructor(
     options: StepOptions & { optimizer: Optimizer },
     batchSize: number | null,
     guard?: Guard,
-    lr?: number,
   ) {
     this.#options = options;
     this.#guard = guard;
     this.#optimizer = options.optimizer;
     this.#accumulate = options.accumulate ?? 1;
     this.#batchSize = batchSize;
-    this.#lr = lr ?? options.optimizer.lr;
+  }
+
+  /** Begins an epoch, or goes on in one at the rate of its last step. */
+  begin(lr: number = this.#optimizer.lr): void {
+    this.#lr = lr;
   }
 
   /** Whether a group of batches is under way. */
@@ -142,17 +147,21 @@ export class Stepper {
     if (typeof divisor === "number") {
       this.#unit ??= divisor / samples;
       const weight = divisor / this.#unit / this.#group;
-      this.#weight.add(weight);
+      this.#here += weight;
       return mul(loss, weight);
     }
     const weight = mul(divisor, 1 / this.#group);
-    noGrad(() => this.#weight.add(weight));
+    noGrad(() => {
+      const before = this.#there, wide = cast(weight, "float64");
+      this.#there = keep(before ? before.plus(wide) : wide.clone());
+      before?.dispose();
+    });
     return mul(cast(loss, weight.dtype), weight);
   }
 
   // Divides the gradients of a group by the sum of its weights, where that is not 1.
   #level(): void {
-    const [here, there] = this.#weight.parts;
+    const here = this.#here, there = this.#there;
     if (there || (here > 0 && Math.abs(here - 1) > 1e-9)) {
       noGrad(() => {
         // of nothing the gradients are 0
@@ -165,18 +174,32 @@ export class Stepper {
         }
       });
     }
-    this.#weight.dispose();
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#here = 0;
+    this.#there?.dispose();
+    this.#there = undefined;
+  }
+
+  /** Where rates change at each step: what follows one, whether or not the device left it out. */
+  get afterStep(): (() => void) | undefined {
+    const { schedule, scheduleEvery } = this.#options;
+    return schedule && scheduleEvery === "step" ? () => schedule.step() : undefined;
   }
 
   /** Frees what a group under way holds, where an error has ended it. */
   [Symbol.dispose](): void {
-    this.#weight.dispose();
+    this.#clear();
     this.#options.scaler?.reset();
   }
 
   #step(): void {
-    const { schedule, scheduleEvery, ema, scaler } = this.#options;
-    this.#lr = this.#optimizer.lr;
+    const { ema, scaler } = this.#options;
+    const noteRate = () => void (this.#lr = this.#optimizer.lr);
+    noteRate();
+    eachReplay(noteRate);
     this.#guard?.check();
     this.#clip();
     if (scaler) {
@@ -186,7 +209,6 @@ export class Stepper {
       (this.#guard ?? this.#optimizer).step();
     }
     ema?.update(scaler);
-    if (scheduleEvery === "step") schedule?.step(); // whether or not the device left the step out
   }
 
   #clip(): void {

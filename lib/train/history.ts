@@ -48,6 +48,10 @@ export interface HistoryJson {
   stepLosses: unknown[];
   /** Why training was stopped, if it was. */
   stopped?: string | undefined;
+  /** How steps were done; not in older files. */
+  path?: History["path"] | undefined;
+  /** Why steps were not captured, if they were not. */
+  notCaptured?: string | undefined;
 }
 
 /**
@@ -70,6 +74,13 @@ export class History extends Array<EpochResult> {
   readonly stepLosses: number[] = [];
   /** Why training ended before its last epoch, if it did. */
   stopped: string | undefined;
+  /**
+   * How steps were done, for the most part: by one call after another, by a captured one, or by a
+   * kernel that takes many of them.
+   */
+  path: "eager" | "captured" | "persistent" = "eager";
+  /** Why steps were not captured, if they were not. */
+  notCaptured: string | undefined;
 
   /** An empty one. */
   constructor() {
@@ -88,11 +99,13 @@ export class History extends Array<EpochResult> {
 
   /** For JSON.stringify(); fromJSON() is the way back. */
   toJSON(): HistoryJson {
-    const { stopped } = this;
+    const { stopped, path, notCaptured } = this;
     const plain = { epochs: this.epochs, stepLosses: this.stepLosses };
     return {
       ...mapNumbers(plain, toText) as typeof plain,
       ...(stopped !== undefined && { stopped }),
+      path,
+      ...(notCaptured !== undefined && { notCaptured }),
     };
   }
 
@@ -116,7 +129,8 @@ export class History extends Array<EpochResult> {
 
   /** What toJSON() gave. */
   static fromJSON(json: HistoryJson): History {
-    checkOptions("History.fromJSON", json, ["epochs", "stepLosses", "stopped"]);
+    const keys = ["epochs", "stepLosses", "stopped", "path", "notCaptured"];
+    checkOptions("History.fromJSON", json, keys);
     const { epochs, stepLosses } = mapNumbers(json, fromText) as unknown as History;
     const isObject = (x: unknown) => typeof x === "object" && x !== null;
     checkList("History.fromJSON", "epochs", epochs, isObject, "figures of epochs");
@@ -126,6 +140,8 @@ export class History extends Array<EpochResult> {
     for (const epoch of epochs) history.push(epoch);
     for (const loss of stepLosses) history.stepLosses.push(loss);
     history.stopped = json.stopped;
+    history.path = json.path ?? "eager";
+    history.notCaptured = json.notCaptured;
     return history;
   }
 }

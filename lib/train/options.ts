@@ -136,6 +136,14 @@ export interface FitOptions<Input = Tensor, Target = Tensor> {
   classWeight?: readonly number[] | Readonly<Record<number, number>> | undefined;
   /** What each sample of the training data counts in the loss: n numbers, or a tensor [n]. */
   sampleWeight?: ArrayLike<number> | Tensor | undefined;
+  /**
+   * Whether steps are captured, so that the device repeats them without JavaScript: the same
+   * results, bit for bit, in less time where steps are short. `"auto"` (the default, or what the
+   * checkpoint says that is resumed): where that is possible; `history.path` says whether it was,
+   * `history.notCaptured` why not. `"graph"`: or else an error. false: never, for models whose
+   * forward() must run each time, as it decides by counting, say.
+   */
+  capture?: "auto" | "graph" | false | undefined;
   /** Stops training after the step under way when it is aborted; fit() returns what there is. */
   signal?: AbortSignal | undefined;
   /** Default: a ProgressBar. */

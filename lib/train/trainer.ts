@@ -54,6 +54,7 @@ const fitKeys = [
   "accumulate",
   "classWeight",
   "sampleWeight",
+  "capture",
   "signal",
   "callbacks",
 ];
@@ -155,6 +156,10 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
     if (stepsPerEpoch !== undefined) checkInteger(op, "stepsPerEpoch", stepsPerEpoch, 1);
     const accumulate = options.accumulate ?? this.#options.accumulate;
     if (accumulate !== undefined) checkInteger(op, "accumulate", accumulate, 1);
+    const { capture = "auto" } = options;
+    if (capture !== false && capture !== "auto" && capture !== "graph") {
+      refuse(op, "capture", capture, '"auto", "graph" or false');
+    }
     if (signal !== undefined && !(signal instanceof AbortSignal)) {
       refuse(op, "signal", signal, "an AbortSignal, such as AbortSignal.timeout(60_000)");
     }
@@ -202,6 +207,8 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
       measure: (batch) => this.#measured(batch, classWeights),
       validation: validation && this.#validation(validation),
       busy: () => this.#saving,
+      capture: options.capture ?? from?.capture ?? "auto",
+      loss: options.classWeight || this.#options.autocast ? undefined : this.#options.loss,
       guard: callbacks.some((callback) => callback instanceof TerminateOnNaN),
     });
     this.#fit = fit;
@@ -365,7 +372,13 @@ export class Trainer<Input = Tensor, Output = Tensor, Target = Tensor> {
         const { done, value } = taken instanceof Promise ? await taken : taken;
         if (done) break;
         const { batch, size } = value;
-        this.#inEvaluation(() => scope(() => meter.add(this.#measured(batch), size)));
+        this.#inEvaluation(() =>
+          scope(() => {
+            const measured = this.#measured(batch);
+            meter.add(measured, size);
+            meter.measure(measured, size);
+          })
+        );
         if (stopped() !== undefined) return undefined;
         if (performance.now() - breath < BREATH_MS) continue;
         await breathe();

@@ -73,6 +73,9 @@ Deno.test("deno doc of mod.ts shows what its namespaces hold", async () => {
     }
   };
   check(symbols, cudeno, "");
+  // Of what namespaces export by name deno doc shows nothing, which types are not checked for above.
+  const nn = symbols.find(({ name }) => name === "nn")!.declarations[0]!.def.elements!;
+  assert(nn.some(({ name }) => name === "TransformerLayerOptions"));
 });
 
 // What a name of the README's table stands for: an export, a member of a namespace, a method of

@@ -50,18 +50,55 @@ namespace {
 
 // ---- functions that compute
 
+// Calls as programs have them.
+struct Words {
+  std::vector<int64_t> words;
+  std::string data;
+
+  template <class T> void add(T argument) {
+    if constexpr (std::is_pointer_v<T>) {  // a layout, of as many bytes as any is read
+      words.push_back(argument ? static_cast<int64_t>(data.size()) : -1);
+      if (argument) data.append(reinterpret_cast<const char*>(argument), LAYOUT_BYTES);
+    } else if constexpr (std::is_same_v<T, double>) {
+      int64_t bits;
+      memcpy(&bits, &argument, sizeof bits);
+      words.push_back(bits);
+    } else {
+      words.push_back(argument);
+    }
+  }
+};
+
 struct Entry {
   const char* name;
   std::function<int32_t(Fuzzer&)> call;
+  std::function<void(Fuzzer&, Words&)> record = {};
 };
 
 template <class... A> Entry computing(const char* name, Function<int32_t(A...)> f) {
-  return {name, [name, f](Fuzzer& fuzzer) {
-            std::tuple<A...> args;
-            std::apply([&](auto&... arg) { (fuzzer.make(&arg), ...); }, args);
-            return fuzzer.call(name, f, args);
+  const auto made = [](Fuzzer& fuzzer) {
+    std::tuple<A...> args;
+    std::apply([&](auto&... arg) { (fuzzer.make(&arg), ...); }, args);
+    return args;
+  };
+  return {name, [=](Fuzzer& fuzzer) { return fuzzer.call(name, f, made(fuzzer)); },
+          [=](Fuzzer& fuzzer, Words& to) {
+            std::apply([&](auto... arg) { (to.add(arg), ...); }, made(fuzzer));
           }};
 }
+
+#define CDN_FUNCTION(name) #name,
+constexpr const char* NUMBERED[] = {
+#include "runtime/functions.inc"
+};
+#undef CDN_FUNCTION
+
+int64_t number_of(const char* name) {
+  const auto same = [&](const char* other) { return !strcmp(other + strlen("cdn_"), name); };
+  return std::find_if(std::begin(NUMBERED), std::end(NUMBERED), same) - std::begin(NUMBERED);
+}
+
+std::atomic<int64_t> programs_run{0};
 
 // cdn_matmul_fused has more arguments than are often right at once: some are left out, or chosen to
 // fit.
@@ -212,7 +249,8 @@ void Fuzzer::manage() {
   uint32_t y = 0, x;
   int64_t offset, bytes, other;
   make(&x);
-  switch (below(12)) {
+  switch (below(13)) {
+    case 12: return programs();
     case 0:
     case 1:
     case 2: {
@@ -380,6 +418,60 @@ void Fuzzer::events() {
       break;
     }
     default: check("event_record", api.event_record(pair[0]));
+  }
+}
+
+// Programs of up to four calls, now and then cut short or with a number changed. Such a number is
+// no place in the data, of which more would be read than there is.
+void Fuzzer::programs() {
+  uint32_t program = 0;
+  if (!programs_.empty()) program = programs_[below(programs_.size())];
+  if (chance(5)) make(&program);
+  switch (programs_.empty() ? 0 : below(5)) {
+    case 0: {
+      if (programs_.size() >= 4) break;
+      static const std::vector<Entry> entries = computing_entries();
+      Words calls;
+      for (uint64_t left = 1 + below(4); left > 0;) {
+        const Entry& entry = entries[below(entries.size())];
+        if (!entry.record) continue;
+        recent_ = 0;
+        calls.words.push_back(number_of(entry.name));
+        entry.record(*this, calls);
+        left--;
+      }
+      std::vector<int64_t>& words = calls.words;
+      if (chance(10)) words[below(words.size())] = one_of(EXTREMES);
+      if (chance(10)) words.resize(1 + below(words.size()));
+      uint32_t uses[3];
+      for (uint32_t& handle : uses) make(&handle);
+      auto count = static_cast<int64_t>(words.size()), used = static_cast<int64_t>(below(3));
+      if (chance(2)) count = -count;
+      if (chance(2)) used = -used;
+      if (check("program_create",
+                api.program_create(chance(2) ? nullptr : &program, device(),
+                                   chance(2) ? nullptr : words.data(), count, calls.data.data(),
+                                   static_cast<int64_t>(calls.data.size()),
+                                   chance(2) ? nullptr : uses, used)) == CDN_OK)
+        programs_.push_back(program);
+      break;
+    }
+    case 1:
+      if (check("program_destroy", api.program_destroy(program)) == CDN_OK || chance(30))
+        programs_.erase(std::remove(programs_.begin(), programs_.end(), program), programs_.end());
+      break;
+    default: {
+      int64_t done = 0, times = static_cast<int64_t>(below(4));
+      if (chance(5)) times = one_of(EXTREMES);
+      const int32_t status = api.program_run(chance(2) ? nullptr : &done, program, times,
+                                             0.1 * static_cast<double>(below(3)));
+      const std::string text = api.last_error();  // that of a call, where one has failed
+      const std::string name = text.substr(0, text.find(':'));
+      check(status == CDN_OK || name.size() < 5 ? "program_run" : name.c_str() + 4, status);
+      if (status == CDN_OK && (done < 0 || done > times || (times > 0 && done == 0)))
+        die("program_run: %lld of %lld times", (long long)done, (long long)times);
+      if (status == CDN_OK && done > 0) programs_run++;
+    }
   }
 }
 
@@ -551,22 +643,20 @@ void Fuzzer::lists() {
   switch (below(12)) {
     case 0:
       check("sgd_step", api.sgd_step(list[0], list[1], list[2], sizes, count, single, skip, s[0],
-                                     s[1], s[2], flag[0], flag[1], dtype));
+                                     s[1], flag[0], flag[1], dtype));
       break;
     case 1:
-      check("adam_step",
-            api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single, skip,
-                          s[0], s[1], s[2], s[3], flag[0], flag[1], dtype));
+      check("adam_step", api.adam_step(list[0], list[1], list[2], list[3], list[4], sizes, count,
+                                       single, skip, s[0], s[1], s[2], flag[0], flag[1], dtype));
       break;
     case 2:
-      check("nadam_step",
-            api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, single, skip, s[0],
-                           s[1], s[2], s[3], s[4], flag[0], flag[1], dtype));
+      check("nadam_step", api.nadam_step(list[0], list[1], list[2], list[3], sizes, count, single,
+                                         skip, s[0], s[1], s[2], s[3], flag[0], flag[1], dtype));
       break;
     case 3:
       check("rmsprop_step",
             api.rmsprop_step(list[0], list[1], list[2], list[3], list[4], sizes, count, single,
-                             skip, s[0], s[1], s[2], s[3], flag[0], dtype));
+                             skip, s[0], s[1], s[2], flag[0], dtype));
       break;
     case 4:
       check("adagrad_step", api.adagrad_step(list[0], list[1], list[2], sizes, count, single, skip,
@@ -651,6 +741,7 @@ void Fuzzer::clean_up() {
     end(tickets_.back().handle, tickets_.back().bytes, host_.data());
     tickets_.pop_back();
   }
+  for (uint32_t p : programs_) check("program_destroy", api.program_destroy(p));
   for (uint32_t s : streams_) check("stream_destroy", api.stream_destroy(s));
   for (uint32_t e : events_) check("event_destroy", api.event_destroy(e));
   while (!buffers_.empty()) give_up(buffers_.size() - 1);
@@ -716,6 +807,7 @@ void refuse_each() {
       [] { return api.stream_create.function(&y, 0); },
       [] { return api.event_create.function(&y, 0); },
       [] { return api.wait_begin.function(&y, 0); },
+      [] { return api.program_create.function(&y, 0, nullptr, 0, nullptr, 0, nullptr, 0); },
   };
   for (auto call : calls) {
     bool refused = true;
@@ -809,6 +901,7 @@ int main(int argc, char** argv) {
   for (size_t i = 0; i < entries.size() && calls >= 150000; i++)
     if (successes[i] == 0)
       die("cdn_%s never succeeded: the calls made up for it are no test", entries[i].name);
+  if (programs_run == 0 && calls >= 150000) die("no program ever succeeded");
   bad_indices();
   exhaust();
   return 0;

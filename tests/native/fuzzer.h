@@ -16,6 +16,7 @@
 constexpr int64_t KIB = 1024, MIB = 1024 * KIB;
 constexpr int64_t HOST_BYTES = 4 * MIB;  // no buffer is larger
 constexpr int64_t ARENA_BYTES = 64 * KIB;
+constexpr size_t LAYOUT_BYTES = 40 * sizeof(int64_t);
 constexpr int MAX_COUNT = 150;  // of tensors in a step: more than go into one launch
 constexpr int64_t EXTREMES[] = {-1,
                                 -2,
@@ -77,6 +78,8 @@ class Fuzzer {
       *handle = streams_[below(streams_.size())];
     else if (kind < 95 && !events_.empty() && chance(50))
       *handle = events_[below(events_.size())];
+    else if (kind < 95 && !programs_.empty() && chance(50))
+      *handle = programs_[below(programs_.size())];
     else if (kind < 95 && !tickets_.empty())
       *handle = tickets_[below(tickets_.size())].handle;
     else if (kind < 97)
@@ -358,6 +361,7 @@ class Fuzzer {
   void streams();
   void events();
   void memory();
+  void programs();
   void profile();
   void information();
   void images();
@@ -368,9 +372,9 @@ class Fuzzer {
   Limits limits_;
   bool alone_;
   std::vector<char> host_;
-  std::array<int64_t, 40> layout_{};
+  std::array<int64_t, LAYOUT_BYTES / sizeof(int64_t)> layout_{};
   std::vector<Held> buffers_, tickets_;
-  std::vector<uint32_t> freed_, streams_, events_;
+  std::vector<uint32_t> freed_, streams_, events_, programs_;
   uint32_t recent_ = 0, arena_ = 0;
   Held guarded_;
   size_t guarded_offset_ = 0;

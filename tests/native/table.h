@@ -96,6 +96,8 @@
   X(scatter_add) \
   X(index_add) \
   X(one_hot) \
+  X(take_at) \
+  X(ring_put) \
   X(softmax) \
   X(softmax_grad) \
   X(masked_softmax) \
@@ -189,6 +191,9 @@
   X(write_begin) \
   X(write_wait) \
   X(write_end) \
+  X(program_create) \
+  X(program_run) \
+  X(program_destroy) \
   X(memory_stats) \
   X(memory_limit) \
   X(memory_trim) \

@@ -333,7 +333,7 @@ cleanTest("GradScaler: unscale() once before clipping, and what is refused", () 
   const other = new optim.GradScaler();
   other.loadStateDict(scaler.stateDict());
   assertEquals(other.getScale(), 1024);
-  assertThrows(() => new optim.GradScaler({ initScale: 0 }), ArgumentError, "initScale is 0");
+  assertThrows(() => new optim.GradScaler({ initScale: 0 }), ArgumentError, "be above 0");
   assertThrows(() => new optim.GradScaler({ growthFactor: 1 }), ArgumentError, "above 1");
   assertThrows(() => new optim.GradScaler({ backoffFactor: 1 }), ArgumentError, "below 1");
   const off = new optim.GradScaler({ enabled: false });

@@ -9,6 +9,7 @@ import {
   nn,
   rand,
   randn,
+  ShapeError,
   type Tensor,
   tensor,
 } from "../../mod.ts";
@@ -111,6 +112,20 @@ deviceTest("probabilities() keeps what topK and topP keep, ties too", (device) =
       found[i]!.forEach((p, token) => assert(Math.abs(p - wanted[token]!) < 1e-6, `${i} ${token}`));
     }
   }
+  // As Hugging Face's own test has them: 0.5 and 0.3 are 0.8 together, whatever rounding does.
+  const logs = tensor([[0.3, 0.1, 0.1, 0.5].map(Math.log), [0.15, 0.3, 0.3, 0.25].map(Math.log)], {
+    device,
+  });
+  const most = rows(probabilities(logs, { temperature: 1, topK: undefined, topP: 0.8 }));
+  assertEquals(most.map((row) => row.map((p) => p > 0)), [
+    ...[[true, false, false, true], [false, true, true, true]],
+  ]);
+  for (const topP of [1e-7, Number.MIN_VALUE]) {
+    const [one] = rows(probabilities(logs, { temperature: 1, topK: undefined, topP }));
+    assertEquals(one, [0, 0, 0, 1]);
+  }
+  const cold = rows(probabilities(logs, { temperature: 1e-40, topK: undefined, topP: undefined }));
+  assertEquals(cold, [[0, 0, 0, 1], [0, 0.5, 0.5, 0]]);
   const ties = tensor([[1, 3, 3, 3, 0]], { device });
   const equal = probabilities(ties, { temperature: 1, topK: 2, topP: undefined });
   assertEquals(rows(equal)[0]!.map((p) => p > 0), [false, true, true, true, false]);
@@ -121,7 +136,9 @@ Deno.test("generate() refuses what cannot be", async () => {
   const cases: [unknown, object, string][] = [
     [[], {}, "the prompt"],
     [[[1], []], {}, "the prompt"],
-    [[1.5], {}, "the prompt"],
+    [[1.5], {}, "the prompt is [1.5]"],
+    ["text", {}, 'the prompt is "text"; it must be one token or more'],
+    [[1], { contextLength: 17 }, "contextLength is 17; it must be at most the model's, 16"],
     [[1], { topP: 0 }, "topP is 0"],
     [[1], { topK: 0 }, "topK is 0"],
     [[1], { temperature: -1 }, "temperature is -1"],
@@ -132,7 +149,10 @@ Deno.test("generate() refuses what cannot be", async () => {
   for (const [prompt, options, message] of cases) {
     await assertRejects(() => generate(gpt, prompt as number[], options), ArgumentError, message);
   }
+  const flat = new nn.Sequential(new nn.Embedding(5, 5), new nn.Flatten());
+  await assertRejects(() => generate(flat, [1, 2]), ShapeError, "shape [1, 10]; it must give");
   const stream = generateStream(gpt, [1], { beams: 2 });
   await assertRejects(() => stream.next(), ArgumentError, "generate()");
+  flat.dispose();
   gpt.dispose();
 });

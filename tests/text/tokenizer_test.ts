@@ -79,7 +79,7 @@ Deno.test("BytePairTokenizer: special tokens are what no merge makes", async () 
   const plain = own.encode(text, { specialTokens: false });
   assert(!plain.includes(end));
   assertEquals([own.decode(plain), own.decode(own.encode(text))], [text, text]);
-  refuse(() => own.decode([end + 1]), "argument", `${end + 1}`, "below");
+  refuse(() => own.decode([end + 1]), "argument", `${end + 1}`, "a whole number below");
   const streamed: string[] = [];
   for await (const part of own.stream(own.encode("a日😀"))) streamed.push(part);
   assertEquals(streamed, ["a", "日", "😀"]);
@@ -102,6 +102,21 @@ Deno.test("BytePairTokenizer reads its own JSON, and GPT-2's two files", async (
   }
 });
 
+Deno.test("BytePairTokenizer: special tokens take the white space that files say they do", async () => {
+  const end = own.vocabSize - 1, [a, b] = [own.encode("a"), own.encode("b")];
+  const spaces = own.encode(" \u00a0"), text = "a \u00a0<|endoftext|> \u00a0b";
+  for (const [lstrip, rstrip] of [[true, false], [false, true], [true, true]]) {
+    const one = await BytePairTokenizer.load(
+      json((file) => Object.assign(file.added_tokens[0], { lstrip, rstrip })),
+    );
+    const wanted = [...a, ...(lstrip ? [] : spaces), end, ...(rstrip ? [] : spaces), ...b];
+    const again = await BytePairTokenizer.load(bytesOf(JSON.stringify(one)));
+    for (const each of [one, again]) assertEquals(each.encode(text), wanted);
+    const wide = " ".repeat(1e5); // takes no quadratic time
+    assertEquals(one.decode(one.encode(`a${wide}b`)), `a${wide}b`);
+  }
+});
+
 Deno.test("BytePairTokenizer refuses files that are malformed or of another kind", async () => {
   const { vocab } = parts().model;
   const cases: [vocab: Uint8Array, merges: Uint8Array | undefined, message: string][] = [
@@ -109,6 +124,7 @@ Deno.test("BytePairTokenizer refuses files that are malformed or of another kind
     [bytesOf("[]"), undefined, "no object"],
     [Uint8Array.of(0xff), undefined, "no UTF-8"],
     [json((file) => file.model.type = "WordPiece"), undefined, "must be BPE"],
+    [bytesOf(JSON.stringify(vocab)), undefined, "load(vocab, merges)"],
     [json((file) => file.normalizer = { type: "NFC" }), undefined, "the normalizer none"],
     [json((file) => file.pre_tokenizer.add_prefix_space = true), undefined, "as GPT-2 does"],
     [json((file) => file.model.vocab = 3), undefined, "byte 0"],
@@ -118,6 +134,8 @@ Deno.test("BytePairTokenizer refuses files that are malformed or of another kind
     [json((file) => file.model.merges[2] = "a"), undefined, "merge 3 is"],
     [json((file) => file.model.merges.push("q q")), undefined, "has qq, which is no token"],
     [json((file) => file.added_tokens = [3]), undefined, "added_tokens"],
+    [json((file) => file.added_tokens[0].single_word = true), undefined, "single_word"],
+    [json((file) => file.model.end_of_word_suffix = "</w>"), undefined, "as GPT-2 does"],
     [bytesOf(JSON.stringify(vocab)), bytesOf("#version: 0.2\nh e\nt\n"), "line 3"],
   ];
   for (const [first, second, message] of cases) {
@@ -125,4 +143,13 @@ Deno.test("BytePairTokenizer refuses files that are malformed or of another kind
   }
   await assertRejects(() => BytePairTokenizer.load("no/such.json"), DataError, "no/such.json");
   refuse(() => BytePairTokenizer.train("a", { vocabSize: 256 }), "argument", "at least 257");
+  // č stands for byte 13, é is merged of Ã and ©, and one name has one token
+  for (const specialTokens of [["č"], ["Ã©"], ["<x>", "<x>"]]) {
+    const train = () => BytePairTokenizer.train("é é é", { vocabSize: 300, specialTokens });
+    refuse(
+      train,
+      "argument",
+      `specialTokens[${specialTokens.length - 1}] is "${specialTokens[0]}"`,
+    );
+  }
 });

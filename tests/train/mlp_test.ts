@@ -157,7 +157,7 @@ for (const net of nets) {
     const rates = Float32Array.from({ length: steps }, (_, t) => 0.1 / (1 + t));
     const data = { ...samples(device, 200, net, steps, batch), rates };
     if (!held(ours.mlp, data)) return;
-    const result = await trainMlp(ours.mlp, data);
+    const result = trainMlp(ours.mlp, data);
     const expected = await eager(theirs, data);
     await close(result.losses, expected.losses, 1e-5, "losses");
     await close(result.correct, expected.correct, 0, "correct");
@@ -185,7 +185,7 @@ for (const kind of ["alone", "by features", "without a shift"]) {
         : null,
     };
     if (!held(ours.mlp, data)) return;
-    const result = await trainMlp(ours.mlp, data);
+    const result = trainMlp(ours.mlp, data);
     const expected = await eager(theirs, data);
     await close(result.losses, expected.losses, 1e-5, "losses");
     await alike(ours, theirs, 2e-5);
@@ -197,9 +197,9 @@ deviceTest("mlp: the same bits each time, whatever the pieces", async (device) =
   const { ours, theirs } = twins(device, net);
   const data = samples(device, 100, net, 12, 20);
   if (!held(ours.mlp, data)) return;
-  await trainMlp(ours.mlp, data);
+  trainMlp(ours.mlp, data);
   for (const [first, steps] of [[0, 5], [5, 1], [6, 6]] as const) {
-    await trainMlp(theirs.mlp, { ...data, order: data.order.view(first * 20, [steps * 20]) });
+    trainMlp(theirs.mlp, { ...data, order: data.order.view(first * 20, [steps * 20]) });
   }
   await alike(ours, theirs, 0);
 });
@@ -213,7 +213,7 @@ deviceTest("mlp: ignored targets do not count", async (device) => {
   });
   const data = { ...samples(device, 40, net, 5, 10), target };
   if (!held(ours.mlp, data)) return;
-  const result = await trainMlp(ours.mlp, data);
+  const result = trainMlp(ours.mlp, data);
   await close(result.losses, (await eager(theirs, data)).losses, 1e-5, "losses");
   await alike(ours, theirs, 2e-5);
 });
@@ -227,7 +227,7 @@ deviceTest("mlp: bad targets and numbers are told of, and read nothing else", as
     data[of].copyFrom(Int32Array.from({ length: data[of].size }, (_, i) => i === 13 ? at : i % 3));
     if (of === "target") data.order.copyFrom(Int32Array.from({ length: 20 }, (_, i) => i));
     if (!held(mlp, data)) return;
-    const { losses } = await trainMlp(mlp, data);
+    const { losses } = trainMlp(mlp, data);
     await assertRejects(() => losses.data(), Error, `${at}`);
     const [first, second] = await losses.data();
     assert(Number.isFinite(first) && Number.isNaN(second), `${first}, ${second}`);
@@ -247,7 +247,7 @@ deviceTest("mlp: NaN goes everywhere it would", async (device) => {
     order: tensor(Array.from({ length: 40 }, (_, i) => i), { dtype: "int32", device }),
   };
   if (!held(mlp, data)) return;
-  const losses = await (await trainMlp(mlp, data)).losses.data();
+  const losses = await trainMlp(mlp, data).losses.data();
   assert(losses.every(Number.isNaN));
   for (const p of mlp.params) assert((await p.data()).every((v) => Number.isNaN(v)));
 });

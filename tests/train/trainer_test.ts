@@ -42,7 +42,7 @@ test("it learns XOR, and what a line separates", async () => {
 
   const [train, unseen] = [halves(500), halves(500)];
   const line = network({ hidden: 4 });
-  await line.trainer.fit(train, { epochs: 40, batchSize: 50, ...quiet });
+  await line.trainer.fit(train, { epochs: 60, batchSize: 50, ...quiet });
   assert((await line.trainer.evaluate(train)).accuracy! > 0.99);
   assert((await line.trainer.evaluate(unseen)).accuracy! > 0.97);
 });

@@ -104,6 +104,13 @@ double event_elapsed(Event& first, Event& second) {
 }
 void event_destroy(Event* event) noexcept { delete event; }
 
+struct Graph {};
+bool has_graphs() { return false; }
+void graph_begin(Stream) {}
+Graph* graph_end(Stream, bool) { return nullptr; }
+void graph_launch(Graph&, Stream) {}
+void graph_destroy(Graph* graph) noexcept { delete graph; }
+
 void copy_in(void* dst, const void* host, int64_t bytes, Stream) {
   memcpy(dst, host, static_cast<size_t>(bytes));
 }

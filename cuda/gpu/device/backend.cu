@@ -211,6 +211,34 @@ double event_elapsed(Event& first, Event& second) {
 }
 void event_destroy(Event* event) noexcept { delete event; }
 
+struct Graph {
+  cudaGraphExec_t exec = nullptr;
+  ~Graph() {
+    if (exec) cudaGraphExecDestroy(exec);
+  }
+};
+bool has_graphs() { return true; }
+// Concerns this thread alone: others may allocate meanwhile.
+void graph_begin(Stream s) {
+  CUDA_CHECK(cudaStreamBeginCapture(s, cudaStreamCaptureModeThreadLocal));
+}
+Graph* graph_end(Stream s, bool wanted) {
+  cudaGraph_t graph = nullptr;
+  const cudaError_t status = cudaStreamEndCapture(s, &graph);
+  const std::unique_ptr<CUgraph_st, FreedBy<cudaGraphDestroy>> recorded(graph);
+  if (!wanted) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  CUDA_CHECK(status);
+  auto made = std::make_unique<Graph>();
+  CUDA_CHECK(cudaGraphInstantiate(&made->exec, graph, 0));
+  CUDA_CHECK(cudaGraphUpload(made->exec, s));
+  return made.release();
+}
+void graph_launch(Graph& graph, Stream s) { CUDA_CHECK(cudaGraphLaunch(graph.exec, s)); }
+void graph_destroy(Graph* graph) noexcept { delete graph; }
+
 void copy_in(void* dst, const void* host, int64_t bytes, Stream s) {
   CUDA_CHECK(cudaMemcpyAsync(dst, host, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, s));
 }

@@ -224,7 +224,7 @@ CDN_API int32_t cdn_batch_norm_grad(uint32_t dx, uint32_t dy, uint32_t x, uint32
         channel_of<T>(call, mean, var, weight, bias, parameters, channels, eps);
     const double* along = call.optional<double>(dweight, "dweight", channels);
     const double* sum = call.optional<double>(dbias, "dbias", channels);
-    const double share = 1 / static_cast<double>(batch * inner);
+    const double share = 1 / (static_cast<double>(batch) * static_cast<double>(inner));
     map_by_channel(call, s, NormalizeGrad<T>{channel, along, sum, share, relu != 0}, to,
                    Inputs{upstream, from});
   });

@@ -5,13 +5,14 @@
 
 namespace cdn {
 
-// The ABI's `clock`, 8 float64. The host writes the first three, and lr again when it changes.
+// The ABI's `clock`, 11 float64. The host writes the first four, and the rates again when they
+// change.
 struct Clock {
-  double step;      // steps taken
-  double lr;        // learning rate
-  double extra;     // what else an optimizer carries from step to step
-  double runs;      // 1, or 0 while a step is left out
-  double value[4];  // of this step, for the kernels that take it
+  double step;          // steps taken
+  double extra;         // what else an optimizer carries from step to step
+  double lr, momentum;  // the learning rate, and the momentum or beta1
+  double runs;          // 1, or 0 while a step is left out
+  double value[6];      // of this step, for the kernels that take it
 
   template <class... C> CDN_FN void get(C&... to) const {
     int i = 0;

@@ -38,16 +38,18 @@ template <class C> CDN_FN C decayed(C g, C p, C weight_decay) {
 
 // The clock's extra is 1 once there is a velocity: the first one is the gradient itself.
 struct SgdValues {
-  double momentum, dampening;
+  double dampening;
+  bool velocity;
   CDN_FN void operator()(Clock& c) const {
     c.value[0] = c.lr;
-    c.value[1] = c.extra != 0 ? 1 - dampening : 1;
-    if (momentum != 0) c.extra = 1;
+    c.value[1] = c.momentum;
+    c.value[2] = c.extra != 0 ? 1 - dampening : 1;
+    if (velocity) c.extra = 1;
   }
 };
 template <class C, bool MOMENTUM> struct Sgd : Rule<C, MOMENTUM> {
-  C momentum, weight_decay, nesterov, lr = {}, undamped = {};
-  CDN_FN void begin(const Clock& c) { c.get(lr, undamped); }
+  C weight_decay, nesterov, lr = {}, momentum = {}, undamped = {};
+  CDN_FN void begin(const Clock& c) { c.get(lr, momentum, undamped); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     if (MOMENTUM) {
@@ -60,7 +62,7 @@ template <class C, bool MOMENTUM> struct Sgd : Rule<C, MOMENTUM> {
 
 // The running means that Adam and NAdam share.
 template <class C> struct Moments {
-  C beta1, beta2, rest1, rest2, eps, weight_decay;
+  C beta2, rest2, eps, weight_decay, beta1 = {}, rest1 = {};
   CDN_FN C update(C p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     s[0] = beta1 * s[0] + rest1 * g;
@@ -70,17 +72,21 @@ template <class C> struct Moments {
 };
 
 struct AdamValues {
-  double beta1, beta2, decay;  // decay: decoupled
+  double beta2, decay;  // decay: decoupled
   CDN_FN void operator()(Clock& c) const {
-    c.value[0] = c.lr / (1 - fn::pow(beta1, c.step));
+    c.value[0] = c.lr / (1 - fn::pow(c.momentum, c.step));
     c.value[1] = fn::sqrt(1 - fn::pow(beta2, c.step));
     c.value[2] = 1 - c.lr * decay;
+    c.value[3] = c.momentum;
+    c.value[4] = 1 - c.momentum;
   }
 };
 template <class C, bool AMSGRAD> struct Adam : Rule<C, AMSGRAD ? 3 : 2> {
   Moments<C> moments;
   C rate = {}, root_correction = {}, shrink = {};
-  CDN_FN void begin(const Clock& c) { c.get(rate, root_correction, shrink); }
+  CDN_FN void begin(const Clock& c) {
+    c.get(rate, root_correction, shrink, moments.beta1, moments.rest1);
+  }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
     moments.update(p, g, s);
@@ -91,22 +97,27 @@ template <class C, bool AMSGRAD> struct Adam : Rule<C, AMSGRAD ? 3 : 2> {
 
 // The clock's extra is the product of the momenta.
 struct NAdamValues {
-  double beta1, beta2, momentum_decay, decay;
-  CDN_FN double momentum(double step) const {
+  double beta2, momentum_decay, decay;
+  CDN_FN double momentum(double beta1, double step) const {
     return beta1 * (1 - 0.5 * fn::pow(0.96, step * momentum_decay));
   }
   CDN_FN void operator()(Clock& c) const {
-    double mu = momentum(c.step), next = momentum(c.step + 1), product = c.extra *= mu;
+    const double mu = momentum(c.momentum, c.step), next = momentum(c.momentum, c.step + 1);
+    const double product = c.extra *= mu;
     c.value[0] = c.lr * (1 - mu) / (1 - product);
     c.value[1] = c.lr * next / (1 - product * next);
     c.value[2] = 1 - fn::pow(beta2, c.step);
     c.value[3] = 1 - c.lr * decay;
+    c.value[4] = c.momentum;
+    c.value[5] = 1 - c.momentum;
   }
 };
 template <class C> struct NAdam : Rule<C, 2> {
   Moments<C> moments;
   C grad_rate = {}, momentum_rate = {}, correction = {}, shrink = {};
-  CDN_FN void begin(const Clock& c) { c.get(grad_rate, momentum_rate, correction, shrink); }
+  CDN_FN void begin(const Clock& c) {
+    c.get(grad_rate, momentum_rate, correction, shrink, moments.beta1, moments.rest1);
+  }
   CDN_FN void operator()(C& p, C g, C* s) const {
     p *= shrink;
     g = moments.update(p, g, s);
@@ -118,13 +129,16 @@ template <class C> struct NAdam : Rule<C, 2> {
 
 struct RateValues {
   double decay;
-  CDN_FN void operator()(Clock& c) const { c.value[0] = c.lr / (1 + (c.step - 1) * decay); }
+  CDN_FN void operator()(Clock& c) const {
+    c.value[0] = c.lr / (1 + (c.step - 1) * decay);
+    c.value[1] = c.momentum;
+  }
 };
 
 // States: the mean square, then the mean (CENTERED), then the velocity (MOMENTUM).
 template <class C, bool CENTERED, bool MOMENTUM> struct RmsProp : Rule<C, 1 + CENTERED + MOMENTUM> {
-  C alpha, rest, eps, weight_decay, momentum, lr = {};
-  CDN_FN void begin(const Clock& c) { c.get(lr); }
+  C alpha, rest, eps, weight_decay, lr = {}, momentum = {};
+  CDN_FN void begin(const Clock& c) { c.get(lr, momentum); }
   CDN_FN void operator()(C& p, C g, C* s) const {
     g = decayed(g, p, weight_decay);
     s[0] = alpha * s[0] + rest * g * g;
@@ -196,14 +210,14 @@ template <class F> int32_t choose(bool which, F f) {
 
 CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads,
                              const uint32_t* velocities, const int64_t* sizes, int32_t count,
-                             uint32_t clock, uint32_t skip, double momentum, double dampening,
+                             uint32_t clock, uint32_t skip, double dampening,
                              double weight_decay, int32_t nesterov, int32_t maximize,
                              int32_t dtype) {
-  return choose(momentum != 0, [&](auto has) {
+  return choose(velocities, [&](auto has) {
     return step("cdn_sgd_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
-                {{velocities, "velocities"}}, SgdValues{momentum, dampening}, [&](auto zero) {
-                  return rule<Sgd<decltype(zero), decltype(has)::value>>(momentum, weight_decay,
-                                                                         nesterov);
+                {{velocities, "velocities"}}, SgdValues{dampening, velocities != nullptr},
+                [&](auto zero) {
+                  return rule<Sgd<decltype(zero), decltype(has)::value>>(weight_decay, nesterov);
                 });
   });
 }
@@ -211,30 +225,29 @@ CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads,
 CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                               const uint32_t* squares, const uint32_t* largest,
                               const int64_t* sizes, int32_t count, uint32_t clock, uint32_t skip,
-                              double beta1, double beta2, double eps, double weight_decay,
-                              int32_t decoupled, int32_t maximize, int32_t dtype) {
+                              double beta2, double eps, double weight_decay, int32_t decoupled,
+                              int32_t maximize, int32_t dtype) {
   const double shrinks = decoupled ? weight_decay : 0, coupled = decoupled ? 0 : weight_decay;
   return choose(largest, [&](auto amsgrad) {
     return step("cdn_adam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
                 {{means, "means"}, {squares, "squares"}, {largest, "largest"}},
-                AdamValues{beta1, beta2, shrinks}, [&](auto zero) {
+                AdamValues{beta2, shrinks}, [&](auto zero) {
                   return rule<Adam<decltype(zero), decltype(amsgrad)::value>>(
-                      beta1, beta2, 1 - beta1, 1 - beta2, eps, coupled);
+                      beta2, 1 - beta2, eps, coupled);
                 });
   });
 }
 
 CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, const uint32_t* means,
                                const uint32_t* squares, const int64_t* sizes, int32_t count,
-                               uint32_t clock, uint32_t skip, double beta1, double beta2,
-                               double eps, double weight_decay, double momentum_decay,
-                               int32_t decoupled, int32_t maximize, int32_t dtype) {
+                               uint32_t clock, uint32_t skip, double beta2, double eps,
+                               double weight_decay, double momentum_decay, int32_t decoupled,
+                               int32_t maximize, int32_t dtype) {
   const double shrinks = decoupled ? weight_decay : 0, coupled = decoupled ? 0 : weight_decay;
   return step("cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
               {{means, "means"}, {squares, "squares"}},
-              NAdamValues{beta1, beta2, momentum_decay, shrinks}, [&](auto zero) {
-                return rule<NAdam<decltype(zero)>>(beta1, beta2, 1 - beta1, 1 - beta2, eps,
-                                                   coupled);
+              NAdamValues{beta2, momentum_decay, shrinks}, [&](auto zero) {
+                return rule<NAdam<decltype(zero)>>(beta2, 1 - beta2, eps, coupled);
               });
 }
 
@@ -242,8 +255,7 @@ CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads,
                                  const uint32_t* squares, const uint32_t* means,
                                  const uint32_t* velocities, const int64_t* sizes, int32_t count,
                                  uint32_t clock, uint32_t skip, double alpha, double eps,
-                                 double weight_decay, double momentum, int32_t maximize,
-                                 int32_t dtype) {
+                                 double weight_decay, int32_t maximize, int32_t dtype) {
   const List velocity{velocities, "velocities"}, mean{means, "means"};
   return choose(means, [&](auto centered) {
     return choose(velocities, [&](auto has) {
@@ -251,7 +263,7 @@ CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads,
           "cdn_rmsprop_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
           {{squares, "squares"}, means ? mean : velocity, velocity}, RateValues{0}, [&](auto zero) {
             using R = RmsProp<decltype(zero), decltype(centered)::value, decltype(has)::value>;
-            return rule<R>(alpha, 1 - alpha, eps, weight_decay, momentum);
+            return rule<R>(alpha, 1 - alpha, eps, weight_decay);
           });
     });
   });

@@ -8,7 +8,7 @@ import { broadcastStrides, type Shape } from "../../core/shape.ts";
 import { call } from "../../native/call.ts";
 import type { Tensor } from "../../tensor.ts";
 import { cast } from "../elementwise/_cast.ts";
-import { add, mul, sub } from "../elementwise/binary.ts";
+import { add, minimum, mul, sub } from "../elementwise/binary.ts";
 import { weigh } from "../elementwise/_binary.ts";
 import { ge, le, lt } from "../elementwise/compare.ts";
 import { where } from "../elementwise/where.ts";
@@ -191,14 +191,17 @@ function composedAttention(
 function withinLimits(x: Attention, like: Tensor): Tensor | undefined {
   const [left, right] = x.window;
   const counted = (shape: Shape, n: number) => sub(cumsum(like.make(shape, "int32").fill(1), n), 1);
-  const lengths = x.lengths && reshape(x.lengths, [x.batch, 1, 1, 1]);
+  // more keys than there are end where those do
+  const lengths = x.lengths && minimum(reshape(x.lengths, [x.batch, 1, 1, 1]), x.keys);
   const key = counted([1, x.keys], 1);
-  let query = add(counted([x.queries, 1], 0), x.offset);
+  let query = counted([x.queries, 1], 0);
   if (x.fromEnd) query = add(query, lengths ? sub(lengths, x.queries) : x.keys - x.queries);
   const beyond = sub(key, query);
+  // no key is farther away than int32 goes
+  const limit = (far: number) => Math.min(Math.max(x.offset + far, -(2 ** 31)), 2 ** 31 - 1);
   const limits = [
-    ...(left < 0 ? [] : [ge(beyond, -left)]),
-    ...(right < 0 ? [] : [le(beyond, right)]),
+    ...(left < 0 ? [] : [ge(beyond, limit(-left))]),
+    ...(right < 0 ? [] : [le(beyond, limit(right))]),
     ...(lengths ? [lt(key, lengths)] : []),
   ];
   return limits.length === 0 ? undefined : limits.reduce((a, b) => mul(a, b));

@@ -1,6 +1,6 @@
 import { autocastRegion, withoutAutocast } from "../../core/autocast.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
-import { checkInteger, checkNumber, checkOptions, refuse } from "../../core/options.ts";
+import { checkNumber, checkOptions, refuse } from "../../core/options.ts";
 import { precisionOf } from "../../core/precision.ts";
 import { broadcastShapes, formatShape, sameShape, type Shape, sizeOf } from "../../core/shape.ts";
 import { DTypeError, ShapeError } from "../../native/errors.ts";
@@ -83,9 +83,11 @@ export function scaledDotProductAttention(
   const features = query.shape.at(-1)!;
   const { causal = false, scale = 1 / Math.sqrt(features || 1), offset = 0 } = options;
   checkNumber(op, "scale", scale);
-  if (offset !== "end") checkInteger(op, "offset", offset, -Infinity);
+  if (offset !== "end" && !Number.isSafeInteger(offset)) {
+    refuse(op, "offset", offset, 'a whole number or "end"');
+  }
   const window = limits(options.window, causal);
-  const dropout = probabilityOf(op, options.dropout ?? 0);
+  const dropout = probabilityOf(op, options.dropout ?? 0, "dropout");
   const precision = precisionOf(op);
   const [q, k, v] = autocasted("lower", query, key, value);
   checkSameDType(op, q, k, v);
@@ -103,7 +105,9 @@ const known = ["mask", "causal", "window", "offset", "keyLengths", "dropout", "s
 
 function limits(window: AttentionOptions["window"], causal: boolean): readonly [number, number] {
   const limit = (name: string, x: number, most = Infinity) => {
-    if (x !== Infinity) checkInteger(op, name, x, 0);
+    if (x !== Infinity && !(Number.isSafeInteger(x) && x >= 0)) {
+      refuse(op, name, x, "a whole number, at least 0, or Infinity");
+    }
     const least = Math.min(x, most);
     return least === Infinity ? -1 : least;
   };

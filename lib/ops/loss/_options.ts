@@ -18,7 +18,7 @@ export function betaOf(op: string, { beta = 1 }: SmoothL1LossOptions): number {
 /** delta, checked. */
 export function deltaOf(op: string, { delta = 1 }: HuberLossOptions): number {
   checkNumber(op, "delta", delta, 0);
-  if (delta === 0) throw new ArgumentError(`${op}: delta is 0; it must be above`);
+  if (delta === 0) throw new ArgumentError(`${op}: delta is 0; it must be above 0`);
   return delta;
 }
 

@@ -1,9 +1,7 @@
-import { checkNumber } from "../../core/options.ts";
-import { ArgumentError } from "../../native/errors.ts";
+import { refuse } from "../../core/options.ts";
 
-/** p, checked. */
-export function probabilityOf(op: string, p = 0.5): number {
-  checkNumber(op, "p", p, 0);
-  if (p > 1) throw new ArgumentError(`${op}: p is ${p}; it must be a probability, in [0, 1]`);
+/** p, checked; the option is called `name`. */
+export function probabilityOf(op: string, p = 0.5, name = "p"): number {
+  if (!(p >= 0 && p <= 1)) refuse(op, name, p, "a probability, in [0, 1]");
   return p;
 }

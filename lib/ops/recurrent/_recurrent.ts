@@ -7,7 +7,7 @@ import type { Backend } from "../../core/backend.ts";
 import { throughOps } from "../../core/backward.ts";
 import { dtypeInfo } from "../../core/dtype.ts";
 import { precisionCode } from "../../core/precision.ts";
-import { told } from "../../native/arguments.ts";
+import { direct, told } from "../../native/arguments.ts";
 import type { Tensor } from "../../tensor.ts";
 import { add } from "../elementwise/binary.ts";
 import { where } from "../elementwise/where.ts";
@@ -180,7 +180,7 @@ class Rows implements Disposable {
 
   constructor(buffer: Tensor) {
     this.#backend = buffer.backend;
-    const { functions } = this.#backend;
+    const functions = direct(this.#backend.functions);
     const count = buffer.shape[0]!;
     const bytes = BigInt(count && buffer.size / count * dtypeInfo(buffer.dtype).bytes);
     const out = new Uint32Array(1);
@@ -196,7 +196,8 @@ class Rows implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const handle of this.at.splice(0)) this.#backend.functions.cdn_free(handle);
+    const functions = direct(this.#backend.functions);
+    for (const handle of this.at.splice(0)) functions.cdn_free(handle);
   }
 }
 
@@ -205,7 +206,7 @@ function walkOf(layer: Layer, gates: Handles, rows: (buffer: Tensor) => number[]
   const { plan, ends, states, saved, initial } = layer;
   const h = rows(states);
   return {
-    ...{ f: states.backend.functions, gates },
+    ...{ f: direct(states.backend.functions), gates },
     ...{ h0: h.slice(plan.before), h: h.slice(plan.first), saved: saved.map(rows) },
     initial: initial.map((state) => state.handle),
     lengths: ends?.lengths.handle ?? 0,
@@ -271,7 +272,8 @@ function multiplyInto(c: Tensor, a: number, weightHh: Tensor, plan: Plan, back: 
     precisionCode(plan.precision),
   ];
   // of the state there is a handle alone
-  told?.("cdn_matmul", [c, c, weightHh, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0]);
+  const args = [c, c, weightHh, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0];
+  told?.("cdn_matmul", args, [y, a, w, 0]);
   backend.check(f.cdn_matmul(y, a, w, null, 0, m, n, k, 0n, 0n, 0n, 0, by, code, precision, 0));
 }
 

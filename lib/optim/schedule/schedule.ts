@@ -1,3 +1,4 @@
+import { recording } from "../../core/recording.ts";
 import { ArgumentError } from "../../native/errors.ts";
 import { checkNumber, checkState, refuse } from "../../core/options.ts";
 import { type Group, type Optimizer, type OptimizerOptions } from "../optimizer.ts";
@@ -95,6 +96,9 @@ export abstract class Schedule {
 
   /** Sets each group's rate. */
   protected set(rate: (group: Group<OptimizerOptions>, index: number) => number): void {
+    recording()?.refuse(
+      "a schedule's step() would run while the step is recorded only; call it after the step",
+    );
     this.#lastLr = this.groups.map((group, i) => group.lr = rate(group, i));
   }
 

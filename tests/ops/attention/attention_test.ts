@@ -215,6 +215,30 @@ for (const device of names) {
     }
   });
 
+  cleanTest(
+    `attention: limits beyond int32 and all keys hold for both gradients on ${device}`,
+    () => {
+      const [q, k, v] = [3, 5, 5].map((n) => randn([2, n, 4], { device, requiresGrad: true }));
+      const keyLengths = tensor([9, 4], { dtype: "int32", device }), far = 2 ** 40;
+      const dy = randn([2, 3, 4], { device });
+      for (
+        const options of [
+          ...[{ causal: true, offset: far }, { window: [far, far] }, {
+            window: [2, 1],
+            offset: -far,
+          }],
+          ...[{ window: [far, 0], offset: far }, { causal: true, offset: "end", keyLengths }],
+        ] as const
+      ) {
+        const y = scaledDotProductAttention(q!, k!, v!, options).mul(dy).sum();
+        const [once, again] = [false, true].map((createGraph) =>
+          grad(y, [q!, k!, v!], { createGraph, retainGraph: true })
+        );
+        for (const [i, found] of again!.entries()) assertNear(found!, once![i]!, 1e-5);
+      }
+    },
+  );
+
   cleanTest(`attention: dropout keeps the mean on ${device}`, () => {
     manualSeed(1);
     const q = zeros([1, 1], { device });
@@ -408,7 +432,9 @@ cleanTest("bad input: attention", () => {
   }
   refuse(() => attend(x, x, zeros([2, 3, 4], { dtype: "float64" })), "dtype", "float64");
   refuse(() => attend(x, x, x, { scale: NaN }), "argument", "scale");
-  refuse(() => attend(x, x, x, { dropout: 2 }), "argument", "p is 2");
+  refuse(() => attend(x, x, x, { dropout: 2 }), "argument", "dropout is 2");
+  refuse(() => attend(x, x, x, { offset: 0.5 }), "argument", "offset is 0.5", 'or "end"');
+  refuse(() => attend(x, x, x, { window: [1, -1] }), "argument", "right is -1", "or Infinity");
   refuse(() => attend(x, x, x, { casual: true } as object), "argument", "did you mean causal");
   const dtype: DType = "uint8";
   const attention = later(new nn.MultiHeadAttention(4, 2));
