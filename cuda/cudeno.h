@@ -132,7 +132,8 @@ int32_t cdn_write_end(uint32_t ticket, int64_t bytes);
  * places are multiples of 8.
  * uses: handles among those that the calls name, which must stay live. run makes them so many
  * times one after another; once it has taken so many milliseconds it leaves the rest; done: how
- * often they were made. It fails where a handle is no longer live, or as a call of its. */
+ * often they were made. Under a profile, a note stands for the last of the calls, and those before
+ * it for the others. It fails where a handle is no longer live, or as a call of its. */
 int32_t cdn_program_create(uint32_t* program, int32_t device, const int64_t* words, int64_t count,
                            const void* data, int64_t bytes, const uint32_t* uses, int64_t used);
 int32_t cdn_program_run(int64_t* done, uint32_t program, int64_t times, double milliseconds);

@@ -58,6 +58,7 @@ const held = (x: unknown, bytes = Infinity) => given(x) ? Math.min(bytesOf(x), b
 
 /** The counts of a call of `cdn_` + name. */
 export function countsOf(name: string, args: Args): Counts {
+  if (args.length === 0) return { bytes: undefined, flops: undefined }; // of a captured step
   if (name.startsWith("matmul")) return product(name, args);
   if (name.startsWith("conv2d")) return convolution(args);
   if (/^attention(_grad)?$/.test(name)) return attention(args);

@@ -1,5 +1,6 @@
 // A recording as the library does it again by one call.
 import { programmable, symbols } from "../native/symbols.ts";
+import { listening, traced } from "../native/arguments.ts";
 import { call } from "../native/call.ts";
 import { DisposedError } from "../native/errors.ts";
 import type { Backend } from "./backend.ts";
@@ -81,6 +82,7 @@ export class Program implements Disposable {
   readonly #handle: number;
   readonly #owned: number[] = []; // handles
   readonly #done = new BigInt64Array(1);
+  readonly #names: string[] = []; // of the functions
   /** The bytes of its arena. */
   readonly bytes: number;
 
@@ -121,6 +123,7 @@ export class Program implements Disposable {
     };
     const words: bigint[] = [], data = new Data();
     const add = (name: string, args: readonly Operand[]) => {
+      this.#names.push(name);
       words.push(BigInt(numbers.get(name)!));
       const { parameters } = (symbols as Record<string, { parameters: readonly string[] }>)[name]!;
       parameters.forEach((type, i) => {
@@ -184,10 +187,14 @@ export class Program implements Disposable {
    * it was done.
    */
   run(times: number, milliseconds: number): number {
-    const { functions } = this.#backend;
-    const status = functions.cdn_program_run(
-      ...[this.#done, this.#handle, BigInt(times), milliseconds] as const,
-    );
+    const { functions } = this.#backend, profile = listening();
+    traced?.("cdn_program_run", []);
+    let most = BigInt(times);
+    if (profile && most > 0n) { // which has a note for each call of one run
+      for (const name of this.#names) profile(name, [], []);
+      most = 1n;
+    }
+    const status = functions.cdn_program_run(this.#done, this.#handle, most, milliseconds);
     try {
       this.#backend.check(status);
     } catch (error) {
