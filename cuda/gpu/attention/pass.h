@@ -157,9 +157,10 @@ template <class Tile> struct ColumnRing : hopper::PipelineState<Tile::STAGES> {
   __device__ __forceinline__ void wait_empty() const {
     hopper::barrier_wait(&empty[this->stage], this->phase ^ 1);
   }
-  // The consumer's group has read it.
+  // The consumer's warp has read it: not all of a group are equally far.
   __device__ __forceinline__ void release() {
-    if (threadIdx.x % 128 == 0) hopper::barrier_arrive(&empty[this->stage]);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) hopper::barrier_arrive(&empty[this->stage]);
     this->next();
   }
 };
@@ -180,7 +181,8 @@ template <class Tile> struct RowRing : hopper::PipelineState<Tile::ROW_STAGES> {
     hopper::barrier_wait(&empty[this->stage], this->phase ^ 1);
   }
   __device__ __forceinline__ void release() {
-    if (threadIdx.x % 128 == 0) hopper::barrier_arrive(&empty[this->stage]);
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) hopper::barrier_arrive(&empty[this->stage]);
     this->next();
   }
 };
@@ -210,12 +212,12 @@ template <class Tile> struct AttentionShared {
   __device__ __forceinline__ void init() const {
     for (int s = 0; s < Tile::ROW_STAGES; s++) {
       hopper::barrier_init(&rows.full[s], 1);
-      hopper::barrier_init(&rows.empty[s], Tile::GROUPS);
+      hopper::barrier_init(&rows.empty[s], 4 * Tile::GROUPS);
     }
     for (int i = 0; i < 2; i++)
       for (int s = 0; s < Tile::STAGES; s++) {
         hopper::barrier_init(&ring[i].full[s], Tile::STATS && i == 0 ? 33 : 1);
-        hopper::barrier_init(&ring[i].empty[s], Tile::GROUPS);
+        hopper::barrier_init(&ring[i].empty[s], 4 * Tile::GROUPS);
       }
     hopper::barriers_visible();
   }
