@@ -108,6 +108,9 @@ function parse(help: string, defaults: Defaults): Defaults {
   }));
 }
 
+// Steps are captured in the first ones, for the next.
+const settled = 4;
+
 /**
  * Sees whether later steps need more memory than the second one did: they should not. As a callback
  * of a Trainer it looks at epochs.
@@ -124,7 +127,7 @@ export class MemoryWatch implements Callback {
 
   /** To be called after each step. */
   step(): void {
-    if (++this.#steps === 2) this.#peak = memory().peak;
+    if (++this.#steps === settled) this.#peak = memory().peak;
   }
 
   onEpochEnd(): void {
@@ -135,7 +138,7 @@ export class MemoryWatch implements Callback {
   toString(): string {
     const { peak } = memory();
     const grown = peak === this.#peak ? "flat" : `${peak - this.#peak} bytes more`;
-    const later = this.#steps > 2 ? `, ${grown} from ${this.#unit} 2 on` : "";
+    const later = this.#steps > settled ? `, ${grown} from ${this.#unit} ${settled} on` : "";
     return `memory: peak ${(peak / 1e6).toFixed(2)} MB${later}`;
   }
 }

@@ -87,6 +87,9 @@ export interface FitPlan<Input, Target> {
   loss: unknown;
 }
 
+// For which capturing, of which the first ones are part, does not pay.
+const fewSteps = 16;
+
 /** How to have a batch again, or one of several steps. */
 interface Trace {
   step: number;
@@ -156,6 +159,8 @@ export class Fit<Input, Target> {
     this.#captured = new CapturedSteps(capture, (loaded) => this.#step(loaded), {
       ...{ log: this.#log, batchSize, accumulate },
     });
+    const steps = (plan.stepsPerEpoch ?? plan.loader.length / accumulate) * plan.epochs;
+    if (capture === "auto" && steps < fewSteps) this.#captured.why = "there are few steps";
     if (capture === "auto" && this.#stepHooks.length > 0) {
       this.#captured.why = "a callback's onStepEnd may change what the next step does";
     }

@@ -113,7 +113,7 @@ const settings: Record<string, Setting> = {
     trainer: () => ({ autocast: "float16", scaler: later(new optim.GradScaler()) }),
   },
   "bfloat16": { trainer: () => ({ autocast: "bfloat16", clipGradValue: 0.1 }) },
-  "accumulation": { fit: () => ({ accumulate: 3 }) },
+  "accumulation": { fit: () => ({ accumulate: 3, epochs: 8 }) },
   "weights of classes and samples": {
     fit: () => ({
       classWeight: [1, 2, 3],
@@ -124,7 +124,7 @@ const settings: Record<string, Setting> = {
     trainer: () => ({
       metrics: ["accuracy", "f1", metrics.confusionMatrix({ classes }), "recall"],
     }),
-    fit: () => ({ accumulate: 2, validation: tensors() }),
+    fit: () => ({ accumulate: 2, epochs: 6, validation: tensors() }),
   },
   "stepsPerEpoch": { fit: () => ({ stepsPerEpoch: 4, epochs: 6 }) },
   "TerminateOnNaN": { fit: () => ({ callbacks: [new callbacks.TerminateOnNaN()] }) },
@@ -228,6 +228,11 @@ test("it is not captured where JavaScript looks at each step, unless asked for",
   assertEquals(graph.history.path, "captured");
   assertEquals(seen, eager);
   assertEquals(graph.history.stepLosses, eager);
+});
+
+test("a training of few steps is not captured, which would not pay", async () => {
+  const history = await same({ fit: () => ({ epochs: 2 }) }, "eager");
+  assertEquals(history.notCaptured, "there are few steps");
 });
 
 test("what cannot be captured is done as before, or is an error", async () => {
