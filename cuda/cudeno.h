@@ -369,9 +369,10 @@ int32_t cdn_index_add(uint32_t y, uint32_t x, uint32_t index, uint32_t src, int6
 /* y[i, index[i]] = 1, else 0; y [n, classes] of any dtype, index int32. */
 int32_t cdn_one_hot(uint32_t y, uint32_t index, int64_t n, int64_t classes, int32_t dtype);
 
-/* By a place counted on the device. cursor: two float64, steps taken and the step from which take_at
- * counts. take_at: y[i] = x[(cursor[0] - cursor[1]) * stride + offset + i], int32; a place outside
- * of x[size] is a fault. ring_put: ring[cursor[0] % size] = x[0], and cursor[0] goes up by 1. */
+/* By a place counted on the device. cursor: two float64, steps taken and the step from which
+ * take_at counts. take_at: y[i] = x[(cursor[0] - cursor[1]) * stride + offset + i], int32; a place
+ * outside of x[size] is a fault. ring_put: ring[cursor[0] % size] = x[0], and cursor[0] goes up
+ * by 1. */
 int32_t cdn_take_at(uint32_t y, uint32_t x, uint32_t cursor, int64_t n, int64_t size,
                     int64_t stride, int64_t offset);
 int32_t cdn_ring_put(uint32_t ring, uint32_t cursor, uint32_t x, int64_t size, int32_t dtype);
@@ -737,14 +738,14 @@ const char* cdn_conv2d_variant(int32_t variant);
  *
  * clock: 11 float64 on the device: the steps taken, a number that nadam (the product of its
  * momenta; 1 at first) and sgd (1 once there is a velocity; 0 at first) carry on, lr, and momentum
- * or beta1; the others are the library's. A call counts the step, t. skip: 0, or one float64 on the device; where that is
- * not 0 the step is left out and does not count.
+ * or beta1; the others are the library's. A call counts the step, t. skip: 0, or one float64 on the
+ * device; where that is not 0 the step is left out and does not count.
  *
  * First of all g = maximize ? -grad : grad, then p *= 1 - lr * weight_decay where it is decoupled,
  * or else g += weight_decay * p.
  * - sgd: v = momentum * v + (1 - dampening) * g, but v = g where there was none; p -= lr * v, or
- * with nesterov lr * (g + momentum * v). velocities may be NULL where there is no momentum; then p -= lr *
- * g.
+ * with nesterov lr * (g + momentum * v). velocities may be NULL where there is no momentum; then p
+ * -= lr * g.
  * - adam: m = beta1 * m + (1 - beta1) * g; s = beta2 * s + (1 - beta2) * g^2; l = max(l, s), unless
  * largest is NULL; p -= lr / (1 - beta1^t) * m / (sqrt(l or s) / sqrt(1 - beta2^t) + eps).
  * - nadam: m, s as of adam; p -= lr * ((1 - mu(t)) / (1 - M(t)) * g + mu(t+1) / (1 - M(t+1)) * m) /

@@ -255,8 +255,8 @@ export class CapturedStep<In extends readonly unknown[], Out> implements Disposa
       if (!isOwn(x) || !isTensor(to)) {
         if (Object.is(x, to)) return;
         throw new ArgumentError(
-          `capture: input${place} is not what it was the time before; only tensors, of one shape, ` +
-            "may change: capture another step for it",
+          `capture: input${place} is not what it was the time before; only tensors, of one ` +
+            "shape, may change: capture another step for it",
         );
       }
       const fixed = to as Tensor;

@@ -5,7 +5,7 @@ import { ArgumentError } from "./native/errors.ts";
 
 /** A step that {@linkcode capture} made; call it as the function. */
 export interface Captured<In extends readonly unknown[], Out> extends Disposable {
-  /** Does the step. What it returns is written to again by the next call: clone() what is to stay. */
+  /** Does the step. What it returns is written to again by the next call; clone() it to keep it. */
   (...inputs: In): Out;
   /**
    * Does it so many times, with the inputs of the last call, in as few launches as it takes. What

@@ -38,7 +38,8 @@ template <class... A, int32_t (*function)(A...)> struct Bound<function> {
   }
 };
 
-#define CDN_FUNCTION(name) {#name, Bound<&name>::call, Bound<&name>::PARAMETERS, Bound<&name>::POINTERS},
+#define CDN_FUNCTION(name) \
+  {#name, Bound<&name>::call, Bound<&name>::PARAMETERS, Bound<&name>::POINTERS},
 const Function FUNCTIONS[] = {
 #include "runtime/functions.inc"
 };

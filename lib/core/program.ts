@@ -200,7 +200,8 @@ export class Program implements Disposable {
     } catch (error) {
       if (status !== badHandle) throw error;
       throw new DisposedError(
-        "capture: a tensor that the step uses was disposed of since it was captured; capture it anew",
+        "capture: a tensor that the step uses was disposed of since it was captured; capture it " +
+          "anew",
         { cause: error },
       );
     }

@@ -154,7 +154,8 @@ function lerp(
   weight: number,
   skip?: Tensor | null,
 ): void {
-  const { cdn_list_lerp } = direct(backend.functions); // there may be no tensor, of which call() wants one
+  // there may be no tensor, of which call() wants one
+  const { cdn_list_lerp } = direct(backend.functions);
   const flag = skip?.handle ?? 0;
   backend.check(cdn_list_lerp(ys, xs, sizes, ys.length, 0, flag, weight, weight, code));
 }

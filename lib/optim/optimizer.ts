@@ -197,7 +197,8 @@ export abstract class Optimizer<O extends OptimizerOptions = OptimizerOptions> {
     const now = () =>
       this.#groups.flatMap(({ params, lr: _, initialLr: __, ...options }) => [
         ...Object.entries(options).flatMap(([name, x]) =>
-          name === "momentum" ? x !== 0 : Array.isArray(x) ? x.slice(1) : x // the rest is the clock's
+          // the momentum and beta1 are the clock's
+          name === "momentum" ? x !== 0 : Array.isArray(x) ? x.slice(1) : x
         ),
         ...params.map(({ requiresGrad }) => requiresGrad),
       ]);

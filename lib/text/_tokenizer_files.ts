@@ -93,7 +93,8 @@ export function parseTokenizer(file: File): Files {
   if (!isObject(model) || model.type !== "BPE" || !Array.isArray(model.merges)) {
     const kind = isObject(model) ? formatValue(model.type) : "none";
     throw new DataError(
-      `${name}: the model is ${kind}; it must be BPE, with merges, as in a tokenizer.json. GPT-2's ` +
+      `${name}: the model is ${kind}; it must be BPE, with merges, as in a tokenizer.json. ` +
+        `GPT-2's ` +
         "vocab.json goes with its merges.txt: load(vocab, merges)",
     );
   }

@@ -1,5 +1,5 @@
-// The steps of a fit() by a kernel that takes many of them, where model, loss, optimizer and data are
-// of a form that it knows.
+// The steps of a fit() by a kernel that takes many of them, where model, loss, optimizer and data
+// are of a form that it knows.
 import { isTensor } from "../core/options.ts";
 import { keep, scope } from "../core/scope.ts";
 import { TensorDataset } from "../data/dataset.ts";

@@ -73,7 +73,7 @@ Deno.test("deno doc of mod.ts shows what its namespaces hold", async () => {
     }
   };
   check(symbols, cudeno, "");
-  // Of what namespaces export by name deno doc shows nothing, which types are not checked for above.
+  // Of what namespaces export by name deno doc shows nothing: types are not checked for above.
   const nn = symbols.find(({ name }) => name === "nn")!.declarations[0]!.def.elements!;
   assert(nn.some(({ name }) => name === "TransformerLayerOptions"));
 });

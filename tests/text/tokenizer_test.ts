@@ -102,7 +102,7 @@ Deno.test("BytePairTokenizer reads its own JSON, and GPT-2's two files", async (
   }
 });
 
-Deno.test("BytePairTokenizer: special tokens take the white space that files say they do", async () => {
+Deno.test("BytePairTokenizer: special tokens take white space as files say", async () => {
   const end = own.vocabSize - 1, [a, b] = [own.encode("a"), own.encode("b")];
   const spaces = own.encode(" \u00a0"), text = "a \u00a0<|endoftext|> \u00a0b";
   for (const [lstrip, rstrip] of [[true, false], [false, true], [true, true]]) {

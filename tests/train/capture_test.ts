@@ -166,7 +166,7 @@ for (const [name, setting] of Object.entries(settings)) {
   test(name, async () => void await same(setting));
 }
 
-test("a perceptron is trained by a kernel that takes many steps, as near as float32 is", async () => {
+test("a perceptron is trained by a kernel of many steps, as near as float32 is", async () => {
   const wide: Setting = {
     model: () =>
       new nn.Sequential(new nn.Linear(features, 16), new nn.ReLU(), new nn.Linear(16, classes)),

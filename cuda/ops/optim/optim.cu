@@ -210,9 +210,8 @@ template <class F> int32_t choose(bool which, F f) {
 
 CDN_API int32_t cdn_sgd_step(const uint32_t* params, const uint32_t* grads,
                              const uint32_t* velocities, const int64_t* sizes, int32_t count,
-                             uint32_t clock, uint32_t skip, double dampening,
-                             double weight_decay, int32_t nesterov, int32_t maximize,
-                             int32_t dtype) {
+                             uint32_t clock, uint32_t skip, double dampening, double weight_decay,
+                             int32_t nesterov, int32_t maximize, int32_t dtype) {
   return choose(velocities, [&](auto has) {
     return step("cdn_sgd_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
                 {{velocities, "velocities"}}, SgdValues{dampening, velocities != nullptr},
@@ -232,8 +231,8 @@ CDN_API int32_t cdn_adam_step(const uint32_t* params, const uint32_t* grads, con
     return step("cdn_adam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
                 {{means, "means"}, {squares, "squares"}, {largest, "largest"}},
                 AdamValues{beta2, shrinks}, [&](auto zero) {
-                  return rule<Adam<decltype(zero), decltype(amsgrad)::value>>(
-                      beta2, 1 - beta2, eps, coupled);
+                  return rule<Adam<decltype(zero), decltype(amsgrad)::value>>(beta2, 1 - beta2, eps,
+                                                                              coupled);
                 });
   });
 }
@@ -244,11 +243,10 @@ CDN_API int32_t cdn_nadam_step(const uint32_t* params, const uint32_t* grads, co
                                double weight_decay, double momentum_decay, int32_t decoupled,
                                int32_t maximize, int32_t dtype) {
   const double shrinks = decoupled ? weight_decay : 0, coupled = decoupled ? 0 : weight_decay;
-  return step("cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
-              {{means, "means"}, {squares, "squares"}},
-              NAdamValues{beta2, momentum_decay, shrinks}, [&](auto zero) {
-                return rule<NAdam<decltype(zero)>>(beta2, 1 - beta2, eps, coupled);
-              });
+  return step(
+      "cdn_nadam_step", {params, grads, sizes, count, clock, skip, maximize, dtype},
+      {{means, "means"}, {squares, "squares"}}, NAdamValues{beta2, momentum_decay, shrinks},
+      [&](auto zero) { return rule<NAdam<decltype(zero)>>(beta2, 1 - beta2, eps, coupled); });
 }
 
 CDN_API int32_t cdn_rmsprop_step(const uint32_t* params, const uint32_t* grads,
