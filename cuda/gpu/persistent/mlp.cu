@@ -4,43 +4,30 @@
 namespace cdn {
 namespace {
 
-template <class T, bool NORMALISED>
-__global__ void __launch_bounds__(MLP_THREADS, 1)
+template <class T, int GROUPS, int TILES>
+__global__ void __launch_bounds__(MLP_MAX_WARPS * 32, 1)
     mlp_kernel(const __grid_constant__ MlpTraining mlp, const __grid_constant__ MlpShape shape) {
 #if defined(CDN_HOPPER)
   extern __shared__ __align__(16) unsigned char memory[];
-  MlpTrainer<T, NORMALISED>(mlp, shape, memory).train();
+  MlpTrainer<T, GROUPS, TILES>(mlp, shape, memory).train();
 #endif
 }
 
-int64_t whole(int64_t n, int64_t each) { return (n + each - 1) / each * each; }
+int whole(int64_t n, int each) { return static_cast<int>((n + each - 1) / each * each); }
 
-template <class T> MlpShape shape_of(const MlpTraining& mlp, int groups, int slices, int buffers) {
+template <class T> MlpShape shape_of(const MlpTraining& mlp, int log_blocks, int groups, int tiles) {
   constexpr int PIECE = 16 / sizeof(T);
   MlpShape s{};
-  s.groups = groups, s.slices = slices, s.buffers = buffers;
-  s.hidden = static_cast<int>(whole((mlp.hidden + groups - 1) / groups, 32));
-  s.features = static_cast<int>(whole((mlp.inputs + slices - 1) / slices, PIECE));
-  s.columns = static_cast<int>(whole(s.features, 8));
-  s.rows = static_cast<int>(whole(mlp.batch, slices > 2 ? 8 * slices : 16)),
-  s.own = s.rows / slices;
-  while (16 << s.down < s.rows) s.down++;
-  s.classes = static_cast<int>(mlp.classes), s.class_row = s.classes;
-  // Rows a whole number of pieces apart, of which the odd ones lie in other banks of the memory.
-  s.w_row = s.columns + 4, s.h_row = s.hidden + 4;
-  s.x_row = s.w_row;
-  if (sizeof(T) == 1) s.x_row = static_cast<int>(whole(s.columns, 16)) | 16;
-  s.letter = static_cast<int>(whole(s.classes * (s.hidden + 1) + 2, 4));
+  s.log_blocks = log_blocks, s.groups = groups, s.units = 8 * tiles;
+  s.warps = std::max(MLP_MIN_WARPS, whole(mlp.inputs, MLP_GROUP * groups) / MLP_GROUP / groups);
+  s.rows = whole(mlp.batch, MLP_CHUNK);
+  s.classes = whole(mlp.classes, 4), s.message = whole(mlp.classes + 2, 4);
+  // Rows apart so that eight lanes' pieces, of rows or of pairs of rows, lie in other banks.
+  s.x_row = whole(mlp.inputs, MLP_GROUP) + 16;
+  s.dh_row = s.rows + 8;
   s.words = mlp.inputs % PIECE == 0 && reinterpret_cast<uintptr_t>(mlp.x) % 16 == 0;
-  s.by_own = Divisor(s.own), s.by_classes = Divisor(s.classes);
-  s.by_hidden = Divisor(s.hidden), s.by_quads = Divisor(s.hidden / 4);
+  s.ring = s.chunks() + 1;
   return s;
-}
-
-// What a step takes, roughly, in cycles: products on tensor cores, and messages.
-double cost_of(const MlpShape& s) {
-  constexpr double PRODUCT = 0.01, BYTE = 0.07;
-  return s.rows * static_cast<double>(s.hidden) * (s.columns * PRODUCT + 2 * 4 * BYTE);
 }
 
 // Whether the device has room for the cluster at all: parts of a GPU may have fewer processors.
@@ -61,27 +48,26 @@ bool fits(const Call& call, const void* kernel, const Launch& how) {
   return status == cudaSuccess && clusters > 0;
 }
 
-template <class T, bool NORMALISED> void train(Call& call, const MlpTraining& mlp) {
-  auto* kernel = mlp_kernel<T, NORMALISED>;
-  for (int blocks : {MLP_MAX_BLOCKS, MLP_MAX_BLOCKS / 2}) {
-    MlpShape best{};
-    Launch how;
-    for (int groups = 1; groups <= blocks; groups *= 2)
-      for (int buffers = 2; buffers > static_cast<int>(sizeof(T) == 1); buffers--) {
-        const MlpShape s = shape_of<T>(mlp, groups, blocks / groups, buffers);
-        const int64_t bytes = MlpMemory<T>(s, nullptr).bytes;
-        if (bytes > call.model().shared_per_block || (best.groups && cost_of(s) >= cost_of(best)))
-          continue;
-        best = s;
-        how = {static_cast<unsigned>(blocks), MLP_THREADS, static_cast<int>(bytes), blocks};
-      }
-    if (!best.groups || !fits(call, reinterpret_cast<const void*>(kernel), how)) continue;
-    if (mlp.steps) launch(call, kernel, how, mlp, best);
-    return;
+// Whether it was done.
+template <class T, int GROUPS, int TILES> bool train(Call& call, const MlpTraining& mlp) {
+  auto* kernel = mlp_kernel<T, GROUPS, TILES>;
+  for (int log_blocks : {4, 3}) {
+    MlpShape s = shape_of<T>(mlp, log_blocks, GROUPS, TILES);
+    if (s.warps > MLP_MAX_WARPS || mlp.hidden > s.units << log_blocks) continue;
+    for (; s.ring >= s.chunks(); s.ring--) {
+      const int64_t bytes = MlpMemory<T>(s, nullptr).bytes;
+      if (bytes > call.model().shared_per_block) continue;
+      const Launch how{static_cast<unsigned>(s.blocks()), static_cast<unsigned>(s.warps * 32),
+                       static_cast<int>(bytes), s.blocks()};
+      if (!fits(call, reinterpret_cast<const void*>(kernel), how)) break;
+      if (mlp.steps) launch(call, kernel, how, mlp, s);
+      return true;
+    }
   }
-  CDN_FAIL(CDN_UNSUPPORTED, "%lld-%lld-%lld in batches of %lld is more than a cluster holds",
-           (long long)mlp.inputs, (long long)mlp.hidden, (long long)mlp.classes,
-           (long long)mlp.batch);
+  return false;
+}
+template <class T> bool train(Call& call, const MlpTraining& mlp) {
+  return train<T, 2, 1>(call, mlp) || train<T, 4, 1>(call, mlp) || train<T, 2, 2>(call, mlp);
 }
 
 }  // namespace
@@ -89,14 +75,11 @@ template <class T, bool NORMALISED> void train(Call& call, const MlpTraining& ml
 void backend::train_mlp(Call& call, const MlpTraining& mlp) {
   if (!hopper_device(call))
     CDN_FAIL(CDN_UNSUPPORTED, "only GPUs of compute capability 9.0 train so");
-  if (mlp.batch > MLP_MAX_BATCH || mlp.classes > MLP_MAX_CLASSES || mlp.hidden > 4096 ||
-      mlp.inputs > 65536)
-    CDN_FAIL(CDN_UNSUPPORTED, "batches have at most %d samples here, of %d classes", MLP_MAX_BATCH,
-             MLP_MAX_CLASSES);
-  const bool shifts = mlp.shift || mlp.norms != 1;
-  if (mlp.bytes) return shifts ? train<uint8_t, true>(call, mlp) : train<uint8_t, false>(call, mlp);
-  if (mlp.scale || shifts) return train<float, true>(call, mlp);
-  train<float, false>(call, mlp);
+  const bool small = mlp.batch <= MLP_MAX_BATCH && mlp.classes <= MLP_MAX_CLASSES;
+  if (!small || !(mlp.bytes ? train<uint8_t>(call, mlp) : train<float>(call, mlp)))
+    CDN_FAIL(CDN_UNSUPPORTED, "%lld-%lld-%lld in batches of %lld is more than a cluster holds",
+             (long long)mlp.inputs, (long long)mlp.hidden, (long long)mlp.classes,
+             (long long)mlp.batch);
 }
 
 }  // namespace cdn

@@ -14,57 +14,33 @@ __device__ __forceinline__ void cut(float x, uint32_t& high, uint32_t& low) {
   high = __float_as_uint(x) & 0xffffe000;
   low = __float_as_uint(x - __uint_as_float(high));
 }
-// at(i, k): the operand's row, or column, g + 8 i and step t, or t + 4 for k = 1.
-template <class At> __device__ __forceinline__ TwoTerms<MmaA> operand_a(At&& at) {
+// Of rows g and g + 8, for the first half of k and for the second.
+__device__ __forceinline__ TwoTerms<MmaA> operand_a(float low0, float low8, float high0,
+                                                    float high8) {
   TwoTerms<MmaA> a;
-  cut(at(0, 0), a.high.low0, a.low.low0), cut(at(1, 0), a.high.low8, a.low.low8);
-  cut(at(0, 1), a.high.high0, a.low.high0), cut(at(1, 1), a.high.high8, a.low.high8);
+  cut(low0, a.high.low0, a.low.low0), cut(low8, a.high.low8, a.low.low8);
+  cut(high0, a.high.high0, a.low.high0), cut(high8, a.high.high8, a.low.high8);
   return a;
 }
-template <class At> __device__ __forceinline__ TwoTerms<MmaB> operand_b(At&& at) {
+__device__ __forceinline__ TwoTerms<MmaB> operand_b(float low, float high) {
   TwoTerms<MmaB> b;
-  cut(at(0), b.high.low, b.low.low), cut(at(1), b.high.high, b.low.high);
+  cut(low, b.high.low, b.low.low), cut(high, b.high.high, b.low.high);
   return b;
 }
 
-// Sums of M x N tiles of 16 x 8. Tensor cores cut theirs at each step, so after a few steps they
-// are to be added to others.
-template <int M, int N> struct TileSums {
-  static constexpr int FEW = 64;
-  float large[M][N][4] = {}, small[M][N][4] = {};
+// Sums of a tile of 16 x 8. Tensor cores cut theirs at each step, so after 64 steps or so they are
+// to be added to others.
+struct TileSums {
+  float large[4] = {}, small[4] = {};
 
-  // += a b over steps [k, end), a multiple of 8. a(m, k) and b(n, k) give the operands of the 8
-  // steps from k on; EXACT_A, EXACT_B: whose second terms are 0.
-  template <bool EXACT_A, bool EXACT_B, class A, class B>
-  __device__ __forceinline__ void multiply(int k, int end, A&& a, B&& b) {
-#pragma unroll 2
-    for (; k < end; k += 8) {
-      TwoTerms<MmaB> of_b[N];
-#pragma unroll
-      for (int n = 0; n < N; n++) of_b[n] = b(n, k);
-#pragma unroll
-      for (int m = 0; m < M; m++) {
-        const TwoTerms<MmaA> of_a = a(m, k);
-#pragma unroll
-        for (int n = 0; n < N; n++) {
-          if (!EXACT_A) multiply_add<float>(small[m][n], of_a.low, of_b[n].high, small[m][n]);
-          multiply_add<float>(large[m][n], of_a.high, of_b[n].high, large[m][n]);
-          if (!EXACT_B) multiply_add<float>(small[m][n], of_a.high, of_b[n].low, small[m][n]);
-        }
-      }
-    }
+  // EXACT_A, EXACT_B: whose second terms are 0.
+  template <bool EXACT_A, bool EXACT_B>
+  __device__ __forceinline__ void add(const TwoTerms<MmaA>& a, const TwoTerms<MmaB>& b) {
+    if (!EXACT_A) multiply_add<float>(small, a.low, b.high, small);
+    multiply_add<float>(large, a.high, b.high, large);
+    if (!EXACT_B) multiply_add<float>(small, a.high, b.low, small);
   }
-  __device__ __forceinline__ void move_to(float (&sum)[M][N][4]) {
-#pragma unroll
-    for (int m = 0; m < M; m++)
-#pragma unroll
-      for (int n = 0; n < N; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-          sum[m][n][i] += large[m][n][i] + small[m][n][i];
-          large[m][n][i] = small[m][n][i] = 0;
-        }
-  }
+  __device__ __forceinline__ float sum(int i) const { return large[i] + small[i]; }
 };
 
 #endif

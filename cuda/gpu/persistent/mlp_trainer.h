@@ -1,349 +1,527 @@
 // The persistent kernel that trains a perceptron: one cluster, whose blocks keep the weights from
-// step to step. A step in a block, with what blocks send one another and who waits for it:
+// step to step. A block has some hidden units, each of its warps their weights to some features:
+// in registers, with their velocity, and never moved. A step in a block:
 //
-//   multiply_hidden   its slice of the features of all samples times its weights; the parts of a
-//                     sample's hidden units go to the block of the group that owns the sample
-//   hidden_units      (waits for the parts) adds them up: whole hidden units of its own samples
-//   score             these times its weights of the second layer; the parts of the scores go to
-//                     all blocks of the slice
-//   losses            (waits for the scores) adds them up, each block for itself: losses, and the
-//                     gradients of the scores
-//   hidden_gradients  from there to the hidden units of its own samples; to all blocks of the group
-//   letters           its samples' part of the second layer's gradients, to all blocks of the group
-//   first_weights     (waits for slice after slice of the samples' gradients) gradients of its
-//                     weights, and their step
-//   second_weights    (waits for the letters) the step of the other parameters, of which blocks
-//   have
-//                     equal copies
+//   hidden_parts      each warp: its features of all samples times its weights
+//   hidden_units      all warps' parts added up: the block's hidden units of all samples
+//   scores            these times their weights of the second layer; the parts of a sample's scores
+//                     go to the block that owns the sample
+//   losses            (waits for the parts) of its own samples, and the gradients of their scores,
+//                     which go to all blocks
+//   hidden_gradients  (waits for these) from there to the block's hidden units
+//   first_weights     each warp: the gradients of its weights, and their step
+//   second_weights    the same of the others, of which biases of the scores are in all blocks
 //
 // What a block sends in a step it sends after it had all that it waited for in the step before, so
-// no message meets a mailbox of an earlier round. Scores alone go to blocks of which nothing was
-// awaited since the last ones: they have two mailboxes, in turns.
+// no message meets a mailbox of an earlier round. Lanes g and t: as in tile/mma.h. Of 32 features a
+// lane has the weights of features 4g to 4g + 3 to units 2t and 2t + 1: rows g and g + 8 of two
+// tiles. It loads four features at once, from which two lots of k, or rows of two tiles, come.
 #pragma once
-#include "gpu/persistent/mlp_block.h"
+#include "gpu/persistent/exchange.h"
 #include "gpu/persistent/mlp_operands.h"
+#include "gpu/persistent/mlp_shape.h"
 
 namespace cdn {
 #if defined(CDN_HOPPER)
 
-template <class T, bool NORMALISED> class MlpTrainer : MlpBlock<T, NORMALISED> {
-  using Base = MlpBlock<T, NORMALISED>;
-  using Base::mlp, Base::s, Base::to, Base::x, Base::thread, Base::warp, Base::g, Base::t,
-      Base::group, Base::slice, Base::batch, Base::units, Base::features, Base::first_unit,
-      Base::first_feature, Base::unit;
-  using Base::parts_box, Base::gradients_box, Base::letters_box, Base::scores_box, Base::batch_at,
-      Base::index_at, Base::label_at, Base::block_of, Base::quad, Base::fetch_next;
-  using typename Base::M;
-  using typename Base::Samples;
+using Quad = Pack<float, 4>;
+
+// GROUPS of 32 features a warp, TILES of 8 hidden units a block.
+template <class T, int GROUPS, int TILES> class MlpTrainer {
+  static constexpr bool EXACT = sizeof(T) == 1;  // samples, in tf32
+  static constexpr int NO_SAMPLE = INT32_MIN;    // for a label
+  static constexpr int PIECE = 16 / sizeof(T);   // elements that are fetched at once
+  using M = MlpTraining;
 
  public:
-  using Base::Base;
+  __device__ __forceinline__ MlpTrainer(const MlpTraining& mlp, const MlpShape& shape,
+                                        unsigned char* memory)
+      : mlp(mlp), s(shape), to(shape, memory) {
+    thread = static_cast<int>(threadIdx.x), threads = s.warps * 32;
+    warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;
+    rank = static_cast<int>(hopper::cluster_rank());
+    batch = static_cast<int>(mlp.batch), classes = static_cast<int>(mlp.classes);
+    first_unit = rank * s.units;
+    const int64_t left = mlp.hidden - first_unit;
+    units = static_cast<int>(left < 0 ? 0 : left < s.units ? left : s.units);
+    first_feature = warp * GROUPS * MLP_GROUP;
+  }
 
   __device__ __forceinline__ void train() {
-    this->begin();
+    begin();
     for (int64_t step = 0; step < mlp.steps; step++) {
       const float rate = mlp.rates[step];
-      const bool comes = step + 2 < mlp.steps && thread < batch;
-      const int32_t after_next = comes ? mlp.order[(step + 2) * batch + thread] : -1;
-      x.x = batch_at(step);
-      multiply_hidden();
-      fetch_next(step + 1);
-      hidden_units(step);
-      if (comes) index_at(step + 2)[thread] = static_cast<int32_t>(mlp.checked(after_next));
-      const int counted = __syncthreads_count(
-          thread < batch && (index_at(step)[thread] < 0 || label_at(step)[thread] != mlp.ignore));
-      score(step);
+      const int32_t now = label;
+      label = label_of(step + 1, after);
+      after = ordered(step + 2, thread);
+      add_shifts();
+      for (int row = 0; row < s.rows; row += 64 / TILES) hidden_parts(step, row);
+      if (thread < s.rows) to.label[thread] = now;
+      const int counted = __syncthreads_count(thread < batch && now != mlp.ignore);
+      hidden_units_and_scores();
       losses(step, counted);
+      hidden_gradients(step);
       __syncthreads();
-      hidden_gradients();
-      letters();
       first_weights(step, rate);
       second_weights(step, rate, counted);
-      wait_copies<0>();
-      __syncthreads();
     }
-    this->end();
+    end();
   }
 
  private:
+  // ---- the samples. A warp fetches its own features, and nobody else reads them.
+
+  // The number of a row's sample, not yet checked.
+  __device__ __forceinline__ int32_t ordered(int64_t step, int row) const {
+    return step < mlp.steps && row < batch ? mlp.order[step * batch + row] : -1;
+  }
+  // Of this thread's row.
+  __device__ __forceinline__ int32_t label_of(int64_t step, int32_t sample) const {
+    return step < mlp.steps && thread < batch && mlp.checked(sample) >= 0 ? mlp.target[sample] : NO_SAMPLE;
+  }
+  __device__ __forceinline__ T* samples_of(int64_t chunk) const {
+    return to.x + chunk % s.ring * MLP_CHUNK * s.x_row;
+  }
+  // Four lanes fetch every eighth row of a chunk.
+  __device__ __forceinline__ void look_up(int64_t chunk) {
+    const int first = static_cast<int>(chunk % s.chunks()) * MLP_CHUNK + g;
+#pragma unroll
+    for (int i = 0; i < MLP_CHUNK / 8; i++) next[i] = ordered(chunk / s.chunks(), first + 8 * i);
+  }
+  __device__ __forceinline__ void fetch(int64_t chunk) {
+    const int features = min(static_cast<int>(mlp.inputs) - first_feature, GROUPS * MLP_GROUP);
+    const int first = static_cast<int>(chunk % s.chunks()) * MLP_CHUNK + g;
+    const bool comes = chunk < mlp.steps * s.chunks();
+#pragma unroll
+    for (int i = 0; i < MLP_CHUNK / 8; i++) {
+      T* row = samples_of(chunk) + (8 * i + g) * s.x_row + first_feature;
+      const bool there = comes && first + 8 * i < batch && mlp.checked(next[i]) >= 0;
+      const T* from = static_cast<const T*>(mlp.x) + first_feature;
+      if (there) from += next[i] * mlp.inputs;
+      if (s.words)
+        for (int f = t * PIECE; f < features; f += 4 * PIECE)
+          copy_async_or_zero<16>(row + f, from + f, there);
+      else
+        for (int f = t; f < features; f += 4) row[f] = there ? from[f] : T(0);
+    }
+    commit_copies();
+  }
+  // For all but the last `younger` fetches, by the warp.
+  __device__ __forceinline__ void wait_for_copies(int younger) const {
+    if (younger >= 4)
+      wait_copies<4>();
+    else if (younger == 3)
+      wait_copies<3>();
+    else if (younger == 2)
+      wait_copies<2>();
+    else if (younger == 1)
+      wait_copies<1>();
+    else
+      wait_copies<0>();
+    __syncwarp();
+  }
+  static __device__ __forceinline__ Quad four(const T* x) {
+    const Pack<T, 4> from = *reinterpret_cast<const Pack<T, 4>*>(x);
+    Quad y;
+    for (int i = 0; i < 4; i++) y.v[i] = static_cast<float>(from.v[i]);
+    return y;
+  }
+  static __device__ __forceinline__ Quad& quad(float* p) { return *reinterpret_cast<Quad*>(p); }
+  static __device__ __forceinline__ float2& pair(float* p) {
+    return *reinterpret_cast<float2*>(p);
+  }
+
+  // ---- the parameters, from and to the device's memory; what the last blocks lack is 0
+
+  // f(weight, velocity, place of the weight), for those that there are.
+  template <class F> __device__ __forceinline__ void each_of_first(int p, F&& f) {
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+      for (int j = 0; j < 2; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+          const int unit = n * 8 + 2 * t + j, feature = first_feature + p * MLP_GROUP + 4 * g + i;
+          if (unit < units && feature < mlp.inputs)
+            f(w1[p][n][j].v[i], v1[p][n][j].v[i], (first_unit + unit) * mlp.inputs + feature);
+        }
+  }
+  __device__ __forceinline__ void begin() {
+    uint32_t* words = reinterpret_cast<uint32_t*>(to.x);
+    const int64_t end = reinterpret_cast<uint32_t*>(to.barrier) - words;
+    for (int64_t i = thread; i < end; i += threads) words[i] = 0;
+    if (thread == 0) scores_box().open(), messages_box().open();
+    hopper::barriers_visible();
+    __syncthreads();
+    auto copy = [&](int p, float& w, float& v, int64_t at) {
+      w = mlp.param[p][at];
+      if (mlp.velocity[p]) v = mlp.velocity[p][at];
+    };
+#pragma unroll
+    for (int p = 0; p < GROUPS; p++)
+      each_of_first(p, [&](float& w, float& v, int64_t at) { copy(M::W1, w, v, at); });
+    for (int i = thread; i < classes * s.units; i += threads) {
+      const int c = i / s.units, u = i % s.units;
+      if (u < units) copy(M::W2, to.w2[i], to.v2[i], c * mlp.hidden + first_unit + u);
+    }
+    for (int u = thread; u < units; u += threads)
+      copy(M::B1, to.b1[u], to.vb1[u], first_unit + u);
+    if (thread < classes) copy(M::B2, to.b2[thread], to.vb2[thread], thread);
+    for (int i = thread; i < mlp.inputs; i += threads) {
+      to.scale[i] = mlp.scale ? mlp.scale[mlp.norm(i)] : 1;
+      to.shift[i] = mlp.shift ? mlp.shift[mlp.norm(i)] : 0;
+    }
+    for (int q = 0; q < s.ring; q++) look_up(q), fetch(q);
+    look_up(s.ring);
+    label = label_of(0, ordered(0, thread));
+    after = ordered(1, thread);
+    __syncthreads();
+    hopper::cluster_sync_all();
+  }
+  __device__ __forceinline__ void end() {
+    __syncthreads();
+    auto copy = [&](int p, float w, float v, int64_t at) {
+      mlp.param[p][at] = w;
+      if (mlp.velocity[p]) mlp.velocity[p][at] = v;
+    };
+#pragma unroll
+    for (int p = 0; p < GROUPS; p++)
+      each_of_first(p, [&](float w, float v, int64_t at) { copy(M::W1, w, v, at); });
+    for (int i = thread; i < classes * s.units; i += threads) {
+      const int c = i / s.units, u = i % s.units;
+      if (u < units) copy(M::W2, to.w2[i], to.v2[i], c * mlp.hidden + first_unit + u);
+    }
+    for (int u = thread; u < units; u += threads)
+      copy(M::B1, to.b1[u], to.vb1[u], first_unit + u);
+    if (rank == 0 && thread < classes) copy(M::B2, to.b2[thread], to.vb2[thread], thread);
+    wait_copies<0>();
+    hopper::cluster_sync_all();  // nobody goes while messages may be on their way
+  }
+
   // ---- forward
 
-  __device__ __forceinline__ void multiply_hidden() const {
-    const int wide = s.hidden / 8, m = warp & ((1 << s.down) - 1), apart = MLP_WARPS >> s.down;
-    if (m * 16 >= s.rows) return;
-    for (int n = warp >> s.down; n < wide;) {
-      const int left = wide - n;  // of which every apart-th is this warp's
-      // Two at a time, so that the first messages travel while others are computed.
-      if (left > apart)
-        hidden_tiles<2>(m, n, apart), n += 2 * apart;
-      else
-        hidden_tiles<1>(m, n, apart), n += apart;
-    }
-  }
-  // N tiles of 8 hidden units, from tile `first` on, of 16 samples.
-  template <int N> __device__ __forceinline__ void hidden_tiles(int m, int first, int apart) const {
-    const int r = m * 16 + g;
-    float sum[1][N][4] = {};
-    TileSums<1, N> sums;
-    for (int first_step = 0; first_step < s.columns; first_step += sums.FEW) {
-      sums.template multiply<Samples::EXACT, false>(
-          first_step, min(first_step + sums.FEW, s.columns),
-          [&](int, int k) {
-            return operand_a([&](int i, int half) { return x.at(r + 8 * i, k + t + 4 * half); });
-          },
-          [&](int n, int k) {
-            const float* w = to.w1 + ((first + n * apart) * 8 + g) * s.w_row + k + t;
-            return operand_b([&](int half) { return w[4 * half]; });
-          });
-      sums.move_to(sum);
-    }
-    // Two threads beside one another turn two columns of two rows into four columns of one.
-    const bool odd = t % 2;
-    const int row = odd ? r + 8 : r, owner = static_cast<int>(s.by_own(row));
-    float* place = to.parts + (slice * s.own + row - owner * s.own) * s.h_row + t / 2 * 4;
+  // x scale + shift, times w, is x times scale w, and shift times w: the same for all rows.
+  __device__ __forceinline__ void add_shifts() {
 #pragma unroll
-    for (int n = 0; n < N; n++) {
-      const float (&c)[4] = sum[0][n];
-      const float other0 = __shfl_xor_sync(~0u, odd ? c[0] : c[2], 1);
-      const float other1 = __shfl_xor_sync(~0u, odd ? c[1] : c[3], 1);
-      const Quad four = odd ? Quad{{other0 * unit, other1 * unit, c[2] * unit, c[3] * unit}}
-                            : Quad{{c[0] * unit, c[1] * unit, other0 * unit, other1 * unit}};
-      parts_box().send(place + (first + n * apart) * 8, block_of(group, owner), four);
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+      for (int j = 0; j < 2; j++) shifts[n][j] = 0;
+    if (!mlp.shift) return;
+#pragma unroll
+    for (int p = 0; p < GROUPS; p++) {
+      const Quad shift = quad(to.shift + first_feature + p * MLP_GROUP + 4 * g);
+#pragma unroll
+      for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+          for (int i = 0; i < 4; i++) shifts[n][j] += shift.v[i] * w1[p][n][j].v[i];
+    }
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+      for (int j = 0; j < 2; j++)
+        for (int lanes = 4; lanes < 32; lanes *= 2)
+          shifts[n][j] += __shfl_xor_sync(~0u, shifts[n][j], lanes);
+  }
+  // Of rows [row, row + 64), or of half as many.
+  __device__ __forceinline__ void hidden_parts(int64_t step, int row) {
+    constexpr int MOST = 4 / TILES;
+    const int tiles = min(MOST, (s.rows - row) / 16);
+    const int64_t first = step * s.chunks() + row / MLP_CHUNK;
+    wait_for_copies(s.ring - (row + 16 * tiles) / MLP_CHUNK);
+    const T* x[MOST];
+#pragma unroll
+    for (int m = 0; m < MOST; m++)
+      x[m] = samples_of(first + m / 2) + (m % 2 * 16 + g) * s.x_row + first_feature + 4 * t;
+    TileSums sums[4 / TILES][TILES];
+#pragma unroll
+    for (int p = 0; p < GROUPS; p++) {
+      if (first_feature + p * MLP_GROUP >= mlp.inputs) break;
+      const Quad scale = quad(to.scale + first_feature + p * MLP_GROUP + 4 * g);
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        // The weights of features 4t to 4t + 3 of this half to unit g.
+        TwoTerms<MmaB> w[TILES][2];
+        const int lane_of = (4 * half + t) * 4 + g / 2;
+#pragma unroll
+        for (int n = 0; n < TILES; n++) {
+          float v[4];
+#pragma unroll
+          for (int i = 0; i < 4; i++) {
+            const float even = __shfl_sync(~0u, w1[p][n][0].v[i] * scale.v[i], lane_of);
+            const float odd = __shfl_sync(~0u, w1[p][n][1].v[i] * scale.v[i], lane_of);
+            v[i] = g % 2 ? odd : even;
+          }
+          w[n][0] = operand_b(v[0], v[1]), w[n][1] = operand_b(v[2], v[3]);
+        }
+#pragma unroll
+        for (int m = 0; m < 4 / TILES; m++) {
+          if (m >= tiles) break;
+          const T* at = x[m] + p * MLP_GROUP + 16 * half;
+          const Quad low = four(at), high = four(at + 8 * s.x_row);
+#pragma unroll
+          for (int k = 0; k < 2; k++) {
+            const auto a =
+                operand_a(low.v[2 * k], high.v[2 * k], low.v[2 * k + 1], high.v[2 * k + 1]);
+#pragma unroll
+            for (int n = 0; n < TILES; n++) sums[m][n].template add<EXACT, false>(a, w[n][k]);
+          }
+        }
+      }
+    }
+    float* part = to.parts + (warp * s.rows + row + g) * s.units + 2 * t;
+#pragma unroll
+    for (int m = 0; m < 4 / TILES; m++)
+#pragma unroll
+      for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i += 2)
+          if (m < tiles)
+            pair(part + (16 * m + 4 * i) * s.units + 8 * n) = {sums[m][n].sum(i) + shifts[n][0],
+                                                               sums[m][n].sum(i + 1) + shifts[n][1]};
+  }
+
+  // Beside one another, threads have the quads of hidden units of a row.
+  __device__ __forceinline__ void hidden_units_and_scores() {
+    constexpr int QUADS = 2 * TILES;
+    for (int i = thread; i < s.rows * QUADS; i += threads) {
+      const int row = i / QUADS, q = i % QUADS;
+      Quad h = quad(to.b1 + 4 * q);
+      for (int k = 0; k < s.warps; k++) {
+        const Quad part = quad(to.parts + k * s.rows * s.units + 4 * i);
+        for (int j = 0; j < 4; j++) h.v[j] += part.v[j];
+      }
+      for (int j = 0; j < 4; j++) h.v[j] = h.v[j] < 0 ? 0 : h.v[j];  // NaN stays
+      quad(to.h + 4 * i) = h;
+      for (int c = 0; c < s.classes; c += 4) {
+        Quad score;
+        for (int j = 0; j < 4; j++) {
+          const Quad w = quad(to.w2 + (c + j) * s.units + 4 * q);
+          score.v[j] = (h.v[0] * w.v[0] + h.v[1] * w.v[1]) + (h.v[2] * w.v[2] + h.v[3] * w.v[3]);
+          for (int lanes = 1; lanes < QUADS; lanes *= 2)
+            score.v[j] += __shfl_xor_sync(~0u, score.v[j], lanes);
+        }
+        if (c / 4 % QUADS == q)
+          scores_box().send(to.scores + (rank * s.own() + (row >> s.log_blocks)) * s.classes + c,
+                            row & (s.blocks() - 1), score);
+      }
     }
   }
 
-  __device__ __forceinline__ void hidden_units(int64_t step) const {
-    parts_box().wait(step);
-    this->each_quad(s.own, [&](int row, int u) {
-      Quad sum = quad(to.parts + row * s.h_row + u);
-      for (int k = 1; k < s.slices; k++) {
-        const Quad part = quad(to.parts + (k * s.own + row) * s.h_row + u);
-        for (int i = 0; i < 4; i++) sum.v[i] += part.v[i];
-      }
-      for (int i = 0; i < 4; i++) {
-        const float y = sum.v[i] + to.b1[u + i];
-        sum.v[i] = y < 0 ? 0 : y;  // NaN stays
-      }
-      quad(to.h + row * s.h_row + u) = sum;
-    });
-  }
-
-  __device__ __forceinline__ void score(int64_t step) const {
-    for (int i = thread; i < s.own * s.classes; i += MLP_THREADS) {
-      const int row = static_cast<int>(s.by_classes(i)), c = i - row * s.classes;
-      Quad sums{};
-      for (int u = 0; u < s.hidden; u += 4) {
-        const Quad h = quad(to.h + row * s.h_row + u), w = quad(to.w2 + c * s.h_row + u);
-        for (int j = 0; j < 4; j++) sums.v[j] += h.v[j] * w.v[j];
-      }
-      const float sum = (sums.v[0] + sums.v[1]) + (sums.v[2] + sums.v[3]);
-      for (int to_group = 0; to_group < s.groups; to_group++)
-        scores_box(step).send(part_of_score(step, group, i), block_of(to_group, slice), sum);
-    }
-  }
-  __device__ __forceinline__ float* part_of_score(int64_t step, int group, int i) const {
-    return to.scores + (step % 2 * s.groups + group) * s.own * s.classes + i;
-  }
-
-  // Eight threads have a row, each every eighth class.
-  template <class F> static __device__ __forceinline__ float join_row(float x, F&& join) {
-#pragma unroll
-    for (int lanes = 1; lanes < 8; lanes *= 2) x = join(x, __shfl_xor_sync(~0u, x, lanes));
-    return x;
-  }
-  __device__ __forceinline__ void losses(int64_t step, int counted) const {
-    constexpr int EACH = MLP_MAX_CLASSES / 8;
-    scores_box(step).wait(step / 2);
-    const auto add = [](float a, float b) { return a + b; };
-    for (int first = 0; first < s.own; first += MLP_THREADS / 8) {
-      const int row = first + thread / 8, place = slice * s.own + row, lane = thread % 8;
-      const bool own = row < s.own, there = own && place < batch;
-      const bool known = there && index_at(step)[place] >= 0;
-      const int label = known ? label_at(step)[place] : -1;
-      const bool ignored = !there || (known && label == mlp.ignore);
-      const bool valid = label >= 0 && label < s.classes;
-      float v[EACH], max = -INFINITY, at_label = 0;
-#pragma unroll
-      for (int j = 0; j < EACH; j++) {
-        const int c = lane + 8 * j;
+  // A warp has a row, each lane two classes.
+  __device__ __forceinline__ void losses(int64_t step, int counted) {
+    if (warp >= s.own()) return;
+    scores_box().await(step);
+    if (thread == 0) scores_box().renew();
+    float* message = to.messages + warp * 64;
+    for (int own = warp; own < s.own(); own += s.warps) {
+      const int row = own << s.log_blocks | rank;
+      const int label = row < batch ? to.label[row] : NO_SAMPLE;
+      const bool ignored = row >= batch || label == mlp.ignore;
+      const bool valid = label >= 0 && label < classes;
+      float v[2], max = -INFINITY, at_label = 0;
+      for (int j = 0; j < 2; j++) {
+        const int c = lane + 32 * j;
         v[j] = -INFINITY;
-        if (c >= s.classes || !own) continue;
-        v[j] = *part_of_score(step, 0, row * s.classes + c);
-        for (int k = 1; k < s.groups; k++) v[j] += *part_of_score(step, k, row * s.classes + c);
-        v[j] += to.b2[c];
+        if (c >= classes) continue;
+        v[j] = to.b2[c];
+#pragma unroll 8
+        for (int k = 0; k < s.blocks(); k++)
+          v[j] += to.scores[(k * s.own() + own) * s.classes + c];
         max = fn::larger(max, v[j]);
         if (c == label) at_label = v[j];
       }
-      max = join_row(max, [](float a, float b) { return fn::larger(a, b); });
-      at_label = join_row(at_label, add);
-      float sum = 0, before = 0;  // classes before the label's that are as high
-#pragma unroll
-      for (int j = 0; j < EACH; j++) {
-        if (lane + 8 * j < label && v[j] == max) before = 1;
-        v[j] = fn::exp(v[j] - max);
-        if (lane + 8 * j < s.classes) sum += v[j];
+      for (int lanes = 16; lanes > 0; lanes /= 2) {
+        max = fn::larger(max, __shfl_xor_sync(~0u, max, lanes));
+        at_label += __shfl_xor_sync(~0u, at_label, lanes);
       }
-      sum = join_row(sum, add);
-      before = join_row(before, add);
+      float sum = 0;
+      bool before = false;  // a class before the label's that is as high
+      for (int j = 0; j < 2; j++) {
+        before |= lane + 32 * j < label && v[j] == max;
+        v[j] = lane + 32 * j < classes ? fn::exp(v[j] - max) : 0;
+        sum += v[j];
+      }
+      before = __any_sync(~0u, before);
+      for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
       const float share = 1 / sum, scale = 1 / static_cast<float>(counted);
-#pragma unroll
-      for (int j = 0; j < EACH; j++) {
-        const int c = lane + 8 * j;
-        if (c < s.classes && own)
-          to.ds[row * s.class_row + c] =
-              ignored ? 0 : (v[j] * share - (c == label ? 1.0f : 0.0f)) * scale;
+      __syncwarp();  // the row before is sent
+      for (int j = 0; j < 2; j++) {
+        const int c = lane + 32 * j;
+        if (c < classes)
+          message[c] = ignored ? 0 : (v[j] * share - (c == label ? 1.0f : 0.0f)) * scale;
       }
-      if (lane != 0 || !own) continue;
-      to.loss[row] = ignored ? 0 : valid ? fn::log(sum) + (max - at_label) : NAN;
-      to.right[row] = there && valid && at_label == max && before == 0;
-      if (known && !ignored && !valid)
-        report_fault(mlp.fault, FAULT_CROSS_ENTROPY, label, s.classes);
+      if (lane == 0) {
+        message[classes] = ignored ? 0 : valid ? fn::log(sum) + (max - at_label) : NAN;
+        message[classes + 1] = row < batch && valid && at_label == max && !before;
+        if (!ignored && !valid && label != NO_SAMPLE)
+          report_fault(mlp.fault, FAULT_CROSS_ENTROPY, label, mlp.classes);
+      }
+      __syncwarp();
+      for (int i = lane; i < s.message / 4 * s.blocks(); i += 32) {
+        const int at = (i >> s.log_blocks) * 4;
+        messages_box().send(to.ds + row * s.message + at, i & (s.blocks() - 1),
+                            quad(message + at));
+      }
     }
   }
 
   // ---- backward
 
-  __device__ __forceinline__ void hidden_gradients() const {
-    this->each_quad(s.own, [&](int row, int u) {
+  __device__ __forceinline__ void hidden_gradients(int64_t step) {
+    constexpr int QUADS = 2 * TILES;
+    messages_box().await(step);
+    if (thread == 0) messages_box().renew();
+    for (int i = thread; i < s.rows * QUADS; i += threads) {
+      const int row = i / QUADS, u = i % QUADS * 4;
       Quad sum{};
-      for (int c = 0; c < s.classes; c++) {
-        const Quad w = quad(to.w2 + c * s.h_row + u);
-        for (int i = 0; i < 4; i++) sum.v[i] += to.ds[row * s.class_row + c] * w.v[i];
+      for (int c = 0; c < classes; c++) {
+        const float d = to.ds[row * s.message + c];
+        const Quad w = quad(to.w2 + c * s.units + u);
+        for (int j = 0; j < 4; j++) sum.v[j] += d * w.v[j];
       }
-      const Quad h = quad(to.h + row * s.h_row + u);
-      for (int i = 0; i < 4; i++) sum.v[i] = h.v[i] <= 0 ? 0 : sum.v[i];
-      for (int k = 0; k < s.slices; k++)
-        gradients_box(slice).send(to.dh + (slice * s.own + row) * s.h_row + u, block_of(group, k),
-                                  sum);
-    });
-  }
-
-  // A letter: the weights' gradients [classes][hidden], the biases', the loss, how many were right.
-  __device__ __forceinline__ void letters() const {
-    float* own = to.letters + slice * s.letter;
-    auto send = [&](int at, const auto& value) {
-      for (int k = 0; k < s.slices; k++) letters_box().send(own + at, block_of(group, k), value);
-    };
-    this->each_quad(
-        s.classes,
-        [&](int c, int u) {
-          Quad sum{};
-          for (int row = 0; row < s.own; row++) {
-            const Quad h = quad(to.h + row * s.h_row + u);
-            for (int i = 0; i < 4; i++) sum.v[i] += to.ds[row * s.class_row + c] * h.v[i];
-          }
-          send(c * s.hidden + u, sum);
-        },
-        32);                                    // the first warp has the most weights to see to
-    const int late = MLP_THREADS - 1 - thread;  // threads with less to do
-    if (late < s.classes) {
-      float sum = 0;
-      for (int row = 0; row < s.own; row++) sum += to.ds[row * s.class_row + late];
-      send(s.classes * s.hidden + late, sum);
-    } else if (late < s.classes + 2) {
-      float sum = 0;
-      for (int row = 0; row < s.own; row++)
-        sum += late == s.classes ? to.loss[row] : static_cast<float>(to.right[row]);
-      send(s.classes * s.hidden + late, sum);
+      const Quad h = quad(to.h + 4 * i);
+      for (int j = 0; j < 4; j++)
+        to.dh[(u + j) * s.dh_row + row] = h.v[j] <= 0 || u + j >= units ? 0 : sum.v[j];
     }
+  }
+  // The gradients of unit 8n + g's sums in rows k + 2t and k + 2t + 1.
+  __device__ __forceinline__ TwoTerms<MmaB> gradients(int n, int k) const {
+    const float2 d = pair(to.dh + (8 * n + g) * s.dh_row + k + 2 * t);
+    return operand_b(d.x, d.y);
   }
 
   __device__ __forceinline__ void first_weights(int64_t step, float rate) {
-    const int tiles = s.columns / 8;
-    for (int first = warp; first < tiles;) {
-      const int left = (tiles - first + MLP_WARPS - 1) / MLP_WARPS;
-      const int take = left == 4 ? 2 : min(left, 3);  // more would need too many registers
-      for (int u = 0; u < s.hidden; u += 32)
-        if (take == 3)
-          weight_tiles<3>(step, first, u, rate);
-        else if (take == 2)
-          weight_tiles<2>(step, first, u, rate);
-        else
-          weight_tiles<1>(step, first, u, rate);
-      first += take * MLP_WARPS;
-    }
-    // All hidden units' gradients are there, and used, before what they came from changes.
-    for (int k = 0; k < s.slices; k++) gradients_box(k).wait(step);
-    // Where there is room for one batch, the next one's columns take the place of those that only
-    // this warp still needed.
-    if (s.buffers == 1 && step + 1 < mlp.steps) {
-      __syncwarp();
-      for (int n = warp; n < tiles; n += MLP_WARPS)
-        x.fetch_columns(s.words, batch_at(step), index_at(step + 1), batch, thread % 32 / 8, 4,
-                        8 * n, 8 * n + 8, thread % 8, 8);
-    }
-    if (warp == MLP_WARPS - 1) first_bias(rate);
-  }
-  // The weights of N tiles of 8 features, from tile `first` on, to 32 hidden units from u on.
-  template <int N>
-  __device__ __forceinline__ void weight_tiles(int64_t step, int first, int u, float rate) const {
-    float sum[2][N][4] = {}, v[2][N][4] = {};
-    auto each_weight = [&](auto&& f) {
+    const bool biases = warp == s.warps - 1;  // this warp sees to them
+    float ones[TILES][2] = {};
+    if (mlp.shift || biases) sum_gradients(ones);
 #pragma unroll
-      for (int m = 0; m < 2; m++)
+    for (int p = 0; p < GROUPS; p++) {
+      const bool last = p == GROUPS - 1;
+      const int feature = first_feature + p * MLP_GROUP + 4 * g;
+      float sum[TILES][2][4] = {};  // of units 2t and 2t + 1
+      for (int c = 0; c < s.chunks(); c++) {
+        const int64_t chunk = step * s.chunks() + c;
+        if (first_feature + p * MLP_GROUP < mlp.inputs)
+          add_gradients(sum, c * MLP_CHUNK, samples_of(chunk) + feature);
+        if (last) {
+          __syncwarp();
+          fetch(chunk + s.ring);
+          look_up(chunk + s.ring + 1);
+        }
+      }
+      const Quad scale = quad(to.scale + feature), shift = quad(to.shift + feature);
 #pragma unroll
-        for (int n = 0; n < N; n++)
+      for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int j = 0; j < 2; j++)
 #pragma unroll
           for (int i = 0; i < 4; i++) {
-            const int row = u + m * 16 + g + i / 2 * 8,
-                      col = (first + n * MLP_WARPS) * 8 + 2 * t + i % 2;
-            if (row < units && col < features)
-              f(to.w1[row * s.w_row + col], (first_unit + row) * mlp.inputs + first_feature + col,
-                v[m][n][i], sum[m][n][i]);
+            float gradient = sum[n][j][i] * scale.v[i];
+            if (mlp.shift) gradient += shift.v[i] * ones[n][j];
+            float& w = w1[p][n][j].v[i];
+            if (feature + i < mlp.inputs) w = mlp.stepped(w, gradient, v1[p][n][j].v[i], rate);
           }
-    };
-    float* velocity = mlp.velocity[M::W1];
-    if (velocity) each_weight([&](float&, int64_t there, float& v, float) { v = velocity[there]; });
-    // The block's own samples come first, as their gradients need not travel. Step k of a tile is
-    // sample 2k, or 2k - 7 in its second half: then no two threads read from one bank.
-    TileSums<2, N> sums;
-    for (int k = 0, source = slice, done = 0; k < s.slices; k++) {
-      gradients_box(source).await(step);
-      sums.template multiply<false, Samples::EXACT>(
-          source * s.own, (source + 1) * s.own,
-          [&](int m, int k) {
-            const float* d = to.dh + (k + 2 * t) * s.h_row + u + m * 16 + g;
-            return operand_a([&](int i, int half) { return d[half * s.h_row + 8 * i]; });
-          },
-          [&](int n, int k) {
-            return operand_b(
-                [&](int half) { return x.at(k + 2 * t + half, (first + n * MLP_WARPS) * 8 + g); });
-          });
-      done += s.own;
-      if (done >= sums.FEW || k + 1 == s.slices) sums.move_to(sum), done = 0;
-      if (++source == s.slices) source = 0;
     }
-    each_weight([&](float& w, int64_t there, float& v, float gradient) {
-      w = mlp.stepped(w, gradient * unit, v, rate);
-      if (velocity) velocity[there] = v;
-    });
+    if (biases && g == 0)
+#pragma unroll
+      for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+          const int u = 8 * n + 2 * t + j;
+          to.b1[u] = mlp.stepped(to.b1[u], ones[n][j], to.vb1[u], rate);
+        }
   }
-  __device__ __forceinline__ void first_bias(float rate) const {
-    for (int u = thread % 32; u < units; u += 32) {
-      float sum[4] = {};
-      for (int r = 0; r < s.rows; r += 4)
-        for (int i = 0; i < 4; i++) sum[i] += to.dh[(r + i) * s.h_row + u];
-      to.b1[u] = mlp.stepped(to.b1[u], (sum[0] + sum[1]) + (sum[2] + sum[3]), to.vb1[u], rate);
+  // x: four features of the chunk's first row; sum: [tile of units][of 2t and 2t + 1][feature].
+  __device__ __forceinline__ void add_gradients(float (&sum)[TILES][2][4], int row, const T* x) {
+    TileSums sums[2][TILES];
+    x += 2 * t * s.x_row;
+    for (int k = 0; k < MLP_CHUNK; k += 8) {
+      TwoTerms<MmaB> d[TILES];
+#pragma unroll
+      for (int n = 0; n < TILES; n++) d[n] = gradients(n, row + k);
+      const Quad low = four(x + k * s.x_row), high = four(x + (k + 1) * s.x_row);
+#pragma unroll
+      for (int m = 0; m < 2; m++) {
+        const auto a = operand_a(low.v[2 * m], low.v[2 * m + 1], high.v[2 * m], high.v[2 * m + 1]);
+#pragma unroll
+        for (int n = 0; n < TILES; n++) sums[m][n].template add<EXACT, false>(a, d[n]);
+      }
+    }
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+      for (int j = 0; j < 2; j++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) sum[n][j][i] += sums[i / 2][n].sum(i % 2 * 2 + j);
+  }
+  // Over all rows, of units 2t and 2t + 1.
+  __device__ __forceinline__ void sum_gradients(float (&sum)[TILES][2]) {
+    const auto one = operand_a(1, 1, 1, 1);
+#pragma unroll
+    for (int n = 0; n < TILES; n++) {
+      TileSums sums;
+      for (int k = 0; k < s.rows; k += 8) sums.template add<true, false>(one, gradients(n, k));
+      sum[n][0] = sums.sum(0), sum[n][1] = sums.sum(1);
     }
   }
 
-  __device__ __forceinline__ void second_weights(int64_t step, float rate, int counted) const {
-    letters_box().wait(step);
-    auto total = [&](int at) {
-      float sum = to.letters[at];
-      for (int k = 1; k < s.slices; k++) sum += to.letters[k * s.letter + at];
-      return sum;
-    };
-    this->each_of_second([&](int i, int at, int64_t, bool) {
-      to.w2[at] = mlp.stepped(to.w2[at], total(i), to.v2[at], rate);
-    });
-    const int biases = s.classes * s.hidden, late = MLP_THREADS - 1 - thread;
-    if (late < s.classes)
-      to.b2[late] = mlp.stepped(to.b2[late], total(biases + late), to.vb2[late], rate);
-    if (late != s.classes || group != 0 || slice != 0) return;
-    mlp.losses[step] = total(biases + s.classes) / static_cast<float>(counted);
-    if (mlp.correct) mlp.correct[step] = static_cast<int32_t>(total(biases + s.classes + 1));
+  // A warp has 16 classes, of 8 hidden units.
+  __device__ __forceinline__ void second_weights(int64_t step, float rate, int counted) {
+    const int tiles = (classes + 15) / 16 * TILES;
+    for (int tile = s.warps - 1 - warp; tile < tiles; tile += s.warps)
+      second_tile(tile / TILES * 16 + g, tile % TILES * 8, rate);
+    if (warp != 0 || rank != 0) return;
+    float loss = 0, right = 0;
+    for (int row = lane; row < s.rows; row += 32) {
+      loss += to.ds[row * s.message + classes];
+      right += to.ds[row * s.message + classes + 1];
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      loss += __shfl_xor_sync(~0u, loss, lanes);
+      right += __shfl_xor_sync(~0u, right, lanes);
+    }
+    if (lane != 0) return;
+    mlp.losses[step] = loss / static_cast<float>(counted);
+    if (mlp.correct) mlp.correct[step] = static_cast<int32_t>(right);
   }
+  __device__ __forceinline__ void second_tile(int c, int u, float rate) {
+    TileSums weights, biases;
+    const auto one = operand_b(1, 1);
+    auto d = [&](int row, int c) { return c < classes ? to.ds[row * s.message + c] : 0; };
+    for (int k = 2 * t; k < s.rows; k += 8) {
+      const float* h = to.h + k * s.units + u + g;
+      const auto a = operand_a(d(k, c), d(k, c + 8), d(k + 1, c), d(k + 1, c + 8));
+      weights.template add<false, false>(a, operand_b(h[0], h[s.units]));
+      biases.template add<false, true>(a, one);
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+      const int of = c + i / 2 * 8, at = of * s.units + u + 2 * t + i % 2;
+      if (of >= classes) continue;
+      to.w2[at] = mlp.stepped(to.w2[at], weights.sum(i), to.v2[at], rate);
+      if (u == 0 && t == 0 && i % 2 == 0)
+        to.b2[of] = mlp.stepped(to.b2[of], biases.sum(i), to.vb2[of], rate);
+    }
+  }
+
+  __device__ __forceinline__ Mailbox scores_box() const {
+    return {to.barrier, static_cast<uint32_t>(s.score_bytes())};
+  }
+  __device__ __forceinline__ Mailbox messages_box() const {
+    return {to.barrier + 1, static_cast<uint32_t>(s.message_bytes())};
+  }
+
+  const MlpTraining& mlp;
+  const MlpShape& s;
+  const MlpMemory<T> to;
+  int thread, threads, warp, lane, g, t, rank;
+  int batch, classes;
+  int units, first_unit, first_feature;
+  Quad w1[GROUPS][TILES][2] = {}, v1[GROUPS][TILES][2] = {};  // units 2t and 2t + 1
+  float shifts[TILES][2];
+  int32_t next[MLP_CHUNK / 8];       // samples of the chunk to be fetched next
+  int32_t label, after;  // of this thread's row: the label, and the sample of the step after
 };
 
 #endif
