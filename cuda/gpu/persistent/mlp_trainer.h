@@ -55,15 +55,17 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       label = label_of(step + 1, after);
       after = ordered(step + 2, thread);
       add_shifts();
-      for (int row = 0; row < s.rows; row += 64 / TILES) hidden_parts(step, row);
+      for (int row = 0; row < s.rows; row += 64 / TILES) hidden_parts(row);
       if (thread < s.rows) to.label[thread] = now;
       const int counted = __syncthreads_count(thread < batch && now != mlp.ignore);
       hidden_units_and_scores();
       losses(step, counted);
       hidden_gradients(step);
       __syncthreads();
-      first_weights(step, rate);
+      first_weights(rate);
       second_weights(step, rate, counted);
+      slot += s.chunks();
+      if (slot >= s.ring) slot -= s.ring;
     }
     end();
   }
@@ -79,23 +81,25 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   __device__ __forceinline__ int32_t label_of(int64_t step, int32_t sample) const {
     return step < mlp.steps && thread < batch && mlp.checked(sample) >= 0 ? mlp.target[sample] : NO_SAMPLE;
   }
-  __device__ __forceinline__ T* samples_of(int64_t chunk) const {
-    return to.x + chunk % s.ring * MLP_CHUNK * s.x_row;
+  // Of a chunk of this step.
+  __device__ __forceinline__ const T* samples_of(int chunk) const {
+    const int at = slot + chunk;
+    return to.x + (at < s.ring ? at : at - s.ring) * MLP_CHUNK * s.x_row + first_feature;
   }
   // Four lanes fetch every eighth row of a chunk.
-  __device__ __forceinline__ void look_up(int64_t chunk) {
-    const int first = static_cast<int>(chunk % s.chunks()) * MLP_CHUNK + g;
+  __device__ __forceinline__ void look_up() {
 #pragma unroll
-    for (int i = 0; i < MLP_CHUNK / 8; i++) next[i] = ordered(chunk / s.chunks(), first + 8 * i);
+    for (int i = 0; i < MLP_CHUNK / 8; i++)
+      next[i] = ordered(next_step, next_chunk * MLP_CHUNK + 8 * i + g);
   }
-  __device__ __forceinline__ void fetch(int64_t chunk) {
+  __device__ __forceinline__ void fetch() {
     const int features = min(static_cast<int>(mlp.inputs) - first_feature, GROUPS * MLP_GROUP);
-    const int first = static_cast<int>(chunk % s.chunks()) * MLP_CHUNK + g;
-    const bool comes = chunk < mlp.steps * s.chunks();
+    const bool comes = next_step < mlp.steps;
 #pragma unroll
     for (int i = 0; i < MLP_CHUNK / 8; i++) {
-      T* row = samples_of(chunk) + (8 * i + g) * s.x_row + first_feature;
-      const bool there = comes && first + 8 * i < batch && mlp.checked(next[i]) >= 0;
+      T* row = to.x + (next_slot * MLP_CHUNK + 8 * i + g) * s.x_row + first_feature;
+      const bool there = comes && next_chunk * MLP_CHUNK + 8 * i + g < batch &&
+                         mlp.checked(next[i]) >= 0;
       const T* from = static_cast<const T*>(mlp.x) + first_feature;
       if (there) from += next[i] * mlp.inputs;
       if (s.words)
@@ -105,6 +109,9 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         for (int f = t; f < features; f += 4) row[f] = there ? from[f] : T(0);
     }
     commit_copies();
+    if (++next_slot == s.ring) next_slot = 0;
+    if (++next_chunk == s.chunks()) next_chunk = 0, next_step++;
+    look_up();
   }
   // For all but the last `younger` fetches, by the warp.
   __device__ __forceinline__ void wait_for_copies(int younger) const {
@@ -171,8 +178,8 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       to.scale[i] = mlp.scale ? mlp.scale[mlp.norm(i)] : 1;
       to.shift[i] = mlp.shift ? mlp.shift[mlp.norm(i)] : 0;
     }
-    for (int q = 0; q < s.ring; q++) look_up(q), fetch(q);
-    look_up(s.ring);
+    look_up();
+    for (int i = 0; i < s.ring; i++) fetch();
     label = label_of(0, ordered(0, thread));
     after = ordered(1, thread);
     __syncthreads();
@@ -224,15 +231,14 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
           shifts[n][j] += __shfl_xor_sync(~0u, shifts[n][j], lanes);
   }
   // Of rows [row, row + 64), or of half as many.
-  __device__ __forceinline__ void hidden_parts(int64_t step, int row) {
+  __device__ __forceinline__ void hidden_parts(int row) {
     constexpr int MOST = 4 / TILES;
     const int tiles = min(MOST, (s.rows - row) / 16);
-    const int64_t first = step * s.chunks() + row / MLP_CHUNK;
     wait_for_copies(s.ring - (row + 16 * tiles) / MLP_CHUNK);
     const T* x[MOST];
 #pragma unroll
     for (int m = 0; m < MOST; m++)
-      x[m] = samples_of(first + m / 2) + (m % 2 * 16 + g) * s.x_row + first_feature + 4 * t;
+      x[m] = samples_of(row / MLP_CHUNK + m / 2) + (m % 2 * 16 + g) * s.x_row + 4 * t;
     TileSums sums[4 / TILES][TILES];
 #pragma unroll
     for (int p = 0; p < GROUPS; p++) {
@@ -391,23 +397,20 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     return operand_b(d.x, d.y);
   }
 
-  __device__ __forceinline__ void first_weights(int64_t step, float rate) {
+  __device__ __forceinline__ void first_weights(float rate) {
     const bool biases = warp == s.warps - 1;  // this warp sees to them
     float ones[TILES][2] = {};
     if (mlp.shift || biases) sum_gradients(ones);
 #pragma unroll
     for (int p = 0; p < GROUPS; p++) {
-      const bool last = p == GROUPS - 1;
       const int feature = first_feature + p * MLP_GROUP + 4 * g;
       float sum[TILES][2][4] = {};  // of units 2t and 2t + 1
       for (int c = 0; c < s.chunks(); c++) {
-        const int64_t chunk = step * s.chunks() + c;
         if (first_feature + p * MLP_GROUP < mlp.inputs)
-          add_gradients(sum, c * MLP_CHUNK, samples_of(chunk) + feature);
-        if (last) {
+          add_gradients(sum, c * MLP_CHUNK, samples_of(c) + p * MLP_GROUP + 4 * g);
+        if (p == GROUPS - 1) {  // what this warp has read it may overwrite
           __syncwarp();
-          fetch(chunk + s.ring);
-          look_up(chunk + s.ring + 1);
+          fetch();
         }
       }
       const Quad scale = quad(to.scale + feature), shift = quad(to.shift + feature);
@@ -520,7 +523,11 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   int units, first_unit, first_feature;
   Quad w1[GROUPS][TILES][2] = {}, v1[GROUPS][TILES][2] = {};  // units 2t and 2t + 1
   float shifts[TILES][2];
-  int32_t next[MLP_CHUNK / 8];       // samples of the chunk to be fetched next
+  int slot = 0;  // where this step's samples begin
+  // The chunk to be fetched next, and its samples' numbers.
+  int next_slot = 0, next_chunk = 0;
+  int64_t next_step = 0;
+  int32_t next[MLP_CHUNK / 8];
   int32_t label, after;  // of this thread's row: the label, and the sample of the step after
 };
 
