@@ -55,10 +55,10 @@ template <class T, int GROUPS, int TILES> bool train(Call& call, const MlpTraini
     MlpShape s = shape_of<T>(mlp, log_blocks, GROUPS, TILES);
     if (s.warps > MLP_MAX_WARPS || mlp.hidden > s.units << log_blocks) continue;
     for (; s.ring >= s.chunks(); s.ring--) {
-      const int64_t bytes = MlpMemory<T>(s, nullptr).bytes;
-      if (bytes > call.model().shared_per_block) continue;
+      s.place(sizeof(T));
+      if (s.of.bytes > call.model().shared_per_block) continue;
       const Launch how{static_cast<unsigned>(s.blocks()), static_cast<unsigned>(s.warps * 32),
-                       static_cast<int>(bytes), s.blocks()};
+                       s.of.bytes, s.blocks()};
       if (!fits(call, reinterpret_cast<const void*>(kernel), how)) break;
       if (mlp.steps) launch(call, kernel, how, mlp, s);
       return true;

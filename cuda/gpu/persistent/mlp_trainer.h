@@ -36,7 +36,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
  public:
   __device__ __forceinline__ MlpTrainer(const MlpTraining& mlp, const MlpShape& shape,
                                         unsigned char* memory)
-      : mlp(mlp), s(shape), to(shape, memory) {
+      : mlp(mlp), s(shape), memory(memory) {
     thread = static_cast<int>(threadIdx.x), threads = s.warps * 32;
     warp = thread / 32, lane = thread % 32, g = lane / 4, t = lane % 4;
     rank = static_cast<int>(hopper::cluster_rank());
@@ -56,7 +56,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       after = ordered(step + 2, thread);
       add_shifts();
       for (int row = 0; row < s.rows; row += 64 / TILES) hidden_parts(row);
-      if (thread < s.rows) to.label[thread] = now;
+      if (thread < s.rows) labels()[thread] = now;
       const int counted = __syncthreads_count(thread < batch && now != mlp.ignore);
       hidden_units_and_scores();
       losses(step, counted);
@@ -84,7 +84,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   // Of a chunk of this step.
   __device__ __forceinline__ const T* samples_of(int chunk) const {
     const int at = slot + chunk;
-    return to.x + (at < s.ring ? at : at - s.ring) * MLP_CHUNK * s.x_row + first_feature;
+    return samples() + (at < s.ring ? at : at - s.ring) * MLP_CHUNK * s.x_row + first_feature;
   }
   // Four lanes fetch every eighth row of a chunk.
   __device__ __forceinline__ void look_up() {
@@ -97,7 +97,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     const bool comes = next_step < mlp.steps;
 #pragma unroll
     for (int i = 0; i < MLP_CHUNK / 8; i++) {
-      T* row = to.x + (next_slot * MLP_CHUNK + 8 * i + g) * s.x_row + first_feature;
+      T* row = samples() + (next_slot * MLP_CHUNK + 8 * i + g) * s.x_row + first_feature;
       const bool there = comes && next_chunk * MLP_CHUNK + 8 * i + g < batch &&
                          mlp.checked(next[i]) >= 0;
       const T* from = static_cast<const T*>(mlp.x) + first_feature;
@@ -127,10 +127,26 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       wait_copies<0>();
     __syncwarp();
   }
-  static __device__ __forceinline__ Quad four(const T* x) {
-    const Pack<T, 4> from = *reinterpret_cast<const Pack<T, 4>*>(x);
+  __device__ __forceinline__ float* at(int place) const {
+    return reinterpret_cast<float*>(memory + place);
+  }
+  __device__ __forceinline__ T* samples() const { return reinterpret_cast<T*>(memory); }
+  __device__ __forceinline__ int32_t* labels() const {
+    return reinterpret_cast<int32_t*>(memory + s.of.label);
+  }
+  __device__ __forceinline__ uint64_t* barrier() const {
+    return reinterpret_cast<uint64_t*>(memory + s.of.barrier);
+  }
+  static __device__ __forceinline__ Quad four(const float* x) {
+    return *reinterpret_cast<const Quad*>(x);
+  }
+  // A byte at the end of 2^23's float is added to it: a GPU converts integers slowly.
+  static __device__ __forceinline__ Quad four(const uint8_t* x) {
+    const uint32_t bytes = *reinterpret_cast<const uint32_t*>(x);
     Quad y;
-    for (int i = 0; i < 4; i++) y.v[i] = static_cast<float>(from.v[i]);
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      y.v[i] = __uint_as_float(__byte_perm(bytes, 0x4b000000, 0x7650 + i)) - 0x1p23f;
     return y;
   }
   static __device__ __forceinline__ Quad& quad(float* p) { return *reinterpret_cast<Quad*>(p); }
@@ -154,9 +170,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         }
   }
   __device__ __forceinline__ void begin() {
-    uint32_t* words = reinterpret_cast<uint32_t*>(to.x);
-    const int64_t end = reinterpret_cast<uint32_t*>(to.barrier) - words;
-    for (int64_t i = thread; i < end; i += threads) words[i] = 0;
+    for (int i = thread; i < s.of.barrier / 4; i += threads) at(0)[i] = 0;
     if (thread == 0) scores_box().open(), messages_box().open();
     hopper::barriers_visible();
     __syncthreads();
@@ -169,14 +183,14 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       each_of_first(p, [&](float& w, float& v, int64_t at) { copy(M::W1, w, v, at); });
     for (int i = thread; i < classes * s.units; i += threads) {
       const int c = i / s.units, u = i % s.units;
-      if (u < units) copy(M::W2, to.w2[i], to.v2[i], c * mlp.hidden + first_unit + u);
+      if (u < units) copy(M::W2, at(s.of.w2)[i], at(s.of.v2)[i], c * mlp.hidden + first_unit + u);
     }
     for (int u = thread; u < units; u += threads)
-      copy(M::B1, to.b1[u], to.vb1[u], first_unit + u);
-    if (thread < classes) copy(M::B2, to.b2[thread], to.vb2[thread], thread);
+      copy(M::B1, at(s.of.b1)[u], at(s.of.vb1)[u], first_unit + u);
+    if (thread < classes) copy(M::B2, at(s.of.b2)[thread], at(s.of.vb2)[thread], thread);
     for (int i = thread; i < mlp.inputs; i += threads) {
-      to.scale[i] = mlp.scale ? mlp.scale[mlp.norm(i)] : 1;
-      to.shift[i] = mlp.shift ? mlp.shift[mlp.norm(i)] : 0;
+      at(s.of.scale)[i] = mlp.scale ? mlp.scale[mlp.norm(i)] : 1;
+      at(s.of.shift)[i] = mlp.shift ? mlp.shift[mlp.norm(i)] : 0;
     }
     look_up();
     for (int i = 0; i < s.ring; i++) fetch();
@@ -196,11 +210,11 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       each_of_first(p, [&](float w, float v, int64_t at) { copy(M::W1, w, v, at); });
     for (int i = thread; i < classes * s.units; i += threads) {
       const int c = i / s.units, u = i % s.units;
-      if (u < units) copy(M::W2, to.w2[i], to.v2[i], c * mlp.hidden + first_unit + u);
+      if (u < units) copy(M::W2, at(s.of.w2)[i], at(s.of.v2)[i], c * mlp.hidden + first_unit + u);
     }
     for (int u = thread; u < units; u += threads)
-      copy(M::B1, to.b1[u], to.vb1[u], first_unit + u);
-    if (rank == 0 && thread < classes) copy(M::B2, to.b2[thread], to.vb2[thread], thread);
+      copy(M::B1, at(s.of.b1)[u], at(s.of.vb1)[u], first_unit + u);
+    if (rank == 0 && thread < classes) copy(M::B2, at(s.of.b2)[thread], at(s.of.vb2)[thread], thread);
     wait_copies<0>();
     hopper::cluster_sync_all();  // nobody goes while messages may be on their way
   }
@@ -216,7 +230,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     if (!mlp.shift) return;
 #pragma unroll
     for (int p = 0; p < GROUPS; p++) {
-      const Quad shift = quad(to.shift + first_feature + p * MLP_GROUP + 4 * g);
+      const Quad shift = quad(at(s.of.shift) + first_feature + p * MLP_GROUP + 4 * g);
 #pragma unroll
       for (int n = 0; n < TILES; n++)
 #pragma unroll
@@ -243,20 +257,22 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
     for (int p = 0; p < GROUPS; p++) {
       if (first_feature + p * MLP_GROUP >= mlp.inputs) break;
-      const Quad scale = quad(to.scale + first_feature + p * MLP_GROUP + 4 * g);
+      const Quad scale = quad(at(s.of.scale) + first_feature + p * MLP_GROUP + 4 * g);
 #pragma unroll
       for (int half = 0; half < 2; half++) {
         // The weights of features 4t to 4t + 3 of this half to unit g.
         TwoTerms<MmaB> w[TILES][2];
         const int lane_of = (4 * half + t) * 4 + g / 2;
+        const uint32_t odd = g % 2 ? ~0u : 0;  // not a branch: both are for whole warps
 #pragma unroll
         for (int n = 0; n < TILES; n++) {
           float v[4];
 #pragma unroll
           for (int i = 0; i < 4; i++) {
-            const float even = __shfl_sync(~0u, w1[p][n][0].v[i] * scale.v[i], lane_of);
-            const float odd = __shfl_sync(~0u, w1[p][n][1].v[i] * scale.v[i], lane_of);
-            v[i] = g % 2 ? odd : even;
+            const auto from = [&](int j) {
+              return __shfl_sync(~0u, __float_as_uint(w1[p][n][j].v[i] * scale.v[i]), lane_of);
+            };
+            v[i] = __uint_as_float((from(0) & ~odd) | (from(1) & odd));
           }
           w[n][0] = operand_b(v[0], v[1]), w[n][1] = operand_b(v[2], v[3]);
         }
@@ -275,7 +291,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         }
       }
     }
-    float* part = to.parts + (warp * s.rows + row + g) * s.units + 2 * t;
+    float* part = at(s.of.parts) + (warp * s.rows + row + g) * s.units + 2 * t;
 #pragma unroll
     for (int m = 0; m < 4 / TILES; m++)
 #pragma unroll
@@ -292,23 +308,24 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     constexpr int QUADS = 2 * TILES;
     for (int i = thread; i < s.rows * QUADS; i += threads) {
       const int row = i / QUADS, q = i % QUADS;
-      Quad h = quad(to.b1 + 4 * q);
+      Quad h = quad(at(s.of.b1) + 4 * q);
+#pragma unroll 4
       for (int k = 0; k < s.warps; k++) {
-        const Quad part = quad(to.parts + k * s.rows * s.units + 4 * i);
+        const Quad part = quad(at(s.of.parts) + k * s.rows * s.units + 4 * i);
         for (int j = 0; j < 4; j++) h.v[j] += part.v[j];
       }
       for (int j = 0; j < 4; j++) h.v[j] = h.v[j] < 0 ? 0 : h.v[j];  // NaN stays
-      quad(to.h + 4 * i) = h;
+      quad(at(s.of.h) + 4 * i) = h;
       for (int c = 0; c < s.classes; c += 4) {
         Quad score;
         for (int j = 0; j < 4; j++) {
-          const Quad w = quad(to.w2 + (c + j) * s.units + 4 * q);
+          const Quad w = quad(at(s.of.w2) + (c + j) * s.units + 4 * q);
           score.v[j] = (h.v[0] * w.v[0] + h.v[1] * w.v[1]) + (h.v[2] * w.v[2] + h.v[3] * w.v[3]);
           for (int lanes = 1; lanes < QUADS; lanes *= 2)
             score.v[j] += __shfl_xor_sync(~0u, score.v[j], lanes);
         }
         if (c / 4 % QUADS == q)
-          scores_box().send(to.scores + (rank * s.own() + (row >> s.log_blocks)) * s.classes + c,
+          scores_box().send(at(s.of.scores) + (rank * s.own() + (row >> s.log_blocks)) * s.classes + c,
                             row & (s.blocks() - 1), score);
       }
     }
@@ -319,10 +336,10 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     if (warp >= s.own()) return;
     scores_box().await(step);
     if (thread == 0) scores_box().renew();
-    float* message = to.messages + warp * 64;
+    float* message = at(s.of.messages) + warp * 64;
     for (int own = warp; own < s.own(); own += s.warps) {
       const int row = own << s.log_blocks | rank;
-      const int label = row < batch ? to.label[row] : NO_SAMPLE;
+      const int label = row < batch ? labels()[row] : NO_SAMPLE;
       const bool ignored = row >= batch || label == mlp.ignore;
       const bool valid = label >= 0 && label < classes;
       float v[2], max = -INFINITY, at_label = 0;
@@ -330,10 +347,10 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         const int c = lane + 32 * j;
         v[j] = -INFINITY;
         if (c >= classes) continue;
-        v[j] = to.b2[c];
+        v[j] = at(s.of.b2)[c];
 #pragma unroll 8
         for (int k = 0; k < s.blocks(); k++)
-          v[j] += to.scores[(k * s.own() + own) * s.classes + c];
+          v[j] += at(s.of.scores)[(k * s.own() + own) * s.classes + c];
         max = fn::larger(max, v[j]);
         if (c == label) at_label = v[j];
       }
@@ -365,9 +382,9 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       }
       __syncwarp();
       for (int i = lane; i < s.message / 4 * s.blocks(); i += 32) {
-        const int at = (i >> s.log_blocks) * 4;
-        messages_box().send(to.ds + row * s.message + at, i & (s.blocks() - 1),
-                            quad(message + at));
+        const int q = (i >> s.log_blocks) * 4;
+        messages_box().send(at(s.of.ds) + row * s.message + q, i & (s.blocks() - 1),
+                            quad(message + q));
       }
     }
   }
@@ -382,18 +399,18 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       const int row = i / QUADS, u = i % QUADS * 4;
       Quad sum{};
       for (int c = 0; c < classes; c++) {
-        const float d = to.ds[row * s.message + c];
-        const Quad w = quad(to.w2 + c * s.units + u);
+        const float d = at(s.of.ds)[row * s.message + c];
+        const Quad w = quad(at(s.of.w2) + c * s.units + u);
         for (int j = 0; j < 4; j++) sum.v[j] += d * w.v[j];
       }
-      const Quad h = quad(to.h + 4 * i);
+      const Quad h = quad(at(s.of.h) + 4 * i);
       for (int j = 0; j < 4; j++)
-        to.dh[(u + j) * s.dh_row + row] = h.v[j] <= 0 || u + j >= units ? 0 : sum.v[j];
+        at(s.of.dh)[(u + j) * s.dh_row + row] = h.v[j] <= 0 || u + j >= units ? 0 : sum.v[j];
     }
   }
   // The gradients of unit 8n + g's sums in rows k + 2t and k + 2t + 1.
   __device__ __forceinline__ TwoTerms<MmaB> gradients(int n, int k) const {
-    const float2 d = pair(to.dh + (8 * n + g) * s.dh_row + k + 2 * t);
+    const float2 d = pair(at(s.of.dh) + (8 * n + g) * s.dh_row + k + 2 * t);
     return operand_b(d.x, d.y);
   }
 
@@ -413,7 +430,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
           fetch();
         }
       }
-      const Quad scale = quad(to.scale + feature), shift = quad(to.shift + feature);
+      const Quad scale = quad(at(s.of.scale) + feature), shift = quad(at(s.of.shift) + feature);
 #pragma unroll
       for (int n = 0; n < TILES; n++)
 #pragma unroll
@@ -432,7 +449,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
         for (int j = 0; j < 2; j++) {
           const int u = 8 * n + 2 * t + j;
-          to.b1[u] = mlp.stepped(to.b1[u], ones[n][j], to.vb1[u], rate);
+          at(s.of.b1)[u] = mlp.stepped(at(s.of.b1)[u], ones[n][j], at(s.of.vb1)[u], rate);
         }
   }
   // x: four features of the chunk's first row; sum: [tile of units][of 2t and 2t + 1][feature].
@@ -477,8 +494,8 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     if (warp != 0 || rank != 0) return;
     float loss = 0, right = 0;
     for (int row = lane; row < s.rows; row += 32) {
-      loss += to.ds[row * s.message + classes];
-      right += to.ds[row * s.message + classes + 1];
+      loss += at(s.of.ds)[row * s.message + classes];
+      right += at(s.of.ds)[row * s.message + classes + 1];
     }
     for (int lanes = 16; lanes > 0; lanes /= 2) {
       loss += __shfl_xor_sync(~0u, loss, lanes);
@@ -491,33 +508,33 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   __device__ __forceinline__ void second_tile(int c, int u, float rate) {
     TileSums weights, biases;
     const auto one = operand_b(1, 1);
-    auto d = [&](int row, int c) { return c < classes ? to.ds[row * s.message + c] : 0; };
+    auto d = [&](int row, int c) { return c < classes ? at(s.of.ds)[row * s.message + c] : 0; };
     for (int k = 2 * t; k < s.rows; k += 8) {
-      const float* h = to.h + k * s.units + u + g;
+      const float* h = at(s.of.h) + k * s.units + u + g;
       const auto a = operand_a(d(k, c), d(k, c + 8), d(k + 1, c), d(k + 1, c + 8));
       weights.template add<false, false>(a, operand_b(h[0], h[s.units]));
       biases.template add<false, true>(a, one);
     }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      const int of = c + i / 2 * 8, at = of * s.units + u + 2 * t + i % 2;
+      const int of = c + i / 2 * 8, w = of * s.units + u + 2 * t + i % 2;
       if (of >= classes) continue;
-      to.w2[at] = mlp.stepped(to.w2[at], weights.sum(i), to.v2[at], rate);
+      at(s.of.w2)[w] = mlp.stepped(at(s.of.w2)[w], weights.sum(i), at(s.of.v2)[w], rate);
       if (u == 0 && t == 0 && i % 2 == 0)
-        to.b2[of] = mlp.stepped(to.b2[of], biases.sum(i), to.vb2[of], rate);
+        at(s.of.b2)[of] = mlp.stepped(at(s.of.b2)[of], biases.sum(i), at(s.of.vb2)[of], rate);
     }
   }
 
   __device__ __forceinline__ Mailbox scores_box() const {
-    return {to.barrier, static_cast<uint32_t>(s.score_bytes())};
+    return {barrier(), static_cast<uint32_t>(s.score_bytes())};
   }
   __device__ __forceinline__ Mailbox messages_box() const {
-    return {to.barrier + 1, static_cast<uint32_t>(s.message_bytes())};
+    return {barrier() + 1, static_cast<uint32_t>(s.message_bytes())};
   }
 
   const MlpTraining& mlp;
   const MlpShape& s;
-  const MlpMemory<T> to;
+  unsigned char* const memory;
   int thread, threads, warp, lane, g, t, rank;
   int batch, classes;
   int units, first_unit, first_feature;
