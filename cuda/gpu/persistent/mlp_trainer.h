@@ -263,7 +263,10 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         // The weights of features 4t to 4t + 3 of this half to unit g.
         TwoTerms<MmaB> w[TILES][2];
         const int lane_of = (4 * half + t) * 4 + g / 2;
-        const uint32_t odd = g % 2 ? ~0u : 0;  // not a branch: both are for whole warps
+        // A mask that the compiler does not know, as it would make branches of a choice, and
+        // shuffles of lanes that have parted are slow.
+        uint32_t odd;
+        asm("neg.s32 %0, %1;" : "=r"(odd) : "r"(g & 1));
 #pragma unroll
         for (int n = 0; n < TILES; n++) {
           float v[4];
