@@ -19,7 +19,8 @@ template <class T> MlpShape shape_of(const MlpTraining& mlp, int log_blocks, int
   constexpr int PIECE = 16 / sizeof(T);
   MlpShape s{};
   s.log_blocks = log_blocks, s.groups = groups, s.units = 8 * tiles;
-  s.warps = std::max(MLP_MIN_WARPS, whole(mlp.inputs, MLP_GROUP * groups) / MLP_GROUP / groups);
+  s.workers = whole(mlp.inputs, MLP_GROUP * groups) / MLP_GROUP / groups;
+  s.warps = std::max(MLP_MIN_WARPS, s.workers + 1);
   s.rows = whole(mlp.batch, MLP_CHUNK);
   s.classes = whole(mlp.classes, 4), s.message = whole(mlp.classes + 2, 4);
   // Rows apart so that eight lanes' pieces, of rows or of pairs of rows, lie in other banks.

@@ -14,9 +14,14 @@ __device__ __forceinline__ void cut(float x, uint32_t& high, uint32_t& low) {
   high = __float_as_uint(x) & 0xffffe000;
   low = __float_as_uint(x - __uint_as_float(high));
 }
-// Of rows g and g + 8, for the first half of k and for the second.
+// Of rows g and g + 8, for the first half of k and for the second. EXACT: second terms are 0.
+template <bool EXACT>
 __device__ __forceinline__ TwoTerms<MmaA> operand_a(float low0, float low8, float high0,
                                                     float high8) {
+  if (EXACT)
+    return {{__float_as_uint(low0), __float_as_uint(low8), __float_as_uint(high0),
+             __float_as_uint(high8)},
+            {}};
   TwoTerms<MmaA> a;
   cut(low0, a.high.low0, a.low.low0), cut(low8, a.high.low8, a.low.low8);
   cut(high0, a.high.high0, a.low.high0), cut(high8, a.high.high8, a.low.high8);

@@ -12,7 +12,7 @@ constexpr int MLP_CHUNK = 32;  // rows that are fetched together
 // Where things begin in a block's shared memory, in bytes.
 struct MlpPlaces {
   int x = 0;     // [ring][MLP_CHUNK][x_row] samples
-  int parts;     // [warps][rows][units]: parts of the sums of hidden units
+  int parts;     // [workers][rows][units]: parts of the sums of hidden units
   int h;         // [rows][units]
   int dh;        // [units][dh_row]
   int scores;    // [blocks][own][classes]: parts of the sums of scores
@@ -22,6 +22,7 @@ struct MlpPlaces {
   int b1, vb1, b2, vb2;  // [units], [64]
   int scale, shift;      // [features]
   int label;             // [rows]
+  int index;             // [4][rows]: the samples of this step and the next ones
   int barrier;           // [2], of 64 bits
   int bytes;
 };
@@ -31,7 +32,8 @@ struct MlpPlaces {
 struct MlpShape {
   int log_blocks;     // the cluster's
   int units;          // hidden units of a block, in all blocks but the last ones
-  int warps, groups;  // groups of features of a warp
+  int warps;          // of a block; of them so many
+  int workers, groups;  // have so many groups of features
   int rows;           // of a batch, to whole chunks
   int ring;           // chunks there is room for
   int classes;        // to whole quads
@@ -44,7 +46,7 @@ struct MlpShape {
   CDN_FN int blocks() const { return 1 << log_blocks; }
   CDN_FN int chunks() const { return rows / MLP_CHUNK; }
   CDN_FN int own() const { return rows >> log_blocks; }
-  CDN_FN int features() const { return warps * groups * MLP_GROUP; }
+  CDN_FN int features() const { return workers * groups * MLP_GROUP; }
   CDN_FN int score_bytes() const { return rows * classes * 4; }
   CDN_FN int message_bytes() const { return rows * message * 4; }
 
@@ -55,13 +57,13 @@ struct MlpShape {
       at = static_cast<int>(end);
       end += (count * 4 + 15) / 16 * 16;
     };
-    take(of.parts, warps * rows * units);
+    take(of.parts, workers * rows * units);
     take(of.h, rows * units), take(of.dh, units * dh_row);
     take(of.scores, rows * classes), take(of.ds, rows * message), take(of.messages, warps * 64);
     take(of.w2, 64 * units), take(of.v2, 64 * units);
     take(of.b1, units), take(of.vb1, units), take(of.b2, 64), take(of.vb2, 64);
     take(of.scale, features()), take(of.shift, features());
-    take(of.label, rows), take(of.barrier, 4);
+    take(of.label, rows), take(of.index, 4 * rows), take(of.barrier, 4);
     of.bytes = static_cast<int>(end);
   }
 };

@@ -52,10 +52,12 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     for (int64_t step = 0; step < mlp.steps; step++) {
       const float rate = mlp.rates[step];
       const int32_t now = label;
-      label = label_of(step + 1, after);
-      after = ordered(step + 2, thread);
+      label = label_of(after);
+      after = checked(step + 2, later);
+      if (thread < s.rows) index_of(step + 2)[thread] = after;
+      later = ordered(step + 3);
       add_shifts();
-      for (int row = 0; row < s.rows; row += 64 / TILES) hidden_parts(row);
+      for (int row = 0; row < s.rows && warp < s.workers; row += 64 / TILES) hidden_parts(row);
       if (thread < s.rows) labels()[thread] = now;
       const int counted = __syncthreads_count(thread < batch && now != mlp.ignore);
       hidden_units_and_scores();
@@ -73,13 +75,19 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
  private:
   // ---- the samples. A warp fetches its own features, and nobody else reads them.
 
-  // The number of a row's sample, not yet checked.
-  __device__ __forceinline__ int32_t ordered(int64_t step, int row) const {
-    return step < mlp.steps && row < batch ? mlp.order[step * batch + row] : -1;
+  // The number of the sample of this thread's row, not yet looked at, so as not to wait for it.
+  __device__ __forceinline__ int32_t ordered(int64_t step) const {
+    return step < mlp.steps && thread < batch ? mlp.order[step * batch + thread] : -1;
   }
-  // Of this thread's row.
-  __device__ __forceinline__ int32_t label_of(int64_t step, int32_t sample) const {
-    return step < mlp.steps && thread < batch && mlp.checked(sample) >= 0 ? mlp.target[sample] : NO_SAMPLE;
+  __device__ __forceinline__ int32_t checked(int64_t step, int32_t sample) const {
+    return step < mlp.steps && thread < batch ? static_cast<int32_t>(mlp.checked(sample)) : -1;
+  }
+  __device__ __forceinline__ int32_t label_of(int32_t sample) const {
+    return sample < 0 ? NO_SAMPLE : mlp.target[sample];
+  }
+  __device__ __forceinline__ int32_t* index_of(int64_t step) const {
+    return reinterpret_cast<int32_t*>(memory + s.of.index) +
+           static_cast<uint32_t>(step) % 4 * s.rows;
   }
   // Of a chunk of this step.
   __device__ __forceinline__ const T* samples_of(int chunk) const {
@@ -87,31 +95,25 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     return samples() + (at < s.ring ? at : at - s.ring) * MLP_CHUNK * s.x_row + first_feature;
   }
   // Four lanes fetch every eighth row of a chunk.
-  __device__ __forceinline__ void look_up() {
-#pragma unroll
-    for (int i = 0; i < MLP_CHUNK / 8; i++)
-      next[i] = ordered(next_step, next_chunk * MLP_CHUNK + 8 * i + g);
-  }
   __device__ __forceinline__ void fetch() {
     const int features = min(static_cast<int>(mlp.inputs) - first_feature, GROUPS * MLP_GROUP);
-    const bool comes = next_step < mlp.steps;
+    const int32_t* index = index_of(next_step) + next_chunk * MLP_CHUNK + g;
+    T* to = samples() + (next_slot * MLP_CHUNK + g) * s.x_row + first_feature;
+    const T* all = static_cast<const T*>(mlp.x) + first_feature;
+    const int inputs = static_cast<int>(mlp.inputs);
 #pragma unroll
-    for (int i = 0; i < MLP_CHUNK / 8; i++) {
-      T* row = samples() + (next_slot * MLP_CHUNK + 8 * i + g) * s.x_row + first_feature;
-      const bool there = comes && next_chunk * MLP_CHUNK + 8 * i + g < batch &&
-                         mlp.checked(next[i]) >= 0;
-      const T* from = static_cast<const T*>(mlp.x) + first_feature;
-      if (there) from += next[i] * mlp.inputs;
+    for (int i = 0; i < MLP_CHUNK; i += 8, to += 8 * s.x_row) {
+      const int32_t sample = index[i];
+      const T* from = all + int64_t{sample < 0 ? 0 : sample} * inputs;
       if (s.words)
         for (int f = t * PIECE; f < features; f += 4 * PIECE)
-          copy_async_or_zero<16>(row + f, from + f, there);
+          copy_async_or_zero<16>(to + f, from + f, sample >= 0);
       else
-        for (int f = t; f < features; f += 4) row[f] = there ? from[f] : T(0);
+        for (int f = t; f < features; f += 4) to[f] = sample >= 0 ? from[f] : T(0);
     }
     commit_copies();
     if (++next_slot == s.ring) next_slot = 0;
     if (++next_chunk == s.chunks()) next_chunk = 0, next_step++;
-    look_up();
   }
   // For all but the last `younger` fetches, by the warp.
   __device__ __forceinline__ void wait_for_copies(int younger) const {
@@ -192,11 +194,13 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
       at(s.of.scale)[i] = mlp.scale ? mlp.scale[mlp.norm(i)] : 1;
       at(s.of.shift)[i] = mlp.shift ? mlp.shift[mlp.norm(i)] : 0;
     }
-    look_up();
-    for (int i = 0; i < s.ring; i++) fetch();
-    label = label_of(0, ordered(0, thread));
-    after = ordered(1, thread);
+    const int32_t first = checked(0, ordered(0));
+    label = label_of(first);
+    after = checked(1, ordered(1));
+    later = ordered(2);
+    if (thread < s.rows) index_of(0)[thread] = first, index_of(1)[thread] = after;
     __syncthreads();
+    for (int i = 0; i < s.ring && warp < s.workers; i++) fetch();
     hopper::cluster_sync_all();
   }
   __device__ __forceinline__ void end() {
@@ -252,7 +256,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     const T* x[MOST];
 #pragma unroll
     for (int m = 0; m < MOST; m++)
-      x[m] = samples_of(row / MLP_CHUNK + m / 2) + (m % 2 * 16 + g) * s.x_row + 4 * t;
+      x[m] = samples_of(min(row / MLP_CHUNK + m / 2, s.chunks() - 1)) + (m % 2 * 16 + g) * s.x_row + 4 * t;
     TileSums sums[4 / TILES][TILES];
 #pragma unroll
     for (int p = 0; p < GROUPS; p++) {
@@ -281,13 +285,12 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
         }
 #pragma unroll
         for (int m = 0; m < 4 / TILES; m++) {
-          if (m >= tiles) break;
           const T* at = x[m] + p * MLP_GROUP + 16 * half;
           const Quad low = four(at), high = four(at + 8 * s.x_row);
 #pragma unroll
           for (int k = 0; k < 2; k++) {
-            const auto a =
-                operand_a(low.v[2 * k], high.v[2 * k], low.v[2 * k + 1], high.v[2 * k + 1]);
+            const auto a = operand_a<EXACT>(low.v[2 * k], high.v[2 * k], low.v[2 * k + 1],
+                                            high.v[2 * k + 1]);
 #pragma unroll
             for (int n = 0; n < TILES; n++) sums[m][n].template add<EXACT, false>(a, w[n][k]);
           }
@@ -306,30 +309,39 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
                                                                sums[m][n].sum(i + 1) + shifts[n][1]};
   }
 
-  // Beside one another, threads have the quads of hidden units of a row.
+  // Beside one another, threads have a row's hidden units, two each, and then its classes, four
+  // each.
   __device__ __forceinline__ void hidden_units_and_scores() {
-    constexpr int QUADS = 2 * TILES;
-    for (int i = thread; i < s.rows * QUADS; i += threads) {
-      const int row = i / QUADS, q = i % QUADS;
-      Quad h = quad(at(s.of.b1) + 4 * q);
+    constexpr int PAIRS = 4 * TILES;
+    for (int i = thread; i < s.rows * PAIRS; i += threads) {
+      const int row = i / PAIRS, k = i % PAIRS;
+      float2 own = pair(at(s.of.b1) + 2 * k);
 #pragma unroll 4
-      for (int k = 0; k < s.warps; k++) {
-        const Quad part = quad(at(s.of.parts) + k * s.rows * s.units + 4 * i);
-        for (int j = 0; j < 4; j++) h.v[j] += part.v[j];
+      for (int w = 0; w < s.workers; w++) {
+        const float2 part = pair(at(s.of.parts) + w * s.rows * s.units + 2 * i);
+        own.x += part.x, own.y += part.y;
       }
-      for (int j = 0; j < 4; j++) h.v[j] = h.v[j] < 0 ? 0 : h.v[j];  // NaN stays
-      quad(at(s.of.h) + 4 * i) = h;
-      for (int c = 0; c < s.classes; c += 4) {
+      own.x = own.x < 0 ? 0 : own.x, own.y = own.y < 0 ? 0 : own.y;  // NaN stays
+      pair(at(s.of.h) + 2 * i) = own;
+      float h[2 * PAIRS];
+#pragma unroll
+      for (int j = 0; j < PAIRS; j++) {
+        h[2 * j] = __shfl_sync(~0u, own.x, j, PAIRS);
+        h[2 * j + 1] = __shfl_sync(~0u, own.y, j, PAIRS);
+      }
+      for (int c = 4 * k; c < s.classes; c += 4 * PAIRS) {
         Quad score;
+#pragma unroll
         for (int j = 0; j < 4; j++) {
-          const Quad w = quad(at(s.of.w2) + (c + j) * s.units + 4 * q);
-          score.v[j] = (h.v[0] * w.v[0] + h.v[1] * w.v[1]) + (h.v[2] * w.v[2] + h.v[3] * w.v[3]);
-          for (int lanes = 1; lanes < QUADS; lanes *= 2)
-            score.v[j] += __shfl_xor_sync(~0u, score.v[j], lanes);
+          const float* w = at(s.of.w2) + (c + j) * s.units;
+          float sum[2] = {};
+#pragma unroll
+          for (int u = 0; u < 2 * PAIRS; u++) sum[u % 2] += h[u] * w[u];
+          score.v[j] = sum[0] + sum[1];
         }
-        if (c / 4 % QUADS == q)
-          scores_box().send(at(s.of.scores) + (rank * s.own() + (row >> s.log_blocks)) * s.classes + c,
-                            row & (s.blocks() - 1), score);
+        scores_box().send(
+            at(s.of.scores) + (rank * s.own() + (row >> s.log_blocks)) * s.classes + c,
+            row & (s.blocks() - 1), score);
       }
     }
   }
@@ -395,20 +407,26 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   // ---- backward
 
   __device__ __forceinline__ void hidden_gradients(int64_t step) {
-    constexpr int QUADS = 2 * TILES;
+    constexpr int PAIRS = 4 * TILES;
     messages_box().await(step);
     if (thread == 0) messages_box().renew();
-    for (int i = thread; i < s.rows * QUADS; i += threads) {
-      const int row = i / QUADS, u = i % QUADS * 4;
-      Quad sum{};
-      for (int c = 0; c < classes; c++) {
-        const float d = at(s.of.ds)[row * s.message + c];
-        const Quad w = quad(at(s.of.w2) + c * s.units + u);
-        for (int j = 0; j < 4; j++) sum.v[j] += d * w.v[j];
+    for (int i = thread; i < s.rows * PAIRS; i += threads) {
+      const int row = i / PAIRS, u = i % PAIRS * 2;
+      float2 sum{};
+#pragma unroll 2
+      for (int first = 0; first < classes; first += 4) {
+        const Quad d = quad(at(s.of.ds) + row * s.message + first);
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+          const float2 w = pair(at(s.of.w2) + (first + j) * s.units + u);
+          const float dj = first + j < classes ? d.v[j] : 0;
+          sum.x += dj * w.x, sum.y += dj * w.y;
+        }
       }
-      const Quad h = quad(at(s.of.h) + 4 * i);
-      for (int j = 0; j < 4; j++)
-        at(s.of.dh)[(u + j) * s.dh_row + row] = h.v[j] <= 0 || u + j >= units ? 0 : sum.v[j];
+      const float2 h = pair(at(s.of.h) + 2 * i);
+      float* dh = at(s.of.dh) + u * s.dh_row + row;
+      dh[0] = h.x <= 0 || u >= units ? 0 : sum.x;
+      dh[s.dh_row] = h.y <= 0 || u + 1 >= units ? 0 : sum.y;
     }
   }
   // The gradients of unit 8n + g's sums in rows k + 2t and k + 2t + 1.
@@ -418,69 +436,82 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   }
 
   __device__ __forceinline__ void first_weights(float rate) {
-    const bool biases = warp == s.warps - 1;  // this warp sees to them
+    const bool biases = warp == s.workers;  // no worker, it has time for them
     float ones[TILES][2] = {};
     if (mlp.shift || biases) sum_gradients(ones);
+    if (biases) {
+      for (int j = 0; j < 2 * TILES; j++) {
+        const int u = j / 2 * 8 + 2 * t + j % 2;
+        float &b = at(s.of.b1)[u], &v = at(s.of.vb1)[u];
+        if (g == 0) b = mlp.stepped(b, ones[j / 2][j % 2], v, rate);
+      }
+      return;
+    }
+    if (warp > s.workers) return;
+    constexpr int TOGETHER = TILES == 1 ? 2 : 1;
 #pragma unroll
-    for (int p = 0; p < GROUPS; p++) {
-      const int feature = first_feature + p * MLP_GROUP + 4 * g;
-      float sum[TILES][2][4] = {};  // of units 2t and 2t + 1
+    for (int p = 0; p < GROUPS; p += TOGETHER) {
+      float sum[TOGETHER][TILES][2][4] = {};  // of units 2t and 2t + 1, of four features
       for (int c = 0; c < s.chunks(); c++) {
-        if (first_feature + p * MLP_GROUP < mlp.inputs)
-          add_gradients(sum, c * MLP_CHUNK, samples_of(c) + p * MLP_GROUP + 4 * g);
-        if (p == GROUPS - 1) {  // what this warp has read it may overwrite
+        add_gradients(sum, c * MLP_CHUNK, samples_of(c) + p * MLP_GROUP + 4 * g);
+        if (p + TOGETHER == GROUPS) {  // what this warp has read it may overwrite
           __syncwarp();
           fetch();
         }
       }
-      const Quad scale = quad(at(s.of.scale) + feature), shift = quad(at(s.of.shift) + feature);
+#pragma unroll
+      for (int q = 0; q < TOGETHER; q++) {
+        const int feature = first_feature + (p + q) * MLP_GROUP + 4 * g;
+        const Quad scale = quad(at(s.of.scale) + feature), shift = quad(at(s.of.shift) + feature);
+#pragma unroll
+        for (int n = 0; n < TILES; n++)
+#pragma unroll
+          for (int j = 0; j < 2; j++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+              float gradient = sum[q][n][j][i] * scale.v[i];
+              if (mlp.shift) gradient += shift.v[i] * ones[n][j];
+              float &w = w1[p + q][n][j].v[i], &v = v1[p + q][n][j].v[i];
+              if (feature + i < mlp.inputs) w = mlp.stepped(w, gradient, v, rate);
+            }
+      }
+    }
+  }
+  // x: four features of the chunk's first row, and those of the groups after.
+  template <int N>
+  __device__ __forceinline__ void add_gradients(float (&sum)[N][TILES][2][4], int row, const T* x) {
+    TileSums sums[N][2][TILES];
+    x += 2 * t * s.x_row;
+#pragma unroll
+    for (int k = 0; k < MLP_CHUNK; k += 8) {
+      TwoTerms<MmaB> d[TILES];
+#pragma unroll
+      for (int n = 0; n < TILES; n++) d[n] = gradients(n, row + k);
+#pragma unroll
+      for (int q = 0; q < N; q++) {
+        const T* at = x + k * s.x_row + q * MLP_GROUP;
+        const Quad low = four(at), high = four(at + s.x_row);
+#pragma unroll
+        for (int m = 0; m < 2; m++) {
+          const auto a = operand_a<EXACT>(low.v[2 * m], low.v[2 * m + 1], high.v[2 * m],
+                                          high.v[2 * m + 1]);
+#pragma unroll
+          for (int n = 0; n < TILES; n++) sums[q][m][n].template add<EXACT, false>(a, d[n]);
+        }
+      }
+    }
+#pragma unroll
+    for (int q = 0; q < N; q++)
 #pragma unroll
       for (int n = 0; n < TILES; n++)
 #pragma unroll
         for (int j = 0; j < 2; j++)
 #pragma unroll
-          for (int i = 0; i < 4; i++) {
-            float gradient = sum[n][j][i] * scale.v[i];
-            if (mlp.shift) gradient += shift.v[i] * ones[n][j];
-            float& w = w1[p][n][j].v[i];
-            if (feature + i < mlp.inputs) w = mlp.stepped(w, gradient, v1[p][n][j].v[i], rate);
-          }
-    }
-    if (biases && g == 0)
-#pragma unroll
-      for (int n = 0; n < TILES; n++)
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-          const int u = 8 * n + 2 * t + j;
-          at(s.of.b1)[u] = mlp.stepped(at(s.of.b1)[u], ones[n][j], at(s.of.vb1)[u], rate);
-        }
-  }
-  // x: four features of the chunk's first row; sum: [tile of units][of 2t and 2t + 1][feature].
-  __device__ __forceinline__ void add_gradients(float (&sum)[TILES][2][4], int row, const T* x) {
-    TileSums sums[2][TILES];
-    x += 2 * t * s.x_row;
-    for (int k = 0; k < MLP_CHUNK; k += 8) {
-      TwoTerms<MmaB> d[TILES];
-#pragma unroll
-      for (int n = 0; n < TILES; n++) d[n] = gradients(n, row + k);
-      const Quad low = four(x + k * s.x_row), high = four(x + (k + 1) * s.x_row);
-#pragma unroll
-      for (int m = 0; m < 2; m++) {
-        const auto a = operand_a(low.v[2 * m], low.v[2 * m + 1], high.v[2 * m], high.v[2 * m + 1]);
-#pragma unroll
-        for (int n = 0; n < TILES; n++) sums[m][n].template add<EXACT, false>(a, d[n]);
-      }
-    }
-#pragma unroll
-    for (int n = 0; n < TILES; n++)
-#pragma unroll
-      for (int j = 0; j < 2; j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) sum[n][j][i] += sums[i / 2][n].sum(i % 2 * 2 + j);
+          for (int i = 0; i < 4; i++) sum[q][n][j][i] += sums[q][i / 2][n].sum(i % 2 * 2 + j);
   }
   // Over all rows, of units 2t and 2t + 1.
   __device__ __forceinline__ void sum_gradients(float (&sum)[TILES][2]) {
-    const auto one = operand_a(1, 1, 1, 1);
+    const auto one = operand_a<true>(1, 1, 1, 1);
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
       TileSums sums;
@@ -514,7 +545,7 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
     auto d = [&](int row, int c) { return c < classes ? at(s.of.ds)[row * s.message + c] : 0; };
     for (int k = 2 * t; k < s.rows; k += 8) {
       const float* h = at(s.of.h) + k * s.units + u + g;
-      const auto a = operand_a(d(k, c), d(k, c + 8), d(k + 1, c), d(k + 1, c + 8));
+      const auto a = operand_a<false>(d(k, c), d(k, c + 8), d(k + 1, c), d(k + 1, c + 8));
       weights.template add<false, false>(a, operand_b(h[0], h[s.units]));
       biases.template add<false, true>(a, one);
     }
@@ -544,11 +575,11 @@ template <class T, int GROUPS, int TILES> class MlpTrainer {
   Quad w1[GROUPS][TILES][2] = {}, v1[GROUPS][TILES][2] = {};  // units 2t and 2t + 1
   float shifts[TILES][2];
   int slot = 0;  // where this step's samples begin
-  // The chunk to be fetched next, and its samples' numbers.
+  // The chunk to be fetched next.
   int next_slot = 0, next_chunk = 0;
   int64_t next_step = 0;
-  int32_t next[MLP_CHUNK / 8];
-  int32_t label, after;  // of this thread's row: the label, and the sample of the step after
+  // Of this thread's row: this step's label, and the samples of the next step and of the one after.
+  int32_t label, after, later;
 };
 
 #endif
