@@ -4,29 +4,28 @@
 namespace cdn {
 namespace {
 
-template <class T, int GROUPS, int TILES>
+template <int GROUPS, int TILES>
 __global__ void __launch_bounds__(MLP_MAX_WARPS * 32, 1)
     mlp_kernel(const __grid_constant__ MlpTraining mlp, const __grid_constant__ MlpShape shape) {
 #if defined(CDN_HOPPER)
   extern __shared__ __align__(16) unsigned char memory[];
-  MlpTrainer<T, GROUPS, TILES>(mlp, shape, memory).train();
+  MlpTrainer<GROUPS, TILES>(mlp, shape, memory).train();
 #endif
 }
 
 int whole(int64_t n, int each) { return static_cast<int>((n + each - 1) / each * each); }
 
-template <class T> MlpShape shape_of(const MlpTraining& mlp, int log_blocks, int groups, int tiles) {
-  constexpr int PIECE = 16 / sizeof(T);
+MlpShape shape_of(const MlpTraining& mlp, int log_blocks, int groups, int tiles) {
   MlpShape s{};
   s.log_blocks = log_blocks, s.groups = groups, s.units = 8 * tiles;
   s.workers = whole(mlp.inputs, MLP_GROUP * groups) / MLP_GROUP / groups;
-  s.warps = std::max(MLP_MIN_WARPS, s.workers + 1);
+  s.warps = std::max(MLP_MIN_WARPS, s.workers + (s.workers + 3 > MLP_MAX_WARPS ? 1 : 3));
   s.rows = whole(mlp.batch, MLP_CHUNK);
   s.classes = whole(mlp.classes, 4), s.message = whole(mlp.classes + 2, 4);
   // Rows apart so that eight lanes' pieces, of rows or of pairs of rows, lie in other banks.
   s.x_row = whole(mlp.inputs, MLP_GROUP) + 16;
   s.dh_row = s.rows + 8;
-  s.words = mlp.inputs % PIECE == 0 && reinterpret_cast<uintptr_t>(mlp.x) % 16 == 0;
+  s.words = mlp.inputs % 16 == 0 && reinterpret_cast<uintptr_t>(mlp.x) % 16 == 0;
   s.ring = s.chunks() + 1;
   return s;
 }
@@ -50,13 +49,13 @@ bool fits(const Call& call, const void* kernel, const Launch& how) {
 }
 
 // Whether it was done.
-template <class T, int GROUPS, int TILES> bool train(Call& call, const MlpTraining& mlp) {
-  auto* kernel = mlp_kernel<T, GROUPS, TILES>;
+template <int GROUPS, int TILES> bool train(Call& call, const MlpTraining& mlp) {
+  auto* kernel = mlp_kernel<GROUPS, TILES>;
   for (int log_blocks : {4, 3}) {
-    MlpShape s = shape_of<T>(mlp, log_blocks, GROUPS, TILES);
+    MlpShape s = shape_of(mlp, log_blocks, GROUPS, TILES);
     if (s.warps > MLP_MAX_WARPS || mlp.hidden > s.units << log_blocks) continue;
     for (; s.ring >= s.chunks(); s.ring--) {
-      s.place(sizeof(T));
+      s.share_out_memory();
       if (s.of.bytes > call.model().shared_per_block) continue;
       const Launch how{static_cast<unsigned>(s.blocks()), static_cast<unsigned>(s.warps * 32),
                        s.of.bytes, s.blocks()};
@@ -67,17 +66,14 @@ template <class T, int GROUPS, int TILES> bool train(Call& call, const MlpTraini
   }
   return false;
 }
-template <class T> bool train(Call& call, const MlpTraining& mlp) {
-  return train<T, 2, 1>(call, mlp) || train<T, 4, 1>(call, mlp) || train<T, 2, 2>(call, mlp);
-}
-
 }  // namespace
 
 void backend::train_mlp(Call& call, const MlpTraining& mlp) {
   if (!hopper_device(call))
     CDN_FAIL(CDN_UNSUPPORTED, "only GPUs of compute capability 9.0 train so");
-  const bool small = mlp.batch <= MLP_MAX_BATCH && mlp.classes <= MLP_MAX_CLASSES;
-  if (!small || !(mlp.bytes ? train<uint8_t>(call, mlp) : train<float>(call, mlp)))
+  const bool small =
+      mlp.bytes && mlp.batch <= MLP_MAX_BATCH && mlp.classes <= MLP_MAX_CLASSES;
+  if (!small || !(train<2, 1>(call, mlp) || train<4, 1>(call, mlp) || train<2, 2>(call, mlp)))
     CDN_FAIL(CDN_UNSUPPORTED, "%lld-%lld-%lld in batches of %lld is more than a cluster holds",
              (long long)mlp.inputs, (long long)mlp.hidden, (long long)mlp.classes,
              (long long)mlp.batch);

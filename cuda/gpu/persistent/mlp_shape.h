@@ -21,6 +21,7 @@ struct MlpPlaces {
   int w2, v2;    // [64][units]
   int b1, vb1, b2, vb2;  // [units], [64]
   int scale, shift;      // [features]
+  int largest;           // [2][units]: of the hidden units' gradients
   int label;             // [rows]
   int index;             // [4][rows]: the samples of this step and the next ones
   int barrier;           // [2], of 64 bits
@@ -50,9 +51,8 @@ struct MlpShape {
   CDN_FN int score_bytes() const { return rows * classes * 4; }
   CDN_FN int message_bytes() const { return rows * message * 4; }
 
-  // Shares out the memory; element: bytes of a sample's.
-  void place(int element) {
-    int64_t end = int64_t{1} * ring * MLP_CHUNK * x_row * element;
+  void share_out_memory() {
+    int64_t end = int64_t{1} * ring * MLP_CHUNK * x_row;
     auto take = [&end](int& at, int64_t count) {
       at = static_cast<int>(end);
       end += (count * 4 + 15) / 16 * 16;
@@ -63,7 +63,7 @@ struct MlpShape {
     take(of.w2, 64 * units), take(of.v2, 64 * units);
     take(of.b1, units), take(of.vb1, units), take(of.b2, 64), take(of.vb2, 64);
     take(of.scale, features()), take(of.shift, features());
-    take(of.label, rows), take(of.index, 4 * rows), take(of.barrier, 4);
+    take(of.largest, 2 * units), take(of.label, rows), take(of.index, 4 * rows), take(of.barrier, 4);
     of.bytes = static_cast<int>(end);
   }
 };
