@@ -19,7 +19,7 @@ struct FixedPoint {
     constexpr float STEPS = 0x1p22f - 1;
     const bool tiny = largest < 0x1p-100f;  // 1 / unit would overflow
     unit = tiny ? 0x1p-122f : largest * (1 / STEPS);
-    scale = 1 / unit;
+    scale = __frcp_rn(unit);
     if (!(largest <= 3.4e38f)) unit = NAN, scale = 0;
   }
   // The digits, the lowest in the lowest byte. The sum's last bits are the integer.

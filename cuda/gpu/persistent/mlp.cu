@@ -19,11 +19,9 @@ MlpShape shape_of(const MlpTraining& mlp, int log_blocks, int groups, int tiles)
   MlpShape s{};
   s.log_blocks = log_blocks, s.groups = groups, s.units = 8 * tiles;
   s.workers = whole(mlp.inputs, MLP_GROUP * groups) / MLP_GROUP / groups;
-  s.warps = std::max(MLP_MIN_WARPS, s.workers + (s.workers + 3 > MLP_MAX_WARPS ? 1 : 3));
+  s.warps = std::max(MLP_MIN_WARPS, s.workers + MLP_MAX_WARPS - MLP_MAX_WORKERS);
   s.rows = whole(mlp.batch, MLP_CHUNK);
   s.classes = whole(mlp.classes, 4), s.message = whole(mlp.classes + 2, 4);
-  // Rows apart so that eight lanes' pieces, of rows or of pairs of rows, lie in other banks.
-  s.x_row = whole(mlp.inputs, MLP_GROUP) + 16;
   s.dh_row = s.rows + 8;
   s.words = mlp.inputs % 16 == 0 && reinterpret_cast<uintptr_t>(mlp.x) % 16 == 0;
   s.ring = s.chunks() + 1;
@@ -53,7 +51,7 @@ template <int GROUPS, int TILES> bool train(Call& call, const MlpTraining& mlp) 
   auto* kernel = mlp_kernel<GROUPS, TILES>;
   for (int log_blocks : {4, 3}) {
     MlpShape s = shape_of(mlp, log_blocks, GROUPS, TILES);
-    if (s.warps > MLP_MAX_WARPS || mlp.hidden > s.units << log_blocks) continue;
+    if (s.workers > MLP_MAX_WORKERS || mlp.hidden > s.units << log_blocks) continue;
     for (; s.ring >= s.chunks(); s.ring--) {
       s.share_out_memory();
       if (s.of.bytes > call.model().shared_per_block) continue;

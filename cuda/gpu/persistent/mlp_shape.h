@@ -8,10 +8,15 @@ constexpr int MLP_MAX_BATCH = 128, MLP_MAX_CLASSES = 62;
 constexpr int MLP_MIN_WARPS = 8, MLP_MAX_WARPS = 16;
 constexpr int MLP_GROUP = 32;  // features that a warp takes at once
 constexpr int MLP_CHUNK = 32;  // rows that are fetched together
+constexpr int MLP_MAX_WORKERS = MLP_MAX_WARPS - 3;
+
+// Bytes from a sample to the next, where a warp has so many groups: 16 times an odd number, so that
+// eight rows' words, or four pairs of rows', lie in different banks.
+CDN_FN constexpr int mlp_row(int groups) { return MLP_MAX_WORKERS * groups * MLP_GROUP + 16; }
 
 // Where things begin in a block's shared memory, in bytes.
 struct MlpPlaces {
-  int x = 0;     // [ring][MLP_CHUNK][x_row] samples
+  int x = 0;     // [ring][MLP_CHUNK][mlp_row] samples
   int parts;     // [workers][rows][units]: parts of the sums of hidden units
   int h;         // [rows][units]
   int dh;        // [units][dh_row]
@@ -40,7 +45,7 @@ struct MlpShape {
   int classes;        // to whole quads
   int message;        // floats that are said of a row: its scores' gradients, its loss, whether
                       // the answer was right
-  int x_row, dh_row;  // elements from one row to the next
+  int dh_row;         // floats from one unit to the next
   bool words;         // samples come in pieces of 16 bytes, not one by one
   MlpPlaces of;
 
@@ -52,7 +57,7 @@ struct MlpShape {
   CDN_FN int message_bytes() const { return rows * message * 4; }
 
   void share_out_memory() {
-    int64_t end = int64_t{1} * ring * MLP_CHUNK * x_row;
+    int64_t end = int64_t{1} * ring * MLP_CHUNK * mlp_row(groups);
     auto take = [&end](int& at, int64_t count) {
       at = static_cast<int>(end);
       end += (count * 4 + 15) / 16 * 16;

@@ -30,6 +30,7 @@ using Quad = Pack<float, 4>;
 template <int GROUPS, int TILES> class MlpTrainer {
   static constexpr int NO_SAMPLE = INT32_MIN;  // for a label
   static constexpr int PAIRS = 4 * TILES;      // of the block's hidden units
+  static constexpr int X_ROW = mlp_row(GROUPS);
   using M = MlpTraining;
 
  public:
@@ -89,23 +90,30 @@ template <int GROUPS, int TILES> class MlpTrainer {
   // Row `row` of a chunk of this step, from the warp's first feature on.
   __device__ __forceinline__ const uint8_t* sample(int chunk, int row) const {
     const int at = slot + chunk;
-    return memory + ((at < s.ring ? at : at - s.ring) * MLP_CHUNK + row) * s.x_row + first_feature;
+    return memory + ((at < s.ring ? at : at - s.ring) * MLP_CHUNK + row) * X_ROW + first_feature;
   }
   // Four lanes fetch every eighth row of a chunk.
   __device__ __forceinline__ void fetch() {
     const int features = min(inputs - first_feature, GROUPS * MLP_GROUP);
     const int32_t* index = index_of(next_step) + next_chunk * MLP_CHUNK + g;
-    uint8_t* to = memory + (next_slot * MLP_CHUNK + g) * s.x_row + first_feature;
+    uint8_t* to = memory + (next_slot * MLP_CHUNK + g) * X_ROW + first_feature;
     const uint8_t* all = static_cast<const uint8_t*>(mlp.x) + first_feature;
+    if (s.words) {
 #pragma unroll
-    for (int i = 0; i < MLP_CHUNK; i += 8, to += 8 * s.x_row) {
-      const int32_t sample = index[i];
-      const uint8_t* from = all + int64_t{sample < 0 ? 0 : sample} * inputs;
-      if (s.words)
-        for (int f = 16 * t; f < features; f += 64)
-          copy_async_or_zero<16>(to + f, from + f, sample >= 0);
-      else
-        for (int f = t; f < features; f += 4) to[f] = sample >= 0 ? from[f] : 0;
+      for (int i = 0; i < MLP_CHUNK; i += 8) {
+        const int32_t sample = index[i];
+        const uint8_t* from = all + int64_t{sample < 0 ? 0 : sample} * inputs;
+#pragma unroll
+        for (int f = 0; f < GROUPS * MLP_GROUP; f += 64)
+          if (f + 16 * t < features)
+            copy_async_or_zero<16>(to + i * X_ROW + f + 16 * t, from + f + 16 * t, sample >= 0);
+      }
+    } else {
+#pragma unroll 1
+      for (int i = 0; i < MLP_CHUNK; i += 8)
+#pragma unroll 1
+        for (int f = t; f < features; f += 4)
+          to[i * X_ROW + f] = index[i] < 0 ? 0 : all[int64_t{index[i]} * inputs + f];
     }
     commit_copies();
     if (++next_slot == s.ring) next_slot = 0;
@@ -215,6 +223,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
   __device__ __forceinline__ void hidden_parts() const {
     FourDigits w[GROUPS][TILES][2];  // of unit g, features 4t to 4t + 3 of either half of a group
     float unit[TILES][2], shifts[TILES][2] = {};  // of units 2t and 2t + 1
+    if (mlp.shift) add_shifts(shifts);
 #pragma unroll
     for (int n = 0; n < TILES; n++) {
       FourDigits own[2][GROUPS];
@@ -231,17 +240,10 @@ template <int GROUPS, int TILES> class MlpTrainer {
             scaled[p].v[i] = w1[p][n][j].v[i] * scale.v[i];
             largest = fn::larger(largest, fabsf(scaled[p].v[i]));
           }
-          if (mlp.shift) {
-            const Quad shift = quad(at(s.of.shift) + feature);
-#pragma unroll
-            for (int i = 0; i < 4; i++) shifts[n][j] += shift.v[i] * w1[p][n][j].v[i];
-          }
         }
 #pragma unroll
-        for (int lanes = 4; lanes < 32; lanes *= 2) {
+        for (int lanes = 4; lanes < 32; lanes *= 2)
           largest = fn::larger(largest, __shfl_xor_sync(~0u, largest, lanes));
-          if (mlp.shift) shifts[n][j] += __shfl_xor_sync(~0u, shifts[n][j], lanes);
-        }
         const FixedPoint point(largest);
         unit[n][j] = point.unit;
 #pragma unroll
@@ -268,6 +270,24 @@ template <int GROUPS, int TILES> class MlpTrainer {
     }
     for (int row = 0; row < s.rows; row += 64 / TILES) hidden_tiles(row, w, unit, shifts);
   }
+  __device__ __forceinline__ void add_shifts(float (&shifts)[TILES][2]) const {
+#pragma unroll
+    for (int p = 0; p < GROUPS; p++) {
+      const Quad shift = quad(at(s.of.shift) + first_feature + p * MLP_GROUP + 4 * g);
+#pragma unroll
+      for (int n = 0; n < TILES; n++)
+#pragma unroll
+        for (int j = 0; j < 2; j++)
+#pragma unroll
+          for (int i = 0; i < 4; i++) shifts[n][j] += shift.v[i] * w1[p][n][j].v[i];
+    }
+#pragma unroll
+    for (int n = 0; n < TILES; n++)
+#pragma unroll
+      for (float& x : shifts[n])
+#pragma unroll
+        for (int lanes = 4; lanes < 32; lanes *= 2) x += __shfl_xor_sync(~0u, x, lanes);
+  }
   // Of rows [row, row + 64), or of half as many.
   __device__ __forceinline__ void hidden_tiles(int row, const FourDigits (&w)[GROUPS][TILES][2],
                                                const float (&unit)[TILES][2],
@@ -279,7 +299,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
     for (int m = 0; m < MOST; m++) {
       const int chunk = min(row / MLP_CHUNK + m / 2, s.chunks() - 1);
-      const uint8_t *low = sample(chunk, m % 2 * 16 + g) + 4 * t, *high = low + 8 * s.x_row;
+      const uint8_t *low = sample(chunk, m % 2 * 16 + g) + 4 * t, *high = low + 8 * X_ROW;
 #pragma unroll
       for (int p = 0; p < GROUPS; p++) {
         const int f = p * MLP_GROUP;
@@ -487,10 +507,12 @@ template <int GROUPS, int TILES> class MlpTrainer {
           for (int j = 0; j < 2; j++)
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-              float gradient = sum[q][i / 2][n].total(i % 2 * 2 + j) * unit[n][j] * scale.v[i];
-              if (mlp.shift) gradient += shift.v[i] * biases[n][j];
+              // 0 where there is no feature
+              const float gradient = sum[q][i / 2][n].total(i % 2 * 2 + j) *
+                                         (unit[n][j] * scale.v[i]) +
+                                     shift.v[i] * biases[n][j];
               float &w = w1[p + q][n][j].v[i], &v = v1[p + q][n][j].v[i];
-              if (feature + i < inputs) w = mlp.stepped(w, gradient, v, rate);
+              w = mlp.stepped(w, gradient, v, rate);
             }
       }
     }
@@ -513,7 +535,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
       for (int half = 0; half < 2; half++) {
 #pragma unroll
         for (int i = 0; i < 4; i++)
-          words[half][i] = word(x + (16 * half + i % 2 + i / 2 * 8) * s.x_row);
+          words[half][i] = word(x + (16 * half + i % 2 + i / 2 * 8) * X_ROW);
         transpose_bytes(words[half]);
       }
 #pragma unroll

@@ -24,14 +24,13 @@ struct MlpTraining {
   // Which element of scale and shift is feature i's.
   CDN_FN int64_t norm(int64_t i) const { return norms == 1 ? 0 : i; }
 
-  // The new value of parameter p; v: its velocity, if there are any.
+  // The new value of parameter p; v: its velocity, or 0 if there are none, and so no momentum.
+  // Choices of values rather than branches: a kernel does this for many numbers at once.
   CDN_FN float stepped(float p, float gradient, float& v, float rate) const {
-    float g = weight_decay != 0 ? gradient + weight_decay * p : gradient;
-    if (velocity[W1]) {
-      v = momentum * v + g;
-      g = nesterov ? g + momentum * v : v;
-    }
-    return p - rate * g;
+    const float g = weight_decay != 0 ? gradient + weight_decay * p : gradient;
+    const float moved = momentum * v + g;
+    v = velocity[W1] ? moved : 0;
+    return p - rate * (nesterov ? g + momentum * moved : moved);
   }
   // A number of the order if there is such a sample, or -1.
   CDN_FN int64_t checked(int64_t sample) const {
