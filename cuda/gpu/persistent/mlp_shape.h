@@ -4,7 +4,7 @@
 
 namespace cdn {
 
-constexpr int MLP_MAX_BATCH = 128, MLP_MAX_CLASSES = 62;
+constexpr int MLP_MAX_BATCH = 128, MLP_MAX_CLASSES = 30;
 constexpr int MLP_MIN_WARPS = 8, MLP_MAX_WARPS = 16;
 constexpr int MLP_GROUP = 32;  // features that a warp takes at once
 constexpr int MLP_CHUNK = 32;  // rows that are fetched together
@@ -22,9 +22,9 @@ struct MlpPlaces {
   int dh;        // [units][dh_row]
   int scores;    // [blocks][own][classes]: parts of the sums of scores
   int ds;        // [rows][message]
-  int messages;  // [warps][64]: a row's, before it is sent
-  int w2, v2;    // [64][units]
-  int b1, vb1, b2, vb2;  // [units], [64]
+  int messages;  // [warps][32]: a row's, before it is sent
+  int w2, v2;    // [32][units]
+  int b1, vb1, b2, vb2;  // [units], [32]
   int scale, shift;      // [features]
   int largest;           // [2][units]: of the hidden units' gradients
   int label;             // [rows]
@@ -64,9 +64,9 @@ struct MlpShape {
     };
     take(of.parts, workers * rows * units);
     take(of.h, rows * units), take(of.dh, units * dh_row);
-    take(of.scores, rows * classes), take(of.ds, rows * message), take(of.messages, warps * 64);
-    take(of.w2, 64 * units), take(of.v2, 64 * units);
-    take(of.b1, units), take(of.vb1, units), take(of.b2, 64), take(of.vb2, 64);
+    take(of.scores, rows * classes), take(of.ds, rows * message), take(of.messages, warps * 32);
+    take(of.w2, 32 * units), take(of.v2, 32 * units);
+    take(of.b1, units), take(of.vb1, units), take(of.b2, 32), take(of.vb2, 32);
     take(of.scale, features()), take(of.shift, features());
     take(of.largest, 2 * units), take(of.label, rows), take(of.index, 4 * rows), take(of.barrier, 4);
     of.bytes = static_cast<int>(end);

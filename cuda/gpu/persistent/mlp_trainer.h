@@ -268,7 +268,29 @@ template <int GROUPS, int TILES> class MlpTrainer {
             w[p][n][half].place[d] = (word0 & ~odd) | (word1 & odd);
           }
     }
-    for (int row = 0; row < s.rows; row += 64 / TILES) hidden_tiles(row, w, unit, shifts);
+#pragma unroll 1
+    for (int c = 0; c < s.chunks(); c++) {
+      wait_for_copies(s.ring - 1 - c);
+      for (int m = 0; m < MLP_CHUNK; m += 16) {
+        DigitSums sums[TILES];
+        const uint8_t *low = sample(c, m + g) + 4 * t, *high = low + 8 * X_ROW;
+#pragma unroll
+        for (int p = 0; p < GROUPS; p++) {
+          const int f = p * MLP_GROUP;
+          const MmaA a{word(low + f), word(high + f), word(low + f + 16), word(high + f + 16)};
+#pragma unroll
+          for (int n = 0; n < TILES; n++) sums[n].add(a, w[p][n][0], w[p][n][1]);
+        }
+        const int row = c * MLP_CHUNK + m + g;
+        float* part = at(s.of.parts) + (warp * s.rows + row) * s.units + 2 * t;
+#pragma unroll
+        for (int n = 0; n < TILES; n++, part += 8)
+#pragma unroll
+          for (int i = 0; i < 4; i += 2)
+            pair(part + 4 * i * s.units) = {fmaf(sums[n].total(i), unit[n][0], shifts[n][0]),
+                                            fmaf(sums[n].total(i + 1), unit[n][1], shifts[n][1])};
+      }
+    }
   }
   __device__ __forceinline__ void add_shifts(float (&shifts)[TILES][2]) const {
 #pragma unroll
@@ -288,42 +310,10 @@ template <int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
         for (int lanes = 4; lanes < 32; lanes *= 2) x += __shfl_xor_sync(~0u, x, lanes);
   }
-  // Of rows [row, row + 64), or of half as many.
-  __device__ __forceinline__ void hidden_tiles(int row, const FourDigits (&w)[GROUPS][TILES][2],
-                                               const float (&unit)[TILES][2],
-                                               const float (&shifts)[TILES][2]) const {
-    constexpr int MOST = 4 / TILES;
-    const int tiles = min(MOST, (s.rows - row) / 16);
-    wait_for_copies(s.ring - (row + 16 * tiles) / MLP_CHUNK);
-    DigitSums sums[MOST][TILES];
-#pragma unroll
-    for (int m = 0; m < MOST; m++) {
-      const int chunk = min(row / MLP_CHUNK + m / 2, s.chunks() - 1);
-      const uint8_t *low = sample(chunk, m % 2 * 16 + g) + 4 * t, *high = low + 8 * X_ROW;
-#pragma unroll
-      for (int p = 0; p < GROUPS; p++) {
-        const int f = p * MLP_GROUP;
-        const MmaA a{word(low + f), word(high + f), word(low + f + 16), word(high + f + 16)};
-#pragma unroll
-        for (int n = 0; n < TILES; n++) sums[m][n].add(a, w[p][n][0], w[p][n][1]);
-      }
-    }
-    float* part = at(s.of.parts) + (warp * s.rows + row + g) * s.units + 2 * t;
-#pragma unroll
-    for (int m = 0; m < MOST; m++)
-#pragma unroll
-      for (int n = 0; n < TILES; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i += 2)
-          if (m < tiles)
-            pair(part + (16 * m + 4 * i) * s.units + 8 * n) = {
-                fmaf(sums[m][n].total(i), unit[n][0], shifts[n][0]),
-                fmaf(sums[m][n].total(i + 1), unit[n][1], shifts[n][1])};
-  }
-
   // Beside one another, threads have a row's hidden units, two each, and then its classes, four
   // each.
   __device__ __forceinline__ void hidden_units_and_scores() {
+#pragma unroll 1
     for (int i = thread; i < s.rows * PAIRS; i += threads) {
       const int row = i / PAIRS, k = i % PAIRS;
       float2 own = pair(at(s.of.b1) + 2 * k);
@@ -340,6 +330,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
         h[j / 2].v[j % 2 * 2] = __shfl_sync(~0u, own.x, j, PAIRS);
         h[j / 2].v[j % 2 * 2 + 1] = __shfl_sync(~0u, own.y, j, PAIRS);
       }
+#pragma unroll 1
       for (int c = 4 * k; c < s.classes; c += 4 * PAIRS) {
         Quad score{};
 #pragma unroll
@@ -357,65 +348,48 @@ template <int GROUPS, int TILES> class MlpTrainer {
     }
   }
 
-  // A warp has a row, each lane two classes.
+  // A warp has a row, each lane a class.
   __device__ __forceinline__ void losses(int64_t step, int counted) {
     if (warp >= s.own()) return;
-    float* message = at(s.of.messages) + warp * 64;
+    float* message = at(s.of.messages) + warp * 32;
     const float scale = 1 / static_cast<float>(counted);
+    const bool is_class = lane < classes;
     scores_box().await(step);
     if (thread == 0) scores_box().renew();
+#pragma unroll 1
     for (int own = warp; own < s.own(); own += s.warps) {
-      const int row = own << s.log_blocks | rank;
-      const int label = labels()[row];
+      const int row = own << s.log_blocks | rank, label = labels()[row];
       const bool ignored = row >= batch || label == mlp.ignore;
       const bool valid = label >= 0 && label < classes;
-      float v[2], max = -INFINITY;
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const int c = lane + 32 * j;
-        v[j] = -INFINITY;
-        if (c >= classes) continue;
-        v[j] = at(s.of.b2)[c];
+      float score = is_class ? at(s.of.b2)[lane] : -INFINITY;
+      const float* part = at(s.of.scores) + own * s.classes + (is_class ? lane : 0);
 #pragma unroll 8
-        for (int k = 0; k < s.blocks(); k++)
-          v[j] += at(s.of.scores)[(k * s.own() + own) * s.classes + c];
-        max = fn::larger(max, v[j]);
-      }
-      const float at_label = __shfl_sync(~0u, label < 32 ? v[0] : v[1], label & 31);
+      for (int k = 0; k < s.blocks(); k++, part += s.own() * s.classes) score += *part;
+      const float at_label = __shfl_sync(~0u, score, label & 31);
+      float max = score;
 #pragma unroll
       for (int lanes = 16; lanes > 0; lanes /= 2)
         max = fn::larger(max, __shfl_xor_sync(~0u, max, lanes));
-      float sum = 0;
-      bool before = false;  // a class before the label's that is as high
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        before |= lane + 32 * j < label && v[j] == max;
-        v[j] = lane + 32 * j < classes ? fn::exp(v[j] - max) : 0;
-        sum += v[j];
-      }
-      before = __any_sync(~0u, before);
+      const bool before = __any_sync(~0u, lane < label && score == max);  // a class as high
+      const float power = is_class ? fn::exp(score - max) : 0;
+      float sum = power;
 #pragma unroll
       for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(~0u, sum, lanes);
-      const float share = 1 / sum;
+      float said = (power * (1 / sum) - (lane == label ? 1.0f : 0.0f)) * scale;
+      if (ignored) said = 0;
+      if (lane == classes) said = ignored ? 0 : valid ? fn::log(sum) + (max - at_label) : NAN;
+      if (lane == classes + 1) said = row < batch && valid && at_label == max && !before;
       __syncwarp();  // the row before is sent
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        const int c = lane + 32 * j;
-        if (c < classes)
-          message[c] = ignored ? 0 : (v[j] * share - (c == label ? 1.0f : 0.0f)) * scale;
-      }
-      if (lane == 0) {
-        message[classes] = ignored ? 0 : valid ? fn::log(sum) + (max - at_label) : NAN;
-        message[classes + 1] = row < batch && valid && at_label == max && !before;
-        if (!ignored && !valid && label != NO_SAMPLE)
-          report_fault(mlp.fault, FAULT_CROSS_ENTROPY, label, mlp.classes);
-      }
+      message[lane] = said;
       __syncwarp();
+#pragma unroll 1
       for (int i = lane; i < s.message / 4 * s.blocks(); i += 32) {
         const int q = (i >> s.log_blocks) * 4;
         messages_box().send(at(s.of.ds) + row * s.message + q, i & (s.blocks() - 1),
                             quad(message + q));
       }
+      if (lane == 0 && !ignored && !valid && label != NO_SAMPLE)
+        report_fault(mlp.fault, FAULT_CROSS_ENTROPY, label, mlp.classes);
     }
   }
 
@@ -425,10 +399,11 @@ template <int GROUPS, int TILES> class MlpTrainer {
     if (thread < s.units) largest_of(step + 1)[thread] = 0;
     messages_box().await(step);
     if (thread == 0) messages_box().renew();
+#pragma unroll 1
     for (int i = thread; i < s.rows * PAIRS; i += threads) {
       const int row = i / PAIRS, u = i % PAIRS * 2;
       float2 sum{};
-#pragma unroll 2
+#pragma unroll 1
       for (int first = 0; first < classes; first += 4) {
         const Quad d = quad(at(s.of.ds) + row * s.message + first);
 #pragma unroll
@@ -471,6 +446,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
     for (int p = 0; p < GROUPS; p += TOGETHER) {
       DigitSums sum[TOGETHER][2][TILES];
+#pragma unroll 1
       for (int c = 0; c < s.chunks(); c++) {
         FourDigits d[TILES][2];
 #pragma unroll
@@ -551,16 +527,17 @@ template <int GROUPS, int TILES> class MlpTrainer {
   __device__ __forceinline__ void second_weights(int64_t step, float rate, int counted) {
     const int helper = thread - s.workers * 32, helpers = threads - s.workers * 32;
     const int weights = classes * s.units;
+#pragma unroll 1
     for (int i = helper; i < weights + classes; i += helpers) {
       const bool bias = i >= weights;
-      const int c = bias ? i - weights : i / s.units;
-      const float *d = at(s.of.ds) + c, *h = at(s.of.h) + (bias ? 0 : i % s.units);
+      const int c = bias ? i - weights : i / (8 * TILES);
+      const float *d = at(s.of.ds) + c, *h = at(s.of.h) + i % (8 * TILES);
       float sum[4] = {};
-#pragma unroll 4
+#pragma unroll 1
       for (int row = 0; row < s.rows; row += 4)
 #pragma unroll
-        for (int j = 0; j < 4; j++)
-          sum[j] += d[(row + j) * s.message] * (bias ? 1 : h[(row + j) * s.units]);
+        for (int j = 0; j < 4; j++, d += s.message, h += 8 * TILES)
+          sum[j] += *d * (bias ? 1 : *h);
       const float gradient = (sum[0] + sum[1]) + (sum[2] + sum[3]);
       float& w = bias ? at(s.of.b2)[c] : at(s.of.w2)[i];
       float& v = bias ? at(s.of.vb2)[c] : at(s.of.v2)[i];
@@ -568,10 +545,12 @@ template <int GROUPS, int TILES> class MlpTrainer {
     }
     if (warp != s.workers || rank != 0) return;
     float loss = 0, right = 0;
+#pragma unroll 1
     for (int row = lane; row < s.rows; row += 32) {
       loss += at(s.of.ds)[row * s.message + classes];
       right += at(s.of.ds)[row * s.message + classes + 1];
     }
+#pragma unroll 1
     for (int lanes = 16; lanes > 0; lanes /= 2) {
       loss += __shfl_xor_sync(~0u, loss, lanes);
       right += __shfl_xor_sync(~0u, right, lanes);
