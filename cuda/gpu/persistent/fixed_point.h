@@ -50,12 +50,13 @@ __device__ __forceinline__ void transpose_bytes(uint32_t (&x)[4]) {
   x[2] = __byte_perm(high01, high23, 0x5410), x[3] = __byte_perm(high01, high23, 0x7632);
 }
 
-// Sums of a tile of 16 x 8, of each digit; indices as of multiply_add in tile/mma.h. A word has four
-// numbers along k, of which a has bytes and b digits.
+// Sums of a tile of 16 x 8, of each digit; indices as of multiply_add in tile/mma.h. A word has
+// four numbers along k, of which a has bytes and b digits.
 struct DigitSums {
   int32_t sum[DIGITS][4] = {};
 
-  __device__ __forceinline__ void add(const MmaA& a, const FourDigits& low, const FourDigits& high) {
+  __device__ __forceinline__ void add(const MmaA& a, const FourDigits& low,
+                                      const FourDigits& high) {
 #pragma unroll
     for (int d = 0; d < DIGITS; d++)
       asm volatile(
@@ -67,7 +68,8 @@ struct DigitSums {
   }
   // To be multiplied by the unit.
   __device__ __forceinline__ float total(int i) const {
-    return fmaf(65536, static_cast<float>(sum[2][i]), static_cast<float>(sum[1][i] * 256 + sum[0][i]));
+    return fmaf(65536, static_cast<float>(sum[2][i]),
+                static_cast<float>(sum[1][i] * 256 + sum[0][i]));
   }
 };
 

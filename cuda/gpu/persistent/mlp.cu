@@ -69,8 +69,10 @@ template <int GROUPS, int TILES> bool train(Call& call, const MlpTraining& mlp) 
 void backend::train_mlp(Call& call, const MlpTraining& mlp) {
   if (!hopper_device(call))
     CDN_FAIL(CDN_UNSUPPORTED, "only GPUs of compute capability 9.0 train so");
+  // Without whole words samples are fetched byte by byte, which takes long where there are many.
+  const bool words = mlp.inputs % 16 == 0 || mlp.inputs <= 256;
   const bool small =
-      mlp.bytes && mlp.batch <= MLP_MAX_BATCH && mlp.classes <= MLP_MAX_CLASSES;
+      words && mlp.bytes && mlp.batch <= MLP_MAX_BATCH && mlp.classes <= MLP_MAX_CLASSES;
   if (!small || !(train<2, 1>(call, mlp) || train<4, 1>(call, mlp) || train<2, 2>(call, mlp)))
     CDN_FAIL(CDN_UNSUPPORTED, "%lld-%lld-%lld in batches of %lld is more than a cluster holds",
              (long long)mlp.inputs, (long long)mlp.hidden, (long long)mlp.classes,

@@ -16,14 +16,14 @@ CDN_FN constexpr int mlp_row(int groups) { return MLP_MAX_WORKERS * groups * MLP
 
 // Where things begin in a block's shared memory, in bytes.
 struct MlpPlaces {
-  int x = 0;     // [ring][MLP_CHUNK][mlp_row] samples
-  int parts;     // [workers][rows][units]: parts of the sums of hidden units
-  int h;         // [rows][units]
-  int dh;        // [units][dh_row]
-  int scores;    // [blocks][own][classes]: parts of the sums of scores
-  int ds;        // [rows][message]
-  int messages;  // [warps][32]: a row's, before it is sent
-  int w2, v2;    // [32][units]
+  int x = 0;             // [ring][MLP_CHUNK][mlp_row] samples
+  int parts;             // [workers][rows][units]: parts of the sums of hidden units
+  int h;                 // [rows][units]
+  int dh;                // [units][dh_row]
+  int scores;            // [blocks][own][classes]: parts of the sums of scores
+  int ds;                // [rows][message]
+  int messages;          // [warps][32]: a row's, before it is sent
+  int w2, v2;            // [32][units]
   int b1, vb1, b2, vb2;  // [units], [32]
   int scale, shift;      // [features]
   int largest;           // [2][units]: of the hidden units' gradients
@@ -36,17 +36,17 @@ struct MlpPlaces {
 // Each block has the weights of some hidden units, each of its warps those of some features. The
 // losses of a batch's row are computed by block row % blocks.
 struct MlpShape {
-  int log_blocks;     // the cluster's
-  int units;          // hidden units of a block, in all blocks but the last ones
-  int warps;          // of a block; of them so many
+  int log_blocks;       // the cluster's
+  int units;            // hidden units of a block, in all blocks but the last ones
+  int warps;            // of a block; of them so many
   int workers, groups;  // have so many groups of features
-  int rows;           // of a batch, to whole chunks
-  int ring;           // chunks there is room for
-  int classes;        // to whole quads
-  int message;        // floats that are said of a row: its scores' gradients, its loss, whether
-                      // the answer was right
-  int dh_row;         // floats from one unit to the next
-  bool words;         // samples come in pieces of 16 bytes, not one by one
+  int rows;             // of a batch, to whole chunks
+  int ring;             // chunks there is room for
+  int classes;          // to whole quads
+  int message;          // floats that are said of a row: its scores' gradients, its loss, whether
+                        // the answer was right
+  int dh_row;           // floats from one unit to the next
+  bool words;           // samples come in pieces of 16 bytes, not one by one
   MlpPlaces of;
 
   CDN_FN int blocks() const { return 1 << log_blocks; }
@@ -68,7 +68,8 @@ struct MlpShape {
     take(of.w2, 32 * units), take(of.v2, 32 * units);
     take(of.b1, units), take(of.vb1, units), take(of.b2, 32), take(of.vb2, 32);
     take(of.scale, features()), take(of.shift, features());
-    take(of.largest, 2 * units), take(of.label, rows), take(of.index, 4 * rows), take(of.barrier, 4);
+    take(of.largest, 2 * units), take(of.label, rows), take(of.index, 4 * rows),
+        take(of.barrier, 4);
     of.bytes = static_cast<int>(end);
   }
 };

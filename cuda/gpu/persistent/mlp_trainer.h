@@ -153,9 +153,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
     return *reinterpret_cast<const uint32_t*>(x);
   }
   static __device__ __forceinline__ Quad& quad(float* p) { return *reinterpret_cast<Quad*>(p); }
-  static __device__ __forceinline__ float2& pair(float* p) {
-    return *reinterpret_cast<float2*>(p);
-  }
+  static __device__ __forceinline__ float2& pair(float* p) { return *reinterpret_cast<float2*>(p); }
 
   // ---- the parameters, from and to the device's memory; what the last blocks lack is 0
 
@@ -176,8 +174,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
           }
     for (int i = thread; i < classes * s.units; i += threads) {
       const int c = i / s.units, u = i % s.units;
-      if (u < units)
-        f(M::W2, at(s.of.w2)[i], at(s.of.v2)[i], c * mlp.hidden + first_unit + u);
+      if (u < units) f(M::W2, at(s.of.w2)[i], at(s.of.v2)[i], c * mlp.hidden + first_unit + u);
     }
     for (int u = thread; u < units; u += threads)
       f(M::B1, at(s.of.b1)[u], at(s.of.vb1)[u], first_unit + u);
@@ -453,8 +450,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
         for (int n = 0; n < TILES; n++)
 #pragma unroll
           for (int half = 0; half < 2; half++) {
-            float* dh =
-                at(s.of.dh) + (8 * n + g) * s.dh_row + c * MLP_CHUNK + 16 * half + 2 * t;
+            float* dh = at(s.of.dh) + (8 * n + g) * s.dh_row + c * MLP_CHUNK + 16 * half + 2 * t;
             const float2 a = pair(dh), b = pair(dh + 8);
             d[n][half] = FourDigits(point[n], a.x, a.y, b.x, b.y);
             if (p == 0) sums[n] += (a.x + a.y) + (b.x + b.y);
@@ -470,8 +466,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
         for (int n = 0; n < TILES; n++) {
           for (int lanes = 1; lanes < 4; lanes *= 2)
             sums[n] += __shfl_xor_sync(~0u, sums[n], lanes);
-          for (int j = 0; j < 2; j++)
-            biases[n][j] = __shfl_sync(~0u, sums[n], (2 * t + j) * 4);
+          for (int j = 0; j < 2; j++) biases[n][j] = __shfl_sync(~0u, sums[n], (2 * t + j) * 4);
         }
 #pragma unroll
       for (int q = 0; q < TOGETHER; q++) {
@@ -484,9 +479,9 @@ template <int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll
             for (int i = 0; i < 4; i++) {
               // 0 where there is no feature
-              const float gradient = sum[q][i / 2][n].total(i % 2 * 2 + j) *
-                                         (unit[n][j] * scale.v[i]) +
-                                     shift.v[i] * biases[n][j];
+              const float gradient =
+                  sum[q][i / 2][n].total(i % 2 * 2 + j) * (unit[n][j] * scale.v[i]) +
+                  shift.v[i] * biases[n][j];
               float &w = w1[p + q][n][j].v[i], &v = v1[p + q][n][j].v[i];
               w = mlp.stepped(w, gradient, v, rate);
             }
@@ -536,8 +531,7 @@ template <int GROUPS, int TILES> class MlpTrainer {
 #pragma unroll 1
       for (int row = 0; row < s.rows; row += 4)
 #pragma unroll
-        for (int j = 0; j < 4; j++, d += s.message, h += 8 * TILES)
-          sum[j] += *d * (bias ? 1 : *h);
+        for (int j = 0; j < 4; j++, d += s.message, h += 8 * TILES) sum[j] += *d * (bias ? 1 : *h);
       const float gradient = (sum[0] + sum[1]) + (sum[2] + sum[3]);
       float& w = bias ? at(s.of.b2)[c] : at(s.of.w2)[i];
       float& v = bias ? at(s.of.vb2)[c] : at(s.of.v2)[i];
