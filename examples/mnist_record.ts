@@ -6,7 +6,7 @@
 import { data, manualSeed, nn, noGrad, optim, scope, synchronize, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
 import { writeResult } from "./photos.ts";
-import { fail, program } from "./program.ts";
+import { fail, MemoryWatch, program } from "./program.ts";
 
 const help = `Trains on MNIST, once for each seed. Time is that of training alone: from a new
 network to trained weights, with the data on the device and its kernels loaded.
@@ -66,6 +66,7 @@ await program(help, defaults, async ({ seeds, epochs, batch, lr, channels, ...o 
   }
   const { train, test } = await loadMnist();
   const totalSteps = Math.max(1, Math.round(epochs * Math.floor(train.length / batch)));
+  const watch = new MemoryWatch("run");
   const runs: { accuracy: number; seconds: number; path: string }[] = [];
   for (let run = 0; run <= seeds; run++) {
     manualSeed(run);
@@ -86,10 +87,12 @@ await program(help, defaults, async ({ seeds, epochs, batch, lr, channels, ...o 
     const accuracy = shareRight(model, test);
     optimizer.dispose();
     model.dispose();
+    watch.step();
     if (run > 0) runs.push({ accuracy, seconds, path });
     const name = run > 0 ? `run ${run}` : "warm-up";
     console.log(`${name}: accuracy ${accuracy.toFixed(4)}, ${seconds.toFixed(3)} s, ${path}`);
   }
+  console.log(`${watch}`);
   const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
   const shares = runs.map(({ accuracy }) => accuracy);
   const square = shares.map((x) => (x - mean(shares)) ** 2).reduce((a, b) => a + b, 0);

@@ -1,4 +1,4 @@
-"""The perceptrons of bench/step.ts in JAX, whose epoch is one scan on the device. One JSON line each.
+"""The perceptrons of bench/step.ts in JAX, whose epoch is one scan. One JSON line each.
 
     python3 jax_step.py NAMES
 """

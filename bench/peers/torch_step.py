@@ -1,4 +1,4 @@
-"""The rows of bench/step.ts in PyTorch: eager, in a CUDA graph, and compiled in one. One JSON line each.
+"""The rows of bench/step.ts in PyTorch, eager, in a CUDA graph, and compiled in one.
 
     python3 torch_step.py cuda|cpu NAMES QUICK
 

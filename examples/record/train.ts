@@ -1,6 +1,17 @@
 // How cifar_record.ts trains and tests.
-import { crossEntropy, data, type DType, gatherRows, noGrad, optim, pad, rand } from "../../mod.ts";
-import { scope, type Tensor } from "../../mod.ts";
+import {
+  capture,
+  crossEntropy,
+  data,
+  type DType,
+  gatherRows,
+  noGrad,
+  optim,
+  pad,
+  rand,
+  scope,
+  type Tensor,
+} from "../../mod.ts";
 import type { RecordNet } from "./net.ts";
 
 const { normalize, randomCrop, randomHorizontalFlip } = data.transforms;
@@ -56,30 +67,38 @@ export function train(net: RecordNet, { images, labels }: Part, o: Options): voi
   });
   const groups = [...sgd.groups, ...muon.groups].map((group) => ({ group, lr: group.lr }));
   const half = randomHorizontalFlip()(images); // each image turns about from epoch to epoch
+  const all = half.clone();
+  // One launch a step; the images of an epoch stay in their place. Another one once the filters'
+  // bias stays.
+  const captured = [0, 1].map(() =>
+    capture((index: Tensor) => {
+      const loss = { labelSmoothing: 0.2, reduction: "sum" } as const;
+      const target = gatherRows(labels, index);
+      crossEntropy(scores(net, gatherRows(all, index)), target, loss).backward();
+      noGrad(() => net.filters.forEach((filters) => filters.rescale()));
+      for (const optimizer of [muon, sgd]) {
+        optimizer.step();
+        optimizer.zeroGrad();
+      }
+    })
+  );
   for (let step = 0, epoch = 0; step < steps; epoch++) {
     scope(() => {
       const shifted = translate(half);
-      const all = epoch % 2 ? mirror(shifted) : shifted;
+      all.copyFrom(epoch % 2 ? mirror(shifted) : shifted);
       const order = rand([n], { device }).argsort();
       for (let i = 0; i < perEpoch && step < steps; i++, step++) {
-        const index = order.slice(0, i * o.batch, (i + 1) * o.batch);
-        net.whiten.bias!.requiresGrad = step < whitenSteps;
+        const whitens = step < whitenSteps;
+        net.whiten.bias!.requiresGrad = whitens;
         groups.forEach(({ group, lr }, i) => {
           group.lr = lr * Math.max(0, 1 - step / (i === 0 ? whitenSteps : steps));
         });
-        scope(() => {
-          const loss = { labelSmoothing: 0.2, reduction: "sum" } as const;
-          const target = gatherRows(labels, index);
-          crossEntropy(scores(net, gatherRows(all, index)), target, loss).backward();
-          noGrad(() => net.filters.forEach((filters) => filters.rescale()));
-          for (const optimizer of [muon, sgd]) {
-            optimizer.step();
-            optimizer.zeroGrad();
-          }
-        });
+        const index = order.slice(0, i * o.batch, (i + 1) * o.batch);
+        scope(() => captured[whitens ? 0 : 1]!(index));
       }
     });
   }
+  for (const step of captured) step.dispose();
   for (const optimizer of [muon, sgd]) optimizer.dispose();
 }
 

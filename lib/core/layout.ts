@@ -57,8 +57,7 @@ export function writeLayout(shape: Shape, ...strides: Shape[]): BigInt64Array<Ar
     layout[at++] = BigInt(shape[d]!);
     for (const stride of strides) layout[at++] = BigInt(stride[d]!);
   }
-  if (strides.length === 1) layout[at] = 0n;
-  return layout;
+  return layout.fill(0n, at); // what earlier calls left would look like a difference of this one
 }
 
 /**
@@ -69,7 +68,7 @@ export function writeFlat(size: number, stepB: 0n | 1n = 1n): BigInt64Array<Arra
   layout[0] = BigInt(size);
   layout[1] = 1n;
   layout[2] = stepB;
-  return layout;
+  return layout.fill(0n, 3);
 }
 
 /**

@@ -640,6 +640,21 @@ test("once disposed of, it begins anew", () => {
   refuse(() => capture(5), ArgumentError, "fn");
 });
 
+test("operations between two steps are none of its business", () => {
+  const column = rand([2, 1]);
+  const scaled = (x: Tensor) => x.mul(column).transpose(0, 1).add(0.5);
+  const step = capture(scaled);
+  for (let i = 1; i < 8; i++) {
+    const x = rand([2, 3]);
+    // of more axes, and other ones each time
+    rand([2, 3, i, 1, 3 + i]).mul(rand([1, 3, 1, 2, 1]));
+    assertEquals(step(x).dataSync(), scaled(x).dataSync());
+  }
+  assert(step.captured);
+  step.dispose();
+  column.dispose();
+});
+
 for (const device of names) {
   Deno.test(`capture: in a Worker while the main thread trains (${device})`, async () => {
     const source = `import * as m from ${JSON.stringify(modUrl)};

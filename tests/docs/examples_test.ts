@@ -233,6 +233,21 @@ for (const name of ["cifar.ts", "cifar_record.ts"]) {
   });
 }
 
+Deno.test("mnist_record example: learns in a few captured steps", async () => {
+  await inFolder(async (folder) => {
+    const out = `${folder}/result.json`;
+    const args = "--channels 4,8 --epochs 0.5 --batch 40 --seeds 2 --hidden 16";
+    const last =
+      /^test accuracy 0\.\d{4}, deviation 0\.\d{4}, \d+\.\d{3} s a run, at least \d+\.\d{3}$/;
+    await ends("mnist_record.ts", [...args.split(" "), "--out", out], last, [
+      `--allow-write=${out}`,
+    ]);
+    const [{ accuracy, runs }] = JSON.parse(await Deno.readTextFile(out));
+    assert(accuracy > 0.3, `${accuracy}`); // guesses have 0.1
+    assertEquals(runs.length, 2);
+  });
+});
+
 Deno.test("fashion example: a perceptron in place of convolutions", async () => {
   const args = "--model mlp --width 2 --batch 20 --epochs 3 --limit 400 --lr 0.1".split(" ");
   const dir = new URL("data/mnist_subset", examples).pathname;
