@@ -13,25 +13,22 @@ const args = parseArgs(Deno.args, {
 const records = [
   {
     example: "mnist_record.ts",
-    options: ["--lr", "0.02"],
     target: 0.99,
     published: "0.76 s on a GTX 1660 Ti",
   },
   {
     example: "cifar_record.ts",
-    options: [],
     target: 0.94,
     published: "1.99 s on an A100 (airbench94_muon, compiled)",
   },
 ];
 const rows: object[] = [];
-for (const { example, options, target, published } of records) {
+for (const { example, target, published } of records) {
   const out = await Deno.makeTempFile({ suffix: ".json" });
   const path = new URL(`../examples/${example}`, import.meta.url).pathname;
   const { success } = await new Deno.Command(Deno.execPath(), {
     args: [
       ...["run", "-A", path, "--device", args.device, "--seeds", args.seeds, "--out", out],
-      ...options,
     ],
     stdout: "inherit",
     stderr: "inherit",

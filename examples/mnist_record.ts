@@ -14,13 +14,13 @@ network to trained weights, with the data on the device and its kernels loaded.
   --seeds N       how many runs are counted (1); one before them warms up
   --epochs X      passes over the data (1)
   --batch N       images a step (128)
-  --lr X          highest learning rate, in one cycle over all steps (0.01)
+  --lr X          highest learning rate, in one cycle over all steps (0.02)
   --channels LIST of the two convolutions (16,32)
   --hidden N      units of the layer after them, 0 for none (0)
   --out FILE      write the result as JSON; needs --allow-write`;
 
 const defaults = {
-  ...{ seeds: 1, epochs: 1, batch: 128, lr: 0.01, channels: "16,32", hidden: 0 },
+  ...{ seeds: 1, epochs: 1, batch: 128, lr: 0.02, channels: "16,32", hidden: 0 },
   out: undefined as string | undefined,
 };
 
