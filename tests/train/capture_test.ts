@@ -51,6 +51,10 @@ interface Setting {
 
 const tensors = () =>
   later(new data.TensorDataset(rand([count, features]), randint(0, classes, [count])));
+const bytes = () => {
+  const images = randint(0, 256, [count, features]).to("uint8");
+  return later(new data.TensorDataset(images, randint(0, classes, [count]), { scale: 1 / 255 }));
+};
 const samples = (): data.SampleDataset => ({
   length: count,
   classes,
@@ -170,7 +174,8 @@ test("a perceptron is trained by a kernel of many steps, as near as float32 is",
   const wide: Setting = {
     model: () =>
       new nn.Sequential(new nn.Linear(features, 16), new nn.ReLU(), new nn.Linear(16, classes)),
-    fit: () => ({ epochs: 5, validation: tensors() }),
+    set: bytes,
+    fit: () => ({ epochs: 5, validation: bytes() }),
   };
   const variants: Setting[] = [
     {},
