@@ -160,7 +160,8 @@ function fitted(
         const form = way === false ? "eager" : history.path;
         if (way === "auto" && form !== "persistent") continue;
         // An epoch's beginning is part of what is measured; the first one captures.
-        const { us } = await fit(args.quick ? 2 : 5, args.quick ? 100 : undefined);
+        const few = args.quick || (cpu && multiplyAdds === LENET);
+        const { us } = await fit(args.quick ? 2 : few ? 3 : 5, few ? 100 : undefined);
         forms[form] = median(us.slice(1));
         optimizer.dispose();
         model.dispose();
