@@ -20,6 +20,7 @@ torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.benchmark = True
 SECONDS = 0.02 if quick else 0.3 if gpu else 1
 THREADS = [1] if gpu else [1, torch.get_num_threads()]
+FUSED = {"fused": True} if gpu else {}  # older versions have it on GPUs alone
 
 
 def wait():
@@ -106,7 +107,7 @@ def lenet():
 
 def sgd(model):
     rate = torch.tensor(0.01, device=device) if gpu else 0.01
-    return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, fused=True)
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, **FUSED)
 
 
 def image_step(network, batch):
@@ -213,7 +214,7 @@ def characters(batch, length, features):
 
     def make(mode):
         model = GPT(features, layers, heads, vocab, length).to(device)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True, capturable=gpu)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=gpu, **FUSED)
         tokens = torch.randint(0, vocab, (batch, length), device=device)
         targets = torch.randint(0, vocab, (batch * length,), device=device)
         forward = compiled_as(mode, model)
