@@ -178,6 +178,14 @@ def resnet(batch):
     return make
 
 
+def attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    hidden = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).triu(1)
+    scores = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+    return scores.masked_fill(hidden, -torch.inf).softmax(3) @ v
+
+
 class Block(nn.Module):
     def __init__(self, features, heads):
         super().__init__()
@@ -190,7 +198,7 @@ class Block(nn.Module):
         batch, length, features = x.shape
         parts = self.attn(self.ln_1(x)).split(features, 2)
         q, k, v = [p.view(batch, length, self.heads, -1).transpose(1, 2) for p in parts]
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = attention(q, k, v)
         x = x + self.proj(y.transpose(1, 2).reshape(batch, length, features))
         return x + self.down(F.gelu(self.up(self.ln_2(x)), approximate="tanh"))
 
