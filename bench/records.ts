@@ -27,9 +27,7 @@ for (const { example, target, published } of records) {
   const out = await Deno.makeTempFile({ suffix: ".json" });
   const path = new URL(`../examples/${example}`, import.meta.url).pathname;
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["run", "-A", path, "--device", args.device, "--seeds", args.seeds, "--out", out],
-    ],
+    args: ["run", "-A", path, "--device", args.device, "--seeds", args.seeds, "--out", out],
     stdout: "inherit",
     stderr: "inherit",
   }).output();

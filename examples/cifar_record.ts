@@ -5,7 +5,7 @@
 //   make data DATA=cifar10
 //   deno run --allow-ffi --allow-read examples/cifar_record.ts --help
 import { data, type DType, manualSeed, noGrad, scope } from "../mod.ts";
-import { writeResult } from "./photos.ts";
+import { spread, writeResult } from "./photos.ts";
 import { fail, MemoryWatch, program } from "./program.ts";
 import { recordNet, setWhitening } from "./record/net.ts";
 import { accuracy, part, train } from "./record/train.ts";
@@ -54,17 +54,14 @@ await program(help, defaults, async ({ dtype, widths, ...given }) => {
     console.log(`${name}: accuracy ${found.toFixed(4)}, ${seconds.toFixed(3)} s`);
   }
   console.log(`${watch}`);
-  const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
-  const all = runs.map(({ accuracy }) => accuracy);
-  const square = all.map((x) => (x - mean(all)) ** 2).reduce((a, b) => a + b, 0);
-  const deviation = Math.sqrt(square / Math.max(1, all.length - 1));
-  const seconds = mean(runs.map(({ seconds }) => seconds));
+  const { mean: share, deviation } = spread(runs.map(({ accuracy }) => accuracy));
+  const { mean: seconds } = spread(runs.map(({ seconds }) => seconds));
   const { device } = sets.train;
   const { epochs, batch, lr, limit, seeds } = o;
   await writeResult(o.out, {
     ...{ name: "cifar10_record", device, seeds, epochs, batch, lr, widths, dtype, limit },
-    ...{ accuracy: mean(all), deviation, seconds, runs },
+    ...{ accuracy: share, deviation, seconds, runs },
   });
-  return `test accuracy ${mean(all).toFixed(4)}, deviation ${deviation.toFixed(4)}, ` +
+  return `test accuracy ${share.toFixed(4)}, deviation ${deviation.toFixed(4)}, ` +
     `${seconds.toFixed(3)} s a run`;
 });

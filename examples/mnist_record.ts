@@ -5,7 +5,7 @@
 //   deno run --allow-ffi examples/mnist_record.ts --help
 import { data, manualSeed, nn, noGrad, optim, scope, synchronize, Trainer } from "../mod.ts";
 import { loadMnist } from "./data/load_mnist.ts";
-import { writeResult } from "./photos.ts";
+import { spread, writeResult } from "./photos.ts";
 import { fail, MemoryWatch, program } from "./program.ts";
 
 const help = `Trains on MNIST, once for each seed. Time is that of training alone: from a new
@@ -93,15 +93,13 @@ await program(help, defaults, async ({ seeds, epochs, batch, lr, channels, ...o 
     console.log(`${name}: accuracy ${accuracy.toFixed(4)}, ${seconds.toFixed(3)} s, ${path}`);
   }
   console.log(`${watch}`);
-  const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
-  const shares = runs.map(({ accuracy }) => accuracy);
-  const square = shares.map((x) => (x - mean(shares)) ** 2).reduce((a, b) => a + b, 0);
-  const deviation = Math.sqrt(square / Math.max(1, shares.length - 1));
-  const times = runs.map(({ seconds }) => seconds);
+  const { mean: share, deviation } = spread(runs.map(({ accuracy }) => accuracy));
+  const times = runs.map(({ seconds }) => seconds), least = Math.min(...times);
+  const { mean: seconds } = spread(times);
   await writeResult(o.out, {
     ...{ name: "mnist_record", device: train.device, seeds, epochs, batch, lr, channels },
-    ...{ accuracy: mean(shares), deviation, seconds: mean(times), least: Math.min(...times), runs },
+    ...{ accuracy: share, deviation, seconds, least, runs },
   });
-  return `test accuracy ${mean(shares).toFixed(4)}, deviation ${deviation.toFixed(4)}, ` +
-    `${mean(times).toFixed(3)} s a run, at least ${Math.min(...times).toFixed(3)}`;
+  return `test accuracy ${share.toFixed(4)}, deviation ${deviation.toFixed(4)}, ` +
+    `${seconds.toFixed(3)} s a run, at least ${least.toFixed(3)}`;
 });

@@ -31,6 +31,13 @@ export async function writeResult(path: string | undefined, result: object): Pro
   if (path) await Deno.writeTextFile(path, `[\n  ${JSON.stringify(result)}\n]\n`);
 }
 
+/** The mean of some runs' figures, and their standard deviation, of which one alone has 0. */
+export function spread(values: number[]): { mean: number; deviation: number } {
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  const square = values.map((x) => (x - mean) ** 2).reduce((a, b) => a + b, 0);
+  return { mean, deviation: Math.sqrt(square / Math.max(1, values.length - 1)) };
+}
+
 /** What a run is made of. */
 export interface Recipe {
   /** What the result is called. */

@@ -14,42 +14,10 @@ import time
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch_models import GPT
 
 device, rows, modes = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3].split(",")
 gpu = device == "cuda"
-
-
-class Block(nn.Module):
-    def __init__(self, features, heads):
-        super().__init__()
-        self.heads = heads
-        self.ln_1, self.ln_2 = nn.LayerNorm(features), nn.LayerNorm(features)
-        self.attn, self.proj = nn.Linear(features, 3 * features), nn.Linear(features, features)
-        self.up, self.down = nn.Linear(features, 4 * features), nn.Linear(4 * features, features)
-
-    def forward(self, x):
-        batch, length, features = x.shape
-        parts = self.attn(self.ln_1(x)).split(features, 2)
-        q, k, v = [p.view(batch, length, self.heads, -1).transpose(1, 2) for p in parts]
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.proj(y.transpose(1, 2).reshape(batch, length, features))
-        return x + self.down(F.gelu(self.up(self.ln_2(x)), approximate="tanh"))
-
-
-class GPT(nn.Module):
-    def __init__(self, row):
-        super().__init__()
-        features = row["dModel"]
-        self.wte = nn.Embedding(row["vocab"], features)
-        self.wpe = nn.Embedding(row["length"], features)
-        self.h = nn.ModuleList([Block(features, row["heads"]) for _ in range(row["layers"])])
-        self.ln_f = nn.LayerNorm(features)
-
-    def forward(self, tokens):
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1], device=device))
-        for block in self.h:
-            x = block(x)
-        return self.ln_f(x) @ self.wte.weight.T
 
 
 def wait():
@@ -76,7 +44,7 @@ def measure(row, mode):
     half = row["method"] == "bfloat16"
     batch, length, features = row["batch"], row["length"], row["dModel"]
     if row["vocab"]:
-        model = GPT(row).to(device)
+        model = GPT(features, row["layers"], row["heads"], row["vocab"], length).to(device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
         tokens = torch.randint(0, row["vocab"], (batch, length), device=device)
         target = torch.randint(0, row["vocab"], (batch * length,), device=device)
